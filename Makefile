@@ -1,0 +1,52 @@
+# Every target sets up what it needs; nothing but Python >= 3.11, make and git has to be there.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+OUT    ?= demo-out
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint types contract bench lock clean
+
+help:             ## what can be made
+	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(READY)   ## the virtual environment .venv, from the lock
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "radgaze needs Python 3.11 to 3.13; $(PYTHON) is older. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements-uv.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $(READY)
+
+demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (about ten minutes)
+	$(BIN)/radgaze demo --out $(OUT)
+
+test: $(READY)    ## the tests, except the slow ones
+	$(BIN)/python -m pytest
+
+test-slow: $(READY)  ## the tests marked slow
+	$(BIN)/python -m pytest -m slow
+
+lint: $(READY)    ## ruff, and the import contract
+	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/lint-imports
+
+types: $(READY)   ## mypy, strict, on src
+	$(BIN)/mypy
+
+bench: $(READY)   ## the benchmarks, each a table and a JSON in benchmarks/results
+	$(BIN)/python -m benchmarks
+
+lock:             ## write requirements.lock anew from pyproject.toml
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --group dev pyproject.toml -o requirements.lock
+	printf 'uv\n' | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	  --no-annotate --no-header - -o requirements-uv.lock
+
+clean:            ## the virtual environment and the demo's output
+	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,56 @@
+"""What the user sees in the terminal: one console, one kind of progress bar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+console = Console(stderr=True, highlight=False)
+
+
+def say(message: str) -> None:
+    """Print one line for the user, on standard error, so that standard output stays for results."""
+    console.print(message)
+
+
+class Bar:
+    """A running progress bar; `advance` moves it, `describe` changes its words."""
+
+    def __init__(self, progress: Progress, total: int | None, description: str) -> None:
+        self._progress = progress
+        self._task = progress.add_task(description, total=total)
+
+    def advance(self, steps: float = 1) -> None:
+        self._progress.advance(self._task, steps)
+
+    def describe(self, description: str) -> None:
+        self._progress.update(self._task, description=description)
+
+
+@contextmanager
+def progress(description: str, total: int | None = None) -> Iterator[Bar]:
+    """Show a progress bar with count, elapsed and remaining time; where no terminal listens, say start and end.
+
+    Args:
+        description: What is being done, e.g. "Reading images".
+        total: Number of steps, or None where it is not known.
+    """
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=False) as bars:
+        yield Bar(bars, total, description)

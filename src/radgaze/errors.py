@@ -1,0 +1,7 @@
+"""The one exception a user's mistake raises; the command line prints it in one line and exits with 2."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can put right: the message says what was wrong, where, and what to do."""
