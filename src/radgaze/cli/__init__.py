@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,36 +12,52 @@ from jsonargparse import ArgumentParser
 from radgaze import __version__
 from radgaze.errors import UserError
 
-VERBS = ("phantom", "prepare", "train", "evaluate", "compare", "report", "demo")
+VERBS = {
+    "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
+    "phantom": "make a data set that looks like egd-cxr and MIMIC-CXR",
+    "prepare": "turn a raw data set into a store",
+    "train": "train a classifier on a store, guided by gaze as the experiment says",
+    "evaluate": "measure a run's discrimination and its agreement with gaze",
+    "compare": "compare runs, with intervals and paired tests",
+    "report": "write a run's report anew",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code: 0 done, 2 a mistake of the user, 130 stopped with Ctrl-C."""
-    parser = build_parser()
-    args = parser.parse_args(arguments)
-    verb = import_module(f"radgaze.cli.{args.command}")
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    name = "radgaze"
     try:
-        return int(verb.run(args[args.command]))
+        args = build_parser(arguments).parse_args(arguments)
+        if args.command is None:
+            build_parser(arguments).print_help()
+            return 2
+        name = f"radgaze {args.command}"
+        return int(import_module(f"radgaze.cli.{args.command}").run(args[args.command]))
     except UserError as error:
-        print(f"radgaze {args.command}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print(f"radgaze {args.command}: stopped", file=sys.stderr)
+        print(f"{name}: stopped", file=sys.stderr)
         return 130
 
 
-def build_parser() -> ArgumentParser:
-    """The parser of `radgaze`, with every verb's arguments and example."""
+def build_parser(arguments: Sequence[str]) -> ArgumentParser:
+    """The parser of `radgaze`; only the verb that `arguments` names is given its options, so that help comes at once."""
     parser = ArgumentParser(
         prog="radgaze",
-        version=__version__,
+        version=f"radgaze {__version__}",
         description="Train chest-radiograph classifiers that look where the radiologist looked, and measure whether they did.",
         epilog="Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
     )
-    verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs")
-    for name in VERBS:
-        verb = import_module(f"radgaze.cli.{name}")
-        sub = ArgumentParser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
-        verb.add_arguments(sub)
-        verbs.add_subcommand(name, sub, help=verb.HELP)
+    verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs", required=False)
+    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, about in VERBS.items():
+        sub = ArgumentParser(description=about)
+        if name == asked:
+            verb = import_module(f"radgaze.cli.{name}")
+            sub = ArgumentParser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
+            takes_arguments = len(inspect.signature(verb.add_arguments).parameters) > 1
+            verb.add_arguments(sub, *([arguments] if takes_arguments else []))
+        verbs.add_subcommand(name, sub, help=about)
     return parser

@@ -1,1 +1,22 @@
+"""Networks: grey images in, `Output(logits, mask)` out."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from radgaze.models.config import ModelConfig
+    from radgaze.models.unet import Output, create
+    from radgaze.models.weights import load, save
+
+__all__ = ["ModelConfig", "Output", "create", "load", "save"]
+
+_WHERE = {"ModelConfig": "config", "Output": "unet", "create": "unet", "load": "weights", "save": "weights"}
+
+
+def __getattr__(name: str) -> Any:
+    # The configuration is asked for by the command line, which must not wait for torch.
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)

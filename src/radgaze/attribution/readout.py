@@ -1,0 +1,70 @@
+"""From a gradient to a map: over the channels, then to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Normalise = Literal["max", "minmax", "quantile", "none"]
+
+
+def absolute(g: Tensor) -> Tensor:
+    """Largest |g| over the channels, (B, C, H, W) → (B, 1, H, W) (Simonyan et al. 2014)."""
+    return g.abs().amax(1, keepdim=True)
+
+
+def positive(g: Tensor) -> Tensor:
+    """Largest max(g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): what speaks for the class."""
+    return g.clamp(min=0).amax(1, keepdim=True)
+
+
+def negative(g: Tensor) -> Tensor:
+    """Largest max(−g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): what speaks against it."""
+    return (-g).clamp(min=0).amax(1, keepdim=True)
+
+
+def total(g: Tensor) -> Tensor:
+    """Σ_c g, signed, (B, C, H, W) → (B, 1, H, W)."""
+    return g.sum(1, keepdim=True)
+
+
+def norm(g: Tensor) -> Tensor:
+    """Euclidean norm over the channels, (B, C, H, W) → (B, 1, H, W), with the gradient 0 where g is 0."""
+    square = g.square().sum(1, keepdim=True)
+    zero = square == 0
+    return torch.where(zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt())
+
+
+READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
+    "absolute": absolute,
+    "positive": positive,
+    "negative": negative,
+    "sum": total,
+    "norm": norm,
+}
+
+
+def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = False) -> Tensor:
+    """Bring each case's map to [0, 1].
+
+    "max" divides by the largest value (negative values become 0), "minmax" also subtracts the smallest, "quantile"
+    divides by the 99th percentile and clips; "none" leaves the map as it is. A map that is constant at zero stays zero.
+
+    Args:
+        heat: (B, 1, H, W).
+        how: Which scale.
+        through_scale: Whether the loss's gradient also flows through the scale. Held constant otherwise: a
+            scale that is itself a pixel of the map would push that one pixel for the sake of all others.
+    """
+    if how == "none":
+        return heat
+    flat = heat.flatten(1) if through_scale else heat.detach().flatten(1)
+    low = flat.amin(1) if how == "minmax" else torch.zeros_like(flat[:, 0])
+    high = torch.quantile(flat.float(), 0.99, dim=1).to(flat.dtype) if how == "quantile" else flat.amax(1)
+    span = high - low
+    scale = torch.where(span > 0, span, torch.ones_like(span))
+    mapped = (heat - low.view(-1, 1, 1, 1)) / scale.view(-1, 1, 1, 1)
+    return mapped if how == "minmax" else mapped.clamp(0, 1)

@@ -1,0 +1,80 @@
+"""radgaze train: one run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from radgaze import experiments
+from radgaze.errors import UserError
+
+HELP = "train a classifier on a prepared store, guided by gaze as the experiment says"
+EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20 --model.weights none"
+
+
+def add_arguments(parser: ArgumentParser, arguments: Sequence[str] = ()) -> None:
+    """The verb's own arguments, and every field of the configuration with the experiment's values as defaults."""
+    from radgaze.training.config import Config
+
+    known = ", ".join(experiments.names())
+    parser.add_argument("--out", type=Path, help="folder of the run")
+    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out")
+    parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report when trained")
+    parser.add_class_arguments(Config, nested_key=None)
+    experiment, protocol, resume = (_peek(arguments, f"--{n}") for n in ("experiment", "protocol", "resume"))
+    if resume is not None:
+        from radgaze.training import settings
+
+        defaults = settings.to_dict(settings.read(Path(resume) / "config.yaml"))
+    elif experiment is not None:
+        defaults = experiments.load(experiment, protocol or "honest")
+    else:
+        defaults = {}
+    parser.set_defaults(_flat(defaults))
+    parser.description = f"{HELP}. Experiments: {known}."
+
+
+def run(args: Namespace) -> int:
+    """Train, then evaluate and report."""
+    from radgaze.console import say
+    from radgaze.training import settings
+    from radgaze.training.train import Stopped, train
+
+    own = ("out", "resume", "overwrite", "evaluate", "config")
+    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
+    out = args.resume or args.out
+    if out is None:
+        raise UserError("name the run's folder with --out RUN, or one to go on with: --resume RUN")
+    if not config.data:
+        raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
+    config.data = str(Path(config.data).resolve())
+    try:
+        trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
+    except Stopped as stop:
+        say(f"stopped: {stop}")
+        return 130
+    if args.evaluate:
+        from radgaze.cli.evaluate import evaluate_and_report
+
+        evaluate_and_report(trained)
+    return 0
+
+
+def _peek(arguments: Sequence[str], option: str) -> str | None:
+    """An option's value before parsing: it decides what the other options' defaults are."""
+    for i, argument in enumerate(arguments):
+        if argument == option and i + 1 < len(arguments):
+            return arguments[i + 1]
+        if argument.startswith(f"{option}="):
+            return argument.split("=", 1)[1]
+    return None
+
+
+def _flat(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat

@@ -1,0 +1,106 @@
+"""The U-Net with a classification head, and the same without its decoder."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import segmentation_models_pytorch as smp
+import torch
+from segmentation_models_pytorch.base import ClassificationHead
+from timm.layers.activations import Swish
+from torch import Tensor, nn
+
+from radgaze.models.config import ModelConfig
+from radgaze.models.weights import load_encoder, pretrained
+
+
+class Output(NamedTuple):
+    """What every model gives.
+
+    Attributes:
+        logits: Class scores, (B, C).
+        mask: Mask logits, (B, 1, H, W), or None of a model without decoder.
+    """
+
+    logits: Tensor
+    mask: Tensor | None
+
+
+def create(config: ModelConfig, classes: int) -> nn.Module:
+    """A model of grey images (B, 1, H, W) in [0, 1] with `Output` for that many classes.
+
+    Raises:
+        UserError: There is no such encoder, or its weights cannot be had.
+    """
+    build = {"unet": UNet, "classifier": Classifier}[config.architecture]
+    return build(config, classes)
+
+
+class UNet(nn.Module):
+    """U-Net whose encoder also feeds a classifier: average pool → dropout → linear (the seed's figure 11)."""
+
+    def __init__(self, config: ModelConfig, classes: int) -> None:
+        super().__init__()
+        self.grey = GreyToRGB()
+        known = config.weights if config.weights in ("imagenet", "noisy-student") else None
+        with pretrained(config):
+            self.network = smp.Unet(
+                config.encoder,
+                encoder_weights=known,
+                decoder_channels=tuple(config.decoder_channels),
+                classes=1,
+                aux_params={"classes": classes, "dropout": config.dropout},
+            )
+        _tidy(self.network.encoder, config)
+
+    def forward(self, images: Tensor) -> Output:
+        """Logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
+        mask, logits = self.network(self.grey(images))
+        return Output(logits, mask)
+
+
+class Classifier(nn.Module):
+    """The same encoder and head without a decoder (the seed's figure 14)."""
+
+    def __init__(self, config: ModelConfig, classes: int) -> None:
+        super().__init__()
+        self.grey = GreyToRGB()
+        known = config.weights if config.weights in ("imagenet", "noisy-student") else None
+        with pretrained(config):
+            self.encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=known)
+        self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
+        _tidy(self.encoder, config)
+
+    def forward(self, images: Tensor) -> Output:
+        """Logits of images (B, 1, H, W)."""
+        return Output(self.head(self.encoder(self.grey(images))[-1]), None)
+
+
+class GreyToRGB(nn.Module):
+    """Grey in [0, 1] to three channels with ImageNet's mean and deviation, as the encoders were trained on."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 1, H, W) → (B, 3, H, W)."""
+        if images.dim() != 4 or images.shape[1] != 1:
+            raise ValueError(f"images are grey, (B, 1, H, W); these have the shape {tuple(images.shape)}")
+        return (images - self.mean) / self.std
+
+
+def _tidy(encoder: nn.Module, config: ModelConfig) -> None:
+    if config.weights not in ("imagenet", "noisy-student", "none"):
+        load_encoder(encoder, config.weights)
+    # timm writes Swish as x·σ(x), two passes over memory; SiLU is the same function in one.
+    for module in encoder.modules():
+        for name, child in module.named_children():
+            if isinstance(child, Swish):
+                setattr(module, name, nn.SiLU(inplace=child.inplace))
+
+

@@ -1,0 +1,65 @@
+"""What is learned. Free of torch, so that the command line can show it quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass
+class EdgeConfig:
+    """One edge of the triangle of maps.
+
+    Attributes:
+        weight: Its share of the map loss; 0 leaves it out.
+        distance: Name of a map distance, see `objectives.distances`.
+    """
+
+    weight: float = 0.0
+    distance: str = "bce"
+
+
+@dataclass
+class HeatmapConfig:
+    """How the heatmap H is made and brought to the scale of the gaze map.
+
+    Attributes:
+        generator: Name of a heatmap generator, see `attribution.names()`.
+        readout: Its reduction over channels.
+        target: The class whose score is read out: "true" (the label) or "predicted".
+        match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared: "blur" by the
+            gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
+        cells: Cells of that grid along a side.
+        normalise: Scale that brings the matched map to [0, 1], constant in the backward: "max", "minmax" or "quantile".
+        scales: A pyramid: the distance is averaged over these factors of coarsening, 1 being the map itself.
+    """
+
+    generator: str = "guided_backprop"
+    readout: str = "absolute"
+    target: Literal["true", "predicted"] = "true"
+    match: Literal["blur", "pool", "none"] = "blur"
+    cells: int = 14
+    normalise: Literal["max", "minmax", "quantile"] = "max"
+    scales: tuple[int, ...] = (1,)
+
+
+@dataclass
+class ObjectiveConfig:
+    """loss = γ · classification + (1 − γ) · Σ weight · distance(edge).
+
+    Attributes:
+        gamma: γ in [0, 1].
+        classification: "softmax" cross-entropy over exclusive classes, or "sigmoid" binary cross-entropy per class (the
+            seed's).
+        mask_gaze: Edge M–G, the decoder's mask to the gaze map.
+        heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
+        mask_heatmap: Edge M–H.
+        heatmap: How H is made.
+    """
+
+    gamma: float = 0.41731
+    classification: Literal["softmax", "sigmoid"] = "softmax"
+    mask_gaze: EdgeConfig = field(default_factory=EdgeConfig)
+    heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)
+    mask_heatmap: EdgeConfig = field(default_factory=EdgeConfig)
+    heatmap: HeatmapConfig = field(default_factory=HeatmapConfig)

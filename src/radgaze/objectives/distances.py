@@ -1,0 +1,74 @@
+"""Distances between two maps, one number per case: each a formula, 0 (or smallest) where the maps agree.
+
+`p` is predicted, `q` is what it should be; both are (B, 1, H, W) in [0, 1].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+
+REGISTRY: dict[str, Distance] = {}
+
+_TINY = 1e-6
+
+
+def register(distance: Distance) -> Distance:
+    """Make a distance available by its function's name."""
+    REGISTRY[distance.__name__] = distance
+    return distance
+
+
+@register
+def bce(p: Tensor, q: Tensor) -> Tensor:
+    """Mean over pixels of −q·log p − (1 − q)·log(1 − p)."""
+    return F.binary_cross_entropy(p.clamp(0, 1), q, reduction="none").flatten(1).mean(1)
+
+
+@register
+def mse(p: Tensor, q: Tensor) -> Tensor:
+    """Mean over pixels of (p − q)²."""
+    return (p - q).square().flatten(1).mean(1)
+
+
+@register
+def kl(p: Tensor, q: Tensor) -> Tensor:
+    """Σ Q·log(Q / P) with P, Q the maps divided by their sums; blind to a map's scale (Bylinskii et al., KL)."""
+    P, Q = _share(p), _share(q)
+    return (Q * (torch.log(Q + _TINY**2) - torch.log(P + _TINY**2))).sum(1)
+
+
+@register
+def one_minus_cc(p: Tensor, q: Tensor) -> Tensor:
+    """1 − Pearson's correlation over pixels; 1 where either map is constant."""
+    a, b = p.flatten(1), q.flatten(1)
+    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    return 1 - (a * b).sum(1) / ((a.square().sum(1) + _TINY**2) * (b.square().sum(1) + _TINY**2)).sqrt()
+
+
+@register
+def dice(p: Tensor, q: Tensor) -> Tensor:
+    """Soft Dice, 1 − 2·Σpq / (Σp² + Σq²)."""
+    a, b = p.flatten(1), q.flatten(1)
+    return 1 - 2 * (a * b).sum(1) / (a.square().sum(1) + b.square().sum(1) + _TINY)
+
+
+def find(name: str) -> Distance:
+    """The distance of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"there is no map distance {name!r}; there are {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def _share(m: Tensor) -> Tensor:
+    flat = m.flatten(1).clamp(min=0) + _TINY
+    return flat / flat.sum(1, keepdim=True)

@@ -1,0 +1,65 @@
+"""Bringing a gradient map to the scale of a gaze map: a gradient is speckle, gaze is smooth."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from radgaze.attribution.readout import normalise
+from radgaze.objectives.config import HeatmapConfig
+
+
+def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> tuple[Tensor, Tensor]:
+    """The raw heatmap and the gaze map, brought to one scale and to [0, 1].
+
+    Args:
+        heat: Raw heatmap, (B, 1, H, W), not negative.
+        gaze: Gaze map, (B, 1, H, W), in [0, 1].
+        sigma: The gaze maps' (σy, σx) in pixels of the map, (B, 2).
+        config: `match`, `cells` and `normalise`.
+
+    Returns:
+        Both maps, of one size; the heatmap's scale is held constant in the backward.
+    """
+    if config.match == "blur":
+        heat = blur(heat, sigma)
+    elif config.match == "pool":
+        heat = F.adaptive_avg_pool2d(heat, config.cells)
+        gaze = normalise(F.adaptive_avg_pool2d(gaze, config.cells), "max")
+    return normalise(heat, config.normalise), gaze
+
+
+def blur(heat: Tensor, sigma: Tensor) -> Tensor:
+    """Gaussian blur of (B, 1, H, W), each case with its own (σy, σx) in pixels, (B, 2); reflected at the borders.
+
+    Two small matrix products per case, the same Gaussian that gaze maps are made with.
+    """
+    rows, columns = heat.shape[-2:]
+    heat = heat.float()
+    sigma = sigma.detach().to("cpu", torch.float32)
+    ky = torch.stack([_kernel(rows, float(s)) for s in sigma[:, 0]]).to(heat)
+    kx = torch.stack([_kernel(columns, float(s)) for s in sigma[:, 1]]).to(heat)
+    return (ky[:, None] @ heat) @ kx[:, None].transpose(-1, -2)
+
+
+def pyramid(p: Tensor, q: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+    """Both maps coarsened by average pooling of scale × scale pixels."""
+    return (p, q) if scale == 1 else (F.avg_pool2d(p, scale), F.avg_pool2d(q, scale))
+
+
+@lru_cache(maxsize=256)
+def _kernel(size: int, sigma: float) -> Tensor:
+    """The matrix of a 1-D Gaussian filter with SciPy's `mode="reflect"`, (size, size); its rows sum to 1."""
+    if sigma <= 0:
+        return torch.eye(size)
+    radius = min(int(4 * sigma + 0.5), 8 * size)
+    offsets = torch.arange(-radius, radius + 1)
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
+    weights = weights / weights.sum()
+    place = torch.arange(size)[:, None] + offsets[None]
+    place = place.remainder(2 * size)  # d c b a | a b c d | d c b a
+    place = torch.where(place >= size, 2 * size - 1 - place, place)
+    return torch.zeros(size, size).scatter_add_(1, place, weights.expand(size, -1))

@@ -1,0 +1,110 @@
+"""The triangle of maps: gaze G, mask M, heatmap H. Every experiment is a choice of weights on its edges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from radgaze.objectives import distances
+from radgaze.objectives.config import EdgeConfig, ObjectiveConfig
+from radgaze.objectives.matching import match, pyramid
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The three maps of one batch, each (B, 1, H, W) or None where there is none.
+
+    Attributes:
+        gaze: In [0, 1]; rows of cases without gaze are ignored.
+        has_gaze: Which cases have gaze, (B,) bool.
+        sigma: The gaze maps' (σy, σx) in pixels, (B, 2).
+        mask: Logits of the decoder.
+        heatmap: Raw heatmap, not negative.
+    """
+
+    gaze: Tensor
+    has_gaze: Tensor
+    sigma: Tensor
+    mask: Tensor | None = None
+    heatmap: Tensor | None = None
+
+
+def objective(logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """loss = γ · classification + (1 − γ) · Σ weight · distance(edge), and its terms.
+
+    Without any edge the loss is the classification alone, whatever γ.
+
+    Args:
+        logits: (B, C).
+        labels: (B, C), 0 or 1.
+        maps: The maps of the batch; a case without gaze adds nothing to an edge with G.
+        config: γ, edges, distances.
+
+    Returns:
+        "loss", "classification" and one term for each edge with weight, all scalars.
+
+    Raises:
+        ValueError: An edge needs a map that is not there.
+    """
+    terms = {"classification": classification(logits, labels, config.classification)}
+    edges = active_edges(config)
+    with torch.autocast(logits.device.type, enabled=False):
+        for name, edge in edges.items():
+            terms[name] = _edge(name, edge, maps, config)
+    if edges:
+        total = sum((edge.weight * terms[name] for name, edge in edges.items()), torch.zeros_like(logits[0, 0].float()))
+        loss = config.gamma * terms["classification"] + (1 - config.gamma) * total
+    else:
+        loss = terms["classification"]
+    return {"loss": loss, **terms}
+
+
+def active_edges(config: ObjectiveConfig) -> dict[str, EdgeConfig]:
+    """The edges that have weight, by name."""
+    edges = {
+        "mask_gaze": config.mask_gaze,
+        "heatmap_gaze": config.heatmap_gaze,
+        "mask_heatmap": config.mask_heatmap,
+    }
+    return {name: edge for name, edge in edges.items() if edge.weight}
+
+
+def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
+    """Softmax cross-entropy over exclusive classes, or sigmoid cross-entropy averaged over classes; a scalar."""
+    logits = logits.float()
+    if kind == "softmax":
+        return F.cross_entropy(logits, labels.argmax(1))
+    return F.binary_cross_entropy_with_logits(logits, labels.float())
+
+
+def probabilities(logits: Tensor, kind: str) -> Tensor:
+    """Class probabilities (B, C) under the same choice: they sum to 1 under softmax only."""
+    return logits.float().softmax(1) if kind == "softmax" else logits.float().sigmoid()
+
+
+def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:
+    distance = distances.find(edge.distance)
+    mask = None if maps.mask is None else maps.mask.float().sigmoid()
+    heat, gaze = None, maps.gaze.float()
+    if "heatmap" in name:
+        if maps.heatmap is None:
+            raise ValueError(f"the edge {name} needs a heatmap")
+        heat, gaze = match(maps.heatmap.float(), gaze, maps.sigma, config.heatmap)
+    if "mask" in name and mask is None:
+        raise ValueError(f"the edge {name} needs a model with a decoder")
+    if name == "mask_heatmap" and heat is not None and mask is not None:
+        return _distance(distance, F.adaptive_avg_pool2d(mask, heat.shape[-2:]), heat, config.heatmap.scales).mean()
+    predicted = heat if name == "heatmap_gaze" else mask
+    assert predicted is not None
+    scales = config.heatmap.scales if name == "heatmap_gaze" else (1,)
+    per_case = _distance(distance, predicted, gaze, scales)
+    seen = maps.has_gaze.to(per_case.dtype)
+    # where() and not a product: a case without gaze may have an undefined distance, and NaN · 0 is NaN.
+    return torch.where(maps.has_gaze, per_case, torch.zeros_like(per_case)).sum() / seen.sum().clamp(min=1)
+
+
+def _distance(distance: distances.Distance, p: Tensor, q: Tensor, scales: tuple[int, ...]) -> Tensor:
+    return torch.stack([distance(*pyramid(p, q, scale)) for scale in scales]).mean(0)

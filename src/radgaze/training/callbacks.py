@@ -1,0 +1,78 @@
+"""What happens beside training: a progress bar, the history, and what survives a stop."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import polars as pl
+
+from radgaze.console import Bar, progress, say
+
+
+class EpochBar(L.Callback):
+    """One progress bar over all steps, with the last epoch's loss and validation AUC."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._stack = ExitStack()
+        self._bar: Bar | None = None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        total = int(trainer.num_training_batches) * int(trainer.max_epochs or 0)
+        if trainer.is_global_zero:
+            self._bar = self._stack.enter_context(progress(f"Training {self.name}", total=total))
+            self._bar.advance(trainer.global_step)
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+        if self._bar is not None:
+            self._bar.advance()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self._bar is not None:
+            seen = trainer.callback_metrics
+            loss, auc = (float(seen[k]) if k in seen else float("nan") for k in ("train/loss", "validate/auc"))
+            self._bar.describe(
+                f"Training {self.name}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
+                f"  loss {loss:.3f}  validation AUC {auc:.3f}"
+            )
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._stack.close()
+        self._bar = None
+
+    def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
+        self._stack.close()
+        self._bar = None
+
+
+class History(L.Callback):
+    """Writes `history.csv`, one row per epoch, after each epoch, so that it survives whatever comes."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        row: dict[str, float | int] = {"epoch": trainer.current_epoch}
+        row |= {name: float(value) for name, value in sorted(trainer.callback_metrics.items())}
+        row["learning_rate"] = float(trainer.optimizers[0].param_groups[0]["lr"])
+        row["seconds"] = time.perf_counter() - self._started
+        table = pl.DataFrame([row])
+        if self.path.is_file():
+            before = pl.read_csv(self.path).filter(pl.col("epoch") < trainer.current_epoch)
+            table = pl.concat([before, table], how="diagonal_relaxed")
+        table.write_csv(self.path)
+
+
+def announce(train: int, with_gaze: int, validate: int) -> None:
+    """Say what is trained on."""
+    say(f"{train} training cases, {with_gaze} of them with gaze; {validate} validation cases")

@@ -1,0 +1,127 @@
+"""Everything a run is made of, as typed configuration. Free of torch, so that the command line can show it quickly."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from radgaze.models.config import ModelConfig
+from radgaze.objectives.config import ObjectiveConfig
+
+
+@dataclass
+class InputConfig:
+    """What the network sees.
+
+    Attributes:
+        size: Side of the square image in pixels, a multiple of 32.
+        fit: "stretch" loses the aspect (the seed's), "pad" keeps it.
+        augment: Move, turn, scale and relight image and fixations together while training.
+        cache: Keep the resized images in memory, where they fit.
+    """
+
+    size: int = 224
+    fit: Literal["stretch", "pad"] = "stretch"
+    augment: bool = False
+    cache: bool = True
+
+
+@dataclass
+class GazeConfig:
+    """How fixations become a gaze map.
+
+    Attributes:
+        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map as the data set's authors made it.
+        sigma: Deviation of the Gaussian.
+        unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
+        pixels_per_degree: Pixels of the original image in one degree, where `unit` is "degrees".
+    """
+
+    weight: Literal["duration", "count", "reference"] = "duration"
+    sigma: float = 0.05
+    unit: Literal["pixels", "degrees", "share"] = "share"
+    pixels_per_degree: float | None = None
+
+
+@dataclass
+class OptimisationConfig:
+    """How the weights are found.
+
+    Attributes:
+        optimiser: "adamw" or "adam".
+        learning_rate: Peak learning rate.
+        weight_decay: Of AdamW, not laid on biases and norms.
+        batch_size: Cases in a step, on each device.
+        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier peaks at 1, halves
+            each cycle, and its floor is the learning rate itself.
+        warmup_epochs: Of the cosine schedule; may be a fraction.
+        step_epochs: Half a cycle of triangular2.
+        clip: Gradient clipping: "norm", "value" or "none".
+        clip_at: Where gradients are clipped.
+    """
+
+    optimiser: Literal["adamw", "adam"] = "adamw"
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    batch_size: int = 32
+    schedule: Literal["cosine", "triangular2"] = "cosine"
+    warmup_epochs: float = 2.0
+    step_epochs: int = 2
+    clip: Literal["norm", "value", "none"] = "norm"
+    clip_at: float = 1.0
+
+
+@dataclass
+class TrainerConfig:
+    """How and where training runs; what Lightning's Trainer is given.
+
+    Attributes:
+        max_epochs: Epochs at most.
+        patience: Epochs without a better validation AUC after which training stops; 0 never stops early.
+        workers: Processes that load data; the result does not depend on it.
+        accelerator: "auto", "cpu" or "gpu".
+        devices: Number of devices, or "auto".
+        num_nodes: Machines.
+        strategy: Lightning's, e.g. "ddp".
+        precision: "auto" takes bfloat16 where the device has it, else 32 bits; or Lightning's own words.
+        logger: "tensorboard" or "none".
+    """
+
+    max_epochs: int = 35
+    patience: int = 10
+    workers: int = 0
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: str = "auto"
+    logger: Literal["tensorboard", "none"] = "tensorboard"
+
+
+@dataclass
+class Config:
+    """One run, resolved: what `RUN/config.yaml` holds.
+
+    Attributes:
+        experiment: Name of the experiment it started from.
+        protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps).
+        data: The prepared store.
+        seed: One seed gives one result on one machine.
+        model: The network.
+        input: What it sees.
+        gaze: How fixations become gaze maps.
+        objective: What is learned.
+        optimisation: How the weights are found.
+        trainer: How and where training runs.
+    """
+
+    experiment: str = "baseline"
+    protocol: Literal["honest", "faithful"] = "honest"
+    data: str = ""
+    seed: int = 42
+    model: ModelConfig = field(default_factory=ModelConfig)
+    input: InputConfig = field(default_factory=InputConfig)
+    gaze: GazeConfig = field(default_factory=GazeConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
+    trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -1,0 +1,118 @@
+"""One training step: a forward pass shared by classification, mask and heatmap, and the triangle's loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MultilabelAUROC
+
+from radgaze import attribution
+from radgaze.errors import UserError
+from radgaze.models.unet import Output
+from radgaze.objectives.triangle import Maps, active_edges, classification, objective, probabilities
+from radgaze.store.batch import Batch
+from radgaze.training.config import Config, OptimisationConfig
+
+
+class NonFiniteLoss(UserError):
+    """A term of the loss became NaN or infinite; the message names the step, the cases and the term."""
+
+
+class GazeGuided(L.LightningModule):
+    """Trains a model on the objective of a configuration.
+
+    Args:
+        model: Network of grey images (B, 1, H, W) with `Output`.
+        config: The run.
+        classes: Number of classes.
+    """
+
+    def __init__(self, model: nn.Module, config: Config, classes: int) -> None:
+        super().__init__()
+        self.model = model
+        self.config = config
+        self.edges = active_edges(config.objective)
+        self.auc = MultilabelAUROC(num_labels=classes, average="macro")
+        self.generator: attribution.Generator | None = None
+        if any("heatmap" in name for name in self.edges):
+            heatmap = config.objective.heatmap
+            self.generator = attribution.create(heatmap.generator, model, readout=heatmap.readout, normalise="none")
+
+    def training_step(self, batch: Batch, step: int) -> Tensor:
+        output, heat = self._forward(batch)
+        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, output.mask, heat)
+        terms = objective(output.logits, batch.label, maps, self.config.objective)
+        self._stop_if_not_finite(terms, batch)
+        size = len(batch.case_id)
+        for name, value in terms.items():
+            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size)
+        return terms["loss"]
+
+    def validation_step(self, batch: Batch, step: int) -> None:
+        logits = self.model(batch.image).logits
+        loss = classification(logits, batch.label, self.config.objective.classification)
+        self.log("validate/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True)
+        self.auc.update(probabilities(logits, self.config.objective.classification), batch.label.long())
+        self.log("validate/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
+
+    def configure_optimizers(self) -> Any:
+        wanted = self.config.optimisation
+        if wanted.optimiser == "adam":
+            optimiser: torch.optim.Optimizer = torch.optim.Adam(self.model.parameters(), lr=wanted.learning_rate)
+        else:
+            optimiser = torch.optim.AdamW(decay_groups(self.model, wanted.weight_decay), lr=wanted.learning_rate)
+        if wanted.schedule == "triangular2":
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: triangular2(epoch, wanted))
+            return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
+        steps = int(self.trainer.estimated_stepping_batches)
+        warmup = wanted.warmup_epochs * steps / max(self.config.trainer.max_epochs, 1)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, warmup))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _forward(self, batch: Batch) -> tuple[Output, Tensor | None]:
+        if self.generator is None:
+            return self.model(batch.image), None
+        with self.generator.reading(self.model) as read:
+            output = self.model(batch.image)
+            target = self.config.objective.heatmap.target
+            return output, read(output.logits, batch.label.argmax(1) if target == "true" else target)
+
+    def _gaze(self, batch: Batch) -> Tensor:
+        if any("gaze" in name for name in self.edges):
+            return batch.gaze_maps()
+        return torch.zeros_like(batch.image)
+
+    def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: Batch) -> None:
+        if torch.isfinite(terms["loss"]):
+            return
+        broken = [name for name, value in terms.items() if name != "loss" and not torch.isfinite(value)] or ["loss"]
+        raise NonFiniteLoss(
+            f"the loss is not finite at step {self.global_step}: {', '.join(broken)}; cases {', '.join(batch.case_id)};"
+            " try a lower --optimisation.learning_rate, or --trainer.precision 32-true"
+        )
+
+
+def cosine(step: int, steps: int, warmup: float) -> float:
+    """Multiplier of the learning rate: linear up to 1 over `warmup` steps, then half a cosine down to 0."""
+    if step < warmup:
+        return (step + 1) / (warmup + 1)
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, steps - warmup))))
+
+
+def triangular2(epoch: int, config: OptimisationConfig) -> float:
+    """The seed's multiplier: a triangle that peaks at 1, halves each cycle, and whose floor is the learning rate itself."""
+    low, half = config.learning_rate, config.step_epochs
+    cycle = math.floor(1 + epoch / (2 * half))
+    x = abs(epoch / half - 2 * cycle + 1)
+    return low + (1 - low) * max(0.0, 1 - x) / 2.0 ** (cycle - 1)
+
+
+def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameters with weight decay, and those without: biases and norms, which have one dimension."""
+    matrices = [p for p in model.parameters() if p.dim() > 1]
+    vectors = [p for p in model.parameters() if p.dim() <= 1]
+    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

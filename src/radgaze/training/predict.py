@@ -1,0 +1,47 @@
+"""Predictions of a trained model on the cases it was not trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+import torch
+from torch import nn
+
+from radgaze.console import progress
+from radgaze.objectives.triangle import probabilities
+from radgaze.store.store import Store
+from radgaze.training.config import Config
+from radgaze.training.data import batches, dataset
+
+
+def predict(
+    model: nn.Module, store: Store, config: Config, splits: Sequence[str] = ("validate", "test"), device: str = "cpu"
+) -> pl.DataFrame:
+    """case_id, patient, split, then probability_<class> and label_<class> for each class; one row per case.
+
+    The model is put into evaluation mode on the device.
+    """
+    model = model.eval().to(device)
+    tables = []
+    for split in splits:
+        cases = dataset(store, config, split)
+        if not len(cases):
+            continue
+        rows, labels, ids = [], [], []
+        with progress(f"Predicting {split}", total=len(cases)) as bar, torch.inference_mode():
+            for batch in batches(cases, config.optimisation.batch_size):
+                logits = model(batch.image.to(device)).logits
+                rows.append(probabilities(logits, config.objective.classification).double().cpu())
+                labels.append(batch.label.to(torch.int8))
+                ids += batch.case_id
+                bar.advance(len(batch.case_id))
+        probability, label = torch.cat(rows).numpy(), torch.cat(labels).numpy()
+        columns: dict[str, object] = {"case_id": ids, "split": [split] * len(ids)}
+        columns |= {f"probability_{c}": probability[:, i] for i, c in enumerate(store.classes)}
+        columns |= {f"label_{c}": label[:, i] for i, c in enumerate(store.classes)}
+        tables.append(pl.DataFrame(columns))
+    patients = store.cases.select("case_id", "patient")
+    table = pl.concat(tables).join(patients, on="case_id", how="left", maintain_order="left")
+    first = ["case_id", "patient", "split"]
+    return table.select(*first, *[c for c in table.columns if c not in first])

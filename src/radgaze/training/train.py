@@ -1,0 +1,157 @@
+"""Training a run, from a configuration to a folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import warnings
+from pathlib import Path
+
+import lightning as L
+import polars as pl
+import torch
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from radgaze import models
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.objectives.triangle import active_edges
+from radgaze.store.store import Store
+from radgaze.training import settings
+from radgaze.training.callbacks import EpochBar, History, announce
+from radgaze.training.config import Config, TrainerConfig
+from radgaze.training.data import StoreData
+from radgaze.training.module import GazeGuided
+from radgaze.training.predict import predict
+from radgaze.training.run import Run
+
+
+class Stopped(KeyboardInterrupt):
+    """Training was stopped with Ctrl-C; what there was is in the run's folder."""
+
+
+def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = False) -> Run:
+    """Train a run and leave its folder: configuration, weights of the best validation AUC, history and predictions.
+
+    Args:
+        config: The run, resolved.
+        out: Its folder.
+        resume: Go on from the folder's last checkpoint.
+        overwrite: Replace a run that is there.
+
+    Raises:
+        UserError: The store, the folder or the configuration cannot be used.
+        NonFiniteLoss: A term of the loss broke.
+        Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
+    """
+    store = Store.open(Path(config.data))
+    _check(config, store)
+    last = _make_folder(out, resume, overwrite)
+    L.seed_everything(config.seed, workers=True, verbose=False)
+    model = models.create(config.model, len(store.classes))
+    settings.write(config, out / "config.yaml")
+    data = StoreData(store, config)
+    announce(len(data.train_cases), data.train_cases.with_gaze, len(data.validation_cases))
+    module = GazeGuided(model, config, len(store.classes))
+    best = ModelCheckpoint(out / "checkpoints", "best", monitor="validate/auc", mode="max", save_last=True)
+    trainer = _trainer(config, out, best)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        stopped = _fit(trainer, module, data, last)
+    if not _load_best(model, best):
+        raise Stopped("before the first epoch was over; nothing is kept")
+    models.save(model, config.model, store.classes, out / "model")
+    if stopped:
+        raise Stopped(f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}")
+    if trainer.is_global_zero:
+        device = "cuda" if next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda" else "cpu"
+        _write(predict(model, store, config, device=device), out / "predictions.parquet")
+    return Run.open(out)
+
+
+def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None) -> bool:
+    """Fit; True where the user stopped it."""
+    try:
+        trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+    except (KeyboardInterrupt, SystemExit):
+        return True
+    return bool(trainer.interrupted)
+
+
+def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
+    wanted, optimisation = config.trainer, config.optimisation
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    callbacks: list[Callback] = [EpochBar(config.experiment), History(out / "history.csv"), best]
+    if wanted.patience:
+        callbacks.append(EarlyStopping("validate/auc", mode="max", patience=wanted.patience, check_finite=False))
+    return L.Trainer(
+        max_epochs=wanted.max_epochs,
+        accelerator=wanted.accelerator,
+        devices=wanted.devices,
+        num_nodes=wanted.num_nodes,
+        strategy=wanted.strategy,
+        precision=_precision(wanted),  # type: ignore[arg-type]
+        gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
+        gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
+        logger=TensorBoardLogger(out, name="", version="tensorboard") if wanted.logger == "tensorboard" else False,
+        callbacks=callbacks,
+        num_sanity_val_steps=0,
+        log_every_n_steps=10,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        deterministic="warn",
+        default_root_dir=out,
+    )
+
+
+def _precision(wanted: TrainerConfig) -> str:
+    if wanted.precision != "auto":
+        return wanted.precision
+    if wanted.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32-true"
+
+
+def _check(config: Config, store: Store) -> None:
+    if config.input.size % 32:
+        raise UserError(f"--input.size {config.input.size} is not a multiple of 32, as the encoders need it")
+    edges = active_edges(config.objective)
+    if config.model.architecture == "classifier" and any("mask" in name for name in edges):
+        raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
+    if any("gaze" in name for name in edges) and not store.readings.height:
+        raise UserError(f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it")
+
+
+def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
+    last = out / "checkpoints" / "last.ckpt"
+    if resume:
+        if not last.is_file():
+            raise UserError(f"{out} cannot be resumed: it has no checkpoints/last.ckpt")
+        return last
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise UserError(f"{out} is not empty; name another --out, or --resume {out}, or --overwrite")
+        if not (out / "config.yaml").is_file():
+            raise UserError(f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    return None
+
+
+def _load_best(model: nn.Module, best: ModelCheckpoint) -> bool:
+    path = best.best_model_path or best.last_model_path
+    if not path or not Path(path).is_file():
+        return False
+    state = torch.load(path, "cpu", weights_only=True)["state_dict"]
+    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
+    return True
+
+
+def _write(table: pl.DataFrame, path: Path) -> None:
+    aside = path.with_suffix(".partial")
+    table.write_parquet(aside)
+    aside.replace(path)
+    say(f"predictions of {table.height} cases: {path}")
