@@ -1,0 +1,118 @@
+"""From the X-ray path to the pixels of a detector: photons, scatter, noise, 12 bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from radgaze.sources.phantom.anatomy import MU_LUNG, MU_SOFT, Grid, Pose, Shape
+from radgaze.sources.phantom.disease import Findings, added_path, cloud, resize
+from radgaze.sources.phantom.strokes import bones, vessels
+
+BITS = 12
+
+
+def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> Grid:
+    """The attenuation −log(transmission) along every ray (H, W), the tilt included."""
+    pose = shape.pose
+    margin = int(np.ceil(abs(np.sin(pose.tilt)) * max(pose.width, pose.height) / 2)) + 2
+    own = np.random.default_rng(shape.thorax.texture)  # the patient's vessels, the same in every study
+    u, v = shape.grids(margin)
+    air, heart = shape.lungs(u, v), shape.heart(u, v)
+    air = np.maximum(air - 0.9 * heart, 0.12 * air)
+    path = MU_SOFT * shape.body(u, v) - (MU_SOFT - MU_LUNG) * air
+    inside = np.clip(air / (1.1 * shape.thorax.depth), 0, 1)
+    lung = vessels(shape, margin, own, findings.upper)
+    size = (v.shape[0], u.shape[1])
+    for grain, strength in ((1.6, 0.013), (5.0, 0.016), (22.0, 0.035)):
+        lung += strength * cloud(own, size, grain * pose.scale)
+    path += lung * inside
+    path += bones(shape, margin, u, v)
+    path -= _trachea(shape, u, v) + _stomach(shape, u, v, rng)
+    disease = added_path(findings, shape, margin, u, v, air, rng)
+    if disease is not None:
+        path += disease
+    return _turn(np.maximum(path, 0), pose, margin)
+
+
+def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Air in the trachea and the main bronchi."""
+    carina = 0.30 * shape.h
+    centre = 3 + shape.pose.turn * 0.7
+    tube = 1 - ((u - centre) / 8.5) ** 2
+    air = 15 * np.sqrt(np.clip(tube, 0, 1)) * np.clip((carina - v) / 5, 0, 1)
+    for side, slope in ((-1, 0.62), (1, 0.95)):
+        x = np.abs(u - centre - side * slope * (v - carina)) / np.hypot(1, slope)
+        fade = np.clip((v - carina + 4) / 6, 0, 1) * np.clip((carina + 42 - v) / 22, 0, 1)
+        air = np.maximum(air, 10 * np.sqrt(np.clip(1 - (x / 6) ** 2, 0, 1)) * fade)
+    return MU_SOFT * air
+
+
+def _stomach(shape: Shape, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The gas bubble under the left dome, and some bowel."""
+    gas = np.zeros((v.shape[0], u.shape[1]), np.float32)
+    centre, size = 0.42 * shape.w + rng.normal(0, 8), rng.uniform(8, 30)
+    top = shape.h + 24
+    q = ((u - centre) / (1.35 * size)) ** 2 + ((v - top - 0.6 * size) / (0.7 * size)) ** 2
+    gas += rng.uniform(0.2, 1.0) * size * np.sqrt(np.clip(1 - q, 0, 1))
+    for _ in range(rng.integers(0, 4)):
+        x, y = rng.uniform(-0.8, 0.8) * shape.w, shape.h + rng.uniform(60, 120)
+        radius = rng.uniform(7, 17)
+        q = ((u - x) / (1.4 * radius)) ** 2 + ((v - y) / radius) ** 2
+        gas += 0.5 * radius * np.sqrt(np.clip(1 - q, 0, 1))
+    return MU_SOFT * gas
+
+
+def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
+    """Turn the picture about its middle by the tilt and cut the margin off."""
+    c, s = np.cos(pose.tilt), np.sin(pose.tilt)
+    mid_x, mid_y = pose.width / 2, pose.height / 2
+    # Pillow asks where each pixel of the result comes from: the inverse of Pose.to_pixels.
+    affine = (c, s, mid_x + margin - c * mid_x - s * mid_y, -s, c, mid_y + margin + s * mid_x - c * mid_y)
+    image = Image.fromarray(np.ascontiguousarray(path, np.float32), mode="F")
+    turned = image.transform(
+        (pose.width, pose.height), Image.Transform.AFFINE, affine, Image.Resampling.BILINEAR
+    )
+    return np.asarray(turned, np.float32)
+
+
+def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+    """Photons through the patient onto a digital detector: (H, W), 12 bits, dense is bright (MONOCHROME2).
+
+    Scatter is a blurred share of what passes (it lowers contrast where the patient is thick), noise is
+    Poisson's in its normal limit, the exposure and the processing vary as between units.
+    """
+    height, width = path.shape
+    photons = 10 ** rng.uniform(4.5, 5.3)
+    primary = np.exp(-path)
+    ratio = rng.uniform(0.35, 1.1)
+    coarse = (max(8, height // 16), max(8, width // 16))
+    small = Image.fromarray(np.minimum(primary, 0.35), mode="F").resize(coarse[::-1], Image.Resampling.BOX)
+    blurred = _blur(np.asarray(small, np.float32), max(coarse) / 14)
+    signal = primary + resize(ratio * blurred, path.shape)
+    signal += np.sqrt(signal / np.float32(photons)) * rng.standard_normal(path.shape, dtype=np.float32)
+    dense = -np.log(np.maximum(signal, 1e-5))
+    return _display(dense, rng)
+
+
+def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+    """The unit's own processing: a little levelling of broad differences, a range, a curve."""
+    small = dense[::8, ::8]
+    body = small[small > 0.6 * np.median(small)]
+    level = resize(_blur(small, max(small.shape) / 12), dense.shape)
+    dense = dense - rng.uniform(0.1, 0.35) * (level - np.float32(body.mean()))
+    small = dense[::8, ::8]
+    low, high = np.percentile(
+        small[small > 0.35 * np.median(small)], [rng.uniform(0.5, 4), rng.uniform(98, 99.8)]
+    )
+    grey = np.clip((dense - low) / (high - low) * rng.uniform(0.72, 0.85) + rng.uniform(0.10, 0.2), 0, 1)
+    grey = grey ** rng.uniform(0.9, 1.15)
+    top = rng.uniform(0.86, 1.0) * (2**BITS - 1)
+    return np.round(grey * top).astype(np.uint16)
+
+
+def _blur(field: np.ndarray, sigma: float) -> Grid:
+    from scipy.ndimage import gaussian_filter
+
+    return np.asarray(gaussian_filter(field, sigma, mode="nearest"), np.float32)

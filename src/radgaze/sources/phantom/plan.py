@@ -1,0 +1,182 @@
+"""Who is in the study: patients, their studies, ids, classes, splits, markers and planted faults."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+CLASSES = ("Normal", "CHF", "pneumonia")
+FILE_ORDER = ("CHF", "pneumonia", "Normal")
+"""The classes as columns, and in the order in which their rows stand in the real master sheet."""
+
+SHARES = {"Normal": 360, "CHF": 363, "pneumonia": 360}
+MARKERS = ("lead_letter", "portable_tag", "upright_plate")
+
+STREAM_PLAN, STREAM_PATIENT, STREAM_STUDY, STREAM_GAZE, STREAM_SESSION, STREAM_MARKER = range(6)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One radiograph of the phantom, before anything of it is drawn.
+
+    `fault` is what is wrong with it on purpose: None, "missing_image", "unreadable_image", "no_gaze",
+    "no_label", "duplicate_case" (its row stands twice) or "gaze_without_case" (it has gaze and no row).
+    """
+
+    index: int
+    patient: int
+    study: int
+    dicom_id: str
+    patient_id: int
+    study_id: int
+    stay_id: int
+    diagnosis: str
+    split: str
+    marker: str
+    fault: str | None = None
+
+    @property
+    def path(self) -> str:
+        """MIMIC's path of the file, relative to the root: files/pNN/pSUBJECT/sSTUDY/DICOM.dcm."""
+        subject = str(self.patient_id)
+        return f"files/p{subject[:2]}/p{subject}/s{self.study_id}/{self.dicom_id}.dcm"
+
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """An independent random stream named by its key: the same whichever process draws from it."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=key)))
+
+
+def plan_cases(
+    *, patients: int, seed: int, confounding: float, two_studies: float, faults: bool
+) -> tuple[Case, ...]:
+    """Plan the study: cases in the order of the master sheet's rows, those without a row last.
+
+    Args:
+        patients: Number of patients; a share `two_studies` of them has two studies.
+        seed: Of everything.
+        confounding: Probability that a training or validation case carries the marker of its class.
+        two_studies: Share of the patients who come twice.
+        faults: Whether rejects are planted.
+    """
+    rng = stream(seed, STREAM_PLAN)
+    cases = _number(_draw_diagnoses(rng, patients, two_studies), rng)
+    strangers = _count(len(cases), 0.01) if faults else 0
+    if faults:
+        cases = _plant(rng, cases)
+    cases = _assign_splits(cases)
+    cases = [replace(case, marker=_marker(seed, case, confounding)) for case in cases]
+    cases += _strangers(rng, cases, strangers)
+    return tuple(cases)
+
+
+def _draw_diagnoses(
+    rng: np.random.Generator, patients: int, two_studies: float
+) -> list[tuple[int, int, str]]:
+    """(patient, study, diagnosis) in file order; shares of the classes as in the real sheet."""
+    total = sum(SHARES.values())
+    bounds = np.cumsum([round(patients * SHARES[name] / total) for name in FILE_ORDER[:-1]])
+    own = np.searchsorted(bounds, np.arange(patients), side="right")
+    rng.shuffle(own)
+    studies = [(patient, 0, FILE_ORDER[kind]) for patient, kind in enumerate(own)]
+    for patient in np.flatnonzero(rng.random(patients) < two_studies):
+        kind = int(own[patient]) if rng.random() < 0.6 else int(rng.integers(3))
+        studies.append((int(patient), 1, FILE_ORDER[kind]))
+    order = rng.permutation(len(studies))
+    return sorted((studies[i] for i in order), key=lambda study: FILE_ORDER.index(study[2]))
+
+
+def _number(studies: Sequence[tuple[int, int, str]], rng: np.random.Generator) -> list[Case]:
+    patients = 1 + max(patient for patient, _, _ in studies)
+    subjects = 10_000_000 + rng.choice(9_999_999, size=patients, replace=False)
+    numbers = 50_000_000 + rng.choice(9_999_999, size=len(studies), replace=False)
+    stays = 30_000_000 + rng.choice(9_999_999, size=len(studies), replace=False)
+    return [
+        Case(
+            index=index,
+            patient=patient,
+            study=study,
+            dicom_id=_dicom_id(rng),
+            patient_id=int(subjects[patient]),
+            study_id=int(numbers[index]),
+            stay_id=int(stays[index]),
+            diagnosis=diagnosis,
+            split="",
+            marker="",
+        )
+        for index, (patient, study, diagnosis) in enumerate(studies)
+    ]
+
+
+def _dicom_id(rng: np.random.Generator) -> str:
+    """44 characters, five groups of eight hexadecimal digits, as MIMIC-CXR has them."""
+    return "-".join(f"{word:08x}" for word in rng.integers(0, 2**32, size=5))
+
+
+def _count(cases: int, share: float) -> int:
+    return max(1, round(cases * share))
+
+
+def _plant(rng: np.random.Generator, cases: list[Case]) -> list[Case]:
+    """Give some cases one fault each; none gets two, so that the counts are exact."""
+    wanted = [
+        fault
+        for fault, share in (
+            ("missing_image", 0.006),
+            ("unreadable_image", 0.006),
+            ("no_gaze", 0.015),
+            ("no_label", 0.006),
+            ("duplicate_case", 0.006),
+        )
+        for _ in range(_count(len(cases), share))
+    ]
+    chosen = rng.choice(len(cases), size=min(len(wanted), len(cases) // 2), replace=False)
+    faulty = dict(zip(chosen.tolist(), wanted, strict=False))
+    return [replace(case, fault=faulty.get(case.index)) for case in cases]
+
+
+def _assign_splits(cases: list[Case]) -> list[Case]:
+    unique = list(dict.fromkeys(case.patient_id for case in cases))
+    random.Random(42).shuffle(unique)  # noqa: S311 - the published split (formats.md, 4)
+    train = round(0.8 * len(unique))
+    validate = round(0.5 * (len(unique) - train))
+    split = dict.fromkeys(unique, "test")
+    split |= dict.fromkeys(unique[train : train + validate], "validate") | dict.fromkeys(
+        unique[:train], "train"
+    )
+    return [replace(case, split=split[case.patient_id]) for case in cases]
+
+
+def _marker(seed: int, case: Case, confounding: float) -> str:
+    """The marker of the case's class with probability `confounding`, else any; in test always any.
+
+    Every case has a stream of its own for this, so that another strength changes only the markers.
+    """
+    rng = stream(seed, STREAM_MARKER, case.index)
+    any_marker = MARKERS[int(rng.integers(len(MARKERS)))]
+    follows = rng.random() < confounding and case.split != "test"
+    return MARKERS[CLASSES.index(case.diagnosis)] if follows else any_marker
+
+
+def _strangers(rng: np.random.Generator, cases: list[Case], count: int) -> list[Case]:
+    """Images that were read and left out of the master sheet: gaze without a case."""
+    first = len(cases)
+    return [
+        Case(
+            index=first + extra,
+            patient=1 + max(case.patient for case in cases) + extra,
+            study=0,
+            dicom_id=_dicom_id(rng),
+            patient_id=20_000_000 + extra,
+            study_id=60_000_000 + extra,
+            stay_id=40_000_000 + extra,
+            diagnosis="Normal",
+            split="",
+            marker=MARKERS[0],
+            fault="gaze_without_case",
+        )
+        for extra in range(count)
+    ]
