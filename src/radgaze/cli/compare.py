@@ -1,0 +1,36 @@
+"""`radgaze compare RUN_A RUN_B [...]`: runs on the same test cases, side by side."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+
+HELP = "Compare runs with the first one: table, paired differences with p-values, figures."
+EXAMPLE = "radgaze compare runs/baseline runs/set3_guided --out comparison"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "runs", metavar="RUN", nargs="+", help="folders of evaluated runs; the first is the reference"
+    )
+    parser.add_argument(
+        "--out", required=True, help="folder for compare.md, compare.csv, paired.csv and index.html"
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=2000, help="resamples of the bootstrap (default 2000)"
+    )
+
+
+def run(args: Namespace) -> int:
+    from pathlib import Path
+
+    from radgaze.evaluation import compare
+    from radgaze.reporting.comparison import comparison
+    from radgaze.training.run import Run
+
+    runs, out = [Run.open(Path(path)) for path in args.runs], Path(args.out)
+    compared = compare(runs, out, resamples=args.resamples)
+    page = comparison(runs, out, compared)
+    print(compared.markdown())
+    for path in (out / "compare.md", out / "compare.csv", out / "paired.csv", page):
+        print(path)
+    return 0

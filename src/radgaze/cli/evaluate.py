@@ -1,0 +1,94 @@
+"""`radgaze evaluate RUN`: measure a run on its test cases and write its report."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from typing import Any
+
+HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
+EXAMPLE = "radgaze evaluate runs/set3_guided"
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("path", metavar="RUN", help="folder of a trained run")
+    parser.add_argument(
+        "--interval",
+        choices=("bootstrap", "seed"),
+        default="bootstrap",
+        help="95%% intervals: patients drawn again, or the seed paper's 30 resamples (default bootstrap)",
+    )
+    parser.add_argument(
+        "--resamples", type=int, default=2000, help="resamples of the bootstrap (default 2000)"
+    )
+    parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
+    parser.add_argument(
+        "--target",
+        choices=("predicted", "true"),
+        default="predicted",
+        help="class whose heatmap is compared with gaze (default predicted)",
+    )
+    parser.add_argument(
+        "--generator", default="guided_backprop", help="the heatmaps' generator (default guided_backprop)"
+    )
+
+
+def run(args: Namespace) -> int:
+    from pathlib import Path
+
+    from radgaze.evaluation import evaluate
+    from radgaze.reporting.report import report
+    from radgaze.training.run import Run
+
+    opened = Run.open(Path(args.path))
+    metrics = evaluate(
+        opened,
+        device=args.device,
+        resamples=args.resamples,
+        interval=args.interval,
+        generator=args.generator,
+        target=args.target,
+    )
+    page = report(opened, metrics)
+    _show(metrics)
+    print(opened.path / "metrics.json")
+    print(page)
+    return 0
+
+
+def _show(metrics: dict[str, Any]) -> None:
+    """The headline figures as tables on standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console, test = Console(), metrics["test"]
+    table = Table(title=f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients")
+    names = {
+        "auc": "AUC",
+        "auc_seed": "AUC, as the seed paper",
+        "average_precision": "average precision",
+        "brier": "Brier ↓",
+    }
+    for name in ("class", *names.values()):
+        table.add_column(name)
+    for group in ("macro", *metrics["classes"]):
+        table.add_row(group, *(_entry(test[metric][group]) for metric in names))
+    console.print(table)
+    agreement = {kind: found for kind, found in test["agreement"].items() if found}
+    if not agreement:
+        console.print("Agreement with gaze: no test case has gaze.")
+        return
+    table = Table(title=f"Agreement with gaze, {test['agreement_cases']['compared']} cases")
+    for name in ("map", "NSS", "CC", "KL ↓", "SIM", "AUC-Judd", "shuffled AUC"):
+        table.add_column(name)
+    for kind, found in agreement.items():
+        table.add_row(kind.replace("_", " "), *(_entry(entry, 2) for entry in found.values()))
+    console.print(table)
+
+
+def _entry(entry: dict[str, float | None], digits: int = 3) -> str:
+    value, low, high = entry["value"], entry["low"], entry["high"]
+    if value is None:
+        return "undefined"
+    if low is None or high is None:
+        return f"{value:.{digits}f}"
+    return f"{value:.{digits}f} \\[{low:.{digits}f}, {high:.{digits}f}]"

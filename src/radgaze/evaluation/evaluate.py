@@ -1,0 +1,121 @@
+"""`evaluate`: everything that is measured of one run, into its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal
+
+import polars as pl
+import torch
+
+from radgaze import __version__
+from radgaze.errors import UserError
+from radgaze.evaluation import summary
+from radgaze.evaluation.maps import GENERATOR, Target
+from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
+from radgaze.evaluation.scoring import SMOOTHING, agreement_table
+from radgaze.training.run import Run
+
+
+def evaluate(
+    run: Run,
+    *,
+    device: str = "auto",
+    resamples: int = RESAMPLES,
+    interval: Literal["bootstrap", "seed"] = "bootstrap",
+    generator: str = GENERATOR,
+    target: Target = "predicted",
+    seed: int = 0,
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Measure a run on its test cases; write metrics.json, agreement.parquet and curves.parquet into it.
+
+    Args:
+        run: The run.
+        device: Where the model runs: "cpu", "cuda", or "auto" for what there is.
+        resamples: Of the patient bootstrap.
+        interval: What low and high are: "bootstrap" over patients, or the "seed" paper's resamples. The AUC's
+            entries under `auc_seed` are of the latter kind either way.
+        generator: The heatmap's. It is the same for every run unless asked otherwise, also for runs that were
+            trained with another one or none, since heatmaps of two generators cannot be compared.
+        target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
+            there to be shown; "true" asks where the evidence for the right answer lies.
+        seed: Of the resamples.
+        batch_size: Cases at a time.
+
+    Returns:
+        What was written to metrics.json: under "test" and "validate" `auc`, `auc_seed`, `average_precision`,
+        `brier`, `calibration_error` with an entry `{"value", "low", "high"}` for "macro" and each class,
+        `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`; under
+        "test" also `agreement`, an entry for each map and metric. An undefined figure is None.
+
+    Raises:
+        UserError: The run has no predictions, or an argument makes no sense.
+    """
+    if resamples < 1:
+        raise UserError(f"--resamples is {resamples}; it must be at least 1")
+    device = best_device() if device == "auto" else device
+    table = run.predictions()
+    missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
+    if missing:
+        raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
+    metrics: dict[str, Any] = {
+        "experiment": run.experiment,
+        "classes": list(run.classes),
+        "software": __version__,
+        "settings": {
+            "interval": interval,
+            "resamples": resamples,
+            "seed": seed,
+            "generator": generator,
+            "target": target,
+            "heatmap_smoothing": SMOOTHING,
+            "gaze": asdict(run.config.gaze),
+            "size": run.config.input.size,
+            "fit": run.config.input.fit,
+        },
+    }
+
+    def resampling(cases: pl.DataFrame) -> Resampling:
+        if interval == "seed":
+            return SeedResamples(cases.height, seed=seed)
+        return summary.bootstrap(cases, run.classes, resamples=resamples, seed=seed)
+
+    for split in ("test", "validate"):
+        cases = table.filter(pl.col("split") == split)
+        metrics[split] = summary.discrimination_summary(
+            cases, run.classes, resampling(cases), SeedResamples(cases.height, seed=seed)
+        )
+    test = table.filter(pl.col("split") == "test")
+    found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)
+    with_gaze = test.join(
+        found.table.select("case_id").unique(), on="case_id", how="semi", maintain_order="left"
+    )
+    ordered = with_gaze.select("case_id").join(found.table, on="case_id", maintain_order="left")
+    metrics["test"]["agreement"] = summary.agreement_summary(ordered, resampling(with_gaze))
+    metrics["test"]["agreement_cases"] = {
+        "compared": with_gaze.height,
+        "without_gaze": found.without_gaze,
+        "mean_gaze_of_training_cases": found.training_cases,
+        "constant_maps": found.constant,
+    }
+    found.table.write_parquet(run.path / "agreement.parquet")
+    summary.curves(test, run.classes).write_parquet(run.path / "curves.parquet")
+    _write(metrics, run.path / "metrics.json")
+    return metrics
+
+
+def best_device() -> str:
+    """ "cuda" where there is one, else "cpu"."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _write(metrics: dict[str, Any], path: Path) -> None:
+    """Written aside and renamed: a reader never sees half of it."""
+    aside = path.with_suffix(".json.part")
+    aside.write_text(
+        json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    aside.replace(path)

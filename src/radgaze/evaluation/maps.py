@@ -1,0 +1,206 @@
+"""The maps of a run's cases as arrays: image, heatmap, Grad-CAM, gaze and mask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from radgaze.errors import UserError
+from radgaze.store.batch import Batch
+from radgaze.training.run import Run
+
+Array = NDArray[np.float32]
+Target = Literal["predicted", "true"]
+
+# One generator for all runs that are compared, also for those trained without a heatmap.
+GENERATOR = "guided_backprop"
+
+
+@dataclass(frozen=True)
+class CaseMaps:
+    """Some cases, (B, H, W) a map, all at the size that the model sees; rows go together.
+
+    Attributes:
+        case_ids: Ids.
+        patients: (B,) patient keys.
+        image: Grey, in [0, 1].
+        heatmap: Of the generator, in [0, 1], as it comes out, not smoothed.
+        grad_cam: Grad-CAM in [0, 1], or None if not asked for.
+        mask: Probability of the decoder's mask, or None of a model without decoder.
+        gaze: Gaze map; zeros where there is none.
+        has_gaze: (B,) whether there is gaze.
+        points: (B, K, 2) fixations as (x, y) in map pixels, padded.
+        present: (B, K) whether there is a fixation, or padding.
+        sigma: (B, 2) as (σy, σx), the gaze map's Gaussian in map pixels.
+        probabilities: (B, C) as in the run's predictions.
+        labels: (B, C), 0 or 1.
+    """
+
+    case_ids: tuple[str, ...]
+    patients: NDArray[np.int64]
+    image: Array
+    heatmap: Array
+    grad_cam: Array | None
+    mask: Array | None
+    gaze: Array
+    has_gaze: NDArray[np.bool_]
+    points: Array
+    present: NDArray[np.bool_]
+    sigma: Array
+    probabilities: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.case_ids)
+
+
+def case_maps(
+    run: Run,
+    case_ids: Sequence[str],
+    *,
+    split: str = "test",
+    generator: str | None = None,
+    target: Target = "predicted",
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> CaseMaps:
+    """The maps of the given cases of a split, in the order given, Grad-CAM included.
+
+    Args:
+        run: The run.
+        case_ids: Which cases.
+        split: Where they are.
+        generator: Name of the heatmap's generator; the run's own if None.
+        target: Whether a heatmap is of the class predicted or of the true one.
+        device: Where the model runs.
+        batch_size: Cases at a time.
+
+    Raises:
+        UserError: No case is asked for, or one is not in the split.
+    """
+    parts = list(
+        stream_maps(
+            run,
+            split,
+            case_ids=case_ids,
+            generator=generator,
+            target=target,
+            device=device,
+            batch_size=batch_size,
+            grad_cam=True,
+        )
+    )
+    if not parts:
+        raise UserError("no case is asked for")
+    return _joined(parts)
+
+
+def stream_maps(
+    run: Run,
+    split: str,
+    *,
+    case_ids: Sequence[str] | None = None,
+    generator: str | None = None,
+    target: Target = "predicted",
+    device: str = "cpu",
+    batch_size: int = 16,
+    grad_cam: bool = False,
+) -> Iterator[CaseMaps]:
+    """The maps of a split, or of some of its cases, a batch at a time: a large split fits into memory.
+
+    Arguments as for `case_maps`; in the data set's order, or that of `case_ids`.
+    """
+    model = run.model(device)
+    heat = run.generator(model, generator)
+    cam = run.generator(model, "grad_cam") if grad_cam else None
+    known = _Known(run)
+    for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
+        images = batch.image.to(device)
+        of = batch.label.argmax(1).to(device) if target == "true" else target
+        with torch.no_grad():
+            mask = model(images).mask
+        present = batch.weights > 0
+        yield CaseMaps(
+            case_ids=tuple(batch.case_id),
+            patients=known.patients(batch),
+            image=_plane(batch.image),
+            heatmap=_plane(heat(images, of)),
+            grad_cam=None if cam is None else _plane(cam(images, of)),
+            mask=None if mask is None else _plane(mask.float().sigmoid()),
+            gaze=_plane(batch.gaze_maps(tuple(images.shape[-2:]))),
+            has_gaze=batch.has_gaze.cpu().numpy().astype(bool),
+            points=batch.points.cpu().numpy().astype(np.float32),
+            present=present.cpu().numpy(),
+            sigma=batch.sigma.cpu().numpy().astype(np.float32),
+            probabilities=known.probabilities(batch),
+            labels=batch.label.cpu().numpy().astype(np.int64),
+        )
+
+
+def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Maps (B, H, W), each blurred by its Gaussian of (σy, σx) map pixels, sigma (B, 2), borders reflecting.
+
+    A gradient map is speckle and a gaze map is smooth: without this, agreement measures the speckle.
+    """
+    blurred = [
+        gaussian_filter(np.asarray(m, dtype=np.float64), tuple(s), mode="reflect")
+        for m, s in zip(maps, sigma, strict=True)
+    ]
+    return np.stack(blurred) if blurred else np.zeros(maps.shape)
+
+
+class _Known:
+    """What the run's predictions say of a case."""
+
+    def __init__(self, run: Run) -> None:
+        table = run.predictions()
+        self._rows = {case: row for row, case in enumerate(table["case_id"])}
+        self._patients = table["patient"].cast(pl.Int64).to_numpy()
+        self._probabilities = table.select([f"probability_{c}" for c in run.classes]).to_numpy()
+
+    def patients(self, batch: Batch) -> NDArray[np.int64]:
+        return np.array([self._patients[self._rows[case]] for case in batch.case_id], dtype=np.int64)
+
+    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
+        return np.stack([self._probabilities[self._rows[case]] for case in batch.case_id]).astype(np.float64)
+
+
+def _plane(maps: torch.Tensor) -> Array:
+    """(B, 1, H, W) → (B, H, W)."""
+    return maps.detach().float().cpu().numpy()[:, 0]
+
+
+def _joined(parts: Sequence[CaseMaps]) -> CaseMaps:
+    longest = max(part.points.shape[1] for part in parts)
+    missing = [(0, longest - part.points.shape[1]) for part in parts]
+    return CaseMaps(
+        case_ids=tuple(case for part in parts for case in part.case_ids),
+        patients=np.concatenate([part.patients for part in parts]),
+        image=np.concatenate([part.image for part in parts]),
+        heatmap=np.concatenate([part.heatmap for part in parts]),
+        grad_cam=_joined_if_there([part.grad_cam for part in parts]),
+        mask=_joined_if_there([part.mask for part in parts]),
+        gaze=np.concatenate([part.gaze for part in parts]),
+        has_gaze=np.concatenate([part.has_gaze for part in parts]),
+        points=np.concatenate(
+            [np.pad(part.points, ((0, 0), m, (0, 0))) for part, m in zip(parts, missing, strict=True)]
+        ),
+        present=np.concatenate(
+            [np.pad(part.present, ((0, 0), m)) for part, m in zip(parts, missing, strict=True)]
+        ),
+        sigma=np.concatenate([part.sigma for part in parts]),
+        probabilities=np.concatenate([part.probabilities for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+    )
+
+
+def _joined_if_there(maps: Sequence[Array | None]) -> Array | None:
+    there = [m for m in maps if m is not None]
+    return np.concatenate(there) if there else None

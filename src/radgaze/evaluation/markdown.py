@@ -1,0 +1,115 @@
+"""A comparison as Markdown tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import polars as pl
+
+NAMES = {
+    "auc": "AUC",
+    "average_precision": "average precision",
+    "brier": "Brier score ↓",
+    "nss": "NSS",
+    "cc": "CC",
+    "kl": "KL ↓",
+    "sim": "SIM",
+    "auc_judd": "AUC-Judd",
+    "shuffled_auc": "shuffled AUC",
+}
+MAPS = {
+    "heatmap": "heatmap",
+    "heatmap_raw": "heatmap, not smoothed",
+    "grad_cam": "Grad-CAM",
+    "mask": "mask",
+    "mean_gaze": "mean gaze (floor)",
+    "lung_shape": "lung shape (floor)",
+}
+FLOORS = ("mean_gaze", "lung_shape")
+_AGREEMENT = ("nss", "cc", "kl", "sim", "auc_judd", "shuffled_auc")
+
+
+def comparison_markdown(
+    table: pl.DataFrame,
+    paired: pl.DataFrame,
+    classes: Sequence[str],
+    cases: int,
+    patients: int,
+    notes: Sequence[str],
+) -> str:
+    """The tables of a `Comparison`, value [95% interval], and its notes."""
+    runs = table["run"].unique(maintain_order=True).to_list()
+    groups = ("macro", *classes)
+    parts = [
+        f"# Comparison of {', '.join(runs)}",
+        f"{cases} test cases of {patients} patients; 95% intervals of the patient bootstrap. "
+        "↓: lower is better.",
+    ]
+    for metric in ("auc", "average_precision", "brier"):
+        own = table.filter(pl.col("metric") == metric)
+        rows = [[run, *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
+        parts += [f"## {_title(metric)}", _table(["run", *groups], rows)]
+    if table["map"].is_not_null().any():
+        parts += ["## Agreement with gaze", _agreement(table, runs)]
+    of = paired["reference"][0] if paired.height else ""
+    parts += [f"## Paired differences to {of}", _paired(paired)]
+    return "\n\n".join([*parts, *notes]) + "\n"
+
+
+def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
+    rows = []
+    for kind, label in MAPS.items():
+        # The floors know nothing of the run: one line is enough.
+        for run in runs[:1] if kind in FLOORS else runs:
+            own = table.filter((pl.col("map") == kind) & (pl.col("run") == run))
+            if own.height:
+                name = "–" if kind in FLOORS else run
+                rows.append([name, label, *(_entry(own, metric=metric) for metric in _AGREEMENT)])
+    return _table(["run", "map", *(NAMES[m] for m in _AGREEMENT)], rows)
+
+
+def _paired(paired: pl.DataFrame) -> str:
+    several = paired["run"].n_unique() > 1
+    header = ["run", "figure", "difference [95%]", "p (bootstrap)", "p (DeLong)"]
+    header += ["p (bootstrap, Holm)", "p (DeLong, Holm)"] if several else []
+    rows = []
+    for row in paired.iter_rows(named=True):
+        what = f"{NAMES[row['metric']]} {row['group'] or 'of ' + MAPS[row['map']]}"
+        columns = ("p_bootstrap", "p_delong") + (("p_bootstrap_holm", "p_delong_holm") if several else ())
+        rows.append(
+            [
+                row["run"],
+                what,
+                _with_interval(row["difference"], row, signed=True),
+                *(_p(row[c]) for c in columns),
+            ]
+        )
+    return _table(header, rows)
+
+
+def _entry(table: pl.DataFrame, **where: str) -> str:
+    rows = table.filter(**where)
+    return _with_interval(rows["value"][0], rows.row(0, named=True)) if rows.height else "–"
+
+
+def _with_interval(value: float | None, row: dict[str, Any], *, signed: bool = False) -> str:
+    if value is None:
+        return "undefined"
+    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    if row["low"] is not None and row["high"] is not None:
+        text += f" [{row['low']:.3f}, {row['high']:.3f}]"
+    return text.replace("-", "−")
+
+
+def _p(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _title(metric: str) -> str:
+    return NAMES[metric][0].upper() + NAMES[metric][1:]
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

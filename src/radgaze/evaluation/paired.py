@@ -1,0 +1,189 @@
+"""Figures of several runs on the same cases, and their differences to the first run's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.delong import delong_test
+from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of, number
+from radgaze.evaluation.summary import MACRO, MAPS, score
+from radgaze.training.run import Run
+
+Row = dict[str, Any]
+
+OF_A_CLASS = ("auc", "average_precision", "brier")
+OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")  # the floors are the same for every run
+LOWER_IS_BETTER: set[str] = {
+    "brier",
+    *(name for name, metric in METRICS.items() if not metric.higher_is_better),
+}
+
+TABLE = {
+    **dict.fromkeys(("run", "metric", "map", "group"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+}
+PAIRED = {
+    **dict.fromkeys(("run", "reference", "metric", "map", "group"), pl.String),
+    **dict.fromkeys(("difference", "low", "high"), pl.Float64),
+    **dict.fromkeys(("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm"), pl.Float64),
+    "higher_is_better": pl.Boolean,
+}
+
+
+def of_predictions(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], classes: Sequence[str], draws: Resampling
+) -> tuple[list[Row], list[Row]]:
+    """Rows of `TABLE` and of `PAIRED` for AUC, average precision and Brier score, macro and per class.
+
+    Args:
+        names: The runs, the reference first.
+        tables: Their predictions of the same cases in the same order.
+        classes: The classes.
+        draws: Resamples of the cases.
+    """
+    scores = [score(table, classes, draws, OF_A_CLASS) for table in tables]
+    rows, differences = [], []
+    for metric in OF_A_CLASS:
+        for group in (MACRO, *classes):
+            found = [of_run[metric, group] for of_run in scores]
+            rows += [_row(n, e, metric, group=group) for n, e in zip(names, found, strict=True)]
+            delong = (
+                [_delong(table, tables[0], group, classes) for table in tables[1:]]
+                if metric == "auc"
+                else None
+            )
+            changes = [estimate - found[0] for estimate in found[1:]]
+            differences += _differences(names, changes, metric, group=group, delong=delong)
+    return rows, differences
+
+
+def comparable_agreement(
+    runs: Sequence[Run], names: Sequence[str], cases: pl.DataFrame
+) -> tuple[list[pl.DataFrame], list[str]]:
+    """Each run's agreement.parquet, or none of them and the reason why they cannot be compared."""
+    for name, run in zip(names, runs, strict=True):
+        if not ((run.path / "agreement.parquet").is_file() and (run.path / "metrics.json").is_file()):
+            return [], [
+                f"Agreement with gaze is left out: {name} was not evaluated yet (`radgaze evaluate RUN`)."
+            ]
+    metrics = [json.loads((run.path / "metrics.json").read_text(encoding="utf-8")) for run in runs]
+    for key in ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit"):
+        values = [found.get("settings", {}).get(key) for found in metrics]
+        for name, value in zip(names, values, strict=True):
+            if value != values[0]:
+                return [], [
+                    f"Agreement with gaze is left out: {names[0]} and {name} measured it with another {key}."
+                ]
+    tables = [pl.read_parquet(run.path / "agreement.parquet") for run in runs]
+    known = [set(table["case_id"]) for table in tables]
+    if any(ids != known[0] for ids in known) or not known[0] <= set(cases["case_id"]):
+        return [], [
+            "Agreement with gaze is left out: the runs were evaluated on different cases; evaluate them anew."
+        ]
+    return (tables, []) if known[0] else ([], ["Agreement with gaze is left out: no test case has gaze."])
+
+
+def of_agreement(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], cases: pl.DataFrame, draws: Resampling
+) -> tuple[list[Row], list[Row]]:
+    """Rows of `TABLE` and of `PAIRED` for the agreement of every run's maps with gaze.
+
+    A difference is the mean over cases of the difference, over those cases on which both are defined.
+
+    Args:
+        names: The runs, the reference first.
+        tables: Their agreement tables.
+        cases: The cases with gaze.
+        draws: Resamples of these.
+    """
+    values: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
+    for name, table in zip(names, tables, strict=True):
+        for kind in MAPS:
+            own = table.filter(pl.col("map") == kind)
+            if own.height:
+                own = cases.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
+                values |= {(name, kind, m): own[m].to_numpy().astype(np.float64) for m in METRICS}
+    found = estimates({key: mean_of(v) for key, v in values.items()}, cases.height, draws)
+    rows = [_row(name, estimate, metric, kind=kind) for (name, kind, metric), estimate in found.items()]
+    differences: list[Row] = []
+    for kind in OF_A_RUN:
+        if (names[0], kind, "nss") not in values:
+            continue
+        others = [name for name in names[1:] if (name, kind, "nss") in values]
+        for metric in METRICS:
+            reference = values[names[0], kind, metric]
+            changed = {name: mean_of(values[name, kind, metric] - reference) for name in others}
+            changes = list(estimates(changed, cases.height, draws).values())
+            differences += _differences([names[0], *others], changes, metric, kind=kind)
+    return rows, differences
+
+
+def holm(p: Sequence[float | None]) -> list[float | None]:
+    """Holm's (1979) step-down adjusted p-values; None and NaN are not counted and stay None."""
+    known = sorted(
+        (value, place) for place, value in enumerate(p) if value is not None and np.isfinite(value)
+    )
+    adjusted: list[float | None] = [None] * len(p)
+    largest = 0.0
+    for rank, (value, place) in enumerate(known):
+        largest = max(largest, min(1.0, (len(known) - rank) * value))
+        adjusted[place] = largest
+    return adjusted
+
+
+def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: Sequence[str]) -> float | None:
+    chosen = classes if group == MACRO else [group]
+    labels = reference.select([f"label_{c}" for c in chosen]).to_numpy().T
+    a, b = (t.select([f"probability_{c}" for c in chosen]).to_numpy().T for t in (table, reference))
+    return number(delong_test(labels, a, b).p)
+
+
+def _row(
+    name: str, estimate: Estimate, metric: str, *, group: str | None = None, kind: str | None = None
+) -> Row:
+    entry = {key: estimate.entry()[key] for key in ("value", "low", "high")}
+    return {"run": name, "metric": metric, "map": kind, "group": group, **entry}
+
+
+def _differences(
+    names: Sequence[str],
+    changes: Sequence[Estimate],
+    metric: str,
+    *,
+    group: str | None = None,
+    kind: str | None = None,
+    delong: Sequence[float | None] | None = None,
+) -> list[Row]:
+    """Rows of `PAIRED` of one figure: each run but the first, Holm's correction over them."""
+    of_bootstrap = [number(change.p) for change in changes]
+    of_delong = delong or [None] * len(changes)
+    columns = zip(
+        names[1:], changes, of_bootstrap, holm(of_bootstrap), of_delong, holm(of_delong), strict=True
+    )
+    rows = []
+    for name, change, p_bootstrap, p_bootstrap_holm, p_delong, p_delong_holm in columns:
+        entry = change.entry()
+        rows.append(
+            {
+                "run": name,
+                "reference": names[0],
+                "metric": metric,
+                "map": kind,
+                "group": group,
+                "difference": entry["value"],
+                "low": entry["low"],
+                "high": entry["high"],
+                "p_bootstrap": p_bootstrap,
+                "p_delong": p_delong,
+                "p_bootstrap_holm": p_bootstrap_holm,
+                "p_delong_holm": p_delong_holm,
+                "higher_is_better": metric not in LOWER_IS_BETTER,
+            }
+        )
+    return rows

@@ -1,0 +1,119 @@
+"""The agreement of a run's maps, and of the floors, with gaze: one row per case and map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from radgaze.console import progress
+from radgaze.evaluation import floors
+from radgaze.evaluation.agreement import METRICS, agreement, fixation_counts, is_constant
+from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
+from radgaze.training.run import Run
+
+Floats = NDArray[np.float64]
+
+SMOOTHING = (
+    "heatmap, grad_cam and lung_shape by the Gaussian of each case's gaze map; "
+    "heatmap_raw, mask and mean_gaze not at all"
+)
+SCHEMA = {
+    "case_id": pl.String,
+    "patient": pl.Int32,
+    "map": pl.String,
+    **dict.fromkeys(METRICS, pl.Float64),
+}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """What `agreement_table` found.
+
+    Attributes:
+        table: case_id, patient, map, and one column per metric (null where undefined).
+        without_gaze: Number of cases that were left out since nobody's gaze on them is known.
+        training_cases: Number of cases that the mean gaze is the mean of.
+        constant: Per map how many cases have one that is the same everywhere; it scores as chance.
+    """
+
+    table: pl.DataFrame
+    without_gaze: int
+    training_cases: int
+    constant: dict[str, int] = field(default_factory=dict)
+
+
+def agreement_table(
+    run: Run,
+    *,
+    split: str = "test",
+    generator: str = GENERATOR,
+    target: Target = "predicted",
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> Agreement:
+    """Score every map of every case of a split that has gaze.
+
+    Args:
+        run: The run.
+        split: The cases.
+        generator: The heatmap's; the same for all runs that are to be compared.
+        target: The class whose heatmap is scored.
+        device: Where the model runs.
+        batch_size: Cases at a time.
+    """
+    size = (run.config.input.size, run.config.input.size)
+    with progress("Gathering the gaze of the training cases", total=None):
+        mean_gaze, training_cases = floors.mean_gaze(run.batches("train", batch_size=batch_size), size)
+    everyone = np.zeros(size)
+    for batch in run.batches(split, batch_size=batch_size):
+        everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
+    lungs = floors.lung_shape(size)
+    parts: list[pl.DataFrame] = []
+    without, constant = 0, dict[str, int]()
+    with progress("Comparing maps with gaze", total=len(run.dataset(split))) as bar:
+        for cases in stream_maps(
+            run,
+            split,
+            generator=generator,
+            target=target,
+            device=device,
+            batch_size=batch_size,
+            grad_cam=True,
+        ):
+            known = cases.has_gaze & cases.present.any(1)
+            without += int((~known).sum())
+            maps = _maps(cases, lungs, mean_gaze if training_cases else None)
+            own = fixation_counts(cases.points, cases.present, size)[known]
+            for kind, P in maps.items():
+                constant[kind] = constant.get(kind, 0) + int(is_constant(P[known]).sum())
+                figures = agreement(P[known], cases.gaze[known], own, everyone - own)
+                parts.append(_rows(cases, known, kind, figures))
+            bar.advance(len(cases))
+    return Agreement(pl.concat([pl.DataFrame(schema=SCHEMA), *parts]), without, training_cases, constant)
+
+
+def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str, Floats]:
+    """The maps that are scored, (B, H, W) each, by name."""
+    shape = cases.heatmap.shape
+    maps = {
+        "heatmap": smoothed(cases.heatmap, cases.sigma),
+        "heatmap_raw": cases.heatmap.astype(np.float64),
+    }
+    if cases.grad_cam is not None:
+        maps["grad_cam"] = smoothed(cases.grad_cam, cases.sigma)
+    if cases.mask is not None:
+        maps["mask"] = cases.mask.astype(np.float64)
+    if mean_gaze is not None:
+        maps["mean_gaze"] = np.broadcast_to(mean_gaze, shape)
+    return maps | {"lung_shape": smoothed(np.broadcast_to(lungs, shape), cases.sigma)}
+
+
+def _rows(cases: CaseMaps, known: NDArray[np.bool_], kind: str, figures: dict[str, Floats]) -> pl.DataFrame:
+    ids = [case for case, there in zip(cases.case_ids, known, strict=True) if there]
+    rows = pl.DataFrame(
+        {"case_id": ids, "patient": cases.patients[known], "map": [kind] * len(ids), **figures}, schema=SCHEMA
+    )
+    return rows.with_columns(pl.col(list(METRICS)).fill_nan(None))

@@ -1,0 +1,169 @@
+"""Predictions and agreement of one split as the plain values of metrics.json, each with its interval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from radgaze.evaluation import agreement, calibration, discrimination
+from radgaze.evaluation.resampling import (
+    Estimate,
+    PatientBootstrap,
+    Resampling,
+    Statistic,
+    estimates,
+    mean_of,
+)
+
+SPECIFICITY = 0.9
+MACRO = "macro"
+MAPS = ("heatmap", "heatmap_raw", "grad_cam", "mask", "mean_gaze", "lung_shape")
+
+_OF_A_CLASS: dict[str, Callable[..., NDArray[np.float64]]] = {
+    "auc": discrimination.auc,
+    "average_precision": discrimination.average_precision,
+    "sensitivity_at_specificity": partial(discrimination.sensitivity_at_specificity, specificity=SPECIFICITY),
+    "brier": calibration.brier,
+    "calibration_error": calibration.calibration_error,
+}
+
+
+def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
+    """The patient bootstrap of a table of cases with `patient` and `label_<class>`."""
+    labels = cases.select([f"label_{name}" for name in classes]).to_numpy()
+    # Cases without any positive label make a stratum of their own.
+    of_class = np.where(labels.any(1), labels.argmax(1), -1) if len(labels) else np.empty(0, dtype=np.int64)
+    return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), of_class, resamples, seed)
+
+
+def score(
+    predictions: pl.DataFrame,
+    classes: Sequence[str],
+    resampling: Resampling,
+    metrics: Sequence[str] = tuple(_OF_A_CLASS),
+) -> dict[tuple[str, str], Estimate]:
+    """Each metric of each class, one against the rest, and of the macro mean, by (metric, class or "macro").
+
+    The macro mean is undefined where one class is: leaving a class out would change what is averaged.
+
+    Args:
+        predictions: One row per case: `probability_<class>` and `label_<class>`.
+        classes: The classes.
+        resampling: How the cases are drawn again.
+        metrics: Which of the metrics of a class.
+    """
+    statistics: dict[tuple[str, str], Statistic] = {}
+    for name in classes:
+        labels, scores = (
+            predictions[f"label_{name}"].to_numpy(),
+            predictions[f"probability_{name}"].to_numpy(),
+        )
+        for metric in metrics:
+            statistics[metric, name] = partial(_OF_A_CLASS[metric], labels, scores)
+    found = estimates(statistics, predictions.height, resampling)
+    for metric in metrics:
+        of_classes = [found[metric, name] for name in classes]
+        found[metric, MACRO] = Estimate(
+            float(np.mean([e.value for e in of_classes])), np.mean([e.resampled for e in of_classes], axis=0)
+        )
+    return found
+
+
+def discrimination_summary(
+    predictions: pl.DataFrame, classes: Sequence[str], resampling: Resampling, seed_resamples: Resampling
+) -> dict[str, Any]:
+    """The part of metrics.json about predictions; see `evaluate`."""
+    found, of_paper = (
+        score(predictions, classes, resampling),
+        score(predictions, classes, seed_resamples, metrics=("auc",)),
+    )
+    groups = (MACRO, *classes)
+    summary: dict[str, Any] = {m: {g: found[m, g].entry() for g in groups} for m in _OF_A_CLASS}
+    summary["auc_seed"] = {g: of_paper["auc", g].entry() for g in groups}
+    summary["sensitivity_at_specificity"] = {f"{SPECIFICITY}": summary["sensitivity_at_specificity"]}
+    labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
+    scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
+    right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
+    whole = estimates(
+        {"accuracy": mean_of(right), "multiclass": partial(calibration.brier, labels, scores)},
+        predictions.height,
+        resampling,
+    )
+    summary["accuracy"] = whole["accuracy"].entry()
+    summary["brier"]["multiclass"] = whole["multiclass"].entry()
+    summary["cases"], summary["patients"] = predictions.height, predictions["patient"].n_unique()
+    return summary
+
+
+def agreement_summary(table: pl.DataFrame, resampling: Resampling) -> dict[str, Any]:
+    """Per map and metric the mean over cases with its interval; None for a map that no case has.
+
+    Args:
+        table: As `scoring.agreement_table` makes it; every map has the same cases in the same order.
+        resampling: Of those cases.
+    """
+    statistics: dict[tuple[str, str], Statistic] = {}
+    cases = table["case_id"].n_unique()
+    for kind in MAPS:
+        own = table.filter(pl.col("map") == kind)
+        if own.height:
+            statistics |= {(kind, metric): mean_of(own[metric].to_numpy()) for metric in agreement.METRICS}
+    found = estimates(statistics, cases, resampling)
+    return {
+        kind: {metric: found[kind, metric].entry() for metric in agreement.METRICS}
+        if (kind, "nss") in found
+        else None
+        for kind in MAPS
+    }
+
+
+def curves(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """ROC, precision–recall and reliability curves as one long table: curve, class, x, y, threshold, cases.
+
+    x and y are: `roc` 1 − specificity and sensitivity; `precision_recall` recall and precision; `reliability`
+        mean
+    probability and share of the class, with the number of cases of the bin.
+    """
+    parts = []
+    for name in classes:
+        labels, scores = (
+            predictions[f"label_{name}"].to_numpy(),
+            predictions[f"probability_{name}"].to_numpy(),
+        )
+        bins = calibration.reliability(labels, scores)
+        columns = {
+            "roc": (*discrimination.roc(labels, scores), None),
+            "precision_recall": (*discrimination.precision_recall(labels, scores), None),
+            "reliability": (bins.probability, bins.share, None, bins.cases),
+        }
+        for curve, (x, y, threshold, cases) in columns.items():
+            nothing = [None] * len(x)
+            parts.append(
+                pl.DataFrame(
+                    {
+                        "curve": [curve] * len(x),
+                        "class": [name] * len(x),
+                        "x": x,
+                        "y": y,
+                        "threshold": nothing if threshold is None else threshold,
+                        "cases": nothing if cases is None else cases,
+                    },
+                    schema=_CURVES,
+                )
+            )
+    return pl.concat([pl.DataFrame(schema=_CURVES), *parts])
+
+
+_CURVES = {
+    "curve": pl.String,
+    "class": pl.String,
+    "x": pl.Float64,
+    "y": pl.Float64,
+    "threshold": pl.Float64,
+    "cases": pl.Int64,
+}
