@@ -1,1 +1,29 @@
+"""Gaze maps, made from fixations when they are asked for, on any device, at any size."""
 
+from radgaze.gaze.maps import (
+    Normalise,
+    frames_of_seconds,
+    mirrors_for,
+    normalised,
+    one_frame_per_fixation,
+    static_maps,
+    temporal_maps,
+)
+from radgaze.gaze.reference import reference_frames, reference_map, reference_points, viridis_grey
+from radgaze.gaze.spec import GazeMaps, Geometry
+
+__all__ = [
+    "GazeMaps",
+    "Geometry",
+    "Normalise",
+    "frames_of_seconds",
+    "mirrors_for",
+    "normalised",
+    "one_frame_per_fixation",
+    "reference_frames",
+    "reference_map",
+    "reference_points",
+    "static_maps",
+    "temporal_maps",
+    "viridis_grey",
+]

@@ -1,0 +1,149 @@
+"""Fixations to gaze maps: a Gaussian is separable, so the map of K fixations is one small matrix product."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+Normalise = Literal["max", "minmax", "sum", "none"]
+
+TRUNCATE = 4.0  # a Gaussian ends here, in σ: SciPy's default, and the data set authors'
+SMALLEST_SIGMA = 0.05  # map pixels; below it a kernel half a pixel off its pixel's centre underflows in float32
+
+
+def static_maps(
+    points: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    sigma: float | Tensor,
+    *,
+    normalise: Normalise = "max",
+    mirrors: int | None = None,
+) -> Tensor:
+    """The gaze map of every reading: the weighted sum of one Gaussian per fixation, mirrored at the borders.
+
+    For fixations at pixel centres this is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the
+    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is, and its mass stays its weight.
+
+    Args:
+        points: (B, K, 2) as (x, y) in map pixels. A point off the map counts nothing.
+        weights: (B, K), e.g. durations; 0 for padding.
+        size: (H, W) of the maps.
+        sigma: In map pixels; one number, or (B, 2) as (σy, σx).
+        normalise: Divide each map by its maximum ("max"), stretch it from 0 to 1 ("minmax"), divide by its sum
+            ("sum"), or leave it ("none"; its sum is then the sum of the weights).
+        mirrors: Mirrored copies of the image to look at on each side; None works it out from sigma,
+            which waits for the device if sigma lies there (see `mirrors_for`).
+
+    Returns:
+        (B, 1, H, W) float32 (float64 for float64 points). A reading without a fixation on the map gives zeros.
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
+        maps = torch.einsum("bk,bkh,bkw->bhw", weights, gy, gx)
+        return normalised(maps.unsqueeze(1), normalise)
+
+
+def temporal_maps(
+    points: Tensor,
+    weights: Tensor,
+    frame: Tensor,
+    frames: int,
+    size: tuple[int, int],
+    sigma: float | Tensor,
+    *,
+    normalise: Normalise = "max",
+    mirrors: int | None = None,
+) -> Tensor:
+    """A gaze map for every frame of every reading; each frame holds its own fixations only and is normalised alone.
+
+    Args:
+        frame: (B, K) integers, the frame of each fixation (`one_frame_per_fixation`, `frames_of_seconds`, or the
+            fixation's place in its reading); a fixation whose frame is not in 0 … frames−1 counts nothing.
+        frames: T, the number of frames.
+        points, weights, size, sigma, normalise, mirrors: As in `static_maps`.
+
+    Returns:
+        (B, T, H, W). A frame without a fixation on the map is zeros.
+    """
+    if frame.shape != weights.shape:
+        raise ValueError(f"frame is (B, K) like weights; got {tuple(frame.shape)} and {tuple(weights.shape)}")
+    with torch.autocast(points.device.type, enabled=False):
+        weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
+        in_frame = frame.unsqueeze(1) == torch.arange(frames, device=frame.device).view(1, -1, 1)
+        maps = torch.einsum("btk,bkh,bkw->bthw", in_frame * weights.unsqueeze(1), gy, gx)
+        return normalised(maps, normalise)
+
+
+def one_frame_per_fixation(weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Each fixation's own frame, in order, without gaps where the weight is 0.
+
+    Returns:
+        (B, K) int64 frames, −1 for fixations of weight 0; and (B,) the number of frames of each reading, by which a
+        sequence model masks the frames that are padding.
+    """
+    there = weights > 0
+    return torch.where(there, there.cumsum(1) - 1, -1), there.sum(1)
+
+
+def frames_of_seconds(onset: Tensor, duration: Tensor, seconds: float) -> Tensor:
+    """The fixed time bin, `seconds` long, in which the middle of each fixation lies: (B, K) int64."""
+    return ((onset + duration / 2) / seconds).floor().long()
+
+
+def normalised(maps: Tensor, how: Normalise) -> Tensor:
+    """Each map (..., H, W) brought to a common scale; a flat map has no scale and becomes zeros ("none": stays)."""
+    if how == "none":
+        return maps
+    if how == "minmax":
+        maps = maps - maps.amin((-2, -1), keepdim=True)
+    scale = maps.sum((-2, -1), keepdim=True) if how == "sum" else maps.amax((-2, -1), keepdim=True)
+    return torch.where(scale > 0, maps / torch.where(scale > 0, scale, 1), 0)
+
+
+def mirrors_for(sigma: float, side: int) -> int:
+    """How many mirrored copies on each side a Gaussian of this sigma reaches on a map of this side (pixels)."""
+    return math.ceil((math.floor(TRUNCATE * sigma + 0.5) + 0.5) / side)
+
+
+def _factors(
+    points: Tensor, weights: Tensor, size: tuple[int, int], sigma: float | Tensor, mirrors: int | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Weights (B, K) with points off the map at 0, and the two 1-D kernels (B, K, H) and (B, K, W)."""
+    if points.ndim != 3 or points.shape[-1] != 2 or weights.shape != points.shape[:2]:
+        raise ValueError(
+            f"points are (B, K, 2) and weights (B, K); got {tuple(points.shape)} and {tuple(weights.shape)}"
+        )
+    dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
+    points, weights = points.to(dtype), weights.to(dtype)
+    sigma = torch.as_tensor(sigma, dtype=dtype, device=points.device).expand(len(points), 2)
+    sigma = sigma.clamp_min(SMALLEST_SIGMA)
+    height, width = size
+    if mirrors is None:
+        mirrors = mirrors_for(float(sigma.max()), min(size)) if len(points) else 0
+    x, y = points.unbind(-1)
+    on_map = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    gy = _mirrored_kernel(y, height, sigma[:, 0], mirrors)
+    gx = _mirrored_kernel(x, width, sigma[:, 1], mirrors)
+    return torch.where(on_map, weights, 0), gy, gx
+
+
+def _mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
+    """The 1-D Gaussians (B, K, length) about centre (B, K), with what falls over a border folded back.
+
+    Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so dividing by
+    the sum over the pixels is SciPy's normalisation of its discrete kernel, at a pixel's centre and between centres.
+    """
+    pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
+    sigma = sigma.view(-1, 1, 1)
+    reach = torch.floor(TRUNCATE * sigma + 0.5) + 0.5
+    centre = centre.clamp(0, length)
+    kernel = torch.zeros((), device=centre.device, dtype=centre.dtype)
+    for j in range(-mirrors, mirrors + 1):
+        copy = centre + j * length if j % 2 == 0 else (j + 1) * length - centre
+        distance = pixel - copy.unsqueeze(-1)
+        kernel = kernel + torch.exp(-0.5 * (distance / sigma) ** 2) * (distance.abs() <= reach)
+    return kernel / kernel.sum(-1, keepdim=True)

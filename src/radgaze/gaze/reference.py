@@ -1,0 +1,82 @@
+"""The gaze maps of the Eye Gaze data set's authors, as their targets were made (the "reference" mode)."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radgaze.gaze.maps import static_maps, temporal_maps
+
+SIGMA = 150.0  # full-resolution image pixels
+
+
+def reference_map(
+    points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, sigma: float = SIGMA
+) -> Tensor:
+    """The authors' static map of one reading.
+
+    The count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a viridis
+    picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is evaluated at that
+    size with sigma scaled alike, where the authors filtered at full size and resized the picture: on made readings
+    the two differ by less than 0.02 at 224×224, most of it the resize of a picture of 256 levels.
+
+    Args:
+        points: (K, 2) fixations as (x, y) in image pixels; off-image ones and those of the top row are left out.
+        image_size: (rows, columns) of the image.
+        size: (H, W) of the map; None for the image's.
+
+    Returns:
+        (1, 1, H, W) float32. No fixation at all gives a flat map of 0.118.
+    """
+    at, counts, spread, size = _on_map(points, image_size, size, sigma)
+    return viridis_grey(static_maps(at, counts, size, spread, normalise="minmax"))
+
+
+def reference_frames(
+    points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, sigma: float = SIGMA
+) -> Tensor:
+    """The authors' temporal maps of one reading: one frame per fixation, each min–max on its own.
+
+    Returns:
+        (1, K, H, W) float32; the frame of an off-image fixation is flat.
+    """
+    at, counts, spread, size = _on_map(points, image_size, size, sigma)
+    frame = torch.arange(len(points), device=points.device).unsqueeze(0)
+    return viridis_grey(temporal_maps(at, counts, frame, len(points), size, spread, normalise="minmax"))
+
+
+def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
+    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...): 1, or 0 unless Y > 0.
+
+    The authors kept integer positions and tested Y alone, so a fixation in the top row is lost too.
+    """
+    pixel = points.floor()
+    return pixel + 0.5, (pixel[..., 1] > 0).to(points.dtype)
+
+
+def viridis_grey(maps: Tensor) -> Tensor:
+    """Maps in [0, 1] as the grey values of their viridis picture: matplotlib's 256 colours, Pillow's 8-bit luma."""
+    level = (maps * 256).long().clamp(0, 255)
+    return torch.as_tensor(_viridis_lumas(), device=maps.device)[level]
+
+
+def _on_map(
+    points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None, sigma: float
+) -> tuple[Tensor, Tensor, Tensor, tuple[int, int]]:
+    size = size or image_size
+    scale = torch.tensor([size[0] / image_size[0], size[1] / image_size[1]], device=points.device)
+    at, counts = reference_points(points.float())
+    return (at * scale.flip(0)).unsqueeze(0), counts.unsqueeze(0), sigma * scale.unsqueeze(0), size
+
+
+@cache
+def _viridis_lumas() -> np.ndarray:
+    """(256,) float32 in [0, 1]. Matplotlib is imported only when a reference map is asked for."""
+    from matplotlib import colormaps
+    from PIL import Image
+
+    picture = Image.fromarray(colormaps["viridis"](np.arange(256)[None], bytes=True), "RGBA")
+    return np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)[0] / 255

@@ -1,0 +1,89 @@
+"""What a gaze map is made of: from fixations on an image to points, weights and sigma on a map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from radgaze.errors import UserError
+from radgaze.gaze.maps import Normalise, static_maps
+from radgaze.gaze.reference import reference_points, viridis_grey
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where an image lies on a map: x_map = x·scale_x + shift_x, in pixels, and the same for y.
+
+    Attributes:
+        rows, columns: Size of the original image.
+    """
+
+    rows: int
+    columns: int
+    scale_x: float
+    scale_y: float
+    shift_x: float = 0.0
+    shift_y: float = 0.0
+
+
+@dataclass(frozen=True)
+class GazeMaps:
+    """How gaze maps are made.
+
+    Attributes:
+        weight: What a fixation counts: its duration, 1 ("count"), or as in the data set authors' maps ("reference":
+            counts at whole pixels, min–max, and the grey values of a viridis picture; see `reference_map`).
+        sigma: Width of the Gaussian, in `unit`.
+        unit: Image pixels, degrees of visual angle, or a share of the image's long side.
+        pixels_per_degree: Image pixels per degree of visual angle; needed for `unit="degrees"`.
+        normalise: How a map is brought to a common scale (`static_maps`); the reference mode has its own.
+    """
+
+    weight: Literal["duration", "count", "reference"] = "duration"
+    sigma: float = 150.0
+    unit: Literal["pixels", "degrees", "share"] = "pixels"
+    pixels_per_degree: float | None = None
+    normalise: Normalise = "max"
+
+    def __post_init__(self) -> None:
+        if not self.sigma > 0:
+            raise UserError(f"gaze maps: sigma is {self.sigma}; it must be greater than 0")
+        if self.unit == "degrees" and not (self.pixels_per_degree and self.pixels_per_degree > 0):
+            raise UserError("gaze maps: sigma in degrees needs pixels_per_degree, the image pixels per degree")
+
+    def place(self, points: Tensor, durations: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
+        """Put one reading's fixations on the map.
+
+        Args:
+            points: (K, 2) as (x, y) in image pixels.
+            durations: (K,) in seconds.
+
+        Returns:
+            Points (K, 2) in map pixels, weights (K,), and sigma (2,) as (σy, σx) in map pixels.
+        """
+        weights = durations if self.weight == "duration" else torch.ones_like(durations)
+        if self.weight == "reference":
+            points, weights = reference_points(points)
+        scale = points.new_tensor([geometry.scale_x, geometry.scale_y])
+        shift = points.new_tensor([geometry.shift_x, geometry.shift_y])
+        return points * scale + shift, weights, self.image_sigma(geometry) * scale.flip(0)
+
+    def image_sigma(self, geometry: Geometry) -> float:
+        """Sigma in pixels of the original image."""
+        if self.unit == "degrees":
+            assert self.pixels_per_degree is not None
+            return self.sigma * self.pixels_per_degree
+        return self.sigma * max(geometry.rows, geometry.columns) if self.unit == "share" else self.sigma
+
+    def draw(
+        self, points: Tensor, weights: Tensor, size: tuple[int, int], sigma: Tensor, *, mirrors: int | None = None
+    ) -> Tensor:
+        """The maps (B, 1, H, W) of placed fixations: points (B, K, 2), weights (B, K), sigma (B, 2)."""
+        if self.weight == "reference":
+            return viridis_grey(
+                static_maps(points, weights, size, sigma, normalise="minmax", mirrors=mirrors)
+            )
+        return static_maps(points, weights, size, sigma, normalise=self.normalise, mirrors=mirrors)
