@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike, NDArray
 Floats = NDArray[np.float64]
 
 EPSILON = float(np.finfo(np.float64).eps)  # the regulariser of KL in Bylinskii et al.'s code
-_CONSTANT = 1e-9  # relative range under which a map is constant: single precision's rounding, not a pattern
+_CONSTANT = 1e-6  # relative range under which a map is constant: single precision's rounding, not a pattern
 
 
 def nss(P: ArrayLike, F: ArrayLike) -> Floats:
@@ -126,15 +126,16 @@ def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]
         present: (B, K) whether there is a fixation, or padding. Those off the map are left out.
         size: (H, W).
     """
-    at = np.floor(np.asarray(points, dtype=np.float64))
-    there = np.asarray(present, dtype=bool)
-    (H, W), B = size, len(at)
-    # A fixation clamped to the right or lower edge of the frame belongs to the last pixel.
-    column = np.where(at[..., 0] == W, W - 1, at[..., 0])
-    row = np.where(at[..., 1] == H, H - 1, at[..., 1])
-    there = there & (column >= 0) & (column < W) & (row >= 0) & (row < H)
+    x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+    (H, W), B = size, len(x)
+    # A fixation on the very edge belongs to the outermost pixel, also where scaling rounded it over the edge.
+    slack = 1e-3
+    on_map = (x >= -slack) & (x <= W + slack) & (y >= -slack) & (y <= H + slack)
+    image, place = np.nonzero(np.asarray(present, dtype=bool) & on_map)
+    row = np.clip(np.floor(y[image, place]), 0, H - 1).astype(int)
+    column = np.clip(np.floor(x[image, place]), 0, W - 1).astype(int)
     counts = np.zeros((B, H, W))
-    np.add.at(counts, (np.nonzero(there)[0], row[there].astype(int), column[there].astype(int)), 1)
+    np.add.at(counts, (image, row, column), 1)
     return counts
 
 

@@ -10,9 +10,9 @@ import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
+from radgaze.objectives.matching import blur
 from radgaze.store.batch import Batch
 from radgaze.training.run import Run
 
@@ -144,16 +144,14 @@ def stream_maps(
         )
 
 
-def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Maps (B, H, W), each blurred by its Gaussian of (σy, σx) map pixels, sigma (B, 2), borders reflecting.
+def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> Array:
+    """Maps (B, H, W), each blurred by a Gaussian of (σy, σx) map pixels, sigma (B, 2); reflecting borders.
 
-    A gradient map is speckle and a gaze map is smooth: without this, agreement measures the speckle.
+    A gradient map is speckle and a gaze map is smooth: without this, agreement measures the speckle. Training
+    matches the two by the same blur.
     """
-    blurred = [
-        gaussian_filter(np.asarray(m, dtype=np.float64), tuple(s), mode="reflect")
-        for m, s in zip(maps, sigma, strict=True)
-    ]
-    return np.stack(blurred) if blurred else np.zeros(maps.shape)
+    planes = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))[:, None]
+    return _plane(blur(planes, torch.from_numpy(np.ascontiguousarray(sigma, dtype=np.float32))))
 
 
 class _Known:

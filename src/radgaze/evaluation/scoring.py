@@ -95,17 +95,17 @@ def agreement_table(
     return Agreement(pl.concat([pl.DataFrame(schema=SCHEMA), *parts]), without, training_cases, constant)
 
 
-def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str, Floats]:
+def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str, NDArray[np.floating]]:
     """The maps that are scored, (B, H, W) each, by name."""
     shape = cases.heatmap.shape
     maps = {
         "heatmap": smoothed(cases.heatmap, cases.sigma),
-        "heatmap_raw": cases.heatmap.astype(np.float64),
+        "heatmap_raw": cases.heatmap,
     }
     if cases.grad_cam is not None:
         maps["grad_cam"] = smoothed(cases.grad_cam, cases.sigma)
     if cases.mask is not None:
-        maps["mask"] = cases.mask.astype(np.float64)
+        maps["mask"] = cases.mask
     if mean_gaze is not None:
         maps["mean_gaze"] = np.broadcast_to(mean_gaze, shape)
     return maps | {"lung_shape": smoothed(np.broadcast_to(lungs, shape), cases.sigma)}

@@ -1,0 +1,69 @@
+"""Oracles: scikit-learn's Brier score and calibration curve, and the definition in a loop."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import brier_score_loss
+
+from radgaze.evaluation.calibration import brier, calibration_error, reliability
+
+
+def honest(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that come true exactly as often as their probabilities say."""
+    random = np.random.default_rng(seed)
+    p = random.random(n)
+    return (random.random(n) < p).astype(int), p
+
+
+def test_brier_score_equals_scikit_learn_and_of_all_classes_their_sum() -> None:
+    labels, p = honest(200)
+    assert brier(labels, p)[0] == pytest.approx(brier_score_loss(labels, p))
+    both = np.stack([labels, 1 - labels], 1), np.stack([p, 1 - p], 1)
+    assert brier(*both)[0] == pytest.approx(2 * brier_score_loss(labels, p))
+
+
+def test_reliability_equals_scikit_learns_curve_of_equal_numbers() -> None:
+    labels, p = honest(300)
+    share, mean = calibration_curve(labels, p, n_bins=10, strategy="quantile")
+    curve = reliability(labels, p, bins=10)
+    np.testing.assert_allclose(curve.share, share)
+    np.testing.assert_allclose(curve.probability, mean)
+    assert curve.cases.sum() == 300
+
+
+def test_calibration_error_is_the_weighted_gap_of_that_curve() -> None:
+    labels, p = honest(250, seed=1)
+    curve = reliability(labels, p)
+    gap = sum(
+        n / 250 * abs(m - s) for n, m, s in zip(curve.cases, curve.probability, curve.share, strict=True)
+    )
+    assert calibration_error(labels, p)[0] == pytest.approx(gap)
+
+
+def test_calibration_error_falls_to_zero_for_honest_probabilities_and_finds_overconfidence() -> None:
+    labels, p = honest(100_000)
+    assert calibration_error(labels, p)[0] < 0.01
+    assert calibration_error(labels, np.where(p > 0.5, 0.99, 0.01))[0] == pytest.approx(0.24, abs=0.01)
+
+
+def test_weights_count_a_case_as_often_as_they_say_in_bins_that_stay() -> None:
+    labels, p = honest(80, seed=2)
+    times = np.random.default_rng(3).integers(0, 3, (5, 80))
+    edges = np.quantile(p, np.arange(1, 10) / 10)
+    for row, weights in enumerate(times):
+        y, q = np.repeat(labels, weights), np.repeat(p, weights)
+        error = 0.0
+        for b in range(10):
+            low, high = (-np.inf, *edges)[b], (*edges, np.inf)[b]
+            part = (q > low) & (q <= high)
+            error += abs((q[part] - y[part]).sum()) / len(q)
+        assert calibration_error(labels, p, times)[row] == pytest.approx(error)
+        assert brier(labels, p, times)[row] == pytest.approx(np.mean((q - y) ** 2))
+
+
+def test_equal_probabilities_share_a_bin_and_no_cases_are_undefined() -> None:
+    assert reliability([0, 1, 1], [0.3, 0.3, 0.3]).cases.tolist() == [3]
+    assert np.isnan(calibration_error([], []))
+    assert np.isnan(brier([0, 1], [0.2, 0.3], [[0, 0]]))
