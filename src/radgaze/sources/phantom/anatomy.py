@@ -47,7 +47,7 @@ class Thorax:
         return cls(
             female=female,
             half_width=float(np.clip(rng.normal(131 if female else 143, 8), 112, 162)),
-            height=float(np.clip(rng.normal(222 if female else 238, 14), 190, 270)),
+            height=float(np.clip(rng.normal(236 if female else 254, 14), 200, 285)),
             depth=float(rng.normal(78, 6)),
             wall=14 + 26 * habitus + float(rng.normal(0, 2)),
             breast=float(np.clip(rng.normal(0.55, 0.25), 0, 1)) if female else max(0.0, habitus - 0.75),
@@ -90,7 +90,7 @@ class Pose:
         scale = width / field
         breath = float(np.clip(rng.normal(0.96, 0.055), 0.80, 1.06))
         tall = height / scale
-        above = float(np.clip((tall - thorax.height * breath - 55) * rng.uniform(0.35, 0.6), 18, 90))
+        above = float(np.clip((tall - thorax.height * breath - 55) * rng.uniform(0.45, 0.75), 20, 95))
         return cls(
             width=width,
             height=height,
@@ -163,7 +163,7 @@ class Shape:
     def heart_box(self) -> tuple[float, float, float, float]:
         """(u1, v1, u2, v2) of the heart."""
         width = self.heart_left + self.heart_right
-        tall = min(width * self.thorax.heart_height, 0.62 * self.h)
+        tall = min(width * self.thorax.heart_height, 0.66 * self.h)
         bottom = self.h + 16
         return -self.heart_right, bottom - tall, self.heart_left, bottom
 
@@ -194,52 +194,51 @@ class Shape:
             uu, vv = u[:, cut[1]] * side, v[cut[0]]
             inner, outer = self.medial(vv, side), self.lateral(vv)
             s = np.clip((uu - inner) / np.maximum(outer - inner, 1e-3), 0, 1)
-            profile = np.sqrt(np.clip(1 - (1 - s) ** 12, 0, 1)) * np.sqrt(np.clip(1 - s**2.2, 0, 1))
+            profile = np.sqrt(np.clip(1 - (1 - s) ** 12, 0, 1)) * np.clip(1 - s**3.4, 0, 1) ** 0.55
             above = np.clip((self.dome(uu * side, side) - vv) / 1.8 + 0.5, 0, 1)
             behind = 0.16 * np.exp(-np.clip(vv - self.dome(uu * side, side), 0, None) / 16)
             air[cut] = depth[cut[0]] * profile * np.maximum(above, behind)
         return air
 
     def heart(self, u: np.ndarray, v: np.ndarray) -> Grid:
-        """Thickness of the heart (H, W), mm: an ellipse, its apex drawn out to the lower left."""
+        """Thickness of the heart (H, W), mm: a convex left border down to the apex, a rounder right one."""
         u1, v1, u2, v2 = self.heart_box
-        middle, tall = (u1 + u2) / 2, v2 - v1
-        low = np.clip((v - v1) / tall, 0, 1)
-        # The widest place sinks towards the apex on the left and stays higher on the right.
-        y = (v - (v1 + tall * 0.56)) / (tall * 0.5)
-        lean = 14 * (low - 0.55)
-        x = (u - middle - lean) / ((u2 - u1) / 2 - 2.5)
-        q = np.abs(x) ** 2.1 + np.abs(y) ** 2.2
-        return (112.0 * np.sqrt(np.clip(1 - q, 0, 1))).astype(np.float32)
+        t = np.clip((v - v1) / (v2 - v1), 0, 1)
+        left = u2 * np.where(t < 0.76, 0.30 + 0.70 * np.sin(t / 0.76 * np.pi / 2) ** 1.25, _round(t, 0.76))
+        right = -u1 * np.where(t < 0.60, 0.45 + 0.55 * np.sin(t / 0.60 * np.pi / 2) ** 0.9, _round(t, 0.60))
+        x = np.abs((u - (left - right) / 2) / ((left + right) / 2))
+        deep = 118 * np.sqrt(np.clip(1 - x**2.4, 0, 1)) * np.clip(t / 0.22, 0, 1) ** 0.7
+        return (deep * (v < v2)).astype(np.float32)
 
     def body(self, u: np.ndarray, v: np.ndarray) -> Grid:
         """Thickness of the whole body (H, W), mm: trunk, shoulders, neck, arms, breasts."""
         thorax = self.thorax
         skin = self.lateral(np.clip(v, 20, None)) + thorax.wall + 3
         skin = skin + (self.w + thorax.wall - skin) * np.clip(v / (0.9 * self.h), 0, 1) * 0.3
-        shoulder = self.w + 62 + 25 * thorax.arms
-        blend = 1 / (1 + np.exp((v - 62) / 15))
-        outer = skin + (shoulder - skin) * blend
-        deepest = thorax.depth + 22 + 0.75 * thorax.wall
-        half = deepest * np.clip(0.62 + 0.5 * v / self.h, 0.55, 1.05)
-        top = -75 + np.clip((np.abs(u) - 50) / (shoulder - 50), 0, 1) ** 0.85 * 72
-        ramp = np.clip((v - top) / 95, 0, 1)
-        ramp = np.where(
-            np.abs(u) < 50, np.maximum(ramp, 0.55 * np.sqrt(np.clip(1 - (u / 52) ** 2, 0, 1))), ramp
-        )
-        body = 2 * half * np.sqrt(np.clip(1 - (np.abs(u) / outer) ** 3.0, 0, 1)) * np.sqrt(ramp)
+        shoulder = self.w + 55 + 25 * thorax.arms
+        slope = np.clip((v + 82) / 84, 0, 1)
+        outer = 54 + (shoulder - 54) * (0.25 * slope + 0.75 * slope**2.2)
+        axilla = 1 / (1 + np.exp((v - 70) / 13))
+        outer = np.where(v < 2, outer, skin + (shoulder - skin) * axilla)
+        squareness = 2.3 + 2.7 * np.clip((v + 20) / 150, 0, 1)
+        deepest = thorax.depth + 24 + 0.75 * thorax.wall
+        half = deepest * np.clip(0.60 + 0.5 * v / self.h, 0.50, 1.05)
+        x = np.minimum(np.abs(u) / outer, 1.0)
+        body = 2 * half * np.clip(1 - x**squareness, 0, 1) ** 0.43
         arm_u, arm_v = self.w + 45, 28.0
         for side in (-1, 1):
-            slope = (0.22 + 0.5 * thorax.arms) * side
-            distance = (u - side * arm_u - slope * (v - arm_v)) / np.hypot(1, slope)
-            arm = 1.7 * np.sqrt(np.clip(38.0**2 - distance**2, 0, None)) * np.clip((v - arm_v) / 40 + 1, 0, 1)
+            lean = (0.22 + 0.5 * thorax.arms) * side
+            distance = (u - side * arm_u - lean * (v - arm_v)) / np.hypot(1, lean)
+            arm = 1.9 * np.sqrt(np.clip(39.0**2 - distance**2, 0, None)) * np.clip((v - arm_v) / 40 + 1, 0, 1)
             body = np.maximum(body, arm)
             if thorax.breast > 0.05:
-                size = 52 + 42 * thorax.breast
-                x = (u - side * (0.58 * self.w)) / size
-                y = (v - (0.86 + 0.08 * thorax.breast) * self.h) / (0.72 * size)
-                y = np.where(y < 0, y * 0.55, y)
-                body = body + 46 * thorax.breast * np.sqrt(np.clip(1 - x * x - y * y, 0, 1)) * (body > 20)
+                size = 48 + 26 * thorax.breast
+                centre = (0.84 + 0.10 * thorax.breast) * self.h
+                a = (u - side * 0.60 * self.w) / size
+                b = (v - centre) / (0.75 * size)
+                hangs = np.clip((v - centre) / (1.5 * size) + 1, 0, 1)  # thin above, a sharp fold below
+                breast = np.clip(1 - a * a - np.where(b < 0, 0.4 * b, b) ** 2, 0, 1) ** 0.45
+                body = body + (12 + 42 * thorax.breast) * breast * hangs**1.5 * (body > 20)
         return body.astype(np.float32)
 
     def boxes(self) -> dict[str, tuple[float, float, float, float]]:
@@ -273,3 +272,8 @@ class Shape:
 
 def _bump(t: np.ndarray, centre: float, width: float) -> np.ndarray:
     return np.exp(-(((t - centre) / width) ** 2))
+
+
+def _round(t: np.ndarray, widest: float) -> np.ndarray:
+    """A border that turns inwards below its widest place."""
+    return 1 - 0.38 * np.clip((t - widest) / (1 - widest), 0, 1) ** 2

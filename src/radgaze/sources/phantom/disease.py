@@ -146,14 +146,14 @@ def added_path(
     full = (v.shape[0], u.shape[1])
     cu, cv = u[:, ::COARSE], v[::COARSE]
     inside = np.clip(air / (1.1 * shape.thorax.depth), 0, 1)
-    rough = cloud(rng, (cv.shape[0], cu.shape[1]), 9 * shape.pose.scale / COARSE)
-    fine = cloud(rng, (cv.shape[0], cu.shape[1]), 3.5 * shape.pose.scale / COARSE)
+    rough = cloud(rng, (cv.shape[0], cu.shape[1]), 13 * shape.pose.scale / COARSE)
+    fine = cloud(rng, (cv.shape[0], cu.shape[1]), 5 * shape.pose.scale / COARSE)
     added = np.zeros((cv.shape[0], cu.shape[1]), np.float32)
     for side, haze in zip((-1, 1), findings.haze, strict=True):
         if haze:
             hu, hv = shape.hilum(side)
             blob = np.exp(-0.5 * (((cu - hu - side * 22) / 34) ** 2 + ((cv - hv - 14) / 52) ** 2))
-            added += haze * blob * np.clip(1 + 0.35 * rough + 0.3 * fine, 0.1, None)
+            added += haze * blob * np.clip(1 + 0.3 * rough + 0.15 * fine, 0.1, None)
             added += 0.22 * haze * np.clip(cv / shape.h, 0, 1) * (cu * side > 0)
     for opacity in findings.opacities:
         c, s = np.cos(opacity.angle), np.sin(opacity.angle)
@@ -164,7 +164,7 @@ def added_path(
         added += opacity.contrast * f * f * (3 - 2 * f) * (1 + 0.18 * fine)
     path = resize(added, full) * inside
     if findings.opacities:
-        path *= 1 - 0.35 * airways(shape, margin, np.random.default_rng(shape.thorax.texture))
+        path *= 1 - 0.28 * airways(shape, margin, np.random.default_rng(shape.thorax.texture))
     if findings.septal:
         path += septal_lines(shape, margin, rng, findings.septal) * inside
     for side, height in zip((-1, 1), findings.effusion, strict=True):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
 from radgaze.sources.phantom.anatomy import MU_LUNG, MU_SOFT, Grid, Pose, Shape
-from radgaze.sources.phantom.disease import Findings, added_path, cloud, resize
+from radgaze.sources.phantom.disease import COARSE, Findings, added_path, cloud, resize
 from radgaze.sources.phantom.strokes import bones, vessels
 
 BITS = 12
@@ -21,47 +23,72 @@ def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> G
     u, v = shape.grids(margin)
     air, heart = shape.lungs(u, v), shape.heart(u, v)
     air = np.maximum(air - 0.9 * heart, 0.12 * air)
-    path = MU_SOFT * shape.body(u, v) - (MU_SOFT - MU_LUNG) * air
+    # The body is smooth: half the resolution is enough.
+    body = resize(shape.body(u[:, ::2], v[::2]), air.shape)
+    path = MU_SOFT * body - (MU_SOFT - MU_LUNG) * air
     inside = np.clip(air / (1.1 * shape.thorax.depth), 0, 1)
-    lung = vessels(shape, margin, own, findings.upper)
-    size = (v.shape[0], u.shape[1])
-    for grain, strength in ((1.6, 0.013), (5.0, 0.016), (22.0, 0.035)):
-        lung += strength * cloud(own, size, grain * pose.scale)
+    lung = vessels(shape, margin, own, findings.upper) + 0.013 * cloud(own, air.shape, 1.6 * pose.scale)
+    coarse = (air.shape[0] // COARSE, air.shape[1] // COARSE)
+    broad = 0.016 * cloud(own, coarse, 5 * pose.scale / COARSE)
+    broad += 0.035 * cloud(own, coarse, 22 * pose.scale / COARSE)
+    for side in (-1, 1):
+        hilum_u, hilum_v = shape.hilum(side)
+        blob_u = np.exp(-(((u[:, : coarse[1] * COARSE : COARSE] - hilum_u) / 15) ** 2))
+        broad += 0.20 * blob_u * np.exp(-(((v[: coarse[0] * COARSE : COARSE] - hilum_v) / 22) ** 2))
+    lung += resize(broad, air.shape)
     path += lung * inside
     path += bones(shape, margin, u, v)
-    path -= _trachea(shape, u, v) + _stomach(shape, u, v, rng)
+    for where, gas in (_trachea(shape, u, v), *_bowel(shape, u, v, rng)):
+        path[where] -= gas
     disease = added_path(findings, shape, margin, u, v, air, rng)
     if disease is not None:
         path += disease
     return _turn(np.maximum(path, 0), pose, margin)
 
 
-def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Air in the trachea and the main bronchi."""
+def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, slice], Grid]:
+    """What air in the trachea and the main bronchi takes from the path, and where."""
     carina = 0.30 * shape.h
     centre = 3 + shape.pose.turn * 0.7
+    where = _window(u, v, -60, -200, 60, carina + 45)
+    u, v = u[:, where[1]], v[where[0]]
     tube = 1 - ((u - centre) / 8.5) ** 2
     air = 15 * np.sqrt(np.clip(tube, 0, 1)) * np.clip((carina - v) / 5, 0, 1)
     for side, slope in ((-1, 0.62), (1, 0.95)):
         x = np.abs(u - centre - side * slope * (v - carina)) / np.hypot(1, slope)
         fade = np.clip((v - carina + 4) / 6, 0, 1) * np.clip((carina + 42 - v) / 22, 0, 1)
         air = np.maximum(air, 10 * np.sqrt(np.clip(1 - (x / 6) ** 2, 0, 1)) * fade)
-    return MU_SOFT * air
+    return where, (MU_SOFT * air).astype(np.float32)
 
 
-def _stomach(shape: Shape, u: np.ndarray, v: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The gas bubble under the left dome, and some bowel."""
-    gas = np.zeros((v.shape[0], u.shape[1]), np.float32)
-    centre, size = 0.42 * shape.w + rng.normal(0, 8), rng.uniform(8, 30)
-    top = shape.h + 24
-    q = ((u - centre) / (1.35 * size)) ** 2 + ((v - top - 0.6 * size) / (0.7 * size)) ** 2
-    gas += rng.uniform(0.2, 1.0) * size * np.sqrt(np.clip(1 - q, 0, 1))
+def _bowel(
+    shape: Shape, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
+) -> Iterator[tuple[tuple[slice, slice], Grid]]:
+    """What gas takes from the path, and where: the stomach's bubble under the left dome, and some bowel."""
+    size = rng.uniform(8, 30)
+    bubbles = [
+        (
+            0.42 * shape.w + rng.normal(0, 8),
+            shape.h + 24 + 0.6 * size,
+            1.35 * size,
+            0.7 * size,
+            rng.uniform(0.2, 1),
+        )
+    ]
     for _ in range(rng.integers(0, 4)):
-        x, y = rng.uniform(-0.8, 0.8) * shape.w, shape.h + rng.uniform(60, 120)
         radius = rng.uniform(7, 17)
-        q = ((u - x) / (1.4 * radius)) ** 2 + ((v - y) / radius) ** 2
-        gas += 0.5 * radius * np.sqrt(np.clip(1 - q, 0, 1))
-    return MU_SOFT * gas
+        where = rng.uniform(-0.8, 0.8) * shape.w, shape.h + rng.uniform(60, 120)
+        bubbles.append((*where, 1.4 * radius, radius, 0.5))
+    for x, y, wide, tall, deep in bubbles:
+        cut = _window(u, v, x - wide, y - tall, x + wide, y + tall)
+        q = ((u[:, cut[1]] - x) / wide) ** 2 + ((v[cut[0]] - y) / tall) ** 2
+        yield cut, (MU_SOFT * deep * tall * np.sqrt(np.clip(1 - q, 0, 1))).astype(np.float32)
+
+
+def _window(u: np.ndarray, v: np.ndarray, u1: float, v1: float, u2: float, v2: float) -> tuple[slice, slice]:
+    """The rows and columns of the grid inside a box in mm."""
+    rows, columns = np.searchsorted(v[:, 0], [v1, v2]), np.searchsorted(u[0], [u1, u2])
+    return slice(rows[0], rows[1]), slice(columns[0], columns[1])
 
 
 def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
@@ -86,7 +113,7 @@ def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     height, width = path.shape
     photons = 10 ** rng.uniform(4.5, 5.3)
     primary = np.exp(-path)
-    ratio = rng.uniform(0.35, 1.1)
+    ratio = rng.uniform(0.25, 0.8)
     coarse = (max(8, height // 16), max(8, width // 16))
     small = Image.fromarray(np.minimum(primary, 0.35), mode="F").resize(coarse[::-1], Image.Resampling.BOX)
     blurred = _blur(np.asarray(small, np.float32), max(coarse) / 14)
@@ -101,13 +128,14 @@ def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     small = dense[::8, ::8]
     body = small[small > 0.6 * np.median(small)]
     level = resize(_blur(small, max(small.shape) / 12), dense.shape)
-    dense = dense - rng.uniform(0.1, 0.35) * (level - np.float32(body.mean()))
+    dense = dense - rng.uniform(0.2, 0.42) * (level - np.float32(body.mean()))
     small = dense[::8, ::8]
     low, high = np.percentile(
         small[small > 0.35 * np.median(small)], [rng.uniform(0.5, 4), rng.uniform(98, 99.8)]
     )
-    grey = np.clip((dense - low) / (high - low) * rng.uniform(0.72, 0.85) + rng.uniform(0.10, 0.2), 0, 1)
-    grey = grey ** rng.uniform(0.9, 1.15)
+    grey = np.clip((dense - low) / (high - low) * rng.uniform(0.84, 0.96) + rng.uniform(0.02, 0.08), 0, 1)
+    bend = rng.uniform(0.3, 1.5)  # more contrast in the lungs than in the abdomen
+    grey = np.expm1(-bend * grey) / np.expm1(-bend)
     top = rng.uniform(0.86, 1.0) * (2**BITS - 1)
     return np.round(grey * top).astype(np.uint16)
 

@@ -138,7 +138,7 @@ def _read(
 def _calibration(
     case: Case, session: str, media: int, clock: float, pads: Pads, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Gaze on a calibration frame: at the middle of the screen, under the first 39 characters of a real id."""
+    """Gaze on a calibration frame: mid-screen, under the first 39 characters of a real id."""
     x, y = rng.normal(0.5, 0.012, (2, 5))
     scan = Scan(x, y, rng.uniform(0.3, 0.9, 5), np.full(5, 0.03))
     return log_samples(
@@ -165,13 +165,15 @@ def _write_regions(folder: Path, shape: Shape) -> None:
     """The four segmentations of the data set, as PNGs of the image's size (the tilt left out)."""
     folder.mkdir(parents=True, exist_ok=True)
     u, v = shape.grids()
+    u, v = u[:, ::4], v[::4]
     air = shape.lungs(u, v) > 12
-    knob_v = 0.24 * shape.h
     masks = {
         "left_lung": air & (u > 0),
         "right_lung": air & (u < 0),
         "mediastanum": ~air & (np.abs(u) < 0.55 * shape.w) & (v > -10) & (v < shape.h + 16),
-        "aortic_knob": ~air & (u > 8) & (u < 60) & (np.abs(v - knob_v) < 0.085 * shape.h),
+        "aortic_knob": ~air & (u > 8) & (u < 60) & (np.abs(v - 0.24 * shape.h) < 0.085 * shape.h),
     }
     for name, mask in masks.items():
-        Image.fromarray(mask.astype(np.uint8) * 255).save(folder / f"{name}.png", compress_level=1)
+        image = Image.fromarray(mask.astype(np.uint8) * 255)
+        image = image.resize((shape.pose.width, shape.pose.height), Image.Resampling.NEAREST)
+        image.save(folder / f"{name}.png", compress_level=1)
