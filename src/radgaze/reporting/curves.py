@@ -10,13 +10,15 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
+from radgaze.evaluation import discrimination
+from radgaze.evaluation.calibration import reliability
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
 from radgaze.reporting.wording import bounds, number
 
 SIZE = (4.9, 4.5)
-SPECIFICITY = 0.9  # of the operating point marked on each ROC curve
+SPECIFICITY = 0.9  # of the operating point that each ROC curve carries
+BINS = 5  # of the reliability diagram: with more, a hundred test cases leave too few in each
 
 
 def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Mapping[str, Any]) -> Figure:
@@ -31,20 +33,18 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Mapping[str, Any
         figure = canvas(*SIZE)
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
+        axis.axvline(1 - SPECIFICITY, color=MUTED, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
         for place, name in enumerate(classes):
             truth, score = _one_against_rest(predictions, name)
-            if not _both(truth):
+            x, y, _ = discrimination.roc(truth, score)
+            if not x.size:
                 _absent(axis, name)
                 continue
-            false, true, _ = roc_curve(truth, score, drop_intermediate=False)
+            axis.plot(x, y, color=colour(place), linestyle=line(place), label=_legend(name, auc), zorder=3)
+            sensitivity = discrimination.sensitivity_at_specificity(truth, score, specificity=SPECIFICITY)
             axis.plot(
-                false, true, color=colour(place), linestyle=line(place), label=_legend(name, auc), zorder=3
+                1 - SPECIFICITY, sensitivity[0], "o", color=colour(place), markeredgecolor="w", zorder=4
             )
-            sensitivity = float(true[false <= 1 - SPECIFICITY + 1e-12].max())
-            axis.plot(
-                1 - SPECIFICITY, sensitivity, "o", color=colour(place), markeredgecolor="white", zorder=4
-            )
-        axis.axvline(1 - SPECIFICITY, color=MUTED, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
         axis.set(xlabel="1 − specificity", ylabel="Sensitivity", title="ROC")
         _unit_square(axis)
         axis.legend(loc="lower right", title="AUC", alignment="left")
@@ -54,34 +54,28 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Mapping[str, Any
 def precision_recall(
     predictions: pl.DataFrame, classes: Sequence[str], precision: Mapping[str, Any]
 ) -> Figure:
-    """One precision–recall curve per class; the dotted line of the same colour is the class's share, i.e. chance."""
+    """One precision–recall curve per class; dotted in the same colour the class's share, which is chance."""
     with styled():
         figure = canvas(*SIZE)
         axis = figure.subplots()
         for place, name in enumerate(classes):
             truth, score = _one_against_rest(predictions, name)
-            if not _both(truth):
+            x, y, _ = discrimination.precision_recall(truth, score)
+            if not x.size:
                 _absent(axis, name)
                 continue
-            value, recall, _ = precision_recall_curve(truth, score)
-            axis.axhline(truth.mean(), color=colour(place), linewidth=0.8, linestyle=":", zorder=1)
-            axis.step(
-                recall,
-                value,
-                where="post",
-                color=colour(place),
-                linestyle=line(place),
-                label=_legend(name, precision),
-                zorder=3,
-            )
+            tint = colour(place)
+            axis.axhline(truth.mean(), color=tint, linewidth=0.8, linestyle=":", zorder=1)
+            label = _legend(name, precision)
+            axis.step(x, y, where="post", color=tint, linestyle=line(place), label=label, zorder=3)
         axis.set(xlabel="Recall (sensitivity)", ylabel="Precision", title="Precision–recall")
         _unit_square(axis)
         axis.legend(loc="lower left", title="Average precision (dotted: chance)", alignment="left")
     return figure
 
 
-def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Any, *, bins: int = 5) -> Figure:
-    """Observed share against predicted probability per class, in bins of equal numbers, with 95% Wilson intervals.
+def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Mapping[str, Any]) -> Figure:
+    """Observed share against predicted probability in bins of equal numbers, with 95% Wilson intervals.
 
     Below, how the predicted probabilities are distributed.
     """
@@ -91,65 +85,63 @@ def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Any, *
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
         for place, name in enumerate(classes):
             truth, score = _one_against_rest(predictions, name)
-            if truth.size == 0:
+            if not truth.size:
                 continue
-            parts = [part for part in np.array_split(np.argsort(score, kind="stable"), bins) if part.size]
-            mean = np.array([score[part].mean() for part in parts])
-            share = np.array([truth[part].mean() for part in parts])
-            low, high = np.array([_wilson(int(truth[part].sum()), part.size) for part in parts]).T
+            bins = reliability(truth, score, bins=BINS)
+            low, high = _wilson(bins.share, bins.cases)
             axis.errorbar(
-                mean,
-                share,
-                yerr=(np.clip(share - low, 0, None), np.clip(high - share, 0, None)),
+                bins.probability,
+                bins.share,
+                yerr=np.clip([bins.share - low, high - bins.share], 0, None),
                 color=colour(place),
                 linestyle=line(place),
                 elinewidth=0.7,
                 marker="o",
                 markersize=4.5,
-                label=_legend(name, error if isinstance(error, Mapping) else {}),
+                label=_legend(name, error),
             )
             below.hist(score, bins=20, range=(0, 1), histtype="step", color=colour(place), linewidth=1.2)
-        axis.set(ylabel="Observed share", title="Calibration")
+        axis.set(ylabel="Observed share", title="Calibration", xlim=(0, 1), ylim=(-0.02, 1.02))
         below.set(xlabel="Predicted probability", ylabel="Cases")
-        axis.set(xlim=(0, 1), ylim=(0, 1))
-        axis.legend(loc="upper left", title="Calibration error" if isinstance(error, Mapping) else None)
+        axis.legend(loc="upper left", title="Calibration error", alignment="left")
     return figure
 
 
 def training(history: pl.DataFrame) -> Figure:
-    """Loss and AUC over the epochs; the epoch whose weights were kept (best validation AUC) is marked.
+    """Classification loss, loss of the maps and validation AUC over the epochs; the best epoch is marked.
 
     Args:
-        history: `epoch` and any of the columns `train/…` and `validate/…`.
+        history: `epoch`, counted from 0, and any of the columns `train/…` and `validate/…`.
     """
-    losses = [c for c in history.columns if c.endswith("/loss")]
-    scores = [c for c in history.columns if c.endswith("/auc")]
+    columns = [c for c in history.columns if c.startswith(("train/", "validate/"))]
+    scores = [c for c in columns if c.endswith("/auc")]
+    losses = [c for c in columns if c.endswith("/classification")] or [
+        c for c in columns if c.endswith("/loss")
+    ]
+    maps = [c for c in columns if c not in (*scores, *losses, "train/loss", "validate/loss")]
+    parts = [(k, v) for k, v in (("Class loss", losses), ("Map loss", maps), ("Macro AUC", scores)) if v]
     with styled():
         figure = canvas(*SIZE)
-        grid = figure.subplots(1 + bool(scores), 1, sharex=True, squeeze=False)[:, 0]
-        for place, name in enumerate(losses):
-            _track(grid[0], history, name, place)
-        grid[0].set(ylabel="Loss", title="Training")
-        if losses:
-            grid[0].legend(loc="upper right")
-        if scores:
-            for place, name in enumerate(scores):
-                _track(grid[1], history, name, place + (len(scores) == 1))
-            _mark_best(grid, history)
-            grid[1].set(ylabel="Macro AUC")
-            grid[1].legend(loc="lower right")
+        grid = figure.subplots(max(1, len(parts)), 1, sharex=True, squeeze=False)[:, 0]
+        for axis, (name, own) in zip(grid, parts, strict=False):
+            for place, column in enumerate(own):
+                validation = column.startswith("validate/")
+                label = ("validation" if validation else "training") if name != "Map loss" else None
+                _track(
+                    axis, history, column, 1 if validation else 0 if name != "Map loss" else place + 2, label
+                )
+            axis.set_ylabel(name)
+            axis.legend(loc="best", fontsize=8)
+        grid[0].set_title("Training")
         grid[-1].set_xlabel("Epoch")
         grid[-1].xaxis.get_major_locator().set_params(integer=True)
+        _mark_best(list(grid), history)
     return figure
 
 
 def _one_against_rest(predictions: pl.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     truth = predictions[f"label_{name}"].cast(pl.Int64).to_numpy()
     return truth, predictions[f"probability_{name}"].cast(pl.Float64).to_numpy()
-
-
-def _both(truth: NDArray[np.int64]) -> bool:
-    return truth.size > 0 and 0 < truth.sum() < truth.size
 
 
 def _absent(axis: Axes, name: str) -> None:
@@ -170,42 +162,37 @@ def _unit_square(axis: Axes) -> None:
     axis.set_yticks(np.linspace(0, 1, 6))
 
 
-def _wilson(successes: int, n: int, z: float = 1.959964) -> tuple[float, float]:
-    """Wilson's (1927) 95% interval of a share."""
-    p = successes / n
-    middle = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+def _wilson(
+    share: NDArray[np.float64], n: NDArray[np.int64], z: float = 1.959964
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Wilson's (1927) 95% interval of shares of n cases."""
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return middle - half, middle + half
 
 
-def _track(axis: Axes, history: pl.DataFrame, name: str, place: int) -> None:
-    known = history.select("epoch", name).drop_nulls().group_by("epoch", maintain_order=True).last()
-    marker = "o" if known.height < 3 else None
+def _track(axis: Axes, history: pl.DataFrame, column: str, place: int, label: str | None) -> None:
+    known = history.select("epoch", column).drop_nulls()
     axis.plot(
-        known["epoch"],
-        known[name],
+        known["epoch"] + 1,
+        known[column],
         color=colour(place),
         linestyle=line(place),
-        marker=marker,
-        label=name.split("/")[0],
+        marker="o" if known.height < 3 else None,
+        label=label or column.split("/")[1].replace("_", " – "),
     )
 
 
-def _mark_best(grid: Sequence[Axes] | NDArray[Any], history: pl.DataFrame) -> None:
+def _mark_best(grid: Sequence[Axes], history: pl.DataFrame) -> None:
     if "validate/auc" not in history.columns:
         return
-    known = history.select("epoch", "validate/auc").drop_nulls().drop_nans()
+    known = history.select(pl.col("epoch") + 1, "validate/auc").drop_nulls().drop_nans()
     if known.is_empty():
         return
-    best = known.sort("validate/auc", "epoch", descending=[True, False]).row(0)
+    epoch, auc = known.sort("validate/auc", "epoch", descending=[True, False]).row(0)
     for axis in grid:
-        axis.axvline(best[0], color=MUTED, linewidth=0.8, linestyle=":")
-    grid[1].annotate(
-        f"best, epoch {best[0]}: {best[1]:.3f}",
-        best,
-        xytext=(0, -14),
-        textcoords="offset points",
-        ha="center",
-        fontsize=8,
-        color=INK,
+        axis.axvline(epoch, color=MUTED, linewidth=0.8, linestyle=":")
+    grid[-1].plot(epoch, auc, "o", color=colour(1), markeredgecolor="w", zorder=4)
+    grid[-1].set_title(
+        f"best: epoch {epoch}, {auc:.3f}", loc="right", fontsize=8.5, color=INK, weight="normal"
     )

@@ -44,7 +44,7 @@ def forest(
     groups: Sequence[str],
     reference: str,
 ) -> Figure:
-    """Left: AUC of every run with 95% interval, macro and per class. Right: its paired difference to the reference.
+    """Left: AUC of every run with its 95% interval. Right: its paired difference to the reference.
 
     Args:
         values: Per run, per group ("macro" or a class) the AUC's entry.
@@ -84,7 +84,7 @@ def _agreement_lines(runs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, M
     lines: list[tuple[str, Mapping[str, Any], str]] = []
     for place, (run, maps) in enumerate(runs.items()):
         for kind, label in MAPS.items():
-            if kind in FLOORS or not maps.get(kind):
+            if kind in FLOORS or kind == "heatmap_raw" or not maps.get(kind):
                 continue
             tint = colour(place if len(runs) > 1 else len(lines))
             lines.append((f"{run}: {label.lower()}" if len(runs) > 1 else label, maps[kind], tint))

@@ -11,14 +11,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from radgaze import __version__
-from radgaze.reporting.panels import Case, panels
+from radgaze.reporting.panels import Panel
 from radgaze.reporting.style import heat_gradient, picture_uri, png_uri
-from radgaze.reporting.wording import bounds, number
+from radgaze.reporting.wording import bounds, difference, number, p_value, signed
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the page: its source as a data URI, its size in CSS pixels, and words for who cannot see it."""
+    """An image of the page: its source as a data URI, its size in CSS pixels, words for who cannot see it."""
 
     source: str
     alt: str
@@ -28,7 +28,7 @@ class Picture:
 
 
 def write_page(template: str, path: Path, **context: Any) -> Path:
-    """Fill a template of `templates/` and write it to `path`. Every value is escaped; a missing one is an error."""
+    """Fill a template of `templates/` and write it; every value is escaped, a missing one is an error."""
     environment = Environment(
         loader=PackageLoader("radgaze.reporting"),
         autoescape=True,
@@ -37,7 +37,13 @@ def write_page(template: str, path: Path, **context: Any) -> Path:
         lstrip_blocks=True,
     )
     environment.globals.update(
-        number=number, bounds=bounds, version=__version__, gradient=heat_gradient(), columns=5
+        number=number,
+        bounds=bounds,
+        signed=signed,
+        difference=difference,
+        p_value=p_value,
+        version=__version__,
+        gradient=heat_gradient(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(environment.get_template(template).render(**context), encoding="utf-8")
@@ -51,37 +57,20 @@ def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = 160) -
     return Picture(png_uri(path), alt, round(width * 96 / dpi), round(height * 96 / dpi), caption)
 
 
-def case_pictures(case: Case, generator: str, *, mask: bool = True) -> dict[str, Any]:
-    """One case as the template's `case_row` wants it."""
-    row = []
-    for panel in panels(case, generator, mask=mask):
-        drawn = panel.pixels is not None
-        row.append(
+def panel_pictures(row: Sequence[Panel], case_id: str) -> list[dict[str, Any]]:
+    """A row of panels as the template's `case_row` wants it."""
+    shown = []
+    for panel in row:
+        height, width = panel.pixels.shape[:2] if panel.pixels is not None else (0, 0)
+        what = "Chest radiograph" if panel.title == "Radiograph" else f"{panel.title} over the radiograph"
+        shown.append(
             {
                 "title": panel.title,
                 "note": panel.note,
                 "source": picture_uri(panel.pixels) if panel.pixels is not None else "",
-                "alt": _alt(panel.title, case),
-                "width": panel.pixels.shape[1] if panel.pixels is not None else 0,
-                "height": panel.pixels.shape[0] if drawn and panel.pixels is not None else 0,
+                "alt": f"{what} of case {case_id}",
+                "width": width,
+                "height": height,
             }
         )
-    return {
-        "case_id": case.case_id,
-        "truth": case.truth,
-        "predicted": case.predicted,
-        "probability": number(case.probability, 2),
-        "correct": case.correct,
-        "panels": row,
-    }
-
-
-def entries(source: Any, names: Sequence[str]) -> list[Any]:
-    """The entry of each name in a metric's mapping; None where it is missing."""
-    return [source.get(name) if isinstance(source, dict) else None for name in names]
-
-
-def _alt(title: str, case: Case) -> str:
-    if title == "Radiograph":
-        return f"Chest radiograph of case {case.case_id}, {case.truth}"
-    return f"{title} map over the radiograph of case {case.case_id}"
+    return shown

@@ -1,11 +1,15 @@
-"""The seed's case figure: radiograph, heatmap and Grad-CAM over it, gaze, mask; same colours and scale throughout."""
+"""The seed's case figure: radiograph, heatmap and Grad-CAM over it, gaze, mask; one scale, the same colours."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -39,12 +43,28 @@ class Case:
 
     @property
     def correct(self) -> bool:
+        """Whether the class with the highest probability is the true one."""
         return self.truth == self.predicted
+
+    @cached_property
+    def grey(self) -> NDArray[np.uint8]:
+        """(h, w, 3) the radiograph as it is drawn."""
+        drawn = np.round(255 * np.clip(_resize(self.image, self.aspect), 0, 1)).astype(np.uint8)
+        return np.repeat(drawn[..., None], 3, axis=2)
+
+    @cached_property
+    def outline(self) -> NDArray[np.bool_] | None:
+        """(h, w) the line around the pixels where gaze is at least half its maximum; None without gaze."""
+        if self.gaze is None or not np.nanmax(self.gaze, initial=0) > 0:
+            return None
+        gaze = _resize(np.nan_to_num(self.gaze), self.aspect)
+        inside = gaze >= 0.5 * gaze.max()
+        return np.asarray(inside & ~binary_erosion(inside, iterations=2, border_value=1), dtype=np.bool_)
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of the row: (height, width, 3) uint8, or None with the reason in `note`."""
+    """One picture of a row: (height, width, 3) uint8, or None with the reason in `note`."""
 
     title: str
     pixels: NDArray[np.uint8] | None
@@ -52,42 +72,73 @@ class Panel:
 
 
 def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
-    """The row of pictures of one case, left to right.
+    """The pictures of one case, left to right.
 
     Args:
         case: The case.
         generator: Name of the heatmap's generator, as a title.
         mask: Whether the run has a decoder; without one there is no mask panel at all.
     """
-    outline = _outline(case)
-    row = [
-        Panel("Radiograph", _grey(case)),
-        _over(case, case.heatmap, generator, outline, absent="not computed"),
-        _over(case, case.grad_cam, "Grad-CAM", outline, absent="not computed"),
-        _over(case, case.gaze, "Gaze", None, absent="no gaze recorded"),
-    ]
+    return [radiograph(case), *maps_of_model(case, generator, mask=mask, gaze=True)]
+
+
+def radiograph(case: Case) -> Panel:
+    """The radiograph alone."""
+    return Panel("Radiograph", case.grey)
+
+
+def gaze_of(case: Case) -> Panel:
+    """Gaze over the radiograph."""
+    return _over(case, case.gaze, "Gaze", "no gaze recorded", outlined=False)
+
+
+def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:
+    """Heatmap, Grad-CAM, gaze if asked for, and mask."""
+    row = [_over(case, case.heatmap, generator, "not computed")]
+    if generator != "Grad-CAM":
+        row.append(_over(case, case.grad_cam, "Grad-CAM", "not computed"))
+    if gaze:
+        row.append(gaze_of(case))
     if mask:
-        row.append(_over(case, case.mask, "Mask", outline, absent="not computed"))
+        row.append(_over(case, case.mask, "Mask", "no decoder"))
     return row
 
 
-def case_figure(cases: Sequence[Case], generator: str, *, mask: bool = True) -> Figure:
-    """All panels of some cases, a row each, with one colour bar: the picture for a paper."""
-    rows = [panels(case, generator, mask=mask) for case in cases]
-    columns = max((len(row) for row in rows), default=1)
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
+    """Rows of panels, each with a label at its left, and one scale for all: the picture for a paper."""
+    columns = max((len(row) for _, row in rows), default=1)
+    side, left, foot = 2.0, 1.15, 0.65
+    heights = [
+        side * max((p.pixels.shape[0] / p.pixels.shape[1] for p in row if p.pixels is not None), default=1)
+        + 0.32
+        for _, row in rows
+    ] or [side]
+    width, height = left + side * columns, sum(heights) + foot
     with styled():
-        figure = canvas(0.9 + 2.0 * columns, max(1, len(rows)) * 2.35 + 0.75)
-        grid = figure.subplots(max(1, len(rows)), columns, squeeze=False)
-        for case, row, axes in zip(cases, rows, grid, strict=True):
-            for place, (panel, axis) in enumerate(zip(row, axes, strict=True)):
-                _draw(panel, axis, title=case is cases[0])
-                if place == 0:
-                    axis.set_ylabel(_caption(case), fontsize=8, color=INK, labelpad=6)
-        bar = figure.colorbar(
-            _scale(), ax=grid, orientation="horizontal", shrink=0.32, aspect=40, pad=0.02, ticks=[0, 0.5, 1]
+        figure = canvas(width, height)
+        figure.set_layout_engine("none")
+        top = height
+        for (label, row), tall in zip(rows, heights, strict=False):
+            top -= tall
+            figure.text(
+                0.05 / width, (top + (tall - 0.27) / 2) / height, label, va="center", fontsize=8, color=INK
+            )
+            for place, panel in enumerate(row):
+                box = (left + side * place + 0.03, top + 0.03, side - 0.06, tall - 0.32)
+                at = (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
+                _draw(panel, figure.add_axes(at))
+        bar = figure.add_axes((left / width, 0.42 / height, 2.4 / width, 0.1 / height))
+        figure.colorbar(
+            ScalarMappable(Normalize(0, 1), HEAT), cax=bar, orientation="horizontal", ticks=[0, 0.5, 1]
         )
-        bar.set_label("share of the map's largest value; blue line: gaze at half its maximum", fontsize=8)
-        bar.outline.set_visible(False)
+        bar.tick_params(labelsize=8)
+        figure.text(
+            (left + 2.6) / width,
+            0.4 / height,
+            "share of the map's largest value;\nblue line: gaze at half its maximum",
+            fontsize=8,
+            va="center",
+        )
     return figure
 
 
@@ -109,36 +160,17 @@ def overlay(
 
 
 def _over(
-    case: Case,
-    values: NDArray[np.floating] | None,
-    title: str,
-    outline: NDArray[np.bool_] | None,
-    *,
-    absent: str,
+    case: Case, values: NDArray[np.floating] | None, title: str, absent: str, *, outlined: bool = True
 ) -> Panel:
     if values is None:
         return Panel(title, None, absent)
-    top = float(np.nanmax(values)) if values.size else 0.0
+    top = float(np.nanmax(values, initial=0))
     if not np.isfinite(top) or top <= 0:
-        return Panel(title, _grey(case), "zero everywhere")
-    drawn = overlay(_grey(case), _resize(np.nan_to_num(values) / top, case.aspect), outline)
-    # Heatmaps and gaze are scaled to 1 by definition; a mask is a probability, and its height is worth knowing.
-    return Panel(title, drawn, f"largest value {top:.2f}" if top < 0.995 else "")
-
-
-def _outline(case: Case) -> NDArray[np.bool_] | None:
-    """The line around the pixels where gaze is at least half its maximum; None without gaze."""
-    if case.gaze is None or not np.nanmax(case.gaze, initial=0) > 0:
-        return None
-    gaze = _resize(np.nan_to_num(case.gaze), case.aspect)
-    inside = gaze >= 0.5 * gaze.max()
-    edge = inside & ~binary_erosion(inside, iterations=2, border_value=1)
-    return np.asarray(edge, dtype=np.bool_)
-
-
-def _grey(case: Case) -> NDArray[np.uint8]:
-    grey = np.round(255 * np.clip(_resize(case.image, case.aspect), 0, 1)).astype(np.uint8)
-    return np.repeat(grey[..., None], 3, axis=2)
+        return Panel(title, case.grey, "zero everywhere")
+    scaled = _resize(np.nan_to_num(values) / top, case.aspect)
+    # Heatmaps and gaze have 1 as their largest value anyway; a mask is a probability, and its height tells.
+    note = f"largest {top:.2f}" if title == "Mask" else ""
+    return Panel(title, overlay(case.grey, scaled, case.outline if outlined else None), note)
 
 
 def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]:
@@ -148,33 +180,14 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
     return np.clip(np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC)), 0, None)
 
 
-def _draw(panel: Panel, axis: object, *, title: bool) -> None:
-    from matplotlib.axes import Axes
-
-    assert isinstance(axis, Axes)
-    axis.set_xticks([])
-    axis.set_yticks([])
-    axis.grid(False)
-    for spine in axis.spines.values():
-        spine.set_visible(False)
-    if title:
-        axis.set_title(panel.title, fontsize=9.5, loc="center")
+def _draw(panel: Panel, axis: Axes) -> None:
+    axis.set_axis_off()
+    axis.set_title(panel.title, fontsize=8.5, loc="center", weight="normal", pad=3)
     if panel.pixels is None:
-        axis.text(0.5, 0.5, panel.note, ha="center", va="center", color=MUTED, transform=axis.transAxes)
+        axis.text(
+            0.5, 0.5, panel.note, ha="center", va="center", color=MUTED, transform=axis.transAxes, fontsize=8
+        )
         return
     axis.imshow(panel.pixels, interpolation="nearest")
     if panel.note:
-        axis.set_xlabel(panel.note, fontsize=7.5, color=MUTED, labelpad=2)
-
-
-def _caption(case: Case) -> str:
-    name = case.case_id if len(case.case_id) <= 12 else case.case_id[:8] + "…"
-    mark = "✓" if case.correct else "✗"
-    return f"{name}\ntrue: {case.truth}\n{mark} {case.predicted} {case.probability:.2f}"
-
-
-def _scale() -> object:
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
-
-    return ScalarMappable(Normalize(0, 1), HEAT)
+        axis.set_title(f"{panel.title} ({panel.note})", fontsize=8, loc="center", weight="normal", pad=3)

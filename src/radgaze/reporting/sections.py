@@ -8,233 +8,166 @@ from typing import Any
 
 import polars as pl
 
-from radgaze.reporting.wording import (
-    AGREEMENT,
-    FLOORS,
-    INTERVALS,
-    MAPS,
-    against_chance,
-    bounds,
-    count,
-    estimate,
-    listed,
-    number,
+from radgaze.reporting.verdicts import Differences, chance_sentence, verdict
+from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds, count, estimate, listed, number
+
+BOOTSTRAP = (
+    "95% bootstrap",
+    "patients are drawn again with replacement, stratified by class, and the middle 95% of the results kept. "
+    "It says how much the figure would move with another sample of as many patients.",
 )
+SEED_PAPER = (
+    "95% as in the seed paper",
+    "the 2.5th and 97.5th percentile over 30 draws of 55 to 60 test cases, as Watanabe et al. (2022) did. It "
+    "is there to be laid beside their table; it ignores patients, and its width says little about this set.",
+)
+GROUPS_AT_ONCE = "macro"
 
 
-def discrimination(test: Mapping[str, Any], classes: Sequence[str], cases: pl.DataFrame) -> dict[str, Any]:
-    """The AUC table (a row per class and the macro mean), the two intervals explained, and the other metrics."""
-    groups = [*classes, "macro"]
-    auc, seed = test.get("auc") or {}, test.get("auc_seed") or {}
-    precision = test.get("average_precision") or {}
-    rows = []
-    for name in groups:
-        total = name == "macro"
-        positives = cases.height if total else int(cases[f"label_{name}"].sum())
-        rows.append(
-            {
-                "name": "Macro mean" if total else name,
-                "total": total,
-                "cases": positives,
-                "entries": [auc.get(name), seed.get(name), precision.get(name)],
-            }
-        )
-    lows = [x for name in groups for source in (auc, seed) if (x := bounds(source.get(name))[1]) is not None]
+def discrimination(metrics: Mapping[str, Any], classes: Sequence[str], cases: pl.DataFrame) -> dict[str, Any]:
+    """The AUC table (a row per class and the macro mean), its intervals explained, and the other metrics."""
+    test = metrics.get("test") or {}
+    groups = [*classes, GROUPS_AT_ONCE]
+    columns = [test.get(metric) or {} for metric in ("auc", "auc_seed", "average_precision")]
+    rows = [
+        {
+            "name": "Macro mean" if name == GROUPS_AT_ONCE else name,
+            "total": name == GROUPS_AT_ONCE,
+            "cases": cases.height if name == GROUPS_AT_ONCE else int(cases[f"label_{name}"].sum()),
+            "entries": [column.get(name) for column in columns],
+        }
+        for name in groups
+    ]
+    lows = [x for name in groups for c in columns[:2] if (x := bounds(c.get(name))[1]) is not None]
+    drawn = SEED_PAPER if (metrics.get("settings") or {}).get("interval") == "seed" else BOOTSTRAP
     return {
-        "columns_auc": [
-            {"name": "AUC", "more": INTERVALS["auc"][0]},
-            {"name": "AUC", "more": INTERVALS["auc_seed"][0]},
-            {"name": "Average precision", "more": "95% bootstrap"},
-        ],
+        "columns_auc": [("AUC", drawn[0]), ("AUC", SEED_PAPER[0]), ("Average precision", drawn[0])],
         "rows_auc": rows,
         "axis_start": min(0.4, math.floor(10 * min(lows, default=0.4)) / 10),
-        "intervals": list(INTERVALS.values()),
-        "scalar_columns": [*classes, "Macro / all"],
-        "scalars": _scalars(test, classes),
+        "intervals": list(dict.fromkeys([drawn, SEED_PAPER])),
+        "scalar_columns": [*classes, "Macro mean"],
+        "scalars": _scalars(test, groups),
+        "together": [
+            (name, estimate(entry))
+            for name, entry in (
+                ("accuracy", test.get("accuracy")),
+                ("Brier score over all classes, 0 to 2", (test.get("brier") or {}).get("multiclass")),
+            )
+            if bounds(entry)[0] is not None
+        ],
     }
 
 
-def agreement(found: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The agreement table, and how heatmap and mask stand against the floors."""
-    found = found or {}
-    rows = [
-        {
-            "name": label,
-            "floor": kind in FLOORS,
-            "entries": [found[kind].get(metric) for metric in AGREEMENT],
-        }
-        for kind, label in MAPS.items()
-        if found.get(kind)
-    ]
+def agreement(test: Mapping[str, Any], differences: Mapping[str, Differences]) -> dict[str, Any]:
+    """The agreement table, and how the run's maps stand against the floors.
+
+    Args:
+        test: metrics.json's part about the test cases.
+        differences: Per map what `verdicts.floor_differences` found.
+    """
+    found = test.get("agreement") or {}
     return {
-        "rows_agreement": rows,
+        "rows_agreement": [
+            {"name": label, "floor": kind in FLOORS, "entries": [found[kind].get(m) for m in AGREEMENT]}
+            for kind, label in MAPS.items()
+            if found.get(kind)
+        ],
         "columns_agreement": [
             (name, "↑" if higher else "↓", "higher" if higher else "lower")
             for name, higher, _ in AGREEMENT.values()
         ],
         "glossary": [(name, words) for name, _, words in AGREEMENT.values()],
-        "agreement_findings": [
-            sentence for kind in ("heatmap", "mask") if (sentence := against_floors(found, kind))
-        ],
+        "verdicts": [v for kind, of_kind in differences.items() if (v := verdict(kind, of_kind))],
+        "compared": _compared(test.get("agreement_cases") or {}),
     }
 
 
-def against_floors(found: Mapping[str, Any], kind: str) -> tuple[str, str] | None:
-    """How one of the run's maps stands against the floors: ("good" or "flag", a sentence); None without numbers.
-
-    A map is said to beat a floor on a metric only if their 95% intervals do not touch; that is stricter than a
-    paired test, so the sentence errs on the side of doubt.
-    """
-    if not found.get(kind) or not any(found.get(floor) for floor in FLOORS):
-        return None
-    won: list[str] = []
-    lost: list[str] = []
-    tied: list[str] = []
-    for metric, (name, higher, _) in AGREEMENT.items():
-        verdicts = [
-            _compare(found[kind].get(metric), found[floor].get(metric), higher)
-            for floor in FLOORS
-            if found.get(floor)
-        ]
-        verdicts = [v for v in verdicts if v is not None]
-        if not verdicts:
-            continue
-        (won if min(verdicts) > 0 else lost if min(verdicts) < 0 else tied).append(name)
-    if not (won or lost or tied):
-        return None
-    floors = "the floors (mean gaze of the training cases, lung shape)"
-    name = MAPS[kind].lower()
-    parts = []
-    if won:
-        parts.append(f"beats {floors} on {listed(won)}")
-    if tied:
-        parts.append(f"is not clearly better than the better of the floors on {listed(tied)}")
-    if lost:
-        parts.append(f"is worse than at least one of the floors on {listed(lost)}")
-    sentence = f"The {name} {listed(parts)}."
-    if not won:
-        sentence += (
-            " By these numbers it does not follow the individual case's gaze any better than a map that never saw "
-            "the case."
-        )
-    return ("good" if won and not lost and not tied else "flag"), sentence
-
-
-def tiles(test: Mapping[str, Any], cases: pl.DataFrame) -> list[dict[str, str]]:
-    """The three numbers to take away."""
-    auc = (test.get("auc") or {}).get("macro")
+def tiles(test: Mapping[str, Any], cases: pl.DataFrame) -> list[tuple[str, str, str]]:
+    """The three numbers to take away: name, value, and what stands beside it."""
+    auc = (test.get("auc") or {}).get(GROUPS_AT_ONCE)
     value, low, high = bounds(auc)
     found = test.get("agreement") or {}
-    kind = "heatmap" if found.get("heatmap") else "mask"
-    nss = (found.get(kind) or {}).get("nss")
+    nss = (found.get("heatmap") or {}).get("nss")
     floor = (found.get("mean_gaze") or {}).get("nss")
-    shown = [
-        {
-            "name": "Macro AUC on the test cases",
-            "value": number(value),
-            "more": f"95% interval {number(low)} to {number(high)}" if low is not None else "no interval",
-        },
-        {
-            "name": f"{MAPS[kind]}–gaze agreement (NSS)",
-            "value": number(bounds(nss)[0], 2),
-            "more": f"mean gaze of the training cases: {estimate(floor, 2)}"
-            if floor is not None
+    interval = f"95% interval {number(low)} to {number(high)}" if low is not None else "no interval"
+    return [
+        ("Macro AUC on the test cases", number(value), interval),
+        (
+            "Heatmap–gaze agreement (NSS)",
+            number(bounds(nss)[0], 2),
+            f"mean gaze of the training cases reaches {number(bounds(floor)[0], 2)}"
+            if nss is not None
             else "not measured",
-        },
-        {
-            "name": "Test cases",
-            "value": f"{cases.height:,}",
-            "more": f"of {count(cases['patient'].n_unique(), 'patient')}, none of them trained on",
-        },
+        ),
+        (
+            "Test cases",
+            f"{cases.height:,}",
+            f"of {count(cases['patient'].n_unique(), 'patient')}, none of whom was trained on",
+        ),
     ]
-    return shown
 
 
-def findings(test: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
+def findings(metrics: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
     """What the headline numbers say, in sentences."""
-    auc = test.get("auc") or {}
-    sentences = []
+    auc = (metrics.get("test") or {}).get("auc") or {}
     known = [(value, name) for name in classes if (value := bounds(auc.get(name))[0]) is not None]
+    sentences = []
     if len(known) > 1:
-        best, worst = max(known), min(known)
+        best, worst = max(known)[1], min(known)[1]
         sentences.append(
-            f"Told apart best: {best[1]}, AUC {estimate(auc[best[1]])}; worst: {worst[1]}, {estimate(auc[worst[1]])}."
+            f"{best} is told from the rest best (AUC {estimate(auc[best])}), "
+            f"{worst} worst ({estimate(auc[worst])})."
         )
-    if lost := against_chance(auc, classes):
+    if lost := chance_sentence(auc, tuple(classes)):
         sentences.append(lost)
+    validation = ((metrics.get("validate") or {}).get("auc") or {}).get(GROUPS_AT_ONCE)
+    if bounds(validation)[0] is not None:
+        sentences.append(
+            f"On the validation cases, which chose the epoch, the macro AUC is {estimate(validation)}."
+        )
     return sentences
 
 
 def limits(test: Mapping[str, Any], classes: Sequence[str], cases: pl.DataFrame) -> list[str]:
     """What a reader must keep in mind about these numbers."""
-    smallest = min(classes, key=lambda name: int(cases[f"label_{name}"].sum())) if classes else ""
-    fewest = int(cases[f"label_{smallest}"].sum()) if smallest else 0
+    sizes = {name: int(cases[f"label_{name}"].sum()) for name in classes}
+    smallest = min(sizes, key=lambda name: sizes[name])
     _, low, high = bounds((test.get("auc") or {}).get(smallest))
-    width = (
-        f" its AUC is known to ±{number((high - low) / 2, 2)} only"
-        if low is not None and high is not None
-        else ""
-    )
-    sentences = [
-        f"The test set holds {count(cases.height, 'case')} of {count(cases['patient'].n_unique(), 'patient')}. "
-        f"The smallest class, {smallest}, has {count(fewest, 'case')};{width or ' its interval is undefined'}.",
-        "The intervals cover the choice of test patients. They do not cover another random start of the training, "
-        "another split, another hospital or another reader.",
-        "Agreement with gaze says where a map is bright, not why the classifier decided. One radiologist's gaze is one "
-        "way of reading, not the truth.",
-        "A heatmap can look plausible and yet depend little on what was learnt; read it beside the floors, never alone.",
+    known = f"{number((high - low) / 2, 2)}" if low is not None and high is not None else ""
+    patients = count(cases["patient"].n_unique(), "patient")
+    return [
+        f"The test set holds {count(cases.height, 'case')} of {patients}. "
+        f"The rarest class, {smallest}, has {count(sizes[smallest], 'case')}; "
+        + (f"its AUC is known to about ±{known}." if known else "its AUC has no interval."),
+        "The intervals cover the choice of test patients. They do not cover another random start of the "
+        "training, another split, another hospital or another reader.",
+        "Agreement with gaze says where a map is bright, not why the classifier decided. One radiologist's "
+        "gaze is one way of reading, not the truth.",
+        "A heatmap can look right and depend little on what was learnt. Read it beside the floors.",
     ]
-    return sentences
 
 
-def _compare(entry: Any, floor: Any, higher: bool) -> int | None:
-    """1 if the map is clearly better than the floor, −1 if clearly worse, 0 if their intervals overlap."""
-    value, low, high = bounds(entry)
-    other, floor_low, floor_high = bounds(floor)
-    if value is None or other is None:
-        return None
-    low, high = (value if low is None else low), (value if high is None else high)
-    floor_low, floor_high = (
-        (other if floor_low is None else floor_low),
-        (other if floor_high is None else floor_high),
-    )
-    if low > floor_high:
-        return 1 if higher else -1
-    if high < floor_low:
-        return -1 if higher else 1
-    return 0
+def _scalars(test: Mapping[str, Any], groups: Sequence[str]) -> list[tuple[str, list[Any]]]:
+    """Rows of the second table: name and one entry per group."""
+    at = test.get("sensitivity_at_specificity") or {}
+    named = [(f"Sensitivity at {float(level):.0%} specificity ↑", at[level]) for level in at]
+    named += [("Brier score ↓", test.get("brier")), ("Calibration error ↓", test.get("calibration_error"))]
+    return [(name, [source.get(group) for group in groups]) for name, source in named if source]
 
 
-def _scalars(test: Mapping[str, Any], classes: Sequence[str]) -> list[tuple[str, list[Any]]]:
-    """Rows of the second table: whatever of these metrics is there, per class and together."""
-    rows: list[tuple[str, list[Any]]] = []
-    at_specificity = test.get("sensitivity_at_specificity") or {}
-    for level in sorted({k for k in at_specificity if _is_number(k)}, key=float):
-        rows.append(
-            (f"Sensitivity at {float(level):.0%} specificity", _per_class(at_specificity[level], classes))
+def _compared(cases: Mapping[str, Any]) -> str:
+    """On how many cases agreement was measured, and which maps were empty."""
+    if not cases.get("compared"):
+        return ""
+    parts = [f"{count(cases['compared'], 'test case')} compared"]
+    if cases.get("without_gaze"):
+        parts.append(f"{cases['without_gaze']} without gaze left out")
+    if cases.get("mean_gaze_of_training_cases"):
+        parts.append(
+            f"the mean gaze is that of {count(cases['mean_gaze_of_training_cases'], 'training case')}"
         )
-    if not rows and at_specificity:
-        rows.append(("Sensitivity at fixed specificity", _per_class(at_specificity, classes)))
-    for key, name in (
-        ("accuracy", "Accuracy"),
-        ("brier", "Brier score ↓"),
-        ("calibration_error", "Calibration error ↓"),
-    ):
-        if test.get(key) is not None:
-            rows.append((name, _per_class(test[key], classes)))
-    return rows
-
-
-def _per_class(source: Any, classes: Sequence[str]) -> list[Any]:
-    """The classes' entries, then the one for all: from a mapping by class, or from one entry for all."""
-    if isinstance(source, Mapping) and any(name in source for name in (*classes, "macro")):
-        return [source.get(name) for name in (*classes, "macro")]
-    return [*[None for _ in classes], source]
-
-
-def _is_number(text: Any) -> bool:
-    try:
-        float(text)
-    except (TypeError, ValueError):
-        return False
-    return True
+    own = {k: n for k, n in (cases.get("constant_maps") or {}).items() if n and k not in FLOORS}
+    if own:
+        maps = listed([f"{n} of the {MAPS.get(kind, kind)}" for kind, n in own.items()])
+        parts.append(f"maps that are the same everywhere score as chance: {maps}")
+    return "; ".join(parts) + "."

@@ -1,4 +1,4 @@
-"""One look for every figure: colours that colour-blind readers tell apart, and PNG files that repeat to the byte."""
+"""One look for every figure: colours that colour-blind readers tell apart, PNG files that repeat."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
 INK, MUTED, RULE = "#1b2733", "#5b6875", "#d5dbe1"
 
-# Inferno without its black and its pale yellow end: even in lightness, and told apart from the radiograph's greys.
+# Inferno without its black and its pale end: even in lightness, and told apart from the radiograph's greys.
 HEAT = LinearSegmentedColormap.from_list(
     "heat", matplotlib.colormaps["inferno"](np.linspace(0.25, 0.95, 256))
 )

@@ -1,0 +1,104 @@
+"""What a run is, in words: the experiment, its data, its configuration, without a path or a person in it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from radgaze import __version__
+from radgaze.errors import UserError
+from radgaze.reporting.wording import count, listed, number
+
+if TYPE_CHECKING:
+    from radgaze.training.run import Run
+
+# What an edge of the triangle asks for. M mask, G gaze map, H heatmap.
+EDGES = {
+    "mask_gaze": ("mask–gaze", "its decoder learned to draw the gaze map"),
+    "heatmap_gaze": ("heatmap–gaze", "its own heatmap was pulled towards the gaze map"),
+    "mask_heatmap": ("mask–heatmap", "its decoder learned to draw its heatmap"),
+}
+
+
+def summary(run: Run, manifest: Mapping[str, Any]) -> str:
+    """Two sentences: what was trained on what, and what gaze had to do with it."""
+    config = run.config
+    network = {"unet": "U-Net", "classifier": "classifier"}.get(
+        config.model.architecture, config.model.architecture
+    )
+    cases = (manifest.get("counts") or {}).get("cases")
+    data = f" on {count(int(cases), 'case')} of “{manifest.get('source', 'a store')}”" if cases else ""
+    edges = [words for name, (_, words) in EDGES.items() if getattr(config.objective, name).weight > 0]
+    taught = (
+        f"Besides the labels, {listed(edges)}."
+        if edges
+        else "It learned from the labels alone; gaze had no part in it."
+    )
+    return f"A {network} ({config.model.encoder}) trained to tell {listed(run.classes)} apart{data}. {taught}"
+
+
+def facts(run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Name and value of what identifies the run."""
+    config, settings = run.config, metrics.get("settings") or {}
+    history = run.history()
+    edges = [
+        f"{label} {number(edge.weight, 2)} ({edge.distance})"
+        for name, (label, _) in EDGES.items()
+        if (edge := getattr(config.objective, name)).weight > 0
+    ]
+    known = [
+        ("Data source", manifest.get("source")),
+        ("Protocol", config.protocol),
+        ("Starting weights", str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]),
+        ("Edges", ", ".join(edges) or "none"),
+        ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
+        (
+            "Heatmap shown",
+            f"{settings.get('generator')}, {settings.get('target')} class" if settings else None,
+        ),
+        ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
+        ("Seed", str(config.seed)),
+        ("Software", f"radgaze {metrics.get('software', __version__)}"),
+    ]
+    return [(name, str(value)) for name, value in known if value]
+
+
+def data(run: Run, predictions: pl.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Cases per split and class: from the store where it is at hand, else from the predictions, which hold no
+    training cases."""
+    try:
+        table = run.store.cases
+    except UserError:
+        table = predictions
+    order = [split for split in ("train", "validate", "test") if split in set(table["split"])]
+    rows = []
+    for split in order:
+        own = table.filter(pl.col("split") == split)
+        labels = [int(own[f"label_{name}"].sum()) for name in run.classes]
+        rows.append([split, own.height, own["patient"].n_unique(), *labels])
+    rejected = (manifest.get("counts") or {}).get("rejections") or {}
+    return {
+        "data_columns": ["Cases", "Patients", *run.classes],
+        "data_rows": rows,
+        "rejections": [(reason, n) for reason, n in rejected.items() if n],
+    }
+
+
+def manifest(run: Run) -> dict[str, Any]:
+    """The store's manifest, or nothing where the store is gone: the numbers of a report must not need it."""
+    try:
+        return dict(run.store.manifest)
+    except UserError:
+        return {}
+
+
+def configuration(run: Run) -> str:
+    """RUN/config.yaml with every path cut to its last part: a folder's name can say whose data it is."""
+    file = run.path / "config.yaml"
+    if not file.is_file():
+        return ""
+    text = file.read_text(encoding="utf-8")
+    return re.sub(r"(?:~|[A-Za-z]:|\.{1,2})?(?:[/\\][^/\\\n'\"]*)+[/\\](?=[^/\\\n])", "…/", text)
