@@ -11,7 +11,9 @@ from torch import Tensor
 Normalise = Literal["max", "minmax", "sum", "none"]
 
 TRUNCATE = 4.0  # a Gaussian ends here, in σ: SciPy's default, and the data set authors'
-SMALLEST_SIGMA = 0.05  # map pixels; below it a kernel half a pixel off its pixel's centre underflows in float32
+SMALLEST_SIGMA = (
+    0.05  # map pixels; below it a kernel half a pixel off its pixel's centre underflows in float32
+)
 
 
 def static_maps(
@@ -26,20 +28,22 @@ def static_maps(
     """The gaze map of every reading: the weighted sum of one Gaussian per fixation, mirrored at the borders.
 
     For fixations at pixel centres this is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the
-    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is, and its mass stays its weight.
+    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is, and its mass stays its
+    weight.
 
     Args:
         points: (B, K, 2) as (x, y) in map pixels. A point off the map counts nothing.
         weights: (B, K), e.g. durations; 0 for padding.
         size: (H, W) of the maps.
         sigma: In map pixels; one number, or (B, 2) as (σy, σx).
-        normalise: Divide each map by its maximum ("max"), stretch it from 0 to 1 ("minmax"), divide by its sum
-            ("sum"), or leave it ("none"; its sum is then the sum of the weights).
+        normalise: Divide each map by its maximum ("max"), stretch it from 0 to 1 ("minmax"), divide by its
+            sum ("sum"), or leave it ("none"; its sum is then the sum of the weights).
         mirrors: Mirrored copies of the image to look at on each side; None works it out from sigma,
             which waits for the device if sigma lies there (see `mirrors_for`).
 
     Returns:
-        (B, 1, H, W) float32 (float64 for float64 points). A reading without a fixation on the map gives zeros.
+        (B, 1, H, W) float32 (float64 for float64 points). A reading without a fixation on the map gives
+        zeros.
     """
     with torch.autocast(points.device.type, enabled=False):
         weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
@@ -58,11 +62,13 @@ def temporal_maps(
     normalise: Normalise = "max",
     mirrors: int | None = None,
 ) -> Tensor:
-    """A gaze map for every frame of every reading; each frame holds its own fixations only and is normalised alone.
+    """A gaze map for every frame of every reading; each frame holds its own fixations only and is normalised
+    alone.
 
     Args:
-        frame: (B, K) integers, the frame of each fixation (`one_frame_per_fixation`, `frames_of_seconds`, or the
-            fixation's place in its reading); a fixation whose frame is not in 0 … frames−1 counts nothing.
+        frame: (B, K) integers, the frame of each fixation (`one_frame_per_fixation`, `frames_of_seconds`, or
+            the fixation's place in its reading); a fixation whose frame is not in 0 … frames−1 counts
+            nothing.
         frames: T, the number of frames.
         points, weights, size, sigma, normalise, mirrors: As in `static_maps`.
 
@@ -82,8 +88,8 @@ def one_frame_per_fixation(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Each fixation's own frame, in order, without gaps where the weight is 0.
 
     Returns:
-        (B, K) int64 frames, −1 for fixations of weight 0; and (B,) the number of frames of each reading, by which a
-        sequence model masks the frames that are padding.
+        (B, K) int64 frames, −1 for fixations of weight 0; and (B,) the number of frames of each reading, by
+        which a sequence model masks the frames that are padding.
     """
     there = weights > 0
     return torch.where(there, there.cumsum(1) - 1, -1), there.sum(1)
@@ -95,7 +101,7 @@ def frames_of_seconds(onset: Tensor, duration: Tensor, seconds: float) -> Tensor
 
 
 def normalised(maps: Tensor, how: Normalise) -> Tensor:
-    """Each map (..., H, W) brought to a common scale; a flat map has no scale and becomes zeros ("none": stays)."""
+    """Each map (..., H, W) brought to a common scale; a flat map becomes zeros ("none": it stays)."""
     if how == "none":
         return maps
     if how == "minmax":
@@ -105,7 +111,7 @@ def normalised(maps: Tensor, how: Normalise) -> Tensor:
 
 
 def mirrors_for(sigma: float, side: int) -> int:
-    """How many mirrored copies on each side a Gaussian of this sigma reaches on a map of this side (pixels)."""
+    """How many mirrored copies on each side a Gaussian of this sigma reaches; sigma and side in pixels."""
     return math.ceil((math.floor(TRUNCATE * sigma + 0.5) + 0.5) / side)
 
 
@@ -134,8 +140,9 @@ def _factors(
 def _mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
     """The 1-D Gaussians (B, K, length) about centre (B, K), with what falls over a border folded back.
 
-    Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so dividing by
-    the sum over the pixels is SciPy's normalisation of its discrete kernel, at a pixel's centre and between centres.
+    Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so
+    dividing by the sum over the pixels is SciPy's normalisation of its discrete kernel, at a pixel's centre
+    and between centres.
     """
     pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
     sigma = sigma.view(-1, 1, 1)

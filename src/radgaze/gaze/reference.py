@@ -19,12 +19,14 @@ def reference_map(
     """The authors' static map of one reading.
 
     The count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a viridis
-    picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is evaluated at that
-    size with sigma scaled alike, where the authors filtered at full size and resized the picture: on made readings
-    the two differ by less than 0.02 at 224×224, most of it the resize of a picture of 256 levels.
+    picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is evaluated
+    at that size with sigma scaled alike, where the authors filtered at full size and resized the picture: on
+    made readings the two differ by less than 0.02 at 224×224, most of it the resize of a picture of 256
+    levels.
 
     Args:
-        points: (K, 2) fixations as (x, y) in image pixels; off-image ones and those of the top row are left out.
+        points: (K, 2) fixations as (x, y) in image pixels; off-image ones and those of the top row are left
+            out.
         image_size: (rows, columns) of the image.
         size: (H, W) of the map; None for the image's.
 
@@ -49,7 +51,8 @@ def reference_frames(
 
 
 def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...): 1, or 0 unless Y > 0.
+    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...): 1, or 0
+    unless Y > 0.
 
     The authors kept integer positions and tested Y alone, so a fixation in the top row is lost too.
     """
@@ -58,7 +61,7 @@ def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def viridis_grey(maps: Tensor) -> Tensor:
-    """Maps in [0, 1] as the grey values of their viridis picture: matplotlib's 256 colours, Pillow's 8-bit luma."""
+    """Maps in [0, 1] as the grey values of their viridis picture: matplotlib's colours, Pillow's luma."""
     level = (maps * 256).long().clamp(0, 255)
     return torch.as_tensor(_viridis_lumas(), device=maps.device)[level]
 

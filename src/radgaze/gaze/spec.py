@@ -34,8 +34,9 @@ class GazeMaps:
     """How gaze maps are made.
 
     Attributes:
-        weight: What a fixation counts: its duration, 1 ("count"), or as in the data set authors' maps ("reference":
-            counts at whole pixels, min–max, and the grey values of a viridis picture; see `reference_map`).
+        weight: What a fixation counts: its duration, 1 ("count"), or as in the data set authors' maps
+            ("reference": counts at whole pixels, min–max, and the grey values of a viridis picture; see
+            `reference_map`).
         sigma: Width of the Gaussian, in `unit`.
         unit: Image pixels, degrees of visual angle, or a share of the image's long side.
         pixels_per_degree: Image pixels per degree of visual angle; needed for `unit="degrees"`.
@@ -52,7 +53,9 @@ class GazeMaps:
         if not self.sigma > 0:
             raise UserError(f"gaze maps: sigma is {self.sigma}; it must be greater than 0")
         if self.unit == "degrees" and not (self.pixels_per_degree and self.pixels_per_degree > 0):
-            raise UserError("gaze maps: sigma in degrees needs pixels_per_degree, the image pixels per degree")
+            raise UserError(
+                "gaze maps: sigma in degrees needs pixels_per_degree, the image pixels per degree"
+            )
 
     def place(self, points: Tensor, durations: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
         """Put one reading's fixations on the map.
@@ -79,7 +82,13 @@ class GazeMaps:
         return self.sigma * max(geometry.rows, geometry.columns) if self.unit == "share" else self.sigma
 
     def draw(
-        self, points: Tensor, weights: Tensor, size: tuple[int, int], sigma: Tensor, *, mirrors: int | None = None
+        self,
+        points: Tensor,
+        weights: Tensor,
+        size: tuple[int, int],
+        sigma: Tensor,
+        *,
+        mirrors: int | None = None,
     ) -> Tensor:
         """The maps (B, 1, H, W) of placed fixations: points (B, K, 2), weights (B, K), sigma (B, 2)."""
         if self.weight == "reference":

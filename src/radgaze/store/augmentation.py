@@ -1,0 +1,63 @@
+"""Small random changes of a case; the image and the fixations on it move together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+from torchvision.tv_tensors import Image, KeyPoints
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """What may happen to a case, as a patient's position and the exposure vary.
+
+    Attributes:
+        rotate: Up to so many degrees either way.
+        scale: Zoom from … to.
+        translate: Up to this share of the side, each way.
+        flip: Probability of mirroring left and right; off, since the heart has a side.
+        brightness, contrast: Factor 1 ± up to this much.
+    """
+
+    rotate: float = 7.0
+    scale: tuple[float, float] = (0.9, 1.1)
+    translate: float = 0.05
+    flip: float = 0.0
+    brightness: float = 0.1
+    contrast: float = 0.15
+
+    def __call__(
+        self, image: Tensor, points: Tensor, sigma: Tensor, seed: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Change one case; the same seed gives the same change, whatever was drawn before.
+
+        Args:
+            image: (1, S, S) in [0, 1].
+            points: (K, 2) fixations in pixels of the image.
+            sigma: (2,) of the gaze map; it grows with the zoom.
+        """
+        moves, exposes = _transforms(self)
+        picture = Image(image)
+        marks = KeyPoints(points, canvas_size=(image.shape[-2], image.shape[-1]))
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            drawn = moves.make_params([picture])
+            picture, marks = moves.transform(picture, drawn), moves.transform(marks, drawn)
+            if torch.rand(()) < self.flip:
+                picture, marks = F.horizontal_flip(picture), F.horizontal_flip(marks)
+            picture = exposes(picture)
+        return picture.as_subclass(Tensor), marks.as_subclass(Tensor), sigma * drawn["scale"]
+
+
+@cache
+def _transforms(augmentation: Augmentation) -> tuple[v2.RandomAffine, v2.ColorJitter]:
+    translate = (augmentation.translate, augmentation.translate)
+    moves = v2.RandomAffine(
+        augmentation.rotate, translate, augmentation.scale, interpolation=v2.InterpolationMode.BILINEAR
+    )
+    return moves, v2.ColorJitter(augmentation.brightness, augmentation.contrast)

@@ -1,0 +1,125 @@
+"""What the data set yields, one case at a time and many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radgaze.gaze.maps import mirrors_for
+from radgaze.gaze.spec import GazeMaps
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One case.
+
+    Attributes:
+        image: (1, S, S) float32 grey in [0, 1].
+        label: (C,) float32, one 0 or 1 per class.
+        gaze: The gaze map (1, S, S), where the data set was asked for maps.
+        case_id, patient: As in the store.
+        points: (K, 2) fixations as (x, y) in pixels of `image`.
+        weights: (K,) what each counts; 0 for one that augmentation moved off the image.
+        sigma: (2,) as (σy, σx) of the gaze map, in pixels of `image`.
+        spec: How its gaze map is made; None where the data set was asked for no gaze.
+    """
+
+    image: Tensor
+    label: Tensor
+    gaze: Tensor | None
+    case_id: str
+    patient: int
+    points: Tensor
+    weights: Tensor
+    sigma: Tensor
+    spec: GazeMaps | None = None
+
+
+@dataclass
+class Batch:
+    """Cases side by side, their fixations padded to the longest reading.
+
+    Attributes:
+        image: (B, 1, S, S) float32 grey in [0, 1].
+        label: (B, C) float32.
+        points: (B, K, 2) in pixels of `image`.
+        weights: (B, K), 0 for padding.
+        sigma: (B, 2) as (σy, σx), in pixels of `image`.
+        has_gaze: (B,) bool: some fixation lies on the image.
+        case_id, patient: Of each case.
+        spec: How gaze maps are made, or None.
+        mirrors: Mirrored copies that gaze maps need at the borders; known here so that the device need not be
+            asked.
+    """
+
+    image: Tensor
+    label: Tensor
+    points: Tensor
+    weights: Tensor
+    sigma: Tensor
+    has_gaze: Tensor
+    case_id: list[str]
+    patient: list[int]
+    spec: GazeMaps | None = None
+    mirrors: int = 1
+
+    def __len__(self) -> int:
+        return len(self.case_id)
+
+    def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
+        """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) where there is no
+        gaze.
+
+        Args:
+            size: Side, or (H, W), of the maps; None for the images'.
+        """
+        if self.spec is None:
+            raise ValueError("the data set was made with gaze=None, so this batch has no gaze")
+        own = tuple(self.image.shape[-2:])
+        height, width = own if size is None else (size, size) if isinstance(size, int) else size
+        scale = self.sigma.new_tensor([height / own[0], width / own[1]])
+        points, sigma = self.points * scale.flip(0), self.sigma * scale
+        return self.spec.draw(points, self.weights, (height, width), sigma, mirrors=self.mirrors)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
+        """The batch on another device; Lightning calls this."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
+
+    def pin_memory(self) -> Batch:
+        """The batch in page-locked memory; torch's loader calls this."""
+        return self._each(lambda tensor: tensor.pin_memory())
+
+    def _each(self, move: Callable[[Tensor], Tensor]) -> Batch:
+        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        for name, value in moved.items():
+            if isinstance(value, Tensor):
+                moved[name] = move(value)
+        return Batch(**moved)
+
+
+def collate(samples: Sequence[Sample]) -> Batch:
+    """Samples to a batch."""
+    longest = max(len(sample.weights) for sample in samples)
+    points = samples[0].points.new_zeros(len(samples), longest, 2)
+    weights = samples[0].weights.new_zeros(len(samples), longest)
+    for i, sample in enumerate(samples):
+        points[i, : len(sample.points)] = sample.points
+        weights[i, : len(sample.weights)] = sample.weights
+    sigma = torch.stack([sample.sigma for sample in samples])
+    return Batch(
+        image=torch.stack([sample.image for sample in samples]),
+        label=torch.stack([sample.label for sample in samples]),
+        points=points,
+        weights=weights,
+        sigma=sigma,
+        has_gaze=(weights > 0).any(1),
+        case_id=[sample.case_id for sample in samples],
+        patient=[sample.patient for sample in samples],
+        spec=samples[0].spec,
+        # One pixel more than sigma, so that rounding at another size cannot need a copy more.
+        mirrors=mirrors_for(float(sigma.max()) + 1, min(samples[0].image.shape[-2:])),
+    )

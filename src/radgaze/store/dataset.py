@@ -1,0 +1,188 @@
+"""A prepared store as a torch data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from radgaze.errors import UserError
+from radgaze.gaze.spec import GazeMaps, Geometry
+from radgaze.store.augmentation import Augmentation
+from radgaze.store.batch import Batch, Sample, collate
+from radgaze.store.letterbox import letterbox
+from radgaze.store.store import Store
+
+__all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]
+
+Fit = Literal["stretch", "pad"]
+
+
+class GazeDataset(Dataset[Sample]):
+    """The cases of a store, or of some of its splits, in the store's order.
+
+    Where a case has several readings, its fixations are those of all of them.
+
+    Args:
+        store: The prepared store.
+        split: "train", "validate", "test", several of them, or None for all.
+        size: Side S of the square images and maps, in pixels.
+        fit: "stretch" loses the aspect, as the published baselines did; "pad" keeps it, with black borders.
+        gaze: How gaze maps are made; None for no gaze.
+        maps: Also make each sample's gaze map; else `Batch.gaze_maps` makes them, on the device.
+        augment: Random changes, drawn from (seed, epoch, index) alone, so the number of workers does not
+            matter.
+        seed: Of the augmentation.
+        cache: Keep the resized images in memory (S² bytes each), made here; about three times as fast after.
+
+    Raises:
+        UserError: A split that the store does not have.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        split: str | Sequence[str] | None = None,
+        *,
+        size: int = 224,
+        fit: Fit = "stretch",
+        gaze: GazeMaps | None,
+        maps: bool = False,
+        augment: Augmentation | None = None,
+        seed: int = 0,
+        cache: bool = False,
+    ) -> None:
+        rows = _rows_of(store.cases, split)
+        cases = store.cases[rows]
+        self.size, self.fit, self.gaze, self.maps, self.augment, self.seed = (
+            size,
+            fit,
+            gaze,
+            maps,
+            augment,
+            seed,
+        )
+        self.case_ids: list[str] = cases["case_id"].to_list()
+        self.classes = store.classes
+        self.labels = torch.tensor(
+            cases.select(f"label_{name}" for name in store.classes).to_numpy(), dtype=torch.float32
+        ).reshape(len(cases), len(store.classes))
+        self._patients: list[int] = cases["patient"].to_list()
+        # Tables become arrays here, once: workers that are forked must not call polars, whose threads they
+        # lack.
+        self._fixations, self._ends = _fixations_of(store, cases) if gaze else _none_of(len(cases))
+        self._images, self._rows = store.images, rows
+        shapes = cases.select("rows", "columns").iter_rows()
+        self._frames = [_Frame(height, width, store.size) for height, width in shapes]
+        # Shared, so that workers that live longer than an epoch see it change.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
+        self._cache: NDArray[np.uint8] | None = None
+        if cache:
+            self._cache = np.stack([self._resized(i) for i in range(len(self))]) if len(self) else None
+
+    def __len__(self) -> int:
+        return len(self.case_ids)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell the epoch, on which the augmentation depends."""
+        self._epoch.fill_(epoch)
+
+    def __getitem__(self, i: int) -> Sample:
+        if not -len(self) <= i < len(self):
+            raise IndexError(i)
+        i %= len(self)
+        pixels = self._resized(i) if self._cache is None else self._cache[i]
+        image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
+        points, weights, sigma = self._placed(i)
+        if self.augment:
+            image, points, sigma = self.augment(image, points, sigma, self._seed_of(i))
+            x, y = points.unbind(1)
+            weights = weights * ((x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size))
+        gaze = None
+        if self.maps and self.gaze:
+            one = (points.unsqueeze(0), weights.unsqueeze(0), (self.size, self.size), sigma.unsqueeze(0))
+            gaze = self.gaze.draw(*one)[0]
+        patient = self._patients[i]
+        return Sample(
+            image, self.labels[i], gaze, self.case_ids[i], patient, points, weights, sigma, self.gaze
+        )
+
+    def _resized(self, i: int) -> NDArray[np.uint8]:
+        """The image at (S, S). In 8 bits: Pillow is fastest there, and the cache gives the same bytes."""
+        box = self._frames[i].seen(self.fit)
+        square = Image.fromarray(np.asarray(self._images[int(self._rows[i])]))
+        # A copy: torch wants memory that it may write to.
+        return np.array(square.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+
+    def _placed(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (K, 2), weights (K,) and sigma (2,) on the (S, S) image."""
+        x, y, duration = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1]].T)
+        if self.gaze is None:
+            return torch.stack([x, y], 1), duration, torch.zeros(2)
+        return self.gaze.place(
+            torch.stack([x, y], 1), duration, self._frames[i].geometry(self.fit, self.size)
+        )
+
+    def _seed_of(self, i: int) -> int:
+        state = np.random.SeedSequence((self.seed, int(self._epoch), i)).generate_state(1, np.uint64)
+        return int(state[0] >> np.uint64(1))
+
+
+class _Frame:
+    """Where a case's image lies on its square in the store, and on the map."""
+
+    def __init__(self, rows: int, columns: int, side: int) -> None:
+        self.rows, self.columns, self.side, self.box = rows, columns, side, letterbox(rows, columns, side)
+
+    def seen(self, fit: Fit) -> tuple[int, int, int, int]:
+        """The part of the square that fills the map: left, top, right, bottom."""
+        if fit == "pad":
+            return 0, 0, self.side, self.side
+        box = self.box
+        return box.pad_x, box.pad_y, box.pad_x + box.width, box.pad_y + box.height
+
+    def geometry(self, fit: Fit, size: int) -> Geometry:
+        left, top, right, bottom = self.seen(fit)
+        zoom_x, zoom_y = size / (right - left), size / (bottom - top)
+        return Geometry(
+            rows=self.rows,
+            columns=self.columns,
+            scale_x=self.box.scale * zoom_x,
+            scale_y=self.box.scale * zoom_y,
+            shift_x=(self.box.pad_x - left) * zoom_x,
+            shift_y=(self.box.pad_y - top) * zoom_y,
+        )
+
+
+def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[np.int64]:
+    if split is None:
+        return np.arange(len(cases))
+    wanted = [split] if isinstance(split, str) else list(split)
+    known = ("train", "validate", "test")
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise UserError(f"there is no split {unknown[0]!r}; splits are {', '.join(known)}")
+    return np.flatnonzero(cases["split"].is_in(wanted).to_numpy())
+
+
+def _fixations_of(store: Store, cases: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """x, y, duration (N, 3) of all fixations, case by case; those of case i are at ends[i] … ends[i+1]."""
+    order = cases.select("case_id").with_row_index("case")
+    readings = store.readings.join(order, on="case_id").select("reading_id", "case")
+    found = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
+        "case", maintain_order=True
+    )
+    counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
+    values = found.select("x", "y", "duration").to_numpy().astype(np.float32).reshape(-1, 3)
+    return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)])
+
+
+def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    return np.zeros((0, 3), np.float32), np.zeros(cases + 1, np.int64)

@@ -1,0 +1,123 @@
+"""The last step of a preparation: tables, rejections and the manifest beside the images."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from radgaze import __version__
+from radgaze.sources.cohort import REASONS, Cohort
+from radgaze.store.identity import Identity, file_digest
+from radgaze.store.letterbox import letterbox
+from radgaze.store.partial import Done
+from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, SHARD, TABLES
+
+GEOMETRY = {
+    "coordinates": "(x, y) in pixels of the original image from its top left corner, pixel centres at +0.5",
+    "on_the_square": "x_store = x * scale + pad_x, y_store = y * scale + pad_y, with the case's columns",
+}
+
+
+def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
+    """The cohort less the cases (by row) whose image cannot be read; each becomes a rejection with its
+    reason.
+
+    Their readings, fixations, boxes and off-image rejections go with them.
+    """
+    if not unreadable:
+        return cohort
+    gone = cohort.cases[sorted(unreadable)]["case_id"].to_list()
+    readings_gone = cohort.readings.filter(pl.col("case_id").is_in(gone))["reading_id"].to_list()
+    of_gone = pl.col("case_id").is_in(gone).fill_null(False) | pl.col("reading_id").is_in(
+        readings_gone
+    ).fill_null(False)
+    kept = cohort.rejections.filter(~((pl.col("reason") == "off_image_fixation") & of_gone))
+    rejected = pl.DataFrame(
+        {
+            "reason": ["unreadable_image"] * len(gone),
+            "case_id": gone,
+            "reading_id": [None] * len(gone),
+            "detail": [unreadable[i] for i in sorted(unreadable)],
+        },
+        schema=kept.schema,
+    )
+    return replace(
+        cohort,
+        cases=cohort.cases.filter(~pl.col("case_id").is_in(gone)),
+        readings=cohort.readings.filter(~pl.col("case_id").is_in(gone)),
+        fixations=cohort.fixations.filter(~pl.col("reading_id").is_in(readings_gone)),
+        boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
+        rejections=pl.concat([kept, rejected]),
+    )
+
+
+def finish(
+    cohort: Cohort, done: Mapping[int, Done], folder: Path, parameters: dict[str, Any], identity: Identity
+) -> None:
+    """Write tables, rejections and manifest into the folder that holds the images.
+
+    Args:
+        cohort: What the store holds: only cases whose image is done.
+        done: Every image that is, by its place.
+    """
+    tables = {name: getattr(cohort, name) for name in TABLES} | {
+        "cases": _cases(cohort, done, parameters["size"])
+    }
+    for name, table in tables.items():
+        table.write_parquet(folder / f"{name}.parquet")
+    cohort.rejections.write_csv(folder / REJECTIONS)
+    rejected = dict(cohort.rejections["reason"].value_counts().iter_rows())
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {
+        "format": FORMAT,
+        "source": cohort.source,
+        "classes": list(cohort.classes),
+        "counts": {
+            "cases": len(cohort.cases),
+            "readings": len(cohort.readings),
+            "fixations": len(cohort.fixations),
+            "rejections": {reason: rejected.get(reason, 0) for reason in REASONS},
+        },
+        "parameters": parameters,
+        "geometry": GEOMETRY,
+        "software": __version__,
+        "identity": identity.kept(),
+        "hashes": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
+    }
+    (folder / MANIFEST).write_text(
+        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
+    for path in (*files, folder / MANIFEST):
+        _flush(path)
+
+
+def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:
+    """The cohort's cases with original size, place and geometry of each image, and without its path."""
+    places = sorted(done)
+    boxes = [letterbox(done[i].rows, done[i].columns, size) for i in places]
+    found = pl.DataFrame(
+        {
+            "rows": [done[i].rows for i in places],
+            "columns": [done[i].columns for i in places],
+            "shard": [i // SHARD for i in places],
+            "index": [i % SHARD for i in places],
+            "scale": [box.scale for box in boxes],
+            "pad_x": [box.pad_x for box in boxes],
+            "pad_y": [box.pad_y for box in boxes],
+            "sha256": [done[i].sha256 for i in places],
+        },
+        schema_overrides=dict.fromkeys(("rows", "columns", "shard", "index", "pad_x", "pad_y"), pl.Int32),
+    )
+    return pl.concat([cohort.cases.drop("image"), found], how="horizontal")
+
+
+def _flush(path: Path) -> None:
+    """Make sure that the file is on the disk before the store is given its name."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

@@ -1,0 +1,118 @@
+"""What makes two preparations the same, and whether a finished store is the one that is wanted."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from radgaze.console import progress
+from radgaze.errors import UserError
+from radgaze.sources.cohort import Cohort
+from radgaze.store.store import FORMAT, MANIFEST, TABLES, Store
+
+
+@dataclass(frozen=True)
+class Identity:
+    """A preparation's identity.
+
+    Attributes:
+        content: Digest of the cohort's tables and of the parameters.
+        file_sizes: Digest of the image files' sizes.
+        file_times: Digest of the image files' paths and times; not in the store, which does not depend on
+            them.
+    """
+
+    content: str
+    file_sizes: str
+    file_times: str
+
+    def kept(self) -> dict[str, str]:
+        """The part that the manifest keeps: the same wherever the source lies."""
+        return {"content": self.content, "file_sizes": self.file_sizes}
+
+
+def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
+    """The identity of preparing a cohort with these parameters; image files are looked at, not read."""
+    head = [FORMAT, cohort.source, list(cohort.classes), parameters]
+    tables = [
+        getattr(cohort, name).drop("image", strict=False).write_csv() for name in (*TABLES, "rejections")
+    ]
+    stats = [_stat(path) for path in cohort.cases["image"]]
+    return Identity(
+        content=_digest([head, *tables]),
+        file_sizes=_digest([size for size, _ in stats]),
+        file_times=_digest(
+            [[path, time] for path, (_, time) in zip(cohort.cases["image"], stats, strict=True)]
+        ),
+    )
+
+
+def finished(
+    out: Path, cohort: Cohort, identity: Identity, parameters: dict[str, Any], *, overwrite: bool
+) -> Store | None:
+    """The store at `out` if it is the one wanted; None if nothing is there, or a store that may be
+    overwritten.
+
+    An image file that was written after the store is read to see whether it is the same still; one of the
+    same size that claims to be older is taken for it.
+
+    Raises:
+        UserError: Something else is there.
+    """
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return None
+    if not (out / MANIFEST).is_file():
+        raise UserError(f"{out} is there and is not a store; choose another --out")
+    if overwrite:
+        return None
+    store = Store.open(out)
+    if store.manifest.get("identity") == identity.kept() and not _changed_since(store, cohort):
+        return store
+    old = store.manifest["parameters"]
+    differ = [f"{key} {old.get(key)}, not {new}" for key, new in parameters.items() if old.get(key) != new]
+    raise UserError(
+        f"{out} holds another store ({', '.join(differ) or 'its source has changed since'}); "
+        "add --overwrite to replace it, or choose another --out"
+    )
+
+
+def _changed_since(store: Store, cohort: Cohort) -> bool:
+    """Whether an image file written after the store is not the file that the store was made from."""
+    made = (store.path / MANIFEST).stat().st_mtime_ns
+    newer = [
+        (case, path)
+        for case, path in cohort.cases.select("case_id", "image").iter_rows()
+        if _stat(path)[1] > made
+    ]
+    if not newer:
+        return False
+    known = dict(store.cases.select("case_id", "sha256").iter_rows())
+    with progress("Looking whether images have changed", total=len(newer)) as bar:
+        for case_id, path in newer:
+            # A case that is not in the store could not be read: whether it can be now, only reading it tells.
+            if case_id not in known or file_digest(path) != known[case_id]:
+                return True
+            bar.advance()
+    return False
+
+
+def file_digest(path: str | Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _stat(path: str) -> tuple[int, int]:
+    """Size and time of last change (ns); (−1, 0) for a file that is gone."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return -1, 0
+    return stat.st_size, stat.st_mtime_ns
+
+
+def _digest(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -1,0 +1,190 @@
+"""A store that is being written: what is done so far, so that what was interrupted goes on."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radgaze.errors import UserError
+from radgaze.store.pixels import Fitted
+from radgaze.store.store import SHARD, partial_path, shard_name
+
+PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store", "old"
+
+
+@dataclass(frozen=True)
+class Done:
+    """An image that lies in its place: its original size, and the SHA-256 of its file."""
+
+    rows: int
+    columns: int
+    sha256: str
+
+
+class Partial:
+    """The folder STORE.partial: a plan (whose preparation this is), a journal (images that are done), and
+    `store`, which becomes STORE when whole.
+
+    Every image has a place that depends on its row in the cohort alone, so neither workers nor interruptions
+    change a byte; the place of an image that cannot be read stays zeros.
+    """
+
+    def __init__(self, folder: Path, images: int, size: int) -> None:
+        self.folder, self.images, self.size = folder, images, size
+        self.store = folder / WHOLE
+
+    def begin(self, plan: dict[str, Any]) -> None:
+        """Throw away what was there, make room for the images, and write the plan.
+
+        Raises:
+            UserError: The disk is too full.
+        """
+        for name in (PLAN, JOURNAL):
+            (self.folder / name).unlink(missing_ok=True)
+        shutil.rmtree(self.store, ignore_errors=True)
+        (self.store / "images").mkdir(parents=True)
+        for shard, first in enumerate(range(0, self.images, SHARD)):
+            shape = (min(SHARD, self.images - first), self.size, self.size)
+            path = self.store / shard_name(shard)
+            np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
+            if not _allocated(path):
+                needed = self.images * self.size**2 / 2**30
+                raise UserError(
+                    f"no room for {needed:.1f} GiB of images in {self.folder.parent}; "
+                    "free some, or choose another --out"
+                )
+        _write(self.folder / PLAN, json.dumps(plan))
+
+    def plan(self) -> dict[str, Any] | None:
+        """The plan, or None where there is none that can be read."""
+        try:
+            return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return None
+
+    def put(self, i: int, image: Fitted) -> None:
+        """Write image i, then its line in the journal."""
+        self._place(i, "r+")[...] = image.pixels
+        line = {
+            "image": i,
+            "rows": image.rows,
+            "columns": image.columns,
+            "sha256": image.sha256,
+            "pixels": _digest(image.pixels),
+        }
+        with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
+            journal.write(json.dumps(line) + "\n")
+
+    def done(self) -> dict[int, Done]:
+        """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line."""
+        found = {}
+        journal = self.folder / JOURNAL
+        for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+            try:
+                entry = json.loads(line)
+                i, pixels = entry["image"], entry["pixels"]
+                done = Done(entry["rows"], entry["columns"], entry["sha256"])
+            except (ValueError, KeyError):
+                continue
+            if _digest(self._place(i, "r")) == pixels:
+                found[i] = done
+        if journal.exists():
+            with journal.open("a", encoding="utf-8") as file:
+                file.write("\n")  # a line cut in half would swallow the next one
+        return found
+
+    def clear(self, i: int) -> None:
+        """Zeros in the place of image i."""
+        self._place(i, "r+")[...] = 0
+
+    def become(self, out: Path) -> None:
+        """Put the whole store where it belongs, in the place of what is there, and remove the rest."""
+        if out.exists():
+            shutil.rmtree(self.folder / OLD, ignore_errors=True)
+            out.rename(self.folder / OLD)
+        self.store.rename(out)
+        self.remove()
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep a second preparation of the same store away.
+
+        Raises:
+            UserError: One is at work.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / LOCK).open("w") as lock:
+            try:
+                import fcntl
+            except ImportError:  # not a POSIX system
+                yield
+                return
+            try:
+                # Not flock, which a killed preparation's workers would go on holding.
+                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"another preparation is writing {self.folder}; wait for it, or stop it"
+                ) from error
+            yield
+
+    def _place(self, i: int, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
+        shard, index = divmod(i, SHARD)
+        return np.load(self.store / shard_name(shard), mmap_mode=mode)[index]
+
+
+def partial_of(out: Path, images: int, size: int) -> Partial:
+    """The unfinished store beside `out`.
+
+    Raises:
+        UserError: Something else goes by its name.
+    """
+    folder = partial_path(out)
+    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD, _aside(Path(PLAN)).name}
+    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - known):
+        raise UserError(
+            f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
+        )
+    return Partial(folder, images, size)
+
+
+def _digest(pixels: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+
+
+def _allocated(path: Path) -> bool:
+    """Whether the disk has the room a file claims: writing to a map of a full disk kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return shutil.disk_usage(path).free > path.stat().st_size
+    with path.open("r+b") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                return False
+            raise
+    return True
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file so that it is there whole or not at all."""
+    _aside(path).write_text(text, encoding="utf-8")
+    _aside(path).replace(path)
+
+
+def _aside(path: Path) -> Path:
+    return path.with_suffix(".tmp")

@@ -1,0 +1,48 @@
+"""One image file to a square of pixels, in a worker process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from radgaze.dicom.read import read_image
+from radgaze.store.identity import file_digest
+from radgaze.store.letterbox import letterbox
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What comes back of one image file: its square, its original size, and the SHA-256 of the file."""
+
+    pixels: NDArray[np.uint8]
+    rows: int
+    columns: int
+    sha256: str
+
+
+def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"]) -> Fitted:
+    """Read one DICOM file and letterbox it.
+
+    Raises:
+        DicomError: The file cannot be read.
+    """
+    image = read_image(path, voi=voi)
+    rows, columns = image.shape
+    return Fitted(fit(image, size), rows, columns, file_digest(path))
+
+
+def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
+    """An image (rows, columns) in [0, 1] letterboxed to (size, size), antialiased, in 256 levels."""
+    rows, columns = image.shape
+    box = letterbox(rows, columns, size)
+    seen = (0.0, 0.0, min(box.width / box.scale, columns), min(box.height / box.scale, rows))
+    small = Image.fromarray(image).resize((box.width, box.height), Image.Resampling.BICUBIC, box=seen)
+    square = np.zeros((size, size), np.uint8)
+    levels = np.rint(np.clip(np.asarray(small), 0, 1) * 255).astype(np.uint8)
+    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = levels
+    return square

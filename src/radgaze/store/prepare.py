@@ -1,0 +1,120 @@
+"""A cohort to a prepared store on disk."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from radgaze.console import progress, say
+from radgaze.dicom.isolate import isolated
+from radgaze.dicom.read import DicomError
+from radgaze.errors import UserError
+from radgaze.sources.cohort import Cohort
+from radgaze.store.finish import finish, without
+from radgaze.store.identity import Identity, finished, identity_of
+from radgaze.store.partial import Done, Partial, partial_of
+from radgaze.store.pixels import Fitted, read_and_fit
+from radgaze.store.store import Store
+
+
+def prepare(
+    cohort: Cohort,
+    out: str | Path,
+    *,
+    size: int = 512,
+    voi: Literal["window", "none"] = "window",
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> Store:
+    """Read a cohort's images and write everything to a store that later steps open in no time.
+
+    The store is written aside, to OUT.partial, and renamed when whole. Interrupted, it goes on where it was
+    when it is called again with the same cohort and parameters; with others it starts anew. A finished store
+    of the same content is left as it is. The bytes do not depend on the number of workers, on interruptions
+    or on where the source lies. The store holds no path, name, date or accession number.
+
+    Args:
+        cohort: What a source yields.
+        out: The store's folder.
+        size: Side of the square that each image is letterboxed to, in pixels.
+        voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
+        workers: Processes that read images; None for one per processor.
+        overwrite: Replace what store there is.
+
+    Raises:
+        UserError: Nothing to prepare, no image can be read, or OUT holds something else.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be
+    if not 1 <= size <= 16384:
+        raise UserError(f"--size is {size}; it is the side of the stored images in pixels, 1 to 16384")
+    if cohort.cases.is_empty():
+        raise UserError(
+            f"no case is left to prepare; rejected: {_tally(cohort.rejections['reason'].to_list())}"
+        )
+    parameters = {**cohort.parameters, "size": size, "voi": voi}
+    identity = identity_of(cohort, parameters)
+    aside = partial_of(out, len(cohort.cases), size)
+    if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
+        say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
+        return store
+    with aside.locked():
+        done = _begin_or_go_on(aside, identity)
+        try:
+            unreadable = _read_images(cohort, aside, done, partial(read_and_fit, size=size, voi=voi), workers)
+        except KeyboardInterrupt:
+            say(
+                f"Stopped; {len(done)} of {aside.images} images are kept in {aside.folder}, "
+                "and the same command goes on from there"
+            )
+            raise
+        if not done:
+            aside.remove()
+            raise UserError(
+                f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
+            )
+        finish(without(cohort, unreadable), done, aside.store, parameters, identity)
+        aside.become(out)
+    return Store.open(out)
+
+
+def _begin_or_go_on(aside: Partial, identity: Identity) -> dict[int, Done]:
+    """The images that an interrupted preparation left; none after beginning anew."""
+    plan, wanted = aside.plan(), asdict(identity)
+    if plan == wanted:
+        done = aside.done()
+        say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
+        return done
+    if plan is not None:
+        say(f"{aside.folder} was begun with another source or other parameters: starting anew")
+    aside.begin(wanted)
+    return {}
+
+
+def _read_images(
+    cohort: Cohort, aside: Partial, done: dict[int, Done], read: Callable[..., Fitted], workers: int | None
+) -> dict[int, str]:
+    """Read what is not done yet, adding it to `done`; return why the others could not be read."""
+    # What could not be read before is tried again: a decoder may have been installed since.
+    todo = [i for i in range(aside.images) if i not in done]
+    paths = cohort.cases["image"].gather(todo).to_list()
+    unreadable: dict[int, str] = {}
+    with progress("Reading images", total=len(todo)) as bar:
+        for k, result in isolated(read, paths, workers=workers):
+            i = todo[k]
+            if isinstance(result, DicomError):
+                aside.clear(i)
+                unreadable[i] = result.reason
+            else:
+                aside.put(i, result)
+                done[i] = Done(result.rows, result.columns, result.sha256)
+            bar.advance()
+    return unreadable
+
+
+def _tally(reasons: Sequence[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in Counter(reasons).most_common()) or "nothing"

@@ -1,0 +1,154 @@
+"""A prepared store on disk: tables in Parquet, images in memory-mapped shards, and a manifest."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from radgaze.errors import UserError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+TABLES = ("cases", "readings", "fixations", "boxes")
+REJECTIONS = "rejections.csv"
+SHARD = 512  # images in one file: 128 MiB at 512×512
+
+
+@dataclass(frozen=True)
+class Store:
+    """A prepared store; open one with `Store.open`.
+
+    Attributes:
+        path: Its folder.
+        manifest: Source, classes, parameters, counts, geometry, software version and file hashes.
+    """
+
+    path: Path
+    manifest: dict[str, Any] = field(repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Store:
+        """Open a store.
+
+        Raises:
+            UserError: It is not there, not a store, unfinished, of another format, or files of it are
+                missing.
+        """
+        path = Path(path)
+        if not (path / MANIFEST).is_file():
+            raise UserError(_why_not(path))
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            made_with, files = manifest["format"], manifest["hashes"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path / MANIFEST} is not a store's manifest; prepare the store anew") from error
+        if made_with != FORMAT:
+            raise UserError(
+                f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it anew, "
+                "into another folder or with --overwrite"
+            )
+        missing = [name for name in files if not (path / name).is_file()]
+        if missing:
+            raise UserError(
+                f"{path} is damaged: {', '.join(missing[:3])} is missing ({len(missing)} of {len(files)} "
+                "files); prepare it anew with --overwrite"
+            )
+        return cls(path, manifest)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return tuple(self.manifest["classes"])
+
+    @property
+    def size(self) -> int:
+        """Side of the square images, in pixels."""
+        return int(self.manifest["parameters"]["size"])
+
+    @cached_property
+    def cases(self) -> pl.DataFrame:
+        """One row per case: case_id, patient, split, label_<class>…, rows, columns (original pixels), shard,
+        index, scale, pad_x, pad_y (x_store = x·scale + pad_x), sha256 (of the image file).
+        """
+        return self._table("cases")
+
+    @cached_property
+    def readings(self) -> pl.DataFrame:
+        """reading_id, case_id, reader, recorded (fixations, off-image ones included), duration (s)."""
+        return self._table("readings")
+
+    @cached_property
+    def fixations(self) -> pl.DataFrame:
+        """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
+        return self._table("fixations")
+
+    @cached_property
+    def boxes(self) -> pl.DataFrame:
+        """case_id, label, x1, y1, x2, y2 (original image pixels)."""
+        return self._table("boxes")
+
+    @cached_property
+    def rejections(self) -> pl.DataFrame:
+        """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
+        return pl.read_csv(self.path / REJECTIONS, infer_schema=False)
+
+    @cached_property
+    def images(self) -> Images:
+        """The images, by row of `cases`."""
+        return Images(self.path, self.cases["shard"].to_numpy(), self.cases["index"].to_numpy())
+
+    def image(self, i: int) -> NDArray[np.uint8]:
+        """The image of row i of `cases`: (size, size) uint8, read-only, straight from the disk's cache."""
+        return self.images[i]
+
+    def _table(self, name: str) -> pl.DataFrame:
+        return pl.read_parquet(self.path / f"{name}.parquet")
+
+
+class Images:
+    """The images of a store, as a sequence; each process opens the files for itself, when first needed."""
+
+    def __init__(self, path: Path, shard: NDArray[np.integer], index: NDArray[np.integer]) -> None:
+        self._path, self._shard, self._index = path, shard, index
+        self._open: dict[int, NDArray[np.uint8]] = {}
+
+    def __len__(self) -> int:
+        return len(self._shard)
+
+    def __getitem__(self, i: int) -> NDArray[np.uint8]:
+        shard = int(self._shard[i])
+        if shard not in self._open:
+            self._open[shard] = np.load(self._path / shard_name(shard), mmap_mode="r")
+        return self._open[shard][self._index[i]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}
+
+
+def shard_name(shard: int) -> str:
+    """The shard's file, from the store's folder."""
+    return f"images/shard-{shard:05d}.npy"
+
+
+def partial_path(path: Path) -> Path:
+    """Where a store is written before it is whole."""
+    return path.with_name(path.name + ".partial")
+
+
+def _why_not(path: Path) -> str:
+    if partial_path(path).exists():
+        return (
+            f"{path} is not finished: what there is lies in {partial_path(path)}; "
+            "the `radgaze prepare` that began it goes on from there"
+        )
+    if not path.exists():
+        return f"{path}: no such folder; a store is what `radgaze prepare … --out STORE` writes"
+    return (
+        f"{path} is not a store: it has no {MANIFEST}; a store is what `radgaze prepare … --out STORE` writes"
+    )
