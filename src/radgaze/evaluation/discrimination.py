@@ -43,7 +43,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike |
     true, gained, called = true[:, 1:], np.diff(true, axis=1), true[:, 1:] + false[:, 1:]
     # A threshold that no drawn case reaches gains no recall either: its precision, 0/0, counts as 0.
     precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
-    return _ratio((gained * precision).sum(1), true[:, -1])
+    return _ratio((gained * precision).sum(1), gained.sum(1))
 
 
 def sensitivity_at_specificity(

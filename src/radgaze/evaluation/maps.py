@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import polars as pl
 import torch
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError
 from radgaze.objectives.matching import blur
-from radgaze.store.batch import Batch
 from radgaze.training.run import Run
 
 Array = NDArray[np.float32]
@@ -120,7 +118,7 @@ def stream_maps(
     model = run.model(device)
     heat = run.generator(model, generator)
     cam = run.generator(model, "grad_cam") if grad_cam else None
-    known = _Known(run)
+    predicted = _probabilities(run)
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
         images = batch.image.to(device)
         of = batch.label.argmax(1).to(device) if target == "true" else target
@@ -129,17 +127,17 @@ def stream_maps(
         present = batch.weights > 0
         yield CaseMaps(
             case_ids=tuple(batch.case_id),
-            patients=known.patients(batch),
+            patients=np.array(batch.patient, dtype=np.int64),
             image=_plane(batch.image),
             heatmap=_plane(heat(images, of)),
             grad_cam=None if cam is None else _plane(cam(images, of)),
             mask=None if mask is None else _plane(mask.float().sigmoid()),
-            gaze=_plane(batch.gaze_maps(tuple(images.shape[-2:]))),
+            gaze=_plane(batch.gaze_maps()),
             has_gaze=batch.has_gaze.cpu().numpy().astype(bool),
             points=batch.points.cpu().numpy().astype(np.float32),
             present=present.cpu().numpy(),
             sigma=batch.sigma.cpu().numpy().astype(np.float32),
-            probabilities=known.probabilities(batch),
+            probabilities=np.stack([predicted[case] for case in batch.case_id]),
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
 
@@ -154,20 +152,11 @@ def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> Array:
     return _plane(blur(planes, torch.from_numpy(np.ascontiguousarray(sigma, dtype=np.float32))))
 
 
-class _Known:
-    """What the run's predictions say of a case."""
-
-    def __init__(self, run: Run) -> None:
-        table = run.predictions()
-        self._rows = {case: row for row, case in enumerate(table["case_id"])}
-        self._patients = table["patient"].cast(pl.Int64).to_numpy()
-        self._probabilities = table.select([f"probability_{c}" for c in run.classes]).to_numpy()
-
-    def patients(self, batch: Batch) -> NDArray[np.int64]:
-        return np.array([self._patients[self._rows[case]] for case in batch.case_id], dtype=np.int64)
-
-    def probabilities(self, batch: Batch) -> NDArray[np.float64]:
-        return np.stack([self._probabilities[self._rows[case]] for case in batch.case_id]).astype(np.float64)
+def _probabilities(run: Run) -> dict[str, NDArray[np.float64]]:
+    """(C,) of each case, as the run predicted them."""
+    table = run.predictions()
+    rows = table.select([f"probability_{c}" for c in run.classes]).to_numpy().astype(np.float64)
+    return dict(zip(table["case_id"], rows, strict=True))
 
 
 def _plane(maps: torch.Tensor) -> Array:

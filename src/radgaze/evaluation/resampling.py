@@ -126,10 +126,12 @@ class Estimate:
         return Estimate(self.value - other.value, self.resampled - other.resampled)
 
     def entry(self) -> dict[str, Any]:
-        """`{"value", "low", "high"}` for JSON, None where undefined; also how many resamples were, if any."""
-        low, high = self.interval if np.isfinite(self.value) else (np.nan, np.nan)
-        entry: dict[str, Any] = {"value": number(self.value), "low": number(low), "high": number(high)}
+        """`{"value", "low", "high"}` for JSON, None where undefined; and how many resamples were, if some."""
+        if not np.isfinite(self.value):
+            return {"value": None, "low": None, "high": None}
+        low, high = self.interval
         undefined = int((~np.isfinite(self.resampled)).sum())
+        entry = {"value": number(self.value), "low": number(low), "high": number(high)}
         return entry | ({"undefined_resamples": undefined} if undefined else {})
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.console import progress
+from radgaze.console import Bar, progress
 from radgaze.evaluation import floors
 from radgaze.evaluation.agreement import METRICS, agreement, fixation_counts, is_constant
 from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
+from radgaze.store.batch import Batch
 from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -65,11 +67,11 @@ def agreement_table(
         batch_size: Cases at a time.
     """
     size = (run.config.input.size, run.config.input.size)
-    with progress("Gathering the gaze of the training cases", total=None):
-        mean_gaze, training_cases = floors.mean_gaze(run.batches("train", batch_size=batch_size), size)
     everyone = np.zeros(size)
-    for batch in run.batches(split, batch_size=batch_size):
-        everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
+    with progress("Gathering gaze", total=len(run.dataset("train")) + len(run.dataset(split))) as bar:
+        mean_gaze, training_cases = floors.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
+        for batch in _counted(run.batches(split, batch_size), bar):
+            everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
     lungs = floors.lung_shape(size)
     parts: list[pl.DataFrame] = []
     without, constant = 0, dict[str, int]()
@@ -109,6 +111,12 @@ def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str,
     if mean_gaze is not None:
         maps["mean_gaze"] = np.broadcast_to(mean_gaze, shape)
     return maps | {"lung_shape": smoothed(np.broadcast_to(lungs, shape), cases.sigma)}
+
+
+def _counted(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        bar.advance(len(batch.case_id))
 
 
 def _rows(cases: CaseMaps, known: NDArray[np.bool_], kind: str, figures: dict[str, Floats]) -> pl.DataFrame:

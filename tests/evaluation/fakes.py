@@ -1,0 +1,142 @@
+"""A run made of a dozen bright spots: the network looks at the spot, and so did the reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from radgaze import attribution
+from radgaze.gaze import GazeMaps
+from radgaze.models import Output
+from radgaze.store.batch import Batch, Sample, collate
+from radgaze.training.config import Config, InputConfig
+
+SIZE = 64
+SIGMA = 4.0
+CLASSES = ("Normal", "CHF", "pneumonia")
+
+
+@dataclass(frozen=True)
+class FakeCase:
+    case_id: str
+    patient: int
+    split: str
+    label: int
+    spot: tuple[float, float]
+    gaze: bool = True
+
+
+class Looker(nn.Module):
+    """Scores the brightness above 0.5, class by class with other weights; the mask is the image itself."""
+
+    def __init__(self, *, decoder: bool = True) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.conv = nn.Conv2d(1, 2, 3, padding=1)
+        self.act = nn.ReLU()
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(2, 3)
+        with torch.no_grad():
+            self.conv.weight.fill_(1 / 9)
+            self.conv.bias.fill_(-0.5)
+            self.head.weight.copy_(torch.tensor([[1.0, 0.5], [0.9, 0.2], [0.1, 0.1]]))
+            self.head.bias.zero_()
+
+    def forward(self, images: Tensor) -> Output:
+        features = self.act(self.conv(images))
+        mask = 8 * images - 4 if self.decoder else None
+        return Output(self.head(self.pool(features).flatten(1)), mask)
+
+
+@dataclass
+class FakeRun:
+    path: Path
+    cases: tuple[FakeCase, ...] = field(default_factory=lambda: cases())
+    experiment: str = "set3_guided"
+    classes: tuple[str, ...] = CLASSES
+    decoder: bool = True
+    skill: float = 1.0
+    seed: int = 0
+
+    @property
+    def config(self) -> Config:
+        return Config(experiment=self.experiment, input=InputConfig(size=SIZE))
+
+    def model(self, device: str = "cpu") -> nn.Module:
+        return Looker(decoder=self.decoder).eval().to(device)
+
+    def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
+        return attribution.create(name or "guided_backprop", model)
+
+    def dataset(self, split: str) -> list[FakeCase]:
+        return [case for case in self.cases if case.split == split]
+
+    def batches(
+        self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None
+    ) -> Iterator[Batch]:
+        own = {case.case_id: case for case in self.dataset(split)}
+        chosen = [own[name] for name in case_ids] if case_ids is not None else list(own.values())
+        for start in range(0, len(chosen), batch_size or 8):
+            yield collate([sample(case) for case in chosen[start : start + (batch_size or 8)]])
+
+    def predictions(self) -> pl.DataFrame:
+        """Probabilities that rise with `skill`; the noise is the case's own, so that runs correlate."""
+        held = [case for case in self.cases if case.split != "train"]
+        labels = np.eye(3)[[case.label for case in held]]
+        shared = np.random.default_rng(0).normal(size=labels.shape)
+        own = np.random.default_rng(self.seed).normal(size=labels.shape)
+        scores = np.exp(shared + 0.5 * own + self.skill * labels)
+        probabilities = scores / scores.sum(1, keepdims=True)
+        return pl.DataFrame(
+            {
+                "case_id": [case.case_id for case in held],
+                "patient": pl.Series([case.patient for case in held], dtype=pl.Int32),
+                "split": [case.split for case in held],
+                **{f"probability_{name}": probabilities[:, k] for k, name in enumerate(CLASSES)},
+                **{f"label_{name}": labels[:, k].astype(np.int8) for k, name in enumerate(CLASSES)},
+            }
+        )
+
+
+def cases(train: int = 6, validate: int = 9, test: int = 24) -> tuple[FakeCase, ...]:
+    """Cases of three classes with a spot anywhere in the middle.
+
+    Every fifth patient has two; test case 3 has no gaze.
+    """
+    random, made = np.random.default_rng(5), []
+    for first, split, n in ((0, "train", train), (1000, "validate", validate), (2000, "test", test)):
+        for k in range(n):
+            x, y = random.uniform(14, SIZE - 14, 2)
+            patient = first + k - (k % 5 == 4)
+            gaze = (split, k) != ("test", 3)
+            made.append(FakeCase(f"{split}-{k:02d}", patient, split, k % 3, (float(x), float(y)), gaze))
+    return tuple(made)
+
+
+def without_class(of: Sequence[FakeCase], label: int) -> tuple[FakeCase, ...]:
+    """The cases with one class renamed to the next."""
+    return tuple(replace(case, label=(label + 1) % 3) if case.label == label else case for case in of)
+
+
+def sample(case: FakeCase) -> Sample:
+    """An image with a spot, and one to three fixations on it, or none."""
+    y, x = torch.meshgrid(torch.arange(SIZE) + 0.5, torch.arange(SIZE) + 0.5, indexing="ij")
+    fixations = int(case.case_id[-1]) % 3 + 1 if case.gaze else 0
+    shifts = 1.5 * torch.arange(fixations)[:, None] - 1.5
+    return Sample(
+        image=torch.exp(-((x - case.spot[0]) ** 2 + (y - case.spot[1]) ** 2) / 50)[None],
+        label=torch.eye(3)[case.label],
+        gaze=None,
+        case_id=case.case_id,
+        patient=case.patient,
+        points=torch.tensor([case.spot]) + shifts,
+        weights=0.2 + 0.1 * torch.arange(fixations),
+        sigma=torch.full((2,), SIGMA),
+        spec=GazeMaps(),
+    )

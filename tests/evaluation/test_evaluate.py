@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
+
+from radgaze.errors import UserError
+from radgaze.evaluation import evaluate
+from radgaze.evaluation.agreement import METRICS, nss
+from radgaze.evaluation.maps import case_maps
+from tests.evaluation.fakes import CLASSES, SIZE, FakeCase, FakeRun, cases, without_class
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeRun, dict[str, Any]]:
+    run = FakeRun(tmp_path_factory.mktemp("run"))
+    return run, evaluate(run, device="cpu", resamples=200)
+
+
+def test_metrics_json_holds_what_was_returned_and_is_valid(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    run, metrics = evaluated
+    text = (run.path / "metrics.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) == metrics
+    assert not list(run.path.glob("*.part"))
+
+
+@pytest.mark.parametrize("split", ["test", "validate"])
+def test_figures_are_scikit_learns_of_that_split(
+    evaluated: tuple[FakeRun, dict[str, Any]], split: str
+) -> None:
+    run, metrics = evaluated
+    table = run.predictions().filter(split=split)
+    labels = {c: table[f"label_{c}"].to_numpy() for c in CLASSES}
+    scores = {c: table[f"probability_{c}"].to_numpy() for c in CLASSES}
+    found = metrics[split]
+    for c in CLASSES:
+        assert found["auc"][c]["value"] == pytest.approx(roc_auc_score(labels[c], scores[c]))
+        assert found["average_precision"][c]["value"] == pytest.approx(
+            average_precision_score(labels[c], scores[c])
+        )
+        assert found["brier"][c]["value"] == pytest.approx(brier_score_loss(labels[c], scores[c]))
+    for metric in ("auc", "auc_seed", "average_precision", "brier", "calibration_error"):
+        mean = np.mean([found[metric][c]["value"] for c in CLASSES])
+        assert found[metric]["macro"]["value"] == pytest.approx(mean)
+    truth, said = (np.argmax([x[c] for c in CLASSES], 0) for x in (labels, scores))
+    assert found["accuracy"]["value"] == pytest.approx(accuracy_score(truth, said))
+    assert found["cases"] == table.height
+    assert found["patients"] == table["patient"].n_unique() < table.height
+
+
+def test_every_value_lies_in_its_interval(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    test = evaluated[1]["test"]
+    for metric in ("auc", "auc_seed", "average_precision", "brier"):
+        for group in ("macro", *CLASSES):
+            entry = test[metric][group]
+            assert entry["low"] < entry["value"] < entry["high"], (metric, group)
+    assert set(test["sensitivity_at_specificity"]["0.9"]) == {"macro", *CLASSES}
+
+
+def test_the_same_seed_gives_the_same_file_whatever_the_batches(
+    evaluated: tuple[FakeRun, dict[str, Any]], tmp_path: Path
+) -> None:
+    first, metrics = evaluated
+    again = evaluate(FakeRun(tmp_path), device="cpu", resamples=200, batch_size=5)
+    for name in METRICS:
+        for kind in ("heatmap", "mean_gaze"):
+            mine, other = again["test"]["agreement"][kind][name], metrics["test"]["agreement"][kind][name]
+            assert mine["value"] == pytest.approx(other["value"], rel=1e-4)
+    assert again["test"]["auc"] == metrics["test"]["auc"]
+    assert evaluate(first, device="cpu", resamples=200) == metrics
+
+
+def test_a_model_that_looks_where_the_reader_looked_beats_the_floors(
+    evaluated: tuple[FakeRun, dict[str, Any]],
+) -> None:
+    agreement = evaluated[1]["test"]["agreement"]
+    for metric in METRICS:
+        higher = METRICS[metric].higher_is_better
+        for floor in ("mean_gaze", "lung_shape"):
+            own, other = agreement["heatmap"][metric], agreement[floor][metric]
+            assert own["low"] > other["high"] if higher else own["high"] < other["low"], (metric, floor)
+    assert agreement["heatmap"]["shuffled_auc"]["value"] > 0.95
+    assert abs(agreement["mean_gaze"]["shuffled_auc"]["value"] - 0.5) < 0.1
+
+
+def test_mean_gaze_comes_from_training_cases_only(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    run, metrics = evaluated
+    mean = np.mean(
+        [batch.gaze_maps((SIZE, SIZE)).numpy()[:, 0].mean(0) for batch in run.batches("train", 6)], axis=0
+    )
+    with_gaze = [c.case_id for c in run.dataset("test") if c.gaze]
+    maps = case_maps(run, with_gaze)
+    expected = [
+        nss(
+            mean[None],
+            np.histogram2d(p[there][:, 1], p[there][:, 0], bins=SIZE, range=[[0, SIZE]] * 2)[0][None],
+        )[0]
+        for p, there in zip(maps.points, maps.present, strict=True)
+    ]
+    assert metrics["test"]["agreement"]["mean_gaze"]["nss"]["value"] == pytest.approx(
+        np.mean(expected), rel=1e-5
+    )
+    assert metrics["test"]["agreement_cases"]["mean_gaze_of_training_cases"] == 6
+
+
+def test_cases_without_gaze_are_left_out_and_counted(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    run, metrics = evaluated
+    table = pl.read_parquet(run.path / "agreement.parquet")
+    counted = metrics["test"]["agreement_cases"]
+    assert (counted["compared"], counted["without_gaze"]) == (23, 1)
+    assert table["case_id"].n_unique() == 23
+    assert "test-03" not in table["case_id"]
+    assert table.columns == ["case_id", "patient", "map", *METRICS]
+    assert set(table["map"]) == {"heatmap", "heatmap_raw", "grad_cam", "mask", "mean_gaze", "lung_shape"}
+
+
+def test_curves_are_there_for_each_class(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    curves = pl.read_parquet(evaluated[0].path / "curves.parquet")
+    for c in CLASSES:
+        roc = curves.filter(pl.col("curve") == "roc", pl.col("class") == c)
+        assert np.trapezoid(roc["y"], roc["x"]) == pytest.approx(evaluated[1]["test"]["auc"][c]["value"])
+        bins = curves.filter(pl.col("curve") == "reliability", pl.col("class") == c)
+        assert bins["cases"].sum() == 24
+
+
+def test_a_run_without_decoder_has_no_mask_agreement(tmp_path: Path) -> None:
+    agreement = evaluate(FakeRun(tmp_path, decoder=False), device="cpu", resamples=20)["test"]["agreement"]
+    assert agreement["mask"] is None
+    assert agreement["heatmap"]["nss"]["value"] > 1
+
+
+def test_a_class_absent_from_the_test_cases_is_null_and_so_is_the_macro_mean(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path, cases=without_class(cases(), 2))
+    evaluate(run, device="cpu", resamples=50)
+    auc = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["test"]["auc"]
+    assert auc["pneumonia"]["value"] is auc["macro"]["value"] is auc["pneumonia"]["low"] is None
+    assert auc["CHF"]["value"] is not None
+
+
+def test_no_gaze_and_no_test_cases_are_no_errors(tmp_path: Path) -> None:
+    blind = FakeRun(
+        tmp_path,
+        cases=tuple(FakeCase(c.case_id, c.patient, c.split, c.label, c.spot, gaze=False) for c in cases()),
+    )
+    metrics = evaluate(blind, device="cpu", resamples=20)
+    assert all(found is None for found in metrics["test"]["agreement"].values())
+    assert metrics["test"]["agreement_cases"]["without_gaze"] == 24
+    empty = evaluate(FakeRun(tmp_path, cases=cases(test=0)), device="cpu", resamples=20)
+    assert empty["test"]["auc"]["macro"] == {"value": None, "low": None, "high": None}
+
+
+def test_intervals_as_the_seed_paper_drew_them_are_there_for_the_asking(tmp_path: Path) -> None:
+    metrics = evaluate(FakeRun(tmp_path), device="cpu", interval="seed")
+    assert metrics["settings"]["interval"] == "seed"
+    assert metrics["test"]["auc"] == metrics["test"]["auc_seed"]
+
+
+def test_senseless_arguments_are_users_mistakes(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="resamples"):
+        evaluate(FakeRun(tmp_path), device="cpu", resamples=0)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from radgaze.errors import UserError
+from radgaze.evaluation.floors import lung_shape, mean_gaze
+from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
+from tests.evaluation.fakes import SIZE, FakeRun
+
+
+def test_cases_come_in_the_order_asked_for_whatever_the_batches(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    ids = ["test-07", "test-03", "test-10", "test-00", "test-01"]
+    few, all_at_once = case_maps(run, ids, batch_size=2), case_maps(run, ids, batch_size=9)
+    assert few.case_ids == tuple(ids)
+    for name in (
+        "image",
+        "heatmap",
+        "grad_cam",
+        "mask",
+        "gaze",
+        "points",
+        "present",
+        "probabilities",
+        "labels",
+        "patients",
+    ):
+        np.testing.assert_allclose(getattr(few, name), getattr(all_at_once, name), atol=1e-6, err_msg=name)
+    assert few.has_gaze.tolist() == [True, False, True, True, True]
+    assert few.gaze[1].max() == 0
+    assert few.image.shape == few.heatmap.shape == few.mask.shape == (5, SIZE, SIZE)
+
+
+def test_rows_agree_with_the_runs_predictions(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    maps = case_maps(run, ["test-05", "test-02"])
+    table = run.predictions()
+    for row, case in enumerate(maps.case_ids):
+        own = table.filter(case_id=case).row(0, named=True)
+        np.testing.assert_allclose(maps.probabilities[row], [own[f"probability_{c}"] for c in run.classes])
+        assert maps.labels[row].tolist() == [own[f"label_{c}"] for c in run.classes]
+        assert maps.patients[row] == own["patient"]
+
+
+def test_the_heatmap_is_of_the_class_asked_for(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    model = run.model()
+    heat = run.generator(model, "guided_backprop")
+    for target in ("predicted", "true"):
+        for part, batch in zip(
+            stream_maps(run, "test", target=target, batch_size=5), run.batches("test", 5), strict=True
+        ):
+            of = batch.label.argmax(1) if target == "true" else "predicted"
+            np.testing.assert_allclose(part.heatmap, heat(batch.image, of).numpy()[:, 0], atol=1e-6)
+
+
+def test_a_run_without_decoder_has_no_mask(tmp_path: Path) -> None:
+    assert case_maps(FakeRun(tmp_path, decoder=False), ["test-00"]).mask is None
+
+
+def test_asking_for_no_case_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no case"):
+        case_maps(FakeRun(tmp_path), [])
+
+
+def test_smoothing_equals_scipys_filter_with_a_sigma_for_each_axis() -> None:
+    maps = np.random.default_rng(0).random((2, 30, 40))
+    sigma = np.array([[2.0, 3.0], [1.0, 5.0]])
+    expected = [gaussian_filter(m, tuple(s), mode="reflect") for m, s in zip(maps, sigma, strict=True)]
+    np.testing.assert_allclose(smoothed(maps, sigma), expected, atol=1e-5)
+
+
+def test_mean_gaze_is_the_mean_map_of_the_cases_with_gaze(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    found, n = mean_gaze(run.batches("test", 5), (SIZE, SIZE))
+    maps = case_maps(run, [case.case_id for case in run.dataset("test") if case.gaze])
+    assert n == len(maps) == 23
+    np.testing.assert_allclose(found, maps.gaze.mean(0), atol=1e-6)
+    nothing, none = mean_gaze([], (SIZE, SIZE))
+    assert none == 0
+    assert nothing.max() == 0
+
+
+def test_the_lungs_are_two_mirrored_and_scale_with_the_frame() -> None:
+    lungs = lung_shape((200, 200))
+    np.testing.assert_array_equal(lungs, lungs[:, ::-1])
+    assert set(np.unique(lungs)) == {0, 1}
+    assert lungs[:, 95:105].max() == 0
+    assert 0.25 < lungs.mean() < 0.45
+    upper, lower = lungs[:94].sum(), lungs[94:].sum()
+    assert lower > 1.1 * upper
+    coarse = lung_shape((50, 50)).repeat(4, 0).repeat(4, 1)
+    assert np.abs(coarse - lungs).mean() < 0.02
