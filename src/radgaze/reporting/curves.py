@@ -179,7 +179,7 @@ def _track(axis: Axes, history: pl.DataFrame, column: str, place: int, label: st
         color=colour(place),
         linestyle=line(place),
         marker="o" if known.height < 3 else None,
-        label=label or column.split("/")[1].replace("_", " – "),
+        label=label or column.split("/")[1].replace("_", "–"),
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from radgaze.reporting.style import INK, MUTED, canvas, colour, styled
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds
@@ -75,19 +76,22 @@ def forest(
         for axis in (left, right):
             axis.grid(axis="y", visible=False)
             axis.tick_params(axis="y", length=0)
+            axis.xaxis.set_major_locator(MaxNLocator(6))
         figure.legend(loc="outside lower center", ncols=min(4, len(runs)))
     return figure
 
 
 def _agreement_lines(runs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any], str]]:
-    """(label, entries, colour) from top to bottom: every run's own maps, then the floors."""
+    """(label, entries, colour) from top to bottom: map by map the runs under each other, then the floors."""
     lines: list[tuple[str, Mapping[str, Any], str]] = []
-    for place, (run, maps) in enumerate(runs.items()):
-        for kind, label in MAPS.items():
-            if kind in FLOORS or kind == "heatmap_raw" or not maps.get(kind):
-                continue
-            tint = colour(place if len(runs) > 1 else len(lines))
-            lines.append((f"{run}: {label.lower()}" if len(runs) > 1 else label, maps[kind], tint))
+    for kind, label in MAPS.items():
+        if kind in FLOORS or kind == "heatmap_raw":
+            continue
+        for place, (run, maps) in enumerate(runs.items()):
+            if maps.get(kind):
+                several = len(runs) > 1
+                name = f"{label}, {run}" if several else label
+                lines.append((name, maps[kind], colour(place if several else len(lines))))
     for kind in FLOORS:
         known = [maps[kind] for maps in runs.values() if maps.get(kind)]
         if known:

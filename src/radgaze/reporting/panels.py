@@ -1,4 +1,4 @@
-"""The seed's case figure: radiograph, heatmap and Grad-CAM over it, gaze, mask; one scale, the same colours."""
+"""The seed's case figure: radiograph, heatmap and Grad-CAM over it, gaze, mask; one scale for all."""
 
 from __future__ import annotations
 

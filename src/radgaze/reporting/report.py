@@ -116,7 +116,7 @@ def _curves(run: Run, test: pl.DataFrame, numbers: Mapping[str, Any]) -> list[Pi
             figure_picture(
                 save(curves.training(history), folder / "training.png"),
                 "Losses and validation AUC over the epochs of the training",
-                "The weights kept are those of the epoch with the best validation AUC; test cases had no say.",
+                "The weights kept are those of the epoch with the best validation AUC; no test case counted.",
             )
         )
     return images

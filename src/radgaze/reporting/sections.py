@@ -51,7 +51,7 @@ def discrimination(metrics: Mapping[str, Any], classes: Sequence[str], cases: pl
             (name, estimate(entry))
             for name, entry in (
                 ("accuracy", test.get("accuracy")),
-                ("Brier score over all classes, 0 to 2", (test.get("brier") or {}).get("multiclass")),
+                ("Brier score over all classes (0 to 2)", (test.get("brier") or {}).get("multiclass")),
             )
             if bounds(entry)[0] is not None
         ],
@@ -168,6 +168,6 @@ def _compared(cases: Mapping[str, Any]) -> str:
         )
     own = {k: n for k, n in (cases.get("constant_maps") or {}).items() if n and k not in FLOORS}
     if own:
-        maps = listed([f"{n} of the {MAPS.get(kind, kind)}" for kind, n in own.items()])
-        parts.append(f"maps that are the same everywhere score as chance: {maps}")
+        maps = listed([f"{MAPS.get(kind, kind)} {n}" for kind, n in own.items()])
+        parts.append(f"maps that are the same everywhere, scored as chance: {maps}")
     return "; ".join(parts) + "."
