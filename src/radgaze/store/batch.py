@@ -52,7 +52,7 @@ class Batch:
         has_gaze: (B,) bool: some fixation lies on the image.
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
-        mirrors: Mirrored copies that gaze maps need at the borders; known here so that the device need not be
+        mirrors: Mirrored copies that gaze maps need at the borders; kept so that the device need not be
             asked.
     """
 
@@ -83,7 +83,9 @@ class Batch:
         height, width = own if size is None else (size, size) if isinstance(size, int) else size
         scale = self.sigma.new_tensor([height / own[0], width / own[1]])
         points, sigma = self.points * scale.flip(0), self.sigma * scale
-        return self.spec.draw(points, self.weights, (height, width), sigma, mirrors=self.mirrors)
+        # Rounding may need a copy more at another size, and may not at the images' own.
+        mirrors = self.mirrors + ((height, width) != own)
+        return self.spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device; Lightning calls this."""
@@ -120,6 +122,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         case_id=[sample.case_id for sample in samples],
         patient=[sample.patient for sample in samples],
         spec=samples[0].spec,
-        # One pixel more than sigma, so that rounding at another size cannot need a copy more.
-        mirrors=mirrors_for(float(sigma.max()) + 1, min(samples[0].image.shape[-2:])),
+        mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
     )
