@@ -1,0 +1,120 @@
+from pathlib import Path
+
+import pytest
+
+from radgaze.evaluation.compare import Comparison, compare
+from radgaze.reporting import intervals
+from radgaze.reporting.comparison import comparison, findings
+from radgaze.reporting.wording import number
+from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
+from tests.reporting.pages import Page, assert_accessible, assert_self_contained
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("comparison")
+
+
+@pytest.fixture(scope="module")
+def runs(folder: Path) -> list[FakeRun]:
+    runs = [
+        FakeRun(folder / "a", experiment="baseline", skill=1.2),
+        FakeRun(folder / "b", skill=2.2, seed=3),
+        FakeRun(folder / "c", experiment="no_decoder", skill=1.2, seed=4, decoder=False),
+    ]
+    for run, heatmap in zip(runs, (-0.3, 1.2, -0.3), strict=True):
+        evaluated(run, heatmap=heatmap)
+    return runs
+
+
+@pytest.fixture(scope="module")
+def compared(runs: list[FakeRun]) -> Comparison:
+    return compare(runs, resamples=200)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def page(runs: list[FakeRun], compared: Comparison, folder: Path) -> str:
+    return comparison(runs, folder / "out", compared, draw=draw).read_text(encoding="utf-8")  # type: ignore[arg-type]
+
+
+def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
+    assert_self_contained(page)
+    assert_accessible(page)
+
+
+def test_every_value_and_difference_is_in_the_page(page: str, compared: Comparison) -> None:
+    text = Page(page).text
+    for row in compared.table.filter(metric="auc").iter_rows(named=True):
+        assert f"{number(row['value'])} [{number(row['low'])}, {number(row['high'])}]" in text
+    for row in compared.paired.filter(metric="auc").iter_rows(named=True):
+        sign = "+" if row["difference"] > 0 else ""
+        assert f"{sign}{number(row['difference'])} [{number(row['low'])}, {number(row['high'])}]" in text
+
+
+def test_the_findings_call_a_difference_only_what_its_interval_allows(compared: Comparison) -> None:
+    macro = [s for s in findings(compared) if s.startswith("Macro AUC")]
+    rows = compared.paired.filter(metric="auc", group="macro")
+    assert len(macro) == 2
+    for sentence, row in zip(macro, rows.iter_rows(named=True), strict=True):
+        assert ("not distinguishable from 0" in sentence) == (row["low"] <= 0 <= row["high"])
+    assert "not distinguishable" not in macro[0]  # 1.2 against 2.2 of skill
+    assert "not distinguishable" in macro[1]  # the same skill
+
+
+def test_a_lower_kl_is_called_better(compared: Comparison, page: str) -> None:
+    row = compared.paired.filter(run="set3_guided", metric="kl", map="heatmap").row(0, named=True)
+    assert row["high"] < 0
+    assert (
+        f"KL, heatmap {number(row['difference'])} [{number(row['low'])}, {number(row['high'])}] better"
+        in Page(page).text
+    )
+
+
+def test_the_same_cases_go_through_every_run(page: str) -> None:
+    shown = Page(page)
+    cases = page.count('<article class="case">')
+    assert cases == 3 * len(CLASSES)
+    for title in ("Guided backprop", "Grad-CAM"):
+        alts = [i["alt"] or "" for i in shown.images if (i["alt"] or "").startswith(f"{title} over")]
+        assert len(alts) == 3 * cases
+        assert len(set(alts)) == cases
+    assert len([i for i in shown.images if (i["alt"] or "").startswith("Chest radiograph")]) == cases
+
+
+def test_the_figures_lie_beside_it(page: str, folder: Path) -> None:
+    names = {file.name for file in (folder / "out").iterdir()}
+    assert names == {"index.html", "forest.png", "agreement.png", *(f"cases_{c}.png" for c in CLASSES)}
+
+
+def test_the_forest_has_a_point_with_interval_for_every_run_and_group_but_no_difference_to_itself() -> None:
+    entry = {"value": 0.8, "low": 0.7, "high": 0.9}
+    groups = ["macro", *CLASSES]
+    values = {run: dict.fromkeys(groups, entry) for run in ("a", "b", "c")}
+    differences = {run: dict.fromkeys(groups, entry) for run in ("b", "c")}
+    left, right = intervals.forest(values, differences, groups, "a").axes
+    points = [sum(len(line.get_xdata()) == 1 for line in axis.lines) for axis in (left, right)]
+    assert points == [12, 8]
+    assert left.get_ylim()[0] > left.get_ylim()[1]  # macro on top
+
+
+def test_agreement_draws_the_floors_once(runs: list[FakeRun]) -> None:
+    entry = {"nss": {"value": 1.0, "low": 0.9, "high": 1.1}}
+    maps = dict.fromkeys(("heatmap", "mask", "mean_gaze", "lung_shape"), entry)
+    axis = intervals.agreement({"a": maps, "b": maps}).axes[0]
+    labels = [label.get_text() for label in axis.get_yticklabels()]
+    assert labels == [
+        "Heatmap, a",
+        "Heatmap, b",
+        "Mask, a",
+        "Mask, b",
+        "Mean gaze (floor)",
+        "Lung shape (floor)",
+    ]
+
+
+def test_runs_that_were_not_evaluated_are_compared_without_agreement(tmp_path: Path) -> None:
+    runs = [FakeRun(tmp_path / "a", experiment="baseline"), FakeRun(tmp_path / "b", seed=2)]
+    compared = compare(runs, resamples=50)  # type: ignore[arg-type]
+    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert "Agreement is not compared" in Page(text).text
+    assert "was not evaluated yet" in Page(text).text

@@ -1,0 +1,82 @@
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import polars as pl
+import pytest
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score
+
+from radgaze.reporting import curves
+from radgaze.reporting.curves import _wilson
+from radgaze.reporting.style import save
+from tests.reporting.fakes import CLASSES, FakeRun
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> FakeRun:
+    return FakeRun(tmp_path / "run")
+
+
+def test_the_area_under_each_drawn_roc_curve_is_scikit_learns(run: FakeRun) -> None:
+    test = run.test()
+    axis = curves.roc(test, CLASSES, {}).axes[0]
+    for name in CLASSES:
+        drawn = next(line for line in axis.lines if line.get_label() == name)
+        expected = roc_auc_score(test[f"label_{name}"], test[f"probability_{name}"])
+        assert np.trapezoid(drawn.get_ydata(), drawn.get_xdata()) == pytest.approx(expected)
+
+
+def test_the_operating_point_lies_on_its_curve(run: FakeRun) -> None:
+    axis = curves.roc(run.test(), CLASSES, {}).axes[0]
+    dots = [line for line in axis.lines if line.get_marker() == "o"]
+    assert len(dots) == len(CLASSES)
+    for name, dot in zip(CLASSES, dots, strict=True):
+        drawn = next(line for line in axis.lines if line.get_label() == name)
+        x, y = np.asarray(drawn.get_xdata()), np.asarray(drawn.get_ydata())
+        assert np.asarray(dot.get_ydata()).item() == pytest.approx(y[x <= 0.1 + 1e-9].max())
+
+
+def test_a_class_that_no_case_has_is_named_as_undefined(run: FakeRun) -> None:
+    test = run.test().filter(pl.col("label_CHF") == 0)
+    for figure in (curves.roc(test, CLASSES, {}), curves.precision_recall(test, CLASSES, {})):
+        labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+        assert "CHF: undefined, one class only" in labels
+
+
+def test_the_legend_holds_the_value_and_interval_of_metrics(run: FakeRun) -> None:
+    auc = {"CHF": {"value": 0.914, "low": 0.861, "high": 0.959}}
+    legend = curves.roc(run.test(), CLASSES, auc).axes[0].get_legend()
+    assert "CHF 0.91 [0.86, 0.96]" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_the_error_bars_of_calibration_are_wilsons_intervals() -> None:
+    share, n = np.array([0.0, 0.3, 1.0]), np.array([10, 20, 7])
+    low, high = _wilson(share, n)
+    for place in range(3):
+        expected = binomtest(round(share[place] * n[place]), int(n[place])).proportion_ci(method="wilson")
+        assert (low[place], high[place]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+
+
+def test_training_marks_the_epoch_with_the_best_validation_auc(run: FakeRun) -> None:
+    history = run.history()
+    figure = curves.training(history)
+    best = history.sort("validate/auc", descending=True)["epoch"][0] + 1
+    assert len(figure.axes) == 3  # classification, maps, AUC
+    assert f"best: epoch {best}," in figure.axes[-1].get_title(loc="right")
+
+
+def test_training_without_maps_or_scores_still_draws() -> None:
+    history = pl.DataFrame({"epoch": [0, 1], "train/loss": [1.0, 0.5]})
+    assert len(curves.training(history).axes) == 1
+
+
+def test_a_figure_repeats_to_the_byte_and_leaves_matplotlib_as_it_was(run: FakeRun, tmp_path: Path) -> None:
+    before = dict(matplotlib.rcParams)
+    first, second = (
+        save(curves.calibration(run.test(), CLASSES, {}), tmp_path / f"{name}.png").read_bytes()
+        for name in "ab"
+    )
+    assert first == second
+    assert b"Software" not in first
+    assert dict(matplotlib.rcParams) == before

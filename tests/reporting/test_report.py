@@ -1,0 +1,179 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radgaze.errors import UserError
+from radgaze.reporting.report import report
+from radgaze.reporting.wording import AGREEMENT, MAPS, number
+from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
+from tests.reporting.pages import Page, assert_accessible, assert_self_contained
+
+
+def written(run: FakeRun, metrics: dict[str, Any] | None = None, **options: Any) -> str:
+    return report(run, metrics, draw=draw, **options).read_text(encoding="utf-8")  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+    return FakeRun(tmp_path_factory.mktemp("runs") / "run")
+
+
+@pytest.fixture(scope="module")
+def metrics(run: FakeRun) -> dict[str, Any]:
+    return evaluated(run)
+
+
+@pytest.fixture(scope="module")
+def page(run: FakeRun, metrics: dict[str, Any]) -> str:
+    return written(run, metrics, each=2)
+
+
+def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
+    assert_self_contained(page)
+    assert_accessible(page)
+
+
+def test_every_headline_number_of_metrics_is_in_the_page(page: str, metrics: dict[str, Any]) -> None:
+    text, test = Page(page).text, metrics["test"]
+    wanted = [
+        test[m][g]
+        for m in ("auc", "auc_seed", "average_precision", "brier", "calibration_error")
+        for g in ("macro", *CLASSES)
+    ]
+    wanted += [
+        *list(test["sensitivity_at_specificity"]["0.9"].values()),
+        test["accuracy"],
+        metrics["validate"]["auc"]["macro"],
+    ]
+    for entry in wanted:
+        assert f"{number(entry['value'])} [{number(entry['low'])}, {number(entry['high'])}]" in text
+    for kind in MAPS:
+        for metric in AGREEMENT:
+            entry = test["agreement"][kind][metric]
+            assert (
+                f"{number(entry['value'], 2)} [{number(entry['low'], 2)}, {number(entry['high'], 2)}]" in text
+            )
+
+
+def test_the_page_says_what_was_trained_on_what(page: str, run: FakeRun) -> None:
+    text = Page(page).text
+    for words in (
+        "set3_guided",
+        "timm-efficientnet-b0",
+        "egd",
+        "1,017 cases",
+        "radgaze 0.1.0",
+        "mask–gaze 0.50 (bce)",
+    ):
+        assert words in text
+    assert (
+        "its decoder learned to draw the gaze map and its own heatmap was pulled towards the gaze map" in text
+    )
+    assert re.search(r"no_gaze 41", text)
+    assert "no_label" not in text  # nothing was rejected for that
+    split = re.search(r"train 216 (\d+) \d+ \d+ \d+ validate 108 \d+ \d+ \d+ \d+ test 108", text)
+    assert split
+
+
+def test_the_page_holds_a_row_of_five_pictures_per_chosen_case(page: str, run: FakeRun) -> None:
+    shown = Page(page)
+    rows = page.count('<article class="case">')
+    assert rows == sum(2 + min(2, wrong) for wrong in wrongs(run))
+    assert len([i for i in shown.images if (i["src"] or "").startswith("data:image/jpeg")]) == 5 * rows
+    assert (
+        len([i for i in shown.images if (i["src"] or "").startswith("data:image/png")]) == 5
+    )  # 4 curves, agreement
+
+
+def wrongs(run: FakeRun) -> list[int]:
+    table = run.test()
+    scores = table.select([f"probability_{c}" for c in CLASSES]).to_numpy().argmax(1)
+    truth = table.select([f"label_{c}" for c in CLASSES]).to_numpy().argmax(1)
+    return [int(((truth == c) & (scores != c)).sum()) for c in range(len(CLASSES))]
+
+
+def test_the_figures_lie_beside_it_under_stable_names(page: str, run: FakeRun) -> None:
+    assert {file.name for file in (run.path / "figures").iterdir()} == {
+        "roc.png",
+        "precision_recall.png",
+        "calibration.png",
+        "training.png",
+        "agreement.png",
+        *(f"cases_{name}.png" for name in CLASSES),
+    }
+
+
+def test_the_same_run_gives_the_same_page_to_the_byte(page: str, run: FakeRun) -> None:
+    assert written(run, each=2) == page  # and metrics.json is read where no metrics are given
+
+
+def test_no_path_and_no_patient_gets_into_the_page(page: str, run: FakeRun) -> None:
+    for hidden in ("somebody", "private archive", str(run.path)):
+        assert hidden not in page
+    assert "…/store" in page
+
+
+def test_hostile_names_are_escaped(tmp_path: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    run = FakeRun(tmp_path / "run", prefix=f"{evil}\"'&", classes=("A<b>", "B&amp;", 'C"x'), test_cases=30)
+    metrics = evaluated(run)
+    metrics["software"] = evil
+    text = written(run, metrics, each=1)
+    assert_self_contained(text)
+    assert "<script" not in text
+    assert "A<b>" in Page(text).text
+    assert evil in Page(text).text
+    assert all(".." not in f.name and "<" not in f.name for f in (run.path / "figures").iterdir())
+
+
+def test_undefined_figures_are_dashes_and_never_none_or_nan(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "run", test_cases=40)
+    metrics = evaluated(run)
+    nothing = {"value": None, "low": None, "high": None}
+    for name in ("auc", "auc_seed", "average_precision"):
+        metrics["test"][name] |= {"CHF": nothing, "macro": nothing}
+    metrics["test"]["agreement"]["heatmap"]["kl"] = nothing
+    page = Page(written(run, metrics, each=1))
+    assert "CHF 13 – – –" in page.text or re.search(r"CHF \d+ – – –", page.text)
+    assert "None" not in page.text
+    assert "nan" not in page.text.lower()
+
+
+def test_a_run_without_decoder_has_no_mask_panel_and_no_mask_row(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "run", experiment="no_decoder", decoder=False, test_cases=40)
+    text = written(run, evaluated(run), each=1)
+    assert "Mask" not in Page(text).text
+    assert "gaze had no part in it" in Page(text).text
+    assert "repeat(4," in text
+
+
+def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "run", epochs=0, has_store=False, gaze=False, test_cases=40)
+    metrics = evaluated(run)
+
+    def gone(*_: Any) -> list[Any]:
+        raise UserError("the store is gone")
+
+    text = report(run, metrics, draw=gone).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert_self_contained(text)
+    for words in (
+        "no history.csv",
+        "The pictures need the store: the store is gone.",
+        "no test case has gaze",
+    ):
+        assert words in Page(text).text
+
+
+def test_a_heatmap_that_does_not_beat_the_floors_is_said_not_to(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path / "run", test_cases=60)
+    text = Page(written(run, evaluated(run, heatmap=0.0, mask=2.5), each=1)).text
+    assert "Heatmap against the floors, case by case: worse than at least one floor" in text
+    assert "no better than a map that never saw the case" in text
+    assert "Mask against the floors, case by case: better than both floors" in text
+
+
+def test_a_run_that_was_not_evaluated_is_a_users_mistake(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no metrics\.json; run `radgaze evaluate"):
+        written(FakeRun(tmp_path / "run"))

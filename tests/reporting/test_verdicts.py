@@ -1,0 +1,79 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.reporting.verdicts import chance_sentence, floor_differences, verdict
+from radgaze.reporting.wording import AGREEMENT
+from tests.reporting.fakes import FakeRun, agreement_table
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> FakeRun:
+    return FakeRun(tmp_path / "run")
+
+
+def test_differences_are_the_paired_means_positive_where_better(run: FakeRun) -> None:
+    table = agreement_table(run, heatmap=1.2, mask=0.0)
+    found = floor_differences(table, "heatmap", resamples=50)
+    wide = table.pivot(on="map", index="case_id", values=["nss", "kl"])
+    nss = (wide["nss_heatmap"] - wide["nss_mean_gaze"]).mean()
+    kl = (wide["kl_mean_gaze"] - wide["kl_heatmap"]).mean()
+    assert found["nss"]["mean_gaze"]["value"] == pytest.approx(nss)
+    assert found["kl"]["mean_gaze"]["value"] == pytest.approx(kl)
+
+
+def test_pairing_does_not_depend_on_the_order_of_rows(run: FakeRun) -> None:
+    table = agreement_table(run, heatmap=1.2, mask=0.0)
+    floors = pl.col("map") != "heatmap"
+    turned = pl.concat([table.filter(~floors), table.filter(floors).reverse()])
+    assert floor_differences(turned, "heatmap", resamples=50) == floor_differences(
+        table, "heatmap", resamples=50
+    )
+
+
+def test_a_map_well_above_the_floors_is_called_better_and_one_below_is_not(run: FakeRun) -> None:
+    table = agreement_table(run, heatmap=0.2, mask=2.0)
+    good, of_mask = verdict("mask", floor_differences(table, "mask")) or (False, "")
+    bad, of_heatmap = verdict("heatmap", floor_differences(table, "heatmap")) or (True, "")
+    assert good
+    assert not bad
+    assert of_mask.startswith("Mask against the floors, case by case: better than both floors on NSS")
+    assert "no better than a map that never saw the case" in of_heatmap
+
+
+def test_equal_maps_are_not_distinguishable(run: FakeRun) -> None:
+    table = agreement_table(run, heatmap=0.5, mask=0.5)
+    values = table.filter(pl.col("map") == "heatmap").select("case_id", "patient", *AGREEMENT)
+    noise = np.random.default_rng(0)
+    floors = [
+        values.with_columns(
+            map=pl.lit(floor), **{m: values[m] + noise.normal(size=values.height) for m in AGREEMENT}
+        )
+        for floor in ("mean_gaze", "lung_shape")
+    ]
+    columns = ["case_id", "patient", "map", *AGREEMENT]
+    own = values.with_columns(map=pl.lit("heatmap"))
+    found = floor_differences(pl.concat([t.select(columns) for t in (own, *floors)]), "heatmap")
+    even = [m for m, by_floor in found.items() if all(e["low"] <= 0 <= e["high"] for e in by_floor.values())]
+    assert len(even) >= 4  # of 6, at 95% each
+    _, sentence = verdict("heatmap", found) or (True, "")
+    assert "not distinguishable from the better floor" in sentence
+
+
+def test_without_the_map_nothing_is_said(run: FakeRun) -> None:
+    run.decoder = False
+    found = floor_differences(agreement_table(run, 1.0, 1.0), "mask")
+    assert found == {}
+    assert verdict("mask", found) is None
+
+
+def test_classes_at_chance_are_named() -> None:
+    auc = {
+        "CHF": {"value": 0.6, "low": 0.45, "high": 0.7},
+        "Normal": {"value": 0.9, "low": 0.8, "high": 0.95},
+        "pneumonia": {"value": None, "low": None, "high": None},
+    }
+    assert chance_sentence(auc, ("Normal", "CHF", "pneumonia")).startswith("CHF is not distinguishable")
+    assert chance_sentence(auc, ("Normal",)) == ""
