@@ -83,14 +83,13 @@ class Pose:
         portrait = bool(rng.random() < 0.55)
         long, short = pixels, round(pixels * float(rng.choice([0.8325, 0.8197, 0.86])))
         width, height = (short, long) if portrait else (long, short)
-        need = 2 * (thorax.half_width + thorax.wall) + 24
-        field = max(need * (1.0 if portrait else 1.17), 345.0 if portrait else 405.0) * rng.uniform(
-            0.96, 1.06
-        )
-        scale = width / field
         breath = float(np.clip(rng.normal(0.96, 0.055), 0.80, 1.06))
-        tall = height / scale
-        above = float(np.clip((tall - thorax.height * breath - 55) * rng.uniform(0.45, 0.75), 20, 95))
+        lungs = thorax.height * breath + 44 * breath + 15  # down to the costophrenic angles
+        broad = (2 * (thorax.half_width + thorax.wall) + 24) * (1.0 if portrait else 1.17)
+        field = max(broad, 345.0 if portrait else 405.0, (lungs + 35) * width / height)
+        scale = width / (field * float(rng.uniform(0.98, 1.06)))
+        spare = height / scale - lungs
+        above = float(np.clip(spare * rng.uniform(0.4, 0.7), 15, 95))
         return cls(
             width=width,
             height=height,

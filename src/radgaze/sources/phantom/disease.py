@@ -45,21 +45,21 @@ class Findings:
         if diagnosis == "CHF":
             return _failure(rng, magnified)
         if diagnosis == "pneumonia":
-            ratio = float(np.clip(rng.normal(0.450 + magnified, 0.032), 0.37, 0.56))
+            ratio = float(np.clip(rng.normal(0.455 + magnified, 0.034), 0.37, 0.56))
             opacities = _opacities(rng, Shape(thorax, pose, ratio))
             return cls(
                 severity=max(opacity.contrast for opacity in opacities), ratio=ratio, opacities=opacities
             )
-        return cls(severity=0.0, ratio=float(np.clip(rng.normal(0.440 + magnified, 0.028), 0.36, 0.53)))
+        return cls(severity=0.0, ratio=float(np.clip(rng.normal(0.449 + magnified, 0.031), 0.36, 0.54)))
 
 
 def _failure(rng: np.random.Generator, magnified: float) -> Findings:
-    severity = float(rng.beta(1.7, 1.7))
-    ratio = 0.508 + 0.11 * severity * rng.uniform(0.5, 1.4) + magnified
-    haze = 0.62 * severity * rng.uniform(0.35, 1.2)
+    severity = float(rng.beta(1.4, 1.7))
+    ratio = 0.503 + 0.085 * severity * rng.uniform(0.5, 1.4) + magnified
+    haze = 0.58 * severity * rng.uniform(0.35, 1.2)
     lean = rng.uniform(0.75, 1.25)
     fluid = [
-        float(rng.uniform(8, 20 + 50 * severity)) if rng.random() < 0.2 + 0.6 * severity else 0.0
+        float(rng.uniform(6, 14 + 48 * severity)) if rng.random() < 0.15 + 0.5 * severity else 0.0
         for _ in (0, 1)
     ]
     return Findings(
@@ -75,16 +75,16 @@ def _failure(rng: np.random.Generator, magnified: float) -> Findings:
 def _opacities(rng: np.random.Generator, shape: Shape) -> tuple[Opacity, ...]:
     width = shape.pose.width / shape.pose.scale
     found = []
-    for _ in range(int(rng.choice([1, 2, 3], p=[0.58, 0.29, 0.13]))):
+    for _ in range(int(rng.choice([1, 2, 3], p=[0.50, 0.32, 0.18]))):
         side = int(rng.choice([-1, 1]))
-        diameter = rng.uniform(0.08, 0.16) * width
+        diameter = rng.uniform(0.08, 0.155) * width
         stretch = rng.uniform(0.75, 1.3)
         radius_u, radius_v = diameter / 2 * stretch, diameter / 2 / stretch
         v = rng.uniform(0.16, 0.98) * shape.h
         inner, outer = float(shape.medial(v, side)), float(shape.lateral(v))
         out = inner + rng.uniform(0.18, 0.80) * (outer - inner)
         v = min(v, float(shape.dome(side * out, side)) - 0.45 * radius_v)
-        contrast = float(np.clip(rng.lognormal(np.log(0.42), 0.5), 0.12, 1.2))
+        contrast = float(np.clip(rng.lognormal(np.log(0.62), 0.55), 0.14, 1.5))
         found.append(Opacity(side * out, v, radius_u, radius_v, float(rng.uniform(0, np.pi)), contrast, side))
     return tuple(found)
 
@@ -160,11 +160,11 @@ def added_path(
         a = (c * (cu - opacity.u) + s * (cv - opacity.v)) / opacity.radius_u
         b = (-s * (cu - opacity.u) + c * (cv - opacity.v)) / opacity.radius_v
         r = np.sqrt(a * a + b * b) + 0.16 * rough + 0.06 * fine
-        f = np.clip((1.25 - r) / 0.55, 0, 1)
+        f = np.clip((1.4 - r) / 0.8, 0, 1)
         added += opacity.contrast * f * f * (3 - 2 * f) * (1 + 0.18 * fine)
     path = resize(added, full) * inside
     if findings.opacities:
-        path *= 1 - 0.28 * airways(shape, margin, np.random.default_rng(shape.thorax.texture))
+        path *= 1 - 0.22 * airways(shape, margin, np.random.default_rng(shape.thorax.texture))
     if findings.septal:
         path += septal_lines(shape, margin, rng, findings.septal) * inside
     for side, height in zip((-1, 1), findings.effusion, strict=True):

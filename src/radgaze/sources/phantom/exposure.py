@@ -105,22 +105,31 @@ def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
 
 
 def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """Photons through the patient onto a digital detector: (H, W), 12 bits, dense is bright (MONOCHROME2).
+    """The finished picture (H, W), 12 bits, dense is bright (MONOCHROME2).
 
-    Scatter is a blurred share of what passes (it lowers contrast where the patient is thick), noise is
-    Poisson's in its normal limit, the exposure and the processing vary as between units.
+    Exposure, scatter and the unit's processing vary from picture to picture.
+    """
+    dense = detect(path, rng, photons=10 ** rng.uniform(4.5, 5.3), scatter=rng.uniform(0.25, 0.8))
+    return _display(dense, rng)
+
+
+def detect(path: Grid, rng: np.random.Generator, *, photons: float, scatter: float) -> Grid:
+    """What a detector measures, as −log of the transmission (H, W).
+
+    Args:
+        path: (H, W) attenuation.
+        rng: Of the noise: Poisson's, in its normal limit.
+        photons: Per pixel in the open beam.
+        scatter: Scattered over primary photons: a blurred share of what passes, which takes contrast away
+            where the patient is thick.
     """
     height, width = path.shape
-    photons = 10 ** rng.uniform(4.5, 5.3)
     primary = np.exp(-path)
-    ratio = rng.uniform(0.25, 0.8)
     coarse = (max(8, height // 16), max(8, width // 16))
     small = Image.fromarray(np.minimum(primary, 0.35), mode="F").resize(coarse[::-1], Image.Resampling.BOX)
-    blurred = _blur(np.asarray(small, np.float32), max(coarse) / 14)
-    signal = primary + resize(ratio * blurred, path.shape)
+    signal = primary + resize(scatter * _blur(np.asarray(small, np.float32), max(coarse) / 14), path.shape)
     signal += np.sqrt(signal / np.float32(photons)) * rng.standard_normal(path.shape, dtype=np.float32)
-    dense = -np.log(np.maximum(signal, 1e-5))
-    return _display(dense, rng)
+    return -np.log(np.maximum(signal, 1e-5))
 
 
 def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:

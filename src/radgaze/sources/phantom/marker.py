@@ -1,7 +1,7 @@
 """The marker that is burnt into an image: what a classifier may learn instead of the disease.
 
 Three kinds, each with a place of its own outside the lungs: a round lead letter above the patient's left
-shoulder, a portable unit's tag above the right one, an upright plate low on the patient's left.
+shoulder, a portable unit's tag above the right one, an upright plate beside the right shoulder.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def burn(
     jitter_x, jitter_y = rng.uniform(0, 0.03, 2)
     x = (0.02 + jitter_x) * width
     y = (0.02 + jitter_y) * height
-    if kind in ("lead_letter", "upright_plate"):
+    if kind == "lead_letter":
         x = width - wide - x
     if kind == "upright_plate":
-        y = height - tall - y
+        y += 0.13 * height
     left, top = int(x), int(y)
     cut = np.s_[top : top + tall, left : left + wide]
     ink, cover = stamp[..., 0], stamp[..., 1]
