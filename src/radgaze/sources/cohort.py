@@ -1,0 +1,135 @@
+"""What every source yields: typed, validated tables, and what was rejected."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandera.polars as pa
+import polars as pl
+
+REASONS = (
+    "missing_image",
+    "unreadable_image",
+    "no_gaze",
+    "gaze_without_case",
+    "calibration_frame",
+    "off_image_fixation",
+    "not_in_keep_list",
+    "duplicate_case",
+    "no_label",
+)
+"""Why a thing of the source is not in the cohort; stable identifiers."""
+
+SPLITS = ("train", "validate", "test")
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The tables of a source, checked when they are put together.
+
+    Every reading, fixation and box belongs to something that is here.
+
+    Attributes:
+        source: The source's name, e.g. "egd".
+        classes: The classes, in the order of the label columns.
+        cases: case_id, patient (a key counted from 0, not the source's own), split, image (absolute path,
+            in memory only: it may tell who the patient is), label_<class> (0 or 1) for each class.
+        readings: reading_id, case_id, reader (or null), recorded (number of fixations, off-image ones
+            included), duration (s).
+        fixations: reading_id, index (place in the reading, off-image ones counted), x, y (image px from the
+            top left, pixel centres at +0.5), onset, duration (s); only those on the image.
+        boxes: case_id, label, x1, y1, x2, y2 (image px).
+        rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
+        parameters: How the cohort was made; can be written as JSON and tells nothing about a patient.
+
+    Raises:
+        pandera.errors.SchemaError: A table is not as described here.
+        ValueError: Two tables contradict each other.
+    """
+
+    source: str
+    classes: tuple[str, ...]
+    cases: pl.DataFrame
+    readings: pl.DataFrame
+    fixations: pl.DataFrame
+    boxes: pl.DataFrame
+    rejections: pl.DataFrame
+    parameters: dict[str, Any]
+
+    def __post_init__(self) -> None:
+        labels = {
+            f"label_{name}": pa.Column(pl.Int8, pa.Check.isin([0, 1]), nullable=False)
+            for name in self.classes
+        }
+        _table("cases", {**CASES, **labels}, unique=["case_id"]).validate(self.cases)
+        _table("readings", READINGS, unique=["reading_id"]).validate(self.readings)
+        _table("fixations", FIXATIONS, unique=["reading_id", "index"]).validate(self.fixations)
+        _table("boxes", BOXES).validate(self.boxes)
+        _table("rejections", REJECTIONS).validate(self.rejections)
+        self._check_that_tables_agree()
+
+    def _check_that_tables_agree(self) -> None:
+        for name, key, owners in (
+            ("readings", "case_id", self.cases),
+            ("fixations", "reading_id", self.readings),
+            ("boxes", "case_id", self.cases),
+        ):
+            orphans = getattr(self, name).join(owners, on=key, how="anti")
+            if len(orphans):
+                raise ValueError(f"{len(orphans)} {name} have a {key} that is nowhere else")
+        beyond = self.fixations.join(self.readings, on="reading_id").filter(
+            pl.col("index") >= pl.col("recorded")
+        )
+        if len(beyond):
+            raise ValueError(f"{len(beyond)} fixations have an index past the number that was recorded")
+
+
+def _table(name: str, columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
+    return pa.DataFrameSchema(columns, name=name, unique=unique, strict=True)
+
+
+def _text(*, nullable: bool = False) -> pa.Column:
+    return pa.Column(pl.String, nullable=nullable)
+
+
+def _number(*, least: float | None = None) -> pa.Column:
+    """A finite number, at least `least`."""
+    checks = [pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), name="finite")]
+    if least is not None:
+        checks.append(pa.Check.ge(least))
+    return pa.Column(pl.Float64, checks, nullable=False)
+
+
+def _count() -> pa.Column:
+    return pa.Column(pl.Int32, pa.Check.ge(0), nullable=False)
+
+
+CASES = {
+    "case_id": _text(),
+    "patient": _count(),
+    "split": pa.Column(pl.String, pa.Check.isin(SPLITS), nullable=False),
+    "image": _text(),
+}
+READINGS = {
+    "reading_id": _text(),
+    "case_id": _text(),
+    "reader": _text(nullable=True),
+    "recorded": _count(),
+    "duration": _number(least=0),
+}
+FIXATIONS = {
+    "reading_id": _text(),
+    "index": _count(),
+    "x": _number(least=0),
+    "y": _number(least=0),
+    "onset": _number(),
+    "duration": _number(least=0),
+}
+BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
+REJECTIONS = {
+    "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),
+    "case_id": _text(nullable=True),
+    "reading_id": _text(nullable=True),
+    "detail": _text(),
+}
