@@ -59,7 +59,7 @@ def test_static_map_equals_scipys_at_the_size_of_a_real_radiograph():
     size, sigma = (3056, 2544), 150.0
     points, weights = reading(size)
     raster = rasterised(points, weights, size)
-    # SciPy's filter goes along one axis, then the other: only rows that are not empty, then every 25th column.
+    # SciPy's filter goes along one axis, then the other: rows that are not empty, then every 25th column.
     rows = np.flatnonzero(raster.any(1))
     raster[rows] = ndimage.gaussian_filter1d(raster[rows], sigma, axis=1)
     oracle = ndimage.gaussian_filter1d(raster[:, ::25], sigma, axis=0)

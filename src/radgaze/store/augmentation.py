@@ -49,7 +49,10 @@ class Augmentation:
             drawn = moves.make_params([picture])
             picture, marks = moves.transform(picture, drawn), moves.transform(marks, drawn)
             if torch.rand(()) < self.flip:
-                picture, marks = F.horizontal_flip(picture), F.horizontal_flip(marks)
+                # Not torchvision's flip of key points, which takes them for pixel indices (width − 1 − x),
+                # where its affine map has pixel centres at +0.5, as we have.
+                picture = F.horizontal_flip(picture)
+                marks = marks * marks.new_tensor([-1, 1]) + marks.new_tensor([image.shape[-1], 0])
             picture = exposes(picture)
         return picture.as_subclass(Tensor), marks.as_subclass(Tensor), sigma * drawn["scale"]
 
