@@ -1,0 +1,73 @@
+"""A CSV file of an archive as a table of text and numbers; what is wrong with it is told with its line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from radgaze.errors import UserError
+
+
+def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
+    """Named columns of a CSV file as text, blanks as null, and `line`: where each record begins in the file.
+
+    Quoted values may hold line breaks, the file may begin with a byte order mark, columns may lack a name.
+
+    Args:
+        path: The file.
+        columns: What is wanted of it, in this order.
+        archive: What the file is expected to belong to, for the message.
+
+    Raises:
+        UserError: There is no such file, or it is no CSV file with these columns.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {archive} has it")
+    try:
+        table = pl.read_csv(path, infer_schema=False, encoding="utf8-lossy", raise_if_empty=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UserError(f"{path} cannot be read as CSV: {str(error).strip().splitlines()[0]}") from error
+    table = table.rename({name: name.strip().removeprefix("\ufeff") for name in table.columns})
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(
+            f"{path} has no column {', '.join(missing)}; {archive} has it, "
+            f"this file has {len(table.columns)} columns: {_few(table.columns)}"
+        )
+    breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
+    lines = table.select(2 + pl.int_range(pl.len()) + breaks.cum_sum().shift(1, fill_value=0))
+    text = pl.col(*columns).str.strip_chars().replace("", None)
+    numbered = table.select(text).with_columns(lines.to_series().cast(pl.Int64).alias("line"))
+    return numbered.filter(table.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
+
+
+def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: bool = False) -> pl.DataFrame:
+    """The table with these columns as Float64.
+
+    Raises:
+        UserError: A value is not a finite number, or is blank and must not be; with file, column and line.
+    """
+    for name in columns:
+        text = pl.col(name)
+        number = text.cast(pl.Float64, strict=False)
+        bad = text.is_not_null() & ~number.is_finite().fill_null(False)
+        tell_first(table, path, name, bad, "a number expected")
+        if not blank:
+            tell_first(table, path, name, text.is_null(), "a number expected")
+        table = table.with_columns(number)
+    return table
+
+
+def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expected: str) -> None:
+    """Raise UserError for the first row where `bad` holds."""
+    first = table.filter(bad).head(1)
+    if len(first):
+        value = first[column][0]
+        found = "it is blank" if value is None else f"it is {str(value)[:40]!r}"
+        raise UserError(f"{path}, line {first['line'][0]}, column {column}: {found}, {expected}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(name[:30] or "(no name)" for name in names[:6]) + (", …" if len(names) > 6 else "")

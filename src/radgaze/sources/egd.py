@@ -1,0 +1,267 @@
+"""Eye Gaze Data for Chest X-rays (PhysioNet `egd-cxr` 1.0.0) over MIMIC-CXR 2.0.0, read unchanged."""
+
+from __future__ import annotations
+
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from radgaze.console import progress
+from radgaze.dicom.read import DicomError, read_header
+from radgaze.errors import UserError
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.egd_files import (
+    CLASSES,
+    SHEET,
+    locate,
+    read_boxes,
+    read_gaze,
+    read_keep_list,
+    read_sheet,
+)
+from radgaze.sources.split import published_split, stratified_split
+
+ID_LENGTH = 44
+"""Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
+
+SCREEN_LINES, PICTURE_LINES = 1080, 1024
+THREADS = 8
+
+
+def read(
+    egd: str | Path,
+    mimic: str | Path,
+    *,
+    keep_ids: str | Path | None = None,
+    without_gaze: Literal["drop", "keep"] = "drop",
+    vertical_correction: bool = False,
+    split: Literal["published", "stratified"] = "published",
+    seed: int = 42,
+) -> Cohort:
+    """Read the archives, as they are downloaded, to a cohort; what is not in it is among its rejections.
+
+    A case is one image; a reading is what one session recorded on it. Of the images only the headers are
+    read: which of them cannot be decoded is found when a store is prepared.
+
+    Args:
+        egd: Folder of egd-cxr 1.0.0, with master_sheet.csv and fixations.csv.
+        mimic: Folder of MIMIC-CXR 2.0.0, with files/p10 … files/p19.
+        keep_ids: CSV file whose column `filename` lists the ids to keep, as the published baselines have it.
+        without_gaze: What becomes of cases without a fixation on the image.
+        vertical_correction: Undo the vertical bias that the recorded positions have if the pictures shown
+            had 1024 lines (see `_correct`); an inference, not documented by the data set.
+        split: "published" is the baselines' (see `published_split`); "stratified" has even class shares.
+        seed: Of the stratified split; the published one has its own.
+
+    Raises:
+        UserError: A wrong folder, a missing file or column, a value that is not a number, no image at all.
+    """
+    egd, mimic = locate(egd, mimic)
+    sheet = read_sheet(egd, pads=vertical_correction)
+    kept = None if keep_ids is None else read_keep_list(Path(keep_ids), set(sheet["case_id"]))
+    gaze = read_gaze(egd)
+    boxes = read_boxes(egd)
+
+    sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), kept)
+    if not sheet["there"].any():
+        raise UserError(f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded?")
+    cases = sheet.filter(pl.col("reason").is_null())
+    fixations = _placed(gaze, cases, vertical_correction=vertical_correction)
+
+    unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
+    no_gaze = _no_gaze(unseen, fixations)
+    if without_gaze == "drop":
+        cases, fixations = (
+            table.join(unseen, on="case_id", how="anti", maintain_order="left")
+            for table in (cases, fixations)
+        )
+    splits = (
+        published_split(sheet["patient_id"].to_list())
+        if split == "published"
+        else stratified_split(cases["patient"].to_list(), cases["class"].to_list(), seed)
+    )
+    of_split = "patient_id" if split == "published" else "patient"
+    readings = fixations.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(),
+        pl.lit(None, pl.String).alias("reader"),
+        pl.len().cast(pl.Int32).alias("recorded"),
+        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
+    )
+    rejected = [
+        sheet.filter(pl.col("reason").is_not_null()),
+        *([no_gaze] if without_gaze == "drop" else []),
+        _gaze_of_nothing(gaze, sheet),
+        fixations.filter(~pl.col("on")).with_columns(
+            reason=pl.lit("off_image_fixation"),
+            detail=pl.format("index {} at ({}, {})", "index", *(_shown(f"recorded_{axis}") for axis in "xy")),
+        ),
+    ]
+    return Cohort(
+        source="egd",
+        classes=CLASSES,
+        cases=cases.select(
+            "case_id",
+            "patient",
+            pl.col(of_split).replace_strict(splits, return_dtype=pl.String).alias("split"),
+            "image",
+            *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in CLASSES),
+        ),
+        readings=readings,
+        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
+        boxes=boxes.join(cases, on="case_id", how="semi", maintain_order="left"),
+        rejections=pl.concat([_rejections(table) for table in rejected]),
+        parameters={
+            "keep_ids": None if kept is None else _digest(kept),
+            "without_gaze": without_gaze,
+            "vertical_correction": vertical_correction,
+            "split": split,
+            "seed": seed if split == "stratified" else None,
+        },
+    )
+
+
+def _judged(sheet: pl.DataFrame, kept: set[str] | None) -> pl.DataFrame:
+    """The sheet with each record's class, or the reason (the first that fits) and detail of its rejection."""
+    ones = pl.sum_horizontal((pl.col(name) == 1).fill_null(False).cast(pl.Int8) for name in CLASSES)
+    listed = pl.lit(True) if kept is None else pl.col("case_id").is_in(list(kept))
+    there = [path is not None and Path(path).is_file() for path in sheet["image"]]
+    checks = (
+        (
+            "duplicate_case",
+            ~pl.col("case_id").is_first_distinct(),
+            pl.format("line {} repeats line {}", "line", pl.col("line").first().over("case_id")),
+        ),
+        (
+            "no_label",
+            ones != 1,
+            pl.format("Normal {}, CHF {}, pneumonia {}", *(_shown(name) for name in CLASSES)),
+        ),
+        ("not_in_keep_list", ~listed, pl.lit("not in the list of ids to keep")),
+        ("missing_image", ~pl.col("there"), pl.lit("there is no file where the sheet says")),
+    )
+    return sheet.with_columns(there=pl.Series(there, dtype=pl.Boolean)).with_columns(
+        pl.coalesce(pl.when(bad).then(pl.lit(reason)) for reason, bad, _ in checks).alias("reason"),
+        pl.coalesce(pl.when(bad).then(detail) for _, bad, detail in checks).alias("detail"),
+        pl.coalesce(pl.when(pl.col(name) == 1).then(pl.lit(name)) for name in CLASSES).alias("class"),
+    )
+
+
+def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: bool) -> pl.DataFrame:
+    """The fixations of these cases, in the order of cases and time, with reading_id, index in the reading,
+    x and y (image px) and whether they are `on` the image.
+
+    Off the image are recorded positions below 0 (the source scales −1, so −2 is the usual one), blank ones,
+    and those past the right or lower edge, which images padded to even sizes have.
+    """
+    place = pl.col("place").min()
+    own = (
+        gaze.join(cases.select("case_id", pl.int_range(pl.len()).alias("case")), on="case_id")
+        .with_columns(first=place.over("case_id", "session"), shown=place.over("case_id", "session", "media"))
+        .sort("case", "first", "shown", "count", "place")
+        .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
+        .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
+        .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
+        .join(_sizes(cases), on="case_id", how="left", maintain_order="left")
+        .with_columns(x=pl.col("recorded_x") + 0.5, y=pl.col("recorded_y") + 0.5)
+    )
+    on = (pl.col("recorded_x") >= 0) & (pl.col("recorded_y") >= 0)
+    if vertical_correction:
+        pads = cases.select("case_id", "top", "bottom")
+        own = _correct(own.join(pads, on="case_id", how="left", maintain_order="left"))
+        on &= pl.col("y") > 0
+    # A header that cannot be read leaves no edges; its image will not be in a store either.
+    on &= (pl.col("x") < pl.col("columns")).fill_null(True) & (pl.col("y") < pl.col("rows")).fill_null(True)
+    return own.with_columns(on=on.fill_null(False))
+
+
+def _sizes(cases: pl.DataFrame) -> pl.DataFrame:
+    """case_id, rows and columns of each image as its header has them; null where that cannot be read."""
+    found: list[tuple[int | None, int | None]] = []
+    with ThreadPoolExecutor(THREADS) as threads, progress("Reading headers", total=len(cases)) as bar:
+        for size in threads.map(_size, cases["image"]):
+            found.append(size)
+            bar.advance()
+    sizes = pl.DataFrame(found, schema={"rows": pl.Int32, "columns": pl.Int32}, orient="row")
+    return cases.select("case_id").hstack(sizes)
+
+
+def _size(path: str) -> tuple[int | None, int | None]:
+    try:
+        header = read_header(path)
+    except (DicomError, OSError):
+        return None, None
+    return header.rows, header.columns
+
+
+def _correct(fixations: pl.DataFrame) -> pl.DataFrame:
+    """The fixations with y as it is if the picture shown had 1024 lines, in the middle of the screen's 1080.
+
+    Y_ORIGINAL was computed as if picture line and screen line were the same, 1080·FPOGY. If the picture is
+    letterboxed, line = 1080·FPOGY − 28, and of the picture's 1024 lines those from `top` to 1024 − `bottom`
+    show the image (rows padded to even): y = (line − top)·rows / (1024 − top − bottom). The two differ by
+    0 in the middle and by ±79 px at the edges of an image of 3056 rows. Inferred from the authors' code and
+    the size of the pictures; where `rows` is not known y stays as it was recorded.
+    """
+    line = SCREEN_LINES * pl.col("screen_y") - (SCREEN_LINES - PICTURE_LINES) / 2
+    rows = pl.col("rows") + pl.col("rows") % 2
+    corrected = (line - pl.col("top")) * rows / (PICTURE_LINES - pl.col("top") - pl.col("bottom"))
+    return fixations.with_columns(y=pl.when(pl.col("rows").is_null()).then("y").otherwise(corrected))
+
+
+def _no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
+    counts = fixations.group_by("case_id").len("looks")
+    looks = pl.col("looks").fill_null(0)
+    return unseen.join(counts, on="case_id", how="left", maintain_order="left").with_columns(
+        reason=pl.lit("no_gaze"),
+        detail=pl.when(looks == 0)
+        .then(pl.lit("no fixation was recorded"))
+        .otherwise(pl.format("none of {} fixations is on the image", looks)),
+    )
+
+
+def _gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
+    """Calibration frames, and images that were looked at and are not in the sheet: one row for each."""
+    length = pl.col("case_id").str.len_chars()
+    frames = gaze.filter(length != ID_LENGTH)
+    frames = frames.group_by("session", "media", "case_id", maintain_order=True).len("looks")
+    strangers = gaze.filter(length == ID_LENGTH).join(sheet, on="case_id", how="anti", maintain_order="left")
+    strangers = strangers.group_by("case_id", maintain_order=True).len("looks")
+    return pl.concat(
+        [
+            # The shortened id would point to a real image, so it is not given as the case.
+            frames.select(
+                pl.lit("calibration_frame").alias("reason"),
+                pl.lit(None, pl.String).alias("case_id"),
+                pl.format(
+                    "media {} with an id of {} characters, {} fixations", "media", length, "looks"
+                ).alias("detail"),
+            ),
+            strangers.select(
+                pl.lit("gaze_without_case").alias("reason"),
+                "case_id",
+                pl.format("{} fixations on an image that is not in the sheet", "looks").alias("detail"),
+            ),
+        ]
+    )
+
+
+def _rejections(table: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `Cohort.rejections`, reading_id null where there is none."""
+    if "reading_id" not in table.columns:
+        table = table.with_columns(reading_id=pl.lit(None, pl.String))
+    return table.select("reason", "case_id", "reading_id", "detail")
+
+
+def _shown(name: str) -> pl.Expr:
+    """A number as short text, "blank" for null."""
+    number = pl.col(name)
+    whole = pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False).cast(pl.String))
+    return pl.coalesce(whole, number.cast(pl.String), pl.lit("blank"))
+
+
+def _digest(ids: set[str]) -> str:
+    """What tells one list from another, and no id."""
+    return f"{len(ids)} ids, sha256 {hashlib.sha256(chr(10).join(sorted(ids)).encode()).hexdigest()[:16]}"

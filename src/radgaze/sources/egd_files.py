@@ -1,0 +1,139 @@
+"""The files of `egd-cxr` 1.0.0 that are needed, found and read as typed tables with names of our own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import polars as pl
+
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.sources.delimited import numbers, read_columns, tell_first
+
+CLASSES = ("Normal", "CHF", "pneumonia")
+ARCHIVE = "egd-cxr 1.0.0"
+SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
+
+
+def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
+    """Both folders as absolute paths, or UserError that says what is wrong with them."""
+    egd, mimic = Path(egd).absolute(), Path(mimic).absolute()
+    if not _is_egd(egd) and _is_egd(mimic):
+        raise UserError(f"--egd and --mimic look swapped: {SHEET} is in {mimic}")
+    for option, folder, fits, wanted in (
+        ("--egd", egd, _is_egd, f"{ARCHIVE}, which has {SHEET}"),
+        ("--mimic", mimic, _is_mimic, "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
+    ):
+        if not folder.is_dir():
+            raise UserError(f"{option} {folder} is not a folder; expected is that of {wanted}")
+        if not fits(folder):
+            near = _near(folder, fits)
+            hint = f"; did you mean {near}?" if near else ""
+            raise UserError(f"{option} {folder} is not the folder of {wanted}{hint}")
+    return egd, mimic
+
+
+def read_sheet(folder: Path, *, pads: bool) -> pl.DataFrame:
+    """master_sheet.csv in the file's order: case_id, path (or null), patient_id (the source's own), patient
+    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; with `pads` also top and bottom,
+    the picture's borders in lines of the screen.
+    """
+    path = folder / SHEET
+    names = {"dicom_id": "case_id", "path": "path", "patient_id": "patient_id"}
+    borders = {"image_top_pad": "top", "image_bottom_pad": "bottom"} if pads else {}
+    sheet = read_columns(path, (*names, *CLASSES, *borders), archive=ARCHIVE)
+    if sheet.is_empty():
+        raise UserError(f"{path} has no records; that of {ARCHIVE} has 1,083")
+    for name in ("dicom_id", "patient_id"):
+        tell_first(sheet, path, name, pl.col(name).is_null(), "an id expected")
+    sheet = numbers(sheet, path, CLASSES, blank=True)
+    sheet = numbers(sheet, path, tuple(borders))
+    patients = {patient: key for key, patient in enumerate(dict.fromkeys(sheet["patient_id"]))}
+    return sheet.rename(names | borders).with_columns(
+        patient=pl.col("patient_id").replace_strict(patients, return_dtype=pl.Int32)
+    )
+
+
+def read_gaze(folder: Path) -> pl.DataFrame:
+    """fixations.csv in the file's order, `place`: session, media, case_id (as it stands there, "" where it
+    is blank), count, screen_y (share of the screen), onset, duration (s), recorded_x, recorded_y (image px,
+    null where blank).
+    """
+    path = folder / FIXATIONS
+    names = {
+        "SESSION_ID": "session",
+        "MEDIA_ID": "media",
+        "DICOM_ID": "case_id",
+        "CNT": "count",
+        "FPOGY": "screen_y",
+        "FPOGS": "onset",
+        "FPOGD": "duration",
+        "X_ORIGINAL": "recorded_x",
+        "Y_ORIGINAL": "recorded_y",
+    }
+    gaze = read_columns(path, tuple(names), archive=ARCHIVE)
+    gaze = numbers(gaze, path, ("CNT", "FPOGS", "FPOGD"))
+    gaze = numbers(gaze, path, ("FPOGY", "X_ORIGINAL", "Y_ORIGINAL"), blank=True)
+    tell_first(gaze, path, "FPOGD", pl.col("FPOGD") < 0, "a duration expected")
+    gaze = gaze.with_columns(pl.col("SESSION_ID", "MEDIA_ID", "DICOM_ID").fill_null(""))
+    return gaze.select(pl.col(old).alias(new) for old, new in names.items()).with_row_index("place")
+
+
+def read_boxes(folder: Path) -> pl.DataFrame:
+    """bounding_boxes.csv: case_id, label, x1, y1, x2, y2 (image px); none, with a notice, if missing."""
+    path = folder / BOXES
+    sides = ("x1", "y1", "x2", "y2")
+    if not path.is_file():
+        say(f"{path} is missing: the store will hold no boxes")
+        texts = dict.fromkeys(("case_id", "label"), pl.String)
+        return pl.DataFrame(schema={**texts, **dict.fromkeys(sides, pl.Float64)})
+    boxes = read_columns(path, ("dicom_id", "bbox_name", *sides), archive=ARCHIVE)
+    boxes = numbers(boxes, path, sides)
+    tell_first(boxes, path, "bbox_name", pl.col("bbox_name").is_null(), "a name expected")
+    return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides)
+
+
+def read_keep_list(path: Path, known: set[str]) -> set[str]:
+    """The ids to keep; values of its column `filename` may carry a folder and an extension.
+
+    Args:
+        path: The list.
+        known: The ids of the master sheet; those of the list that are not there are told of.
+    """
+    names = read_columns(path, ("filename",), archive="a list of ids to keep")["filename"].drop_nulls()
+    ids = set(names.str.replace(r"^.*[/\\]", "").str.replace(r"\..*$", ""))
+    strangers = ids - known
+    if len(strangers) == len(ids):
+        raise UserError(f"none of the {len(ids)} ids of --keep-ids {path} is in {SHEET}")
+    if strangers:
+        say(f"{len(strangers)} of the {len(ids)} ids of {path} are not in {SHEET}")
+    return ids
+
+
+def _is_egd(folder: Path) -> bool:
+    return (folder / SHEET).is_file()
+
+
+def _is_mimic(folder: Path) -> bool:
+    return any(path.is_dir() for path in folder.glob("files/p[0-9][0-9]"))
+
+
+def _near(folder: Path, fits: Callable[[Path], bool], *, depth: int = 4, most: int = 300) -> Path | None:
+    """A folder above or below that fits; only the nearest few are looked at, MIMIC has many."""
+    for above in list(folder.parents)[:2]:
+        if fits(above):
+            return above
+    waiting, seen = deque([(folder, 0)]), 0
+    while waiting and seen < most:
+        here, level = waiting.popleft()
+        seen += 1
+        if fits(here):
+            return here
+        if level < depth:
+            try:
+                waiting.extend((path, level + 1) for path in sorted(here.iterdir()) if path.is_dir())
+            except OSError:
+                continue
+    return None
