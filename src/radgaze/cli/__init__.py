@@ -53,11 +53,12 @@ def build_parser(arguments: Sequence[str]) -> ArgumentParser:
     verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs", required=False)
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, about in VERBS.items():
-        sub = ArgumentParser(description=about)
-        if name == asked:
-            verb = import_module(f"radgaze.cli.{name}")
-            sub = ArgumentParser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
-            takes_arguments = len(inspect.signature(verb.add_arguments).parameters) > 1
-            verb.add_arguments(sub, *([arguments] if takes_arguments else []))
-        verbs.add_subcommand(name, sub, help=about)
+        if name != asked:
+            verbs.add_subcommand(name, ArgumentParser(description=about), help=about)
+            continue
+        verb = import_module(f"radgaze.cli.{name}")
+        sub = ArgumentParser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
+        verbs.add_subcommand(name, sub, help=about)  # before its arguments: a verb may have verbs of its own
+        takes_arguments = len(inspect.signature(verb.add_arguments).parameters) > 1
+        verb.add_arguments(sub, *([arguments] if takes_arguments else []))
     return parser
