@@ -50,7 +50,7 @@ def make_cohort(
         case_id = f"case-{i:02d}"
         label = {f"label_{name}": int(k == i % 3) for k, name in enumerate(CLASSES)}
         rows["cases"].append(
-            {"case_id": case_id, "patient": i // 2, "split": SPLITS[i % 4], "image": str(path), **label}
+            {"case_id": case_id, "patient": i // 2, "split": SPLITS[i // 2 % 4], "image": str(path), **label}
         )
         rows["boxes"].append(
             {"case_id": case_id, "label": "heart", "x1": 1.0, "y1": 2.0, "x2": 30.0, "y2": 40.0}

@@ -106,7 +106,7 @@ def _show(store: Store) -> None:
     for split in ("train", "validate", "test"):
         cases.add_row(split, *map(str, _numbers(store, split)))
     console.print(cases)
-    rejections = Table(title="Rejected (one row each in rejections.csv)")
+    rejections = Table(title="Rejected")
     rejections.add_column("reason")
     rejections.add_column("count", justify="right")
     for reason, count in counts["rejections"].items():

@@ -28,7 +28,7 @@ SPLITS = ("train", "validate", "test")
 class Cohort:
     """The tables of a source, checked when they are put together.
 
-    Every reading, fixation and box belongs to something that is here.
+    Every reading, fixation and box belongs to something that is here, and a patient stands in one split only.
 
     Attributes:
         source: The source's name, e.g. "egd".
@@ -83,6 +83,10 @@ class Cohort:
         )
         if len(beyond):
             raise ValueError(f"{len(beyond)} fixations have an index past the number that was recorded")
+
+        splits = self.cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
+        if len(splits):
+            raise ValueError(f"{len(splits)} patients stand in more than one split")
 
 
 def _table(name: str, columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:

@@ -1,0 +1,137 @@
+"""`radgaze prepare egd` from archives to a store: what was planted is what the manifest counts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from radgaze.cli import main
+from radgaze.sources.cohort import REASONS
+from radgaze.store.store import Store
+from tests.sources.trees import BROKEN, SEEN, TWIN, write_tree
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    return write_tree(tmp_path_factory.mktemp("archives"))
+
+
+def prepare(tree, out, *options: str) -> int:
+    egd, mimic = tree
+    arguments = ["prepare", "egd", "--egd", egd, "--mimic", mimic, "--out", out, "--size", 32, "--workers", 1]
+    return main([*map(str, arguments), *options])
+
+
+def test_a_tree_written_by_hand_becomes_a_store(tree, tmp_path, capsys):
+    assert prepare(tree, tmp_path / "store") == 0
+    store = Store.open(tmp_path / "store")
+    assert store.cases["case_id"].to_list() == [SEEN, TWIN]
+    assert store.manifest["counts"] == {
+        "cases": 2,
+        "readings": 3,
+        "fixations": 6,
+        "rejections": {
+            "missing_image": 1,
+            "unreadable_image": 1,
+            "no_gaze": 2,
+            "gaze_without_case": 1,
+            "calibration_frame": 3,
+            "off_image_fixation": 2,
+            "not_in_keep_list": 0,
+            "duplicate_case": 1,
+            "no_label": 2,
+        },
+    }
+    shown = capsys.readouterr().out
+    assert "2 cases, 3 readings, 6 fixations" in shown
+    assert "calibration_frame" in shown
+    assert "not_in_keep_list" not in shown
+    assert shown.split()[-1] == str(tmp_path / "store")
+
+
+def test_no_patient_of_the_archives_is_in_the_store(tree, tmp_path):
+    prepare(tree, tmp_path / "store")
+    store = Store.open(tmp_path / "store")
+    text = "".join(
+        table.write_csv() for table in (store.cases, store.readings, store.fixations, store.rejections)
+    )
+    text += json.dumps(store.manifest)
+    for secret in ("12345678", "1580000", ".dcm", "files/", str(tree[0])):
+        assert secret not in text.replace(store.manifest["identity"]["content"], "")
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_manifest_counts_are_exactly_what_the_phantom_planted(tmp_path, seed):
+    from radgaze.sources.phantom import simulate
+
+    planted = simulate(tmp_path / "made", patients=14, pixels=64, seed=seed, workers=1)["counts"]
+    assert prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store") == 0
+    found = json.loads((tmp_path / "store/manifest.json").read_text())["counts"]
+    assert found.pop("rejections") == dict.fromkeys(REASONS, 0) | planted.pop("rejections")
+    assert found == planted
+
+
+def test_the_phantoms_split_is_the_one_that_is_read(tmp_path):
+    import polars as pl
+
+    from radgaze.sources.phantom import simulate
+
+    simulate(tmp_path / "made", patients=14, pixels=64, seed=5, workers=1)
+    prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store")
+    planned = dict(pl.read_csv(tmp_path / "made/truth.csv").select("case_id", "split").iter_rows())
+    found = dict(Store.open(tmp_path / "store").cases.select("case_id", "split").iter_rows())
+    assert found == {case_id: planned[case_id] for case_id in found}
+
+
+def test_options_reach_the_cohort_and_the_store(tree, tmp_path):
+    (tmp_path / "keep.csv").write_text(f",filename\n1,{TWIN}.dcm\n2,{BROKEN}.dcm\n")
+    prepare(
+        tree,
+        tmp_path / "store",
+        *("--keep-ids", str(tmp_path / "keep.csv"), "--without-gaze", "keep", "--vertical-correction"),
+        *("--split", "stratified", "--seed", "9", "--voi", "none"),
+    )
+    store = Store.open(tmp_path / "store")
+    assert store.cases["case_id"].to_list() == [TWIN]
+    parameters = store.manifest["parameters"]
+    assert parameters.pop("keep_ids").startswith("2 ids")
+    assert parameters == {
+        "without_gaze": "keep",
+        "vertical_correction": True,
+        "split": "stratified",
+        "seed": 9,
+        "size": 32,
+        "voi": "none",
+    }
+
+
+def test_another_store_is_replaced_only_when_asked(tree, tmp_path, capsys):
+    assert prepare(tree, tmp_path / "store") == 0
+    assert prepare(tree, tmp_path / "store", "--voi", "none") == 2
+    assert "add --overwrite" in capsys.readouterr().err
+    assert prepare(tree, tmp_path / "store", "--voi", "none", "--overwrite") == 0
+
+
+def test_a_mistake_is_one_line_and_exit_code_2(tree, tmp_path, capsys):
+    assert prepare((tree[1], tree[0]), tmp_path / "store") == 2
+    error = capsys.readouterr().err
+    assert error.startswith("radgaze prepare: --egd and --mimic look swapped")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize("arguments", [["prepare", "--help"], ["prepare", "egd", "--help"]])
+def test_help_has_an_example(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 0
+    assert "Example: radgaze prepare egd" in capsys.readouterr().out
+
+
+def test_a_missing_or_unknown_source_is_refused(capsys):
+    for arguments in (["prepare"], ["prepare", "reflacx"], ["prepare", "egd"]):
+        with pytest.raises(SystemExit) as stop:
+            main(arguments)
+        assert stop.value.code == 2
+    assert "egd" in capsys.readouterr().err

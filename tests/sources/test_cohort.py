@@ -1,0 +1,104 @@
+"""A cohort refuses tables that are not what it says, or that contradict each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import polars as pl
+import pytest
+from pandera.errors import SchemaError
+
+from radgaze.sources.cohort import Cohort
+
+
+@pytest.fixture
+def cohort() -> Cohort:
+    return Cohort(
+        source="made",
+        classes=("A", "B"),
+        cases=pl.DataFrame(
+            {
+                "case_id": ["a", "b"],
+                "patient": [0, 0],
+                "split": ["test", "test"],
+                "image": ["/a", "/b"],
+                "label_A": [1, 0],
+                "label_B": [0, 1],
+            },
+            schema_overrides={"patient": pl.Int32, "label_A": pl.Int8, "label_B": pl.Int8},
+        ),
+        readings=pl.DataFrame(
+            {"reading_id": ["a/0"], "case_id": ["a"], "reader": [None], "recorded": [3], "duration": [1.0]},
+            schema_overrides={"reader": pl.String, "recorded": pl.Int32},
+        ),
+        fixations=pl.DataFrame(
+            {
+                "reading_id": ["a/0", "a/0"],
+                "index": [0, 2],
+                "x": [0.5, 1.5],
+                "y": [2.5, 3.5],
+                "onset": [0.0, 0.5],
+                "duration": [0.25, 0.5],
+            },
+            schema_overrides={"index": pl.Int32},
+        ),
+        boxes=pl.DataFrame(
+            {"case_id": ["b"], "label": ["x"], "x1": [0.0], "y1": [0.0], "x2": [1.0], "y2": [1.0]}
+        ),
+        rejections=pl.DataFrame(
+            {"reason": ["no_gaze"], "case_id": ["c"], "reading_id": [None], "detail": ["none"]},
+            schema_overrides={"reading_id": pl.String},
+        ),
+        parameters={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("cases", pl.lit("a").alias("case_id")),
+        ("cases", pl.lit("training").alias("split")),
+        ("cases", pl.lit(2, pl.Int8).alias("label_A")),
+        ("cases", pl.col("patient").cast(pl.Int64)),
+        ("cases", pl.lit("10012345").alias("subject")),
+        ("cases", pl.lit(None, pl.String).alias("image")),
+        ("readings", pl.lit(-1.0).alias("duration")),
+        ("readings", pl.lit(float("inf")).alias("duration")),
+        ("fixations", pl.lit(float("nan")).alias("x")),
+        ("fixations", pl.lit(-0.5).alias("y")),
+        ("fixations", pl.lit(0, pl.Int32).alias("index")),
+        ("boxes", pl.lit(float("inf")).alias("x2")),
+        ("rejections", pl.lit("lost").alias("reason")),
+        ("rejections", pl.lit(None, pl.String).alias("detail")),
+    ],
+)
+def test_a_table_that_is_not_as_described_is_refused(cohort, table, change):
+    with pytest.raises(SchemaError):
+        replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
+
+
+@pytest.mark.parametrize("table", ["cases", "readings", "fixations", "boxes", "rejections"])
+def test_a_table_without_one_of_its_columns_is_refused(cohort, table):
+    for column in getattr(cohort, table).columns:
+        with pytest.raises(SchemaError):
+            replace(cohort, **{table: getattr(cohort, table).drop(column)})
+
+
+@pytest.mark.parametrize(
+    ("table", "change", "message"),
+    [
+        ("readings", pl.lit("z").alias("case_id"), "readings have a case_id"),
+        ("fixations", pl.lit("z").alias("reading_id"), "fixations have a reading_id"),
+        ("boxes", pl.lit("z").alias("case_id"), "boxes have a case_id"),
+        ("readings", pl.lit(2, pl.Int32).alias("recorded"), "past the number that was recorded"),
+        ("cases", pl.Series("split", ["train", "test"]), "1 patients stand in more than one split"),
+    ],
+)
+def test_tables_that_contradict_each_other_are_refused(cohort, table, change, message):
+    with pytest.raises(ValueError, match=message):
+        replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
+
+
+def test_empty_tables_are_fine(cohort):
+    empty = replace(cohort, readings=cohort.readings.clear(), fixations=cohort.fixations.clear())
+    assert empty.readings.is_empty()

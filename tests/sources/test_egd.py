@@ -1,0 +1,308 @@
+"""Reading egd-cxr: a tree written by hand is found in a cohort, and what must be rejected is, once each."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from radgaze.errors import UserError
+from radgaze.sources import egd
+from radgaze.sources.split import published_split
+from radgaze.store.finish import without
+from tests.sources.trees import (
+    ASIDE,
+    BLANK,
+    BOTH,
+    BROKEN,
+    COLUMNS,
+    LOST,
+    ROWS,
+    SEEN,
+    SHEET,
+    STRANGER,
+    TWIN,
+    UNREAD,
+    write_tree,
+)
+
+Tree = tuple[Path, Path]
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory) -> Tree:
+    return write_tree(tmp_path_factory.mktemp("archives"))
+
+
+@pytest.fixture
+def tree(made, tmp_path) -> Tree:
+    """A copy to be spoilt."""
+    shutil.copytree(made[0], tmp_path / "egd")
+    return tmp_path / "egd", made[1]
+
+
+def swap(path: Path, old: str, new: str) -> None:
+    text = path.read_bytes()
+    assert old.encode() in text
+    path.write_bytes(text.replace(old.encode(), new.encode(), 1))
+
+
+def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
+    cohort = egd.read(*made)
+    splits = published_split([patient for _, patient, *_ in SHEET])
+    assert cohort.cases.drop("image").rows() == [
+        (SEEN, 0, splits[12345678], 0, 1, 0),
+        (TWIN, 0, splits[12345678], 1, 0, 0),
+        (BROKEN, 6, splits[15800006], 1, 0, 0),
+    ]
+    assert cohort.classes == ("Normal", "CHF", "pneumonia")
+    assert all(Path(path).is_file() and Path(path).is_absolute() for path in cohort.cases["image"])
+
+
+def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
+    cohort = egd.read(*made)
+    assert cohort.fixations.rows() == [
+        (f"{SEEN}/0", 0, 20.5, 30.5, 0.1, 0.3),
+        (f"{SEEN}/0", 2, 0.5, 0.5, 0.8, 0.25),
+        (f"{SEEN}/0", 4, 80.5, 119.5, 1.6, 0.5),
+        (f"{TWIN}/0", 0, 11.5, 22.5, 0.25, 0.5),
+        (f"{TWIN}/0", 1, 33.5, 44.5, 2.0, 0.2),
+        (f"{TWIN}/1", 0, 7.5, 8.5, 0.5, 0.125),
+        (f"{BROKEN}/0", 0, 7.5, 8.5, 0.5, 0.1),
+    ]
+
+
+def test_readings_count_what_was_recorded_off_the_image_too(made):
+    rows = egd.read(*made).readings.rows()
+    assert [row[:4] for row in rows] == [
+        (f"{SEEN}/0", SEEN, None, 5),
+        (f"{TWIN}/0", TWIN, None, 2),
+        (f"{TWIN}/1", TWIN, None, 1),
+        (f"{BROKEN}/0", BROKEN, None, 2),
+    ]
+    assert [row[4] for row in rows] == pytest.approx([2.0, 1.95, 0.125, 0.5])
+
+
+def test_boxes_have_their_sides_in_our_order(made):
+    assert egd.read(*made).boxes.rows() == [
+        (SEEN, "right lung", 1, 2, 30, 40),
+        (TWIN, "left lung", 5, 7, 60, 80),
+    ]
+
+
+def test_every_rejected_thing_has_one_row(made):
+    rejections = egd.read(*made).rejections
+    assert sorted(rejections.drop("detail").rows(), key=str) == sorted(
+        [
+            ("duplicate_case", SEEN, None),
+            ("no_label", BLANK, None),
+            ("no_label", BOTH, None),
+            ("missing_image", LOST, None),
+            ("no_gaze", UNREAD, None),
+            ("no_gaze", ASIDE, None),
+            ("calibration_frame", None, None),
+            ("calibration_frame", None, None),
+            ("calibration_frame", None, None),
+            ("gaze_without_case", STRANGER, None),
+            ("off_image_fixation", SEEN, f"{SEEN}/0"),
+            ("off_image_fixation", SEEN, f"{SEEN}/0"),
+            ("off_image_fixation", BROKEN, f"{BROKEN}/0"),
+        ],
+        key=str,
+    )
+    details = " ".join(rejections["detail"])
+    for secret in ("12345678", "1580000", SEEN[:39], ".dcm", "/"):
+        assert secret not in details
+
+
+def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(made):
+    cohort = without(egd.read(*made), {2: "decode"})
+    counts = Counter(cohort.rejections["reason"])
+    assert counts["unreadable_image"] == 1
+    assert counts["off_image_fixation"] == 2
+    assert len(cohort.readings) == 3
+
+
+def test_cases_without_gaze_can_be_kept(made):
+    cohort = egd.read(*made, without_gaze="keep")
+    assert cohort.cases["case_id"].to_list() == [SEEN, UNREAD, ASIDE, TWIN, BROKEN]
+    counts = Counter(cohort.rejections["reason"])
+    assert counts["no_gaze"] == 0
+    assert counts["off_image_fixation"] == 5
+    assert cohort.readings.filter(pl.col("case_id") == ASIDE)["recorded"].to_list() == [2]
+    assert cohort.fixations["reading_id"].n_unique() == 4
+
+
+def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
+    path = tmp_path / "filenames.csv"
+    lines = [",filename", f"1,images\\{BROKEN}.dcm", f"2,files/p1/{LOST}.jpg", f"3,{BOTH}", "4,unknown"]
+    path.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
+    cohort = egd.read(*made, keep_ids=path)
+    assert cohort.cases["case_id"].to_list() == [BROKEN]
+    counts = Counter(cohort.rejections["reason"])
+    # The first reason wins: two classes come before the list, the list before the missing image.
+    assert (counts["no_label"], counts["missing_image"], counts["duplicate_case"]) == (2, 1, 1)
+    assert counts["not_in_keep_list"] == 4
+    assert counts["off_image_fixation"] == 1
+    # The split and the patients' keys do not depend on who is left.
+    assert cohort.cases.drop("image").rows()[0] == egd.read(*made).cases.drop("image").rows()[2]
+    assert BROKEN not in str(cohort.parameters)
+
+
+def test_a_byte_order_mark_and_crlf_do_no_harm(tree):
+    expected = egd.read(*tree)
+    for name in ("master_sheet.csv", "fixations.csv", "bounding_boxes.csv"):
+        path = tree[0] / name
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = list(csv.reader(file))
+        with path.open("w", newline="", encoding="utf-8-sig") as file:
+            csv.writer(file, lineterminator="\r\n").writerows(rows)
+    found = egd.read(*tree)
+    for name in ("cases", "readings", "fixations", "boxes"):
+        assert getattr(found, name).equals(getattr(expected, name))
+
+
+def test_vertical_correction_is_the_letterbox_turned_back(made):
+    """A picture line seen on a screen where 1024 lines stand in the middle of 1080 is that line again."""
+    plain, corrected = egd.read(*made), egd.read(*made, vertical_correction=True)
+    # FPOGY is 0.25 at SEEN's first fixation: screen line 270 is line 242 of 1024.
+    assert corrected.fixations["y"][0] == pytest.approx((270 - 28) / 1024 * ROWS)
+    # The middle of the screen is the middle of the picture either way.
+    assert corrected.fixations["y"][1] == pytest.approx(ROWS / 2)
+    assert corrected.fixations["x"].to_list() == plain.fixations["x"].to_list()
+    # Without a header there is no size to correct with; that image will be rejected when it is read.
+    assert corrected.fixations["y"][-1] == plain.fixations["y"][-1]
+
+
+def test_correction_leaves_out_what_was_beside_the_smaller_picture(tree):
+    swap(tree[0] / "fixations.csv", f"s1,2,{SEEN},5,,,,0.25,", f"s1,2,{SEEN},5,,,,0.02,")
+    assert 0 not in egd.read(*tree, vertical_correction=True).fixations["index"][:2]
+    assert egd.read(*tree).fixations["index"][0] == 0
+
+
+def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
+    for x, y, seen in [
+        (COLUMNS - 1, ROWS - 1, True),
+        (COLUMNS, 0, False),
+        (0, ROWS, False),
+        (-1, 5, False),
+        (5, -2.6, False),
+        (5, -57, False),
+        (0, 0, True),
+        ("", 5, False),
+    ]:
+        path = tree[0] / "fixations.csv"
+        before = path.read_bytes()
+        swap(path, "20,30\n", f"{x},{y}\n")
+        assert (egd.read(*tree).fixations["index"][0] == 0) is seen, (x, y)
+        path.write_bytes(before)
+
+
+def test_stratified_split_is_by_patient_and_seed(made):
+    cohort = egd.read(*made, split="stratified", seed=5)
+    assert cohort.cases["split"][0] == cohort.cases["split"][1]
+    assert cohort.parameters["seed"] == 5
+    assert egd.read(*made, seed=5).parameters["seed"] is None
+
+
+def test_boxes_may_be_missing(tree, capfd):
+    (tree[0] / "bounding_boxes.csv").unlink()
+    assert egd.read(*tree).boxes.is_empty()
+    assert "bounding_boxes.csv is missing" in " ".join(capfd.readouterr().err.split())
+
+
+def test_samples_are_not_needed(made):
+    assert not (made[0] / "eye_gaze.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "message"),
+    [
+        ("fixations.csv", "FPOGD", "DURATION", r"fixations.csv has no column FPOGD; egd-cxr 1.0.0 has it"),
+        ("master_sheet.csv", "CHF", "HF", r"master_sheet.csv has no column CHF"),
+        ("bounding_boxes.csv", "bbox_name", "name", r"bounding_boxes.csv has no column bbox_name"),
+        (
+            "fixations.csv",
+            "0.8,0.25",
+            "0.8,abc",
+            r"fixations.csv, line 6, column FPOGD: it is 'abc', a number",
+        ),
+        ("fixations.csv", "0.8,0.25", "0.8,", r"line 6, column FPOGD: it is blank, a number expected"),
+        ("fixations.csv", "0.8,0.25", "0.8,-0.25", r"line 6, column FPOGD: .* a duration expected"),
+        (
+            "fixations.csv",
+            "20,30\n",
+            "20,inf\n",
+            r"line 4, column Y_ORIGINAL: it is 'inf', a number expected",
+        ),
+        ("bounding_boxes.csv", "30,2", "30,x", r"bounding_boxes.csv, line 2, column y1: it is 'x'"),
+        # Each record of the sheet has four line breaks in its quoted values.
+        (
+            "master_sheet.csv",
+            "1,1,0,",
+            "1,?,0,",
+            r"master_sheet.csv, line 12, column CHF: it is '\?', a number",
+        ),
+        (
+            "master_sheet.csv",
+            ",15800002,",
+            ",,",
+            r"master_sheet.csv, line 12, column patient_id: it is blank",
+        ),
+    ],
+)
+def test_a_spoilt_table_is_told_with_file_column_and_line(tree, name, old, new, message):
+    swap(tree[0] / name, old, new)
+    with pytest.raises(UserError, match=message) as caught:
+        egd.read(*tree)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["fixations.csv", "master_sheet.csv"])
+def test_an_empty_or_missing_table_is_told(tree, name):
+    (tree[0] / name).write_bytes(b"")
+    with pytest.raises(UserError, match=f"{name} has no column"):
+        egd.read(*tree)
+    (tree[0] / name).unlink()
+    with pytest.raises(UserError, match=name):
+        egd.read(*tree)
+
+
+def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
+    archive, images = made
+    for folders, message in [
+        ((images, archive), r"--egd and --mimic look swapped"),
+        ((archive.parent, images), rf"--egd .* which has master_sheet.csv; did you mean {archive}\?"),
+        ((archive, images.parent), rf"--mimic .* which has files/p10 .*; did you mean {images}\?"),
+        ((archive, images / "files"), rf"--mimic .*; did you mean {images}\?"),
+        ((archive, images / "files" / "p12"), rf"--mimic .*; did you mean {images}\?"),
+        ((tmp_path / "none", images), r"--egd .*none is not a folder; expected is that of egd-cxr 1.0.0"),
+        (
+            (archive, tmp_path),
+            r"--mimic .* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",
+        ),
+    ]:
+        with pytest.raises(UserError, match=message):
+            egd.read(*folders)
+
+
+def test_a_mimic_folder_without_any_of_the_images_is_told(made, tmp_path):
+    (tmp_path / "files" / "p10").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under --mimic"):
+        egd.read(made[0], tmp_path)
+
+
+def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(",filename\n1,abc.dcm\n")
+    with pytest.raises(UserError, match=r"none of the 1 ids of --keep-ids .*list.csv is in master_sheet.csv"):
+        egd.read(*made, keep_ids=path)
+    path.write_text(f"{SEEN}\n{TWIN}\n")
+    with pytest.raises(UserError, match=r"list.csv has no column filename"):
+        egd.read(*made, keep_ids=path)
+    with pytest.raises(UserError, match=r"other.csv is missing"):
+        egd.read(*made, keep_ids=tmp_path / "other.csv")

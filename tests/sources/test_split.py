@@ -1,0 +1,88 @@
+"""Splits: the published one in its exact order, and one with even classes; patients always apart."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from radgaze.sources.split import published_split, stratified_split
+
+
+def reference(ids: list[int]) -> tuple[list[int], list[int], list[int]]:
+    """The published steps, typed again: seed, shuffle the unique ids in file order, cut twice."""
+    unique = []
+    for patient in ids:
+        if patient not in unique:
+            unique.append(patient)
+    random.seed(42)
+    random.shuffle(unique)
+    n_train = round(0.8 * len(unique))
+    n_val = round(0.5 * (len(unique) - n_train))
+    return unique[:n_train], unique[n_train : n_train + n_val], unique[n_train + n_val :]
+
+
+@pytest.mark.parametrize(
+    ("rows", "patients"), [(1083, 1038), (1083, 1083), (7, 3), (1, 1), (23, 13), (31, 25)]
+)
+def test_published_split_is_the_reference_code_to_the_order(rows, patients):
+    draw = np.random.default_rng(rows + patients)
+    ids = [*range(patients), *draw.integers(0, patients, rows - patients)]
+    ids = [10_000_000 + int(i) * 7 for i in draw.permutation(ids)]
+    train, validate, test = reference(ids)
+    found = published_split(ids)
+    assert list(found) == train + validate + test
+    assert list(found.values()) == (
+        ["train"] * len(train) + ["validate"] * len(validate) + ["test"] * len(test)
+    )
+
+
+def test_published_split_of_the_first_ten_patients_never_changes():
+    # Written down once: a Python that shuffles otherwise would silently move patients into the test set.
+    assert [p for p, split in published_split(range(10)).items() if split == "train"] == [
+        7,
+        3,
+        2,
+        8,
+        5,
+        6,
+        9,
+        4,
+    ]
+
+
+def test_published_split_leaves_the_global_random_state_alone():
+    random.seed(3)
+    expected = random.random()
+    random.seed(3)
+    published_split(range(100))
+    stratified_split(range(100), ["a"] * 100, 1)
+    assert random.random() == expected
+
+
+def real_like(seed: int) -> tuple[list[int], list[str]]:
+    """1,083 cases of about 1,000 patients, some of them with two or more cases of any class."""
+    draw = np.random.default_rng(seed)
+    classes = ["CHF"] * 363 + ["pneumonia"] * 360 + ["Normal"] * 360
+    patients = [int(i) for i in draw.permutation([*range(1000), *draw.integers(0, 60, 83)])]
+    return patients, classes
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_stratified_split_has_even_shares_of_every_class(seed):
+    patients, classes = real_like(seed)
+    split = stratified_split(patients, classes, seed)
+    counts = Counter((split[p], c) for p, c in zip(patients, classes, strict=True))
+    for (part, name), count in counts.items():
+        share = {"train": 0.8, "validate": 0.1, "test": 0.1}[part]
+        assert abs(count - share * classes.count(name)) < 1.5
+    assert len(counts) == 9
+    assert set(split) == set(patients)
+
+
+def test_stratified_split_follows_its_seed_alone():
+    patients, classes = real_like(0)
+    assert stratified_split(patients, classes, 1) == stratified_split(patients, classes, 1)
+    assert stratified_split(patients, classes, 1) != stratified_split(patients, classes, 2)
