@@ -1,0 +1,155 @@
+"""Decoded pixels to grey values: modality LUT, VOI, inversion and padding (DICOM PS3.3 C.7.6.3, C.11.1–2).
+
+Each step is a function of one pixel's stored value, so all of them are done in float64 on a table with one row
+for each bit pattern that a pixel can have (256 or 65,536 of them), and the image looks its greys up. pydicom's
+own functions work pixel by pixel in float64 (0.5 GB at 64 million pixels), and their LUTs wrap around where the
+LUT has fewer bits than the image.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
+
+from radgaze.dicom.error import DicomError
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"]) -> NDArray[np.float32]:
+    """Pixels as decoded to greys in [0, 1], 0 black.
+
+    Args:
+        pixels: (H, W), 8 or 16 bits, signed or not, unused bits as they are in the file.
+        dataset: The file's other elements.
+        voi: "window" for VOI LUT, else first window, else min–max of what is not padding; "none" for modality
+            values over their maximum, moved up first so that none is negative.
+
+    Raises:
+        DicomError: An element is missing or makes no sense.
+    """
+    bits = pixels.dtype.itemsize * 8
+    pixels = pixels.view(f"u{pixels.dtype.itemsize}")
+    stored = _stored_values(np.arange(2**bits), dataset, bits)
+    seen = np.zeros(2**bits, bool)
+    seen[pixels] = True
+    padding = _padding(stored, dataset, bits)
+    values = _modality(stored, dataset)
+    table = _windowed(values, seen & ~padding, dataset) if voi == "window" else None
+    if table is None:
+        table = _stretched(values, seen & ~padding, from_zero=voi == "none")
+    # The one inversion rule. Presentation LUT Shape is not applied on top: for MONOCHROME1 the standard
+    # demands that it be INVERSE (C.8.11.3), so it says the same thing a second time.
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        table = 1 - table
+    table[padding] = 0
+    if not np.isfinite(table[seen]).all():
+        raise DicomError("not_finite", "the file's rescale, LUT or window gives values that are no numbers")
+    return np.clip(table, 0, 1).astype(np.float32)[pixels]
+
+
+def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> NDArray[np.int64]:
+    """The numbers that bit patterns stand for: the lower Bits Stored of them, as overlays may lie above."""
+    used = int(dataset.BitsStored)
+    if not 1 <= used <= bits:
+        raise DicomError("bad_bits", f"Bits Stored is {used} of {bits}")
+    values = patterns & (2**used - 1)
+    return np.where(values >= 2 ** (used - 1), values - 2**used, values) if _signed(dataset) else values
+
+
+def _signed(dataset: Dataset) -> bool:
+    return int(dataset.get("PixelRepresentation") or 0) == 1
+
+
+def _padding(stored: NDArray[np.int64], dataset: Dataset, bits: int) -> Flags:
+    """Which bit patterns are padding: Pixel Padding Value, or all from there to Pixel Padding Range Limit."""
+    value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
+    if value is None:
+        return np.zeros(len(stored), bool)
+    ends = []
+    for end in (value, value if limit is None else limit):
+        pattern = int(end) & (2**bits - 1)
+        # A signed value may have been written as unsigned; and a value beyond Bits Stored is taken whole.
+        whole = pattern - 2**bits if _signed(dataset) and pattern >= 2 ** (bits - 1) else pattern
+        ends.append(whole)
+    low, high = min(ends), max(ends)
+    whole = np.arange(len(stored))
+    if _signed(dataset):
+        whole = np.where(whole >= 2 ** (bits - 1), whole - 2**bits, whole)
+    return ((stored >= low) & (stored <= high)) | ((whole >= low) & (whole <= high))
+
+
+def _modality(stored: NDArray[np.int64], dataset: Dataset) -> Floats:
+    """Modality LUT, or else rescale slope and intercept (C.11.1)."""
+    if dataset.get("ModalityLUTSequence"):
+        lut, first, _ = _lut(dataset.ModalityLUTSequence[0], dataset, signed=_signed(dataset))
+        return lut[np.clip(stored - first, 0, len(lut) - 1)]
+    slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
+    if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
+        raise DicomError("bad_rescale", "Rescale Slope or Intercept is no usable number")
+    return stored * slope + intercept
+
+
+def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
+    """VOI LUT, or else the first window (C.11.2), as a share of its output range; None without either."""
+    if dataset.get("VOILUTSequence"):
+        signed = bool(seen.any() and values[seen].min() < 0)
+        lut, first, depth = _lut(dataset.VOILUTSequence[0], dataset, signed=signed)
+        # Steep values far outside the table are its ends; rint first, as rescaled values need not be whole.
+        places = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)
+        return lut[places] / (2**depth - 1)
+    c, w = _number(dataset, "WindowCenter", None), _number(dataset, "WindowWidth", None)
+    if c is None and w is None:
+        return None
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
+    least = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}.get(function)
+    if least is None or c is None or w is None or not np.isfinite([c, w]).all() or w < least or w == 0:
+        raise DicomError("bad_window", "Window Center, Window Width or VOI LUT Function makes no sense")
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - c) / w, -700, 700)))
+    if function == "LINEAR":
+        c, w = c - 0.5, w - 1
+    if w == 0:
+        return (values > c).astype(np.float64)
+    return np.clip((values - c) / w + 0.5, 0, 1)
+
+
+def _stretched(values: Floats, seen: Flags, *, from_zero: bool) -> Floats:
+    """Values over the range that is seen, or from zero if that is wanted and none is below."""
+    if not seen.any():
+        return np.zeros_like(values)
+    low, high = float(values[seen].min()), float(values[seen].max())
+    if from_zero:
+        low = min(low, 0.0)
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+
+
+def _lut(item: Dataset, dataset: Dataset, *, signed: bool) -> tuple[Floats, int, int]:
+    """A look-up table's entries, the first value that it maps, and its depth in bits (C.11.1.1.1)."""
+    entries, first, depth = (int(number) for number in item.LUTDescriptor)
+    entries = entries % 2**16 or 2**16  # 0 is 65,536, which 16 bits cannot say
+    if signed and first >= 2**15:
+        first -= 2**16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        wide = len(data) >= 2 * entries
+        order = "<" if dataset.original_encoding[1] else ">"
+        lut = np.frombuffer(data, f"{order}u2" if wide else "u1")
+    else:
+        lut = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
+    if not 8 <= depth <= 16 or len(lut) < entries:
+        raise DicomError("bad_lut", f"a LUT of {len(lut)} entries and {depth} bits, {entries} said")
+    return lut[:entries].astype(np.float64), first, depth
+
+
+def _number(dataset: Dataset, keyword: str, default: Any) -> Any:
+    """An element's first number; the default if it is absent or empty."""
+    value = dataset.get(keyword)
+    if isinstance(value, MultiValue | list | tuple):
+        value = value[0] if len(value) else None
+    return default if value is None or value == "" else float(value)
