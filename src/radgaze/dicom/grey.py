@@ -1,9 +1,9 @@
-"""Decoded pixels to grey values: modality LUT, VOI, inversion and padding (DICOM PS3.3 C.7.6.3, C.11.1–2).
+"""Decoded pixels to greys: modality LUT, VOI, inversion, padding (DICOM PS3.3 C.7.6.3, C.11.1–2).
 
-Each step is a function of one pixel's stored value, so all of them are done in float64 on a table with one row
-for each bit pattern that a pixel can have (256 or 65,536 of them), and the image looks its greys up. pydicom's
-own functions work pixel by pixel in float64 (0.5 GB at 64 million pixels), and their LUTs wrap around where the
-LUT has fewer bits than the image.
+Each step is a function of one pixel's stored value, so all of them are done in float64 on a table with one
+row for each bit pattern that a pixel can have (256 or 65,536 of them), and the image looks its greys up.
+pydicom's own functions work pixel by pixel in float64, 0.5 GB at 64 million pixels, and their LUTs wrap
+around where the LUT has fewer bits than the image.
 """
 
 from __future__ import annotations
@@ -34,15 +34,16 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
         DicomError: An element is missing or makes no sense.
     """
     bits = pixels.dtype.itemsize * 8
-    pixels = pixels.view(f"u{pixels.dtype.itemsize}")
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False).view(f"u{pixels.dtype.itemsize}")
     stored = _stored_values(np.arange(2**bits), dataset, bits)
     seen = np.zeros(2**bits, bool)
     seen[pixels] = True
     padding = _padding(stored, dataset, bits)
-    values = _modality(stored, dataset)
-    table = _windowed(values, seen & ~padding, dataset) if voi == "window" else None
-    if table is None:
-        table = _stretched(values, seen & ~padding, from_zero=voi == "none")
+    with np.errstate(all="ignore"):  # what is no number in the end is refused below
+        values = _modality(stored, dataset)
+        table = _windowed(values, seen & ~padding, dataset) if voi == "window" else None
+        if table is None:
+            table = _stretched(values, seen & ~padding, from_zero=voi == "none")
     # The one inversion rule. Presentation LUT Shape is not applied on top: for MONOCHROME1 the standard
     # demands that it be INVERSE (C.8.11.3), so it says the same thing a second time.
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -55,9 +56,7 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
 
 def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> NDArray[np.int64]:
     """The numbers that bit patterns stand for: the lower Bits Stored of them, as overlays may lie above."""
-    used = int(dataset.BitsStored)
-    if not 1 <= used <= bits:
-        raise DicomError("bad_bits", f"Bits Stored is {used} of {bits}")
+    used = min(int(dataset.BitsStored), bits)  # a decoder may give bytes where a byte is enough
     values = patterns & (2**used - 1)
     return np.where(values >= 2 ** (used - 1), values - 2**used, values) if _signed(dataset) else values
 

@@ -33,6 +33,9 @@ MEMORY = 4 * 2**30
 AHEAD = 2
 """Items that wait in the pool beside those that are worked on."""
 
+GRACE = 150.0
+"""Seconds beyond an item's own after which a silent pool counts as broken; its locks take up to 60."""
+
 
 def isolated(
     function: Callable[[Item], Result],
@@ -91,7 +94,10 @@ def _run(
 
         launch()
         while flying:
-            index, future = landed.get()
+            try:
+                index, future = landed.get(timeout=timeout + GRACE)
+            except queue.Empty:
+                break
             try:
                 result = pickle.loads(future.result())  # noqa: S301  our own worker's
             except BrokenProcessPool:

@@ -18,11 +18,11 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
-from pydicom.pixels import pixel_array
-from pydicom.pixels.decoders.pylibjpeg import is_available
+from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -150,6 +150,8 @@ def _dicom_errors_only() -> Iterator[None]:
         raise DicomError("out_of_memory", "reading it takes more memory than is allowed") from error
     except FileNotFoundError as error:
         raise DicomError("not_a_file", "there is no such file") from error
+    except OSError as error:
+        raise DicomError("not_readable", error.strerror or "the file cannot be read") from error
     except EOFError as error:
         raise DicomError("truncated", "the file ends too early") from error
     except Exception as error:  # its message may hold the path, or elements of the patient
@@ -225,7 +227,7 @@ def _checked(header: Header, max_pixels: int) -> str:
         return ""
     if syntax == RLELossless:
         return "pydicom"
-    if syntax in JPEG_2000 or (syntax in JPEG and is_available(syntax)):
+    if syntax in JPEG_2000 or (syntax in JPEG and "pylibjpeg" in get_decoder(UID(syntax)).available_plugins):
         return "pylibjpeg"
     if syntax in JPEG:
         raise DicomError("no_decoder", "JPEG needs the extra radgaze[jpeg] (pylibjpeg-libjpeg, GPL)")
