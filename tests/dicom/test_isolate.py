@@ -128,3 +128,14 @@ def test_a_thousand_small_items_take_little_time() -> None:
     begin = time.monotonic()
     assert len(list(isolated(operator.neg, range(1000), workers=2))) == 1000
     assert time.monotonic() - begin < 10
+
+
+def test_a_worker_killed_while_it_waits_costs_nothing() -> None:
+    results = isolated(eval, ["__import__('os').getpid()"] * 20, workers=1)
+    first, worker = next(results)
+    time.sleep(0.3)  # it has done what is in flight, and the consumer takes nothing
+    os.kill(worker, signal.SIGKILL)
+    time.sleep(0.5)
+    rest = dict(results)
+    assert {first, *rest} == set(range(20))
+    assert all(isinstance(pid, int) for pid in rest.values())

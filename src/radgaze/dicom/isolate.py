@@ -86,14 +86,17 @@ def _run(
     landed: queue.SimpleQueue[tuple[int, Future[bytes]]] = queue.SimpleQueue()
     with _pool(workers, call, memory) as pool:
 
-        def launch() -> None:
-            for index, item in islice(todo, max(0, workers + AHEAD - len(flying))):
+        def launched() -> bool:
+            for index, item in islice(todo, workers + AHEAD - len(flying)):
                 flying[index] = item
-                future = pool.schedule(_call, args=(call, item), timeout=timeout)
+                try:
+                    future = pool.schedule(_call, args=(call, item), timeout=timeout)
+                except RuntimeError:  # the pool has broken while nobody looked
+                    return False
                 future.add_done_callback(partial(_land, landed, index))
+            return True
 
-        launch()
-        while flying:
+        while launched() and flying:
             try:
                 index, future = landed.get(timeout=timeout + GRACE)
             except queue.Empty:
@@ -108,7 +111,6 @@ def _run(
                 result = DicomError("crashed", "its process died")
             del flying[index]
             yield index, result
-            launch()
     return list(flying.items())
 
 
