@@ -43,7 +43,7 @@ def find(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     return None if maker is None else maker(args, kwargs)
 
 
-def is_inplace(func: Callable[..., Any], kwargs: dict[str, Any], args: tuple[Any, ...]) -> bool:
+def is_inplace(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
     """Whether the call overwrites its input: by `inplace=True`, or by a name that ends in an underscore."""
     name = getattr(func, "__name__", "")
     if name.endswith("_") and not name.endswith("__"):

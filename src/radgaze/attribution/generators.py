@@ -117,7 +117,7 @@ class Generator:
                 raise RuntimeError("call the model inside `reading` before reading a heatmap out of its logits")
             if self.needs_rule and self.rule_for == "all" and not pass_.applied:
                 raise RuntimeError(f"{self.name} met no activation it has a rule for: the map would be the plain gradient")
-            score = logits.float().gather(1, target_index(logits, target)[:, None]).sum()
+            score = _full(logits).gather(1, target_index(logits, target)[:, None]).sum()
             heat = self.map(score, pass_, create_graph)
             return normalise(heat, self.normalise, through_scale=self.through_scale)
 
@@ -170,7 +170,7 @@ class GradCAM(Generator):
         alpha = _gradient(score, features, pass_, create_graph).mean((2, 3), keepdim=True)
         cam = (alpha * features).sum(1, keepdim=True).clamp(min=0)
         size = pass_.images[0].shape[-2:]
-        return nn.functional.interpolate(cam.float(), size=size, mode="bilinear", align_corners=False)
+        return nn.functional.interpolate(_full(cam), size=size, mode="bilinear", align_corners=False)
 
 
 def logits_of(output: Any) -> Tensor:
@@ -200,6 +200,11 @@ def target_index(logits: Tensor, target: Target) -> Tensor:
     if target.shape != (batch,):
         raise ValueError(f"targets have the shape {tuple(target.shape)}, but the batch holds {batch} cases")
     return target.to(logits.device, torch.long)
+
+
+def _full(tensor: Tensor) -> Tensor:
+    """Half precision to float32; float64 stays."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
 def _gradient(score: Tensor, of: Tensor, pass_: Pass, create_graph: bool) -> Tensor:

@@ -69,8 +69,10 @@ class Interception(TorchFunctionMode):
                 x = args[1]
             self._sigmoid = None
             self.pass_.applied += 1
-            inplace = activations.is_inplace(func, kwargs, args)
-            return Activate.apply(x, activation, self.rule, self.pass_, inplace)
+            if activations.is_inplace(func, args, kwargs):
+                # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
+                return Activate.apply(x.clone(), activation, self.rule, self.pass_, x)
+            return Activate.apply(x, activation, self.rule, self.pass_, None)
         y = func(*args, **kwargs)
         if func in _POOL and args:
             self._notice_pooling(args[0], y)

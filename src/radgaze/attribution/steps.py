@@ -135,14 +135,16 @@ class Activate(Function):
     """An activation that a rule is laid on."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation, rule: Rule, pass_: Pass, inplace: bool) -> Tensor:
+    def forward(
+        ctx: Any, x: Tensor, activation: Activation, rule: Rule, pass_: Pass, overwrite: Tensor | None
+    ) -> Tensor:
         ctx.activation, ctx.rule, ctx.pass_ = activation, rule, pass_
-        if inplace:  # others may read x under its old name: keep what the rule needs, overwrite x as the model asked
-            ctx.save_for_backward(x.clone())
-            ctx.mark_dirty(x)
-            return x.copy_(activation.value(x))
         ctx.save_for_backward(x)
-        return activation.value(x)
+        y = activation.value(x)
+        if overwrite is None:
+            return y
+        ctx.mark_dirty(overwrite)
+        return overwrite.copy_(y)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

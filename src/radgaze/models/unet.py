@@ -101,6 +101,6 @@ def _tidy(encoder: nn.Module, config: ModelConfig) -> None:
     for module in encoder.modules():
         for name, child in module.named_children():
             if isinstance(child, Swish):
-                setattr(module, name, nn.SiLU(inplace=child.inplace))
+                setattr(module, name, nn.SiLU())
 
 
