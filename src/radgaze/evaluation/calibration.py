@@ -55,8 +55,8 @@ def calibration_error(
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     w = np.ones((1, y.size)) if weights is None else np.asarray(weights, dtype=np.float64)
     which = _bin_of(p, bins)
-    gap = w * (p - y)
-    error = sum((np.abs(gap[:, which == b].sum(1)) for b in np.unique(which)), start=np.zeros(len(w)))
+    gaps = np.where(which[:, None] == np.arange(bins), (p - y)[:, None], 0.0)  # (n, bins)
+    error = np.abs(w @ gaps).sum(1)
     total = w.sum(1)
     return np.divide(error, total, out=np.full(len(w), np.nan), where=total > 0)
 

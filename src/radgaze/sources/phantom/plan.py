@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from radgaze.sources.split import published_split
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 FILE_ORDER = ("CHF", "pneumonia", "Normal")
@@ -139,14 +140,7 @@ def _plant(rng: np.random.Generator, cases: list[Case]) -> list[Case]:
 
 
 def _assign_splits(cases: list[Case]) -> list[Case]:
-    unique = list(dict.fromkeys(case.patient_id for case in cases))
-    random.Random(42).shuffle(unique)  # noqa: S311 - the published split (formats.md, 4)
-    train = round(0.8 * len(unique))
-    validate = round(0.5 * (len(unique) - train))
-    split = dict.fromkeys(unique, "test")
-    split |= dict.fromkeys(unique[train : train + validate], "validate") | dict.fromkeys(
-        unique[:train], "train"
-    )
+    split = published_split([case.patient_id for case in cases])
     return [replace(case, split=split[case.patient_id]) for case in cases]
 
 
