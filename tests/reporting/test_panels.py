@@ -88,5 +88,22 @@ def test_a_map_of_zeros_or_nan_is_said_to_be_empty() -> None:
 
 @pytest.mark.parametrize("rows", [0, 1, 4])
 def test_the_figure_holds_every_panel_and_one_colour_bar(rows: int) -> None:
-    figure = mosaic([("label", panels(case(str(i)), "Guided backprop")) for i in range(rows)])
-    assert len(figure.axes) == rows * 5 + 1
+    drawn = [panels(case(str(i), aspect=0.8 + 0.1 * i), "Guided backprop") for i in range(rows)]
+    figure = mosaic([(f"label {i}", row) for i, row in enumerate(drawn)])
+    assert len(figure.axes) == 1  # the colour bar
+    words = [text.get_text() for text in figure.texts]
+    assert len(words) == rows * 6 + 1
+    assert words.count("Grad-CAM") == rows
+    picture = np.asarray(figure.images[0].get_array())
+    for i, row in enumerate(drawn):
+        for panel in row:
+            assert panel.pixels is not None
+            strip = picture[i * (HEIGHT + 48) + 40 :][:HEIGHT]
+            windows = np.lib.stride_tricks.sliding_window_view(strip[0], (panel.pixels.shape[1], 3))[:, 0]
+            starts = np.flatnonzero((windows == panel.pixels[0]).all((1, 2)))
+            assert any((strip[:, x : x + panel.pixels.shape[1]] == panel.pixels).all() for x in starts)
+
+
+def test_a_panel_without_a_map_leaves_its_place_empty_with_the_reason() -> None:
+    figure = mosaic([("label", panels(case(gaze=False), "Guided backprop"))])
+    assert "no gaze recorded" in [text.get_text() for text in figure.texts]

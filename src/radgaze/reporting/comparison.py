@@ -206,7 +206,7 @@ def _cases(
                 of_case.append((f"{name_of_run}: {label}", panel_pictures(row, case_id)))
             cases.append({"case_id": case_id, "rows": of_case})
         if rows:
-            save(mosaic(rows), out / f"cases_{slug(name)}.png", dpi=130)
+            save(mosaic(rows), out / f"cases_{slug(name)}.png")
         groups.append({"name": name, "cases": cases})
     return groups, ""
 

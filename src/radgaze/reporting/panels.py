@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -17,6 +16,7 @@ from scipy.ndimage import binary_erosion
 
 from radgaze.reporting.style import HEAT, INK, MUTED, canvas, styled
 
+DPI = 160  # at which a panel's pixels are the figure's
 HEIGHT = 336  # pixels of a drawn panel: sharp on a dense screen at the size the report shows it
 CONTOUR = (86, 180, 233)  # Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map
 OPACITY = 0.72  # of the map where it is 1; bones and vessels stay visible beneath
@@ -106,39 +106,29 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
 
 def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
     """Rows of panels, each with a label at its left, and one scale for all: the picture for a paper."""
-    columns = max((len(row) for _, row in rows), default=1)
-    side, left, foot = 2.0, 1.15, 0.65
-    heights = [
-        side * max((p.pixels.shape[0] / p.pixels.shape[1] for p in row if p.pixels is not None), default=1)
-        + 0.32
-        for _, row in rows
-    ] or [side]
-    width, height = left + side * columns, sum(heights) + foot
+    picture, places = _arranged([row for _, row in rows])
+    tall, wide = picture.shape[:2]
+    left, foot = 190, 110  # pixels for labels and for the scale
+    width, height = wide + left, tall + foot
     with styled():
-        figure = canvas(width, height)
+        figure = canvas(width / DPI, height / DPI)
         figure.set_layout_engine("none")
-        top = height
-        for (label, row), tall in zip(rows, heights, strict=False):
-            top -= tall
-            figure.text(
-                0.05 / width, (top + (tall - 0.27) / 2) / height, label, va="center", fontsize=8, color=INK
-            )
-            for place, panel in enumerate(row):
-                box = (left + side * place + 0.03, top + 0.03, side - 0.06, tall - 0.32)
-                at = (box[0] / width, box[1] / height, box[2] / width, box[3] / height)
-                _draw(panel, figure.add_axes(at))
-        bar = figure.add_axes((left / width, 0.42 / height, 2.4 / width, 0.1 / height))
-        figure.colorbar(
-            ScalarMappable(Normalize(0, 1), HEAT), cax=bar, orientation="horizontal", ticks=[0, 0.5, 1]
-        )
+        figure.set_dpi(DPI)
+        figure.figimage(picture, left, foot, origin="upper")  # pixel by pixel, nothing resampled
+        for (label, row), at in zip(rows, places, strict=True):
+            if row:
+                _write(figure, 10, height - at[0][1] - HEIGHT / 2, label, va="center")
+            for panel, (x, y) in zip(row, at, strict=True):
+                note = f" ({panel.note})" if panel.note and panel.pixels is not None else ""
+                _write(figure, left + x, height - y + 10, panel.title + note, ha="center")
+                if panel.pixels is None:
+                    _write(figure, left + x, height - y - HEIGHT / 2, panel.note, ha="center", color=MUTED)
+        bar = figure.add_axes((left / width, 62 / height, min(360, wide / 2) / width, 16 / height))
+        scale = ScalarMappable(Normalize(0, 1), HEAT)
+        figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
         bar.tick_params(labelsize=8)
-        figure.text(
-            (left + 2.6) / width,
-            0.4 / height,
-            "share of the map's largest value;\nblue line: gaze at half its maximum",
-            fontsize=8,
-            va="center",
-        )
+        words = "share of the map's largest value;\nblue line: gaze at half its maximum"
+        _write(figure, left + min(360, wide / 2) + 30, 62, words, va="center")
     return figure
 
 
@@ -180,14 +170,25 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
     return np.clip(np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC)), 0, None)
 
 
-def _draw(panel: Panel, axis: Axes) -> None:
-    axis.set_axis_off()
-    axis.set_title(panel.title, fontsize=8.5, loc="center", weight="normal", pad=3)
-    if panel.pixels is None:
-        axis.text(
-            0.5, 0.5, panel.note, ha="center", va="center", color=MUTED, transform=axis.transAxes, fontsize=8
-        )
-        return
-    axis.imshow(panel.pixels, interpolation="nearest")
-    if panel.note:
-        axis.set_title(f"{panel.title} ({panel.note})", fontsize=8, loc="center", weight="normal", pad=3)
+def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: str) -> None:
+    """Text at (x, y) pixels from the lower left."""
+    width, height = figure.get_size_inches() * DPI
+    figure.text(x / width, y / height, words, fontsize=8, color=color, **where)
+
+
+def _arranged(rows: Sequence[Sequence[Panel]]) -> tuple[NDArray[np.uint8], list[list[tuple[float, float]]]]:
+    """All panels in one (H, W, 3) picture on white, and where each one's top centre (x, y) lies."""
+    widths = [panel.pixels.shape[1] for row in rows for panel in row if panel.pixels is not None]
+    column = max(widths, default=HEIGHT)
+    columns = max((len(row) for row in rows), default=1)
+    pitch = (column + 12, HEIGHT + 48)
+    picture = np.full((max(1, len(rows)) * pitch[1], columns * pitch[0], 3), 255, dtype=np.uint8)
+    places = []
+    for i, row in enumerate(rows):
+        top = i * pitch[1] + 40
+        places.append([(j * pitch[0] + column / 2, float(top)) for j in range(len(row))])
+        for j, panel in enumerate(row):
+            if panel.pixels is not None:
+                start = j * pitch[0] + (column - panel.pixels.shape[1]) // 2
+                picture[top : top + HEIGHT, start : start + panel.pixels.shape[1]] = panel.pixels
+    return picture, places

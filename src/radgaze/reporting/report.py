@@ -161,7 +161,7 @@ def _group(
     rows = [(case, panels(case, generator, mask=mask)) for case in cases]
     if rows:
         figure = mosaic([(_label(case), row) for case, row in rows])
-        save(figure, run.path / "figures" / f"cases_{slug(name)}.png", dpi=130)
+        save(figure, run.path / "figures" / f"cases_{slug(name)}.png")
     total = choice.all_correct + choice.all_wrong
     return {
         "name": f"{name}: {choice.all_correct} of {total} correct",
