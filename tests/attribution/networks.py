@@ -62,5 +62,7 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low in ((module.weight, 0.5), (module.bias, -0.5), (module.running_var, 0.5)):
                 tensor.data = low + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-            module.running_mean.data = torch.randn(module.running_mean.shape, generator=generator).double() * 0.2
+            module.running_mean.data = (
+                torch.randn(module.running_mean.shape, generator=generator).double() * 0.2
+            )
     return model

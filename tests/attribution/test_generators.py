@@ -8,9 +8,9 @@ import captum.attr
 import pytest
 import torch
 import torch.nn.functional as F
-from radgaze import attribution, models
 from torch import Tensor, nn
 
+from radgaze import attribution, models
 from tests.attribution.networks import Functional, Small, randomised
 
 
@@ -21,7 +21,11 @@ def images() -> Tensor:
 
 @pytest.mark.parametrize(
     ("name", "oracle"),
-    [("guided_backprop", captum.attr.GuidedBackprop), ("deconvnet", captum.attr.Deconvolution), ("backprop", captum.attr.Saliency)],
+    [
+        ("guided_backprop", captum.attr.GuidedBackprop),
+        ("deconvnet", captum.attr.Deconvolution),
+        ("backprop", captum.attr.Saliency),
+    ],
 )
 def test_equals_captum_on_relu_networks(name: str, oracle: Callable[..., object], images: Tensor) -> None:
     model = randomised(Small(nn.ReLU)).eval()
@@ -44,7 +48,10 @@ def test_grad_cam_equals_captum_on_relu_networks(images: Tensor) -> None:
 def test_rules_differ_on_silu_networks_where_captum_gives_the_plain_gradient(images: Tensor) -> None:
     model = randomised(Small(nn.SiLU)).eval()
     plain = attribution.create("backprop", model, normalise="none")(images, 1)
-    for name, oracle in (("guided_backprop", captum.attr.GuidedBackprop), ("deconvnet", captum.attr.Deconvolution)):
+    for name, oracle in (
+        ("guided_backprop", captum.attr.GuidedBackprop),
+        ("deconvnet", captum.attr.Deconvolution),
+    ):
         ours = attribution.create(name, model, normalise="none")(images, 1)
         literal = attribution.create(name, model, normalise="none", rule_for="relu")(images, 1)
         theirs = oracle(model).attribute(images.clone().requires_grad_(), target=1).abs()
@@ -78,7 +85,17 @@ def test_guided_rule_on_silu_equals_the_rule_written_out_by_hand() -> None:
 def test_inplace_and_written_out_activations_obey_the_rule_like_their_modules() -> None:
     torch.manual_seed(0)
     model = Functional().double()
-    layers = [model.a, nn.SiLU(), model.b, nn.SiLU(), model.c, nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), model.head]
+    layers = [
+        model.a,
+        nn.SiLU(),
+        model.b,
+        nn.SiLU(),
+        model.c,
+        nn.SiLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        model.head,
+    ]
     x = torch.rand(2, 1, 9, 9, dtype=torch.float64)
     for name in ("guided_backprop", "deconvnet"):
         functional = attribution.create(name, model, normalise="none")(x, 0)
@@ -140,7 +157,9 @@ def test_model_is_left_as_it_was_found_also_after_an_exception(name: str, images
 
 
 def test_a_rule_that_meets_no_activation_is_an_error() -> None:
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.Tanh(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2)
+    )
     with pytest.raises(RuntimeError, match="met no activation"):
         attribution.create("guided_backprop", model)(torch.rand(1, 1, 8, 8))
 
@@ -166,7 +185,9 @@ def test_unknown_generator_and_target_are_named() -> None:
 
 
 def _state(model: nn.Module) -> list[object]:
-    hooks = [(len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()]
+    hooks = [
+        (len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks)) for m in model.modules()
+    ]
     flags = [(m.training, getattr(m, "inplace", None), "forward" in vars(m)) for m in model.modules()]
     return [hooks, flags, [p.requires_grad for p in model.parameters()]]
 

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 import torch.nn.functional as F
-from radgaze import attribution, models
-from radgaze.attribution import steps
 from torch import Tensor, nn
 
+from radgaze import attribution, models
+from radgaze.attribution import steps
 from tests.attribution.networks import Functional, Small, randomised
 
 Loss = Callable[[], Tensor]
@@ -51,7 +51,9 @@ def test_efficientnet_unet_matches_finite_differences(training: bool) -> None:
     model = randomised(model).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None  # running statistics become the mean of what is seen: of a size with the activations
+            module.momentum = (
+                None  # running statistics become the mean of what is seen: of a size with the activations
+            )
             module.reset_running_stats()
         if hasattr(module, "drop_prob"):
             module.drop_prob = 0.0  # finite differences need the same network twice
@@ -71,7 +73,15 @@ def test_efficientnet_unet_matches_finite_differences(training: bool) -> None:
         "head": model.network.classification_head[3].weight,
         "mask head": model.network.segmentation_head[0].weight,
     }
-    _assert_exact(model, images, "guided_backprop", parameters=chosen, hold=training, steps_=(1e-6, 1e-7), tolerance=1e-4)
+    _assert_exact(
+        model,
+        images,
+        "guided_backprop",
+        parameters=chosen,
+        hold=training,
+        steps_=(1e-6, 1e-7),
+        tolerance=1e-4,
+    )
 
 
 def _assert_exact(

@@ -1,11 +1,11 @@
 """Heatmap generators that can be trained through: exact parameter gradients, one shared forward pass, any activation.
 
-    generator = attribution.create("guided_backprop", model)
-    heat = generator(images, target=1)                    # (B, 1, H, W) in [0, 1], detached
+generator = attribution.create("guided_backprop", model)
+heat = generator(images, target=1)                    # (B, 1, H, W) in [0, 1], detached
 
-    with generator.reading(model) as read:                # inside a training step
-        output = model(images)
-        heat = read(output.logits, targets)               # differentiable
+with generator.reading(model) as read:                # inside a training step
+    output = model(images)
+    heat = read(output.logits, targets)               # differentiable
 """
 
 from radgaze.attribution.generators import Generator, create, names, register

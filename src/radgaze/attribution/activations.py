@@ -160,9 +160,7 @@ def _gelu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
 
 
 _FUNCTIONS: dict[Callable[..., Any], _Maker] = {
-    **dict.fromkeys(
-        (F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _constant(relu())
-    ),
+    **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _constant(relu())),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky),
     **dict.fromkeys((F.elu, F.elu_), _elu),
     F.silu: _constant(silu()),

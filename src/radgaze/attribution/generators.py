@@ -106,7 +106,9 @@ class Generator:
                 return None
             place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
             if place is None:
-                raise RuntimeError("the model was called without images (B, C, H, W) as a positional argument")
+                raise RuntimeError(
+                    "the model was called without images (B, C, H, W) as a positional argument"
+                )
             images = args[place]
             leaf = images if images.requires_grad else images.detach().requires_grad_()
             pass_.images = [leaf]
@@ -114,9 +116,13 @@ class Generator:
 
         def read(logits: Tensor, target: Target = "predicted") -> Tensor:
             if not pass_.images:
-                raise RuntimeError("call the model inside `reading` before reading a heatmap out of its logits")
+                raise RuntimeError(
+                    "call the model inside `reading` before reading a heatmap out of its logits"
+                )
             if self.needs_rule and self.rule_for == "all" and not pass_.applied:
-                raise RuntimeError(f"{self.name} met no activation it has a rule for: the map would be the plain gradient")
+                raise RuntimeError(
+                    f"{self.name} met no activation it has a rule for: the map would be the plain gradient"
+                )
             score = _full(logits).gather(1, target_index(logits, target)[:, None]).sum()
             heat = self.map(score, pass_, create_graph)
             return normalise(heat, self.normalise, through_scale=self.through_scale)
@@ -165,7 +171,9 @@ class GradCAM(Generator):
 
     def map(self, score: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
         if pass_.pooled is None:
-            raise RuntimeError("grad_cam found no global pooling in the forward pass to take its feature maps from")
+            raise RuntimeError(
+                "grad_cam found no global pooling in the forward pass to take its feature maps from"
+            )
         features = pass_.pooled
         alpha = _gradient(score, features, pass_, create_graph).mean((2, 3), keepdim=True)
         cam = (alpha * features).sum(1, keepdim=True).clamp(min=0)

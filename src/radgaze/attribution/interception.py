@@ -114,7 +114,9 @@ class Interception(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        return BatchNorm.apply(input, weight, bias, running_mean, running_var, training, momentum, eps, self.pass_)
+        return BatchNorm.apply(
+            input, weight, bias, running_mean, running_var, training, momentum, eps, self.pass_
+        )
 
     def _notice_pooling(self, x: Any, y: Any) -> None:
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4):

@@ -35,7 +35,9 @@ def norm(g: Tensor) -> Tensor:
     """Euclidean norm over the channels, (B, C, H, W) → (B, 1, H, W), with the gradient 0 where g is 0."""
     square = g.square().sum(1, keepdim=True)
     zero = square == 0
-    return torch.where(zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt())
+    return torch.where(
+        zero, torch.zeros_like(square), torch.where(zero, torch.ones_like(square), square).sqrt()
+    )
 
 
 READOUTS: dict[str, Callable[[Tensor], Tensor]] = {

@@ -66,7 +66,11 @@ class Conv(Function):
         if ctx.pass_.reading:
             # Only the images' gradient is asked for: no weight gradient is computed here.
             return _nothing_but(ConvInputGradient.apply(g, weight, x.shape, ctx.geometry), 8)
-        needs = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.bias_size is not None and ctx.needs_input_grad[2]]
+        needs = [
+            ctx.needs_input_grad[0],
+            ctx.needs_input_grad[1],
+            ctx.bias_size is not None and ctx.needs_input_grad[2],
+        ]
         dx, dw, db = _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
         return dx, dw, db, None, None, None, None, None
 
@@ -87,8 +91,16 @@ class ConvInputGradient(Function):
         g, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.geometry
         # <c, convᵀ(g; w)> = <conv(c; w), g>: the adjoint in g is a convolution, in w a weight gradient.
-        dg = torch.conv2d(c, weight, None, stride, padding, dilation, groups) if ctx.needs_input_grad[0] else None
-        dw = _conv_backward(g, c, weight, None, ctx.geometry, [False, True, False])[1] if ctx.needs_input_grad[1] else None
+        dg = (
+            torch.conv2d(c, weight, None, stride, padding, dilation, groups)
+            if ctx.needs_input_grad[0]
+            else None
+        )
+        dw = (
+            _conv_backward(g, c, weight, None, ctx.geometry, [False, True, False])[1]
+            if ctx.needs_input_grad[1]
+            else None
+        )
         return dg, dw, None, None
 
 
@@ -108,7 +120,9 @@ class BatchNorm(Function):
         eps: float,
         pass_: Pass,
     ) -> Tensor:
-        y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(x, weight, bias, mean, var, training, momentum, eps)
+        y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
+            x, weight, bias, mean, var, training, momentum, eps
+        )
         # The running statistics change in place with every training step; what the read-out divides by is kept apart.
         rstd = save_rstd if training else torch.rsqrt(var + eps)  # type: ignore[operator]
         held_mean = None if training or mean is None else mean.clone()

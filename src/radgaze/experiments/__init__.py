@@ -12,7 +12,9 @@ from radgaze.errors import UserError
 
 def names() -> tuple[str, ...]:
     """The experiments there are."""
-    return tuple(sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml")))
+    return tuple(
+        sorted(f.name.removesuffix(".yaml") for f in files(__name__).iterdir() if f.name.endswith(".yaml"))
+    )
 
 
 def load(name: str, protocol: str = "honest") -> dict[str, Any]:
@@ -32,5 +34,7 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     """Nested dictionaries, the second laid over the first."""
     both = dict(under)
     for key, value in over.items():
-        both[key] = merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        both[key] = (
+            merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
+        )
     return both

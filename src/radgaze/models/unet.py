@@ -102,5 +102,3 @@ def _tidy(encoder: nn.Module, config: ModelConfig) -> None:
         for name, child in module.named_children():
             if isinstance(child, Swish):
                 setattr(module, name, nn.SiLU())
-
-

@@ -44,7 +44,9 @@ def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
         model = create(config, len(about["classes"]))
         model.load_state_dict(load_file(folder / "model.safetensors"))
     except FileNotFoundError as error:
-        raise UserError(f"{folder} holds no trained model: {Path(str(error.filename)).name} is missing") from error
+        raise UserError(
+            f"{folder} holds no trained model: {Path(str(error.filename)).name} is missing"
+        ) from error
     except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
         raise UserError(f"the model in {folder} cannot be read: {str(error).splitlines()[0]}") from error
     return model.eval(), tuple(about["classes"])
@@ -58,15 +60,23 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     """
     file = Path(path)
     if not file.is_file():
-        raise UserError(f"--model.weights {path}: no such file; name a file, or imagenet, noisy-student or none")
+        raise UserError(
+            f"--model.weights {path}: no such file; name a file, or imagenet, noisy-student or none"
+        )
     try:
-        state: Any = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        state: Any = (
+            load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        )
     except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise UserError(f"--model.weights {path}: not a file of weights ({str(error).splitlines()[0]})") from error
+        raise UserError(
+            f"--model.weights {path}: not a file of weights ({str(error).splitlines()[0]})"
+        ) from error
     try:
         encoder.load_state_dict(state.get("state_dict", state))
     except (RuntimeError, AttributeError) as error:
-        raise UserError(f"--model.weights {path}: weights of another encoder ({str(error).splitlines()[0]})") from error
+        raise UserError(
+            f"--model.weights {path}: weights of another encoder ({str(error).splitlines()[0]})"
+        ) from error
 
 
 @contextmanager
@@ -77,7 +87,9 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     except KeyError as error:
-        raise UserError(f"--model.encoder {config.encoder} --model.weights {config.weights}: {error.args[0]}") from error
+        raise UserError(
+            f"--model.encoder {config.encoder} --model.weights {config.weights}: {error.args[0]}"
+        ) from error
     except (OSError, RuntimeError) as error:
         if config.weights not in ("imagenet", "noisy-student"):
             raise UserError(f"--model.encoder {config.encoder}: {str(error).splitlines()[0]}") from error

@@ -55,7 +55,10 @@ def objective(logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfi
         for name, edge in edges.items():
             terms[name] = _edge(name, edge, maps, config)
     if edges:
-        total = sum((edge.weight * terms[name] for name, edge in edges.items()), torch.zeros_like(logits[0, 0].float()))
+        total = sum(
+            (edge.weight * terms[name] for name, edge in edges.items()),
+            torch.zeros_like(logits[0, 0].float()),
+        )
         loss = config.gamma * terms["classification"] + (1 - config.gamma) * total
     else:
         loss = terms["classification"]
@@ -96,7 +99,9 @@ def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> T
     if "mask" in name and mask is None:
         raise ValueError(f"the edge {name} needs a model with a decoder")
     if name == "mask_heatmap" and heat is not None and mask is not None:
-        return _distance(distance, F.adaptive_avg_pool2d(mask, heat.shape[-2:]), heat, config.heatmap.scales).mean()
+        return _distance(
+            distance, F.adaptive_avg_pool2d(mask, heat.shape[-2:]), heat, config.heatmap.scales
+        ).mean()
     predicted = heat if name == "heatmap_gaze" else mask
     assert predicted is not None
     scales = config.heatmap.scales if name == "heatmap_gaze" else (1,)

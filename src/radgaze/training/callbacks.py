@@ -34,7 +34,9 @@ class EpochBar(L.Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self._bar is not None:
             seen = trainer.callback_metrics
-            loss, auc = (float(seen[k]) if k in seen else float("nan") for k in ("train/loss", "validate/auc"))
+            loss, auc = (
+                float(seen[k]) if k in seen else float("nan") for k in ("train/loss", "validate/auc")
+            )
             self._bar.describe(
                 f"Training {self.name}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
                 f"  loss {loss:.3f}  validation AUC {auc:.3f}"

@@ -40,7 +40,9 @@ class GazeGuided(L.LightningModule):
         self.generator: attribution.Generator | None = None
         if any("heatmap" in name for name in self.edges):
             heatmap = config.objective.heatmap
-            self.generator = attribution.create(heatmap.generator, model, readout=heatmap.readout, normalise="none")
+            self.generator = attribution.create(
+                heatmap.generator, model, readout=heatmap.readout, normalise="none"
+            )
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         output, heat = self._forward(batch)
@@ -55,16 +57,22 @@ class GazeGuided(L.LightningModule):
     def validation_step(self, batch: Batch, step: int) -> None:
         logits = self.model(batch.image).logits
         loss = classification(logits, batch.label, self.config.objective.classification)
-        self.log("validate/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True)
+        self.log(
+            "validate/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True
+        )
         self.auc.update(probabilities(logits, self.config.objective.classification), batch.label.long())
         self.log("validate/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
 
     def configure_optimizers(self) -> Any:
         wanted = self.config.optimisation
         if wanted.optimiser == "adam":
-            optimiser: torch.optim.Optimizer = torch.optim.Adam(self.model.parameters(), lr=wanted.learning_rate)
+            optimiser: torch.optim.Optimizer = torch.optim.Adam(
+                self.model.parameters(), lr=wanted.learning_rate
+            )
         else:
-            optimiser = torch.optim.AdamW(decay_groups(self.model, wanted.weight_decay), lr=wanted.learning_rate)
+            optimiser = torch.optim.AdamW(
+                decay_groups(self.model, wanted.weight_decay), lr=wanted.learning_rate
+            )
         if wanted.schedule == "triangular2":
             schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: triangular2(epoch, wanted))
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
@@ -89,7 +97,9 @@ class GazeGuided(L.LightningModule):
     def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: Batch) -> None:
         if torch.isfinite(terms["loss"]):
             return
-        broken = [name for name, value in terms.items() if name != "loss" and not torch.isfinite(value)] or ["loss"]
+        broken = [name for name, value in terms.items() if name != "loss" and not torch.isfinite(value)] or [
+            "loss"
+        ]
         raise NonFiniteLoss(
             f"the loss is not finite at step {self.global_step}: {', '.join(broken)}; cases {', '.join(batch.case_id)};"
             " try a lower --optimisation.learning_rate, or --trainer.precision 32-true"

@@ -16,7 +16,11 @@ from radgaze.training.data import batches, dataset
 
 
 def predict(
-    model: nn.Module, store: Store, config: Config, splits: Sequence[str] = ("validate", "test"), device: str = "cpu"
+    model: nn.Module,
+    store: Store,
+    config: Config,
+    splits: Sequence[str] = ("validate", "test"),
+    device: str = "cpu",
 ) -> pl.DataFrame:
     """case_id, patient, split, then probability_<class> and label_<class> for each class; one row per case.
 

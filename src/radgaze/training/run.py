@@ -98,7 +98,9 @@ class Run:
         """
         path = self.path / "predictions.parquet"
         if not path.is_file():
-            raise UserError(f"{self.path} has no predictions: training was not finished; radgaze train --resume {self.path}")
+            raise UserError(
+                f"{self.path} has no predictions: training was not finished; radgaze train --resume {self.path}"
+            )
         return pl.read_parquet(path)
 
     def history(self) -> pl.DataFrame:

@@ -62,7 +62,9 @@ def read(path: Path) -> Config:
 
 def write(config: Config, path: Path) -> None:
     """Write a configuration, resolved, as YAML."""
-    path.write_text(yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=False), encoding="utf-8")
+    path.write_text(
+        yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=False), encoding="utf-8"
+    )
 
 
 def from_namespace(namespace: Namespace) -> Config:

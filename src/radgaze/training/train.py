@@ -64,9 +64,15 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
         raise Stopped("before the first epoch was over; nothing is kept")
     models.save(model, config.model, store.classes, out / "model")
     if stopped:
-        raise Stopped(f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}")
+        raise Stopped(
+            f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}"
+        )
     if trainer.is_global_zero:
-        device = "cuda" if next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda" else "cpu"
+        device = (
+            "cuda"
+            if next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
+            else "cpu"
+        )
         _write(predict(model, store, config, device=device), out / "predictions.parquet")
     return Run.open(out)
 
@@ -86,7 +92,9 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
         logging.getLogger(name).setLevel(logging.ERROR)
     callbacks: list[Callback] = [EpochBar(config.experiment), History(out / "history.csv"), best]
     if wanted.patience:
-        callbacks.append(EarlyStopping("validate/auc", mode="max", patience=wanted.patience, check_finite=False))
+        callbacks.append(
+            EarlyStopping("validate/auc", mode="max", patience=wanted.patience, check_finite=False)
+        )
     return L.Trainer(
         max_epochs=wanted.max_epochs,
         accelerator=wanted.accelerator,
@@ -96,7 +104,9 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
         precision=_precision(wanted),  # type: ignore[arg-type]
         gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
         gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
-        logger=TensorBoardLogger(out, name="", version="tensorboard") if wanted.logger == "tensorboard" else False,
+        logger=TensorBoardLogger(out, name="", version="tensorboard")
+        if wanted.logger == "tensorboard"
+        else False,
         callbacks=callbacks,
         num_sanity_val_steps=0,
         log_every_n_steps=10,
@@ -135,7 +145,9 @@ def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
         if not overwrite:
             raise UserError(f"{out} is not empty; name another --out, or --resume {out}, or --overwrite")
         if not (out / "config.yaml").is_file():
-            raise UserError(f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out")
+            raise UserError(
+                f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out"
+            )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     return None
