@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from radgaze.training.run import Run
 
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
@@ -35,24 +40,30 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from radgaze.evaluation import evaluate
-    from radgaze.reporting.report import report
     from radgaze.training.run import Run
 
-    opened = Run.open(Path(args.path))
-    metrics = evaluate(
-        opened,
+    evaluate_and_report(
+        Run.open(Path(args.path)),
         device=args.device,
         resamples=args.resamples,
         interval=args.interval,
         generator=args.generator,
         target=args.target,
     )
-    page = report(opened, metrics)
-    _show(metrics)
-    print(opened.path / "metrics.json")
-    print(page)
     return 0
+
+
+def evaluate_and_report(run: Run, **options: Any) -> Path:
+    """Measure a run, show the headline figures, write and return its report; options as of `evaluate`."""
+    from radgaze.evaluation import evaluate
+    from radgaze.reporting.report import report
+
+    metrics = evaluate(run, **options)
+    page = report(run, metrics)
+    _show(metrics)
+    print(run.path / "metrics.json")
+    print(page)
+    return page
 
 
 def _show(metrics: dict[str, Any]) -> None:

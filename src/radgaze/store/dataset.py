@@ -90,6 +90,11 @@ class GazeDataset(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.case_ids)
 
+    @property
+    def with_gaze(self) -> int:
+        """How many of the cases have a fixation on the image."""
+        return int((np.diff(self._ends) > 0).sum())
+
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
