@@ -39,7 +39,7 @@ class Bar:
 
 @contextmanager
 def progress(description: str, total: int | None = None) -> Iterator[Bar]:
-    """Show a progress bar with count, elapsed and remaining time; where no terminal listens, say start and end.
+    """Show a progress bar with count, elapsed and remaining time; where no terminal listens, start and end.
 
     Args:
         description: What is being done, e.g. "Reading images".

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 class Small(nn.Module):
-    """Dense, strided and depthwise convolutions, batch norm, squeeze-and-excitation, average pool, linear head."""
+    """Dense, strided and depthwise convolutions, batch norm, squeeze-and-excitation, pooling, linear head."""
 
     def __init__(self, activation: Callable[[], nn.Module], *, classes: int = 3) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Small(nn.Module):
 
 
 class Functional(nn.Module):
-    """The same activations as plain function calls, in place and written out, which no module hook would see."""
+    """The activations as plain function calls, in place and written out, which no module hook would see."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -62,7 +62,6 @@ def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             for tensor, low in ((module.weight, 0.5), (module.bias, -0.5), (module.running_var, 0.5)):
                 tensor.data = low + torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-            module.running_mean.data = (
-                torch.randn(module.running_mean.shape, generator=generator).double() * 0.2
-            )
+            mean = torch.randn(module.running_mean.shape, generator=generator)
+            module.running_mean.data = mean.double() * 0.2
     return model

@@ -1,4 +1,4 @@
-"""Parameter gradients of a heatmap loss are exact: against finite differences in float64, parameter by parameter."""
+"""Parameter gradients of a heatmap loss are exact: against finite differences, parameter by parameter."""
 
 from __future__ import annotations
 
@@ -51,9 +51,8 @@ def test_efficientnet_unet_matches_finite_differences(training: bool) -> None:
     model = randomised(model).train()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
-            module.momentum = (
-                None  # running statistics become the mean of what is seen: of a size with the activations
-            )
+            # Running statistics become the mean of what is seen: of a size with the activations.
+            module.momentum = None
             module.reset_running_stats()
         if hasattr(module, "drop_prob"):
             module.drop_prob = 0.0  # finite differences need the same network twice
@@ -107,7 +106,7 @@ def _assert_exact(
             output = model(images)
             logits = output if isinstance(output, Tensor) else output.logits
             heat = read(logits, classes)
-        # A constant brings the heatmap to a size at which its share of the gradient counts beside the other losses'.
+        # A constant brings the heatmap to a size at which its share of the gradient counts beside the rest.
         size.setdefault("max", heat.detach().max())
         heat = heat / size["max"]
         total = F.cross_entropy(logits, classes) + (weights * heat).sum() + (heat * heat).sum()
@@ -131,14 +130,14 @@ def _assert_exact(
                     values.append(loss().item())
                     parameter.data.copy_(kept)
                 measured.append((values[0] - values[1]) / (2 * step))
-            # Too long a step bends or crosses a kink, too short a one drowns in rounding: the best of them counts.
+            # Too long a step bends or crosses a kink, too short a one drowns in rounding: the best counts.
             nearest = min(measured, key=lambda value: abs(value - expected))
             assert nearest == pytest.approx(expected, rel=tolerance, abs=tolerance * 0.1), label
 
 
 @contextmanager
 def _statistics_held(hold: bool) -> Iterator[Callable[[], None]]:
-    """In training mode "held" means: 1/σ in the read-out is a constant. The oracle holds it at its first values."""
+    """In training mode "held" means: 1/σ in the read-out is a constant. The oracle keeps its first values."""
     kept: list[Tensor] = []
     calls = [0]
     original = steps.BatchNorm.forward

@@ -1,4 +1,4 @@
-"""Heatmap generators that can be trained through: exact parameter gradients, one shared forward pass, any activation.
+"""Heatmap generators to train through: exact parameter gradients, one forward pass, any activation.
 
 generator = attribution.create("guided_backprop", model)
 heat = generator(images, target=1)                    # (B, 1, H, W) in [0, 1], detached

@@ -1,7 +1,7 @@
-"""Activations the rules know: each with its first and second derivative, and the torch functions that compute it.
+"""Activations the rules know: each with its two derivatives, and the torch functions that compute it.
 
-A rule needs a'(x) while the heatmap is read out, and the loss's backward through that read-out needs a''(x); both are
-written out here, so neither depends on what PyTorch offers as a double backward.
+A rule needs a'(x) while the heatmap is read out, and the loss's backward through that read-out needs a''(x);
+both are written out here, so neither depends on what PyTorch offers as a double backward.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Activation:
 
 
 def find(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
-    """The activation that the call `func(*args, **kwargs)` computes, or None where it is none of those known."""
+    """The activation that the call `func(*args, **kwargs)` computes, or None where it is not one of ours."""
     maker = _FUNCTIONS.get(func)
     return None if maker is None else maker(args, kwargs)
 

@@ -42,8 +42,8 @@ def create(name: str, model: nn.Module, **options: Any) -> Generator:
 
     Args:
         name: One of `names()`.
-        model: Any network of images (B, C, H, W) whose output holds logits: a tensor, a tuple or mapping with them
-            first, or an object with an attribute `logits`.
+        model: Any network of images (B, C, H, W) whose output holds logits: a tensor, a tuple or mapping with
+            them first, or an object with an attribute `logits`.
         **options: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
 
     Raises:
@@ -58,8 +58,9 @@ def create(name: str, model: nn.Module, **options: Any) -> Generator:
 class Generator:
     """Make heatmaps of a model's class scores.
 
-    Called on images it gives maps to look at, detached, with the model in evaluation mode and left as it was found.
-    Within `reading` it gives maps to train through, read out of the very forward pass that the other losses use.
+    Called on images it gives maps to look at, detached, with the model in evaluation mode and left as it was
+    found. Within `reading` it gives maps to train through, read out of the very forward pass that the other
+    losses use.
 
     Attributes:
         model: The network.
@@ -82,7 +83,10 @@ class Generator:
     needs_rule: ClassVar[bool] = False
 
     def __call__(self, images: Tensor, target: Target = "predicted") -> Tensor:
-        """Heatmaps (B, 1, H, W), detached, of images (B, C, H, W) for a class, one class per case, or "predicted"."""
+        """Heatmaps (B, 1, H, W), detached, of images (B, C, H, W).
+
+        The target is one class, one class per case, or "predicted".
+        """
         with _evaluating(self.model), self.reading(self.model, create_graph=False) as read:
             logits = logits_of(self.model(images))
             return read(logits, target).detach()
@@ -91,9 +95,9 @@ class Generator:
     def reading(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
         """Within this context one forward pass of the model can be read out as heatmaps.
 
-        Yields `read(logits, target) -> (B, 1, H, W)`, differentiable with respect to every parameter that the score
-        depends on; it may be called several times. The rule is in force only while `read` runs: the loss's own
-        backward, inside the context or after it, is exact.
+        Yields `read(logits, target) -> (B, 1, H, W)`, differentiable with respect to every parameter that the
+        score depends on; it may be called several times. The rule is in force only while `read` runs: the
+        loss's own backward, inside the context or after it, is exact.
 
         Raises:
             RuntimeError: `read` before the model ran, or a rule that met no activation.
@@ -155,7 +159,7 @@ class DeconvNet(Generator):
 
 @register("guided_backprop")
 class GuidedBackprop(Generator):
-    """Back-propagation that passes max(g, 0) · [x > 0] · a'(x) at each activation (Springenberg et al. 2015)."""
+    """Back-propagation that passes max(g, 0)·[x > 0]·a'(x) at each activation (Springenberg et al. 2015)."""
 
     rule = rules.GUIDED
     needs_rule = True
@@ -165,8 +169,8 @@ class GuidedBackprop(Generator):
 class GradCAM(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2).
 
-    A is what the classifier's global pooling sees, found during the forward pass. The weights α are differentiated too.
-    The map is enlarged to the image by bilinear interpolation.
+    A is what the classifier's global pooling sees, found during the forward pass. The weights α are
+    differentiated too. The map is enlarged to the image by bilinear interpolation.
     """
 
     def map(self, score: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
@@ -182,7 +186,7 @@ class GradCAM(Generator):
 
 
 def logits_of(output: Any) -> Tensor:
-    """The logits (B, C) in a model's output: a tensor, an object with `logits`, or the first of a tuple or mapping."""
+    """The logits (B, C) in an output: a tensor, an object with `logits`, or first in a tuple or mapping."""
     if isinstance(output, Tensor):
         return output
     if hasattr(output, "logits"):

@@ -1,7 +1,7 @@
-"""While this mode is on, convolutions, batch norms and activations of a forward pass become the steps of `steps.py`.
+"""While this mode is on, convolutions, batch norms and activations become the steps of `steps.py`.
 
-A torch function mode sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused into timm's
-`BatchNormAct2d` or not), and it leaves the model itself untouched: nothing has to be put back.
+A torch function mode sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused
+into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: nothing has to be put back.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ class Interception(TorchFunctionMode):
     Args:
         rule: What an activation passes back in the read-out.
         pass_: The state shared with the steps.
-        rule_for: "all" activations, or "relu" alone: the literal reading, which on a SiLU network is plain back-propagation.
-        batch_statistics: "held" treats batch norm's statistics as constants in the read-out, so that one case's
-            heatmap does not depend on its neighbours' gradients; "exact" differentiates through them.
+        rule_for: "all" activations, or "relu" alone: the literal reading, which is plain back-propagation on
+            a SiLU network.
+        batch_statistics: "held" treats batch norm's statistics as constants in the read-out, so that one
+            case's heatmap does not depend on its neighbours' gradients; "exact" differentiates through them.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Interception(TorchFunctionMode):
         return y
 
     def _written_out(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Activation | None:
-        """SiLU where a model writes it as x · σ(x) (timm's `Swish` does), which no activation function shows."""
+        """SiLU where a model writes it as x·σ(x) (timm's `Swish` does), without an activation function."""
         if self._sigmoid is None or func not in _PRODUCT or len(args) < 2:
             return None
         x, s = self._sigmoid
@@ -90,7 +91,7 @@ class Interception(TorchFunctionMode):
 
     def _conv(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        call = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
+        call: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         call.update(zip(names, args, strict=False))
         call.update(kwargs)
         x, weight, bias = call["input"], call["weight"], call["bias"]

@@ -52,8 +52,9 @@ READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = False) -> Tensor:
     """Bring each case's map to [0, 1].
 
-    "max" divides by the largest value (negative values become 0), "minmax" also subtracts the smallest, "quantile"
-    divides by the 99th percentile and clips; "none" leaves the map as it is. A map that is constant at zero stays zero.
+    "max" divides by the largest value (negative values become 0), "minmax" also subtracts the smallest,
+    "quantile" divides by the 99th percentile and clips; "none" leaves the map as it is. A map that is zero
+    everywhere stays zero.
 
     Args:
         heat: (B, 1, H, W).

@@ -1,7 +1,8 @@
 """What an activation passes back while a heatmap is read out: one line of mathematics each.
 
-For an activation a(x) with incoming gradient g. For ReLU these are the textbook definitions; for SiLU, GELU and the rest
-their extension, which keeps a'(x) (so a rule differs from plain back-propagation on every network, not on ReLU networks only).
+For an activation a(x) with incoming gradient g. For ReLU these are the textbook definitions; for SiLU, GELU
+and the rest their extension, which keeps a'(x) (so a rule differs from plain back-propagation on every
+network, not on ReLU networks only).
 """
 
 from __future__ import annotations

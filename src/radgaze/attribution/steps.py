@@ -1,10 +1,10 @@
 """Layers as autograd functions with two backwards: one for the heatmap's read-out, one for the loss.
 
-While the read-out runs (`pass_.reading` is true) each layer's input-gradient step is an ordinary forward operation: the
-input gradient of a convolution, an affine scale for batch norm, the rule for an activation. The loss's backward through the
-heatmap is then an ordinary first-order backward with native kernels, where `create_graph=True` would run PyTorch's double
-backward (for a depthwise convolution a loop over its groups). The loss's own backward through the forward pass is exact and
-untouched by any rule.
+While the read-out runs (`pass_.reading` is true) each layer's input-gradient step is an ordinary forward
+operation: the input gradient of a convolution, an affine scale for batch norm, the rule for an activation.
+The loss's backward through the heatmap is then an ordinary first-order backward with native kernels, where
+`create_graph=True` would run PyTorch's double backward (for a depthwise convolution a loop over its groups).
+The loss's own backward through the forward pass is exact and untouched by any rule.
 """
 
 from __future__ import annotations
@@ -91,21 +91,16 @@ class ConvInputGradient(Function):
         g, weight = ctx.saved_tensors
         stride, padding, dilation, groups = ctx.geometry
         # <c, convᵀ(g; w)> = <conv(c; w), g>: the adjoint in g is a convolution, in w a weight gradient.
-        dg = (
-            torch.conv2d(c, weight, None, stride, padding, dilation, groups)
-            if ctx.needs_input_grad[0]
-            else None
-        )
-        dw = (
-            _conv_backward(g, c, weight, None, ctx.geometry, [False, True, False])[1]
-            if ctx.needs_input_grad[1]
-            else None
-        )
+        dg, dw = None, None
+        if ctx.needs_input_grad[0]:
+            dg = torch.conv2d(c, weight, None, stride, padding, dilation, groups)
+        if ctx.needs_input_grad[1]:
+            dw = _conv_backward(g, c, weight, None, ctx.geometry, [False, True, False])[1]
         return dg, dw, None, None
 
 
 class BatchNorm(Function):
-    """Batch norm whose statistics are held constant in the read-out: there it is the affine map x ↦ γ·x/σ + const."""
+    """Batch norm whose statistics are constants in the read-out: there it is the affine x ↦ γ·x/σ + const."""
 
     @staticmethod
     def forward(
@@ -123,8 +118,8 @@ class BatchNorm(Function):
         y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
             x, weight, bias, mean, var, training, momentum, eps
         )
-        # The running statistics change in place with every training step; what the read-out divides by is kept apart.
-        rstd = save_rstd if training else torch.rsqrt(var + eps)  # type: ignore[operator]
+        # Running statistics change in place with every training step; the read-out's are kept apart.
+        rstd = save_rstd if training or var is None else torch.rsqrt(var + eps)
         held_mean = None if training or mean is None else mean.clone()
         held_var = None if training or var is None else var.clone()
         ctx.save_for_backward(x, weight, rstd, save_mean, held_mean, held_var)

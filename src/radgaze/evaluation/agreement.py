@@ -4,10 +4,9 @@ Maps P, gaze maps Q and fixation counts F are (B, H, W); a figure is (B,). P is 
 it points; Q is not negative; F holds how many fixations fell on each pixel (`fixation_counts`).
 
 A constant P points nowhere: it is the uniform map, whatever its height, and scores what chance does (NSS 0,
-    CC 0, AUCs
-½, KL and SIM of the uniform distribution), so that a run cannot gain by having its empty maps left out. NaN
-is given where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P itself
-holds NaN.
+CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by having its empty maps left
+out. NaN is given where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P
+itself holds NaN.
 
 All but AUC-Judd see how often a place was fixated; for NSS, CC and AUC the scale and offset of P do not
 matter, for AUC only its order does. KL punishes what P misses, SIM what it misses and what it adds.
@@ -47,10 +46,8 @@ def cc(P: ArrayLike, Q: ArrayLike) -> Floats:
 def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
     """KL divergence of Q from P, Σ Q log(ε + Q/(ε + P)), both summing to 1.
 
-    In nats, from 0 up, lower is better.
-
-    Where P is zero and people looked, ε alone bounds the cost (36 nats there): a map must be smooth to be
-    scored well.
+    In nats, from 0 up, lower is better. Where P is zero and people looked, ε alone bounds the cost (36 nats
+    there): a map must be smooth to be scored well.
     """
     P, Q = _maps(P, Q)
     p, q = _distribution(P), _distribution(Q, empty=np.nan)
@@ -145,8 +142,8 @@ def is_constant(P: ArrayLike) -> NDArray[np.bool_]:
 
 
 def _auc(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> Floats:
-    # Each image has its own order of pixels and few positives: a sort and a search per image beat a batched
-    # ranking.
+    # Each image has its own order of pixels and few positives: a sort and a search per image are faster than
+    # ranking all at once.
     P = np.where(_constant(P)[:, None, None], 0.0, P)
     return np.array([_auc_of_one(*maps) for maps in zip(P, positives, negatives, strict=True)])
 

@@ -34,14 +34,12 @@ def brier(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None
 def calibration_error(
     labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, *, bins: int = BINS
 ) -> Floats:
-    """Expected calibration error, Σ_b (n_b/n) · |mean p − share of y| over bins (Naeini et al.
+    """Expected calibration error, Σ_b (n_b/n) · |mean p − share of y| over bins (Naeini et al. 2015).
 
-    2015). In [0, 1], 0 is best.
-
-    The bins hold equally many cases, since on the few hundred cases of a test set most bins of equal width
-    stay nearly empty; they are fixed by the cases as they are and not drawn anew. The figure is biased
-    upwards, the more the fewer cases there are, and so are its resamples, whose cases repeat: read its
-    interval as an upper bound's.
+    In [0, 1], 0 is best. The bins hold equally many cases, since on the few hundred cases of a test set most
+    bins of equal width stay nearly empty; they are fixed by the cases as they are and not drawn anew. The
+    figure is biased upwards, the more the fewer cases there are, and so are its resamples, whose cases
+    repeat: read its interval as an upper bound's.
 
     Args:
         labels: (n,) 0 or 1.

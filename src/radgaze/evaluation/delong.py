@@ -33,8 +33,8 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     A case's placement is the share of the other side that it beats, ties half: V10 of a positive, V01 of a
     negative (DeLong et al. 1988, eq. 5 and 6). Its influence is φ = (V − AUC) / √(m (m − 1)), m the number of
     its own side, so that Φ Φᵀ is DeLong's covariance S10/m + S01/n. Being one number per case, influences of
-    different classes can be averaged: the macro AUC, and the difference of two runs, need no formula of their
-    own.
+    different classes can be averaged: neither the macro AUC nor the difference of two runs needs a formula of
+    its own.
 
     Args:
         labels: (n,) 1 of the class, 0 of the rest.

@@ -1,8 +1,7 @@
 """How well scores tell one class from the rest: AUC, average precision, sensitivity, and the curves.
 
 Every figure is a function of case weights `W (R, n)`: a row of ones gives the figure itself, a row of
-multiplicities gives it on one resample. One sort and two cumulative sums serve all R resamples, ties
-included.
+multiplicities gives it on one resample. One sort and two cumulative sums serve all R resamples, with ties.
 """
 
 from __future__ import annotations
@@ -35,9 +34,7 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Σ_k (recall_k − recall_{k−1}) · precision_k over falling thresholds.
 
-    In [0, 1], chance is the class's share.
-
-    Arguments as for `auc`; NaN where a resample has no case of the class.
+    In [0, 1], chance is the class's share. Arguments as for `auc`; NaN where a resample lacks the class.
     """
     true, false = _counts_above(labels, scores, weights)
     true, gained, called = true[:, 1:], np.diff(true, axis=1), true[:, 1:] + false[:, 1:]

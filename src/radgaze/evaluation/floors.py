@@ -15,8 +15,8 @@ from radgaze.store.batch import Batch
 
 Floats = NDArray[np.float64]
 
-# Right and left lung (left and right in the picture) as shares of the frame: centre (x, y), half width, half
-# height.
+# Right and left lung (left and right in the picture) as shares of the frame: centre (x, y), then half of the
+# width and of the height.
 _LUNGS = ((0.295, 0.47, 0.165, 0.345), (0.705, 0.47, 0.165, 0.345))
 _TAPER = 0.28  # an apex is narrower than a base
 

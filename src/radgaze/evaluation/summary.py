@@ -59,10 +59,8 @@ def score(
     """
     statistics: dict[tuple[str, str], Statistic] = {}
     for name in classes:
-        labels, scores = (
-            predictions[f"label_{name}"].to_numpy(),
-            predictions[f"probability_{name}"].to_numpy(),
-        )
+        labels = predictions[f"label_{name}"].to_numpy()
+        scores = predictions[f"probability_{name}"].to_numpy()
         for metric in metrics:
             statistics[metric, name] = partial(_OF_A_CLASS[metric], labels, scores)
     found = estimates(statistics, predictions.height, resampling)
@@ -78,10 +76,8 @@ def discrimination_summary(
     predictions: pl.DataFrame, classes: Sequence[str], resampling: Resampling, seed_resamples: Resampling
 ) -> dict[str, Any]:
     """The part of metrics.json about predictions; see `evaluate`."""
-    found, of_paper = (
-        score(predictions, classes, resampling),
-        score(predictions, classes, seed_resamples, metrics=("auc",)),
-    )
+    found = score(predictions, classes, resampling)
+    of_paper = score(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
     summary: dict[str, Any] = {m: {g: found[m, g].entry() for g in groups} for m in _OF_A_CLASS}
     summary["auc_seed"] = {g: of_paper["auc", g].entry() for g in groups}
@@ -126,15 +122,12 @@ def curves(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
     """ROC, precision–recall and reliability curves as one long table: curve, class, x, y, threshold, cases.
 
     x and y are: `roc` 1 − specificity and sensitivity; `precision_recall` recall and precision; `reliability`
-        mean
-    probability and share of the class, with the number of cases of the bin.
+    mean probability and share of the class, with the number of cases of the bin.
     """
     parts = []
     for name in classes:
-        labels, scores = (
-            predictions[f"label_{name}"].to_numpy(),
-            predictions[f"probability_{name}"].to_numpy(),
-        )
+        labels = predictions[f"label_{name}"].to_numpy()
+        scores = predictions[f"probability_{name}"].to_numpy()
         bins = calibration.reliability(labels, scores)
         columns = {
             "roc": (*discrimination.roc(labels, scores), None),

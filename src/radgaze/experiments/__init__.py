@@ -1,4 +1,4 @@
-"""The experiments, one YAML each, named as in the paper's table; `load(name)` is the resolved settings of one."""
+"""The experiments, one YAML each, named as in the paper's table; `load(name)` gives the settings of one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def names() -> tuple[str, ...]:
 
 
 def load(name: str, protocol: str = "honest") -> dict[str, Any]:
-    """An experiment's settings as a nested dictionary, those of the faithful protocol laid over them if asked for.
+    """An experiment's settings as a nested dictionary, with the faithful protocol's over them if asked for.
 
     Raises:
         UserError: There is no experiment of that name.

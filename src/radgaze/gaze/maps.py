@@ -11,9 +11,7 @@ from torch import Tensor
 Normalise = Literal["max", "minmax", "sum", "none"]
 
 TRUNCATE = 4.0  # a Gaussian ends here, in σ: SciPy's default, and the data set authors'
-SMALLEST_SIGMA = (
-    0.05  # map pixels; below it a kernel half a pixel off its pixel's centre underflows in float32
-)
+SMALLEST_SIGMA = 0.05  # map pixels; below it a kernel half a pixel off a pixel's centre underflows in float32
 
 
 def static_maps(
@@ -28,8 +26,7 @@ def static_maps(
     """The gaze map of every reading: the weighted sum of one Gaussian per fixation, mirrored at the borders.
 
     For fixations at pixel centres this is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the
-    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is, and its mass stays its
-    weight.
+    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is. Its mass is its weight.
 
     Args:
         points: (B, K, 2) as (x, y) in map pixels. A point off the map counts nothing.
@@ -42,8 +39,7 @@ def static_maps(
             which waits for the device if sigma lies there (see `mirrors_for`).
 
     Returns:
-        (B, 1, H, W) float32 (float64 for float64 points). A reading without a fixation on the map gives
-        zeros.
+        (B, 1, H, W) float32 (float64 for float64 points); zeros for a reading without a fixation on the map.
     """
     with torch.autocast(points.device.type, enabled=False):
         weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
@@ -62,13 +58,11 @@ def temporal_maps(
     normalise: Normalise = "max",
     mirrors: int | None = None,
 ) -> Tensor:
-    """A gaze map for every frame of every reading; each frame holds its own fixations only and is normalised
-    alone.
+    """A gaze map for every frame of every reading; a frame holds only its own fixations, normalised alone.
 
     Args:
         frame: (B, K) integers, the frame of each fixation (`one_frame_per_fixation`, `frames_of_seconds`, or
-            the fixation's place in its reading); a fixation whose frame is not in 0 … frames−1 counts
-            nothing.
+            the fixation's place in its reading); one that is not in 0 … frames−1 counts nothing.
         frames: T, the number of frames.
         points, weights, size, sigma, normalise, mirrors: As in `static_maps`.
 

@@ -21,12 +21,10 @@ def reference_map(
     The count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a viridis
     picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is evaluated
     at that size with sigma scaled alike, where the authors filtered at full size and resized the picture: on
-    made readings the two differ by less than 0.02 at 224×224, most of it the resize of a picture of 256
-    levels.
+    made readings the two differ by less than 0.02 at 224×224, mostly by resizing a picture of 256 levels.
 
     Args:
-        points: (K, 2) fixations as (x, y) in image pixels; off-image ones and those of the top row are left
-            out.
+        points: (K, 2) fixations as (x, y) in image pixels; those off the image or in its top row count 0.
         image_size: (rows, columns) of the image.
         size: (H, W) of the map; None for the image's.
 
@@ -51,8 +49,7 @@ def reference_frames(
 
 
 def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...): 1, or 0
-    unless Y > 0.
+    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...), [Y > 0].
 
     The authors kept integer positions and tested Y alone, so a fixation in the top row is lost too.
     """

@@ -35,8 +35,8 @@ class GazeMaps:
 
     Attributes:
         weight: What a fixation counts: its duration, 1 ("count"), or as in the data set authors' maps
-            ("reference": counts at whole pixels, min–max, and the grey values of a viridis picture; see
-            `reference_map`).
+            ("reference", see `reference_map`: counts at whole pixels, min–max, and the grey values of a
+            viridis picture).
         sigma: Width of the Gaussian, in `unit`.
         unit: Image pixels, degrees of visual angle, or a share of the image's long side.
         pixels_per_degree: Image pixels per degree of visual angle; needed for `unit="degrees"`.

@@ -11,10 +11,11 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        architecture: "unet" (classification head and mask decoder on one encoder), or "classifier" (no decoder).
+        architecture: "unet", classification head and mask decoder on one encoder, or "classifier", which has
+            no decoder.
         encoder: Encoder of segmentation-models-pytorch, by name.
-        weights: What the encoder starts from: "imagenet", "noisy-student", "none", or the path of a weights file
-            (safetensors, or a state dict of torch).
+        weights: What the encoder starts from: "imagenet", "noisy-student", "none", or the path of a weights
+            file (safetensors, or a state dict of torch).
         decoder_channels: Channels of the decoder's five stages, from the deepest.
         dropout: Before the classifier's last layer.
     """

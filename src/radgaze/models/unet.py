@@ -77,7 +77,7 @@ class Classifier(nn.Module):
 
 
 class GreyToRGB(nn.Module):
-    """Grey in [0, 1] to three channels with ImageNet's mean and deviation, as the encoders were trained on."""
+    """Grey in [0, 1] to three channels with ImageNet's mean and deviation, which encoders were trained on."""
 
     mean: Tensor
     std: Tensor

@@ -27,10 +27,11 @@ class HeatmapConfig:
         generator: Name of a heatmap generator, see `attribution.names()`.
         readout: Its reduction over channels.
         target: The class whose score is read out: "true" (the label) or "predicted".
-        match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared: "blur" by the
-            gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
+        match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared:
+            "blur" by the gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
         cells: Cells of that grid along a side.
-        normalise: Scale that brings the matched map to [0, 1], constant in the backward: "max", "minmax" or "quantile".
+        normalise: Scale that brings the matched map to [0, 1], constant in the backward: by its "max", by
+            "minmax", or by a high "quantile".
         scales: A pyramid: the distance is averaged over these factors of coarsening, 1 being the map itself.
     """
 
@@ -49,8 +50,8 @@ class ObjectiveConfig:
 
     Attributes:
         gamma: γ in [0, 1].
-        classification: "softmax" cross-entropy over exclusive classes, or "sigmoid" binary cross-entropy per class (the
-            seed's).
+        classification: "softmax" cross-entropy over exclusive classes, or "sigmoid" binary cross-entropy per
+            class (the seed's).
         mask_gaze: Edge M–G, the decoder's mask to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.

@@ -38,7 +38,7 @@ def mse(p: Tensor, q: Tensor) -> Tensor:
 
 @register
 def kl(p: Tensor, q: Tensor) -> Tensor:
-    """Σ Q·log(Q / P) with P, Q the maps divided by their sums; blind to a map's scale (Bylinskii et al., KL)."""
+    """Σ Q·log(Q/P), P and Q the maps divided by their sums; blind to a map's scale (Bylinskii et al., KL)."""
     P, Q = _share(p), _share(q)
     return (Q * (torch.log(Q + _TINY**2) - torch.log(P + _TINY**2))).sum(1)
 

@@ -33,7 +33,7 @@ def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> t
 
 
 def blur(heat: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of (B, 1, H, W), each case with its own (σy, σx) in pixels, (B, 2); reflected at the borders.
+    """Gaussian blur of (B, 1, H, W), each case with its own (σy, σx) in pixels, (B, 2); reflecting borders.
 
     Two small matrix products per case, the same Gaussian that gaze maps are made with.
     """

@@ -76,7 +76,7 @@ def active_edges(config: ObjectiveConfig) -> dict[str, EdgeConfig]:
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """Softmax cross-entropy over exclusive classes, or sigmoid cross-entropy averaged over classes; a scalar."""
+    """Softmax cross-entropy over exclusive classes, or the mean over classes of sigmoid cross-entropy."""
     logits = logits.float()
     if kind == "softmax":
         return F.cross_entropy(logits, labels.argmax(1))
@@ -99,9 +99,9 @@ def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> T
     if "mask" in name and mask is None:
         raise ValueError(f"the edge {name} needs a model with a decoder")
     if name == "mask_heatmap" and heat is not None and mask is not None:
-        return _distance(
-            distance, F.adaptive_avg_pool2d(mask, heat.shape[-2:]), heat, config.heatmap.scales
-        ).mean()
+        rows, columns = heat.shape[-2:]
+        mask = F.adaptive_avg_pool2d(mask, (rows, columns))
+        return _distance(distance, mask, heat, config.heatmap.scales).mean()
     predicted = heat if name == "heatmap_gaze" else mask
     assert predicted is not None
     scales = config.heatmap.scales if name == "heatmap_gaze" else (1,)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -170,7 +171,7 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
     return np.clip(np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC)), 0, None)
 
 
-def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: str) -> None:
+def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: Any) -> None:
     """Text at (x, y) pixels from the lower left."""
     width, height = figure.get_size_inches() * DPI
     figure.text(x / width, y / height, words, fontsize=8, color=color, **where)

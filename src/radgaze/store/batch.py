@@ -52,8 +52,7 @@ class Batch:
         has_gaze: (B,) bool: some fixation lies on the image.
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
-        mirrors: Mirrored copies that gaze maps need at the borders; kept so that the device need not be
-            asked.
+        mirrors: Mirrored copies that gaze maps need at the borders; kept, so as not to wait for the device.
     """
 
     image: Tensor
@@ -71,8 +70,7 @@ class Batch:
         return len(self.case_id)
 
     def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
-        """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) where there is no
-        gaze.
+        """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
 
         Args:
             size: Side, or (H, W), of the maps; None for the images'.

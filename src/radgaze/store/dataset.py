@@ -37,8 +37,7 @@ class GazeDataset(Dataset[Sample]):
         fit: "stretch" loses the aspect, as the published baselines did; "pad" keeps it, with black borders.
         gaze: How gaze maps are made; None for no gaze.
         maps: Also make each sample's gaze map; else `Batch.gaze_maps` makes them, on the device.
-        augment: Random changes, drawn from (seed, epoch, index) alone, so the number of workers does not
-            matter.
+        augment: Random changes, drawn from (seed, epoch, index) alone, however many workers there are.
         seed: Of the augmentation.
         cache: Keep the resized images in memory (S² bytes each), made here; about three times as fast after.
 
@@ -61,22 +60,15 @@ class GazeDataset(Dataset[Sample]):
     ) -> None:
         rows = _rows_of(store.cases, split)
         cases = store.cases[rows]
-        self.size, self.fit, self.gaze, self.maps, self.augment, self.seed = (
-            size,
-            fit,
-            gaze,
-            maps,
-            augment,
-            seed,
-        )
+        self.size, self.fit, self.gaze, self.maps = size, fit, gaze, maps
+        self.augment, self.seed = augment, seed
         self.case_ids: list[str] = cases["case_id"].to_list()
         self.classes = store.classes
         self.labels = torch.tensor(
             cases.select(f"label_{name}" for name in store.classes).to_numpy(), dtype=torch.float32
         ).reshape(len(cases), len(store.classes))
         self._patients: list[int] = cases["patient"].to_list()
-        # Tables become arrays here, once: workers that are forked must not call polars, whose threads they
-        # lack.
+        # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
         self._fixations, self._ends = _fixations_of(store, cases) if gaze else _none_of(len(cases))
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()

@@ -25,8 +25,7 @@ GEOMETRY = {
 
 
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
-    """The cohort less the cases (by row) whose image cannot be read; each becomes a rejection with its
-    reason.
+    """The cohort less the cases (by row) whose image cannot be read; they become rejections.
 
     Their readings, fixations, boxes and off-image rejections go with them.
     """

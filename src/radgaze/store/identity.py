@@ -21,8 +21,8 @@ class Identity:
     Attributes:
         content: Digest of the cohort's tables and of the parameters.
         file_sizes: Digest of the image files' sizes.
-        file_times: Digest of the image files' paths and times; not in the store, which does not depend on
-            them.
+        file_times: Digest of the image files' paths and times, which the store depends on no more than it
+            keeps them.
     """
 
     content: str
@@ -53,8 +53,7 @@ def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
 def finished(
     out: Path, cohort: Cohort, identity: Identity, parameters: dict[str, Any], *, overwrite: bool
 ) -> Store | None:
-    """The store at `out` if it is the one wanted; None if nothing is there, or a store that may be
-    overwritten.
+    """The store at `out` if it is the one wanted; None if there is nothing, or what may be overwritten.
 
     An image file that was written after the store is read to see whether it is the same still; one of the
     same size that claims to be older is taken for it.

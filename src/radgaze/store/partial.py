@@ -33,11 +33,11 @@ class Done:
 
 
 class Partial:
-    """The folder STORE.partial: a plan (whose preparation this is), a journal (images that are done), and
-    `store`, which becomes STORE when whole.
+    """The folder STORE.partial, in which a store is written.
 
-    Every image has a place that depends on its row in the cohort alone, so neither workers nor interruptions
-    change a byte; the place of an image that cannot be read stays zeros.
+    It holds a plan (whose preparation this is), a journal (images that are done), and `store`, which becomes
+    STORE when whole. Every image has a place that depends on its row in the cohort alone, so neither workers
+    nor interruptions change a byte; the place of an image that cannot be read stays zeros.
     """
 
     def __init__(self, folder: Path, images: int, size: int) -> None:

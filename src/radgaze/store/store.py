@@ -38,8 +38,7 @@ class Store:
         """Open a store.
 
         Raises:
-            UserError: It is not there, not a store, unfinished, of another format, or files of it are
-                missing.
+            UserError: It is not there, not a store, unfinished, of another format, or lacks files.
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
