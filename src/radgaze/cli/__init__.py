@@ -7,9 +7,8 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from jsonargparse import ArgumentParser
-
 from radgaze import __version__
+from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
 
 VERBS = {
@@ -42,22 +41,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def build_parser(arguments: Sequence[str]) -> ArgumentParser:
-    """The parser of `radgaze`; only the verb that `arguments` names is given its options, so that help comes at once."""
-    parser = ArgumentParser(
+def build_parser(arguments: Sequence[str]) -> Parser:
+    """The parser of `radgaze`.
+
+    Only the verb that `arguments` names is given its options, so that help comes at once.
+    """
+    parser = Parser(
         prog="radgaze",
         version=f"radgaze {__version__}",
-        description="Train chest-radiograph classifiers that look where the radiologist looked, and measure whether they did.",
+        description="Train chest-radiograph classifiers that look where the radiologist looked, "
+        "and measure whether they did.",
         epilog="Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
     )
     verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs", required=False)
     asked = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, about in VERBS.items():
         if name != asked:
-            verbs.add_subcommand(name, ArgumentParser(description=about), help=about)
+            verbs.add_subcommand(name, Parser(description=about), help=about)
             continue
         verb = import_module(f"radgaze.cli.{name}")
-        sub = ArgumentParser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
+        sub = Parser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
         verbs.add_subcommand(name, sub, help=about)  # before its arguments: a verb may have verbs of its own
         takes_arguments = len(inspect.signature(verb.add_arguments).parameters) > 1
         verb.add_arguments(sub, *([arguments] if takes_arguments else []))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
+
+from radgaze.cli.parser import Parser
 
 HELP = "Compare runs with the first one: table, paired differences with p-values, figures."
 EXAMPLE = "radgaze compare runs/baseline runs/set3_guided --out comparison"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "runs", metavar="RUN", nargs="+", help="folders of evaluated runs; the first is the reference"
     )

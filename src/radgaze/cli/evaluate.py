@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser, Namespace
+from argparse import Namespace
 from typing import TYPE_CHECKING, Any
+
+from radgaze.cli.parser import Parser
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,7 +16,7 @@ HELP = "Measure a run: discrimination, calibration, agreement with gaze; then wr
 EXAMPLE = "radgaze evaluate runs/set3_guided"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
     parser.add_argument(
         "--interval",

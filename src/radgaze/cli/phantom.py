@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
-HELP = "make radiographs, readings and gaze that look like the real archives and stem from no patient"
+from radgaze.cli.parser import Parser
+
+HELP = "Make radiographs, readings and gaze that look like the real archives and stem from no patient."
 EXAMPLE = "radgaze phantom data --patients 400 --seed 7"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     parser.add_argument("out", type=str, help="folder to write, new or empty")
     parser.add_argument("--patients", type=int, default=400, help="number of patients (default: 400)")
     parser.add_argument("--seed", type=int, default=7, help="the same seed gives the same bytes (default: 7)")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
+
+from radgaze.cli.parser import Parser
 
 if TYPE_CHECKING:
     from radgaze.store.store import Store
 
-HELP = "turn a raw data set into a store: labels, fixations, images at one size, and what was rejected"
+HELP = "Turn a raw data set into a store: labels, fixations, images at one size, and what was rejected."
 EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: Parser) -> None:
     sources = parser.add_subcommands(dest="source", metavar="SOURCE", title="sources", required=True)
-    egd = ArgumentParser(
+    egd = Parser(
         description="Prepare Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) and MIMIC-CXR 2.0.0.",
         epilog=f"Example: {EXAMPLE}",
     )
@@ -23,7 +25,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     sources.add_subcommand("egd", egd, help="Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR")
 
 
-def _add_egd(parser: ArgumentParser) -> None:
+def _add_egd(parser: Parser) -> None:
     parser.add_argument("--egd", required=True, metavar="DIR", help="egd-cxr 1.0.0, with master_sheet.csv")
     parser.add_argument(
         "--mimic", required=True, metavar="DIR", help="MIMIC-CXR 2.0.0, with files/p10 and so on"

@@ -1,26 +1,27 @@
-"""radgaze train: one run."""
+"""`radgaze train`: one run, from a store to a folder with model, predictions and report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
 
-HELP = "train a classifier on a prepared store, guided by gaze as the experiment says"
-EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20 --model.weights none"
+HELP = "Train a classifier on a prepared store, guided by gaze as the experiment says; then evaluate it."
+EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 
-def add_arguments(parser: ArgumentParser, arguments: Sequence[str] = ()) -> None:
-    """The verb's own arguments, and every field of the configuration with the experiment's values as defaults."""
+def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
+    """The verb's own arguments, and every field of the configuration; defaults are the experiment's values."""
     from radgaze.training.config import Config
 
     known = ", ".join(experiments.names())
-    parser.add_argument("--out", type=Path, help="folder of the run")
-    parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with a run that was stopped")
+    parser.add_argument("--out", metavar="RUN", help="folder of the run")
+    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report when trained")
     parser.add_class_arguments(Config, nested_key=None)
@@ -34,7 +35,8 @@ def add_arguments(parser: ArgumentParser, arguments: Sequence[str] = ()) -> None
     else:
         defaults = {}
     parser.set_defaults(_flat(defaults))
-    parser.description = f"{HELP}. Experiments: {known}."
+    parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
+    parser.description = f"{HELP} Experiments: {known}. Any field of a run's config.yaml can be given."
 
 
 def run(args: Namespace) -> int:

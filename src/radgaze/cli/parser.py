@@ -1,0 +1,19 @@
+"""The parser of every verb: a mistake is told in one line, not after a page of usage."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+
+from radgaze.errors import UserError
+
+
+class Parser(ArgumentParser):
+    """An argument parser that raises `UserError`, which names the verb's own help."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise what is wrong with the arguments as one line."""
+        verb = getattr(ex, "subcommand_parser", None) or self
+        prog = verb.prog.replace(" [options]", "")
+        raise UserError(f"{' '.join(message.split())}; see `{prog} --help`") from ex
