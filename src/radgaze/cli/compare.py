@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from radgaze.training.run import Run
 
 HELP = "Compare runs with the first one: table, paired differences with p-values, figures."
 EXAMPLE = "radgaze compare runs/baseline runs/set3_guided --out comparison"
@@ -25,14 +32,23 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from radgaze.evaluation import compare
-    from radgaze.reporting.comparison import comparison
     from radgaze.training.run import Run
 
-    runs, out = [Run.open(Path(path)) for path in args.runs], Path(args.out)
-    compared = compare(runs, out, resamples=args.resamples)
+    runs = [Run.open(Path(path)) for path in args.runs]
+    compare_and_report(runs, Path(args.out), resamples=args.resamples)
+    return 0
+
+
+def compare_and_report(runs: Sequence[Run], out: Path, **options: Any) -> Path:
+    """Compare runs, print the tables, write and return the page; options as of `compare`."""
+    from radgaze.evaluation import compare
+    from radgaze.reporting.comparison import comparison, findings
+
+    compared = compare(runs, out, **options)
     page = comparison(runs, out, compared)
     print(compared.markdown())
+    for sentence in findings(compared):
+        print(sentence)
     for path in (out / "compare.md", out / "compare.csv", out / "paired.csv", page):
         print(path)
-    return 0
+    return page

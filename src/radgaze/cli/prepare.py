@@ -89,12 +89,12 @@ def run(args: Namespace) -> int:
         workers=chosen.workers,
         overwrite=chosen.overwrite,
     )
-    _show(store)
+    show(store)
     print(store.path)
     return 0
 
 
-def _show(store: Store) -> None:
+def show(store: Store) -> None:
     """What is in the store and what is not, as two short tables on standard output."""
     from rich.console import Console
     from rich.table import Table
