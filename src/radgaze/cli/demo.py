@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from radgaze.training.config import Config
 
 HELP = (
-    "Make a phantom whose classes are confounded with a marker, prepare it, train the baseline and set 3 guided, "
-    "compare and report them. Stopped, it goes on where it was."
+    "Make a phantom whose classes are confounded with a marker, prepare it, train the baseline and set 3 "
+    "guided, compare and report them. Stopped, it goes on where it was."
 )
 EXAMPLE = "radgaze demo --out demo-out"
 
@@ -100,12 +100,12 @@ def _simulate(out: Path, seed: int, scale: Scale) -> None:
     from radgaze.errors import UserError
     from radgaze.sources.phantom import simulate
 
-    wanted = {"patients": scale.patients, "pixels": scale.pixels, "confounding": scale.confounding}
     planted = out / "planted.json"  # written last: where it is, the phantom is whole
     if not planted.is_file():
-        simulate(out, seed=seed, **wanted)
+        simulate(out, seed=seed, patients=scale.patients, pixels=scale.pixels, confounding=scale.confounding)
         return
     found = json.loads(planted.read_text(encoding="utf-8"))
+    wanted = {"patients": scale.patients, "pixels": scale.pixels, "confounding": scale.confounding}
     if found["seed"] != seed or any(found["parameters"].get(k) != v for k, v in wanted.items()):
         raise UserError(f"{out.parent} holds a demo of another seed or size; name another --out")
     say(f"{out} was made before: left as it is")

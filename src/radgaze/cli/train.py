@@ -16,7 +16,7 @@ EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --train
 
 
 def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
-    """The verb's own arguments, and every field of the configuration; defaults are the experiment's values."""
+    """The verb's own arguments, and every field of the configuration, the experiment's as defaults."""
     from radgaze.training.config import Config
 
     known = ", ".join(experiments.names())

@@ -56,7 +56,7 @@ def evaluate(
     """
     if resamples < 1:
         raise UserError(f"--resamples is {resamples}; it must be at least 1")
-    device = best_device() if device == "auto" else device
+    device = usable_device(device)
     table = run.predictions()
     missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
     if missing:
@@ -107,9 +107,19 @@ def evaluate(
     return metrics
 
 
-def best_device() -> str:
-    """ "cuda" where there is one, else "cpu"."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
+def usable_device(device: str) -> str:
+    """The device, for "auto" the best there is.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
+        raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
+    return device
 
 
 def _write(metrics: dict[str, Any], path: Path) -> None:

@@ -32,8 +32,8 @@ class HeatmapConfig:
         cells: Cells of that grid along a side.
         normalise: Scale that brings the matched map to [0, 1], constant in the backward: by its "max", by
             "minmax", or by a high "quantile".
-        margin: ε in [0, 0.5): the scaled map is drawn into [ε, 1 − ε], so that cross-entropy does not take its
-            maximum, which is always 1, for certainty (see `objectives.matching.match`).
+        margin: ε in [0, 0.5): the scaled map is drawn into [ε, 1 − ε], so that cross-entropy does not take
+            its maximum, which is always 1, for certainty (see `objectives.matching.match`).
         scales: A pyramid: the distance is averaged over these factors of coarsening, 1 being the map itself.
     """
 

@@ -44,7 +44,7 @@ def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> t
 
 
 def of_unit_norm(heat: Tensor) -> Tensor:
-    """Each map of (B, 1, H, W) divided by its Euclidean norm; a map of zeros stays zeros, without a gradient."""
+    """Each map of (B, 1, H, W) over its Euclidean norm; a map of zeros stays zeros, without a gradient."""
     norm = heat.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     dead = norm == 0
     return torch.where(dead, torch.zeros_like(heat), heat / torch.where(dead, torch.ones_like(norm), norm))

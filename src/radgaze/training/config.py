@@ -1,4 +1,7 @@
-"""Everything a run is made of, as typed configuration. Free of torch, so that the command line can show it quickly."""
+"""Everything a run is made of, as typed configuration.
+
+Free of torch, so that the command line can show it quickly.
+."""
 
 from __future__ import annotations
 
@@ -31,7 +34,8 @@ class GazeConfig:
     """How fixations become a gaze map.
 
     Attributes:
-        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map as the data set's authors made it.
+        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map as the data
+            set's authors made it.
         sigma: Deviation of the Gaussian.
         unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
         pixels_per_degree: Pixels of the original image in one degree, where `unit` is "degrees".
@@ -52,8 +56,8 @@ class OptimisationConfig:
         learning_rate: Peak learning rate.
         weight_decay: Of AdamW, not laid on biases and norms.
         batch_size: Cases in a step, on each device.
-        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier peaks at 1, halves
-            each cycle, and its floor is the learning rate itself.
+        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
+            peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Of the cosine schedule; may be a fraction.
         step_epochs: Half a cycle of triangular2.
         clip: Gradient clipping: "norm", "value" or "none".

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import cast
 
 import lightning as L
 import torch
-from torch.utils.data import DataLoader, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
@@ -47,7 +48,7 @@ class StoreData(L.LightningDataModule):
     ) -> DataLoader[Batch]:
         workers = self.config.trainer.workers
         return DataLoader(
-            cases,
+            cast("Dataset[Batch]", cases),  # what `collate` makes of its samples
             batch_size=self.config.optimisation.batch_size,
             sampler=sampler,
             num_workers=workers,
@@ -61,7 +62,7 @@ class StoreData(L.LightningDataModule):
 
 
 class SeededShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone; it also tells the cases their epoch, for augmentation."""
+    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by."""
 
     def __init__(self, cases: GazeDataset, seed: int) -> None:
         self.cases, self.seed, self.epoch = cases, seed, 0

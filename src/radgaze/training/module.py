@@ -18,7 +18,7 @@ from radgaze.store.batch import Batch
 from radgaze.training.config import Config, OptimisationConfig
 
 
-class NonFiniteLoss(UserError):
+class NonFiniteLossError(UserError):
     """A term of the loss became NaN or infinite; the message names the step, the cases and the term."""
 
 
@@ -43,6 +43,10 @@ class GazeGuided(L.LightningModule):
             self.generator = attribution.create(
                 heatmap.generator, model, readout=heatmap.readout, normalise="none"
             )
+
+    def on_train_epoch_start(self) -> None:
+        # Drop-out depends on seed, epoch and process alone: a run that was resumed equals one that never stopped.
+        torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         output, heat = self._forward(batch)
@@ -100,9 +104,10 @@ class GazeGuided(L.LightningModule):
         broken = [name for name, value in terms.items() if name != "loss" and not torch.isfinite(value)] or [
             "loss"
         ]
-        raise NonFiniteLoss(
-            f"the loss is not finite at step {self.global_step}: {', '.join(broken)}; cases {', '.join(batch.case_id)};"
-            " try a lower --optimisation.learning_rate, or --trainer.precision 32-true"
+        raise NonFiniteLossError(
+            f"the loss is not finite at step {self.global_step}: {', '.join(broken)}; "
+            f"cases {', '.join(batch.case_id)}; try a lower --optimisation.learning_rate, "
+            "or --trainer.precision 32-true"
         )
 
 
@@ -114,7 +119,7 @@ def cosine(step: int, steps: int, warmup: float) -> float:
 
 
 def triangular2(epoch: int, config: OptimisationConfig) -> float:
-    """The seed's multiplier: a triangle that peaks at 1, halves each cycle, and whose floor is the learning rate itself."""
+    """The seed's multiplier: a triangle that peaks at 1 and halves each cycle, above the rate itself."""
     low, half = config.learning_rate, config.step_epochs
     cycle = math.floor(1 + epoch / (2 * half))
     x = abs(epoch / half - 2 * cycle + 1)

@@ -84,10 +84,14 @@ class Run:
         return batches(self.dataset(split), batch_size or self.config.optimisation.batch_size, case_ids)
 
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
-        """A heatmap generator for the run's model: the one named, else its own, else guided back-propagation."""
+        """A heatmap generator for the run's model: the one named, its own, or guided back-propagation."""
         if name is None:
             uses = any("heatmap" in edge for edge in active_edges(self.config.objective))
             name = self.config.objective.heatmap.generator if uses else "guided_backprop"
+        if name not in attribution.names():
+            raise UserError(
+                f"there is no heatmap generator {name!r}; there are {', '.join(attribution.names())}"
+            )
         return attribution.create(name, model)
 
     def predictions(self) -> pl.DataFrame:
@@ -99,11 +103,12 @@ class Run:
         path = self.path / "predictions.parquet"
         if not path.is_file():
             raise UserError(
-                f"{self.path} has no predictions: training was not finished; radgaze train --resume {self.path}"
+                f"{self.path} has no predictions: training was not finished; "
+                f"go on with radgaze train --resume {self.path}"
             )
         return pl.read_parquet(path)
 
     def history(self) -> pl.DataFrame:
-        """One row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none."""
+        """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none."""
         path = self.path / "history.csv"
         return pl.read_csv(path) if path.is_file() else pl.DataFrame({"epoch": []})

@@ -1,4 +1,4 @@
-"""Configuration in and out: from an experiment's name, overrides and files to a resolved `Config`, and back to YAML."""
+"""Configuration in and out: from an experiment's name and overrides to a resolved `Config`, and to YAML."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def from_dict(settings: dict[str, Any]) -> Config:
     parser = _parser()
     try:
         parsed = parser.parse_object({"config": settings})
-        return parser.instantiate_classes(parsed).config  # type: ignore[no-any-return]
+        return parser.instantiate_classes(parsed).config
     except Exception as error:  # jsonargparse raises what its own parts raise
         raise UserError(f"the configuration cannot be used: {_short(error)}") from error
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """A `Config` as a nested dictionary of plain values."""
-    return _plain(asdict(config))  # type: ignore[no-any-return]
+    return _plain(asdict(config))
 
 
 def read(path: Path) -> Config:

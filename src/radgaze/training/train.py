@@ -5,18 +5,22 @@ from __future__ import annotations
 import logging
 import shutil
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 
 import lightning as L
 import polars as pl
 import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
-from radgaze import models
+from radgaze import attribution, models
+from radgaze.attribution.readout import READOUTS
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.objectives import distances
 from radgaze.objectives.triangle import active_edges
 from radgaze.store.store import Store
 from radgaze.training import settings
@@ -33,7 +37,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = False) -> Run:
-    """Train a run and leave its folder: configuration, weights of the best validation AUC, history and predictions.
+    """Train a run; leave its folder with configuration, best weights by validation AUC, history, predictions.
 
     Args:
         config: The run, resolved.
@@ -43,7 +47,7 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
 
     Raises:
         UserError: The store, the folder or the configuration cannot be used.
-        NonFiniteLoss: A term of the loss broke.
+        NonFiniteLossError: A term of the loss broke.
         Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
     """
     store = Store.open(Path(config.data))
@@ -95,26 +99,29 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
         callbacks.append(
             EarlyStopping("validate/auc", mode="max", patience=wanted.patience, check_finite=False)
         )
-    return L.Trainer(
-        max_epochs=wanted.max_epochs,
-        accelerator=wanted.accelerator,
-        devices=wanted.devices,
-        num_nodes=wanted.num_nodes,
-        strategy=wanted.strategy,
-        precision=_precision(wanted),  # type: ignore[arg-type]
-        gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
-        gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
-        logger=TensorBoardLogger(out, name="", version="tensorboard")
-        if wanted.logger == "tensorboard"
-        else False,
-        callbacks=callbacks,
-        num_sanity_val_steps=0,
-        log_every_n_steps=10,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        deterministic="warn",
-        default_root_dir=out,
-    )
+    try:
+        return L.Trainer(
+            max_epochs=wanted.max_epochs,
+            accelerator=wanted.accelerator,
+            devices=wanted.devices,
+            num_nodes=wanted.num_nodes,
+            strategy=wanted.strategy,
+            precision=_precision(wanted),  # type: ignore[arg-type]
+            gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
+            gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
+            logger=TensorBoardLogger(out, name="", version="tensorboard")
+            if wanted.logger == "tensorboard"
+            else False,
+            callbacks=callbacks,
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            deterministic="warn",
+            default_root_dir=out,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"--trainer: {str(error).strip().splitlines()[0]}") from error
 
 
 def _precision(wanted: TrainerConfig) -> str:
@@ -126,13 +133,39 @@ def _precision(wanted: TrainerConfig) -> str:
 
 
 def _check(config: Config, store: Store) -> None:
-    if config.input.size % 32:
+    """Raise UserError for what the types of the configuration let through."""
+    if config.input.size % 32 or config.input.size <= 0:
         raise UserError(f"--input.size {config.input.size} is not a multiple of 32, as the encoders need it")
-    edges = active_edges(config.objective)
+    goal = config.objective
+    for option, value, fits, wanted in (
+        ("objective.gamma", goal.gamma, 0 <= goal.gamma <= 1, "0 to 1"),
+        ("objective.heatmap.margin", goal.heatmap.margin, 0 <= goal.heatmap.margin < 0.5, "0 to below 0.5"),
+        ("objective.heatmap.cells", goal.heatmap.cells, goal.heatmap.cells >= 1, "at least 1"),
+        (
+            "optimisation.batch_size",
+            config.optimisation.batch_size,
+            config.optimisation.batch_size >= 1,
+            "1 up",
+        ),
+        ("trainer.max_epochs", config.trainer.max_epochs, config.trainer.max_epochs >= 1, "1 up"),
+        ("trainer.workers", config.trainer.workers, config.trainer.workers >= 0, "0 up"),
+    ):
+        if not fits:
+            raise UserError(f"--{option} is {value}; it must be {wanted}")
+    edges = active_edges(goal)
+    for name, edge in edges.items():
+        _known(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
+    _known("objective.heatmap.generator", goal.heatmap.generator, attribution.names())
+    _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
     if config.model.architecture == "classifier" and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if any("gaze" in name for name in edges) and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it")
+
+
+def _known(option: str, value: str, names: Iterable[str]) -> None:
+    if value not in names:
+        raise UserError(f"--{option} {value}: there is none of that name; there are {', '.join(names)}")
 
 
 def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
