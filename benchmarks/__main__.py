@@ -1,0 +1,80 @@
+"""`python -m benchmarks [NAME ...]`: run benchmarks, print their tables, keep them in benchmarks/results."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+from jsonargparse import auto_cli
+
+from benchmarks.results import Result, write
+
+RESULTS = Path(__file__).parent / "results"
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Where a benchmark is, as "module:function" within this package; slow ones run only when named."""
+
+    where: str
+    about: str
+    slow: bool = False
+
+    def load(self) -> Callable[..., Result]:
+        module, function = self.where.split(":")
+        return getattr(import_module(f"benchmarks.{module}"), function)
+
+
+BENCHMARKS = {
+    "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
+    "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
+    "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),
+    "preparation_1083": Benchmark("preparation:whole", "the same for the size of egd-cxr", slow=True),
+    "preparation_real_size": Benchmark(
+        "preparation:real_size", "preparing 100 radiographs of about 3056×2544 px", slow=True
+    ),
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run what is named, or all that is quick; options may follow a single name."""
+    first_option = next((k for k, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    names, options = arguments[:first_option], list(arguments[first_option:])
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown or (options and len(names) != 1):
+        print(_help(), file=sys.stdout if set(options) <= {"-h", "--help"} and not unknown else sys.stderr)
+        if unknown:
+            print(f"benchmarks: there is no benchmark {unknown[0]!r}", file=sys.stderr)
+        elif not set(options) <= {"-h", "--help"}:
+            print("benchmarks: options go with a single name", file=sys.stderr)
+        return 2 if unknown or not set(options) <= {"-h", "--help"} else 0
+    for name in names or [name for name, benchmark in BENCHMARKS.items() if not benchmark.slow]:
+        print(f"{name}: {BENCHMARKS[name].about}", file=sys.stderr)
+        result = auto_cli(BENCHMARKS[name].load(), args=options, prog=f"python -m benchmarks {name}")
+        print(write(name, result, RESULTS))
+    return 0
+
+
+def _help() -> str:
+    lines = [
+        f"  {name:<24}{benchmark.about}{' (slow)' if benchmark.slow else ''}"
+        for name, benchmark in BENCHMARKS.items()
+    ]
+    return "\n".join(
+        [
+            "usage: python -m benchmarks [NAME ...]",
+            "       python -m benchmarks NAME [options; --help shows them]",
+            "",
+            "Without a name the quick ones run. Each prints a table and writes it to benchmarks/results,",
+            "as JSON and as Markdown.",
+            "",
+            *lines,
+        ]
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
