@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections.abc import Iterator, Sequence
+from multiprocessing.context import BaseContext
 from typing import cast
 
 import lightning as L
@@ -57,7 +59,8 @@ class StoreData(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             # Its own generator: the loader would else draw from the one that drop-out draws from.
             generator=torch.Generator().manual_seed(self.config.seed),
-            multiprocessing_context="forkserver" if workers else None,
+            multiprocessing_context=_forkserver() if workers else None,
+            persistent_workers=workers > 0,
         )
 
 
@@ -78,6 +81,13 @@ class SeededShuffle(Sampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
         return iter(torch.randperm(len(self.cases), generator=generator).tolist())
+
+
+def _forkserver() -> BaseContext:
+    """Workers come from a server that imports torch once; a fork of this process would lack its threads."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["radgaze.store.dataset"])
+    return context
 
 
 def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:

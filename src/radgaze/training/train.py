@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 import shutil
 import warnings
 from collections.abc import Iterable
@@ -85,6 +86,8 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
     """Fit; True where the user stopped it."""
     try:
         trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+    except (pickle.UnpicklingError, EOFError) as error:
+        raise UserError(f"{last} is no checkpoint of radgaze, or a broken one; train anew") from error
     except (KeyboardInterrupt, SystemExit):
         return True
     return bool(trainer.interrupted)

@@ -1,0 +1,220 @@
+"""Training: deterministic, stoppable, resumable, chosen by validation alone, and clear about what broke."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from radgaze import models
+from radgaze.errors import UserError
+from radgaze.store.prepare import prepare
+from radgaze.training import module as training_module
+from radgaze.training.module import GazeGuided, NonFiniteLossError
+from radgaze.training.run import Run
+from radgaze.training.train import Stopped, train
+from tests.store.cohorts import CLASSES, make_cohort
+
+
+def predictions(run: Run) -> bytes:
+    return (run.path / "predictions.parquet").read_bytes()
+
+
+def test_one_seed_gives_one_result_whatever_the_number_of_workers(config, tmp_path):
+    runs = [
+        train(config(input={"augment": True}, trainer={"workers": workers}), tmp_path / str(workers))
+        for workers in (0, 2)
+    ]
+    assert predictions(runs[0]) == predictions(runs[1])
+    other = train(config(input={"augment": True}, seed=43), tmp_path / "other")
+    assert predictions(other) != predictions(runs[0])
+
+
+def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_bytes(
+    config, tmp_path, monkeypatch
+):
+    wanted = config(model={"dropout": 0.5}, trainer={"max_epochs": 3})
+    whole = train(wanted, tmp_path / "whole")
+
+    step, calls = GazeGuided.training_step, [0]
+
+    def interrupted(self, batch, index):
+        calls[0] += 1
+        if calls[0] == 4:  # in the second epoch of two steps each
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    out = tmp_path / "stopped"
+    with monkeypatch.context() as patch:
+        patch.setattr(GazeGuided, "training_step", interrupted)
+        with pytest.raises(Stopped, match="--resume"):
+            train(wanted, out)
+    assert models.load(out / "model")[1] == CLASSES
+    assert Run.open(out).history().height == 1
+    with pytest.raises(UserError, match="not finished"):
+        Run.open(out).predictions()
+
+    resumed = train(wanted, out, resume=True)
+    assert predictions(resumed) == predictions(whole)
+    assert resumed.history()["epoch"].to_list() == [0, 1, 2]
+
+
+def test_the_weights_kept_are_those_of_the_best_validation_auc(config, tmp_path):
+    run = train(config("baseline", trainer={"max_epochs": 5}), tmp_path / "run")
+    kept = run.predictions().filter(pl.col("split") == "validate")
+    columns = [[f"{kind}_{name}" for name in CLASSES] for kind in ("label", "probability")]
+    auc = roc_auc_score(kept.select(columns[0]).to_numpy(), kept.select(columns[1]).to_numpy())
+    history = run.history()["validate/auc"]
+    assert history.n_unique() > 1  # else any epoch would do
+    assert auc == pytest.approx(history.max(), abs=1e-6)
+
+
+def test_a_run_folder_holds_what_it_should_and_no_patient(config, tmp_path, store):
+    run = train(config(trainer={"logger": "tensorboard"}), tmp_path / "run")
+    for name in ("config.yaml", "model/model.safetensors", "model/config.json", "checkpoints/last.ckpt"):
+        assert (run.path / name).is_file()
+    assert list(run.path.glob("tensorboard/events*"))
+    table = run.predictions()
+    both = [f"{kind}_{name}" for name in CLASSES for kind in ("probability", "label")]
+    assert set(table.columns) == {"case_id", "patient", "split", *both}
+    held_out = store.cases.filter(pl.col("split") != "train")
+    assert sorted(table["case_id"]) == sorted(held_out["case_id"])
+    assert table.select(
+        f"probability_{name}" for name in CLASSES
+    ).sum_horizontal().to_list() == pytest.approx([1.0] * table.height)
+    for file in run.path.rglob("*"):
+        if file.is_file():
+            assert b"secret" not in file.read_bytes().lower(), file
+
+
+@pytest.mark.parametrize("experiment", ["baseline", "no_decoder", "set3_guided"])
+def test_every_experiment_learns_what_is_easy(experiment, config, tmp_path):
+    wanted = config(experiment, trainer={"max_epochs": 12}, optimisation={"learning_rate": 0.005})
+    history = train(wanted, tmp_path / "run").history()
+    assert history["train/classification"][-1] < 0.7 * history["train/classification"][0]
+    edges = {"baseline": {"mask_gaze"}, "no_decoder": set(), "set3_guided": {"mask_gaze", "heatmap_gaze"}}
+    terms = {name.removeprefix("train/") for name in history.columns if name.startswith("train/")}
+    assert terms == {"loss", "classification", *edges[experiment]}
+    for edge in edges[experiment]:
+        assert history[f"train/{edge}"][-1] < history[f"train/{edge}"][0]
+
+
+def test_the_faithful_protocol_trains(config, tmp_path):
+    run = train(config("baseline", "faithful", trainer={"max_epochs": 2}), tmp_path / "run")
+    history = run.history()
+    # Read after the epoch's step of the schedule: triangular2 of epochs 1 and 2, floor lr².
+    rate = run.config.optimisation.learning_rate
+    assert history["learning_rate"].to_list() == pytest.approx(
+        [rate * (rate + (1 - rate) * 0.5), rate * 1.0], rel=1e-6
+    )
+
+
+def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(config, tmp_path, monkeypatch):
+    whole, calls = training_module.objective, [0]
+
+    def broken(*args):
+        calls[0] += 1
+        terms = whole(*args)
+        if calls[0] == 2:
+            terms["heatmap_gaze"] = terms["heatmap_gaze"] * float("nan")
+            terms["loss"] = terms["loss"] + terms["heatmap_gaze"]
+        return terms
+
+    monkeypatch.setattr(training_module, "objective", broken)
+    with pytest.raises(NonFiniteLossError) as caught:
+        train(config(), tmp_path / "run")
+    message = str(caught.value)
+    assert "at step 1: heatmap_gaze;" in message
+    assert message.count("case-") == 8  # the batch
+    assert "classification" not in message
+
+
+def test_early_stopping_ends_a_run_that_no_longer_gets_better(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        GazeGuided, "validation_step", lambda self, batch, step: self.log("validate/auc", 0.5, on_epoch=True)
+    )
+    for patience, epochs in ((2, 3), (0, 6)):
+        stopping = {"max_epochs": 6, "patience": patience}
+        run = train(config("baseline", trainer=stopping), tmp_path / str(patience))
+        assert run.history().height == epochs
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"input": {"size": 100}}, "--input.size 100"),
+        ({"objective": {"gamma": 1.5}}, "--objective.gamma"),
+        ({"objective": {"heatmap": {"margin": 0.5}}}, "--objective.heatmap.margin"),
+        ({"objective": {"heatmap": {"generator": "oracle"}}}, "guided_backprop"),
+        ({"objective": {"heatmap_gaze": {"distance": "far"}}}, "bce"),
+        ({"model": {"architecture": "classifier"}}, "no mask"),
+        ({"model": {"encoder": "no-such-encoder"}}, "no-such-encoder"),
+        ({"trainer": {"accelerator": "abacus"}}, "--trainer"),
+        ({"data": "nowhere"}, "nowhere"),
+    ],
+)
+def test_what_cannot_be_trained_is_told_before_training(overrides, said, config, tmp_path):
+    data = overrides.pop("data", None)
+    wanted = config(**overrides)
+    if data:
+        wanted.data = data
+    with pytest.raises(UserError, match=said):
+        train(wanted, tmp_path / "run")
+
+
+def test_a_folder_that_holds_something_is_left_alone(config, tmp_path):
+    out = tmp_path / "run"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work")
+    for overwrite in (False, True):
+        with pytest.raises(UserError, match="not empty"):
+            train(config(), out, overwrite=overwrite)
+    with pytest.raises(UserError, match="cannot be resumed"):
+        train(config(), out, resume=True)
+    assert (out / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(tmp_path, config):
+    cohort = make_cohort(tmp_path / "images", cases=12, shape=(64, 64))
+    blind = type(cohort)(
+        **{
+            **cohort.__dict__,
+            "readings": cohort.readings.clear(),
+            "fixations": cohort.fixations.clear(),
+            "rejections": cohort.rejections.clear(),
+        }
+    )
+    store = prepare(blind, tmp_path / "store", size=32, workers=1)
+    wanted = config("no_decoder", trainer={"max_epochs": 1})
+    wanted.data = str(store.path)
+    assert train(wanted, tmp_path / "run").predictions().height == 4
+    wanted = config("baseline")
+    wanted.data = str(store.path)
+    with pytest.raises(UserError, match="no gaze"):
+        train(wanted, tmp_path / "other")
+
+
+def test_a_checkpoint_is_never_unpickled_blindly(config, tmp_path):
+    run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
+    trap = tmp_path / "sprung"
+
+    class Trap:
+        def __reduce__(self):
+            return Path.touch, (trap,)
+
+    last = run.path / "checkpoints" / "last.ckpt"
+    torch.save({"state_dict": {}, "trap": Trap()}, last)
+    with pytest.raises(UserError, match=r"last\.ckpt"):
+        train(config("baseline", trainer={"max_epochs": 2}), run.path, resume=True)
+    assert not trap.exists()
+
+
+def test_the_model_says_what_it_is_in_plain_json(config, tmp_path):
+    run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
+    about = json.loads((run.path / "model" / "config.json").read_text())
+    assert about["classes"] == list(CLASSES)
+    assert about["model"]["encoder"] == "tu-test_efficientnet"
