@@ -11,7 +11,7 @@ from timm.layers.activations import Swish
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
-from radgaze.models.weights import load_encoder, pretrained
+from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
 
 
 class Output(NamedTuple):
@@ -42,11 +42,10 @@ class UNet(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        known = config.weights if config.weights in ("imagenet", "noisy-student") else None
         with pretrained(config):
             self.network = smp.Unet(
                 config.encoder,
-                encoder_weights=known,
+                encoder_weights=published(config),
                 decoder_channels=tuple(config.decoder_channels),
                 classes=1,
                 aux_params={"classes": classes, "dropout": config.dropout},
@@ -65,9 +64,10 @@ class Classifier(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        known = config.weights if config.weights in ("imagenet", "noisy-student") else None
         with pretrained(config):
-            self.encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=known)
+            self.encoder = smp.encoders.get_encoder(
+                config.encoder, in_channels=3, depth=5, weights=published(config)
+            )
         self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
         _tidy(self.encoder, config)
 
@@ -95,7 +95,7 @@ class GreyToRGB(nn.Module):
 
 
 def _tidy(encoder: nn.Module, config: ModelConfig) -> None:
-    if config.weights not in ("imagenet", "noisy-student", "none"):
+    if config.weights not in (*PUBLISHED, "none"):
         load_encoder(encoder, config.weights)
     # timm writes Swish as x·σ(x), two passes over memory; SiLU is the same function in one.
     for module in encoder.modules():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +19,8 @@ from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 
+PUBLISHED = ("imagenet", "noisy-student")
+
 
 def save(model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder: Path) -> None:
     """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder."""
@@ -27,7 +28,7 @@ def save(model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"software": f"radgaze {__version__}"})
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "model": asdict(config)}
-    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n")
+    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
@@ -36,20 +37,18 @@ def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
     Raises:
         UserError: The folder holds no model, or a broken one.
     """
-    from radgaze.models.unet import create
-
+    about, weights = folder / "config.json", folder / "model.safetensors"
+    for file in (about, weights):
+        if not file.is_file():
+            raise UserError(f"{folder} holds no trained model: {file.name} is missing")
+    model, classes = _untrained(about)
     try:
-        about = json.loads((folder / "config.json").read_text())
-        config = ModelConfig(**{**about["model"], "weights": "none"})
-        model = create(config, len(about["classes"]))
-        model.load_state_dict(load_file(folder / "model.safetensors"))
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{folder} holds no trained model: {Path(str(error.filename)).name} is missing"
-        ) from error
-    except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"the model in {folder} cannot be read: {str(error).splitlines()[0]}") from error
-    return model.eval(), tuple(about["classes"])
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{weights} cannot be read: {_line(error)}") from error
+    except RuntimeError as error:
+        raise UserError(f"{weights} holds the weights of another network than {about} describes") from error
+    return model.eval(), classes
 
 
 def load_encoder(encoder: nn.Module, path: str) -> None:
@@ -67,16 +66,33 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
         state: Any = (
             load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
         )
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except Exception as error:  # a broken pickle raises whatever it makes its reader stumble over
         raise UserError(
-            f"--model.weights {path}: not a file of weights ({str(error).splitlines()[0]})"
+            f"--model.weights {path}: not a file of weights, which is safetensors, or a state dict of torch"
+            " without code in it"
         ) from error
     try:
         encoder.load_state_dict(state.get("state_dict", state))
-    except (RuntimeError, AttributeError) as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
+        raise UserError(f"--model.weights {path}: weights of another encoder ({_line(error)})") from error
+
+
+def published(config: ModelConfig) -> str | bool | None:
+    """The weights that segmentation-models-pytorch is to fetch, in its words; None for none.
+
+    Raises:
+        UserError: It would fetch others than those asked for.
+    """
+    if config.weights not in PUBLISHED:
+        return None
+    if not config.encoder.startswith("tu-"):
+        return config.weights
+    if config.weights != "imagenet":
         raise UserError(
-            f"--model.weights {path}: weights of another encoder ({str(error).splitlines()[0]})"
-        ) from error
+            f"--model.encoder {config.encoder} --model.weights {config.weights}: timm names weights in the"
+            " encoder, e.g. --model.encoder tu-tf_efficientnet_b0.ns_jft_in1k --model.weights imagenet"
+        )
+    return True
 
 
 @contextmanager
@@ -86,15 +102,36 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
-    except KeyError as error:
-        raise UserError(
-            f"--model.encoder {config.encoder} --model.weights {config.weights}: {error.args[0]}"
-        ) from error
-    except (OSError, RuntimeError) as error:
-        if config.weights not in ("imagenet", "noisy-student"):
-            raise UserError(f"--model.encoder {config.encoder}: {str(error).splitlines()[0]}") from error
+    except OSError as error:
         raise UserError(
             f"the {config.weights} weights of {config.encoder} could not be downloaded"
             f" ({type(error).__name__}); start from random ones with --model.weights none,"
             " or name a file with --model.weights PATH"
         ) from error
+    except (KeyError, RuntimeError) as error:
+        # There is no such encoder, or it was never published with such weights. The library's message goes on
+        # with the names of hundreds of encoders.
+        why = _line(error).split(", supported encoders")[0]
+        raise UserError(
+            f"--model.encoder {config.encoder} --model.weights {config.weights}: {why}"
+        ) from error
+
+
+def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network that a `config.json` describes, and its class names."""
+    from radgaze.models.unet import create
+
+    try:
+        kept = json.loads(about.read_text(encoding="utf-8"))
+        classes = tuple(map(str, kept["classes"]))
+        # What it started from does not matter any more, and is not fetched.
+        config = ModelConfig(**{**kept["model"], "weights": "none"})
+        return create(config, len(classes)), classes
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{about} describes no model: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    """An exception's message in one line, cut where a library goes on about every parameter."""
+    message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(message.split())[:200] or type(error).__name__
