@@ -53,9 +53,9 @@ def one_minus_cc(p: Tensor, q: Tensor) -> Tensor:
 
 @register
 def dice(p: Tensor, q: Tensor) -> Tensor:
-    """Soft Dice, 1 − 2·Σpq / (Σp² + Σq²)."""
+    """Soft Dice, 1 − 2·Σpq / (Σp² + Σq²); 0 where both maps are empty."""
     a, b = p.flatten(1), q.flatten(1)
-    return 1 - 2 * (a * b).sum(1) / (a.square().sum(1) + b.square().sum(1) + _TINY)
+    return 1 - (2 * (a * b).sum(1) + _TINY) / (a.square().sum(1) + b.square().sum(1) + _TINY)
 
 
 def find(name: str) -> Distance:

@@ -1,0 +1,148 @@
+"""Distances between maps against NumPy's, SciPy's and scikit-learn's, and against what a distance must do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from scipy import spatial, stats
+from sklearn import metrics
+from torch import Tensor
+
+from radgaze.objectives import distances
+from radgaze.objectives.distances import REGISTRY, bce, dice, find, kl, mse, one_minus_cc
+
+NAMES = tuple(REGISTRY)
+
+
+def pair(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
+    """Two batches of maps, away from 0 and 1."""
+    p, q = 0.05 + 0.9 * torch.rand(2, 3, 1, 7, 5, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return p, q
+
+
+def by_hand_bce(p: np.ndarray, q: np.ndarray) -> float:
+    return float(np.mean(-q * np.log(p) - (1 - q) * np.log1p(-p)))
+
+
+def by_hand_dice(p: np.ndarray, q: np.ndarray) -> float:
+    return 1 - 2 * np.dot(p, q) / (np.dot(p, p) + np.dot(q, q))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("distance", "oracle"),
+    [
+        (bce, by_hand_bce),
+        (mse, metrics.mean_squared_error),
+        (kl, lambda p, q: stats.entropy(q, p)),
+        (one_minus_cc, lambda p, q: 1 - stats.pearsonr(p, q).statistic),
+        (dice, by_hand_dice),
+    ],
+)
+def test_each_case_gets_the_number_of_the_formula(
+    distance: distances.Distance, oracle: Callable[..., float], dtype: torch.dtype
+) -> None:
+    p, q = pair(dtype=dtype)
+    expected = [oracle(a, b) for a, b in zip(p.flatten(1).numpy(), q.flatten(1).numpy(), strict=True)]
+    np.testing.assert_allclose(distance(p, q).numpy(), expected, rtol=5e-5)
+
+
+def test_dice_of_binary_masks_equals_scipys() -> None:
+    p, q = (m.round().flatten(1).numpy() for m in pair())
+    expected = [spatial.distance.dice(a > 0, b > 0) for a, b in zip(p, q, strict=True)]
+    np.testing.assert_allclose(dice(*(m.round() for m in pair())).numpy(), expected, atol=1e-6)
+
+
+def test_cross_entropy_with_binary_masks_equals_scikit_learns_log_loss() -> None:
+    p, q = pair()
+    expected = [
+        metrics.log_loss(b, a)
+        for a, b in zip(p.flatten(1).numpy(), q.round().flatten(1).numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(bce(p, q.round()).numpy(), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_gradient_matches_finite_differences_in_both_maps(name: str) -> None:
+    """In the second map too: on the edge M–H both maps learn."""
+    p, q = pair()
+    assert torch.autograd.gradcheck(find(name), (p.requires_grad_(), q.requires_grad_()))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_map_is_nearer_than_the_map_itself(name: str) -> None:
+    p, q = pair()
+    for share in (0.01, 0.1, 1.0):
+        assert torch.all(find(name)(q + share * (p - q), q) > find(name)(q, q))
+
+
+@pytest.mark.parametrize("name", ["mse", "kl", "one_minus_cc", "dice"])
+def test_equal_maps_are_at_distance_zero(name: str) -> None:
+    _, q = pair()
+    torch.testing.assert_close(find(name)(q, q), torch.zeros(3, dtype=torch.float64), atol=1e-10, rtol=0)
+
+
+def test_only_kl_and_correlation_are_blind_to_scale_and_only_correlation_to_offset() -> None:
+    p, q = pair()
+    changed = {name: (find(name)(p / 2, q) - find(name)(p, q)).abs().max() for name in NAMES}
+    assert {name for name, change in changed.items() if change < 1e-4} == {"kl", "one_minus_cc"}
+    moved = {name: (find(name)(p / 2 + 0.4, q) - find(name)(p, q)).abs().max() for name in NAMES}
+    assert {name for name, change in moved.items() if change < 1e-4} == {"one_minus_cc"}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_case_does_not_know_its_neighbours(name: str) -> None:
+    p, q = pair()
+    alone = torch.cat([find(name)(p[i : i + 1], q[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(find(name)(p, q), alone)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
+def test_constant_maps_give_a_number_and_a_gradient(name: str, level: float) -> None:
+    _, q = pair(dtype=torch.float32)
+    p = torch.full_like(q, level).requires_grad_()
+    for target in (q, torch.full_like(q, level), torch.zeros_like(q), torch.ones_like(q)):
+        found = find(name)(p, target)
+        (gradient,) = torch.autograd.grad(found.sum(), p)
+        assert found.isfinite().all()
+        assert gradient.isfinite().all()
+
+
+def test_correlation_with_a_constant_map_is_none() -> None:
+    _, q = pair()
+    for p, target in ((torch.full_like(q, 0.3), q), (q, torch.full_like(q, 0.3))):
+        torch.testing.assert_close(one_minus_cc(p, target), torch.ones(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("name", ["mse", "kl", "dice"])
+def test_two_empty_maps_agree(name: str) -> None:
+    nothing = torch.zeros(2, 1, 6, 6)
+    assert find(name)(nothing, nothing).tolist() == [0, 0]
+
+
+def test_kl_of_a_map_that_misses_what_was_looked_at_is_large_and_finite() -> None:
+    p, q = torch.zeros(2, 1, 1, 8, 8)
+    p[..., :4], q[..., 4:] = 1, 1
+    assert 5 < float(kl(p, q)) < 30
+    assert float(kl(p, q)) > float(kl(torch.ones_like(q), q)) == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_distances_are_found_by_name_and_an_unknown_name_lists_them() -> None:
+    assert NAMES == ("bce", "mse", "kl", "one_minus_cc", "dice")
+    assert find("dice") is dice
+    with pytest.raises(ValueError, match="no map distance 'l1'; there are bce, mse, kl, one_minus_cc, dice"):
+        find("l1")
+
+
+def test_a_new_distance_is_one_function_with_a_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distances, "REGISTRY", dict(REGISTRY))
+
+    @distances.register
+    def l1(p: Tensor, q: Tensor) -> Tensor:
+        return (p - q).abs().flatten(1).mean(1)
+
+    assert find("l1") is l1
