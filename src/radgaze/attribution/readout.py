@@ -70,4 +70,8 @@ def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = Fal
     span = high - low
     scale = torch.where(span > 0, span, torch.ones_like(span))
     mapped = (heat - low.view(-1, 1, 1, 1)) / scale.view(-1, 1, 1, 1)
-    return mapped if how == "minmax" else mapped.clamp(0, 1)
+    if how == "minmax":
+        return mapped
+    # Only a quantile is exceeded. Clipped at 1, the maximum would learn or not with the version of torch, whose
+    # clamp passes no gradient at its bounds any more.
+    return mapped.clamp(0, 1) if how == "quantile" else mapped.clamp(min=0)

@@ -73,11 +73,12 @@ def _kernel(size: int, sigma: float) -> Tensor:
     """The matrix of a 1-D Gaussian filter with SciPy's `mode="reflect"`, (size, size); its rows sum to 1."""
     if sigma <= 0:
         return torch.eye(size)
-    radius = min(int(4 * sigma + 0.5), 8 * size)
+    radius = int(4 * sigma + 0.5)
     offsets = torch.arange(-radius, radius + 1)
-    weights = torch.exp(-0.5 * (offsets / sigma) ** 2)
-    weights = weights / weights.sum()
-    place = torch.arange(size)[:, None] + offsets[None]
-    place = place.remainder(2 * size)  # d c b a | a b c d | d c b a
+    weights = torch.exp(-0.5 * (offsets / sigma) ** 2).double()
+    # Reflected, the axis repeats itself every 2·size pixels: d c b a | a b c d | d c b a
+    folded = torch.zeros(2 * size, dtype=torch.float64)
+    folded.index_add_(0, offsets.remainder(2 * size), weights / weights.sum())
+    place = (torch.arange(size)[:, None] + torch.arange(2 * size)).remainder(2 * size)
     place = torch.where(place >= size, 2 * size - 1 - place, place)
-    return torch.zeros(size, size).scatter_add_(1, place, weights.expand(size, -1))
+    return torch.zeros(size, size).scatter_add_(1, place, folded.float().expand(size, -1))
