@@ -91,7 +91,8 @@ def probabilities(logits: Tensor, kind: str) -> Tensor:
 def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:
     distance = distances.find(edge.distance)
     mask = None if maps.mask is None else maps.mask.float().sigmoid()
-    heat, gaze = None, maps.gaze.float()
+    seen = maps.has_gaze.view(-1, 1, 1, 1)
+    heat, gaze = None, torch.where(seen, maps.gaze.float(), 0)
     if "heatmap" in name:
         if maps.heatmap is None:
             raise ValueError(f"the edge {name} needs a heatmap")
@@ -104,11 +105,12 @@ def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> T
         return _distance(distance, mask, heat, config.heatmap.scales).mean()
     predicted = heat if name == "heatmap_gaze" else mask
     assert predicted is not None
+    # The distance of a case without gaze may be undefined, and 0 · NaN is NaN: where() and not a product, in
+    # the value and in the gradient, which ends at those cases.
+    predicted = torch.where(seen, predicted, predicted.detach())
     scales = config.heatmap.scales if name == "heatmap_gaze" else (1,)
     per_case = _distance(distance, predicted, gaze, scales)
-    seen = maps.has_gaze.to(per_case.dtype)
-    # where() and not a product: a case without gaze may have an undefined distance, and NaN · 0 is NaN.
-    return torch.where(maps.has_gaze, per_case, torch.zeros_like(per_case)).sum() / seen.sum().clamp(min=1)
+    return torch.where(maps.has_gaze, per_case, 0).sum() / maps.has_gaze.sum().clamp(min=1)
 
 
 def _distance(distance: distances.Distance, p: Tensor, q: Tensor, scales: tuple[int, ...]) -> Tensor:
