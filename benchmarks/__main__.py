@@ -29,6 +29,9 @@ class Benchmark:
 
 
 BENCHMARKS = {
+    "confounding": Benchmark(
+        "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
+    ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
     "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),

@@ -79,11 +79,7 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     from radgaze.cli.evaluate import evaluate_and_report
     from radgaze.console import say
 
-    phantom, runs = out / "phantom", []
-    say("[bold]1 of 4  A phantom: made radiographs, and where made radiologists looked")
-    _simulate(phantom, seed, scale)
-    say("[bold]2 of 4  Its store, as of the real archives")
-    store = _prepare(phantom, out / "store")
+    store, runs = make_store(out, seed=seed, scale=scale), []
     say(f"[bold]3 of 4  {' and '.join(EXPERIMENTS)}: trained, evaluated, reported")
     pages = []
     for experiment in EXPERIMENTS:
@@ -93,6 +89,17 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     say("[bold]4 of 4  The two compared on the test patients, whose markers tell nothing")
     pages.append(compare_and_report(runs, out / "comparison"))
     return pages
+
+
+def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
+    """The first half of `demonstrate`: the phantom and its store."""
+    from radgaze.console import say
+
+    phantom = out / "phantom"
+    say("[bold]1 of 4  A phantom: made radiographs, and where made radiologists looked")
+    _simulate(phantom, seed, scale)
+    say("[bold]2 of 4  Its store, as of the real archives")
+    return _prepare(phantom, out / "store")
 
 
 def _simulate(out: Path, seed: int, scale: Scale) -> None:
