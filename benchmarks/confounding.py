@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -12,7 +13,7 @@ from time import perf_counter
 import polars as pl
 
 from benchmarks.results import Cell, Result
-from radgaze.cli.demo import FULL, demonstrate, make_store
+from radgaze.cli.demo import EXPERIMENTS, FULL, demonstrate, make_store
 from radgaze.console import say
 
 SEEDS = (7, 1, 2, 3, 4, 5)
@@ -45,7 +46,7 @@ def run(*, seeds: Sequence[int] = SEEDS, keep: str | None = None) -> Result:
 
 
 def _row(seed: int, out: Path) -> dict[str, Cell]:
-    with redirect_stdout(None):
+    with redirect_stdout(io.StringIO()):
         make_store(out, seed=seed)
         start = perf_counter()
         demonstrate(out, seed=seed)
@@ -55,9 +56,7 @@ def _row(seed: int, out: Path) -> dict[str, Cell]:
     nss = {"metric": "nss", "map": "heatmap"}
     row: dict[str, Cell] = {"seed": seed}
     for name, which in (("AUC", auc), ("NSS", nss)):
-        row |= {
-            f"{name} {run}": _only(table, run=run, **which)["value"] for run in ("baseline", "set3_guided")
-        }
+        row |= {f"{name} {run}": _only(table, run=run, **which)["value"] for run in EXPERIMENTS}
         change = _only(paired, **which)
         row[f"{name} difference [95%]"] = (
             f"{change['difference']:+.3f} [{change['low']:+.3f}, {change['high']:+.3f}]"
@@ -73,7 +72,7 @@ def _only(table: pl.DataFrame, **where: str) -> dict[str, float]:
 def _summary(rows: Sequence[dict[str, Cell]]) -> list[str]:
     sentences = []
     for name in ("AUC", "NSS"):
-        of = {run: [float(row[f"{name} {run}"]) for row in rows] for run in ("baseline", "set3_guided")}
+        of = {run: [float(row[f"{name} {run}"]) for row in rows] for run in EXPERIMENTS}
         gain = [b - a for a, b in zip(of["baseline"], of["set3_guided"], strict=True)]
         sentences.append(
             f"{name}: baseline {_spread(of['baseline'])}, set 3 guided {_spread(of['set3_guided'])}, "
