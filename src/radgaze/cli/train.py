@@ -43,7 +43,6 @@ def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.console import say
     from radgaze.training import settings
-    from radgaze.training.train import Stopped, train
 
     own = ("out", "resume", "overwrite", "evaluate", "config")
     config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
@@ -53,6 +52,9 @@ def run(args: Namespace) -> int:
     if not config.data:
         raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
+
+    from radgaze.training.train import Stopped, train  # torch: after what can be told without it
+
     try:
         trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
     except Stopped as stop:

@@ -77,7 +77,8 @@ def forest(
             axis.grid(axis="y", visible=False)
             axis.tick_params(axis="y", length=0)
             axis.xaxis.set_major_locator(MaxNLocator(6))
-        figure.legend(loc="outside lower center", ncols=min(4, len(runs)))
+        if left.get_legend_handles_labels()[0]:
+            figure.legend(loc="outside lower center", ncols=min(4, len(runs)))
     return figure
 
 

@@ -1,0 +1,79 @@
+"""The command line as its users meet it: quick help with an example, one line for a mistake, exit codes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from radgaze.cli import VERBS, main
+
+HEAVY = ("torch", "lightning", "segmentation_models_pytorch", "sklearn", "matplotlib", "polars")
+
+
+def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
+    code = (
+        "import sys; from radgaze.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        f"print('LOADED', [name for name in {HEAVY} if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.splitlines()[-1] == "LOADED []"
+    for verb in VERBS:
+        assert verb in shown
+
+
+def test_python_m_radgaze_is_the_same_program():
+    shown = subprocess.run(
+        [sys.executable, "-m", "radgaze", "--version"], capture_output=True, text=True, check=True
+    )
+    assert shown.stdout.startswith("radgaze ")
+
+
+@pytest.mark.parametrize("verb", [[verb] for verb in VERBS] + [["prepare", "egd"]])
+def test_every_verb_shows_an_example(verb, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([*verb, "--help"])
+    assert left.value.code == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert f"Example: radgaze {verb[0]}" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["fly"], "fly"),
+        (["train", "--experiment", "set9", "--out", "RUN"], "baseline, no_decoder, set3_guided"),
+        (["train", "--experiment", "baseline", "--out", "RUN"], "--data STORE"),
+        (["train", "--experiment", "baseline", "--data", "nowhere", "--out", "RUN"], "nowhere"),
+        (["train", "--experiment", "baseline", "--data", "nowhere"], "--out RUN"),
+        (["train", "--experiment", "baseline", "--model.colour", "red"], "--model.colour"),
+        (["train", "--experiment", "baseline", "--input.size", "large"], "input.size"),
+        (["train", "--resume", "nowhere"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["compare", "nowhere", "neither", "--out", "DIR"], "nowhere"),
+        (["report", "nowhere"], "nowhere"),
+        (["prepare", "egd", "--egd", "nowhere", "--mimic", "neither", "--out", "STORE"], "nowhere"),
+        (["phantom", "OUT", "--patients", "1"], "--patients"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_with_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    told = capsys.readouterr().err.strip()
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert told.startswith("radgaze")
+
+
+def test_a_stop_with_ctrl_c_is_told_and_exits_with_130(capsys, monkeypatch):
+    from radgaze.cli import phantom
+
+    def stopped(args):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(phantom, "run", stopped)
+    assert main(["phantom", "OUT"]) == 130
+    assert capsys.readouterr().err == "radgaze phantom: stopped\n"

@@ -1,0 +1,98 @@
+"""The whole way through the command line, on a phantom of a few patients."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+import yaml
+
+from radgaze.cli import main
+from radgaze.cli.demo import QUICK, demonstrate
+from radgaze.errors import UserError
+
+PATIENTS = ["--patients", "60", "--seed", "3", "--pixels", "96", "--workers", "1"]
+TINY = [
+    "--model.encoder=tu-test_efficientnet",
+    "--model.weights=none",
+    "--model.decoder_channels=[16,8,8,4,4]",
+    "--input.size=32",
+    "--trainer.max_epochs=1",
+    "--trainer.accelerator=cpu",
+    "--optimisation.batch_size=16",
+]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A phantom, its store, and two runs."""
+    here = tmp_path_factory.mktemp("way")
+    raw, store = str(here / "raw"), str(here / "store")
+    assert main(["phantom", raw, *PATIENTS]) == 0
+    given = ["--egd", f"{raw}/egd", "--mimic", f"{raw}/mimic", "--out", store]
+    assert main(["prepare", "egd", *given, "--size", "64"]) == 0
+    for experiment in ("baseline", "set3_guided"):
+        chosen = ["--experiment", experiment, "--data", store, "--out", str(here / experiment)]
+        assert main(["train", *chosen, "--evaluate=false", *TINY]) == 0
+    return here
+
+
+def test_the_manifest_counts_what_the_phantom_planted(folder):
+    counts = json.loads((folder / "store" / "manifest.json").read_text())["counts"]
+    planted = json.loads((folder / "raw" / "planted.json").read_text())["counts"]
+    found = {reason: count for reason, count in counts["rejections"].items() if count}
+    assert found == planted["rejections"]
+    assert {name: counts[name] for name in ("cases", "readings", "fixations")} == {
+        name: planted[name] for name in ("cases", "readings", "fixations")
+    }
+
+
+def test_a_run_is_evaluated_and_reported(folder, capsys):
+    run = folder / "set3_guided"
+    assert main(["evaluate", str(run), "--resamples", "50"]) == 0
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    assert set(test["auc"]) == {"macro", "Normal", "CHF", "pneumonia"}
+    assert set(test["auc"]["macro"]) >= {"value", "low", "high"}
+    assert set(test["agreement"]["heatmap"]) == {"nss", "cc", "kl", "sim", "auc_judd", "shuffled_auc"}
+    assert (run / "report.html").is_file()
+    assert list((run / "figures").glob("*.png"))
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith(str(run / "report.html"))
+
+
+def test_any_field_can_be_overridden_and_is_printed_resolved(folder):
+    kept = yaml.safe_load((folder / "baseline" / "config.yaml").read_text())
+    assert kept["input"]["size"] == 32
+    assert kept["model"]["encoder"] == "tu-test_efficientnet"
+    assert kept["objective"]["mask_gaze"]["weight"] == 1.0
+    assert kept["objective"]["gamma"] == 0.41731  # not overridden: the experiment's
+
+
+def test_runs_are_compared(folder, tmp_path, capsys):
+    runs = [str(folder / name) for name in ("baseline", "set3_guided")]
+    assert main(["compare", *runs, "--out", str(tmp_path), "--resamples", "50"]) == 0
+    paired = pl.read_csv(tmp_path / "paired.csv")
+    assert paired.filter(metric="auc", group="macro")["run"].to_list() == ["set3_guided"]
+    assert (tmp_path / "index.html").is_file()
+    assert "Macro AUC, set3_guided minus baseline" in capsys.readouterr().out
+
+
+def test_a_run_that_is_there_is_replaced_only_when_told_to(folder, capsys):
+    chosen = ["--experiment", "baseline", "--data", str(folder / "store"), "--out", str(folder / "baseline")]
+    assert main(["train", *chosen, *TINY]) == 2
+    assert "--overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_demo_goes_on_where_it_was_and_refuses_a_folder_of_another_seed(tmp_path, capsys):
+    pages = demonstrate(tmp_path, seed=1, scale=QUICK)
+    assert all(page.is_file() for page in pages)
+    made = (tmp_path / "baseline" / "predictions.parquet").stat().st_mtime_ns
+    capsys.readouterr()
+    demonstrate(tmp_path, seed=1, scale=QUICK)
+    assert capsys.readouterr().err.count("left as it is") == 4
+    assert (tmp_path / "baseline" / "predictions.parquet").stat().st_mtime_ns == made
+    with pytest.raises(UserError, match="another seed"):
+        demonstrate(tmp_path, seed=2, scale=QUICK)
