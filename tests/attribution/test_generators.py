@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 
 import captum.attr
@@ -11,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution, models
+from radgaze.attribution.steps import Pass
 from tests.attribution.networks import Functional, Small, randomised
 
 
@@ -153,6 +156,35 @@ def test_model_is_left_as_it_was_found_also_after_an_exception(name: str, images
     assert _state(model) == before
     assert all(p.grad is None for p in model.parameters())
     torch.testing.assert_close(model(images).detach(), randomised_copy(model)(images).detach())
+
+
+@pytest.mark.parametrize("name", attribution.names())
+def test_a_steps_graph_ends_with_it_and_not_with_the_garbage_collector(
+    name: str, images: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    passes: list[weakref.ref[Pass]] = []  # every node of the graph holds the pass
+
+    def watched() -> Pass:
+        made = Pass()
+        passes.append(weakref.ref(made))
+        return made
+
+    def step() -> None:
+        generator = attribution.create(name, model)
+        with generator.reading(model) as read:
+            logits = model(images)
+            heat = read(logits, 1)
+        (logits.square().mean() + heat.mean()).backward()
+
+    monkeypatch.setattr("radgaze.attribution.generators.Pass", watched)
+    model = randomised(Small(nn.SiLU))
+    gc.disable()
+    try:
+        step()
+        assert len(passes) == 1
+        assert passes[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_a_rule_that_meets_no_activation_is_an_error() -> None:

@@ -137,6 +137,9 @@ class Generator:
                 yield read
         finally:
             handle.remove()
+            # The graph's nodes hold the pass: were it to hold tensors of the graph on, only the garbage
+            # collector would end that circle, steps later, and memory would fill up until then.
+            pass_.images, pass_.pooled = [], None
 
     def map(self, score: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
         """The raw map (B, 1, H, W) of the summed class scores."""
