@@ -249,20 +249,24 @@ def test_probabilities_go_with_the_loss() -> None:
     np.testing.assert_allclose(sigmoid.numpy(), special.expit(logits().numpy()), rtol=1e-5)
 
 
+@pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("distance", tuple(distances.REGISTRY))
-def test_half_precision_inputs_are_compared_in_full(dtype: torch.dtype, distance: str) -> None:
-    weights = {"mask_gaze": 0.2, "heatmap_gaze": 0.3, "mask_heatmap": 0.5}
-    asked = config(distance=distance, heatmap=HeatmapConfig(match="blur"), **weights)
+@pytest.mark.parametrize("how", ["none", "blur", "pool"])
+def test_half_precision_inputs_are_compared_in_full(how: str, dtype: torch.dtype, autocast: bool) -> None:
+    heatmap = HeatmapConfig(match=how, cells=4)
     full = maps()
     half = dataclasses.replace(full, mask=full.mask.to(dtype), heatmap=full.heatmap.to(dtype))
     same = dataclasses.replace(full, mask=half.mask.float(), heatmap=half.heatmap.float())
-    expected = objective(logits().to(dtype).float(), LABELS, same, asked)
-    with torch.autocast("cpu", torch.bfloat16):
-        found = objective(logits().to(dtype), LABELS, half, asked)
-    for name, term in found.items():
-        assert term.dtype == torch.float32
-        torch.testing.assert_close(term, expected[name])
+    for distance in distances.REGISTRY:
+        for kind in ("softmax", "sigmoid"):
+            asked = config(distance=distance, heatmap=heatmap, **dict.fromkeys(EDGES, 0.3))
+            asked = dataclasses.replace(asked, classification=kind)
+            expected = objective(logits().to(dtype).float(), LABELS, same, asked)
+            with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
+                found = objective(logits().to(dtype), LABELS, half, asked)
+            for name, term in found.items():
+                assert term.dtype == torch.float32
+                torch.testing.assert_close(term, expected[name])
 
 
 def test_active_edges_are_those_with_weight() -> None:

@@ -72,6 +72,6 @@ def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = Fal
     mapped = (heat - low.view(-1, 1, 1, 1)) / scale.view(-1, 1, 1, 1)
     if how == "minmax":
         return mapped
-    # Only a quantile is exceeded. Clipped at 1, the maximum would learn or not with the version of torch: the
-    # clamp of late ones passes no gradient at its bounds.
+    # Only a quantile is exceeded. Clipped at 1 the maximum would learn nothing, since torch's clamp passes no
+    # gradient at its bounds (in older versions it did).
     return mapped.clamp(0, 1) if how == "quantile" else mapped.clamp(min=0)
