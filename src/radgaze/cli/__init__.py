@@ -36,8 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print(f"{name}: stopped", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(": ".join(part for part in (name, "stopped", str(stop)) if part), file=sys.stderr)
         return 130
 
 

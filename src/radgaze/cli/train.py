@@ -41,7 +41,6 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
 
 def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
-    from radgaze.console import say
     from radgaze.training import settings
 
     own = ("out", "resume", "overwrite", "evaluate", "config")
@@ -53,13 +52,9 @@ def run(args: Namespace) -> int:
         raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
 
-    from radgaze.training.train import Stopped, train  # torch: after what can be told without it
+    from radgaze.training.train import train  # torch: after what can be told without it
 
-    try:
-        trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
-    except Stopped as stop:
-        say(f"stopped: {stop}")
-        return 130
+    trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
     if args.evaluate:
         from radgaze.cli.evaluate import evaluate_and_report
 

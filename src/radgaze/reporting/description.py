@@ -30,7 +30,8 @@ def summary(run: Run, manifest: Mapping[str, Any]) -> str:
         config.model.architecture, config.model.architecture
     )
     cases = (manifest.get("counts") or {}).get("cases")
-    data = f" on {count(int(cases), 'case')} of “{manifest.get('source', 'a store')}”" if cases else ""
+    source = manifest.get("source", "unknown")
+    data = f", from a store of {count(int(cases), 'case')} of “{source}”" if cases else ""
     edges = [words for name, (_, words) in EDGES.items() if getattr(config.objective, name).weight > 0]
     taught = (
         f"Besides the labels, {listed(edges)}."
