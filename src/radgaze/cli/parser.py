@@ -16,4 +16,4 @@ class Parser(ArgumentParser):
         """Raise what is wrong with the arguments as one line."""
         verb = getattr(ex, "subcommand_parser", None) or self
         prog = verb.prog.replace(" [options]", "")
-        raise UserError(f"{' '.join(message.split())}; see `{prog} --help`") from ex
+        raise UserError(f"{' '.join(message.split()).rstrip('.')}; see `{prog} --help`") from ex
