@@ -1,4 +1,4 @@
-"""One thread for each process: small networks gain nothing from two, and lose much where the cores are taken."""
+"""One thread a process: small networks gain nothing from two, and lose much where the cores are taken."""
 
 from __future__ import annotations
 
