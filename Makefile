@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (about ten minutes)
+demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (about five minutes)
 	$(BIN)/radgaze demo --out $(OUT)
 
 test: $(READY)    ## the tests, except the slow ones
