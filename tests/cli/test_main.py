@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from radgaze import __version__
 from radgaze.cli import VERBS, main
 
 HEAVY = ("torch", "lightning", "segmentation_models_pytorch", "sklearn", "matplotlib", "polars")
@@ -29,7 +30,7 @@ def test_python_m_radgaze_is_the_same_program():
     shown = subprocess.run(
         [sys.executable, "-m", "radgaze", "--version"], capture_output=True, text=True, check=True
     )
-    assert shown.stdout.startswith("radgaze ")
+    assert shown.stdout == f"radgaze {__version__}\n"
 
 
 @pytest.mark.parametrize("verb", [[verb] for verb in VERBS] + [["prepare", "egd"]])

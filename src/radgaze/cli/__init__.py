@@ -48,7 +48,7 @@ def build_parser(arguments: Sequence[str]) -> Parser:
     """
     parser = Parser(
         prog="radgaze",
-        version=f"radgaze {__version__}",
+        version=__version__,
         description="Train chest-radiograph classifiers that look where the radiologist looked, "
         "and measure whether they did.",
         epilog="Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
