@@ -59,7 +59,7 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.config = settings.resolve(self.experiment)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.config.data = "/home/somebody/private archive/store"
+        self.config.data = "/archives of somebody/private archive/store"
         settings.write(self.config, self.path / "config.yaml")
 
     @property

@@ -16,6 +16,7 @@ from radgaze.cli.parser import Parser
 if TYPE_CHECKING:
     from radgaze.store.store import Store
     from radgaze.training.config import Config
+    from radgaze.training.run import Run
 
 HELP = (
     "Make a phantom whose classes are confounded with a marker, prepare it, train the baseline and set 3 "
@@ -139,7 +140,7 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
     return settings.resolve(experiment, data=str(store.path.resolve()), seed=seed, **overrides)
 
 
-def _train(config: Config, out: Path) -> Any:
+def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
     from radgaze.training import settings
     from radgaze.training.run import Run
