@@ -29,6 +29,9 @@ class Benchmark:
 
 
 BENCHMARKS = {
+    "attribution_maps": Benchmark(
+        "attribution_maps:run", "heatmaps to look at, against Captum, MONAI and pytorch-grad-cam", slow=True
+    ),
     "confounding": Benchmark(
         "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
     ),
