@@ -8,6 +8,7 @@ with generator.reading(model) as read:                # inside a training step
     heat = read(output.logits, targets)               # differentiable
 """
 
+from radgaze.attribution import cam, composed  # noqa: F401 - registers theirs
 from radgaze.attribution.generators import Generator, create, names, register
 
 __all__ = ["Generator", "create", "names", "register"]

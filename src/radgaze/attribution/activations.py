@@ -1,7 +1,7 @@
 """Activations the rules know: each with its two derivatives, and the torch functions that compute it.
 
-A rule needs a'(x) while the heatmap is read out, and the loss's backward through that read-out needs a''(x);
-both are written out here, so neither depends on what PyTorch offers as a double backward.
+A rule needs g·a'(x) while the heatmap is read out, and the loss's backward through that read-out needs
+m·a''(x); both are written out here, so neither depends on what PyTorch offers as a double backward.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+aten = torch.ops.aten
+
 
 @dataclass(frozen=True)
 class Activation:
@@ -23,18 +25,19 @@ class Activation:
     Attributes:
         name: Its usual name.
         value: a(x).
-        first: a'(x).
-        second: a''(x), zero at kinks.
-        backward: g·a'(x) by a native kernel, for the loss's own backward.
+        backward: g·a'(x), of g and x.
+        curve: m·a''(x), of m and x, zero at kinks; None where a'' is zero everywhere.
         rectifier: Whether it is the literal ReLU, the only one that textbook rules speak of.
+        gate: Whether it is a sigmoid, which scales other values rather than being one: rules leave it alone
+            unless told otherwise.
     """
 
     name: str
     value: Callable[[Tensor], Tensor]
-    first: Callable[[Tensor], Tensor]
-    second: Callable[[Tensor], Tensor]
     backward: Callable[[Tensor, Tensor], Tensor]
+    curve: Callable[[Tensor, Tensor], Tensor] | None = None
     rectifier: bool = False
+    gate: bool = False
 
 
 def find(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
@@ -52,67 +55,77 @@ def is_inplace(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str
 
 
 def relu() -> Activation:
-    return Activation(
-        "relu",
-        torch.relu,
-        lambda x: (x > 0).to(x.dtype),
-        torch.zeros_like,
-        lambda g, x: torch.ops.aten.threshold_backward(g, x, 0),
-        rectifier=True,
-    )
+    return Activation("relu", torch.relu, lambda g, x: aten.threshold_backward(g, x, 0), rectifier=True)
 
 
 def leaky_relu(slope: float = 0.01) -> Activation:
     return Activation(
         "leaky_relu",
         lambda x: F.leaky_relu(x, slope),
-        lambda x: torch.where(x > 0, 1.0, slope).to(x.dtype),
-        torch.zeros_like,
-        lambda g, x: torch.ops.aten.leaky_relu_backward(g, x, slope, False),
+        lambda g, x: aten.leaky_relu_backward(g, x, slope, False),
     )
 
 
-def elu(alpha: float = 1.0) -> Activation:
+def elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Activation:
+    """ELU, and with its constants SELU (scale) and CELU (input scale 1/α)."""
+
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        below = (alpha * scale * input_scale**2) * torch.exp(x.clamp(max=0) * input_scale)
+        return m * below.masked_fill_(x > 0, 0)
+
     return Activation(
         "elu",
-        lambda x: F.elu(x, alpha),
-        lambda x: torch.where(x > 0, torch.ones_like(x), alpha * torch.exp(x.clamp(max=0))),
-        lambda x: torch.where(x > 0, torch.zeros_like(x), alpha * torch.exp(x.clamp(max=0))),
-        lambda g, x: torch.ops.aten.elu_backward(g, alpha, 1, 1, False, x),
+        lambda x: aten.elu(x, alpha, scale, input_scale),
+        lambda g, x: aten.elu_backward(g, alpha, scale, input_scale, False, x),
+        curve,
     )
 
 
 def silu() -> Activation:
-    def first(x: Tensor) -> Tensor:
-        # silu_backward of ones is σ(x)·(1 + x·(1 − σ(x))) in one pass over memory
-        return torch.ops.aten.silu_backward(torch.ones_like(x), x)
-
-    def second(x: Tensor) -> Tensor:
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        # a'' = s·(1 − s)·(2 + x·(1 − 2s)), s = σ(x)
         s = torch.sigmoid(x)
-        return s * (1 - s) * (2 + x * (1 - 2 * s))
+        return aten.sigmoid_backward(m, s).mul_(torch.addcmul(x, x, s, value=-2).add_(2))
 
-    return Activation("silu", F.silu, first, second, lambda g, x: torch.ops.aten.silu_backward(g, x))
+    return Activation("silu", F.silu, lambda g, x: aten.silu_backward(g, x), curve)
+
+
+def mish() -> Activation:
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        # a = x·t, t = tanh(softplus(x)), t' = (1 − t²)·s, t'' = (1 − t²)·(s·(1 − s) − 2·t·s²)
+        s, t = torch.sigmoid(x), torch.tanh(F.softplus(x))
+        return m * (1 - t * t) * (2 * s + x * (s * (1 - s) - 2 * t * s * s))
+
+    return Activation("mish", F.mish, lambda g, x: aten.mish_backward(g, x), curve)
 
 
 def gelu(approximate: str = "none") -> Activation:
-    def first(x: Tensor) -> Tensor:
-        return torch.ops.aten.gelu_backward(torch.ones_like(x), x, approximate=approximate)
-
-    def second(x: Tensor) -> Tensor:
+    def curve(m: Tensor, x: Tensor) -> Tensor:
         if approximate == "none":  # a' = Φ + xφ, a'' = φ·(2 − x²)
-            return torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) * (2 - x * x)
+            return m * torch.exp(-0.5 * x * x) / math.sqrt(2 * math.pi) * (2 - x * x)
         k, c = math.sqrt(2 / math.pi), 0.044715
         u1, u2 = k * (1 + 3 * c * x * x), k * 6 * c * x
         t = torch.tanh(k * (x + c * x**3))
         sech2 = 1 - t * t
-        return sech2 * u1 + 0.5 * x * sech2 * (u2 - 2 * t * u1 * u1)
+        return m * (sech2 * u1 + 0.5 * x * sech2 * (u2 - 2 * t * u1 * u1))
 
     return Activation(
         "gelu",
         lambda x: F.gelu(x, approximate=approximate),
-        first,
-        second,
-        lambda g, x: torch.ops.aten.gelu_backward(g, x, approximate=approximate),
+        lambda g, x: aten.gelu_backward(g, x, approximate=approximate),
+        curve,
+    )
+
+
+def softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        return aten.sigmoid_backward(beta * m, torch.sigmoid(beta * x)).masked_fill_(beta * x > threshold, 0)
+
+    return Activation(
+        "softplus",
+        lambda x: F.softplus(x, beta, threshold),
+        lambda g, x: aten.softplus_backward(g, x, beta, threshold),
+        curve,
     )
 
 
@@ -120,21 +133,50 @@ def hardswish() -> Activation:
     return Activation(
         "hardswish",
         F.hardswish,
-        lambda x: torch.where(x <= -3, 0.0, torch.where(x >= 3, 1.0, x / 3 + 0.5)).to(x.dtype),
-        lambda x: ((x > -3) & (x < 3)).to(x.dtype) / 3,
-        lambda g, x: torch.ops.aten.hardswish_backward(g, x),
+        lambda g, x: aten.hardswish_backward(g, x),
+        lambda m, x: aten.hardtanh_backward(m / 3, x, -3, 3),
     )
 
 
-def relu6() -> Activation:
+def hardtanh(low: float, high: float) -> Activation:
     return Activation(
-        "relu6",
-        F.relu6,
-        lambda x: ((x > 0) & (x < 6)).to(x.dtype),
-        torch.zeros_like,
-        lambda g, x: torch.ops.aten.hardtanh_backward(g, x, 0, 6),
+        "hardtanh", lambda x: F.hardtanh(x, low, high), lambda g, x: aten.hardtanh_backward(g, x, low, high)
     )
 
+
+def sigmoid() -> Activation:
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        s = torch.sigmoid(x)
+        return aten.sigmoid_backward(m, s).mul_(1 - 2 * s)
+
+    return Activation(
+        "sigmoid",
+        torch.sigmoid,
+        lambda g, x: aten.sigmoid_backward(g, torch.sigmoid(x)),
+        curve,
+        gate=True,
+    )
+
+
+def hardsigmoid() -> Activation:
+    return Activation("hardsigmoid", F.hardsigmoid, lambda g, x: aten.hardsigmoid_backward(g, x), gate=True)
+
+
+UNRULED: dict[Callable[..., Any], str] = {
+    F.tanh: "tanh",
+    torch.tanh: "tanh",
+    Tensor.tanh: "tanh",
+    F.softsign: "softsign",
+    F.tanhshrink: "tanhshrink",
+    F.softshrink: "softshrink",
+    F.hardshrink: "hardshrink",
+    F.logsigmoid: "logsigmoid",
+    F.rrelu: "rrelu",
+    F.glu: "glu",
+    F.threshold: "threshold",
+    torch.threshold: "threshold",
+}
+"""Nonlinearities that no rule speaks of: they pass their plain derivative, and the user is told."""
 
 _Maker = Callable[[tuple[Any, ...], dict[str, Any]], Activation]
 
@@ -155,16 +197,44 @@ def _elu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
     return elu(float(_argument(args, kwargs, 1, "alpha", 1.0)))
 
 
+def _celu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
+    alpha = float(_argument(args, kwargs, 1, "alpha", 1.0))
+    return elu(alpha, input_scale=1 / alpha)
+
+
 def _gelu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
     return gelu(str(_argument(args, kwargs, 1, "approximate", "none")))
 
+
+def _softplus(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
+    return softplus(
+        float(_argument(args, kwargs, 1, "beta", 1.0)), float(_argument(args, kwargs, 2, "threshold", 20.0))
+    )
+
+
+def _hardtanh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
+    return hardtanh(
+        float(_argument(args, kwargs, 1, "min_val", -1.0)), float(_argument(args, kwargs, 2, "max_val", 1.0))
+    )
+
+
+_SELU = elu(1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
 _FUNCTIONS: dict[Callable[..., Any], _Maker] = {
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _constant(relu())),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky),
     **dict.fromkeys((F.elu, F.elu_), _elu),
+    **dict.fromkeys((F.celu, F.celu_, torch.celu, torch.celu_), _celu),
+    **dict.fromkeys((F.selu, F.selu_, torch.selu, torch.selu_), _constant(_SELU)),
     F.silu: _constant(silu()),
+    F.mish: _constant(mish()),
     F.gelu: _gelu,
+    F.softplus: _softplus,
     F.hardswish: _constant(hardswish()),
-    F.relu6: _constant(relu6()),
+    F.relu6: _constant(hardtanh(0, 6)),
+    **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
+    **dict.fromkeys(
+        (torch.sigmoid, torch.sigmoid_, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_), _constant(sigmoid())
+    ),
+    F.hardsigmoid: _constant(hardsigmoid()),
 }

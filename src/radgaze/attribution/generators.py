@@ -5,20 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from radgaze.attribution import rules
-from radgaze.attribution.interception import Interception
-from radgaze.attribution.readout import READOUTS, Normalise, normalise
+from radgaze.attribution.reading import Reading, Watch, evaluating, full
+from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.steps import Pass
+from radgaze.attribution.targets import Target, logits_of, target_index
 
-Target = int | str | Tensor
-Read = Callable[[Tensor, Target], Tensor]
+RuleFor = Literal["all", "relu"]
+Gates = Literal["plain", "held", "ruled"]
+Statistics = Literal["held", "exact"]
 
 REGISTRY: dict[str, type[Generator]] = {}
+
+
+class Read(Protocol):
+    """Reads a heatmap (B, 1, H, W) out of a forward pass, given its output or logits (B, C)."""
+
+    def __call__(self, output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor: ...
 
 
 def register(name: str) -> Callable[[type[Generator]], type[Generator]]:
@@ -42,15 +51,19 @@ def create(name: str, model: nn.Module, **options: Any) -> Generator:
 
     Args:
         name: One of `names()`.
-        model: Any network of images (B, C, H, W) whose output holds logits: a tensor, a tuple or mapping with
-            them first, or an object with an attribute `logits`.
+        model: Any network of images (B, C, H, W). Its output is a tensor of logits, a tuple or mapping with
+            them first, an object with an attribute `logits`, or anything else with a function as the target.
         **options: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
 
     Raises:
-        ValueError: There is no generator of that name.
+        ValueError: There is no generator of that name, it has no such option, or not that value of it.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
+    known = [key for key in REGISTRY[name].__dataclass_fields__ if key != "model"]
+    for key in options:
+        if key not in known:
+            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
     return REGISTRY[name](model, **options)
 
 
@@ -64,87 +77,89 @@ class Generator:
 
     Attributes:
         model: The network.
+        layer: Dotted name of the module whose output (B, C, h, w) the map is made at, and enlarged from. None
+            means the images or, for class-activation maps, what the classifier pools.
         readout: Name of the reduction over channels, see `readout.READOUTS`.
         normalise: How a map is brought to [0, 1], see `readout.normalise`; "none" leaves it raw.
         through_scale: Whether that scale is differentiated.
         rule_for: "all" activations or, literally, "relu" alone.
+        gates: What the sigmoid gates of squeeze-and-excitation do in the read-out: "plain" passes their
+            derivative, "held" takes them for constants, which leaves the block linear, and "ruled" lays the
+            rule on them as on any activation.
         batch_statistics: Batch norm's statistics in the read-out: "held" constant, or "exact".
     """
 
     model: nn.Module = field(repr=False)
+    layer: str | None = None
     readout: str = "absolute"
     normalise: Normalise = "max"
     through_scale: bool = False
-    rule_for: Literal["all", "relu"] = "all"
-    batch_statistics: Literal["held", "exact"] = "held"
+    rule_for: RuleFor = "all"
+    gates: Gates = "plain"
+    batch_statistics: Statistics = "held"
 
     name: ClassVar[str] = ""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
-    needs_rule: ClassVar[bool] = False
 
-    def __call__(self, images: Tensor, target: Target = "predicted") -> Tensor:
+    def __post_init__(self) -> None:
+        for option, allowed in _CHOICES.items():
+            if getattr(self, option) not in allowed:
+                raise ValueError(f"{option} is one of {', '.join(allowed)}; not {getattr(self, option)!r}")
+        if hasattr(self.model, "_orig_mod"):
+            raise ValueError(
+                "give the model itself, not what torch.compile made of it: a rule cannot reach that"
+            )
+        if self.layer is not None and self.layer not in dict(_bare(self.model).named_modules()):
+            raise ValueError(f"the model has no layer {self.layer!r}; its named_modules() tell which it has")
+
+    def __call__(self, images: Tensor, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
         """Heatmaps (B, 1, H, W), detached, of images (B, C, H, W).
 
-        The target is one class, one class per case, or "predicted".
+        The target is one class, one class per case, "predicted", "true" with labels (B,) or (B, C), or a
+        function of the model's output that gives a score for each case.
         """
-        with _evaluating(self.model), self.reading(self.model, create_graph=False) as read:
-            logits = logits_of(self.model(images))
-            return read(logits, target).detach()
+        model = _bare(self.model)
+        with evaluating(model, parameters=True), self.reading(model, create_graph=False) as read:
+            return read(model(images), target, labels).detach()
 
     @contextmanager
     def reading(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
         """Within this context one forward pass of the model can be read out as heatmaps.
 
-        Yields `read(logits, target) -> (B, 1, H, W)`, differentiable with respect to every parameter that the
-        score depends on; it may be called several times. The rule is in force only while `read` runs: the
-        loss's own backward, inside the context or after it, is exact.
+        Yields `read(output, target, labels=None) -> (B, 1, H, W)`, differentiable with respect to every
+        parameter that the score depends on; it may be called several times. The rule is in force only while
+        `read` runs: the loss's own backward, inside the context or after it, is exact. A model that recomputes
+        its activations (`torch.utils.checkpoint`, not re-entrant) needs that backward inside the context.
 
         Raises:
             RuntimeError: `read` before the model ran, or a rule that met no activation.
         """
-        model = self.model if model is None else model
-        pass_ = Pass()
+        model = _bare(self.model if model is None else model)
 
-        def catch(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            if not torch.is_grad_enabled():
-                return None
-            place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
-            if place is None:
+        def read(output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
+            if watch.pass_.images is None:
                 raise RuntimeError(
-                    "the model was called without images (B, C, H, W) as a positional argument"
+                    "call the model inside `reading` before reading a heatmap out of its output"
                 )
-            images = args[place]
-            leaf = images if images.requires_grad else images.detach().requires_grad_()
-            pass_.images = [leaf]
-            return (*args[:place], leaf, *args[place + 1 :]), kwargs
+            if not callable(target):
+                target = target_index(logits_of(output), target, labels)
+            found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
+            return normalise(found, self.normalise, through_scale=self.through_scale)
 
-        def read(logits: Tensor, target: Target = "predicted") -> Tensor:
-            if not pass_.images:
-                raise RuntimeError(
-                    "call the model inside `reading` before reading a heatmap out of its logits"
-                )
-            if self.needs_rule and self.rule_for == "all" and not pass_.applied:
-                raise RuntimeError(
-                    f"{self.name} met no activation it has a rule for: the map would be the plain gradient"
-                )
-            score = _full(logits).gather(1, target_index(logits, target)[:, None]).sum()
-            heat = self.map(score, pass_, create_graph)
-            return normalise(heat, self.normalise, through_scale=self.through_scale)
+        with torch.enable_grad(), Watch(model, self.layer, self._pass, self.batch_statistics) as watch:
+            yield read
 
-        handle = model.register_forward_pre_hook(catch, with_kwargs=True)
-        try:
-            with torch.enable_grad(), Interception(self.rule, pass_, self.rule_for, self.batch_statistics):
-                yield read
-        finally:
-            handle.remove()
-            # The graph's nodes hold the pass: were it to hold tensors of the graph on, only the garbage
-            # collector would end that circle, steps later, and memory would fill up until then.
-            pass_.images, pass_.pooled = [], None
+    def map(self, read: Reading) -> Tensor:
+        """The raw map (B, 1, H, W) of a forward pass: its attribution, read out and enlarged to the image."""
+        heat = READOUTS[self.readout](full(self.attribute(read)))
+        return enlarge(heat, read.images.shape[-2:])
 
-    def map(self, score: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
-        """The raw map (B, 1, H, W) of the summed class scores."""
-        gradient = _gradient(score, pass_.images[0], pass_, create_graph)
-        return READOUTS[self.readout](gradient)
+    def attribute(self, read: Reading) -> Tensor:
+        """What each place counts for, signed, (B, K, h, w): the gradient under the generator's rule."""
+        return read.gradient(read.place, self.rule)
+
+    def _pass(self) -> Pass:
+        return Pass(literal=self.rule_for == "relu", gates=self.gates)
 
 
 @register("backprop")
@@ -152,12 +167,19 @@ class Backprop(Generator):
     """Gradient magnitude, H = max_c |∂y/∂x_c| (Simonyan et al. 2014)."""
 
 
+@register("input_x_gradient")
+class InputXGradient(Generator):
+    """H = max_c |x_c · ∂y/∂x_c| (Shrikumar et al. 2016)."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        return read.place * read.gradient(read.place)
+
+
 @register("deconvnet")
 class DeconvNet(Generator):
     """Back-propagation that passes max(g, 0) at each activation (Zeiler and Fergus 2014)."""
 
     rule = rules.DECONVNET
-    needs_rule = True
 
 
 @register("guided_backprop")
@@ -165,83 +187,17 @@ class GuidedBackprop(Generator):
     """Back-propagation that passes max(g, 0)·[x > 0]·a'(x) at each activation (Springenberg et al. 2015)."""
 
     rule = rules.GUIDED
-    needs_rule = True
 
 
-@register("grad_cam")
-class GradCAM(Generator):
-    """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2).
-
-    A is what the classifier's global pooling sees, found during the forward pass. The weights α are
-    differentiated too. The map is enlarged to the image by bilinear interpolation.
-    """
-
-    def map(self, score: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
-        if pass_.pooled is None:
-            raise RuntimeError(
-                "grad_cam found no global pooling in the forward pass to take its feature maps from"
-            )
-        features = pass_.pooled
-        alpha = _gradient(score, features, pass_, create_graph).mean((2, 3), keepdim=True)
-        cam = (alpha * features).sum(1, keepdim=True).clamp(min=0)
-        size = pass_.images[0].shape[-2:]
-        return nn.functional.interpolate(_full(cam), size=size, mode="bilinear", align_corners=False)
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "readout": tuple(READOUTS),
+    "normalise": get_args(Normalise),
+    "rule_for": get_args(RuleFor),
+    "gates": get_args(Gates),
+    "batch_statistics": get_args(Statistics),
+}
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits (B, C) in an output: a tensor, an object with `logits`, or first in a tuple or mapping."""
-    if isinstance(output, Tensor):
-        return output
-    if hasattr(output, "logits"):
-        return logits_of(output.logits)
-    if isinstance(output, dict):
-        return logits_of(output.get("logits", next(iter(output.values()))))
-    return logits_of(output[0])
-
-
-def target_index(logits: Tensor, target: Target) -> Tensor:
-    """Class index (B,) of each case's target.
-
-    Raises:
-        ValueError: An unknown word, or a tensor of another length than the batch.
-    """
-    batch = logits.shape[0]
-    if isinstance(target, str):
-        if target != "predicted":
-            raise ValueError(f"target is a class index, one for each case, or 'predicted'; not {target!r}")
-        return logits.detach().argmax(1)
-    if isinstance(target, int):
-        return torch.full((batch,), target, device=logits.device)
-    if target.shape != (batch,):
-        raise ValueError(f"targets have the shape {tuple(target.shape)}, but the batch holds {batch} cases")
-    return target.to(logits.device, torch.long)
-
-
-def _full(tensor: Tensor) -> Tensor:
-    """Half precision to float32; float64 stays."""
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def _gradient(score: Tensor, of: Tensor, pass_: Pass, create_graph: bool) -> Tensor:
-    pass_.reading = True
-    try:
-        return torch.autograd.grad(score, of, create_graph=create_graph, retain_graph=True)[0]
-    finally:
-        pass_.reading = False
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, parameters without gradient; each module and parameter is put back as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    try:
-        model.eval()
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, flag in wanted:
-            parameter.requires_grad_(flag)
+def _bare(model: nn.Module) -> nn.Module:
+    """The network itself, of one that is wrapped for several processes."""
+    return model.module if isinstance(model, DistributedDataParallel) else model

@@ -1,4 +1,4 @@
-"""While this mode is on, convolutions, batch norms and activations become the steps of `steps.py`.
+"""While this mode is on, convolutions, batch norms, activations and gates become the steps of `steps.py`.
 
 A torch function mode sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused
 into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: nothing has to be put back.
@@ -16,38 +16,34 @@ from torch.overrides import TorchFunctionMode
 
 from radgaze.attribution import activations
 from radgaze.attribution.activations import Activation
-from radgaze.attribution.rules import Rule
-from radgaze.attribution.steps import Activate, BatchNorm, Conv, Pass
+from radgaze.attribution.steps import Activate, ActivatePReLU, BatchNorm, Conv, ConvNorm, Gate, Geometry, Pass
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid)
-_PRODUCT = (torch.mul, Tensor.mul, Tensor.mul_, Tensor.__mul__, Tensor.__rmul__, Tensor.__imul__)
-_POOL = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean, F.adaptive_max_pool2d)
+_PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+_PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
+_POOL = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean, F.adaptive_max_pool2d, torch.amax, Tensor.amax)
+_FLATTEN = (torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view)
 
 
 class Interception(TorchFunctionMode):
-    """Lay a rule on every activation of the forward passes run inside.
+    """Turn the layers of the forward passes run inside into steps that a rule can be laid on.
 
     Args:
-        rule: What an activation passes back in the read-out.
-        pass_: The state shared with the steps.
-        rule_for: "all" activations, or "relu" alone: the literal reading, which is plain back-propagation on
-            a SiLU network.
+        pass_: The state shared with the steps; what is met is written there.
         batch_statistics: "held" treats batch norm's statistics as constants in the read-out, so that one
             case's heatmap does not depend on its neighbours' gradients; "exact" differentiates through them.
     """
 
-    def __init__(
-        self,
-        rule: Rule,
-        pass_: Pass,
-        rule_for: Literal["all", "relu"] = "all",
-        batch_statistics: Literal["held", "exact"] = "held",
-    ) -> None:
+    def __init__(self, pass_: Pass, batch_statistics: Literal["held", "exact"] = "held") -> None:
         super().__init__()
-        self.rule, self.pass_ = rule, pass_
-        self.rule_for, self.batch_statistics = rule_for, batch_statistics
+        self.pass_, self.batch_statistics = pass_, batch_statistics
         self._sigmoid: tuple[Tensor, Tensor] | None = None  # the last sigmoid's input and output
+        self._convolved: tuple[Tensor, int, Tensor, Tensor, Tensor | None, Geometry, bool] | None = None
+
+    def __exit__(self, *error: Any) -> None:
+        self._sigmoid = self._convolved = None
+        super().__exit__(*error)
 
     def __torch_function__(
         self,
@@ -57,36 +53,63 @@ class Interception(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not torch.is_grad_enabled() or self.pass_.reading:
+        if not torch.is_grad_enabled():
             return func(*args, **kwargs)
         if func in _CONV:
             return self._conv(func, args, kwargs)
         if func is F.batch_norm and self.batch_statistics == "held":
             return self._batch_norm(*args, **kwargs)
-        activation = self._written_out(func, args) or activations.find(func, args, kwargs)
-        if activation is not None and (self.rule_for == "all" or activation.rectifier):
+        if func in (F.prelu, torch.prelu):
+            self._met("prelu")
+            return ActivatePReLU.apply(args[0], args[1], self.pass_)
+        if func in activations.UNRULED:
+            self.pass_.unruled.add(activations.UNRULED[func])
+        if func in _PRODUCT and len(args) == 2 and _is_gate(args[1], args[0]):
+            return Gate.apply(args[0], args[1], self.pass_)
+        written_out = self._written_out(func, args)
+        activation = written_out or activations.find(func, args, kwargs)
+        if activation is not None:
             x = args[0] if args else kwargs["input"]
-            if self._sigmoid is not None and x is self._sigmoid[1]:
-                x = args[1]
-            self._sigmoid = None
-            self.pass_.applied += 1
-            if activations.is_inplace(func, args, kwargs):
-                # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
-                return Activate.apply(x.clone(), activation, self.rule, self.pass_, x)
-            return Activate.apply(x, activation, self.rule, self.pass_, None)
+            if written_out is not None and self._sigmoid is not None:
+                x = self._sigmoid[0]
+            return self._activate(func, args, kwargs, activation, x)
         y = func(*args, **kwargs)
-        if func in _POOL and args:
+        if func is F.linear:
+            self.pass_.linear = (args[0], args[1] if len(args) > 1 else kwargs["weight"], y)
+        elif (func in _POOL or func in _FLATTEN) and args:
             self._notice_pooling(args[0], y)
-        elif func in _SIGMOID and args:
-            self._sigmoid = (args[0], y)
         return y
+
+    def _activate(
+        self,
+        func: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        activation: Activation,
+        x: Tensor,
+    ) -> Tensor:
+        self._sigmoid = None
+        if not activation.gate:
+            self._met(activation.name)
+        if not activations.is_inplace(func, args, kwargs):
+            y = Activate.apply(x, activation, self.pass_, None)
+            if func in _SIGMOID:
+                self._sigmoid = (x, y)
+            return y
+        # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
+        before = x if activation.rectifier else x.clone()
+        return Activate.apply(before, activation, self.pass_, x)
+
+    def _met(self, name: str) -> None:
+        self.pass_.activations[name] = self.pass_.activations.get(name, 0) + 1
 
     def _written_out(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Activation | None:
         """SiLU where a model writes it as x·σ(x) (timm's `Swish` does), without an activation function."""
-        if self._sigmoid is None or func not in _PRODUCT or len(args) < 2:
+        in_place = func in _PRODUCT_IN_PLACE
+        if self._sigmoid is None or len(args) < 2 or not (in_place or func in _PRODUCT):
             return None
         x, s = self._sigmoid
-        same = (args[0] is x and args[1] is s) or (args[0] is s and args[1] is x and func is not Tensor.mul_)
+        same = (args[0] is x and args[1] is s) or (args[0] is s and args[1] is x and not in_place)
         return activations.silu() if same else None
 
     def _conv(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -101,8 +124,11 @@ class Interception(TorchFunctionMode):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
-        pairs = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]))
-        return Conv.apply(x, weight, bias, *pairs, call["groups"], self.pass_)
+        geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
+        first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
+        y = Conv.apply(x, weight, bias, geometry, self.pass_, first)
+        self._convolved = (y, y._version, x, weight, bias, geometry, first)
+        return y
 
     def _batch_norm(
         self,
@@ -115,15 +141,48 @@ class Interception(TorchFunctionMode):
         momentum: float = 0.1,
         eps: float = 1e-5,
     ) -> Tensor:
-        return BatchNorm.apply(
-            input, weight, bias, running_mean, running_var, training, momentum, eps, self.pass_
-        )
+        statistics = (running_mean, running_var, training, momentum, eps)
+        convolved, self._convolved = self._convolved, None
+        affine = weight is not None and bias is not None
+        if convolved is not None and convolved[0] is input and convolved[1] == input._version and affine:
+            y, _, x, kernel, shift, geometry, first = convolved
+            return ConvNorm.apply(
+                x, kernel, shift, weight, bias, y.detach(), statistics, geometry, self.pass_, first
+            )
+        return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
 
     def _notice_pooling(self, x: Any, y: Any) -> None:
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4):
+        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4 and x.shape[2:].numel() > 1):
             return
-        if y.shape[:2] == x.shape[:2] and y.numel() == x.shape[0] * x.shape[1]:
-            self.pass_.pooled = x
+        pooled = y.shape[:2] == x.shape[:2] and y.numel() == x.shape[0] * x.shape[1]
+        if pooled or (y.dim() == 2 and y.numel() == x.numel() and y.shape[0] == x.shape[0]):
+            self.pass_.stages.append(x)
+
+
+def _is_gate(s: Any, x: Any) -> bool:
+    """Whether s (B, C, 1, 1) scales the channels of feature maps x (B, C, H, W)."""
+    if not (isinstance(s, Tensor) and isinstance(x, Tensor) and x.dim() == s.dim() == 4):
+        return False
+    return s.shape == (*x.shape[:2], 1, 1) and x.shape != s.shape and s.dtype == x.dtype and s.requires_grad
+
+
+def _depends_on_nothing_but(leaf: Tensor | None, x: Tensor) -> bool:
+    """Whether `leaf` is the only leaf of x's graph. A network's first convolution has a short one."""
+    if x is leaf:
+        return True
+    found, ahead = False, [x.grad_fn]
+    for _ in range(16):
+        if not ahead:
+            return found
+        node = ahead.pop()
+        if node is None:
+            continue
+        if hasattr(node, "variable"):
+            if node.variable is not leaf:
+                return False
+            found = True
+        ahead.extend(before for before, _ in node.next_functions)
+    return False
 
 
 def _pair(value: int | tuple[int, ...] | list[int]) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Normalise = Literal["max", "minmax", "quantile", "none"]
@@ -47,6 +48,13 @@ READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
     "sum": total,
     "norm": norm,
 }
+
+
+def enlarge(heat: Tensor, size: torch.Size) -> Tensor:
+    """A map (B, 1, h, w) at an image's size (H, W), by bilinear interpolation."""
+    if heat.shape[-2:] == size:
+        return heat
+    return F.interpolate(heat, size=size, mode="bilinear", align_corners=False)
 
 
 def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = False) -> Tensor:

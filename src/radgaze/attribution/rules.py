@@ -7,15 +7,12 @@ network, not on ReLU networks only).
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-
-from torch import Tensor
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A rule passes back r(g) · [x > 0 if `gated`] · [a'(x) if `slope`], with r the identity or max(·, 0).
+    """A rule passes back r(g) · [x > 0 if `gate`] · [a'(x) if `slope`], with r the identity or max(·, 0).
 
     Attributes:
         rectify: Whether only positive gradients pass: r(g) = max(g, 0).
@@ -27,13 +24,6 @@ class Rule:
     rectify: bool
     gate: bool
     slope: bool
-
-    def factor(self, x: Tensor, first: Callable[[Tensor], Tensor]) -> Tensor | None:
-        """The part that depends on the input x alone: [x > 0] · a'(x), or None where that is 1."""
-        if self.slope:
-            a1 = first(x)
-            return a1 * (x > 0) if self.gate else a1
-        return (x > 0).to(x.dtype) if self.gate else None
 
 
 BACKPROP = Rule("backprop", rectify=False, gate=False, slope=True)

@@ -1,15 +1,17 @@
 """Layers as autograd functions with two backwards: one for the heatmap's read-out, one for the loss.
 
-While the read-out runs (`pass_.reading` is true) each layer's input-gradient step is an ordinary forward
-operation: the input gradient of a convolution, an affine scale for batch norm, the rule for an activation.
-The loss's backward through the heatmap is then an ordinary first-order backward with native kernels, where
+While a read-out runs (`pass_.rule` is set) each layer's input-gradient step is an ordinary forward operation:
+the input gradient of a convolution, an affine scale for batch norm, the rule for an activation. The loss's
+backward through the heatmap is then an ordinary first-order backward with native kernels, where
 `create_graph=True` would run PyTorch's double backward (for a depthwise convolution a loop over its groups).
 The loss's own backward through the forward pass is exact and untouched by any rule.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 
 import torch
@@ -17,9 +19,14 @@ from torch import Tensor
 from torch.autograd import Function
 
 from radgaze.attribution.activations import Activation
-from radgaze.attribution.rules import Rule
+from radgaze.attribution.blockwise import blockwise
+from radgaze.attribution.rules import BACKPROP, Rule
 
 Pair = list[int]
+Geometry = tuple[Pair, Pair, Pair, int]
+"""Stride, padding, dilation and groups of a convolution."""
+
+Gradients = tuple[Tensor | None, ...]
 
 
 @dataclass
@@ -27,19 +34,53 @@ class Pass:
     """The state that the layers of one forward pass share.
 
     Attributes:
-        reading: True only while the heatmap is read out.
-        applied: How many activations the rule was laid on.
-        pooled: Input of the last global pooling, (B, C, h, w): what a class-activation map is made of.
+        rule: The rule in force while a heatmap is read out, else None.
+        literal: Whether rules are laid on ReLU alone.
+        gates: What sigmoid gates do in the read-out, see `generators.Generator`.
+        activations: How many activations the forward pass has met, by name.
+        unruled: Names of the nonlinearities met that no rule speaks of.
+        images: What the heatmap is made for, (B, C, H, W).
+        own_leaf: Whether they are a leaf made here, so that nobody wants the loss's gradient in them.
+        features: What the layer asked for gave, (B, C, h, w).
+        stages: Inputs (B, C, h, w) of the global poolings and flattenings met, in order.
+        linear: Input, weight and output of the last linear layer.
     """
 
-    reading: bool = False
-    applied: int = 0
-    pooled: Tensor | None = None
-    images: list[Tensor] = field(default_factory=list)
+    rule: Rule | None = None
+    literal: bool = False
+    gates: str = "plain"
+    activations: dict[str, int] = field(default_factory=dict)
+    unruled: set[str] = field(default_factory=set)
+    images: Tensor | None = None
+    own_leaf: bool = False
+    features: Tensor | None = None
+    stages: list[Tensor] = field(default_factory=list)
+    linear: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def forget(self) -> None:
+        """Let go of all tensors. The graph's nodes hold the pass: were it to hold tensors of the graph on, only
+        the garbage collector would end that circle, steps later, and memory would fill up until then."""
+        self.images = self.features = self.linear = None
+        self.stages = []
+
+
+def _untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+    """A backward whose own operations no torch function mode sees: they are not part of the model."""
+
+    @wraps(backward)
+    def run(ctx: Any, *grads: Tensor) -> Gradients:
+        with torch._C.DisableTorchFunction():
+            return backward(ctx, *grads)
+
+    return run
 
 
 class Conv(Function):
-    """2-D convolution."""
+    """2-D convolution.
+
+    `first` says that its input depends on nothing but the images: the loss's backward then leaves its input
+    gradient out.
+    """
 
     @staticmethod
     def forward(
@@ -47,121 +88,175 @@ class Conv(Function):
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
-        stride: Pair,
-        padding: Pair,
-        dilation: Pair,
-        groups: int,
+        geometry: Geometry,
         pass_: Pass,
+        first: bool,
     ) -> Tensor:
         ctx.save_for_backward(x, weight)
-        ctx.geometry = (stride, padding, dilation, groups)
-        ctx.pass_ = pass_
+        ctx.geometry, ctx.pass_, ctx.first = geometry, pass_, first
         ctx.bias_size = None if bias is None else [bias.shape[0]]
-        return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+        return torch.conv2d(x, weight, bias, *geometry)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
         (g,) = grads
         x, weight = ctx.saved_tensors
-        if ctx.pass_.reading:
+        if ctx.pass_.rule is not None:
             # Only the images' gradient is asked for: no weight gradient is computed here.
-            return _nothing_but(ConvInputGradient.apply(g, weight, x.shape, ctx.geometry), 8)
-        needs = [
-            ctx.needs_input_grad[0],
-            ctx.needs_input_grad[1],
-            ctx.bias_size is not None and ctx.needs_input_grad[2],
-        ]
-        dx, dw, db = _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
-        return dx, dw, db, None, None, None, None, None
+            return ConvInputGradient.apply(g, weight, x.detach(), ctx.geometry), *[None] * 5
+        return *_conv_gradients(ctx, g, x, weight), None, None, None
+
+
+class ConvNorm(Function):
+    """A convolution and the batch norm after it, whose statistics are constants in the read-out.
+
+    There batch norm is the affine y ↦ γ·y/σ + const, which is no step of its own: its factor goes into the
+    convolution's weight. The convolution's result y is given, since it has been computed when the norm is
+    met; it is computed by `Conv`, whose node drops out of the graph unless something else uses y as well.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        gamma: Tensor,
+        beta: Tensor,
+        y: Tensor,
+        statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+        geometry: Geometry,
+        pass_: Pass,
+        first: bool,
+    ) -> Tensor:
+        z = _normalised(ctx, y, gamma, beta, statistics, x, weight)
+        ctx.geometry, ctx.pass_, ctx.first = geometry, pass_, first
+        ctx.bias_size = None if bias is None else [bias.shape[0]]
+        return z
+
+    @staticmethod
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+        (g,) = grads
+        y, gamma, rstd, mean, running_mean, running_var, x, weight = ctx.saved_tensors
+        if ctx.pass_.rule is not None:
+            scaled = weight * (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
+            return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 9
+        dy, dgamma, dbeta = torch.ops.aten.native_batch_norm_backward(
+            g, y, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, [True, True, True]
+        )
+        return *_conv_gradients(ctx, dy, x, weight), dgamma, dbeta, *[None] * 5
 
 
 class ConvInputGradient(Function):
     """The input gradient of a convolution as a forward operation: y = convᵀ(g; w), bilinear in g and w."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, weight: Tensor, shape: torch.Size, geometry: tuple[Any, ...]) -> Tensor:
+    def forward(ctx: Any, g: Tensor, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.geometry = geometry
-        x = g.new_empty(1).expand(shape)  # only its shape is looked at
         return _conv_backward(g, x, weight, None, geometry, [True, False, False])[0]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
         (c,) = grads
         g, weight = ctx.saved_tensors
-        stride, padding, dilation, groups = ctx.geometry
         # <c, convᵀ(g; w)> = <conv(c; w), g>: the adjoint in g is a convolution, in w a weight gradient.
         dg, dw = None, None
         if ctx.needs_input_grad[0]:
-            dg = torch.conv2d(c, weight, None, stride, padding, dilation, groups)
+            dg = torch.conv2d(c, weight, None, *ctx.geometry)
         if ctx.needs_input_grad[1]:
             dw = _conv_backward(g, c, weight, None, ctx.geometry, [False, True, False])[1]
         return dg, dw, None, None
 
 
 class BatchNorm(Function):
-    """Batch norm whose statistics are constants in the read-out: there it is the affine x ↦ γ·x/σ + const."""
+    """Batch norm, after something else than a convolution, whose statistics are constants in the read-out."""
 
     @staticmethod
     def forward(
         ctx: Any,
         x: Tensor,
-        weight: Tensor | None,
-        bias: Tensor | None,
-        mean: Tensor | None,
-        var: Tensor | None,
-        training: bool,
-        momentum: float,
-        eps: float,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
         pass_: Pass,
     ) -> Tensor:
-        y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
-            x, weight, bias, mean, var, training, momentum, eps
-        )
-        # Running statistics change in place with every training step; the read-out's are kept apart.
-        rstd = save_rstd if training or var is None else torch.rsqrt(var + eps)
-        held_mean = None if training or mean is None else mean.clone()
-        held_var = None if training or var is None else var.clone()
-        ctx.save_for_backward(x, weight, rstd, save_mean, held_mean, held_var)
-        ctx.training, ctx.eps, ctx.pass_ = training, eps, pass_
-        return y
+        ctx.pass_ = pass_
+        return _normalised(ctx, x, gamma, beta, statistics)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
         (g,) = grads
-        x, weight, rstd, mean, running_mean, running_var = ctx.saved_tensors
-        if ctx.pass_.reading:
-            scale = rstd if weight is None else rstd * weight
-            return _nothing_but(g * scale.to(g.dtype).view(1, -1, *[1] * (g.dim() - 2)), 9)
-        needs = [ctx.needs_input_grad[0], weight is not None, weight is not None]
-        dx, dw, db = torch.ops.aten.native_batch_norm_backward(
-            g, x, weight, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, needs
+        x, gamma, rstd, mean, running_mean, running_var = ctx.saved_tensors
+        if ctx.pass_.rule is not None:
+            scale = rstd if gamma is None else rstd * gamma
+            return g * scale.to(g.dtype).view(1, -1, *[1] * (g.dim() - 2)), *[None] * 4
+        needs = [ctx.needs_input_grad[0], gamma is not None, gamma is not None]
+        gradients = torch.ops.aten.native_batch_norm_backward(
+            g, x, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, needs
         )
-        return dx, dw, db, None, None, None, None, None, None
+        return *gradients, None, None
 
 
 class Activate(Function):
     """An activation that a rule is laid on."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, activation: Activation, rule: Rule, pass_: Pass, overwrite: Tensor | None
-    ) -> Tensor:
-        ctx.activation, ctx.rule, ctx.pass_ = activation, rule, pass_
-        ctx.save_for_backward(x)
+    def forward(ctx: Any, x: Tensor, activation: Activation, pass_: Pass, overwrite: Tensor | None) -> Tensor:
+        ctx.activation, ctx.pass_ = activation, pass_
         y = activation.value(x)
-        if overwrite is None:
-            return y
-        ctx.mark_dirty(overwrite)
-        return overwrite.copy_(y)
+        if overwrite is not None:
+            ctx.mark_dirty(overwrite)
+            y = overwrite.copy_(y)
+        # A ReLU's output tells all that its input would (y > 0 where x > 0), and is kept anyway.
+        ctx.save_for_backward(y if activation.rectifier else x)
+        return y
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
         (g,) = grads
         (x,) = ctx.saved_tensors
-        if ctx.pass_.reading:
-            return _nothing_but(RuleStep.apply(g, x, ctx.activation, ctx.rule), 5)
-        return _nothing_but(ctx.activation.backward(g, x), 5)
+        activation: Activation = ctx.activation
+        rule = ctx.pass_.rule
+        if rule is None:
+            return activation.backward(g, x), None, None, None
+        spared = (ctx.pass_.literal and not activation.rectifier) or (
+            activation.gate and ctx.pass_.gates != "ruled"
+        )
+        if activation.rectifier:
+            x = x.detach()
+        return RuleStep.apply(g, x, activation, BACKPROP if spared else rule), None, None, None
+
+
+class ActivatePReLU(Function):
+    """PReLU: x where x > 0 and w·x elsewhere, w learned, one for all channels or one each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, pass_: Pass) -> Tensor:
+        ctx.pass_ = pass_
+        ctx.save_for_backward(x, weight)
+        return torch.prelu(x, weight)
+
+    @staticmethod
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+        (g,) = grads
+        x, weight = ctx.saved_tensors
+        rule: Rule | None = ctx.pass_.rule
+        w = weight.view(-1, *[1] * (x.dim() - 2)) if weight.numel() > 1 else weight
+        if rule is None:
+            dx, dw = torch.ops.aten._prelu_kernel_backward(g, x, w.to(x.dtype).expand_as(x))
+            return dx, dw.sum_to_size(w.shape).view_as(weight), None
+        rule = BACKPROP if ctx.pass_.literal else rule
+        # Its slope is learned: ordinary operations, through which the loss's backward reaches w.
+        r = g.clamp(min=0) if rule.rectify else g
+        below = torch.zeros_like(r) if rule.gate else r * w if rule.slope else r
+        return torch.where(x > 0, r, below), None, None
 
 
 class RuleStep(Function):
@@ -171,35 +266,127 @@ class RuleStep(Function):
     def forward(ctx: Any, g: Tensor, x: Tensor, activation: Activation, rule: Rule) -> Tensor:
         ctx.save_for_backward(g, x)
         ctx.activation, ctx.rule = activation, rule
-        r = g.clamp(min=0) if rule.rectify else g
-        factor = rule.factor(x, activation.first)
-        return r.clone() if factor is None else r * factor
+
+        def formula(g: Tensor, x: Tensor) -> tuple[Tensor]:
+            r = g.clamp(min=0) if rule.rectify else g
+            return (_weigh(r, x, activation, rule),)
+
+        return blockwise(formula, g, x)[0]
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
         (c,) = grads
         g, x = ctx.saved_tensors
-        rule: Rule = ctx.rule
-        if rule.rectify:
-            c = c * (g > 0)
-        factor = rule.factor(x, ctx.activation.first)
-        dg = c if factor is None else c * factor
-        dx = None
-        if rule.slope and ctx.needs_input_grad[1] and not ctx.activation.rectifier:
-            dx = c * g * ctx.activation.second(x)  # c is zero where g was rectified away
+        activation, rule = ctx.activation, ctx.rule
+        curved = rule.slope and activation.curve is not None and ctx.needs_input_grad[1]
+
+        def formula(c: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+            t = _threshold(c, g) if rule.rectify else c
+            dg = _weigh(t, x, activation, rule)
+            if not curved:
+                return (dg,)
             if rule.gate:
-                dx = dx * (x > 0)
-        return dg, dx, None, None
+                t = _threshold(t, x)
+            if t.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
+                return dg, activation.curve(t.float() * g.float(), x.float()).to(x.dtype)
+            return dg, activation.curve(t * g, x)
+
+        return *blockwise(formula, c, g, x), *[None] * (2 if curved else 3)
+
+
+class Gate(Function):
+    """x·s for feature maps x (B, C, H, W) and one gate a channel, s (B, C, 1, 1): squeeze-and-excitation."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, s: Tensor, pass_: Pass) -> Tensor:
+        ctx.pass_ = pass_
+        ctx.save_for_backward(x, s)
+        return x * s
+
+    @staticmethod
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+        (g,) = grads
+        x, s = ctx.saved_tensors
+        if ctx.pass_.rule is None:
+            return g * s, _over_space(g, x), None
+        if ctx.pass_.gates == "held":
+            return g * s, None, None
+        return *GateStep.apply(g, x, s), None
+
+
+class GateStep(Function):
+    """The gradients of a gate as a forward operation: p = g·s and q = Σ_hw g·x."""
+
+    @staticmethod
+    def forward(ctx: Any, g: Tensor, x: Tensor, s: Tensor) -> tuple[Tensor, Tensor]:
+        ctx.save_for_backward(g, x, s)
+        return g * s, _over_space(g, x)
+
+    @staticmethod
+    @_untouched
+    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+        cp, cq = grads
+        g, x, s = ctx.saved_tensors
+        return torch.addcmul(cp * s, x, cq), g * cq, _over_space(cp, g)
+
+
+def _weigh(r: Tensor, x: Tensor, activation: Activation, rule: Rule) -> Tensor:
+    """r · [x > 0] · a'(x), as far as the rule wants it."""
+    if rule.gate:
+        r = _threshold(r, x)
+    if rule.slope and not (rule.gate and activation.rectifier):
+        r = activation.backward(r, x)
+    return r
+
+
+def _threshold(g: Tensor, x: Tensor) -> Tensor:
+    """g · [x > 0]."""
+    return torch.ops.aten.threshold_backward(g, x, 0)
+
+
+def _over_space(a: Tensor, b: Tensor) -> Tensor:
+    """Σ_hw a·b, (B, C, H, W) twice → (B, C, 1, 1)."""
+    return (a * b).sum((2, 3), keepdim=True)
+
+
+def _normalised(
+    ctx: Any,
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+    *also: Tensor,
+) -> Tensor:
+    """Batch norm of x; what its backward needs is saved, together with `also`."""
+    mean, var, training, momentum, eps = statistics
+    y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
+        x, gamma, beta, mean, var, training, momentum, eps
+    )
+    # Running statistics change in place with every training step; the read-out's are kept apart.
+    rstd = save_rstd if training or var is None else torch.rsqrt(var + eps)
+    held_mean = None if training or mean is None else mean.clone()
+    held_var = None if training or var is None else var.clone()
+    ctx.save_for_backward(x, gamma, rstd, save_mean, held_mean, held_var, *also)
+    ctx.training, ctx.eps = training, eps
+    return y
+
+
+def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, Any, Any]:
+    """Gradients in a convolution's input, weight and bias, those of them that are needed."""
+    needs = [
+        ctx.needs_input_grad[0] and not ctx.first,
+        ctx.needs_input_grad[1],
+        ctx.bias_size is not None and ctx.needs_input_grad[2],
+    ]
+    return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
 
 
 def _conv_backward(
-    g: Tensor, x: Tensor, weight: Tensor, bias_size: Pair | None, geometry: tuple[Any, ...], needs: list[bool]
+    g: Tensor, x: Tensor, weight: Tensor, bias_size: Pair | None, geometry: Geometry, needs: list[bool]
 ) -> tuple[Any, Any, Any]:
     stride, padding, dilation, groups = geometry
     return torch.ops.aten.convolution_backward(
         g, x, weight, bias_size, stride, padding, dilation, False, [0, 0], groups, needs
     )
-
-
-def _nothing_but(gradient: Tensor, arguments: int) -> tuple[Tensor | None, ...]:
-    return (gradient, *[None] * (arguments - 1))

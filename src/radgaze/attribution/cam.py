@@ -1,0 +1,126 @@
+"""Class-activation maps: weighted sums of the feature maps A_k (B, K, h, w) that the classifier pools.
+
+A is found during the forward pass, or is the output of `layer`. The weights are differentiated too, and the
+map is enlarged to the image by bilinear interpolation.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radgaze.attribution.generators import Generator, register
+from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.targets import logits_of
+
+
+@register("cam")
+class CAM(Generator):
+    """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2): signed, as there.
+
+    Only for a head of global average pooling and one linear layer, with at most drop-out in between. For
+    others, `hires_cam` is its generalisation.
+    """
+
+    readout: str = "sum"
+
+    def attribute(self, read: Reading) -> Tensor:
+        weight = _linear_weight(read)
+        if not isinstance(read.target, Tensor):
+            raise ValueError("cam explains a class; a function of the output is no target for it")
+        return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
+
+
+@register("grad_cam")
+class GradCAM(Generator):
+    """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2)."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        A = read.features
+        alpha = read.gradient(A).mean((2, 3), keepdim=True)
+        return (alpha * A).sum(1, keepdim=True).clamp(min=0)
+
+
+@register("grad_cam_pp")
+class GradCAMPlusPlus(Generator):
+    """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
+
+    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is taken for the exponent of
+    a smooth one, as in the paper's equation 19.
+    """
+
+    def attribute(self, read: Reading) -> Tensor:
+        A = read.features
+        g = read.gradient(A)
+        # g² cancelled: what is left has no 0/0 where g is merely small
+        below = 2 + g * full(A).sum((2, 3), keepdim=True)
+        a = torch.where((g == 0) | (below == 0), torch.zeros_like(g), 1 / torch.where(below == 0, 1.0, below))
+        alpha = (a * g.clamp(min=0)).sum((2, 3), keepdim=True)
+        return (alpha * A).sum(1, keepdim=True).clamp(min=0)
+
+
+@register("hires_cam")
+class HiResCAM(Generator):
+    """H = max(Σ_k ∂y/∂A_k ∘ A_k, 0): the gradient is not averaged (Draelos and Carin 2020, eq. 3)."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        A = read.features
+        return (read.gradient(A) * A).sum(1, keepdim=True).clamp(min=0)
+
+
+@register("layer_cam")
+class LayerCAM(Generator):
+    """H = max(Σ_k max(∂y/∂A_k, 0) ∘ A_k, 0), for any layer (Jiang et al. 2021, eq. 6 to 8)."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        A = read.features
+        return (read.gradient(A).clamp(min=0) * A).sum(1, keepdim=True).clamp(min=0)
+
+
+_BETWEEN = (
+    "View",
+    "ReshapeAlias",
+    "UnsafeView",
+    "Squeeze",
+    "Flatten",
+    "Clone",
+    "Alias",
+    "ToCopy",
+    "Mul",
+    "Div",
+    "NativeDropout",
+)
+_AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
+
+
+def _linear_weight(read: Reading) -> Tensor:
+    """The weight (classes, K) of the linear layer that makes the logits of the pooled features.
+
+    Raises:
+        RuntimeError: The head is another one.
+    """
+    found = read.pass_.linear
+    if found is not None and found[2].grad_fn is logits_of(read.output).grad_fn:
+        x, weight, _ = found
+        if weight.shape[1] == read.features.shape[1] and _is_average_of(x, read.features):
+            return weight
+    raise RuntimeError(
+        "cam needs a head of global average pooling and one linear layer; grad_cam and hires_cam take any"
+    )
+
+
+def _is_average_of(x: Tensor, features: Tensor) -> bool:
+    """Whether x was made from the features by one average and by what only reshapes, scales or drops out."""
+    node: Any = x.grad_fn
+    averages = 0
+    while node is not None and node is not features.grad_fn:
+        kind = node.name().removesuffix("Backward0").removesuffix("Backward1")
+        if kind.startswith(_AVERAGE):
+            averages += 1
+        elif not kind.startswith(_BETWEEN):
+            return False
+        ahead = [before for before, _ in node.next_functions if before is not None]
+        node = ahead[0] if len(ahead) == 1 else None
+    return node is not None and averages == 1

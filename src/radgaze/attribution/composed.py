@@ -1,0 +1,140 @@
+"""Generators made of others: a product, an average over noise, an integral along a path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radgaze.attribution import rules
+from radgaze.attribution.cam import GradCAM
+from radgaze.attribution.generators import Generator, create, register
+from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.readout import enlarge
+
+
+@register("guided_grad_cam")
+class GuidedGradCAM(GradCAM):
+    """Guided back-propagation at the images times the enlarged Grad-CAM (Selvaraju et al. 2017, section 3.2).
+
+    Both are read out of one forward pass. `layer` is Grad-CAM's.
+    """
+
+    def attribute(self, read: Reading) -> Tensor:
+        cam = enlarge(full(super().attribute(read)), read.images.shape[-2:])
+        return read.gradient(read.images, rules.GUIDED) * cam
+
+
+@register("smooth_grad")
+@dataclass
+class SmoothGrad(Generator):
+    """The mean of another generator's attributions over noisy copies of the image (Smilkov et al. 2017, eq. 1).
+
+    The copies run through the model in evaluation mode, a training step's too. Each case gets the same noise,
+    so that its map does not depend on the batch it is in.
+
+    Attributes:
+        base: Name of the other generator.
+        samples: How many noisy copies.
+        noise: Standard deviation of the noise, as a share of the image's range.
+        seed: Of the noise, one noise for every call; None draws anew, from torch's global generator.
+        internal_batch_size: Most images in one forward pass; None means as many as are asked about. While
+            training the passes' graphs add up in memory all the same.
+    """
+
+    base: str = "backprop"
+    samples: int = 16
+    noise: float = 0.15
+    seed: int | None = 0
+    internal_batch_size: int | None = None
+
+    _base: Generator = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(samples=self.samples, internal_batch_size=self.internal_batch_size)
+        if self.noise < 0:
+            raise ValueError(f"noise is a share of the image's range, 0 or more; not {self.noise}")
+        self._base = create(
+            self.base,
+            self.model,
+            layer=self.layer,
+            readout=self.readout,
+            rule_for=self.rule_for,
+            gates=self.gates,
+            batch_statistics=self.batch_statistics,
+        )
+
+    def attribute(self, read: Reading) -> Tensor:
+        x = read.images.detach()
+        spread = self.noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
+        source = None if self.seed is None else torch.Generator(x.device).manual_seed(self.seed)
+        shape = (self.samples, *x.shape[1:])
+        noise = torch.randn(shape, generator=source, dtype=x.dtype, device=x.device)
+
+        def sample(k: Tensor, cases: Tensor) -> Tensor:
+            return self._base.attribute(read.again(x[cases] + spread[cases] * noise[k], cases)) / self.samples
+
+        return _summed(sample, self.samples, len(x), self.internal_batch_size)
+
+
+@register("integrated_gradients")
+@dataclass
+class IntegratedGradients(Generator):
+    """(x − x')·∫ ∂y/∂x (x' + α(x − x')) dα, α from 0 to 1 (Sundararajan et al. 2017, eq. 1).
+
+    The integral is a Gauss–Legendre sum. Attributions sum up to y(x) − y(x') ("completeness"), which
+    `readout="sum"` and `normalise="none"` keep.
+
+    Attributes:
+        steps: How many points of the path.
+        baseline: The grey value of x', the image that shows nothing.
+        internal_batch_size: As for `SmoothGrad`.
+    """
+
+    steps: int = 50
+    baseline: float = 0.0
+    internal_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_positive(steps=self.steps, internal_batch_size=self.internal_batch_size)
+        if self.layer is not None:
+            raise ValueError("integrated_gradients follows the images from a baseline: it has no layer")
+
+    def attribute(self, read: Reading) -> Tensor:
+        x = read.images.detach()
+        points, weights = np.polynomial.legendre.leggauss(self.steps)
+        alpha = x.new_tensor((points + 1) / 2).view(-1, 1, 1, 1)
+        weight = x.new_tensor(weights / 2).view(-1, 1, 1, 1)
+
+        def sample(k: Tensor, cases: Tensor) -> Tensor:
+            there = read.again(self.baseline + alpha[k] * (x[cases] - self.baseline), cases)
+            return weight[k] * there.gradient(there.images)
+
+        return (x - self.baseline) * _summed(sample, self.steps, len(x), self.internal_batch_size)
+
+
+def _summed(
+    sample: Callable[[Tensor, Tensor], Tensor], samples: int, batch: int, at_once: int | None
+) -> Tensor:
+    """Σ_k sample(k, case) for each case, (B, K, h, w), evaluated for at most `at_once` pairs at a time."""
+    total: Tensor | None = None
+    pairs = torch.arange(samples * batch)
+    for part in pairs.split(at_once or batch):
+        k, cases = part // batch, part % batch
+        found = sample(k, cases)
+        if total is None:
+            total = found.new_zeros(batch, *found.shape[1:])
+        total = total.index_add(0, cases.to(found.device), found)
+    assert total is not None
+    return total
+
+
+def _check_positive(**counts: int | None) -> None:
+    for name, count in counts.items():
+        if count is not None and count < 1:
+            raise ValueError(f"{name} is 1 or more; not {count}")

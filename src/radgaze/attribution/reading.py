@@ -1,0 +1,251 @@
+"""Watching a forward pass, and differentiating it under a rule: what a generator makes its map from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from radgaze.attribution.interception import Interception
+from radgaze.attribution.rules import BACKPROP, Rule
+from radgaze.attribution.steps import Pass
+from radgaze.attribution.targets import Target, score_of
+
+HALF_SCALE = 256.0
+"""Of the score in float16: a case's gradient in one pixel is near that format's smallest number."""
+
+
+class Watch:
+    """While it is entered, the model's forward passes are intercepted, and the last one can be read out.
+
+    Args:
+        model: The network.
+        layer: Name of the module whose output is kept as `Pass.features`.
+        new_pass: Makes the state of a forward pass.
+        batch_statistics: As for `Interception`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None,
+        new_pass: Callable[[], Pass],
+        batch_statistics: Literal["held", "exact"],
+    ) -> None:
+        self.model, self._layer, self._new_pass = model, layer, new_pass
+        self._interception = Interception(new_pass(), batch_statistics)
+        self._hooks: list[Any] = []
+        self._passes: list[Pass] = []
+        self._call: tuple[int, tuple[Any, ...], dict[str, Any]] = (0, (), {})
+
+    @property
+    def pass_(self) -> Pass:
+        """The last forward pass."""
+        return self._interception.pass_
+
+    def __enter__(self) -> Self:
+        self._hooks = [self.model.register_forward_pre_hook(self._catch, with_kwargs=True)]
+        if self._layer is not None:
+            self._hooks.append(self.model.get_submodule(self._layer).register_forward_hook(self._keep))
+        self._interception.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._interception.__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+        for pass_ in self._passes:
+            pass_.forget()
+        self._call = (0, (), {})
+
+    def again(self, images: Tensor, cases: Tensor) -> Any:
+        """The model's output for other images (N, C, H, W), each of one of the batch's cases (N,).
+
+        The model runs in evaluation mode: no running statistic moves, nothing is dropped, and a case's result
+        does not depend on its neighbours. Its other arguments are those of the last call.
+        """
+        place, args, kwargs = self._call
+        batch = len(args[place])
+
+        def chosen(value: Any) -> Any:
+            is_of_batch = isinstance(value, Tensor) and value.dim() and len(value) == batch
+            return value[cases] if is_of_batch else value
+
+        before = [images if k == place else chosen(value) for k, value in enumerate(args)]
+        kept, outer = self._call, self._interception.pass_
+        try:
+            with evaluating(self.model):
+                return self.model(
+                    *before, **{key: chosen(value) for key, value in kwargs.items()}
+                ), self.pass_
+        finally:
+            self._call, self._interception.pass_ = kept, outer
+
+    def _catch(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not torch.is_grad_enabled():
+            return None
+        place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
+        if place is None:
+            raise RuntimeError("the model was called without images (B, C, H, W) as a positional argument")
+        images: Tensor = args[place]
+        pass_ = self._interception.pass_ = self._new_pass()
+        self._passes.append(pass_)
+        pass_.own_leaf = not images.requires_grad
+        pass_.images = images.detach().requires_grad_() if pass_.own_leaf else images
+        self._call = (place, args, kwargs)
+        return (*args[:place], pass_.images, *args[place + 1 :]), kwargs
+
+    def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
+        if not (isinstance(output, Tensor) and torch.is_grad_enabled()):
+            return None
+        self.pass_.features = output
+        return output.clone()  # what follows may overwrite it
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One forward pass, ready to be differentiated.
+
+    Attributes:
+        watch: Where the model runs.
+        pass_: The forward pass.
+        output: What the model gave.
+        target: A class for each case (B,), or a function of the output.
+        create_graph: Whether what is read out will be differentiated in turn.
+    """
+
+    watch: Watch
+    pass_: Pass
+    output: Any
+    target: Target
+    create_graph: bool
+
+    @property
+    def images(self) -> Tensor:
+        """The images (B, C, H, W)."""
+        assert self.pass_.images is not None
+        return self.pass_.images
+
+    @cached_property
+    def features(self) -> Tensor:
+        """Feature maps (B, C, h, w): of the layer asked for or, with none, what the classifier pools.
+
+        Raises:
+            RuntimeError: There are no such maps.
+        """
+        if self.pass_.features is not None:
+            if self.pass_.features.dim() != 4:
+                raise RuntimeError(
+                    f"the layer gives no feature maps (B, C, h, w), but the shape {tuple(self.pass_.features.shape)}"
+                )
+            return self.pass_.features
+        for stage in reversed(self.pass_.stages):
+            if _reaches(self.score, stage):
+                return stage
+        raise RuntimeError(
+            "found no feature maps that the class score pools or flattens; name a layer that gives some: layer=…"
+        )
+
+    @property
+    def place(self) -> Tensor:
+        """Where a gradient map is made: at the layer asked for, else at the images."""
+        return self.images if self.pass_.features is None else self.features
+
+    @cached_property
+    def score(self) -> Tensor:
+        """What is differentiated: the cases' scores, summed."""
+        return full(score_of(self.output, self.target)).sum()
+
+    def gradient(self, of: Tensor, rule: Rule = BACKPROP) -> Tensor:
+        """∂score/∂of under a rule, in the shape of `of`, never in half precision.
+
+        Raises:
+            RuntimeError: The rule met no activation, or the score does not depend on `of`.
+        """
+        if rule is not BACKPROP:
+            _check_matches(rule, self.pass_)
+        scale = HALF_SCALE if _in_float16(self.score.device.type) or of.dtype == torch.float16 else 1.0
+        self.pass_.rule = rule
+        try:
+            (gradient,) = torch.autograd.grad(
+                self.score * scale, of, create_graph=self.create_graph, retain_graph=True, allow_unused=True
+            )
+        finally:
+            self.pass_.rule = None
+        if gradient is None:
+            raise RuntimeError("the class score does not depend on what its gradient is asked for")
+        return full(gradient) / scale if scale != 1 else full(gradient)
+
+    def again(self, images: Tensor, cases: Tensor) -> Reading:
+        """The same question asked of other images (N, C, H, W), each of one of the batch's cases (N,)."""
+        output, pass_ = self.watch.again(images, cases)
+        target = self.target[cases] if isinstance(self.target, Tensor) else self.target
+        return Reading(self.watch, pass_, output, target, self.create_graph)
+
+
+def full(tensor: Tensor) -> Tensor:
+    """Half precision to float32; float64 stays."""
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+@contextmanager
+def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
+    """Evaluation mode and, with `parameters`, none with gradient; all is put back as it was."""
+    modes = [(module, module.training) for module in model.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()] if parameters else []
+    try:
+        for module, _ in modes:
+            module.training = False
+        for parameter, _ in wanted:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+        for parameter, flag in wanted:
+            parameter.requires_grad_(flag)
+
+
+def _check_matches(rule: Rule, pass_: Pass) -> None:
+    if not pass_.activations:
+        raise RuntimeError(
+            f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
+            + (f"; {_listed(pass_.unruled)} it does not know" if pass_.unruled else "")
+        )
+    if pass_.literal and "relu" not in pass_.activations:
+        warnings.warn(
+            f"rule_for='relu': the network's activations are {_listed(pass_.activations)} and none is a ReLU, "
+            f"so this map is the plain gradient, not {rule.name}",
+            stacklevel=2,
+        )
+    if pass_.unruled:
+        warnings.warn(
+            f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes", stacklevel=2
+        )
+
+
+def _listed(names: Any) -> str:
+    return ", ".join(sorted(names))
+
+
+def _in_float16(device: str) -> bool:
+    return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
+
+
+def _reaches(score: Tensor, tensor: Tensor) -> bool:
+    """Whether the score's graph leads to the tensor."""
+    wanted, seen, ahead = tensor.grad_fn, set(), [score.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is wanted and wanted is not None:
+            return True
+        if node is not None and node not in seen:
+            seen.add(node)
+            ahead.extend(before for before, _ in node.next_functions)
+    return False
