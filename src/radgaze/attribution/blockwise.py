@@ -1,7 +1,7 @@
 """A chain of elementwise operations, evaluated block by block so that its steps stay in the cache.
 
-Written out with torch's operations, a formula of ten steps walks ten times over its tensors, and on a CPU the
-walk through memory is what it costs. In blocks that fit the cache only its inputs and outputs are walked over.
+Written out with torch's operations, a formula of ten steps walks ten times over its tensors, and on a CPU
+the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked over.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ def blockwise(formula: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> t
     rows = [row.as_strided((row.numel(),), (1,), row.storage_offset()) for row in rows]
     results: list[Tensor] = []
     walks: list[tuple[Tensor, ...]] = []
-    for k, blocks in enumerate(zip(*(row.split(BLOCK) for row in rows), strict=True)):
+    for k, blocks in enumerate(zip(*(torch.split(row, BLOCK) for row in rows), strict=True)):
         found = formula(*blocks)
         if not results:
             results = [
                 torch.empty(first.shape, dtype=part.dtype, device=first.device, memory_format=layout)
                 for part in found
             ]
-            walks = [whole.as_strided((whole.numel(),), (1,)).split(BLOCK) for whole in results]
+            walks = [torch.split(whole.as_strided((whole.numel(),), (1,)), BLOCK) for whole in results]
         for walk, part in zip(walks, found, strict=True):
             walk[k].copy_(part)
     return tuple(results)

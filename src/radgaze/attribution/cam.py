@@ -47,8 +47,8 @@ class GradCAM(Generator):
 class GradCAMPlusPlus(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
 
-    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is taken for the exponent of
-    a smooth one, as in the paper's equation 19.
+    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is taken for the exponent
+    of a smooth one, as in the paper's equation 19.
     """
 
     def attribute(self, read: Reading) -> Tensor:

@@ -31,7 +31,7 @@ class GuidedGradCAM(GradCAM):
 @register("smooth_grad")
 @dataclass
 class SmoothGrad(Generator):
-    """The mean of another generator's attributions over noisy copies of the image (Smilkov et al. 2017, eq. 1).
+    """The mean of another generator's attributions over noisy copies (Smilkov et al. 2017, eq. 1).
 
     The copies run through the model in evaluation mode, a training step's too. Each case gets the same noise,
     so that its map does not depend on the batch it is in.
@@ -124,7 +124,7 @@ def _summed(
     """Σ_k sample(k, case) for each case, (B, K, h, w), evaluated for at most `at_once` pairs at a time."""
     total: Tensor | None = None
     pairs = torch.arange(samples * batch)
-    for part in pairs.split(at_once or batch):
+    for part in torch.split(pairs, at_once or batch):
         k, cases = part // batch, part % batch
         found = sample(k, cases)
         if total is None:

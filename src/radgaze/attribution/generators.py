@@ -128,8 +128,8 @@ class Generator:
 
         Yields `read(output, target, labels=None) -> (B, 1, H, W)`, differentiable with respect to every
         parameter that the score depends on; it may be called several times. The rule is in force only while
-        `read` runs: the loss's own backward, inside the context or after it, is exact. A model that recomputes
-        its activations (`torch.utils.checkpoint`, not re-entrant) needs that backward inside the context.
+        `read` runs: the loss's own backward, inside the context or after it, is exact. A model that
+        recomputes its activations (`torch.utils.checkpoint`, not re-entrant) needs it inside the context.
 
         Raises:
             RuntimeError: `read` before the model ran, or a rule that met no activation.

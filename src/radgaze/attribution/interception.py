@@ -43,7 +43,7 @@ class Interception(TorchFunctionMode):
 
     def __exit__(self, *error: Any) -> None:
         self._sigmoid = self._convolved = None
-        super().__exit__(*error)
+        super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
         self,

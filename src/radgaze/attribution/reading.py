@@ -38,7 +38,7 @@ class Watch:
         new_pass: Callable[[], Pass],
         batch_statistics: Literal["held", "exact"],
     ) -> None:
-        self.model, self._layer, self._new_pass = model, layer, new_pass
+        self.model, self.layer, self._new_pass = model, layer, new_pass
         self._interception = Interception(new_pass(), batch_statistics)
         self._hooks: list[Any] = []
         self._passes: list[Pass] = []
@@ -51,9 +51,9 @@ class Watch:
 
     def __enter__(self) -> Self:
         self._hooks = [self.model.register_forward_pre_hook(self._catch, with_kwargs=True)]
-        if self._layer is not None:
-            self._hooks.append(self.model.get_submodule(self._layer).register_forward_hook(self._keep))
-        self._interception.__enter__()
+        if self.layer is not None:
+            self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))
+        self._interception.__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -142,14 +142,14 @@ class Reading:
         if self.pass_.features is not None:
             if self.pass_.features.dim() != 4:
                 raise RuntimeError(
-                    f"the layer gives no feature maps (B, C, h, w), but the shape {tuple(self.pass_.features.shape)}"
+                    f"{self.watch.layer} gives no feature maps (B, C, h, w), but {tuple(self.pass_.features.shape)}"
                 )
             return self.pass_.features
         for stage in reversed(self.pass_.stages):
             if _reaches(self.score, stage):
                 return stage
         raise RuntimeError(
-            "found no feature maps that the class score pools or flattens; name a layer that gives some: layer=…"
+            "found no feature maps that the class score pools or flattens; name a layer with some: layer=…"
         )
 
     @property
@@ -220,7 +220,7 @@ def _check_matches(rule: Rule, pass_: Pass) -> None:
         )
     if pass_.literal and "relu" not in pass_.activations:
         warnings.warn(
-            f"rule_for='relu': the network's activations are {_listed(pass_.activations)} and none is a ReLU, "
+            f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a ReLU, "
             f"so this map is the plain gradient, not {rule.name}",
             stacklevel=2,
         )

@@ -58,8 +58,11 @@ class Pass:
     linear: tuple[Tensor, Tensor, Tensor] | None = None
 
     def forget(self) -> None:
-        """Let go of all tensors. The graph's nodes hold the pass: were it to hold tensors of the graph on, only
-        the garbage collector would end that circle, steps later, and memory would fill up until then."""
+        """Let go of all tensors.
+
+        The graph's nodes hold the pass: were it to hold tensors of the graph on, only the garbage collector
+        would end that circle, steps later, and memory would fill up until then.
+        """
         self.images = self.features = self.linear = None
         self.stages = []
 

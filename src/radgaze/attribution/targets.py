@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Target = int | str | Tensor | Callable[[Any], Tensor]
-"""A class, one class per case (B,), "predicted", "true" (with labels), or a function of the model's output."""
+"""A class, one per case (B,), "predicted", "true" (with labels), or a function of the model's output."""
 
 
 def score_of(output: Any, target: Target) -> Tensor:
@@ -34,7 +34,7 @@ def logits_of(output: Any) -> Tensor:
     Raises:
         ValueError: There are none.
     """
-    found = output
+    found: Any = output
     while not isinstance(found, Tensor):
         if hasattr(found, "logits"):
             found = found.logits
@@ -44,7 +44,7 @@ def logits_of(output: Any) -> Tensor:
             found = found[0]
         else:
             raise ValueError(
-                f"found no logits in the model's output, a {type(output).__name__}: give a target function of it"
+                f"the model's output, a {type(output).__name__}, holds no logits: give a target function of it"
             )
     if found.dim() != 2:
         raise ValueError(
@@ -71,7 +71,7 @@ def target_index(logits: Tensor, target: Target, labels: Tensor | None = None) -
             return logits.detach().argmax(1)
         if target != "true":
             raise ValueError(
-                f"target is a class index, one for each case, 'predicted', 'true' or a function; not {target!r}"
+                f"target is a class, one for each case, 'predicted', 'true' or a function; not {target!r}"
             )
         if labels is None:
             raise ValueError("target 'true' needs the cases' labels")
@@ -81,7 +81,7 @@ def target_index(logits: Tensor, target: Target, labels: Tensor | None = None) -
         index = index.expand(batch)
     if index.shape != (batch,):
         raise ValueError(f"targets have the shape {tuple(index.shape)}, but the batch holds {batch} cases")
-    if batch and not (0 <= int(index.min()) and int(index.max()) < classes):
+    if batch and (int(index.min()) < 0 or int(index.max()) >= classes):
         raise ValueError(f"targets are between 0 and {classes - 1}, for there are {classes} classes")
     return index
 
@@ -92,7 +92,7 @@ def _true(logits: Tensor, labels: Tensor) -> Tensor:
         return target_index(logits, labels)
     if labels.shape != logits.shape:
         raise ValueError(
-            f"labels have the shape {tuple(labels.shape)}; (B,) or, like the logits, {tuple(logits.shape)} is meant"
+            f"labels are (B,) or, like the logits, {tuple(logits.shape)}; these are {tuple(labels.shape)}"
         )
     has = labels > 0.5
     none = ~has.any(1, keepdim=True)

@@ -145,6 +145,8 @@ def _mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -
     kernel = torch.zeros((), device=centre.device, dtype=centre.dtype)
     for j in range(-mirrors, mirrors + 1):
         copy = centre + j * length if j % 2 == 0 else (j + 1) * length - centre
-        distance = pixel - copy.unsqueeze(-1)
-        kernel = kernel + torch.exp(-0.5 * (distance / sigma) ** 2) * (distance.abs() <= reach)
+        distance = (pixel - copy.unsqueeze(-1)).abs()
+        # Out of reach the exponential counts nothing; where it would underflow, processors take far longer.
+        gaussian = torch.exp(-0.5 * (distance.minimum(reach) / sigma) ** 2)
+        kernel = kernel + gaussian * (distance <= reach)
     return kernel / kernel.sum(-1, keepdim=True)
