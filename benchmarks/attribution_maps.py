@@ -72,6 +72,8 @@ def run(
             "pytorch-grad-cam's CAMs, MONAI's Grad-CAM++ and its CAM are compared with ours when both are "
             "stretched from 0 to 1: the first come no other way, the second hold a factor exp(score), and "
             "the third the head's bias.",
+            "MONAI and pytorch-grad-cam add 1e-7 and 1e-6 to the denominator of Grad-CAM++, which is of the "
+            "size of the gradient's square and so often no larger; that is the difference there.",
             "No difference is given where the maps are not meant to be the same. Smoothing draws noise. On a "
             "network of SiLUs the peers' guided back-propagation and deconvnet are the plain gradient, since "
             "they know ReLU modules alone, and MONAI's is on timm's ResNets too, since it knows them by the "
@@ -81,15 +83,12 @@ def run(
 
 
 def _rows(name: str, batches: Sequence[Tensor]) -> Iterator[dict[str, Cell]]:
-    """A row for each peer of each method that we have."""
+    """A row for each peer of each method."""
     net = _network(name, batches[0])
     for method, peers in PEERS.items():
-        if method.partition(" of ")[0] not in attribution.names():
-            continue
         contestants = {OURS: _ours(method, net.model, len(batches[0]))}
         contestants |= {peer.name: peer.make(copy.deepcopy(net)) for peer in peers}
-        turns, warm_up = (batches[:2], 2) if method.startswith(AVERAGING) else (batches, len(batches[0]))
-        speeds = _images_per_second(contestants, turns, warm_up)
+        speeds = _images_per_second(contestants, batches[:2] if method.startswith(AVERAGING) else batches)
         for peer in peers:
             yield {
                 "network": name,
@@ -130,29 +129,26 @@ def _rectified(model: nn.Module) -> bool:
 def _ours(method: str, model: nn.Module, batch: int) -> Maps:
     name, _, base = method.partition(" of ")
     options: dict[str, Any] = {}
+    if name == "cam":
+        options = {"readout": "sum"}
     if name == "smooth_grad":
-        options = {
-            "base": base or "backprop",
-            "samples": SAMPLES,
-            "noise": NOISE,
-            "internal_batch_size": batch,
-        }
+        options = {"base": base or "backprop", "samples": SAMPLES, "noise": NOISE}
     if name == "integrated_gradients":
-        options = {"steps": SAMPLES, "internal_batch_size": batch}
+        options = {"steps": SAMPLES}
+    if name in AVERAGING:
+        options["internal_batch_size"] = batch
     generator = attribution.create(name, copy.deepcopy(model), normalise="none", **options)
     return lambda images: generator(images, TARGET)
 
 
-def _images_per_second(
-    contestants: dict[str, Maps], batches: Sequence[Tensor], warm_up: int
-) -> dict[str, list[float]]:
-    """Of each contestant in each turn, after `warm_up` images that do not count.
+def _images_per_second(contestants: dict[str, Maps], batches: Sequence[Tensor]) -> dict[str, list[float]]:
+    """Of each contestant in each turn, after one that does not count: the first fetches memory.
 
     They start from either end in turn, so that none is always the one after the slowest.
     """
     speeds: dict[str, list[float]] = {name: [] for name in contestants}
     for maps in contestants.values():
-        maps(batches[0][:warm_up])
+        maps(batches[0])
     gc.collect()
     gc.freeze()  # so that the collections below look at the contestants' leavings alone
     try:

@@ -47,9 +47,8 @@ class Peer:
         name: Library and class.
         make: What is built once, before the clock starts.
         single: Whether it takes one image at a time.
-        same: Whether its maps are those of the paper, up to a positive factor for each and, where `scaled`,
-            a constant; on a network with ReLUs, that is.
-        scaled: Whether maps are compared when stretched from 0 to 1.
+        same: Whether its maps are meant to be ours on a network of ReLUs.
+        scaled: Whether they are once both are stretched from 0 to 1.
     """
 
     name: str
@@ -78,24 +77,19 @@ def _captum_guided_grad_cam(net: Network) -> Maps:
     return _captum(explain, interpolate_mode="bilinear")
 
 
-def _captum_smooth_grad(net: Network, base: type[attr.GradientAttribution]) -> Maps:
-    def maps(images: Tensor) -> Tensor:
-        spread = NOISE * float(images.max() - images.min())
-        return _channels(
-            tunnel.attribute(
-                images, nt_samples=SAMPLES, nt_samples_batch_size=1, stdevs=spread, target=TARGET
-            )
-        )
+def _captum_smooth_grad(explain: attr.GradientAttribution, **options: object) -> Maps:
+    tunnel = attr.NoiseTunnel(explain)
 
-    tunnel = attr.NoiseTunnel(base(net.model))
+    def maps(images: Tensor) -> Tensor:
+        noise = NOISE * float(images.max() - images.min())
+        return _captum(tunnel, nt_samples=SAMPLES, nt_samples_batch_size=1, stdevs=noise, **options)(images)
+
     return maps
 
 
 def _captum_integrated_gradients(net: Network) -> Maps:
     explain = attr.IntegratedGradients(net.model)
-    return lambda images: _channels(
-        explain.attribute(images, target=TARGET, n_steps=SAMPLES, internal_batch_size=len(images))
-    )
+    return lambda images: _captum(explain, n_steps=SAMPLES, internal_batch_size=len(images))(images)
 
 
 def _monai_gradient(explain: monai.VanillaGrad) -> Maps:
@@ -188,14 +182,16 @@ PEERS: dict[str, tuple[Peer, ...]] = {
     "guided_grad_cam": (Peer("Captum GuidedGradCam", _captum_guided_grad_cam),),
     "smooth_grad": (
         Peer(
-            "Captum NoiseTunnel of Saliency", lambda net: _captum_smooth_grad(net, attr.Saliency), same=False
+            "Captum NoiseTunnel of Saliency",
+            lambda net: _captum_smooth_grad(attr.Saliency(net.model), abs=False),
+            same=False,
         ),
         Peer("MONAI SmoothGrad", _monai_smooth_grad(monai.SmoothGrad), single=True, same=False),
     ),
     "smooth_grad of guided_backprop": (
         Peer(
             "Captum NoiseTunnel of GuidedBackprop",
-            lambda net: _captum_smooth_grad(net, attr.GuidedBackprop),
+            lambda net: _captum_smooth_grad(attr.GuidedBackprop(net.model)),
             same=False,
         ),
         Peer(

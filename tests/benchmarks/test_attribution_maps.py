@@ -6,25 +6,23 @@ import pytest
 from benchmarks.attribution_maps import run
 from benchmarks.peers import PEERS
 
-from radgaze import attribution
+
+@pytest.fixture(
+    scope="module", params=["test_resnet", pytest.param("test_efficientnet", marks=pytest.mark.slow)]
+)
+def rows(request):
+    return run(images=2, batch=2, side=96, threads=1, networks=[request.param]).rows
 
 
-@pytest.fixture(scope="module")
-def result():
-    return run(images=2, batch=2, side=96, threads=1, networks=("test_resnet", "test_efficientnet"))
+def test_every_method_that_a_peer_shares_is_timed(rows):
+    assert [(row["method"], row["peer"]) for row in rows] == [
+        (method, peer.name) for method, peers in PEERS.items() for peer in peers
+    ]
+    assert all(row["ratio"] > 0 for row in rows)
 
 
-def test_every_method_that_a_peer_shares_is_timed_on_every_network(result):
-    timed = {(row["network"], row["method"], row["peer"]) for row in result.rows}
-    assert timed == {
-        (network, method, peer.name)
-        for network in ("test_resnet", "test_efficientnet")
-        for method, peers in PEERS.items()
-        for peer in peers
-        if method.partition(" of ")[0] in attribution.names()
-    }
-    assert all(row["ratio"] > 0 for row in result.rows)
-
-
-def test_peers_draw_the_same_maps(result):
-    assert max(row["difference"] for row in result.rows if row["difference"] != "") < 1e-4
+def test_peers_draw_the_same_maps(rows):
+    """But for Grad-CAM++, whose denominators they enlarge by a constant."""
+    differences = [(row["method"], row["difference"]) for row in rows if row["difference"] != ""]
+    assert len(differences) >= 12
+    assert all(found < (0.1 if method == "grad_cam_pp" else 1e-5) for method, found in differences)
