@@ -124,9 +124,10 @@ def test_one_fixation_gives_one_peak_where_it_is():
     assert divmod(int(found.argmax()), 40) == (7, 20)
 
 
-def test_an_off_map_fixation_takes_nothing_from_the_others():
+@pytest.mark.parametrize("place", [(-2.0, -2.0), (torch.nan, 5.0), (5.0, torch.inf)])
+def test_an_off_map_fixation_takes_nothing_from_the_others(place):
     points, weights = batched(*reading((30, 30), 6))
-    more = torch.cat([points, torch.tensor([[[-2.0, -2.0]]])], 1)
+    more = torch.cat([points, torch.tensor([[place]])], 1)
     torch.testing.assert_close(
         static_maps(more, torch.cat([weights, torch.ones(1, 1)], 1), (30, 30), 3.0),
         static_maps(points, weights, (30, 30), 3.0),

@@ -29,7 +29,7 @@ def static_maps(
     rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is. Its mass is its weight.
 
     Args:
-        points: (B, K, 2) as (x, y) in map pixels. A point off the map counts nothing.
+        points: (B, K, 2) as (x, y) in map pixels. A point off the map, or NaN, counts nothing.
         weights: (B, K), e.g. durations; 0 for padding.
         size: (H, W) of the maps.
         sigma: In map pixels; one number, or (B, 2) as (σy, σx).
@@ -101,7 +101,7 @@ def normalised(maps: Tensor, how: Normalise) -> Tensor:
     if how == "minmax":
         maps = maps - maps.amin((-2, -1), keepdim=True)
     scale = maps.sum((-2, -1), keepdim=True) if how == "sum" else maps.amax((-2, -1), keepdim=True)
-    return torch.where(scale > 0, maps / torch.where(scale > 0, scale, 1), 0)
+    return maps / torch.where(scale > 0, scale, torch.inf)
 
 
 def mirrors_for(sigma: float, side: int) -> int:
@@ -126,6 +126,7 @@ def _factors(
         mirrors = mirrors_for(float(sigma.max()), min(size)) if len(points) else 0
     x, y = points.unbind(-1)
     on_map = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+    x, y = torch.where(on_map, x, 0), torch.where(on_map, y, 0)  # also where a coordinate is not a number
     gy = _mirrored_kernel(y, height, sigma[:, 0], mirrors)
     gx = _mirrored_kernel(x, width, sigma[:, 1], mirrors)
     return torch.where(on_map, weights, 0), gy, gx
@@ -141,7 +142,6 @@ def _mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -
     pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
     sigma = sigma.view(-1, 1, 1)
     reach = torch.floor(TRUNCATE * sigma + 0.5) + 0.5
-    centre = centre.clamp(0, length)
     kernel = torch.zeros((), device=centre.device, dtype=centre.dtype)
     for j in range(-mirrors, mirrors + 1):
         copy = centre + j * length if j % 2 == 0 else (j + 1) * length - centre
