@@ -1,7 +1,7 @@
 """A chain of elementwise operations, evaluated block by block so that its steps stay in the cache.
 
 Written out with torch's operations, a formula of ten steps walks ten times over its tensors, and on a CPU
-the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked over.
+the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked.
 """
 
 from __future__ import annotations

@@ -16,13 +16,24 @@ from torch.overrides import TorchFunctionMode
 
 from radgaze.attribution import activations
 from radgaze.attribution.activations import Activation
-from radgaze.attribution.steps import Activate, ActivatePReLU, BatchNorm, Conv, ConvNorm, Gate, Geometry, Pass
+from radgaze.attribution.steps import (
+    Activate,
+    ActivatePReLU,
+    BatchNorm,
+    Concatenate,
+    Conv,
+    ConvNorm,
+    Gate,
+    Geometry,
+    Pass,
+)
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid)
 _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _POOL = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean, F.adaptive_max_pool2d, torch.amax, Tensor.amax)
+_CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
 _FLATTEN = (torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view)
 
 
@@ -66,6 +77,8 @@ class Interception(TorchFunctionMode):
             self.pass_.unruled.add(activations.UNRULED[func])
         if func in _PRODUCT and len(args) == 2 and _is_gate(args[1], args[0]):
             return Gate.apply(args[0], args[1], self.pass_)
+        if func in _CONCATENATE:
+            return self._concatenate(func, args, kwargs)
         written_out = self._written_out(func, args)
         activation = written_out or activations.find(func, args, kwargs)
         if activation is not None:
@@ -150,6 +163,14 @@ class Interception(TorchFunctionMode):
                 x, kernel, shift, weight, bias, y.detach(), statistics, geometry, self.pass_, first
             )
         return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
+
+    def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        parts = args[0] if args else None
+        dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
+        alike = isinstance(parts, tuple | list) and len({part.dtype for part in parts}) == 1
+        if not alike or not isinstance(dim, int) or "out" in kwargs or len(args) > 2:
+            return func(*args, **kwargs)
+        return Concatenate.apply(dim, self.pass_, *parts)
 
     def _notice_pooling(self, x: Any, y: Any) -> None:
         if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4 and x.shape[2:].numel() > 1):

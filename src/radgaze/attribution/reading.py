@@ -141,9 +141,8 @@ class Reading:
         """
         if self.pass_.features is not None:
             if self.pass_.features.dim() != 4:
-                raise RuntimeError(
-                    f"{self.watch.layer} gives no feature maps (B, C, h, w), but {tuple(self.pass_.features.shape)}"
-                )
+                shape = tuple(self.pass_.features.shape)
+                raise RuntimeError(f"{self.watch.layer} gives no feature maps (B, C, h, w), but {shape}")
             return self.pass_.features
         for stage in reversed(self.pass_.stages):
             if _reaches(self.score, stage):

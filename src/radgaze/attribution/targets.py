@@ -40,11 +40,11 @@ def logits_of(output: Any) -> Tensor:
             found = found.logits
         elif isinstance(found, dict) and found:
             found = found.get("logits", next(iter(found.values())))
-        elif isinstance(found, tuple | list) and found:
+        elif isinstance(found, tuple | list) and len(found):
             found = found[0]
         else:
             raise ValueError(
-                f"the model's output, a {type(output).__name__}, holds no logits: give a target function of it"
+                f"the model's output, a {type(output).__name__}, holds no logits: give a function as target"
             )
     if found.dim() != 2:
         raise ValueError(
