@@ -29,6 +29,9 @@ class Benchmark:
 
 
 BENCHMARKS = {
+    "attribution": Benchmark(
+        "attribution:run", "a training step with a heatmap loss, against the plain one", slow=True
+    ),
     "attribution_maps": Benchmark(
         "attribution_maps:run", "heatmaps to look at, against Captum, MONAI and pytorch-grad-cam", slow=True
     ),

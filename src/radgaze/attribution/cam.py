@@ -6,6 +6,7 @@ map is enlarged to the image by bilinear interpolation.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from radgaze.attribution.targets import logits_of
 
 
 @register("cam")
+@dataclass
 class CAM(Generator):
     """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2): signed, as there.
 

@@ -165,7 +165,7 @@ class Interception(TorchFunctionMode):
         return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
 
     def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        parts = args[0] if args else None
+        parts: Any = args[0] if args else None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
         alike = isinstance(parts, tuple | list) and len({part.dtype for part in parts}) == 1
         if not alike or not isinstance(dim, int) or "out" in kwargs or len(args) > 2:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-Target = int | str | Tensor | Callable[[Any], Tensor]
+Index = int | str | Tensor
+Target = Index | Callable[[Any], Tensor]
 """A class, one per case (B,), "predicted", "true" (with labels), or a function of the model's output."""
 
 
@@ -21,7 +22,7 @@ def score_of(output: Any, target: Target) -> Tensor:
     if not callable(target):
         logits = logits_of(output)
         return logits.gather(1, target_index(logits, target)[:, None])[:, 0]
-    score = target(output)
+    score: Any = target(output)
     if not isinstance(score, Tensor) or score.dim() != 1:
         found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise ValueError(f"a target function gives one score for each case, (B,); this one gave {found}")
@@ -34,13 +35,13 @@ def logits_of(output: Any) -> Tensor:
     Raises:
         ValueError: There are none.
     """
-    found: Any = output
+    found = output
     while not isinstance(found, Tensor):
         if hasattr(found, "logits"):
             found = found.logits
-        elif isinstance(found, dict) and found:
+        elif isinstance(found, Mapping) and found:
             found = found.get("logits", next(iter(found.values())))
-        elif isinstance(found, tuple | list) and len(found):
+        elif isinstance(found, Sequence) and found:
             found = found[0]
         else:
             raise ValueError(
@@ -53,12 +54,12 @@ def logits_of(output: Any) -> Tensor:
     return found
 
 
-def target_index(logits: Tensor, target: Target, labels: Tensor | None = None) -> Tensor:
+def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) -> Tensor:
     """Class index (B,) of each case's target.
 
     Args:
         logits: (B, C).
-        target: As in `Target`, but no function.
+        target: A `Target` that is no function.
         labels: For "true": class indices (B,), or (B, C) with 1 for each class a case has. Of several one is
             drawn at random, by torch's global generator; a case with none has its predicted class explained.
 

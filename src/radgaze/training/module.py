@@ -90,8 +90,7 @@ class GazeGuided(L.LightningModule):
             return self.model(batch.image), None
         with self.generator.reading(self.model) as read:
             output = self.model(batch.image)
-            target = self.config.objective.heatmap.target
-            return output, read(output.logits, batch.label.argmax(1) if target == "true" else target)
+            return output, read(output.logits, self.config.objective.heatmap.target, batch.label)
 
     def _gaze(self, batch: Batch) -> Tensor:
         if any("gaze" in name for name in self.edges):

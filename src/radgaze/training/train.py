@@ -54,6 +54,7 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
     store = Store.open(Path(config.data))
     _check(config, store)
     last = _make_folder(out, resume, overwrite)
+    attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes))
     settings.write(config, out / "config.yaml")
