@@ -1,0 +1,34 @@
+"""Every generator keeps the contract: those registered, and one from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from torch import Tensor
+
+from radgaze import attribution
+from radgaze.attribution.generators import REGISTRY
+from radgaze.attribution.reading import Reading
+from tests.attribution.generator_contract import GeneratorContract
+
+
+class TestEveryRegisteredGenerator(GeneratorContract):
+    names = attribution.names()
+
+
+class SquaredGradient(attribution.Generator):
+    """H = max_c (∂y/∂x_c)², or ∂y/∂A at a layer."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        return read.gradient(read.place, self.rule).square()
+
+
+class TestGeneratorFromOutside(GeneratorContract):
+    names = ("squared_gradient",)
+
+    @pytest.fixture(autouse=True, scope="class")
+    def _registered(self) -> Iterator[None]:
+        attribution.register("squared_gradient")(SquaredGradient)
+        yield
+        del REGISTRY["squared_gradient"]
