@@ -1,0 +1,237 @@
+"""What rules are laid on, what they are not, and what the user is told of it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import pytest
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from radgaze import attribution
+from tests.attribution.finite_differences import assert_heatmap_loss_is_exact, still
+from tests.attribution.generator_contract import approving, images_for
+from tests.attribution.networks import Inverted, Residual, Small, randomised
+
+RULES = ("deconvnet", "guided_backprop")
+
+
+class Held(Small):
+    """Its gate is a number to all who differentiate it."""
+
+    def gate(self, x: Tensor) -> Tensor:
+        return super().gate(x).detach()
+
+
+class Gated(nn.Module):
+    """One convolution, whose channels are scaled by gates in one of the ways that people write."""
+
+    def __init__(self, scale: Callable[[Tensor, Tensor], Tensor], *, held: bool = False) -> None:
+        super().__init__()
+        self.conv, self.gate, self.head = nn.Conv2d(1, 4, 3), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+        self.scale, self.held = scale, held
+
+    def forward(self, images: Tensor) -> Tensor:
+        x = F.silu(self.conv(images))
+        s = torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
+        return self.head(self.scale(x, s.detach() if self.held else s).mean((2, 3)))
+
+
+def raw(name: str, model: nn.Module, images: Tensor, **options: str) -> Tensor:
+    return attribution.create(name, model, normalise="none", **options)(images, 1)
+
+
+def plain_gradient(model: nn.Module, images: Tensor) -> Tensor:
+    """Torch's own."""
+    x = images.clone().requires_grad_()
+    (g,) = torch.autograd.grad(model(x)[:, 1].sum(), x)
+    return g.abs().amax(1, keepdim=True)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [Residual, Inverted, lambda: Small(nn.SiLU), lambda: Small(nn.Hardswish), lambda: Small(nn.Tanh)],
+)
+def test_without_a_rule_the_map_is_torchs_own_gradient(network: Callable[[], nn.Module]) -> None:
+    model = randomised(network()).eval()
+    images = images_for(model, 4)
+    torch.testing.assert_close(raw("backprop", model, images), plain_gradient(model, images))
+
+
+# Gates
+
+
+def test_plain_gates_pass_their_derivative() -> None:
+    model = randomised(Small(nn.SiLU)).eval()
+    images = images_for(model, 4)
+    found = raw("backprop", model, images, gates="plain")
+    torch.testing.assert_close(found, plain_gradient(model, images))
+    assert not torch.allclose(found, raw("backprop", model, images, gates="held"))
+
+
+@pytest.mark.parametrize("name", ["backprop", *RULES])
+def test_held_gates_are_constants(name: str) -> None:
+    model, held = (approving(randomised(each(nn.SiLU), seed=2)).eval() for each in (Small, Held))
+    images = images_for(model, 4)
+    torch.testing.assert_close(raw(name, model, images, gates="held"), raw(name, held, images))
+    assert not torch.allclose(raw(name, model, images, gates="held"), raw(name, model, images))
+
+
+def test_ruled_gates_obey_the_rule_like_any_activation() -> None:
+    model = randomised(Small(nn.SiLU)).eval()
+    images = images_for(model, 4)
+    for name in RULES:
+        plain, held, ruled = (raw(name, model, images, gates=how) for how in ("plain", "held", "ruled"))
+        assert not torch.allclose(ruled, plain)
+        assert not torch.allclose(ruled, held)
+    torch.testing.assert_close(
+        raw("backprop", model, images, gates="ruled"), plain_gradient(model, images)
+    )  # whose rule is the derivative
+
+
+@pytest.mark.parametrize("gates", ["plain", "held", "ruled"])
+@pytest.mark.parametrize("name", ["backprop", *RULES])
+def test_heatmap_loss_gradient_matches_finite_differences_whatever_gates_do(name: str, gates: str) -> None:
+    torch.manual_seed(0)
+    model = randomised(Small(nn.SiLU)).eval()
+    generator = attribution.create(name, model, normalise="none", gates=gates)
+    assert_heatmap_loss_is_exact(generator, images_for(model, 3))
+
+
+UNKNOWN = pytest.mark.xfail(strict=True, reason="such a gate is not known as one")
+
+
+@pytest.mark.parametrize(
+    "scale",
+    [
+        pytest.param(lambda x, s: x * s, id="x * s"),
+        pytest.param(lambda x, s: torch.mul(x, s), id="torch.mul(x, s)"),
+        pytest.param(lambda x, s: x.mul(s), id="x.mul(s)"),
+        pytest.param(lambda x, s: s * x, id="s * x", marks=UNKNOWN),
+        pytest.param(lambda x, s: x.mul_(s), id="x.mul_(s)", marks=UNKNOWN),
+        pytest.param(lambda x, s: x * s.expand_as(x), id="x * s.expand_as(x)", marks=UNKNOWN),
+    ],
+)
+def test_gates_are_known_however_they_are_written(scale: Callable[[Tensor, Tensor], Tensor]) -> None:
+    model, held = (randomised(Gated(scale, held=each)) for each in (False, True))
+    images = images_for(model, 3)
+    torch.testing.assert_close(raw("backprop", model, images), plain_gradient(model, images))
+    torch.testing.assert_close(
+        raw("guided_backprop", model, images, gates="held"), raw("guided_backprop", held, images)
+    )
+
+
+@pytest.mark.parametrize("gates", ["plain", "held"])
+@pytest.mark.parametrize("training", [False, True])
+def test_mobilenet_with_hard_gates_can_be_trained_through(gates: str, training: bool) -> None:
+    """Hardswish, ReLU and squeeze-and-excitation by hardsigmoid, as MobileNetV3 has them."""
+    torch.manual_seed(0)
+    model = timm.create_model("mobilenetv3_small_050", pretrained=False, num_classes=3, in_chans=1)
+    model = still(randomised(model)).train(training)
+    images = torch.rand(3, 1, 32, 32, dtype=torch.float64)
+    chosen = {
+        "stem": model.conv_stem.weight,
+        "norm": model.bn1.weight,
+        "squeeze": model.blocks[1][0].conv_dw.weight,
+        "gate": model.blocks[2][0].se.conv_reduce.weight,
+        "hard gate": model.blocks[2][0].se.conv_expand.weight,
+        "depthwise": model.blocks[3][1].conv_dw.weight,
+        "shift": model.blocks[3][1].bn2.bias,
+        "head": model.classifier.weight,
+    }
+    for name in ("guided_backprop", "deconvnet"):
+        generator = attribution.create(name, model, normalise="none", gates=gates)
+        assert_heatmap_loss_is_exact(
+            generator, images, parameters=chosen, held=training, steps=(1e-6, 1e-7, 1e-8), tolerance=1e-4
+        )
+
+
+# What the user is told
+
+
+def without_activations() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 2))
+
+
+@pytest.mark.parametrize("name", [*RULES, "guided_grad_cam"])
+def test_rule_that_meets_no_activation_is_an_error_that_says_so(name: str) -> None:
+    images = torch.rand(1, 1, 8, 8)
+    with pytest.raises(
+        RuntimeError, match=r"met no activation it knows: the map would be the plain gradient$"
+    ):
+        attribution.create(name, without_activations())(images)
+    unknown = nn.Sequential(nn.Conv2d(1, 1, 1), nn.Tanh(), without_activations())
+    with pytest.raises(RuntimeError, match="plain gradient; tanh it does not know"):
+        attribution.create(name, unknown)(images)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_gates_alone_are_no_activations(name: str) -> None:
+    model = nn.Sequential(without_activations(), nn.Sigmoid())
+    with pytest.raises(RuntimeError, match="met no activation"):
+        attribution.create(name, model)(torch.rand(1, 1, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("module", "called"),
+    [
+        (nn.Tanh(), "tanh"),
+        (nn.Softsign(), "softsign"),
+        (nn.Tanhshrink(), "tanhshrink"),
+        (nn.Softshrink(), "softshrink"),
+        (nn.Hardshrink(), "hardshrink"),
+        (nn.LogSigmoid(), "logsigmoid"),
+        (nn.RReLU(), "rrelu"),
+        (nn.Threshold(0.1, 0.2), "threshold"),
+    ],
+)
+def test_activation_that_no_rule_covers_is_told_and_passes_its_derivative(
+    module: nn.Module, called: str
+) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.SiLU(), nn.Conv2d(3, 2, 3), module, without_of(2)).eval()
+    images = torch.rand(2, 1, 9, 9)
+    with pytest.warns(UserWarning, match=f"no rule covers {called}: there the plain derivative passes"):
+        attribution.create("guided_backprop", model)(images, 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = raw("backprop", model, images)
+    torch.testing.assert_close(found, plain_gradient(model, images))
+
+
+def without_of(channels: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, 2))
+
+
+@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.GELU, nn.LeakyReLU, nn.ReLU6, lambda: nn.PReLU()])
+def test_literal_rule_on_a_network_without_relus_warns_and_is_the_plain_gradient(
+    name: str, activation: Callable[[], nn.Module]
+) -> None:
+    model = randomised(Small(activation)).eval()
+    images = images_for(model, 4)
+    with pytest.warns(UserWarning, match="none is a ReLU, so this map is the plain gradient, not"):
+        found = raw(name, model, images, rule_for="relu")
+    torch.testing.assert_close(found, plain_gradient(model, images))
+    assert not torch.allclose(raw(name, model, images), found)
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_literal_rule_on_a_network_of_relus_is_the_rule(name: str) -> None:
+    model = randomised(Residual()).eval()
+    images = images_for(model, 4)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = raw(name, model, images, rule_for="relu")
+    torch.testing.assert_close(found, raw(name, model, images))
+
+
+def test_generator_without_a_rule_warns_of_nothing() -> None:
+    model = randomised(Small(nn.SiLU)).eval()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("backprop", "grad_cam", "integrated_gradients", "smooth_grad"):
+            attribution.create(name, model, rule_for="relu")(images_for(model, 2), 1)
