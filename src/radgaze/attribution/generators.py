@@ -21,6 +21,9 @@ RuleFor = Literal["all", "relu"]
 Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
 
+PART_ON_CPU = 8
+"""Cases looked at in one pass: on a CPU, what many more leave behind fits neither cache nor freed memory."""
+
 REGISTRY: dict[str, type[Generator]] = {}
 
 
@@ -118,9 +121,22 @@ class Generator:
         The target is one class, one class per case, "predicted", "true" with labels (B,) or (B, C), or a
         function of the model's output that gives a score for each case.
         """
+        if isinstance(target, Tensor) and target.dim() == 0:
+            target = int(target)
+        for name, value in (("targets", target), ("labels", labels)):
+            if isinstance(value, Tensor) and len(value) != len(images):
+                shape = tuple(value.shape)
+                raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
         model = _bare(self.model)
-        with evaluating(model, parameters=True), self.reading(model, create_graph=False) as read:
-            return read(model(images), target, labels).detach()
+        maps = []
+        with evaluating(model, parameters=True):
+            for k in range(0, len(images), _at_once(images)):
+                part = slice(k, k + _at_once(images))
+                asked = target[part] if isinstance(target, Tensor) else target
+                known = None if labels is None else labels[part]
+                with self.reading(model, create_graph=False) as read:
+                    maps.append(read(model(images[part]), asked, known).detach())
+        return torch.cat(maps)
 
     @contextmanager
     def reading(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
@@ -136,6 +152,9 @@ class Generator:
         """
         model = _bare(self.model if model is None else model)
 
+        def new_pass() -> Pass:
+            return Pass(literal=self.rule_for == "relu", gates=self.gates, only_looked_at=not create_graph)
+
         def read(output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
             if watch.pass_.images is None:
                 raise RuntimeError(
@@ -146,7 +165,7 @@ class Generator:
             found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
-        with torch.enable_grad(), Watch(model, self.layer, self._pass, self.batch_statistics) as watch:
+        with torch.enable_grad(), Watch(model, self.layer, new_pass, self.batch_statistics) as watch:
             yield read
 
     def map(self, read: Reading) -> Tensor:
@@ -157,9 +176,6 @@ class Generator:
     def attribute(self, read: Reading) -> Tensor:
         """What each place counts for, signed, (B, K, h, w): the gradient under the generator's rule."""
         return read.gradient(read.place, self.rule)
-
-    def _pass(self) -> Pass:
-        return Pass(literal=self.rule_for == "relu", gates=self.gates)
 
 
 @register("backprop")
@@ -196,6 +212,11 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "gates": get_args(Gates),
     "batch_statistics": get_args(Statistics),
 }
+
+
+def _at_once(images: Tensor) -> int:
+    """How many cases to look at in one pass: a case's map does not depend on the others'."""
+    return PART_ON_CPU if images.device.type == "cpu" else max(len(images), 1)
 
 
 def _bare(model: nn.Module) -> nn.Module:

@@ -133,6 +133,8 @@ class Interception(TorchFunctionMode):
         x, weight, bias = call["input"], call["weight"], call["bias"]
         if isinstance(call["padding"], str) or x.dim() != 4:
             return func(*args, **kwargs)
+        if self.pass_.only_looked_at and x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)  # the layout that oneDNN is fastest in
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)

@@ -37,6 +37,7 @@ class Pass:
         rule: The rule in force while a heatmap is read out, else None.
         literal: Whether rules are laid on ReLU alone.
         gates: What sigmoid gates do in the read-out, see `generators.Generator`.
+        only_looked_at: Whether nothing is differentiated but the images.
         activations: How many activations the forward pass has met, by name.
         unruled: Names of the nonlinearities met that no rule speaks of.
         images: What the heatmap is made for, (B, C, H, W).
@@ -49,6 +50,7 @@ class Pass:
     rule: Rule | None = None
     literal: bool = False
     gates: str = "plain"
+    only_looked_at: bool = False
     activations: dict[str, int] = field(default_factory=dict)
     unruled: set[str] = field(default_factory=set)
     images: Tensor | None = None
