@@ -29,9 +29,9 @@ class CAM(Generator):
     readout: str = "sum"
 
     def attribute(self, read: Reading) -> Tensor:
-        weight = _linear_weight(read)
         if not isinstance(read.target, Tensor):
             raise ValueError("cam explains a class; a function of the output is no target for it")
+        weight = _linear_weight(read)
         return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
 
 

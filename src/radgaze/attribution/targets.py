@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -41,7 +41,7 @@ def logits_of(output: Any) -> Tensor:
             found = found.logits
         elif isinstance(found, Mapping) and found:
             found = found.get("logits", next(iter(found.values())))
-        elif isinstance(found, Sequence) and found:
+        elif isinstance(found, tuple | list) and found:
             found = found[0]
         else:
             raise ValueError(
