@@ -125,6 +125,7 @@ class HeldStatistics(TorchFunctionMode):
             value = func(*args, **kwargs)
             if self._met == len(self._rstd):
                 self._rstd.append((x.var((0, 2, 3), correction=0) + eps).rsqrt())
-        slope = (gamma * self._rstd[self._met]).view(1, -1, 1, 1)
+        rstd = self._rstd[self._met]
         self._met += 1
-        return value + slope * (x - x.detach())
+        slope = rstd if gamma is None else gamma * rstd
+        return value + slope.view(1, -1, 1, 1) * (x - x.detach())

@@ -88,9 +88,9 @@ class GeneratorContract:
 
     def test_one_batch_equals_batches_of_one(self, name: str) -> None:
         model = randomised(Small(nn.GELU)).eval()
-        generator, images = self.create(name, model), images_for(model, 4)
-        together = generator(images, TARGETS)
-        apart = torch.cat([generator(images[i : i + 1], int(TARGETS[i])) for i in range(4)])
+        generator, images, targets = self.create(name, model), images_for(model, 9), torch.arange(9) % 3
+        together = generator(images, targets)
+        apart = torch.cat([generator(images[i : i + 1], int(targets[i])) for i in range(9)])
         torch.testing.assert_close(together, apart)
 
     def test_map_and_gradients_do_not_depend_on_how_many_images_are_evaluated_at_once(
@@ -105,8 +105,9 @@ class GeneratorContract:
             generator = self.create(name, model, normalise="none", internal_batch_size=at_once)
             torch.testing.assert_close(self.gradients(generator, images), whole)
 
-    def test_channels_last_changes_nothing(self, name: str) -> None:
-        model = randomised(Inverted())
+    @pytest.mark.parametrize("network", NETWORKS)
+    def test_channels_last_changes_nothing(self, name: str, network: str) -> None:
+        model = randomised(NETWORKS[network]())
         images = images_for(model, 4)
         contiguous = self.gradients(self.create(name, model), images)
         last = copy.deepcopy(model).to(memory_format=torch.channels_last)

@@ -75,6 +75,19 @@ def test_cam_is_the_linear_layers_weights_times_the_features(pool: str) -> None:
     assert ours.min() < 0 < ours.max()
 
 
+@pytest.mark.parametrize("pool", POOLS)
+def test_cam_takes_a_step_in_any_layout(pool: str) -> None:
+    model = randomised(Headed(Pooled(POOLS[pool]))).eval()
+    images = images_for(model, 4, size=(12, 10))
+    found = []
+    for layout in (torch.contiguous_format, torch.channels_last):
+        model.to(memory_format=layout)
+        with attribution.create("cam", model).reading() as read:
+            heat = read(model(images.contiguous(memory_format=layout)), TARGETS)
+        found.append(heat.detach())
+    torch.testing.assert_close(*found)
+
+
 @pytest.mark.parametrize("head", HEADS)
 def test_cam_says_what_it_needs_of_any_other_head(head: str) -> None:
     model = randomised(Headed(HEADS[head]())).eval()
