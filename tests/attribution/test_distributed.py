@@ -1,0 +1,99 @@
+"""Two processes with half of a batch each train through heatmaps as one process with the whole batch does."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from radgaze import attribution
+from tests.attribution.networks import Inverted, randomised
+
+SECONDS = 60
+FEW: dict[str, dict[str, Any]] = {"smooth_grad": {"samples": 2}, "integrated_gradients": {"steps": 3}}
+
+
+@pytest.mark.timeout(2 * SECONDS)
+def test_gradients_of_two_processes_equal_those_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the processes find this module
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)
+    try:
+        until = time.monotonic() + SECONDS
+        while not processes.join(timeout=1):
+            assert time.monotonic() < until
+    finally:
+        for each in processes.processes:
+            each.kill()
+    images, targets = batch()
+    for name in attribution.names():
+        model = network()
+        expected = step(name, model, model, images, targets)
+        found = [torch.load(tmp_path / f"{name}{rank}.pt", weights_only=True) for rank in range(2)]
+        torch.testing.assert_close(torch.cat([each.pop("map") for each in found]), expected.pop("map"))
+        for each in found:
+            torch.testing.assert_close(each, expected)
+
+
+def process(rank: int, folder: Path) -> None:
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{folder / 'store'}",
+        rank=rank,
+        world_size=2,
+        timeout=timedelta(seconds=SECONDS / 2),
+    )
+    images, targets = (tensor.chunk(2)[rank] for tensor in batch())
+    for name in attribution.names():
+        model = network()
+        found = step(name, model, DistributedDataParallel(model), images, targets)
+        torch.save(found, folder / f"{name}{rank}.pt")
+    dist.destroy_process_group()
+
+
+def step(name: str, bare: nn.Module, model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    """A map, and the gradients of a classification and a heatmap loss, each a mean over the cases."""
+    with attribution.create(name, model, normalise="none", **FEW.get(name, {})).reading() as read:
+        output = model(images)
+        heat = read(output, targets)
+    (F.cross_entropy(output, targets) + 10 * heat.square().mean()).backward()
+    return {"map": heat.detach(), **{key: p.grad for key, p in bare.named_parameters()}}
+
+
+def network() -> nn.Module:
+    return randomised(Inverted()).eval()
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    source = torch.Generator().manual_seed(0)
+    return torch.rand(4, 2, 20, 18, generator=source, dtype=torch.float64), torch.tensor([2, 0, 1, 1])
+
+
+def test_wrapped_model_is_looked_at_like_the_bare_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its layers have the names that they have in the bare one."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
+    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        model = network()
+        wrapped = DistributedDataParallel(model)
+        images, targets = batch()
+        for options in ({}, {"layer": "first.project"}):
+            found, expected = (
+                attribution.create("grad_cam", each, **options)(images, targets) for each in (wrapped, model)
+            )
+            torch.testing.assert_close(found, expected)
+    finally:
+        dist.destroy_process_group()
