@@ -146,6 +146,21 @@ def test_smooth_grad_over_a_class_activation_map_is_the_mean_of_captums(
     assert_same(ours(images, TARGETS), enlarged(torch.stack(maps).mean(0).detach(), images))
 
 
+@pytest.mark.parametrize(
+    ("name", "oracle"),
+    [("guided_backprop", captum.attr.GuidedBackprop), ("deconvnet", captum.attr.Deconvolution)],
+)
+def test_on_silu_networks_captum_gives_the_plain_gradient_and_we_do_not(
+    name: str, oracle: Callable[[nn.Module], Any], images: Tensor
+) -> None:
+    model = randomised(Grey(Small(nn.SiLU))).eval()
+    plain = attribution.create("backprop", model, normalise="none")(images, TARGETS)
+    ours = attribution.create(name, model, normalise="none")(images, TARGETS)
+    theirs = oracle(model).attribute(images.clone().requires_grad_(), target=TARGETS)
+    assert_same(read_out(theirs.detach(), "absolute"), plain)
+    assert (ours - plain).abs().max() > 0.01 * plain.max()
+
+
 PYTORCH_GRAD_CAM = {
     "grad_cam": pytorch_grad_cam.GradCAM,
     "grad_cam_pp": pytorch_grad_cam.GradCAMPlusPlus,
