@@ -86,6 +86,7 @@ _BETWEEN = (
     "ReshapeAlias",
     "UnsafeView",
     "Squeeze",
+    "AsStrided",
     "Flatten",
     "Clone",
     "Alias",
