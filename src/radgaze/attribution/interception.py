@@ -72,7 +72,8 @@ class Interception(TorchFunctionMode):
             return self._batch_norm(*args, **kwargs)
         if func in (F.prelu, torch.prelu):
             self._met("prelu")
-            return ActivatePReLU.apply(args[0], args[1], self.pass_)
+            call = dict(zip(("input", "weight"), args, strict=False), **kwargs)
+            return ActivatePReLU.apply(call["input"], call["weight"], self.pass_)
         if func in activations.UNRULED:
             self.pass_.unruled.add(activations.UNRULED[func])
         if func in _PRODUCT and len(args) == 2 and _is_gate(args[1], args[0]):

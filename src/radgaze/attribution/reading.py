@@ -159,7 +159,11 @@ class Reading:
     @cached_property
     def score(self) -> Tensor:
         """What is differentiated: the cases' scores, summed."""
-        return full(score_of(self.output, self.target)).sum()
+        return full(self._scores).sum()
+
+    @cached_property
+    def _scores(self) -> Tensor:
+        return score_of(self.output, self.target)
 
     def gradient(self, of: Tensor, rule: Rule = BACKPROP) -> Tensor:
         """∂score/∂of under a rule, in the shape of `of`, never in half precision.
@@ -169,7 +173,8 @@ class Reading:
         """
         if rule is not BACKPROP:
             _check_matches(rule, self.pass_)
-        scale = HALF_SCALE if _in_float16(self.score.device.type) or of.dtype == torch.float16 else 1.0
+        in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
+        scale = HALF_SCALE if in_half else 1.0
         self.pass_.rule = rule
         try:
             (gradient,) = torch.autograd.grad(

@@ -26,7 +26,8 @@ class HeatmapConfig:
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
         readout: Its reduction over channels.
-        target: The class whose score is read out: "true" (the label) or "predicted".
+        target: The class whose score is read out: "true" (the label; of several, one drawn at every step) or
+            "predicted".
         match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared:
             "blur" by the gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
         cells: Cells of that grid along a side.
