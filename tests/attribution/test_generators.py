@@ -56,15 +56,6 @@ def test_unet_heatmap_works_under_bfloat16_autocast_and_no_grad() -> None:
     assert_alike(half, full)
 
 
-@pytest.mark.xfail(strict=True, reason="inference mode makes tensors that cannot be differentiated")
-def test_map_is_the_same_in_inference_mode() -> None:
-    model = randomised(Small(nn.SiLU)).eval()
-    images, generator = images_for(model, 4), attribution.create("guided_backprop", model)
-    expected = generator(images, TARGETS)
-    with torch.inference_mode():
-        torch.testing.assert_close(generator(images, TARGETS), expected)
-
-
 @pytest.mark.xfail(strict=True, reason="what a squeeze-and-excitation gate gets leaves float16")
 @pytest.mark.parametrize("name", ["deconvnet", "guided_backprop"])
 def test_activations_of_thousands_do_not_overflow_in_float16(name: str) -> None:

@@ -101,27 +101,43 @@ def test_heatmap_loss_gradient_matches_finite_differences_whatever_gates_do(name
     assert_heatmap_loss_is_exact(generator, images_for(model, 3))
 
 
-UNKNOWN = pytest.mark.xfail(strict=True, reason="such a gate is not known as one")
+KNOWN_GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "x * s": lambda x, s: x * s,
+    "torch.mul(x, s)": torch.mul,
+    "x.mul(s)": Tensor.mul,
+}
+OTHER_GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "s * x": lambda x, s: s * x,
+    "x.mul_(s)": Tensor.mul_,
+    "x * s.expand_as(x)": lambda x, s: x * s.expand_as(x),
+}
+
+
+@pytest.mark.parametrize("scale", [*KNOWN_GATES, *OTHER_GATES])
+def test_gates_are_exact_however_they_are_written(scale: str) -> None:
+    torch.manual_seed(0)
+    model = randomised(Gated((KNOWN_GATES | OTHER_GATES)[scale]))
+    images = images_for(model, 3)
+    torch.testing.assert_close(raw("backprop", model, images), plain_gradient(model, images))
+    generator = attribution.create("guided_backprop", model, normalise="none")
+    assert_heatmap_loss_is_exact(generator, images_for(model, 3, size=(10, 9)))
 
 
 @pytest.mark.parametrize(
     "scale",
     [
-        pytest.param(lambda x, s: x * s, id="x * s"),
-        pytest.param(lambda x, s: torch.mul(x, s), id="torch.mul(x, s)"),
-        pytest.param(lambda x, s: x.mul(s), id="x.mul(s)"),
-        pytest.param(lambda x, s: s * x, id="s * x", marks=UNKNOWN),
-        pytest.param(lambda x, s: x.mul_(s), id="x.mul_(s)", marks=UNKNOWN),
-        pytest.param(lambda x, s: x * s.expand_as(x), id="x * s.expand_as(x)", marks=UNKNOWN),
+        *KNOWN_GATES,
+        *(
+            pytest.param(key, marks=pytest.mark.xfail(strict=True, reason="not known for a gate"))
+            for key in OTHER_GATES
+        ),
     ],
 )
-def test_gates_are_known_however_they_are_written(scale: Callable[[Tensor, Tensor], Tensor]) -> None:
-    model, held = (randomised(Gated(scale, held=each)) for each in (False, True))
+def test_gates_can_be_held_however_they_are_written(scale: str) -> None:
+    model, held = (randomised(Gated((KNOWN_GATES | OTHER_GATES)[scale], held=each)) for each in (False, True))
     images = images_for(model, 3)
-    torch.testing.assert_close(raw("backprop", model, images), plain_gradient(model, images))
-    torch.testing.assert_close(
-        raw("guided_backprop", model, images, gates="held"), raw("guided_backprop", held, images)
-    )
+    found, expected = raw("backprop", model, images, gates="held"), raw("backprop", held, images)
+    torch.testing.assert_close(found, expected)
 
 
 @pytest.mark.parametrize("gates", ["plain", "held"])
