@@ -34,7 +34,7 @@ def run(
     device: str = "cpu",
     precision: Literal["float32", "bfloat16"] = "float32",
 ) -> Result:
-    """Time the plain step, ours with guided back-propagation, and that step with `create_graph`, in turn.
+    """Time the plain step, ours with guided back-propagation, and that with `create_graph`, in turn.
 
     Args:
         encoders: Of the U-Nets, as segmentation_models_pytorch calls them.
@@ -58,8 +58,9 @@ def run(
     return Result(
         f"A training step with a heatmap loss{where}",
         "A U-Net's step with a classification and a mask loss (plain), the same with the heatmap of guided "
-        "back-propagation in its loss as well (ours), and that written straight: hooks on activations and "
-        "`create_graph=True`. Forward, backward and AdamW; the three take turns in one run, ratios are "
+        "back-propagation in its loss as well (ours; compiled, with the option of that name), and that written "
+        "straight: hooks on activations and "
+        "`create_graph=True`. Forward, backward and AdamW; the four take turns in one run, ratios are "
         "medians of the turns' ratios. The floor counts the arithmetic of convolutions alone, "
         "(6E + 3D)/(3E + 3D) for an encoder of E and a decoder of D. The last columns say what holding batch "
         "norm's statistics changes in the raw heatmap, and how far ours, with them not held, is from the "
@@ -67,7 +68,7 @@ def run(
         rows,
         {"size": size, "repeats": repeats, "threads": threads, "precision": precision},
         [
-            "All three run with the allocator told to keep freed memory (`attribution.keep_freed_memory`, as "
+            "All four run with the allocator told to keep freed memory (`attribution.keep_freed_memory`, as "
             "`radgaze train` does). The bars are of two idle CPU cores."
         ],
     )
@@ -90,6 +91,7 @@ class Case:
     gaze: Tensor = field(init=False)
     optimiser: torch.optim.Optimizer = field(init=False)
     generator: attribution.Generator = field(init=False)
+    compiled_generator: attribution.Generator = field(init=False)
 
     def __post_init__(self) -> None:
         torch.manual_seed(0)
@@ -103,7 +105,8 @@ class Case:
         self.gaze = torch.rand_like(self.images)
         self.labels = torch.arange(self.batch, device=self.device) % 3
         self.optimiser = torch.optim.AdamW(model.parameters(), 1e-6)
-        self.generator = attribution.create("guided_backprop", model, normalise="max")
+        self.generator = attribution.create("guided_backprop", model)
+        self.compiled_generator = attribution.create("guided_backprop", model, compiled=True)
 
     def autocast(self) -> AbstractContextManager[object]:
         if self.precision == "float32":
@@ -115,8 +118,14 @@ class Case:
             self.learn(self.model(self.images), None)
 
     def ours(self) -> None:
+        self.guided(self.generator)
+
+    def compiled(self) -> None:
+        self.guided(self.compiled_generator)
+
+    def guided(self, generator: attribution.Generator) -> None:
         with self.autocast():
-            with self.generator.reading(self.model) as read:
+            with generator.reading(self.model) as read:
                 output = self.model(self.images)
                 heat = read(output.logits, self.labels)
             self.learn(output, heat)
@@ -182,6 +191,7 @@ def _compare(case: Case, repeats: int) -> dict[str, Cell]:
     contestants: dict[str, Callable[[], None]] = {
         "plain": case.plain,
         "ours": case.ours,
+        "compiled": case.compiled,
         "straight": case.straight,
     }
     times: dict[str, list[float]] = {name: [] for name in contestants}
@@ -208,9 +218,11 @@ def _compare(case: Case, repeats: int) -> dict[str, Cell]:
         "layout": case.layout,
         **{f"{name} (s)": median(spent) for name, spent in times.items()},
         "ours / plain": ratio,
+        "compiled / plain": _ratio(times["compiled"], times["plain"]),
         "bar": BARS.get(case.encoder, float("nan")),
         "straight / plain": _ratio(times["straight"], times["plain"]),
         "ours / straight": _ratio(times["ours"], times["straight"]),
+        "compiled / straight": _ratio(times["compiled"], times["straight"]),
         "floor": floor,
         "measured / floor": ratio / floor,
         "held": held,

@@ -192,7 +192,6 @@ class GeneratorContract:
         assert all(torch.isfinite(tensor).all() for tensor in found.values())
         assert found["map"].max() == 1
 
-    @pytest.mark.xfail(strict=True, reason="the recomputation runs without the interception")
     @pytest.mark.parametrize("layer", [None, "act4"])
     def test_recomputed_activations_change_nothing(self, name: str, layer: str | None) -> None:
         if layer is not None and not self.takes_layers(name):

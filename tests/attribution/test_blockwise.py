@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import warnings
 from collections.abc import Callable
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from radgaze import attribution
 from radgaze.attribution import blockwise as module
 from radgaze.attribution.blockwise import blockwise
 
@@ -104,3 +107,60 @@ def test_sizes_of_a_real_network_agree() -> None:
     assert g.numel() > module.BLOCK
     for found, expected in zip(blockwise(formula, g, x), formula(g, x), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+def test_formula_that_cannot_be_compiled_is_done_in_blocks_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*args: object, **kwargs: object) -> object:
+        raise RuntimeError("no compiler here\nand more of it")
+
+    def formula(x: Tensor) -> tuple[Tensor]:
+        return (x * 2,)
+
+    monkeypatch.setattr(torch, "compile", lambda formula, **options: broken)
+    x = torch.randn(2 * module.BLOCK)
+    with pytest.warns(UserWarning, match="could not be compiled and is not: no compiler here$"):
+        (found,) = blockwise(formula, x, compiled=True)
+    torch.testing.assert_close(found, x * 2)
+
+
+def test_formula_that_compiles_to_something_else_is_done_in_blocks_with_a_warning(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def formula(x: Tensor) -> tuple[Tensor]:
+        return (x * 2,)
+
+    monkeypatch.setattr(torch, "compile", lambda formula, **options: lambda x: (x * 2.01,))
+    x = torch.randn(2 * module.BLOCK)
+    with pytest.warns(UserWarning, match="could not be compiled"):
+        (found,) = blockwise(formula, x, compiled=True)
+    torch.testing.assert_close(found, x * 2)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.GELU, nn.ReLU])
+def test_compiled_rules_give_the_same_parameter_gradients(activation: type[nn.Module]) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(1, 32, 3, padding=1),
+        nn.BatchNorm2d(32),
+        activation(),
+        nn.Conv2d(32, 32, 3, padding=1),
+        activation(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(32, 3),
+    )
+    images = torch.rand(2, 1, 64, 64)  # feature maps of two blocks
+    gradients = []
+    for compiled in (False, True):
+        generator = attribution.create("guided_backprop", model.eval(), normalise="none", compiled=compiled)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            with generator.reading() as read:
+                heat = read(model(images), 1)
+        gradients.append(torch.autograd.grad(heat.square().sum(), list(model[:5].parameters())))
+    for plain, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(other, plain, rtol=1e-4, atol=1e-5 * float(plain.abs().max()))

@@ -56,7 +56,6 @@ def test_unet_heatmap_works_under_bfloat16_autocast_and_no_grad() -> None:
     assert_alike(half, full)
 
 
-@pytest.mark.xfail(strict=True, reason="what a squeeze-and-excitation gate gets leaves float16")
 @pytest.mark.parametrize("name", ["deconvnet", "guided_backprop"])
 def test_activations_of_thousands_do_not_overflow_in_float16(name: str) -> None:
     """Neither does the bare model overflow, nor its loss's backward."""

@@ -105,9 +105,9 @@ KNOWN_GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "x * s": lambda x, s: x * s,
     "torch.mul(x, s)": torch.mul,
     "x.mul(s)": Tensor.mul,
+    "s * x": lambda x, s: s * x,
 }
 OTHER_GATES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "s * x": lambda x, s: s * x,
     "x.mul_(s)": Tensor.mul_,
     "x * s.expand_as(x)": lambda x, s: x * s.expand_as(x),
 }

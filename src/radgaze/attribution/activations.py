@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,6 +59,7 @@ def relu() -> Activation:
     return Activation("relu", torch.relu, lambda g, x: aten.threshold_backward(g, x, 0), rectifier=True)
 
 
+@cache
 def leaky_relu(slope: float = 0.01) -> Activation:
     return Activation(
         "leaky_relu",
@@ -66,6 +68,7 @@ def leaky_relu(slope: float = 0.01) -> Activation:
     )
 
 
+@cache
 def elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Activation:
     """ELU, and with its constants SELU (scale) and CELU (input scale 1/α)."""
 
@@ -99,6 +102,7 @@ def mish() -> Activation:
     return Activation("mish", F.mish, lambda g, x: aten.mish_backward(g, x), curve)
 
 
+@cache
 def gelu(approximate: str = "none") -> Activation:
     def curve(m: Tensor, x: Tensor) -> Tensor:
         if approximate == "none":  # a' = Φ + xφ, a'' = φ·(2 − x²)
@@ -117,6 +121,7 @@ def gelu(approximate: str = "none") -> Activation:
     )
 
 
+@cache
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
     def curve(m: Tensor, x: Tensor) -> Tensor:
         return aten.sigmoid_backward(beta * m, torch.sigmoid(beta * x)).masked_fill_(beta * x > threshold, 0)
@@ -138,6 +143,7 @@ def hardswish() -> Activation:
     )
 
 
+@cache
 def hardtanh(low: float, high: float) -> Activation:
     return Activation(
         "hardtanh", lambda x: F.hardtanh(x, low, high), lambda g, x: aten.hardtanh_backward(g, x, low, high)

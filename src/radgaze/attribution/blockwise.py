@@ -1,45 +1,71 @@
-"""A chain of elementwise operations, evaluated block by block so that its steps stay in the cache.
+"""A chain of elementwise operations in one walk through memory: block by block, or compiled.
 
 Written out with torch's operations, a formula of ten steps walks ten times over its tensors, and on a CPU
-the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked.
+the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked; a
+compiled formula also spares the steps between.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
+
+Formula = Callable[..., tuple[Tensor, ...]]
 
 BLOCK = 2**17
 """Elements of a block: half a megabyte in float32, a few of which fit a core's second-level cache."""
 
 
-def blockwise(formula: Callable[..., tuple[Tensor, ...]], *tensors: Tensor) -> tuple[Tensor, ...]:
+def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tuple[Tensor, ...]:
     """`formula(*tensors)` for an elementwise formula of tensors of one shape; its results have that shape.
 
-    Off the CPU, and for what fits a block anyway, this is the formula itself.
+    What fits a block is left to the formula itself, and so is a device other than the CPU.
+
+    Args:
+        formula: Made once and kept, where it is to be compiled.
+        tensors: Its arguments.
+        compiled: Whether it is; where that fails, a warning says so, and the blocks do it.
     """
     first = tensors[0]
-    if first.device.type != "cpu" or first.numel() <= BLOCK:
+    on_cpu = first.device.type == "cpu"
+    if first.numel() <= BLOCK or not (on_cpu or compiled):
         return formula(*tensors)
-    layout = (
-        torch.channels_last
-        if first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
-        else torch.contiguous_format
-    )
+    channels_last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
     rows = [tensor.contiguous(memory_format=layout) for tensor in tensors]
     rows = [row.as_strided((row.numel(),), (1,), row.storage_offset()) for row in rows]
-    results: list[Tensor] = []
-    walks: list[tuple[Tensor, ...]] = []
+    walk = _compiled(formula, len(rows), first.dtype, first.device) if compiled else None
+    found = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)
+    strides = torch.empty(first.shape, device="meta", memory_format=layout).stride()
+    return tuple(part.as_strided(first.shape, strides) for part in found)
+
+
+def _in_blocks(formula: Formula, rows: list[Tensor]) -> list[Tensor]:
+    wholes: list[Tensor] = []
     for k, blocks in enumerate(zip(*(torch.split(row, BLOCK) for row in rows), strict=True)):
         found = formula(*blocks)
-        if not results:
-            results = [
-                torch.empty(first.shape, dtype=part.dtype, device=first.device, memory_format=layout)
-                for part in found
-            ]
-            walks = [torch.split(whole.as_strided((whole.numel(),), (1,)), BLOCK) for whole in results]
-        for walk, part in zip(walks, found, strict=True):
-            walk[k].copy_(part)
-    return tuple(results)
+        if not wholes:
+            wholes = [torch.empty_like(rows[0], dtype=part.dtype) for part in found]
+        for whole, part in zip(wholes, found, strict=True):
+            whole[k * BLOCK : (k + 1) * BLOCK].copy_(part)
+    return wholes
+
+
+@cache
+def _compiled(formula: Formula, arguments: int, dtype: torch.dtype, device: torch.device) -> Formula | None:
+    """The formula compiled and, once, compared with itself on random numbers; None where either fails."""
+    walk: Formula = torch.compile(formula, dynamic=True)
+    draw = torch.Generator().manual_seed(0)
+    rows = [torch.randn(BLOCK + 1, generator=draw).to(device, dtype) for _ in range(arguments)]
+    try:
+        for found, wanted in zip(walk(*rows), formula(*rows), strict=True):
+            torch.testing.assert_close(found, wanted)
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        warnings.warn(f"a rule's formula could not be compiled and is not: {reason}", stacklevel=2)
+        return None
+    return walk

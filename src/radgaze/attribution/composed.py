@@ -66,6 +66,7 @@ class SmoothGrad(Generator):
             rule_for=self.rule_for,
             gates=self.gates,
             batch_statistics=self.batch_statistics,
+            compiled=self.compiled,
         )
 
     def attribute(self, read: Reading) -> Tensor:

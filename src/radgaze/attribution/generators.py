@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
@@ -63,7 +63,7 @@ def create(name: str, model: nn.Module, **options: Any) -> Generator:
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
-    known = [key for key in REGISTRY[name].__dataclass_fields__ if key != "model"]
+    known = [option.name for option in fields(REGISTRY[name]) if option.init and option.name != "model"]
     for key in options:
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
@@ -90,6 +90,9 @@ class Generator:
             derivative, "held" takes them for constants, which leaves the block linear, and "ruled" lays the
             rule on them as on any activation.
         batch_statistics: Batch norm's statistics in the read-out: "held" constant, or "exact".
+        compiled: Whether the rules' formulas are compiled by `torch.compile`, which takes some seconds once
+            and needs a C++ compiler, or Triton on a GPU. They are compared with the plain ones first; where
+            that fails a warning says so, and the plain ones do it.
     """
 
     model: nn.Module = field(repr=False)
@@ -100,6 +103,7 @@ class Generator:
     rule_for: RuleFor = "all"
     gates: Gates = "plain"
     batch_statistics: Statistics = "held"
+    compiled: bool = False
 
     name: ClassVar[str] = ""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
@@ -108,10 +112,8 @@ class Generator:
         for option, allowed in _CHOICES.items():
             if getattr(self, option) not in allowed:
                 raise ValueError(f"{option} is one of {', '.join(allowed)}; not {getattr(self, option)!r}")
-        if hasattr(self.model, "_orig_mod"):
-            raise ValueError(
-                "give the model itself, not what torch.compile made of it: a rule cannot reach that"
-            )
+        if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
+            raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
         if self.layer is not None and self.layer not in dict(_bare(self.model).named_modules()):
             raise ValueError(f"the model has no layer {self.layer!r}; its named_modules() tell which it has")
 
@@ -144,8 +146,8 @@ class Generator:
 
         Yields `read(output, target, labels=None) -> (B, 1, H, W)`, differentiable with respect to every
         parameter that the score depends on; it may be called several times. The rule is in force only while
-        `read` runs: the loss's own backward, inside the context or after it, is exact. A model that
-        recomputes its activations (`torch.utils.checkpoint`, not re-entrant) needs it inside the context.
+        `read` runs: the loss's own backward, inside the context or after it, is exact. Models that recompute
+        their activations (`torch.utils.checkpoint`, not re-entrant) are no exception.
 
         Raises:
             RuntimeError: `read` before the model ran, or a rule that met no activation.
@@ -153,7 +155,12 @@ class Generator:
         model = _bare(self.model if model is None else model)
 
         def new_pass() -> Pass:
-            return Pass(literal=self.rule_for == "relu", gates=self.gates, only_looked_at=not create_graph)
+            return Pass(
+                literal=self.rule_for == "relu",
+                gates=self.gates,
+                only_looked_at=not create_graph,
+                compiled=self.compiled,
+            )
 
         def read(output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
             if watch.pass_.images is None:

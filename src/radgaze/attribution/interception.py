@@ -16,6 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from radgaze.attribution import activations
 from radgaze.attribution.activations import Activation
+from radgaze.attribution.recomputation import recompute_within
 from radgaze.attribution.steps import (
     Activate,
     ActivatePReLU,
@@ -66,6 +67,7 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if not torch.is_grad_enabled():
             return func(*args, **kwargs)
+        recompute_within(self._afresh)
         if func in _CONV:
             return self._conv(func, args, kwargs)
         if func is F.batch_norm and self.batch_statistics == "held":
@@ -76,8 +78,10 @@ class Interception(TorchFunctionMode):
             return ActivatePReLU.apply(call["input"], call["weight"], self.pass_)
         if func in activations.UNRULED:
             self.pass_.unruled.add(activations.UNRULED[func])
-        if func in _PRODUCT and len(args) == 2 and _is_gate(args[1], args[0]):
-            return Gate.apply(args[0], args[1], self.pass_)
+        if func in _PRODUCT and len(args) == 2:
+            for x, s in (args, args[::-1]):
+                if _is_gate(s, x):
+                    return Gate.apply(x, s, self.pass_)
         if func in _CONCATENATE:
             return self._concatenate(func, args, kwargs)
         written_out = self._written_out(func, args)
@@ -93,6 +97,17 @@ class Interception(TorchFunctionMode):
         elif (func in _POOL or func in _FLATTEN) and args:
             self._notice_pooling(args[0], y)
         return y
+
+    def _afresh(self) -> Interception:
+        """The same for a part that is computed again: only what it saves is looked at then."""
+        before = self.pass_
+        again = Pass(
+            literal=before.literal,
+            gates=before.gates,
+            only_looked_at=before.only_looked_at,
+            compiled=before.compiled,
+        )
+        return Interception(again, self.batch_statistics)
 
     def _activate(
         self,

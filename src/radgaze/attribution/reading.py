@@ -17,8 +17,9 @@ from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.targets import Target, score_of
 
-HALF_SCALE = 256.0
-"""Of the score in float16: a case's gradient in one pixel is near that format's smallest number."""
+HALF_SCALES = (2.0**8, 1.0, 2.0**-8)
+"""Of the score in float16, the first with which nothing overflows: a case's gradient in one pixel is near
+that format's smallest number, and that of a gate, a sum over all pixels, may be beyond its largest."""
 
 
 class Watch:
@@ -163,7 +164,13 @@ class Reading:
 
     @cached_property
     def _scores(self) -> Tensor:
-        return score_of(self.output, self.target)
+        scores = score_of(self.output, self.target)
+        if len(scores) != len(self.images):
+            raise ValueError(
+                f"a target function gives one score for each case, ({len(self.images)},); this one gave "
+                f"{tuple(scores.shape)}"
+            )
+        return scores
 
     def gradient(self, of: Tensor, rule: Rule = BACKPROP) -> Tensor:
         """∂score/∂of under a rule, in the shape of `of`, never in half precision.
@@ -174,7 +181,15 @@ class Reading:
         if rule is not BACKPROP:
             _check_matches(rule, self.pass_)
         in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
-        scale = HALF_SCALE if in_half else 1.0
+        if not in_half:
+            return self._gradient(of, rule)
+        for scale in HALF_SCALES:
+            gradient = self._gradient(of, rule, scale)
+            if gradient.isfinite().all():
+                break
+        return gradient
+
+    def _gradient(self, of: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
         self.pass_.rule = rule
         try:
             (gradient,) = torch.autograd.grad(
@@ -184,7 +199,7 @@ class Reading:
             self.pass_.rule = None
         if gradient is None:
             raise RuntimeError("the class score does not depend on what its gradient is asked for")
-        return full(gradient) / scale if scale != 1 else full(gradient)
+        return full(gradient) / scale
 
     def again(self, images: Tensor, cases: Tensor) -> Reading:
         """The same question asked of other images (N, C, H, W), each of one of the batch's cases (N,)."""

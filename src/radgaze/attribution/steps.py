@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import cache, wraps
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from radgaze.attribution.activations import Activation
-from radgaze.attribution.blockwise import blockwise
+from radgaze.attribution.blockwise import Formula, blockwise
 from radgaze.attribution.rules import BACKPROP, Rule
 
 Pair = list[int]
@@ -27,6 +27,7 @@ Geometry = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups of a convolution."""
 
 Gradients = tuple[Tensor | None, ...]
+Saved = tuple[Any, ...]
 
 
 @dataclass
@@ -38,6 +39,7 @@ class Pass:
         literal: Whether rules are laid on ReLU alone.
         gates: What sigmoid gates do in the read-out, see `generators.Generator`.
         only_looked_at: Whether nothing is differentiated but the images.
+        compiled: Whether the rules' formulas are compiled.
         activations: How many activations the forward pass has met, by name.
         unruled: Names of the nonlinearities met that no rule speaks of.
         images: What the heatmap is made for, (B, C, H, W).
@@ -51,6 +53,7 @@ class Pass:
     literal: bool = False
     gates: str = "plain"
     only_looked_at: bool = False
+    compiled: bool = False
     activations: dict[str, int] = field(default_factory=dict)
     unruled: set[str] = field(default_factory=set)
     images: Tensor | None = None
@@ -70,12 +73,17 @@ class Pass:
 
 
 def _untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """A backward whose own operations no torch function mode sees: they are not part of the model."""
+    """A backward whose own operations no torch function mode sees: they are not part of the model.
+
+    What was saved is asked for before: where the model recomputes its activations that runs it once more,
+    and the mode has to see it. It can be asked for only once then.
+    """
 
     @wraps(backward)
     def run(ctx: Any, *grads: Tensor) -> Gradients:
+        saved = ctx.saved_tensors
         with torch._C.DisableTorchFunction():
-            return backward(ctx, *grads)
+            return backward(ctx, saved, *grads)
 
     return run
 
@@ -104,9 +112,9 @@ class Conv(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        x, weight = ctx.saved_tensors
+        x, weight = saved
         if ctx.pass_.rule is not None:
             # Only the images' gradient is asked for: no weight gradient is computed here.
             return ConvInputGradient.apply(g, weight, x.detach(), ctx.geometry), *[None] * 5
@@ -142,9 +150,9 @@ class ConvNorm(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        y, gamma, rstd, mean, running_mean, running_var, x, weight = ctx.saved_tensors
+        y, gamma, rstd, mean, running_mean, running_var, x, weight = saved
         if ctx.pass_.rule is not None:
             scaled = weight * (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
             return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 9
@@ -165,9 +173,9 @@ class ConvInputGradient(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (c,) = grads
-        g, weight = ctx.saved_tensors
+        g, weight = saved
         # <c, convᵀ(g; w)> = <conv(c; w), g>: the adjoint in g is a convolution, in w a weight gradient.
         dg, dw = None, None
         if ctx.needs_input_grad[0]:
@@ -194,9 +202,9 @@ class BatchNorm(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        x, gamma, rstd, mean, running_mean, running_var = ctx.saved_tensors
+        x, gamma, rstd, mean, running_mean, running_var = saved
         if ctx.pass_.rule is not None:
             scale = rstd if gamma is None else rstd * gamma
             return g * scale.to(g.dtype).view(1, -1, *[1] * (g.dim() - 2)), *[None] * 4
@@ -224,9 +232,9 @@ class Activate(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        (x,) = ctx.saved_tensors
+        (x,) = saved
         activation: Activation = ctx.activation
         rule = ctx.pass_.rule
         if rule is None:
@@ -236,7 +244,8 @@ class Activate(Function):
         )
         if activation.rectifier:
             x = x.detach()
-        return RuleStep.apply(g, x, activation, BACKPROP if spared else rule), None, None, None
+        rule = BACKPROP if spared else rule
+        return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), None, None, None
 
 
 class ActivatePReLU(Function):
@@ -250,9 +259,9 @@ class ActivatePReLU(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        x, weight = ctx.saved_tensors
+        x, weight = saved
         rule: Rule | None = ctx.pass_.rule
         w = weight.view(-1, *[1] * (x.dim() - 2)) if weight.numel() > 1 else weight
         if rule is None:
@@ -269,15 +278,10 @@ class RuleStep(Function):
     """A rule as a forward operation: p = r(g) · [x > 0] · a'(x), with its derivatives in g and in x."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, activation: Activation, rule: Rule) -> Tensor:
-        ctx.activation, ctx.rule = activation, rule
+    def forward(ctx: Any, g: Tensor, x: Tensor, activation: Activation, rule: Rule, compiled: bool) -> Tensor:
+        ctx.activation, ctx.rule, ctx.compiled = activation, rule, compiled
 
-        def formula(g: Tensor, x: Tensor) -> tuple[Tensor]:
-            r = g.clamp(min=0) if rule.rectify else g
-            r = _masked(r, x) if rule.gate else r
-            return (activation.backward(r, x) if _sloped(rule, activation) else r,)
-
-        (p,) = blockwise(formula, g, x)
+        (p,) = blockwise(_pass_back(activation, rule), g, x, compiled=compiled)
         # Where nothing but masks was applied, p > 0 tells where they let through, and is kept anyway.
         ctx.only_masks = rule.rectify and not _sloped(rule, activation)
         ctx.save_for_backward(*((p, p) if ctx.only_masks else (g, x)))
@@ -285,25 +289,41 @@ class RuleStep(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (c,) = grads
-        g, x = ctx.saved_tensors
+        g, x = saved
         activation, rule = ctx.activation, ctx.rule
         if ctx.only_masks:
-            return _masked(c, g), None, None, None
+            return _masked(c, g), None, None, None, None
         curve = activation.curve if rule.slope and ctx.needs_input_grad[1] else None
 
-        def formula(c: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-            t = _masked(c, g) if rule.rectify else c
-            t = _masked(t, x) if rule.gate else t
-            dg = activation.backward(t, x) if _sloped(rule, activation) else t
-            if curve is None:
-                return (dg,)
-            if t.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
-                return dg, curve(t.float() * g.float(), x.float()).to(x.dtype)
-            return dg, curve(t * g, x)
+        formula = _differentiate(activation, rule, curve is not None)
+        return *blockwise(formula, c, g, x, compiled=ctx.compiled), *[None] * (4 if curve is None else 3)
 
-        return *blockwise(formula, c, g, x), *[None] * (3 if curve is None else 2)
+
+@cache
+def _pass_back(activation: Activation, rule: Rule) -> Formula:
+    def formula(g: Tensor, x: Tensor) -> tuple[Tensor]:
+        r = g.clamp(min=0) if rule.rectify else g
+        r = _masked(r, x) if rule.gate else r
+        return (activation.backward(r, x) if _sloped(rule, activation) else r,)
+
+    return formula
+
+
+@cache
+def _differentiate(activation: Activation, rule: Rule, curved: bool) -> Formula:
+    def formula(c: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
+        t = _masked(c, g) if rule.rectify else c
+        t = _masked(t, x) if rule.gate else t
+        dg = activation.backward(t, x) if _sloped(rule, activation) else t
+        if not curved or activation.curve is None:
+            return (dg,)
+        if t.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
+            return dg, activation.curve(t.float() * g.float(), x.float()).to(x.dtype)
+        return dg, activation.curve(t * g, x)
+
+    return formula
 
 
 class Concatenate(Function):
@@ -316,7 +336,7 @@ class Concatenate(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         split = SplitStep.apply if ctx.pass_.rule is not None else torch.split
         return None, None, *split(g, ctx.sizes, ctx.dim)
@@ -332,7 +352,7 @@ class SplitStep(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         return torch.cat(grads, ctx.dim), None, None
 
 
@@ -352,9 +372,9 @@ class Gate(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        x, s = ctx.saved_tensors
+        x, s = saved
         if ctx.pass_.rule is None:
             return g * s, _over_space(g, x), None
         if ctx.pass_.gates == "held":
@@ -372,9 +392,9 @@ class GateStep(Function):
 
     @staticmethod
     @_untouched
-    def backward(ctx: Any, *grads: Tensor) -> Gradients:
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         cp, cq = grads
-        g, x, s = ctx.saved_tensors
+        g, x, s = saved
         return torch.addcmul(cp * s, x, cq), g * cq, _over_space(cp, g)
 
 

@@ -25,7 +25,7 @@ class HeatmapConfig:
 
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
-        readout: Its reduction over channels.
+        readout: Its reduction over channels; by default the generator's own, as a rule "absolute".
         target: The class whose score is read out: "true" (the label; of several, one drawn at every step) or
             "predicted".
         match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared:
@@ -35,16 +35,19 @@ class HeatmapConfig:
             "minmax", or by a high "quantile".
         margin: ε in [0, 0.5): the scaled map is drawn into [ε, 1 − ε], so that cross-entropy does not take
             its maximum, which is always 1, for certainty (see `objectives.matching.match`).
+        compiled: Whether its rules are compiled, which takes some seconds at the start and needs a C++
+            compiler; without one they are not, and a warning says so.
         scales: A pyramid: the distance is averaged over these factors of coarsening, 1 being the map itself.
     """
 
     generator: str = "guided_backprop"
-    readout: str = "absolute"
+    readout: str | None = None
     target: Literal["true", "predicted"] = "true"
     match: Literal["blur", "pool", "none"] = "blur"
     cells: int = 14
     normalise: Literal["max", "minmax", "quantile"] = "max"
     margin: float = 0.02
+    compiled: bool = False
     scales: tuple[int, ...] = (1,)
 
 

@@ -40,8 +40,9 @@ class GazeGuided(L.LightningModule):
         self.generator: attribution.Generator | None = None
         if any("heatmap" in name for name in self.edges):
             heatmap = config.objective.heatmap
+            options = {} if heatmap.readout is None else {"readout": heatmap.readout}
             self.generator = attribution.create(
-                heatmap.generator, model, readout=heatmap.readout, normalise="none"
+                heatmap.generator, model, normalise="none", compiled=heatmap.compiled, **options
             )
 
     def on_train_epoch_start(self) -> None:

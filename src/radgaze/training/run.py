@@ -85,13 +85,16 @@ class Run:
 
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
         """A heatmap generator for the run's model: the one named, its own, or guided back-propagation."""
+        heatmap = self.config.objective.heatmap
+        trained_with = any("heatmap" in edge for edge in active_edges(self.config.objective))
         if name is None:
-            uses = any("heatmap" in edge for edge in active_edges(self.config.objective))
-            name = self.config.objective.heatmap.generator if uses else "guided_backprop"
+            name = heatmap.generator if trained_with else "guided_backprop"
         if name not in attribution.names():
             raise UserError(
                 f"there is no heatmap generator {name!r}; there are {', '.join(attribution.names())}"
             )
+        if trained_with and name == heatmap.generator and heatmap.readout is not None:
+            return attribution.create(name, model, readout=heatmap.readout)
         return attribution.create(name, model)
 
     def predictions(self) -> pl.DataFrame:

@@ -160,7 +160,8 @@ def _check(config: Config, store: Store) -> None:
     for name, edge in edges.items():
         _known(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
     _known("objective.heatmap.generator", goal.heatmap.generator, attribution.names())
-    _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
+    if goal.heatmap.readout is not None:
+        _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
     if config.model.architecture == "classifier" and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if any("gaze" in name for name in edges) and not store.readings.height:

@@ -1,0 +1,40 @@
+"""Activation checkpointing: what a model computes again in the backward, it computes under the same mode.
+
+`torch.utils.checkpoint` (not re-entrant) drops a part's saved tensors and runs that part once more when the
+backward asks for them. The steps of an intercepted forward pass save other tensors than the plain layers do,
+so the second run has to be intercepted like the first, also after `reading` is over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch.utils import checkpoint
+
+
+def recompute_within(mode: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Have the checkpointed part that is running, if one is, run within `mode()` when it is run again.
+
+    PyTorch has no public way to reach that part; where a later version keeps it elsewhere, this does nothing,
+    and the backward stops with PyTorch's own `CheckpointError`.
+    """
+    hooks = torch._C._autograd._top_saved_tensors_default_hooks(True)
+    if hooks is None:
+        return
+    for cell in getattr(hooks[0], "__closure__", None) or ():
+        frame = cell.cell_contents
+        kind = getattr(checkpoint, "_CheckpointFrame", ())
+        if isinstance(frame, kind) and not hasattr(frame.recompute_fn, "intercepted"):
+            frame.recompute_fn = _within(mode, frame.recompute_fn)
+
+
+def _within(mode: Callable[[], AbstractContextManager[Any]], again: Callable[..., Any]) -> Callable[..., Any]:
+    def run(*args: Any) -> Any:
+        with mode():
+            return again(*args)
+
+    run.intercepted = True  # type: ignore[attr-defined]
+    return run
