@@ -59,11 +59,11 @@ def run(
         f"A training step with a heatmap loss{where}",
         "A U-Net's step with a classification and a mask loss (plain), the same with the heatmap of guided "
         "back-propagation in its loss as well (ours, and compiled, with the option of that name), and that "
-        "written straight: hooks on activations and `create_graph=True`. Forward, backward and AdamW; the four take turns in one run, ratios are "
-        "medians of the turns' ratios. The floor counts the arithmetic of convolutions alone, "
-        "(6E + 3D)/(3E + 3D) for an encoder of E and a decoder of D. The last columns say what holding batch "
-        "norm's statistics changes in the raw heatmap, and how far ours, with them not held, is from the "
-        "straight one: largest difference over the largest value.",
+        "written straight: hooks on activations and `create_graph=True`. Forward, backward and AdamW; the "
+        "four take turns in one run, ratios are medians of the turns' ratios. The floor counts the "
+        "arithmetic of convolutions alone, (6E + 3D)/(3E + 3D) for an encoder of E and a decoder of D. The "
+        "last columns say what holding batch norm's statistics changes in the raw heatmap, and how far ours, "
+        "with them not held, is from the straight one: largest difference over the largest value.",
         rows,
         {"size": size, "repeats": repeats, "threads": threads, "precision": precision},
         [
