@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution, models
-from tests.attribution.generator_contract import assert_alike, images_for
+from tests.attribution.generator_contract import approving, assert_alike, images_for
 from tests.attribution.networks import Small, randomised
 
 TARGETS = torch.tensor([2, 0, 1, 1])
@@ -56,16 +56,24 @@ def test_unet_heatmap_works_under_bfloat16_autocast_and_no_grad() -> None:
     assert_alike(half, full)
 
 
-@pytest.mark.parametrize("name", ["deconvnet", "guided_backprop"])
+@pytest.mark.parametrize(
+    "name", ["backprop", "deconvnet", "guided_backprop", "guided_grad_cam", "smooth_grad"]
+)
 def test_activations_of_thousands_do_not_overflow_in_float16(name: str) -> None:
-    """Neither does the bare model overflow, nor its loss's backward."""
-    model = randomised(Small(nn.SiLU)).float().eval()
+    """Though what a squeeze-and-excitation gate gets, a sum over all places, is thousands of scores."""
+    model = approving(randomised(Small(nn.SiLU))).float().eval()
     model.norm.bias.data.fill_(1000)
-    images = images_for(model, 4)
-    with torch.autocast("cpu", torch.float16):
-        F.cross_entropy(model(images), TARGETS).backward()
-        assert all(p.grad.isfinite().all() for p in model.parameters())
-        assert attribution.create(name, model, normalise="none")(images, TARGETS).isfinite().all()
+    images, generator = images_for(model, 4), attribution.create(name, model)
+    maps, gradients = [], []
+    for half in (False, True):
+        model.zero_grad()
+        with torch.autocast("cpu", torch.float16, enabled=half), generator.reading() as read:
+            heat = read(model(images), TARGETS)
+            heat.square().mean().backward()
+        maps.append(heat.detach())
+        gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+    assert_alike(maps[1], maps[0])
+    assert_alike(gradients[1], gradients[0])
 
 
 # Copies
