@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import product
 from statistics import median
 from time import perf_counter
 from typing import Literal
@@ -48,12 +50,11 @@ def run(
     """
     torch.set_num_threads(threads)
     attribution.keep_freed_memory()
-    rows = [
-        _compare(Case(encoder, batch, layout, size, device, precision), repeats)
-        for encoder in encoders
-        for batch in batches
-        for layout in layouts
-    ]
+    rows: list[dict[str, Cell]] = []
+    for encoder, batch, layout in product(encoders, batches, layouts):
+        rows.append(_compare(Case(encoder, batch, layout, size, device, precision), repeats))
+        print("  ", *(f"{key} {value}" for key, value in rows[-1].items()), sep="  ", file=sys.stderr)
+        gc.collect()
     where = "" if device == "cpu" else f" on {torch.cuda.get_device_name()}"
     return Result(
         f"A training step with a heatmap loss{where}",

@@ -36,7 +36,7 @@ def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tup
         return formula(*tensors)
     channels_last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    rows = [tensor.contiguous(memory_format=layout) for tensor in tensors]
+    rows = [tensor.detach().contiguous(memory_format=layout) for tensor in tensors]
     rows = [row.as_strided((row.numel(),), (1,), row.storage_offset()) for row in rows]
     walk = _compiled(formula, len(rows), first.dtype, first.device) if compiled else None
     found = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)

@@ -105,7 +105,8 @@ class Watch:
     def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
         if not (isinstance(output, Tensor) and torch.is_grad_enabled()):
             return None
-        self.pass_.features = output
+        if torch._C._current_graph_task_id() == -1:  # else it is computed again, within a backward
+            self.pass_.features = output
         return output.clone()  # what follows may overwrite it
 
 
