@@ -71,8 +71,8 @@ def run(
             "All four run with the allocator told to keep freed memory (`attribution.keep_freed_memory`, as "
             "`radgaze train` does). The bars are of two idle CPU cores.",
             "Ratios of held to exact statistics are those of raw maps of untrained networks in training "
-            "mode, where batch norm takes nearly all of what one image does to the batch's scores back again: "
-            "exact maps are hundreds of times smaller, and scaled to [0, 1] before they are used.",
+            "mode, where batch norm takes nearly all of what one image does to the batch's scores back "
+            "again: exact maps are hundreds of times smaller, and scaled to [0, 1] before they are used.",
         ],
     )
 
