@@ -77,7 +77,10 @@ class SmoothGrad(Generator):
         noise = torch.randn(shape, generator=source, dtype=x.dtype, device=x.device)
 
         def sample(k: Tensor, cases: Tensor) -> Tensor:
-            return self._base.attribute(read.again(x[cases] + spread[cases] * noise[k], cases)) / self.samples
+            there = read.again(x[cases] + spread[cases] * noise[k], cases)
+            found = self._base.attribute(there) / self.samples
+            there.pass_.forget()  # else it would hold its graph until all have been read
+            return found
 
         return _summed(sample, self.samples, len(x), self.internal_batch_size)
 
@@ -114,7 +117,9 @@ class IntegratedGradients(Generator):
 
         def sample(k: Tensor, cases: Tensor) -> Tensor:
             there = read.again(self.baseline + alpha[k] * (x[cases] - self.baseline), cases)
-            return weight[k] * there.gradient(there.images)
+            found = weight[k] * there.gradient(there.images)
+            there.pass_.forget()
+            return found
 
         return (x - self.baseline) * _summed(sample, self.steps, len(x), self.internal_batch_size)
 
