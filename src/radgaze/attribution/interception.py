@@ -17,9 +17,8 @@ from torch.overrides import TorchFunctionMode
 from radgaze.attribution import activations
 from radgaze.attribution.activations import Activation
 from radgaze.attribution.recomputation import recompute_within
+from radgaze.attribution.rule_steps import Activate, ActivatePReLU
 from radgaze.attribution.steps import (
-    Activate,
-    ActivatePReLU,
     BatchNorm,
     Concatenate,
     Conv,

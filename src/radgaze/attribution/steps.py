@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, wraps
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from radgaze.attribution.activations import Activation
-from radgaze.attribution.blockwise import Formula, blockwise
-from radgaze.attribution.rules import BACKPROP, Rule
+from radgaze.attribution.rules import Rule
 
 Pair = list[int]
 Geometry = tuple[Pair, Pair, Pair, int]
@@ -72,7 +70,7 @@ class Pass:
         self.stages = []
 
 
-def _untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
+def untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
     """A backward whose own operations no torch function mode sees: they are not part of the model.
 
     What was saved is asked for before: where the model recomputes its activations that runs it once more,
@@ -111,7 +109,7 @@ class Conv(Function):
         return torch.conv2d(x, weight, bias, *geometry)
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         x, weight = saved
@@ -149,7 +147,7 @@ class ConvNorm(Function):
         return z
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         y, gamma, rstd, mean, running_mean, running_var, x, weight = saved
@@ -172,7 +170,7 @@ class ConvInputGradient(Function):
         return _conv_backward(g, x, weight, None, geometry, [True, False, False])[0]
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (c,) = grads
         g, weight = saved
@@ -201,7 +199,7 @@ class BatchNorm(Function):
         return _normalised(ctx, x, gamma, beta, statistics)
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         x, gamma, rstd, mean, running_mean, running_var = saved
@@ -215,117 +213,6 @@ class BatchNorm(Function):
         return *gradients, None, None
 
 
-class Activate(Function):
-    """An activation that a rule is laid on."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation, pass_: Pass, overwrite: Tensor | None) -> Tensor:
-        ctx.activation, ctx.pass_ = activation, pass_
-        if overwrite is None:
-            y = activation.value(x)
-        else:
-            ctx.mark_dirty(overwrite)
-            y = overwrite.relu_() if activation.rectifier else overwrite.copy_(activation.value(x))
-        # A ReLU's output tells all that its input would (y > 0 where x > 0), and is kept anyway.
-        ctx.save_for_backward(y if activation.rectifier else x)
-        return y
-
-    @staticmethod
-    @_untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
-        (g,) = grads
-        (x,) = saved
-        activation: Activation = ctx.activation
-        rule = ctx.pass_.rule
-        if rule is None:
-            return activation.backward(g, x), None, None, None
-        spared = (ctx.pass_.literal and not activation.rectifier) or (
-            activation.gate and ctx.pass_.gates != "ruled"
-        )
-        if activation.rectifier:
-            x = x.detach()
-        rule = BACKPROP if spared else rule
-        return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), None, None, None
-
-
-class ActivatePReLU(Function):
-    """PReLU: x where x > 0 and w·x elsewhere, w learned, one for all channels or one each."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, pass_: Pass) -> Tensor:
-        ctx.pass_ = pass_
-        ctx.save_for_backward(x, weight)
-        return torch.prelu(x, weight)
-
-    @staticmethod
-    @_untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
-        (g,) = grads
-        x, weight = saved
-        rule: Rule | None = ctx.pass_.rule
-        w = weight.view(-1, *[1] * (x.dim() - 2)) if weight.numel() > 1 else weight
-        if rule is None:
-            dx, dw = torch.ops.aten._prelu_kernel_backward(g, x, w.to(x.dtype).expand_as(x))
-            return dx, dw.sum_to_size(w.shape).view_as(weight), None
-        rule = BACKPROP if ctx.pass_.literal else rule
-        # Its slope is learned: ordinary operations, through which the loss's backward reaches w.
-        r = g.clamp(min=0) if rule.rectify else g
-        below = torch.zeros_like(r) if rule.gate else r * w if rule.slope else r
-        return torch.where(x > 0, r, below), None, None
-
-
-class RuleStep(Function):
-    """A rule as a forward operation: p = r(g) · [x > 0] · a'(x), with its derivatives in g and in x."""
-
-    @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, activation: Activation, rule: Rule, compiled: bool) -> Tensor:
-        ctx.activation, ctx.rule, ctx.compiled = activation, rule, compiled
-
-        (p,) = blockwise(_pass_back(activation, rule), g, x, compiled=compiled)
-        # Where nothing but masks was applied, p > 0 tells where they let through, and is kept anyway.
-        ctx.only_masks = rule.rectify and not _sloped(rule, activation)
-        ctx.save_for_backward(*((p, p) if ctx.only_masks else (g, x)))
-        return p
-
-    @staticmethod
-    @_untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
-        (c,) = grads
-        g, x = saved
-        activation, rule = ctx.activation, ctx.rule
-        if ctx.only_masks:
-            return _masked(c, g), None, None, None, None
-        curve = activation.curve if rule.slope and ctx.needs_input_grad[1] else None
-
-        formula = _differentiate(activation, rule, curve is not None)
-        return *blockwise(formula, c, g, x, compiled=ctx.compiled), *[None] * (4 if curve is None else 3)
-
-
-@cache
-def _pass_back(activation: Activation, rule: Rule) -> Formula:
-    def formula(g: Tensor, x: Tensor) -> tuple[Tensor]:
-        r = g.clamp(min=0) if rule.rectify else g
-        r = _masked(r, x) if rule.gate else r
-        return (activation.backward(r, x) if _sloped(rule, activation) else r,)
-
-    return formula
-
-
-@cache
-def _differentiate(activation: Activation, rule: Rule, curved: bool) -> Formula:
-    def formula(c: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        t = _masked(c, g) if rule.rectify else c
-        t = _masked(t, x) if rule.gate else t
-        dg = activation.backward(t, x) if _sloped(rule, activation) else t
-        if not curved or activation.curve is None:
-            return (dg,)
-        if t.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
-            return dg, activation.curve(t.float() * g.float(), x.float()).to(x.dtype)
-        return dg, activation.curve(t * g, x)
-
-    return formula
-
-
 class Concatenate(Function):
     """Tensors side by side, whose read-out splits the gradient in one step."""
 
@@ -335,7 +222,7 @@ class Concatenate(Function):
         return torch.cat(parts, dim)
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         split = SplitStep.apply if ctx.pass_.rule is not None else torch.split
@@ -351,14 +238,9 @@ class SplitStep(Function):
         return torch.split(g, sizes, dim)
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         return torch.cat(grads, ctx.dim), None, None
-
-
-def _sloped(rule: Rule, activation: Activation) -> bool:
-    """Whether a'(x) is still to be multiplied by: a gated ReLU's is in the gate."""
-    return rule.slope and not (rule.gate and activation.rectifier)
 
 
 class Gate(Function):
@@ -371,7 +253,7 @@ class Gate(Function):
         return x * s
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
         x, s = saved
@@ -391,16 +273,11 @@ class GateStep(Function):
         return g * s, _over_space(g, x)
 
     @staticmethod
-    @_untouched
+    @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         cp, cq = grads
         g, x, s = saved
         return torch.addcmul(cp * s, x, cq), g * cq, _over_space(cp, g)
-
-
-def _masked(g: Tensor, x: Tensor) -> Tensor:
-    """g · [x > 0]."""
-    return torch.ops.aten.threshold_backward(g, x, 0)
 
 
 def _over_space(a: Tensor, b: Tensor) -> Tensor:
