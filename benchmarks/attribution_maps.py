@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -52,7 +53,10 @@ def run(
             torch.manual_seed(0)
             pixels = torch.randn(images, 3, side, side)
             batches = list(pixels.split(batch)) * repeats
-            rows = [row for name in networks for row in _rows(name, batches)]
+            rows = []
+            for row in (row for name in networks for row in _rows(name, batches)):
+                rows.append(row)
+                print("  ", *(f"{key} {value}" for key, value in row.items()), sep="  ", file=sys.stderr)
     finally:
         torch.set_num_threads(before)
     return Result(
@@ -86,7 +90,7 @@ def _rows(name: str, batches: Sequence[Tensor]) -> Iterator[dict[str, Cell]]:
     """A row for each peer of each method."""
     net = _network(name, batches[0])
     for method, peers in PEERS.items():
-        contestants = {OURS: _ours(method, net.model, len(batches[0]))}
+        contestants = {OURS: _ours(method, net.model)}
         contestants |= {peer.name: peer.make(copy.deepcopy(net)) for peer in peers}
         speeds = _images_per_second(contestants, batches[:2] if method.startswith(AVERAGING) else batches)
         for peer in peers:
@@ -126,7 +130,7 @@ def _rectified(model: nn.Module) -> bool:
     return any(isinstance(module, nn.ReLU) for module in model.modules())
 
 
-def _ours(method: str, model: nn.Module, batch: int) -> Maps:
+def _ours(method: str, model: nn.Module) -> Maps:
     name, _, base = method.partition(" of ")
     options: dict[str, Any] = {}
     if name == "cam":
@@ -135,8 +139,6 @@ def _ours(method: str, model: nn.Module, batch: int) -> Maps:
         options = {"base": base or "backprop", "samples": SAMPLES, "noise": NOISE}
     if name == "integrated_gradients":
         options = {"steps": SAMPLES}
-    if name in AVERAGING:
-        options["internal_batch_size"] = batch
     generator = attribution.create(name, copy.deepcopy(model), normalise="none", **options)
     return lambda images: generator(images, TARGET)
 

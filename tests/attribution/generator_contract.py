@@ -166,6 +166,21 @@ class GeneratorContract:
         assert set(expected) - set(found) == missing
         torch.testing.assert_close(found, {key: expected[key] for key in found})
 
+    @pytest.mark.parametrize("network", [Inverted, Residual])
+    def test_frozen_norms_leave_the_gradients_of_the_rest(
+        self, name: str, network: Callable[[], nn.Module]
+    ) -> None:
+        model = randomised(network()).eval()
+        images = images_for(model, 4)
+        generator = self.create(name, model, normalise="none")
+        expected = self.gradients(generator, images)
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.requires_grad_(False)
+        found = self.gradients(generator, images)
+        assert 0 < len(found) < len(expected)
+        torch.testing.assert_close(found, {key: expected[key] for key in found})
+
     # Half precision and recomputation
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])

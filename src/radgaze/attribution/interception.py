@@ -7,6 +7,7 @@ into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -22,6 +23,7 @@ from radgaze.attribution.steps import (
     BatchNorm,
     Concatenate,
     Conv,
+    ConvAffine,
     ConvNorm,
     Gate,
     Geometry,
@@ -120,13 +122,13 @@ class Interception(TorchFunctionMode):
         if not activation.gate:
             self._met(activation.name)
         if not activations.is_inplace(func, args, kwargs):
-            y = Activate.apply(x, activation, self.pass_, None)
+            y = Activate.apply(x, activation, self.pass_)
             if func in _SIGMOID:
                 self._sigmoid = (x, y)
             return y
         # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
         before = x if activation.rectifier else x.clone()
-        return Activate.apply(before, activation, self.pass_, x)
+        return Activate.apply(before, activation, self.pass_, x, partial(func, *args, **kwargs))
 
     def _met(self, name: str) -> None:
         self.pass_.activations[name] = self.pass_.activations.get(name, 0) + 1
@@ -173,12 +175,14 @@ class Interception(TorchFunctionMode):
     ) -> Tensor:
         statistics = (running_mean, running_var, training, momentum, eps)
         convolved, self._convolved = self._convolved, None
-        affine = weight is not None and bias is not None
-        if convolved is not None and convolved[0] is input and convolved[1] == input._version and affine:
-            y, _, x, kernel, shift, geometry, first = convolved
-            return ConvNorm.apply(
-                x, kernel, shift, weight, bias, y.detach(), statistics, geometry, self.pass_, first
-            )
+        follows = convolved is not None and convolved[0] is input and convolved[1] == input._version
+        if convolved is not None and follows and weight is not None and bias is not None:
+            y, _, x, kernel, offset, geometry, first = convolved
+            y, shared = y.detach(), (geometry, self.pass_, first)
+            affine = _as_affine(y, weight, bias, running_mean, running_var, training, eps)
+            if affine is not None:
+                return ConvAffine.apply(x, kernel, offset, y, *affine, *shared)
+            return ConvNorm.apply(x, kernel, offset, weight, bias, y, statistics, *shared)
         return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
 
     def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -195,6 +199,24 @@ class Interception(TorchFunctionMode):
         pooled = y.shape[:2] == x.shape[:2] and y.numel() == x.shape[0] * x.shape[1]
         if pooled or (y.dim() == 2 and y.numel() == x.numel() and y.shape[0] == x.shape[0]):
             self.pass_.stages.append(x)
+
+
+def _as_affine(
+    y: Tensor,
+    gamma: Tensor,
+    beta: Tensor,
+    mean: Tensor | None,
+    var: Tensor | None,
+    training: bool,
+    eps: float,
+) -> tuple[Tensor, Tensor] | None:
+    """Factor and summand (C,) of a frozen batch norm in y's precision; None for one that is not frozen."""
+    if training or gamma.requires_grad or beta.requires_grad or y.dtype != gamma.dtype:
+        return None
+    if mean is None or var is None:
+        return None
+    scale = gamma * torch.rsqrt(var + eps)
+    return scale, beta - mean * scale
 
 
 def _is_gate(s: Any, x: Any) -> bool:

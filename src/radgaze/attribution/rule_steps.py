@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -16,16 +17,26 @@ from radgaze.attribution.steps import Gradients, Pass, Saved, untouched
 
 
 class Activate(Function):
-    """An activation that a rule is laid on."""
+    """An activation that a rule is laid on.
+
+    Where the model computes it in place, `overwritten` is what it overwrites and `call` does so.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, activation: Activation, pass_: Pass, overwrite: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        activation: Activation,
+        pass_: Pass,
+        overwritten: Tensor | None = None,
+        call: Callable[[], Tensor] | None = None,
+    ) -> Tensor:
         ctx.activation, ctx.pass_ = activation, pass_
-        if overwrite is None:
+        if overwritten is None or call is None:
             y = activation.value(x)
         else:
-            ctx.mark_dirty(overwrite)
-            y = overwrite.relu_() if activation.rectifier else overwrite.copy_(activation.value(x))
+            ctx.mark_dirty(overwritten)
+            y = call()
         # A ReLU's output tells all that its input would (y > 0 where x > 0), and is kept anyway.
         ctx.save_for_backward(y if activation.rectifier else x)
         return y
@@ -38,14 +49,14 @@ class Activate(Function):
         activation: Activation = ctx.activation
         rule = ctx.pass_.rule
         if rule is None:
-            return activation.backward(g, x), None, None, None
+            return activation.backward(g, x), *[None] * 4
         spared = (ctx.pass_.literal and not activation.rectifier) or (
             activation.gate and ctx.pass_.gates != "ruled"
         )
         if activation.rectifier:
             x = x.detach()
         rule = BACKPROP if spared else rule
-        return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), None, None, None
+        return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), *[None] * 4
 
 
 class ActivatePReLU(Function):

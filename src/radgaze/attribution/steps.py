@@ -160,6 +160,41 @@ class ConvNorm(Function):
         return *_conv_gradients(ctx, dy, x, weight), dgamma, dbeta, *[None] * 5
 
 
+class ConvAffine(Function):
+    """A convolution and the frozen batch norm after it, z = γ/σ·y + const with nothing to be learned.
+
+    As in `ConvNorm`, y is given. It need not be kept, and takes its memory to the next layer.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        y: Tensor,
+        scale: Tensor,
+        shift: Tensor,
+        geometry: Geometry,
+        pass_: Pass,
+        first: bool,
+    ) -> Tensor:
+        ctx.save_for_backward(x, weight, scale)
+        ctx.geometry, ctx.pass_, ctx.first = geometry, pass_, first
+        ctx.bias_size = None if bias is None else [bias.shape[0]]
+        return torch.addcmul(shift.view(-1, 1, 1), y, scale.view(-1, 1, 1))
+
+    @staticmethod
+    @untouched
+    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+        (g,) = grads
+        x, weight, scale = saved
+        if ctx.pass_.rule is not None:
+            scaled = weight * scale.view(-1, 1, 1, 1)
+            return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 8
+        return *_conv_gradients(ctx, g * scale.view(-1, 1, 1), x, weight), *[None] * 6
+
+
 class ConvInputGradient(Function):
     """The input gradient of a convolution as a forward operation: y = convᵀ(g; w), bilinear in g and w."""
 
