@@ -32,8 +32,8 @@ test-slow: $(READY)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
 
 lint: $(READY)    ## ruff, and the import contract
-	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks docs
+	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/lint-imports
 
 types: $(READY)   ## mypy, strict, on src
