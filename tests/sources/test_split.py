@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from radgaze.sources.split import published_split, stratified_split
+from radgaze.sources.split import fold_split, published_split, stratified_split
 
 
 def reference(ids: list[int]) -> tuple[list[int], list[int], list[int]]:
@@ -86,3 +86,31 @@ def test_stratified_split_follows_its_seed_alone():
     patients, classes = real_like(0)
     assert stratified_split(patients, classes, 1) == stratified_split(patients, classes, 1)
     assert stratified_split(patients, classes, 1) != stratified_split(patients, classes, 2)
+
+
+def test_published_order_of_another_seed_is_another():
+    assert published_split(range(50), seed=1) != published_split(range(50))
+
+
+@pytest.mark.parametrize("folds", [2, 5, 10])
+def test_each_patient_tests_in_exactly_one_fold(folds):
+    draw = np.random.default_rng(folds)
+    patients = draw.integers(0, 150, 300).tolist()
+    classes = draw.choice(["a", "b", "c"], 300).tolist()
+    splits = [fold_split(patients, classes, 3, folds=folds, fold=fold) for fold in range(folds)]
+    assert all(set(split) == set(patients) for split in splits)
+    assert all(sum(split[patient] == "test" for split in splits) == 1 for patient in set(patients))
+    for split in splits:
+        counts = Counter((split[p], c) for p, c in zip(patients, classes, strict=True))
+        for name in "abc":
+            total = classes.count(name)
+            assert counts["test", name] == pytest.approx(total / folds, abs=4)
+            assert counts["validate", name] == pytest.approx(0.1 * total, abs=4)
+    assert splits[0] == fold_split(patients, classes, 3, folds=folds, fold=0)
+    assert splits[0] != fold_split(patients, classes, 4, folds=folds, fold=0)
+
+
+@pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, -1)])
+def test_fold_that_there_is_not_is_named(folds, fold):
+    with pytest.raises(ValueError, match=f"no fold {fold} of {folds}"):
+        fold_split([1, 2], ["a", "b"], 0, folds=folds, fold=fold)

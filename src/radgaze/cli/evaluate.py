@@ -6,6 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser
+from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,8 +22,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--interval",
         choices=("bootstrap", "seed"),
-        default="bootstrap",
-        help="95%% intervals: patients drawn again, or the seed paper's 30 resamples (default bootstrap)",
+        help="95%% intervals: patients drawn again, or the seed paper's 30 resamples (default: bootstrap; "
+        "seed for a run of the faithful protocol)",
     )
     parser.add_argument(
         "--resamples", type=int, default=2000, help="resamples of the bootstrap (default 2000)"
@@ -74,6 +75,8 @@ def _show(metrics: dict[str, Any]) -> None:
     from rich.table import Table
 
     console, test = Console(), metrics["test"]
+    if metrics["selection"] == "test":
+        console.print(f"[bold]Warning:[/] {SELECTED_ON_TEST}")
     table = Table(title=f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients")
     names = {
         "auc": "AUC",

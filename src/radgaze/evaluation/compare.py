@@ -12,6 +12,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import paired, summary
 from radgaze.evaluation.markdown import comparison_markdown
 from radgaze.evaluation.resampling import RESAMPLES
+from radgaze.training.config import SELECTED_ON_TEST
 from radgaze.training.run import Run
 
 
@@ -96,6 +97,9 @@ def compare(
             "Some patients have more than one case. DeLong's p-values take cases as independent and are then "
             "somewhat too small; the bootstrap draws patients."
         )
+    on_test = [name for name, run in zip(names, runs, strict=True) if run.config.selection == "test"]
+    if on_test:
+        notes.insert(0, f"{', '.join(on_test)}: {SELECTED_ON_TEST}")
     comparison = Comparison(
         names,
         tuple(classes),

@@ -24,7 +24,7 @@ def evaluate(
     *,
     device: str = "auto",
     resamples: int = RESAMPLES,
-    interval: Literal["bootstrap", "seed"] = "bootstrap",
+    interval: Literal["bootstrap", "seed"] | None = None,
     generator: str = GENERATOR,
     target: Target = "predicted",
     seed: int = 0,
@@ -36,8 +36,9 @@ def evaluate(
         run: The run.
         device: Where the model runs: "cpu", "cuda", or "auto" for what there is.
         resamples: Of the patient bootstrap.
-        interval: What low and high are: "bootstrap" over patients, or the "seed" paper's resamples. The AUC's
-            entries under `auc_seed` are of the latter kind either way.
+        interval: What low and high are: "bootstrap" over patients, or the "seed" paper's resamples, which is
+            what None means for a run of the faithful protocol. The AUC's entries under `auc_seed` are of the
+            latter kind either way.
         generator: The heatmap's. It is the same for every run unless asked otherwise, also for runs that were
             trained with another one or none, since heatmaps of two generators cannot be compared.
         target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
@@ -56,6 +57,8 @@ def evaluate(
     """
     if resamples < 1:
         raise UserError(f"--resamples is {resamples}; it must be at least 1")
+    if interval is None:
+        interval = "seed" if run.config.protocol == "faithful" else "bootstrap"
     device = usable_device(device)
     table = run.predictions()
     missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
@@ -63,6 +66,8 @@ def evaluate(
         raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
     metrics: dict[str, Any] = {
         "experiment": run.experiment,
+        "protocol": run.config.protocol,
+        "selection": run.config.selection,
         "classes": list(run.classes),
         "software": __version__,
         "settings": {

@@ -18,6 +18,7 @@ from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic
 from radgaze.reporting.report import read_metrics, slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, p_value
+from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from radgaze.training.run import Run
@@ -46,6 +47,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             out / "index.html",
             title=f"{' against '.join(names)} – radgaze comparison",
             names=names,
+            stamp=SELECTED_ON_TEST if any(run.config.selection == "test" for run in runs) else None,
             reference=compared.reference,
             cases=compared.cases,
             patients=compared.patients,

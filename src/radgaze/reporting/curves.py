@@ -111,25 +111,26 @@ def training(history: pl.DataFrame) -> Figure:
     """Classification loss, loss of the maps and validation AUC over the epochs; the best epoch is marked.
 
     Args:
-        history: `epoch`, counted from 0, and any of the columns `train/…` and `validate/…`.
+        history: `epoch`, counted from 0, and any of the columns `train/…`, and `validate/…` or `test/…`: the
+            cases that the epoch was chosen by.
     """
-    columns = [c for c in history.columns if c.startswith(("train/", "validate/"))]
+    columns = [c for c in history.columns if c.startswith(("train/", "validate/", "test/"))]
     scores = [c for c in columns if c.endswith("/auc")]
     losses = [c for c in columns if c.endswith("/classification")] or [
         c for c in columns if c.endswith("/loss")
     ]
-    maps = [c for c in columns if c not in (*scores, *losses, "train/loss", "validate/loss")]
+    maps = [c for c in columns if c not in (*scores, *losses, "train/loss", "validate/loss", "test/loss")]
     parts = [(k, v) for k, v in (("Class loss", losses), ("Map loss", maps), ("Macro AUC", scores)) if v]
     with styled():
         figure = canvas(*SIZE)
         grid = figure.subplots(max(1, len(parts)), 1, sharex=True, squeeze=False)[:, 0]
         for axis, (name, own) in zip(grid, parts, strict=False):
             for place, column in enumerate(own):
-                validation = column.startswith("validate/")
-                label = ("validation" if validation else "training") if name != "Map loss" else None
-                _track(
-                    axis, history, column, 1 if validation else 0 if name != "Map loss" else place + 2, label
-                )
+                split = column.split("/")[0]
+                label = {"train": "training", "validate": "validation"}.get(split, split)
+                of_maps = name == "Map loss"
+                where = place + 2 if of_maps else int(split != "train")
+                _track(axis, history, column, where, None if of_maps else label)
             axis.set_ylabel(name)
             axis.legend(loc="best", fontsize=8)
         grid[0].set_title("Training")
@@ -184,12 +185,15 @@ def _track(axis: Axes, history: pl.DataFrame, column: str, place: int, label: st
 
 
 def _mark_best(grid: Sequence[Axes], history: pl.DataFrame) -> None:
-    if "validate/auc" not in history.columns:
+    column = next(
+        (f"{split}/auc" for split in ("validate", "test") if f"{split}/auc" in history.columns), None
+    )
+    if column is None:
         return
-    known = history.select(pl.col("epoch") + 1, "validate/auc").drop_nulls().drop_nans()
+    known = history.select(pl.col("epoch") + 1, column).drop_nulls().drop_nans()
     if known.is_empty():
         return
-    epoch, auc = known.sort("validate/auc", "epoch", descending=[True, False]).row(0)
+    epoch, auc = known.sort(column, "epoch", descending=[True, False]).row(0)
     for axis in grid:
         axis.axvline(epoch, color=MUTED, linewidth=0.8, linestyle=":")
     grid[-1].plot(epoch, auc, "o", color=colour(1), markeredgecolor="w", zorder=4)

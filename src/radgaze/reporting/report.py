@@ -19,6 +19,7 @@ from radgaze.reporting.panels import Case, mosaic, panels
 from radgaze.reporting.style import save
 from radgaze.reporting.verdicts import floor_differences
 from radgaze.reporting.wording import listed, number
+from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from radgaze.training.run import Run
@@ -53,6 +54,7 @@ def report(
             run.path / "report.html",
             title=f"{run.experiment} – radgaze report",
             experiment=run.experiment,
+            stamp=SELECTED_ON_TEST if run.config.selection == "test" else None,
             summary=description.summary(run, manifest),
             facts=description.facts(run, metrics, manifest),
             tiles=sections.tiles(numbers, test),

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
 SHARES = {"train": 0.8, "validate": 0.1, "test": 0.1}
 
 Patient = TypeVar("Patient", bound=Hashable)
+Part = TypeVar("Part", bound=Hashable)
 
 
-def published_split(patient_ids: Sequence[Patient]) -> dict[Patient, str]:
+def published_split(patient_ids: Sequence[Patient], seed: int = 42) -> dict[Patient, str]:
     """The split of the data set's published baselines: {patient: "train" | "validate" | "test"}.
 
-    Python's `random`, seeded with 42, shuffles the unique patients; the first 80% train, half of the rest
+    Python's `random`, seeded, shuffles the unique patients; the first 80% train, half of the rest
     validates, the remainder tests. It was taken over all rows of the master sheet, so hand over all of them,
     in the sheet's order, also those of cases that are rejected.
 
     Args:
         patient_ids: The patient of each row, in file order.
+        seed: Theirs was 42.
     """
     unique = list(dict.fromkeys(patient_ids))
-    random.Random(42).shuffle(unique)  # noqa: S311  a split is no secret
+    random.Random(seed).shuffle(unique)  # noqa: S311  a split is no secret
     train = round(0.8 * len(unique))
     validate = round(0.5 * (len(unique) - train))
     return {
@@ -37,26 +39,58 @@ def stratified_split(
 ) -> dict[Patient, str]:
     """A split 80/10/10 of the cases with class shares as even as whole patients allow.
 
-    Patients come in random order, those with most cases first; each goes where its classes are wanted most.
-
     Args:
         patients: The patient of each case.
         classes: The class of each case.
         seed: Of the order.
     """
+    return _dealt(patients, classes, SHARES, seed)
+
+
+def fold_split(
+    patients: Sequence[Patient], classes: Sequence[Hashable], seed: int, *, folds: int, fold: int
+) -> dict[Patient, str]:
+    """The split of one fold of a cross-validation: it tests, a tenth of all cases validates, the rest trains.
+
+    Every patient tests in exactly one of the folds of a seed.
+
+    Args:
+        patients: The patient of each case.
+        classes: The class of each case.
+        seed: Of the order.
+        folds: How many, at least 2.
+        fold: Which, from 0.
+
+    Raises:
+        ValueError: There is no such fold.
+    """
+    if folds < 2 or not 0 <= fold < folds:
+        raise ValueError(f"there is no fold {fold} of {folds}; folds are 2 or more, numbered from 0")
+    fold_of = _dealt(patients, classes, dict.fromkeys(range(folds), 1 / folds), seed)
+    rest = [case for case in zip(patients, classes, strict=True) if fold_of[case[0]] != fold]
+    validate = min(0.5, SHARES["validate"] / (1 - 1 / folds))
+    shares = {"train": 1 - validate, "validate": validate}
+    others = _dealt([p for p, _ in rest], [c for _, c in rest], shares, seed + 1)
+    return {patient: "test" if own == fold else others[patient] for patient, own in fold_of.items()}
+
+
+def _dealt(
+    patients: Sequence[Patient], classes: Sequence[Hashable], shares: Mapping[Part, float], seed: int
+) -> dict[Patient, Part]:
+    """Patients in random order, those with most cases first; each goes where its classes are wanted most."""
     cases = list(zip(patients, classes, strict=True))
     totals = Counter(classes)
-    wanted = {split: {name: share * totals[name] for name in totals} for split, share in SHARES.items()}
+    wanted = {part: {name: share * totals[name] for name in totals} for part, share in shares.items()}
     own: dict[Patient, Counter[Hashable]] = {}
     for patient, name in cases:
         own.setdefault(patient, Counter())[name] += 1
     order = list(own)
     random.Random(seed).shuffle(order)  # noqa: S311
     order.sort(key=lambda patient: -own[patient].total())
-    found: dict[Patient, str] = {}
+    found: dict[Patient, Part] = {}
     for patient in order:
         found[patient] = max(
-            SHARES, key=lambda split: sum(wanted[split][name] * n for name, n in own[patient].items())
+            shares, key=lambda part: sum(wanted[part][name] * n for name, n in own[patient].items())
         )
         for name, count in own[patient].items():
             wanted[found[patient]][name] -= count

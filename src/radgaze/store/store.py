@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError
+from radgaze.sources.split import fold_split, published_split, stratified_split
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -28,10 +29,12 @@ class Store:
     Attributes:
         path: Its folder.
         manifest: Source, classes, parameters, counts, geometry, software version and file hashes.
+        splits: The split of each row of `cases`, where another than that on disk was asked for.
     """
 
     path: Path
     manifest: dict[str, Any] = field(repr=False)
+    splits: pl.Series | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -75,7 +78,8 @@ class Store:
         """One row per case: case_id, patient, split, label_<class>…, rows, columns (original pixels), shard,
         index, scale, pad_x, pad_y (x_store = x·scale + pad_x), sha256 (of the image file).
         """
-        return self._table("cases")
+        cases = self._table("cases")
+        return cases if self.splits is None else cases.with_columns(self.splits.alias("split"))
 
     @cached_property
     def readings(self) -> pl.DataFrame:
@@ -96,6 +100,37 @@ class Store:
     def rejections(self) -> pl.DataFrame:
         """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
         return pl.read_csv(self.path / REJECTIONS, infer_schema=False)
+
+    def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
+        """The same store with its patients split anew; nothing is written.
+
+        Args:
+            kind: "store" (as it is), "published", "stratified" or "folds", see `sources.split`. The published
+                order is that of the patients here, so it is the published split only where none is missing.
+            seed: Of the draw.
+            folds: How many folds.
+            fold: Which of them tests.
+
+        Raises:
+            UserError: No such kind, or no such fold.
+        """
+        if kind == "store":
+            return self
+        patients = self.cases["patient"].to_list()
+        labels = self.cases.select(f"label_{name}" for name in self.classes).rows()
+        try:
+            found = {
+                "published": lambda: published_split(patients, seed),
+                "stratified": lambda: stratified_split(patients, labels, seed),
+                "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),
+            }[kind]()
+        except KeyError as error:
+            raise UserError(
+                f"there is no split of the kind {kind!r}; there are store, published, stratified, folds"
+            ) from error
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return replace(self, splits=pl.Series("split", [found[patient] for patient in patients]))
 
     @cached_property
     def images(self) -> Images:

@@ -14,10 +14,10 @@ from radgaze.console import Bar, progress, say
 
 
 class EpochBar(L.Callback):
-    """One progress bar over all steps, with the last epoch's loss and validation AUC."""
+    """One progress bar over all steps, with the last epoch's loss and AUC on a split."""
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, split: str = "validate") -> None:
+        self.name, self.split = name, split
         self._stack = ExitStack()
         self._bar: Bar | None = None
 
@@ -35,11 +35,12 @@ class EpochBar(L.Callback):
         if self._bar is not None:
             seen = trainer.callback_metrics
             loss, auc = (
-                float(seen[k]) if k in seen else float("nan") for k in ("train/loss", "validate/auc")
+                float(seen[k]) if k in seen else float("nan") for k in ("train/loss", f"{self.split}/auc")
             )
+            split = {"validate": "validation"}.get(self.split, self.split)
             self._bar.describe(
                 f"Training {self.name}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-                f"  loss {loss:.3f}  validation AUC {auc:.3f}"
+                f"  loss {loss:.3f}  {split} AUC {auc:.3f}"
             )
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:

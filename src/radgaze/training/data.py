@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
+from pathlib import Path
 from typing import cast
 
 import lightning as L
@@ -20,7 +21,7 @@ from radgaze.training.config import Config
 
 
 class StoreData(L.LightningDataModule):
-    """Training and validation cases of a store.
+    """Training cases of a store, and those that the epoch is chosen by: validation's, unless asked otherwise.
 
     Args:
         store: The prepared store.
@@ -31,8 +32,8 @@ class StoreData(L.LightningDataModule):
         super().__init__()
         self.store, self.config = store, config
         self.train_cases = dataset(store, config, "train", augment=config.input.augment)
-        self.validation_cases = dataset(store, config, "validate")
-        for split, cases in (("train", self.train_cases), ("validate", self.validation_cases)):
+        self.validation_cases = dataset(store, config, config.selection)
+        for split, cases in (("train", self.train_cases), (config.selection, self.validation_cases)):
             if not len(cases):
                 raise UserError(f"{store.path} holds no case of the split {split!r}: nothing to {split} on")
 
@@ -88,6 +89,18 @@ def _forkserver() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["radgaze.store.dataset"])
     return context
+
+
+def open_store(config: Config) -> Store:
+    """The run's store with the run's split.
+
+    Raises:
+        UserError: It cannot be opened, or split so.
+    """
+    split = config.split
+    seed = config.seed if split.seed is None else split.seed
+    store = Store.open(Path(config.data))
+    return store.resplit(split.kind, seed=seed, folds=split.folds, fold=split.fold)
 
 
 def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:

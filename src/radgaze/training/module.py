@@ -62,11 +62,12 @@ class GazeGuided(L.LightningModule):
     def validation_step(self, batch: Batch, step: int) -> None:
         logits = self.model(batch.image).logits
         loss = classification(logits, batch.label, self.config.objective.classification)
+        split = self.config.selection
         self.log(
-            "validate/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True
+            f"{split}/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True
         )
         self.auc.update(probabilities(logits, self.config.objective.classification), batch.label.long())
-        self.log("validate/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
+        self.log(f"{split}/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
 
     def configure_optimizers(self) -> Any:
         wanted = self.config.optimisation

@@ -18,7 +18,7 @@ from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.config import Config
-from radgaze.training.data import batches, dataset
+from radgaze.training.data import batches, dataset, open_store
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Run:
                 f"the store of {self.path}, {self.config.data}, is gone; put it back, or change `data:` in"
                 f" {self.path / 'config.yaml'}"
             )
-        return Store.open(Path(self.config.data))
+        return open_store(self.config)
 
     def model(self, device: str = "cpu") -> nn.Module:
         """The trained model, in evaluation mode."""

@@ -26,8 +26,8 @@ from radgaze.objectives.triangle import active_edges
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.callbacks import EpochBar, History, announce
-from radgaze.training.config import Config, TrainerConfig
-from radgaze.training.data import StoreData
+from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
+from radgaze.training.data import StoreData, open_store
 from radgaze.training.module import GazeGuided
 from radgaze.training.predict import predict
 from radgaze.training.run import Run
@@ -51,8 +51,9 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
         NonFiniteLossError: A term of the loss broke.
         Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
     """
-    store = Store.open(Path(config.data))
+    store = open_store(config)
     _check(config, store)
+    _warn(config, store)
     last = _make_folder(out, resume, overwrite)
     attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
@@ -61,7 +62,7 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
     data = StoreData(store, config)
     announce(len(data.train_cases), data.train_cases.with_gaze, len(data.validation_cases))
     module = GazeGuided(model, config, len(store.classes))
-    best = ModelCheckpoint(out / "checkpoints", "best", monitor="validate/auc", mode="max", save_last=True)
+    best = _checkpoints(config, out / "checkpoints")
     trainer = _trainer(config, out, best)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -98,10 +99,14 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
     wanted, optimisation = config.trainer, config.optimisation
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
-    callbacks: list[Callback] = [EpochBar(config.experiment), History(out / "history.csv"), best]
+    callbacks: list[Callback] = [
+        EpochBar(config.experiment, config.selection),
+        History(out / "history.csv"),
+        best,
+    ]
     if wanted.patience:
         callbacks.append(
-            EarlyStopping("validate/auc", mode="max", patience=wanted.patience, check_finite=False)
+            EarlyStopping(f"{config.selection}/auc", mode="max", patience=wanted.patience, check_finite=False)
         )
     try:
         return L.Trainer(
@@ -126,6 +131,19 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
         )
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"--trainer: {str(error).strip().splitlines()[0]}") from error
+
+
+def _checkpoints(config: Config, folder: Path) -> ModelCheckpoint:
+    every = config.trainer.keep_checkpoints == "all"
+    return ModelCheckpoint(
+        folder,
+        "epoch-{epoch:03d}" if every else "best",
+        monitor=f"{config.selection}/auc",
+        mode="max",
+        save_last=True,
+        save_top_k=-1 if every else 1,
+        auto_insert_metric_name=False,
+    )
 
 
 def _precision(wanted: TrainerConfig) -> str:
@@ -166,6 +184,16 @@ def _check(config: Config, store: Store) -> None:
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if any("gaze" in name for name in edges) and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it")
+
+
+def _warn(config: Config, store: Store) -> None:
+    if config.selection == "test":
+        say(f"[bold]Warning:[/] --selection test. {SELECTED_ON_TEST}")
+    if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
+        say(
+            f"[bold]Note:[/] the images of {store.path} went through their DICOM window; the paper's did "
+            "not: `radgaze prepare --voi none` makes a store like theirs"
+        )
 
 
 def _known(option: str, value: str, names: Iterable[str]) -> None:

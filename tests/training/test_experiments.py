@@ -1,0 +1,71 @@
+"""The experiments are choices of weights on three edges, and their faithful protocol is the published one."""
+
+from __future__ import annotations
+
+import pytest
+
+from radgaze import experiments
+from radgaze.objectives.triangle import active_edges
+from radgaze.training import settings
+from radgaze.training.config import Config
+from radgaze.training.module import triangular2
+
+# Weights of M–G, H–G, M–H and the generator, as in the paper's table; the last two are ours.
+TRIANGLE = {
+    "no_decoder": ((0, 0, 0), None),
+    "baseline": ((1, 0, 0), None),
+    "set1_guided": ((0, 1, 0), "guided_backprop"),
+    "set1_deconvnet": ((0, 1, 0), "deconvnet"),
+    "set2_guided": ((0, 0, 1), "guided_backprop"),
+    "set2_deconvnet": ((0, 0, 1), "deconvnet"),
+    "set3_guided": ((1 / 2, 1 / 2, 0), "guided_backprop"),
+    "set3_deconvnet": ((1 / 2, 1 / 2, 0), "deconvnet"),
+    "set3_grad_cam": ((1 / 2, 1 / 2, 0), "grad_cam"),
+    "all_edges_guided": ((1 / 3, 1 / 3, 1 / 3), "guided_backprop"),
+}
+PROTOCOLS = ("honest", "faithful")
+
+
+def weights(config: Config) -> tuple[float, float, float]:
+    goal = config.objective
+    return goal.mask_gaze.weight, goal.heatmap_gaze.weight, goal.mask_heatmap.weight
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("name", TRIANGLE)
+def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, protocol):
+    config = settings.resolve(name, protocol=protocol)
+    expected, generator = TRIANGLE[name]
+    assert weights(config) == pytest.approx(expected)
+    if generator is not None:
+        assert config.objective.heatmap.generator == generator
+    assert config.model.architecture == ("classifier" if name == "no_decoder" else "unet")
+
+
+def test_every_experiment_of_the_paper_is_there():
+    assert set(TRIANGLE) <= set(experiments.names())
+
+
+@pytest.mark.parametrize("name", TRIANGLE)
+def test_faithful_protocol_is_the_published_one(name):
+    config = settings.resolve(name, protocol="faithful")
+    bare = name == "no_decoder"
+    optimisation = config.optimisation
+    assert (config.model.encoder, config.model.weights) == ("timm-efficientnet-b0", "noisy-student")
+    assert config.model.decoder_channels == (256, 128, 64, 32, 16)
+    assert config.model.dropout == (0 if bare else 0.5)
+    assert (config.input.size, config.input.fit, config.input.augment) == (224, "stretch", False)
+    assert (config.gaze.weight, config.gaze.sigma, config.gaze.unit) == ("reference", 150, "pixels")
+    assert (config.objective.gamma, config.objective.classification) == (0.41731, "sigmoid")
+    assert {edge.distance for edge in active_edges(config.objective).values()} <= {"bce"}
+    assert (optimisation.optimiser, optimisation.batch_size) == ("adam", 32)
+    assert optimisation.learning_rate == (0.006486 if bare else 0.0090552)
+    assert (optimisation.clip, optimisation.clip_at) == ("value", 0.1)
+    assert (optimisation.schedule, optimisation.step_epochs) == ("triangular2", 8 if bare else 2)
+    assert (config.trainer.max_epochs, config.trainer.patience) == (20 if bare else 35, 0)
+    assert config.trainer.keep_checkpoints == "all"
+    assert config.selection == "validate"
+    # The multiplier's floor is the rate itself, so that the rate's floor is its square.
+    multipliers = [triangular2(epoch, optimisation) for epoch in range(4 * optimisation.step_epochs + 1)]
+    assert max(multipliers) == 1
+    assert min(multipliers) == pytest.approx(optimisation.learning_rate)

@@ -1,0 +1,103 @@
+"""Who trains, validates and tests, and which of them the epoch is chosen by."""
+
+from __future__ import annotations
+
+import json
+from html import unescape
+
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from radgaze.cli.compare import compare_and_report
+from radgaze.cli.evaluate import evaluate_and_report
+from radgaze.errors import UserError
+from radgaze.store.store import Store
+from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.training.run import Run
+from radgaze.training.train import train
+from tests.store.cohorts import CLASSES
+
+
+def split_of(store: Store) -> dict[str, str]:
+    return dict(store.cases.select("case_id", "split").iter_rows())
+
+
+@pytest.mark.parametrize("kind", ["published", "stratified", "folds"])
+def test_a_store_is_split_anew_by_patient_and_stays_as_it_is_on_disk(store, kind):
+    again = store.resplit(kind, seed=5)
+    assert split_of(again) == split_of(store.resplit(kind, seed=5)) != split_of(store.resplit(kind, seed=6))
+    assert again.cases.group_by("patient").agg(pl.col("split").n_unique())["split"].max() == 1
+    assert set(again.cases["split"]) == {"train", "validate", "test"}
+    assert split_of(Store.open(store.path)) == split_of(store)
+
+
+def test_folds_of_a_store_test_every_case_once(store):
+    tested = [
+        case
+        for fold in range(4)
+        for case, split in split_of(store.resplit("folds", seed=1, folds=4, fold=fold)).items()
+        if split == "test"
+    ]
+    assert sorted(tested) == sorted(store.cases["case_id"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [({"kind": "odd"}, "no split of the kind"), ({"kind": "folds", "fold": 9}, "fold 9")],
+)
+def test_a_split_that_there_is_not_is_named(store, arguments, says):
+    with pytest.raises(UserError, match=says):
+        store.resplit(**arguments)
+
+
+def test_training_prediction_and_evaluation_see_the_runs_split(config, tmp_path, store):
+    wanted = {"kind": "folds", "seed": 2, "folds": 3, "fold": 1}
+    run = train(config("baseline", split=wanted, trainer={"max_epochs": 1}), tmp_path / "run")
+    expected = split_of(store.resplit(**wanted))
+    predicted = dict(run.predictions().select("case_id", "split").iter_rows())
+    assert predicted == {case: split for case, split in expected.items() if split != "train"}
+    reopened = Run.open(run.path)
+    assert split_of(reopened.store) == expected
+    assert set(reopened.dataset("test").case_ids) == {c for c, split in expected.items() if split == "test"}
+
+
+def test_runs_of_different_splits_are_not_compared(config, tmp_path):
+    runs = []
+    for fold in (0, 1):
+        split = {"kind": "folds", "folds": 3, "fold": fold}
+        run = train(config("baseline", split=split, trainer={"max_epochs": 1}), tmp_path / str(fold))
+        evaluate_and_report(run, resamples=20)
+        runs.append(run)
+    with pytest.raises(UserError, match="different test cases"):
+        compare_and_report(runs, tmp_path / "compared")
+
+
+def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path, capsys):
+    wanted = config("baseline", selection="test", trainer={"max_epochs": 4})
+    run = train(wanted, tmp_path / "chosen")
+    assert "--selection test" in " ".join(capsys.readouterr().err.split())
+    test = run.predictions().filter(pl.col("split") == "test")
+    columns = [[f"{kind}_{name}" for name in CLASSES] for kind in ("label", "probability")]
+    auc = roc_auc_score(test.select(columns[0]).to_numpy(), test.select(columns[1]).to_numpy())
+    history = run.history()["test/auc"]
+    assert history.n_unique() > 1  # else any epoch would do
+    assert auc == pytest.approx(history.max(), abs=1e-6)
+    honest = train(config("set3_guided", trainer={"max_epochs": 1}), tmp_path / "honest")
+    for own in (run, honest):
+        page = evaluate_and_report(own, resamples=20).read_text(encoding="utf-8")
+        assert (SELECTED_ON_TEST in unescape(page)) == (own is run)
+    compare_and_report([honest, run], tmp_path / "compared", resamples=20)
+    for file in ("index.html", "compare.md"):
+        assert SELECTED_ON_TEST in unescape((tmp_path / "compared" / file).read_text(encoding="utf-8"))
+    assert json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["selection"] == "test"
+
+
+def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp_path):
+    run = train(config("baseline", protocol="faithful"), tmp_path / "run")
+    kept = sorted(path.name for path in (run.path / "checkpoints").iterdir())
+    assert kept == ["epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
+    evaluate_and_report(run, resamples=20)
+    metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
+    assert metrics["settings"]["interval"] == "seed"
+    assert metrics["test"]["auc"] == metrics["test"]["auc_seed"]
