@@ -1,0 +1,86 @@
+"""Figures over seeds: the interval covers what it should, whether seeds share their test cases or not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from radgaze.evaluation.resampling import Estimate
+from radgaze.evaluation.seeds import across, between_seeds, holm
+
+
+def seeds(rng: np.random.Generator, k: int, tau: float, *, shared: bool, cases: int = 60) -> list[Estimate]:
+    """Means over cases of k seeds whose true mean is 0, each case of deviation 0.3, each seed of τ."""
+    pool = rng.normal(0, 0.3, (1 if shared else k, cases))
+    weights = rng.multinomial(cases, np.full(cases, 1 / cases), size=400) / cases
+    found = []
+    for i in range(k):
+        if not shared:
+            weights = rng.multinomial(cases, np.full(cases, 1 / cases), size=400) / cases
+        values = pool[0 if shared else i] + rng.normal(0, tau) + rng.normal(0, 0.05, cases)
+        found.append(Estimate(float(values.mean()), weights @ values))
+    return found
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.05, 0.2])
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("k", [3, 5])
+def test_interval_covers_the_truth_as_often_as_it_says(k, shared, tau):
+    rng = np.random.default_rng(k)
+    intervals = [across(seeds(rng, k, tau, shared=shared)).interval for _ in range(400)]
+    covered = np.mean([low <= 0 <= high for low, high in intervals])
+    assert 0.885 <= covered <= 0.995, covered  # 95%, of 400 trials: ± 2%
+
+
+def test_interval_of_one_seed_alone_misses_what_other_seeds_would_give():
+    rng = np.random.default_rng(0)
+    of_cases = [seeds(rng, 1, 0.2, shared=True)[0].interval for _ in range(200)]
+    assert np.mean([low <= 0 <= high for low, high in of_cases]) < 0.7
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_deviation_between_seeds_is_found_beside_that_of_cases(shared):
+    rng = np.random.default_rng(1)
+    found = [between_seeds(seeds(rng, 10, 0.1, shared=shared)) for _ in range(100)]
+    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.1, rel=0.1)
+    nothing = [between_seeds(seeds(rng, 10, 0.0, shared=shared)) for _ in range(100)]
+    assert np.mean(nothing) < 0.03
+
+
+def test_value_is_the_mean_and_a_seed_without_one_is_left_out():
+    rng = np.random.default_rng(2)
+    three = seeds(rng, 3, 0.1, shared=True)
+    assert across(three).value == pytest.approx(np.mean([one.value for one in three]))
+    unknown = Estimate(float("nan"), np.full(400, np.nan))
+    assert across([*three, unknown]).entry() == across(three).entry()
+    assert across(three[:1]) is three[0]
+    assert across([unknown]).entry()["value"] is None
+
+
+def test_order_of_seeds_does_not_matter_and_bounds_hold():
+    three = seeds(np.random.default_rng(3), 3, 0.2, shared=False)
+    assert across(three).interval == pytest.approx(across(three[::-1]).interval)
+    bounded = across(three, within=(-0.1, 0.1)).resampled
+    assert bounded.min() == -0.1
+    assert bounded.max() == 0.1
+
+
+def test_resamples_of_different_numbers_are_refused():
+    with pytest.raises(ValueError, match="different numbers"):
+        across([Estimate(0.0, np.zeros(3)), Estimate(0.0, np.zeros(4))])
+
+
+def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out():
+    rng, met = np.random.default_rng(4), set()
+    for _ in range(50):
+        moved = [Estimate(e.value + 0.1, e.resampled + 0.1) for e in seeds(rng, 3, 0.02, shared=True)]
+        (low, high), p = across(moved).interval, across(moved).p
+        if abs(p - 0.05) > 0.01:  # of 400 resamples
+            assert (p < 0.05) == (not low <= 0 <= high)
+            met.add(p < 0.05)
+    assert met == {True, False}
+
+
+def test_holm_is_its_definition():
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.01, None, float("nan")]) == [0.01, None, None]
