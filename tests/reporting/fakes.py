@@ -41,12 +41,14 @@ class FakeStore:
 
 @dataclass
 class FakeRun:
-    """The part of `training.run.Run` that reporting uses. `skill` is how far the classes lie apart."""
+    """The part of `training.run.Run` that reporting uses. `skill` is how far the classes lie apart, `cases`
+    which cases there are."""
 
     path: Path
     experiment: str = "set3_guided"
     classes: tuple[str, ...] = CLASSES
     seed: int = 0
+    cases: int = 0
     skill: float = 1.6
     test_cases: int = 108
     epochs: int = 20
@@ -72,7 +74,7 @@ class FakeRun:
 
     def predictions(self) -> pl.DataFrame:
         n = self.test_cases
-        random = np.random.default_rng(0)
+        random = np.random.default_rng(self.cases)
         truth = random.integers(len(self.classes), size=2 * n)
         ids = [f"{self.prefix}{random.integers(16**8):08x}-{i:08x}" for i in range(2 * n)]
         patients = np.arange(2 * n) // 2 * 2 + random.integers(2, size=2 * n)

@@ -97,9 +97,11 @@ def manifest(run: Run) -> dict[str, Any]:
 
 
 def configuration(run: Run) -> str:
-    """RUN/config.yaml with every path cut to its last part: a folder's name can say whose data it is."""
+    """RUN/config.yaml with every path cut to its last part."""
     file = run.path / "config.yaml"
-    if not file.is_file():
-        return ""
-    text = file.read_text(encoding="utf-8")
+    return without_paths(file.read_text(encoding="utf-8")) if file.is_file() else ""
+
+
+def without_paths(text: str) -> str:
+    """A text with every path in it cut to its last part: a folder's name can say whose data it is."""
     return re.sub(r"(?:~|[A-Za-z]:|\.{1,2})?(?:[/\\][^/\\\n'\"]*)+[/\\](?=[^/\\\n])", "…/", text)

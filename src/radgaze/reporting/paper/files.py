@@ -1,0 +1,148 @@
+"""A table as Markdown, as CSV and as LaTeX."""
+
+from __future__ import annotations
+
+import csv
+import html
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from radgaze.reporting.paper.tables import (
+    Row,
+    Table,
+    as_records,
+    beside_words,
+    difference_words,
+    heading,
+    own_words,
+    published_words,
+)
+from radgaze.reporting.wording import p_value
+
+COLUMNS = (
+    *("table", "experiment", "title", "figure", "status", "seeds", "group", "value", "low", "high"),
+    *(
+        "published",
+        "published_low",
+        "published_high",
+        "difference_to_published",
+        "published_inside",
+        "p_holm",
+    ),
+)
+
+
+def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], folder: Path) -> list[Path]:
+    """Write tableN.md, .csv and .tex; return their paths.
+
+    Args:
+        tables: The tables.
+        seeds: Of each experiment, those that are finished.
+        folder: Where to.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    written = []
+    for table in tables:
+        texts = {"md": markdown(table), "csv": as_csv(table, seeds), "tex": latex(table)}
+        for kind, text in texts.items():
+            path = folder / f"table{table.number}.{kind}"
+            path.write_text(text, encoding="utf-8", newline="\n")
+            written.append(path)
+    return written
+
+
+def markdown(table: Table) -> str:
+    """A table of Markdown: in each cell our figure, and under it the published one."""
+    lines = [f"> **{_md(table.stamp)}**", ""] if table.stamp else []
+    lines += [f"**Table {table.number}.** {_md(table.caption)}", ""]
+    lines.append("| Experiment | " + " | ".join(_md(heading(g)) for g in table.groups) + " |")
+    lines.append("|---|" + "---|" * len(table.groups))
+    for row in table.rows:
+        name = _md(row.title) + (f"<br>{_md(row.remark)}" if row.remark else "")
+        cells = (
+            [_md(row.reason), *[""] * (len(table.groups) - 1)] if row.reason else _cells(row, table.groups)
+        )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    lines += ["", *(f"{_md(note)}\n" for note in table.notes)]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
+    """Comma-separated values, one line per experiment and group, unrounded; a stamp is a line after "#"."""
+    text = io.StringIO()
+    if table.stamp:
+        text.write(f"# {table.stamp}\n")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(as_records(table, seeds))
+    return text.getvalue()
+
+
+def latex(table: Table) -> str:
+    r"""A `table` for a document with \usepackage{booktabs}; three lines per experiment, ours first."""
+    span = len(table.groups)
+    lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\small"]
+    stamp = rf"\textbf{{{_tex(table.stamp)}}} " if table.stamp else ""
+    lines.append(rf"\caption{{{stamp}{_tex(table.caption)}. {' '.join(map(_tex, table.notes))}}}")
+    lines += [rf"\label{{tab:radgaze-{table.number}}}", rf"\begin{{tabular}}{{l{'c' * span}}}", r"\toprule"]
+    lines += [_line("Experiment", [_tex(heading(g)) for g in table.groups]), r"\midrule"]
+    for place, row in enumerate(table.rows):
+        lines += [r"\addlinespace"] if place else []
+        name = _tex(row.title)
+        if row.reason:
+            lines.append(_line(name, [_across(span, row.reason)]))
+            continue
+        cells = [row.cells[g] for g in table.groups]
+        lines.append(_line(name, [_tex(own_words(c)) for c in cells]))
+        if row.paired:
+            lines.append(_line(r"\quad Holm $p$", [_tex(p_value(c.p)) for c in cells]))
+        elif all(c.compared for c in cells):
+            lines.append(_line(r"\quad published", [_tex(published_words(c)) for c in cells]))
+            lines.append(_line(r"\quad difference", [_tex(difference_words(c)) for c in cells]))
+        if row.remark:
+            lines.append(_line("", [_across(span, row.remark)]))
+    lines += [r"\bottomrule", r"\end{tabular}", r"\end{table}"]
+    return "\n".join(lines) + "\n"
+
+
+def _cells(row: Row, groups: Sequence[str]) -> list[str]:
+    words = [(own_words(row.cells[g]), *beside_words(row.cells[g])) for g in groups]
+    return ["<br>".join(map(_md, lines)) for lines in words]
+
+
+def _line(first: str, rest: Sequence[str]) -> str:
+    return " & ".join([first, *rest]) + r" \\"
+
+
+def _across(span: int, words: str) -> str:
+    return rf"\multicolumn{{{span}}}{{p{{0.6\linewidth}}}}{{{_tex(words)}}}"
+
+
+def _md(text: str) -> str:
+    """Text that Markdown shows as it is, within a table's cell too."""
+    flat = " ".join(text.split())
+    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(flat, quote=False))
+
+
+_TEX = {
+    "\\": r"\textbackslash{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "–": "--",
+    "−": "$-$",
+    "…": r"\ldots{}",
+    "×": r"$\times$",
+    "“": "``",
+    "”": "''",
+}
+
+
+def _tex(text: str) -> str:
+    """Text that LaTeX shows as it is."""
+    return "".join(_TEX.get(sign, sign) for sign in " ".join(text.split()))

@@ -1,0 +1,81 @@
+"""Small grids of fake runs, and made figures for what needs no runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from radgaze.evaluation.summary import MACRO
+from radgaze.reporting.paper import Results
+from radgaze.reporting.paper.measured import Measured
+from tests.reporting.fakes import CLASSES, FakeRun, evaluated
+
+SKILL = {"baseline": 1.0, "no_decoder": 0.9, "set1_guided": 1.0, "set3_guided": 2.4, "temporal": 0.7}
+NEARER = {"set3_guided": 1.2, "set1_guided": 0.2}  # how far the heatmap lies above the lung shape
+REASON = "CUDA out of memory; the store was /home/somebody/private archive/store\nTraceback …"
+
+
+def grid(
+    folder: Path,
+    experiments: Sequence[str] = ("baseline", "no_decoder", "set3_guided"),
+    seeds: Sequence[int] = (0, 1),
+    *,
+    protocol: str = "honest",
+    selection: str = "validation",
+    failed: Mapping[tuple[str, int], str] | None = None,
+    **options: Any,
+) -> Results:
+    """A grid whose runs are evaluated; each seed has test cases of its own, the same for every experiment."""
+    runs: dict[str, dict[int, Any]] = {}
+    for place, name in enumerate(experiments):
+        for seed in seeds:
+            if (name, seed) in (failed or {}):
+                continue
+            run = FakeRun(
+                folder / name / f"seed-{seed}",
+                experiment="no_decoder" if name == "no_decoder" else "set3_guided",
+                seed=100 * place + seed,
+                cases=seed,
+                skill=SKILL.get(name, 1.0),
+                decoder=name != "no_decoder",
+                **{"test_cases": 72, **options},
+            )
+            evaluated(run, heatmap=NEARER.get(name, -0.2))
+            runs.setdefault(name, {})[seed] = run
+    return Results(protocol=protocol, selection=selection, runs=runs, failed=failed or {})
+
+
+def entry(value: float, half: float = 0.03, p: float | None = None) -> dict[str, Any]:
+    """A figure with its interval."""
+    return {"value": value, "low": value - half, "high": value + half} | ({} if p is None else {"p": p})
+
+
+def made(
+    auc: Mapping[str, float],
+    differences: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    classes: tuple[str, ...] = CLASSES,
+) -> Measured:
+    """Figures that no run has: each experiment has one AUC, in all groups."""
+    groups = (MACRO, *classes)
+    return Measured(
+        classes=classes,
+        auc={name: {g: entry(value) for g in groups} for name, value in auc.items()},
+        seeds={
+            name: {0: dict.fromkeys((*groups, "validation", "nss"), value)} for name, value in auc.items()
+        },
+        agreement={name: {"heatmap": {"nss": entry(value)}} for name, value in auc.items()},
+        differences=differences or {},
+        best=max(auc, key=lambda name: auc[name]) if auc else None,
+        notes=(),
+    )
+
+
+def results(names: Sequence[str], **options: Any) -> Results:
+    """Results whose runs are never opened."""
+
+    class Nobody:
+        classes = options.pop("classes", CLASSES)
+
+    given = {"protocol": "honest", "selection": "validation", "failed": {}, **options}
+    return Results(runs={name: {0: Nobody()} for name in names}, **given)  # type: ignore[misc]

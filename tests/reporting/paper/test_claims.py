@@ -1,0 +1,73 @@
+from typing import Any
+
+import pytest
+
+from radgaze.reporting.paper.claims import Claim, claims
+from radgaze.reporting.paper.results import SETS
+from tests.reporting.paper.grids import entry, made
+
+GROUPS = ("macro", "Normal", "CHF", "pneumonia", "nss")
+UP, DOWN, EVEN = entry(0.05, 0.02, p=0.01), entry(-0.05, 0.02, p=0.01), entry(0.01, 0.05, p=0.8)
+
+
+def found(**macro: dict[str, Any]) -> list[Claim]:
+    """The claims where each named experiment differs so from the baseline, in every figure."""
+    differences = {name: dict.fromkeys(GROUPS, change) for name, change in macro.items()}
+    return claims(made(dict.fromkeys(["baseline", *macro], 0.8), {"baseline": differences}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ((UP, UP), "holds"),
+        ((UP, EVEN), "holds in part"),
+        ((EVEN, EVEN), "undecided"),
+        ((UP, DOWN), "undecided"),
+        ((EVEN, DOWN), "does not hold"),
+    ],
+)
+def test_a_claim_holds_as_far_as_its_comparisons_do(
+    changes: tuple[dict[str, Any], ...], verdict: str
+) -> None:
+    raises, *_, nearer = found(set1_guided=changes[0], set2_guided=changes[1])
+    assert raises.verdict == nearer.verdict == verdict
+
+
+def test_an_interval_without_0_is_not_enough_where_holms_p_is_large() -> None:
+    raises = found(set1_guided=entry(0.05, 0.04, p=0.06))[0]
+    assert raises.verdict == "undecided"
+    assert (
+        raises.comparisons[0].sentence
+        == "Set 1, guided − Baseline U-Net: +0.050 (0.010 to 0.090), Holm p 0.060"
+    )
+
+
+def test_only_the_papers_sets_speak_for_its_first_claim() -> None:
+    raises = found(set1_guided=UP, all_edges_guided=DOWN, no_decoder=DOWN)[0]
+    assert [c.words for c in raises.comparisons] == ["Set 1, guided − Baseline U-Net"]
+    assert raises.verdict == "holds"
+
+
+def test_set_3_is_best_where_all_others_are_below_it() -> None:
+    others = ["baseline", *SETS[:4]]
+
+    def best(change: dict[str, Any]) -> Claim:
+        differences = {"set3_guided": {name: {"macro": change} for name in [*others, "set3_deconvnet"]}}
+        return claims(made(dict.fromkeys([*others, "set3_guided"], 0.8), differences))[1]
+
+    assert best(DOWN).verdict == "holds"
+    assert best(UP).verdict == "does not hold"
+    assert best(EVEN).verdict == "undecided"
+    assert len(best(DOWN).comparisons) == 5  # set 3 itself is not its own rival
+
+
+def test_without_a_baseline_nothing_is_claimed() -> None:
+    verdicts = {claim.verdict for claim in claims(made({"set1_guided": 0.9}))}
+    assert verdicts == {"not tested"}
+
+
+def test_agreement_that_was_not_measured_is_not_tested() -> None:
+    differences = {"baseline": {"set1_guided": {"macro": UP}}}
+    *_, nearer = claims(made({"baseline": 0.8, "set1_guided": 0.85}, differences))
+    assert nearer.verdict == "not tested"
+    assert "agreement with gaze was not measured" in nearer.summary

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from radgaze.reporting.paper import plots
+from tests.reporting.fakes import CLASSES, FakeRun
+from tests.reporting.paper.grids import entry, made
+
+NAMES = ("no_decoder", "baseline", "set1_guided", "set3_guided")
+
+
+def auc(table: pl.DataFrame, name: str) -> float:
+    return float(roc_auc_score(table[f"label_{name}"], table[f"probability_{name}"]))
+
+
+def curves(figure: object, label: str) -> list[float]:
+    """The area under each drawn curve of that label."""
+    lines = [line for axis in figure.axes for line in axis.lines if str(line.get_label()).startswith(label)]  # type: ignore[attr-defined]
+    return [float(np.trapezoid(line.get_ydata(), line.get_xdata())) for line in lines]
+
+
+def test_the_area_under_a_drawn_curve_is_scikit_learns_and_of_seeds_their_mean(tmp_path: Path) -> None:
+    tables = [FakeRun(tmp_path / str(i), seed=i, cases=i).test() for i in range(3)]
+    figures = made({"baseline": 0.8, "set3_guided": 0.9}).auc
+    figure = plots.roc({"baseline": tables[:1], "set3_guided": tables}, "CHF", figures)
+    assert curves(figure, "Set 3, guided") == [
+        pytest.approx(np.mean([auc(t, "CHF") for t in tables]), abs=2e-3)
+    ]
+    assert curves(figure, "Baseline") == [pytest.approx(auc(tables[0], "CHF"))]
+
+
+def test_the_baselines_curve_is_in_every_panel_and_a_failed_experiment_in_none(tmp_path: Path) -> None:
+    table = FakeRun(tmp_path / "run").test()
+    figures = made(dict.fromkeys(NAMES, 0.8)).auc
+    figure = plots.roc({name: [table] for name in NAMES}, "CHF", figures)
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["Baselines", "Set 1", "Set 3"]
+    assert len(curves(figure, "Baseline U-Net")) == 3
+    assert len(curves(figure, "Set 2")) == 0
+
+
+def test_a_baseline_alone_still_has_its_curve(tmp_path: Path) -> None:
+    table = FakeRun(tmp_path / "run").test()
+    figure = plots.roc({"baseline": [table]}, "CHF", made({"baseline": 0.8}).auc)
+    assert len(curves(figure, "Baseline U-Net")) == 1
+
+
+def marks(axis: object, *, hollow: bool) -> list[float]:
+    lines = [line for line in axis.lines if line.get_marker() != "None" and len(line.get_xdata())]  # type: ignore[attr-defined]
+    return [float(x.get_xdata()[0]) for x in lines if (x.get_markerfacecolor() == "white") == hollow]
+
+
+def test_the_forest_has_every_auc_filled_and_every_published_one_hollow() -> None:
+    values = {"temporal": 0.7, "no_decoder": 0.75, "baseline": 0.8, "set3_guided": 0.9}
+    macro, normal, *_ = plots.forest(made(values)).axes
+    assert marks(macro, hollow=False) == list(values.values())
+    assert marks(macro, hollow=True) == [0.807, 0.872, 0.913]
+    assert marks(normal, hollow=True) == [0.894, 0.923]
+    dotted = [line.get_xdata()[0] for line in macro.lines if line.get_linestyle() == ":"]
+    assert dotted == [0.8]
+
+
+def test_the_forest_of_other_classes_shows_nothing_published() -> None:
+    figure = plots.forest(made({"baseline": 0.8}, classes=("No finding", "pneumonia")))
+    assert all(marks(axis, hollow=True) == [] for axis in figure.axes)
+    assert len(figure.axes) == 3
+
+
+def test_agreement_draws_maps_and_floors_and_is_left_out_where_none_was_measured() -> None:
+    measured = made({"baseline": 0.8, "set3_guided": 0.9})
+    entries = {"heatmap": {"nss": entry(1.1)}, "mask": {"nss": entry(2.0)}, "mean_gaze": {"nss": entry(0.7)}}
+    object.__setattr__(measured, "agreement", {"baseline": entries, "set3_guided": entries})
+    figure = plots.agreement(measured)
+    assert figure is not None
+    first = figure.axes[0]
+    assert sorted(marks(first, hollow=False)) == [1.1, 1.1, 2.0, 2.0]
+    upright = [
+        x.get_xdata()[0] for x in first.lines if len(x.get_xdata()) == 2 and len({*x.get_xdata()}) == 1
+    ]
+    assert upright == [0.7]
+    object.__setattr__(measured, "agreement", {"baseline": {}, "set3_guided": {}})
+    assert plots.agreement(measured) is None
+
+
+def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -> None:
+    table = FakeRun(tmp_path / "run").test()
+    names = ["baseline", *(f"ours_{i}" for i in range(9))]
+    figure = plots.roc({name: [table] for name in names}, CLASSES[0], made(dict.fromkeys(names, 0.8)).auc)
+    ours = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[-1].lines[1:]]
+    assert len(ours) == len(set(ours)) == 10

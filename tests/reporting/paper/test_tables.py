@@ -1,0 +1,97 @@
+import pytest
+
+from radgaze.reporting.paper.published import FIGURES, published
+from radgaze.reporting.paper.tables import Cell, beside_words, difference_words, own_words, tables
+from tests.reporting.paper.grids import REASON, entry, made, results
+
+PAPER = ["temporal", "temporal_image_only", "no_decoder", "baseline"]
+ALL = [
+    *PAPER,
+    "set1_guided",
+    "set1_deconvnet",
+    "set2_guided",
+    "set2_deconvnet",
+    "set3_guided",
+    "set3_deconvnet",
+]
+
+
+def test_each_experiment_stands_in_its_table_and_sets_have_the_baseline_above() -> None:
+    names = [*ALL, "set3_grad_cam", "all_edges_guided", "another"]
+    found = tables(results(names), made(dict.fromkeys(names, 0.8)))
+    assert [table.number for table in found] == [1, 2, 3, 4, 5]
+    rows = [[row.experiment for row in table.rows] for table in found]
+    assert rows[0] == PAPER
+    assert rows[1] == ["baseline", "set1_guided", "set1_deconvnet"]
+    assert rows[2] == ["baseline", "set2_guided", "set2_deconvnet"]
+    assert rows[3] == ["baseline", *ALL[-2:], "set3_grad_cam", "all_edges_guided", "another"]
+
+
+def test_table_5_sets_the_best_against_the_baseline_with_the_paired_difference() -> None:
+    difference = {g: entry(0.05, 0.02, p=0.01) for g in ("macro", "Normal", "CHF", "pneumonia")}
+    measured = made(
+        {"baseline": 0.8, "set1_guided": 0.9, "set3_guided": 0.85}, {"baseline": {"set1_guided": difference}}
+    )
+    rows = tables(results(["baseline", "set1_guided", "set3_guided"]), measured)[4].rows
+    assert [(row.experiment, row.paired) for row in rows] == [
+        ("baseline", False),
+        ("set3_guided", False),
+        ("set1_guided", False),
+        ("set1_guided", True),
+    ]
+    assert rows[1].title == "Set 3, guided (the paper's best)"
+    assert rows[2].title == "Set 1, guided (best here)"
+    assert own_words(rows[3].cells["CHF"]) == "+0.050 (0.030 to 0.070)"
+    assert beside_words(rows[3].cells["CHF"]) == ("Holm p 0.010",)
+
+
+def test_the_papers_best_is_named_once_where_it_is_best_here_too() -> None:
+    rows = tables(results(["baseline", "set3_guided"]), made({"baseline": 0.8, "set3_guided": 0.9}))[4].rows
+    assert [row.title for row in rows] == ["Baseline U-Net", "Set 3, guided (the paper's best, best here)"]
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [(0.86, 0.89, "−0.002, inside"), (0.873, 0.89, "−0.002, outside"), (0.872, 0.89, "−0.002, inside")],
+)
+def test_the_difference_says_whether_the_published_figure_lies_within_our_interval(
+    low: float, high: float, words: str
+) -> None:
+    cell = Cell({"value": 0.870, "low": low, "high": high}, published("baseline", "macro"))
+    assert difference_words(cell) == words
+
+
+def test_a_figure_is_written_in_the_papers_form() -> None:
+    cell = Cell({"value": 0.9141, "low": 0.86, "high": 0.966}, published("set3_guided", "macro"))
+    assert own_words(cell) == "0.914 (0.860–0.966)"
+    assert beside_words(cell) == ("published 0.913 (0.860–0.966)", "difference +0.001, inside")
+
+
+def test_what_is_not_known_is_said_and_never_made_up() -> None:
+    assert published("set3_guided", "Normal") is None
+    assert published("set1_guided", "macro") is None
+    cell = Cell(entry(0.8), published("set1_guided", "macro"))
+    assert beside_words(cell) == ("published not known here",)
+    known = {name: len(figures) for name, figures in FIGURES.items()}
+    assert known == {"temporal": 4, "temporal_image_only": 4, "baseline": 4, "set3_guided": 3}
+
+
+def test_published_figures_do_not_stand_beside_other_classes() -> None:
+    classes = ("No finding", "pneumonia")
+    table = tables(results(["baseline"], classes=classes), made({"baseline": 0.8}, classes=classes))[0]
+    row = next(row for row in table.rows if row.experiment == "baseline")
+    assert {beside_words(cell) for cell in row.cells.values()} == {()}
+    assert "The published figures are of other classes and are left out." in table.notes
+
+
+def test_failed_and_missing_experiments_keep_their_rows() -> None:
+    found = tables(results(["baseline"], failed={("set1_guided", 0): REASON}), made({"baseline": 0.8}))
+    reasons = {row.experiment: row.reason for table in found for row in table.rows}
+    assert reasons["set1_guided"].startswith("failed: CUDA out of memory")
+    assert reasons["set2_guided"] == "not run"
+    assert reasons["baseline"] == ""
+
+
+def test_every_table_is_stamped_where_test_cases_chose_the_checkpoint() -> None:
+    for table in tables(results(["baseline"], selection="test"), made({"baseline": 0.8})):
+        assert "SELECTED ON TEST" in table.stamp
