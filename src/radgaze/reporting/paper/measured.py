@@ -31,6 +31,14 @@ _ALIKE = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit")
 """The settings in metrics.json on which agreement hangs."""
 
 
+_BOUNDS = {
+    "cc": (-1.0, 1.0),
+    "kl": (0.0, np.inf),
+    **dict.fromkeys(("sim", "auc_judd", "shuffled_auc"), (0.0, 1.0)),
+}
+"""Between which an agreement lies, also where few seeds tell little of the next one; others lie anywhere."""
+
+
 @dataclass(frozen=True)
 class Measured:
     """Figures of every experiment that has a finished run.
@@ -84,7 +92,7 @@ def measure(results: Results, *, resamples: int, seed: int) -> Measured:
     }
     groups = (MACRO, *classes)
     auc = {
-        name: {g: across([one.shown[g] for one in of.values()]).entry() for g in groups}
+        name: {g: across([one.shown[g] for one in of.values()], (0, 1)).entry() for g in groups}
         for name, of in scored.items()
     }
     differences = {
@@ -112,7 +120,7 @@ def measure(results: Results, *, resamples: int, seed: int) -> Measured:
 
 @dataclass(frozen=True)
 class _Scored:
-    """One run on its test cases, in the order of their ids: runs on the same cases share resamples.
+    """One run on its test cases; runs on the same cases, in the same order, share resamples.
 
     Attributes:
         cases: The test predictions.
@@ -137,7 +145,7 @@ class _Scored:
 
 
 def _scored(run: Run, classes: Sequence[str], resamples: int, seed: int, *, of_paper: bool) -> _Scored:
-    predictions = run.predictions().sort("case_id")
+    predictions = run.predictions()
     test, validate = (predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
     draws = summary.bootstrap(test, classes, resamples=resamples, seed=seed)
     auc = _aucs(test, classes, draws)
@@ -204,7 +212,9 @@ def _agreement(of: Sequence[_Scored]) -> dict[str, dict[str, Entry]]:
         for metric in METRICS:
             known = [one.agreement[kind, metric] for one in of if (kind, metric) in one.agreement]
             if known:
-                found.setdefault(kind, {})[metric] = across(known).entry()
+                found.setdefault(kind, {})[metric] = across(
+                    known, _BOUNDS.get(metric, (-np.inf, np.inf))
+                ).entry()
     return found
 
 
@@ -222,7 +232,7 @@ def _differences(
         pairs = [(a, b) for a, b in pairs if a.cases["case_id"].equals(b.cases["case_id"])]
         if name == reference or not pairs:
             continue
-        estimated[name] = {g: across([a.auc[g] - b.auc[g] for a, b in pairs]) for g in groups}
+        estimated[name] = {g: across([a.auc[g] - b.auc[g] for a, b in pairs], (-1, 1)) for g in groups}
         nss = [_nss(a, b) for a, b in pairs if _measured_alike(a, b)]
         if nss:
             estimated[name]["nss"] = across(nss)

@@ -41,7 +41,7 @@ def roc(
     with styled():
         columns = min(3, len(shown))
         rows = -(-len(shown) // columns)
-        figure = canvas(0.5 + 3.15 * columns, 0.3 + 3.4 * rows)
+        figure = canvas(0.5 + 3.15 * columns, 0.4 + 3.5 * rows)
         grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
         for axis, of in zip(grid, shown, strict=False):
             axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)

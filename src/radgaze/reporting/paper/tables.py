@@ -220,10 +220,12 @@ def _best(results: Results, measured: Measured) -> tuple[list[Row], str]:
             rows.append(Row(name, f"{title(name)} − {title(BASELINE)}", cells, paired=True))
     by = "test AUC, as the checkpoints were" if results.stamp else "validation AUC"
     words = f"Best here by mean {by}: {title(best)}. " if best else ""
-    return (
-        rows,
-        words + "Differences are paired; their intervals and p-values come from a bootstrap over patients.",
+    paired = (
+        "Differences are paired by seed and by case, and their intervals count both."
+        if max(len(runs) for runs in results.runs.values()) > 1
+        else "Differences are paired by case; intervals and p-values come from a bootstrap over patients."
     )
+    return rows, words + paired
 
 
 def _notes(results: Results, measured: Measured) -> tuple[str, ...]:
