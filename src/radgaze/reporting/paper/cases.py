@@ -160,8 +160,8 @@ def page_groups(choice: Choice, drawn: Mapping[str, Drawn]) -> list[dict[str, An
             per_case = len(pictures) // len(ids)
             for place, picture in enumerate(pictures):
                 number = place // per_case + 1
-                what = picture["title"] if picture["title"] == "Radiograph" else f"{picture['title']} over it"
-                picture["alt"] = f"{name}, case {number}: {what}; {label}"
+                over = "" if picture["title"] == "Radiograph" else " over the radiograph"
+                picture["alt"] = f"{name}, case {number}: {picture['title']}{over}; {label}"
                 picture["title"] = f"Case {number}: {picture['title']}"
             rows.append((label, pictures))
         groups.append({"name": name, "rows": rows})

@@ -71,7 +71,7 @@ def write(
             out / "index.html",
             title="The paper's experiments – radgaze",
             stamp=results.stamp,
-            lead=_lead(results, measured),
+            lead=_lead(results),
             facts=_facts(results, measured),
             claims=claims(measured),
             rule=RULE,
@@ -116,7 +116,7 @@ def _figures(results: Results, measured: Measured, folder: Path) -> dict[str, An
     return {"forest": figure_picture(forest, words), "curves": curves, "agreement": agreement}
 
 
-def _lead(results: Results, measured: Measured) -> str:
+def _lead(results: Results) -> str:
     done, failed = len(results.experiments), len(results.attempted) - len(results.experiments)
     runs = sum(len(of) for of in results.runs.values())
     words = (
