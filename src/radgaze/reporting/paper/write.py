@@ -55,7 +55,6 @@ def write(
     Raises:
         UserError: No run is finished, or two have different classes.
     """
-    classes = results.classes
     with progress("Writing what the paper shows", total=len(results.attempted) + 3) as bar:
         measured = measure(results, resamples=resamples, seed=seed)
         made = tables(results, measured)
@@ -84,7 +83,6 @@ def write(
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
             seeds=_seeds(results, measured),
-            classes=classes,
             limits=_limits(results, measured),
         )
         bar.advance()
