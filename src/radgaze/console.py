@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from rich.console import Console
 from rich.progress import (
@@ -17,10 +18,23 @@ from rich.progress import (
 
 console = Console(stderr=True, highlight=False)
 
+_silent = ContextVar("silent", default=False)
+
+
+@contextmanager
+def silence() -> Iterator[None]:
+    """Say nothing within and show no bar that begins there: work of which there is much, shown as a whole."""
+    before = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(before)
+
 
 def say(message: str) -> None:
     """Print one line for the user, on standard error, so that standard output stays for results."""
-    console.print(message)
+    if not _silent.get():
+        console.print(message)
 
 
 class Bar:
@@ -52,5 +66,5 @@ def progress(description: str, total: int | None = None) -> Iterator[Bar]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=False) as bars:
+    with Progress(*columns, console=console, transient=False, disable=_silent.get()) as bars:
         yield Bar(bars, total, description)

@@ -16,6 +16,7 @@ VERBS = {
     "phantom": "make a data set that looks like egd-cxr and MIMIC-CXR",
     "prepare": "turn a raw data set into a store",
     "train": "train a classifier on a store, guided by gaze as the experiment says",
+    "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
     "compare": "compare runs, with intervals and paired tests",
     "report": "write a run's report anew",

@@ -24,6 +24,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report when trained")
+    parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_class_arguments(Config, nested_key=None)
     experiment, protocol, resume = (_peek(arguments, f"--{n}") for n in ("experiment", "protocol", "resume"))
     if resume is not None:
@@ -34,7 +35,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
         defaults = experiments.load(experiment, protocol or "honest")
     else:
         defaults = {}
-    parser.set_defaults(_flat(defaults))
+    parser.set_defaults(experiments.flat(defaults))
     parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {known}. Any field of a run's config.yaml can be given."
 
@@ -70,10 +71,3 @@ def _peek(arguments: Sequence[str], option: str) -> str | None:
         if argument.startswith(f"{option}="):
             return argument.split("=", 1)[1]
     return None
-
-
-def _flat(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return flat

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -38,3 +39,11 @@ def merge(under: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
             merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
         )
     return both
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, its keys joined by dots."""
+    found: dict[str, Any] = {}
+    for key, value in nested.items():
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return found

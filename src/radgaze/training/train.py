@@ -6,7 +6,7 @@ import logging
 import pickle
 import shutil
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import lightning as L
@@ -37,7 +37,15 @@ class Stopped(KeyboardInterrupt):
     """Training was stopped with Ctrl-C; what there was is in the run's folder."""
 
 
-def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = False) -> Run:
+def train(
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    callbacks: Sequence[Callback] = (),
+    predictions: bool = True,
+) -> Run:
     """Train a run; leave its folder with configuration, best weights by validation AUC, history, predictions.
 
     Args:
@@ -45,6 +53,8 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
         out: Its folder.
         resume: Go on from the folder's last checkpoint.
         overwrite: Replace a run that is there.
+        callbacks: Lightning's, beside the run's own and after them.
+        predictions: Predict the validation and test cases when trained.
 
     Raises:
         UserError: The store, the folder or the configuration cannot be used.
@@ -63,7 +73,7 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
     announce(len(data.train_cases), data.train_cases.with_gaze, len(data.validation_cases))
     module = GazeGuided(model, config, len(store.classes))
     best = _checkpoints(config, out / "checkpoints")
-    trainer = _trainer(config, out, best)
+    trainer = _trainer(config, out, best, callbacks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stopped = _fit(trainer, module, data, last)
@@ -74,7 +84,7 @@ def train(config: Config, out: Path, *, resume: bool = False, overwrite: bool = 
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}"
         )
-    if trainer.is_global_zero:
+    if predictions and trainer.is_global_zero:
         device = (
             "cuda"
             if next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
@@ -95,7 +105,7 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
     return bool(trainer.interrupted)
 
 
-def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
+def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[Callback]) -> L.Trainer:
     wanted, optimisation = config.trainer, config.optimisation
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -108,6 +118,7 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint) -> L.Trainer:
         callbacks.append(
             EarlyStopping(f"{config.selection}/auc", mode="max", patience=wanted.patience, check_finite=False)
         )
+    callbacks += others
     try:
         return L.Trainer(
             max_epochs=wanted.max_epochs,

@@ -1,0 +1,96 @@
+"""The figures of a search: its course, and what mattered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from radgaze.reporting.style import MUTED, canvas, colour, styled
+
+_LOOKS = {"finished": ("o", 0), "pruned": ("x", 1)}
+
+
+def history(trials: pl.DataFrame) -> Figure:
+    """Validation AUC of each trial by number, and the best finished one so far as a line.
+
+    Args:
+        trials: `trial`, `state` and `validation_auc`, by number.
+    """
+    known = trials.filter(pl.col("validation_auc").is_not_null())
+    with styled():
+        figure = canvas(6.4, 3.6)
+        axis = figure.subplots()
+        done = known.filter(state="finished")
+        if done.height:
+            steps = np.append(done["trial"].to_numpy(), trials["trial"].to_numpy().max())
+            highest = done["validation_auc"].cum_max().to_numpy()
+            axis.step(
+                steps,
+                np.append(highest, highest[-1]),
+                where="post",
+                color=colour(2),
+                label="best so far",
+                zorder=2,
+            )
+        for state, (marker, place) in _LOOKS.items():
+            some = known.filter(state=state)
+            if some.height:
+                axis.plot(
+                    some["trial"],
+                    some["validation_auc"],
+                    marker,
+                    color=colour(place),
+                    label=f"{state} ({some.height})",
+                    zorder=3,
+                )
+        failed = trials.filter(state="failed")
+        if failed.height:
+            ends = np.full(failed.height, 0.02)
+            axis.plot(
+                failed["trial"],
+                ends,
+                "|",
+                color=MUTED,
+                markersize=9,
+                transform=axis.get_xaxis_transform(),
+                label=f"failed ({failed.height})",
+            )
+        axis.set(xlabel="Trial", ylabel="Best validation AUC", title="Course of the search")
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axis.legend(loc="best")
+    return figure
+
+
+def importance(shares: Mapping[str, float], trials: int) -> Figure:
+    """A bar per field: its share of the variance of the validation AUC.
+
+    Args:
+        shares: By field, largest first; empty where they cannot be told.
+        trials: Trials that they rest on.
+    """
+    with styled():
+        figure = canvas(6.4, 1.3 + 0.3 * max(2, len(shares)))
+        axis = figure.subplots()
+        if not shares:
+            axis.set_axis_off()
+            axis.set_title("What mattered")
+            axis.text(0, 0.5, f"cannot be told from {trials} trials", color=MUTED, transform=axis.transAxes)
+            return figure
+        places = np.arange(len(shares))
+        axis.barh(places, list(shares.values()), color=colour(0), height=0.65)
+        for place, share in zip(places, shares.values(), strict=True):
+            axis.annotate(f"{share:.0%}", (share, place), (3, 0), textcoords="offset points", va="center")
+        axis.set_yticks(places, list(shares))
+        axis.invert_yaxis()
+        axis.grid(axis="y", visible=False)
+        axis.tick_params(axis="y", length=0)
+        axis.set_xlim(0, max(shares.values()) * 1.12)
+        axis.set(
+            xlabel="Share of the variance of the validation AUC (fANOVA)",
+            title=f"What mattered, over {trials} trials",
+        )
+    return figure

@@ -1,0 +1,67 @@
+"""One trial: a run without predictions that tells its validation AUC after each epoch and may be stopped."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import lightning as L
+
+from radgaze.console import silence
+from radgaze.errors import UserError
+from radgaze.training.config import Config
+from radgaze.training.train import train
+
+Report = Callable[[int, float], bool]
+"""Told the epochs trained and the best validation AUC so far; true where the trial is to stop."""
+
+
+class Pruned(Exception):  # noqa: N818 - no error
+    """A trial was stopped: others did better by then."""
+
+
+class Failed(Exception):  # noqa: N818 - of a trial, not of the search
+    """A trial broke in another process; the message says why."""
+
+
+def run_trial(config: Config, out: Path, report: Report) -> float:
+    """Train in the folder `out`, which is emptied first; return the best validation AUC.
+
+    Checkpoints are not kept, and the model is kept where the trial finishes.
+
+    Raises:
+        Pruned: `report` said so.
+        UserError: It cannot be trained, its loss broke, or its AUC is undefined.
+    """
+    shutil.rmtree(out, ignore_errors=True)
+    watch = _Watch(report)
+    finished = False
+    try:
+        with silence():
+            train(config, out, callbacks=[watch], predictions=False)
+        if not math.isfinite(watch.best):
+            raise UserError(f"{out}: the validation AUC is undefined; has the split a case of every class?")
+        finished = True
+    finally:
+        for name in ("checkpoints",) if finished else ("checkpoints", "model"):
+            shutil.rmtree(out / name, ignore_errors=True)
+    return watch.best
+
+
+class _Watch(L.Callback):
+    def __init__(self, report: Report) -> None:
+        self.best = -math.inf
+        self._report = report
+
+    def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        auc = float(trainer.callback_metrics.get("validate/auc", math.nan))
+        if math.isfinite(auc):
+            self.best = max(self.best, auc)
+        if not math.isfinite(self.best):
+            return
+        epochs = trainer.current_epoch + 1
+        stop = self._report(epochs, self.best)
+        if stop and epochs < (trainer.max_epochs or 0):  # after the last epoch there is nothing to save
+            raise Pruned

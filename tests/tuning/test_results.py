@@ -1,0 +1,81 @@
+"""What a search leaves: the table, the figures, and importances against a known function."""
+
+from __future__ import annotations
+
+import optuna
+import polars as pl
+import pytest
+
+from radgaze.reporting.style import save
+from radgaze.tuning import figures
+from radgaze.tuning.results import importances
+from radgaze.tuning.search import tune
+
+
+def test_the_table_holds_every_trial_and_what_was_drawn(search, formula, tmp_path):
+    wanted = search(trainer={"max_epochs": 9}, min_epochs=1)
+    study = tune(wanted, tmp_path / "out", 12, runner=formula)
+    trials = pl.read_csv(tmp_path / "out" / "trials.csv")
+    assert trials["trial"].to_list() == list(range(12))
+    assert set(trials["state"]) == {"finished", "pruned"}
+    assert trials.columns[6:] == list(wanted.space)
+    for row, trial in zip(trials.iter_rows(named=True), study.get_trials(), strict=True):
+        assert row["validation_auc"] == pytest.approx(trial.value)
+        assert {name: row[name] for name in trial.params} == pytest.approx(trial.params)
+    assert trials["epochs"].to_list() == [epochs for _, _, epochs in formula.ran]
+    for name in ("history.png", "importance.png"):
+        assert (tmp_path / "out" / name).read_bytes()[:4] == b"\x89PNG"
+
+
+def test_importances_are_the_shares_of_variance_of_a_known_function():
+    """f = 3a + b over independent uniforms: Var(3a) : Var(b) = 9 : 1, and c has none."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "abc"}
+    for number in range(200):
+        trial = study.ask(space)
+        value = 3 * trial.params["a"] + trial.params["b"]
+        if number % 2:
+            trial.report(value, 1)
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+        else:
+            study.tell(trial, value)
+    shares, trials = importances(study)
+    assert trials == 200
+    assert list(shares)[:2] == ["a", "b"]
+    assert shares["a"] == pytest.approx(0.9, abs=0.05)
+    assert shares["c"] < 0.03
+    assert sum(shares.values()) == pytest.approx(1)
+
+
+def test_importances_of_too_few_or_equal_trials_are_not_told(tmp_path):
+    study = optuna.create_study()
+    space = {"a": optuna.distributions.FloatDistribution(0, 1)}
+    for values in ((0.1, 0.2, 0.3), (0.3, 0.3)):
+        for value in values:
+            study.tell(study.ask(space), value)
+    assert importances(study)[0] != {}
+    flat = optuna.create_study()
+    for _ in range(6):
+        flat.tell(flat.ask(space), 0.5)
+    assert importances(flat) == ({}, 6)
+    figure = figures.importance({}, 6)
+    assert "6 trials" in figure.axes[0].texts[0].get_text()
+    assert save(figure, tmp_path / "importance.png").is_file()
+
+
+def test_the_course_shows_the_best_so_far_of_the_finished():
+    trials = pl.DataFrame(
+        {
+            "trial": [0, 1, 2, 3, 4],
+            "state": ["finished", "pruned", "finished", "failed", "finished"],
+            "validation_auc": [0.7, 0.9, 0.8, None, 0.75],
+        }
+    )
+    axis = figures.history(trials).axes[0]
+    line = next(line for line in axis.lines if line.get_label() == "best so far")
+    assert list(line.get_xdata()) == [0, 2, 4, 4]
+    assert list(line.get_ydata()) == [0.7, 0.8, 0.8, 0.8]
+    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert labels == ["best so far", "finished (3)", "pruned (1)", "failed (1)"]
+    nothing = trials.filter(state="failed")
+    assert len(figures.history(nothing).axes) == 1

@@ -1,0 +1,138 @@
+"""The space of a search: what the experiment's loss depends on, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
+from radgaze import experiments
+from radgaze.errors import UserError
+from radgaze.objectives.triangle import active_edges
+from radgaze.training import settings
+from radgaze.tuning.space import default, laid_over, lambdas, overrides, own_values, read
+
+
+def three_edges():
+    weights = {"mask_gaze": 0.5, "heatmap_gaze": 0.3, "mask_heatmap": 0.2}
+    return settings.resolve(
+        "set3_guided", objective={edge: {"weight": weight} for edge, weight in weights.items()}
+    )
+
+
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+@pytest.mark.parametrize("experiment", experiments.names())
+def test_an_experiments_space_is_what_its_loss_depends_on(experiment, protocol):
+    config = settings.resolve(experiment, protocol=protocol)
+    edges, space = active_edges(config.objective), default(config)
+    assert {name for name in space if name.startswith("lambda")} == set(lambdas(len(edges)))
+    for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap"):
+        assert (f"objective.{edge}.distance" in space) == (edge in edges)
+    heat = {f"objective.heatmap.{name}" for name in ("generator", "match", "normalise", "margin")}
+    assert heat & set(space) == (heat if any("heatmap" in edge for edge in edges) else set())
+    assert ("objective.gamma" in space) == bool(edges)
+    assert ("gaze.sigma" in space) == (bool(edges) or config.model.architecture == "temporal")
+    assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
+    assert "optimisation.learning_rate" in space
+    # The experiment itself lies within, and drawing its own values changes nothing.
+    own = own_values(space, config)
+    assert own is not None
+    same = settings.from_dict(experiments.merge(settings.to_dict(config), overrides(own, config)))
+    for edge, before in edges.items():
+        assert getattr(same.objective, edge).weight == pytest.approx(before.weight)
+        getattr(same.objective, edge).weight = before.weight
+    assert same == config
+
+
+def test_lambda_shares_the_weight_of_all_edges_among_them():
+    config = settings.resolve("set3_guided")
+    goal = overrides({"lambda": 0.3}, config)["objective"]
+    assert (goal["mask_gaze"]["weight"], goal["heatmap_gaze"]["weight"]) == pytest.approx((0.3, 0.7))
+    config = three_edges()
+    assert lambdas(3) == ("lambda", "lambda_2")
+    goal = overrides({"lambda": 0.6, "lambda_2": 0.25}, config)["objective"]
+    weights = [goal[edge]["weight"] for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap")]
+    assert weights == pytest.approx([0.6, 0.1, 0.3])
+    held = overrides({"lambda": 0.6}, config)["objective"]  # λ₂ null: the other two keep their proportion
+    assert held["heatmap_gaze"]["weight"] / held["mask_heatmap"]["weight"] == pytest.approx(1.5)
+
+
+def test_what_the_user_gives_is_held():
+    config = settings.resolve("set3_guided")
+    left = default(config, {"objective.gamma", "objective.mask_gaze.weight", "objective.heatmap.generator"})
+    assert not {"objective.gamma", "objective.heatmap.generator", "lambda"} & set(left)
+    assert "objective.heatmap.margin" in left
+
+
+def test_a_users_space_is_laid_over_the_experiments(tmp_path):
+    config = settings.resolve("set3_guided")
+    path = tmp_path / "space.yaml"
+    path.write_text(
+        "optimisation.learning_rate: {low: 1e-4, high: 1e-3, log: true}\n"  # 1e-4 is a string in YAML 1.1
+        "objective.heatmap.cells: {low: 7, high: 28}\n"
+        "objective.heatmap.match: [pool]\n"
+        "input.augment: [true, false]\n"
+        "lambda: {low: 0.4, high: 0.6}\n"
+        "gaze.sigma: null\n"
+    )
+    space = laid_over(default(config), read(path, config))
+    assert space["optimisation.learning_rate"] == FloatDistribution(1e-4, 1e-3, log=True)
+    assert space["objective.heatmap.cells"] == IntDistribution(7, 28)
+    assert space["objective.heatmap.match"] == CategoricalDistribution(("pool",))
+    assert space["input.augment"] == CategoricalDistribution((True, False))
+    assert space["lambda"] == FloatDistribution(0.4, 0.6)
+    assert "gaze.sigma" not in space
+    assert "objective.gamma" in space
+    assert own_values(space, config) is None  # learns by blur: not among the choices
+
+
+def test_weights_that_the_user_varies_leave_no_lambda(tmp_path):
+    config = settings.resolve("set3_guided")
+    path = tmp_path / "space.yaml"
+    path.write_text("objective.mask_heatmap.weight: {low: 0, high: 1}\n")
+    space = laid_over(default(config), read(path, config))
+    assert "lambda" not in space
+    drawn = overrides({"objective.mask_heatmap.weight": 0.2}, config)
+    assert drawn == {"objective": {"mask_heatmap": {"weight": 0.2}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("objective.gama: {low: 0, high: 1}", "no field objective.gama"),
+        ("objective: {gamma: {low: 0, high: 1}}", "as in objective.gamma"),
+        ("lambda_2: {low: 0, high: 1}", "no field lambda_2"),
+        ("trainer.max_epochs: [1, 2]", "cannot be varied"),
+        ("seed: [1, 2, 3]", "cannot be varied"),
+        ("input.fit: [pad, crop]", "crop"),
+        ("objective.gamma: [few, many]", "objective.gamma"),
+        ("objective.gamma: 0.5", "no range"),
+        ("objective.gamma: {low: 1, high: 0}", "no range"),
+        ("objective.gamma: {low: 0, high: 1, log: true}", "no range"),
+        ("objective.gamma: {from: 0, to: 1}", "no range"),
+        ("objective.heatmap.cells: {low: 1.5, high: 3}", "no range"),
+        ("objective.heatmap.scales: [[1], [1, 2]]", "no range"),
+        ("input.size: [32, 64]", "given on the command line too"),
+        ("- objective.gamma", "must map fields"),
+        ("objective.gamma: {", "not YAML"),
+    ],
+)
+def test_what_a_space_cannot_be_is_told_with_file_and_field(text, said, tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError, match=said) as caught:
+        read(path, settings.resolve("set3_guided"), {"input.size"})
+    assert str(path) in str(caught.value)
+    with pytest.raises(UserError, match="cannot be read"):
+        read(tmp_path / "none.yaml", settings.resolve("set3_guided"))
+
+
+def test_an_experiment_of_one_edge_has_no_lambda(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("lambda: {low: 0, high: 1}")
+    with pytest.raises(UserError, match="one edge has no lambda"):
+        read(path, settings.resolve("baseline"))
+
+
+def test_a_space_of_nothing_is_refused():
+    with pytest.raises(UserError, match="nothing is left"):
+        laid_over({"objective.gamma": FloatDistribution(0, 1)}, {"objective.gamma": None})

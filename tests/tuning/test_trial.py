@@ -1,0 +1,120 @@
+"""Trials that train: by validation alone, and the same side by side as one after another."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from radgaze import models
+from radgaze.errors import UserError
+from radgaze.store.dataset import GazeDataset
+from radgaze.store.store import Images
+from radgaze.training.run import Run
+from radgaze.tuning.search import tune
+from radgaze.tuning.trial import Failed, Pruned, run_trial
+from radgaze.tuning.worker import Worker
+
+
+def test_no_test_case_is_looked_at(search, store, tmp_path, monkeypatch):
+    """Neither its image, nor its labels among those of a data set, nor a prediction of it."""
+    opened, splits = set(), set()
+    image, dataset = Images.__getitem__, GazeDataset.__init__
+
+    def watched(self, i):
+        opened.add(int(i))
+        return image(self, i)
+
+    def built(self, store, split, **options):
+        splits.add(split)
+        dataset(self, store, split, **options)
+
+    monkeypatch.setattr(Images, "__getitem__", watched)
+    monkeypatch.setattr(GazeDataset, "__init__", built)
+    tune(search(trainer={"max_epochs": 1}), tmp_path / "out", 3)
+    assert splits == {"train", "validate"}
+    seen = set(store.cases["split"].gather(sorted(opened)))
+    assert seen == {"train", "validate"}
+    assert not list((tmp_path / "out").rglob("predictions.parquet"))
+
+
+def test_a_finished_trial_keeps_its_model_and_a_pruned_one_no_weights(config, tmp_path):
+    told = []
+
+    def never(epochs, auc):
+        told.append((epochs, auc))
+        return False
+
+    best = run_trial(config(), tmp_path / "finished", never)
+    run = Run.open(tmp_path / "finished")
+    history = run.history()["validate/auc"]
+    assert best == pytest.approx(history.max())
+    assert told == [(1, pytest.approx(history[0])), (2, pytest.approx(history.max()))]
+    assert models.load(run.path / "model")[1] == run.store.classes
+    with pytest.raises(Pruned):
+        run_trial(config(trainer={"max_epochs": 4}), tmp_path / "pruned", lambda epochs, auc: epochs == 2)
+    assert Run.open(tmp_path / "pruned").history().height == 2
+    assert not weights(tmp_path / "pruned")
+    # Over what was there; told to stop after its last epoch, it has finished.
+    run_trial(config(), tmp_path / "pruned", lambda epochs, auc: epochs == 2)
+    assert [path.name for path in weights(tmp_path / "pruned")] == ["model.safetensors"]
+    with pytest.raises(Pruned):
+        run_trial(config(), tmp_path / "pruned", lambda epochs, auc: True)
+    assert not weights(tmp_path / "pruned")
+
+
+def weights(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in (".ckpt", ".safetensors", ".pt", ".pth")]
+
+
+def test_a_trial_says_nothing_of_its_own(config, tmp_path, capsys):
+    run_trial(config(), tmp_path / "run", lambda epochs, auc: False)
+    shown = capsys.readouterr()
+    assert shown.out == shown.err == ""
+
+
+def test_trials_in_processes_are_those_of_one(config, tmp_path):
+    wanted, worker, told = config(), Worker(threads=1), []
+
+    def report(epochs, auc):
+        told.append(auc)
+        return len(told) == 3
+
+    try:
+        there = worker(wanted, tmp_path / "there", report)
+        assert there == run_trial(wanted, tmp_path / "here", lambda epochs, auc: False)
+        with pytest.raises(Pruned):  # in the same process
+            worker(wanted, tmp_path / "pruned", report)
+        wanted.objective.heatmap.generator = "oracle"
+        with pytest.raises(UserError, match="oracle"):
+            worker(wanted, tmp_path / "refused", report)
+    finally:
+        worker.stop()
+
+
+@pytest.mark.slow
+def test_a_process_that_dies_costs_its_trial_and_another_takes_over(config, tmp_path):
+    worker = Worker(threads=1)
+
+    def killing(epochs, auc):
+        assert worker._process is not None
+        os.kill(worker._process.pid, signal.SIGKILL)
+        return False
+
+    try:
+        with pytest.raises(Failed, match="killed by signal 9"):
+            worker(config(), tmp_path / "run", killing)
+        assert 0 <= worker(config(), tmp_path / "run", lambda epochs, auc: False) <= 1
+    finally:
+        worker.stop()
+
+
+@pytest.mark.slow
+def test_a_search_side_by_side_has_as_many_trials(search, tmp_path):
+    study = tune(search("baseline", trainer={"max_epochs": 1}), tmp_path / "out", 3, jobs=2)
+    assert sorted(trial.number for trial in study.get_trials()) == [0, 1, 2]
+    assert pl.read_csv(tmp_path / "out" / "trials.csv")["trial"].to_list() == [0, 1, 2]
+    assert [path.name for path in sorted((tmp_path / "out" / "trials").iterdir())] == ["0000", "0001", "0002"]
