@@ -138,5 +138,8 @@ def sample(case: FakeCase) -> Sample:
         points=torch.tensor([case.spot]) + shifts,
         weights=0.2 + 0.1 * torch.arange(fixations),
         sigma=torch.full((2,), SIGMA),
+        times=torch.stack([0.3 * torch.arange(fixations), torch.full((fixations,), 0.2)], 1),
+        order=torch.arange(fixations),
+        recorded=fixations,
         spec=GazeMaps(),
     )

@@ -126,7 +126,7 @@ def test_a_subset_yields_the_same_cases_as_the_whole(store):
     for sample in GazeDataset(store, "validate", size=48, gaze=GazeMaps()):
         other = whole[sample.case_id]
         assert sample.patient == other.patient
-        for name in ("image", "label", "points", "weights", "sigma"):
+        for name in ("image", "label", "points", "weights", "sigma", "times", "order"):
             assert torch.equal(getattr(sample, name), getattr(other, name))
 
 
@@ -227,7 +227,7 @@ def test_workers_change_no_byte_and_see_the_next_epoch_when_they_outlive_one(sto
         plain = DataLoader(cases, batch_size=5, collate_fn=collate)
         for a, b in zip(plain, worked, strict=True):
             assert a.case_id == b.case_id
-            for name in ("image", "label", "points", "weights", "sigma", "has_gaze"):
+            for name in ("image", "label", "points", "weights", "sigma", "times", "order", "has_gaze"):
                 assert torch.equal(getattr(a, name), getattr(b, name))
 
 

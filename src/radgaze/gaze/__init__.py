@@ -1,5 +1,6 @@
 """Gaze maps, made from fixations when they are asked for, on any device, at any size."""
 
+from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import (
     Normalise,
     frames_of_seconds,
@@ -13,6 +14,7 @@ from radgaze.gaze.reference import reference_frames, reference_map, reference_po
 from radgaze.gaze.spec import GazeMaps, Geometry
 
 __all__ = [
+    "Frames",
     "GazeMaps",
     "Geometry",
     "Normalise",

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from radgaze.errors import UserError
-from radgaze.gaze.maps import Normalise, static_maps
+from radgaze.gaze.maps import Normalise, static_maps, temporal_maps
 from radgaze.gaze.reference import reference_points, viridis_grey
 
 
@@ -96,3 +96,24 @@ class GazeMaps:
                 static_maps(points, weights, size, sigma, normalise="minmax", mirrors=mirrors)
             )
         return static_maps(points, weights, size, sigma, normalise=self.normalise, mirrors=mirrors)
+
+    def draw_frames(
+        self,
+        points: Tensor,
+        weights: Tensor,
+        frame: Tensor,
+        frames: int,
+        size: tuple[int, int],
+        sigma: Tensor,
+        *,
+        mirrors: int | None = None,
+    ) -> Tensor:
+        """The maps (B, T, H, W) of placed fixations, each frame normalised alone; see `temporal_maps`."""
+        if self.weight == "reference":
+            maps = temporal_maps(
+                points, weights, frame, frames, size, sigma, normalise="minmax", mirrors=mirrors
+            )
+            return viridis_grey(maps)
+        return temporal_maps(
+            points, weights, frame, frames, size, sigma, normalise=self.normalise, mirrors=mirrors
+        )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import mirrors_for
 from radgaze.gaze.spec import GazeMaps
 
@@ -22,9 +23,12 @@ class Sample:
         label: (C,) float32, one 0 or 1 per class.
         gaze: The gaze map (1, S, S), where the data set was asked for maps.
         case_id, patient: As in the store.
-        points: (K, 2) fixations as (x, y) in pixels of `image`.
+        points: (K, 2) fixations as (x, y) in pixels of `image`, in time order, reading after reading.
         weights: (K,) what each counts; 0 for one that augmentation moved off the image.
         sigma: (2,) as (σy, σx) of the gaze map, in pixels of `image`.
+        times: (K, 2) onset since the start of its reading, and duration, in seconds.
+        order: (K,) int64, the place of each among all fixations recorded, off-image ones included.
+        recorded: How many those are.
         spec: How its gaze map is made; None where the data set was asked for no gaze.
     """
 
@@ -36,6 +40,9 @@ class Sample:
     points: Tensor
     weights: Tensor
     sigma: Tensor
+    times: Tensor
+    order: Tensor
+    recorded: int
     spec: GazeMaps | None = None
 
 
@@ -49,6 +56,9 @@ class Batch:
         points: (B, K, 2) in pixels of `image`.
         weights: (B, K), 0 for padding.
         sigma: (B, 2) as (σy, σx), in pixels of `image`.
+        times: (B, K, 2) onset and duration, in seconds.
+        order: (B, K) int64, the place among all fixations recorded; −1 for padding.
+        recorded: (B,) int64, how many those are.
         has_gaze: (B,) bool: some fixation lies on the image.
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
@@ -60,6 +70,9 @@ class Batch:
     points: Tensor
     weights: Tensor
     sigma: Tensor
+    times: Tensor
+    order: Tensor
+    recorded: Tensor
     has_gaze: Tensor
     case_id: list[str]
     patient: list[int]
@@ -75,15 +88,30 @@ class Batch:
         Args:
             size: Side, or (H, W), of the maps; None for the images'.
         """
-        if self.spec is None:
-            raise ValueError("the data set was made with gaze=None, so this batch has no gaze")
+        spec = self._spec()
         own = tuple(self.image.shape[-2:])
         height, width = own if size is None else (size, size) if isinstance(size, int) else size
         scale = self.sigma.new_tensor([height / own[0], width / own[1]])
         points, sigma = self.points * scale.flip(0), self.sigma * scale
         # Rounding may need a copy more at another size, and may not at the images' own.
         mirrors = self.mirrors + ((height, width) != own)
-        return self.spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
+        return spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
+
+    def frames(self, how: Frames) -> tuple[Tensor, Tensor]:
+        """The gaze as sequences of maps, on the batch's device, padded to the longest.
+
+        Returns:
+            Maps (B, T, H, W) of the images' size, T ≥ 1, and (B, T) bool, which of them are no padding: the
+            first ones of each case, and none of a case without gaze.
+        """
+        spec = self._spec()
+        frame, counts = how.place(self.weights, self.times, self.order, self.recorded)
+        longest = max(1, min(how.most, int(counts.max())))
+        height, width = self.image.shape[-2:]
+        maps = spec.draw_frames(
+            self.points, self.weights, frame, longest, (height, width), self.sigma, mirrors=self.mirrors
+        )
+        return maps, torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
         """The batch on another device; Lightning calls this."""
@@ -92,6 +120,11 @@ class Batch:
     def pin_memory(self) -> Batch:
         """The batch in page-locked memory; torch's loader calls this."""
         return self._each(lambda tensor: tensor.pin_memory())
+
+    def _spec(self) -> GazeMaps:
+        if self.spec is None:
+            raise ValueError("the data set was made with gaze=None, so this batch has no gaze")
+        return self.spec
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> Batch:
         moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
@@ -106,9 +139,13 @@ def collate(samples: Sequence[Sample]) -> Batch:
     longest = max(len(sample.weights) for sample in samples)
     points = samples[0].points.new_zeros(len(samples), longest, 2)
     weights = samples[0].weights.new_zeros(len(samples), longest)
+    times = samples[0].times.new_zeros(len(samples), longest, 2)
+    order = samples[0].order.new_full((len(samples), longest), -1)
     for i, sample in enumerate(samples):
         points[i, : len(sample.points)] = sample.points
         weights[i, : len(sample.weights)] = sample.weights
+        times[i, : len(sample.times)] = sample.times
+        order[i, : len(sample.order)] = sample.order
     sigma = torch.stack([sample.sigma for sample in samples])
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
@@ -116,6 +153,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
         points=points,
         weights=weights,
         sigma=sigma,
+        times=times,
+        order=order,
+        recorded=torch.tensor([sample.recorded for sample in samples]),
         has_gaze=(weights > 0).any(1),
         case_id=[sample.case_id for sample in samples],
         patient=[sample.patient for sample in samples],

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from radgaze.errors import UserError
+from radgaze.gaze.frames import Frames
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
@@ -69,7 +70,8 @@ class GazeDataset(Dataset[Sample]):
         ).reshape(len(cases), len(store.classes))
         self._patients: list[int] = cases["patient"].to_list()
         # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
-        self._fixations, self._ends = _fixations_of(store, cases) if gaze else _none_of(len(cases))
+        found = _fixations_of(store, cases) if gaze else _none_of(len(cases))
+        self._fixations, self._ends, self._recorded = found
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [_Frame(height, width, store.size) for height, width in shapes]
@@ -86,6 +88,15 @@ class GazeDataset(Dataset[Sample]):
     def with_gaze(self) -> int:
         """How many of the cases have a fixation on the image."""
         return int((np.diff(self._ends) > 0).sum())
+
+    def frame_counts(self, frames: Frames) -> Tensor:
+        """How many frames the gaze on each case has, however many may be used: (N,) int64."""
+        counts = []
+        for i, recorded in enumerate(self._recorded):
+            times, order = self._timed(i)
+            in_frames = (self._placed(i)[1][None], times[None], order[None], torch.tensor([recorded]))
+            counts.append(frames.place(*in_frames)[1])
+        return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, on which the augmentation depends."""
@@ -106,9 +117,20 @@ class GazeDataset(Dataset[Sample]):
         if self.maps and self.gaze:
             one = (points.unsqueeze(0), weights.unsqueeze(0), (self.size, self.size), sigma.unsqueeze(0))
             gaze = self.gaze.draw(*one)[0]
-        patient = self._patients[i]
+        times, order = self._timed(i)
         return Sample(
-            image, self.labels[i], gaze, self.case_ids[i], patient, points, weights, sigma, self.gaze
+            image=image,
+            label=self.labels[i],
+            gaze=gaze,
+            case_id=self.case_ids[i],
+            patient=self._patients[i],
+            points=points,
+            weights=weights,
+            sigma=sigma,
+            times=times,
+            order=order,
+            recorded=int(self._recorded[i]),
+            spec=self.gaze,
         )
 
     def _resized(self, i: int) -> NDArray[np.uint8]:
@@ -120,12 +142,17 @@ class GazeDataset(Dataset[Sample]):
 
     def _placed(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """Points (K, 2), weights (K,) and sigma (2,) on the (S, S) image."""
-        x, y, duration = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1]].T)
+        x, y, duration = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], :3].T)
         if self.gaze is None:
             return torch.stack([x, y], 1), duration, torch.zeros(2)
         return self.gaze.place(
             torch.stack([x, y], 1), duration, self._frames[i].geometry(self.fit, self.size)
         )
+
+    def _timed(self, i: int) -> tuple[Tensor, Tensor]:
+        """Onsets and durations (K, 2), and places among the fixations recorded (K,)."""
+        duration, onset, order = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 2:].T)
+        return torch.stack([onset, duration], 1), order.long()
 
     def _seed_of(self, i: int) -> int:
         state = np.random.SeedSequence((self.seed, int(self._epoch), i)).generate_state(1, np.uint64)
@@ -169,17 +196,27 @@ def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[
     return np.flatnonzero(cases["split"].is_in(wanted).to_numpy())
 
 
-def _fixations_of(store: Store, cases: pl.DataFrame) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """x, y, duration (N, 3) of all fixations, case by case; those of case i are at ends[i] … ends[i+1]."""
+def _fixations_of(
+    store: Store, cases: pl.DataFrame
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """x, y, duration, onset, place (N, 5) of all fixations, case by case; those of case i are at ends[i] …
+    ends[i+1]; and how many fixations were recorded of each case.
+    """
     order = cases.select("case_id").with_row_index("case")
-    readings = store.readings.join(order, on="case_id").select("reading_id", "case")
+    readings = store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
+    earlier = (pl.col("recorded").cum_sum() - pl.col("recorded")).over("case")
+    readings = readings.select("reading_id", "case", "reading", "recorded", earlier=earlier)
     found = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
-        "case", maintain_order=True
+        "case", "reading", "onset", maintain_order=True
     )
+    found = found.with_columns(place=pl.col("earlier") + pl.col("index"))
     counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
-    values = found.select("x", "y", "duration").to_numpy().astype(np.float32).reshape(-1, 3)
-    return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)])
+    recorded = np.zeros(len(cases), np.int64)
+    np.add.at(recorded, readings["case"].to_numpy(), readings["recorded"].to_numpy())
+    columns = ("x", "y", "duration", "onset", "place")
+    values = found.select(columns).to_numpy().astype(np.float32).reshape(-1, len(columns))
+    return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)]), recorded
 
 
-def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    return np.zeros((0, 3), np.float32), np.zeros(cases + 1, np.int64)
+def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    return np.zeros((0, 5), np.float32), np.zeros(cases + 1, np.int64), np.zeros(cases, np.int64)
