@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, Protocol, get_args
@@ -117,15 +117,28 @@ class Generator:
         if self.layer is not None and self.layer not in dict(_bare(self.model).named_modules()):
             raise ValueError(f"the model has no layer {self.layer!r}; its named_modules() tell which it has")
 
-    def __call__(self, images: Tensor, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        images: Tensor,
+        target: Target = "predicted",
+        labels: Tensor | None = None,
+        *,
+        also: Sequence[Tensor] = (),
+    ) -> Tensor:
         """Heatmaps (B, 1, H, W), detached, of images (B, C, H, W).
 
         The target is one class, one class per case, "predicted", "true" with labels (B,) or (B, C), or a
-        function of the model's output that gives a score for each case.
+        function of the model's output that gives a score for each case. What the model is called with after
+        the images is `also`, (B, …) each.
         """
         if isinstance(target, Tensor) and target.dim() == 0:
             target = int(target)
-        for name, value in (("targets", target), ("labels", labels)):
+        given = [
+            ("targets", target),
+            ("labels", labels),
+            *(("what the model is called with", a) for a in also),
+        ]
+        for name, value in given:
             if isinstance(value, Tensor) and len(value) != len(images):
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
@@ -137,7 +150,7 @@ class Generator:
                 asked = target[part] if isinstance(target, Tensor) else target
                 known = None if labels is None else labels[part]
                 with self.reading(model, create_graph=False) as read:
-                    maps.append(read(model(images[part]), asked, known).detach())
+                    maps.append(read(model(images[part], *(a[part] for a in also)), asked, known).detach())
         return torch.cat(maps)
 
     @contextmanager

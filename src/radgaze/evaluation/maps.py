@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from radgaze import models
 from radgaze.errors import UserError
 from radgaze.objectives.matching import blur
 from radgaze.training.run import Run
@@ -120,17 +121,17 @@ def stream_maps(
     cam = run.generator(model, "grad_cam") if grad_cam else None
     predicted = _probabilities(run)
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
-        images = batch.image.to(device)
+        images, *also = models.inputs(model, batch.to(device))
         of = batch.label.argmax(1).to(device) if target == "true" else target
         with torch.no_grad():
-            mask = model(images).mask
+            mask = model(images, *also).mask
         present = batch.weights > 0
         yield CaseMaps(
             case_ids=tuple(batch.case_id),
             patients=np.array(batch.patient, dtype=np.int64),
             image=_plane(batch.image),
-            heatmap=_plane(heat(images, of)),
-            grad_cam=None if cam is None else _plane(cam(images, of)),
+            heatmap=_plane(heat(images, of, also=also)),
+            grad_cam=None if cam is None else _plane(cam(images, of, also=also)),
             mask=None if mask is None else _plane(mask.float().sigmoid()),
             gaze=_plane(batch.gaze_maps()),
             has_gaze=batch.has_gaze.cpu().numpy().astype(bool),

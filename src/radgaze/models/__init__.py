@@ -1,4 +1,4 @@
-"""Networks: grey images in, `Output(logits, mask)` out."""
+"""Networks: grey images in, and gaze for some; `Output(logits, mask)` out."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from radgaze.models.architectures import create, forward, inputs
     from radgaze.models.config import ModelConfig
-    from radgaze.models.unet import Output, create
+    from radgaze.models.unet import Output
     from radgaze.models.weights import load, save
 
-__all__ = ["ModelConfig", "Output", "create", "load", "save"]
+__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save"]
 
-_WHERE = {"ModelConfig": "config", "Output": "unet", "create": "unet", "load": "weights", "save": "weights"}
+_WHERE = {
+    "ModelConfig": "config",
+    "Output": "unet",
+    "create": "architectures",
+    "forward": "architectures",
+    "inputs": "architectures",
+    "load": "weights",
+    "save": "weights",
+}
 
 
 def __getattr__(name: str) -> Any:

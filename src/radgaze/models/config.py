@@ -11,17 +11,43 @@ class ModelConfig:
     """The network.
 
     Attributes:
-        architecture: "unet", classification head and mask decoder on one encoder, or "classifier", which has
-            no decoder.
-        encoder: Encoder of segmentation-models-pytorch, by name.
+        architecture: "unet", classification head and mask decoder on one encoder; "classifier", which has no
+            decoder; "temporal", which reads the gaze on a case beside its image, also in use; or
+            "temporal_image_only", the latter's image branch.
+        encoder: Encoder of segmentation-models-pytorch, by name. The temporal networks have their own,
+            "xraynet", and no other.
         weights: What the encoder starts from: "imagenet", "noisy-student", "none", or the path of a weights
-            file (safetensors, or a state dict of torch).
-        decoder_channels: Channels of the decoder's five stages, from the deepest.
-        dropout: Before the classifier's last layer.
+            file (safetensors, or a state dict of torch). The temporal networks start from nothing.
+        decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
+        dropout: Before the classifier's last layer; in the temporal networks, before each embedding.
+        form: Of the temporal networks: "honest", or "faithful" to the published code's oddities.
+        frames: What "temporal" sees in one frame: one "fixation", or a time bin of so many "seconds".
+        frame_seconds: Length of a time bin.
+        most_frames: Frames of a case at most; later ones are left out, and training says of how many cases.
+            At 224×224 each takes about 12 MB in a training step.
     """
 
-    architecture: Literal["unet", "classifier"] = "unet"
+    architecture: Literal["unet", "classifier", "temporal", "temporal_image_only"] = "unet"
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
     dropout: float = 0.5
+    form: Literal["honest", "faithful"] = "honest"
+    frames: Literal["fixation", "seconds"] = "fixation"
+    frame_seconds: float = 1.0
+    most_frames: int = 64
+
+    @property
+    def has_mask(self) -> bool:
+        """Whether it has a decoder."""
+        return self.architecture == "unet"
+
+    @property
+    def reads_gaze(self) -> bool:
+        """Whether gaze is part of its input, in use as in training."""
+        return self.architecture == "temporal"
+
+    @property
+    def has_own_encoder(self) -> bool:
+        """Whether `encoder` and `weights` are not its to choose."""
+        return self.architecture.startswith("temporal")

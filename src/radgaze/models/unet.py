@@ -26,16 +26,6 @@ class Output(NamedTuple):
     mask: Tensor | None
 
 
-def create(config: ModelConfig, classes: int) -> nn.Module:
-    """A model of grey images (B, 1, H, W) in [0, 1] with `Output` for that many classes.
-
-    Raises:
-        UserError: There is no such encoder, or its weights cannot be had.
-    """
-    build = {"unet": UNet, "classifier": Classifier}[config.architecture]
-    return build(config, classes)
-
-
 class UNet(nn.Module):
     """U-Net whose encoder also feeds a classifier: average pool → dropout → linear (the seed's figure 11)."""
 

@@ -22,12 +22,18 @@ from radgaze.models.config import ModelConfig
 PUBLISHED = ("imagenet", "noisy-student")
 
 
-def save(model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder: Path) -> None:
-    """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder."""
+def save(
+    model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder: Path, *, size: int = 224
+) -> None:
+    """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder.
+
+    `size` is the side of the images that the model was made for.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     save_file(tensors, folder / "model.safetensors", metadata={"software": f"radgaze {__version__}"})
-    about = {"software": f"radgaze {__version__}", "classes": list(classes), "model": asdict(config)}
+    about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
+    about["model"] = asdict(config)
     (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
@@ -119,14 +125,14 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
 
 def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """The network that a `config.json` describes, and its class names."""
-    from radgaze.models.unet import create
+    from radgaze.models.architectures import create
 
     try:
         kept = json.loads(about.read_text(encoding="utf-8"))
         classes = tuple(map(str, kept["classes"]))
         # What it started from does not matter any more, and is not fetched.
         config = ModelConfig(**{**kept["model"], "weights": "none"})
-        return create(config, len(classes)), classes
+        return create(config, len(classes), int(kept.get("size", 224))), classes
     except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{about} describes no model: {_line(error)}") from error
 

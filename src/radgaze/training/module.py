@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics.classification import MultilabelAUROC
 
-from radgaze import attribution
+from radgaze import attribution, models
 from radgaze.errors import UserError
 from radgaze.models.unet import Output
 from radgaze.objectives.triangle import Maps, active_edges, classification, objective, probabilities
@@ -26,7 +26,7 @@ class GazeGuided(L.LightningModule):
     """Trains a model on the objective of a configuration.
 
     Args:
-        model: Network of grey images (B, 1, H, W) with `Output`.
+        model: Network with `Output`, called by `models.forward`.
         config: The run.
         classes: Number of classes.
     """
@@ -60,7 +60,7 @@ class GazeGuided(L.LightningModule):
         return terms["loss"]
 
     def validation_step(self, batch: Batch, step: int) -> None:
-        logits = self.model(batch.image).logits
+        logits = models.forward(self.model, batch).logits
         loss = classification(logits, batch.label, self.config.objective.classification)
         split = self.config.selection
         self.log(
@@ -89,9 +89,9 @@ class GazeGuided(L.LightningModule):
 
     def _forward(self, batch: Batch) -> tuple[Output, Tensor | None]:
         if self.generator is None:
-            return self.model(batch.image), None
+            return models.forward(self.model, batch), None
         with self.generator.reading(self.model) as read:
-            output = self.model(batch.image)
+            output = models.forward(self.model, batch)
             return output, read(output.logits, self.config.objective.heatmap.target, batch.label)
 
     def _gaze(self, batch: Batch) -> Tensor:

@@ -8,6 +8,7 @@ import polars as pl
 import torch
 from torch import nn
 
+from radgaze import models
 from radgaze.console import progress
 from radgaze.objectives.triangle import probabilities
 from radgaze.store.store import Store
@@ -35,7 +36,7 @@ def predict(
         rows, labels, ids = [], [], []
         with progress(f"Predicting {split}", total=len(cases)) as bar, torch.inference_mode():
             for batch in batches(cases, config.optimisation.batch_size):
-                logits = model(batch.image.to(device)).logits
+                logits = models.forward(model, batch.to(device)).logits
                 rows.append(probabilities(logits, config.objective.classification).double().cpu())
                 labels.append(batch.label.to(torch.int8))
                 ids += batch.case_id

@@ -29,6 +29,7 @@ from radgaze.training.callbacks import EpochBar, History, announce
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
 from radgaze.training.module import GazeGuided
+from radgaze.training.notices import notices
 from radgaze.training.predict import predict
 from radgaze.training.run import Run
 
@@ -67,10 +68,12 @@ def train(
     last = _make_folder(out, resume, overwrite)
     attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = models.create(config.model, len(store.classes))
+    model = models.create(config.model, len(store.classes), config.input.size)
     settings.write(config, out / "config.yaml")
     data = StoreData(store, config)
     announce(len(data.train_cases), data.train_cases.with_gaze, len(data.validation_cases))
+    for notice in notices(config.model, model, data.train_cases):
+        say(notice)
     module = GazeGuided(model, config, len(store.classes))
     best = _checkpoints(config, out / "checkpoints")
     trainer = _trainer(config, out, best, callbacks)
@@ -79,7 +82,7 @@ def train(
         stopped = _fit(trainer, module, data, last)
     if not _load_best(model, best):
         raise Stopped("before the first epoch was over; nothing is kept")
-    models.save(model, config.model, store.classes, out / "model")
+    models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}"
@@ -191,10 +194,12 @@ def _check(config: Config, store: Store) -> None:
     _known("objective.heatmap.generator", goal.heatmap.generator, attribution.names())
     if goal.heatmap.readout is not None:
         _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
-    if config.model.architecture == "classifier" and any("mask" in name for name in edges):
+    if not config.model.has_mask and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if any("gaze" in name for name in edges) and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it")
+    if config.model.reads_gaze and not store.readings.height:
+        raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
 
 
 def _warn(config: Config, store: Store) -> None:
