@@ -27,13 +27,13 @@ TINY = [
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A phantom, its store, and two runs."""
+    """A phantom, its store, and three runs."""
     here = tmp_path_factory.mktemp("way")
     raw, store = str(here / "raw"), str(here / "store")
     assert main(["phantom", raw, *PATIENTS]) == 0
     given = ["--egd", f"{raw}/egd", "--mimic", f"{raw}/mimic", "--out", store]
     assert main(["prepare", "egd", *given, "--size", "64"]) == 0
-    for experiment in ("baseline", "set3_guided"):
+    for experiment in ("baseline", "set3_guided", "temporal"):
         chosen = ["--experiment", experiment, "--data", store, "--out", str(here / experiment)]
         assert main(["train", *chosen, "--evaluate=false", *TINY]) == 0
     return here
@@ -60,6 +60,18 @@ def test_a_run_is_evaluated_and_reported(folder, capsys):
     assert list((run / "figures").glob("*.png"))
     shown = capsys.readouterr().out
     assert shown.rstrip().endswith(str(run / "report.html"))
+
+
+def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder):
+    run = folder / "temporal"
+    assert main(["evaluate", str(run), "--resamples", "50"]) == 0
+    test = json.loads((run / "metrics.json").read_text())["test"]
+    assert set(test["auc"]) == {"macro", "Normal", "CHF", "pneumonia"}
+    assert {"heatmap", "grad_cam"} <= set(test["agreement"])
+    assert test["agreement"]["mask"] is None
+    (run / "report.html").unlink()
+    assert main(["report", str(run)]) == 0
+    assert "reads the gaze on a case beside its image" in (run / "report.html").read_text()
 
 
 def test_any_field_can_be_overridden_and_is_printed_resolved(folder):

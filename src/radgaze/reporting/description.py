@@ -22,13 +22,20 @@ EDGES = {
     "mask_heatmap": ("mask–heatmap", "its decoder learned to draw its heatmap"),
 }
 
+NETWORKS = {
+    "unet": "U-Net",
+    "classifier": "classifier",
+    "temporal": "network of image and gaze sequence",
+    "temporal_image_only": "network of one convolution (the temporal network's image branch)",
+}
+
 
 def summary(run: Run, manifest: Mapping[str, Any]) -> str:
     """Two sentences: what was trained on what, and what gaze had to do with it."""
     config = run.config
-    network = {"unet": "U-Net", "classifier": "classifier"}.get(
-        config.model.architecture, config.model.architecture
-    )
+    network = NETWORKS.get(config.model.architecture, config.model.architecture)
+    if not config.model.has_own_encoder:
+        network = f"{network} ({config.model.encoder})"
     cases = (manifest.get("counts") or {}).get("cases")
     source = manifest.get("source", "unknown")
     data = f", from a store of {count(int(cases), 'case')} of “{source}”" if cases else ""
@@ -38,7 +45,11 @@ def summary(run: Run, manifest: Mapping[str, Any]) -> str:
         if edges
         else "It learned from the labels alone; gaze had no part in it."
     )
-    return f"A {network} ({config.model.encoder}) trained to tell {listed(run.classes)} apart{data}. {taught}"
+    if config.model.reads_gaze:
+        taught = (
+            "It learned from the labels, and reads the gaze on a case beside its image, also when tested."
+        )
+    return f"A {network} trained to tell {listed(run.classes)} apart{data}. {taught}"
 
 
 def facts(run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
