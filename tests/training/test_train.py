@@ -63,6 +63,20 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     assert resumed.history()["epoch"].to_list() == [0, 1, 2]
 
 
+def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(config, tmp_path):
+    trainer = {"max_epochs": 9, "patience": 1}
+    still = config("no_decoder", trainer=trainer, optimisation={"learning_rate": 0.0})
+    run = train(still, tmp_path / "run")
+    before, wanted = run.history(), predictions(run)
+    assert before["validate/auc"].arg_max() < before.height - 1 < 8
+    last = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
+    assert last["epoch"] == before["epoch"][-1]  # and not the best one
+    (run.path / "predictions.parquet").unlink()  # killed after its last epoch, before it was done
+    resumed = train(still, run.path, resume=True)
+    assert resumed.history().equals(before)
+    assert predictions(resumed) == wanted
+
+
 def test_the_weights_kept_are_those_of_the_best_validation_auc(config, tmp_path):
     run = train(config("baseline", trainer={"max_epochs": 5}), tmp_path / "run")
     kept = run.predictions().filter(pl.col("split") == "validate")

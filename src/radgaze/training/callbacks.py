@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning as L
 import polars as pl
+from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
 
@@ -73,7 +74,17 @@ class History(L.Callback):
         if self.path.is_file():
             before = pl.read_csv(self.path).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
-        table.write_csv(self.path)
+        aside = self.path.with_suffix(".part")
+        table.write_csv(aside)
+        aside.replace(self.path)
+
+
+class Patience(EarlyStopping):
+    """Early stopping that outlives a kill: a run that had stopped and is resumed trains no further epoch."""
+
+    def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self.wait_count >= self.patience:  # as the checkpoint has it
+            trainer.should_stop = True
 
 
 def announce(train: int, with_gaze: int, validate: int) -> None:

@@ -13,7 +13,7 @@ import lightning as L
 import polars as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
@@ -25,7 +25,7 @@ from radgaze.objectives import distances
 from radgaze.objectives.triangle import active_edges
 from radgaze.store.store import Store
 from radgaze.training import settings
-from radgaze.training.callbacks import EpochBar, History, announce
+from radgaze.training.callbacks import EpochBar, History, Patience, announce
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
 from radgaze.training.module import GazeGuided
@@ -116,10 +116,12 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
         EpochBar(config.experiment, config.selection),
         History(out / "history.csv"),
         best,
+        # Every epoch, as `save_last` would not; after `best`, whose state it holds.
+        ModelCheckpoint(out / "checkpoints", "last", enable_version_counter=False),
     ]
     if wanted.patience:
         callbacks.append(
-            EarlyStopping(f"{config.selection}/auc", mode="max", patience=wanted.patience, check_finite=False)
+            Patience(f"{config.selection}/auc", mode="max", patience=wanted.patience, check_finite=False)
         )
     callbacks += others
     try:
@@ -154,9 +156,9 @@ def _checkpoints(config: Config, folder: Path) -> ModelCheckpoint:
         "epoch-{epoch:03d}" if every else "best",
         monitor=f"{config.selection}/auc",
         mode="max",
-        save_last=True,
         save_top_k=-1 if every else 1,
         auto_insert_metric_name=False,
+        enable_version_counter=False,
     )
 
 
@@ -236,10 +238,9 @@ def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
 
 
 def _load_best(model: nn.Module, best: ModelCheckpoint) -> bool:
-    path = best.best_model_path or best.last_model_path
-    if not path or not Path(path).is_file():
+    if not best.best_model_path or not Path(best.best_model_path).is_file():
         return False
-    state = torch.load(path, "cpu", weights_only=True)["state_dict"]
+    state = torch.load(best.best_model_path, "cpu", weights_only=True)["state_dict"]
     model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
     return True
 
