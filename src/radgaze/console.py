@@ -52,12 +52,13 @@ class Bar:
 
 
 @contextmanager
-def progress(description: str, total: int | None = None) -> Iterator[Bar]:
+def progress(description: str, total: int | None = None, *, period: float = 30.0) -> Iterator[Bar]:
     """Show a progress bar with count, elapsed and remaining time; where no terminal listens, start and end.
 
     Args:
         description: What is being done, e.g. "Reading images".
         total: Number of steps, or None where it is not known.
+        period: Seconds over which speed is measured for the remaining time; longer than a few steps take.
     """
     columns = (
         TextColumn("{task.description}"),
@@ -66,5 +67,11 @@ def progress(description: str, total: int | None = None) -> Iterator[Bar]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=False, disable=_silent.get()) as bars:
+    with Progress(
+        *columns,
+        console=console,
+        transient=False,
+        disable=_silent.get(),
+        speed_estimate_period=period,
+    ) as bars:
         yield Bar(bars, total, description)

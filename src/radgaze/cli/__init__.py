@@ -19,12 +19,13 @@ VERBS = {
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
     "compare": "compare runs, with intervals and paired tests",
+    "reproduce": "run the paper's whole matrix of experiments and write its tables",
     "report": "write a run's report anew",
 }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one verb; return its exit code: 0 done, 2 a mistake of the user, 130 stopped with Ctrl-C."""
+    """Run one verb; return its exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = "radgaze"
     try:

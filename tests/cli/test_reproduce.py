@@ -1,0 +1,62 @@
+"""`radgaze reproduce` as its users meet it: what is given reaches every run; mistakes are told at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radgaze.cli import main
+from radgaze.reproduction import grid
+from radgaze.reproduction.plan import Plan
+from radgaze.reproduction.state import State
+from tests.training.conftest import store
+
+__all__ = ["store"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "set9"], "there are "),
+        (["--jobs", "0"], "--jobs"),
+        (["--seeds", "0"], "--seeds"),
+        (["--ray-address", "auto"], "--engine ray"),
+        (["--input.size", "large"], "input.size"),
+        (["--protocol", "faithful", "--cross-validate", "5"], "published split"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_written(arguments, said, store, tmp_path, capsys):
+    out = tmp_path / "grid"
+    assert main(["reproduce", "--data", str(store.path), "--out", str(out), *arguments]) == 2
+    told = capsys.readouterr().err.strip()
+    assert said in told
+    assert len(told.splitlines()) == 1
+    assert not out.exists()
+
+
+def test_fields_given_on_the_command_line_are_laid_over_all_experiments_and_no_others(
+    store, tmp_path, monkeypatch, capsys
+):
+    seen: list[Plan] = []
+
+    def remember(plan: Plan, out: Path, **options: Any) -> tuple[State, None]:
+        seen.append(plan)
+        ended = State(out, plan)
+        ended.failed[plan.jobs[0].name] = "no reason"
+        return ended, None
+
+    monkeypatch.setattr(grid, "reproduce", remember)
+    given = ["--protocol", "faithful", "--seed", "7", "--optimisation.learning_rate", "1e-3"]
+    given += ["--model.decoder_channels=[16,8,8,4,4]", "--trainer.max_epochs=35"]  # 35 is the default
+    assert main(["reproduce", "--data", str(store.path), "--out", str(tmp_path), *given]) == 1
+    (plan,) = seen
+    assert dict(plan.overrides) == {
+        "optimisation": {"learning_rate": 1e-3},
+        "model": {"decoder_channels": (16, 8, 8, 4, 4)},
+        "trainer": {"max_epochs": 35},
+    }
+    assert {job.config.seed for job in plan.jobs} == {7}
+    assert {job.config.trainer.max_epochs for job in plan.jobs} == {35}
+    assert "failed: no reason" in capsys.readouterr().out

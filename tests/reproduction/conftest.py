@@ -1,0 +1,25 @@
+"""A small store, and plans of grids whose runs take seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from radgaze import experiments
+from radgaze.reproduction.plan import Plan
+from radgaze.reproduction.plan import plan as make_plan
+from radgaze.store.store import Store
+from tests.training.conftest import TINY, store
+
+__all__ = ["store"]
+
+
+@pytest.fixture
+def plan(store: Store):
+    """`plan(only=["baseline"], overrides={…})`: a grid of tiny runs on the store."""
+
+    def make(overrides: dict[str, Any] | None = None, **options: Any) -> Plan:
+        return make_plan(store.path, overrides=experiments.merge(TINY, overrides or {}), **options)
+
+    return make

@@ -1,0 +1,199 @@
+"""Whole grids: failures stay alone, stops and kills cost nothing that was done, and nothing is done twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from radgaze.reproduction import grid as grids
+from radgaze.reproduction import state
+from radgaze.reproduction.grid import reproduce
+from radgaze.reproduction.plan import Outcome, Plan
+from radgaze.reproduction.state import State, run_folder
+from radgaze.training.run import Run
+from radgaze.training.train import train
+from tests.reproduction.test_local import does, is_gone
+from tests.store.cohorts import contents
+
+__all__ = ["does"]
+
+TINY = [
+    "--model.encoder=tu-test_efficientnet",
+    "--model.weights=none",
+    "--model.decoder_channels=[16,8,8,4,4]",
+    "--input.size=32",
+    "--optimisation.batch_size=8",
+    "--trainer.patience=0",
+    "--trainer.accelerator=cpu",
+    "--trainer.logger=none",
+]
+"""The settings of `plan`, for the command line."""
+
+
+@pytest.fixture
+def written(monkeypatch) -> list[State]:
+    """The grids whose tables were to be written."""
+    found: list[State] = []
+
+    def write(grid: State) -> Path:
+        found.append(grid)
+        return grid.out / "index.html"
+
+    monkeypatch.setattr(grids, "write", write)
+    return found
+
+
+def begin(store: Path, out: Path, *options: str) -> subprocess.Popen[bytes]:
+    """`radgaze reproduce` in a process group of its own."""
+    command = [sys.executable, "-m", "radgaze", "reproduce", "--data", str(store), "--out", str(out)]
+    with (out.parent / f"{out.name}.log").open("ab") as log:
+        return subprocess.Popen(
+            [*command, *TINY, *options],
+            start_new_session=True,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # What a shell starts in the background would ignore Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        )
+
+
+def kill(grid: subprocess.Popen[bytes]) -> None:
+    """SIGKILL to a grid and all its jobs at once."""
+    os.killpg(grid.pid, signal.SIGKILL)
+    grid.wait()
+
+
+def wait_for(path: Path, within: float = 120.0) -> None:
+    until = time.monotonic() + within
+    while not path.exists():
+        assert time.monotonic() < until, f"{path} did not come"
+        time.sleep(0.02)
+
+
+def predictions(plan: Plan, out: Path) -> dict[str, bytes]:
+    return {job.name: (run_folder(out, job) / "predictions.parquet").read_bytes() for job in plan.jobs}
+
+
+def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_that_never_stopped(
+    plan, store, tmp_path, written
+):
+    made = plan({"trainer": {"max_epochs": 4}}, only=["set3_guided"], seeds=1)
+    out, (job,) = tmp_path / "grid", made.jobs
+    killed = begin(store.path, out, "--only", "set3_guided", "--seeds", "1", "--trainer.max_epochs=4")
+    wait_for(run_folder(out, job) / "checkpoints" / "last.ckpt")
+    kill(killed)
+    assert not (run_folder(out, job) / "predictions.parquet").is_file()  # in the middle, indeed
+    resumed, page = reproduce(made, out, resume=True)
+    assert (list(resumed.done), resumed.failed, page) == ([job.name], {}, out / "index.html")
+    whole = train(job.config, tmp_path / "whole")
+    assert (whole.path / "predictions.parquet").read_bytes() == predictions(made, out)[job.name]
+    run = Run.open(run_folder(out, job))
+    assert run.history().drop("seconds").equals(whole.history().drop("seconds"))
+    assert json.loads((run.path / "metrics.json").read_text())["test"]["auc"]
+    assert (run.path / "report.html").is_file()
+
+
+def test_what_fails_is_told_with_its_reason_and_stops_nothing_else(plan, tmp_path, written, does, capsys):
+    does(
+        "if experiment == 'baseline': sys.exit('no gaze in [this] store')\n"
+        "run = pathlib.Path(out, 'runs', experiment, 'seed-42'); run.mkdir(parents=True)\n"
+        "for name in ('predictions.parquet', 'metrics.json'): (run / name).touch()"
+    )
+    made, out = plan(only=["baseline", "no_decoder"], seeds=1), tmp_path / "grid"
+    grid, page = reproduce(made, out, side_by_side=2)
+    assert (list(grid.done), page is not None) == (["no_decoder/seed-42"], True)
+    assert grid.failed == {"baseline/seed-42": "no gaze in [this] store"}
+    told = " ".join(capsys.readouterr().err.split())
+    assert "baseline seed 42: failed: no gaze in [this] store; see " in told
+
+    does("sys.exit('still none')")  # a resumed grid tries again what failed, and nothing else
+    again, _ = reproduce(made, out, resume=True)
+    assert (list(again.done), again.failed) == (["no_decoder/seed-42"], {"baseline/seed-42": "still none"})
+
+
+def test_a_finished_run_is_never_repeated(plan, tmp_path, written, monkeypatch):
+    made = plan(only=["no_decoder"], seeds=1)
+    out, (job,) = tmp_path / "grid", made.jobs
+    out.mkdir()
+    grid = state.begin(made, out, resume=False)
+    for name in ("predictions.parquet", "metrics.json"):
+        path = run_folder(out, job) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    grid.record(Outcome(job, None, 1.0))
+
+    def start(*args: Any) -> None:
+        raise AssertionError("nothing is to be run")
+
+    monkeypatch.setattr("radgaze.reproduction.local.start", start)
+    assert reproduce(made, out, resume=True)[0].done == {job.name: 1.0}
+    assert len(written) == 1
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_every_job_and_says_how_to_go_on(store, tmp_path):
+    out = tmp_path / "grid"
+    options = ("--only", "no_decoder", "--seeds", "2", "--jobs", "2", "--trainer.max_epochs=5000")
+    stopped = begin(store.path, out, *options)
+    for seed in (42, 43):
+        wait_for(out / "runs" / "no_decoder" / f"seed-{seed}" / "checkpoints" / "last.ckpt")
+    jobs = children(stopped.pid)
+    assert len(jobs) == 2
+    os.kill(stopped.pid, signal.SIGINT)  # to the grid alone: that it reaches the jobs is the grid's doing
+    assert stopped.wait(60) == 130
+    assert all(is_gone(job) for job in jobs)
+    said = " ".join((tmp_path / "grid.log").read_text().split())
+    assert "stopped: 0 of 2 runs are done; the same command with --resume goes on from here" in said
+    for seed in (42, 43):  # each stopped as a run does, and kept what it had
+        assert (out / "runs" / "no_decoder" / f"seed-{seed}" / "model" / "model.safetensors").is_file()
+
+
+def children(pid: int) -> list[int]:
+    """Processes that a process started."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(stat.read_text().rsplit(")", 1)[1].split()[1]) == pid:
+                found.append(int(stat.parent.name))
+        except (OSError, IndexError):
+            continue
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+def test_a_grid_killed_at_any_moment_and_resumed_equals_one_that_never_stopped(
+    protocol, plan, store, tmp_path
+):
+    over = {"trainer": {"max_epochs": 3, "patience": 1}, "input": {"augment": True}}
+    options = {"only": ["baseline", "set3_guided"], "seeds": 1, "protocol": protocol}
+    made = plan(over, **options)
+    began = time.monotonic()
+    whole, _ = reproduce(made, tmp_path / "whole", side_by_side=2)
+    took = time.monotonic() - began
+    wanted = predictions(made, tmp_path / "whole")
+    assert not whole.failed
+    arguments = ["--only", "baseline", "set3_guided", "--seeds", "1", "--protocol", protocol, "--jobs", "2"]
+    arguments += ["--trainer.max_epochs=3", "--trainer.patience=1", "--input.augment=true"]
+    draw = random.Random(protocol)
+    moments = [draw.uniform(0.0, 1.2 * took) for _ in range(3)]
+    for k, moment in enumerate(moments):
+        out = tmp_path / f"killed-{k}"
+        for after in (moment, draw.uniform(0.3, 1.0) * took):  # and once more while it is resumed
+            killed = begin(store.path, out, *arguments, "--resume")
+            time.sleep(after)
+            kill(killed)
+        resumed, _ = reproduce(made, out, side_by_side=2, resume=True)
+        assert not resumed.failed, moment
+        assert predictions(made, out) == wanted, moment
+        assert contents(out / "tables") == contents(tmp_path / "whole" / "tables"), moment

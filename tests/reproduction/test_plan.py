@@ -1,0 +1,76 @@
+"""The plan of a grid: which runs there are, with which seeds, splits and settings."""
+
+from __future__ import annotations
+
+import pytest
+
+from radgaze import experiments
+from radgaze.errors import UserError
+from radgaze.reproduction.plan import chosen
+
+
+def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
+    jobs = plan(seeds=2).jobs
+    assert [job.experiment for job in jobs] == 2 * chosen()
+    assert sorted(chosen()) == sorted(experiments.names())
+    assert [job.number for job in jobs] == [42] * len(chosen()) + [43] * len(chosen())
+    assert all(job.config.seed == job.number and job.config.experiment == job.experiment for job in jobs)
+
+
+def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan):
+    made = plan(protocol="faithful", only=["baseline"])
+    (job,) = made.jobs
+    assert (job.config.seed, job.config.split.kind) == (42, "published")
+    assert job.config.protocol == "faithful"
+    assert job.config.optimisation.schedule == "triangular2"
+
+
+def test_the_honest_protocol_draws_split_and_initialisation_from_three_seeds(plan):
+    jobs = plan(only=["baseline"]).jobs
+    assert [job.config.seed for job in jobs] == [42, 43, 44]
+    assert {(job.config.split.kind, job.config.split.seed) for job in jobs} == {("stratified", None)}
+
+
+def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan):
+    jobs = plan(only=["baseline"], seeds=2, folds=3).jobs
+    found = [(job.number, job.config.seed, job.config.split.fold) for job in jobs]
+    assert found == [(0, 42, 0), (1, 42, 1), (2, 42, 2), (3, 43, 0), (4, 43, 1), (5, 43, 2)]
+    assert {(job.config.split.kind, job.config.split.folds) for job in jobs} == {("folds", 3)}
+
+
+def test_the_checkpoint_is_chosen_on_validation_unless_test_is_asked_for(plan):
+    assert {job.config.selection for job in plan().jobs} == {"validate"}
+    assert {job.config.selection for job in plan(selection="test").jobs} == {"test"}
+
+
+def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan):
+    made = plan({"optimisation": {"learning_rate": 0.25}, "split": {"kind": "store"}}, protocol="faithful")
+    assert {job.config.optimisation.learning_rate for job in made.jobs} == {0.25}
+    assert {job.config.split.kind for job in made.jobs} == {"store"}
+    kept = {job.config.optimisation.clip for job in made.jobs if job.experiment == "baseline"}
+    assert kept == {"value"}  # the rest of the section is the experiment's
+
+
+def test_experiments_come_in_the_papers_order_whatever_the_order_asked_for():
+    assert chosen(["set3_guided", "no_decoder", "baseline", "baseline"]) == [
+        "no_decoder",
+        "baseline",
+        "set3_guided",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"only": ["baseline", "set9"]}, "--only set9: .* baseline, "),
+        ({"seeds": 0}, "--seeds"),
+        ({"folds": 2}, "--cross-validate"),
+        ({"folds": 5, "protocol": "faithful"}, "published split"),
+        ({"folds": 5, "overrides": {"split": {"kind": "store"}}}, "--split"),
+        ({"overrides": {"input": {"size": "large"}}}, "size"),
+        ({"overrides": {"model": {"colour": "red"}}}, "colour"),
+    ],
+)
+def test_what_makes_no_plan_is_told(options, said, plan):
+    with pytest.raises(UserError, match=said):
+        plan(**options)
