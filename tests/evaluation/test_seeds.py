@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
-from radgaze.evaluation.resampling import Estimate
-from radgaze.evaluation.seeds import across, between_seeds, holm
+from radgaze.evaluation.resampling import Estimate, Part, estimates, mean_of
+from radgaze.evaluation.seeds import across, between_seeds, bootstraps, holm
+from radgaze.evaluation.summary import bootstrap
+from radgaze.sources.split import fold_split
 
 
 def seeds(rng: np.random.Generator, k: int, tau: float, *, shared: bool, cases: int = 60) -> list[Estimate]:
@@ -36,6 +39,69 @@ def test_interval_of_one_seed_alone_misses_what_other_seeds_would_give():
     rng = np.random.default_rng(0)
     of_cases = [seeds(rng, 1, 0.2, shared=True)[0].interval for _ in range(200)]
     assert np.mean([low <= 0 <= high for low, high in of_cases]) < 0.7
+
+
+def table(patients: list[int]) -> pl.DataFrame:
+    """A case of each of these patients, every third of class a."""
+    label = [int(patient % 3 == 0) for patient in patients]
+    ids = [str(patient) for patient in patients]
+    return pl.DataFrame({"case_id": ids, "patient": patients, "label_a": label})
+
+
+def covered(test_sets: list[list[int]], tau: float, *, together: bool, trials: int = 100) -> float:
+    """How often the interval of means over these test sets of one pool holds the truth, 0."""
+    tables = [table(patients) for patients in test_sets]
+    rng, hits = np.random.default_rng(5), 0
+    pool_size = 1 + max(max(patients) for patients in test_sets)
+    for trial in range(trials):
+        pool, found = rng.normal(0, 0.3, pool_size), []
+        if together:
+            draws = bootstraps(tables, ["a"], resamples=200, seed=trial)
+        else:
+            draws = [bootstrap(one, ["a"], resamples=200, seed=trial) for one in tables]
+        for patients, own in zip(test_sets, draws, strict=True):
+            values = pool[patients] + rng.normal(0, tau) + rng.normal(0, 0.05, len(patients))
+            found.append(estimates({0: mean_of(values)}, len(patients), own)[0])
+        low, high = across(found).interval
+        hits += low <= 0 <= high
+    return hits / trials
+
+
+def folds(repetitions: int) -> list[list[int]]:
+    """The test sets of a repeated cross-validation in five folds of 100 patients."""
+    everyone = range(100)
+    splits = [
+        fold_split(everyone, [p % 3 == 0 for p in everyone], r, folds=5, fold=f)
+        for r in range(repetitions)
+        for f in range(5)
+    ]
+    return [[p for p in everyone if split[p] == "test"] for split in splits]
+
+
+def test_interval_of_repeated_folds_covers_the_truth_as_patients_are_drawn_together():
+    assert 0.88 <= covered(folds(4), 0.02, together=True) <= 1  # 95%, of 100 trials: ± 4%
+    assert covered(folds(4), 0.02, together=False) < 0.8  # twenty test sets, but only a hundred patients
+
+
+@pytest.mark.parametrize("k", [3, 10])
+def test_interval_over_splits_that_share_some_test_patients_covers_the_truth(k):
+    rng = np.random.default_rng(6)
+    overlapping = [sorted(rng.choice(120, 40, replace=False).tolist()) for _ in range(k)]
+    assert 0.88 <= covered(overlapping, 0.02, together=True) <= 1
+
+
+def test_a_patient_is_drawn_equally_often_in_all_seeds_and_equal_seeds_draw_as_one_alone():
+    a, b = bootstraps([table([0, 1, 2, 3, 4]), table([3, 5, 1])], ["a"], resamples=50, seed=1)
+    (of_a,), (of_b,) = a.chunks(), b.chunks()
+    np.testing.assert_array_equal(of_a[:, [3, 1]], of_b[:, [0, 2]])
+    assert len(np.unique(of_a[:, 3])) > 1
+    one = table([0, 1, 2, 3, 4])
+    for same in bootstraps([one, one], ["a"], resamples=50, seed=1):
+        assert isinstance(same, Part)
+        alone = bootstrap(one, ["a"], resamples=50, seed=1)
+        np.testing.assert_array_equal(
+            np.concatenate(list(same.chunks())), np.concatenate(list(alone.chunks()))
+        )
 
 
 @pytest.mark.parametrize("shared", [True, False])

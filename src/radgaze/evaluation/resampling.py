@@ -92,6 +92,26 @@ class SeedResamples:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Some of the cases that a resampling draws, as often as it draws them.
+
+    Their number differs from resample to resample, unlike that of all.
+
+    Attributes:
+        of: Draws all of the cases.
+        places: (n,) where these cases stand among all.
+    """
+
+    of: Resampling
+    places: NDArray[np.int64]
+
+    def chunks(self) -> Iterator[Floats]:
+        """See `Resampling`."""
+        for weights in self.of.chunks():
+            yield weights[:, self.places]
+
+
+@dataclass(frozen=True)
 class Estimate:
     """A figure on the cases as they are, and on each resample; NaN where undefined.
 

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from radgaze.evaluation.compare import compare
-from radgaze.evaluation.seeds import across
-from radgaze.evaluation.summary import bootstrap, score
+from radgaze.evaluation.seeds import across, bootstraps
+from radgaze.evaluation.summary import score
 from radgaze.reporting.paper import Results
 from radgaze.reporting.paper.measured import Measured, measure
 from tests.reporting.fakes import CLASSES
@@ -70,11 +70,11 @@ def test_over_seeds_a_difference_is_the_mean_of_the_differences(three: Results) 
 
 def test_over_seeds_the_interval_counts_seeds_as_evaluation_does(three: Results) -> None:
     found = measured(three)
-    estimates = []
-    for run in three.runs["baseline"].values():
-        test = run.predictions().filter(pl.col("split") == "test")
-        draws = bootstrap(test, CLASSES, resamples=300, seed=0)
-        estimates.append(score(test, CLASSES, draws, ("auc",))["auc", "CHF"])
+    tests = [run.predictions().filter(pl.col("split") == "test") for run in three.runs["baseline"].values()]
+    draws = bootstraps(tests, CLASSES, resamples=300, seed=0)
+    estimates = [
+        score(test, CLASSES, own, ("auc",))["auc", "CHF"] for test, own in zip(tests, draws, strict=True)
+    ]
     assert found.auc["baseline"]["CHF"] == across(estimates, (0, 1)).entry()
 
 

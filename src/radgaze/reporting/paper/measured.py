@@ -15,7 +15,7 @@ from radgaze.evaluation import summary
 from radgaze.evaluation.agreement import METRICS
 from radgaze.evaluation.resampling import Estimate, Resampling, SeedResamples, estimates, mean_of, number
 from radgaze.evaluation.scoring import SCHEMA
-from radgaze.evaluation.seeds import across, holm
+from radgaze.evaluation.seeds import across, bootstraps, holm
 from radgaze.evaluation.summary import MACRO, MAPS
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
 from radgaze.reporting.report import read_metrics
@@ -83,13 +83,14 @@ def measure(results: Results, *, resamples: int, seed: int) -> Measured:
         UserError: No run is finished, or two have different classes.
     """
     classes = results.classes
-    scored = {
-        name: {
-            number_of_run: _scored(run, classes, resamples, seed, of_paper=results.of_paper)
-            for number_of_run, run in sorted(results.runs[name].items())
-        }
-        for name in results.experiments
-    }
+    runs = [(name, s, run) for name in results.experiments for s, run in sorted(results.runs[name].items())]
+    tested = [_Tested.by(run) for _, _, run in runs]
+    draws = bootstraps([one.cases for one in tested], classes, resamples=resamples, seed=seed)
+    of_gaze = bootstraps([one.gaze for one in tested], classes, resamples=resamples, seed=seed)
+    scored: dict[str, dict[int, _Scored]] = {name: {} for name in results.experiments}
+    for (name, s, run), one, own, own_of_gaze in zip(runs, tested, draws, of_gaze, strict=True):
+        of_paper = SeedResamples(one.cases.height, seed=seed) if results.of_paper else None
+        scored[name][s] = _scored(run, one, classes, own, own_of_gaze, of_paper)
     groups = (MACRO, *classes)
     auc = {
         name: {g: across([one.shown[g] for one in of.values()], (0, 1)).entry() for g in groups}
@@ -119,8 +120,33 @@ def measure(results: Results, *, resamples: int, seed: int) -> Measured:
 
 
 @dataclass(frozen=True)
+class _Tested:
+    """What a run was tested on.
+
+    Attributes:
+        cases: The test predictions.
+        gaze: Those of the cases with gaze.
+        table: Agreement of these.
+        validation: The predictions of the validation cases.
+    """
+
+    cases: pl.DataFrame
+    gaze: pl.DataFrame
+    table: pl.DataFrame
+    validation: pl.DataFrame
+
+    @classmethod
+    def by(cls, run: Run) -> _Tested:
+        predictions = run.predictions()
+        test, validate = (predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
+        table = _agreement_table(run).filter(pl.col("case_id").is_in(test["case_id"].implode()))
+        gaze = test.join(table, on="case_id", how="semi", maintain_order="left")
+        return cls(test, gaze, table, validate)
+
+
+@dataclass(frozen=True)
 class _Scored:
-    """One run on its test cases; runs on the same cases, in the same order, share resamples.
+    """One run on its test cases; all runs draw their patients together.
 
     Attributes:
         cases: The test predictions.
@@ -144,14 +170,16 @@ class _Scored:
     draws: Resampling
 
 
-def _scored(run: Run, classes: Sequence[str], resamples: int, seed: int, *, of_paper: bool) -> _Scored:
-    predictions = run.predictions()
-    test, validate = (predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
-    draws = summary.bootstrap(test, classes, resamples=resamples, seed=seed)
-    auc = _aucs(test, classes, draws)
-    table = _agreement_table(run).filter(pl.col("case_id").is_in(test["case_id"].implode()))
-    gaze = test.join(table, on="case_id", how="semi", maintain_order="left")
-    of_gaze = summary.bootstrap(gaze, classes, resamples=resamples, seed=seed)
+def _scored(
+    run: Run,
+    tested: _Tested,
+    classes: Sequence[str],
+    draws: Resampling,
+    of_gaze: Resampling,
+    of_paper: Resampling | None,
+) -> _Scored:
+    gaze, table = tested.gaze, tested.table
+    auc = _aucs(tested.cases, classes, draws)
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     for kind in MAPS:
         own = table.filter(pl.col("map") == kind)
@@ -159,10 +187,10 @@ def _scored(run: Run, classes: Sequence[str], resamples: int, seed: int, *, of_p
             own = gaze.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
             values |= {(kind, metric): own[metric].to_numpy().astype(np.float64) for metric in METRICS}
     return _Scored(
-        cases=test,
+        cases=tested.cases,
         auc=auc,
-        shown=_aucs(test, classes, SeedResamples(test.height, seed=seed)) if of_paper else auc,
-        validation=_aucs(validate, classes, _Never())[MACRO].value,
+        shown=_aucs(tested.cases, classes, of_paper) if of_paper else auc,
+        validation=_aucs(tested.validation, classes, _Never())[MACRO].value,
         gaze=gaze,
         values=values,
         agreement=estimates({key: mean_of(v) for key, v in values.items()}, gaze.height, of_gaze),
