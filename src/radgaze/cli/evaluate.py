@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser
@@ -10,6 +11,8 @@ from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from rich.table import Table
 
     from radgaze.training.run import Run
 
@@ -36,6 +39,12 @@ def add_arguments(parser: Parser) -> None:
         help="class whose heatmap is compared with gaze (default predicted)",
     )
     parser.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        help="pointing game: pixels off a box that are forgiven, on the map that the model sees (default 0)",
+    )
+    parser.add_argument(
         "--generator", default="guided_backprop", help="the heatmaps' generator (default guided_backprop)"
     )
 
@@ -52,6 +61,7 @@ def run(args: Namespace) -> int:
         interval=args.interval,
         generator=args.generator,
         target=args.target,
+        tolerance=args.tolerance,
     )
     return 0
 
@@ -90,15 +100,27 @@ def _show(metrics: dict[str, Any]) -> None:
         table.add_row(group, *(_entry(test[metric][group]) for metric in names))
     console.print(table)
     agreement = {kind: found for kind, found in test["agreement"].items() if found}
-    if not agreement:
+    if agreement:
+        columns = ("NSS", "CC", "KL ↓", "SIM", "AUC-Judd", "shuffled AUC")
+        title = f"Agreement with gaze, {test['agreement_cases']['compared']} cases"
+        console.print(_maps_table(title, columns, agreement))
+    else:
         console.print("Agreement with gaze: no test case has gaze.")
-        return
-    table = Table(title=f"Agreement with gaze, {test['agreement_cases']['compared']} cases")
-    for name in ("map", "NSS", "CC", "KL ↓", "SIM", "AUC-Judd", "shuffled AUC"):
+    localisation = {kind: found for kind, found in test["localisation"].items() if found}
+    if localisation:
+        title = f"Localisation of boxes, {test['localisation_cases']['compared']} cases"
+        console.print(_maps_table(title, ("pointing game", "energy inside", "IoU"), localisation))
+
+
+def _maps_table(title: str, names: Sequence[str], maps: dict[str, dict[str, Any]]) -> Table:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in ("map", *names):
         table.add_column(name)
-    for kind, found in agreement.items():
+    for kind, found in maps.items():
         table.add_row(kind.replace("_", " "), *(_entry(entry, 2) for entry in found.values()))
-    console.print(table)
+    return table
 
 
 def _entry(entry: dict[str, float | None], digits: int = 3) -> str:

@@ -2,65 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
 from radgaze.cli.parser import Parser
+from radgaze.sources.registry import SOURCES, find
 
 if TYPE_CHECKING:
     from radgaze.store.store import Store
 
 HELP = "Turn a raw data set into a store: labels, fixations, images at one size, and what was rejected."
 EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
+OF_STORE = ("out", "size", "voi", "workers", "overwrite")
+"""The options that every source has; the others are its own."""
 
 
-def add_arguments(parser: Parser) -> None:
+def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
+    """Add the sources; only those that `arguments` names are imported for their options."""
     sources = parser.add_subcommands(dest="source", metavar="SOURCE", title="sources", required=True)
-    egd = Parser(
-        description="Prepare Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) and MIMIC-CXR 2.0.0.",
-        epilog=f"Example: {EXAMPLE}",
-    )
-    _add_egd(egd)
-    sources.add_subcommand("egd", egd, help="Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR")
+    for name, about in SOURCES.items():
+        if name not in arguments:
+            sources.add_subcommand(name, Parser(description=about), help=about)
+            continue
+        source = find(name)
+        own = Parser(description=f"Prepare {about}.", epilog=f"Example: {source.EXAMPLE}")
+        source.add_arguments(own)
+        _add_of_store(own)
+        sources.add_subcommand(name, own, help=about)
 
 
-def _add_egd(parser: Parser) -> None:
-    parser.add_argument("--egd", required=True, metavar="DIR", help="egd-cxr 1.0.0, with master_sheet.csv")
-    parser.add_argument(
-        "--mimic", required=True, metavar="DIR", help="MIMIC-CXR 2.0.0, with files/p10 and so on"
-    )
+def _add_of_store(parser: Parser) -> None:
     parser.add_argument("--out", required=True, metavar="STORE", help="folder of the store")
     parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
     parser.add_argument(
         "--voi",
         choices=("window", "none"),
         default="window",
-        help="the file's first window, or none: pixels over their maximum, as published",
+        help="a DICOM file's first window, or none: pixels over their maximum, as published",
     )
-    parser.add_argument(
-        "--keep-ids",
-        metavar="FILE",
-        help="CSV whose column `filename` lists the images to keep; without it all are",
-    )
-    parser.add_argument(
-        "--without-gaze",
-        choices=("drop", "keep"),
-        default="drop",
-        help="what becomes of cases without gaze on the image",
-    )
-    parser.add_argument(
-        "--vertical-correction",
-        action="store_true",
-        help="undo the bias of positions if the pictures shown had 1024 lines; inferred",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("published", "stratified"),
-        default="published",
-        help="the baselines' split, or one with even class shares; both by patient",
-    )
-    parser.add_argument("--seed", type=int, default=42, help="of the stratified split")
     parser.add_argument(
         "--workers", type=int, help="processes that read images; without it one per processor"
     )
@@ -68,27 +49,11 @@ def _add_egd(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from radgaze.sources import egd
     from radgaze.store.prepare import prepare
 
-    chosen = args[args.source]
-    cohort = egd.read(
-        chosen.egd,
-        chosen.mimic,
-        keep_ids=chosen.keep_ids,
-        without_gaze=chosen.without_gaze,
-        vertical_correction=chosen.vertical_correction,
-        split=chosen.split,
-        seed=chosen.seed,
-    )
-    store = prepare(
-        cohort,
-        chosen.out,
-        size=chosen.size,
-        voi=chosen.voi,
-        workers=chosen.workers,
-        overwrite=chosen.overwrite,
-    )
+    chosen = args[args.source].as_dict()
+    of_store = {name: chosen.pop(name) for name in OF_STORE}
+    store = prepare(find(args.source).read(**chosen), **of_store)
     show(store)
     print(store.path)
     return 0

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
@@ -16,7 +14,6 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import get_decoder, pixel_array
 from pydicom.uid import (
@@ -37,6 +34,7 @@ from pydicom.uid import (
 
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.grey import grey
+from radgaze.dicom.guard import errors_only, opened
 
 __all__ = ["MAX_PIXELS", "DicomError", "Header", "read_header", "read_image"]
 
@@ -96,7 +94,7 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
     Raises:
         DicomError: The file is not there, not DICOM, or does not say what its image is.
     """
-    with _dicom_errors_only(), _opened(path, max_pixels) as file:
+    with errors_only(), _opened(path, max_pixels) as file:
         return _header(dcmread(file, stop_before_pixels=True, specific_tags=KEYWORDS))
 
 
@@ -121,7 +119,7 @@ def read_image(
     Raises:
         DicomError: For whatever reason, the file cannot be read.
     """
-    with _dicom_errors_only(), _opened(path, max_pixels) as file:
+    with errors_only(), _opened(path, max_pixels) as file:
         dataset = dcmread(file, stop_before_pixels=True)
         header = _header(dataset)
         plugin = _checked(header, max_pixels)
@@ -138,38 +136,10 @@ def read_image(
 
 
 @contextmanager
-def _dicom_errors_only() -> Iterator[None]:
-    """Whatever goes wrong, of all that a decoder may raise on broken bytes, is a DicomError."""
-    try:
-        yield
-    except DicomError:
-        raise
-    except InvalidDicomError as error:
-        raise DicomError("not_dicom", "this is not a DICOM file") from error
-    except MemoryError as error:
-        raise DicomError("out_of_memory", "reading it takes more memory than is allowed") from error
-    except FileNotFoundError as error:
-        raise DicomError("not_a_file", "there is no such file") from error
-    except OSError as error:
-        raise DicomError("not_readable", error.strerror or "the file cannot be read") from error
-    except EOFError as error:
-        raise DicomError("truncated", "the file ends too early") from error
-    except Exception as error:  # its message may hold the path, or elements of the patient
-        raise DicomError("broken", f"{type(error).__name__} while reading") from error
-
-
-@contextmanager
 def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[BinaryIO]:
-    """The file, if it is one and not far larger than any image that would be read, deflated or not."""
+    """The file, if it is not far larger than any image that would be read, deflated or not."""
     limit = 2 * max_pixels + HEADER_BYTES
-    found = Path(path).stat()
-    if not stat.S_ISREG(found.st_mode):
-        raise DicomError("not_a_file", "this is a folder or a device")
-    if found.st_size == 0:
-        raise DicomError("empty", "the file is empty")
-    if found.st_size > limit:
-        raise DicomError("too_large", f"the file is larger than {limit >> 20} MiB")
-    with Path(path).open("rb") as file:
+    with opened(path, limit) as file:
         _check_deflated(file, limit)
         file.seek(0)
         yield file

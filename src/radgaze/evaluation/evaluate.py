@@ -13,9 +13,10 @@ import torch
 from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.evaluation import summary
+from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
-from radgaze.evaluation.scoring import SMOOTHING, agreement_table
+from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
 from radgaze.training.run import Run
 
 
@@ -27,6 +28,7 @@ def evaluate(
     interval: Literal["bootstrap", "seed"] | None = None,
     generator: str = GENERATOR,
     target: Target = "predicted",
+    tolerance: float = 0.0,
     seed: int = 0,
     batch_size: int = 16,
 ) -> dict[str, Any]:
@@ -42,7 +44,9 @@ def evaluate(
         generator: The heatmap's. It is the same for every run unless asked otherwise, also for runs that were
             trained with another one or none, since heatmaps of two generators cannot be compared.
         target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
-            there to be shown; "true" asks where the evidence for the right answer lies.
+            there to be shown; "true" asks where the evidence for the right answer lies. With boxes it is the
+            true class's heatmap either way.
+        tolerance: How far off a box the pointing game forgives, in pixels of the map.
         seed: Of the resamples.
         batch_size: Cases at a time.
 
@@ -50,13 +54,16 @@ def evaluate(
         What was written to metrics.json: under "test" and "validate" `auc`, `auc_seed`, `average_precision`,
         `brier`, `calibration_error` with an entry `{"value", "low", "high"}` for "macro" and each class,
         `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`; under
-        "test" also `agreement`, an entry for each map and metric. An undefined figure is None.
+        "test" also `agreement` with gaze and `localisation` of boxes, an entry for each map and metric. An
+        undefined figure is None. Cases with boxes leave localisation.parquet.
 
     Raises:
         UserError: The run has no predictions, or an argument makes no sense.
     """
     if resamples < 1:
         raise UserError(f"--resamples is {resamples}; it must be at least 1")
+    if not tolerance >= 0:
+        raise UserError(f"--tolerance is {tolerance}; it must be at least 0")
     if interval is None:
         interval = "seed" if run.config.protocol == "faithful" else "bootstrap"
     device = usable_device(device)
@@ -76,6 +83,7 @@ def evaluate(
             "seed": seed,
             "generator": generator,
             "target": target,
+            "tolerance": tolerance,
             "heatmap_smoothing": SMOOTHING,
             "gaze": asdict(run.config.gaze),
             "size": run.config.input.size,
@@ -107,6 +115,27 @@ def evaluate(
         "constant_maps": found.constant,
     }
     found.table.write_parquet(run.path / "agreement.parquet")
+    of_boxes = localisation_table(
+        run,
+        found.boxed,
+        found.mean_gaze,
+        generator=generator,
+        tolerance=tolerance,
+        device=device,
+        batch_size=batch_size,
+    )
+    boxed = test.join(of_boxes.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
+    ordered = boxed.select("case_id").join(of_boxes, on="case_id", maintain_order="left")
+    metrics["test"]["localisation"] = summary.agreement_summary(
+        ordered, resampling(boxed), tuple(LOCALISATION)
+    )
+    metrics["test"]["localisation_cases"] = {
+        "compared": boxed.height,
+        "without_boxes": test.height - boxed.height,
+    }
+    (run.path / "localisation.parquet").unlink(missing_ok=True)
+    if boxed.height:
+        of_boxes.write_parquet(run.path / "localisation.parquet")
     summary.curves(test, run.classes).write_parquet(run.path / "curves.parquet")
     _write(metrics, run.path / "metrics.json")
     return metrics

@@ -34,10 +34,12 @@ class CaseMaps:
         grad_cam: Grad-CAM in [0, 1], or None if not asked for.
         mask: Probability of the decoder's mask, or None of a model without decoder.
         gaze: Gaze map; zeros where there is none.
-        has_gaze: (B,) whether there is gaze.
+        has_gaze: (B,) whether there is gaze, or boxes stand in for it.
         points: (B, K, 2) fixations as (x, y) in map pixels, padded.
         present: (B, K) whether there is a fixation, or padding.
         sigma: (B, 2) as (σy, σx), the gaze map's Gaussian in map pixels.
+        boxes: (B, N, 4) the boxes of the case's own class, and of none, as (x1, y1, x2, y2) in map pixels;
+            without area for padding.
         probabilities: (B, C) as in the run's predictions.
         labels: (B, C), 0 or 1.
     """
@@ -53,6 +55,7 @@ class CaseMaps:
     points: Array
     present: NDArray[np.bool_]
     sigma: Array
+    boxes: Array
     probabilities: NDArray[np.float64]
     labels: NDArray[np.int64]
 
@@ -138,6 +141,7 @@ def stream_maps(
             points=batch.points.cpu().numpy().astype(np.float32),
             present=present.cpu().numpy(),
             sigma=batch.sigma.cpu().numpy().astype(np.float32),
+            boxes=batch.own_boxes().cpu().numpy().astype(np.float32),
             probabilities=np.stack([predicted[case] for case in batch.case_id]),
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
@@ -168,6 +172,7 @@ def _plane(maps: torch.Tensor) -> Array:
 def _joined(parts: Sequence[CaseMaps]) -> CaseMaps:
     longest = max(part.points.shape[1] for part in parts)
     missing = [(0, longest - part.points.shape[1]) for part in parts]
+    most = max(part.boxes.shape[1] for part in parts)
     return CaseMaps(
         case_ids=tuple(case for part in parts for case in part.case_ids),
         patients=np.concatenate([part.patients for part in parts]),
@@ -184,6 +189,9 @@ def _joined(parts: Sequence[CaseMaps]) -> CaseMaps:
             [np.pad(part.present, ((0, 0), m)) for part, m in zip(parts, missing, strict=True)]
         ),
         sigma=np.concatenate([part.sigma for part in parts]),
+        boxes=np.concatenate(
+            [np.pad(part.boxes, ((0, 0), (0, most - part.boxes.shape[1]), (0, 0))) for part in parts]
+        ),
         probabilities=np.concatenate([part.probabilities for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
     )

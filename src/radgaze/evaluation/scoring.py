@@ -1,19 +1,21 @@
-"""The agreement of a run's maps, and of the floors, with gaze: one row per case and map."""
+"""How a run's maps, and the floors, agree with gaze and point into boxes: one row per case and map."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.console import Bar, progress
-from radgaze.evaluation import floors
+from radgaze.evaluation import floors, localisation
 from radgaze.evaluation.agreement import METRICS, agreement, fixation_counts, is_constant
 from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
 from radgaze.store.batch import Batch
+from radgaze.store.boxes import with_area
 from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -22,7 +24,8 @@ SMOOTHING = (
     "heatmap, grad_cam and lung_shape by the Gaussian of each case's gaze map; "
     "heatmap_raw, mask and mean_gaze not at all"
 )
-SCHEMA = {
+_OF_BOXES = dict.fromkeys(localisation.METRICS, pl.Float64)
+SCHEMA: dict[str, Any] = {
     "case_id": pl.String,
     "patient": pl.Int32,
     "map": pl.String,
@@ -39,12 +42,16 @@ class Agreement:
         without_gaze: Number of cases that were left out since nobody's gaze on them is known.
         training_cases: Number of cases that the mean gaze is the mean of.
         constant: Per map how many cases have one that is the same everywhere; it scores as chance.
+        mean_gaze: (H, W) the mean gaze of training cases, None where none has gaze.
+        boxed: The ids of cases with boxes.
     """
 
     table: pl.DataFrame
     without_gaze: int
     training_cases: int
     constant: dict[str, int] = field(default_factory=dict)
+    mean_gaze: Floats | None = None
+    boxed: tuple[str, ...] = ()
 
 
 def agreement_table(
@@ -67,11 +74,13 @@ def agreement_table(
         batch_size: Cases at a time.
     """
     size = (run.config.input.size, run.config.input.size)
-    everyone = np.zeros(size)
+    everyone, boxed = np.zeros(size), list[str]()
     with progress("Gathering gaze", total=len(run.dataset("train")) + len(run.dataset(split))) as bar:
         mean_gaze, training_cases = floors.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
         for batch in _counted(run.batches(split, batch_size), bar):
             everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
+            there = with_area(batch.own_boxes()).any(1).tolist()
+            boxed += [case for case, has in zip(batch.case_id, there, strict=True) if has]
     lungs = floors.lung_shape(size)
     parts: list[pl.DataFrame] = []
     without, constant = 0, dict[str, int]()
@@ -94,7 +103,65 @@ def agreement_table(
                 figures = agreement(P[known], cases.gaze[known], own, everyone - own)
                 parts.append(_rows(cases, known, kind, figures))
             bar.advance(len(cases))
-    return Agreement(pl.concat([pl.DataFrame(schema=SCHEMA), *parts]), without, training_cases, constant)
+    return Agreement(
+        table=pl.concat([pl.DataFrame(schema=SCHEMA), *parts]),
+        without_gaze=without,
+        training_cases=training_cases,
+        constant=constant,
+        mean_gaze=mean_gaze if training_cases else None,
+        boxed=tuple(boxed),
+    )
+
+
+def localisation_table(
+    run: Run,
+    case_ids: Sequence[str],
+    mean_gaze: Floats | None,
+    *,
+    split: str = "test",
+    generator: str = GENERATOR,
+    tolerance: float = 0.0,
+    device: str = "cpu",
+    batch_size: int = 16,
+) -> pl.DataFrame:
+    """Score every map of the cases that have boxes: case_id, patient, map, and one column per metric.
+
+    Boxes mark the evidence for what the case is, so the heatmaps are of the true class, whatever was
+    predicted. Of boxes named after a class only those of the case's own class count.
+
+    Args:
+        run: The run.
+        case_ids: Cases with boxes.
+        mean_gaze: A floor, (H, W), or None.
+        split: Where the cases are.
+        generator: The heatmap's; the same for all runs that are to be compared.
+        tolerance: The pointing game's, in pixels of the map.
+        device: Where the model runs.
+        batch_size: Cases at a time.
+    """
+    size = (run.config.input.size, run.config.input.size)
+    lungs = floors.lung_shape(size)
+    schema = {**{name: SCHEMA[name] for name in ("case_id", "patient", "map")}, **_OF_BOXES}
+    parts = [pl.DataFrame(schema=schema)]
+    if not case_ids:
+        return parts[0]
+    with progress("Comparing maps with boxes", total=len(case_ids)) as bar:
+        for cases in stream_maps(
+            run,
+            split,
+            case_ids=case_ids,
+            generator=generator,
+            target="true",
+            device=device,
+            batch_size=batch_size,
+            grad_cam=True,
+        ):
+            everyone = np.ones(len(cases), dtype=bool)
+            for kind, P in _maps(cases, lungs, mean_gaze).items():
+                figures = localisation.localisation(P, cases.boxes, tolerance)
+                parts.append(_rows(cases, everyone, kind, figures, schema))
+            bar.advance(len(cases))
+    return pl.concat(parts)
 
 
 def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str, NDArray[np.floating]]:
@@ -119,9 +186,15 @@ def _counted(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:
         bar.advance(len(batch.case_id))
 
 
-def _rows(cases: CaseMaps, known: NDArray[np.bool_], kind: str, figures: dict[str, Floats]) -> pl.DataFrame:
+def _rows(
+    cases: CaseMaps,
+    known: NDArray[np.bool_],
+    kind: str,
+    figures: dict[str, Floats],
+    schema: dict[str, Any] = SCHEMA,
+) -> pl.DataFrame:
     ids = [case for case, there in zip(cases.case_ids, known, strict=True) if there]
     rows = pl.DataFrame(
-        {"case_id": ids, "patient": cases.patients[known], "map": [kind] * len(ids), **figures}, schema=SCHEMA
+        {"case_id": ids, "patient": cases.patients[known], "map": [kind] * len(ids), **figures}, schema=schema
     )
-    return rows.with_columns(pl.col(list(METRICS)).fill_nan(None))
+    return rows.with_columns(pl.col(list(figures)).fill_nan(None))

@@ -96,23 +96,27 @@ def discrimination_summary(
     return summary
 
 
-def agreement_summary(table: pl.DataFrame, resampling: Resampling) -> dict[str, Any]:
+def agreement_summary(
+    table: pl.DataFrame, resampling: Resampling, metrics: Sequence[str] = tuple(agreement.METRICS)
+) -> dict[str, Any]:
     """Per map and metric the mean over cases with its interval; None for a map that no case has.
 
     Args:
-        table: As `scoring.agreement_table` makes it; every map has the same cases in the same order.
+        table: As `scoring.agreement_table` or `localisation_table` makes it; every map has the same cases in
+            the same order.
         resampling: Of those cases.
+        metrics: Its columns.
     """
     statistics: dict[tuple[str, str], Statistic] = {}
     cases = table["case_id"].n_unique()
     for kind in MAPS:
         own = table.filter(pl.col("map") == kind)
         if own.height:
-            statistics |= {(kind, metric): mean_of(own[metric].to_numpy()) for metric in agreement.METRICS}
+            statistics |= {(kind, metric): mean_of(own[metric].to_numpy()) for metric in metrics}
     found = estimates(statistics, cases, resampling)
     return {
-        kind: {metric: found[kind, metric].entry() for metric in agreement.METRICS}
-        if (kind, "nss") in found
+        kind: {metric: found[kind, metric].entry() for metric in metrics}
+        if (kind, metrics[0]) in found
         else None
         for kind in MAPS
     }

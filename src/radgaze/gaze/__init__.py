@@ -1,5 +1,6 @@
 """Gaze maps, made from fixations when they are asked for, on any device, at any size."""
 
+from radgaze.gaze.boxes import box_maps
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import (
     Normalise,
@@ -18,6 +19,7 @@ __all__ = [
     "GazeMaps",
     "Geometry",
     "Normalise",
+    "box_maps",
     "frames_of_seconds",
     "mirrors_for",
     "normalised",

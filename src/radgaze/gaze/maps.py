@@ -127,12 +127,12 @@ def _factors(
     x, y = points.unbind(-1)
     on_map = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
     x, y = torch.where(on_map, x, 0), torch.where(on_map, y, 0)  # also where a coordinate is not a number
-    gy = _mirrored_kernel(y, height, sigma[:, 0], mirrors)
-    gx = _mirrored_kernel(x, width, sigma[:, 1], mirrors)
+    gy = mirrored_kernel(y, height, sigma[:, 0], mirrors)
+    gx = mirrored_kernel(x, width, sigma[:, 1], mirrors)
     return torch.where(on_map, weights, 0), gy, gx
 
 
-def _mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
+def mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
     """The 1-D Gaussians (B, K, length) about centre (B, K), with what falls over a border folded back.
 
     Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from radgaze.errors import UserError
+from radgaze.gaze.boxes import box_maps
 from radgaze.gaze.maps import Normalise, static_maps, temporal_maps
 from radgaze.gaze.reference import reference_points, viridis_grey
 
@@ -41,6 +42,7 @@ class GazeMaps:
         unit: Image pixels, degrees of visual angle, or a share of the image's long side.
         pixels_per_degree: Image pixels per degree of visual angle; needed for `unit="degrees"`.
         normalise: How a map is brought to a common scale (`static_maps`); the reference mode has its own.
+        boxes: Whether boxes stand in for gaze where a case has none ("attention"), or not ("ignore").
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -48,6 +50,7 @@ class GazeMaps:
     unit: Literal["pixels", "degrees", "share"] = "pixels"
     pixels_per_degree: float | None = None
     normalise: Normalise = "max"
+    boxes: Literal["ignore", "attention"] = "ignore"
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
@@ -117,3 +120,11 @@ class GazeMaps:
         return temporal_maps(
             points, weights, frame, frames, size, sigma, normalise=self.normalise, mirrors=mirrors
         )
+
+    def draw_boxes(
+        self, boxes: Tensor, size: tuple[int, int], sigma: Tensor, *, mirrors: int | None = None
+    ) -> Tensor:
+        """The maps (B, 1, H, W) of placed boxes (B, N, 4), scaled and coloured as those of fixations are."""
+        if self.weight == "reference":
+            return viridis_grey(box_maps(boxes, size, sigma, normalise="minmax", mirrors=mirrors))
+        return box_maps(boxes, size, sigma, normalise=self.normalise, mirrors=mirrors)

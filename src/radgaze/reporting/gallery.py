@@ -44,7 +44,10 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     Raises:
         UserError: The run's store is gone.
     """
+    import torch
+
     from radgaze.evaluation.maps import GENERATOR, case_maps, smoothed
+    from radgaze.gaze import box_maps
 
     stretched = run.config.input.fit == "stretch"
     shapes = run.store.cases.select("case_id", pl.col("columns") / pl.col("rows"))
@@ -56,6 +59,10 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
         target=settings.get("target", "predicted"),
     )
     heatmaps = smoothed(maps.heatmap, maps.sigma)
+    boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
+    of_boxes = box_maps(boxes, (heatmaps.shape[1], heatmaps.shape[2]), sigma)[:, 0].numpy()
+    looked = [bool(own.any()) for own in maps.present]
+    boxed = [bool(own.any()) for own in of_boxes]
     cases = []
     for row, case_id in enumerate(maps.case_ids):
         predicted = int(maps.probabilities[row].argmax())
@@ -65,12 +72,13 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
                 image=maps.image[row],
                 heatmap=heatmaps[row],
                 grad_cam=None if maps.grad_cam is None else maps.grad_cam[row],
-                gaze=maps.gaze[row] if maps.has_gaze[row] else None,
+                gaze=maps.gaze[row] if looked[row] else of_boxes[row] if boxed[row] else None,
                 mask=None if maps.mask is None else maps.mask[row],
                 truth=run.classes[int(maps.labels[row].argmax())],
                 predicted=run.classes[predicted],
                 probability=float(maps.probabilities[row, predicted]),
                 aspect=aspects.get(case_id, 1.0),
+                attention="Boxes" if boxed[row] and not looked[row] else "Gaze",
             )
         )
     return cases

@@ -28,7 +28,8 @@ class Case:
     """What is drawn of one case. All maps are (H, W) in [0, 1] and lie on the image pixel by pixel.
 
     `aspect` is width over height of the original radiograph: images squeezed to a square for the model are
-    drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none.
+    drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none; `attention`
+    names what `gaze` shows, which may be the boxes of a case without gaze.
     """
 
     case_id: str
@@ -41,6 +42,7 @@ class Case:
     predicted: str
     probability: float
     aspect: float = 1.0
+    attention: str = "Gaze"
 
     @property
     def correct(self) -> bool:
@@ -90,7 +92,7 @@ def radiograph(case: Case) -> Panel:
 
 def gaze_of(case: Case) -> Panel:
     """Gaze over the radiograph."""
-    return _over(case, case.gaze, "Gaze", "no gaze recorded", outlined=False)
+    return _over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
 
 
 def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:

@@ -63,6 +63,7 @@ def report(
             curves=images,
             has_history=not run.history().is_empty(),
             **agreement,
+            **sections.localisation(numbers),
             agreement_figure=_agreement_figure(run, numbers) if agreement["rows_agreement"] else None,
             selection=SELECTION,
             groups=groups,

@@ -9,7 +9,17 @@ from typing import Any
 import polars as pl
 
 from radgaze.reporting.verdicts import Differences, chance_sentence, verdict
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds, count, estimate, listed, number
+from radgaze.reporting.wording import (
+    AGREEMENT,
+    FLOORS,
+    LOCALISATION,
+    MAPS,
+    bounds,
+    count,
+    estimate,
+    listed,
+    number,
+)
 
 BOOTSTRAP = (
     "95% bootstrap",
@@ -79,6 +89,21 @@ def agreement(test: Mapping[str, Any], differences: Mapping[str, Differences]) -
         "glossary": [(name, words) for name, _, words in AGREEMENT.values()],
         "verdicts": [v for kind, of_kind in differences.items() if (v := verdict(kind, of_kind))],
         "compared": _compared(test.get("agreement_cases") or {}),
+    }
+
+
+def localisation(test: Mapping[str, Any]) -> dict[str, Any]:
+    """The table of how the maps point into boxes; no rows where no test case has any."""
+    found, cases = test.get("localisation") or {}, test.get("localisation_cases") or {}
+    return {
+        "rows_localisation": [
+            {"name": label, "floor": kind in FLOORS, "entries": [found[kind].get(m) for m in LOCALISATION]}
+            for kind, label in MAPS.items()
+            if found.get(kind)
+        ],
+        "columns_localisation": [name for name, _ in LOCALISATION.values()],
+        "glossary_localisation": list(LOCALISATION.values()),
+        "located": count(cases.get("compared", 0), "test case"),
     }
 
 

@@ -22,6 +22,14 @@ AGREEMENT: dict[str, tuple[str, bool, str]] = {
         "where people look in general stays there.",
     ),
 }
+LOCALISATION: dict[str, tuple[str, str]] = {
+    "pointing_game": ("Pointing game", "How often the map's maximum lies inside a box."),
+    "energy_inside": ("Energy inside", "Share of the map's mass that lies inside the boxes."),
+    "iou": (
+        "IoU",
+        "Overlap of the boxes with as many of the map's highest pixels, over their union.",
+    ),
+}
 MAPS: dict[str, str] = {
     "heatmap": "Heatmap",
     "heatmap_raw": "Heatmap, not blurred",

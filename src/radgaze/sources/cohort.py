@@ -15,6 +15,8 @@ REASONS = (
     "gaze_without_case",
     "calibration_frame",
     "off_image_fixation",
+    "box_without_case",
+    "off_image_box",
     "not_in_keep_list",
     "duplicate_case",
     "no_label",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from concurrent.futures import ThreadPoolExecutor
+from argparse import ArgumentParser
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
-from radgaze.console import progress
-from radgaze.dicom.read import DicomError, read_header
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.egd_files import (
@@ -22,13 +20,46 @@ from radgaze.sources.egd_files import (
     read_keep_list,
     read_sheet,
 )
+from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
+
+EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
 
 ID_LENGTH = 44
 """Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
 
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
-THREADS = 8
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `read`."""
+    parser.add_argument("--egd", required=True, metavar="DIR", help="egd-cxr 1.0.0, with master_sheet.csv")
+    parser.add_argument(
+        "--mimic", required=True, metavar="DIR", help="MIMIC-CXR 2.0.0, with files/p10 and so on"
+    )
+    parser.add_argument(
+        "--keep-ids",
+        metavar="FILE",
+        help="CSV whose column `filename` lists the images to keep; without it all are",
+    )
+    parser.add_argument(
+        "--without-gaze",
+        choices=("drop", "keep"),
+        default="drop",
+        help="what becomes of cases without gaze on the image",
+    )
+    parser.add_argument(
+        "--vertical-correction",
+        action="store_true",
+        help="undo the bias of positions if the pictures shown had 1024 lines; inferred",
+    )
+    parser.add_argument(
+        "--split",
+        choices=("published", "stratified"),
+        default="published",
+        help="the baselines' split, or one with even class shares; both by patient",
+    )
+    parser.add_argument("--seed", type=int, default=42, help="of the stratified split")
 
 
 def read(
@@ -164,7 +195,7 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: boo
         .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
         .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
         .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
-        .join(_sizes(cases), on="case_id", how="left", maintain_order="left")
+        .join(image_sizes(cases), on="case_id", how="left", maintain_order="left")
         .with_columns(x=pl.col("recorded_x") + 0.5, y=pl.col("recorded_y") + 0.5)
     )
     on = (pl.col("recorded_x") >= 0) & (pl.col("recorded_y") >= 0)
@@ -175,25 +206,6 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: boo
     # A header that cannot be read leaves no edges; its image will not be in a store either.
     on &= (pl.col("x") < pl.col("columns")).fill_null(True) & (pl.col("y") < pl.col("rows")).fill_null(True)
     return own.with_columns(on=on.fill_null(False))
-
-
-def _sizes(cases: pl.DataFrame) -> pl.DataFrame:
-    """case_id, rows and columns of each image as its header has them; null where that cannot be read."""
-    found: list[tuple[int | None, int | None]] = []
-    with ThreadPoolExecutor(THREADS) as threads, progress("Reading headers", total=len(cases)) as bar:
-        for size in threads.map(_size, cases["image"]):
-            found.append(size)
-            bar.advance()
-    sizes = pl.DataFrame(found, schema={"rows": pl.Int32, "columns": pl.Int32}, orient="row")
-    return cases.select("case_id").hstack(sizes)
-
-
-def _size(path: str) -> tuple[int | None, int | None]:
-    try:
-        header = read_header(path)
-    except (DicomError, OSError):
-        return None, None
-    return header.rows, header.columns
 
 
 def _correct(fixations: pl.DataFrame) -> pl.DataFrame:

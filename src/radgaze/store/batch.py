@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import mirrors_for
 from radgaze.gaze.spec import GazeMaps
+from radgaze.store.boxes import of_own_class, with_area
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class Sample:
         order: (K,) int64, the place of each among all fixations recorded, off-image ones included.
         recorded: How many those are.
         spec: How its gaze map is made; None where the data set was asked for no gaze.
+        boxes: (N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area where
+            augmentation moved one off the image.
+        box_class: (N,) int64, the class that a box is named after, −1 for none.
     """
 
     image: Tensor
@@ -44,6 +48,8 @@ class Sample:
     order: Tensor
     recorded: int
     spec: GazeMaps | None = None
+    boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
+    box_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass
@@ -59,7 +65,9 @@ class Batch:
         times: (B, K, 2) onset and duration, in seconds.
         order: (B, K) int64, the place among all fixations recorded; −1 for padding.
         recorded: (B,) int64, how many those are.
-        has_gaze: (B,) bool: some fixation lies on the image.
+        boxes: (B, N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area for padding.
+        box_class: (B, N) int64, the class that a box is named after, −1 for none.
+        has_gaze: (B,) bool: some fixation lies on the image, or boxes stand in for gaze (`GazeMaps.boxes`).
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
         mirrors: Mirrored copies that gaze maps need at the borders; kept, so as not to wait for the device.
@@ -73,6 +81,8 @@ class Batch:
     times: Tensor
     order: Tensor
     recorded: Tensor
+    boxes: Tensor
+    box_class: Tensor
     has_gaze: Tensor
     case_id: list[str]
     patient: list[int]
@@ -85,6 +95,8 @@ class Batch:
     def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
         """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
 
+        Where boxes stand in for gaze, a case without a fixation on the image has the map of its own boxes.
+
         Args:
             size: Side, or (H, W), of the maps; None for the images'.
         """
@@ -95,7 +107,16 @@ class Batch:
         points, sigma = self.points * scale.flip(0), self.sigma * scale
         # Rounding may need a copy more at another size, and may not at the images' own.
         mirrors = self.mirrors + ((height, width) != own)
-        return spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
+        maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
+        if spec.boxes == "ignore" or not self.boxes.shape[1]:
+            return maps
+        boxes = self.own_boxes() * scale.flip(0).repeat(2)
+        of_boxes = spec.draw_boxes(boxes, (height, width), sigma, mirrors=mirrors)
+        return torch.where((self.weights > 0).any(1).view(-1, 1, 1, 1), maps, of_boxes)
+
+    def own_boxes(self) -> Tensor:
+        """The boxes (B, N, 4), less those named after a class that the case has not: these have no area."""
+        return of_own_class(self.boxes, self.box_class, self.label)
 
     def frames(self, how: Frames) -> tuple[Tensor, Tensor]:
         """The gaze as sequences of maps, on the batch's device, padded to the longest.
@@ -146,19 +167,31 @@ def collate(samples: Sequence[Sample]) -> Batch:
         weights[i, : len(sample.weights)] = sample.weights
         times[i, : len(sample.times)] = sample.times
         order[i, : len(sample.order)] = sample.order
+    most = max(len(sample.boxes) for sample in samples)
+    boxes = samples[0].boxes.new_zeros(len(samples), most, 4)
+    box_class = samples[0].box_class.new_full((len(samples), most), -1)
+    for i, sample in enumerate(samples):
+        boxes[i, : len(sample.boxes)] = sample.boxes
+        box_class[i, : len(sample.boxes)] = sample.box_class
+    label, spec = torch.stack([sample.label for sample in samples]), samples[0].spec
+    has_gaze = (weights > 0).any(1)
+    if spec is not None and spec.boxes == "attention":
+        has_gaze = has_gaze | with_area(of_own_class(boxes, box_class, label)).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
-        label=torch.stack([sample.label for sample in samples]),
+        label=label,
         points=points,
         weights=weights,
         sigma=sigma,
         times=times,
         order=order,
         recorded=torch.tensor([sample.recorded for sample in samples]),
-        has_gaze=(weights > 0).any(1),
+        boxes=boxes,
+        box_class=box_class,
+        has_gaze=has_gaze,
         case_id=[sample.case_id for sample in samples],
         patient=[sample.patient for sample in samples],
-        spec=samples[0].spec,
+        spec=spec,
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -18,6 +19,7 @@ from radgaze.gaze.frames import Frames
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
+from radgaze.store.boxes import corners, finding_boxes, hull, of_own_class, with_area
 from radgaze.store.letterbox import letterbox
 from radgaze.store.store import Store
 
@@ -29,7 +31,8 @@ Fit = Literal["stretch", "pad"]
 class GazeDataset(Dataset[Sample]):
     """The cases of a store, or of some of its splits, in the store's order.
 
-    Where a case has several readings, its fixations are those of all of them.
+    Where a case has several readings, its fixations are those of all of them. An augmented box is the upright
+    box around the one that was moved: turned by a, one of w × h becomes w cos a + h sin a wide.
 
     Args:
         store: The prepared store.
@@ -72,6 +75,7 @@ class GazeDataset(Dataset[Sample]):
         # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
         found = _fixations_of(store, cases) if gaze else _none_of(len(cases))
         self._fixations, self._ends, self._recorded = found
+        self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [_Frame(height, width, store.size) for height, width in shapes]
@@ -98,6 +102,17 @@ class GazeDataset(Dataset[Sample]):
             counts.append(frames.place(*in_frames)[1])
         return torch.cat(counts) if counts else torch.zeros(0, dtype=torch.int64)
 
+    @property
+    def with_boxes_for_gaze(self) -> int:
+        """How many have no fixation on the image, and boxes that stand in for gaze (`GazeMaps.boxes`)."""
+        if self.gaze is None or self.gaze.boxes == "ignore":
+            return 0
+        boxed = 0
+        for i in np.flatnonzero((np.diff(self._ends) == 0) & (np.diff(self._box_ends) > 0)):
+            boxes, box_class = self._boxed(int(i))
+            boxed += bool(with_area(of_own_class(boxes[None], box_class[None], self.labels[i][None])).any())
+        return boxed
+
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
@@ -109,19 +124,19 @@ class GazeDataset(Dataset[Sample]):
         pixels = self._resized(i) if self._cache is None else self._cache[i]
         image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
         points, weights, sigma = self._placed(i)
+        boxes, box_class = self._boxed(i)
         if self.augment:
-            image, points, sigma = self.augment(image, points, sigma, self._seed_of(i))
+            # Fixations and the boxes' corners in one go: what is drawn for a seed is drawn once.
+            marks = torch.cat([points, corners(boxes)])
+            image, marks, sigma = self.augment(image, marks, sigma, self._seed_of(i))
+            points, boxes = marks[: len(points)], hull(marks[len(points) :], self.size)
             x, y = points.unbind(1)
             weights = weights * ((x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size))
-        gaze = None
-        if self.maps and self.gaze:
-            one = (points.unsqueeze(0), weights.unsqueeze(0), (self.size, self.size), sigma.unsqueeze(0))
-            gaze = self.gaze.draw(*one)[0]
         times, order = self._timed(i)
-        return Sample(
+        sample = Sample(
             image=image,
             label=self.labels[i],
-            gaze=gaze,
+            gaze=None,
             case_id=self.case_ids[i],
             patient=self._patients[i],
             points=points,
@@ -131,7 +146,10 @@ class GazeDataset(Dataset[Sample]):
             order=order,
             recorded=int(self._recorded[i]),
             spec=self.gaze,
+            boxes=boxes,
+            box_class=box_class,
         )
+        return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
     def _resized(self, i: int) -> NDArray[np.uint8]:
         """The image at (S, S). In 8 bits: Pillow is fastest there, and the cache gives the same bytes."""
@@ -153,6 +171,14 @@ class GazeDataset(Dataset[Sample]):
         """Onsets and durations (K, 2), and places among the fixations recorded (K,)."""
         duration, onset, order = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 2:].T)
         return torch.stack([onset, duration], 1), order.long()
+
+    def _boxed(self, i: int) -> tuple[Tensor, Tensor]:
+        """Boxes (N, 4) on the (S, S) image, cut to it, and the classes (N,) that they are named after."""
+        own = slice(self._box_ends[i], self._box_ends[i + 1])
+        where = self._frames[i].geometry(self.fit, self.size)
+        boxes = torch.from_numpy(self._boxes[own]) * torch.tensor([where.scale_x, where.scale_y] * 2)
+        boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self.size)
+        return boxes, torch.from_numpy(self._box_class[own])
 
     def _seed_of(self, i: int) -> int:
         state = np.random.SeedSequence((self.seed, int(self._epoch), i)).generate_state(1, np.uint64)

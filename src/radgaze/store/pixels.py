@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from radgaze.dicom.read import read_image
+from radgaze.dicom.image import read_any
 from radgaze.store.identity import file_digest
 from radgaze.store.letterbox import letterbox
 
@@ -26,12 +26,12 @@ class Fitted:
 
 
 def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"]) -> Fitted:
-    """Read one DICOM file and letterbox it.
+    """Read one image file and letterbox it.
 
     Raises:
         DicomError: The file cannot be read.
     """
-    image = read_image(path, voi=voi)
+    image = read_any(path, voi=voi)
     rows, columns = image.shape
     return Fitted(fit(image, size), rows, columns, file_digest(path))
 

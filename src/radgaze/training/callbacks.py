@@ -87,6 +87,7 @@ class Patience(EarlyStopping):
             trainer.should_stop = True
 
 
-def announce(train: int, with_gaze: int, validate: int) -> None:
+def announce(train: int, with_gaze: int, with_boxes: int, validate: int) -> None:
     """Say what is trained on."""
-    say(f"{train} training cases, {with_gaze} of them with gaze; {validate} validation cases")
+    boxes = f", {with_boxes} with boxes in its place" if with_boxes else ""
+    say(f"{train} training cases, {with_gaze} of them with gaze{boxes}; {validate} validation cases")

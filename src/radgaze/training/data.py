@@ -111,7 +111,7 @@ def dataset(store: Store, config: Config, split: str, *, augment: bool = False) 
         split,
         size=config.input.size,
         fit=config.input.fit,
-        gaze=GazeMaps(gaze.weight, gaze.sigma, gaze.unit, gaze.pixels_per_degree),
+        gaze=GazeMaps(gaze.weight, gaze.sigma, gaze.unit, gaze.pixels_per_degree, boxes=gaze.boxes),
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=config.input.cache,

@@ -71,8 +71,9 @@ def train(
     model = models.create(config.model, len(store.classes), config.input.size)
     settings.write(config, out / "config.yaml")
     data = StoreData(store, config)
-    announce(len(data.train_cases), data.train_cases.with_gaze, len(data.validation_cases))
-    for notice in notices(config.model, model, data.train_cases):
+    cases = data.train_cases
+    announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases))
+    for notice in notices(config.model, model, cases):
         say(notice)
     module = GazeGuided(model, config, len(store.classes))
     best = _checkpoints(config, out / "checkpoints")
@@ -198,10 +199,15 @@ def _check(config: Config, store: Store) -> None:
         _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
     if not config.model.has_mask and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
-    if any("gaze" in name for name in edges) and not store.readings.height:
-        raise UserError(f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it")
     if config.model.reads_gaze and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
+    boxes = config.gaze.boxes == "attention" and store.boxes.height > 0
+    if any("gaze" in name for name in edges) and not store.readings.height and not boxes:
+        hint = "; it holds boxes, which take its place with --gaze.boxes attention"
+        raise UserError(
+            f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it"
+            + (hint if store.boxes.height else "")
+        )
 
 
 def _warn(config: Config, store: Store) -> None:

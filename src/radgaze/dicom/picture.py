@@ -1,0 +1,144 @@
+"""One radiograph in PNG, JPEG or TIFF to grey values, checked before its pixels are touched."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from radgaze.dicom.error import DicomError
+from radgaze.dicom.guard import errors_only, opened
+from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
+"""What files of these formats begin with."""
+
+GREY = ("1", "L", "I;16", "I;16L", "I;16B", "I", "F")
+COLOUR = ("LA", "P", "RGB", "RGBA")
+"""Pillow's modes that are read; those of colour where the picture shows none."""
+
+TINT = 8
+"""Levels of 256 by which red, green and blue may differ in what counts as grey: JPEG rounds."""
+
+ORIENTATION, PHOTOMETRIC = 0x0112, 262  # tags of EXIF and TIFF
+WHITE_IS_ZERO = 0
+
+
+def is_picture(file: BinaryIO) -> bool:
+    """Whether an open file begins as those of `FORMATS` do; it is left at its beginning."""
+    start = file.read(8)
+    file.seek(0)
+    return start.startswith(SIGNATURES)
+
+
+def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+    """Rows and columns of a picture, from its header.
+
+    Raises:
+        DicomError: It is none, or one that would not be read.
+    """
+    with errors_only(), opened(path, _limit(max_pixels)) as file:
+        image = _checked(file, max_pixels)
+        return image.height, image.width
+
+
+def read_picture(
+    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
+) -> NDArray[np.float32]:
+    """Read one picture as (H, W) greys in [0, 1], 0 black.
+
+    Eight bits are taken as shown, 255 white. Deeper ones do not say what is white: like a DICOM file without
+    window they are stretched from their least to their greatest value.
+
+    Args:
+        path: PNG, JPEG or TIFF: 1 to 16 bits, or 32 as numbers; RGB, palette or opaque alpha if it is grey.
+        voi: "none" for values over their maximum, whatever the depth.
+        max_pixels: More than that are refused unread.
+
+    Raises:
+        DicomError: The file is not such a picture, or broken.
+    """
+    with errors_only(), opened(path, _limit(max_pixels)) as file:
+        image = _checked(file, max_pixels)
+        # Pillow turns 8 bits of white-is-zero around by itself, and no others.
+        turned = _white_is_zero(image) and image.mode not in ("1", "L")
+        try:
+            image.load()
+        except OSError as error:  # Pillow's word for a file that ends early, and for broken data
+            reason = "truncated" if "truncated" in str(error) else "broken"
+            raise DicomError(reason, "the picture's data end early or make no sense") from error
+        values = _grey(image)
+    if not np.isfinite(values).all():
+        raise DicomError("not_finite", "the picture has values that are no numbers")
+    if turned:
+        values = values.max() + values.min() - values
+    return _scaled(values, deep=image.mode not in ("1", "L", *COLOUR), voi=voi)
+
+
+def _limit(max_pixels: int) -> int:
+    return 4 * max_pixels + HEADER_BYTES
+
+
+def _checked(file: BinaryIO, max_pixels: int) -> Image.Image:
+    """The picture, its header read and found to be that of one grey upright image of a plausible size."""
+    try:
+        image = Image.open(file, formats=FORMATS)
+    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise DicomError("not_a_picture", "this is no PNG, JPEG or TIFF picture that can be read") from error
+    if image.width * image.height > max_pixels:
+        raise DicomError("too_large", f"{image.height} rows and {image.width} columns")
+    if _has_second_frame(image):
+        raise DicomError("multi_frame", "more than one frame")
+    if image.mode not in (*GREY, *COLOUR):
+        raise DicomError("not_grey", f"a picture of mode {image.mode}")
+    # Asked for the EXIF of a PNG that begins without any, Pillow decodes all of it to look at its end.
+    exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
+    if exif.get(ORIENTATION, 1) != 1:
+        # Boxes and fixations may refer to either position, and viewers differ.
+        raise DicomError("orientation", "the file asks to be turned; save it upright")
+    return image
+
+
+def _has_second_frame(image: Image.Image) -> bool:
+    if image.format != "TIFF":
+        return int(getattr(image, "n_frames", 1)) != 1
+    try:
+        image.seek(1)  # not n_frames: a file may claim millions, and it reads them all
+    except EOFError:
+        return False
+    return True
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    return image.format == "TIFF" and dict(getattr(image, "tag_v2", {})).get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _grey(image: Image.Image) -> NDArray[np.float32]:
+    """Values (H, W) as stored."""
+    if image.mode == "1":
+        image = image.convert("L")
+    if image.mode in GREY:
+        return np.asarray(image).astype(np.float32)
+    if image.mode in ("LA", "RGBA", "P"):
+        image = image.convert("RGBA")
+        if np.asarray(image.getchannel("A")).min() < 255:
+            raise DicomError("not_grey", "parts of the picture are transparent")
+    colours = np.asarray(image.convert("RGB"))
+    if (np.ptp(colours, axis=2) > TINT).any():
+        raise DicomError("not_grey", "the picture has colours")
+    return colours.mean(2, dtype=np.float32)
+
+
+def _scaled(
+    values: NDArray[np.float32], *, deep: bool, voi: Literal["window", "none"]
+) -> NDArray[np.float32]:
+    low, high = float(values.min()), float(values.max())
+    if voi == "none":
+        low = min(low, 0.0)
+    elif not deep:
+        low, high = 0.0, 255.0
+    return (values - low) / (high - low) if high > low else np.zeros_like(values)

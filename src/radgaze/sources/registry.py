@@ -1,0 +1,41 @@
+"""The sources by name. A new one is a module of this folder and a line here."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, cast
+
+if TYPE_CHECKING:
+    from radgaze.sources.cohort import Cohort
+
+SOURCES = {
+    "egd": "Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR",
+    "table": "your own table of images and labels, with fixations and boxes where there are any",
+}
+
+
+class Read(Protocol):
+    """Reads a source, given what the command line collected for `add_arguments`."""
+
+    def __call__(self, **options: object) -> Cohort: ...
+
+
+class Source(Protocol):
+    """What a source's module has.
+
+    Attributes:
+        EXAMPLE: One command that prepares it.
+    """
+
+    EXAMPLE: str
+    read: Read
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Add the source's own options, named as the parameters of `read`."""
+        ...
+
+
+def find(name: str) -> Source:
+    """The module of a source, imported now."""
+    return cast(Source, import_module(f"radgaze.sources.{name}"))

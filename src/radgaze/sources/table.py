@@ -1,0 +1,324 @@
+"""Anybody's data set: a table of images and labels, with fixations and boxes where there are any."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from radgaze.errors import UserError
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.sizes import image_sizes
+from radgaze.sources.split import stratified_split
+from radgaze.sources.table_files import read_boxes, read_cases, read_fixations, stem
+
+EXAMPLE = (
+    "radgaze prepare table --table labels.csv --images images --labels normal pneumonia --boxes boxes.csv "
+    "--out store"
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `read`."""
+    parser.add_argument(
+        "--table", required=True, metavar="FILE", help="CSV or Parquet: a record for each image"
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", help="where image files are looked for; without it beside the table"
+    )
+    parser.add_argument(
+        "--labels",
+        nargs="+",
+        metavar="COLUMN",
+        help="columns with 0 and 1, one for each class, or one column of class names; else guessed",
+    )
+    parser.add_argument(
+        "--classes", nargs="+", metavar="NAME", help="the class names to take, in this order; else all"
+    )
+    parser.add_argument(
+        "--columns",
+        nargs="+",
+        metavar="KEY=COLUMN",
+        help="which column is image, patient, case (an id; else the image's file name) or split; else "
+        "guessed. KEY= for none: split= has patients split anew",
+    )
+    parser.add_argument(
+        "--fixations",
+        metavar="FILE",
+        help="CSV or Parquet: case, x, y (image px), onset, duration (s), reader",
+    )
+    parser.add_argument(
+        "--fixation-columns", nargs="+", metavar="KEY=COLUMN", help="which column is which; else guessed"
+    )
+    parser.add_argument(
+        "--fixation-frame",
+        metavar="WxH",
+        help="size of the picture that x and y refer to; without it the image's own",
+    )
+    parser.add_argument(
+        "--boxes",
+        metavar="FILE",
+        help="CSV or Parquet: case, x1, y1, x2, y2 or x, y, width, height (image px), name",
+    )
+    parser.add_argument(
+        "--box-columns", nargs="+", metavar="KEY=COLUMN", help="which column is which; else guessed"
+    )
+    parser.add_argument("--box-frame", metavar="WxH", help="as --fixation-frame, of boxes")
+    parser.add_argument(
+        "--without-gaze",
+        choices=("keep", "drop"),
+        default="keep",
+        help="what becomes of cases without gaze on the image",
+    )
+    parser.add_argument("--seed", type=int, default=42, help="of the split where the table has none")
+
+
+def read(
+    table: str | Path,
+    images: str | Path | None = None,
+    *,
+    labels: Sequence[str] | None = None,
+    classes: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    fixations: str | Path | None = None,
+    fixation_columns: Sequence[str] | None = None,
+    fixation_frame: str | None = None,
+    boxes: str | Path | None = None,
+    box_columns: Sequence[str] | None = None,
+    box_frame: str | None = None,
+    without_gaze: Literal["keep", "drop"] = "keep",
+    seed: int = 42,
+) -> Cohort:
+    """Read a table, and what belongs to it, to a cohort; what is not in it is among its rejections.
+
+    A case has one class. Its id is that of the table, or the image file's name without its extension; both
+    are kept in the store, so they should not tell who the patient is. Readers are counted, not named.
+
+    Args:
+        table: CSV or Parquet with image, patient, labels, and split if it has one; else patients are split
+            80/10/10 with class shares as even as they allow.
+        images: Folder that image paths start from; the table's own if None.
+        labels, classes, columns: See `read_cases`.
+        fixations: CSV or Parquet; those of one case and reader are a reading. Positions are in pixels from
+            the top left corner, pixel centres at +0.5.
+        fixation_columns, box_columns: KEY=COLUMN where names do not tell.
+        fixation_frame, box_frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the
+            image: they are scaled.
+        boxes: CSV or Parquet; parts of boxes off the image are cut away.
+        without_gaze: What becomes of cases without a fixation on the image.
+        seed: Of the split.
+
+    Raises:
+        UserError: A missing file or column, a value that is none, more than one label in a record, no image.
+    """
+    path = Path(table).absolute()
+    sheet, names = read_cases(path, columns or (), labels or (), classes or ())
+    folder = path.parent if images is None else Path(images).absolute()
+    sheet = _judged(sheet.with_columns(file=pl.Series([str(folder / image) for image in sheet["image"]])))
+    if not sheet["there"].any():
+        raise UserError(f"no image of {path} is under {folder}; --images names the folder they start from")
+    cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
+    placed, strangers = _gaze(fixations, fixation_columns, fixation_frame, sheet, cases)
+    found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases)
+    rejected = [sheet.filter(pl.col("reason").is_not_null()), strangers, lost]
+    if without_gaze == "drop":
+        unseen = cases.join(placed.filter("on"), on="case_id", how="anti", maintain_order="left")
+        reasons = {"reason": pl.lit("no_gaze"), "detail": pl.lit("no fixation is on the image")}
+        rejected.append(unseen.with_columns(**reasons))
+        cases, placed, found = (
+            kept.join(unseen, on="case_id", how="anti", maintain_order="left")
+            for kept in (cases, placed, found)
+        )
+    rejected.append(
+        placed.filter(~pl.col("on")).with_columns(
+            reason=pl.lit("off_image_fixation"), detail=pl.format("index {}", "index")
+        )
+    )
+    if cases["split"].null_count():
+        splits = stratified_split(cases["patient"].to_list(), cases["class"].to_list(), seed)
+        cases = cases.with_columns(
+            pl.col("patient").replace_strict(splits, return_dtype=pl.String).alias("split")
+        )
+        way: str = "stratified"
+    else:
+        way = "table"
+    readings = placed.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id", "reader").first(),
+        pl.len().cast(pl.Int32).alias("recorded"),
+        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
+    )
+    return Cohort(
+        source="table",
+        classes=names,
+        cases=cases.select(
+            "case_id",
+            "patient",
+            "split",
+            "image",
+            *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in names),
+        ),
+        readings=readings,
+        fixations=placed.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
+        boxes=found,
+        rejections=pl.concat([_rejections(part) for part in rejected]),
+        parameters={
+            "split": way,
+            "seed": seed if way == "stratified" else None,
+            "without_gaze": without_gaze,
+            "fixation_frame": fixation_frame,
+            "box_frame": box_frame,
+        },
+    )
+
+
+def _judged(sheet: pl.DataFrame) -> pl.DataFrame:
+    """The sheet with whether each file is there, and the reason and detail of what is rejected."""
+    there = pl.Series([Path(path).is_file() for path in sheet["file"]], dtype=pl.Boolean)
+    first = pl.col("line").first().over("case_id")
+    checks = (
+        ("duplicate_case", ~pl.col("case_id").is_first_distinct(), pl.format("{} repeats {}", "line", first)),
+        ("no_label", pl.col("class").is_null(), pl.format("record {}", "line")),
+        ("missing_image", ~pl.col("there"), pl.lit("there is no file where the table says")),
+    )
+    return sheet.with_columns(there=there).with_columns(
+        pl.coalesce(pl.when(bad).then(pl.lit(reason)) for reason, bad, _ in checks).alias("reason"),
+        pl.coalesce(pl.when(bad).then(detail) for _, bad, detail in checks).alias("detail"),
+    )
+
+
+def _gaze(
+    path: str | Path | None,
+    columns: Sequence[str] | None,
+    frame: str | None,
+    sheet: pl.DataFrame,
+    cases: pl.DataFrame,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The fixations of the cases in their order and in time, with reading_id, reader, index and whether they
+    are `on` the image; and rejections of those that belong to no record.
+    """
+    if path is None:
+        return pl.DataFrame(schema=_FIXATIONS), pl.DataFrame(schema=_REJECTIONS)
+    read = _named(read_fixations(Path(path), columns or ()), sheet, Path(path))
+    strangers = read.filter(pl.col("case_id").is_null()).group_by("key", maintain_order=True).len("looks")
+    readers = {
+        reader: f"reader-{k + 1}" for k, reader in enumerate(dict.fromkeys(read["reader"].drop_nulls()))
+    }
+    first = pl.col("place").min()
+    own = (
+        _scaled(read, cases, frame, "--fixation-frame", ("x",), ("y",))
+        .with_columns(reader=pl.col("reader").replace_strict(readers, default=None, return_dtype=pl.String))
+        .with_columns(first=first.over("case_id", "reader"))
+        .sort("case", "first", "onset", "place")
+        .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
+        .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
+        .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
+    )
+    on = (pl.col("x") >= 0) & (pl.col("y") >= 0)
+    # A header that cannot be read leaves no edges; its image will not be in a store either.
+    on &= (pl.col("x") <= pl.col("columns")).fill_null(True) & (pl.col("y") <= pl.col("rows")).fill_null(True)
+    return own.with_columns(on=on.fill_null(False)).select(*_FIXATIONS), strangers.select(
+        pl.lit("gaze_without_case").alias("reason"),
+        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
+    )
+
+
+def _boxes(
+    path: str | Path | None,
+    columns: Sequence[str] | None,
+    frame: str | None,
+    sheet: pl.DataFrame,
+    cases: pl.DataFrame,
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The boxes of the cases, cut to the images; and rejections of those off them, or of no record."""
+    if path is None:
+        return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
+    read = _named(read_boxes(Path(path), columns or ()), sheet, Path(path))
+    own = _scaled(read, cases, frame, "--box-frame", ("x1", "x2"), ("y1", "y2")).sort(
+        "case", maintain_order=True
+    )
+    own = own.with_columns(
+        *(pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")),
+        *(pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")),
+    )
+    seen = (pl.col("x2") > pl.col("x1")) & (pl.col("y2") > pl.col("y1"))
+    lost = own.filter(~seen).select(
+        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
+    )
+    strangers = read.filter(pl.col("case_id").is_null()).select(
+        pl.lit("box_without_case").alias("reason"),
+        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
+    )
+    return own.filter(seen).select(*_BOXES), pl.concat([lost, strangers])
+
+
+def _named(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """With case_id by `key`: a case's id, its image as the table has it, or that file's name; else null."""
+    keys: dict[str, str] = {}
+    for case, image in sheet.select("case_id", "image").iter_rows():
+        for key in (case, image, image.replace("\\", "/").rpartition("/")[2], stem(image)):
+            keys.setdefault(key, case)
+    named = read.with_columns(
+        case_id=pl.col("key").replace_strict(keys, default=None, return_dtype=pl.String)
+    )
+    if len(named) and named["case_id"].null_count() == len(named):
+        raise UserError(
+            f"{path}: no record belongs to a case of the table; they are of {named['key'][0]!r} and so on, "
+            f"the table's cases are {sheet['case_id'][0]!r} and so on"
+        )
+    return named
+
+
+def _scaled(
+    read: pl.DataFrame,
+    cases: pl.DataFrame,
+    frame: str | None,
+    option: str,
+    across: Sequence[str],
+    down: Sequence[str],
+) -> pl.DataFrame:
+    """What is of the cases, with `case` (its row), rows and columns, and positions in pixels of the image."""
+    order = cases.select("case_id", "image", pl.int_range(pl.len()).alias("case"))
+    order = order.join(read, on="case_id", how="semi", maintain_order="left")
+    sizes = order.select("case_id", "case").join(image_sizes(order), on="case_id", maintain_order="left")
+    own = read.join(sizes, on="case_id", maintain_order="left")
+    if frame is None:
+        return own
+    width, cross, height = frame.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UserError(f"{option} {frame}: WIDTHxHEIGHT in pixels is expected, such as 1024x1024")
+    zoom = {
+        **dict.fromkeys(across, pl.col("columns") / int(width)),
+        **dict.fromkeys(down, pl.col("rows") / int(height)),
+    }
+    return own.with_columns(pl.col(name) * by.fill_null(1) for name, by in zoom.items())
+
+
+def _rejections(table: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `Cohort.rejections`, reading_id null where there is none."""
+    if "reading_id" not in table.columns:
+        table = table.with_columns(reading_id=pl.lit(None, pl.String))
+    return table.select("reason", "case_id", "reading_id", "detail")
+
+
+_FIXATIONS = {
+    "reading_id": pl.String,
+    "case_id": pl.String,
+    "reader": pl.String,
+    "index": pl.Int32,
+    "x": pl.Float64,
+    "y": pl.Float64,
+    "onset": pl.Float64,
+    "duration": pl.Float64,
+    "on": pl.Boolean,
+}
+_BOXES = {
+    "case_id": pl.String,
+    "label": pl.String,
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
+}
+_REJECTIONS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)

@@ -1,0 +1,292 @@
+"""A table of labels, of fixations and of boxes, whatever their columns are called, under names of our own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import polars as pl
+
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.sources.cohort import SPLITS
+from radgaze.sources.delimited import column_names, numbers, place, read_columns, tell_first
+
+IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
+PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
+CASE = ("case", "case_id")
+CASES = {"image": IMAGE, "patient": PATIENT, "case": CASE, "split": ("split", "subset", "partition")}
+FIXATIONS = {
+    "case": (*CASE, *IMAGE, "dicom_id"),
+    "x": ("x", "x_position", "fixation_x"),
+    "y": ("y", "y_position", "fixation_y"),
+    "onset": ("onset", "start", "timestamp_start_fixation", "time"),
+    "duration": ("duration", "fixation_duration"),
+    "reader": ("reader", "reader_id", "radiologist", "subject"),
+}
+BOXES = {
+    "case": (*CASE, *IMAGE, "dicom_id"),
+    "x1": ("x1", "xmin", "x_min", "left"),
+    "y1": ("y1", "ymin", "y_min", "top"),
+    "x2": ("x2", "xmax", "x_max", "right"),
+    "y2": ("y2", "ymax", "y_max", "bottom"),
+    "x": ("x",),
+    "y": ("y",),
+    "width": ("width", "w"),
+    "height": ("height", "h"),
+    "name": ("name", "label", "bbox_name", "finding", "finding_label", "class", "class_name"),
+}
+LABEL = ("label", "class", "diagnosis", "finding", "target")
+"""What columns are called that need not be named."""
+
+WORDS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
+SPLIT_WORDS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("validate", "validation", "valid", "val", "dev"), "validate"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+
+
+def read_cases(
+    path: Path, columns: Sequence[str], labels: Sequence[str], classes: Sequence[str]
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The table of labels in the file's order: case_id, image (as it stands there), patient (a key counted
+    from 0), split (or null), class (or null), line; and the classes.
+
+    Args:
+        path: CSV or Parquet.
+        columns: KEY=COLUMN for keys of `CASES`; the others are guessed. KEY= for one that is not there.
+        labels: A column with 0 and 1 for each class, or one column of class names; guessed if empty.
+        classes: Of a column of class names those to take, in this order; if empty all, sorted.
+    """
+    found = chosen_columns(path, "--columns", columns, CASES, needed=("image",))
+    if "patient" not in found and "patient=" not in columns:
+        raise UserError(
+            f"{path}: no column tells the patient; name it with --columns patient=COLUMN, or give "
+            "--columns patient= if no patient has two images"
+        )
+    labels = labels or _guessed_labels(path, taken=set(found.values()))
+    wanted = list(dict.fromkeys([*found.values(), *labels]))
+    read = read_columns(path, wanted, archive="a table of labels")
+    if read.is_empty():
+        raise UserError(f"{path} has no records")
+    tell_first(read, path, found["image"], pl.col(found["image"]).is_null(), "an image file expected")
+    of_class, names = _classes(read, path, labels, classes)
+    image = pl.col(found["image"])
+    case = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
+    if "case" in found:
+        tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "an id expected")
+    patient = image if "patient" not in found else pl.col(found["patient"])
+    if "patient" in found:
+        tell_first(read, path, found["patient"], patient.is_null(), "a patient expected")
+    table = read.select("line", case_id=case, image=image, patient_id=patient).with_columns(of_class)
+    keys = {patient: key for key, patient in enumerate(dict.fromkeys(table["patient_id"]))}
+    table = table.with_columns(
+        pl.col("patient_id").replace_strict(keys, return_dtype=pl.Int32).alias("patient"),
+        _splits(read, path, found.get("split")).alias("split"),
+    )
+    _check_repeated(table, path)
+    if "split" in found:
+        _check_patients_stay(table, path)
+    return table.drop("patient_id"), names
+
+
+def read_fixations(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Fixations in the file's order, `place`: key (what names the case), reader (or null), x, y (null where
+    blank), onset, duration (s).
+    """
+    needed = ("case", "x", "y", "onset", "duration")
+    found = chosen_columns(path, "--fixation-columns", columns, FIXATIONS, needed)
+    read = read_columns(path, tuple(dict.fromkeys(found.values())), archive="a table of fixations")
+    tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "a case expected")
+    read = numbers(read, path, (found["onset"], found["duration"]))
+    read = numbers(read, path, (found["x"], found["y"]), blank=True)
+    tell_first(read, path, found["duration"], pl.col(found["duration"]) < 0, "a duration expected")
+    reader = pl.col(found["reader"]) if "reader" in found else pl.lit(None, pl.String)
+    own = {name: pl.col(found[name]) for name in needed[1:]}
+    return read.select(key=pl.col(found["case"]), reader=reader, **own).with_row_index("place")
+
+
+def read_boxes(path: Path, columns: Sequence[str]) -> pl.DataFrame:
+    """Boxes in the file's order: key, label ("box" where there is no name), x1, y1, x2, y2, line."""
+    found = chosen_columns(path, "--box-columns", columns, BOXES, ("case",))
+    corners, sized = (("x1", "y1", "x2", "y2"), ("x", "y", "width", "height"))
+    sides = next((way for way in (corners, sized) if all(name in found for name in way)), None)
+    if sides is None:
+        raise UserError(
+            f"{path}: a box is x1, y1, x2, y2 or x, y, width, height; found are "
+            f"{', '.join(found[name] for name in (*corners, *sized) if name in found) or 'none of them'}: "
+            "name the columns with --box-columns x1=COLUMN …"
+        )
+    own = [found[name] for name in sides]
+    wanted = tuple(dict.fromkeys([found["case"], *own, *([found["name"]] if "name" in found else [])]))
+    read = read_columns(path, wanted, archive="a table of boxes")
+    tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "a case expected")
+    read = numbers(read, path, own)
+    first_x, first_y, second_x, second_y = (pl.col(name) for name in own)
+    if sides is corners:
+        tell_first(read, path, own[2], second_x <= first_x, f"more than {own[0]} expected")
+        tell_first(read, path, own[3], second_y <= first_y, f"more than {own[1]} expected")
+    else:
+        for name in own[2:]:
+            tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
+        second_x, second_y = first_x + second_x, first_y + second_y
+    label = pl.col(found["name"]).fill_null("box") if "name" in found else pl.lit("box")
+    return read.select(
+        "line", key=pl.col(found["case"]), label=label, x1=first_x, y1=first_y, x2=second_x, y2=second_y
+    )
+
+
+def chosen_columns(
+    path: Path, option: str, given: Sequence[str], known: Mapping[str, Sequence[str]], needed: Sequence[str]
+) -> dict[str, str]:
+    """Which column is which: as given (KEY=COLUMN), else by its name, with a notice of what was guessed."""
+    names = column_names(path)
+    found: dict[str, str] = {}
+    denied = set()
+    for word in given:
+        key, equals, column = word.partition("=")
+        if key not in known or not equals:
+            raise UserError(f"{option} {word}: KEY=COLUMN is expected, with a KEY of {', '.join(known)}")
+        if not column:
+            denied.add(key)
+        elif column not in names:
+            raise UserError(f"{option} {word}: {path} has no such column; it has {', '.join(names)}")
+        else:
+            found[key] = column
+    by_name = {_plain(name): name for name in reversed(names)}
+    guessed = {
+        key: match
+        for key, likely in known.items()
+        if key not in found and key not in denied
+        if (match := next((by_name[_plain(n)] for n in likely if _plain(n) in by_name), None)) is not None
+    }
+    if guessed:
+        say(f"{path.name}: " + ", ".join(f"{key} is column “{name}”" for key, name in guessed.items()))
+    missing = [key for key in needed if key not in found and key not in guessed]
+    if missing:
+        raise UserError(
+            f"{path}: which column is the {missing[0]}? Name it with {option} {missing[0]}=COLUMN; "
+            f"there are {', '.join(names)}"
+        )
+    return found | guessed
+
+
+def stem(image: str) -> str:
+    """The name of an image file without folder and extension."""
+    name = PurePosixPath(image.replace("\\", "/")).name
+    return name.rpartition(".")[0] or name
+
+
+def _guessed_labels(path: Path, taken: set[str]) -> list[str]:
+    names = [name for name in column_names(path) if name not in taken and name != "line"]
+    named = [name for name in names if _plain(name) in map(_plain, LABEL)]
+    if len(named) == 1:
+        say(f"{path.name}: classes are named in column “{named[0]}”")
+        return named
+    read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
+    flags = [n for n in names if read[n].null_count() == 0 and set(read[n].str.to_lowercase()) == {"0", "1"}]
+    if (
+        len(flags) > 1
+        and (read.select(pl.sum_horizontal(pl.col(flags).cast(pl.Int64))).to_series() == 1).all()
+    ):
+        say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
+        return flags
+    raise UserError(
+        f"{path}: which columns are the labels? Name them with --labels: one with 0 and 1 for each class, or "
+        f"one of class names; there are {', '.join(names)}"
+    )
+
+
+def _classes(
+    read: pl.DataFrame, path: Path, labels: Sequence[str], classes: Sequence[str]
+) -> tuple[pl.Expr, tuple[str, ...]]:
+    """An expression for each record's class, or rather its values; and all classes."""
+    if len(labels) == 1 and not set(read[labels[0]].drop_nulls().str.to_lowercase()) <= set(WORDS):
+        values = read[labels[0]]
+        names = tuple(classes) or tuple(sorted(set(values.drop_nulls())))
+        absent = [name for name in classes if name not in set(values)]
+        if absent:
+            raise UserError(f"--classes {absent[0]}: no record of {path} has it in column {labels[0]}")
+        kept = pl.Series(values.set(~values.is_in(names).fill_null(False), None))
+    else:
+        if classes:
+            raise UserError(
+                "--classes chooses among class names; columns with 0 and 1 are chosen by --labels"
+            )
+        flags = _flags(read, path, labels)
+        names = tuple(labels) if len(labels) > 1 else (f"no {labels[0]}", labels[0])
+        kept = pl.Series([_one(row, names) for row in flags.iter_rows()], dtype=pl.String)
+    if len(names) < 2:
+        raise UserError(f"{path}, column {labels[0]}: one class, {names[0]}, is all there is; two are needed")
+    return pl.lit(kept.alias("class")), names
+
+
+def _flags(read: pl.DataFrame, path: Path, labels: Sequence[str]) -> pl.DataFrame:
+    """0, 1 or null for each record and label; more than one 1 in a record is an error."""
+    for name in labels:
+        known = pl.col(name).str.to_lowercase().is_in(list(WORDS))
+        tell_first(read, path, name, pl.col(name).is_not_null() & ~known, "0 or 1 expected")
+    values = read.select(
+        pl.col(name).str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.Int8)
+        for name in labels
+    )
+    for line, row in zip(read["line"], values.iter_rows(), strict=True):
+        ones = [name for name, value in zip(labels, row, strict=True) if value == 1]
+        if len(ones) > 1:
+            raise UserError(
+                f"{path}, {place(path)} {line}: both {ones[0]} and {ones[1]} are 1; a case has one class, "
+                "several labels are not supported yet. Leave the record out, or choose --labels that "
+                "exclude each other"
+            )
+    return values
+
+
+def _one(row: tuple[int | None, ...], names: Sequence[str]) -> str | None:
+    """The class of a record's 0s and 1s; of a single column 0 is a class too."""
+    if len(row) == 1:
+        return None if row[0] is None else names[row[0]]
+    return names[row.index(1)] if 1 in row else None
+
+
+def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
+    if column is None:
+        return pl.Series([None] * len(read), dtype=pl.String)
+    word = pl.col(column).str.to_lowercase()
+    known = word.is_in(list(SPLIT_WORDS)).fill_null(False)
+    tell_first(read, path, column, ~known, f"{', '.join(SPLITS)} expected")
+    return read.select(word.replace_strict(SPLIT_WORDS, return_dtype=pl.String)).to_series()
+
+
+def _check_repeated(table: pl.DataFrame, path: Path) -> None:
+    """Refuse two images under one id, and an image under two classes."""
+    first: dict[str, tuple[int, str, str | None]] = {}
+    for line, case, image, name in table.select("line", "case_id", "image", "class").iter_rows():
+        at, before, of = first.setdefault(case, (line, image, name))
+        where = f"{path}, {place(path)}s {at} and {line}"
+        if image != before:
+            raise UserError(
+                f"{where}: two images would be the case {case!r}; name a column of ids with "
+                "--columns case=COLUMN"
+            )
+        if name is not None and of is not None and name != of:
+            raise UserError(
+                f"{where}: the case {case!r} is {of} and {name}; a case has one class, several labels are "
+                "not supported yet"
+            )
+
+
+def _check_patients_stay(table: pl.DataFrame, path: Path) -> None:
+    first: dict[str, tuple[int, str]] = {}
+    for line, patient, split in table.select("line", "patient_id", "split").iter_rows():
+        at, before = first.setdefault(patient, (line, split))
+        if split != before:
+            raise UserError(
+                f"{path}, {place(path)}s {at} and {line}: one patient stands in {before} and in {split}; "
+                "--columns split= has patients split anew"
+            )
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\W_]+", "", name).casefold()

@@ -1,0 +1,97 @@
+"""The boxes of a store that mark findings, as arrays case by case."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import polars as pl
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from radgaze.store.store import Store
+
+_SIDED = (
+    "apical zone",
+    "clavicle",
+    "costophrenic angle",
+    "hemidiaphragm",
+    "hilar structures",
+    "lower lung zone",
+    "lung",
+    "mid lung zone",
+    "upper lung zone",
+)
+ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _SIDED) | {
+    "abdomen",
+    "aortic arch",
+    "aortic knob",
+    "cardiac silhouette",
+    "carina",
+    "cavoatrial junction",
+    "descending aorta",
+    "mediastinum",
+    "right atrium",
+    "spine",
+    "svc",
+    "trachea",
+    "upper mediastinum",
+}
+"""Names of boxes that say where an organ lies (egd-cxr's, and Chest ImaGenome's, where those come from).
+
+Every case has them, whatever its class, so they are neither attention nor anything to be found.
+"""
+
+
+def finding_boxes(
+    store: Store, cases: pl.DataFrame
+) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
+    """The boxes of cases but those of `ANATOMY`, case by case.
+
+    Returns:
+        Corners (N, 4) as (x1, y1, x2, y2) in original pixels; (N,) the class that a box is named after, −1
+        for none; and where those of each case end: case i has ends[i] … ends[i+1].
+    """
+    order = cases.select("case_id").with_row_index("case")
+    found = store.boxes.join(order, on="case_id", maintain_order="left").sort("case", maintain_order=True)
+    found = found.filter(pl.Series([plain(name) not in ANATOMY for name in found["label"]], dtype=pl.Boolean))
+    of_name = {plain(name): k for k, name in enumerate(store.classes)}
+    classes = np.array([of_name.get(plain(name), -1) for name in found["label"]], dtype=np.int64)
+    corners = found.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float32).reshape(-1, 4)
+    counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
+    return np.ascontiguousarray(corners), classes, np.concatenate([[0], np.cumsum(counts)])
+
+
+def plain(name: str) -> str:
+    """A name without case, and with one space for whatever parts its words."""
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def of_own_class(boxes: Tensor, box_class: Tensor, label: Tensor) -> Tensor:
+    """The boxes (B, N, 4), with those emptied that are named after a class which the case has not.
+
+    Args:
+        box_class: (B, N), −1 for a box that is named after no class: it counts for any.
+        label: (B, C), 0 or 1.
+    """
+    own = (box_class < 0) | (label.gather(1, box_class.clamp_min(0)) > 0)
+    return torch.where(own.unsqueeze(-1), boxes, 0)
+
+
+def with_area(boxes: Tensor) -> Tensor:
+    """Which boxes (..., 4) have any area, (...,) bool; padding has none."""
+    return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
+
+
+def corners(boxes: Tensor) -> Tensor:
+    """Boxes (N, 4) as the four corners (4·N, 2) of each."""
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    points = torch.stack([x1, y1, x2, y1, x2, y2, x1, y2], -1)
+    return points.reshape(-1, 2)
+
+
+def hull(points: Tensor, side: int) -> Tensor:
+    """The upright boxes (N, 4) around corners (4·N, 2), cut to a square image of this side."""
+    around = points.reshape(-1, 4, 2)
+    return torch.cat([around.amin(1), around.amax(1)], -1).clamp(0, side)
