@@ -1,0 +1,104 @@
+"""Localisation against brute force, and at its edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from radgaze.evaluation.localisation import METRICS, energy_inside, inside, iou, localisation, pointing_game
+
+SIZE = (14, 11)
+
+
+def boxes_and_maps(seed=0, cases=12):
+    draw = np.random.default_rng(seed)
+    start = draw.uniform(-2, 9, (cases, 3, 2))
+    boxes = np.concatenate([start, start + draw.uniform(1.5, 6, (cases, 3, 2))], -1)
+    boxes[::2, 2] = 0
+    P = draw.random((cases, *SIZE))
+    P[5] = np.round(P[5], 1)  # ties
+    return P, boxes
+
+
+def centres():
+    return [(r, c) for r in range(SIZE[0]) for c in range(SIZE[1])]
+
+
+def is_inside(r, c, boxes, tolerance=0.0):
+    for x1, y1, x2, y2 in boxes:
+        if x2 > x1 and y2 > y1:
+            dx = max(x1 - (c + 0.5), 0, c + 0.5 - x2)
+            dy = max(y1 - (r + 0.5), 0, r + 0.5 - y2)
+            if (dx * dx + dy * dy) ** 0.5 <= tolerance:
+                return True
+    return False
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 2.5])
+def test_the_pointing_game_asks_where_the_maximum_is(tolerance):
+    P, boxes = boxes_and_maps()
+    found = pointing_game(P, boxes, tolerance)
+    for p, own, value in zip(P, boxes, found, strict=True):
+        best = [(r, c) for r, c in centres() if p[r, c] == p.max()]
+        assert value == pytest.approx(np.mean([is_inside(r, c, own, tolerance) for r, c in best]))
+
+
+def test_energy_inside_is_the_share_of_mass():
+    P, boxes = boxes_and_maps(1)
+    for p, own, value in zip(P, boxes, energy_inside(P, boxes), strict=True):
+        within = sum(p[r, c] for r, c in centres() if is_inside(r, c, own))
+        assert value == pytest.approx(within / p.sum())
+
+
+def test_iou_is_of_the_highest_pixels_as_many_as_are_inside():
+    P, boxes = boxes_and_maps(2)
+    P[5] = np.random.default_rng(3).random(SIZE)
+    for p, own, value in zip(P, boxes, iou(P, boxes), strict=True):
+        target = {place for place in centres() if is_inside(*place, own)}
+        chosen = set(sorted(centres(), key=lambda at: -p[at])[: len(target)])
+        assert value == pytest.approx(len(target & chosen) / len(target | chosen))
+
+
+def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless():
+    _, boxes = boxes_and_maps(4)
+    U = inside(boxes, SIZE).astype(float)
+    for name, metric in METRICS.items():
+        np.testing.assert_allclose(metric(U, boxes), 1, err_msg=name)
+        np.testing.assert_allclose(metric(1 - U, boxes), 0, err_msg=name)
+
+
+def test_a_constant_map_scores_as_chance_whatever_its_height():
+    _, boxes = boxes_and_maps(5)
+    share = inside(boxes, SIZE).mean((1, 2))
+    for height in (0.0, 0.3):
+        P = np.full((len(boxes), *SIZE), height)
+        np.testing.assert_allclose(pointing_game(P, boxes), share)
+        np.testing.assert_allclose(energy_inside(P, boxes), share)
+        np.testing.assert_allclose(iou(P, boxes), share / (2 - share))
+
+
+def test_ties_at_the_threshold_count_by_their_share():
+    P = np.zeros((1, 4, 4))
+    P[0, 0] = 1  # four pixels tie below, none of those inside is the highest
+    boxes = np.array([[[0.0, 1, 4, 3]]])
+    # 8 inside; R is row 0 and 4/12 of each other pixel, 8 of which are inside
+    both = 8 * 4 / 12
+    assert iou(P, boxes)[0] == pytest.approx(both / (16 - both))
+
+
+def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused():
+    P = np.random.default_rng(0).random((3, *SIZE))
+    P[1, 2, 3] = np.nan
+    boxes = np.array([[[0.0, 0, 0, 0]], [[2.0, 2, 6, 6]], [[90.0, 2, 96, 6]]])
+    for figures in localisation(P, boxes, tolerance=3).values():
+        assert np.isnan(figures).all()
+    with pytest.raises(ValueError, match="not negative"):
+        iou(-np.ones((1, 4, 4)), boxes[:1])
+    with pytest.raises(ValueError, match=r"boxes \(B, N, 4\)"):
+        iou(np.ones((1, 4, 4)), boxes)
+
+
+def test_scale_does_not_matter():
+    P, boxes = boxes_and_maps(6)
+    for name, figures in localisation(P, boxes).items():
+        np.testing.assert_allclose(localisation(7.5 * P, boxes)[name], figures)
