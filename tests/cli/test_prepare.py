@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+from argparse import ArgumentParser
 
 import pytest
+from PIL import Image
 
 from radgaze.cli import main
 from radgaze.sources.cohort import REASONS
+from radgaze.sources.registry import SOURCES, find
 from radgaze.store.store import Store
 from tests.sources.trees import BROKEN, SEEN, TWIN, write_tree
 
@@ -38,6 +42,8 @@ def test_a_tree_written_by_hand_becomes_a_store(tree, tmp_path, capsys):
             "gaze_without_case": 1,
             "calibration_frame": 3,
             "off_image_fixation": 2,
+            "box_without_case": 0,
+            "off_image_box": 0,
             "not_in_keep_list": 0,
             "duplicate_case": 1,
             "no_label": 2,
@@ -121,12 +127,45 @@ def test_a_mistake_is_one_line_and_exit_code_2(tree, tmp_path, capsys):
     assert not (tmp_path / "store").exists()
 
 
-@pytest.mark.parametrize("arguments", [["prepare", "--help"], ["prepare", "egd", "--help"]])
-def test_help_has_an_example(arguments, capsys):
+@pytest.mark.parametrize(
+    ("arguments", "source"),
+    [
+        (["prepare", "--help"], "egd"),
+        (["prepare", "egd", "--help"], "egd"),
+        (["prepare", "table", "--help"], "table"),
+    ],
+)
+def test_help_has_an_example(arguments, source, capsys):
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 0
-    assert "Example: radgaze prepare egd" in capsys.readouterr().out
+    assert f"Example: radgaze prepare {source}" in capsys.readouterr().out
+
+
+def test_every_source_of_the_registry_has_what_the_command_line_asks_of_it():
+    for name in SOURCES:
+        source, parser = find(name), ArgumentParser()
+        source.add_arguments(parser)
+        own = {action.dest for action in parser._actions if action.dest != "help"}
+        assert own <= set(inspect.signature(source.read).parameters)
+        assert source.EXAMPLE.startswith(f"radgaze prepare {name} ")
+
+
+def test_a_table_becomes_a_store(tmp_path, capsys):
+    for name in "abcd":
+        Image.new("L", (30, 40), 100).save(tmp_path / f"{name}.png")
+    rows = "".join(f"{name}.png,{k},{'xy'[k % 2]}\n" for k, name in enumerate("abcd"))
+    (tmp_path / "labels.csv").write_text("image,patient,label\n" + rows)
+    (tmp_path / "boxes.csv").write_text("image,x,y,width,height\na.png,2,2,8,8\n")
+    given = ["--table", tmp_path / "labels.csv", "--boxes", tmp_path / "boxes.csv", "--box-frame", "60x80"]
+    out = ["--out", tmp_path / "store", "--size", 32, "--workers", 1]
+    assert main(["prepare", "table", *map(str, [*given, *out])]) == 0
+    store = Store.open(tmp_path / "store")
+    assert store.classes == ("x", "y")
+    assert store.boxes.rows() == [("a", "box", 1, 1, 5, 5)]
+    assert "4 cases, 0 readings, 0 fixations" in capsys.readouterr().out
+    assert main(["prepare", "table", *map(str, [*given[:-1], "big", *out])]) == 2
+    assert "--box-frame big: WIDTHxHEIGHT" in capsys.readouterr().err
 
 
 def test_a_missing_or_unknown_source_is_refused(capsys):

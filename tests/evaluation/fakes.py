@@ -30,6 +30,7 @@ class FakeCase:
     label: int
     spot: tuple[float, float]
     gaze: bool = True
+    boxed: bool = False
 
 
 class Looker(nn.Module):
@@ -125,8 +126,12 @@ def without_class(of: Sequence[FakeCase], label: int) -> tuple[FakeCase, ...]:
 
 
 def sample(case: FakeCase) -> Sample:
-    """An image with a spot, and one to three fixations on it, or none."""
+    """An image with a spot, one to three fixations on it, or none, and perhaps a box about it.
+
+    Such a case has a second box too, of another class, in a corner.
+    """
     y, x = torch.meshgrid(torch.arange(SIZE) + 0.5, torch.arange(SIZE) + 0.5, indexing="ij")
+    u, v = case.spot
     fixations = int(case.case_id[-1]) % 3 + 1 if case.gaze else 0
     shifts = 1.5 * torch.arange(fixations)[:, None] - 1.5
     return Sample(
@@ -142,4 +147,8 @@ def sample(case: FakeCase) -> Sample:
         order=torch.arange(fixations),
         recorded=fixations,
         spec=GazeMaps(),
+        boxes=torch.tensor([[u - 8, v - 8, u + 8, v + 8], [0, 0, 5, 5]]) if case.boxed else torch.zeros(0, 4),
+        box_class=torch.tensor([-1, (case.label + 1) % 3])
+        if case.boxed
+        else torch.zeros(0, dtype=torch.int64),
     )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ from sklearn.metrics import accuracy_score, average_precision_score, brier_score
 from radgaze.errors import UserError
 from radgaze.evaluation import evaluate
 from radgaze.evaluation.agreement import METRICS, nss
-from radgaze.evaluation.maps import case_maps
+from radgaze.evaluation.localisation import METRICS as LOCALISATION
+from radgaze.evaluation.maps import case_maps, smoothed
 from tests.evaluation.fakes import CLASSES, SIZE, FakeCase, FakeRun, cases, without_class
 
 
@@ -154,6 +156,34 @@ def test_no_gaze_and_no_test_cases_are_no_errors(tmp_path: Path) -> None:
     assert empty["test"]["auc"]["macro"] == {"value": None, "low": None, "high": None}
 
 
+def test_maps_are_scored_against_the_boxes_of_the_cases_own_class(tmp_path: Path) -> None:
+    boxed = tuple(replace(c, boxed=k % 2 == 0) for k, c in enumerate(cases()))
+    run = FakeRun(tmp_path, cases=boxed)
+    test = evaluate(run, device="cpu", resamples=100, tolerance=1)["test"]
+    own = [c.case_id for c in boxed if c.split == "test" and c.boxed]
+    assert test["localisation_cases"] == {"compared": len(own), "without_boxes": 24 - len(own)}
+    table = pl.read_parquet(tmp_path / "localisation.parquet")
+    assert set(table["case_id"]) == set(own)
+    # The spot's middle is the brightest; the other class's box in the corner does not lower the share.
+    for kind in ("heatmap", "mask"):
+        assert test["localisation"][kind]["pointing_game"]["value"] == 1
+    maps = case_maps(run, own, target="true")
+    for name, metric in LOCALISATION.items():
+        oracle = metric(smoothed(maps.heatmap, maps.sigma), maps.boxes).mean()
+        assert test["localisation"]["heatmap"][name]["value"] == pytest.approx(oracle)
+    floor, found = (test["localisation"][kind]["iou"] for kind in ("lung_shape", "heatmap"))
+    assert floor["high"] < found["low"]
+    assert maps.boxes.shape == (len(own), 2, 4)
+    assert not maps.boxes[:, 1].any()
+
+
+def test_without_boxes_there_is_no_localisation(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:
+    run, metrics = evaluated
+    assert all(found is None for found in metrics["test"]["localisation"].values())
+    assert metrics["test"]["localisation_cases"] == {"compared": 0, "without_boxes": 24}
+    assert not (run.path / "localisation.parquet").exists()
+
+
 def test_intervals_as_the_seed_paper_drew_them_are_there_for_the_asking(tmp_path: Path) -> None:
     metrics = evaluate(FakeRun(tmp_path), device="cpu", interval="seed")
     assert metrics["settings"]["interval"] == "seed"
@@ -163,3 +193,5 @@ def test_intervals_as_the_seed_paper_drew_them_are_there_for_the_asking(tmp_path
 def test_senseless_arguments_are_users_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resamples"):
         evaluate(FakeRun(tmp_path), device="cpu", resamples=0)
+    with pytest.raises(UserError, match="tolerance"):
+        evaluate(FakeRun(tmp_path), device="cpu", tolerance=-1)

@@ -11,7 +11,7 @@ from radgaze.gaze import GazeMaps, box_maps, viridis_grey
 
 
 def drawn(boxes, size, fine=10):
-    """The boxes' union, brute force: a pixel's share of `fine` × `fine` points in each box, the largest one."""
+    """The boxes' union, by brute force: the share of `fine` × `fine` points of a pixel in a box, the largest."""
     y, x = ((np.arange(fine * side) + 0.5) / fine for side in size)
     raster = np.zeros(size)
     for x1, y1, x2, y2 in boxes:
@@ -65,9 +65,7 @@ def test_boxes_are_drawn_as_the_gaze_maps_of_their_run_are():
     summed = GazeMaps(normalise="sum").draw_boxes(boxes, (48, 36), sigma)
     assert float(summed.sum()) == pytest.approx(1, abs=1e-5)
     reference = GazeMaps(weight="reference").draw_boxes(boxes, (48, 36), sigma)
-    torch.testing.assert_close(
-        reference, viridis_grey(box_maps(boxes, (48, 36), sigma, normalise="minmax"))
-    )
+    torch.testing.assert_close(reference, viridis_grey(box_maps(boxes, (48, 36), sigma, normalise="minmax")))
 
 
 def test_a_wrong_shape_is_refused():

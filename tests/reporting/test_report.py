@@ -6,7 +6,7 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.reporting.report import report
-from radgaze.reporting.wording import AGREEMENT, MAPS, number
+from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
@@ -177,3 +177,17 @@ def test_a_heatmap_that_does_not_beat_the_floors_is_said_not_to(tmp_path: Path) 
 def test_a_run_that_was_not_evaluated_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no metrics\.json; run `radgaze evaluate"):
         written(FakeRun(tmp_path / "run"))
+
+
+def test_localisation_of_boxes_is_told_where_there_are_any(page: str, tmp_path: Path) -> None:
+    assert "localisation" not in page
+    run = FakeRun(tmp_path / "run")
+    metrics = evaluated(run)
+    entry = {"value": 0.375, "low": 0.25, "high": 0.5}
+    of_boxes = dict.fromkeys(MAPS) | {"heatmap": dict.fromkeys(LOCALISATION, entry)}
+    metrics["test"] |= {"localisation": of_boxes, "localisation_cases": {"compared": 12, "without_boxes": 96}}
+    html = written(run, metrics)
+    assert_accessible(html)
+    text = Page(html).text
+    assert text.count("0.38 [0.25, 0.50]") == 3
+    assert "12 test cases with boxes" in text

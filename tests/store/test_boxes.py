@@ -80,7 +80,9 @@ def test_an_augmented_box_is_the_upright_hull_of_the_moved_rectangle(tmp_path):
     picture = np.zeros((200, 200))
     picture[60:120, 80:110] = 1
     write_dicom(Path(cohort.cases["image"][0]), picture)
-    boxes = pl.DataFrame({"case_id": ["case-00"], "label": ["x"], "x1": 80.0, "y1": 60.0, "x2": 110.0, "y2": 120.0})
+    boxes = pl.DataFrame(
+        {"case_id": ["case-00"], "label": ["x"], "x1": 80.0, "y1": 60.0, "x2": 110.0, "y2": 120.0}
+    )
     store = prepare(replace(cohort, boxes=boxes), tmp_path / "store", size=200, workers=1)
     augment = Augmentation(rotate=25, scale=(0.8, 1.2), translate=0.1, brightness=0, contrast=0, flip=0.5)
     cases = GazeDataset(store, size=200, gaze=ATTENTION, augment=augment)

@@ -186,11 +186,9 @@ def _guessed_labels(path: Path, taken: set[str]) -> list[str]:
         say(f"{path.name}: classes are named in column “{named[0]}”")
         return named
     read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
-    flags = [n for n in names if read[n].null_count() == 0 and set(read[n].str.to_lowercase()) == {"0", "1"}]
-    if (
-        len(flags) > 1
-        and (read.select(pl.sum_horizontal(pl.col(flags).cast(pl.Int64))).to_series() == 1).all()
-    ):
+    flags = [name for name in names if set(read[name].drop_nulls()) == {"0", "1"}]
+    # Flags that exclude each other are classes; others may be anything.
+    if len(flags) > 1 and read.select(pl.sum_horizontal(pl.col(flags) == "1").max()).item() == 1:
         say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags
     raise UserError(

@@ -1,0 +1,164 @@
+"""Pictures: the right greys out of each kind, and a reason for each that is refused."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from radgaze.dicom.error import DicomError
+from radgaze.dicom.image import read_any, size_of
+from radgaze.dicom.isolate import isolated
+from radgaze.dicom.picture import picture_size, read_picture
+
+GREY = np.linspace(10, 240, 24 * 31).reshape(24, 31).astype(np.uint8)
+DEEP = np.linspace(100, 4000, 24 * 31).reshape(24, 31).astype(np.uint16)
+
+
+def saved(folder, name, array, **options):
+    path = folder / name
+    image = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    image.save(path, **options)
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.dcm"])
+def test_eight_bits_are_taken_as_shown_whatever_the_file_is_called(tmp_path, name):
+    path = saved(tmp_path, name, GREY, format="TIFF" if name.endswith("tif") else "PNG")
+    np.testing.assert_allclose(read_picture(path), GREY / 255, atol=1e-6)
+    np.testing.assert_allclose(read_any(path, voi="none"), GREY / 240, atol=1e-6)
+    assert picture_size(path) == size_of(path) == (24, 31)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff"])
+def test_sixteen_bits_are_stretched(tmp_path, name):
+    path = saved(tmp_path, name, DEEP)
+    np.testing.assert_allclose(read_picture(path), (DEEP - 100.0) / 3900, atol=1e-6)
+    np.testing.assert_allclose(read_picture(path, voi="none"), DEEP / 4000, atol=1e-6)
+
+
+def test_jpeg_is_read_and_its_rounding_is_no_colour(tmp_path):
+    smooth = np.repeat(np.repeat(GREY[::4, ::4], 4, 0), 4, 1)
+    path = saved(tmp_path, "a.jpg", np.repeat(smooth[..., None], 3, 2), quality=92)
+    assert np.abs(read_picture(path) - smooth / 255).max() < 0.05
+
+
+def test_rgb_alpha_and_palettes_that_are_grey_are_grey(tmp_path):
+    rgb = np.repeat(GREY[..., None], 3, 2)
+    for name, picture in (
+        ("rgb.png", rgb),
+        ("rgba.png", np.dstack([rgb, np.full_like(GREY, 255)])),
+        ("la.png", Image.fromarray(GREY).convert("LA")),
+        ("p.png", Image.fromarray(GREY).convert("P")),
+        ("rgb.tif", rgb),
+    ):
+        np.testing.assert_allclose(read_picture(saved(tmp_path, name, picture)), GREY / 255, atol=1e-6)
+
+
+def test_white_is_zero_is_turned_around(tmp_path):
+    for name, pixels, oracle in (
+        ("8.tif", GREY, None),
+        ("16.tif", DEEP, 1 - (DEEP - 100.0) / 3900),
+    ):
+        path = saved(tmp_path, name, pixels)
+        data = bytearray(path.read_bytes())
+        at = data.index(struct.pack("<HHI", 262, 3, 1)) + 8
+        data[at : at + 2] = struct.pack("<H", 0)
+        path.write_bytes(data)
+        expected = 1 - GREY / 255 if oracle is None else oracle
+        np.testing.assert_allclose(read_picture(path), expected, atol=1e-6)
+
+
+def test_a_flat_picture_is_no_error(tmp_path):
+    assert not read_picture(saved(tmp_path, "a.png", np.full((4, 5), 700, np.uint16))).any()
+
+
+def _apng(folder):
+    frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1])]
+    return saved(folder, "two.png", frames[0], save_all=True, append_images=frames[1:])
+
+
+def _tiff_of_two(folder):
+    return saved(
+        folder, "two.tif", Image.fromarray(GREY), save_all=True, append_images=[Image.fromarray(GREY)]
+    )
+
+
+def _turned(folder):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(folder, "turned.jpg", GREY, exif=exif)
+
+
+def _cut(folder):
+    path = saved(folder, "cut.png", np.random.default_rng(0).integers(0, 255, (99, 99), dtype=np.uint8))
+    path.write_bytes(path.read_bytes()[:3000])
+    return path
+
+
+def _bomb(folder):
+    """A header that claims 60,000 × 60,000 pixels."""
+    path = saved(folder, "bomb.png", GREY)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", 60_000, 60_000)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    path.write_bytes(data)
+    return path
+
+
+def _text(folder):
+    path = folder / "text.png"
+    path.write_text("no picture")
+    return path
+
+
+def _coloured(folder):
+    rgb = np.repeat(GREY[..., None], 3, 2)
+    rgb[3, 4] = (255, 0, 0)
+    return saved(folder, "coloured.png", rgb)
+
+
+def _transparent(folder):
+    alpha = np.full_like(GREY, 255)
+    alpha[0, 0] = 0
+    return saved(folder, "transparent.png", np.dstack([np.repeat(GREY[..., None], 3, 2), alpha]))
+
+
+def _numbers(folder):
+    broken = GREY.astype(np.float32)
+    broken[2, 2] = np.nan
+    return saved(folder, "nan.tif", broken)
+
+
+@pytest.mark.parametrize(
+    ("make", "reasons"),
+    [
+        (_apng, {"multi_frame"}),
+        (_tiff_of_two, {"multi_frame"}),
+        (_turned, {"orientation"}),
+        (_cut, {"truncated", "broken"}),
+        (_bomb, {"too_large", "not_a_picture"}),
+        (_text, {"not_a_picture"}),
+        (_coloured, {"not_grey"}),
+        (_transparent, {"not_grey"}),
+        (_numbers, {"not_finite"}),
+        (lambda folder: folder / "none.png", {"not_a_file"}),
+        (lambda folder: folder, {"not_a_file"}),
+    ],
+)
+def test_what_is_refused_is_refused_with_its_reason(tmp_path, make, reasons):
+    path = make(tmp_path)
+    with pytest.raises(DicomError) as error:
+        read_picture(path)
+    assert error.value.reason in reasons
+    assert str(tmp_path) not in str(error.value)
+
+
+def test_a_broken_picture_costs_itself_alone(tmp_path):
+    paths = [str(saved(tmp_path, "a.png", GREY)), str(_cut(tmp_path)), str(saved(tmp_path, "b.png", GREY))]
+    found = dict(isolated(read_any, paths, workers=1))
+    assert isinstance(found[1], DicomError)
+    np.testing.assert_allclose(found[2], GREY / 255, atol=1e-6)

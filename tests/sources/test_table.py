@@ -1,0 +1,218 @@
+"""Anybody's table: what is read, what is guessed, what is rejected, and what is refused with its place."""
+
+# ruff: noqa: E501  tables of mistakes, one to a line
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from radgaze.errors import UserError
+from radgaze.sources import table
+from radgaze.store.prepare import prepare
+
+LABELS = """image,patient_id,age,Normal,Sick
+a.png,p1,40,1,0
+sub/b.png,p1,41,0,1
+c.png,p2,50,0,1
+d.png,p3,60,0,1
+gone.png,p4,60,1,0
+e.png,p5,22,,
+"""
+FIXATIONS = """case,x,y,onset,duration,reader
+b,10,20,0.5,0.25,Dr Secret
+b,5,6,0.1,0.25,Dr Secret
+b.png,7,8,0.2,0.25,Dr Other
+sub/b.png,99,8,0.6,0.25,Dr Other
+b,,,0.9,0.25,Dr Secret
+c,-2,3,0,1,Dr Other
+stranger,1,1,0,1,
+"""
+BOXES = """image,label,x,y,width,height
+b.png,opacity,10,20,30,60
+b.png,,-5,0,10,10
+c.png,opacity,500,0,10,10
+z.png,opacity,1,1,2,2
+"""
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    (tmp_path / "sub").mkdir()
+    for name in ("a", "sub/b", "c", "d", "e"):
+        Image.fromarray(np.arange(60 * 40, dtype=np.uint8).reshape(60, 40)).save(tmp_path / f"{name}.png")
+    for name, text in (("labels", LABELS), ("fixations", FIXATIONS), ("boxes", BOXES)):
+        (tmp_path / f"{name}.csv").write_text(text)
+    return tmp_path
+
+
+def read(folder: Path, **options):
+    return table.read(folder / "labels.csv", **options)
+
+
+def rewritten(folder: Path, text: str, **options):
+    (folder / "labels.csv").write_text(text)
+    return read(folder, **options)
+
+
+def tally(cohort):
+    return dict(cohort.rejections["reason"].value_counts().iter_rows())
+
+
+def test_labels_patients_and_images_are_read_and_what_is_missing_is_rejected(folder):
+    cohort = read(folder)
+    assert cohort.classes == ("Normal", "Sick")
+    assert cohort.cases["case_id"].to_list() == ["a", "b", "c", "d"]
+    assert cohort.cases["patient"].to_list() == [0, 0, 1, 2]
+    assert cohort.cases["label_Sick"].to_list() == [0, 1, 1, 1]
+    assert cohort.cases["image"][1] == str(folder / "sub/b.png")
+    assert tally(cohort) == {"missing_image": 1, "no_label": 1}
+    assert set(cohort.cases["split"]) <= {"train", "validate", "test"}
+
+
+def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folder):
+    cohort = read(folder, fixations=folder / "fixations.csv")
+    assert cohort.readings.select("reading_id", "case_id", "reader", "recorded").rows() == [
+        ("b/0", "b", "reader-1", 3),
+        ("b/1", "b", "reader-2", 2),
+        ("c/0", "c", "reader-2", 1),
+    ]
+    assert cohort.fixations.select("reading_id", "index", "x", "y", "onset").rows() == [
+        ("b/0", 0, 5, 6, 0.1),
+        ("b/0", 1, 10, 20, 0.5),
+        ("b/1", 0, 7, 8, 0.2),
+    ]
+    counts = {"off_image_fixation": 3, "gaze_without_case": 1, "missing_image": 1, "no_label": 1}
+    assert tally(cohort) == counts
+    dropped = read(folder, fixations=folder / "fixations.csv", without_gaze="drop")
+    assert dropped.cases["case_id"].to_list() == ["b"]
+    assert tally(dropped)["no_gaze"] == 3
+
+
+def test_boxes_are_scaled_from_their_frame_and_cut_to_the_image(folder):
+    plain = read(folder, boxes=folder / "boxes.csv")
+    assert plain.boxes.rows() == [("b", "opacity", 10, 20, 40, 60), ("b", "box", 0, 0, 5, 10)]
+    assert tally(plain) == {"missing_image": 1, "no_label": 1, "off_image_box": 1, "box_without_case": 1}
+    scaled = read(folder, boxes=folder / "boxes.csv", box_frame="80x240")
+    assert scaled.boxes.rows()[0] == ("b", "opacity", 5, 5, 20, 20)
+    corners = "case,xmin,ymin,xmax,ymax\na,1,2,3,4\n"
+    (folder / "corners.csv").write_text(corners)
+    assert read(folder, boxes=folder / "corners.csv").boxes.rows() == [("a", "box", 1, 2, 3, 4)]
+
+
+def test_fixations_are_scaled_from_their_frame(folder):
+    cohort = read(folder, fixations=folder / "fixations.csv", fixation_frame="20x30")
+    assert cohort.fixations.select("x", "y").rows()[:2] == [(10, 12), (20, 40)]
+
+
+def test_a_parquet_table_is_read_as_the_csv_is(folder):
+    pl.read_csv(folder / "labels.csv").with_columns(pl.col("Normal") == 1, pl.col("Sick") == 1).write_parquet(
+        folder / "labels.parquet"
+    )
+    of_parquet = table.read(folder / "labels.parquet", labels=["Normal", "Sick"])
+    assert of_parquet.cases.equals(read(folder, labels=["Normal", "Sick"]).cases)
+
+
+def test_a_column_of_class_names_gives_the_classes_or_those_chosen(folder):
+    text = "path,subject,diagnosis,split\n" + "".join(
+        f"{name}.png,{k},{label},{split}\n"
+        for k, (name, label, split) in enumerate(
+            [("a", "Zero", "train"), ("sub/b", "one", "val"), ("c", "two", "TEST"), ("d", "one", "training")]
+        )
+    )
+    cohort = rewritten(folder, text)
+    assert cohort.classes == ("Zero", "one", "two")
+    assert cohort.cases["split"].to_list() == ["train", "validate", "test", "train"]
+    assert cohort.parameters["split"] == "table"
+    chosen = read(folder, classes=["two", "one"])
+    assert chosen.classes == ("two", "one")
+    assert chosen.cases["label_two"].to_list() == [0, 1, 0]
+    assert tally(chosen) == {"no_label": 1}
+    anew = read(folder, columns=["split="])
+    assert anew.parameters["split"] == "stratified"
+
+
+def test_one_column_of_0_and_1_makes_two_classes(folder):
+    cohort = read(folder, labels=["Sick"])
+    assert cohort.classes == ("no Sick", "Sick")
+    assert cohort.cases.select("label_no Sick", "label_Sick").rows() == [(1, 0), (0, 1), (0, 1), (0, 1)]
+
+
+def test_columns_may_be_named(folder):
+    text = "x,who,what,key\na.png,1,A,k1\nc.png,1,B,k2\n"
+    cohort = rewritten(folder, text, columns=["image=x", "patient=who", "case=key"], labels=["what"])
+    assert cohort.cases["case_id"].to_list() == ["k1", "k2"]
+    alone = read(folder, columns=["image=x", "patient="], labels=["what"])
+    assert alone.cases["patient"].to_list() == [0, 1]
+
+
+def test_what_is_guessed_is_said(folder, capsys):
+    read(folder, boxes=folder / "boxes.csv")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "labels.csv: image is column “image”, patient is column “patient_id”" in said
+    assert "a class each is in the columns “Normal”, “Sick”" in said
+    assert "case is column “image”" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        ("image,patient,A,B\na.png,1,1,0\nc.png,2,1,1\n", {"labels": ["A", "B"]}, r"line 3: both A and B are 1"),
+        ("image,patient,A,B\na.png,1,1,0\nc.png,2,maybe,0\n", {"labels": ["A", "B"]}, r"line 3, column A: it is 'maybe', 0 or 1"),
+        ("image,patient,label\na.png,1,x\na.png,1,y\n", {}, r"lines 2 and 3: the case 'a' is x and y"),
+        ("image,patient,label\na.png,1,x\nsub/a.png,1,y\n", {}, r"lines 2 and 3: two images would be the case 'a'"),
+        ("image,patient,label\na.png,1,x\nc.png,2,x\n", {}, r"column label: one class, x"),
+        ("image,patient,label\na.png,,x\nc.png,2,y\n", {}, r"line 2, column patient: it is blank"),
+        ("image,patient,label,split\na.png,1,x,train\nc.png,1,y,test\n", {}, r"lines 2 and 3: one patient stands in train and in test"),
+        ("image,patient,label,split\na.png,1,x,train\nc.png,2,y,later\n", {}, r"line 3, column split: it is 'later'"),
+        ("image,label\na.png,x\nc.png,y\n", {}, r"no column tells the patient"),
+        ("image,patient,u,v\na.png,1,x,3\nc.png,2,y,4\n", {}, r"which columns are the labels\? .*u, v"),
+        ("picture,patient,label\na.png,1,x\nc.png,2,y\n", {}, r"which column is the image\?"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["patient=who"]}, r"has no such column; it has image"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["who"]}, r"KEY=COLUMN is expected"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"classes": ["x", "z"]}, r"--classes z: no record"),
+        ("image,patient,label\nq.png,1,x\nr.png,2,y\n", {}, r"no image of .* is under"),
+        ("image,patient,label\n", {}, r"has no records"),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_with_their_place(folder, text, options, message):
+    with pytest.raises(UserError, match=message):
+        rewritten(folder, text, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options", "message"),
+    [
+        ("boxes", "image,x1,y1,x2,y2\na.png,1,1,5,5\na.png,7,1,5,5\n", {}, r"line 3, column x2: it is '5.0', more than x1"),
+        ("boxes", "image,x,y,width,height\na.png,1,1,0,5\n", {}, r"line 2, column width"),
+        ("boxes", "image,x,y,width\na.png,1,1,3\n", {}, r"a box is x1, y1, x2, y2 or"),
+        ("boxes", "image,x,y,width,height\na.png,1,one,3,3\n", {}, r"line 2, column y: it is 'one', a number"),
+        ("boxes", "image,x,y,width,height\nq,1,1,3,3\n", {}, r"no record belongs to a case"),
+        ("boxes", BOXES, {"box_frame": "1024"}, r"--box-frame 1024: WIDTHxHEIGHT"),
+        ("fixations", "case,x,y,onset\na,1,1,0\n", {}, r"which column is the duration\?"),
+        ("fixations", "case,x,y,onset,duration\na,1,1,0,-1\n", {}, r"line 2, column duration"),
+    ],
+)  # fmt: skip
+def test_mistakes_in_fixations_and_boxes_are_told_with_their_place(folder, name, text, options, message):
+    (folder / f"{name}.csv").write_text(text)
+    with pytest.raises(UserError, match=message):
+        read(folder, **{name: folder / f"{name}.csv"}, **options)
+
+
+def test_a_repeated_record_is_rejected_once(folder):
+    text = "image,patient,label\na.png,1,x\na.png,1,x\nc.png,2,y\n"
+    assert tally(rewritten(folder, text)) == {"duplicate_case": 1}
+
+
+def test_it_becomes_a_store_without_reader_or_path(folder, tmp_path):
+    cohort = read(folder, fixations=folder / "fixations.csv", boxes=folder / "boxes.csv")
+    store = prepare(cohort, tmp_path / "store", size=60, workers=1)
+    assert store.cases["rows"].to_list() == [60] * 4
+    picture = np.asarray(Image.open(folder / "a.png"))
+    np.testing.assert_array_equal(store.image(0)[:, 10:50], picture)
+    text = "".join(t.write_csv() for t in (store.cases, store.readings, store.rejections))
+    assert "Secret" not in text
+    assert "sub/" not in text
