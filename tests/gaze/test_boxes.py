@@ -11,7 +11,7 @@ from radgaze.gaze import GazeMaps, box_maps, viridis_grey
 
 
 def drawn(boxes, size, fine=10):
-    """The boxes' union, by brute force: the share of `fine` × `fine` points of a pixel in a box, the largest."""
+    """The boxes' union: the share of `fine` × `fine` points of each pixel that a box holds, the largest."""
     y, x = ((np.arange(fine * side) + 0.5) / fine for side in size)
     raster = np.zeros(size)
     for x1, y1, x2, y2 in boxes:
