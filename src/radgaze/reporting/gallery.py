@@ -61,7 +61,8 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     heatmaps = smoothed(maps.heatmap, maps.sigma)
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
     of_boxes = box_maps(boxes, (heatmaps.shape[1], heatmaps.shape[2]), sigma)[:, 0].numpy()
-    looked = [bool(own.any()) for own in maps.present]
+    # Boxes may stand in for gaze: then there is a map, and no fixation.
+    looked = [bool(has and own.any()) for has, own in zip(maps.has_gaze, maps.present, strict=True)]
     boxed = [bool(own.any()) for own in of_boxes]
     cases = []
     for row, case_id in enumerate(maps.case_ids):
