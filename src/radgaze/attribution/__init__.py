@@ -11,5 +11,6 @@ with generator.reading(model) as read:                # inside a training step
 from radgaze.attribution import cam, composed  # noqa: F401 - registers theirs
 from radgaze.attribution.generators import Generator, create, names, register
 from radgaze.attribution.memory import keep_freed_memory
+from radgaze.attribution.synchronised import synchronised
 
-__all__ = ["Generator", "create", "keep_freed_memory", "names", "register"]
+__all__ = ["Generator", "create", "keep_freed_memory", "names", "register", "synchronised"]

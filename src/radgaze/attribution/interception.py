@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution import activations
+from radgaze.attribution import activations, moments
 from radgaze.attribution.activations import Activation
 from radgaze.attribution.recomputation import recompute_within
 from radgaze.attribution.rule_steps import Activate, ActivatePReLU
@@ -73,6 +73,8 @@ class Interception(TorchFunctionMode):
             return self._conv(func, args, kwargs)
         if func is F.batch_norm and self.batch_statistics == "held":
             return self._batch_norm(*args, **kwargs)
+        if func is F.batch_norm and self.pass_.group is not None:
+            return moments.batch_norm(func, self.pass_.group, *args, **kwargs)
         if func in (F.prelu, torch.prelu):
             self._met("prelu")
             call = dict(zip(("input", "weight"), args, strict=False), **kwargs)
@@ -107,6 +109,7 @@ class Interception(TorchFunctionMode):
             gates=before.gates,
             only_looked_at=before.only_looked_at,
             compiled=before.compiled,
+            group=before.group,
         )
         return Interception(again, self.batch_statistics)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from radgaze.attribution.interception import Interception
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
+from radgaze.attribution.synchronised import refuse_hidden_statistics
 from radgaze.attribution.targets import Target, score_of
 
 HALF_SCALES = (2.0**8, 1.0, 2.0**-8)
@@ -51,6 +52,7 @@ class Watch:
         return self._interception.pass_
 
     def __enter__(self) -> Self:
+        refuse_hidden_statistics(self.model)
         self._hooks = [self.model.register_forward_pre_hook(self._catch, with_kwargs=True)]
         if self.layer is not None:
             self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from radgaze.attribution import moments
 from radgaze.attribution.rules import Rule
 
 Pair = list[int]
@@ -45,6 +46,7 @@ class Pass:
         features: What the layer asked for gave, (B, C, h, w).
         stages: Inputs (B, C, h, w) of the global poolings and flattenings met, in order.
         linear: Input, weight and output of the last linear layer.
+        group: The processes over whose batches batch norm takes its statistics; None for this one alone.
     """
 
     rule: Rule | None = None
@@ -59,6 +61,7 @@ class Pass:
     features: Tensor | None = None
     stages: list[Tensor] = field(default_factory=list)
     linear: tuple[Tensor, Tensor, Tensor] | None = None
+    group: moments.Group = field(default_factory=moments.current)
 
     def forget(self) -> None:
         """Let go of all tensors.
@@ -141,7 +144,7 @@ class ConvNorm(Function):
         pass_: Pass,
         first: bool,
     ) -> Tensor:
-        z = _normalised(ctx, y, gamma, beta, statistics, x, weight)
+        z = _normalised(ctx, y, gamma, beta, statistics, pass_.group, x, weight)
         ctx.geometry, ctx.pass_, ctx.first = geometry, pass_, first
         ctx.bias_size = None if bias is None else [bias.shape[0]]
         return z
@@ -154,9 +157,8 @@ class ConvNorm(Function):
         if ctx.pass_.rule is not None:
             scaled = weight * (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
             return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 9
-        dy, dgamma, dbeta = torch.ops.aten.native_batch_norm_backward(
-            g, y, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, [True, True, True]
-        )
+        affine = (gamma, running_mean, running_var, mean, rstd)
+        dy, dgamma, dbeta = _norm_gradients(ctx, g, y, *affine, [True, True, True])
         return *_conv_gradients(ctx, dy, x, weight), dgamma, dbeta, *[None] * 5
 
 
@@ -231,7 +233,7 @@ class BatchNorm(Function):
         pass_: Pass,
     ) -> Tensor:
         ctx.pass_ = pass_
-        return _normalised(ctx, x, gamma, beta, statistics)
+        return _normalised(ctx, x, gamma, beta, statistics, pass_.group)
 
     @staticmethod
     @untouched
@@ -242,10 +244,8 @@ class BatchNorm(Function):
             scale = rstd if gamma is None else rstd * gamma
             return g * scale.to(g.dtype).view(1, -1, *[1] * (g.dim() - 2)), *[None] * 4
         needs = [ctx.needs_input_grad[0], gamma is not None, gamma is not None]
-        gradients = torch.ops.aten.native_batch_norm_backward(
-            g, x, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, needs
-        )
-        return *gradients, None, None
+        affine = (gamma, running_mean, running_var, mean, rstd)
+        return *_norm_gradients(ctx, g, x, *affine, needs), None, None
 
 
 class Concatenate(Function):
@@ -326,13 +326,21 @@ def _normalised(
     gamma: Tensor | None,
     beta: Tensor | None,
     statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+    group: moments.Group,
     *also: Tensor,
 ) -> Tensor:
     """Batch norm of x; what its backward needs is saved, together with `also`."""
     mean, var, training, momentum, eps = statistics
-    y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
-        x, gamma, beta, mean, var, training, momentum, eps
-    )
+    ctx.group = group if training else None
+    if ctx.group is None:
+        y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
+            x, gamma, beta, mean, var, training, momentum, eps
+        )
+    else:
+        save_mean, of_all, ctx.count = moments.of_all(x, ctx.group)
+        save_rstd = torch.rsqrt(of_all + eps)
+        moments.follow(mean, var, save_mean, of_all, ctx.count, momentum)
+        y = torch.ops.aten.native_batch_norm(x, gamma, beta, save_mean, of_all, False, 0.0, eps)[0]
     # Running statistics change in place with every training step; the read-out's are kept apart.
     rstd = save_rstd if training or var is None else torch.rsqrt(var + eps)
     held_mean = None if training or mean is None else mean.clone()
@@ -340,6 +348,32 @@ def _normalised(
     ctx.save_for_backward(x, gamma, rstd, save_mean, held_mean, held_var, *also)
     ctx.training, ctx.eps = training, eps
     return y
+
+
+def _norm_gradients(
+    ctx: Any,
+    g: Tensor,
+    x: Tensor,
+    gamma: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    mean: Tensor,
+    rstd: Tensor,
+    needs: list[bool],
+) -> tuple[Any, Any, Any]:
+    """Gradients in a batch norm's input, γ and β, those of them that are needed."""
+    if ctx.group is None:
+        return torch.ops.aten.native_batch_norm_backward(
+            g, x, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, needs
+        )
+    if torch.is_grad_enabled():
+        raise RuntimeError(
+            "a synchronised batch norm is differentiated twice only through a heatmap generator with "
+            'batch_statistics="exact"'
+        )
+    found = moments.gradients(g, x, gamma, mean, rstd, ctx.count, ctx.group)
+    dx, dgamma, dbeta = (value if wanted else None for value, wanted in zip(found, needs, strict=True))
+    return dx, dgamma, dbeta
 
 
 def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, Any, Any]:
