@@ -44,6 +44,8 @@ def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
         "gaze_without_case": 0,
         "calibration_frame": 0,
         "off_image_fixation": 7,
+        "box_without_case": 0,
+        "off_image_box": 0,
         "not_in_keep_list": 0,
         "duplicate_case": 0,
         "no_label": 0,
