@@ -32,7 +32,28 @@ class Maps:
     heatmap: Tensor | None = None
 
 
-def objective(logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfig) -> dict[str, Tensor]:
+@dataclass(frozen=True)
+class Shares:
+    """How many cases this process's batch has, over the mean of all processes' batches.
+
+    Terms are means over cases; times these, the mean of all processes' terms is that over all their cases,
+    also where one of them has more cases, or more cases with gaze.
+
+    Attributes:
+        cases: Of cases.
+        gaze: Of cases with gaze.
+    """
+
+    cases: Tensor | float = 1.0
+    gaze: Tensor | float = 1.0
+
+
+ALONE = Shares()
+
+
+def objective(
+    logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfig, shares: Shares = ALONE
+) -> dict[str, Tensor]:
     """loss = γ · classification + (1 − γ) · Σ weight · distance(edge), and its terms.
 
     Without any edge the loss is the classification alone, whatever γ.
@@ -42,6 +63,7 @@ def objective(logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfi
         labels: (B, C), 0 or 1.
         maps: The maps of the batch; a case without gaze adds nothing to an edge with G.
         config: γ, edges, distances.
+        shares: Of this batch in the batches of all processes.
 
     Returns:
         "loss", "classification" and one term for each edge with weight, all scalars.
@@ -49,11 +71,12 @@ def objective(logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfi
     Raises:
         ValueError: An edge needs a map that is not there.
     """
-    terms = {"classification": classification(logits, labels, config.classification)}
+    terms = {"classification": shares.cases * classification(logits, labels, config.classification)}
     edges = active_edges(config)
     with torch.autocast(logits.device.type, enabled=False):
         for name, edge in edges.items():
-            terms[name] = _edge(name, edge, maps, config)
+            share = shares.gaze if "gaze" in name else shares.cases
+            terms[name] = share * _edge(name, edge, maps, config)
     if edges:
         total = sum(
             (edge.weight * terms[name] for name, edge in edges.items()),

@@ -25,13 +25,14 @@ class InputConfig:
         size: Side of the square image in pixels, a multiple of 32.
         fit: "stretch" loses the aspect (the seed's), "pad" keeps it.
         augment: Move, turn, scale and relight image and fixations together while training.
-        cache: Keep the resized images in memory, where they fit.
+        cache: Keep the resized images in memory: true, false, or "auto", where they take less than a quarter
+            of what is free. Without it they are read from the disk as they are needed.
     """
 
     size: int = 224
     fit: Literal["stretch", "pad"] = "stretch"
     augment: bool = False
-    cache: bool = True
+    cache: bool | Literal["auto"] = "auto"
 
 
 @dataclass
@@ -82,7 +83,7 @@ class OptimisationConfig:
         optimiser: "adamw" or "adam".
         learning_rate: Peak learning rate.
         weight_decay: Of AdamW, not laid on biases and norms.
-        batch_size: Cases in a step, on each device.
+        batch_size: Cases in a step, on each device: two devices train as one does with twice as many.
         schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
             peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Of the cosine schedule; may be a fraction.
@@ -111,9 +112,11 @@ class TrainerConfig:
         patience: Epochs without a better validation AUC after which training stops; 0 never stops early.
         workers: Processes that load data; the result does not depend on it.
         accelerator: "auto", "cpu" or "gpu".
-        devices: Number of devices, or "auto".
+        devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several share each
+            batch, take batch norm's statistics together, and give the result of one with their whole batch.
         num_nodes: Machines.
-        strategy: Lightning's, e.g. "ddp".
+        strategy: Lightning's; "auto" is "ddp" where there are several devices. Under SLURM or torchrun their
+            processes are used, else `radgaze train` starts the others by itself.
         precision: "auto" takes bfloat16 where the device has it, else 32 bits; or Lightning's own words.
         logger: "tensorboard" or "none".
         keep_checkpoints: The "best" and the last epoch's, or "all" epochs'.

@@ -16,6 +16,7 @@ from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import Augmentation, GazeDataset
+from radgaze.store.memory import available_memory
 from radgaze.store.store import Store
 from radgaze.training.config import Config
 
@@ -38,17 +39,27 @@ class StoreData(L.LightningDataModule):
                 raise UserError(f"{store.path} holds no case of the split {split!r}: nothing to {split} on")
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        shuffled = SeededShuffle(self.train_cases, self.config.seed)
-        # A last batch of one case has no batch statistics; of a few, noisy ones.
-        drop = len(self.train_cases) > self.config.optimisation.batch_size
-        return self._loader(self.train_cases, sampler=shuffled, drop_last=drop)
+        rank, processes = self._place(len(self.train_cases))
+        batch_size = self.config.optimisation.batch_size
+        shuffled = SeededShuffle(self.train_cases, self.config.seed, batch_size, rank, processes)
+        return self._loader(self.train_cases, shuffled)
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        return self._loader(self.validation_cases)
+        cases = len(self.validation_cases)
+        rank, processes = self._place(cases)
+        # Each case in one process; none twice to make them even, which would count in the AUC.
+        return self._loader(self.validation_cases, range(rank, cases, processes))
 
-    def _loader(
-        self, cases: GazeDataset, sampler: Sampler[int] | None = None, *, drop_last: bool = False
-    ) -> DataLoader[Batch]:
+    def _place(self, cases: int) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        if self.trainer is None:
+            return 0, 1
+        processes = self.trainer.world_size
+        if cases < processes:
+            raise UserError(f"{cases} cases are too few for {processes} processes; ask for fewer devices")
+        return self.trainer.global_rank, processes
+
+    def _loader(self, cases: GazeDataset, sampler: Sampler[int] | range) -> DataLoader[Batch]:
         workers = self.config.trainer.workers
         return DataLoader(
             cast("Dataset[Batch]", cases),  # what `collate` makes of its samples
@@ -56,7 +67,6 @@ class StoreData(L.LightningDataModule):
             sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
-            drop_last=drop_last,
             pin_memory=torch.cuda.is_available(),
             # Its own generator: the loader would else draw from the one that drop-out draws from.
             generator=torch.Generator().manual_seed(self.config.seed),
@@ -66,10 +76,26 @@ class StoreData(L.LightningDataModule):
 
 
 class SeededShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by."""
+    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by.
 
-    def __init__(self, cases: GazeDataset, seed: int) -> None:
+    Several processes share it batch by batch: the k-th batches of all of them are together the k-th batch
+    that one process would have with a batch size as many times as large.
+
+    Args:
+        cases: What is shuffled.
+        seed: Of the permutations.
+        batch_size: Cases in a batch of one process.
+        rank: Number of this process.
+        processes: How many there are.
+    """
+
+    def __init__(
+        self, cases: GazeDataset, seed: int, batch_size: int, rank: int = 0, processes: int = 1
+    ) -> None:
         self.cases, self.seed, self.epoch = cases, seed, 0
+        # A last batch of one case has no batch statistics, of a few noisy ones: it is left out.
+        self._together = min(batch_size * processes, len(cases))
+        self._own = slice(rank * self._together // processes, (rank + 1) * self._together // processes)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -77,11 +103,13 @@ class SeededShuffle(Sampler[int]):
         self.cases.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self.cases)
+        return len(self.cases) // self._together * (self._own.stop - self._own.start)
 
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        return iter(torch.randperm(len(self.cases), generator=generator).tolist())
+        order = torch.randperm(len(self.cases), generator=generator).tolist()
+        for start in range(0, len(order) - self._together + 1, self._together):
+            yield from order[start : start + self._together][self._own]
 
 
 def _forkserver() -> BaseContext:
@@ -105,7 +133,9 @@ def open_store(config: Config) -> Store:
 
 def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:
     """The cases of one split as a run sees them."""
-    gaze = config.gaze
+    gaze, cache = config.gaze, config.input.cache
+    if cache == "auto":
+        cache = _fits(int((store.cases["split"] == split).sum()), config)
     return GazeDataset(
         store,
         split,
@@ -114,8 +144,15 @@ def dataset(store: Store, config: Config, split: str, *, augment: bool = False) 
         gaze=GazeMaps(gaze.weight, gaze.sigma, gaze.unit, gaze.pixels_per_degree, boxes=gaze.boxes),
         augment=Augmentation() if augment else None,
         seed=config.seed,
-        cache=config.input.cache,
+        cache=cache,
     )
+
+
+def _fits(cases: int, config: Config) -> bool:
+    """Whether the cases' images take less than a quarter of the free memory, in all processes together."""
+    devices = str(config.trainer.devices)
+    copies = (int(devices) if devices.isdigit() else 1) * (1 + config.trainer.workers)
+    return cases * config.input.size**2 * copies < available_memory() / 4
 
 
 def batches(cases: GazeDataset, batch_size: int, case_ids: Sequence[str] | None = None) -> Iterator[Batch]:

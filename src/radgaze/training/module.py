@@ -8,12 +8,21 @@ from typing import Any
 import lightning as L
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MultilabelAUROC
 
 from radgaze import attribution, models
 from radgaze.errors import UserError
 from radgaze.models.unet import Output
-from radgaze.objectives.triangle import Maps, active_edges, classification, objective, probabilities
+from radgaze.objectives.triangle import (
+    ALONE,
+    Maps,
+    Shares,
+    active_edges,
+    classification,
+    objective,
+    probabilities,
+)
 from radgaze.store.batch import Batch
 from radgaze.training.config import Config, OptimisationConfig
 
@@ -37,6 +46,8 @@ class GazeGuided(L.LightningModule):
         self.config = config
         self.edges = active_edges(config.objective)
         self.auc = MultilabelAUROC(num_labels=classes, average="macro")
+        # Not Lightning's own mean: of processes with 5 and 4 cases, that counts 9 as 8.
+        self.validation_loss = MeanMetric()
         self.generator: attribution.Generator | None = None
         if any("heatmap" in name for name in self.edges):
             heatmap = config.objective.heatmap
@@ -52,20 +63,21 @@ class GazeGuided(L.LightningModule):
     def training_step(self, batch: Batch, step: int) -> Tensor:
         output, heat = self._forward(batch)
         maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, output.mask, heat)
-        terms = objective(output.logits, batch.label, maps, self.config.objective)
+        terms = objective(output.logits, batch.label, maps, self.config.objective, self._shares(batch))
         self._stop_if_not_finite(terms, batch)
-        size = len(batch.case_id)
         for name, value in terms.items():
-            self.log(f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=size)
+            # All steps of an epoch have as many cases, all processes' together: each counts the same.
+            self.log(
+                f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True
+            )
         return terms["loss"]
 
     def validation_step(self, batch: Batch, step: int) -> None:
         logits = models.forward(self.model, batch).logits
         loss = classification(logits, batch.label, self.config.objective.classification)
         split = self.config.selection
-        self.log(
-            f"{split}/classification", loss, on_epoch=True, batch_size=len(batch.case_id), sync_dist=True
-        )
+        self.validation_loss.update(loss, len(batch.case_id))
+        self.log(f"{split}/classification", self.validation_loss, on_epoch=True, batch_size=1)
         self.auc.update(probabilities(logits, self.config.objective.classification), batch.label.long())
         self.log(f"{split}/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
 
@@ -88,11 +100,19 @@ class GazeGuided(L.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _forward(self, batch: Batch) -> tuple[Output, Tensor | None]:
-        if self.generator is None:
-            return models.forward(self.model, batch), None
-        with self.generator.reading(self.model) as read:
-            output = models.forward(self.model, batch)
-            return output, read(output.logits, self.config.objective.heatmap.target, batch.label)
+        with attribution.synchronised():
+            if self.generator is None:
+                return models.forward(self.model, batch), None
+            with self.generator.reading(self.model) as read:
+                output = models.forward(self.model, batch)
+                return output, read(output.logits, self.config.objective.heatmap.target, batch.label)
+
+    def _shares(self, batch: Batch) -> Shares:
+        if self.trainer.world_size == 1:
+            return ALONE
+        own = torch.stack([torch.ones_like(batch.has_gaze).sum(), batch.has_gaze.sum()]).float()
+        cases, gaze = own / self.trainer.strategy.reduce(own.clone(), reduce_op="mean").clamp(min=1e-6)
+        return Shares(cases, gaze)
 
     def _gaze(self, batch: Batch) -> Tensor:
         if any("gaze" in name for name in self.edges):

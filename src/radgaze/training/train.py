@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+import signal
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,9 +14,11 @@ import lightning as L
 import polars as pl
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import nn
+from lightning.pytorch.strategies import DDPStrategy
+from torch import distributed, nn
 
 from radgaze import attribution, models
 from radgaze.attribution.readout import READOUTS
@@ -49,6 +52,9 @@ def train(
 ) -> Run:
     """Train a run; leave its folder with configuration, best weights by validation AUC, history, predictions.
 
+    Where several processes train, each calls this with the same arguments. The first alone writes the folder;
+    the others return when training is over, and the folder may not be complete then (see `is_first`).
+
     Args:
         config: The run, resolved.
         out: Its folder.
@@ -64,23 +70,31 @@ def train(
     """
     store = open_store(config)
     _check(config, store)
-    _warn(config, store)
-    last = _make_folder(out, resume, overwrite)
+    best = _checkpoints(config, out / "checkpoints")
+    trainer = _trainer(config, out, best, callbacks)
+    last = out / "checkpoints" / "last.ckpt" if resume else None
+    if trainer.world_size > 1 and config.model.reads_gaze:
+        # Its batch norms run as often as the longest reading of a process's own batch has frames.
+        raise UserError("the temporal model trains on one device: give --trainer.devices 1")
+    if trainer.is_global_zero:
+        _warn(config, store)
+        _make_folder(out, last, overwrite)
     attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes), config.input.size)
-    settings.write(config, out / "config.yaml")
     data = StoreData(store, config)
-    cases = data.train_cases
-    announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases))
-    for notice in notices(config.model, model, cases):
-        say(notice)
+    if trainer.is_global_zero:
+        settings.write(config, out / "config.yaml")
+        cases = data.train_cases
+        announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases))
+        for notice in notices(config.model, model, cases):
+            say(notice)
     module = GazeGuided(model, config, len(store.classes))
-    best = _checkpoints(config, out / "checkpoints")
-    trainer = _trainer(config, out, best, callbacks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stopped = _fit(trainer, module, data, last)
+    if not trainer.is_global_zero:
+        return Run(out, config)
     if not _load_best(model, best):
         raise Stopped("before the first epoch was over; nothing is kept")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
@@ -88,25 +102,47 @@ def train(
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}"
         )
-    if predictions and trainer.is_global_zero:
-        device = (
-            "cuda"
-            if next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
-            else "cpu"
-        )
-        _write(predict(model, store, config, device=device), out / "predictions.parquet")
+    if predictions:
+        on_gpu = next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
+        table = predict(model, store, config, device="cuda" if on_gpu else "cpu")
+        _write(table, out / "predictions.parquet")
     return Run.open(out)
+
+
+def is_first() -> bool:
+    """Whether this process is the only one, or the first of those that trained together."""
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
 def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None) -> bool:
     """Fit; True where the user stopped it."""
+    alone = trainer.world_size == 1
+    began = distributed.is_available() and distributed.is_initialized()
+    if not alone and not trainer.is_global_zero:
+        # Ctrl-C reaches all processes. The first stops the others; were they to go before it, it would be
+        # left with a broken connection in the midst of a step.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
     except (pickle.UnpicklingError, EOFError) as error:
         raise UserError(f"{last} is no checkpoint of radgaze, or a broken one; train anew") from error
     except (KeyboardInterrupt, SystemExit):
+        _end_children(trainer)
         return True
+    if not alone and not began and distributed.is_initialized():
+        # What follows happens in the first process alone, and must not wait for the others.
+        distributed.destroy_process_group()
     return bool(trainer.interrupted)
+
+
+def _end_children(trainer: L.Trainer) -> None:
+    """End the processes that Lightning started, and have it forget them: else it would end this one, too."""
+    children = getattr(trainer.strategy.launcher, "procs", [])
+    ended = [*children]
+    children.clear()
+    for child in ended:
+        child.kill()
+        child.wait()
 
 
 def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[Callback]) -> L.Trainer:
@@ -125,20 +161,22 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
             Patience(f"{config.selection}/auc", mode="max", patience=wanted.patience, check_finite=False)
         )
     callbacks += others
-    try:
+
+    def trainer(strategy: str | DDPStrategy) -> L.Trainer:
         return L.Trainer(
             max_epochs=wanted.max_epochs,
             accelerator=wanted.accelerator,
             devices=wanted.devices,
             num_nodes=wanted.num_nodes,
-            strategy=wanted.strategy,
+            strategy=strategy,
+            use_distributed_sampler=False,  # `StoreData` does it
             precision=_precision(wanted),  # type: ignore[arg-type]
             gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
             gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
             logger=TensorBoardLogger(out, name="", version="tensorboard")
             if wanted.logger == "tensorboard"
             else False,
-            callbacks=callbacks,
+            callbacks=list(callbacks),  # it may add to them
             num_sanity_val_steps=0,
             log_every_n_steps=10,
             enable_progress_bar=False,
@@ -146,6 +184,14 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
             deterministic="warn",
             default_root_dir=out,
         )
+
+    try:
+        found = trainer(wanted.strategy)
+        if isinstance(found.strategy, DDPStrategy) and wanted.strategy in ("auto", "ddp"):
+            # The decoder is not used where no edge has a mask. Statistics are synchronised as they are made;
+            # sent before each batch, they would wait for processes that have no batch left to validate.
+            return trainer(DDPStrategy(find_unused_parameters=True, broadcast_buffers=False))
+        return found
     except (MisconfigurationException, ValueError, TypeError) as error:
         raise UserError(f"--trainer: {str(error).strip().splitlines()[0]}") from error
 
@@ -225,12 +271,11 @@ def _known(option: str, value: str, names: Iterable[str]) -> None:
         raise UserError(f"--{option} {value}: there is none of that name; there are {', '.join(names)}")
 
 
-def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
-    last = out / "checkpoints" / "last.ckpt"
-    if resume:
+def _make_folder(out: Path, last: Path | None, overwrite: bool) -> None:
+    if last is not None:
         if not last.is_file():
             raise UserError(f"{out} cannot be resumed: it has no checkpoints/last.ckpt")
-        return last
+        return
     if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise UserError(f"{out} is not empty; name another --out, or --resume {out}, or --overwrite")
@@ -240,7 +285,6 @@ def _make_folder(out: Path, resume: bool, overwrite: bool) -> Path | None:
             )
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    return None
 
 
 def _load_best(model: nn.Module, best: ModelCheckpoint) -> bool:

@@ -1,0 +1,24 @@
+"""An epoch takes no more memory over a store ten times as large, unless its images are kept."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from benchmarks.streaming import measured, write_store
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+SIDE, CASES, MIB_OF_IMAGES = 128, 512, 8
+
+
+def test_memory_stays_flat_while_a_store_grows_tenfold(tmp_path):
+    streamed = []
+    for times in (1, 10):
+        write_store(tmp_path / str(times), CASES * times, SIDE)
+        streamed.append(measured(tmp_path / str(times), 32, cache=False))
+        assert streamed[-1]["images (MiB)"] == MIB_OF_IMAGES * times
+    kept = measured(tmp_path / "10", 32, cache=True)
+    grown = [row["own memory (MiB)"] - streamed[0]["own memory (MiB)"] for row in (streamed[1], kept)]
+    # Ids, labels and fixations grow by a few MiB, images by 72.
+    assert grown[0] < 0.15 * 9 * MIB_OF_IMAGES
+    assert grown[1] > 0.8 * 9 * MIB_OF_IMAGES
