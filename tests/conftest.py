@@ -1,7 +1,13 @@
-"""One thread a process: small networks gain nothing from two, and lose much where the cores are taken."""
+"""What holds for all tests.
+
+One thread a process: small networks gain nothing from two, and lose much where the cores are taken. And Ctrl-C
+works: a shell leaves it ignored in what it starts in the background, and so it would be in all that tests start.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+signal.signal(signal.SIGINT, signal.default_int_handler)

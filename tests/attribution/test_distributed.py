@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -59,7 +60,9 @@ def process(rank: int, folder: Path) -> None:
         model = network()
         found = step(name, model, DistributedDataParallel(model), images, targets)
         torch.save(found, folder / f"{name}{rank}.pt")
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may else be ended as they run, and end the process with them
 
 
 def step(name: str, bare: nn.Module, model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:

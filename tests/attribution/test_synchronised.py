@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -81,7 +82,9 @@ def process(rank: int, folder: Path) -> None:
         torch.save(found, folder / f"{way}-{kind}-{rank}.pt")
     hidden_statistics_are_refused()
     no_second_derivative_is_wrong_in_silence()
+    dist.barrier()
     dist.destroy_process_group()
+    os._exit(0)  # gloo's threads may else be ended as they run, and end the process with them
 
 
 def hidden_statistics_are_refused() -> None:
