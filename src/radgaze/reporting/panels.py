@@ -130,7 +130,7 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
         scale = ScalarMappable(Normalize(0, 1), HEAT)
         figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
         bar.tick_params(labelsize=8)
-        words = "share of the map's largest value;\nblue line: gaze at half its maximum"
+        words = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
         _write(figure, left + min(360, wide / 2) + 30, 62, words, va="center")
     return figure
 
