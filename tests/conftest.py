@@ -1,7 +1,7 @@
 """What holds for all tests.
 
-One thread a process: small networks gain nothing from two, and lose much where the cores are taken. And Ctrl-C
-works: a shell leaves it ignored in what it starts in the background, and so it would be in all that tests start.
+One thread a process: small networks gain nothing from two, and lose much where cores are taken. And Ctrl-C
+works: a shell leaves it ignored in what it starts in the background, and so in all that the tests start.
 """
 
 from __future__ import annotations
