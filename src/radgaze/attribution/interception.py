@@ -17,15 +17,14 @@ from torch.overrides import TorchFunctionMode
 
 from radgaze.attribution import activations, moments
 from radgaze.attribution.activations import Activation
+from radgaze.attribution.junctions import Concatenate, Gate
 from radgaze.attribution.recomputation import recompute_within
 from radgaze.attribution.rule_steps import Activate, ActivatePReLU
 from radgaze.attribution.steps import (
     BatchNorm,
-    Concatenate,
     Conv,
     ConvAffine,
     ConvNorm,
-    Gate,
     Geometry,
     Pass,
 )

@@ -13,7 +13,7 @@ from tests.reporting.fakes import CLASSES, FakeRun, evaluated
 
 SKILL = {"baseline": 1.0, "no_decoder": 0.9, "set1_guided": 1.0, "set3_guided": 2.4, "temporal": 0.7}
 NEARER = {"set3_guided": 1.2, "set1_guided": 0.2}  # how far the heatmap lies above the lung shape
-REASON = "CUDA out of memory; the store was /home/somebody/private archive/store\nTraceback …"
+REASON = "CUDA out of memory; the store was /archives of somebody/private archive/store\nTraceback …"
 
 
 def grid(

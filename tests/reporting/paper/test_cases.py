@@ -88,7 +88,7 @@ def test_the_four_panels_are_the_papers_and_empty_ones_say_why(results: Results)
 
 def test_a_run_whose_store_is_gone_leaves_empty_panels_and_no_path(results: Results) -> None:
     def gone(run: Any, ids: Sequence[str], settings: Mapping[str, Any]) -> list[Case]:
-        raise UserError("the store of run, /home/somebody/archive/store, is gone")
+        raise UserError("the store of run, /archives/of somebody/store, is gone")
 
     drawn = cases.draw_all(results, cases.choose(results), gone, nothing)
     assert drawn["baseline"].reason == "no picture: the store of run, …/store, is gone"
