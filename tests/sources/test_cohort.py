@@ -99,6 +99,14 @@ def test_tables_that_contradict_each_other_are_refused(cohort, table, change, me
         replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
 
 
+@pytest.mark.parametrize("of_b", [[1, 1], [0, 0]])
+def test_classes_that_exclude_each_other_are_one_to_a_case_and_others_any_number(cohort, of_b):
+    cases = cohort.cases.with_columns(label_B=pl.Series(of_b, dtype=pl.Int8))  # of A: 1 and 0
+    with pytest.raises(ValueError, match="1 cases have not exactly one"):
+        replace(cohort, cases=cases)
+    assert replace(cohort, cases=cases, exclusive=False).cases.equals(cases)
+
+
 def test_empty_tables_are_fine(cohort):
     empty = replace(cohort, readings=cohort.readings.clear(), fixations=cohort.fixations.clear())
     assert empty.readings.is_empty()

@@ -54,6 +54,21 @@ def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
     assert store.manifest["parameters"] == {"seed": 0, "size": 64, "voi": "window"}
 
 
+def test_a_store_says_whether_its_classes_exclude_each_other(tmp_path):
+    cohort = make_cohort(tmp_path / "source", cases=4)
+    assert prepare(cohort, tmp_path / "one", size=32, workers=1).exclusive
+    both = replace(cohort, cases=cohort.cases.with_columns(label_CHF=pl.lit(1, pl.Int8)), exclusive=False)
+    store = prepare(both, tmp_path / "several", size=32, workers=1)
+    assert not Store.open(store.path).exclusive
+    manifest = json.loads((tmp_path / "one" / "manifest.json").read_text())
+    del manifest["exclusive"]  # as stores were, before there were others
+    (tmp_path / "one" / "manifest.json").write_text(json.dumps(manifest))
+    assert Store.open(tmp_path / "one").exclusive
+    # The same tables, another meaning.
+    with pytest.raises(UserError, match="another store"):
+        prepare(replace(cohort, exclusive=False), tmp_path / "one", size=32, workers=1)
+
+
 def test_manifest_hashes_are_those_of_every_other_file(tmp_path):
     prepare(make_cohort(tmp_path / "source"), tmp_path / "store", size=64, workers=1)
     files = contents(tmp_path / "store")

@@ -44,6 +44,7 @@ class Cohort:
         boxes: case_id, label, x1, y1, x2, y2 (image px).
         rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
         parameters: How the cohort was made; can be written as JSON and tells nothing about a patient.
+        exclusive: Whether each case has exactly one of the classes; else any number of them, or none.
 
     Raises:
         pandera.errors.SchemaError: A table is not as described here.
@@ -58,6 +59,7 @@ class Cohort:
     boxes: pl.DataFrame
     rejections: pl.DataFrame
     parameters: dict[str, Any]
+    exclusive: bool = True
 
     def __post_init__(self) -> None:
         labels = {
@@ -72,6 +74,12 @@ class Cohort:
         self._check_that_tables_agree()
 
     def _check_that_tables_agree(self) -> None:
+        if self.exclusive:
+            wrong = self.cases.filter(
+                pl.sum_horizontal(pl.col(f"label_{name}") for name in self.classes) != 1
+            )
+            if len(wrong):
+                raise ValueError(f"{len(wrong)} cases have not exactly one of the exclusive classes")
         for name, key, owners in (
             ("readings", "case_id", self.cases),
             ("fixations", "reading_id", self.readings),

@@ -77,6 +77,7 @@ def finish(
         "format": FORMAT,
         "source": cohort.source,
         "classes": list(cohort.classes),
+        "exclusive": cohort.exclusive,
         "counts": {
             "cases": len(cohort.cases),
             "readings": len(cohort.readings),

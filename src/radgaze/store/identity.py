@@ -37,6 +37,7 @@ class Identity:
 def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
     """The identity of preparing a cohort with these parameters; image files are looked at, not read."""
     head = [FORMAT, cohort.source, list(cohort.classes), parameters]
+    head += [] if cohort.exclusive else ["several classes"]
     tables = [
         getattr(cohort, name).drop("image", strict=False).write_csv() for name in (*TABLES, "rejections")
     ]

@@ -69,6 +69,11 @@ class Store:
         return tuple(self.manifest["classes"])
 
     @property
+    def exclusive(self) -> bool:
+        """Whether each case has exactly one of the classes; else any number of them, or none."""
+        return bool(self.manifest.get("exclusive", True))
+
+    @property
     def size(self) -> int:
         """Side of the square images, in pixels."""
         return int(self.manifest["parameters"]["size"])
