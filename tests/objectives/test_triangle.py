@@ -302,7 +302,7 @@ def test_faithful_experiments_take_the_papers_gamma_and_sigmoid(name: str) -> No
     faithful = settings.resolve(name, protocol="faithful").objective
     assert faithful.gamma == 0.41731
     assert faithful.classification == "sigmoid"
-    assert settings.resolve(name).objective.classification == "softmax"
+    assert settings.resolve(name).objective.classification == "auto"
 
 
 def learning(given: Maps) -> Maps:

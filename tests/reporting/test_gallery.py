@@ -80,7 +80,12 @@ def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch:
     )
     monkeypatch.setattr(maps, "case_maps", lambda *a, **k: asked.update(k) or given)
     shapes = pl.DataFrame({"case_id": ["b", "a"], "rows": [200, 100], "columns": [100, 120]})
-    real = SimpleNamespace(config=run.config, classes=CLASSES, store=SimpleNamespace(cases=shapes))
+    real = SimpleNamespace(
+        config=run.config,
+        classes=CLASSES,
+        store=SimpleNamespace(cases=shapes),
+        predictions=run.predictions,
+    )
     a, b = draw_cases(real, ["a", "b"], {"generator": "backprop", "target": "true"})
     assert asked == {"generator": "backprop", "target": "true"}
     assert (a.truth, a.predicted, a.probability, a.aspect) == ("CHF", "CHF", 0.7, 1.2)

@@ -114,3 +114,36 @@ def test_each_patient_tests_in_exactly_one_fold(folds):
 def test_fold_that_there_is_not_is_named(folds, fold):
     with pytest.raises(ValueError, match=f"no fold {fold} of {folds}"):
         fold_split([1, 2], ["a", "b"], 0, folds=folds, fold=fold)
+
+
+def several_classes(cases: int = 600) -> tuple[list[int], list[frozenset[str]]]:
+    """Patients of one case or a few, and classes from half of all cases down to one in sixty."""
+    draw = np.random.default_rng(5)
+    shares = {"common": 0.5, "less": 0.2, "rare": 0.05, "rarest": 1 / 60}
+    has = {name: draw.random(cases) < share for name, share in shares.items()}
+    patients = draw.integers(0, 450, cases).tolist()
+    return patients, [frozenset(name for name in shares if has[name][k]) for k in range(cases)]
+
+
+def test_classes_that_stand_beside_each_other_are_all_shared_out_evenly():
+    patients, classes = several_classes()
+    split = stratified_split(patients, classes, 0)
+    assert set(split) == set(patients)
+    counts = Counter((split[p], name) for p, own in zip(patients, classes, strict=True) for name in own)
+    cases = Counter(split[p] for p in patients)
+    for part, share in (("train", 0.8), ("validate", 0.1), ("test", 0.1)):
+        assert cases[part] == pytest.approx(600 * share, abs=4)
+        for name in ("common", "less", "rare", "rarest"):
+            total = sum(name in own for own in classes)
+            assert counts[part, name] == pytest.approx(share * total, abs=2.5), (part, name)
+    assert split == stratified_split(patients, classes, 0)
+    assert split != stratified_split(patients, classes, 1)
+
+
+def test_each_patient_with_several_classes_tests_in_exactly_one_fold():
+    patients, classes = several_classes(300)
+    splits = [fold_split(patients, classes, 3, folds=4, fold=fold) for fold in range(4)]
+    assert all(sum(split[p] == "test" for split in splits) == 1 for p in set(patients))
+    for split in splits:
+        rare = Counter(split[p] for p, own in zip(patients, classes, strict=True) if "less" in own)
+        assert rare["test"] == pytest.approx(sum(rare.values()) / 4, abs=2)

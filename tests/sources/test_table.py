@@ -135,6 +135,43 @@ def test_a_column_of_class_names_gives_the_classes_or_those_chosen(folder):
     assert anew.parameters["split"] == "stratified"
 
 
+def test_records_with_several_classes_are_taken_so_with_a_notice(folder, capsys):
+    text = "image,patient,A,B\na.png,1,1,0\nc.png,2,1,1\nd.png,3,0,0\ne.png,4,,1\n"
+    cohort = rewritten(folder, text, labels=["A", "B"])
+    assert not cohort.exclusive
+    assert cohort.cases.select("case_id", "label_A", "label_B").rows() == [
+        ("a", 1, 0),
+        ("c", 1, 1),
+        ("d", 0, 0),
+    ]
+    assert tally(cohort) == {"no_label": 1}  # whether e has A is not known
+    assert "labels.csv: line 3 has several of the classes" in " ".join(capsys.readouterr().err.split())
+
+
+def test_records_without_any_class_are_cases_where_classes_do_not_exclude_each_other(folder, capsys):
+    text = "image,patient,A,B\na.png,1,1,0\nc.png,2,0,1\nd.png,3,0,0\n"
+    one_each = rewritten(folder, text, labels=["A", "B"])
+    assert (one_each.exclusive, tally(one_each)) == (True, {"no_label": 1})
+    assert "1 records have none of the classes" in " ".join(capsys.readouterr().err.split())
+    several = rewritten(folder, text, multi_label=True)
+    assert several.classes == ("A", "B")
+    assert (several.exclusive, several.cases.height) == (False, 3)
+
+
+def test_names_of_several_classes_may_stand_in_one_column(folder):
+    text = "image,patient,finding\na.png,1,Mass|Effusion\nc.png,2,No Finding\nd.png,3,\ne.png,4,Mass\n"
+    cohort = rewritten(folder, text)
+    assert cohort.classes == ("Effusion", "Mass", "No Finding")
+    assert not cohort.exclusive
+    chosen = read(folder, classes=["Mass", "Effusion"])
+    assert chosen.cases.select("case_id", "label_Mass", "label_Effusion").rows() == [
+        ("a", 1, 1),
+        ("c", 0, 0),
+        ("e", 1, 0),
+    ]
+    assert tally(chosen) == {"no_label": 1}
+
+
 def test_one_column_of_0_and_1_makes_two_classes(folder):
     cohort = read(folder, labels=["Sick"])
     assert cohort.classes == ("no Sick", "Sick")
@@ -160,7 +197,7 @@ def test_what_is_guessed_is_said(folder, capsys):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("image,patient,A,B\na.png,1,1,0\nc.png,2,1,1\n", {"labels": ["A", "B"]}, r"line 3: both A and B are 1"),
+        ("image,patient,A\na.png,1,1\nc.png,2,0\n", {"labels": ["A"], "multi_label": True}, r"--multi-label is of several"),
         ("image,patient,A,B\na.png,1,1,0\nc.png,2,maybe,0\n", {"labels": ["A", "B"]}, r"line 3, column A: it is 'maybe', 0 or 1"),
         ("image,patient,label\na.png,1,x\na.png,1,y\n", {}, r"lines 2 and 3: the case 'a' is x and y"),
         ("image,patient,label\na.png,1,x\nsub/a.png,1,y\n", {}, r"lines 2 and 3: two images would be the case 'a'"),

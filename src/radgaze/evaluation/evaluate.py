@@ -12,7 +12,7 @@ import torch
 
 from radgaze import __version__
 from radgaze.errors import UserError
-from radgaze.evaluation import summary
+from radgaze.evaluation import several, summary
 from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
@@ -45,7 +45,8 @@ def evaluate(
             trained with another one or none, since heatmaps of two generators cannot be compared.
         target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
             there to be shown; "true" asks where the evidence for the right answer lies. With boxes it is the
-            true class's heatmap either way.
+            true class's heatmap either way. Of several true classes it is the most probable one, of none the
+            predicted.
         tolerance: How far off a box the pointing game forgives, in pixels of the map.
         seed: Of the resamples.
         batch_size: Cases at a time.
@@ -53,9 +54,11 @@ def evaluate(
     Returns:
         What was written to metrics.json: under "test" and "validate" `auc`, `auc_seed`, `average_precision`,
         `brier`, `calibration_error` with an entry `{"value", "low", "high"}` for "macro" and each class,
-        `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`; under
-        "test" also `agreement` with gaze and `localisation` of boxes, an entry for each map and metric. An
-        undefined figure is None. Cases with boxes leave localisation.parquet.
+        `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`. Of
+        classes that do not exclude each other, `exact_match` (all of a case's classes right, at 0.5) stands
+        in for accuracy, and `not_averaged` names those that the macro mean leaves out, see
+        `several.averaged`. Under "test" also `agreement` with gaze and `localisation` of boxes, an entry for
+        each map and metric. An undefined figure is None. Cases with boxes leave localisation.parquet.
 
     Raises:
         UserError: The run has no predictions, or an argument makes no sense.
@@ -76,6 +79,7 @@ def evaluate(
         "protocol": run.config.protocol,
         "selection": run.config.selection,
         "classes": list(run.classes),
+        "exclusive": several.exclusive(table, run.classes),
         "software": __version__,
         "settings": {
             "interval": interval,
@@ -99,7 +103,11 @@ def evaluate(
     for split in ("test", "validate"):
         cases = table.filter(pl.col("split") == split)
         metrics[split] = summary.discrimination_summary(
-            cases, run.classes, resampling(cases), SeedResamples(cases.height, seed=seed)
+            cases,
+            run.classes,
+            resampling(cases),
+            SeedResamples(cases.height, seed=seed),
+            exclusive=metrics["exclusive"],
         )
     test = table.filter(pl.col("split") == "test")
     found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)

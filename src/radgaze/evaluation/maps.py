@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from radgaze import models
 from radgaze.errors import UserError
+from radgaze.evaluation.several import true_class
 from radgaze.objectives.matching import blur
+from radgaze.store.boxes import of_own_class
 from radgaze.training.run import Run
 
 Array = NDArray[np.float32]
@@ -38,7 +40,7 @@ class CaseMaps:
         points: (B, K, 2) fixations as (x, y) in map pixels, padded.
         present: (B, K) whether there is a fixation, or padding.
         sigma: (B, 2) as (σy, σx), the gaze map's Gaussian in map pixels.
-        boxes: (B, N, 4) the boxes of the case's own class, and of none, as (x1, y1, x2, y2) in map pixels;
+        boxes: (B, N, 4) the boxes of the case's own classes, and of none, as (x1, y1, x2, y2) in map pixels;
             without area for padding.
         probabilities: (B, C) as in the run's predictions.
         labels: (B, C), 0 or 1.
@@ -80,7 +82,8 @@ def case_maps(
         case_ids: Which cases.
         split: Where they are.
         generator: Name of the heatmap's generator; the run's own if None.
-        target: Whether a heatmap is of the class predicted or of the true one.
+        target: Whether a heatmap is of the class predicted, the most probable, or of the true one, see
+            `several.true_class`; boxes are then those of this class alone, and of none.
         device: Where the model runs.
         batch_size: Cases at a time.
 
@@ -125,7 +128,14 @@ def stream_maps(
     predicted = _probabilities(run)
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
         images, *also = models.inputs(model, batch.to(device))
-        of = batch.label.argmax(1).to(device) if target == "true" else target
+        probability = np.stack([predicted[case] for case in batch.case_id])
+        boxes, of = batch.own_boxes(), None
+        if target == "true":
+            of = torch.from_numpy(true_class(batch.label.cpu(), probability))
+            # A heatmap of one of a case's classes has nothing to do with boxes of another.
+            shown = torch.nn.functional.one_hot(of, batch.label.shape[1]).to(batch.label.device)
+            boxes = of_own_class(batch.boxes, batch.box_class, shown)
+        wanted: Any = target if of is None else of.to(device)
         with torch.no_grad():
             mask = model(images, *also).mask
         present = batch.weights > 0
@@ -133,16 +143,16 @@ def stream_maps(
             case_ids=tuple(batch.case_id),
             patients=np.array(batch.patient, dtype=np.int64),
             image=_plane(batch.image),
-            heatmap=_plane(heat(images, of, also=also)),
-            grad_cam=None if cam is None else _plane(cam(images, of, also=also)),
+            heatmap=_plane(heat(images, wanted, also=also)),
+            grad_cam=None if cam is None else _plane(cam(images, wanted, also=also)),
             mask=None if mask is None else _plane(mask.float().sigmoid()),
             gaze=_plane(batch.gaze_maps()),
             has_gaze=batch.has_gaze.cpu().numpy().astype(bool),
             points=batch.points.cpu().numpy().astype(np.float32),
             present=present.cpu().numpy(),
             sigma=batch.sigma.cpu().numpy().astype(np.float32),
-            boxes=batch.own_boxes().cpu().numpy().astype(np.float32),
-            probabilities=np.stack([predicted[case] for case in batch.case_id]),
+            boxes=boxes.cpu().numpy().astype(np.float32),
+            probabilities=probability,
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
 

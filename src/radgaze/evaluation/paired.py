@@ -12,6 +12,7 @@ import polars as pl
 from radgaze.evaluation.agreement import METRICS
 from radgaze.evaluation.delong import delong_test
 from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of, number
+from radgaze.evaluation.several import averaged
 from radgaze.evaluation.summary import MACRO, MAPS, score
 from radgaze.training.run import Run
 
@@ -138,7 +139,7 @@ def holm(p: Sequence[float | None]) -> list[float | None]:
 
 
 def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: Sequence[str]) -> float | None:
-    chosen = classes if group == MACRO else [group]
+    chosen = averaged(reference, classes) if group == MACRO else [group]
     labels = reference.select([f"label_{c}" for c in chosen]).to_numpy().T
     a, b = (t.select([f"probability_{c}" for c in chosen]).to_numpy().T for t in (table, reference))
     return number(delong_test(labels, a, b).p)

@@ -127,7 +127,8 @@ def localisation_table(
     """Score every map of the cases that have boxes: case_id, patient, map, and one column per metric.
 
     Boxes mark the evidence for what the case is, so the heatmaps are of the true class, whatever was
-    predicted. Of boxes named after a class only those of the case's own class count.
+    predicted; of several the most probable. Of boxes named after a class only those of that class count,
+    and a case that has others alone is left out.
 
     Args:
         run: The run.
@@ -156,9 +157,9 @@ def localisation_table(
             batch_size=batch_size,
             grad_cam=True,
         ):
-            everyone = np.ones(len(cases), dtype=bool)
+            everyone = np.asarray((cases.boxes[..., 2] > cases.boxes[..., 0]).any(1))
             for kind, P in _maps(cases, lungs, mean_gaze).items():
-                figures = localisation.localisation(P, cases.boxes, tolerance)
+                figures = localisation.localisation(P[everyone], cases.boxes[everyone], tolerance)
                 parts.append(_rows(cases, everyone, kind, figures, schema))
             bar.advance(len(cases))
     return pl.concat(parts)

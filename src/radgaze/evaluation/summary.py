@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation import agreement, calibration, discrimination
+from radgaze.evaluation import agreement, calibration, discrimination, several
 from radgaze.evaluation.resampling import (
     Estimate,
     PatientBootstrap,
@@ -34,10 +34,15 @@ _OF_A_CLASS: dict[str, Callable[..., NDArray[np.float64]]] = {
 
 
 def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
-    """The patient bootstrap of a table of cases with `patient` and `label_<class>`."""
+    """The patient bootstrap of a table of cases with `patient` and `label_<class>`.
+
+    Classes that exclude each other are its strata; without them there are none.
+    """
     labels = cases.select([f"label_{name}" for name in classes]).to_numpy()
-    # Cases without any positive label make a stratum of their own.
-    of_class = np.where(labels.any(1), labels.argmax(1), -1) if len(labels) else np.empty(0, dtype=np.int64)
+    # Combinations of classes are no strata: one that a single patient has would be drawn once every time.
+    of_class = np.zeros(len(labels), dtype=np.int64)
+    if several.exclusive(cases, classes) and len(labels):
+        of_class = labels.argmax(1)
     return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), of_class, resamples, seed)
 
 
@@ -49,7 +54,8 @@ def score(
 ) -> dict[tuple[str, str], Estimate]:
     """Each metric of each class, one against the rest, and of the macro mean, by (metric, class or "macro").
 
-    The macro mean is undefined where one class is: leaving a class out would change what is averaged.
+    The macro mean is over `several.averaged` classes, and undefined where one of these is: leaving a class
+    out of some resamples would change what is averaged.
 
     Args:
         predictions: One row per case: `probability_<class>` and `label_<class>`.
@@ -64,8 +70,9 @@ def score(
         for metric in metrics:
             statistics[metric, name] = partial(_OF_A_CLASS[metric], labels, scores)
     found = estimates(statistics, predictions.height, resampling)
+    of_mean = several.averaged(predictions, classes)
     for metric in metrics:
-        of_classes = [found[metric, name] for name in classes]
+        of_classes = [found[metric, name] for name in of_mean]
         found[metric, MACRO] = Estimate(
             float(np.mean([e.value for e in of_classes])), np.mean([e.resampled for e in of_classes], axis=0)
         )
@@ -73,7 +80,12 @@ def score(
 
 
 def discrimination_summary(
-    predictions: pl.DataFrame, classes: Sequence[str], resampling: Resampling, seed_resamples: Resampling
+    predictions: pl.DataFrame,
+    classes: Sequence[str],
+    resampling: Resampling,
+    seed_resamples: Resampling,
+    *,
+    exclusive: bool = True,
 ) -> dict[str, Any]:
     """The part of metrics.json about predictions; see `evaluate`."""
     found = score(predictions, classes, resampling)
@@ -84,14 +96,20 @@ def discrimination_summary(
     summary["sensitivity_at_specificity"] = {f"{SPECIFICITY}": summary["sensitivity_at_specificity"]}
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
     scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
-    right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
-    whole = estimates(
-        {"accuracy": mean_of(right), "multiclass": partial(calibration.brier, labels, scores)},
-        predictions.height,
-        resampling,
-    )
-    summary["accuracy"] = whole["accuracy"].entry()
-    summary["brier"]["multiclass"] = whole["multiclass"].entry()
+    if exclusive:
+        right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
+        of_all: dict[str, Statistic] = {
+            "accuracy": mean_of(right),
+            "multiclass": partial(calibration.brier, labels, scores),
+        }
+        whole = estimates(of_all, predictions.height, resampling)
+        summary["accuracy"] = whole["accuracy"].entry()
+        summary["brier"]["multiclass"] = whole["multiclass"].entry()
+    else:
+        right = ((scores >= several.THRESHOLD) == labels).all(1)
+        match = estimates({"exact_match": mean_of(right)}, predictions.height, resampling)["exact_match"]
+        summary["exact_match"] = match.entry()
+        summary["not_averaged"] = [c for c in classes if c not in several.averaged(predictions, classes)]
     summary["cases"], summary["patients"] = predictions.height, predictions["patient"].n_unique()
     return summary
 

@@ -57,8 +57,9 @@ class ObjectiveConfig:
 
     Attributes:
         gamma: γ in [0, 1].
-        classification: "softmax" cross-entropy over exclusive classes, or "sigmoid" binary cross-entropy per
-            class (the seed's).
+        classification: "softmax" cross-entropy over exclusive classes, "sigmoid" binary cross-entropy per
+            class (the seed's), or "auto": softmax, but sigmoid where the store's classes do not exclude each
+            other. A run's own config.yaml says which it was.
         mask_gaze: Edge M–G, the decoder's mask to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.
@@ -66,7 +67,7 @@ class ObjectiveConfig:
     """
 
     gamma: float = 0.41731
-    classification: Literal["softmax", "sigmoid"] = "softmax"
+    classification: Literal["auto", "softmax", "sigmoid"] = "auto"
     mask_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     mask_heatmap: EdgeConfig = field(default_factory=EdgeConfig)

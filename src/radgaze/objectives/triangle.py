@@ -99,16 +99,16 @@ def active_edges(config: ObjectiveConfig) -> dict[str, EdgeConfig]:
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """Softmax cross-entropy over exclusive classes, or the mean over classes of sigmoid cross-entropy."""
+    """The mean over classes of sigmoid cross-entropy, else softmax cross-entropy over exclusive classes."""
     logits = logits.float()
-    if kind == "softmax":
-        return F.cross_entropy(logits, labels.argmax(1))
-    return F.binary_cross_entropy_with_logits(logits, labels.float())
+    if kind == "sigmoid":
+        return F.binary_cross_entropy_with_logits(logits, labels.float())
+    return F.cross_entropy(logits, labels.argmax(1))
 
 
 def probabilities(logits: Tensor, kind: str) -> Tensor:
-    """Class probabilities (B, C) under the same choice: they sum to 1 under softmax only."""
-    return logits.float().softmax(1) if kind == "softmax" else logits.float().sigmoid()
+    """Class probabilities (B, C) under the same choice: under sigmoid they need not sum to 1."""
+    return logits.float().sigmoid() if kind == "sigmoid" else logits.float().softmax(1)
 
 
 def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:

@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.compare import Comparison
+from radgaze.evaluation.several import exclusive
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
@@ -96,7 +97,9 @@ def findings(compared: Comparison) -> list[str]:
 
 def _about(run: Run) -> tuple[str, str]:
     """What the run is, and where its report lies (its folder's name only)."""
-    return description.summary(run, description.manifest(run)), f"{run.path.resolve().name}/report.html"
+    one_each = exclusive(run.predictions(), run.classes)
+    words = description.summary(run, description.manifest(run), exclusive=one_each)
+    return words, f"{run.path.resolve().name}/report.html"
 
 
 def _forest(compared: Comparison, out: Path) -> Picture:

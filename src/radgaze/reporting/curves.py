@@ -18,6 +18,8 @@ from radgaze.reporting.wording import bounds, number
 
 SIZE = (4.9, 4.5)
 SPECIFICITY = 0.9  # of the operating point that each ROC curve carries
+FEW = 5  # classes whose legend still leaves the curves to be seen
+BESIDE = 3.1
 BINS = 5  # of the reliability diagram: with more, a hundred test cases leave too few in each
 
 
@@ -30,7 +32,7 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Mapping[str, Any
         auc: Per class the AUC's entry of metrics.json, for the legend.
     """
     with styled():
-        figure = canvas(*SIZE)
+        figure = _canvas(classes)
         axis = figure.subplots()
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
         axis.axvline(1 - SPECIFICITY, color=MUTED, linewidth=0.8, linestyle=(0, (1, 3)), zorder=1)
@@ -47,7 +49,7 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Mapping[str, Any
             )
         axis.set(xlabel="1 − specificity", ylabel="Sensitivity", title="ROC")
         _unit_square(axis)
-        axis.legend(loc="lower right", title="AUC", alignment="left")
+        _explain(figure, axis, classes, "lower right", "AUC")
     return figure
 
 
@@ -56,7 +58,7 @@ def precision_recall(
 ) -> Figure:
     """One precision–recall curve per class; dotted in the same colour the class's share, which is chance."""
     with styled():
-        figure = canvas(*SIZE)
+        figure = _canvas(classes)
         axis = figure.subplots()
         for place, name in enumerate(classes):
             truth, score = _one_against_rest(predictions, name)
@@ -70,7 +72,7 @@ def precision_recall(
             axis.step(x, y, where="post", color=tint, linestyle=line(place), label=label, zorder=3)
         axis.set(xlabel="Recall (sensitivity)", ylabel="Precision", title="Precision–recall")
         _unit_square(axis)
-        axis.legend(loc="lower left", title="Average precision (dotted: chance)", alignment="left")
+        _explain(figure, axis, classes, "lower left", "Average precision (dotted: chance)")
     return figure
 
 
@@ -80,7 +82,7 @@ def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Mappin
     Below, how the predicted probabilities are distributed.
     """
     with styled():
-        figure = canvas(*SIZE)
+        figure = _canvas(classes)
         axis, below = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
         for place, name in enumerate(classes):
@@ -103,7 +105,7 @@ def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Mappin
             below.hist(score, bins=20, range=(0, 1), histtype="step", color=colour(place), linewidth=1.2)
         axis.set(ylabel="Observed share", title="Calibration", xlim=(0, 1), ylim=(-0.02, 1.02))
         below.set(xlabel="Predicted probability", ylabel="Cases")
-        axis.legend(loc="upper left", title="Calibration error", alignment="left")
+        _explain(figure, axis, classes, "upper left", "Calibration error")
     return figure
 
 
@@ -138,6 +140,19 @@ def training(history: pl.DataFrame) -> Figure:
         grid[-1].xaxis.get_major_locator().set_params(integer=True)
         _mark_best(list(grid), history)
     return figure
+
+
+def _canvas(classes: Sequence[str]) -> Figure:
+    """A figure with room beside it for what a legend of many classes takes."""
+    return canvas(SIZE[0] + BESIDE * (len(classes) > FEW), SIZE[1])
+
+
+def _explain(figure: Figure, axis: Axes, classes: Sequence[str], where: str, title: str) -> None:
+    """A legend in the corner `where` of the curves, or of many classes beside them."""
+    if len(classes) <= FEW:
+        axis.legend(loc=where, title=title, alignment="left")
+    else:
+        figure.legend(loc="outside right upper", title=title, alignment="left")
 
 
 def _one_against_rest(predictions: pl.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -30,7 +30,7 @@ NETWORKS = {
 }
 
 
-def summary(run: Run, manifest: Mapping[str, Any]) -> str:
+def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) -> str:
     """Two sentences: what was trained on what, and what gaze had to do with it."""
     config = run.config
     network = NETWORKS.get(config.model.architecture, config.model.architecture)
@@ -49,6 +49,8 @@ def summary(run: Run, manifest: Mapping[str, Any]) -> str:
         taught = (
             "It learned from the labels, and reads the gaze on a case beside its image, also when tested."
         )
+    if not exclusive:
+        return f"A {network} trained to find {listed(run.classes)}, each for itself{data}. {taught}"
     return f"A {network} trained to tell {listed(run.classes)} apart{data}. {taught}"
 
 

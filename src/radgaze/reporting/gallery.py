@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from radgaze.reporting.panels import Case
+from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
     from radgaze.training.run import Run
@@ -21,20 +22,30 @@ SELECTION = (
     "the middle and the lowest probability of the true class. Of the wrong ones: those with the highest "
     "probability of a wrong class."
 )
+OF_SEVERAL = (
+    "A case may have several of the classes, or none; one counts as predicted from a probability of 0.5. The "
+    "cases are chosen by a rule, not by hand. Of those that have a class and were given it: those with its "
+    "highest, middle and lowest probability. Of the wrong ones, missed or a false alarm: those whose "
+    "probability of it is farthest from right. Maps are of the most probable class, or of the true one where "
+    "agreement was measured so."
+)
 CHANGED = (
-    "The cases are chosen by a rule, not by hand. For each class: the case whose true class gained most "
-    "probability from the first run to the last, the one in the middle, and the one that lost most."
+    "The cases are chosen by a rule, not by hand. For each class: of the cases that have it, the one where "
+    "it gained most probability from the first run to the last, the one in the middle, and the one where it "
+    "lost most."
 )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Case ids of one class, classified correctly and wrongly, and how many of each there are in all."""
+    """Case ids of one class, classified correctly and wrongly, how many of each there are in all, and that in
+    words."""
 
     correct: tuple[str, ...]
     wrong: tuple[str, ...]
     all_correct: int
     all_wrong: int
+    tally: str
 
 
 def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -> list[Case]:
@@ -47,6 +58,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     import torch
 
     from radgaze.evaluation.maps import GENERATOR, case_maps, smoothed
+    from radgaze.evaluation.several import THRESHOLD, exclusive
     from radgaze.gaze import box_maps
 
     stretched = run.config.input.fit == "stretch"
@@ -64,9 +76,14 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     # Boxes may stand in for gaze: then there is a map, and no fixation.
     looked = [bool(has and own.any()) for has, own in zip(maps.has_gaze, maps.present, strict=True)]
     boxed = [bool(own.any()) for own in of_boxes]
+    one_each = exclusive(run.predictions(), run.classes)
     cases = []
     for row, case_id in enumerate(maps.case_ids):
-        predicted = int(maps.probabilities[row].argmax())
+        top = int(maps.probabilities[row].argmax())
+        truth, predicted = run.classes[int(maps.labels[row].argmax())], run.classes[top]
+        if not one_each:
+            truth = _all_named(run.classes, maps.labels[row] > 0)
+            predicted = _all_named(run.classes, maps.probabilities[row] >= THRESHOLD)
         cases.append(
             Case(
                 case_id=case_id,
@@ -75,9 +92,10 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
                 grad_cam=None if maps.grad_cam is None else maps.grad_cam[row],
                 gaze=maps.gaze[row] if looked[row] else of_boxes[row] if boxed[row] else None,
                 mask=None if maps.mask is None else maps.mask[row],
-                truth=run.classes[int(maps.labels[row].argmax())],
-                predicted=run.classes[predicted],
-                probability=float(maps.probabilities[row, predicted]),
+                truth=truth,
+                predicted=predicted,
+                probability=float(maps.probabilities[row, top]),
+                most_probable=run.classes[top],
                 aspect=aspects.get(case_id, 1.0),
                 attention="Boxes" if boxed[row] and not looked[row] else "Gaze",
             )
@@ -92,16 +110,39 @@ def generator_title(settings: Mapping[str, Any]) -> str:
     return known.get(name, name.replace("_", " "))
 
 
-def choose(predictions: pl.DataFrame, classes: Sequence[str], each: int = 3) -> dict[str, Choice]:
-    """For every class up to `each` correct and `each` wrong cases, by the rule that SELECTION states."""
+def choose(
+    predictions: pl.DataFrame, classes: Sequence[str], each: int = 3, *, exclusive: bool = True
+) -> dict[str, Choice]:
+    """For every class up to `each` correct and `each` wrong cases, by the rule that SELECTION states, or
+    OF_SEVERAL where classes do not exclude each other.
+    """
+    if not exclusive:
+        return {name: _chosen_of_several(predictions, name, each) for name in classes}
     table = decisions(predictions, classes)
     choices = {}
     for name in classes:
         own = table.filter(pl.col("truth") == name).sort("probability", "case_id", descending=[True, False])
         correct = own.filter(pl.col("predicted") == name)["case_id"].to_list()
         wrong = own.filter(pl.col("predicted") != name)["case_id"].to_list()
-        choices[name] = Choice(tuple(_spread(correct, each)), tuple(wrong[:each]), len(correct), len(wrong))
+        tally = f"{len(correct)} of {own.height} correct"
+        chosen = tuple(_spread(correct, each)), tuple(wrong[:each])
+        choices[name] = Choice(*chosen, len(correct), len(wrong), tally)
     return choices
+
+
+def _chosen_of_several(predictions: pl.DataFrame, name: str, each: int) -> Choice:
+    from radgaze.evaluation.several import THRESHOLD
+
+    own = predictions.select("case_id", has=pl.col(f"label_{name}") > 0, p=pl.col(f"probability_{name}"))
+    own = own.with_columns(given=pl.col("p") >= THRESHOLD, off=(pl.col("p") - pl.col("has")).abs())
+    own = own.sort("off", "case_id", descending=[True, False])
+    found = own.filter(pl.col("has") & pl.col("given")).reverse()["case_id"].to_list()
+    wrong = own.filter(pl.col("has") != pl.col("given"))
+    alarms = wrong.filter("given").height
+    tally = f"{len(found)} of {own['has'].sum()} found, {count(alarms, 'false alarm')}"
+    return Choice(
+        tuple(_spread(found, each)), tuple(wrong["case_id"][:each]), len(found), wrong.height, tally
+    )
 
 
 def choose_changed(
@@ -114,14 +155,16 @@ def choose_changed(
         after: The last run's; cases that only one of them has are left out.
         classes: The classes.
     """
-    first, last = (decisions(t, classes).select("case_id", "truth", "of_truth") for t in (before, after))
-    both = first.join(last.select("case_id", after="of_truth"), on="case_id")
-    both = both.with_columns(gain=pl.col("after") - pl.col("of_truth"))
-    ordered = both.sort("gain", "case_id", descending=[True, False])
-    return {
-        name: tuple(_spread(ordered.filter(pl.col("truth") == name)["case_id"].to_list(), 3))
-        for name in classes
-    }
+    chosen = {}
+    for name in classes:
+        first, last = (
+            t.filter(pl.col(f"label_{name}") > 0).select("case_id", p=pl.col(f"probability_{name}"))
+            for t in (before, after)
+        )
+        both = first.join(last, on="case_id").with_columns(gain=pl.col("p_right") - pl.col("p"))
+        ordered = both.sort("gain", "case_id", descending=[True, False])
+        chosen[name] = tuple(_spread(ordered["case_id"].to_list(), 3))
+    return chosen
 
 
 def decisions(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
@@ -150,6 +193,10 @@ _DECISIONS = {
     "probability": pl.Float64,
     "of_truth": pl.Float64,
 }
+
+
+def _all_named(classes: Sequence[str], which: Sequence[bool]) -> str:
+    return ", ".join(name for name, own in zip(classes, which, strict=True) if own) or "none"
 
 
 def _spread(ids: Sequence[str], n: int) -> list[str]:

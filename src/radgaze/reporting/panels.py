@@ -29,7 +29,8 @@ class Case:
 
     `aspect` is width over height of the original radiograph: images squeezed to a square for the model are
     drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none; `attention`
-    names what `gaze` shows, which may be the boxes of a case without gaze.
+    names what `gaze` shows, which may be the boxes of a case without gaze. `truth` and `predicted` may name
+    several classes; `probability` is that of the class `most_probable`.
     """
 
     case_id: str
@@ -43,10 +44,11 @@ class Case:
     probability: float
     aspect: float = 1.0
     attention: str = "Gaze"
+    most_probable: str = ""
 
     @property
     def correct(self) -> bool:
-        """Whether the class with the highest probability is the true one."""
+        """Whether what is predicted is what is true."""
         return self.truth == self.predicted
 
     @cached_property

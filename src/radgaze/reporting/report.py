@@ -13,7 +13,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.reporting import curves, description, intervals, sections
-from radgaze.reporting.gallery import SELECTION, Choice, Draw, choose, draw_cases, generator_title
+from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, Draw, choose, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, mosaic, panels
 from radgaze.reporting.style import save
@@ -43,6 +43,7 @@ def report(
     predictions = run.predictions()
     test = predictions.filter(pl.col("split") == "test")
     numbers, manifest = metrics.get("test") or {}, description.manifest(run)
+    exclusive = bool(metrics.get("exclusive", True))
     with progress(f"Writing the report of {run.experiment}", total=3) as bar:
         images = _curves(run, test, numbers)
         agreement = sections.agreement(numbers, _differences(run, metrics))
@@ -55,7 +56,7 @@ def report(
             title=f"{run.experiment} – radgaze report",
             experiment=run.experiment,
             stamp=SELECTED_ON_TEST if run.config.selection == "test" else None,
-            summary=description.summary(run, manifest),
+            summary=description.summary(run, manifest, exclusive=exclusive),
             facts=description.facts(run, metrics, manifest),
             tiles=sections.tiles(numbers, test),
             findings=sections.findings(metrics, run.classes),
@@ -65,7 +66,7 @@ def report(
             **agreement,
             **sections.localisation(numbers),
             agreement_figure=_agreement_figure(run, numbers) if agreement["rows_agreement"] else None,
-            selection=SELECTION,
+            selection=SELECTION if exclusive else OF_SEVERAL,
             groups=groups,
             without=without,
             columns=max((len(case["panels"]) for group in groups for case in group["cases"]), default=5),
@@ -145,8 +146,9 @@ def _cases(
     run: Run, test: pl.DataFrame, metrics: Mapping[str, Any], draw: Draw, each: int
 ) -> tuple[list[dict[str, Any]], str]:
     """Per class the pictures of some cases, or none and the reason."""
-    choices, settings = choose(test, run.classes, each), metrics.get("settings") or {}
-    ids = [case_id for choice in choices.values() for case_id in (*choice.correct, *choice.wrong)]
+    choices = choose(test, run.classes, each, exclusive=bool(metrics.get("exclusive", True)))
+    settings = metrics.get("settings") or {}
+    ids = list(dict.fromkeys(i for choice in choices.values() for i in (*choice.correct, *choice.wrong)))
     if not ids:
         return [], "There are no test cases."
     try:
@@ -167,13 +169,14 @@ def _group(
         save(figure, run.path / "figures" / f"cases_{slug(name)}.png")
     total = choice.all_correct + choice.all_wrong
     return {
-        "name": f"{name}: {choice.all_correct} of {total} correct",
+        "name": f"{name}: {choice.tally}",
         "cases": [
             {
                 "case_id": case.case_id,
                 "truth": case.truth,
                 "predicted": case.predicted,
                 "probability": number(case.probability, 2),
+                "most_probable": "" if case.predicted == case.most_probable else case.most_probable,
                 "correct": case.correct,
                 "panels": panel_pictures(row, case.case_id),
             }

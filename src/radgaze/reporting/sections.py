@@ -26,6 +26,10 @@ BOOTSTRAP = (
     "patients are drawn again with replacement, stratified by class, and the middle 95% of the results kept. "
     "It says how much the figure would move with another sample of as many patients.",
 )
+UNSTRATIFIED = (
+    BOOTSTRAP[0],
+    BOOTSTRAP[1].replace("stratified by class", "not stratified, since a case may have several classes"),
+)
 SEED_PAPER = (
     "95% as in the seed paper",
     "the 2.5th and 97.5th percentile over 30 draws of 55 to 60 test cases, as Watanabe et al. (2022) did. It "
@@ -50,6 +54,8 @@ def discrimination(metrics: Mapping[str, Any], classes: Sequence[str], cases: pl
     ]
     lows = [x for name in groups for c in columns[:2] if (x := bounds(c.get(name))[1]) is not None]
     drawn = SEED_PAPER if (metrics.get("settings") or {}).get("interval") == "seed" else BOOTSTRAP
+    if drawn is BOOTSTRAP and not metrics.get("exclusive", True):
+        drawn = UNSTRATIFIED
     return {
         "columns_auc": [("AUC", drawn[0]), ("AUC", SEED_PAPER[0]), ("Average precision", drawn[0])],
         "rows_auc": rows,
@@ -61,6 +67,7 @@ def discrimination(metrics: Mapping[str, Any], classes: Sequence[str], cases: pl
             (name, estimate(entry))
             for name, entry in (
                 ("accuracy", test.get("accuracy")),
+                ("every class of a case right, at a probability of 0.5,", test.get("exact_match")),
                 ("Brier score over all classes (0 to 2)", (test.get("brier") or {}).get("multiclass")),
             )
             if bounds(entry)[0] is not None
@@ -142,6 +149,12 @@ def findings(metrics: Mapping[str, Any], classes: Sequence[str]) -> list[str]:
         sentences.append(
             f"{best} is told from the rest best (AUC {estimate(auc[best])}), "
             f"{worst} worst ({estimate(auc[worst])})."
+        )
+    if left_out := (metrics.get("test") or {}).get("not_averaged"):
+        are = "is" if len(left_out) == 1 else "are"
+        sentences.append(
+            f"{listed(left_out)} {are} left out of the macro mean: among the test cases there are not "
+            "both some with the class and some without it, and its AUC is undefined."
         )
     if lost := chance_sentence(auc, tuple(classes)):
         sentences.append(lost)

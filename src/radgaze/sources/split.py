@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
@@ -41,7 +41,7 @@ def stratified_split(
 
     Args:
         patients: The patient of each case.
-        classes: The class of each case.
+        classes: The class of each case; or, where it may have several, all of them as a frozenset.
         seed: Of the order.
     """
     return _dealt(patients, classes, SHARES, seed)
@@ -56,7 +56,7 @@ def fold_split(
 
     Args:
         patients: The patient of each case.
-        classes: The class of each case.
+        classes: The class of each case, or the frozenset of its classes.
         seed: Of the order.
         folds: How many, at least 2.
         fold: Which, from 0.
@@ -78,6 +78,8 @@ def _dealt(
     patients: Sequence[Patient], classes: Sequence[Hashable], shares: Mapping[Part, float], seed: int
 ) -> dict[Patient, Part]:
     """Patients in random order, those with most cases first; each goes where its classes are wanted most."""
+    if any(isinstance(name, frozenset) for name in classes):
+        return _dealt_by_rarest(patients, [frozenset(name) for name in classes], shares, seed)  # type: ignore[call-overload]
     cases = list(zip(patients, classes, strict=True))
     totals = Counter(classes)
     wanted = {part: {name: share * totals[name] for name in totals} for part, share in shares.items()}
@@ -94,4 +96,50 @@ def _dealt(
         )
         for name, count in own[patient].items():
             wanted[found[patient]][name] -= count
+    return found
+
+
+def _dealt_by_rarest(
+    patients: Sequence[Patient],
+    classes: Sequence[frozenset[Hashable]],
+    shares: Mapping[Part, float],
+    seed: int,
+) -> dict[Patient, Part]:
+    """Iterative stratification (Sechidis et al. 2011, "On the stratification of multi-label data", alg. 1).
+
+    The class that fewest of the cases left have is dealt out first, each of its cases to the part that wants
+    most of it, and of those to the one with most room. Here whole patients are dealt, and what cases have no
+    class go last, where there is room.
+    """
+    wanted = {
+        part: defaultdict(
+            float, {name: share * n for name, n in Counter(c for own in classes for c in own).items()}
+        )
+        for part, share in shares.items()
+    }
+    room = {part: share * len(classes) for part, share in shares.items()}
+    own: dict[Patient, Counter[Hashable]] = {}
+    cases = Counter(patients)
+    for patient, names in zip(patients, classes, strict=True):
+        own.setdefault(patient, Counter()).update(names)
+    order = list(own)
+    random.Random(seed).shuffle(order)  # noqa: S311
+    order.sort(key=lambda patient: -cases[patient])
+    found: dict[Patient, Part] = {}
+
+    def deal(patient: Patient, name: Hashable) -> None:
+        part = max(shares, key=lambda part: (wanted[part][name], room[part]))
+        found[patient] = part
+        room[part] -= cases[patient]
+        for of_it, count in own[patient].items():
+            wanted[part][of_it] -= count
+
+    while left := sum((own[patient] for patient in order if patient not in found), Counter[Hashable]()):
+        rarest = min(left, key=lambda name: (left[name], str(name)))
+        for patient in order:
+            if patient not in found and own[patient][rarest]:
+                deal(patient, rarest)
+    for patient in order:
+        if patient not in found:
+            deal(patient, None)
     return found

@@ -39,6 +39,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--classes", nargs="+", metavar="NAME", help="the class names to take, in this order; else all"
     )
     parser.add_argument(
+        "--multi-label",
+        action="store_true",
+        help="classes do not exclude each other: a case may have several of them, or none; without this so "
+        "only where a record has several",
+    )
+    parser.add_argument(
         "--columns",
         nargs="+",
         metavar="KEY=COLUMN",
@@ -82,6 +88,7 @@ def read(
     *,
     labels: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
+    multi_label: bool = False,
     columns: Sequence[str] | None = None,
     fixations: str | Path | None = None,
     fixation_columns: Sequence[str] | None = None,
@@ -94,14 +101,15 @@ def read(
 ) -> Cohort:
     """Read a table, and what belongs to it, to a cohort; what is not in it is among its rejections.
 
-    A case has one class. Its id is that of the table, or the image file's name without its extension; both
+    A case has one class, or any number of them where `multi_label` says so or a record has several, of which
+    a notice tells. Its id is that of the table, or the image file's name without its extension; both
     are kept in the store, so they should not tell who the patient is. Readers are counted, not named.
 
     Args:
         table: CSV or Parquet with image, patient, labels, and split if it has one; else patients are split
             80/10/10 with class shares as even as they allow.
         images: Folder that image paths start from; the table's own if None.
-        labels, classes, columns: See `read_cases`.
+        labels, classes, multi_label, columns: See `read_cases`.
         fixations: CSV or Parquet; those of one case and reader are a reading. Positions are in pixels from
             the top left corner, pixel centres at +0.5.
         fixation_columns, box_columns: KEY=COLUMN where names do not tell.
@@ -112,10 +120,12 @@ def read(
         seed: Of the split.
 
     Raises:
-        UserError: A missing file or column, a value that is none, more than one label in a record, no image.
+        UserError: A missing file or column, a value that is none, no image.
     """
     path = Path(table).absolute()
-    sheet, names = read_cases(path, columns or (), labels or (), classes or ())
+    sheet, names, exclusive = read_cases(
+        path, columns or (), labels or (), classes or (), multi_label=multi_label
+    )
     folder = path.parent if images is None else Path(images).absolute()
     sheet = _judged(sheet.with_columns(file=pl.Series([str(folder / image) for image in sheet["image"]])))
     if not sheet["there"].any():
@@ -138,7 +148,8 @@ def read(
         )
     )
     if cases["split"].null_count():
-        splits = stratified_split(cases["patient"].to_list(), cases["class"].to_list(), seed)
+        kinds = [own[0] if exclusive else frozenset(own) for own in cases["classes"]]
+        splits = stratified_split(cases["patient"].to_list(), kinds, seed)
         cases = cases.with_columns(
             pl.col("patient").replace_strict(splits, return_dtype=pl.String).alias("split")
         )
@@ -158,7 +169,7 @@ def read(
             "patient",
             "split",
             "image",
-            *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in names),
+            *(pl.col("classes").list.contains(name).cast(pl.Int8).alias(f"label_{name}") for name in names),
         ),
         readings=readings,
         fixations=placed.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
@@ -171,6 +182,7 @@ def read(
             "fixation_frame": fixation_frame,
             "box_frame": box_frame,
         },
+        exclusive=exclusive,
     )
 
 
@@ -180,7 +192,7 @@ def _judged(sheet: pl.DataFrame) -> pl.DataFrame:
     first = pl.col("line").first().over("case_id")
     checks = (
         ("duplicate_case", ~pl.col("case_id").is_first_distinct(), pl.format("{} repeats {}", "line", first)),
-        ("no_label", pl.col("class").is_null(), pl.format("record {}", "line")),
+        ("no_label", pl.col("classes").is_null(), pl.format("record {}", "line")),
         ("missing_image", ~pl.col("there"), pl.lit("there is no file where the table says")),
     )
     return sheet.with_columns(there=there).with_columns(

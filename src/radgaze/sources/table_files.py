@@ -12,6 +12,7 @@ from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import SPLITS
 from radgaze.sources.delimited import column_names, numbers, place, read_columns, tell_first
+from radgaze.sources.table_classes import class_lists, named
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
@@ -40,7 +41,6 @@ BOXES = {
 LABEL = ("label", "class", "diagnosis", "finding", "target")
 """What columns are called that need not be named."""
 
-WORDS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validate", "validation", "valid", "val", "dev"), "validate"),
@@ -49,16 +49,24 @@ SPLIT_WORDS = {
 
 
 def read_cases(
-    path: Path, columns: Sequence[str], labels: Sequence[str], classes: Sequence[str]
-) -> tuple[pl.DataFrame, tuple[str, ...]]:
-    """The table of labels in the file's order: case_id, image (as it stands there), patient (a key counted
-    from 0), split (or null), class (or null), line; and the classes.
+    path: Path,
+    columns: Sequence[str],
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    multi_label: bool = False,
+) -> tuple[pl.DataFrame, tuple[str, ...], bool]:
+    """The table of labels in the file's order, what there is of classes, and whether they exclude each other.
+
+    Its columns are case_id, image (as it stands there), patient (a key counted from 0), split (or null),
+    classes (a list, or null where they are not known) and line.
 
     Args:
         path: CSV or Parquet.
         columns: KEY=COLUMN for keys of `CASES`; the others are guessed. KEY= for one that is not there.
         labels: A column with 0 and 1 for each class, or one column of class names; guessed if empty.
         classes: Of a column of class names those to take, in this order; if empty all, sorted.
+        multi_label: A case may have several classes, or none; else so where a record has several.
     """
     found = chosen_columns(path, "--columns", columns, CASES, needed=("image",))
     if "patient" not in found and "patient=" not in columns:
@@ -66,13 +74,13 @@ def read_cases(
             f"{path}: no column tells the patient; name it with --columns patient=COLUMN, or give "
             "--columns patient= if no patient has two images"
         )
-    labels = labels or _guessed_labels(path, taken=set(found.values()))
+    labels = labels or _guessed_labels(path, taken=set(found.values()), multi_label=multi_label)
     wanted = list(dict.fromkeys([*found.values(), *labels]))
     read = read_columns(path, wanted, archive="a table of labels")
     if read.is_empty():
         raise UserError(f"{path} has no records")
     tell_first(read, path, found["image"], pl.col(found["image"]).is_null(), "an image file expected")
-    of_class, names = _classes(read, path, labels, classes)
+    of_class, names, exclusive = class_lists(read, path, labels, classes, multi_label=multi_label)
     image = pl.col(found["image"])
     case = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
     if "case" in found:
@@ -89,7 +97,7 @@ def read_cases(
     _check_repeated(table, path)
     if "split" in found:
         _check_patients_stay(table, path)
-    return table.drop("patient_id"), names
+    return table.drop("patient_id"), names, exclusive
 
 
 def read_fixations(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -179,7 +187,7 @@ def stem(image: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _guessed_labels(path: Path, taken: set[str]) -> list[str]:
+def _guessed_labels(path: Path, taken: set[str], *, multi_label: bool) -> list[str]:
     names = [name for name in column_names(path) if name not in taken and name != "line"]
     named = [name for name in names if _plain(name) in map(_plain, LABEL)]
     if len(named) == 1:
@@ -187,65 +195,15 @@ def _guessed_labels(path: Path, taken: set[str]) -> list[str]:
         return named
     read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
     flags = [name for name in names if set(read[name].drop_nulls()) == {"0", "1"}]
-    # Flags that exclude each other are classes; others may be anything.
-    if len(flags) > 1 and read.select(pl.sum_horizontal(pl.col(flags) == "1").max()).item() == 1:
+    # Flags that exclude each other are classes; others may be anything, if nobody says so.
+    most = read.select(pl.sum_horizontal(pl.col(flags) == "1").max()).item() if len(flags) > 1 else 0
+    if most == 1 or (most and multi_label):
         say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags
     raise UserError(
         f"{path}: which columns are the labels? Name them with --labels: one with 0 and 1 for each class, or "
         f"one of class names; there are {', '.join(names)}"
     )
-
-
-def _classes(
-    read: pl.DataFrame, path: Path, labels: Sequence[str], classes: Sequence[str]
-) -> tuple[pl.Expr, tuple[str, ...]]:
-    """An expression for each record's class, or rather its values; and all classes."""
-    if len(labels) == 1 and not set(read[labels[0]].drop_nulls().str.to_lowercase()) <= set(WORDS):
-        values = read[labels[0]]
-        names = tuple(classes) or tuple(sorted(set(values.drop_nulls())))
-        absent = [name for name in classes if name not in set(values)]
-        if absent:
-            raise UserError(f"--classes {absent[0]}: no record of {path} has it in column {labels[0]}")
-        kept = pl.Series(values.set(~values.is_in(names).fill_null(False), None))
-    else:
-        if classes:
-            raise UserError(
-                "--classes chooses among class names; columns with 0 and 1 are chosen by --labels"
-            )
-        flags = _flags(read, path, labels)
-        names = tuple(labels) if len(labels) > 1 else (f"no {labels[0]}", labels[0])
-        kept = pl.Series([_one(row, names) for row in flags.iter_rows()], dtype=pl.String)
-    if len(names) < 2:
-        raise UserError(f"{path}, column {labels[0]}: one class, {names[0]}, is all there is; two are needed")
-    return pl.lit(kept.alias("class")), names
-
-
-def _flags(read: pl.DataFrame, path: Path, labels: Sequence[str]) -> pl.DataFrame:
-    """0, 1 or null for each record and label; more than one 1 in a record is an error."""
-    for name in labels:
-        known = pl.col(name).str.to_lowercase().is_in(list(WORDS))
-        tell_first(read, path, name, pl.col(name).is_not_null() & ~known, "0 or 1 expected")
-    values = read.select(
-        pl.col(name).str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.Int8)
-        for name in labels
-    )
-    for line, row in zip(read["line"], values.iter_rows(), strict=True):
-        ones = [name for name, value in zip(labels, row, strict=True) if value == 1]
-        if len(ones) > 1:
-            raise UserError(
-                f"{path}, {place(path)} {line}: both {ones[0]} and {ones[1]} are 1; a case has one class, "
-                "several labels are not supported yet. Leave the record out, or choose --labels that "
-                "exclude each other"
-            )
-    return values
-
-
-def _one(row: tuple[int | None, ...], names: Sequence[str]) -> str | None:
-    """The class of a record's 0s and 1s; of a single column 0 is a class too."""
-    if len(row) == 1:
-        return None if row[0] is None else names[row[0]]
-    return names[row.index(1)] if 1 in row else None
 
 
 def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
@@ -259,8 +217,8 @@ def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
 
 def _check_repeated(table: pl.DataFrame, path: Path) -> None:
     """Refuse two images under one id, and an image under two classes."""
-    first: dict[str, tuple[int, str, str | None]] = {}
-    for line, case, image, name in table.select("line", "case_id", "image", "class").iter_rows():
+    first: dict[str, tuple[int, str, list[str] | None]] = {}
+    for line, case, image, name in table.select("line", "case_id", "image", "classes").iter_rows():
         at, before, of = first.setdefault(case, (line, image, name))
         where = f"{path}, {place(path)}s {at} and {line}"
         if image != before:
@@ -270,8 +228,8 @@ def _check_repeated(table: pl.DataFrame, path: Path) -> None:
             )
         if name is not None and of is not None and name != of:
             raise UserError(
-                f"{where}: the case {case!r} is {of} and {name}; a case has one class, several labels are "
-                "not supported yet"
+                f"{where}: the case {case!r} is {named(of)} and {named(name)}; several classes of a case "
+                "stand in one record: in columns with 0 and 1, or as names with | between them"
             )
 
 

@@ -122,7 +122,11 @@ class Store:
         if kind == "store":
             return self
         patients = self.cases["patient"].to_list()
-        labels = self.cases.select(f"label_{name}" for name in self.classes).rows()
+        labels: list[Any] = self.cases.select(f"label_{name}" for name in self.classes).rows()
+        if not self.exclusive:
+            labels = [
+                frozenset(name for name, has in zip(self.classes, row, strict=True) if has) for row in labels
+            ]
         try:
             found = {
                 "published": lambda: published_split(patients, seed),

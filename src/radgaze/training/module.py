@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MultilabelAUROC
+from torchmetrics.utilities import dim_zero_cat
 
 from radgaze import attribution, models
 from radgaze.errors import UserError
@@ -31,6 +32,17 @@ class NonFiniteLossError(UserError):
     """A term of the loss became NaN or infinite; the message names the step, the cases and the term."""
 
 
+class DefinedAUROC(MultilabelAUROC):
+    """The mean AUC of the classes that some cases have and some have not; NaN without any.
+
+    torchmetrics counts the AUC of another class as 0, which of many rare classes leaves little.
+    """
+
+    def compute(self) -> Tensor:
+        labels = dim_zero_cat(self.target)
+        return super().compute()[labels.any(0) & ~labels.all(0)].mean()
+
+
 class GazeGuided(L.LightningModule):
     """Trains a model on the objective of a configuration.
 
@@ -45,7 +57,7 @@ class GazeGuided(L.LightningModule):
         self.model = model
         self.config = config
         self.edges = active_edges(config.objective)
-        self.auc = MultilabelAUROC(num_labels=classes, average="macro")
+        self.auc = DefinedAUROC(num_labels=classes, average="none")
         # Not Lightning's own mean: of processes with 5 and 4 cases, that counts 9 as 8.
         self.validation_loss = MeanMetric()
         self.generator: attribution.Generator | None = None

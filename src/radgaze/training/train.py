@@ -8,7 +8,9 @@ import shutil
 import signal
 import warnings
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import polars as pl
@@ -70,6 +72,7 @@ def train(
     """
     store = open_store(config)
     _check(config, store)
+    config = _with_classification(config, store)
     best = _checkpoints(config, out / "checkpoints")
     trainer = _trainer(config, out, best, callbacks)
     last = out / "checkpoints" / "last.ckpt" if resume else None
@@ -247,6 +250,11 @@ def _check(config: Config, store: Store) -> None:
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if config.model.reads_gaze and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
+    if goal.classification == "softmax" and not store.exclusive:
+        raise UserError(
+            f"--objective.classification softmax is for classes that exclude each other, and those of "
+            f"{store.path} do not: give sigmoid, or leave it out"
+        )
     boxes = config.gaze.boxes == "attention" and store.boxes.height > 0
     if any("gaze" in name for name in edges) and not store.readings.height and not boxes:
         hint = "; it holds boxes, which take its place with --gaze.boxes attention"
@@ -256,7 +264,20 @@ def _check(config: Config, store: Store) -> None:
         )
 
 
+def _with_classification(config: Config, store: Store) -> Config:
+    """The configuration with "auto" as it is meant for this store's classes."""
+    if config.objective.classification != "auto":
+        return config
+    kind: Literal["softmax", "sigmoid"] = "softmax" if store.exclusive else "sigmoid"
+    return replace(config, objective=replace(config.objective, classification=kind))
+
+
 def _warn(config: Config, store: Store) -> None:
+    if not store.exclusive:
+        say(
+            f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
+            "for itself (--objective.classification sigmoid)"
+        )
     if config.selection == "test":
         say(f"[bold]Warning:[/] --selection test. {SELECTED_ON_TEST}")
     if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":

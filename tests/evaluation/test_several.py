@@ -1,0 +1,95 @@
+"""Classes that stand beside one another: what is averaged, what is drawn again, and which class is shown."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from radgaze.evaluation import several, summary
+from radgaze.evaluation.resampling import SeedResamples
+from radgaze.reporting.gallery import choose
+
+CLASSES = ("A", "B", "never")
+
+
+@pytest.fixture
+def predictions() -> pl.DataFrame:
+    """60 cases with none, one or both of A and B, and none with the third class."""
+    draw = np.random.default_rng(3)
+    labels = np.column_stack([draw.random((60, 2)) < (0.3, 0.5), np.zeros(60)]).astype(np.int8)
+    scores = np.clip(0.3 * labels + 0.6 * draw.random((60, 3)), 0, 1)
+    return pl.DataFrame(
+        {
+            "case_id": [f"c{k:02d}" for k in range(60)],
+            "patient": pl.Series(range(60), dtype=pl.Int32),
+            **{f"probability_{name}": scores[:, k] for k, name in enumerate(CLASSES)},
+            **{f"label_{name}": labels[:, k] for k, name in enumerate(CLASSES)},
+        }
+    )
+
+
+def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_named(predictions):
+    draws = summary.bootstrap(predictions, CLASSES, resamples=200, seed=0)
+    seeds = SeedResamples(60, seed=0)
+    found = summary.discrimination_summary(predictions, CLASSES, draws, seeds, exclusive=False)
+    of_sklearn = [
+        roc_auc_score(predictions[f"label_{c}"].to_numpy(), predictions[f"probability_{c}"].to_numpy())
+        for c in "AB"
+    ]
+    assert found["auc"]["macro"]["value"] == pytest.approx(np.mean(of_sklearn))
+    assert found["auc"]["never"]["value"] is None
+    assert found["not_averaged"] == ["never"]
+    assert "accuracy" not in found
+    assert "multiclass" not in found["brier"]
+    labels, scores = (
+        predictions.select([f"{kind}_{c}" for c in CLASSES]).to_numpy() for kind in ("label", "probability")
+    )
+    whole = [
+        all((p >= 0.5) == (y == 1) for p, y in zip(*row, strict=True))
+        for row in zip(scores, labels, strict=True)
+    ]
+    assert 0 < np.mean(whole) < 1
+    assert found["exact_match"]["value"] == pytest.approx(np.mean(whole))
+
+
+def test_exclusive_classes_are_averaged_whole_or_not_at_all():
+    table = pl.DataFrame({"label_A": [1, 0], "label_B": [0, 1], "label_C": [0, 0]})
+    assert several.exclusive(table, "ABC")
+    assert several.averaged(table, "ABC") == ("A", "B", "C")
+    assert several.defined(table, "ABC") == ("A", "B")
+
+
+def test_a_combination_of_classes_that_one_patient_has_is_not_drawn_once_every_time(predictions):
+    alone = predictions.with_columns(
+        label_never=pl.when(pl.col("case_id") == "c00").then(1).otherwise(0).cast(pl.Int8)
+    )
+    weights = np.concatenate([*summary.bootstrap(alone, CLASSES, resamples=500, seed=0).chunks()])
+    assert set(weights.sum(1)) == {60}
+    assert {0, 1, 2} <= set(weights[:, 0])
+
+
+def test_the_class_shown_is_the_most_probable_of_the_true_ones_or_of_all():
+    labels = [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
+    probabilities = [[0.2, 0.3, 0.9], [0.1, 0.2, 0.7], [0.9, 0.0, 0.1]]
+    assert several.true_class(labels, probabilities).tolist() == [1, 2, 1]
+
+
+def test_cases_of_a_class_are_found_missed_or_false_alarms(predictions):
+    chosen = choose(predictions, CLASSES, exclusive=False)
+    rows = {row["case_id"]: row for row in predictions.iter_rows(named=True)}
+    for name in CLASSES:
+        has = {c: bool(row[f"label_{name}"]) for c, row in rows.items()}
+        p = {c: row[f"probability_{name}"] for c, row in rows.items()}
+        found = [c for c in rows if has[c] and p[c] >= 0.5]
+        wrong = [c for c in rows if has[c] != (p[c] >= 0.5)]
+        alarms = sum(not has[c] for c in wrong)
+        assert chosen[name].tally.startswith(
+            f"{len(found)} of {sum(has.values())} found, {alarms} false alarm"
+        )
+        assert (chosen[name].all_correct, chosen[name].all_wrong) == (len(found), len(wrong))
+        assert set(chosen[name].correct) <= set(found)
+        if found:
+            assert chosen[name].correct[0] == max(found, key=lambda c: p[c])
+        assert list(chosen[name].wrong) == sorted(wrong, key=lambda c: -abs(p[c] - has[c]))[:3]
