@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -105,19 +106,26 @@ class GazeDataset(Dataset[Sample]):
     @property
     def with_boxes_for_gaze(self) -> int:
         """How many have no fixation on the image, and boxes that stand in for gaze (`GazeMaps.boxes`)."""
-        if self.gaze is None or self.gaze.boxes == "ignore":
-            return 0
-        boxed = 0
-        for i in np.flatnonzero((np.diff(self._ends) == 0) & (np.diff(self._box_ends) > 0)):
-            boxes, box_class = self._boxed(int(i))
-            boxed += bool(with_area(of_own_class(boxes[None], box_class[None], self.labels[i][None])).any())
-        return boxed
+        return int(self.attended.sum()) - self.with_gaze
+
+    @cached_property
+    def attended(self) -> NDArray[np.bool_]:
+        """(N,) which cases have a fixation on the image, or boxes that stand in for gaze."""
+        attended = np.diff(self._ends) > 0
+        if self.gaze is not None and self.gaze.boxes == "attention":
+            for i in np.flatnonzero(~attended & (np.diff(self._box_ends) > 0)):
+                boxes, box_class = self._boxed(int(i))
+                own = of_own_class(boxes[None], box_class[None], self.labels[i][None])
+                attended[i] = bool(with_area(own).any())
+        return attended
 
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
 
-    def __getitem__(self, i: int) -> Sample:
+    def __getitem__(self, place: int | tuple[int, int]) -> Sample:
+        """The case at a place, or at (place, turn): each of its turns in an epoch is augmented on its own."""
+        i, turn = place if isinstance(place, tuple) else (place, 0)
         if not -len(self) <= i < len(self):
             raise IndexError(i)
         i %= len(self)
@@ -128,7 +136,7 @@ class GazeDataset(Dataset[Sample]):
         if self.augment:
             # Fixations and the boxes' corners in one go: what is drawn for a seed is drawn once.
             marks = torch.cat([points, corners(boxes)])
-            image, marks, sigma = self.augment(image, marks, sigma, self._seed_of(i))
+            image, marks, sigma = self.augment(image, marks, sigma, self._seed_of(i, turn))
             points, boxes = marks[: len(points)], hull(marks[len(points) :], self.size)
             x, y = points.unbind(1)
             weights = weights * ((x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size))
@@ -180,8 +188,9 @@ class GazeDataset(Dataset[Sample]):
         boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self.size)
         return boxes, torch.from_numpy(self._box_class[own])
 
-    def _seed_of(self, i: int) -> int:
-        state = np.random.SeedSequence((self.seed, int(self._epoch), i)).generate_state(1, np.uint64)
+    def _seed_of(self, i: int, turn: int) -> int:
+        entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))
+        state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(1))
 
 

@@ -84,6 +84,9 @@ class OptimisationConfig:
         learning_rate: Peak learning rate.
         weight_decay: Of AdamW, not laid on biases and norms.
         batch_size: Cases in a step, on each device: two devices train as one does with twice as many.
+        gaze_fraction: Share of each batch that is drawn from the cases with gaze, where most have none; an
+            epoch is then one pass over the cases without, and those with gaze return as often as they must.
+            None shuffles all cases alike.
         schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
             peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Of the cosine schedule; may be a fraction.
@@ -96,6 +99,7 @@ class OptimisationConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
     batch_size: int = 32
+    gaze_fraction: float | None = None
     schedule: Literal["cosine", "triangular2"] = "cosine"
     warmup_epochs: float = 2.0
     step_epochs: int = 2

@@ -6,7 +6,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from multiprocessing.context import BaseContext
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -19,6 +19,7 @@ from radgaze.store.dataset import Augmentation, GazeDataset
 from radgaze.store.memory import available_memory
 from radgaze.store.store import Store
 from radgaze.training.config import Config
+from radgaze.training.sampling import GazeShuffle, SeededShuffle
 
 
 class StoreData(L.LightningDataModule):
@@ -40,9 +41,18 @@ class StoreData(L.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Batch]:
         rank, processes = self._place(len(self.train_cases))
-        batch_size = self.config.optimisation.batch_size
-        shuffled = SeededShuffle(self.train_cases, self.config.seed, batch_size, rank, processes)
-        return self._loader(self.train_cases, shuffled)
+        return self._loader(self.train_cases, self._shuffle(rank, processes))
+
+    def gaze_turns(self, processes: int) -> float | None:
+        """How often a case with gaze comes in an epoch, on average; None where all cases come once."""
+        shuffled = self._shuffle(0, processes)
+        return shuffled.turns if isinstance(shuffled, GazeShuffle) else None
+
+    def _shuffle(self, rank: int, processes: int) -> SeededShuffle | GazeShuffle:
+        wanted, seed = self.config.optimisation, self.config.seed
+        if wanted.gaze_fraction is None:
+            return SeededShuffle(self.train_cases, seed, wanted.batch_size, rank, processes)
+        return GazeShuffle(self.train_cases, wanted.gaze_fraction, seed, wanted.batch_size, rank, processes)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         cases = len(self.validation_cases)
@@ -59,7 +69,7 @@ class StoreData(L.LightningDataModule):
             raise UserError(f"{cases} cases are too few for {processes} processes; ask for fewer devices")
         return self.trainer.global_rank, processes
 
-    def _loader(self, cases: GazeDataset, sampler: Sampler[int] | range) -> DataLoader[Batch]:
+    def _loader(self, cases: GazeDataset, sampler: Sampler[Any] | range) -> DataLoader[Batch]:
         workers = self.config.trainer.workers
         return DataLoader(
             cast("Dataset[Batch]", cases),  # what `collate` makes of its samples
@@ -73,43 +83,6 @@ class StoreData(L.LightningDataModule):
             multiprocessing_context=_forkserver() if workers else None,
             persistent_workers=workers > 0,
         )
-
-
-class SeededShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by.
-
-    Several processes share it batch by batch: the k-th batches of all of them are together the k-th batch
-    that one process would have with a batch size as many times as large.
-
-    Args:
-        cases: What is shuffled.
-        seed: Of the permutations.
-        batch_size: Cases in a batch of one process.
-        rank: Number of this process.
-        processes: How many there are.
-    """
-
-    def __init__(
-        self, cases: GazeDataset, seed: int, batch_size: int, rank: int = 0, processes: int = 1
-    ) -> None:
-        self.cases, self.seed, self.epoch = cases, seed, 0
-        # A last batch of one case has no batch statistics, of a few noisy ones: it is left out.
-        self._together = min(batch_size * processes, len(cases))
-        self._own = slice(rank * self._together // processes, (rank + 1) * self._together // processes)
-
-    def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
-        self.epoch = epoch
-        self.cases.set_epoch(epoch)
-
-    def __len__(self) -> int:
-        return len(self.cases) // self._together * (self._own.stop - self._own.start)
-
-    def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + self.epoch)
-        order = torch.randperm(len(self.cases), generator=generator).tolist()
-        for start in range(0, len(order) - self._together + 1, self._together):
-            yield from order[start : start + self._together][self._own]
 
 
 def _forkserver() -> BaseContext:

@@ -89,7 +89,8 @@ def train(
     if trainer.is_global_zero:
         settings.write(config, out / "config.yaml")
         cases = data.train_cases
-        announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases))
+        turns = data.gaze_turns(trainer.world_size)
+        announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
         for notice in notices(config.model, model, cases):
             say(notice)
     module = GazeGuided(model, config, len(store.classes))

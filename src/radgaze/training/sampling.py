@@ -1,0 +1,153 @@
+"""The order in which training cases come: by seed and epoch alone, dealt over processes batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from radgaze.errors import UserError
+from radgaze.store.dataset import GazeDataset
+
+
+class SeededShuffle(Sampler[int]):
+    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by.
+
+    Several processes share it batch by batch: the k-th batches of all of them are together the k-th batch
+    that one process would have with a batch size as many times as large.
+
+    Args:
+        cases: What is shuffled.
+        seed: Of the permutations.
+        batch_size: Cases in a batch of one process.
+        rank: Number of this process.
+        processes: How many there are.
+    """
+
+    def __init__(
+        self, cases: GazeDataset, seed: int, batch_size: int, rank: int = 0, processes: int = 1
+    ) -> None:
+        self.cases, self.seed, self.epoch = cases, seed, 0
+        # A last batch of one case has no batch statistics, of a few noisy ones: it is left out.
+        self._together = min(batch_size * processes, len(cases))
+        self._own = _share(self._together, rank, processes)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+        self.cases.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return len(self.cases) // self._together * (self._own.stop - self._own.start)
+
+    def __iter__(self) -> Iterator[int]:
+        order = torch.randperm(len(self.cases), generator=_generator(self.seed, self.epoch)).tolist()
+        for start in range(0, len(order) - self._together + 1, self._together):
+            yield from order[start : start + self._together][self._own]
+
+
+class GazeShuffle(Sampler[tuple[int, int]]):
+    """Batches of which a share is drawn from the cases with gaze: (case, its turn in the epoch).
+
+    An epoch is one pass over the cases without gaze, in a new order each time; those that fill no last batch
+    are left out of it, as by `SeededShuffle`. The cases with gaze come in one random order after the other,
+    so that none has more than one turn more than another. The order depends on seed and epoch alone, and is
+    dealt over processes as `SeededShuffle` does, with as even a share of gaze in each process as there can
+    be. Boxes that stand in for gaze count as gaze.
+
+    Args:
+        cases: What is shuffled.
+        fraction: The share of a batch, in (0, 1); at least one case, and not all.
+        seed: Of the orders.
+        batch_size: Cases in a batch of one process.
+        rank: Number of this process.
+        processes: How many there are.
+
+    Raises:
+        UserError: The fraction is none, or there is nothing to choose between.
+    """
+
+    def __init__(
+        self,
+        cases: GazeDataset,
+        fraction: float,
+        seed: int,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+    ) -> None:
+        option = f"--optimisation.gaze_fraction is {fraction}"
+        if not 0 < fraction < 1:
+            raise UserError(f"{option}; it must be above 0 and below 1")
+        self.cases, self.seed, self.epoch = cases, seed, 0
+        self._seen: NDArray[np.int64] = np.flatnonzero(cases.attended)
+        self._unseen: NDArray[np.int64] = np.flatnonzero(~cases.attended)
+        if not (len(self._seen) and len(self._unseen)):
+            which = "all" if len(self._seen) else "none"
+            raise UserError(f"{option}, but {which} of the training cases have gaze; leave it out")
+        together = batch_size * processes
+        if together < 2:
+            raise UserError(f"{option}, but a batch of one case cannot hold cases with and without gaze")
+        self._with = min(max(1, round(fraction * together)), together - 1)
+        self._without = together - self._with
+        if len(self._unseen) < self._without:  # then one smaller batch, with about that share, is all
+            together = round(together * len(self._unseen) / self._without) // processes * processes
+            if together < 2:
+                raise UserError(f"{option}, but {len(self._unseen)} cases without gaze make no batch")
+            self._without = min(len(self._unseen), together - 1)
+            self._with = together - self._without
+        self._own = _share(self._with + self._without, rank, processes)
+        self._own_with = _share(self._with, rank, processes)
+
+    @property
+    def batches(self) -> int:
+        """How many there are in an epoch."""
+        return len(self._unseen) // self._without
+
+    @property
+    def turns(self) -> float:
+        """How often a case with gaze comes in an epoch, on average."""
+        return self.batches * self._with / len(self._seen)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by Lightning before each epoch."""
+        self.epoch = epoch
+        self.cases.set_epoch(epoch)
+
+    def __len__(self) -> int:
+        return self.batches * (self._own.stop - self._own.start)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        generator = _generator(self.seed, self.epoch)
+        unseen = self._unseen[_permutation(len(self._unseen), generator)].tolist()
+        rounds = -(-self.batches * self._with // len(self._seen))
+        seen = [
+            (case, turn)
+            for turn in range(rounds)
+            for case in self._seen[_permutation(len(self._seen), generator)].tolist()
+        ]
+        # Of its cases, this process has those with gaze first, then as many without as it has room for.
+        first = self._own.start - self._own_with.start
+        last = self._own.stop - self._own_with.stop
+        for batch in range(self.batches):
+            yield from seen[batch * self._with : (batch + 1) * self._with][self._own_with]
+            others = unseen[batch * self._without : (batch + 1) * self._without][first:last]
+            yield from ((case, 0) for case in others)
+
+
+def _share(cases: int, rank: int, processes: int) -> slice:
+    """Which of the cases that all processes have together are this one's."""
+    return slice(rank * cases // processes, (rank + 1) * cases // processes)
+
+
+def _generator(seed: int, epoch: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed * 100_003 + epoch)
+
+
+def _permutation(n: int, generator: torch.Generator) -> NDArray[np.int64]:
+    order: Tensor = torch.randperm(n, generator=generator)
+    return np.asarray(order.numpy(), dtype=np.int64)

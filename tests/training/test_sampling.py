@@ -1,0 +1,202 @@
+"""Batches that hold cases with gaze, however few there are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from radgaze.errors import UserError
+from radgaze.evaluation.evaluate import evaluate
+from radgaze.reporting.report import report
+from radgaze.store.batch import Batch
+from radgaze.store.prepare import prepare
+from radgaze.training.data import StoreData
+from radgaze.training.module import GazeGuided
+from radgaze.training.sampling import GazeShuffle, SeededShuffle
+from radgaze.training.train import Stopped, train
+from tests.store.cohorts import make_cohort
+
+
+class Cases:
+    """As many cases as there are, of which `seen` have gaze: every fifth, until there are enough."""
+
+    def __init__(self, count: int, seen: int) -> None:
+        order = [*range(0, count, 5), *(k for k in range(count) if k % 5)]
+        self.attended = np.isin(np.arange(count), order[:seen])
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+
+def batches_of(shuffle, size: int) -> list[list[tuple[int, int]]]:
+    order = list(shuffle)
+    assert len(order) == len(shuffle)
+    return [order[k : k + size] for k in range(0, len(order), size)]
+
+
+@pytest.mark.parametrize(("fraction", "with_gaze"), [(0.25, 4), (0.1, 2), (0.01, 1), (0.99, 15), (0.5, 8)])
+def test_each_batch_has_its_share_and_each_case_without_gaze_comes_once(fraction, with_gaze):
+    per_epoch = 3 * (16 - with_gaze)
+    cases = Cases(per_epoch + 12, 12)
+    shuffle = GazeShuffle(cases, fraction, 0, 16)
+    batches = batches_of(shuffle, 16)
+    assert [len(batch) for batch in batches] == [16] * 3
+    assert [sum(cases.attended[i] for i, _ in batch) for batch in batches] == [with_gaze] * 3
+    turns = Counter(i for batch in batches for i, _ in batch)
+    assert all(turns[i] == 1 for i in np.flatnonzero(~cases.attended))
+    of_gaze = [turns[i] for i in np.flatnonzero(cases.attended)]
+    assert sum(of_gaze) == 3 * with_gaze
+    assert max(of_gaze) - min(of_gaze) <= 1
+    assert shuffle.turns == pytest.approx(np.mean(of_gaze))
+    # Each of a case's turns is another one, for the augmentation.
+    assert len({place for batch in batches for place in batch}) == 16 * 3
+
+
+def test_what_fills_no_batch_is_left_out_and_is_another_in_the_next_epoch():
+    cases = Cases(110, 10)
+    shuffle = GazeShuffle(cases, 0.25, 0, 16)  # 12 of 100 to a batch: 4 are left
+    left = []
+    for epoch in range(3):
+        shuffle.set_epoch(epoch)
+        assert cases.epoch == epoch
+        order = [i for i, _ in shuffle]
+        assert len(order) == 8 * 16
+        unseen = Counter(i for i in order if not cases.attended[i])
+        assert set(unseen.values()) == {1}
+        left.append(frozenset(set(np.flatnonzero(~cases.attended)) - unseen.keys()))
+        assert len(left[-1]) == 4
+    assert len(set(left)) == 3
+
+
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_batches_that_one_would_have(fraction, processes):
+    cases = Cases(150, 9)
+    one = GazeShuffle(cases, fraction, 7, 5 * processes)
+    parts = [GazeShuffle(cases, fraction, 7, 5, rank, processes) for rank in range(processes)]
+    whole = batches_of(one, 5 * processes)
+    dealt = [batches_of(part, 5) for part in parts]
+    for k, batch in enumerate(whole):
+        own = [of_process[k] for of_process in dealt]
+        assert sorted(place for part in own for place in part) == sorted(batch)
+        shares = [sum(cases.attended[i] for i, _ in part) for part in own]
+        assert max(shares) - min(shares) <= 1
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch():
+    shuffle = GazeShuffle(Cases(14, 4), 0.25, 0, 64)
+    (batch,) = batches_of(shuffle, 64)
+    assert len(batch) == 13  # 10 without, 3 with
+    parts = [list(GazeShuffle(Cases(14, 4), 0.25, 0, 32, rank, 2)) for rank in range(2)]
+    assert [len(part) for part in parts] == [6, 6]
+
+
+@pytest.mark.parametrize(
+    ("cases", "fraction", "batch_size", "message"),
+    [
+        (Cases(20, 5), 0.0, 8, "above 0 and below 1"),
+        (Cases(20, 5), 1.0, 8, "above 0 and below 1"),
+        (Cases(20, 20), 0.5, 8, "all of the training cases have gaze"),
+        (Cases(20, 0), 0.5, 8, "none of the training cases have gaze"),
+        (Cases(20, 5), 0.5, 1, "a batch of one case"),
+    ],
+)
+def test_a_fraction_that_cannot_be_is_told(cases, fraction, batch_size, message):
+    with pytest.raises(UserError, match=message):
+        GazeShuffle(cases, fraction, 0, batch_size)
+
+
+@pytest.fixture(scope="module")
+def partial(tmp_path_factory):
+    """40 cases of which 4 have gaze: 2 to train on, one to validate, one to test."""
+    folder = tmp_path_factory.mktemp("partial")
+    cohort = make_cohort(folder / "images", cases=40, shape=(64, 64))
+    own = cohort.cases.join(cohort.readings, on="case_id", how="semi", maintain_order="left")
+    kept = [
+        *own.filter(split="train")["case_id"][:2],
+        *(own.filter(split=s)["case_id"][0] for s in ("validate", "test")),
+    ]
+    readings = cohort.readings.filter(pl.col("case_id").is_in(kept))
+    cohort = replace(
+        cohort,
+        readings=readings,
+        fixations=cohort.fixations.join(readings, on="reading_id", how="semi"),
+        rejections=cohort.rejections.clear(),
+    )
+    return prepare(cohort, folder / "store", size=64, workers=1)
+
+
+def partly(config, partial, **overrides):
+    wanted = config("set3_guided", optimisation={"gaze_fraction": 0.25}, **overrides)
+    wanted.data = str(partial.path)
+    return wanted
+
+
+def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(config, partial, tmp_path, capsys):
+    run = train(partly(config, partial), tmp_path / "run")
+    said = " ".join(capsys.readouterr().err.split())
+    assert "20 training cases, 2 of them with gaze" in said
+    assert "those with gaze 3.0 times on average" in said
+    history = run.history()
+    assert (history["train/heatmap_gaze"] > 0).all()
+    metrics = evaluate(run, resamples=20)
+    assert metrics["test"]["agreement_cases"]["compared"] == 1
+    assert metrics["test"]["agreement_cases"]["without_gaze"] == 9
+    assert "9 without gaze left out" in report(run, metrics).read_text()
+    plain = partly(config, partial)
+    plain.optimisation.gaze_fraction = None
+    assert (train(plain, tmp_path / "plain").history()["train/loss"] != history["train/loss"]).all()
+
+
+def test_a_run_stopped_midway_resumes_to_the_same_bytes(config, partial, tmp_path, monkeypatch):
+    wanted = partly(config, partial, input={"augment": True})
+    whole = train(wanted, tmp_path / "whole")
+    step, calls = GazeGuided.training_step, [0]
+
+    def interrupted(self, batch, index):
+        calls[0] += 1
+        if calls[0] == 5:  # in the second epoch of three steps each
+            raise KeyboardInterrupt
+        return step(self, batch, index)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(GazeGuided, "training_step", interrupted)
+        with pytest.raises(Stopped, match="--resume"):
+            train(wanted, tmp_path / "stopped")
+    resumed = train(wanted, tmp_path / "stopped", resume=True)
+    assert resumed.predictions().equals(whole.predictions())
+
+
+@pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow)])
+def test_workers_load_the_same_batches(config, partial, workers):
+    def loaded(count: int) -> list[Batch]:
+        data = StoreData(
+            partial, partly(config, partial, input={"augment": True}, trainer={"workers": count})
+        )
+        loader = data.train_dataloader()
+        loader.sampler.set_epoch(3)
+        return list(loader)
+
+    for alone, shared in zip(loaded(0), loaded(workers), strict=True):
+        assert alone.case_id == shared.case_id
+        assert torch.equal(alone.image, shared.image)
+        assert int(alone.has_gaze.sum()) == 2
+
+
+def test_a_case_that_returns_in_an_epoch_is_augmented_anew(config, partial):
+    cases = StoreData(partial, partly(config, partial, input={"augment": True})).train_cases
+    first, second = cases[0, 0], cases[0, 1]
+    assert torch.equal(cases[0].image, first.image)
+    assert not torch.equal(first.image, second.image)
+    assert torch.equal(second.image, cases[0, 1].image)
+
+
+def test_without_a_fraction_all_cases_are_shuffled_alike(config, partial):
+    shuffle = StoreData(partial, replace(config(), data=str(partial.path))).train_dataloader().sampler
+    assert isinstance(shuffle, SeededShuffle)
