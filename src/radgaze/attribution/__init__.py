@@ -8,7 +8,7 @@ with generator.reading(model) as read:                # inside a training step
     heat = read(output.logits, targets)               # differentiable
 """
 
-from radgaze.attribution import cam, composed  # noqa: F401 - registers theirs
+from radgaze.attribution import cam, class_maps, composed  # noqa: F401 - registers theirs
 from radgaze.attribution.generators import Generator, create, names, register
 from radgaze.attribution.memory import keep_freed_memory
 from radgaze.attribution.synchronised import synchronised

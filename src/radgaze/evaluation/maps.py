@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from radgaze import models
+from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.several import true_class
 from radgaze.objectives.matching import blur
@@ -34,7 +35,8 @@ class CaseMaps:
         image: Grey, in [0, 1].
         heatmap: Of the generator, in [0, 1], as it comes out, not smoothed.
         grad_cam: Grad-CAM in [0, 1], or None if not asked for.
-        mask: Probability of the decoder's mask, or None of a model without decoder.
+        mask: Probability of the decoder's mask, or None of a model without decoder; where it is a class's,
+            of the heatmap's class.
         gaze: Gaze map; zeros where there is none.
         has_gaze: (B,) whether there is gaze, or boxes stand in for it.
         points: (B, K, 2) fixations as (x, y) in map pixels, padded.
@@ -137,7 +139,8 @@ def stream_maps(
             boxes = of_own_class(batch.boxes, batch.box_class, shown)
         wanted: Any = target if of is None else of.to(device)
         with torch.no_grad():
-            mask = model(images, *also).mask
+            output = model(images, *also)
+            mask = output.mask_of(target_index(output.logits, wanted))
         present = batch.weights > 0
         yield CaseMaps(
             case_ids=tuple(batch.case_id),

@@ -1,4 +1,4 @@
-"""Networks: grey images in, and gaze for some; `Output(logits, mask)` out."""
+"""Networks: grey images in, and gaze for some; `Output` with logits and masks out."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.pylon import Pylon
 from radgaze.models.temporal import ImageOnly, Temporal
 from radgaze.models.unet import Classifier, Output, UNet
 from radgaze.store.batch import Batch
@@ -17,6 +18,7 @@ SIZE = 224
 ARCHITECTURES: dict[str, Callable[[ModelConfig, int, int], nn.Module]] = {
     "unet": lambda config, classes, size: UNet(config, classes),
     "classifier": lambda config, classes, size: Classifier(config, classes),
+    "pylon": lambda config, classes, size: Pylon(config, classes),
     "temporal": Temporal,
     "temporal_image_only": ImageOnly,
 }

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import segmentation_models_pytorch as smp
 import torch
+import torch.nn.functional as F
 from segmentation_models_pytorch.base import ClassificationHead
 from timm.layers.activations import Swish
 from torch import Tensor, nn
@@ -19,11 +20,21 @@ class Output(NamedTuple):
 
     Attributes:
         logits: Class scores, (B, C).
-        mask: Mask logits, (B, 1, H, W), or None of a model without decoder.
+        mask: Mask logits, (B, 1, H, W), or None of a model without decoder. Where there are class maps, that
+            of the predicted class.
+        class_maps: Logits of each class and place, (B, C, h, w), which the class scores are pooled from; None
+            of a model that has no such maps.
     """
 
     logits: Tensor
     mask: Tensor | None
+    class_maps: Tensor | None = None
+
+    def mask_of(self, classes: Tensor) -> Tensor | None:
+        """The mask (B, 1, H, W) of a class for each case (B,), which is the same for all without class maps."""
+        if self.class_maps is None or self.mask is None:
+            return self.mask
+        return map_of(self.class_maps, classes, self.mask.shape[-2:])
 
 
 class UNet(nn.Module):
@@ -40,7 +51,7 @@ class UNet(nn.Module):
                 classes=1,
                 aux_params={"classes": classes, "dropout": config.dropout},
             )
-        _tidy(self.network.encoder, config)
+        tidy(self.network.encoder, config)
 
     def forward(self, images: Tensor) -> Output:
         """Logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
@@ -59,7 +70,7 @@ class Classifier(nn.Module):
                 config.encoder, in_channels=3, depth=5, weights=published(config)
             )
         self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
-        _tidy(self.encoder, config)
+        tidy(self.encoder, config)
 
     def forward(self, images: Tensor) -> Output:
         """Logits of images (B, 1, H, W)."""
@@ -84,7 +95,14 @@ class GreyToRGB(nn.Module):
         return (images - self.mean) / self.std
 
 
-def _tidy(encoder: nn.Module, config: ModelConfig) -> None:
+def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
+    """Of class maps (B, C, h, w) that of a class for each case (B,), enlarged to (B, 1, H, W)."""
+    own = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
+    return F.interpolate(own, size=size, mode="bilinear", align_corners=False)
+
+
+def tidy(encoder: nn.Module, config: ModelConfig) -> None:
+    """Load an encoder's weights where they are of a file, and spare it what costs without doing anything."""
     if config.weights not in (*PUBLISHED, "none"):
         load_encoder(encoder, config.weights)
     # timm writes Swish as x·σ(x), two passes over memory; SiLU is the same function in one.

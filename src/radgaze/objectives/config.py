@@ -26,8 +26,8 @@ class HeatmapConfig:
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
         readout: Its reduction over channels; by default the generator's own, as a rule "absolute".
-        target: The class whose score is read out: "true" (the label; of several, one drawn at every step) or
-            "predicted".
+        target: The class whose score is read out, and whose map the mask is where each class has one: "true"
+            (the label; of several, one drawn at every step) or "predicted".
         match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared:
             "blur" by the gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
         cells: Cells of that grid along a side.
@@ -60,7 +60,7 @@ class ObjectiveConfig:
         classification: "softmax" cross-entropy over exclusive classes, "sigmoid" binary cross-entropy per
             class (the seed's), or "auto": softmax, but sigmoid where the store's classes do not exclude each
             other. A run's own config.yaml says which it was.
-        mask_gaze: Edge M–G, the decoder's mask to the gaze map.
+        mask_gaze: Edge M–G, the decoder's mask, or a model's own map of the class, to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.
         heatmap: How H is made.

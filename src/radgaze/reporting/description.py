@@ -25,6 +25,7 @@ EDGES = {
 NETWORKS = {
     "unet": "U-Net",
     "classifier": "classifier",
+    "pylon": "PYLON",
     "temporal": "network of image and gaze sequence",
     "temporal_image_only": "network of one convolution (the temporal network's image branch)",
 }

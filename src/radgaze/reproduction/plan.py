@@ -26,6 +26,7 @@ ORDER = (
     "set3_deconvnet",
     "set3_grad_cam",
     "all_edges_guided",
+    "pylon",
 )
 """As the paper shows them; other experiments come after these, by name."""
 

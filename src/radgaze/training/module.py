@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import lightning as L
@@ -13,8 +14,9 @@ from torchmetrics.classification import MultilabelAUROC
 from torchmetrics.utilities import dim_zero_cat
 
 from radgaze import attribution, models
+from radgaze.attribution.generators import Read
+from radgaze.attribution.targets import Target, target_index
 from radgaze.errors import UserError
-from radgaze.models.unet import Output
 from radgaze.objectives.triangle import (
     ALONE,
     Maps,
@@ -73,9 +75,9 @@ class GazeGuided(L.LightningModule):
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
-        output, heat = self._forward(batch)
-        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, output.mask, heat)
-        terms = objective(output.logits, batch.label, maps, self.config.objective, self._shares(batch))
+        logits, mask, heat = self._forward(batch)
+        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heat)
+        terms = objective(logits, batch.label, maps, self.config.objective, self._shares(batch))
         self._stop_if_not_finite(terms, batch)
         for name, value in terms.items():
             # All steps of an epoch have as many cases, all processes' together: each counts the same.
@@ -111,13 +113,19 @@ class GazeGuided(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, warmup))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _forward(self, batch: Batch) -> tuple[Output, Tensor | None]:
-        with attribution.synchronised():
-            if self.generator is None:
-                return models.forward(self.model, batch), None
-            with self.generator.reading(self.model) as read:
-                output = models.forward(self.model, batch)
-                return output, read(output.logits, self.config.objective.heatmap.target, batch.label)
+    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Logits, mask and heatmap; where the mask is a class's, both maps are of the same class."""
+        reading: AbstractContextManager[Read | None] = (
+            nullcontext() if self.generator is None else self.generator.reading(self.model)
+        )
+        with attribution.synchronised(), reading as read:
+            output, target = models.forward(self.model, batch), self.config.objective.heatmap.target
+            shown: Target = target
+            mask = output.mask
+            if output.class_maps is not None:
+                shown = target_index(output.logits, target, batch.label)
+                mask = output.mask_of(shown)
+            return output.logits, mask, None if read is None else read(output, shown, batch.label)
 
     def _shares(self, batch: Batch) -> Shares:
         if self.trainer.world_size == 1:

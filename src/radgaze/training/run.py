@@ -93,6 +93,11 @@ class Run:
             raise UserError(
                 f"there is no heatmap generator {name!r}; there are {', '.join(attribution.names())}"
             )
+        if name == "pylon" and not self.config.model.has_class_maps:
+            raise UserError(
+                f"the model {self.config.model.architecture} of {self.path} makes no class maps, which the"
+                " heatmap generator pylon shows; it takes a run of --experiment pylon"
+            )
         if trained_with and name == heatmap.generator and heatmap.readout is not None:
             return attribution.create(name, model, readout=heatmap.readout)
         return attribution.create(name, model)

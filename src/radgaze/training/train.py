@@ -236,6 +236,7 @@ def _check(config: Config, store: Store) -> None:
             config.optimisation.batch_size >= 1,
             "1 up",
         ),
+        ("model.pylon_channels", config.model.pylon_channels, config.model.pylon_channels >= 1, "1 up"),
         ("trainer.max_epochs", config.trainer.max_epochs, config.trainer.max_epochs >= 1, "1 up"),
         ("trainer.workers", config.trainer.workers, config.trainer.workers >= 0, "0 up"),
     ):
@@ -247,6 +248,12 @@ def _check(config: Config, store: Store) -> None:
     _known("objective.heatmap.generator", goal.heatmap.generator, attribution.names())
     if goal.heatmap.readout is not None:
         _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
+    by_class_maps = goal.heatmap.generator == "pylon" and any("heatmap" in name for name in edges)
+    if by_class_maps and not config.model.has_class_maps:
+        raise UserError(
+            f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon shows;"
+            " it takes --model.architecture pylon"
+        )
     if not config.model.has_mask and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
     if config.model.reads_gaze and not store.readings.height:

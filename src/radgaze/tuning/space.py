@@ -27,6 +27,9 @@ Space = dict[str, BaseDistribution]
 GENERATORS = ("guided_backprop", "deconvnet", "backprop", "grad_cam", "hires_cam", "layer_cam")
 """Generators that cost one backward pass; averages over many are for those who ask for them."""
 
+OF_CLASS_MAPS = ("pylon", "guided_backprop", "deconvnet", "backprop", "grad_cam")
+"""The same of a model with class maps, whose maximum has a gradient in one place: no others look at it there."""
+
 HELD = ("experiment", "protocol", "data", "seed", "selection", "split", "trainer")
 """Sections and fields that say what is compared and how: varied, they would make AUCs incomparable."""
 
@@ -40,12 +43,13 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     """
     edges = active_edges(config.objective)
     goal, heatmap, optimisation = config.objective, config.objective.heatmap, config.optimisation
+    generators = OF_CLASS_MAPS if config.model.has_class_maps else GENERATORS
     space: Space = {}
     if not any(f"objective.{edge}.weight" in given for edge in edges):
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
     if edges:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
-    if edges or getattr(config.model, "reads_gaze", False):
+    if edges or config.model.reads_gaze:
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         names = dict.fromkeys((getattr(goal, edge).distance, *distances.REGISTRY))
@@ -53,7 +57,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     if any("heatmap" in edge for edge in edges):
         space |= {
             "objective.heatmap.generator": CategoricalDistribution(
-                tuple(dict.fromkeys((heatmap.generator, *GENERATORS)))
+                tuple(dict.fromkeys((heatmap.generator, *generators)))
             ),
             "objective.heatmap.match": CategoricalDistribution(("blur", "pool", "none")),
             "objective.heatmap.normalise": CategoricalDistribution(("max", "minmax", "quantile")),

@@ -26,7 +26,11 @@ FAMILIES: dict[str, dict[str, str]] = {
     "Set 1": {"set1_guided": "Set 1, guided", "set1_deconvnet": "Set 1, deconvNet"},
     "Set 2": {"set2_guided": "Set 2, guided", "set2_deconvnet": "Set 2, deconvNet"},
     "Set 3": {BEST_OF_PAPER: "Set 3, guided", "set3_deconvnet": "Set 3, deconvNet"},
-    "Ours": {"set3_grad_cam": "Set 3, Grad-CAM", "all_edges_guided": "All edges, guided"},
+    "Ours": {
+        "set3_grad_cam": "Set 3, Grad-CAM",
+        "all_edges_guided": "All edges, guided",
+        "pylon": "PYLON, gaze on its map",
+    },
 }
 """Experiments and their titles, as the tables group them. What is not named here counts among ours."""
 

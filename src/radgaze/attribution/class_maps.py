@@ -1,0 +1,38 @@
+"""The maps that a model makes of its classes itself: nothing is attributed, what is there is shown."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from radgaze.attribution.generators import Generator, register
+from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.readout import enlarge
+
+
+@register("pylon")
+class ClassMap(Generator):
+    """H = σ(M_y), M_y the logits of the class's own map, enlarged (Preechakul et al. 2022).
+
+    Only for a model whose output has such maps as an attribute `class_maps`, (B, C, h, w). No gradient is
+    needed, and rules and statistics do not matter.
+
+    Raises:
+        ValueError: The model's output has none, or the target is no class.
+    """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.layer is not None:
+            raise ValueError("pylon shows the model's own map of a class: it has no layer")
+
+    def attribute(self, read: Reading) -> Tensor:
+        maps = getattr(read.output, "class_maps", None)
+        if maps is None:
+            raise ValueError(
+                "pylon shows the map that a model makes of each class itself, `class_maps` (B, C, h, w) of its "
+                "output; this model makes none"
+            )
+        if not isinstance(read.target, Tensor):
+            raise ValueError("pylon shows a class's map; a function of the output is no target for it")
+        own: Tensor = maps.take_along_dim(read.target.view(-1, 1, 1, 1), 1)
+        return enlarge(full(own), read.images.shape[-2:]).sigmoid()

@@ -1,0 +1,127 @@
+"""PYLON, the pyramid localization network: it makes a map of each class, and reads its scores off them.
+
+Preechakul, Sriswasdi, Kijsirikul and Chuangsuwanich, "Improved image classification explainability with
+high-accuracy heatmaps", iScience 2022, in the form of its published code: pyramid attention on the encoder's
+deepest features, three upsampling modules that add finer ones up to a quarter of the image's side, a 1×1
+convolution to the classes, and the largest value of each class's map as its score. A class-activation map is
+no explanation made afterwards here: it is what the score is taken from, 8 times as fine on each side as what
+a classifier pools.
+
+Two things differ, so that any image works whose sides are multiples of 32, and not of 256 alone: a side that
+is odd is halved upwards, and a norm left with a single value takes its running statistics. Drop-out, which
+the published network has none of, leaves out whole channels before the last layer, as it does in the other
+networks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import segmentation_models_pytorch as smp
+import torch.nn.functional as F
+from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
+from torch import Tensor, nn
+
+from radgaze.models.config import ModelConfig
+from radgaze.models.unet import GreyToRGB, Output, map_of, tidy
+from radgaze.models.weights import pretrained, published
+
+
+class Pylon(nn.Module):
+    """Encoder and decoder to a map of each class (B, C, H/4, W/4), whose maxima are the logits."""
+
+    def __init__(self, config: ModelConfig, classes: int) -> None:
+        super().__init__()
+        self.grey = GreyToRGB()
+        with pretrained(config):
+            self.encoder = smp.encoders.get_encoder(
+                config.encoder, in_channels=3, depth=5, weights=published(config)
+            )
+        self.decoder = Decoder(self.encoder.out_channels, config.pylon_channels)
+        self.dropout = nn.Dropout2d(config.dropout)
+        self.head = nn.Conv2d(config.pylon_channels, classes, 1)
+        initialize_decoder(self.decoder)
+        initialize_head(self.head)
+        tidy(self.encoder, config)
+
+    def forward(self, images: Tensor) -> Output:
+        """Logits, class maps, and the predicted class's as the mask, of images (B, 1, H, W)."""
+        features = self.encoder(self.grey(images))
+        maps = self.head(self.dropout(self.decoder(features)))
+        logits = maps.amax((2, 3))
+        return Output(logits, map_of(maps, logits.argmax(1), images.shape[-2:]), maps)
+
+
+class Decoder(nn.Module):
+    """Features of an encoder to (B, width, h, w) at a quarter of the image's side.
+
+    Args:
+        channels: Of the features, from the finest; the last are at 1/4, 1/8, 1/16 and 1/32 of the side.
+        width: Of what comes out.
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.attention = PyramidAttention(channels[-1], width)
+        self.up = nn.ModuleList(Up(finer, width) for finer in channels[-2:-5:-1])
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Features (B, channels[k], …) as the encoder gives them."""
+        x = self.attention(features[-1])
+        for up, finer in zip(self.up, features[-2:-5:-1], strict=True):
+            x = up(finer, x)
+        return x
+
+
+class PyramidAttention(nn.Module):
+    """One weight for each place, from a pyramid of three coarser levels, times the features at a new width."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*_layer(channels, width, 1))
+        kernels = (7, 5, 3)
+        self.down = nn.ModuleList(
+            nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), *_layer(before, 1, kernel))
+            for before, kernel in zip((channels, 1, 1), kernels, strict=True)
+        )
+        self.level = nn.ModuleList(nn.Sequential(*_layer(1, 1, kernel)) for kernel in kernels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) → (B, width, h, w)."""
+        levels = [x]
+        for down in self.down:
+            levels.append(down(levels[-1]))
+        weight = self.level[2](levels[3])
+        for k in (1, 0):
+            weight = self.level[k](levels[k + 1]) + _resized(weight, levels[k + 1])
+        return self.features(x) * _resized(weight, x)
+
+
+class Up(nn.Module):
+    """The coarser map, upsampled, and the finer features at its width, added."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        self.features = nn.Sequential(*_layer(channels, channels, 1), *_layer(channels, width, 1))
+
+    def forward(self, finer: Tensor, coarser: Tensor) -> Tensor:
+        """(B, channels, h, w) and (B, width, h', w') → (B, width, h, w)."""
+        return self.features(finer) + _resized(coarser, finer)
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch norm; a single value in each channel has no statistics, and is normalised by the running ones."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
+        if self.training and input.numel() == self.num_features:
+            mean, var = self.running_mean, self.running_var
+            return F.batch_norm(input, mean, var, self.weight, self.bias, eps=self.eps)
+        return super().forward(input)
+
+
+def _layer(before: int, after: int, kernel: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(before, after, kernel, padding=kernel // 2), Norm(after), nn.ReLU(inplace=True)
+
+
+def _resized(x: Tensor, like: Tensor) -> Tensor:
+    return F.interpolate(x, size=like.shape[-2:], mode="bilinear", align_corners=True)
