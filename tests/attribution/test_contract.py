@@ -14,7 +14,8 @@ from tests.attribution.generator_contract import GeneratorContract
 
 
 class TestEveryRegisteredGenerator(GeneratorContract):
-    names = attribution.names()
+    # pylon shows the maps of models that make some, which these networks do not: test_class_maps.py
+    names = tuple(name for name in attribution.names() if name != "pylon")
 
 
 class SquaredGradient(attribution.Generator):

@@ -10,7 +10,7 @@ from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.training.module import triangular2
 
-# Weights of M–G, H–G, M–H and the generator, as in the paper's table; the last two are ours.
+# Weights of M–G, H–G, M–H and the generator, as in the paper's table; the last three are ours.
 TRIANGLE = {
     "no_decoder": ((0, 0, 0), None),
     "baseline": ((1, 0, 0), None),
@@ -22,7 +22,9 @@ TRIANGLE = {
     "set3_deconvnet": ((1 / 2, 1 / 2, 0), "deconvnet"),
     "set3_grad_cam": ((1 / 2, 1 / 2, 0), "grad_cam"),
     "all_edges_guided": ((1 / 3, 1 / 3, 1 / 3), "guided_backprop"),
+    "pylon": ((1, 0, 0), None),
 }
+NETWORKS = {"no_decoder": "classifier", "pylon": "pylon"}
 PROTOCOLS = ("honest", "faithful")
 
 
@@ -39,7 +41,7 @@ def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, prot
     assert weights(config) == pytest.approx(expected)
     if generator is not None:
         assert config.objective.heatmap.generator == generator
-    assert config.model.architecture == ("classifier" if name == "no_decoder" else "unet")
+    assert config.model.architecture == NETWORKS.get(name, "unet")
 
 
 def test_every_experiment_of_the_paper_is_there():
@@ -53,7 +55,7 @@ def test_faithful_protocol_is_the_published_one(name):
     optimisation = config.optimisation
     assert (config.model.encoder, config.model.weights) == ("timm-efficientnet-b0", "noisy-student")
     assert config.model.decoder_channels == (256, 128, 64, 32, 16)
-    assert config.model.dropout == (0 if bare else 0.5)
+    assert config.model.dropout == (0 if bare or name == "pylon" else 0.5)
     assert (config.input.size, config.input.fit, config.input.augment) == (224, "stretch", False)
     assert (config.gaze.weight, config.gaze.sigma, config.gaze.unit) == ("reference", 150, "pixels")
     assert (config.objective.gamma, config.objective.classification) == (0.41731, "sigmoid")

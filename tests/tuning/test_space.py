@@ -56,6 +56,16 @@ def test_lambda_shares_the_weight_of_all_edges_among_them():
     assert held["heatmap_gaze"]["weight"] / held["mask_heatmap"]["weight"] == pytest.approx(1.5)
 
 
+def test_a_model_with_class_maps_has_its_own_map_among_the_generators():
+    edge = {"heatmap_gaze": {"weight": 1.0}}
+    for experiment, has in (("pylon", True), ("set3_guided", False)):
+        space = default(settings.resolve(experiment, objective=edge))
+        choices = space["objective.heatmap.generator"].choices
+        assert ("pylon" in choices) == has
+        assert ("hires_cam" in choices) != has  # of a maximum it would be a single place
+        assert {"guided_backprop", "grad_cam"} <= set(choices)
+
+
 def test_what_the_user_gives_is_held():
     config = settings.resolve("set3_guided")
     left = default(config, {"objective.gamma", "objective.mask_gaze.weight", "objective.heatmap.generator"})

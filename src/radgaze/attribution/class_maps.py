@@ -29,8 +29,8 @@ class ClassMap(Generator):
         maps = getattr(read.output, "class_maps", None)
         if maps is None:
             raise ValueError(
-                "pylon shows the map that a model makes of each class itself, `class_maps` (B, C, h, w) of its "
-                "output; this model makes none"
+                "pylon shows the map that a model makes of each class itself, `class_maps` (B, C, h, w) of "
+                "its output; this model makes none"
             )
         if not isinstance(read.target, Tensor):
             raise ValueError("pylon shows a class's map; a function of the output is no target for it")

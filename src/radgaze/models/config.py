@@ -12,17 +12,17 @@ class ModelConfig:
 
     Attributes:
         architecture: "unet", classification head and mask decoder on one encoder; "classifier", which has no
-            decoder; "pylon", which makes a map of each class and reads its scores off them; "temporal", which
-            reads the gaze on a case beside its image, also in use; or "temporal_image_only", the latter's image
-            branch.
+            decoder; "pylon", which makes a map of each class and reads its scores off them; "temporal",
+            which reads the gaze on a case beside its image, also in use; or "temporal_image_only", the
+            latter's image branch.
         encoder: Encoder of segmentation-models-pytorch, by name. The temporal networks have their own,
             "xraynet", and no other.
         weights: What the encoder starts from: "imagenet", "noisy-student", "none", or the path of a weights
             file (safetensors, or a state dict of torch). The temporal networks start from nothing.
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
+        dropout: Before the classifier's last layer, in PYLON of whole channels; in the temporal networks,
+            before each embedding.
         pylon_channels: Channels of PYLON's decoder.
-        dropout: Before the classifier's last layer; in PYLON of whole channels, in the temporal networks before
-            each embedding.
         form: Of the temporal networks: "honest", or "faithful" to the published code's oddities.
         frames: What "temporal" sees in one frame: one "fixation", or a time bin of so many "seconds".
         frame_seconds: Length of a time bin.
@@ -34,8 +34,8 @@ class ModelConfig:
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
-    pylon_channels: int = 128
     dropout: float = 0.5
+    pylon_channels: int = 128
     form: Literal["honest", "faithful"] = "honest"
     frames: Literal["fixation", "seconds"] = "fixation"
     frame_seconds: float = 1.0

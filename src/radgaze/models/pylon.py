@@ -74,7 +74,7 @@ class Decoder(nn.Module):
 
 
 class PyramidAttention(nn.Module):
-    """One weight for each place, from a pyramid of three coarser levels, times the features at a new width."""
+    """One weight for each place, from three ever coarser levels, times the features at another width."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()

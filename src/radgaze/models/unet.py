@@ -31,7 +31,7 @@ class Output(NamedTuple):
     class_maps: Tensor | None = None
 
     def mask_of(self, classes: Tensor) -> Tensor | None:
-        """The mask (B, 1, H, W) of a class for each case (B,), which is the same for all without class maps."""
+        """The mask (B, 1, H, W) of a class for each case (B,); without class maps the one that there is."""
         if self.class_maps is None or self.mask is None:
             return self.mask
         return map_of(self.class_maps, classes, self.mask.shape[-2:])

@@ -251,8 +251,8 @@ def _check(config: Config, store: Store) -> None:
     by_class_maps = goal.heatmap.generator == "pylon" and any("heatmap" in name for name in edges)
     if by_class_maps and not config.model.has_class_maps:
         raise UserError(
-            f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon shows;"
-            " it takes --model.architecture pylon"
+            f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon"
+            " shows; it takes --model.architecture pylon"
         )
     if not config.model.has_mask and any("mask" in name for name in edges):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")

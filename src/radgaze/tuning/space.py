@@ -28,7 +28,7 @@ GENERATORS = ("guided_backprop", "deconvnet", "backprop", "grad_cam", "hires_cam
 """Generators that cost one backward pass; averages over many are for those who ask for them."""
 
 OF_CLASS_MAPS = ("pylon", "guided_backprop", "deconvnet", "backprop", "grad_cam")
-"""The same of a model with class maps, whose maximum has a gradient in one place: no others look at it there."""
+"""The same of a model with class maps, whose maxima have a gradient in one place, all that others show."""
 
 HELD = ("experiment", "protocol", "data", "seed", "selection", "split", "trainer")
 """Sections and fields that say what is compared and how: varied, they would make AUCs incomparable."""

@@ -17,14 +17,14 @@ ALL = [
 
 
 def test_each_experiment_stands_in_its_table_and_sets_have_the_baseline_above() -> None:
-    names = [*ALL, "set3_grad_cam", "all_edges_guided", "another"]
+    names = [*ALL, "set3_grad_cam", "all_edges_guided", "pylon", "another"]
     found = tables(results(names), made(dict.fromkeys(names, 0.8)))
     assert [table.number for table in found] == [1, 2, 3, 4, 5]
     rows = [[row.experiment for row in table.rows] for table in found]
     assert rows[0] == PAPER
     assert rows[1] == ["baseline", "set1_guided", "set1_deconvnet"]
     assert rows[2] == ["baseline", "set2_guided", "set2_deconvnet"]
-    assert rows[3] == ["baseline", *ALL[-2:], "set3_grad_cam", "all_edges_guided", "another"]
+    assert rows[3] == ["baseline", *ALL[-2:], "set3_grad_cam", "all_edges_guided", "pylon", "another"]
 
 
 def test_table_5_sets_the_best_against_the_baseline_with_the_paired_difference() -> None:
