@@ -27,7 +27,9 @@ def register(distance: Distance) -> Distance:
 @register
 def bce(p: Tensor, q: Tensor) -> Tensor:
     """Mean over pixels of −q·log p − (1 − q)·log(1 − p)."""
-    return F.binary_cross_entropy(p.clamp(0, 1), q, reduction="none").flatten(1).mean(1)
+    # A saturated p would give q, where that is learned as well, the gradient log(1 − p) − log p = ∓∞.
+    least = torch.finfo(p.dtype).eps
+    return F.binary_cross_entropy(p.clamp(least, 1 - least), q, reduction="none").flatten(1).mean(1)
 
 
 @register

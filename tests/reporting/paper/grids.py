@@ -65,6 +65,7 @@ def made(
             name: {0: dict.fromkeys((*groups, "validation", "nss"), value)} for name, value in auc.items()
         },
         agreement={name: {"heatmap": {"nss": entry(value)}} for name, value in auc.items()},
+        localisation={},
         differences=differences or {},
         best=max(auc, key=lambda name: auc[name]) if auc else None,
         notes=(),

@@ -99,7 +99,7 @@ def test_agreement_measured_with_another_generator_is_shown_but_not_compared(tmp
     of = measured(found)
     assert "nss" not in of.differences["baseline"]["set3_guided"]
     assert of.agreement["set3_guided"]["heatmap"]["nss"]["value"] is not None
-    assert any("Agreement of Set 3, guided is not compared" in note for note in of.notes)
+    assert any("Heatmaps of Set 3, guided are not compared" in note for note in of.notes)
 
 
 def test_the_best_is_chosen_on_validation_cases_unless_test_cases_chose_already(one: Results) -> None:

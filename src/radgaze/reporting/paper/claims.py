@@ -88,6 +88,15 @@ def claims(measured: Measured) -> list[Claim]:
             "agreement with gaze was not measured, or not alike, in the baseline and the sets",
         )
     )
+    pointing = [name for name in of_sets if bounds(to_baseline[name].get("iou"))[0] is not None]
+    if pointing:
+        found.append(
+            _claim(
+                "Heatmap supervision moves heatmaps into the radiologists' boxes (IoU).",
+                [_compare(name, BASELINE, to_baseline[name]["iou"], of="IoU") for name in pointing],
+                "",
+            )
+        )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The figures over all experiments: ROC curves, a forest of AUCs, agreement with gaze."""
+"""The figures over all experiments: ROC curves, a forest of AUCs, maps against gaze and against boxes."""
 
 from __future__ import annotations
 
@@ -18,11 +18,15 @@ from radgaze.reporting.paper.published import comparable, published
 from radgaze.reporting.paper.results import BASELINE, FAMILIES, family, title
 from radgaze.reporting.paper.tables import heading
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds, number
+from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number
 
 MARKERS = ("o", "s", "D", "^", "v")
 GRID = np.linspace(0, 1, 401)  # of 1 − specificity, on which the curves of several seeds are averaged
-SHOWN = {"heatmap": "o", "mask": "s", "grad_cam": "^"}  # maps of the agreement figure, and their markers
+SHOWN = {"heatmap": "o", "mask": "s", "grad_cam": "^"}  # the maps that are shown, and their markers
+
+
+OfMaps = Mapping[str, Mapping[str, Mapping[str, Entry]]]
+"""Per experiment, map and metric a figure."""
 
 
 def roc(
@@ -113,31 +117,49 @@ def agreement(measured: Measured) -> Figure | None:
 
     Grey lines are the floors: maps that know nothing of the case.
     """
-    experiments = [e for e in measured.agreement if any(_known(measured, e, kind) for kind in SHOWN)]
+    titles = {
+        metric: f"{name}  {'higher' if higher else 'lower'} is better"
+        for metric, (name, higher, _) in AGREEMENT.items()
+    }
+    return _maps(measured.agreement, titles)
+
+
+def localisation(measured: Measured) -> Figure | None:
+    """The same of how the maps point into boxes."""
+    return _maps(measured.localisation, {metric: name for metric, (name, _) in LOCALISATION.items()})
+
+
+def _maps(of: OfMaps, titles: Mapping[str, str]) -> Figure | None:
+    """A panel per metric, a line per experiment in each, a mark per map."""
+    first = next(iter(titles))
+    experiments = [e for e in of if any(_known(of[e], kind, first) for kind in SHOWN)]
     if not experiments:
         return None
-    kinds = [kind for kind in SHOWN if any(_known(measured, e, kind) for e in experiments)]
+    kinds = [kind for kind in SHOWN if any(_known(of[e], kind, first) for e in experiments)]
     with styled():
-        rows, columns = 2, 3
-        figure = canvas(10.0, 0.8 + rows * (0.75 + 0.36 * len(experiments)))
-        grid = list(figure.subplots(rows, columns, sharey=True).flat)
-        for axis, (metric, (name, higher, _)) in zip(grid, AGREEMENT.items(), strict=True):
+        rows = 1 if len(titles) <= 3 else 2
+        columns = -(-len(titles) // rows)
+        figure = canvas(1.9 + 2.7 * columns, 0.8 + rows * (0.75 + 0.36 * len(experiments)))
+        grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
+        for axis, (metric, words) in zip(grid, titles.items(), strict=False):
             for place, floor in enumerate(FLOORS):
-                level = _floor(measured, experiments, floor, metric)
+                level = _floor(of, experiments, floor, metric)
                 if level is not None:
                     axis.axvline(level, color=MUTED, linewidth=1.1, linestyle=line(place + 1), zorder=1)
             for row, experiment in enumerate(experiments):
                 for place, kind in enumerate(kinds):
                     y = row + 0.24 * (place - (len(kinds) - 1) / 2)
-                    entry = measured.agreement[experiment].get(kind, {}).get(metric)
+                    entry = of[experiment].get(kind, {}).get(metric)
                     _dot(axis, y, entry, colour(place), SHOWN[kind])
             _between_families(axis, experiments)
-            axis.set_title(f"{name}  {'higher' if higher else 'lower'} is better", fontsize=9)
+            axis.set_title(words, fontsize=9)
             axis.set_yticks(range(len(experiments)), [title(e) for e in experiments])
             axis.set_ylim(len(experiments) - 0.45, -0.55)
             axis.tick_params(axis="y", length=0)
             axis.xaxis.set_major_locator(MaxNLocator(5))
-        _agreement_legend(figure, grid[0], kinds)
+        for axis in grid[len(titles) :]:
+            axis.remove()
+        _legend_of_maps(figure, grid[0], kinds)
     return figure
 
 
@@ -180,18 +202,18 @@ def _between_families(axis: Axes, experiments: Sequence[str]) -> None:
             axis.axhline(row - 0.5, color=MUTED, linewidth=0.5)
 
 
-def _known(measured: Measured, experiment: str, kind: str) -> bool:
-    return bounds(measured.agreement[experiment].get(kind, {}).get("nss"))[0] is not None
+def _known(of: Mapping[str, Mapping[str, Entry]], kind: str, metric: str) -> bool:
+    return bounds(of.get(kind, {}).get(metric))[0] is not None
 
 
-def _floor(measured: Measured, experiments: Sequence[str], floor: str, metric: str) -> float | None:
+def _floor(of: OfMaps, experiments: Sequence[str], floor: str, metric: str) -> float | None:
     """A floor's value, the mean over the experiments that measured it: it is the same map for all of them."""
-    values = [bounds(measured.agreement[e].get(floor, {}).get(metric))[0] for e in experiments]
+    values = [bounds(of[e].get(floor, {}).get(metric))[0] for e in experiments]
     known = [value for value in values if value is not None]
     return float(np.mean(known)) if known else None
 
 
-def _agreement_legend(figure: Figure, axis: Axes, kinds: Sequence[str]) -> None:
+def _legend_of_maps(figure: Figure, axis: Axes, kinds: Sequence[str]) -> None:
     for place, kind in enumerate(kinds):
         axis.plot(
             [],

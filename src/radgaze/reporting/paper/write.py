@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from radgaze.reporting.paper.tables import (
 )
 from radgaze.reporting.report import slug
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, count, listed
+from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, count, listed
 
 
 def write(
@@ -77,8 +77,10 @@ def write(
             tables=[_shown(table) for table in made],
             headings=[heading(group) for group in measured.groups],
             **figures,
-            rows_agreement=_agreement(measured),
+            rows_agreement=_of_maps(measured.agreement, tuple(AGREEMENT)),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
+            rows_localisation=_of_maps(measured.localisation, tuple(LOCALISATION)),
+            columns_localisation=list(LOCALISATION.values()),
             selection=choice.rule,
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
@@ -90,7 +92,7 @@ def write(
 
 
 def _figures(results: Results, measured: Measured, folder: Path) -> dict[str, Any]:
-    """Forest, ROC curves and agreement as files, and as pictures of the page."""
+    """Forest, ROC curves and how maps did as files, and as pictures of the page."""
     predictions = {
         name: [
             run.predictions().filter(pl.col("split") == "test")
@@ -103,15 +105,17 @@ def _figures(results: Results, measured: Measured, folder: Path) -> dict[str, An
     for name in measured.classes:
         path = save(plots.roc(predictions, name, measured.auc), folder / f"roc_{slug(name)}.png")
         curves.append(figure_picture(path, f"ROC curves of {name} against the rest, all experiments", name))
-    drawn = plots.agreement(measured)
-    agreement: Picture | None = None
-    if drawn is not None:
-        path = save(drawn, folder / "agreement.png")
-        agreement = figure_picture(
-            path, "Agreement of each experiment's maps with gaze; numbers in the table"
-        )
+    maps: dict[str, Picture | None] = {}
+    for what, drawn, words in (
+        ("agreement", plots.agreement(measured), "Agreement of each experiment's maps with gaze"),
+        ("localisation", plots.localisation(measured), "How each experiment's maps point into boxes"),
+    ):
+        maps[what] = None
+        if drawn is not None:
+            path = save(drawn, folder / f"{what}.png")
+            maps[what] = figure_picture(path, f"{words}; numbers in the table")
     words = "AUC of every experiment, mean and per class, with intervals; the numbers are in tables 1 to 4"
-    return {"forest": figure_picture(forest, words), "curves": curves, "agreement": agreement}
+    return {"forest": figure_picture(forest, words), "curves": curves, **maps}
 
 
 def _lead(results: Results) -> str:
@@ -164,17 +168,17 @@ def _shown(table: Table) -> dict[str, Any]:
     return {"number": table.number, "caption": table.caption, "rows": rows, "notes": table.notes}
 
 
-def _agreement(measured: Measured) -> list[dict[str, Any]]:
-    """Rows of the agreement table, map by map so that the experiments stand under each other; floors once."""
+def _of_maps(of: plots.OfMaps, metrics: Sequence[str]) -> list[dict[str, Any]]:
+    """Rows of a table of maps, map by map so that the experiments stand under each other; floors once."""
     rows = []
     for kind, label in MAPS.items():
         if kind == "heatmap_raw":
             continue
-        own = [(name, found[kind]) for name, found in measured.agreement.items() if found.get(kind)]
+        own = [(name, found[kind]) for name, found in of.items() if found.get(kind)]
         for name, entries in own[:1] if kind in FLOORS else own:
             words = label if kind in FLOORS else f"{label}, {title(name)}"
             rows.append(
-                {"name": words, "floor": kind in FLOORS, "entries": [entries.get(m) for m in AGREEMENT]}
+                {"name": words, "floor": kind in FLOORS, "entries": [entries.get(m) for m in metrics]}
             )
     return rows
 
