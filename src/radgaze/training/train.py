@@ -82,7 +82,8 @@ def train(
     if trainer.is_global_zero:
         _warn(config, store)
         _make_folder(out, last, overwrite)
-    attribution.keep_freed_memory()
+    if not config.model.reads_gaze:  # its batches have as many frames as the gaze: no freed block fits the next
+        attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes), config.input.size)
     data = StoreData(store, config)
