@@ -117,8 +117,10 @@ def test_a_mask_that_is_sure_leaves_both_maps_a_finite_gradient(name: str) -> No
     logits = torch.tensor([-120.0, -20.0, 0.0, 20.0, 120.0]).repeat(5).view(1, 1, 5, 5).requires_grad_()
     q = torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
     find(name)(logits.sigmoid(), q).sum().backward()
-    assert logits.grad is not None and logits.grad.isfinite().all()
-    assert q.grad is not None and q.grad.isfinite().all()
+    assert logits.grad is not None
+    assert logits.grad.isfinite().all()
+    assert q.grad is not None
+    assert q.grad.isfinite().all()
 
 
 def test_correlation_with_a_constant_map_is_none() -> None:

@@ -82,7 +82,7 @@ def train(
     if trainer.is_global_zero:
         _warn(config, store)
         _make_folder(out, last, overwrite)
-    if not config.model.reads_gaze:  # its batches have as many frames as the gaze: no freed block fits the next
+    if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
         attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes), config.input.size)
