@@ -11,6 +11,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="memory is read 
 SIDE, CASES, MIB_OF_IMAGES = 128, 512, 8
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_while_a_store_grows_tenfold(tmp_path):
     streamed = []
     for times in (1, 10):

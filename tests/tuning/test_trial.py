@@ -76,6 +76,7 @@ def test_a_trial_says_nothing_of_its_own(config, tmp_path, capsys):
     assert shown.out == shown.err == ""
 
 
+@pytest.mark.slow
 def test_trials_in_processes_are_those_of_one(config, tmp_path):
     wanted, worker, told = config(), Worker(threads=1), []
 
