@@ -17,14 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import segmentation_models_pytorch as smp
 import torch.nn.functional as F
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
-from radgaze.models.unet import GreyToRGB, Output, map_of, tidy
-from radgaze.models.weights import pretrained, published
+from radgaze.models.unet import GreyToRGB, Output, create_encoder, map_of
 
 
 class Pylon(nn.Module):
@@ -33,16 +31,12 @@ class Pylon(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        with pretrained(config):
-            self.encoder = smp.encoders.get_encoder(
-                config.encoder, in_channels=3, depth=5, weights=published(config)
-            )
+        self.encoder = create_encoder(config)
         self.decoder = Decoder(self.encoder.out_channels, config.pylon_channels)
         self.dropout = nn.Dropout2d(config.dropout)
         self.head = nn.Conv2d(config.pylon_channels, classes, 1)
         initialize_decoder(self.decoder)
         initialize_head(self.head)
-        tidy(self.encoder, config)
 
     def forward(self, images: Tensor) -> Output:
         """Logits, class maps, and the predicted class's as the mask, of images (B, 1, H, W)."""

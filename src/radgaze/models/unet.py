@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import segmentation_models_pytorch as smp
 import torch
@@ -65,12 +65,8 @@ class Classifier(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        with pretrained(config):
-            self.encoder = smp.encoders.get_encoder(
-                config.encoder, in_channels=3, depth=5, weights=published(config)
-            )
+        self.encoder = create_encoder(config)
         self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
-        tidy(self.encoder, config)
 
     def forward(self, images: Tensor) -> Output:
         """Logits of images (B, 1, H, W)."""
@@ -99,6 +95,14 @@ def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
     """Of class maps (B, C, h, w) that of a class for each case (B,), enlarged to (B, 1, H, W)."""
     own = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
     return F.interpolate(own, size=size, mode="bilinear", align_corners=False)
+
+
+def create_encoder(config: ModelConfig) -> Any:
+    """The encoder alone, with its weights; `out_channels` are those of its features, from the finest."""
+    with pretrained(config):
+        encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=published(config))
+    tidy(encoder, config)
+    return encoder
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:
