@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -80,6 +83,20 @@ def test_batches_of_all_processes_together_are_those_of_one(count, processes):
         assert max(sizes) <= 4
 
 
+@pytest.fixture
+def free_ports() -> Callable[[int], list[int]]:
+    """Ports of this machine that nobody listens on."""
+
+    def find(count: int) -> list[int]:
+        with ExitStack() as opened:
+            sockets = [opened.enter_context(socket.socket()) for _ in range(count)]
+            for own in sockets:
+                own.bind(("127.0.0.1", 0))
+            return [own.getsockname()[1] for own in sockets]
+
+    return find
+
+
 def command(store: Store, out: Path, *more: str, experiment: str = "set3_guided") -> list[str]:
     options = {**TINY["model"], "dropout": 0.0}
     given = [
@@ -110,6 +127,17 @@ def finished(store: Store, out: Path, *more: str, experiment: str) -> tuple[Run,
     assert done.returncode == 0, done.stderr
     return Run.open(out), done.stderr
 
+
+SLURM = {
+    "JOB_ID": "1",
+    "JOB_NAME": "train",
+    "NNODES": "1",
+    "NODEID": "0",
+    "NODELIST": "127.0.0.1",
+    "NTASKS": "2",
+    "NTASKS_PER_NODE": "2",
+}
+"""What `srun` of two tasks on one node sets for each of them, without its rank."""
 
 TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
@@ -147,6 +175,54 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(experi
     # Once, by the first process:
     assert said.count("training cases") == said.count("predictions of") == 1
     assert (two.path / "metrics.json").is_file()
+
+
+def launched(processes: list[tuple[list[str], dict[str, str]]]) -> None:
+    """Run commands side by side to their end, each with variables of its own."""
+    running = [
+        subprocess.Popen(words, env=environment() | own, stderr=subprocess.PIPE, text=True)
+        for words, own in processes
+    ]
+    said = [process.communicate(timeout=400)[1] for process in running]
+    assert [process.returncode for process in running] == [0] * len(running), said
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_torchrun_slurm_and_several_nodes_train_what_two_devices_train(uneven, tmp_path, free_ports):
+    shared = (*SPLIT, "--optimisation.batch_size", "4", "--evaluate", "false")
+    here, torchrun, slurm, nodes = (tmp_path / name for name in ("here", "torchrun", "slurm", "nodes"))
+    ports = [str(port) for port in free_ports(3)]
+
+    launched([(command(uneven, here, *shared, *TWO), {})])
+    elastic = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    launched([([*elastic, "--master_port", ports[0], *command(uneven, torchrun, *shared, *TWO)[1:]], {})])
+    launched(
+        [
+            (
+                command(uneven, slurm, *shared, *TWO),
+                {f"SLURM_{name}": value for name, value in SLURM.items()}
+                | {f"SLURM_{name}": rank for name in ("PROCID", "LOCALID")}
+                | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ports[1]},
+            )
+            for rank in "01"
+        ]
+    )
+    one_each = ("--trainer.devices", "1", "--trainer.num_nodes", "2", "--trainer.strategy", "ddp")
+    launched(
+        [
+            (
+                command(uneven, nodes, *shared, *one_each),
+                {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": ports[2], "NODE_RANK": rank}
+                | {"WORLD_SIZE": "2", "LOCAL_RANK": "0"},
+            )
+            for rank in "01"
+        ]
+    )
+
+    expected = Run.open(here).history().drop("seconds")
+    for out in (torchrun, slurm, nodes):
+        assert Run.open(out).history().drop("seconds").equals(expected), out.name
 
 
 @pytest.mark.slow
