@@ -86,6 +86,12 @@ class FakeRun:
         for start in range(0, len(chosen), batch_size or 8):
             yield collate([sample(case) for case in chosen[start : start + (batch_size or 8)]])
 
+    def readers(
+        self, split: str, case_ids: Sequence[str], batch_size: int = 16
+    ) -> Iterator[tuple[Batch, Batch]]:
+        """Cases that several readers read: none, unless a test says so."""
+        yield from ()
+
     def predictions(self) -> pl.DataFrame:
         """Probabilities that rise with `skill`; the noise is the case's own, so that runs correlate."""
         held = [case for case in self.cases if case.split != "train"]

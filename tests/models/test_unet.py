@@ -13,7 +13,7 @@ from timm.layers.activations import Swish
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
-from radgaze.models import ModelConfig, create
+from radgaze.models import ModelConfig, create, scoring
 from radgaze.models.unet import GreyToRGB
 
 SMALL = "tu-test_efficientnet"
@@ -33,6 +33,18 @@ def test_unet_gives_class_scores_and_a_mask_of_the_images_size(encoder: str, row
     logits, mask, _ = small("unet", 5, encoder=encoder)(images(rows, columns))
     assert logits.shape == (3, 5)
     assert mask.shape == (3, 1, rows, columns)
+
+
+def test_a_unets_class_scores_are_made_without_its_decoder_and_by_its_very_weights() -> None:
+    unet, x = small("unet", 5), images(64, 64)
+    bare = scoring(unet)
+    assert bare(x).mask is None
+    assert torch.equal(bare(x).logits, unet(x).logits)
+    own = {id(parameter) for parameter in unet.parameters()}
+    assert {id(parameter) for parameter in bare.parameters()} < own
+    assert not bare.training
+    classifier = small("classifier", 5)
+    assert scoring(classifier) is classifier
 
 
 @pytest.mark.parametrize("encoder", [SMALL, "resnet18"])

@@ -6,12 +6,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from radgaze.models.architectures import create, forward, inputs
+    from radgaze.models.architectures import create, forward, inputs, scoring
     from radgaze.models.config import ModelConfig
     from radgaze.models.unet import Output
     from radgaze.models.weights import load, save
 
-__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save"]
+__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save", "scoring"]
 
 _WHERE = {
     "ModelConfig": "config",
@@ -21,6 +21,7 @@ _WHERE = {
     "inputs": "architectures",
     "load": "weights",
     "save": "weights",
+    "scoring": "architectures",
 }
 
 

@@ -47,3 +47,8 @@ def inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
 def forward(model: nn.Module, batch: Batch) -> Output:
     """What a model gives for a batch on its device."""
     return cast("Output", model(*inputs(model, batch)))
+
+
+def scoring(model: nn.Module) -> nn.Module:
+    """What makes a model's class scores, with its very weights: the model itself, or less where less does."""
+    return Classifier.of(model) if isinstance(model, UNet) else model

@@ -68,6 +68,15 @@ class Classifier(nn.Module):
         self.encoder = create_encoder(config)
         self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
 
+    @classmethod
+    def of(cls, unet: UNet) -> Classifier:
+        """A U-Net's classifier, its very weights: the mask's decoder lies off the way to the class scores."""
+        own = cls.__new__(cls)
+        nn.Module.__init__(own)
+        own.grey, own.encoder, own.head = unet.grey, unet.network.encoder, unet.network.classification_head
+        own.train(unet.training)
+        return own
+
     def forward(self, images: Tensor) -> Output:
         """Logits of images (B, 1, H, W)."""
         return Output(self.head(self.encoder(self.grey(images))[-1]), None)

@@ -30,11 +30,13 @@ class Store:
         path: Its folder.
         manifest: Source, classes, parameters, counts, geometry, software version and file hashes.
         splits: The split of each row of `cases`, where another than that on disk was asked for.
+        kept: The ids of the readings that count, where not all do.
     """
 
     path: Path
     manifest: dict[str, Any] = field(repr=False)
     splits: pl.Series | None = field(default=None, repr=False)
+    kept: pl.Series | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
@@ -89,12 +91,12 @@ class Store:
     @cached_property
     def readings(self) -> pl.DataFrame:
         """reading_id, case_id, reader, recorded (fixations, off-image ones included), duration (s)."""
-        return self._table("readings")
+        return self._of_kept(self._table("readings"))
 
     @cached_property
     def fixations(self) -> pl.DataFrame:
         """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
-        return self._table("fixations")
+        return self._of_kept(self._table("fixations"))
 
     @cached_property
     def boxes(self) -> pl.DataFrame:
@@ -141,6 +143,10 @@ class Store:
             raise UserError(str(error)) from error
         return replace(self, splits=pl.Series("split", [found[patient] for patient in patients]))
 
+    def of_readings(self, ids: pl.Series) -> Store:
+        """The same store with some of its readings alone, and the fixations of these."""
+        return replace(self, kept=ids)
+
     @cached_property
     def images(self) -> Images:
         """The images, by row of `cases`."""
@@ -149,6 +155,9 @@ class Store:
     def image(self, i: int) -> NDArray[np.uint8]:
         """The image of row i of `cases`: (size, size) uint8, read-only, straight from the disk's cache."""
         return self.images[i]
+
+    def _of_kept(self, table: pl.DataFrame) -> pl.DataFrame:
+        return table if self.kept is None else table.filter(pl.col("reading_id").is_in(self.kept.implode()))
 
     def _table(self, name: str) -> pl.DataFrame:
         return pl.read_parquet(self.path / f"{name}.parquet")

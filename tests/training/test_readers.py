@@ -1,0 +1,87 @@
+"""Several readers of a case: each one's gaze against that of all the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.store.prepare import prepare
+from radgaze.training import settings
+from radgaze.training.run import Run
+from tests.store.cohorts import make_cohort
+
+# case, reader, and where all of the reading's fixations lie
+READ = (
+    ("case-00", "a", 10.0),
+    ("case-00", "b", 20.0),
+    ("case-01", "a", 30.0),
+    ("case-02", None, 12.0),
+    ("case-02", None, 22.0),
+    ("case-02", "b", 32.0),
+    ("case-04", "a", 14.0),
+    ("case-04", "a", 24.0),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("readers")
+    cohort = make_cohort(folder / "source", 5, shape=(64, 64))
+    cohort = replace(
+        cohort,
+        cases=cohort.cases.with_columns(split=pl.lit("test")),
+        readings=pl.DataFrame(
+            [
+                {"reading_id": f"r{k}", "case_id": case, "reader": reader, "recorded": 2, "duration": 1.0}
+                for k, (case, reader, _) in enumerate(READ)
+            ],
+            schema=cohort.readings.schema,
+        ),
+        fixations=pl.DataFrame(
+            [
+                {"reading_id": f"r{k}", "index": i, "x": place, "y": 32.0, "onset": 0.3 * i, "duration": 0.2}
+                for k, (_, _, place) in enumerate(READ)
+                for i in range(2)
+            ],
+            schema=cohort.fixations.schema,
+        ),
+        rejections=cohort.rejections.clear(),
+    )
+    store = prepare(cohort, folder / "store", size=64, workers=1)
+    config = settings.resolve("baseline", data=str(store.path), input={"size": 64}, model={"weights": "none"})
+    return Run(Path(folder / "run"), config)
+
+
+def test_each_reader_of_a_case_stands_once_against_all_its_others(run: Run) -> None:
+    ids = ["case-02", "case-01", "case-00", "case-04"]
+    found = {
+        (case_id, *map(_places, (one, rest), (k, k)))
+        for one, rest in run.readers("test", ids, batch_size=1)
+        for k, case_id in enumerate(one.case_id)
+        if one.case_id == rest.case_id
+    }
+    assert found == {
+        ("case-00", (10.0,), (20.0,)),
+        ("case-00", (20.0,), (10.0,)),
+        ("case-02", (12.0,), (22.0, 32.0)),
+        ("case-02", (22.0,), (12.0, 32.0)),
+        ("case-02", (32.0,), (12.0, 22.0)),
+    }
+
+
+def test_the_cases_come_in_the_order_asked_for(run: Run) -> None:
+    one, rest = next(run.readers("test", ["case-02", "case-00"]))
+    assert one.case_id == rest.case_id == ["case-02", "case-00"]
+
+
+def test_where_every_case_has_one_reader_there_is_nothing_to_compare(run: Run) -> None:
+    assert list(run.readers("test", ["case-01", "case-04"])) == []
+
+
+def _places(batch, k: int) -> tuple[float, ...]:
+    there = batch.weights[k] > 0
+    return tuple(np.unique(batch.points[k, there, 0].numpy()).tolist())
