@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from inspect import signature
 
 from radgaze import __version__
 from radgaze.cli.parser import Parser
@@ -15,6 +15,7 @@ VERBS = {
     "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
     "phantom": "make a data set that looks like egd-cxr and MIMIC-CXR",
     "prepare": "turn a raw data set into a store",
+    "inspect": "show what is in a store, in words and pictures",
     "train": "train a classifier on a store, guided by gaze as the experiment says",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
@@ -64,6 +65,6 @@ def build_parser(arguments: Sequence[str]) -> Parser:
         verb = import_module(f"radgaze.cli.{name}")
         sub = Parser(description=verb.HELP, epilog=f"Example: {verb.EXAMPLE}")
         verbs.add_subcommand(name, sub, help=about)  # before its arguments: a verb may have verbs of its own
-        takes_arguments = len(inspect.signature(verb.add_arguments).parameters) > 1
+        takes_arguments = len(signature(verb.add_arguments).parameters) > 1
         verb.add_arguments(sub, *([arguments] if takes_arguments else []))
     return parser

@@ -15,6 +15,7 @@ from radgaze.errors import UserError
 from radgaze.objectives.triangle import active_edges
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.config import Config
@@ -91,23 +92,11 @@ class Run:
         Each reader of a case is the one once, in batches of their own. Readings by someone of no name count
         as readers of their own.
         """
-        readings = self.store.readings.filter(
-            pl.col("case_id").is_in(list(case_ids)) & (pl.col("recorded") > 0)
-        ).with_columns(reader=pl.coalesce("reader", "reading_id"))
-        readings = readings.with_columns(
-            turn=pl.col("reader").rank("dense").over("case_id") - 1,
-            readers=pl.col("reader").n_unique().over("case_id"),
-        ).filter(pl.col("readers") > 1)
-        for turn in range(readings.select(pl.col("readers").max()).item() or 0):
-            there = readings.filter(pl.col("readers") > turn)
-            own = there["turn"] == turn
-            known = set(there["case_id"])
-            sides = (
-                dataset(self.store.of_readings(there.filter(side)["reading_id"]), self.config, split)
-                for side in (own, ~own)
-            )
-            ids = [case_id for case_id in case_ids if case_id in known]
-            yield from zip(*(batches(side, batch_size, ids) for side in sides), strict=True)
+        return each_against_others(
+            self.store,
+            case_ids,
+            lambda store, ids: batches(dataset(store, self.config, split), batch_size, ids),
+        )
 
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
         """A heatmap generator for the run's model: the one named, its own, or guided back-propagation."""

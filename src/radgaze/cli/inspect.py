@@ -1,0 +1,103 @@
+"""`radgaze inspect STORE`: what is in a prepared store, in words and pictures."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from radgaze.cli.parser import Parser
+
+if TYPE_CHECKING:
+    from radgaze.evaluation.inspection import Inspection
+
+HELP = "Show what is in a prepared store: as tables here, and with pictures in DIR/inspect.html."
+EXAMPLE = "radgaze inspect store --out inspection"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("path", metavar="STORE", help="folder that `radgaze prepare` wrote")
+    parser.add_argument(
+        "--out",
+        default="inspection",
+        help="folder for inspect.html, inspect.json and readings.png (default inspection)",
+    )
+    parser.add_argument("--each", type=int, default=4, help="cases drawn per class (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of cases (default 0)")
+
+
+def run(args: Namespace) -> int:
+    from pathlib import Path
+
+    from radgaze.errors import UserError
+    from radgaze.reporting.inspection import inspection_page
+    from radgaze.store.store import Store
+
+    if args.each < 0:
+        raise UserError(f"--each {args.each}: it must be 0 or more")
+    found, page = inspection_page(Store.open(args.path), Path(args.out), each=args.each, seed=args.seed)
+    show(found)
+    print(page)
+    return 0
+
+
+def show(found: Inspection) -> None:
+    """What was found, as tables on standard output."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from radgaze.reporting.wording import AGREEMENT, estimate, number
+
+    console = Console()
+
+    def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+        if not rows:
+            return
+        shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+        for place, name in enumerate(columns):
+            shown.add_column(name, justify="right" if place else "left", overflow="fold")
+        for row in rows:
+            shown.add_row(*row)
+        console.print(shown)
+
+    kinds = ["split", *found.classes, "cases", "patients", "with_gaze", "with_boxes"]
+    table(
+        "Cases",
+        [kind.replace("_", " ") for kind in kinds],
+        [[str(row[kind]) for kind in kinds] for row in found.counts.iter_rows(named=True)],
+    )
+    table(
+        "Rejected",
+        ["reason", "count", "for example"],
+        [[reason, str(count), ", ".join(ids)] for reason, count, ids in found.rejections.iter_rows()],
+    )
+    quantiles = found.quantiles()
+    table(
+        "Readings",
+        ["", *next(iter(quantiles.values()), {})],
+        [[name, *(number(value, 2) for value in values.values())] for name, values in quantiles.items()],
+    )
+    table(
+        "Readers",
+        found.readers.columns,
+        [[reader or "not named", *map(str, counts)] for reader, *counts in found.readers.iter_rows()],
+    )
+    table(
+        f"Agreement between readers, {found.several_readers} cases",
+        ["metric", "value [95% interval]"],
+        [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)],
+    )
+    table(
+        "Boxes",
+        ["label", "boxes", "cases", "median share of the image"],
+        [
+            [label, str(boxes), str(cases), number(area, 3)]
+            for label, boxes, cases, area in found.boxes.iter_rows()
+        ],
+    )
+    common = found.sizes.head(5)
+    table(
+        f"Image sizes, {found.sizes.height} different",
+        ["columns × rows", "cases"],
+        [[f"{columns} × {rows}", str(cases)] for columns, rows, cases in common.iter_rows()],
+    )

@@ -1,0 +1,160 @@
+"""DIR/inspect.html: a store in numbers, in pictures, and in some of its cases with the gaze over them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from radgaze.console import progress
+from radgaze.evaluation.inspection import GAZE, Average, Inspection, images_to_read, inspect
+from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
+from radgaze.reporting.panels import Case, Panel, gaze_of, overlay, radiograph
+from radgaze.reporting.style import MUTED, canvas, colour, save, styled
+from radgaze.reporting.wording import AGREEMENT
+from radgaze.store.dataset import GazeDataset, collate
+from radgaze.store.store import Store
+
+SIZE = 320
+"""Side of the drawn radiographs before they get their own shape again, in pixels."""
+
+
+def inspection_page(store: Store, out: Path, *, each: int = 4, seed: int = 0) -> tuple[Inspection, Path]:
+    """Inspect a store; write DIR/inspect.html, inspect.json and readings.png. Return findings and page.
+
+    Args:
+        store: The store.
+        out: Folder.
+        each: Cases drawn per class, at most.
+        seed: Of the draw of cases, and of all else that is random.
+    """
+    chosen = {name: _drawn(store, name, each, seed) for name in store.classes}
+    total = images_to_read(store, seed) + sum(map(len, chosen.values()))
+    with progress("Inspecting", total=total) as bar:
+        found = inspect(store, seed=seed, advance=bar.advance)
+        groups = []
+        for name, ids in chosen.items():
+            groups.append({"name": name, "cases": [_shown(case) for case in _cases(store, ids)]})
+            bar.advance(len(ids))
+    path = write_page(
+        "inspection.html",
+        out / "inspect.html",
+        title=f"{store.path.resolve().name} – radgaze inspect",
+        name=store.path.resolve().name,
+        source=store.manifest["source"],
+        size=store.size,
+        exclusive=store.exclusive,
+        found=found,
+        counts=found.counts.to_dicts(),
+        quantiles=found.quantiles(),
+        between=[(*AGREEMENT[row["metric"]], row) for row in found.between.iter_rows(named=True)],
+        distributions=_distributions(found, out),
+        averages=[_averaged(name, average) for name, average in found.averages.items()],
+        groups=groups,
+        columns=4,
+    )
+    (out / "inspect.json").write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+    return found, path
+
+
+def distributions(found: Inspection) -> Figure | None:
+    """Histograms of fixations per reading, durations and coverage; None where there is no gaze."""
+    panels = (
+        ("Fixations per reading", "fixations on the image", found.readings["on_image"]),
+        ("Length of a reading", "seconds", found.readings["duration"]),
+        ("Length of a fixation", "seconds, the longest 1% left out", _without_tail(found)),
+        ("Coverage", "share of the radiograph near a fixation", found.readings["coverage"]),
+    )
+    if not found.readings.height:
+        return None
+    with styled():
+        figure = canvas(10.8, 2.7)
+        for place, (axis, (title, label, values)) in enumerate(
+            zip(figure.subplots(1, len(panels)), panels, strict=True)
+        ):
+            numbers = np.asarray(values, dtype=np.float64)
+            axis.hist(numbers, bins=min(30, max(5, int(np.sqrt(len(numbers))))), color=colour(0))
+            axis.axvline(float(np.median(numbers)) if len(numbers) else 0.0, color=colour(1), linewidth=1.6)
+            axis.set(title=title, xlabel=label, ylabel="readings" if place != 2 else "fixations")
+            axis.xaxis.set_major_locator(MaxNLocator(5))
+            axis.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+            axis.tick_params(colors=MUTED, labelsize=8)
+    return figure
+
+
+def _without_tail(found: Inspection) -> NDArray[np.float64]:
+    durations = found.fixations["duration"].to_numpy().astype(np.float64)
+    return durations[durations <= np.quantile(durations, 0.99)] if len(durations) else durations
+
+
+def _distributions(found: Inspection, out: Path) -> Picture | None:
+    figure = distributions(found)
+    if figure is None:
+        return None
+    path = save(figure, out / "readings.png")
+    return figure_picture(
+        path, "Histograms of fixations per reading, lengths and coverage; their quartiles are in the table"
+    )
+
+
+def _averaged(name: str, average: Average) -> dict[str, Any]:
+    """A class's mean radiograph with its mean gaze over it, as the template's `case_row` wants it."""
+    plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
+    top = 0.0 if average.gaze is None else float(average.gaze.max())
+    pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain
+    note = f"mean of {average.cases}" if average.cases else "no gaze"
+    if average.of_boxes:
+        note += f", {average.of_boxes} by their boxes"
+    large = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
+    return panel_pictures([Panel(name, large, note)], f"mean of {name}")[0]
+
+
+def _drawn(store: Store, name: str, each: int, seed: int) -> list[str]:
+    """Ids of a class's cases, at random, those with gaze first, then those with boxes."""
+    own = store.cases.filter(store.cases[f"label_{name}"] == 1)["case_id"].to_list()
+    gazed = set(store.readings.join(store.fixations, on="reading_id")["case_id"])
+    boxed = set(store.boxes["case_id"])
+    order = np.random.default_rng(seed).permutation(len(own))
+    rank = {own[i]: place for place, i in enumerate(order)}
+    return sorted(own, key=lambda case: (case not in gazed, case not in boxed, rank[case]))[:each]
+
+
+def _cases(store: Store, case_ids: list[str]) -> list[Case]:
+    cases = GazeDataset(store, None, size=SIZE, gaze=GAZE)
+    place = {case_id: i for i, case_id in enumerate(cases.case_ids)}
+    shapes = dict(store.cases.select("case_id", store.cases["columns"] / store.cases["rows"]).iter_rows())
+    drawn = []
+    for case_id in case_ids:
+        batch = collate([cases[place[case_id]]])
+        looked = bool((batch.weights > 0).any())
+        there = bool(batch.has_gaze[0])
+        truth = [name for name, has in zip(store.classes, batch.label[0].tolist(), strict=True) if has]
+        drawn.append(
+            Case(
+                case_id=case_id,
+                image=batch.image[0, 0].numpy(),
+                heatmap=None,
+                grad_cam=None,
+                gaze=batch.gaze_maps()[0, 0].numpy() if there else None,
+                mask=None,
+                truth=", ".join(truth),
+                predicted="",
+                probability=0.0,
+                aspect=float(shapes[case_id]),
+                attention="Gaze" if looked or not there else "Boxes",
+            )
+        )
+    return drawn
+
+
+def _shown(case: Case) -> dict[str, Any]:
+    return {
+        "case_id": case.case_id,
+        "truth": case.truth,
+        "panels": panel_pictures([radiograph(case), gaze_of(case)], case.case_id),
+    }

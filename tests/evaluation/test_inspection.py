@@ -1,0 +1,125 @@
+"""What `inspect` says of a store, against counting by hand and brute force."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.evaluation import agreement
+from radgaze.evaluation.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
+from radgaze.gaze.maps import static_maps
+from radgaze.store.prepare import prepare
+from radgaze.store.store import Store
+from tests.store.cohorts import CLASSES, make_cohort
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("inspected")
+    return prepare(make_cohort(folder / "images", 12), folder / "store", size=64, workers=1)
+
+
+@pytest.fixture(scope="module")
+def found(store: Store) -> Inspection:
+    return inspect(store, resamples=50)
+
+
+def test_counts_are_those_of_the_tables(store, found):
+    assert found.counts["split"].to_list() == ["train", "validate", "test", "all"]
+    for split in ("train", "validate", "test"):
+        own = store.cases.filter(split=split)
+        row = found.counts.filter(split=split).row(0, named=True)
+        gazed = {
+            case
+            for reading, case in store.readings.select("reading_id", "case_id").iter_rows()
+            if case in set(own["case_id"]) and reading in set(store.fixations["reading_id"])
+        }
+        assert (row["cases"], row["patients"]) == (own.height, len(set(own["patient"])))
+        assert (row["with_gaze"], row["with_boxes"]) == (len(gazed), own.height)
+        assert [row[name] for name in CLASSES] == [own[f"label_{name}"].sum() for name in CLASSES]
+    parts, whole = found.counts.filter(pl.col("split") != "all"), found.counts.row(-1, named=True)
+    for name in ("cases", "patients", "with_gaze", *CLASSES):
+        assert parts[name].sum() == whole[name]
+
+
+def test_readings_are_those_of_the_tables(store, found):
+    counts = dict(store.fixations.group_by("reading_id").len().iter_rows())
+    for reading, on_image in found.readings.select("reading_id", "on_image").iter_rows():
+        assert on_image == counts.get(reading, 0)
+    assert found.quantiles()["seconds per fixation"]["median"] == store.fixations["duration"].median()
+    assert found.readers["readings"].sum() == store.readings.height
+    assert found.sizes["cases"].sum() == store.cases.height
+
+
+def test_coverage_is_the_share_of_pixels_near_a_fixation():
+    draw = np.random.default_rng(0)
+    rows, columns, radius = 90, 60, 11.0
+    points = draw.random((5, 2)) * (columns, rows)
+    near = 0
+    for i in range(GRID):
+        for j in range(GRID):
+            y, x = (i + 0.5) / GRID * rows, (j + 0.5) / GRID * columns
+            near += any((x - a) ** 2 + (y - b) ** 2 <= radius**2 for a, b in points)
+    assert covered(points, (rows, columns), radius) == near / GRID**2
+    assert covered(np.zeros((0, 2)), (rows, columns), radius) == 0
+    assert covered(points, (rows, columns), 1000) == 1
+
+
+def test_an_average_is_of_the_cases_of_its_class_with_gaze_or_boxes(store, found):
+    with_gaze = set(store.fixations.join(store.readings, on="reading_id")["case_id"])
+    for name, average in found.averages.items():
+        own = set(store.cases.filter(pl.col(f"label_{name}") == 1)["case_id"])
+        assert average.cases == len(own)  # each has a box, which stands in where there is no gaze
+        assert average.of_boxes == len(own - with_gaze)
+        assert average.image.shape == average.gaze.shape == (SIDE, SIDE)
+        assert 0 < average.gaze.max() <= 1
+    assert images_to_read(store) == store.cases.height
+
+
+def test_the_whole_is_plain_values(found):
+    plain = found.as_json()
+    assert plain["counts"][-1]["cases"] == 12
+    assert not found.several_readers
+    assert plain["between"] == []
+
+
+def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
+    """Two readers of one case: the mean of each one's figure under the other's map."""
+    shape = (64, 64)
+    cohort = make_cohort(tmp_path / "images", 3, shape=shape)
+    places = {"a": [(20.0, 20.0), (40.0, 30.0)], "b": [(22.0, 24.0), (50.0, 10.0), (30.0, 50.0)]}
+    readings = [
+        {"reading_id": r, "case_id": "case-00", "reader": r, "recorded": len(at), "duration": 1.0}
+        for r, at in places.items()
+    ]
+    fixations = [
+        {"reading_id": r, "index": i, "x": x, "y": y, "onset": 0.3 * i, "duration": 0.2}
+        for r, at in places.items()
+        for i, (x, y) in enumerate(at)
+    ]
+    cohort = replace(
+        cohort,
+        readings=pl.DataFrame(readings, schema=cohort.readings.schema),
+        fixations=pl.DataFrame(fixations, schema=cohort.fixations.schema),
+    )
+    found = inspect(prepare(cohort, Path(tmp_path / "store"), size=64, workers=1), resamples=10)
+
+    import torch
+
+    def drawn(reader):
+        points = torch.tensor(places[reader])[None] * SIDE / 64
+        return static_maps(points, torch.ones(points.shape[:2]), (SIDE, SIDE), 0.05 * SIDE)[0].numpy()
+
+    figures = []
+    for own, other in (("a", "b"), ("b", "a")):
+        points = np.array(places[own])[None] * SIDE / 64
+        F = agreement.fixation_counts(points, np.ones(points.shape[:2]), (SIDE, SIDE))
+        figures.append(agreement.agreement(drawn(other), drawn(own), F, F))
+    assert found.several_readers == 1
+    for metric in BETWEEN:
+        expected = np.mean([figure[metric][0] for figure in figures])
+        assert found.between.filter(metric=metric)["value"][0] == pytest.approx(expected, rel=1e-4), metric
