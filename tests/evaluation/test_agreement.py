@@ -16,10 +16,12 @@ from radgaze.evaluation.agreement import (
     auc_judd,
     cc,
     fixation_counts,
+    information_gain,
     is_constant,
     kl,
     nss,
     shuffled_auc,
+    shuffled_cc,
     sim,
 )
 
@@ -170,3 +172,36 @@ def test_fixations_fall_on_the_pixel_that_holds_them() -> None:
 def test_shapes_that_do_not_fit_are_named() -> None:
     with pytest.raises(ValueError, match="one shape"):
         nss(np.zeros((2, 3, 3)), np.zeros((2, 3, 4)))
+
+
+def test_information_gain_is_the_mean_of_log_density_ratios_at_the_fixations(
+    example: dict[str, np.ndarray],
+) -> None:
+    prior = np.broadcast_to(example["Q"].mean(0), example["P"].shape)
+    found = information_gain(example["P"], example["F"], prior)
+    for b in range(3):
+        density = [0.99 * x / x.sum() + 0.01 / x.size for x in (example["P"][b], prior[b])]
+        p, q = (at(x, example["points"][b]) for x in density)
+        assert found[b] == pytest.approx(np.mean([math.log2(i / j) for i, j in zip(p, q, strict=True)]))
+
+
+def test_information_gain_is_nothing_for_the_prior_and_finite_where_a_map_is_zero(
+    example: dict[str, np.ndarray],
+) -> None:
+    prior, F = example["Q"], example["F"]
+    assert information_gain(prior, F, prior) == pytest.approx(0)
+    assert information_gain(5 * prior, F, prior) == pytest.approx(0)
+    missed = np.where(F > 0, 0.0, 1.0)
+    assert np.isfinite(information_gain(missed, F, prior)).all()
+    assert (information_gain(missed, F, prior) < 0).all()
+    assert np.isnan(information_gain(prior, np.zeros_like(F), prior)).all()
+
+
+def test_shuffled_cc_is_what_cc_gains_over_the_gaze_on_other_images(example: dict[str, np.ndarray]) -> None:
+    P, Q = example["P"], example["Q"]
+    others = Q.sum(0) - Q
+    for b, found in enumerate(shuffled_cc(P, Q, others)):
+        expected = (pearsonr(P[b].ravel(), x.ravel()).statistic for x in (Q[b], others[b]))
+        assert found == pytest.approx(next(expected) - next(expected))
+    assert (shuffled_cc(np.broadcast_to(Q.mean(0), Q.shape), Q, others) < 0.2).all()
+    assert np.isnan(shuffled_cc(P, Q, np.zeros_like(Q))).all()

@@ -23,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
 
+UNIFORM = 0.01
+"""Share of the uniform distribution in the densities of `information_gain`."""
 EPSILON = float(np.finfo(np.float64).eps)  # the regulariser of KL in Bylinskii et al.'s code
 _CONSTANT = 1e-6  # relative range under which a map is constant: single precision's rounding, not a pattern
 
@@ -83,6 +85,37 @@ def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
     P, F = _maps(P, F)
     _, others = _maps(P, others)
     return _guarded(_auc(P, F, others), P)
+
+
+def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
+    """CC with this image's gaze less CC with that of the other images: CC(P, Q) − CC(P, ΣQ').
+
+    A map that only knows where people look in general stays near 0 or below. In [−2, 2], higher is better.
+
+    Args:
+        P: Maps.
+        Q: Gaze maps.
+        other_gaze: Gaze maps of the other images, added up, (B, H, W); undefined where these are constant.
+    """
+    return cc(P, Q) - cc(P, other_gaze)
+
+
+def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
+    """Bits per fixation by which P foretells the fixations better than a prior: Σ F (log₂ p − log₂ b) / Σ F.
+
+    Kümmerer, Wallis and Bethge (2015). Maps become densities p = (1 − λ) P/ΣP + λ/(HW) with λ = `UNIFORM`,
+    the prior too, so that a fixation where a map is 0 costs a finite number of bits. Any number, higher is
+    better, 0 is as good as the prior. Undefined without a fixation.
+
+    Args:
+        P: Maps.
+        F: Fixation counts.
+        prior: The mean gaze map of other cases, (B, H, W).
+    """
+    P, F = _maps(P, F)
+    _, prior = _maps(P, prior)
+    p, b = ((1 - UNIFORM) * _distribution(x) + UNIFORM / (x.shape[1] * x.shape[2]) for x in (P, prior))
+    return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P)
 
 
 @dataclass(frozen=True)
