@@ -44,9 +44,23 @@ def register(name: str) -> Callable[[type[Generator]], type[Generator]]:
     return decorate
 
 
-def names() -> tuple[str, ...]:
-    """The generators there are."""
-    return tuple(REGISTRY)
+def names(*, differentiable: bool | None = None) -> tuple[str, ...]:
+    """The generators there are; those alone that can be trained through, or cannot, where asked."""
+    return tuple(name for name, cls in REGISTRY.items() if differentiable in (None, cls.differentiable))
+
+
+def methods(model: nn.Module) -> tuple[str, ...]:
+    """The generators that apply to a model.
+
+    `pylon` does where the model says that it makes class maps (`makes_class_maps`), `cam` where a small black
+    image goes through and meets a head of average pooling and one linear layer; all others do.
+    """
+    return tuple(
+        name
+        for name in names()
+        if (name != "pylon" or getattr(_bare(model), "makes_class_maps", False))
+        and (name != "cam" or _takes_cam(model))
+    )
 
 
 def create(name: str, model: nn.Module, **options: Any) -> Generator:
@@ -63,11 +77,12 @@ def create(name: str, model: nn.Module, **options: Any) -> Generator:
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
-    known = [option.name for option in fields(REGISTRY[name]) if option.init and option.name != "model"]
+    cls = REGISTRY[name]
+    known = [f.name for f in fields(cls) if f.init and f.name not in ("model", *cls.without)]
     for key in options:
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
-    return REGISTRY[name](model, **options)
+    return cls(model, **options)
 
 
 @dataclass
@@ -107,6 +122,9 @@ class Generator:
 
     name: ClassVar[str] = ""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
+    differentiable: ClassVar[bool] = True
+    without: ClassVar[tuple[str, ...]] = ()
+    """Options of generators in general that mean nothing to this one."""
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
@@ -149,9 +167,15 @@ class Generator:
                 part = slice(k, k + _at_once(images))
                 asked = target[part] if isinstance(target, Tensor) else target
                 known = None if labels is None else labels[part]
-                with self.reading(model, create_graph=False) as read:
-                    maps.append(read(model(images[part], *(a[part] for a in also)), asked, known).detach())
+                maps.append(self.look(model, images[part], asked, known, [a[part] for a in also]))
         return torch.cat(maps)
+
+    def look(
+        self, model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, also: Sequence[Tensor]
+    ) -> Tensor:
+        """Detached maps (B, 1, H, W) of a few images, of the bare model in evaluation mode."""
+        with self.reading(model, create_graph=False) as read:
+            return read(model(images, *also), target, labels).detach()
 
     @contextmanager
     def reading(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
@@ -232,6 +256,23 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "gates": get_args(Gates),
     "batch_statistics": get_args(Statistics),
 }
+
+
+def _takes_cam(model: nn.Module) -> bool:
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        return False
+    image = torch.zeros(1, first.in_channels, 64, 64, dtype=first.weight.dtype, device=first.weight.device)
+    # Some networks make three channels of one themselves.
+    return any(_gives_cam(model, given) for given in (image[:, :1], image))
+
+
+def _gives_cam(model: nn.Module, image: Tensor) -> bool:
+    try:
+        create("cam", model)(image)
+    except Exception:  # whatever a network does that is no such network
+        return False
+    return True
 
 
 def _at_once(images: Tensor) -> int:

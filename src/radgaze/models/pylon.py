@@ -16,6 +16,7 @@ networks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
@@ -27,6 +28,8 @@ from radgaze.models.unet import GreyToRGB, Output, create_encoder, map_of
 
 class Pylon(nn.Module):
     """Encoder and decoder to a map of each class (B, C, H/4, W/4), whose maxima are the logits."""
+
+    makes_class_maps: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()

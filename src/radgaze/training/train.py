@@ -246,7 +246,13 @@ def _check(config: Config, store: Store) -> None:
     edges = active_edges(goal)
     for name, edge in edges.items():
         _known(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
-    _known("objective.heatmap.generator", goal.heatmap.generator, attribution.names())
+    able = attribution.names(differentiable=True)
+    if goal.heatmap.generator in attribution.names(differentiable=False):
+        raise UserError(
+            f"--objective.heatmap.generator {goal.heatmap.generator} makes maps to look at, and cannot be"
+            f" trained through; there are {', '.join(able)}"
+        )
+    _known("objective.heatmap.generator", goal.heatmap.generator, able)
     if goal.heatmap.readout is not None:
         _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
     by_class_maps = goal.heatmap.generator == "pylon" and any("heatmap" in name for name in edges)

@@ -1,0 +1,345 @@
+"""Generators to look at alone, through Captum: there is no training through them.
+
+DeepLIFT compares with an image that shows nothing; LIME and occlusion ask what the score loses without a part
+of the image. Captum and scikit-image are imported only when one is called.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import _GeneratorContextManager
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, get_args
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+
+from radgaze.attribution.generators import Generator, Read, register
+from radgaze.attribution.readout import READOUTS, normalise
+from radgaze.attribution.targets import Target, logits_of, score_of, target_index
+
+Reference = Literal["black", "mean", "blurred"]
+
+_BLUR = 0.1  # σ, as a share of the image's side
+
+
+@dataclass
+class PostHoc(Generator):
+    """A generator whose maps have no graph."""
+
+    differentiable: ClassVar[bool] = False
+    without: ClassVar[tuple[str, ...]] = (
+        "layer",
+        "through_scale",
+        "rule_for",
+        "gates",
+        "batch_statistics",
+        "compiled",
+    )
+
+    def reading(
+        self, model: nn.Module | None = None, *, create_graph: bool = True
+    ) -> _GeneratorContextManager[Read]:
+        """There is none.
+
+        Raises:
+            ValueError: Always.
+        """
+        raise ValueError(f"{self.name} makes maps to look at; it cannot be trained through")
+
+    def look(
+        self, model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, also: Sequence[Tensor]
+    ) -> Tensor:
+        """See `Generator.look`."""
+        if not callable(target):
+            with torch.no_grad():
+                target = target_index(logits_of(model(images, *also)), target, labels)
+        # A model's graph is only wanted where gradients are taken.
+        with torch.enable_grad() if isinstance(self, DeepLift) else torch.no_grad():
+            found = self.attributions(_Score(model, target), images.detach(), target, tuple(also)).detach()
+        return normalise(READOUTS[self.readout](found), self.normalise)
+
+    def attributions(
+        self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
+    ) -> Tensor:
+        """What each place counts for, signed, (B, C or 1, H, W).
+
+        Args:
+            score: Gives the logits or, where the target is a function, the score (B,).
+            images: (B, C, H, W).
+            target: A class for each case (B,), or a function.
+            also: What the model is called with after the images.
+        """
+        raise NotImplementedError
+
+
+@register("deep_lift")
+@dataclass
+class DeepLift(PostHoc):
+    """(x − x')·m, m the multipliers by the rescale rule from the image to a reference x' (Shrikumar et al.
+    2017).
+
+    At each activation (f(x) − f(x'))/(x − x') stands in for its derivative, at SiLU, GELU and the like too.
+    Where activations are called as functions, and where a product gates (squeeze-and-excitation), the
+    derivative itself is taken, so that attributions add up to y(x) − y(x') only for networks without these.
+
+    Attributes:
+        reference: The image that shows nothing: "black", "mean" (of its own grey values), "blurred" beyond
+            recognition, or one to share, (1, H, W) or (C, H, W).
+    """
+
+    reference: Reference | Tensor = "black"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_reference(self.reference)
+
+    def attributions(
+        self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
+    ) -> Tensor:
+        """See `PostHoc`."""
+        from captum.attr import DeepLift as Captums
+        from captum.attr._core import deep_lift
+
+        # The rescale rule is the same for any function of one number.
+        more = dict.fromkeys(_ACTIVATIONS, deep_lift.nonlinear)
+        with patch.dict(deep_lift.SUPPORTED_NON_LINEAR, more), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it sets hooks and says so
+            once = _each_used_once(score, tuple(deep_lift.SUPPORTED_NON_LINEAR), images, also)
+            found: Tensor = Captums(once).attribute(
+                images,
+                referred(self.reference, images),
+                target=None if callable(target) else target,
+                additional_forward_args=also or None,
+            )
+        return found
+
+
+@register("occlusion")
+@dataclass
+class Occlusion(PostHoc):
+    """What the score loses while a square lies on the image, mean over the squares that cover a place.
+
+    Zeiler and Fergus (2014), section 4.2.
+
+    Attributes:
+        readout: "positive" shows what speaks for the class.
+        window: Side of the square, as a share of the image's shorter side.
+        stride: How far it moves, as a share of its own side.
+        reference: What lies there, as for `DeepLift`.
+        internal_batch_size: Images in one forward pass; None for as many as suit the device.
+    """
+
+    readout: str = "positive"
+    window: float = 0.15
+    stride: float = 0.5
+    reference: Reference | Tensor = "mean"
+    internal_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_reference(self.reference)
+        for name in ("window", "stride"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} is a share, above 0 up to 1; not {getattr(self, name)}")
+        _check_batch(self.internal_batch_size)
+
+    def attributions(
+        self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
+    ) -> Tensor:
+        """See `PostHoc`."""
+        from captum.attr import Occlusion as Captums
+
+        channels, side = images.shape[1], max(1, round(self.window * min(images.shape[-2:])))
+        step = max(1, round(self.stride * side))
+        found: Tensor = Captums(score).attribute(
+            images,
+            sliding_window_shapes=(channels, side, side),
+            strides=(channels, step, step),
+            baselines=referred(self.reference, images),
+            target=None if callable(target) else target,
+            additional_forward_args=also or None,
+            perturbations_per_eval=max(1, _at_once(self.internal_batch_size, images) // len(images)),
+        )
+        return found[:, :1]  # the same in every channel
+
+
+@register("lime")
+@dataclass
+class Lime(PostHoc):
+    """Weights of a linear model of the score, fitted on images without some superpixels (Ribeiro et al.
+    2016).
+
+    Ridge regression on which superpixels are there, weighted by exp(−d²/w²), d the cosine distance to all of
+    them being there. Superpixels are scikit-image's SLIC.
+
+    Attributes:
+        readout: "positive" shows what speaks for the class.
+        superpixels: About how many.
+        samples: Images without some of them, each left out with a probability of ½.
+        width: w.
+        penalty: Of the ridge regression.
+        reference: What takes a superpixel's place, as for `DeepLift`.
+        seed: Of the draws, the same for each image, so that its map does not depend on the others.
+        internal_batch_size: Images in one forward pass; None for as many as suit the device.
+    """
+
+    readout: str = "positive"
+    superpixels: int = 60
+    samples: int = 200
+    width: float = 0.25
+    penalty: float = 1.0
+    reference: Reference | Tensor = "mean"
+    seed: int = 0
+    internal_batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _check_reference(self.reference)
+        for name in ("superpixels", "samples"):
+            if getattr(self, name) < 2:
+                raise ValueError(f"{name} must be two or more; not {getattr(self, name)}")
+        if not (self.width > 0 and self.penalty >= 0):
+            raise ValueError("width is above 0, and penalty 0 or more")
+        _check_batch(self.internal_batch_size)
+
+    def attributions(
+        self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
+    ) -> Tensor:
+        """See `PostHoc`."""
+        from captum._utils.models.linear_model import SkLearnRidge
+        from captum.attr import Lime as Captums
+
+        lime = Captums(score, SkLearnRidge(alpha=self.penalty), similarity_func=self._weight)
+        reference = referred(self.reference, images)
+        maps = []
+        for i in range(len(images)):
+            one = slice(i, i + 1)
+            with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
+                torch.manual_seed(self.seed)
+                found = lime.attribute(
+                    images[one],
+                    baselines=reference[one],
+                    target=target[one] if isinstance(target, Tensor) else None,
+                    additional_forward_args=tuple(a[one] for a in also) or None,
+                    feature_mask=superpixels(images[i], self.superpixels),
+                    n_samples=self.samples,
+                    perturbations_per_eval=_at_once(self.internal_batch_size, images),
+                )
+            maps.append(found[:, :1])  # the same in every channel
+        return torch.cat(maps).to(images.dtype)
+
+    def _weight(self, image: Tensor, changed: Tensor, there: Tensor, **_: Any) -> Tensor:
+        """Of an image in the regression, from which superpixels (1, K) are there."""
+        distance = 1 - there.float().mean().sqrt()  # the cosine to a vector of ones
+        return torch.exp(-(distance**2) / self.width**2)
+
+
+def superpixels(image: Tensor, count: int) -> Tensor:
+    """SLIC's superpixels (Achanta et al. 2012) of an image (C, H, W): (1, 1, H, W) int64, numbered from 0."""
+    from skimage.segmentation import slic
+
+    grey = image.mean(0).float().cpu().numpy()
+    labels = slic(grey, n_segments=count, compactness=0.1, sigma=1, start_label=0, channel_axis=None)
+    return torch.from_numpy(labels).long().view(1, 1, *grey.shape).to(image.device)
+
+
+def referred(reference: Reference | Tensor, images: Tensor) -> Tensor:
+    """The reference of each image, (B, C, H, W)."""
+    if isinstance(reference, Tensor):
+        return reference.to(images).expand_as(images).contiguous()
+    if reference == "black":
+        return torch.zeros_like(images)
+    if reference == "mean":
+        return images.mean((1, 2, 3), keepdim=True).expand_as(images).contiguous()
+    from scipy.ndimage import gaussian_filter
+
+    sigma = _BLUR * min(images.shape[-2:])
+    planes = gaussian_filter(images.float().cpu().numpy(), (0, 0, sigma, sigma))
+    return torch.from_numpy(planes).to(images)
+
+
+class _Score(nn.Module):
+    """The model's logits or, where the target is a function, its score (B,), as Captum wants them."""
+
+    def __init__(self, model: nn.Module, target: Target) -> None:
+        super().__init__()
+        self.model, self.target = model, target
+
+    def forward(self, images: Tensor, *also: Tensor) -> Tensor:
+        output = self.model(images, *also)
+        return score_of(output, self.target) if callable(self.target) else logits_of(output)
+
+
+class _InTurn(nn.Module):
+    """Copies of a module that is called several times in a forward pass, one for each call."""
+
+    def __init__(self, copies: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.copies, self.calls = nn.ModuleList(copies), 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        own = self.copies[self.calls % len(self.copies)]
+        self.calls += 1
+        found: Tensor = own(x)
+        return found
+
+
+def _each_used_once(
+    score: nn.Module, kinds: tuple[type[nn.Module], ...], images: Tensor, also: tuple[Tensor, ...]
+) -> nn.Module:
+    """The network with a module of its own wherever one of these kinds is called; itself where it has that.
+
+    Captum keeps what went in and out of a module, of its last call alone.
+    """
+    calls: Counter[nn.Module] = Counter()
+
+    def count(module: nn.Module, *_: Any) -> None:
+        calls[module] += 1
+
+    hooks = [m.register_forward_hook(count) for m in score.modules() if isinstance(m, kinds)]
+    try:
+        with torch.no_grad():
+            score(images[:1], *(a[:1] for a in also))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    several = {module: uses for module, uses in calls.items() if uses > 1}
+    if not several:
+        return score
+    split = {id(m): _InTurn([copy.deepcopy(m) for _ in range(uses)]) for m, uses in several.items()}
+    return copy.deepcopy(score, dict(split))  # deepcopy takes what it finds there for the copy
+
+
+_ACTIVATIONS: tuple[type[nn.Module], ...] = (
+    nn.SiLU,
+    nn.GELU,
+    nn.Mish,
+    nn.SELU,
+    nn.CELU,
+    nn.ReLU6,
+    nn.Hardswish,
+    nn.Hardsigmoid,
+    nn.LogSigmoid,
+)
+
+
+def _check_reference(reference: object) -> None:
+    if not isinstance(reference, Tensor) and reference not in get_args(Reference):
+        known = ", ".join(get_args(Reference))
+        raise ValueError(f"reference is one of {known}, or an image; not {reference!r}")
+
+
+def _at_once(asked: int | None, images: Tensor) -> int:
+    if asked is not None:
+        return asked
+    return 4 if images.device.type == "cpu" else 64  # on a CPU more do not fit the cache
+
+
+def _check_batch(size: int | None) -> None:
+    if size is not None and size < 1:
+        raise ValueError(f"internal_batch_size must be 1 or more; not {size}")
