@@ -9,8 +9,17 @@ with generator.reading(model) as read:                # inside a training step
 """
 
 from radgaze.attribution import cam, class_maps, composed, post_hoc  # noqa: F401 - registers theirs
-from radgaze.attribution.generators import Generator, create, methods, names, register
+from radgaze.attribution.generators import Generator, create, methods, names, options, register
 from radgaze.attribution.memory import keep_freed_memory
 from radgaze.attribution.synchronised import synchronised
 
-__all__ = ["Generator", "create", "keep_freed_memory", "methods", "names", "register", "synchronised"]
+__all__ = [
+    "Generator",
+    "create",
+    "keep_freed_memory",
+    "methods",
+    "names",
+    "options",
+    "register",
+    "synchronised",
+]

@@ -49,40 +49,49 @@ def names(*, differentiable: bool | None = None) -> tuple[str, ...]:
     return tuple(name for name, cls in REGISTRY.items() if differentiable in (None, cls.differentiable))
 
 
-def methods(model: nn.Module) -> tuple[str, ...]:
+def methods(model: nn.Module, size: int = 64) -> tuple[str, ...]:
     """The generators that apply to a model.
 
-    `pylon` does where the model says that it makes class maps (`makes_class_maps`), `cam` where a small black
-    image goes through and meets a head of average pooling and one linear layer; all others do.
+    `pylon` does where the model says that it makes class maps (`makes_class_maps`), `cam` where a black image
+    goes through and meets a head of average pooling and one linear layer; all others do.
+
+    Args:
+        model: The network.
+        size: Side of the black image.
     """
     return tuple(
         name
         for name in names()
         if (name != "pylon" or getattr(_bare(model), "makes_class_maps", False))
-        and (name != "cam" or _takes_cam(model))
+        and (name != "cam" or _takes_cam(model, size))
     )
 
 
-def create(name: str, model: nn.Module, **options: Any) -> Generator:
+def create(name: str, model: nn.Module, **given: Any) -> Generator:
     """The generator of that name for a model.
 
     Args:
         name: One of `names()`.
         model: Any network of images (B, C, H, W). Its output is a tensor of logits, a tuple or mapping with
             them first, an object with an attribute `logits`, or anything else with a function as the target.
-        **options: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
+        **given: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
 
     Raises:
         ValueError: There is no generator of that name, it has no such option, or not that value of it.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
-    cls = REGISTRY[name]
-    known = [f.name for f in fields(cls) if f.init and f.name not in ("model", *cls.without)]
-    for key in options:
+    known = options(name)
+    for key in given:
         if key not in known:
             raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
-    return cls(model, **options)
+    return REGISTRY[name](model, **given)
+
+
+def options(name: str) -> tuple[str, ...]:
+    """The options that a generator has."""
+    cls = REGISTRY[name]
+    return tuple(f.name for f in fields(cls) if f.init and f.name not in ("model", *cls.without))
 
 
 @dataclass
@@ -258,11 +267,13 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _takes_cam(model: nn.Module) -> bool:
+def _takes_cam(model: nn.Module, size: int) -> bool:
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
     if first is None:
         return False
-    image = torch.zeros(1, first.in_channels, 64, 64, dtype=first.weight.dtype, device=first.weight.device)
+    image = torch.zeros(
+        1, first.in_channels, size, size, dtype=first.weight.dtype, device=first.weight.device
+    )
     # Some networks make three channels of one themselves.
     return any(_gives_cam(model, given) for given in (image[:, :1], image))
 

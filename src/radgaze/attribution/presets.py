@@ -58,7 +58,7 @@ PRESETS: dict[str, Preset] = {
 }
 
 
-def presets(model: nn.Module) -> dict[str, Preset]:
-    """Those that apply to a model."""
-    able = methods(model)
+def presets(model: nn.Module, size: int = 64) -> dict[str, Preset]:
+    """Those that apply to a model of images of that side, see `methods`."""
+    able = methods(model, size)
     return {name: preset for name, preset in PRESETS.items() if preset.generator in able}

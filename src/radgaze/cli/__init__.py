@@ -21,6 +21,7 @@ VERBS = {
     "evaluate": "measure a run's discrimination and its agreement with gaze",
     "compare": "compare runs, with intervals and paired tests",
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
+    "explain": "make the maps of images by every method, as arrays and pictures",
     "report": "write a run's report anew",
 }
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
+from radgaze.attribution.presets import PRESETS
 from radgaze.reporting.panels import Case
 from radgaze.reporting.wording import count
 
@@ -106,8 +107,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
 def generator_title(settings: Mapping[str, Any]) -> str:
     """The generator's name as a title."""
     name = str(settings.get("generator", "guided_backprop"))
-    known = {"guided_backprop": "Guided backprop", "backprop": "Gradient", "grad_cam": "Grad-CAM"}
-    return known.get(name, name.replace("_", " "))
+    return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
 
 
 def choose(

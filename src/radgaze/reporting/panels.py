@@ -94,18 +94,18 @@ def radiograph(case: Case) -> Panel:
 
 def gaze_of(case: Case) -> Panel:
     """Gaze over the radiograph."""
-    return _over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
+    return over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
 
 
 def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:
     """Heatmap, Grad-CAM, gaze if asked for, and mask."""
-    row = [_over(case, case.heatmap, generator, "not computed")]
+    row = [over(case, case.heatmap, generator, "not computed")]
     if generator != "Grad-CAM":
-        row.append(_over(case, case.grad_cam, "Grad-CAM", "not computed"))
+        row.append(over(case, case.grad_cam, "Grad-CAM", "not computed"))
     if gaze:
         row.append(gaze_of(case))
     if mask:
-        row.append(_over(case, case.mask, "Mask", "no decoder"))
+        row.append(over(case, case.mask, "Mask", "no decoder"))
     return row
 
 
@@ -154,9 +154,18 @@ def overlay(
     return np.round(mixed).astype(np.uint8)
 
 
-def _over(
+def over(
     case: Case, values: NDArray[np.floating] | None, title: str, absent: str, *, outlined: bool = True
 ) -> Panel:
+    """A map over the radiograph, as a share of its own largest value.
+
+    Args:
+        case: The radiograph, and the gaze whose outline is drawn.
+        values: (H, W) the map, or None.
+        title: What it is called.
+        absent: What is said in its place.
+        outlined: Whether the gaze's outline is drawn.
+    """
     if values is None:
         return Panel(title, None, absent)
     top = float(np.nanmax(values, initial=0))

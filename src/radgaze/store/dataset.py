@@ -5,28 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Literal
 
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from radgaze.errors import UserError
 from radgaze.gaze.frames import Frames
-from radgaze.gaze.spec import GazeMaps, Geometry
+from radgaze.gaze.spec import GazeMaps
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, hull, of_own_class, with_area
-from radgaze.store.letterbox import letterbox
+from radgaze.store.frame import Fit, Frame
 from radgaze.store.store import Store
 
 __all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]
-
-Fit = Literal["stretch", "pad"]
 
 
 class GazeDataset(Dataset[Sample]):
@@ -79,7 +75,7 @@ class GazeDataset(Dataset[Sample]):
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
-        self._frames = [_Frame(height, width, store.size) for height, width in shapes]
+        self._frames = [Frame(height, width, store.size) for height, width in shapes]
         # Shared, so that workers that live longer than an epoch see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._cache: NDArray[np.uint8] | None = None
@@ -161,10 +157,7 @@ class GazeDataset(Dataset[Sample]):
 
     def _resized(self, i: int) -> NDArray[np.uint8]:
         """The image at (S, S). In 8 bits: Pillow is fastest there, and the cache gives the same bytes."""
-        box = self._frames[i].seen(self.fit)
-        square = Image.fromarray(np.asarray(self._images[int(self._rows[i])]))
-        # A copy: torch wants memory that it may write to.
-        return np.array(square.resize((self.size, self.size), Image.Resampling.BILINEAR, box=box))
+        return self._frames[i].resized(self._images[int(self._rows[i])], self.fit, self.size)
 
     def _placed(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """Points (K, 2), weights (K,) and sigma (2,) on the (S, S) image."""
@@ -192,32 +185,6 @@ class GazeDataset(Dataset[Sample]):
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))
         state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
         return int(state[0] >> np.uint64(1))
-
-
-class _Frame:
-    """Where a case's image lies on its square in the store, and on the map."""
-
-    def __init__(self, rows: int, columns: int, side: int) -> None:
-        self.rows, self.columns, self.side, self.box = rows, columns, side, letterbox(rows, columns, side)
-
-    def seen(self, fit: Fit) -> tuple[int, int, int, int]:
-        """The part of the square that fills the map: left, top, right, bottom."""
-        if fit == "pad":
-            return 0, 0, self.side, self.side
-        box = self.box
-        return box.pad_x, box.pad_y, box.pad_x + box.width, box.pad_y + box.height
-
-    def geometry(self, fit: Fit, size: int) -> Geometry:
-        left, top, right, bottom = self.seen(fit)
-        zoom_x, zoom_y = size / (right - left), size / (bottom - top)
-        return Geometry(
-            rows=self.rows,
-            columns=self.columns,
-            scale_x=self.box.scale * zoom_x,
-            scale_y=self.box.scale * zoom_y,
-            shift_x=(self.box.pad_x - left) * zoom_x,
-            shift_y=(self.box.pad_y - top) * zoom_y,
-        )
 
 
 def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[np.int64]:

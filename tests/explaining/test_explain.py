@@ -1,0 +1,211 @@
+"""Images to folders of maps, from the command line, with a run of a second."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from radgaze import models
+from radgaze.attribution.presets import PRESETS
+from radgaze.cli import main
+from radgaze.errors import UserError
+from radgaze.explaining.explain import explain
+from radgaze.explaining.methods import chosen
+from radgaze.explaining.subjects import Asked, Subject, find, read
+from radgaze.store.dataset import GazeDataset
+from radgaze.store.prepare import prepare
+from radgaze.store.store import Store
+from radgaze.training import settings
+from radgaze.training.run import Run
+from radgaze.training.train import train
+from tests.store.cohorts import make_cohort, write_dicom
+from tests.training.conftest import TINY
+
+FEW = "guided_backprop,grad_cam"
+HIDDEN = ("Secretname", "s3cretnumber", "secretaccession", "19450508")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("explaining")
+
+
+@pytest.fixture(scope="module")
+def store(archive: Path) -> Store:
+    return prepare(make_cohort(archive / "images", cases=24), archive / "store", size=64, workers=1)
+
+
+@pytest.fixture(scope="module")
+def run(archive: Path, store: Store) -> Run:
+    wanted = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
+    return train(settings.resolve("set3_guided", data=str(store.path), **wanted), archive / "run")
+
+
+def arrays(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "maps.npz") as found:
+        return dict(found)
+
+
+def described(folder: Path) -> dict[str, object]:
+    return json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+
+
+def test_a_file_of_the_store_is_seen_as_its_case_is(archive, store, run):
+    """The DICOM goes the way that `prepare` and the data set go, to the byte."""
+    row = store.cases.row(3, named=True)
+    path = archive / "images" / "p10003-s50003.dcm"
+    model = run.model()
+    of_file, of_case = read([Asked("image-001", path), Asked("x", case_id=row["case_id"])], run, model)
+    assert isinstance(of_file, Subject)
+    assert isinstance(of_case, Subject)
+    cases = GazeDataset(store, None, size=32, gaze=None)
+    assert torch.equal(of_file.image, cases[3].image)
+    assert torch.equal(of_case.image, cases[3].image)
+    assert (of_file.truth, of_case.truth) == (None, ("Normal",))
+    assert (of_file.frame.rows, of_file.frame.columns) == (row["rows"], row["columns"])
+
+
+def test_all_that_is_promised_is_there_and_nothing_of_the_patient(archive, run, tmp_path, capsys):
+    path = archive / "images" / "p10000-s50000.dcm"
+    case = run.store.cases["case_id"][1]
+    out = tmp_path / "maps"
+    assert main(["explain", str(run.path), str(path), case, "--out", str(out)]) == 0
+    said = capsys.readouterr().out
+    assert f"{path}: {out / 'image-001' / 'sheet.png'}" in said  # which is which, for the user's eyes alone
+    model = models.scoring(run.model())
+    names = chosen(["all"], model, 32)
+    assert set(names) == set(PRESETS) - {"pylon", "cam"}  # of 32 pixels a single one is left to be pooled
+    assert set(chosen(["all"], model, 64)) == set(PRESETS) - {"pylon"}
+    for folder in (out / "image-001", out / case):
+        found, text = arrays(folder), described(folder)
+        predicted = text["predicted"]
+        assert {f"{name}/{predicted}" for name in names} <= set(found)
+        for key, values in found.items():
+            assert values.shape == (32, 32), key
+            assert values.dtype == np.float32
+            assert values.min() >= 0
+            assert values.max() <= 1
+        assert sum(text["probabilities"].values()) == pytest.approx(1)
+        assert text["probabilities"][predicted] == max(text["probabilities"].values())
+        for name in (*(f"{name}.png" for name in names), "sheet.png"):
+            with Image.open(folder / name) as picture:
+                assert min(picture.size) > 100
+    assert "mask" in found
+    assert "gaze" in found
+    assert described(out / case)["truth"] == ["CHF"]
+    whole = b"".join(p.read_bytes() for p in out.rglob("*") if p.is_file())
+    for words in (*HIDDEN, "p10000", str(archive)):
+        assert words.encode() not in whole
+
+
+def test_maps_are_those_of_the_generators_for_each_class_asked_for(run, tmp_path):
+    case = run.store.cases["case_id"][0]
+    explain(run, [case], tmp_path, methods=FEW.split(","), target="all")
+    found, model = arrays(tmp_path / case), models.scoring(run.model())
+    image = torch.from_numpy(found["image"])[None, None]
+    for name in FEW.split(","):
+        for k, of in enumerate(run.classes):
+            expected = PRESETS[name].create(model)(image, k)[0, 0]
+            np.testing.assert_allclose(found[f"{name}/{of}"], expected, atol=1e-5)
+            assert (tmp_path / case / f"{name}-{of}.png").is_file()
+
+
+def test_geometry_leads_from_the_original_to_the_map(run, tmp_path):
+    case = run.store.cases.row(2, named=True)
+    explain(run, [case["case_id"]], tmp_path, methods=["grad_cam"])
+    told = described(tmp_path / case["case_id"])["arrays"]
+    for axis, length in (("x", case["columns"]), ("y", case["rows"])):
+        factor, shift = (float(n) for n in told[axis].partition("* ")[2].split(" + "))
+        # Stretched, the image fills the map but for the part of a pixel that the square cut off.
+        assert shift == 0
+        assert 31.5 < factor * length < 33
+    assert told["original"] == {"rows": case["rows"], "columns": case["columns"]}
+
+
+def test_a_folder_is_explained_but_for_what_cannot_be_read(run, tmp_path, capsys):
+    folder = tmp_path / "folder"
+    (folder / "deeper").mkdir(parents=True)
+    write_dicom(folder / "a.dcm", np.random.default_rng(0).random((40, 50)))
+    (folder / "b.txt").write_text("no image")
+    grey = np.random.default_rng(1).integers(0, 255, (30, 40), dtype=np.uint8)
+    Image.fromarray(grey).save(folder / "deeper" / "c.png")
+    (folder / ".hidden").write_text("")
+    out = tmp_path / "out"
+    assert main(["explain", str(run.path), str(folder), "--methods", FEW, "--out", str(out)]) == 1
+    said = capsys.readouterr()
+    assert sorted(p.name for p in out.iterdir()) == ["image-001", "image-003"]
+    assert "b.txt is left out" in said.err
+    assert "c.png" in said.out
+    kept = tmp_path / "kept"
+    main(["explain", str(run.path), str(folder), "--methods", FEW, "--keep-names", "--out", str(kept)])
+    assert sorted(p.name for p in kept.iterdir()) == ["a", "c"]
+
+
+def test_what_is_done_is_left_and_other_settings_are_refused(run, tmp_path):
+    cases = run.store.cases["case_id"].to_list()[:3]
+    explain(run, cases[:2], tmp_path, methods=["grad_cam"])
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
+    outcome = explain(run, cases, tmp_path, methods=["grad_cam"])
+    assert len(outcome.written) == 3
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    with pytest.raises(UserError, match="other settings"):
+        explain(run, cases, tmp_path, methods=["backprop"])
+    explain(run, cases, tmp_path, methods=["backprop"], overwrite=True)
+    assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
+
+
+def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
+    cases, methods = run.store.cases["case_id"].to_list()[:3], ["smooth_grad", "lime"]
+    for name, size in (("a", 1), ("b", 3)):
+        explain(run, cases, tmp_path / name, methods=methods, batch_size=size, seed=5, reference="cases")
+    for case in cases:
+        one, other = arrays(tmp_path / "a" / case), arrays(tmp_path / "b" / case)
+        for key in one:
+            np.testing.assert_allclose(one[key], other[key], atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere.dcm"], "nowhere.dcm: no such file or folder, and no case"),
+        (["CASE", "--target", "Cardiomegaly"], "there are predicted, all, Normal"),
+        (["CASE", "--methods", "oracle"], "there is no method 'oracle'"),
+        (["CASE", "--methods", "pylon"], "--experiment pylon"),
+        (["CASE", "--reference", "white"], "there are black, mean"),
+        (["CASE", "--device", "abacus"], "abacus"),
+        (["CASE", "--batch-size", "0"], "--batch-size 0"),
+    ],
+)
+def test_a_mistake_is_told_in_a_line(arguments, said, run, tmp_path, capsys):
+    case = run.store.cases["case_id"][0]
+    arguments = [case if word == "CASE" else word for word in arguments]
+    assert main(["explain", str(run.path), *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_files_of_one_name_are_told_apart_by_numbers(run, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        write_dicom(tmp_path / name / "same.dcm", np.random.default_rng(0).random((30, 30)))
+    files = [str(tmp_path / name) for name in "ab"]
+    assert [a.name for a in find(files, run)] == ["image-001", "image-002"]
+    with pytest.raises(UserError, match="two images are called same"):
+        find(files, run, keep_names=True)
+
+
+def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(archive, store, tmp_path):
+    wanted = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
+    model = {"encoder": "tu-test_efficientnet", "weights": "none"}
+    own = {**{k: v for k, v in wanted.items() if k != "model"}, "model": model}
+    run = train(settings.resolve("temporal", data=str(store.path), **own), tmp_path / "run")
+    case = store.cases["case_id"][0]
+    explain(run, [case], tmp_path / "maps", methods=["backprop", "occlusion"])
+    assert any(key.startswith("occlusion/") for key in arrays(tmp_path / "maps" / case))
+    with pytest.raises(UserError, match="files have none"):
+        explain(run, [str(archive / "images" / "p10000-s50000.dcm")], tmp_path / "other")
