@@ -47,15 +47,48 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--generator", default="guided_backprop", help="the heatmaps' generator (default guided_backprop)"
     )
+    parser.add_argument(
+        "--reject",
+        action="store_true",
+        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
+        "keep the "
+        "rule with the run; writes rejection.html",
+    )
+    parser.add_argument(
+        "--goal",
+        default="coverage=0.9",
+        help="with --reject, what the rule is to reach on the validation cases: coverage=SHARE of "
+        "predictions "
+        "accepted, frr=SHARE of right ones referred, or risk=SHARE of errors accepted (default coverage=0.9)",
+    )
+    parser.add_argument(
+        "--score",
+        default="alpha",
+        help="with --reject, the score that the rule is on: alpha or beta (DOCTOR's, default alpha), either "
+        "of them "
+        "with _tempered or _perturbed, maximum, or entropy",
+    )
 
 
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.errors import UserError
     from radgaze.training.run import Run
 
+    goal = None
+    if args.reject:
+        from radgaze.evaluation.candidates import NAMES
+        from radgaze.evaluation.selective import Goal
+
+        goal = Goal.parse(args.goal)
+        if args.score not in NAMES:
+            raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
+    elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
+        raise UserError("--goal and --score are for --reject: add it")
+    evaluated = Run.open(Path(args.path))
     evaluate_and_report(
-        Run.open(Path(args.path)),
+        evaluated,
         device=args.device,
         resamples=args.resamples,
         interval=args.interval,
@@ -63,6 +96,22 @@ def run(args: Namespace) -> int:
         target=args.target,
         tolerance=args.tolerance,
     )
+    if goal is not None:
+        from radgaze.evaluation.rejection import reject
+        from radgaze.reporting.rejection import rejection_markdown, write_rejection
+
+        found = reject(evaluated, goal=goal, score=args.score, device=args.device, resamples=args.resamples)
+        page = write_rejection(evaluated, found)
+        print(rejection_markdown(found.summary))
+        for name in (
+            "selective.json",
+            "decisions.parquet",
+            "rejection.json",
+            "rejection.md",
+            "rejection.csv",
+        ):
+            print(evaluated.path / name)
+        print(page)
     return 0
 
 

@@ -18,6 +18,8 @@ from radgaze.attribution.generators import Generator
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
 from radgaze.evaluation.evaluate import usable_device
+from radgaze.evaluation.perturbation import given
+from radgaze.evaluation.selective import FILE, Decision, Referral
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.subjects import Asked, Subject, find, read
 from radgaze.explaining.writing import DONE, write
@@ -38,6 +40,7 @@ class Explained:
         targets: The classes whose maps were made.
         maps: (S, S) in [0, 1] by (method, class).
         mask: (S, S) the decoder's mask, or None.
+        decision: Whether the prediction is accepted, where the run has a rule for it (`selective.Referral`).
     """
 
     subject: Subject
@@ -45,6 +48,7 @@ class Explained:
     targets: tuple[str, ...]
     maps: dict[tuple[str, str], NDArray[np.float32]]
     mask: NDArray[np.float32] | None
+    decision: Decision | None
 
     @property
     def predicted(self) -> str:
@@ -110,6 +114,11 @@ def explain(
     device = usable_device(device)
     model = run.model(device)
     scores = models.scoring(model)
+    referral = Referral.read(run.path)
+    if referral is not None and referral.classes != run.classes:
+        raise UserError(
+            f"{run.path / FILE} is of other classes; choose anew: radgaze evaluate {run.path} --reject"
+        )
     names = chosen(methods, scores, run.config.input.size)
     record = {
         "version": __version__,
@@ -125,7 +134,7 @@ def explain(
     by_name = {a.name: a for a in todo}
     with progress("Explaining", total=len(todo) * len(names)) as bar:
         for subjects in _lots(read(todo, run, model), batch_size, failed, len(names), bar):
-            for one in _explained(run, model, makers, target, subjects, bar):
+            for one in _explained(run, model, makers, target, referral, subjects, bar):
                 written[by_name[one.subject.name]] = write(one, out, record)
     return Outcome({a: written[a] for a in asked if a in written}, failed)
 
@@ -177,6 +186,7 @@ def _explained(
     model: nn.Module,
     makers: dict[str, Generator],
     target: str,
+    referral: Referral | None,
     subjects: list[Subject],
     bar: Bar,
 ) -> list[Explained]:
@@ -186,6 +196,9 @@ def _explained(
     with torch.inference_mode():
         output = model(images, *also)
         found = probabilities(output.logits, run.config.objective.classification).double().cpu().numpy()
+    decisions: list[Decision | None] = [None] * len(subjects)
+    if referral is not None:
+        decisions = [*referral.decide(given(referral, model, images, found, also))]
     top = torch.from_numpy(found.argmax(1))
     wanted = _targets(run, target, top)
     mask = None
@@ -206,6 +219,7 @@ def _explained(
             tuple(run.classes[int(index[i])] for index in wanted),
             maps[i],
             None if mask is None else mask[i, 0].float().sigmoid().cpu().numpy(),
+            decisions[i],
         )
         for i, subject in enumerate(subjects)
     ]

@@ -72,6 +72,12 @@ def _described(one: Explained, record: dict[str, Any], pictures: dict[str, str])
             "original": {"rows": frame.rows, "columns": frame.columns},
         },
     }
+    if one.decision is not None:
+        described["decision"] = {
+            "verdict": "accept" if one.decision.accept else "refer",
+            "reason": one.decision.reason,
+            "score": one.decision.score,
+        }
     if one.subject.truth is not None:
         described["truth"] = list(one.subject.truth)
     return described
@@ -101,6 +107,8 @@ def _rows(one: Explained, case: Case) -> list[tuple[str, list[Panel]]]:
     if one.mask is not None:
         first.append(over(case, one.mask, "Mask", ""))
     said = [f"{name} {p:.2f}" for name, p in one.probabilities.items()]
+    if one.decision is not None:
+        said.append("accepted" if one.decision.accept else "to be referred")
     if one.subject.truth is not None:
         said.append("true: " + (", ".join(one.subject.truth) or "none"))
     rows = list[tuple[str, list[Panel]]]()

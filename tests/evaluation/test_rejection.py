@@ -1,0 +1,145 @@
+"""`radgaze evaluate RUN --reject`, from a run of a second to files, page and later decisions."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.cli import main
+from radgaze.evaluation import trust
+from radgaze.evaluation.candidates import NAMES
+from radgaze.evaluation.rejection import reject
+from radgaze.evaluation.selective import Goal, Referral
+from radgaze.reporting.rejection import findings, rejection_markdown
+from radgaze.store.prepare import prepare
+from radgaze.training import settings
+from radgaze.training.run import Run
+from radgaze.training.train import train
+from tests.reporting.pages import assert_accessible, assert_self_contained
+from tests.store.cohorts import CLASSES, make_cohort
+from tests.training.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("rejecting")
+    store = prepare(make_cohort(folder / "images", 48), folder / "store", size=64, workers=1)
+    wanted = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
+    return train(settings.resolve("baseline", data=str(store.path), **wanted), folder / "run")
+
+
+@pytest.fixture(scope="module")
+def written(run: Run) -> dict[str, object]:
+    arguments = ["--reject", "--goal", "frr=0.3", "--score", "alpha_perturbed", "--resamples", "40"]
+    assert main(["evaluate", str(run.path), *arguments]) == 0
+    return json.loads((run.path / "rejection.json").read_text(encoding="utf-8"))
+
+
+def test_every_score_is_measured_on_the_test_cases(run, written):
+    test = run.predictions().filter(split="test")
+    p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
+    y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
+    errors = trust.wrong(p, y, "softmax")
+    assert written["errors"] == int(errors.sum())
+    assert tuple(written["scores"]) == NAMES
+    assert written["all"]["accuracy"]["value"] == pytest.approx(1 - errors.mean())
+    for name in ("alpha", "beta", "maximum", "entropy"):
+        row, scores = written["scores"][name], trust.SCORES[name](p)
+        assert row["error_detection"]["value"] == pytest.approx(trust.error_detection(errors, scores)[0])
+        accepted = scores <= row["threshold"]
+        assert row["coverage"]["value"] == pytest.approx(accepted.mean())
+        assert row["accuracy_kept"]["value"] == pytest.approx((~errors)[accepted].mean())
+        assert row["coverage"]["low"] <= row["coverage"]["value"] <= row["coverage"]["high"]
+        assert row["validation"]["frr"] is None or row["validation"]["frr"] <= 0.3
+    assert written["scores"]["alpha"]["magnitude"] == 0
+    assert written["scores"]["alpha_perturbed"]["magnitude"] > 0
+    assert written["scores"]["alpha_tempered"]["temperature"] == pytest.approx(written["temperature"])
+
+
+def test_decisions_are_those_of_the_rule_that_is_kept(run, written):
+    decisions = pl.read_parquet(run.path / "decisions.parquet")
+    predictions = run.predictions()
+    assert sorted(decisions["case_id"]) == sorted(predictions["case_id"])
+    rule = Referral.read(run.path)
+    assert (rule.score, rule.goal, rule.value) == ("alpha", "frr", 0.3)
+    assert rule.magnitude == written["scores"]["alpha_perturbed"]["magnitude"]
+    assert (decisions["accept"] == (decisions["score"] <= rule.threshold)).all()
+    own = decisions.filter(split="validate")
+    assert own["accept"].mean() == pytest.approx(rule.validation["coverage"])
+    assert set(decisions["predicted"]) <= set(CLASSES)
+
+
+def test_images_that_are_no_radiographs_are_tried(written):
+    outside = written["out_of_distribution"]
+    assert list(outside) == ["test", "upside_down", "inverted", "noise", "not_chest"]
+    kept = written["scores"]["alpha_perturbed"]["coverage"]["value"]
+    assert outside["test"]["referred"]["value"] == pytest.approx(1 - kept)
+    for name in ("upside_down", "inverted", "noise", "not_chest"):
+        assert 0 <= outside[name]["auroc"]["low"] <= outside[name]["auroc"]["high"] <= 1
+
+
+def test_tables_and_page_hold_the_numbers_and_no_patient(run, written):
+    page = (run.path / "rejection.html").read_text(encoding="utf-8")
+    assert_self_contained(page)
+    assert_accessible(page)
+    value = written["scores"]["beta"]["error_detection"]["value"]
+    assert f"{value:.3f}" in page
+    assert f"{value:.3f}" in (run.path / "rejection.md").read_text(encoding="utf-8")
+    with (run.path / "rejection.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    found = next(r for r in rows if (r["score"], r["metric"]) == ("beta", "error_detection"))
+    assert float(found["value"]) == value
+    for hidden in ("case-", "Secretname", "p1000", str(run.path.parent)):
+        assert hidden not in page
+    assert (run.path / "figures" / "rejection.png").is_file()
+
+
+def test_a_later_explanation_carries_the_decision(run, written, tmp_path):
+    decisions = pl.read_parquet(run.path / "decisions.parquet").filter(split="test").head(2)
+    ids = decisions["case_id"].to_list()
+    assert main(["explain", str(run.path), *ids, "--methods", "grad_cam", "--out", str(tmp_path)]) == 0
+    for row in decisions.iter_rows(named=True):
+        told = json.loads((tmp_path / row["case_id"] / "explanation.json").read_text())["decision"]
+        assert told["verdict"] == ("accept" if row["accept"] else "refer")
+        assert told["score"] == pytest.approx(row["score"], rel=1e-3)
+        assert told["reason"].startswith("D_α")
+
+
+def test_the_same_seed_gives_the_same_numbers(run, written):
+    options = {"goal": Goal("frr", 0.3), "score": "alpha_perturbed", "resamples": 40}
+    assert reject(run, **options).summary == written
+    few = reject(run, **options, batch_size=5).summary
+    np.testing.assert_allclose(
+        few["scores"]["alpha_perturbed"]["threshold"],
+        written["scores"]["alpha_perturbed"]["threshold"],
+        rtol=1e-4,
+    )
+
+
+def test_without_an_error_it_says_so(written):
+    none = {**written, "errors": 0}
+    assert (
+        findings(none)[0]
+        == f"All {written['cases']} test predictions are right: no score can be measured on errors."
+    )
+    assert rejection_markdown(none)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--reject", "--goal", "accuracy=1"], "coverage=SHARE"),
+        (["--reject", "--score", "gamma"], "--score gamma"),
+        (["--score", "beta"], "add it"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_is_measured(arguments, said, run, capsys):
+    before = {p: p.stat().st_mtime_ns for p in Path(run.path).rglob("*") if p.is_file()}
+    assert main(["evaluate", str(run.path), *arguments]) == 2
+    assert said in capsys.readouterr().err
+    assert {p: p.stat().st_mtime_ns for p in before} == before

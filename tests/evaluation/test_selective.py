@@ -1,0 +1,203 @@
+"""The rule by which a case is referred: its goals on validation cases, its file, and what moves images."""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torch import Tensor, nn
+
+from radgaze.errors import UserError
+from radgaze.evaluation import out_of_distribution, trust
+from radgaze.evaluation.perturbation import given, perturbed
+from radgaze.evaluation.selective import FILE, Goal, Referral, choose
+
+CLASSES = ("a", "b", "c")
+
+
+@pytest.fixture
+def cases() -> tuple[np.ndarray, np.ndarray]:
+    draw = np.random.default_rng(3)
+    p = softmax(draw.normal(0, 2, (60, 3)), 1)
+    return p, np.eye(3, dtype=int)[[draw.choice(3, p=row) for row in p]]
+
+
+def chosen(cases: tuple[np.ndarray, np.ndarray], goal: str, **options: object) -> Referral:
+    settings = {"classes": CLASSES, "kind": "softmax", "score": "alpha"} | options
+    return choose(*cases, goal=Goal.parse(goal), **settings)
+
+
+@pytest.mark.parametrize("score", trust.SCORES)
+@pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.77, 1.0])
+def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_better(score, share, cases):
+    p, y = cases
+    errors, scores = trust.wrong(p, y, "softmax"), trust.SCORES[score](p)
+    ladder = [-1.0, *np.unique(scores)]
+
+    def measured(threshold: float) -> dict[str, float]:
+        accepted = scores <= threshold
+        return {
+            "coverage": accepted.mean(),
+            "frr": (~accepted)[~errors].mean(),
+            "risk": errors[accepted].mean() if accepted.any() else 0.0,
+        }
+
+    for goal, keeps in (
+        ("coverage", lambda m: m["coverage"] >= share),
+        ("frr", lambda m: m["frr"] <= share),
+        ("risk", lambda m: m["risk"] <= share),
+    ):
+        rule = chosen(cases, f"{goal}={share}", score=score)
+        found = measured(rule.threshold)
+        assert keeps(found)
+        accepted = [d.accept for d in rule.decide(p)]
+        assert np.mean(accepted) == found["coverage"]
+        assert rule.validation["coverage"] == found["coverage"]
+        fit = [t for t in ladder if keeps(measured(t))]
+        best = max(fit) if goal == "risk" else min(fit)
+        assert found["coverage"] == measured(best)["coverage"], goal
+
+
+def test_a_decision_says_why(cases):
+    rule = chosen(cases, "coverage=0.5", temperature=2.0)
+    expected = trust.alpha(trust.tempered(cases[0], 2.0, "softmax"))
+    for decision, score in zip(rule.decide(cases[0]), expected, strict=True):
+        assert decision.score == pytest.approx(score)
+        assert decision.accept == (score <= rule.threshold)
+        words = "within" if decision.accept else "above"
+        assert decision.reason == f"D_α {score:.3f} is {words} {rule.threshold:.3f}"
+    with pytest.raises(ValueError, match=r"\(n, 3\)"):
+        rule.decide(cases[0][:, :2])
+
+
+def test_the_file_gives_the_rule_back(cases, tmp_path):
+    assert Referral.read(tmp_path) is None
+    rule = chosen(cases, "risk=0.1", calibration=1.3)
+    assert rule.write(tmp_path) == tmp_path / FILE
+    again = Referral.read(tmp_path)
+    assert again == rule
+    assert again.decide(cases[0]) == rule.decide(cases[0])
+    np.testing.assert_array_equal(again.calibrated(cases[0]), trust.tempered(cases[0], 1.3, "softmax"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"format": 99},
+        {"score": "__import__"},
+        {"kind": "tanh"},
+        {"threshold": "low"},
+        {"temperature": 0},
+        {"surprise": 1},
+        {"classes": None},
+    ],
+)
+def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
+    path = chosen(cases, "coverage=0.9").write(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(UserError, match="choose anew"):
+        Referral.read(tmp_path)
+    path.write_text("{")
+    with pytest.raises(UserError, match="choose anew"):
+        Referral.read(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["coverage", "coverage=2", "coverage=most", "accuracy=0.9", "risk=nan"])
+def test_what_is_no_goal_is_told(text):
+    with pytest.raises(UserError, match="coverage=SHARE"):
+        Goal.parse(text)
+
+
+def test_there_must_be_cases_and_for_frr_right_ones(cases):
+    p, y = cases
+    with pytest.raises(UserError, match="no validation cases"):
+        chosen((p[:0], y[:0]), "coverage=0.9")
+    errors = trust.wrong(p, y, "softmax")
+    with pytest.raises(UserError, match="is right"):
+        chosen((p[errors], y[errors]), "frr=0.1")
+
+
+# Images moved
+
+
+class Output(NamedTuple):
+    logits: Tensor
+
+
+class Tiny(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(
+            nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 3), nn.Dropout()
+        )
+
+    def forward(self, images: Tensor) -> Output:
+        return Output(self.body(images))
+
+
+@pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("score", ["alpha", "beta"])
+def test_images_move_towards_more_trust_along_the_gradients_sign(score, kind):
+    model = Tiny().train()
+    images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
+    nowhere, somewhere = perturbed(model, images, (0.0, 0.002), score=score, kind=kind, temperature=1.5)
+    assert model.training
+    model.eval()
+
+    def doubt(x: Tensor) -> np.ndarray:
+        logits = model(x).logits.detach().double()
+        p = logits.softmax(1) if kind == "softmax" else logits.sigmoid()
+        return trust.distrust(score, trust.tempered(p.numpy(), 1.5, kind), kind)
+
+    plain = model(images).logits.double()
+    expected = plain.softmax(1) if kind == "softmax" else plain.sigmoid()
+    torch.testing.assert_close(nowhere, expected, atol=1e-6, rtol=1e-5)
+    before, after = doubt(images), trust.distrust(score, trust.tempered(somewhere.numpy(), 1.5, kind), kind)
+    assert (after < before).all()
+    # The step against finite differences of log D, pixel by pixel.
+    model.double()
+    first, slopes = images[:1].double(), torch.zeros(64)
+    for k in range(64):
+        step = torch.zeros(64, dtype=torch.float64)
+        step[k] = 1e-5
+        up, down = (np.log(doubt(first + sign * step.view(1, 1, 8, 8)))[0] for sign in (1, -1))
+        slopes[k] = up - down
+    moved = first - 0.002 * slopes.sign().view(1, 1, 8, 8)
+    assert trust.distrust(score, trust.tempered(somewhere[:1].numpy(), 1.5, kind), kind) == pytest.approx(
+        doubt(moved), rel=1e-3
+    )
+
+
+def test_a_rule_is_given_what_it_was_chosen_on(cases):
+    model, images = Tiny().eval(), torch.rand(4, 1, 8, 8)
+    plain = model(images).logits.softmax(1).detach().numpy()
+    still = chosen(cases, "coverage=0.9")
+    assert given(still, model, images, plain).tolist() == plain.astype(float).tolist()
+    moving = chosen(cases, "coverage=0.9", magnitude=0.01, given=cases[0])
+    (expected,) = perturbed(model, images, (0.01,), score="alpha", kind="softmax")
+    np.testing.assert_array_equal(given(moving, model, images, plain), expected.numpy())
+    with pytest.raises(ValueError, match="not entropy"):
+        perturbed(model, images, (0.01,), score="entropy", kind="softmax")
+
+
+@pytest.mark.parametrize("name", out_of_distribution.KINDS)
+def test_images_out_of_distribution_are_as_many_in_range_and_repeat(name):
+    images = torch.rand(6, 1, 20, 24, generator=torch.Generator().manual_seed(0))
+    make = out_of_distribution.KINDS[name]
+    found = make(images, 1)
+    assert found.shape == images.shape
+    assert found.dtype == images.dtype
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert torch.equal(found, make(images, 1))
+    assert not torch.equal(found, images)
+    if name in ("upside_down", "inverted"):
+        torch.testing.assert_close(make(found, 1), images)
+    else:
+        assert not torch.equal(found, make(images, 2))
+        assert found.flatten(1).std(1).min() > 0.02

@@ -1,0 +1,136 @@
+"""Scores of doubt and what they are worth: by closed forms, scikit-learn and loops."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import log_softmax, softmax
+from scipy.stats import entropy as scipys_entropy
+from sklearn.metrics import log_loss, roc_auc_score
+
+from radgaze.evaluation import trust
+
+DRAW = np.random.default_rng(0)
+N = 40
+LOGITS = DRAW.normal(0, 1.5, (N, 3))
+P = softmax(LOGITS, 1)
+ERRORS = DRAW.random(N) < 0.4
+SCORES = np.round(DRAW.random(N) + 0.3 * ERRORS, 1)  # with ties
+WEIGHTS = DRAW.multinomial(N, np.full(N, 1 / N), 5).astype(float)
+
+
+def repeated(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The cases of a resample written out."""
+    places = np.repeat(np.arange(N), weights.astype(int))
+    return ERRORS[places], SCORES[places]
+
+
+def test_scores_are_their_formulas():
+    for p, a, b, m, h in zip(
+        P, trust.alpha(P), trust.beta(P), trust.maximum(P), trust.entropy(P), strict=True
+    ):
+        g = sum(x * x for x in p)
+        assert a == pytest.approx((1 - g) / g)
+        assert b == pytest.approx((1 - max(p)) / max(p))
+        assert m == pytest.approx(1 - max(p))
+        assert h == pytest.approx(scipys_entropy(p))
+    sure, even = np.eye(3), np.full((1, 3), 1 / 3)
+    for name, least, most in (
+        ("alpha", 0, 2),
+        ("beta", 0, 2),
+        ("maximum", 0, 2 / 3),
+        ("entropy", 0, np.log(3)),
+    ):
+        assert trust.SCORES[name](sure) == pytest.approx([least] * 3, abs=1e-9)
+        assert trust.SCORES[name](even) == pytest.approx([most])
+
+
+def test_of_two_classes_all_scores_order_cases_alike():
+    p = DRAW.random(30)
+    orders = [np.argsort(score(np.stack([p, 1 - p], 1))) for score in trust.SCORES.values()]
+    assert all((order == orders[0]).all() for order in orders)
+
+
+def test_of_several_classes_the_most_doubtful_one_counts():
+    p = DRAW.random((6, 4))
+    for name, score in trust.SCORES.items():
+        found = trust.distrust(name, p, "sigmoid")
+        for row, value in zip(p, found, strict=True):
+            assert value == max(float(score([[x, 1 - x]])[0]) for x in row)
+    labels = (p > 0.5).astype(int)
+    labels[2, 1] = 1 - labels[2, 1]
+    assert trust.wrong(p, labels, "sigmoid").tolist() == [False, False, True, False, False, False]
+
+
+def test_temperature_is_the_one_of_the_least_loss():
+    hot = softmax(3 * LOGITS, 1)
+    drawn = np.array([DRAW.choice(3, p=p) for p in P])
+    labels = np.eye(3)[drawn]
+    T = trust.temperature(hot, labels, "softmax")
+    losses = {
+        t: log_loss(drawn, softmax(3 * LOGITS / t, 1), labels=[0, 1, 2]) for t in np.geomspace(0.3, 20, 400)
+    }
+    assert pytest.approx(min(losses, key=losses.get), rel=0.02) == T
+    np.testing.assert_allclose(trust.tempered(hot, T, "softmax"), softmax(3 * LOGITS / T, 1), atol=1e-9)
+    z = DRAW.normal(0, 2, (20, 4))
+    found = trust.tempered(1 / (1 + np.exp(-z)), 1.7, "sigmoid")
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-z / 1.7)), atol=1e-9)
+    assert trust.temperature(np.empty((0, 3)), np.empty((0, 3)), "softmax") == 1
+
+
+def test_a_temperature_changes_no_prediction_and_certainty_stays_finite():
+    p = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3]])
+    for T in (0.5, 3.0):
+        found = trust.tempered(p, T, "softmax")
+        assert found.argmax(1).tolist() == [0, 1]
+        assert np.isfinite(log_softmax(np.log(found), 1)).all()
+        assert found.sum(1) == pytest.approx([1, 1])
+
+
+def test_error_detection_is_scikit_learns():
+    assert trust.error_detection(ERRORS, SCORES)[0] == pytest.approx(roc_auc_score(ERRORS, SCORES))
+    for w, found in zip(WEIGHTS, trust.error_detection(ERRORS, SCORES, WEIGHTS), strict=True):
+        assert found == pytest.approx(roc_auc_score(*repeated(w)))
+
+
+def test_false_rejection_is_found_by_trying_every_threshold():
+    for rejected in (0.5, 0.95, 1.0):
+        found = trust.false_rejection(ERRORS, SCORES, WEIGHTS, rejected=rejected)
+        for w, value in zip(WEIGHTS, found, strict=True):
+            errors, scores = repeated(w)
+            fits = [t for t in np.unique(scores) if (scores[errors] >= t).mean() >= rejected - 1e-9]
+            assert value == pytest.approx((scores[~errors] >= max(fits)).mean())
+    assert np.isnan(trust.false_rejection([False, False], [0.1, 0.2])[0])
+
+
+def test_risk_over_coverage_is_counted():
+    coverage, risk = trust.risk_coverage(ERRORS, SCORES)
+    for c, r, threshold in zip(coverage, risk, np.unique(SCORES), strict=True):
+        accepted = threshold >= SCORES
+        assert c == accepted.mean()
+        assert r == pytest.approx(ERRORS[accepted].mean())
+
+
+def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
+    scores = DRAW.permutation(N).astype(float)  # without ties
+    for w, found in zip(WEIGHTS, trust.area_under_risk(ERRORS, scores, WEIGHTS), strict=True):
+        total, count, risks = 0.0, 0.0, []
+        for i in np.argsort(scores):
+            for _ in range(int(w[i])):
+                total, count = total + ERRORS[i], count + 1
+            risks += [total / count] * int(w[i]) if count else []
+        assert found == pytest.approx(np.mean(risks))
+    share = float(ERRORS.mean())
+    assert trust.area_under_risk(ERRORS, np.zeros(N))[0] == pytest.approx(share)
+    perfect = trust.area_under_risk(ERRORS, ERRORS.astype(float))[0]
+    assert perfect < trust.area_under_risk(ERRORS, SCORES)[0] < 1
+    many = np.repeat([False, True], [6000, 4000])
+    assert trust.area_under_risk(many, np.arange(10000))[0] == pytest.approx(trust.best_area(0.4), abs=1e-3)
+    assert trust.best_area(0) == 0
+    assert trust.best_area(1) == 1
+
+
+def test_what_makes_no_sense_is_refused():
+    for errors, scores in (([], []), ([True], [0.1, 0.2]), ([True], [np.nan])):
+        with pytest.raises(ValueError, match="one length"):
+            trust.risk_coverage(errors, scores)
