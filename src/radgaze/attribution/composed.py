@@ -15,6 +15,9 @@ from radgaze.attribution.generators import Generator, create, register
 from radgaze.attribution.reading import Reading, full
 from radgaze.attribution.readout import enlarge
 
+FEW = 4
+"""Images in one forward pass at least: one alone takes nearly as long."""
+
 
 @register("guided_grad_cam")
 class GuidedGradCAM(GradCAM):
@@ -41,8 +44,8 @@ class SmoothGrad(Generator):
         samples: How many noisy copies.
         noise: Standard deviation of the noise, as a share of the image's range.
         seed: Of the noise, one noise for every call; None draws anew, from torch's global generator.
-        internal_batch_size: Most images in one forward pass; None means as many as are asked about. While
-            training the passes' graphs add up in memory all the same.
+        internal_batch_size: Most images in one forward pass; None means as many as are asked about, or `FEW`
+            where these are fewer. While training the passes' graphs add up in memory all the same.
     """
 
     base: str = "backprop"
@@ -130,7 +133,7 @@ def _summed(
     """Σ_k sample(k, case) for each case, (B, K, h, w), evaluated for at most `at_once` pairs at a time."""
     total: Tensor | None = None
     pairs = torch.arange(samples * batch)
-    for part in torch.split(pairs, at_once or batch):
+    for part in torch.split(pairs, at_once or max(batch, FEW)):
         k, cases = part // batch, part % batch
         found = sample(k, cases)
         if total is None:

@@ -337,7 +337,7 @@ def _check_reference(reference: object) -> None:
 def _at_once(asked: int | None, images: Tensor) -> int:
     if asked is not None:
         return asked
-    return 4 if images.device.type == "cpu" else 64  # on a CPU more do not fit the cache
+    return 8 if images.device.type == "cpu" else 64  # on a CPU many do not fit the cache
 
 
 def _check_batch(size: int | None) -> None:

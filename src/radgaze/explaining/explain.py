@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from radgaze import __version__, models
 from radgaze.attribution.generators import Generator
+from radgaze.attribution.memory import keep_freed_memory
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
 from radgaze.evaluation.evaluate import usable_device
@@ -112,6 +113,8 @@ def explain(
         raise UserError(f"--batch-size {batch_size}: it must be 1 or more")
     asked = find(images, run, keep_names=keep_names)
     device = usable_device(device)
+    if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
+        keep_freed_memory()
     model = run.model(device)
     scores = models.scoring(model)
     referral = Referral.read(run.path)
