@@ -74,6 +74,39 @@ def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder):
     assert "reads the gaze on a case beside its image" in (run / "report.html").read_text()
 
 
+@pytest.mark.parametrize("experiment", ["baseline", "temporal"])
+def test_a_runs_maps_are_audited(folder, tmp_path, capsys, experiment):
+    chosen = ["--methods", "guided_backprop,smooth_grad", "--out", str(tmp_path)]
+    few = [
+        "--cases",
+        "5",
+        "--probed",
+        "2",
+        "--steps",
+        "2",
+        "--stages",
+        "2",
+        "--passes",
+        "2",
+        "--resamples",
+        "20",
+    ]
+    assert main(["audit", str(folder / experiment), *chosen, *few]) == 0
+    shown = capsys.readouterr().out
+    assert shown.rstrip().endswith(str(tmp_path / "audit.html"))
+    assert "| smooth_grad (2 passes) |" in shown
+    table = pl.read_csv(tmp_path / "audit.csv")
+    assert set(table["method"]) == {"guided_backprop", "smooth_grad", "mean_gaze", "lung_shape", "random"}
+    own = table.filter(method="guided_backprop")
+    assert set(own["aspect"]) == {"agreement", "faithfulness", "sanity", "stability", "cost"}
+    assert own["value"].null_count() == 0
+    assert {path.name for path in tmp_path.glob("*.png")} == {"audit.png", "sanity.png"}
+    assert main(["audit", str(folder / experiment), *chosen, *few]) == 0
+    assert "6 of 6 are in" in capsys.readouterr().err
+    assert main(["audit", str(folder / experiment), "--methods", "magic", "--out", str(tmp_path)]) == 2
+    assert "there is no method 'magic'" in capsys.readouterr().err
+
+
 def test_any_field_can_be_overridden_and_is_printed_resolved(folder):
     kept = yaml.safe_load((folder / "baseline" / "config.yaml").read_text())
     assert kept["input"]["size"] == 32

@@ -19,6 +19,7 @@ VERBS = {
     "train": "train a classifier on a store, guided by gaze as the experiment says",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
+    "audit": "measure how good a run's maps are, method by method",
     "compare": "compare runs, with intervals and paired tests",
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
     "explain": "make the maps of images by every method, as arrays and pictures",

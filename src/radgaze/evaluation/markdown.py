@@ -49,7 +49,7 @@ def comparison_markdown(
     for metric in ("auc", "average_precision", "brier"):
         own = table.filter(pl.col("metric") == metric)
         rows = [[run, *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
-        parts += [f"## {_title(metric)}", _table(["run", *groups], rows)]
+        parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
     if table["map"].is_not_null().any():
         parts += ["## Agreement with gaze", _agreement(table, runs)]
     of = paired["reference"][0] if paired.height else ""
@@ -66,7 +66,7 @@ def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
             if own.height:
                 name = "–" if kind in FLOORS else run
                 rows.append([name, label, *(_entry(own, metric=metric) for metric in _AGREEMENT)])
-    return _table(["run", "map", *(NAMES[m] for m in _AGREEMENT)], rows)
+    return table_of(["run", "map", *(NAMES[m] for m in _AGREEMENT)], rows)
 
 
 def _paired(paired: pl.DataFrame) -> str:
@@ -85,7 +85,7 @@ def _paired(paired: pl.DataFrame) -> str:
                 *(_p(row[c]) for c in columns),
             ]
         )
-    return _table(header, rows)
+    return table_of(header, rows)
 
 
 def _entry(table: pl.DataFrame, **where: str) -> str:
@@ -110,6 +110,7 @@ def _title(metric: str) -> str:
     return NAMES[metric][0].upper() + NAMES[metric][1:]
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)

@@ -1,0 +1,188 @@
+"""What an audit found: estimates with intervals, verdicts against the floors, and their files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from radgaze.evaluation.aspects import ASPECTS, HEADLINES, UNCHANGED
+from radgaze.evaluation.parts import SCHEMA, Part, plain
+from radgaze.evaluation.resampling import Estimate, Statistic, estimates, mean_of
+from radgaze.evaluation.subjects import Drawn
+from radgaze.evaluation.summary import bootstrap
+
+FLOORS = ("mean_gaze", "lung_shape", "random")
+"""Maps that know nothing of the case."""
+CEILINGS = ("other_reader",)
+"""What can be hoped for."""
+COMPARED = ("agreement", "localisation", "faithfulness")
+"""Aspects in which the floors are measured too."""
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What `audit` found.
+
+    Attributes:
+        summary: What is in audit.json: of each method `figures`, `against_floors`, `changes` and `cascades`.
+        table: method, aspect, metric, value, low, high, n; unrounded, null where undefined.
+        cases: case_id, method, aspect, metric, value.
+    """
+
+    summary: dict[str, Any]
+    table: pl.DataFrame
+    cases: pl.DataFrame
+
+
+def write(
+    out: Path,
+    parts: Sequence[Part],
+    drawn: Drawn,
+    classes: Sequence[str],
+    *,
+    resamples: int,
+    seed: int,
+    about: Mapping[str, Any],
+) -> Audit:
+    """Summarise the parts; write audit.json, audit.csv and cases.parquet into a folder.
+
+    Args:
+        out: Folder.
+        parts: Of methods, floors and ceilings.
+        drawn: The cases.
+        classes: Within which patients are drawn again.
+        resamples: Of the patient bootstrap.
+        seed: Of the bootstrap.
+        about: What else audit.json is to hold.
+    """
+    figures = pl.concat([pl.DataFrame(schema=SCHEMA), *(part.figures for part in parts)])
+    found = _estimates(figures, drawn, classes, resamples, seed)
+    methods = {}
+    for part in parts:
+        own = {key[1:]: figure for key, figure in found.items() if key[0] == part.method}
+        if not own:
+            continue
+        entry: dict[str, Any] = {"figures": {}}
+        for (aspect, metric), (figure, n) in own.items():
+            entry["figures"].setdefault(aspect, {})[metric] = figure.entry() | {"n": n}
+        if part.cost:
+            alone = {"low": None, "high": None, "n": drawn.cases.height}
+            entry["figures"]["cost"] = {name: {"value": v, **alone} for name, v in part.cost.items()}
+        if part.method not in (*FLOORS, *CEILINGS):
+            entry["against_floors"] = _against_floors(part.method, found)
+            entry["changes"] = _changes(entry["figures"]["sanity"][HEADLINES["sanity"]]["value"])
+            entry["cascades"] = [_cascade(cascade) for cascade in part.cascades]
+        methods[part.method] = entry
+    summary = {
+        **about,
+        "cases": drawn.cases.height,
+        "patients": drawn.cases["patient"].n_unique(),
+        "probed": len(drawn.probed),
+        "unchanged_from": UNCHANGED,
+        "methods": methods,
+    }
+    audit = Audit(summary, _tidy(methods), figures)
+    out.mkdir(parents=True, exist_ok=True)
+    figures.write_parquet(out / "cases.parquet")
+    audit.table.write_csv(out / "audit.csv")
+    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
+    (out / "audit.json").write_text(text + "\n", encoding="utf-8")
+    return audit
+
+
+Key = tuple[str, str, str]
+"""Method, aspect, metric."""
+
+
+def _estimates(
+    figures: pl.DataFrame, drawn: Drawn, classes: Sequence[str], resamples: int, seed: int
+) -> dict[Key, tuple[Estimate, int]]:
+    """The mean of each figure over the cases that it is defined for, and how many these are.
+
+    Within an aspect all methods see the same resamples of the same cases, so that differences are paired.
+    """
+    found: dict[Key, tuple[Estimate, int]] = {}
+    for aspect in ASPECTS:
+        own = figures.filter((pl.col("aspect") == aspect) & pl.col("value").is_not_null())
+        cases = drawn.cases.join(own, on="case_id", how="semi", maintain_order="left")
+        if cases.is_empty():
+            continue
+        statistics: dict[Key, Statistic] = {}
+        known: dict[Key, int] = {}
+        for (method, metric), of_one in own.group_by("method", "metric", maintain_order=True):
+            aligned = cases.select("case_id").join(of_one, on="case_id", how="left", maintain_order="left")
+            key = (str(method), aspect, str(metric))
+            statistics[key] = mean_of(aligned["value"].cast(pl.Float64).to_numpy())
+            known[key] = of_one.height
+        resampling = bootstrap(cases, classes, resamples=resamples, seed=seed)
+        of_aspect = estimates(statistics, cases.height, resampling)
+        found |= {key: (figure, known[key]) for key, figure in of_aspect.items()}
+    return found
+
+
+def _against_floors(method: str, found: Mapping[Key, tuple[Estimate, int]]) -> dict[str, dict[str, Any]]:
+    """How much better than each floor a method is, by aspect and floor, positive where it is; and a verdict:
+    better than all, "even" with the best, or worse than one."""
+    verdicts = {}
+    for aspect in COMPARED:
+        metric = HEADLINES[aspect]
+        own = found.get((method, aspect, metric))
+        if own is None:
+            continue
+        sign = 1.0 if ASPECTS[aspect][metric].higher else -1.0
+        differences = {
+            floor: own[0] - found[floor, aspect, metric][0]
+            for floor in FLOORS
+            if (floor, aspect, metric) in found
+        }
+        entries = {
+            floor: Estimate(sign * d.value, sign * d.resampled).entry() for floor, d in differences.items()
+        }
+        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": _verdict(entries)}
+    return verdicts
+
+
+def _verdict(entries: Mapping[str, Mapping[str, Any]]) -> str | None:
+    known = [entry for entry in entries.values() if entry["low"] is not None and entry["high"] is not None]
+    if not known:
+        return None
+    if all(entry["low"] > 0 for entry in known):
+        return "better"
+    return "worse" if any(entry["high"] < 0 for entry in known) else "even"
+
+
+def _changes(similarity: float | None) -> bool | None:
+    """Whether a method's maps change with the weights, given what is left of them without any learnt one."""
+    return None if similarity is None else similarity < UNCHANGED
+
+
+def _cascade(cascade: Any) -> dict[str, Any]:
+    """The means over cases, layer by layer."""
+    means = {}
+    for name, values in cascade.similarity.items():
+        known = np.isfinite(values)
+        total = np.where(known, values, 0).sum(1)
+        means[name] = plain(
+            np.divide(total, known.sum(1), out=np.full(len(total), np.nan), where=known.any(1))
+        )
+    return {"mode": cascade.mode, "layers": list(cascade.layers), **means}
+
+
+def _tidy(methods: Mapping[str, Any]) -> pl.DataFrame:
+    rows = [
+        {"method": method, "aspect": aspect, "metric": metric}
+        | {key: entry[key] for key in ("value", "low", "high", "n")}
+        for method, found in methods.items()
+        for aspect, figures in found["figures"].items()
+        for metric, entry in figures.items()
+    ]
+    names = {"method": pl.String, "aspect": pl.String, "metric": pl.String}
+    return pl.DataFrame(
+        rows, schema=names | dict.fromkeys(("value", "low", "high"), pl.Float64) | {"n": pl.Int64}
+    )

@@ -1,0 +1,394 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from torch import Tensor, nn
+
+from radgaze import attribution
+from radgaze.attribution import generators, presets
+from radgaze.attribution.generators import Generator
+from radgaze.attribution.reading import Reading
+from radgaze.errors import UserError
+from radgaze.evaluation import agreement, faithfulness, localisation
+from radgaze.evaluation import audit as auditing
+from radgaze.evaluation.aspects import BLUR, UNCHANGED, Effort
+from radgaze.evaluation.audit import audit, chosen, recipe
+from radgaze.evaluation.audited import FLOORS
+from radgaze.evaluation.maps import smoothed
+from radgaze.evaluation.resampling import estimates, mean_of
+from radgaze.evaluation.summary import bootstrap
+from radgaze.models import Output
+from radgaze.store.batch import Batch
+from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases
+
+EFFORT = Effort(steps=3, subsets=3, stages=2, draws=1)
+TWO = ("guided_backprop", "grad_cam")
+
+
+def audited(run: FakeRun, out: Path, **options: object) -> auditing.Audit:
+    asked = {"methods": TWO, "probed": 4, "effort": EFFORT, "resamples": 50, "device": "cpu"} | options
+    return audit(run, out, **asked)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
+    some = [replace(case, boxed=k % 2 == 0) for k, case in enumerate(cases(test=12))]
+    return FakeRun(tmp_path_factory.mktemp("run"), tuple(some))
+
+
+@pytest.fixture(scope="module")
+def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[auditing.Audit, Path]:
+    out = tmp_path_factory.mktemp("audit")
+    return audited(run, out), out
+
+
+def values(found: auditing.Audit, method: str, metric: str) -> dict[str, float | None]:
+    own = found.cases.filter(method=method, metric=metric)
+    return dict(zip(own["case_id"], own["value"], strict=True))
+
+
+def test_the_files_hold_what_was_returned(done: tuple[auditing.Audit, Path]) -> None:
+    found, out = done
+    text = (out / "audit.json").read_text(encoding="utf-8")
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) == found.summary
+    assert pl.read_csv(out / "audit.csv", schema=found.table.schema).equals(found.table)
+    assert pl.read_parquet(out / "cases.parquet").equals(found.cases)
+    assert not list(out.rglob("*.part"))
+    markdown = (out / "audit.md").read_text(encoding="utf-8")
+    for name in (*TWO, "mean gaze (floor)", "random (floor)"):
+        assert f"| {name} |" in markdown
+
+
+def test_agreement_is_that_of_the_blurred_map_of_the_predicted_class(
+    done: tuple[auditing.Audit, Path], run: FakeRun
+) -> None:
+    """The fourth test case has no gaze: undefined, and not among those that are averaged."""
+    found, _ = done
+    (batch,) = run.batches("test", 99)
+    model = run.model()
+    for method in TWO:
+        P = smoothed(attribution.create(method, model)(batch.image)[:, 0].numpy(), batch.sigma.numpy())
+        F = agreement.fixation_counts(batch.points.numpy(), batch.weights.numpy() > 0, (SIZE, SIZE))
+        Q = batch.gaze_maps()[:, 0].numpy()
+        expected = {
+            "nss": agreement.nss(P, F),
+            "kl": agreement.kl(P, Q),
+            "shuffled_auc": agreement.shuffled_auc(P, F, F.sum(0) - F),
+        }
+        for metric, of_case in expected.items():
+            own = values(found, method, metric)
+            assert own.pop("test-03") is None
+            wanted = np.delete(of_case, 3)
+            np.testing.assert_allclose(list(own.values()), wanted, rtol=1e-4)
+            row = found.table.row(
+                by_predicate=(pl.col("method") == method) & (pl.col("metric") == metric), named=True
+            )
+            assert row["value"] == pytest.approx(wanted.mean(), rel=1e-4)
+            assert row["n"] == 11
+            assert row["low"] < row["value"] < row["high"]
+
+
+def test_intervals_draw_patients_within_classes(done: tuple[auditing.Audit, Path], run: FakeRun) -> None:
+    found, _ = done
+    of_split = run.predictions().filter(pl.col("split").eq("test") & pl.col("case_id").ne("test-03"))
+    own = values(found, "grad_cam", "nss")
+    own = np.array([own[case_id] for case_id in of_split["case_id"]])
+    resampling = bootstrap(of_split, CLASSES, resamples=50, seed=0)
+    expected = estimates({"nss": mean_of(own)}, 11, resampling)["nss"]
+    row = found.table.row(
+        by_predicate=(pl.col("method") == "grad_cam") & (pl.col("metric") == "nss"), named=True
+    )
+    assert (row["low"], row["high"]) == pytest.approx(expected.interval)
+
+
+def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_path: Path) -> None:
+    deep = DeepRun(tmp_path / "run", run.cases)
+    found = audited(deep, tmp_path / "out", methods=("backprop",))
+    boxed = [case.case_id for case in deep.dataset("test") if case.boxed]
+    (batch,) = deep.batches("test", 99, boxed)
+    model, truth = deep.model(), batch.label.argmax(1)
+    wrong = (model(batch.image).logits.argmax(1) != truth).numpy()
+    assert wrong.any()
+    of_truth, of_predicted = (
+        localisation.localisation(
+            smoothed(maps[:, 0].numpy(), batch.sigma.numpy()), batch.boxes[:, :1].numpy()
+        )
+        for maps in (attribution.create("backprop", model)(batch.image, of) for of in (truth, "predicted"))
+    )
+    for metric, of_case in of_truth.items():
+        own = values(found, "backprop", metric)
+        assert list(own) == boxed
+        np.testing.assert_allclose(list(own.values()), of_case, atol=1e-5)
+    assert (of_truth["energy_inside"] != of_predicted["energy_inside"])[wrong].all()
+
+
+def test_faithfulness_follows_the_probability_of_the_predicted_class(
+    done: tuple[auditing.Audit, Path], run: FakeRun
+) -> None:
+    found, _ = done
+    own = values(found, "grad_cam", "deletion")
+    assert len(own) == 4
+    (batch,) = run.batches("test", 99, list(own))
+    model = run.model()
+    predicted = model(batch.image).logits.argmax(1)
+
+    def score(images: Tensor) -> Tensor:
+        with torch.no_grad():
+            p = model(images).logits.softmax(1)
+        return p[torch.arange(len(p)), predicted.repeat(len(images) // 4)]
+
+    maps = attribution.create("grad_cam", model)(batch.image)
+    baseline = faithfulness.blurred(batch.image, BLUR * SIZE)
+    deleted = faithfulness.deletion(score, batch.image, maps, baseline, steps=3).area
+    inserted = faithfulness.insertion(score, batch.image, maps, baseline, steps=3).area
+    np.testing.assert_allclose(list(own.values()), deleted.numpy(), rtol=1e-5)
+    both = values(found, "grad_cam", "insertion_minus_deletion")
+    np.testing.assert_allclose(list(both.values()), (inserted - deleted).numpy(), atol=1e-6)
+
+
+def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[auditing.Audit, Path]) -> None:
+    methods = done[0].summary["methods"]
+    for floor in FLOORS:
+        assert set(methods[floor]["figures"]) == {"agreement", "localisation", "faithfulness"}
+    assert methods["mean_gaze"]["figures"]["agreement"]["information_gain"]["value"] == pytest.approx(
+        0, abs=1e-6
+    )
+    for method in TWO:
+        assert set(methods[method]["figures"]) == {
+            "agreement",
+            "localisation",
+            "faithfulness",
+            "sanity",
+            "stability",
+            "cost",
+        }
+        cost = methods[method]["figures"]["cost"]
+        assert cost["images_per_second"]["value"] > 0
+        assert cost["forward_passes"]["value"] > 0
+        against = methods[method]["against_floors"]["agreement"]
+        assert set(against["differences"]) == set(FLOORS)
+
+
+def test_a_network_that_looks_where_the_reader_looked_is_better_than_every_floor(
+    done: tuple[auditing.Audit, Path],
+) -> None:
+    found = done[0].summary["methods"]["guided_backprop"]["against_floors"]
+    assert found["agreement"]["verdict"] == "better"
+    assert found["localisation"]["verdict"] == "better"
+    for aspect in ("agreement", "localisation"):
+        assert all(entry["low"] > 0 for entry in found[aspect]["differences"].values())
+
+
+@dataclass
+class Edges(Generator):
+    """What a detector of edges shows: nothing of the network is in it, though a gradient must be there."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        x = read.images
+        return (x - torch.nn.functional.avg_pool2d(x, 3, 1, 1)).abs() + 0 * read.gradient(x)
+
+
+class Deep(nn.Module):
+    """A network of three layers, so that its weights are something to lose."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        draw = torch.Generator().manual_seed(3)
+        self.layers = nn.Sequential(nn.Conv2d(1, 8, 5, 2, 2), nn.ReLU(), nn.Conv2d(8, 8, 5, 2, 2), nn.ReLU())
+        self.pool, self.head = nn.AdaptiveAvgPool2d(1), nn.Linear(8, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.copy_(0.3 * torch.randn(parameter.shape, generator=draw))
+
+    def forward(self, images: Tensor) -> Output:
+        return Output(self.head(self.pool(self.layers(images)).flatten(1)), None)
+
+
+@dataclass
+class DeepRun(FakeRun):
+    def model(self, device: str = "cpu") -> nn.Module:
+        return Deep().eval().to(device)
+
+
+@pytest.fixture
+def edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A method `edges` beside the others."""
+    known = attribution.methods
+    monkeypatch.setitem(generators.REGISTRY, "edges", Edges)
+    monkeypatch.setitem(presets.PRESETS, "edges", replace(presets.PRESETS["backprop"], generator="edges"))
+    monkeypatch.setattr(attribution, "methods", lambda model, size: (*known(model), "edges"))
+
+
+@pytest.mark.usefixtures("edges")
+def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_is_not(tmp_path: Path) -> None:
+    run = DeepRun(tmp_path / "run", cases(test=6))
+    found = audited(
+        run, tmp_path / "out", methods=("edges", "guided_backprop"), effort=replace(EFFORT, stages=3)
+    )
+    methods = found.summary["methods"]
+    still, changing = methods["edges"], methods["guided_backprop"]
+    assert still["changes"] is False
+    assert changing["changes"] is True
+    for figure in still["figures"]["sanity"].values():
+        assert figure["value"] == pytest.approx(1)
+    assert changing["figures"]["sanity"]["cascading_rank_correlation"]["value"] < UNCHANGED
+    cascade = changing["cascades"][0]
+    assert cascade["mode"] == "cascading"
+    assert cascade["layers"] == ["head", "layers.2", "layers.0"]
+    assert len(cascade["rank_correlation"]) == len(cascade["ssim"]) == 3
+    markdown = (tmp_path / "out" / "audit.md").read_text(encoding="utf-8")
+    marked = [
+        line for line in markdown.splitlines() if "does not change with the weights" in line and "|" in line
+    ]
+    assert [line.split(" |")[0] for line in marked] == ["| edges"]
+
+
+def test_the_trained_weights_are_as_before_and_the_files_repeat_whatever_the_batches(
+    done: tuple[auditing.Audit, Path], run: FakeRun, tmp_path: Path
+) -> None:
+    again = audited(run, tmp_path, batch_size=5)
+    for (aspect, *_), before in done[0].cases.group_by("aspect", "method", "metric", maintain_order=True):
+        key = before.row(0, named=True)
+        after = again.cases.filter(aspect=aspect, method=key["method"], metric=key["metric"])
+        one, other = (table["value"].cast(pl.Float64).to_numpy() for table in (before, after))
+        if key["metric"] not in (
+            "sensitivity_n",
+            "under_noise",
+        ):  # what they draw depends on who is in a batch
+            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4, err_msg=str(key))
+
+
+class Interrupted:
+    """Measures methods, and is interrupted at one of them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str | None = None) -> None:
+        self.measured: list[str] = []
+        whole = auditing._Bench.measure
+
+        def measure(bench: auditing._Bench, name: str) -> auditing.Part:
+            if name == at:
+                raise KeyboardInterrupt
+            self.measured.append(name)
+            return whole(bench, name)
+
+        monkeypatch.setattr(auditing._Bench, "measure", measure)
+
+
+def test_an_interrupted_audit_goes_on_with_what_is_not_there(
+    run: FakeRun, done: tuple[auditing.Audit, Path], tmp_path: Path
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        before = Interrupted(patch, at="grad_cam")
+        with pytest.raises(KeyboardInterrupt, match=r"5 of 6 are measured and kept .* goes on"):
+            audited(run, tmp_path)
+    assert not (tmp_path / "audit.json").exists()
+    with pytest.MonkeyPatch.context() as patch:
+        after = Interrupted(patch)
+        found = audited(run, tmp_path)
+    assert after.measured == ["grad_cam"]
+    assert before.measured == [*FLOORS, "other_reader", "guided_backprop"]
+    assert found.cases.equals(done[0].cases)
+
+
+def test_a_part_counts_only_for_the_same_settings_cases_weights_and_options(
+    run: FakeRun, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    spy = Interrupted(monkeypatch)
+
+    def measured(run: FakeRun, **options: object) -> list[str]:
+        spy.measured.clear()
+        audited(run, tmp_path, **({"methods": ("grad_cam",)} | options))
+        return list(spy.measured)
+
+    everything = [*FLOORS, "other_reader", "grad_cam"]
+    assert measured(run) == everything
+    assert measured(run) == measured(run, resamples=20) == []
+    assert measured(run, methods=("grad_cam", "smooth_grad"), passes=2) == ["smooth_grad"]
+    assert measured(run, methods=("grad_cam", "smooth_grad"), passes=3) == ["smooth_grad"]
+    assert measured(run, probed=3) == everything
+    assert measured(DeepRun(run.path, run.cases)) == everything
+    (tmp_path / "methods" / "grad_cam.json").write_text('{"made_with": 3}', encoding="utf-8")
+    assert measured(DeepRun(run.path, run.cases)) == ["grad_cam"]
+
+
+@dataclass
+class ReadTwice(FakeRun):
+    """Every other case was read by a second reader, whose gaze lay where the first one's did, or off it."""
+
+    off: float = 0.0
+
+    def readers(
+        self, split: str, case_ids: Sequence[str], batch_size: int = 16
+    ) -> Iterator[tuple[Batch, Batch]]:
+        (batch,) = self.batches(split, 99, [i for i in case_ids if i != "test-03"][::2])
+        yield batch, replace(batch, points=batch.points + self.off)
+
+
+def test_another_reader_is_the_ceiling_where_there_is_one(tmp_path: Path) -> None:
+    at_one, apart = (
+        audited(ReadTwice(tmp_path / "run", cases(test=8), off=off), tmp_path / str(off), methods=TWO[:1])
+        for off in (0.0, 20.0)
+    )
+    of_one, of_other = (found.summary["methods"]["other_reader"]["figures"] for found in (at_one, apart))
+    assert set(of_one) == {"agreement"}
+    assert of_one["agreement"]["cc"]["value"] == pytest.approx(1)
+    assert of_one["agreement"]["cc"]["n"] == 4
+    assert of_other["agreement"]["cc"]["value"] < 0.5
+    assert "another reader (ceiling)" in (tmp_path / "0.0" / "audit.md").read_text(encoding="utf-8")
+
+
+def test_cases_are_drawn_by_the_seed_and_the_probed_ones_from_them(run: FakeRun, tmp_path: Path) -> None:
+    found = audited(run, tmp_path, methods=TWO[:1], cases=5, probed=3)
+    of = {a: set(found.cases.filter(aspect=a)["case_id"]) for a in ("agreement", "sanity", "faithfulness")}
+    assert len(of["agreement"]) == 5
+    assert of["sanity"] == of["faithfulness"] < of["agreement"]
+    assert (found.summary["cases"], found.summary["probed"]) == (5, 3)
+    other = audited(run, tmp_path / "b", methods=TWO[:1], cases=5, effort=replace(EFFORT, seed=1))
+    assert set(other.cases.filter(aspect="agreement")["case_id"]) != of["agreement"]
+
+
+def test_averages_take_no_more_passes_than_told_and_nothing_else_is_changed() -> None:
+    assert recipe("smooth_grad", 2)["options"]["samples"] == 2
+    whole = recipe("smooth_grad", None)
+    assert whole["options"] == dict(presets.PRESETS["smooth_grad"].options)
+    assert recipe("integrated_gradients", 5)["options"]["steps"] == 5
+    assert recipe("grad_cam", 2) == recipe("grad_cam", None)
+
+
+def test_methods_are_those_that_the_model_can_show() -> None:
+    every = chosen(Looker(), "all", 64)
+    assert set(chosen(Looker(), "gradient", 64)) <= set(every) <= set(presets.PRESETS)
+    assert chosen(Looker(), ("grad_cam", "backprop"), 64) == tuple(
+        n for n in every if n in ("grad_cam", "backprop")
+    )
+    assert "pylon" not in every
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": ("grad_cma",)}, "there is no method 'grad_cma'; there are gradient, all,"),
+        ({"methods": ("pylon",)}, "pylon does not apply to this model"),
+        ({"cases": 0}, "--cases is 0"),
+        ({"passes": -1}, "--passes is -1"),
+        ({"effort": Effort(steps=0)}, "--steps is 0"),
+        ({"split": "train"}, "no predictions of the split 'train'"),
+    ],
+)
+def test_what_makes_no_sense_is_told(run: FakeRun, tmp_path: Path, options: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        audited(run, tmp_path, **options)
+
+
+def test_what_is_written_holds_case_ids_and_no_patients(done: tuple[auditing.Audit, Path]) -> None:
+    tables = [pl.read_parquet(path) for path in done[1].rglob("*.parquet")]
+    assert len(tables) == len(TWO) + len(FLOORS) + 2
+    for table in tables:
+        assert table.columns == ["case_id", "method", "aspect", "metric", "value"]

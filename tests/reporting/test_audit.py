@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matplotlib.figure import Figure
+
+from radgaze.evaluation.aspects import ASPECTS
+from radgaze.reporting.audit import audit_page, findings
+from radgaze.reporting.audit_figures import cascades, overview
+from radgaze.reporting.wording import number
+from tests.reporting.fakes import FakeRun
+from tests.reporting.pages import Page, assert_accessible, assert_self_contained
+
+FLOORS = ("mean_gaze", "lung_shape", "random")
+
+
+def entry(value: float, n: int = 20) -> dict[str, Any]:
+    return {"value": value, "low": value - 0.05, "high": value + 0.05, "n": n}
+
+
+def method(verdict: str, left: float, of: int) -> dict[str, Any]:
+    """A method of an audit; its figures differ from every other's."""
+    figures = {
+        aspect: {metric: entry(0.1 * of + 0.01 * k) for k, metric in enumerate(metrics)}
+        for aspect, metrics in ASPECTS.items()
+    }
+    figures["sanity"]["cascading_rank_correlation"] = entry(left)
+    figures["cost"] = {"images_per_second": {"value": 20.0 * of, "low": None, "high": None, "n": 20}}
+    figures["cost"]["forward_passes"] = {"value": 1.0 + of, "low": None, "high": None, "n": 20}
+    difference = {"better": 0.2, "even": 0.0, "worse": -0.2}[verdict]
+    against = {floor: entry(difference) for floor in FLOORS}
+    return {
+        "figures": figures,
+        "against_floors": {
+            aspect: {"metric": "nss", "differences": against, "verdict": verdict}
+            for aspect in ("agreement", "localisation", "faithfulness")
+        },
+        "changes": left < 0.5,
+        "cascades": [
+            {
+                "mode": mode,
+                "layers": ["head", "conv"],
+                "rank_correlation": [0.8, left],
+                "ssim": [0.7, None],
+            }
+            for mode in ("cascading", "independent")
+        ],
+    }
+
+
+def summary() -> dict[str, Any]:
+    methods = {
+        "guided_backprop": method("better", 0.1, 1),
+        "smooth_grad": method("even", 0.2, 2),
+        "integrated_gradients": method("worse", 0.9, 3),
+    }
+    compared = ("agreement", "localisation", "faithfulness")
+    methods |= {
+        floor: {"figures": {a: {m: entry(0.6 + 0.01 * k) for m in ASPECTS[a]} for a in compared}}
+        for k, floor in enumerate(FLOORS)
+    }
+    methods["other_reader"] = {"figures": {"agreement": {m: entry(0.9, 7) for m in ASPECTS["agreement"]}}}
+    return {
+        "experiment": "set3_guided",
+        "selection": "validate",
+        "cases": 20,
+        "patients": 18,
+        "probed": 8,
+        "unchanged_from": 0.5,
+        "recipes": {
+            "guided_backprop": {"generator": "guided_backprop", "options": {}},
+            "smooth_grad": {"generator": "smooth_grad", "options": {"samples": 4}},
+            "integrated_gradients": {"generator": "integrated_gradients", "options": {"steps": 4}},
+        },
+        "settings": {
+            "split": "test",
+            "resamples": 2000,
+            "passes": 4,
+            "blur": 0.1,
+            "size": 224,
+            "device": "cpu",
+            "steps": 8,
+            "subsets": 8,
+            "share": 0.1,
+            "stages": 4,
+            "noise": 0.02,
+            "draws": 2,
+            "shift": 0.02,
+            "seed": 0,
+        },
+        "methods": methods,
+    }
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> str:
+    run = FakeRun(tmp_path_factory.mktemp("runs") / "run")
+    out = tmp_path_factory.mktemp("audit")
+    written = audit_page(run, out, summary())  # type: ignore[arg-type]
+    assert {path.name for path in out.iterdir()} == {"audit.html", "audit.png", "sanity.png"}
+    return written.read_text(encoding="utf-8")
+
+
+def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
+    assert_self_contained(page)
+    assert_accessible(page)
+
+
+def test_every_figure_of_every_map_is_in_its_row(page: str) -> None:
+    found = summary()["methods"]
+    for aspect, metrics in ASPECTS.items():
+        table = re.search(rf'<h2 id="{aspect}">.*?</table>', page, re.S)
+        assert table
+        rows = re.findall(r"<tr.*?</tr>", table[0], re.S)[1:]
+        measured = [name for name in found if aspect in found[name]["figures"]]
+        assert len(rows) == len(measured)
+        for name, row in zip(measured, rows, strict=True):
+            text = Page(row).text
+            for metric in metrics:
+                own = found[name]["figures"][aspect][metric]
+                interval = f" [{number(own['low'], 2)}, {number(own['high'], 2)}]" if own["low"] else ""
+                assert number(own["value"], 2) + interval in text, (name, metric)
+
+
+def test_every_metric_is_explained_and_has_a_direction(page: str) -> None:
+    text = Page(page).text
+    for metrics in ASPECTS.values():
+        for metric in metrics.values():
+            assert f"{metric.title}: {metric.words}" in text
+            assert f"{metric.title} {'↑' if metric.higher else '↓'}" in text
+
+
+def test_what_does_not_change_with_the_weights_is_marked_wherever_it_is_named(page: str) -> None:
+    rows = [row for row in re.findall(r"<tr.*?</tr>", page, re.S) if '<tr><th scope="row">' in row]
+    marked = [Page(row).text for row in rows if "✗" in row]
+    assert len(marked) == 1 + len(ASPECTS)
+    assert all(text.strip().startswith("integrated_gradients") for text in marked)
+
+
+def test_findings_say_which_methods_beat_the_floors_and_which_ignore_the_weights() -> None:
+    said = findings(summary())
+    assert said[0] == "guided_backprop points where the radiologist looked better than every floor (NSS)."
+    assert said[-1].startswith("integrated_gradients does not change with the weights:")
+    changed = summary()
+    changed["methods"]["integrated_gradients"] = method("better", 0.1, 3)
+    changed["methods"]["smooth_grad"] = method("better", 0.1, 3)
+    said = findings(changed)
+    assert said[0].startswith(
+        "All of 3 methods, guided_backprop, smooth_grad and integrated_gradients, point "
+    )
+    assert said[-1] == "Every method's maps change when the weights are drawn anew."
+
+
+def test_the_figure_has_a_panel_for_each_aspect_and_a_row_for_each_method() -> None:
+    figure = overview(summary())
+    axes = panels(figure)
+    assert len(axes) == len(ASPECTS)
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == [
+        "guided_backprop",
+        "smooth_grad (4 passes)",
+        "integrated_gradients (4 passes)",
+    ]
+    for axis in axes:
+        hollow = [
+            line for line in axis.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
+        ]
+        assert [float(line.get_ydata()[0]) for line in hollow] == [2.0]
+    shown = [float(line.get_xdata()[0]) for line in axes[0].lines if line.get_marker() == "o"]
+    assert shown == pytest.approx([0.1, 0.2, 0.3])
+
+
+def test_an_aspect_that_was_not_measured_has_no_panel_and_no_table(tmp_path: Path) -> None:
+    without = summary()
+    for found in without["methods"].values():
+        found["figures"].pop("localisation", None)
+        found.get("against_floors", {}).pop("localisation", None)
+    assert len(panels(overview(without))) == len(ASPECTS) - 1
+    page = audit_page(FakeRun(tmp_path / "run"), tmp_path, without).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert 'id="localisation"' not in page
+    assert 'id="faithfulness"' in page
+
+
+def test_the_cascade_starts_at_the_trained_map_and_ends_without_a_learnt_weight() -> None:
+    axes = panels(cascades(summary()))
+    assert [axis.get_title(loc="left") for axis in axes] == [
+        "guided_backprop",
+        "smooth_grad",
+        "✗ integrated_gradients",
+    ]
+    fall = next(line for line in axes[0].lines if line.get_label().startswith("rank correlation, all"))
+    assert list(fall.get_ydata()) == [1.0, 0.8, 0.1]
+
+
+def panels(figure: Figure) -> list[Any]:
+    return [axis for axis in figure.axes if axis.axison]
