@@ -39,6 +39,7 @@ TRAINING = {
 PANELS = {
     "Back-propagation": ("backprop", {}),
     'Guided, rule_for="relu"': ("guided_backprop", {"rule_for": "relu"}),
+    'DeconvNet, rule_for="relu"': ("deconvnet", {"rule_for": "relu"}),
     "Guided": ("guided_backprop", {}),
     "DeconvNet": ("deconvnet", {}),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from radgaze.evaluation import faithfulness
 from radgaze.evaluation.faithfulness import (
@@ -172,3 +172,23 @@ def test_correlation_is_numpys():
     for row, found in enumerate(correlation(a, b)):
         assert found.item() == pytest.approx(np.corrcoef(a[row], b[row])[0, 1])
     assert torch.isnan(correlation(torch.full((1, 9), 0.1), b[:1])).all()
+
+
+def test_deletion_is_quantus_pixel_flipping():
+    quantus = pytest.importorskip("quantus")
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
+    images, maps, of = torch.rand(2, 1, 8, 8), torch.rand(2, 1, 8, 8), torch.tensor([1, 2])
+
+    @torch.no_grad()
+    def score(x: Tensor) -> Tensor:
+        return network(x).softmax(1).gather(1, of.repeat(len(x) // 2)[:, None])[:, 0]
+
+    flipping = quantus.PixelFlipping(
+        features_in_step=8, perturb_baseline="black", normalise=False, abs=False, disable_warnings=True
+    )
+    arrays = {"x_batch": images.numpy(), "y_batch": of.numpy(), "a_batch": maps.numpy()}
+    expected = flipping(model=network, softmax=True, device="cpu", **arrays)
+    darkest = images.amin((1, 2, 3), keepdim=True).expand_as(images)  # its "black"
+    found = deletion(score, images, maps, darkest, steps=8)
+    np.testing.assert_allclose(found.values[:, 1:], expected, rtol=1e-5)
