@@ -96,7 +96,7 @@ def difference(heat: Tensor, plain: Tensor) -> str:
 
 def draw(image: Tensor, maps: dict[str, Tensor], notes: dict[str, str]) -> None:
     with styled():
-        figure = canvas(11, 2.95)
+        figure = canvas(13, 2.95)
         axes = figure.subplots(1, 1 + len(maps))
         axes[0].imshow(image[0, 0].numpy(), cmap="gray")
         axes[0].set_title("Radiograph (made)", fontsize=9.5)
