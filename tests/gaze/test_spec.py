@@ -65,4 +65,6 @@ def test_impossible_sigmas_are_refused_with_a_word_on_why():
     with pytest.raises(UserError, match="greater than 0"):
         GazeMaps(sigma=0)
     with pytest.raises(UserError, match="pixels_per_degree"):
-        GazeMaps(sigma=1, unit="degrees")
+        GazeMaps(sigma=1, unit="degrees", pixels_per_degree=0)
+    with pytest.raises(UserError, match="reference"):
+        GazeMaps("reference", sigma=1, unit="degrees")

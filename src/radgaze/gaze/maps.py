@@ -78,6 +78,62 @@ def temporal_maps(
         return normalised(maps, normalise)
 
 
+def viewed_maps(
+    points: Tensor,
+    weights: Tensor,
+    size: tuple[int, int],
+    sigma: Tensor,
+    shown: Tensor,
+    frame: Tensor | None = None,
+    frames: int = 1,
+    *,
+    normalise: Normalise = "max",
+) -> Tensor:
+    """Gaze maps whose Gaussians are each of their own width, cut to what was on the screen, and of mass 1.
+
+    H ∝ Σ_k w_k · N((x_k, y_k), diag(σ_k²)) inside the rectangle shown during fixation k, divided by its sum
+    (REFLACX, Bigolin Lanfredi et al. 2022, with σ_k one degree of visual angle). Nothing is mirrored: what
+    would fall outside the rectangle was not seen.
+
+    Args:
+        points, weights, size, normalise: As in `static_maps`.
+        sigma: (B, K, 2) as (σy, σx) in map pixels.
+        shown: (B, K, 4) the part of the map that was shown, as (x1, y1, x2, y2).
+        frame, frames: As in `temporal_maps`; None for one map of all.
+
+    Returns:
+        (B, T, H, W).
+    """
+    with torch.autocast(points.device.type, enabled=False):
+        dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
+        points, weights, sigma, shown = (t.to(dtype) for t in (points, weights, sigma, shown))
+        (height, width), (x, y) = size, points.unbind(-1)
+        on_map = (x >= 0) & (x <= width) & (y >= 0) & (y <= height)
+        x, y = torch.where(on_map, x, 0), torch.where(on_map, y, 0)
+        gy = _cut_kernel(y, height, sigma[..., 0], shown[..., 1], shown[..., 3])
+        gx = _cut_kernel(x, width, sigma[..., 1], shown[..., 0], shown[..., 2])
+        weights = torch.where(on_map, weights, 0)
+        if frame is None:
+            maps = torch.einsum("bk,bkh,bkw->bhw", weights, gy, gx).unsqueeze(1)
+        else:
+            in_frame = frame.unsqueeze(1) == torch.arange(frames, device=frame.device).view(1, -1, 1)
+            maps = torch.einsum("btk,bkh,bkw->bthw", in_frame * weights.unsqueeze(1), gy, gx)
+        return normalised(maps, normalise)
+
+
+def _cut_kernel(centre: Tensor, length: int, sigma: Tensor, start: Tensor, end: Tensor) -> Tensor:
+    """1-D Gaussians (B, K, length) about centre (B, K), 0 at pixels whose centre is not in [start, end]; each
+    sums to 1, or is 0 where nothing is shown."""
+    pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
+    sigma = sigma.clamp_min(SMALLEST_SIGMA).unsqueeze(-1)
+    # Beyond that processors are slow with numbers that are 0 anyway.
+    distance = ((pixel - centre.unsqueeze(-1)) / sigma).abs().clamp(max=12)
+    seen = (pixel >= start.unsqueeze(-1)) & (pixel <= end.unsqueeze(-1))
+    kernel = torch.exp(-0.5 * distance**2) * seen
+    total = kernel.sum(-1, keepdim=True)
+    return kernel / torch.where(total > 0, total, torch.inf)
+
+
 def one_frame_per_fixation(weights: Tensor) -> tuple[Tensor, Tensor]:
     """Each fixation's own frame, in order, without gaps where the weight is 0.
 

@@ -10,8 +10,11 @@ from torch import Tensor
 
 from radgaze.errors import UserError
 from radgaze.gaze.boxes import box_maps
-from radgaze.gaze.maps import Normalise, static_maps, temporal_maps
+from radgaze.gaze.maps import Normalise, static_maps, temporal_maps, viewed_maps
 from radgaze.gaze.reference import reference_points, viridis_grey
+
+TYPICAL = 0.05
+"""Of an image's long side: what a degree of visual angle takes, about, before a screen."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,8 @@ class GazeMaps:
             viridis picture).
         sigma: Width of the Gaussian, in `unit`.
         unit: Image pixels, degrees of visual angle, or a share of the image's long side.
-        pixels_per_degree: Image pixels per degree of visual angle; needed for `unit="degrees"`.
+        pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None there for what
+            was recorded with each fixation, whose Gaussian is then cut to what was shown (`viewed_maps`).
         normalise: How a map is brought to a common scale (`static_maps`); the reference mode has its own.
         boxes: Whether boxes stand in for gaze where a case has none ("attention"), or not ("ignore").
     """
@@ -55,10 +59,17 @@ class GazeMaps:
     def __post_init__(self) -> None:
         if not self.sigma > 0:
             raise UserError(f"gaze maps: sigma is {self.sigma}; it must be greater than 0")
-        if self.unit == "degrees" and not (self.pixels_per_degree and self.pixels_per_degree > 0):
+        if self.pixels_per_degree is not None and not self.pixels_per_degree > 0:
             raise UserError(
-                "gaze maps: sigma in degrees needs pixels_per_degree, the image pixels per degree"
+                f"gaze maps: pixels_per_degree is {self.pixels_per_degree}; it must be greater than 0"
             )
+        if self.recorded and self.weight == "reference":
+            raise UserError("gaze maps: those of the reference have one sigma, in pixels or as a share")
+
+    @property
+    def recorded(self) -> bool:
+        """Whether each fixation's own angular resolution counts, and what was shown."""
+        return self.unit == "degrees" and self.pixels_per_degree is None
 
     def place(self, points: Tensor, durations: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
         """Put one reading's fixations on the map.
@@ -78,9 +89,11 @@ class GazeMaps:
         return points * scale + shift, weights, self.image_sigma(geometry) * scale.flip(0)
 
     def image_sigma(self, geometry: Geometry) -> float:
-        """Sigma in pixels of the original image."""
+        """Sigma in pixels of the original image; where each fixation has its own, a share that stands for it
+        where there is none."""
         if self.unit == "degrees":
-            assert self.pixels_per_degree is not None
+            if self.pixels_per_degree is None:
+                return TYPICAL * max(geometry.rows, geometry.columns)
             return self.sigma * self.pixels_per_degree
         return self.sigma * max(geometry.rows, geometry.columns) if self.unit == "share" else self.sigma
 
@@ -92,8 +105,16 @@ class GazeMaps:
         sigma: Tensor,
         *,
         mirrors: int | None = None,
+        views: Tensor | None = None,
     ) -> Tensor:
-        """The maps (B, 1, H, W) of placed fixations: points (B, K, 2), weights (B, K), sigma (B, 2)."""
+        """The maps (B, 1, H, W) of placed fixations: points (B, K, 2), weights (B, K), sigma (B, 2).
+
+        Where each fixation's own resolution counts, views (B, K, 6) are σy, σx and x1, y1, x2, y2 of what was
+        shown, in map pixels.
+        """
+        if self.recorded:
+            sigma_of, shown = _views(views)
+            return viewed_maps(points, weights, size, sigma_of, shown, normalise=self.normalise)
         if self.weight == "reference":
             return viridis_grey(
                 static_maps(points, weights, size, sigma, normalise="minmax", mirrors=mirrors)
@@ -110,8 +131,14 @@ class GazeMaps:
         sigma: Tensor,
         *,
         mirrors: int | None = None,
+        views: Tensor | None = None,
     ) -> Tensor:
         """The maps (B, T, H, W) of placed fixations, each frame normalised alone; see `temporal_maps`."""
+        if self.recorded:
+            sigma_of, shown = _views(views)
+            return viewed_maps(
+                points, weights, size, sigma_of, shown, frame, frames, normalise=self.normalise
+            )
         if self.weight == "reference":
             maps = temporal_maps(
                 points, weights, frame, frames, size, sigma, normalise="minmax", mirrors=mirrors
@@ -128,3 +155,9 @@ class GazeMaps:
         if self.weight == "reference":
             return viridis_grey(box_maps(boxes, size, sigma, normalise="minmax", mirrors=mirrors))
         return box_maps(boxes, size, sigma, normalise=self.normalise, mirrors=mirrors)
+
+
+def _views(views: Tensor | None) -> tuple[Tensor, Tensor]:
+    if views is None:
+        raise ValueError("the fixations' own angular resolution counts: `views` are needed")
+    return views[..., :2], views[..., 2:]

@@ -40,8 +40,10 @@ class Cohort:
         readings: reading_id, case_id, reader (or null), recorded (number of fixations, off-image ones
             included), duration (s).
         fixations: reading_id, index (place in the reading, off-image ones counted), x, y (image px from the
-            top left, pixel centres at +0.5), onset, duration (s); only those on the image.
-        boxes: case_id, label, x1, y1, x2, y2 (image px).
+            top left, pixel centres at +0.5), onset, duration (s); only those on the image. `VIEWS` where the
+            source recorded them.
+        boxes: case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all are boxes:
+            an ellipse fills its corners' middle.
         rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
         parameters: How the cohort was made; can be written as JSON and tells nothing about a patient.
         exclusive: Whether each case has exactly one of the classes; else any number of them, or none.
@@ -68,8 +70,10 @@ class Cohort:
         }
         _table("cases", {**CASES, **labels}, unique=["case_id"]).validate(self.cases)
         _table("readings", READINGS, unique=["reading_id"]).validate(self.readings)
-        _table("fixations", FIXATIONS, unique=["reading_id", "index"]).validate(self.fixations)
-        _table("boxes", BOXES).validate(self.boxes)
+        viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.columns) else {}
+        _table("fixations", {**FIXATIONS, **viewed}, unique=["reading_id", "index"]).validate(self.fixations)
+        shaped = OPTIONAL_OF_BOXES if "shape" in self.boxes.columns else {}
+        _table("boxes", {**BOXES, **shaped}).validate(self.boxes)
         _table("rejections", REJECTIONS).validate(self.rejections)
         self._check_that_tables_agree()
 
@@ -132,6 +136,9 @@ READINGS = {
     "recorded": _count(),
     "duration": _number(least=0),
 }
+VIEWS = ("degree_x", "degree_y", "shown_x1", "shown_y1", "shown_x2", "shown_y2")
+"""Columns of fixations, all or none: image px per degree of visual angle, and the part of the image shown."""
+SHAPES = ("box", "ellipse")
 FIXATIONS = {
     "reading_id": _text(),
     "index": _count(),
@@ -140,7 +147,12 @@ FIXATIONS = {
     "onset": _number(),
     "duration": _number(least=0),
 }
+OPTIONAL_OF_FIXATIONS = {
+    name: pa.Column(pl.Float64, pa.Check.gt(0) if name.startswith("degree") else None, nullable=False)
+    for name in VIEWS
+}
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
+OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
 REJECTIONS = {
     "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),
     "case_id": _text(nullable=True),

@@ -31,6 +31,8 @@ class Sample:
         order: (K,) int64, the place of each among all fixations recorded, off-image ones included.
         recorded: How many those are.
         spec: How its gaze map is made; None where the data set was asked for no gaze.
+        views: (K, 6) of each fixation, where its own counts (`GazeMaps.recorded`): σy, σx and x1, y1, x2, y2
+            of the part of the image that was shown, in pixels of `image`.
         boxes: (N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area where
             augmentation moved one off the image.
         box_class: (N,) int64, the class that a box is named after, −1 for none.
@@ -48,6 +50,7 @@ class Sample:
     order: Tensor
     recorded: int
     spec: GazeMaps | None = None
+    views: Tensor | None = None
     boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
     box_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
@@ -70,6 +73,7 @@ class Batch:
         has_gaze: (B,) bool: some fixation lies on the image, or boxes stand in for gaze (`GazeMaps.boxes`).
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
+        views: (B, K, 6) as of a sample, or None.
         mirrors: Mirrored copies that gaze maps need at the borders; kept, so as not to wait for the device.
     """
 
@@ -87,6 +91,7 @@ class Batch:
     case_id: list[str]
     patient: list[int]
     spec: GazeMaps | None = None
+    views: Tensor | None = None
     mirrors: int = 1
 
     def __len__(self) -> int:
@@ -107,7 +112,8 @@ class Batch:
         points, sigma = self.points * scale.flip(0), self.sigma * scale
         # Rounding may need a copy more at another size, and may not at the images' own.
         mirrors = self.mirrors + ((height, width) != own)
-        maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors)
+        views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
+        maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors, views=views)
         if spec.boxes == "ignore" or not self.boxes.shape[1]:
             return maps
         boxes = self.own_boxes() * scale.flip(0).repeat(2)
@@ -130,7 +136,14 @@ class Batch:
         longest = max(1, min(how.most, int(counts.max())))
         height, width = self.image.shape[-2:]
         maps = spec.draw_frames(
-            self.points, self.weights, frame, longest, (height, width), self.sigma, mirrors=self.mirrors
+            self.points,
+            self.weights,
+            frame,
+            longest,
+            (height, width),
+            self.sigma,
+            mirrors=self.mirrors,
+            views=self.views,
         )
         return maps, torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
 
@@ -167,6 +180,12 @@ def collate(samples: Sequence[Sample]) -> Batch:
         weights[i, : len(sample.weights)] = sample.weights
         times[i, : len(sample.times)] = sample.times
         order[i, : len(sample.order)] = sample.order
+    views = None
+    if samples[0].views is not None:
+        views = samples[0].points.new_zeros(len(samples), longest, 6)
+        for i, sample in enumerate(samples):
+            assert sample.views is not None
+            views[i, : len(sample.views)] = sample.views
     most = max(len(sample.boxes) for sample in samples)
     boxes = samples[0].boxes.new_zeros(len(samples), most, 4)
     box_class = samples[0].box_class.new_full((len(samples), most), -1)
@@ -193,5 +212,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         case_id=[sample.case_id for sample in samples],
         patient=[sample.patient for sample in samples],
         spec=spec,
+        views=views,
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
     )

@@ -43,6 +43,9 @@ ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _
 Every case has them, whatever its class, so they are neither attention nor anything to be found.
 """
 
+STRIPS = 24
+"""Boxes that stand for an ellipse."""
+
 
 def finding_boxes(
     store: Store, cases: pl.DataFrame
@@ -50,8 +53,8 @@ def finding_boxes(
     """The boxes of cases but those of `ANATOMY`, case by case.
 
     Returns:
-        Corners (N, 4) as (x1, y1, x2, y2) in original pixels; (N,) the class that a box is named after, −1
-        for none; and where those of each case end: case i has ends[i] … ends[i+1].
+        Corners (N, 4) as (x1, y1, x2, y2) in original pixels, an ellipse as strips; (N,) the class that a
+        box is named after, −1 for none; and where those of each case end: case i has ends[i] … ends[i+1].
     """
     order = cases.select("case_id").with_row_index("case")
     found = store.boxes.join(order, on="case_id", maintain_order="left").sort("case", maintain_order=True)
@@ -59,8 +62,42 @@ def finding_boxes(
     of_name = {plain(name): k for k, name in enumerate(store.classes)}
     classes = np.array([of_name.get(plain(name), -1) for name in found["label"]], dtype=np.int64)
     corners = found.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float32).reshape(-1, 4)
-    counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
+    case = found["case"].to_numpy()
+    if "shape" in found.columns:
+        corners, which = strips(corners, (found["shape"] == "ellipse").to_numpy())
+        classes, case = classes[which], case[which]
+    counts = np.bincount(case, minlength=len(cases))
     return np.ascontiguousarray(corners), classes, np.concatenate([[0], np.cumsum(counts)])
+
+
+def strips(
+    corners: NDArray[np.float32], ellipses: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes, with each ellipse as `STRIPS` boxes on top of each other, whose union it nearly is.
+
+    Args:
+        corners: (N, 4) as (x1, y1, x2, y2).
+        ellipses: (N,) which are the corners of an ellipse.
+
+    Returns:
+        (M, 4), and (M,) which of the N each comes from; in their order.
+    """
+    edges = np.linspace(-1, 1, STRIPS + 1)
+    # A strip is as wide as makes its area that of the ellipse's there.
+    primitive = (edges * np.sqrt(1 - edges**2) + np.arcsin(edges)) / 2
+    wide = np.diff(primitive) / np.diff(edges)
+    found, which = list[NDArray[np.float32]](), list[int]()
+    for n, (x1, y1, x2, y2) in enumerate(corners):
+        if not ellipses[n]:
+            found.append(corners[n : n + 1])
+            which.append(n)
+            continue
+        x, y, a, b = (x1 + x2) / 2, (y1 + y2) / 2, (x2 - x1) / 2, (y2 - y1) / 2
+        sides = (x - a * wide, y + b * edges[:-1], x + a * wide, y + b * edges[1:])
+        found.append(np.stack(sides, 1).astype(np.float32))
+        which += [n] * STRIPS
+    together = np.concatenate(found) if found else corners
+    return together, np.array(which, dtype=np.int64)
 
 
 def plain(name: str) -> str:

@@ -16,6 +16,7 @@ from torch.utils.data import Dataset
 from radgaze.errors import UserError
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.spec import GazeMaps
+from radgaze.sources.cohort import VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, hull, of_own_class, with_area
@@ -25,10 +26,15 @@ from radgaze.store.store import Store
 __all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]
 
 
+PLAIN = 6
+"""Columns that every fixation has, see `_fixations_of`."""
+
+
 class GazeDataset(Dataset[Sample]):
     """The cases of a store, or of some of its splits, in the store's order.
 
-    Where a case has several readings, its fixations are those of all of them. An augmented box is the upright
+    Where a case has several readings, its fixations are those of all of them, and each reading counts the
+    same, however long it took: the map is the mean of the readers'. An augmented box is the upright
     box around the one that was moved: turned by a, one of w × h becomes w cos a + h sin a wide.
 
     Args:
@@ -72,6 +78,11 @@ class GazeDataset(Dataset[Sample]):
         # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
         found = _fixations_of(store, cases) if gaze else _none_of(len(cases))
         self._fixations, self._ends, self._recorded = found
+        if gaze is not None and gaze.recorded and self._fixations.shape[1] == PLAIN:
+            raise UserError(
+                f"{store.path} holds no angular resolution of its fixations: sigma in degrees needs "
+                "--gaze.pixels_per_degree, the image pixels per degree"
+            )
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
@@ -128,12 +139,22 @@ class GazeDataset(Dataset[Sample]):
         pixels = self._resized(i) if self._cache is None else self._cache[i]
         image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
         points, weights, sigma = self._placed(i)
+        views = self._viewed(i)
+        if views is not None and len(views):
+            sigma = views[:, :2].mean(0)
         boxes, box_class = self._boxed(i)
         if self.augment:
             # Fixations and the boxes' corners in one go: what is drawn for a seed is drawn once.
-            marks = torch.cat([points, corners(boxes)])
+            shown = torch.zeros(0, 4) if views is None else views[:, 2:]
+            marks = torch.cat([points, corners(boxes), corners(shown)])
+            before = sigma
             image, marks, sigma = self.augment(image, marks, sigma, self._seed_of(i, turn))
-            points, boxes = marks[: len(points)], hull(marks[len(points) :], self.size)
+            points, marks = marks[: len(points)], marks[len(points) :]
+            boxes, shown = (
+                hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
+            )
+            if views is not None:
+                views = torch.cat([views[:, :2] * sigma / before, shown], 1)
             x, y = points.unbind(1)
             weights = weights * ((x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size))
         times, order = self._timed(i)
@@ -150,6 +171,7 @@ class GazeDataset(Dataset[Sample]):
             order=order,
             recorded=int(self._recorded[i]),
             spec=self.gaze,
+            views=views,
             boxes=boxes,
             box_class=box_class,
         )
@@ -162,15 +184,30 @@ class GazeDataset(Dataset[Sample]):
     def _placed(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
         """Points (K, 2), weights (K,) and sigma (2,) on the (S, S) image."""
         x, y, duration = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], :3].T)
+        turn = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 5])
+        duration = _each_reading_alike(duration, turn)
         if self.gaze is None:
             return torch.stack([x, y], 1), duration, torch.zeros(2)
         return self.gaze.place(
             torch.stack([x, y], 1), duration, self._frames[i].geometry(self.fit, self.size)
         )
 
+    def _viewed(self, i: int) -> Tensor | None:
+        """Views (K, 6) on the (S, S) image, where each fixation's own count."""
+        if self.gaze is None or not self.gaze.recorded:
+            return None
+        own = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], PLAIN:])
+        where = self._frames[i].geometry(self.fit, self.size)
+        scale = torch.tensor([where.scale_x, where.scale_y])
+        shift = torch.tensor([where.shift_x, where.shift_y])
+        spread = own[:, :2] * self.gaze.sigma * scale
+        shown = own[:, 2:] * scale.repeat(2) + shift.repeat(2)
+        return torch.cat([spread.flip(1), shown.clamp(0, self.size)], 1)
+
     def _timed(self, i: int) -> tuple[Tensor, Tensor]:
         """Onsets and durations (K, 2), and places among the fixations recorded (K,)."""
-        duration, onset, order = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 2:].T)
+        own = self._fixations[self._ends[i] : self._ends[i + 1], 2:5]
+        duration, onset, order = torch.from_numpy(own.T)
         return torch.stack([onset, duration], 1), order.long()
 
     def _boxed(self, i: int) -> tuple[Tensor, Tensor]:
@@ -201,8 +238,8 @@ def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[
 def _fixations_of(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """x, y, duration, onset, place (N, 5) of all fixations, case by case; those of case i are at ends[i] …
-    ends[i+1]; and how many fixations were recorded of each case.
+    """x, y, duration, onset, place, reading (N, 6) of all fixations, and `VIEWS` where there are any, case by
+    case; those of case i are at ends[i] … ends[i+1]; and how many fixations were recorded of each case.
     """
     order = cases.select("case_id").with_row_index("case")
     readings = store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
@@ -215,10 +252,20 @@ def _fixations_of(
     counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
     recorded = np.zeros(len(cases), np.int64)
     np.add.at(recorded, readings["case"].to_numpy(), readings["recorded"].to_numpy())
-    columns = ("x", "y", "duration", "onset", "place")
+    columns = ["x", "y", "duration", "onset", "place", "reading"]
+    columns += [name for name in VIEWS if name in found.columns]
     values = found.select(columns).to_numpy().astype(np.float32).reshape(-1, len(columns))
     return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)]), recorded
 
 
+def _each_reading_alike(duration: Tensor, reading: Tensor) -> Tensor:
+    """Durations (K,), scaled so that all readings (K,) of a case add up to the same."""
+    if not len(reading) or bool((reading == reading[0]).all()):
+        return duration
+    which, place = torch.unique(reading, return_inverse=True)
+    total = torch.zeros(len(which)).index_add(0, place, duration).clamp_min(1e-9)
+    return duration / total[place] * total.mean()
+
+
 def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    return np.zeros((0, 5), np.float32), np.zeros(cases + 1, np.int64), np.zeros(cases, np.int64)
+    return np.zeros((0, PLAIN), np.float32), np.zeros(cases + 1, np.int64), np.zeros(cases, np.int64)
