@@ -20,6 +20,8 @@ REASONS = (
     "not_in_keep_list",
     "duplicate_case",
     "no_label",
+    "discarded_reading",
+    "size_mismatch",
 )
 """Why a thing of the source is not in the cohort; stable identifiers."""
 

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 SOURCES = {
     "egd": "Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR",
+    "gazesearch": "GazeSearch: searches for one finding, as a JSON list, beside its images",
+    "reflacx": "REFLACX 1.0.0 over MIMIC-CXR: phases 1 to 3, several readers, ellipses",
     "table": "your own table of images and labels, with fixations and boxes where there are any",
 }
 

@@ -29,6 +29,7 @@ ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _
     "aortic knob",
     "cardiac silhouette",
     "carina",
+    "chest",
     "cavoatrial junction",
     "descending aorta",
     "mediastinum",
@@ -38,7 +39,7 @@ ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _
     "trachea",
     "upper mediastinum",
 }
-"""Names of boxes that say where an organ lies (egd-cxr's, and Chest ImaGenome's, where those come from).
+"""Names of boxes that say where an organ lies (of egd-cxr, Chest ImaGenome, REFLACX).
 
 Every case has them, whatever its class, so they are neither attention nor anything to be found.
 """

@@ -1,0 +1,214 @@
+"""The files of REFLACX 1.0.0 that are needed, found and read as typed tables with names of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from radgaze.console import progress
+from radgaze.errors import UserError
+from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
+
+ARCHIVE = "REFLACX 1.0.0"
+MAIN = "main_data"
+PHASES = (1, 2, 3)
+SPLITS = {"train": "train", "validate": "validate", "validation": "validate", "test": "test"}
+
+ABOUT = (
+    "id",
+    "split",
+    "eye_tracking_data_discarded",
+    "image",
+    "dicom_id",
+    "subject_id",
+    "image_size_x",
+    "image_size_y",
+)
+NO_FINDINGS = frozenset({"support devices", "quality issue", "other"})
+"""Columns that are no findings with a certainty: two are true or false, one is text."""
+TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
+
+SHOWN = {
+    "angular_resolution_x_pixels_per_degree": "degree_x",
+    "angular_resolution_y_pixels_per_degree": "degree_y",
+    "xmin_shown_from_image": "shown_x1",
+    "ymin_shown_from_image": "shown_y1",
+    "xmax_shown_from_image": "shown_x2",
+    "ymax_shown_from_image": "shown_y2",
+}
+
+
+def locate(reflacx: str | Path, mimic: str | Path) -> tuple[Path, Path]:
+    """Both folders as absolute paths, or UserError that says what is wrong with them."""
+    reflacx, mimic = Path(reflacx).absolute(), Path(mimic).absolute()
+    for option, folder, there, wanted in (
+        ("--reflacx", reflacx, _has_metadata(reflacx), f"{ARCHIVE}, which has {MAIN}/metadata_phase_1.csv"),
+        ("--mimic", mimic, (mimic / "files").is_dir(), "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
+    ):
+        if not folder.is_dir():
+            raise UserError(f"{option} {folder} is not a folder; expected is that of {wanted}")
+        if not there:
+            raise UserError(f"{option} {folder} is not the folder of {wanted}")
+    return reflacx, mimic
+
+
+def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
+    """The readings of some phases: reading_id, phase, split, discarded, path (below `files/`), dicom_id,
+    subject_id, rows, columns, line, and a certainty 0 to 5 for each finding of these phases, null where a
+    phase has none of it.
+
+    Raises:
+        UserError: A file or column is missing, or a value is not what it must be.
+    """
+    tables = [_read_phase(folder, phase) for phase in phases]
+    found = pl.concat(tables, how="diagonal")
+    twice = found.filter(pl.col("reading_id").is_duplicated())
+    if twice.height:
+        raise UserError(f"{folder / MAIN}: the reading {twice['reading_id'][0]} stands there twice")
+    return found
+
+
+def findings(table: pl.DataFrame) -> list[str]:
+    """The findings among the columns of `read_metadata`, and of an image's path."""
+    about = {"reading_id", "phase", "split", "discarded", "path", "image", "dicom_id", "subject_id"}
+    return [name for name in table.columns if name not in about | {"rows", "columns", "line"}]
+
+
+def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
+    """The fixations of readings, in their order and in time: reading_id, x, y (image px, null where blank),
+    onset, duration (s) and `cohort.VIEWS` (null where blank). A reading without the file has none.
+    """
+    return _of_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
+
+
+def read_ellipses(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
+    """The ellipses of readings, a row for each finding: reading_id, x1, y1, x2, y2 (px), certainty, label."""
+    return _of_each(folder, reading_ids, "anomaly_location_ellipses.csv", _ellipses, _ELLIPSES)
+
+
+def read_chests(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
+    """The box around the chest of each reading: reading_id, x1, y1, x2, y2 (image px)."""
+    return _of_each(folder, reading_ids, "chest_bounding_box.csv", _chest, _CHESTS)
+
+
+_FIXATIONS = {
+    "reading_id": pl.String,
+    **dict.fromkeys(("x", "y", "onset", "duration", *SHOWN.values()), pl.Float64),
+}
+_ELLIPSES = {
+    "reading_id": pl.String,
+    **dict.fromkeys(("x1", "y1", "x2", "y2", "certainty"), pl.Float64),
+    "label": pl.String,
+}
+_CHESTS = {"reading_id": pl.String, **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64)}
+_CORNERS = {"xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"}
+
+
+def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
+    path = folder / MAIN / f"metadata_phase_{phase}.csv"
+    names = column_names(path) if path.is_file() else []
+    labels = [n for n in names if n not in ABOUT and plain(n) not in NO_FINDINGS]
+    table = read_columns(path, (*ABOUT, *labels), archive=ARCHIVE)
+    for name in ("id", "dicom_id", "subject_id", "image"):
+        tell_first(table, path, name, pl.col(name).is_null(), "a value expected")
+    table = numbers(table, path, ("image_size_x", "image_size_y"))
+    table = numbers(_true_as_certain(table, labels), path, labels, blank=True)
+    for name in labels:
+        tell_first(table, path, name, ~pl.col(name).is_between(0, 5), "a certainty from 0 to 5 expected")
+    tell_first(table, path, "split", ~_lower("split").is_in(list(SPLITS)), "train, validate or test expected")
+    discarded = _lower("eye_tracking_data_discarded")
+    odd = ~discarded.is_in([*TRUE, *FALSE])
+    tell_first(table, path, "eye_tracking_data_discarded", odd, "true or false expected")
+    return table.select(
+        pl.col("id").alias("reading_id"),
+        pl.lit(phase).alias("phase"),
+        _lower("split").replace_strict(SPLITS, return_dtype=pl.String).alias("split"),
+        discarded.is_in(TRUE).alias("discarded"),
+        # physionet.org/files/mimic-cxr/2.0.0/files/p10/…: what is before the images' own folder is not there.
+        pl.col("image").str.replace(r"^.*?(files/p\d\d/)", "${1}").alias("path"),
+        "dicom_id",
+        "subject_id",
+        pl.col("image_size_y").cast(pl.Int64).alias("rows"),
+        pl.col("image_size_x").cast(pl.Int64).alias("columns"),
+        "line",
+        *(pl.col(name).fill_null(0).alias(plain(name)) for name in labels),
+    )
+
+
+def plain(name: str) -> str:
+    """A finding's name without case, parted by single spaces: phases and files write it differently."""
+    return " ".join(name.replace("_", " ").replace("/", " / ").casefold().split())
+
+
+def _true_as_certain(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
+    """ "True" stands for certain, where a finding is no number."""
+    words = {"true": "5", "false": "0"}
+    return table.with_columns(pl.col(name).str.to_lowercase().replace(words) for name in labels)
+
+
+def _lower(name: str) -> pl.Expr:
+    return pl.col(name).fill_null("").str.to_lowercase()
+
+
+def _of_each(
+    folder: Path,
+    reading_ids: Sequence[str],
+    file: str,
+    read: Callable[[Path], pl.DataFrame],
+    schema: Mapping[str, Any],
+) -> pl.DataFrame:
+    parts = [pl.DataFrame(schema=schema)]
+    with progress(f"Reading {file}", total=len(reading_ids)) as bar:
+        for reading_id in reading_ids:
+            path = folder / MAIN / reading_id / file
+            if path.is_file():
+                parts.append(read(path).with_columns(reading_id=pl.lit(reading_id)).select(schema.keys()))
+            bar.advance()
+    return pl.concat(parts)
+
+
+def _fixations(path: Path) -> pl.DataFrame:
+    start, end = "timestamp_start_fixation", "timestamp_end_fixation"
+    names = (start, end, "x_position", "y_position", *SHOWN)
+    table = read_columns(path, names, archive=ARCHIVE)
+    table = numbers(table, path, (start, end))
+    table = numbers(table, path, names[2:], blank=True)
+    tell_first(table, path, end, pl.col(end) < pl.col(start), "an end after its start expected")
+    return table.sort(start, maintain_order=True).select(
+        pl.col("x_position").alias("x"),
+        pl.col("y_position").alias("y"),
+        pl.col(start).alias("onset"),
+        (pl.col(end) - pl.col(start)).alias("duration"),
+        *(pl.col(old).alias(new) for old, new in SHOWN.items()),
+    )
+
+
+def _ellipses(path: Path) -> pl.DataFrame:
+    about = (*_CORNERS, "certainty")
+    labels = [name for name in column_names(path) if name not in about]
+    table = numbers(read_columns(path, (*about, *labels), archive=ARCHIVE), path, about)
+    marked = [
+        table.filter(_lower(name).is_in(TRUE)).select(
+            *(pl.col(old).alias(new) for old, new in _CORNERS.items()),
+            "certainty",
+            pl.lit(plain(name)).alias("label"),
+            "line",
+        )
+        for name in labels
+        if plain(name) not in NO_FINDINGS
+    ]
+    if not marked:
+        return pl.DataFrame(schema={name: kind for name, kind in _ELLIPSES.items() if name != "reading_id"})
+    return pl.concat(marked).sort("line", maintain_order=True).drop("line")
+
+
+def _chest(path: Path) -> pl.DataFrame:
+    table = numbers(read_columns(path, tuple(_CORNERS), archive=ARCHIVE), path, tuple(_CORNERS))
+    return table.select(pl.col(old).alias(new) for old, new in _CORNERS.items())
+
+
+def _has_metadata(folder: Path) -> bool:
+    return any((folder / MAIN / f"metadata_phase_{phase}.csv").is_file() for phase in PHASES)
