@@ -35,7 +35,8 @@ def test_a_tree_written_by_hand_becomes_a_store(tree, tmp_path, capsys):
         "cases": 2,
         "readings": 3,
         "fixations": 6,
-        "rejections": {
+        "rejections": dict.fromkeys(REASONS, 0)
+        | {
             "missing_image": 1,
             "unreadable_image": 1,
             "no_gaze": 2,
@@ -169,6 +170,6 @@ def test_a_table_becomes_a_store(tmp_path, capsys):
 
 
 def test_a_missing_or_unknown_source_is_refused(capsys):
-    for arguments in (["prepare"], ["prepare", "reflacx"], ["prepare", "egd"]):
+    for arguments in (["prepare"], ["prepare", "nowhere"], ["prepare", "egd"]):
         assert main(arguments) == 2
         assert "egd" in capsys.readouterr().err

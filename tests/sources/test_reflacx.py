@@ -51,7 +51,7 @@ def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_hal
 
 def test_certainty_says_from_where_a_finding_is_there(made):
     strict = reflacx.read(*made, certainty=4)
-    assert strict.cases.filter(case_id=ONE).select(r"^label_.*$").row(0) == (0, 0, 0)
+    assert strict.cases.filter(case_id=ONE).select(r"^label_.*$").row(0) == (0, 0)
     assert strict.classes == ("Consolidation", "Lung nodule or mass")
     loose = reflacx.read(*made, certainty=2, labels=["atelectasis", "Pleural abnormality"])
     assert loose.classes == ("Atelectasis", "Pleural abnormality")

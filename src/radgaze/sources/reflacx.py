@@ -106,7 +106,6 @@ def read(
     if not cases.height:
         raise UserError(f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded?")
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
-    named = _classes(table, labels, certainty)
     kept = table.filter(~pl.col("discarded"))
     fixations = _placed(read_gaze(reflacx, kept["reading_id"].to_list()), kept)
     unseen = cases.join(
@@ -130,6 +129,7 @@ def read(
     table, fixations = (
         t.filter(pl.col(key).is_in(ids)) for t, key in ((table, "dicom_id"), (fixations, "case_id"))
     )
+    named = _classes(table, labels, certainty)
     boxes, lost = _boxes(reflacx, table, named, certainty)
     rejected += [
         lost,
