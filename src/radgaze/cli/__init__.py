@@ -15,6 +15,7 @@ VERBS = {
     "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
     "phantom": "make a data set that looks like egd-cxr and MIMIC-CXR",
     "prepare": "turn a raw data set into a store",
+    "verify": "check that a store is as it was written",
     "inspect": "show what is in a store, in words and pictures",
     "train": "train a classifier on a store, guided by gaze as the experiment says",
     "tune": "search an experiment's settings by validation AUC",

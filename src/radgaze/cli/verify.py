@@ -1,0 +1,37 @@
+"""`radgaze verify STORE`: whether a store is as it was written."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+
+from radgaze.cli.parser import Parser
+
+HELP = (
+    "Compare every file of a store with the hash that was taken when it was written, and its tables with "
+    "each "
+    "other. Exits with 1 if something is wrong."
+)
+EXAMPLE = "radgaze verify store"
+
+
+def add_arguments(parser: Parser) -> None:
+    parser.add_argument("path", metavar="STORE", help="folder that `radgaze prepare` wrote")
+
+
+def run(args: Namespace) -> int:
+    from radgaze.console import progress
+    from radgaze.store.store import Store
+    from radgaze.store.verify import advice, size_of, verify
+
+    store = Store.open(args.path)
+    with progress("Verifying (MiB)", total=max(1, size_of(store) >> 20)) as bar:
+        wrong = verify(store, advance=lambda size: bar.advance(size / 2**20))
+    for problem in wrong:
+        print(f"radgaze verify: {problem}", file=sys.stderr)
+    if wrong:
+        print(f"radgaze verify: {advice(store.path)}", file=sys.stderr)
+        return 1
+    files = len(store.manifest["hashes"])
+    print(f"{store.path}: {files} files of {store.cases.height} cases are as they were written")
+    return 0

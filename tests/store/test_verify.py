@@ -1,0 +1,89 @@
+"""A store that was damaged is found to be, wherever it was."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.cli import main
+from radgaze.store.identity import file_digest
+from radgaze.store.prepare import prepare
+from radgaze.store.store import MANIFEST, Store
+from radgaze.store.verify import size_of, verify
+from tests.store.cohorts import make_cohort
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("whole")
+    return prepare(make_cohort(folder / "images", 6), folder / "store", size=32, workers=1)
+
+
+@pytest.fixture
+def store(whole: Store, tmp_path: Path) -> Store:
+    """A copy to be spoilt."""
+    shutil.copytree(whole.path, tmp_path / "store")
+    return Store.open(tmp_path / "store")
+
+
+def rewritten(store: Store, name: str, table: pl.DataFrame) -> list[str]:
+    """What is found where a table was changed by somebody who knew of the hashes."""
+    table.write_parquet(store.path / f"{name}.parquet")
+    manifest = json.loads((store.path / MANIFEST).read_text())
+    manifest["hashes"][f"{name}.parquet"] = file_digest(store.path / f"{name}.parquet")
+    (store.path / MANIFEST).write_text(json.dumps(manifest))
+    return verify(Store.open(store.path))
+
+
+def test_a_whole_store_is_whole(whole, capsys):
+    seen = []
+    assert verify(whole, advance=seen.append) == []
+    assert sum(seen) == size_of(whole)
+    assert main(["verify", str(whole.path)]) == 0
+    assert "6 cases are as they were written" in capsys.readouterr().out
+
+
+def test_one_bit_anywhere_is_found(store, capsys):
+    for name in store.manifest["hashes"]:
+        path = store.path / name
+        before = path.read_bytes()
+        spoilt = bytearray(before)
+        spoilt[len(spoilt) // 2] ^= 1
+        path.write_bytes(spoilt)
+        assert verify(Store.open(store.path)) == [f"{name} is not the file that was written"]
+        path.write_bytes(before)
+    (store.path / "images" / "shard-00000.npy").write_bytes(b"")
+    assert main(["verify", str(store.path)]) == 1
+    said = capsys.readouterr().err
+    assert "shard-00000.npy is not the file that was written" in said
+    assert "--overwrite" in said
+
+
+def test_a_file_that_does_not_belong_is_told(store):
+    (store.path / "notes.txt").write_text("mine")
+    assert verify(store) == ["notes.txt is there, and not in the manifest"]
+
+
+def test_tables_that_contradict_each_other_are_told(store):
+    cases, readings = store.cases, store.readings
+    (said, *_) = rewritten(store, "readings", readings.with_columns(case_id=pl.lit("nobody")))
+    assert said == f"{readings.height} readings belong to nothing that is here"
+    rewritten(store, "readings", readings)
+    one = cases.with_columns(patient=pl.lit(0, cases["patient"].dtype))
+    assert "1 patients stand in several splits" in rewritten(store, "cases", one)
+    twice = cases.with_columns(index=pl.lit(0, cases["index"].dtype))
+    assert "two cases have one image" in rewritten(store, "cases", twice)
+    past = cases.with_columns(index=pl.col("index") + 1)
+    assert any("does not hold the images" in problem for problem in rewritten(store, "cases", past))
+    assert "there are 5 cases, the manifest says 6" in rewritten(store, "cases", cases.head(5))
+    assert np.isfinite(size_of(store))
+
+
+def test_what_is_no_store_is_a_mistake(tmp_path, capsys):
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "is not a store" in capsys.readouterr().err
