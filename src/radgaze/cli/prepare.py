@@ -29,19 +29,20 @@ def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
         source = find(name)
         own = Parser(description=f"Prepare {about}.", epilog=f"Example: {source.EXAMPLE}")
         source.add_arguments(own)
-        _add_of_store(own)
+        _add_of_store(own, fitted=getattr(source, "FITTED", False))
         sources.add_subcommand(name, own, help=about)
 
 
-def _add_of_store(parser: Parser) -> None:
+def _add_of_store(parser: Parser, *, fitted: bool) -> None:
     parser.add_argument("--out", required=True, metavar="STORE", help="folder of the store")
-    parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
-    parser.add_argument(
-        "--voi",
-        choices=("window", "none"),
-        default="window",
-        help="a DICOM file's first window, or none: pixels over their maximum, as published",
-    )
+    if not fitted:
+        parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
+        parser.add_argument(
+            "--voi",
+            choices=("window", "none"),
+            default="window",
+            help="a DICOM file's first window, or none: pixels over their maximum, as published",
+        )
     parser.add_argument(
         "--workers", type=int, help="processes that read images; without it one per processor"
     )
@@ -52,8 +53,12 @@ def run(args: Namespace) -> int:
     from radgaze.store.prepare import prepare
 
     chosen = args[args.source].as_dict()
-    of_store = {name: chosen.pop(name) for name in OF_STORE}
-    store = prepare(find(args.source).read(**chosen), **of_store)
+    of_store = {name: chosen.pop(name) for name in OF_STORE if name in chosen}
+    source = find(args.source)
+    cohort = source.read(**chosen)
+    if getattr(source, "FITTED", False):
+        of_store |= {"size": cohort.parameters["size"], "voi": cohort.parameters["voi"], "fitted": True}
+    store = prepare(cohort, **of_store)
     show(store)
     print(store.path)
     return 0

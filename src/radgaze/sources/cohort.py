@@ -38,7 +38,8 @@ class Cohort:
         source: The source's name, e.g. "egd".
         classes: The classes, in the order of the label columns.
         cases: case_id, patient (a key counted from 0, not the source's own), split, image (absolute path,
-            in memory only: it may tell who the patient is), label_<class> (0 or 1) for each class.
+            in memory only: it may tell who the patient is), label_<class> (0 or 1) for each class; and
+            origin, the store it comes from, where there are several.
         readings: reading_id, case_id, reader (or null), recorded (number of fixations, off-image ones
             included), duration (s).
         fixations: reading_id, index (place in the reading, off-image ones counted), x, y (image px from the
@@ -70,7 +71,8 @@ class Cohort:
             f"label_{name}": pa.Column(pl.Int8, pa.Check.isin([0, 1]), nullable=False)
             for name in self.classes
         }
-        _table("cases", {**CASES, **labels}, unique=["case_id"]).validate(self.cases)
+        origin = {"origin": _text()} if "origin" in self.cases.columns else {}
+        _table("cases", {**CASES, **labels, **origin}, unique=["case_id"]).validate(self.cases)
         _table("readings", READINGS, unique=["reading_id"]).validate(self.readings)
         viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.columns) else {}
         _table("fixations", {**FIXATIONS, **viewed}, unique=["reading_id", "index"]).validate(self.fixations)

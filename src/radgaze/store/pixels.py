@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import read_any
 from radgaze.store.identity import file_digest
 from radgaze.store.letterbox import letterbox
@@ -34,6 +35,25 @@ def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"])
     image = read_any(path, voi=voi)
     rows, columns = image.shape
     return Fitted(fit(image, size), rows, columns, file_digest(path))
+
+
+def reference(shard: Path, index: int, rows: int, columns: int, sha256: str) -> str:
+    """An image that lies in a store already, in place of the path of its file."""
+    return "\n".join([str(shard.absolute()), str(index), str(rows), str(columns), sha256])
+
+
+def read_fitted(referred: str) -> Fitted:
+    """The image that a `reference` is to.
+
+    Raises:
+        DicomError: It is not there any more.
+    """
+    shard, index, rows, columns, sha256 = referred.split("\n")
+    try:
+        pixels = np.array(np.load(shard, mmap_mode="r")[int(index)])
+    except (OSError, ValueError, EOFError, IndexError) as error:
+        raise DicomError("gone", "the store that it was in has changed") from error
+    return Fitted(pixels, int(rows), int(columns), sha256)
 
 
 def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:

@@ -18,7 +18,7 @@ from radgaze.sources.cohort import Cohort
 from radgaze.store.finish import finish, without
 from radgaze.store.identity import Identity, finished, identity_of
 from radgaze.store.partial import Done, Partial, partial_of
-from radgaze.store.pixels import Fitted, read_and_fit
+from radgaze.store.pixels import Fitted, read_and_fit, read_fitted
 from radgaze.store.store import Store
 
 
@@ -30,6 +30,7 @@ def prepare(
     voi: Literal["window", "none"] = "window",
     workers: int | None = None,
     overwrite: bool = False,
+    fitted: bool = False,
 ) -> Store:
     """Read a cohort's images and write everything to a store that later steps open in no time.
 
@@ -45,6 +46,7 @@ def prepare(
         voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
         workers: Processes that read images; None for one per processor.
         overwrite: Replace what store there is.
+        fitted: Whether the cohort's images are `pixels.reference`s to squares of that size.
 
     Raises:
         UserError: Nothing to prepare, no image can be read, or OUT holds something else.
@@ -65,7 +67,8 @@ def prepare(
     with aside.locked():
         done = _begin_or_go_on(aside, identity)
         try:
-            unreadable = _read_images(cohort, aside, done, partial(read_and_fit, size=size, voi=voi), workers)
+            read = read_fitted if fitted else partial(read_and_fit, size=size, voi=voi)
+            unreadable = _read_images(cohort, aside, done, read, workers)
         except KeyboardInterrupt:
             say(
                 f"Stopped; {len(done)} of {aside.images} images are kept in {aside.folder}, "

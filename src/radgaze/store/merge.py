@@ -1,0 +1,303 @@
+"""Several stores to one: classes mapped, patients kept apart, and every case's origin kept."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from pathlib import Path
+
+import polars as pl
+
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.sources.cohort import VIEWS, Cohort
+from radgaze.store.pixels import reference
+from radgaze.store.store import Store, shard_name
+
+EXAMPLE = "radgaze prepare merge egd-store reflacx-store --map edema=CHF --map effusion= --out store"
+FITTED = True
+"""Its images are those of stores: their size is the merged store's."""
+STRICTEST = ("test", "validate", "train")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The options of `read`."""
+    parser.add_argument("stores", nargs="+", metavar="STORE", help="prepared stores, of one --size")
+    parser.add_argument(
+        "--map",
+        action="append",
+        metavar="CLASS=NAME",
+        help="what a class is called in the merged store; CLASS= leaves it out; may be given several times",
+    )
+    parser.add_argument(
+        "--absent",
+        action="store_true",
+        help="take a class that a store does not have for absent from all of its cases; else that is an "
+        "error",
+    )
+
+
+def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, absent: bool = False) -> Cohort:  # noqa: A002  the option's name
+    """Read stores to one cohort.
+
+    Patients of two stores are different ones, unless the very same image file is in both: then the case is
+    kept once, of the first store, with the readings and boxes of all, and its patients are one. A patient who
+    comes to stand in several splits so is in the strictest, test before validation before training. Ids that
+    two stores use for different images, or readings, get the store's name after them; readers get it before
+    theirs.
+
+    Args:
+        stores: Folders, at least two, of one size.
+        map: "CLASS=NAME" for classes that are called otherwise; "CLASS=" leaves a class out, and cases with
+            it alone are left without one.
+        absent: Whether a class that a store does not have is absent from its cases.
+
+    Raises:
+        UserError: Stores that do not fit together, or a map that makes no sense.
+    """
+    opened = [Store.open(path) for path in stores]
+    names = _names(opened)
+    _check(opened, names)
+    renamed = _renamed(opened, map or ())
+    classes = list(dict.fromkeys(new for store in opened for new in _own(store, renamed).values() if new))
+    if not classes:
+        raise UserError("--map leaves no class")
+    if not absent:
+        _check_classes(opened, names, renamed, classes)
+    cases = pl.concat(
+        [
+            _cases(store, name, k, renamed, classes)
+            for k, (store, name) in enumerate(zip(opened, names, strict=True))
+        ]
+    )
+    first, kept = _once(cases)
+    exclusive = all(store.exclusive for store in opened)
+    count = pl.sum_horizontal(f"label_{name}" for name in classes)
+    without = kept.filter(count != 1) if exclusive else kept.clear()
+    kept = kept.join(without, on="case_id", how="anti", maintain_order="left")
+    readings, fixations, boxes = _gaze(opened, names, first, set(kept["case_id"]))
+    repeated = cases.join(first.filter(pl.col("again")), on=("store", "own_id"), maintain_order="left")
+    nothing = pl.lit(None, pl.String)
+    return Cohort(
+        source="merge",
+        classes=tuple(classes),
+        cases=kept.select(
+            "case_id", "patient", "split", "image", *(f"label_{name}" for name in classes), "origin"
+        ),
+        readings=readings,
+        fixations=fixations,
+        boxes=boxes,
+        rejections=pl.concat(
+            [
+                repeated.select(
+                    pl.lit("duplicate_case").alias("reason"),
+                    pl.col("own_id").alias("case_id"),
+                    nothing.alias("reading_id"),
+                    pl.format("of {}: the image is in an earlier store too", "origin").alias("detail"),
+                ),
+                without.select(
+                    pl.lit("no_label").alias("reason"),
+                    "case_id",
+                    nothing.alias("reading_id"),
+                    pl.format("of {}: not one of the classes that are left", "origin").alias("detail"),
+                ),
+            ]
+        ),
+        parameters={
+            "stores": [
+                {"name": name, "source": s.manifest["source"], "content": s.manifest["identity"]["content"]}
+                for s, name in zip(opened, names, strict=True)
+            ],
+            "map": renamed,
+            "absent": absent,
+            "size": opened[0].size,
+            "voi": opened[0].manifest["parameters"].get("voi", "window"),
+        },
+        exclusive=exclusive,
+    )
+
+
+def _names(stores: Sequence[Store]) -> list[str]:
+    """The stores' folders, numbered where two have one name."""
+    names = [store.path.resolve().name for store in stores]
+    counts = Counter(names)
+    return [name if counts[name] == 1 else f"{name}-{k}" for k, name in enumerate(names, 1)]
+
+
+def _check(stores: Sequence[Store], names: Sequence[str]) -> None:
+    if len(stores) < 2:
+        raise UserError("there is one store; a merge is of two or more")
+    if len({store.path.resolve() for store in stores}) < len(stores):
+        raise UserError("one store is named twice")
+    sizes = {name: store.size for store, name in zip(stores, names, strict=True)}
+    windows = {
+        name: store.manifest["parameters"].get("voi") for store, name in zip(stores, names, strict=True)
+    }
+    for what, found in (("--size", sizes), ("--voi", windows)):
+        if len(set(found.values())) > 1:
+            told = ", ".join(f"{name} {value}" for name, value in found.items())
+            raise UserError(f"the stores were prepared with another {what}: {told}; prepare them alike")
+
+
+def _renamed(stores: Sequence[Store], pairs: Sequence[str]) -> dict[str, str]:
+    known = {name for store in stores for name in store.classes}
+    renamed = {}
+    for pair in pairs:
+        old, sign, new = pair.partition("=")
+        if not sign or old not in known:
+            raise UserError(f"--map {pair}: it is CLASS=NAME, the class one of {', '.join(sorted(known))}")
+        renamed[old] = new.strip()
+    return renamed
+
+
+def _own(store: Store, renamed: Mapping[str, str]) -> dict[str, str]:
+    return {name: renamed.get(name, name) for name in store.classes}
+
+
+def _check_classes(
+    stores: Sequence[Store], names: Sequence[str], renamed: Mapping[str, str], classes: Sequence[str]
+) -> None:
+    for store, name in zip(stores, names, strict=True):
+        lacking = [c for c in classes if c not in _own(store, renamed).values()]
+        if lacking:
+            raise UserError(
+                f"{name} has no class {', '.join(lacking)}: its cases may have it all the same. --map says "
+                "what is the "
+                "same in another store, --map CLASS= leaves a class out, --absent takes it for absent"
+            )
+
+
+def _cases(
+    store: Store, name: str, place: int, renamed: Mapping[str, str], classes: Sequence[str]
+) -> pl.DataFrame:
+    """The cases of a store: store (its place), own_id, own_patient, split, image, sha256, origin, labels."""
+    own = _own(store, renamed)
+    labels = []
+    for new in classes:
+        parts = [f"label_{old}" for old, called in own.items() if called == new]
+        value = pl.max_horizontal(parts) if parts else pl.lit(0, pl.Int8)
+        labels.append(value.cast(pl.Int8).alias(f"label_{new}"))
+    found = store.cases
+    images = [
+        reference(store.path / shard_name(shard), index, rows, columns, sha256)
+        for shard, index, rows, columns, sha256 in found.select(
+            "shard", "index", "rows", "columns", "sha256"
+        ).iter_rows()
+    ]
+    return found.select(
+        pl.lit(place).alias("store"),
+        pl.col("case_id").alias("own_id"),
+        pl.col("patient").cast(pl.Int64).alias("own_patient"),
+        "split",
+        pl.Series("image", images, dtype=pl.String),
+        "sha256",
+        pl.lit(name).alias("origin"),
+        *labels,
+    )
+
+
+def _once(cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Which case each row became (store, own_id, case_id, again), and the cases that are kept."""
+    # Of one store two cases may well be one file: only another store's repeats it.
+    cases = cases.with_columns(leader=pl.col("store").min().over("sha256"))
+    again = cases["store"] > cases["leader"]
+    leading = cases.filter(~again)
+    clash = leading.filter(pl.col("own_id").is_duplicated())["own_id"].unique().to_list()
+    called = (
+        pl.when(pl.col("own_id").is_in(clash))
+        .then(pl.format("{}@{}", "own_id", "origin"))
+        .otherwise("own_id")
+    )
+    leading = leading.with_columns(case_id=called)
+    of_file = leading.unique("sha256", keep="first", maintain_order=True).select("sha256", "case_id")
+    first = pl.concat(
+        [
+            leading.select("store", "own_id", "case_id", pl.lit(False).alias("again")),
+            cases.filter(again)
+            .join(of_file, on="sha256", maintain_order="left")
+            .select("store", "own_id", "case_id", pl.lit(True).alias("again")),
+        ]
+    )
+    patients = _patients(cases)
+    kept = leading.with_columns(
+        patient=pl.struct("store", "own_patient").map_elements(
+            lambda row: patients[row["store"], row["own_patient"]], return_dtype=pl.Int64
+        )
+    )
+    order = {split: k for k, split in enumerate(STRICTEST)}
+    strictness = pl.col("split").replace_strict(order, return_dtype=pl.Int8)
+    strictest = pl.col("split").sort_by(strictness).first().over("patient")
+    moved = kept.filter(pl.col("split") != strictest)["patient"].n_unique()
+    if moved:
+        say(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
+    keys = {patient: k for k, patient in enumerate(dict.fromkeys(kept["patient"]))}
+    return first, kept.with_columns(
+        split=strictest, patient=pl.col("patient").replace_strict(keys, return_dtype=pl.Int32)
+    )
+
+
+def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
+    """A number for each (store, patient), one for all that share an image."""
+    parent: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def root(one: tuple[int, int]) -> tuple[int, int]:
+        while parent.setdefault(one, one) != one:
+            one = parent[one]
+        return one
+
+    for (_,), of_file in cases.group_by("sha256", maintain_order=True):
+        owners = [
+            root(row)
+            for row in of_file.select("store", "own_patient").unique(maintain_order=True).iter_rows()
+        ]
+        for other in owners[1:]:
+            parent[root(other)] = root(owners[0])
+    numbers: dict[tuple[int, int], int] = {}
+    return {
+        one: numbers.setdefault(root(one), len(numbers))
+        for one in cases.select("store", "own_patient").unique(maintain_order=True).iter_rows()
+    }
+
+
+def _gaze(
+    stores: Sequence[Store], names: Sequence[str], first: pl.DataFrame, kept: set[str]
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Readings, fixations and boxes of all stores, with ids that no two share."""
+    clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
+    viewed = all(set(VIEWS) <= set(store.fixations.columns) for store in stores if store.fixations.height)
+    some = any(set(VIEWS) & set(store.fixations.columns) for store in stores)
+    if some and not viewed:
+        say("Not all stores hold the resolution of their fixations: the merged one holds none")
+    shaped = any("shape" in store.boxes.columns for store in stores)
+    parts: dict[str, list[pl.DataFrame]] = {"readings": [], "fixations": [], "boxes": []}
+    for place, (store, name) in enumerate(zip(stores, names, strict=True)):
+        own = first.filter(pl.col("store") == place).select(
+            pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new")
+        )
+        own = own.filter(pl.col("new").is_in(list(kept)))
+        ids = {r: f"{r}@{name}" if clash[r] > 1 else r for r in store.readings["reading_id"]}
+        renamed = pl.col("reading_id").replace_strict(ids, default=None, return_dtype=pl.String)
+        readings = store.readings.join(own, on="case_id", maintain_order="left")
+        reader = pl.when(pl.col("reader").is_not_null()).then(pl.format("{}:{}", pl.lit(name), "reader"))
+        parts["readings"].append(
+            readings.with_columns(case_id="new", reading_id=renamed, reader=reader).drop("new")
+        )
+        fixations = store.fixations.join(readings, on="reading_id", how="semi", maintain_order="left")
+        drop = [] if viewed else [column for column in VIEWS if column in fixations.columns]
+        parts["fixations"].append(fixations.with_columns(reading_id=renamed).drop(drop))
+        boxes = (
+            store.boxes.join(own, on="case_id", maintain_order="left").with_columns(case_id="new").drop("new")
+        )
+        if shaped and "shape" not in boxes.columns:
+            boxes = boxes.with_columns(shape=pl.lit("box"))
+        parts["boxes"].append(boxes)
+    joined: list[pl.DataFrame] = [_stacked(of) for of in parts.values()]
+    return joined[0], joined[1], joined[2].unique(maintain_order=True)
+
+
+def _stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
+    """Tables below each other; of those without a row the columns do not matter."""
+    filled = [table for table in tables if table.height] or list(tables[:1])
+    return reduce(lambda a, b: pl.concat([a, b.select(a.columns)]), filled)
