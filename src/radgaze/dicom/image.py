@@ -5,23 +5,21 @@ from __future__ import annotations
 import os
 from typing import Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
 from radgaze.dicom.guard import errors_only, opened
 from radgaze.dicom.picture import is_picture, picture_size, read_picture
-from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS, read_header, read_image
+from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS, read_header, read_radiograph
+from radgaze.dicom.view import Radiograph
 
 
-def read_any(
-    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window"
-) -> NDArray[np.float32]:
-    """Greys (H, W) in [0, 1]; see `read_image` and `read_picture`.
+def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window") -> Radiograph:
+    """The image as it is to be seen; see `read_radiograph` and `read_picture`.
 
     Raises:
         DicomError: The file cannot be read.
     """
-    return read_picture(path, voi=voi) if _begins_as_picture(path) else read_image(path, voi=voi)
+    if _begins_as_picture(path):
+        return Radiograph(read_picture(path, voi=voi))
+    return read_radiograph(path, voi=voi)
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:

@@ -35,8 +35,9 @@ from pydicom.uid import (
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.grey import grey
 from radgaze.dicom.guard import errors_only, opened
+from radgaze.dicom.view import Radiograph, check_frontal, upright
 
-__all__ = ["MAX_PIXELS", "DicomError", "Header", "read_header", "read_image"]
+__all__ = ["MAX_PIXELS", "DicomError", "Header", "read_header", "read_image", "read_radiograph"]
 
 MAX_PIXELS = 64_000_000
 """Four times the largest detectors of today, and little enough to hold in memory a few times over."""
@@ -101,10 +102,17 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
 def read_image(
     path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.float32]:
-    """Read one single-frame grey image as it is meant to be seen.
+    """The greys of `read_radiograph`."""
+    return read_radiograph(path, voi=voi, max_pixels=max_pixels).pixels
+
+
+def read_radiograph(
+    path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
+) -> Radiograph:
+    """Read one frontal single-frame grey image as it is meant to be seen.
 
     In this order: the header, checks of size and transfer syntax, decoding, modality LUT or rescale, VOI,
-    inversion of MONOCHROME1, padding to black.
+    inversion of MONOCHROME1, padding to black, turning upright.
 
     Args:
         path: The file.
@@ -113,15 +121,13 @@ def read_image(
             first so that none is negative, as many training scripts do it.
         max_pixels: No image of more is read.
 
-    Returns:
-        (H, W) float32 in [0, 1], 0 black, upright as stored.
-
     Raises:
-        DicomError: For whatever reason, the file cannot be read.
+        DicomError: For whatever reason, the file cannot be read; or it is a lateral view.
     """
     with errors_only(), _opened(path, max_pixels) as file:
         dataset = dcmread(file, stop_before_pixels=True)
         header = _header(dataset)
+        check_frontal(dataset)
         plugin = _checked(header, max_pixels)
         if header.transfer_syntax in NATIVE and header.transfer_syntax != DeflatedExplicitVRLittleEndian:
             _check_length(file, header)
@@ -132,7 +138,7 @@ def read_image(
         pixels = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
         if pixels.shape != (header.rows, header.columns):
             raise DicomError("wrong_length", "the decoded image has not the size that the header says")
-        return grey(np.ascontiguousarray(pixels), dataset, voi)
+        return upright(grey(np.ascontiguousarray(pixels), dataset, voi), dataset)
 
 
 @contextmanager

@@ -22,6 +22,8 @@ REASONS = (
     "no_label",
     "discarded_reading",
     "size_mismatch",
+    "not_frontal",
+    "orientation",
 )
 """Why a thing of the source is not in the cohort; stable identifiers."""
 

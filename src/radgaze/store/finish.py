@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from radgaze import __version__
+from radgaze.console import say
 from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.store.identity import Identity, file_digest
 from radgaze.store.letterbox import letterbox
@@ -39,7 +40,9 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
     kept = cohort.rejections.filter(~((pl.col("reason") == "off_image_fixation") & of_gone))
     rejected = pl.DataFrame(
         {
-            "reason": ["unreadable_image"] * len(gone),
+            "reason": [
+                unreadable[i] if unreadable[i] in REASONS else "unreadable_image" for i in sorted(unreadable)
+            ],
             "case_id": gone,
             "reading_id": [None] * len(gone),
             "detail": [unreadable[i] for i in sorted(unreadable)],
@@ -88,6 +91,7 @@ def finish(
         "geometry": GEOMETRY,
         "software": __version__,
         "identity": identity.kept(),
+        **_burned_in(cohort, done),
         "hashes": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
     }
     (folder / MANIFEST).write_text(
@@ -95,6 +99,19 @@ def finish(
     )
     for path in (*files, folder / MANIFEST):
         _flush(path)
+
+
+def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> dict[str, list[str]]:
+    """The cases whose files say that words are burnt into the image, where there are any."""
+    ids = [
+        case_id for case_id, i in zip(cohort.cases["case_id"], sorted(done), strict=True) if done[i].burned_in
+    ]
+    if ids:
+        say(
+            f"{len(ids)} images have burnt-in annotation, as their files say; {MANIFEST} names them under "
+            "burned_in_annotation: look at them before you show any"
+        )
+    return {"burned_in_annotation": ids} if ids else {}
 
 
 def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:

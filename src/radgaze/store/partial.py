@@ -25,11 +25,13 @@ PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store",
 
 @dataclass(frozen=True)
 class Done:
-    """An image that lies in its place: its original size, and the SHA-256 of its file."""
+    """An image that lies in its place: its original size, the SHA-256 of its file, and whether that says that
+    words are burnt into it."""
 
     rows: int
     columns: int
     sha256: str
+    burned_in: bool = False
 
 
 class Partial:
@@ -82,6 +84,7 @@ class Partial:
             "columns": image.columns,
             "sha256": image.sha256,
             "pixels": _digest(image.pixels),
+            "burned_in": image.burned_in,
         }
         with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
@@ -94,7 +97,7 @@ class Partial:
             try:
                 entry = json.loads(line)
                 i, pixels = entry["image"], entry["pixels"]
-                done = Done(entry["rows"], entry["columns"], entry["sha256"])
+                done = Done(entry["rows"], entry["columns"], entry["sha256"], entry["burned_in"])
             except (ValueError, KeyError):
                 continue
             if _digest(self._place(i, "r")) == pixels:

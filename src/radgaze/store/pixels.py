@@ -18,12 +18,22 @@ from radgaze.store.letterbox import letterbox
 
 @dataclass(frozen=True)
 class Fitted:
-    """What comes back of one image file: its square, its original size, and the SHA-256 of the file."""
+    """What comes back of one image file.
+
+    Attributes:
+        pixels: Its square.
+        rows, columns: Its original size, upright.
+        sha256: Of the file.
+        turned: Whether it was turned upright, so that coordinates in the file's pixels are others.
+        burned_in: Whether the file says that words are burnt into the image.
+    """
 
     pixels: NDArray[np.uint8]
     rows: int
     columns: int
     sha256: str
+    turned: bool = False
+    burned_in: bool = False
 
 
 def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"]) -> Fitted:
@@ -33,8 +43,9 @@ def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"])
         DicomError: The file cannot be read.
     """
     image = read_any(path, voi=voi)
-    rows, columns = image.shape
-    return Fitted(fit(image, size), rows, columns, file_digest(path))
+    rows, columns = image.pixels.shape
+    square = fit(image.pixels, size)
+    return Fitted(square, rows, columns, file_digest(path), image.turned, image.burned_in)
 
 
 def reference(shard: Path, index: int, rows: int, columns: int, sha256: str) -> str:

@@ -105,6 +105,8 @@ def _read_images(
     # What could not be read before is tried again: a decoder may have been installed since.
     todo = [i for i in range(aside.images) if i not in done]
     paths = cohort.cases["image"].gather(todo).to_list()
+    placed = {*cohort.readings["case_id"], *cohort.boxes["case_id"]}
+    ids = cohort.cases["case_id"].to_list()
     unreadable: dict[int, str] = {}
     with progress("Reading images", total=len(todo)) as bar:
         for k, result in isolated(read, paths, workers=workers):
@@ -112,9 +114,13 @@ def _read_images(
             if isinstance(result, DicomError):
                 aside.clear(i)
                 unreadable[i] = result.reason
+            elif result.turned and ids[i] in placed:
+                # Gaze and boxes are in the file's pixels, and the image would lie another way beneath them.
+                aside.clear(i)
+                unreadable[i] = "orientation"
             else:
                 aside.put(i, result)
-                done[i] = Done(result.rows, result.columns, result.sha256)
+                done[i] = Done(result.rows, result.columns, result.sha256, result.burned_in)
             bar.advance()
     return unreadable
 
