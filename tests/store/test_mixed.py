@@ -1,4 +1,4 @@
-"""Two hundred files of one folder with every fault there is: what can be seen is prepared, the rest counted."""
+"""Two hundred files of one folder with every fault there is: what can be seen is prepared, the rest told."""
 
 from __future__ import annotations
 
