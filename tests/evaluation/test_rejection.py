@@ -11,16 +11,17 @@ import polars as pl
 import pytest
 
 from radgaze.cli import main
+from radgaze.errors import UserError
 from radgaze.evaluation import trust
 from radgaze.evaluation.candidates import NAMES
 from radgaze.evaluation.rejection import reject
 from radgaze.evaluation.selective import Goal, Referral
-from radgaze.reporting.rejection import findings, rejection_markdown
+from radgaze.reporting.rejection import findings, rejection_markdown, rule_in_words, told
 from radgaze.store.prepare import prepare
 from radgaze.training import settings
 from radgaze.training.run import Run
 from radgaze.training.train import train
-from tests.reporting.pages import assert_accessible, assert_self_contained
+from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.training.conftest import TINY
 
@@ -128,6 +129,38 @@ def test_without_an_error_it_says_so(written):
         == f"All {written['cases']} test predictions are right: no score can be measured on errors."
     )
     assert rejection_markdown(none)
+
+
+def test_what_is_undefined_is_said(written):
+    undefined = {"value": None, "low": None, "high": None}
+
+    def said(**changes: object) -> str:
+        row = {**written["scores"]["alpha"], **changes}
+        return " ".join(findings({**written, "score": "alpha", "scores": {"alpha": row}}))
+
+    assert "of some class the kept cases are all, or none" in said(auc_kept=undefined)
+    nothing = said(auc_kept=undefined, accuracy_kept=undefined)
+    assert "No test case is kept" in nothing
+    assert "–" not in nothing
+    all_wrong = {**written, "errors": written["cases"]}
+    assert findings(all_wrong)[0].startswith(f"All {written['cases']} test predictions are wrong")
+
+
+def test_the_runs_report_tells_of_it(run, written):
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert_self_contained(page)
+    assert_accessible(page)
+    sentences = told(run.path)
+    assert sentences == [rule_in_words(written), *findings(written)]
+    assert all(sentence in Page(page).text for sentence in sentences)
+
+
+def test_a_report_without_or_with_a_broken_rejection(tmp_path):
+    assert told(tmp_path) == []
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "rejection.json").write_text(text)
+        with pytest.raises(UserError, match="make it anew"):
+            told(tmp_path)
 
 
 @pytest.mark.parametrize(

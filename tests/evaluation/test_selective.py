@@ -94,6 +94,19 @@ def test_the_file_gives_the_rule_back(cases, tmp_path):
         {"temperature": 0},
         {"surprise": 1},
         {"classes": None},
+        {"classes": "abc"},
+        {"classes": []},
+        {"threshold": float("nan")},
+        {"threshold": float("inf")},
+        {"threshold": True},
+        {"threshold": 10**400},
+        {"temperature": float("inf")},
+        {"calibration": -1},
+        {"magnitude": -0.001},
+        {"score": "entropy", "magnitude": 0.001},
+        {"goal": "luck"},
+        {"value": None},
+        {"validation": 7},
     ],
 )
 def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
@@ -101,9 +114,10 @@ def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(UserError, match="choose anew"):
         Referral.read(tmp_path)
-    path.write_text("{")
-    with pytest.raises(UserError, match="choose anew"):
-        Referral.read(tmp_path)
+    for text in ("{", "[]", "[" * 200_000):
+        path.write_text(text)
+        with pytest.raises(UserError, match="choose anew"):
+            Referral.read(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["coverage", "coverage=2", "coverage=most", "accuracy=0.9", "risk=nan"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
@@ -112,14 +114,15 @@ def test_risk_over_coverage_is_counted():
 
 
 def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
-    scores = DRAW.permutation(N).astype(float)  # without ties
-    for w, found in zip(WEIGHTS, trust.area_under_risk(ERRORS, scores, WEIGHTS), strict=True):
-        total, count, risks = 0.0, 0.0, []
-        for i in np.argsort(scores):
-            for _ in range(int(w[i])):
-                total, count = total + ERRORS[i], count + 1
-            risks += [total / count] * int(w[i]) if count else []
+    for w, found in zip(WEIGHTS, trust.area_under_risk(ERRORS, SCORES, WEIGHTS), strict=True):
+        errors, scores = repeated(w)
+        total, risks = 0.0, []
+        for score in np.unique(scores):
+            for _ in range(int((scores == score).sum())):
+                total += errors[scores == score].mean()
+                risks.append(total / (len(risks) + 1))
         assert found == pytest.approx(np.mean(risks))
+    assert np.isnan(trust.area_under_risk(ERRORS, SCORES, np.zeros((1, N)))[0])
     share = float(ERRORS.mean())
     assert trust.area_under_risk(ERRORS, np.zeros(N))[0] == pytest.approx(share)
     perfect = trust.area_under_risk(ERRORS, ERRORS.astype(float))[0]
@@ -128,6 +131,18 @@ def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
     assert trust.area_under_risk(many, np.arange(10000))[0] == pytest.approx(trust.best_area(0.4), abs=1e-3)
     assert trust.best_area(0) == 0
     assert trust.best_area(1) == 1
+
+
+def test_excess_area_is_what_the_best_of_all_orders_does_not_lose():
+    errors, scores = [True, False, True, False, False], [0.4, 0.1, 0.2, 0.5, 0.3]
+    best = min(trust.area_under_risk(errors, order)[0] for order in itertools.permutations(range(5)))
+    found = trust.excess_area(errors, scores)[0]
+    assert found == pytest.approx(trust.area_under_risk(errors, scores)[0] - best)
+    assert found > 0
+    for w, value in zip(WEIGHTS, trust.excess_area(ERRORS, SCORES, WEIGHTS), strict=True):
+        assert value == pytest.approx(trust.excess_area(*repeated(w))[0])
+    assert (trust.excess_area(ERRORS, ERRORS.astype(float), WEIGHTS) == 0).all()
+    assert trust.excess_area([True, True], [0.1, 0.2])[0] == 0
 
 
 def test_what_makes_no_sense_is_refused():

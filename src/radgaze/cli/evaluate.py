@@ -87,6 +87,13 @@ def run(args: Namespace) -> int:
     elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
         raise UserError("--goal and --score are for --reject: add it")
     evaluated = Run.open(Path(args.path))
+    if goal is not None:
+        from radgaze.evaluation.rejection import reject
+        from radgaze.reporting.rejection import rejection_markdown, write_rejection
+
+        # First, for the report to tell of it.
+        found = reject(evaluated, goal=goal, score=args.score, device=args.device, resamples=args.resamples)
+        page = write_rejection(evaluated, found)
     evaluate_and_report(
         evaluated,
         device=args.device,
@@ -97,11 +104,6 @@ def run(args: Namespace) -> int:
         tolerance=args.tolerance,
     )
     if goal is not None:
-        from radgaze.evaluation.rejection import reject
-        from radgaze.reporting.rejection import rejection_markdown, write_rejection
-
-        found = reject(evaluated, goal=goal, score=args.score, device=args.device, resamples=args.resamples)
-        page = write_rejection(evaluated, found)
         print(rejection_markdown(found.summary))
         for name in (
             "selective.json",

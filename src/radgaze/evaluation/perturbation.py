@@ -11,10 +11,8 @@ from torch import Tensor, nn
 
 from radgaze.attribution.reading import evaluating
 from radgaze.evaluation.selective import Referral
-from radgaze.evaluation.trust import Kind
+from radgaze.evaluation.trust import DIFFERENTIABLE, Kind
 from radgaze.objectives.triangle import probabilities
-
-DIFFERENTIABLE = ("alpha", "beta")
 
 
 def perturbed(

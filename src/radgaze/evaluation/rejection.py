@@ -171,6 +171,7 @@ def _statistics(
         "error_detection": lambda w: trust.error_detection(errors, scores, w),
         "false_rejection": lambda w: trust.false_rejection(errors, scores, w, rejected=TRR),
         "area_under_risk": lambda w: trust.area_under_risk(errors, scores, w),
+        "excess_area": lambda w: trust.excess_area(errors, scores, w),
         "coverage": mean_of(accepted),
         "frr": mean_of(np.where(right, ~accepted, np.nan)),
         "accuracy_kept": kept["accuracy"],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
@@ -141,22 +142,12 @@ class Referral:
             found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if found.pop("format") != FORMAT:
                 raise ValueError("another format")
-            referral = cls(**{**found, "classes": tuple(found["classes"])})
-            if referral.score not in trust.SCORES or referral.kind not in get_args(Kind):
-                raise ValueError("an unknown score")
-            numbers = (
-                referral.temperature,
-                referral.magnitude,
-                referral.threshold,
-                referral.calibration,
-            )
-            if not (all(isinstance(n, float | int) for n in numbers) and min(numbers[0], numbers[3]) > 0):
-                raise ValueError("no numbers")
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            return cls(**_checked(found))
+        # The last two: nested too deep, and an integer that no float holds.
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
             raise UserError(
                 f"{path} cannot be used; choose anew: radgaze evaluate {folder} --reject"
             ) from error
-        return referral
 
     def _decision(self, score: float) -> Decision:
         accept = score <= self.threshold
@@ -180,9 +171,8 @@ def choose(
     """Choose the threshold on validation cases.
 
     Coverage: the lowest threshold that accepts as many. FRR: the lowest that refers no more of what is right.
-        Risk:
-    the highest at which no more of what is accepted is wrong, and below all scores where there is none. These
-    hold on the validation cases; on others they hold about as well as those are many.
+    Risk: the highest at which no more of what is accepted is wrong, and below all scores where there is none.
+    These hold on the validation cases; on others they hold about as well as those are many.
 
     Args:
         probabilities: (n, C) of the validation cases' images, which say what is predicted.
@@ -227,6 +217,25 @@ def choose(
         calibration,
         validation,
     )
+
+
+def _checked(found: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a rule that a file holds; a ValueError where one is none that `choose` makes."""
+    classes = found["classes"]
+    if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
+        raise ValueError("no classes")
+    if found["score"] not in trust.SCORES or found["kind"] not in get_args(Kind):
+        raise ValueError("an unknown score")
+    if found["goal"] not in GOALS or not isinstance(found["validation"], dict):
+        raise ValueError("an unknown goal")
+    for name in ("temperature", "magnitude", "threshold", "calibration", "value"):
+        if type(found[name]) not in (int, float) or not math.isfinite(found[name]):
+            raise ValueError(f"{name} is no number")
+    if min(found["temperature"], found["calibration"]) <= 0 or found["magnitude"] < 0:
+        raise ValueError("out of range")
+    if found["magnitude"] and found["score"] not in trust.DIFFERENTIABLE:
+        raise ValueError("images are not moved along this score")
+    return {**found, "classes": tuple(classes)}
 
 
 def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:

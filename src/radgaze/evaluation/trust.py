@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
+from scipy.special import digamma
 
 from radgaze.evaluation.discrimination import auc
 from radgaze.evaluation.several import THRESHOLD
@@ -56,6 +57,8 @@ SCORES: dict[str, Callable[[ArrayLike], Floats]] = {
     "maximum": maximum,
     "entropy": entropy,
 }
+DIFFERENTIABLE = ("alpha", "beta")
+"""Those that images are moved along."""
 
 
 def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
@@ -154,19 +157,31 @@ def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]
 def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """AURC: the mean selective risk over all coverages (Geifman et al. 2019). In [0, 1], lower is better.
 
-    A score that knows nothing has the share of errors. Cases of one score share their mean error. Arguments
-    as for `error_detection`; NaN where a resample is empty.
+    A score that knows nothing has the share of errors. Cases of one score share their mean error, and a case
+    that counts twice is two of them. Arguments as for `error_detection`; NaN where a resample is empty.
     """
     e, order, ends, w = _sorted(errors, scores, weights, falling=False)
     starts = np.concatenate([[0], ends[:-1] + 1])
-    group = np.repeat(np.arange(len(ends)), np.diff(np.append(starts, len(e))))
-    in_group = np.add.reduceat(w, starts, 1)
-    errors_in_group = np.add.reduceat(w * e[order], starts, 1)
-    mean = np.divide(errors_in_group, in_group, out=np.zeros_like(in_group), where=in_group > 0)[:, group]
-    accepted = np.cumsum(w, 1)
-    risk = np.divide(np.cumsum(w * mean, 1), accepted, out=np.zeros_like(w), where=accepted > 0)
-    total = accepted[:, -1]
-    return np.divide((w * risk).sum(1), total, out=np.full(len(w), np.nan), where=total > 0)
+    cases, wrongs = np.add.reduceat(w, starts, 1), np.add.reduceat(w * e[order], starts, 1)
+    after = np.cumsum(cases, 1)
+    before, wrong_before = after - cases, np.cumsum(wrongs, 1) - wrongs
+    mean = np.divide(wrongs, cases, out=np.zeros_like(cases), where=cases > 0)
+    # n cases of mean error m after A with E errors: Σ_j (E + jm)/(A + j) = nm + (E − mA)·(H(A + n) − H(A)).
+    harmonic = digamma(after + 1) - digamma(before + 1)
+    risks = cases * mean + (wrong_before - mean * before) * harmonic
+    total = after[:, -1]
+    return np.divide(risks.sum(1), total, out=np.full(len(w), np.nan), where=total > 0)
+
+
+def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """E-AURC: the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
+
+    In [0, 1), lower is better, 0 is perfect; what the share of errors alone costs is taken off. The perfect
+    score's area is counted, not the formula of `best_area`, so that 0 is reached with few cases too.
+    Arguments and undefined cases as for `area_under_risk`.
+    """
+    perfect = np.asarray(errors, dtype=np.float64)
+    return area_under_risk(errors, scores, weights) - area_under_risk(errors, perfect, weights)
 
 
 def best_area(share: float) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from matplotlib.figure import Figure
 
+from radgaze.errors import UserError
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
@@ -24,6 +26,7 @@ COLUMNS = {
     "error_detection": ("AUROC of errors", True),
     "false_rejection": ("FRR at 95% TRR", False),
     "area_under_risk": ("AURC", False),
+    "excess_area": ("E-AURC", False),
     "coverage": ("coverage", True),
     "frr": ("FRR", False),
     "accuracy_kept": ("accuracy kept", True),
@@ -41,6 +44,10 @@ GLOSSARY = (
         "AURC",
         "area under the risk–coverage curve: the mean share of errors among what is accepted, over all "
         "coverages.",
+    ),
+    (
+        "E-AURC",
+        "AURC above that of a perfect score, which accepts every right prediction before a wrong one.",
     ),
     ("coverage, FRR, accuracy, AUC", "with the threshold that was chosen on the validation cases."),
 )
@@ -83,6 +90,22 @@ def write_rejection(run: Run, found: Rejection) -> Path:
     )
 
 
+def told(folder: Path) -> list[str]:
+    """What a run's report says of referring; nothing where nothing was chosen yet.
+
+    Raises:
+        UserError: The run's rejection.json is broken.
+    """
+    path = folder / "rejection.json"
+    if not path.is_file():
+        return []
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        return [rule_in_words(summary), *findings(summary)]
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(f"{path} cannot be used; make it anew: radgaze evaluate {folder} --reject") from error
+
+
 def rule_in_words(summary: dict[str, Any]) -> str:
     """What is kept with the run."""
     row, goal = summary["scores"][summary["score"]], summary["goal"]
@@ -111,9 +134,16 @@ def findings(summary: dict[str, Any]) -> list[str]:
         f"all and {estimate(row['accuracy_kept'])} on what is kept, macro AUC {estimate(whole['auc'])} and "
         f"{estimate(row['auc_kept'])}.",
     ]
-    if not summary["errors"]:
+    if summary["errors"] in (0, summary["cases"]):
         sentences[0] = (
-            f"All {summary['cases']} test predictions are right: no score can be measured on errors."
+            f"All {summary['cases']} test predictions are {'wrong' if summary['errors'] else 'right'}: "
+            "no score can be measured on errors."
+        )
+    if bounds(row["accuracy_kept"])[0] is None:
+        sentences[1] = "No test case is kept: accuracy and AUC of what is kept are undefined."
+    elif bounds(row["auc_kept"])[0] is None:
+        sentences.append(
+            "The AUC of what is kept is undefined: of some class the kept cases are all, or none, of it."
         )
     least = min(
         (
@@ -196,7 +226,16 @@ def rejection_markdown(summary: dict[str, Any]) -> str:
         for name, row in summary["scores"].items()
     ]
     rows.append(
-        ["all accepted", "", "", "", "1", "0", *(estimate(summary["all"][k]) for k in ("accuracy", "auc"))]
+        [
+            "all accepted",
+            "",
+            "",
+            "",
+            "",
+            "1",
+            "0",
+            *(estimate(summary["all"][k]) for k in ("accuracy", "auc")),
+        ]
     )
     outside = [
         [TITLES.get(name, "Test cases"), estimate(entry["referred"], 2), estimate(entry.get("auroc"), 2)]

@@ -16,6 +16,7 @@ from radgaze.reporting import curves, description, intervals, sections
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, Draw, choose, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, mosaic, panels
+from radgaze.reporting.rejection import told
 from radgaze.reporting.style import save
 from radgaze.reporting.verdicts import floor_differences
 from radgaze.reporting.wording import listed, number
@@ -71,6 +72,7 @@ def report(
             without=without,
             columns=max((len(case["panels"]) for group in groups for case in group["cases"]), default=5),
             **description.data(run, predictions, manifest),
+            referring=told(run.path),
             limits=sections.limits(numbers, run.classes, test),
             configuration=description.configuration(run),
         )
