@@ -124,7 +124,7 @@ def reject(
         "cases": test.height,
         "patients": test["patient"].n_unique(),
         "errors": int(errors.sum()),
-        "best_area": trust.best_area(float(errors.mean())),
+        "best_area": float(trust.area_under_risk(errors, errors)[0]),
         "temperature": fitted,
         "likelihood": _likelihoods(test, run.classes, kind, fitted),
         "all": {name: estimate.entry() for name, estimate in whole.items()},

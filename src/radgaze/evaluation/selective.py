@@ -247,7 +247,9 @@ def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:
         return float(np.unique(ordered)[fits[-1]]) if len(fits) else _below(ordered[0])
     counted = scores if goal.name == "coverage" else scores[~errors]
     if not len(counted):
-        raise UserError("no prediction of the validation cases is right: there is no FRR to keep below")
+        raise UserError(
+            "no prediction of the validation cases is right: there is no FRR to keep below; choose a coverage"
+        )
     share = goal.value if goal.name == "coverage" else 1 - goal.value
     count = int(np.ceil(share * len(counted) - 1e-9))
     ordered = np.sort(counted)

@@ -177,16 +177,11 @@ def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None 
     """E-AURC: the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
 
     In [0, 1), lower is better, 0 is perfect; what the share of errors alone costs is taken off. The perfect
-    score's area is counted, not the formula of `best_area`, so that 0 is reached with few cases too.
+    score's area is counted; for many cases it nears r + (1 − r) log(1 − r), r the share of errors.
     Arguments and undefined cases as for `area_under_risk`.
     """
     perfect = np.asarray(errors, dtype=np.float64)
     return area_under_risk(errors, scores, weights) - area_under_risk(errors, perfect, weights)
-
-
-def best_area(share: float) -> float:
-    """The AURC of a perfect score: r + (1 − r) log(1 − r), r the share of errors (Geifman et al. 2019)."""
-    return 1.0 if share >= 1 else share + (1 - share) * float(np.log1p(-share))
 
 
 def _sorted(
