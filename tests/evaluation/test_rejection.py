@@ -115,6 +115,8 @@ def test_the_same_seed_gives_the_same_numbers(run, written):
     options = {"goal": Goal("frr", 0.3), "score": "alpha_perturbed", "resamples": 40}
     assert reject(run, **options).summary == written
     few = reject(run, **options, batch_size=5).summary
+    for name, entry in few["out_of_distribution"].items():
+        assert entry["referred"]["value"] == written["out_of_distribution"][name]["referred"]["value"]
     np.testing.assert_allclose(
         few["scores"]["alpha_perturbed"]["threshold"],
         written["scores"]["alpha_perturbed"]["threshold"],

@@ -39,14 +39,16 @@ def inverted(images: Tensor, seed: int) -> Tensor:
 
 def noise(images: Tensor, seed: int) -> Tensor:
     """(B, 1, H, W) of grey noise, uniform in [0, 1]."""
-    draw = torch.Generator().manual_seed(seed)
-    return torch.rand(images.shape, generator=draw).to(images)
+    drawn = [
+        torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(seed + k))
+        for k in range(len(images))
+    ]
+    return torch.stack(drawn).to(images)
 
 
 def not_chest(images: Tensor, seed: int) -> Tensor:
     """(B, 1, H, W) of pieces of photographs of other things, scaled from 0 to 1."""
-    draw = np.random.default_rng(seed)
-    pieces = [_piece(images.shape[-2:], draw) for _ in range(len(images))]
+    pieces = [_piece(images.shape[-2:], np.random.default_rng(seed + k)) for k in range(len(images))]
     return torch.stack(pieces).to(images)
 
 
@@ -56,7 +58,7 @@ KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "noise": noise,
     "not_chest": not_chest,
 }
-"""By name, from images and a seed to as many that are out of distribution."""
+"""By name, from images and the seed of the first, each has the next, to as many out of distribution."""
 
 TITLES = {
     "upside_down": "Upside down",

@@ -211,12 +211,14 @@ def _out_of_distribution(seen: Seen, rule: Referral, resamples: int) -> dict[str
     few = table[np.sort(np.random.default_rng(seen.seed).permutation(table.height)[:MOST])]
     ids, kinds = few["case_id"].to_list(), out_of_distribution.KINDS
     doubt: dict[str, list[Floats]] = {name: [] for name in ("test", *kinds)}
+    tried = 0
     with progress("Trying images that are no radiographs", total=len(ids)) as bar:
-        for k, batch in enumerate(seen.run.batches("test", seen.batch_size, ids)):
+        for batch in seen.run.batches("test", seen.batch_size, ids):
             images, *also = models.inputs(seen.model, batch.to(seen.device))
             for name in doubt:
-                changed = images if name == "test" else kinds[name](images, seen.seed + k)
+                changed = images if name == "test" else kinds[name](images, seen.seed + tried)
                 doubt[name].append(_doubt(seen, rule, changed, also))
+            tried += len(batch)
             bar.advance(len(batch))
     scores = {name: np.concatenate(parts) for name, parts in doubt.items()}
     resampling = summary.bootstrap(few, seen.run.classes, resamples=resamples, seed=seen.seed)
