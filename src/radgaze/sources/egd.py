@@ -18,8 +18,10 @@ from radgaze.sources.egd_files import (
     read_boxes,
     read_gaze,
     read_keep_list,
+    read_samples,
     read_sheet,
 )
+from radgaze.sources.egd_screen import Thresholds, filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
 
@@ -54,6 +56,38 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="undo the bias of positions if the pictures shown had 1024 lines; inferred",
     )
     parser.add_argument(
+        "--gaze",
+        choices=("fixations", "samples"),
+        default="fixations",
+        help="fixations.csv, which the tracker filtered, or the raw samples of eye_gaze.csv through --filter",
+    )
+    parser.add_argument(
+        "--filter",
+        choices=("idt", "ivt"),
+        default="idt",
+        help="with --gaze samples: by dispersion or by velocity (Salvucci and Goldberg 2000; default idt)",
+    )
+    parser.add_argument(
+        "--dispersion", type=float, default=1.0, help="of idt, in degrees of visual angle (default 1)"
+    )
+    parser.add_argument(
+        "--velocity", type=float, default=30.0, help="of ivt, in degrees a second (default 30)"
+    )
+    parser.add_argument(
+        "--least-duration", type=float, default=0.1, help="of a filtered fixation, in seconds (default 0.1)"
+    )
+    parser.add_argument(
+        "--pixels-per-degree",
+        type=float,
+        default=45.0,
+        help="screen pixels in a degree of visual angle (default 45: a 22-inch screen at 63 cm; inferred)",
+    )
+    parser.add_argument(
+        "--calibration-shift",
+        action="store_true",
+        help="move each session's gaze by what the last look at its calibration frames was off their middle",
+    )
+    parser.add_argument(
         "--split",
         choices=("published", "stratified"),
         default="published",
@@ -69,6 +103,13 @@ def read(
     keep_ids: str | Path | None = None,
     without_gaze: Literal["drop", "keep"] = "drop",
     vertical_correction: bool = False,
+    gaze: Literal["fixations", "samples"] = "fixations",
+    filter: Literal["idt", "ivt"] = "idt",  # noqa: A002  the option's name
+    dispersion: float = 1.0,
+    velocity: float = 30.0,
+    least_duration: float = 0.1,
+    pixels_per_degree: float = 45.0,
+    calibration_shift: bool = False,
     split: Literal["published", "stratified"] = "published",
     seed: int = 42,
 ) -> Cohort:
@@ -84,6 +125,14 @@ def read(
         without_gaze: What becomes of cases without a fixation on the image.
         vertical_correction: Undo the vertical bias that the recorded positions have if the pictures shown
             had 1024 lines (see `_correct`); an inference, not documented by the data set.
+        gaze: "fixations" as the tracker found them, or "samples": eye_gaze.csv through a filter.
+        filter: "idt" by dispersion, "ivt" by velocity, see `sources.fixations`.
+        dispersion: Of idt, in degrees of visual angle.
+        velocity: Of ivt, in degrees a second.
+        least_duration: Of a filtered fixation, in seconds.
+        pixels_per_degree: Screen pixels in a degree; the data set does not say.
+        calibration_shift: Move each session's gaze by the middle of the screen less the mean of the last
+            points looked at on its calibration frames.
         split: "published" is the baselines' (see `published_split`); "stratified" has even class shares.
         seed: Of the stratified split; the published one has its own.
 
@@ -91,16 +140,30 @@ def read(
         UserError: A wrong folder, a missing file or column, a value that is not a number, no image at all.
     """
     egd, mimic = locate(egd, mimic)
-    sheet = read_sheet(egd, pads=vertical_correction)
+    from_screen = gaze == "samples" or calibration_shift
+    sides = (
+        ("top", "bottom", "left", "right")
+        if from_screen
+        else ("top", "bottom")
+        if vertical_correction
+        else ()
+    )
+    sheet = read_sheet(egd, pads=sides)
     kept = None if keep_ids is None else read_keep_list(Path(keep_ids), set(sheet["case_id"]))
-    gaze = read_gaze(egd)
+    if gaze == "samples":
+        thresholds = Thresholds(filter, dispersion, velocity, least_duration, pixels_per_degree)
+        looks = filtered(read_samples(egd), thresholds, shift=calibration_shift, whole=ID_LENGTH)
+    else:
+        looks = read_gaze(egd)
+        if calibration_shift:
+            looks = shifted(looks, whole=ID_LENGTH)
     boxes = read_boxes(egd)
 
     sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), kept)
     if not sheet["there"].any():
         raise UserError(f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded?")
     cases = sheet.filter(pl.col("reason").is_null())
-    fixations = _placed(gaze, cases, vertical_correction=vertical_correction)
+    fixations = _placed(looks, cases, vertical_correction=vertical_correction, from_screen=from_screen)
 
     unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
     no_gaze = _no_gaze(unseen, fixations)
@@ -124,7 +187,7 @@ def read(
     rejected = [
         sheet.filter(pl.col("reason").is_not_null()),
         *([no_gaze] if without_gaze == "drop" else []),
-        _gaze_of_nothing(gaze, sheet),
+        _gaze_of_nothing(looks, sheet),
         fixations.filter(~pl.col("on")).with_columns(
             reason=pl.lit("off_image_fixation"),
             detail=pl.format("index {} at ({}, {})", "index", *(_shown(f"recorded_{axis}") for axis in "xy")),
@@ -148,10 +211,29 @@ def read(
             "keep_ids": None if kept is None else _digest(kept),
             "without_gaze": without_gaze,
             "vertical_correction": vertical_correction,
+            **_told(gaze, filter, dispersion, velocity, least_duration, pixels_per_degree, calibration_shift),
             "split": split,
             "seed": seed if split == "stratified" else None,
         },
     )
+
+
+def _told(
+    gaze: str,
+    kind: str,
+    dispersion: float,
+    velocity: float,
+    least_duration: float,
+    pixels_per_degree: float,
+    shift: bool,
+) -> dict[str, object]:
+    """The parameters that made a difference, so that stores made before there were any stay the same."""
+    told: dict[str, object] = {"calibration_shift": True} if shift else {}
+    if gaze == "samples":
+        told |= {"gaze": gaze, "filter": kind, "least_duration": least_duration}
+        told |= {"pixels_per_degree": pixels_per_degree}
+        told |= {"dispersion": dispersion} if kind == "idt" else {"velocity": velocity}
+    return told
 
 
 def _judged(sheet: pl.DataFrame, kept: set[str] | None) -> pl.DataFrame:
@@ -180,7 +262,9 @@ def _judged(sheet: pl.DataFrame, kept: set[str] | None) -> pl.DataFrame:
     )
 
 
-def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: bool) -> pl.DataFrame:
+def _placed(
+    gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: bool, from_screen: bool
+) -> pl.DataFrame:
     """The fixations of these cases, in the order of cases and time, with reading_id, index in the reading,
     x and y (image px) and whether they are `on` the image.
 
@@ -199,9 +283,14 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, *, vertical_correction: boo
         .with_columns(x=pl.col("recorded_x") + 0.5, y=pl.col("recorded_y") + 0.5)
     )
     on = (pl.col("recorded_x") >= 0) & (pl.col("recorded_y") >= 0)
+    sides = [side for side in ("top", "bottom", "left", "right") if side in cases.columns]
+    if sides:
+        own = own.join(cases.select("case_id", *sides), on="case_id", how="left", maintain_order="left")
+    if from_screen:
+        own = on_image(own)
+        on = pl.col("inside")
     if vertical_correction:
-        pads = cases.select("case_id", "top", "bottom")
-        own = _correct(own.join(pads, on="case_id", how="left", maintain_order="left"))
+        own = _correct(own)
         on &= pl.col("y") > 0
     # A header that cannot be read leaves no edges; its image will not be in a store either.
     on &= (pl.col("x") < pl.col("columns")).fill_null(True) & (pl.col("y") < pl.col("rows")).fill_null(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -15,6 +15,7 @@ from radgaze.sources.delimited import numbers, read_columns, tell_first
 CLASSES = ("Normal", "CHF", "pneumonia")
 ARCHIVE = "egd-cxr 1.0.0"
 SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
+SAMPLES = "eye_gaze.csv"
 
 
 def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
@@ -35,14 +36,14 @@ def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
     return egd, mimic
 
 
-def read_sheet(folder: Path, *, pads: bool) -> pl.DataFrame:
+def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
     """master_sheet.csv in the file's order: case_id, path (or null), patient_id (the source's own), patient
-    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; with `pads` also top and bottom,
-    the picture's borders in lines of the screen.
+    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; and the picture's borders on the
+    screen that are asked for, of top, bottom, left and right, in its pixels.
     """
     path = folder / SHEET
     names = {"dicom_id": "case_id", "path": "path", "patient_id": "patient_id"}
-    borders = {"image_top_pad": "top", "image_bottom_pad": "bottom"} if pads else {}
+    borders = {f"image_{side}_pad": side for side in pads}
     sheet = read_columns(path, (*names, *CLASSES, *borders), archive=ARCHIVE)
     if sheet.is_empty():
         raise UserError(f"{path} has no records; that of {ARCHIVE} has 1,083")
@@ -58,8 +59,8 @@ def read_sheet(folder: Path, *, pads: bool) -> pl.DataFrame:
 
 def read_gaze(folder: Path) -> pl.DataFrame:
     """fixations.csv in the file's order, `place`: session, media, case_id (as it stands there, "" where it
-    is blank), count, screen_y (share of the screen), onset, duration (s), recorded_x, recorded_y (image px,
-    null where blank).
+    is blank), count, screen_x, screen_y (share of the screen, null where blank), onset, duration (s),
+    recorded_x, recorded_y (image px, null where blank).
     """
     path = folder / FIXATIONS
     names = {
@@ -67,6 +68,7 @@ def read_gaze(folder: Path) -> pl.DataFrame:
         "MEDIA_ID": "media",
         "DICOM_ID": "case_id",
         "CNT": "count",
+        "FPOGX": "screen_x",
         "FPOGY": "screen_y",
         "FPOGS": "onset",
         "FPOGD": "duration",
@@ -75,10 +77,54 @@ def read_gaze(folder: Path) -> pl.DataFrame:
     }
     gaze = read_columns(path, tuple(names), archive=ARCHIVE)
     gaze = numbers(gaze, path, ("CNT", "FPOGS", "FPOGD"))
-    gaze = numbers(gaze, path, ("FPOGY", "X_ORIGINAL", "Y_ORIGINAL"), blank=True)
+    gaze = numbers(gaze, path, ("FPOGX", "FPOGY", "X_ORIGINAL", "Y_ORIGINAL"), blank=True)
     tell_first(gaze, path, "FPOGD", pl.col("FPOGD") < 0, "a duration expected")
     gaze = gaze.with_columns(pl.col("SESSION_ID", "MEDIA_ID", "DICOM_ID").fill_null(""))
     return gaze.select(pl.col(old).alias(new) for old, new in names.items()).with_row_index("place")
+
+
+def read_samples(folder: Path) -> pl.DataFrame:
+    """eye_gaze.csv, 1.5 million samples, as a stream: session, media, case_id ("" where blank), count, time
+    (s), screen_x, screen_y (share of the screen), valid; in the file's order, `place`.
+
+    The best point of gaze (BPOG) is taken, which the tracker has not filtered.
+    """
+    path = folder / SAMPLES
+    if not path.is_file():
+        raise UserError(f"{path} is missing; {ARCHIVE} has it")
+    names = {
+        "SESSION_ID": "session",
+        "MEDIA_ID": "media",
+        "DICOM_ID": "case_id",
+        "CNT": "count",
+        "Time (in secs)": "time",
+        "BPOGX": "screen_x",
+        "BPOGY": "screen_y",
+        "BPOGV": "valid",
+    }
+    numeric = ("CNT", "Time (in secs)", "BPOGX", "BPOGY", "BPOGV")
+    try:
+        lazy = pl.scan_csv(path, infer_schema=False, encoding="utf8-lossy")
+        missing = [name for name in names if name not in lazy.collect_schema().names()]
+        if missing:
+            raise UserError(f"{path} has no column {', '.join(missing)}; {ARCHIVE} has it")
+        text = pl.col(*names).str.strip_chars().replace("", None)
+        read = lazy.select(text).with_columns(
+            pl.col(*numeric).cast(pl.Float64, strict=False), *(pl.col(n).alias(f"text {n}") for n in numeric)
+        )
+        bad = pl.any_horizontal(pl.col(n).is_null() & pl.col(f"text {n}").is_not_null() for n in numeric)
+        samples = read.with_columns(bad=bad).select(*names, "bad").collect(engine="streaming")
+    except pl.exceptions.PolarsError as error:
+        raise UserError(f"{path} cannot be read as CSV: {str(error).strip().splitlines()[0]}") from error
+    wrong = samples["bad"].arg_true()
+    if len(wrong):
+        raise UserError(f"{path}, line {wrong[0] + 2}: a number expected in {', '.join(numeric)}")
+    samples = samples.select(pl.col(old).alias(new) for old, new in names.items())
+    there = pl.col("screen_x").is_finite() & pl.col("screen_y").is_finite()
+    return samples.with_columns(
+        pl.col("session", "media", "case_id").fill_null(""),
+        valid=((pl.col("valid") > 0) & there).fill_null(False),
+    ).with_row_index("place")
 
 
 def read_boxes(folder: Path) -> pl.DataFrame:
