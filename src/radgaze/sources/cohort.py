@@ -24,6 +24,7 @@ REASONS = (
     "size_mismatch",
     "not_frontal",
     "orientation",
+    "not_spoken",
 )
 """Why a thing of the source is not in the cohort; stable identifiers."""
 

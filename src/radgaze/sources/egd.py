@@ -21,6 +21,7 @@ from radgaze.sources.egd_files import (
     read_samples,
     read_sheet,
 )
+from radgaze.sources.egd_report import cut, spoken
 from radgaze.sources.egd_screen import Thresholds, filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
@@ -88,6 +89,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="move each session's gaze by what the last look at its calibration frames was off their middle",
     )
     parser.add_argument(
+        "--align-report",
+        type=float,
+        metavar="SECONDS",
+        help="keep only fixations while the case's class is spoken of, or so many seconds before",
+    )
+    parser.add_argument(
         "--split",
         choices=("published", "stratified"),
         default="published",
@@ -110,6 +117,7 @@ def read(
     least_duration: float = 0.1,
     pixels_per_degree: float = 45.0,
     calibration_shift: bool = False,
+    align_report: float | None = None,
     split: Literal["published", "stratified"] = "published",
     seed: int = 42,
 ) -> Cohort:
@@ -133,6 +141,8 @@ def read(
         pixels_per_degree: Screen pixels in a degree; the data set does not say.
         calibration_shift: Move each session's gaze by the middle of the screen less the mean of the last
             points looked at on its calibration frames.
+        align_report: Keep only the fixations while the report speaks of the case's class, or so many seconds
+            before, see `sources.egd_report`; None for all.
         split: "published" is the baselines' (see `published_split`); "stratified" has even class shares.
         seed: Of the stratified split; the published one has its own.
 
@@ -165,6 +175,14 @@ def read(
     cases = sheet.filter(pl.col("reason").is_null())
     fixations = _placed(looks, cases, vertical_correction=vertical_correction, from_screen=from_screen)
 
+    unspoken = fixations.clear()
+    if align_report is not None:
+        if align_report < 0:
+            raise UserError(f"--align-report {align_report}: it is a number of seconds, 0 or more")
+        told = cut(fixations, spoken(egd, cases), align_report)
+        fixations, unspoken = fixations.filter(told), fixations.filter(~told)
+        place = pl.int_range(pl.len()).over("reading_id").cast(pl.Int32)
+        fixations = fixations.with_columns(index=place)
     unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
     no_gaze = _no_gaze(unseen, fixations)
     if without_gaze == "drop":
@@ -188,6 +206,7 @@ def read(
         sheet.filter(pl.col("reason").is_not_null()),
         *([no_gaze] if without_gaze == "drop" else []),
         _gaze_of_nothing(looks, sheet),
+        _unspoken(unspoken, fixations),
         fixations.filter(~pl.col("on")).with_columns(
             reason=pl.lit("off_image_fixation"),
             detail=pl.format("index {} at ({}, {})", "index", *(_shown(f"recorded_{axis}") for axis in "xy")),
@@ -211,6 +230,7 @@ def read(
             "keep_ids": None if kept is None else _digest(kept),
             "without_gaze": without_gaze,
             "vertical_correction": vertical_correction,
+            **({} if align_report is None else {"align_report": align_report}),
             **_told(gaze, filter, dispersion, velocity, least_duration, pixels_per_degree, calibration_shift),
             "split": split,
             "seed": seed if split == "stratified" else None,
@@ -310,6 +330,19 @@ def _correct(fixations: pl.DataFrame) -> pl.DataFrame:
     rows = pl.col("rows") + pl.col("rows") % 2
     corrected = (line - pl.col("top")) * rows / (PICTURE_LINES - pl.col("top") - pl.col("bottom"))
     return fixations.with_columns(y=pl.when(pl.col("rows").is_null()).then("y").otherwise(corrected))
+
+
+def _unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
+    """One row for each reading that the report cuts."""
+    kept = left.group_by("reading_id").len("kept")
+    cut_off = gone.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(), pl.len().alias("gone")
+    )
+    cut_off = cut_off.join(kept, on="reading_id", how="left", maintain_order="left")
+    return cut_off.with_columns(
+        reason=pl.lit("not_spoken"),
+        detail=pl.format("{} of {} fixations", "gone", pl.col("gone") + pl.col("kept").fill_null(0)),
+    )
 
 
 def _no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
