@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from radgaze.errors import UserError
+from radgaze.cluster import connected
 from radgaze.reproduction.local import PAUSE, Watch, gpus_of, processes_of
 from radgaze.reproduction.plan import Job, Outcome
 from radgaze.reproduction.process import GRACE, Share, start, stop
@@ -44,45 +43,26 @@ def run(
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
-    ray = load()
     out = out.resolve()
-    try:
-        ray.init(address or "local", log_to_driver=False, include_dashboard=False, logging_level="error")
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise UserError(f"--ray-address {address}: {str(error).strip().splitlines()[0]}") from error
     refs: dict[Any, Job] = {}
-    try:
-        share = _share(ray, jobs, side_by_side)
-        threads = max(1, int(share["num_cpus"]) // max(processes_of(job) for job in jobs))
-        task = ray.remote(max_retries=LOST, **share)(_task)
-        said = {job: _size(log_file(out, job)) for job in jobs}
-        refs = {task.remote(job, str(out), threads): job for job in jobs}
-        while refs:
-            ended, _ = ray.wait(list(refs), num_returns=1, timeout=PAUSE)
-            for ref in ended:
-                yield _outcome(ray, ref, refs.pop(ref))
-            # A job that has begun has said so in its log, wherever it runs.
-            watch([job for job in refs.values() if _size(log_file(out, job)) != said[job]])
-    finally:
-        for ref in refs:
-            ray.cancel(ref)
-        if refs:
-            ray.wait(list(refs), num_returns=len(refs), timeout=GRACE)
-        ray.shutdown()
-
-
-def load() -> Any:
-    """Ray.
-
-    Raises:
-        UserError: It is not installed.
-    """
-    try:
-        return import_module("ray")
-    except ImportError as error:
-        raise UserError(
-            "--engine ray needs Ray: pip install 'radgaze[cluster]'; or leave --engine out to run here"
-        ) from error
+    with connected(address) as ray:
+        try:
+            share = _share(ray, jobs, side_by_side)
+            threads = max(1, int(share["num_cpus"]) // max(processes_of(job) for job in jobs))
+            task = ray.remote(max_retries=LOST, **share)(_task)
+            said = {job: _size(log_file(out, job)) for job in jobs}
+            refs = {task.remote(job, str(out), threads): job for job in jobs}
+            while refs:
+                ended, _ = ray.wait(list(refs), num_returns=1, timeout=PAUSE)
+                for ref in ended:
+                    yield _outcome(ray, ref, refs.pop(ref))
+                # A job that has begun has said so in its log, wherever it runs.
+                watch([job for job in refs.values() if _size(log_file(out, job)) != said[job]])
+        finally:
+            for ref in refs:
+                ray.cancel(ref)
+            if refs:
+                ray.wait(list(refs), num_returns=len(refs), timeout=GRACE)
 
 
 def _task(job: Job, out: str, threads: int) -> tuple[str | None, float]:

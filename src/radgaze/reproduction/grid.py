@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from radgaze.cluster import load
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.reproduction import cluster, local, state
@@ -59,7 +60,7 @@ def reproduce(
     if ray_address is not None and engine != "ray":
         raise UserError("--ray-address goes with --engine ray")
     if engine == "ray":
-        cluster.load()  # before anything is written
+        load()  # before anything is written
     with state.locked(out) as lock:
         grid = state.begin(plan, out, resume=resume)
         if grid.done:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from radgaze.cluster import load
 from radgaze.console import progress, say
 from radgaze.dicom.isolate import isolated
 from radgaze.dicom.read import DicomError
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
+from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finish import finish, without
 from radgaze.store.identity import Identity, finished, identity_of
 from radgaze.store.partial import Done, Partial, partial_of
 from radgaze.store.pixels import Fitted, read_and_fit, read_fitted
 from radgaze.store.store import Store
+
+Reader = Callable[[Sequence[str]], Iterator[tuple[int, Fitted | DicomError]]]
+"""From paths to what was read of each, or why it could not be, in any order."""
 
 
 def prepare(
@@ -31,6 +36,8 @@ def prepare(
     workers: int | None = None,
     overwrite: bool = False,
     fitted: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
 ) -> Store:
     """Read a cohort's images and write everything to a store that later steps open in no time.
 
@@ -46,11 +53,18 @@ def prepare(
         voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
         workers: Processes that read images; None for one per processor.
         overwrite: Replace what store there is.
+        engine: Where images are read: in processes here, or on a Ray cluster, whose machines see the images
+            under the same paths. The bytes do not depend on it.
+        ray_address: Of the cluster; None makes one on this machine.
         fitted: Whether the cohort's images are `pixels.reference`s to squares of that size.
 
     Raises:
         UserError: Nothing to prepare, no image can be read, or OUT holds something else.
     """
+    if ray_address is not None and engine != "ray":
+        raise UserError("--ray-address goes with --engine ray")
+    if engine == "ray":
+        load()  # before anything is written
     out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be
     if not 1 <= size <= 16384:
         raise UserError(f"--size is {size}; it is the side of the stored images in pixels, 1 to 16384")
@@ -68,7 +82,10 @@ def prepare(
         done = _begin_or_go_on(aside, identity)
         try:
             read = read_fitted if fitted else partial(read_and_fit, size=size, voi=voi)
-            unreadable = _read_images(cohort, aside, done, read, workers)
+            reader: Reader = partial(isolated, read, workers=workers)
+            if engine == "ray":
+                reader = partial(read_by_cluster, read, address=ray_address)
+            unreadable = _read_images(cohort, aside, done, reader)
         except KeyboardInterrupt:
             say(
                 f"Stopped; {len(done)} of {aside.images} images are kept in {aside.folder}, "
@@ -98,9 +115,7 @@ def _begin_or_go_on(aside: Partial, identity: Identity) -> dict[int, Done]:
     return {}
 
 
-def _read_images(
-    cohort: Cohort, aside: Partial, done: dict[int, Done], read: Callable[..., Fitted], workers: int | None
-) -> dict[int, str]:
+def _read_images(cohort: Cohort, aside: Partial, done: dict[int, Done], reader: Reader) -> dict[int, str]:
     """Read what is not done yet, adding it to `done`; return why the others could not be read."""
     # What could not be read before is tried again: a decoder may have been installed since.
     todo = [i for i in range(aside.images) if i not in done]
@@ -109,7 +124,7 @@ def _read_images(
     ids = cohort.cases["case_id"].to_list()
     unreadable: dict[int, str] = {}
     with progress("Reading images", total=len(todo)) as bar:
-        for k, result in isolated(read, paths, workers=workers):
+        for k, result in reader(paths):
             i = todo[k]
             if isinstance(result, DicomError):
                 aside.clear(i)
