@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import pickle
+import random
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from polars.testing import assert_frame_equal
 from radgaze.errors import UserError
 from radgaze.sources.cohort import REASONS
 from radgaze.store.finish import without
+from radgaze.store.identity import file_digest
 from radgaze.store.partial import Partial
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store
@@ -370,3 +374,67 @@ def test_opening_what_is_no_store_says_what_it_is(tmp_path):
     (store.path / "manifest.json").write_text("{")
     with pytest.raises(UserError, match="not a store's manifest"):
         Store.open(store.path)
+
+
+@pytest.mark.parametrize("where", ["put", "finish", "become"])
+def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole(
+    tmp_path, monkeypatch, where
+):
+    from radgaze.store import prepare as module
+
+    cohort = make_cohort(tmp_path / "source")
+    prepare(cohort, tmp_path / "straight", size=64, workers=1)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(*((module, "finish") if where == "finish" else (Partial, where)), full)
+        with pytest.raises(UserError, match=r"No space left on device.*the same command goes on"):
+            prepare(cohort, tmp_path / "store", size=64, workers=1)
+        assert not (tmp_path / "store").exists()
+        with pytest.raises(UserError, match="not finished"):
+            Store.open(tmp_path / "store")
+    prepare(cohort, tmp_path / "store", size=64, workers=1)
+    assert contents(tmp_path / "store") == contents(tmp_path / "straight")
+
+
+def test_a_file_that_changes_while_it_is_prepared_makes_no_store(tmp_path, monkeypatch):
+    cohort, put = make_cohort(tmp_path / "source"), Partial.put
+
+    def touched(self, i, image):
+        put(self, i, image)
+        if i == 4:
+            path = Path(cohort.cases["image"][2])
+            path.write_bytes(path.read_bytes() + b"more")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Partial, "put", touched)
+        with pytest.raises(UserError, match="changed while they were read"):
+            prepare(cohort, tmp_path / "store", size=64, workers=1)
+    assert not (tmp_path / "store").exists()
+    store = prepare(cohort, tmp_path / "store", size=64, workers=1)
+    assert store.cases["sha256"][2] == file_digest(cohort.cases["image"][2])
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_ten_kills_at_any_moment_change_no_byte(tmp_path):
+    cohort = make_cohort(tmp_path / "source", 24)
+    straight = prepare(cohort, tmp_path / "straight", size=64, workers=1)
+    (tmp_path / "cohort").write_bytes(pickle.dumps(cohort))
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    draw = random.Random(11)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, str(tmp_path / "slowly.py"), str(tmp_path)],
+            cwd=Path(__file__).parents[2],
+            env=environment,
+        )
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(0.2, 3.5))
+        process.kill()
+        process.wait(30)
+    prepare(cohort, tmp_path / "store", size=64, workers=2)
+    assert contents(tmp_path / "store") == contents(straight.path)

@@ -68,6 +68,7 @@ def finish(
         cohort: What the store holds: only cases whose image is done.
         done: Every image that is, by its place.
     """
+    (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
     tables = {name: getattr(cohort, name) for name in TABLES} | {
         "cases": _cases(cohort, done, parameters["size"])
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -78,7 +79,7 @@ def prepare(
     if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
-    with aside.locked():
+    with aside.locked(), _faults_told(aside):
         done = _begin_or_go_on(aside, identity)
         try:
             read = read_fitted if fitted else partial(read_and_fit, size=size, voi=voi)
@@ -97,9 +98,28 @@ def prepare(
             raise UserError(
                 f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
             )
+        if identity_of(cohort, parameters) != identity:
+            raise UserError(
+                f"image files changed while they were read, so that no store was made at {out}; the same "
+                "command "
+                "begins anew"
+            )
         finish(without(cohort, unreadable), done, aside.store, parameters, identity)
         aside.become(out)
     return Store.open(out)
+
+
+@contextmanager
+def _faults_told(aside: Partial) -> Iterator[None]:
+    """A fault of the disk as a `UserError`: what is done is kept, and nothing that looks whole is left."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{aside.folder}: {error.strerror or error}; what is done is kept there, and the same command "
+            "goes on "
+            "when that is put right"
+        ) from error
 
 
 def _begin_or_go_on(aside: Partial, identity: Identity) -> dict[int, Done]:
