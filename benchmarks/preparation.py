@@ -96,6 +96,7 @@ def _preparation(
 ) -> Result:
     headers: list[float] = []
     images: list[float] = []
+    straight: list[float] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
         simulate(folder, patients=cases, pixels=pixels, two_studies=0, faults=False, workers=workers)
@@ -105,6 +106,8 @@ def _preparation(
                 cohort = egd.read(folder / "egd", folder / "mimic")
             with _timed(images):
                 store = prepare(cohort, folder / f"store{repeat}", size=SIZE, workers=workers)
+            with _timed(straight):
+                _straight(cohort.cases["image"].to_list(), folder / f"straight{repeat}.npy")
             assert len(store.cases) == cases, "nothing was planted that could be rejected"
         lines = store.cases.select("rows", "columns").rows()
     both = [a + b for a, b in zip(headers, images, strict=True)]
@@ -112,7 +115,9 @@ def _preparation(
         "tables and headers": headers,
         "images, and writing the store": images,
         "both": both,
+        "a straight loop over the images": straight,
     }
+    ratio = median(straight) / median(images)
     sizes = sorted(set(lines))
     return Result(
         f"Preparing {cases} radiographs with a long side of {pixels} px",
@@ -120,8 +125,38 @@ def _preparation(
         f"{_by(min(sizes, key=_area))} to {_by(max(sizes, key=_area))}), stored at {SIZE} px.",
         [_row(stage, seconds, cases) for stage, seconds in stages.items()],
         {"cases": cases, "repeats": repeats, "workers": workers or "one per core"},
-        [*notes, "The files had just been written, so they came from the page cache and not from the disk."],
+        [
+            *notes,
+            f"A straight loop (pydicom, its VOI LUT, Pillow's resize, one process) takes {ratio:.2f} times "
+            "as long as the "
+            "images here; 1.7 times are wanted on 2 cores.",
+            "The files had just been written, so they came from the page cache and not from the disk.",
+        ],
     )
+
+
+def _straight(paths: list[str], out: Path) -> None:
+    """What a script would do: no worker, no check, no hash, no journal."""
+    import numpy as np
+    from PIL import Image
+    from pydicom import dcmread
+    from pydicom.pixels import apply_voi_lut
+
+    squares = []
+    for path in paths:
+        file = dcmread(path)
+        values = np.asarray(apply_voi_lut(file.pixel_array, file), dtype=np.float32)
+        values = (values - values.min()) / max(float(np.ptp(values)), 1.0)
+        image = Image.fromarray(values)
+        scale = SIZE / max(image.size)
+        size = (round(image.width * scale), round(image.height * scale))
+        square, small = (
+            np.zeros((SIZE, SIZE), np.uint8),
+            np.asarray(image.resize(size, Image.Resampling.BICUBIC)),
+        )
+        square[: small.shape[0], : small.shape[1]] = np.clip(small * 255, 0, 255).astype(np.uint8)
+        squares.append(square)
+    np.save(out, np.stack(squares))
 
 
 def _row(stage: str, seconds: list[float], cases: int) -> dict[str, Cell]:

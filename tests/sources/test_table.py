@@ -103,6 +103,18 @@ def test_boxes_are_scaled_from_their_frame_and_cut_to_the_image(folder):
     assert read(folder, boxes=folder / "corners.csv").boxes.rows() == [("a", "box", 1, 2, 3, 4)]
 
 
+def test_ellipses_keep_their_corners_over_the_border(folder):
+    found = read(folder, boxes=folder / "boxes.csv", box_shape="ellipse")
+    plain = read(folder, boxes=folder / "boxes.csv")
+    assert found.boxes["shape"].to_list() == ["ellipse"] * 2
+    # The image is 40 by 60 pixels: boxes are cut to it.
+    assert found.boxes.drop("shape").rows()[0] == ("b", "opacity", 10, 20, 40, 80)
+    assert plain.boxes.rows()[0] == ("b", "opacity", 10, 20, 40, 60)
+    assert tally(found) == tally(plain)
+    assert found.parameters["box_shape"] == "ellipse"
+    assert "box_shape" not in plain.parameters
+
+
 def test_fixations_are_scaled_from_their_frame(folder):
     cohort = read(folder, fixations=folder / "fixations.csv", fixation_frame="20x30")
     assert cohort.fixations.select("x", "y").rows()[:2] == [(10, 12), (20, 40)]

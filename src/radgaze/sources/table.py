@@ -74,6 +74,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--box-frame", metavar="WxH", help="as --fixation-frame, of boxes")
     parser.add_argument(
+        "--box-shape",
+        choices=("box", "ellipse"),
+        default="box",
+        help="what has these corners: a box, or the ellipse in it (default box)",
+    )
+    parser.add_argument(
         "--without-gaze",
         choices=("keep", "drop"),
         default="keep",
@@ -96,6 +102,7 @@ def read(
     boxes: str | Path | None = None,
     box_columns: Sequence[str] | None = None,
     box_frame: str | None = None,
+    box_shape: Literal["box", "ellipse"] = "box",
     without_gaze: Literal["keep", "drop"] = "keep",
     seed: int = 42,
 ) -> Cohort:
@@ -116,6 +123,7 @@ def read(
         fixation_frame, box_frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the
             image: they are scaled.
         boxes: CSV or Parquet; parts of boxes off the image are cut away.
+        box_shape: Whether they are boxes, or the ellipses in them.
         without_gaze: What becomes of cases without a fixation on the image.
         seed: Of the split.
 
@@ -132,7 +140,7 @@ def read(
         raise UserError(f"no image of {path} is under {folder}; --images names the folder they start from")
     cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
     placed, strangers = _gaze(fixations, fixation_columns, fixation_frame, sheet, cases)
-    found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases)
+    found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases, shape=box_shape)
     rejected = [sheet.filter(pl.col("reason").is_not_null()), strangers, lost]
     if without_gaze == "drop":
         unseen = cases.join(placed.filter("on"), on="case_id", how="anti", maintain_order="left")
@@ -181,6 +189,7 @@ def read(
             "without_gaze": without_gaze,
             "fixation_frame": fixation_frame,
             "box_frame": box_frame,
+            **({"box_shape": box_shape} if box_shape != "box" else {}),
         },
         exclusive=exclusive,
     )
@@ -244,19 +253,25 @@ def _boxes(
     frame: str | None,
     sheet: pl.DataFrame,
     cases: pl.DataFrame,
+    *,
+    shape: str,
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The boxes of the cases, cut to the images; and rejections of those off them, or of no record."""
+    """The boxes of the cases, cut to the images; and rejections of those off them, or of no record.
+
+    Ellipses that reach over a border keep their corners, and so their shape.
+    """
     if path is None:
         return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
     read = _named(read_boxes(Path(path), columns or ()), sheet, Path(path))
     own = _scaled(read, cases, frame, "--box-frame", ("x1", "x2"), ("y1", "y2")).sort(
         "case", maintain_order=True
     )
-    own = own.with_columns(
-        *(pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")),
-        *(pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")),
-    )
-    seen = (pl.col("x2") > pl.col("x1")) & (pl.col("y2") > pl.col("y1"))
+    cut = {name: pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")}
+    cut |= {name: pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")}
+    seen = (cut["x2"] > cut["x1"]) & (cut["y2"] > cut["y1"])
+    own = own.with_columns(seen=seen)
+    own = own.with_columns(shape=pl.lit(shape)) if shape == "ellipse" else own.with_columns(**cut)
+    seen = pl.col("seen")
     lost = own.filter(~seen).select(
         pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
     )
@@ -265,7 +280,8 @@ def _boxes(
         pl.col("key").map_elements(stem, pl.String).alias("case_id"),
         pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
     )
-    return own.filter(seen).select(*_BOXES), pl.concat([lost, strangers])
+    shaped = ["shape"] if shape == "ellipse" else []
+    return own.filter(seen).select(*_BOXES, *shaped), pl.concat([lost, strangers])
 
 
 def _named(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
