@@ -217,16 +217,25 @@ class DeepRun(FakeRun):
         return Deep().eval().to(device)
 
 
+@dataclass
+class Blank(Generator):
+    """A map that is the same everywhere."""
+
+    def attribute(self, read: Reading) -> Tensor:
+        return 0 * read.gradient(read.images)
+
+
 @pytest.fixture
-def edges(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A method `edges` beside the others."""
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The methods `edges` and `blank` beside the others."""
     known = attribution.methods
-    monkeypatch.setitem(generators.REGISTRY, "edges", Edges)
-    monkeypatch.setitem(presets.PRESETS, "edges", replace(presets.PRESETS["backprop"], generator="edges"))
-    monkeypatch.setattr(attribution, "methods", lambda model, size: (*known(model), "edges"))
+    for name, kind in (("edges", Edges), ("blank", Blank)):
+        monkeypatch.setitem(generators.REGISTRY, name, kind)
+        monkeypatch.setitem(presets.PRESETS, name, replace(presets.PRESETS["backprop"], generator=name))
+    monkeypatch.setattr(attribution, "methods", lambda model, size: (*known(model), "edges", "blank"))
 
 
-@pytest.mark.usefixtures("edges")
+@pytest.mark.usefixtures("made_up")
 def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_is_not(tmp_path: Path) -> None:
     run = DeepRun(tmp_path / "run", cases(test=6))
     found = audited(
@@ -244,10 +253,25 @@ def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_i
     assert cascade["layers"] == ["head", "layers.2", "layers.0"]
     assert len(cascade["rank_correlation"]) == len(cascade["ssim"]) == 3
     markdown = (tmp_path / "out" / "audit.md").read_text(encoding="utf-8")
-    marked = [
-        line for line in markdown.splitlines() if "does not change with the weights" in line and "|" in line
-    ]
+    verdicts, *tables = markdown.split("\n## ")[1:]
+    marked = [line for line in verdicts.splitlines() if "| ✗ does not change with the weights |" in line]
     assert [line.split(" |")[0] for line in marked] == ["| edges"]
+    assert len(tables) == len(still["figures"])
+    for table in tables:
+        assert "| edges ✗ |" in table
+        assert table.count("✗") == 1
+    told = set(pl.read_csv(tmp_path / "out" / "audit.csv").select("method", "changes").iter_rows())
+    assert told == {("edges", False), ("guided_backprop", True), *((floor, None) for floor in FLOORS)}
+
+
+@pytest.mark.usefixtures("made_up")
+def test_of_maps_that_are_the_same_everywhere_nothing_is_said_of_the_weights(tmp_path: Path) -> None:
+    found = audited(DeepRun(tmp_path / "run", cases(test=4)), tmp_path / "out", methods=("blank",))
+    blank = found.summary["methods"]["blank"]
+    assert blank["changes"] is None
+    assert "cascading_rank_correlation" not in blank["figures"]["sanity"]
+    assert blank["figures"]["agreement"]["nss"]["value"] == pytest.approx(0)
+    assert "stability" not in blank["figures"]
 
 
 def test_the_trained_weights_are_as_before_and_the_files_repeat_whatever_the_batches(
@@ -258,11 +282,7 @@ def test_the_trained_weights_are_as_before_and_the_files_repeat_whatever_the_bat
         key = before.row(0, named=True)
         after = again.cases.filter(aspect=aspect, method=key["method"], metric=key["metric"])
         one, other = (table["value"].cast(pl.Float64).to_numpy() for table in (before, after))
-        if key["metric"] not in (
-            "sensitivity_n",
-            "under_noise",
-        ):  # what they draw depends on who is in a batch
-            np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4, err_msg=str(key))
+        np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4, err_msg=str(key))
 
 
 class Interrupted:

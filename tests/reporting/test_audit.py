@@ -152,6 +152,12 @@ def test_findings_say_which_methods_beat_the_floors_and_which_ignore_the_weights
         "All of 3 methods, guided_backprop, smooth_grad and integrated_gradients, point "
     )
     assert said[-1] == "Every method's maps change when the weights are drawn anew."
+    blank = changed["methods"]["smooth_grad"]
+    blank["changes"] = None
+    del blank["figures"]["sanity"]["cascading_rank_correlation"], blank["figures"]["stability"]
+    said = findings(changed)
+    assert said[-1].startswith("smooth_grad gives maps that are the same everywhere:")
+    assert len(panels(overview(changed))) == len(ASPECTS)
 
 
 def test_the_figure_has_a_panel_for_each_aspect_and_a_row_for_each_method() -> None:

@@ -270,7 +270,7 @@ def sanity_of(
     """
     found = []
     for mode in ("cascading", "independent"):
-        total = sum(1 for _ in sanity.randomisations(model, mode, seed=effort.seed))
+        total = len(sanity.layers(model))
         wanted = set(np.linspace(0, total - 1, min(effort.stages, total)).round().astype(int).tolist())
         layers, stages = list[str](), list[Figures]()
         for place, (name, drawn) in enumerate(sanity.randomisations(model, mode, seed=effort.seed)):

@@ -12,6 +12,7 @@ from radgaze.evaluation.audit_rows import (
     aspect_rows,
     criterion,
     heading,
+    unchanged,
     verdict_rows,
 )
 from radgaze.evaluation.markdown import table_of
@@ -35,7 +36,10 @@ def audit_markdown(summary: Mapping[str, Any]) -> str:
                 f"## {aspect.capitalize()}. {QUESTIONS[aspect]}",
                 table_of(
                     [aspect.capitalize(), *(heading(m) for m in metrics.values())],
-                    [[name, *(_cell(entry) for entry in entries)] for name, _, entries in rows],
+                    [
+                        [words + (" ✗" if unchanged(summary, name) else ""), *map(_cell, entries)]
+                        for words, name, entries in rows
+                    ],
                 ),
                 "\n".join(f"- {metric.title}: {metric.words}" for metric in metrics.values()),
             ]

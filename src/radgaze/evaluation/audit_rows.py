@@ -51,6 +51,11 @@ def weights_verdict(found: Mapping[str, Any]) -> str:
     return "changes" if found["changes"] else WORDS_UNCHANGED
 
 
+def unchanged(summary: Mapping[str, Any], name: str) -> bool:
+    """Whether a map is a method's that does not change with the weights, and is to be marked."""
+    return summary["methods"][name].get("changes") is False
+
+
 def criterion(summary: Mapping[str, Any]) -> str:
     """How the verdicts are reached."""
     named = ", ".join(f"{ASPECTS[a][HEADLINES[a]].title} ({a})" for a in COMPARED)

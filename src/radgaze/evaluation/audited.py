@@ -31,7 +31,8 @@ class Audit:
 
     Attributes:
         summary: What is in audit.json: of each method `figures`, `against_floors`, `changes` and `cascades`.
-        table: method, aspect, metric, value, low, high, n; unrounded, null where undefined.
+        table: method, aspect, metric, value, low, high, n, changes (with the weights; null of what has none);
+            unrounded, null where undefined.
         cases: case_id, method, aspect, metric, value.
     """
 
@@ -76,7 +77,7 @@ def write(
             entry["figures"]["cost"] = {name: {"value": v, **alone} for name, v in part.cost.items()}
         if part.method not in (*FLOORS, *CEILINGS):
             entry["against_floors"] = _against_floors(part.method, found)
-            entry["changes"] = _changes(entry["figures"]["sanity"][HEADLINES["sanity"]]["value"])
+            entry["changes"] = _changes(entry["figures"].get("sanity", {}).get(HEADLINES["sanity"]))
             entry["cascades"] = [_cascade(cascade) for cascade in part.cascades]
         methods[part.method] = entry
     summary = {
@@ -157,9 +158,12 @@ def _verdict(entries: Mapping[str, Mapping[str, Any]]) -> str | None:
     return "worse" if any(entry["high"] < 0 for entry in known) else "even"
 
 
-def _changes(similarity: float | None) -> bool | None:
-    """Whether a method's maps change with the weights, given what is left of them without any learnt one."""
-    return None if similarity is None else similarity < UNCHANGED
+def _changes(likeness: Mapping[str, Any] | None) -> bool | None:
+    """Whether a method's maps change with the weights, given what is left of them without any learnt one.
+
+    None where nothing can be said: every map is the same everywhere, and has no order of pixels.
+    """
+    return None if likeness is None else bool(likeness["value"] < UNCHANGED)
 
 
 def _cascade(cascade: Any) -> dict[str, Any]:
@@ -178,11 +182,11 @@ def _tidy(methods: Mapping[str, Any]) -> pl.DataFrame:
     rows = [
         {"method": method, "aspect": aspect, "metric": metric}
         | {key: entry[key] for key in ("value", "low", "high", "n")}
+        | {"changes": found.get("changes")}
         for method, found in methods.items()
         for aspect, figures in found["figures"].items()
         for metric, entry in figures.items()
     ]
     names = {"method": pl.String, "aspect": pl.String, "metric": pl.String}
-    return pl.DataFrame(
-        rows, schema=names | dict.fromkeys(("value", "low", "high"), pl.Float64) | {"n": pl.Int64}
-    )
+    numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
+    return pl.DataFrame(rows, schema=names | numbers | {"n": pl.Int64, "changes": pl.Boolean})

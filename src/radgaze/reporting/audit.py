@@ -14,6 +14,7 @@ from radgaze.evaluation.audit_rows import (
     criterion,
     heading,
     methods,
+    unchanged,
     verdict_rows,
     weights_verdict,
 )
@@ -98,7 +99,13 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
             f"{listed(still)} {'does' if len(still) == 1 else 'do'} not change with the weights: what such a "
             "map shows is largely in the image, or in the network's shape, and was not learnt."
         )
-    else:
+    blank = [name for name, found in of_methods.items() if found["changes"] is None]
+    if blank:
+        sentences.append(
+            f"{listed(blank)} {'gives' if len(blank) == 1 else 'give'} maps that are the same everywhere: "
+            "whether they depend on the weights cannot be said."
+        )
+    if not still and not blank:
         sentences.append("Every method's maps change when the weights are drawn anew.")
     return sentences
 
@@ -144,7 +151,7 @@ def _aspect(summary: Mapping[str, Any], aspect: str) -> dict[str, Any]:
                 "name": label,
                 "floor": name in FLOORS,
                 "ceiling": name in CEILINGS,
-                "unchanged": name in of_methods and of_methods[name]["changes"] is False,
+                "unchanged": unchanged(summary, name),
                 "verdict": weights_verdict(of_methods[name]) if aspect == "sanity" else "",
                 "n": max((entries[p]["n"] for p in shown if entries[p] is not None), default=0),
                 "entries": [entries[place] for place in shown],

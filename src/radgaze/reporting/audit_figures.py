@@ -108,7 +108,9 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
     if aspect == "cost":
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
-        axis.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}×" if f"{x:e}"[0] in "25" else ""))
+        least, most = axis.get_xlim()
+        named = "25" if most < 100 * least else ""  # over two decades they would run into each other
+        axis.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}×" if f"{x:e}"[0] in named else ""))
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
     arrow = "higher is better →" if metric.higher else "← lower is better"
