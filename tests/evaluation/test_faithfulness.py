@@ -171,7 +171,17 @@ def test_correlation_is_numpys():
     a, b = torch.randn(2, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for row, found in enumerate(correlation(a, b)):
         assert found.item() == pytest.approx(np.corrcoef(a[row], b[row])[0, 1])
-    assert torch.isnan(correlation(torch.full((1, 9), 0.1), b[:1])).all()
+
+
+@pytest.mark.parametrize("length", [3, 9, 11, 24])
+def test_correlation_with_a_constant_row_is_undefined_although_its_mean_is_rounded(length):
+    other = torch.rand(4, length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    for constant in (0.1, 0.3, 0.7, 123.456):
+        row = torch.full((4, length), constant, dtype=torch.float64)
+        assert torch.isnan(correlation(row, other)).all()
+        assert torch.isnan(correlation(other, row)).all()
+    slight = 1e6 + 1e-3 * other  # a pattern, however slight
+    torch.testing.assert_close(correlation(slight, other), torch.ones(4, dtype=torch.float64))
 
 
 def test_deletion_is_quantus_pixel_flipping():

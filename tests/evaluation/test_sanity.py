@@ -92,6 +92,55 @@ def test_parameters_that_cannot_be_reset_keep_their_size(model):
             assert 0 < float((model[2].factor.detach() - 10).abs().mean()) < 12
 
 
+def test_a_constant_parameter_that_cannot_be_reset_is_drawn_anew():
+    net = nn.Sequential(nn.Linear(4, 5), Scale())
+    nn.init.constant_(net[1].factor, 0.1)
+    drawn = [net[1].factor.detach().clone() for _ in randomisations(net, "cascading", seed=0)]
+    assert (drawn[0] != 0.1).all()
+    assert (net[1].factor == 0.1).all()
+
+
+def test_statistics_of_a_batch_norm_without_weights_are_forgotten_and_come_back():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False), nn.Flatten(), nn.Linear(32, 2))
+    net(3 * torch.randn(8, 1, 6, 6) + 2)
+    before = state(net.eval())
+    names = []
+    for name, _ in randomisations(net, "cascading", seed=0):
+        names.append(name)
+        last = state(net)
+    assert names == ["3", "1", "0"]
+    assert last["1.running_mean"].tolist() == [0, 0]
+    assert changed(before, net) == set()
+
+
+class Aside(nn.Module):
+    """A buffer that no state dict holds, and a state that is no tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.register_buffer("aside", torch.arange(3.0), persistent=False)
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight)
+        self.aside = torch.randn(3)
+
+    def get_extra_state(self) -> dict[str, int]:
+        return {"version": 1}
+
+    def set_extra_state(self, state: dict[str, int]) -> None:
+        assert state == {"version": 1}
+
+
+def test_buffers_outside_of_the_state_dict_come_back_too():
+    net = nn.Sequential(Aside())
+    for _ in randomisations(net, "independent", seed=0):
+        assert net[0].aside.tolist() != [0, 1, 2]
+    assert net[0].aside.tolist() == [0, 1, 2]
+    assert net[0].weight.tolist() == [1, 1, 1]
+
+
 def test_of_a_real_network_no_weight_stays_and_all_come_back():
     torch.manual_seed(0)
     config = ModelConfig(encoder="tu-test_efficientnet", weights="none", decoder_channels=(8, 8, 8, 8, 8))

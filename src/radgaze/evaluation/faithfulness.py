@@ -157,9 +157,10 @@ def infidelity(
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
     """Pearson's correlation of the rows of a and b (B, K): (B,), NaN where one is constant."""
-    a, b = (x.double() - x.double().mean(1, keepdim=True) for x in (a, b))
-    least = 1e-12  # of a row's length: what rounding leaves of a constant one
-    flat = (a.norm(dim=1) <= least * _length(a)) | (b.norm(dim=1) <= least * _length(b))
+    a, b = a.double(), b.double()
+    least = 1e-12 * _length(a), 1e-12 * _length(b)  # what rounding leaves of a constant row
+    a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
+    flat = (a.norm(dim=1) <= least[0]) | (b.norm(dim=1) <= least[1])
     figure = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
     return torch.where(flat, torch.nan, figure.clamp(-1, 1))
 

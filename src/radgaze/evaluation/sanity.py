@@ -24,13 +24,15 @@ _K1, _K2 = 0.01, 0.03
 def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The modules that hold parameters themselves, by name, the one nearest to the output first.
 
+    With them those whose `reset_parameters` fills buffers alone: a batch norm's statistics are learnt too.
     Nearest is last registered, as networks are built from the image on; one that stands at several places
     counts once.
     """
     return [
         (name, module)
         for name, module in model.named_modules()
-        if any(True for _ in module.parameters(False))
+        if any(True for _ in module.parameters(recurse=False))
+        or (_resets(module) and any(True for _ in module.buffers(recurse=False)))
     ][::-1]
 
 
@@ -39,9 +41,9 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
 
     A layer draws as it does when it is built (`reset_parameters`, which also clears a batch norm's
     statistics); parameters of a module that cannot are drawn from a normal distribution of their own mean and
-    deviation. A layer's draw depends on the seed and the layer alone, and torch's own random state is as
-    before. The model is changed in place and as it was afterwards, to the bit, also when the loop is left
-    early.
+    deviation, or of their size where they are constant. A layer's draw depends on the seed and the layer
+    alone, and torch's own random state is as before. The model is changed in place; all its parameters and
+    buffers are as they were afterwards, to the bit, also when the loop is left early.
 
     Args:
         model: The trained model.
@@ -53,7 +55,7 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
     """
     if mode not in ("cascading", "independent"):
         raise ValueError(f"weights are drawn anew cascading or independent, not {mode!r}")
-    trained = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    trained = {name: value.detach().clone() for name, value in _tensors(model).items()}
     try:
         for place, (name, layer) in enumerate(layers(model)):
             _draw(layer, seed + place)
@@ -120,16 +122,26 @@ def _draw(layer: nn.Module, seed: int) -> None:
     devices = {parameter.device for parameter in own if parameter.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
-        reset = getattr(layer, "reset_parameters", None)
-        if callable(reset):
-            reset()
+        if _resets(layer):
+            layer.reset_parameters()  # type: ignore[operator]
             return
         for parameter in own:
-            spread = float(parameter.std()) if parameter.numel() > 1 else float(parameter.abs().max())
-            parameter.normal_(float(parameter.mean()), max(spread, torch.finfo(parameter.dtype).tiny))
+            size = float(parameter.abs().max())
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            constant = spread <= 1e-6 * size  # single precision's rounding
+            parameter.normal_(float(parameter.mean()), size if constant else spread)
+
+
+def _resets(layer: nn.Module) -> bool:
+    return callable(getattr(layer, "reset_parameters", None))
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, also those that a state dict leaves out."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 
 @torch.no_grad()
 def _restore(model: nn.Module, trained: dict[str, Tensor]) -> None:
-    for name, value in model.state_dict().items():
+    for name, value in _tensors(model).items():
         value.copy_(trained[name])
