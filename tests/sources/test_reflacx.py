@@ -115,6 +115,16 @@ def test_phases_can_be_read_apart(made):
     assert first.cases["split"].to_list() == ["train", "validate"]
 
 
+def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
+    first = reflacx.read(*made, phases=[1], labels=["Mass", "Nodule"])
+    assert first.classes == ("Mass", "Nodule")
+    assert sorted(first.boxes.filter(shape="ellipse").rows()) == [
+        (ONE, "Mass", 30, 30, 50, 50, "ellipse"),
+        (ONE, "Nodule", 5, 5, 15, 15, "ellipse"),
+        (ONE, "Nodule", 30, 30, 50, 50, "ellipse"),  # one ellipse that marks both
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

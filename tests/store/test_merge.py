@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
+import pydicom
 import pytest
 
 from radgaze.cli import main
@@ -168,3 +171,115 @@ def test_a_store_that_vanishes_meanwhile_costs_its_images(stores, tmp_path):
     store = prepare(cohort, tmp_path / "store", size=64, fitted=True, workers=1)
     assert set(store.cases["origin"]) == {"one-store"}
     assert store.rejections.filter(reason="unreadable_image").height == 7
+
+
+# Stores of the same images
+
+
+def prepared(folder: Path, name: str, change: Callable[[Cohort], Cohort] = lambda cohort: cohort) -> Path:
+    """A store of the same four images whatever its name, of two patients who train."""
+    cohort = make_cohort(folder / f"{name}-images", 4)
+    cohort = replace(cohort, cases=cohort.cases.with_columns(split=pl.lit("train")))
+    return prepare(change(cohort), folder / name, size=32, workers=1).path
+
+
+def findings(**of_class: list[int]) -> Callable[[Cohort], Cohort]:
+    """Gives the four cases these labels, of classes that do not exclude each other."""
+
+    def change(cohort: Cohort) -> Cohort:
+        labels = [pl.Series(f"label_{name}", of, dtype=pl.Int8) for name, of in of_class.items()]
+        cases = cohort.cases.drop(cs.starts_with("label_")).with_columns(labels)
+        return replace(cohort, cases=cases, classes=tuple(of_class), exclusive=False)
+
+    return change
+
+
+def test_a_case_of_both_has_the_classes_that_either_knows(tmp_path, capfd):
+    one = prepared(tmp_path, "one", findings(Edema=[1, 0, 0, 1], Mass=[0, 0, 1, 0]))
+    two = prepared(tmp_path, "two", findings(Edema=[1, 1, 0, 1], Nodule=[0, 1, 0, 1]))
+    cohort = merge.read([one, two], absent=True)
+    assert cohort.cases.select("label_Edema", "label_Mass", "label_Nodule").rows() == [
+        (1, 0, 0),
+        (0, 0, 1),  # the first store's word on edema counts; of nodules only the second knows
+        (0, 1, 0),
+        (1, 0, 1),
+    ]
+    told = dict(cohort.rejections.filter(reason="duplicate_case").select("case_id", "detail").iter_rows())
+    same = "of two: the image is in an earlier store too"
+    assert told == {
+        "case-00": same,
+        "case-01": f"{same}, labelled otherwise there: Edema",
+        "case-02": same,
+        "case-03": same,
+    }
+    assert "1 cases are labelled otherwise" in capfd.readouterr().err
+
+
+def test_of_exclusive_classes_the_first_stores_counts(tmp_path):
+    """The cohort would refuse a case of two."""
+    two = prepared(tmp_path, "two", lambda cohort: relabelled(cohort, {"CHF": "edema"}))
+    cohort = merge.read([prepared(tmp_path, "one"), two], absent=True)
+    assert cohort.exclusive
+    assert cohort.cases["label_CHF"].to_list() == [0, 1, 0, 0]
+    assert cohort.cases["label_edema"].to_list() == [0, 0, 0, 0]
+    (told,) = cohort.rejections.filter(pl.col("detail").str.contains("otherwise")).rows(named=True)
+    assert told["case_id"] == "case-01"
+    assert told["detail"].endswith("labelled otherwise there: edema")
+    # Without a class of its own left, the case has the other store's.
+    mapped = merge.read([tmp_path / "one", two], map=["CHF="], absent=True)
+    assert mapped.cases["label_edema"].to_list() == [0, 1, 0, 0]
+
+
+def test_a_reading_of_both_is_no_second_reader(tmp_path):
+    """All readings repeat the first store's but that of case-01, which differs in one fixation by a pixel."""
+
+    def nudged(cohort: Cohort) -> Cohort:
+        one = (pl.col("reading_id") == "r1") & (pl.col("index") == 0)
+        x = pl.when(one).then(pl.col("x") + 1).otherwise("x")
+        return replace(cohort, fixations=cohort.fixations.with_columns(x=x))
+
+    cohort = merge.read([prepared(tmp_path, "one"), prepared(tmp_path, "two", nudged)])
+    assert sorted(cohort.readings["reading_id"]) == ["r0@one", "r1@one", "r1@two", "r2@one"]
+    assert set(cohort.fixations["reading_id"]) == set(cohort.readings["reading_id"])
+    told = cohort.rejections.filter(reason="duplicate_reading").drop("reason")
+    assert told.rows() == [
+        ("case-00", "r0@two", "the same as r0@one"),
+        ("case-02", "r2@two", "the same as r2@one"),
+    ]
+
+
+def test_what_tests_in_one_store_does_not_train_in_the_merged_one(tmp_path, capfd):
+    """The test image of the second store is the first's, which keeps it; its patient's others follow."""
+
+    def tests(cohort: Cohort) -> Cohort:
+        split = pl.when(pl.col("patient") == 0).then(pl.lit("test")).otherwise("split")
+        return replace(cohort, cases=cohort.cases.with_columns(split=split))
+
+    cohort = merge.read([prepared(tmp_path, "one"), prepared(tmp_path, "two", tests)])
+    assert cohort.cases["split"].to_list() == ["test", "test", "train", "train"]
+    assert "1 patients came to stand in several splits" in capfd.readouterr().err
+
+
+def test_origins_and_burnt_in_words_are_still_told_after_merging_twice(tmp_path):
+    def burnt(folder: Path, seed: int) -> Cohort:
+        cohort = make_cohort(folder, 2, seed=seed)
+        file = pydicom.dcmread(cohort.cases["image"][1])
+        file.BurnedInAnnotation = "YES"
+        file.save_as(cohort.cases["image"][1])
+        return cohort
+
+    for seed, name in enumerate(("one", "two", "three")):
+        prepare(burnt(tmp_path / f"{name}-images", seed), tmp_path / name, size=32, workers=1)
+    for parts, out in ((("one", "two"), "both"), (("both", "three"), "all")):
+        given = [str(tmp_path / part) for part in parts]
+        assert main(["prepare", "merge", *given, "--out", str(tmp_path / out), "--workers", "1"]) == 0
+    store = Store.open(tmp_path / "all")
+    assert dict(store.cases.select("case_id", "origin").iter_rows()) == {
+        "case-00@one": "both/one",
+        "case-01@one": "both/one",
+        "case-00@two": "both/two",
+        "case-01@two": "both/two",
+        "case-00": "three",
+        "case-01": "three",
+    }
+    assert store.manifest["burned_in_annotation"] == ["case-01@one", "case-01@two", "case-01"]

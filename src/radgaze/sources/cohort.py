@@ -25,6 +25,7 @@ REASONS = (
     "not_frontal",
     "orientation",
     "not_spoken",
+    "duplicate_reading",
 )
 """Why a thing of the source is not in the cohort; stable identifiers."""
 

@@ -43,10 +43,12 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
     """Read stores to one cohort.
 
     Patients of two stores are different ones, unless the very same image file is in both: then the case is
-    kept once, of the first store, with the readings and boxes of all, and its patients are one. A patient who
-    comes to stand in several splits so is in the strictest, test before validation before training. Ids that
-    two stores use for different images, or readings, get the store's name after them; readers get it before
-    theirs.
+    kept once, of the first store, with the readings and boxes of all, and its patients are one. A reading
+    that repeats one of an earlier store, fixation for fixation, is kept once too. Classes that the first
+    store does not have such a case takes from the next that does, unless cases have one class each and it
+    has one; what is labelled otherwise there is told. A patient who comes to stand in several splits is in
+    the strictest, test before validation before training. Ids that two stores use for different images, or
+    readings, get the store's name after them; readers get it before theirs.
 
     Args:
         stores: Folders, at least two, of one size.
@@ -72,13 +74,15 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
             for k, (store, name) in enumerate(zip(opened, names, strict=True))
         ]
     )
-    first, kept = _once(cases)
     exclusive = all(store.exclusive for store in opened)
+    first, kept = _once(cases, classes, exclusive=exclusive)
+    repeated = _repeated(cases, first, kept, classes)
     count = pl.sum_horizontal(f"label_{name}" for name in classes)
     without = kept.filter(count != 1) if exclusive else kept.clear()
     kept = kept.join(without, on="case_id", how="anti", maintain_order="left")
     readings, fixations, boxes = _gaze(opened, names, first, set(kept["case_id"]))
-    repeated = cases.join(first.filter(pl.col("again")), on=("store", "own_id"), maintain_order="left")
+    readings, echoes = _each_once(readings, fixations)
+    fixations = fixations.join(echoes, on="reading_id", how="anti", maintain_order="left")
     nothing = pl.lit(None, pl.String)
     return Cohort(
         source="merge",
@@ -91,11 +95,12 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
         boxes=boxes,
         rejections=pl.concat(
             [
-                repeated.select(
-                    pl.lit("duplicate_case").alias("reason"),
-                    pl.col("own_id").alias("case_id"),
-                    nothing.alias("reading_id"),
-                    pl.format("of {}: the image is in an earlier store too", "origin").alias("detail"),
+                repeated,
+                echoes.select(
+                    pl.lit("duplicate_reading").alias("reason"),
+                    "case_id",
+                    "reading_id",
+                    pl.format("the same as {}", "of").alias("detail"),
                 ),
                 without.select(
                     pl.lit("no_label").alias("reason"),
@@ -172,20 +177,23 @@ def _check_classes(
 def _cases(
     store: Store, name: str, place: int, renamed: Mapping[str, str], classes: Sequence[str]
 ) -> pl.DataFrame:
-    """The cases of a store: store (its place), own_id, own_patient, split, image, sha256, origin, labels."""
+    """The cases of a store: store (its place), own_id, own_patient, split, image, sha256, origin, and labels,
+    which are null where the store does not know.
+    """
     own = _own(store, renamed)
     labels = []
     for new in classes:
         parts = [f"label_{old}" for old, called in own.items() if called == new]
-        value = pl.max_horizontal(parts) if parts else pl.lit(0, pl.Int8)
+        value = pl.max_horizontal(parts) if parts else pl.lit(None)
         labels.append(value.cast(pl.Int8).alias(f"label_{new}"))
-    found = store.cases
+    found, burned = store.cases, set(store.manifest.get("burned_in_annotation", ()))
     images = [
-        reference(store.path / shard_name(shard), index, rows, columns, sha256)
-        for shard, index, rows, columns, sha256 in found.select(
-            "shard", "index", "rows", "columns", "sha256"
+        reference(store.path / shard_name(shard), *of_image, burned_in=case_id in burned)
+        for case_id, shard, *of_image in found.select(
+            "case_id", "shard", "index", "rows", "columns", "sha256"
         ).iter_rows()
     ]
+    origin = pl.format("{}/{}", pl.lit(name), "origin") if "origin" in found.columns else pl.lit(name)
     return found.select(
         pl.lit(place).alias("store"),
         pl.col("case_id").alias("own_id"),
@@ -193,21 +201,43 @@ def _cases(
         "split",
         pl.Series("image", images, dtype=pl.String),
         "sha256",
-        pl.lit(name).alias("origin"),
+        origin.alias("origin"),
         *labels,
     )
 
 
-def _once(cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _once(
+    cases: pl.DataFrame, classes: Sequence[str], *, exclusive: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Which case each row became (store, own_id, case_id, again), and the cases that are kept."""
+    labels = [f"label_{name}" for name in classes]
+    elsewhere = {name: pl.col(name).drop_nulls().first().over("sha256") for name in labels}
+    may = pl.sum_horizontal(labels) == 0 if exclusive else pl.lit(True)
+    patients = _patients(cases)
     # Of one store two cases may well be one file: only another store's repeats it.
-    cases = cases.with_columns(leader=pl.col("store").min().over("sha256"))
+    cases = cases.with_columns(
+        *(
+            pl.coalesce(name, pl.when(may).then(known), 0).cast(pl.Int8).alias(name)
+            for name, known in elsewhere.items()
+        ),
+        leader=pl.col("store").min().over("sha256"),
+        patient=pl.struct("store", "own_patient").map_elements(
+            lambda row: patients[row["store"], row["own_patient"]], return_dtype=pl.Int64
+        ),
+    )
+    order = {split: k for k, split in enumerate(STRICTEST)}
+    strictness = pl.col("split").replace_strict(order, return_dtype=pl.Int8)
+    moved = cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
+    if moved:
+        say(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
+    # Repeated cases count here as well: what tests in one store must train in none.
+    cases = cases.with_columns(split=pl.col("split").sort_by(strictness).first().over("patient"))
     again = cases["store"] > cases["leader"]
     leading = cases.filter(~again)
     clash = leading.filter(pl.col("own_id").is_duplicated())["own_id"].unique().to_list()
     called = (
         pl.when(pl.col("own_id").is_in(clash))
-        .then(pl.format("{}@{}", "own_id", "origin"))
+        .then(pl.format("{}@{}", "own_id", pl.col("origin").str.replace("/.*", "")))
         .otherwise("own_id")
     )
     leading = leading.with_columns(case_id=called)
@@ -220,21 +250,40 @@ def _once(cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
             .select("store", "own_id", "case_id", pl.lit(True).alias("again")),
         ]
     )
-    patients = _patients(cases)
-    kept = leading.with_columns(
-        patient=pl.struct("store", "own_patient").map_elements(
-            lambda row: patients[row["store"], row["own_patient"]], return_dtype=pl.Int64
-        )
+    keys = {patient: k for k, patient in enumerate(dict.fromkeys(leading["patient"]))}
+    return first, leading.with_columns(patient=pl.col("patient").replace_strict(keys, return_dtype=pl.Int32))
+
+
+def _repeated(
+    cases: pl.DataFrame, first: pl.DataFrame, kept: pl.DataFrame, classes: Sequence[str]
+) -> pl.DataFrame:
+    """The rejections of cases that an earlier store has, with the classes that are otherwise there."""
+    labels = [f"label_{name}" for name in classes]
+    found = cases.join(
+        first.filter(pl.col("again")), on=("store", "own_id"), how="inner", maintain_order="left"
     )
-    order = {split: k for k, split in enumerate(STRICTEST)}
-    strictness = pl.col("split").replace_strict(order, return_dtype=pl.Int8)
-    strictest = pl.col("split").sort_by(strictness).first().over("patient")
-    moved = kept.filter(pl.col("split") != strictest)["patient"].n_unique()
-    if moved:
-        say(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
-    keys = {patient: k for k, patient in enumerate(dict.fromkeys(kept["patient"]))}
-    return first, kept.with_columns(
-        split=strictest, patient=pl.col("patient").replace_strict(keys, return_dtype=pl.Int32)
+    found = found.join(
+        kept.select("case_id", *labels), on="case_id", suffix="_kept", how="left", maintain_order="left"
+    )
+    differ = (
+        pl.when(pl.col(name) != pl.col(f"{name}_kept")).then(pl.lit(name.removeprefix("label_")))
+        for name in labels
+    )
+    found = found.with_columns(
+        differ=pl.concat_str(*differ, separator=", ", ignore_nulls=True),
+        told=pl.format("of {}: the image is in an earlier store too", "origin"),
+    )
+    otherwise = pl.col("differ") != ""
+    if conflicts := found.filter(otherwise).height:
+        say(f"{conflicts} cases are labelled otherwise in a later store, as the rejections tell")
+    return found.select(
+        pl.lit("duplicate_case").alias("reason"),
+        pl.col("own_id").alias("case_id"),
+        pl.lit(None, pl.String).alias("reading_id"),
+        pl.when(otherwise)
+        .then(pl.format("{}, labelled otherwise there: {}", "told", "differ"))
+        .otherwise("told")
+        .alias("detail"),
     )
 
 
@@ -264,7 +313,7 @@ def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
 def _gaze(
     stores: Sequence[Store], names: Sequence[str], first: pl.DataFrame, kept: set[str]
 ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Readings, fixations and boxes of all stores, with ids that no two share."""
+    """Readings, with the place of their store, fixations and boxes of all stores; no two share an id."""
     clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
     viewed = all(set(VIEWS) <= set(store.fixations.columns) for store in stores if store.fixations.height)
     some = any(set(VIEWS) & set(store.fixations.columns) for store in stores)
@@ -282,7 +331,9 @@ def _gaze(
         readings = store.readings.join(own, on="case_id", maintain_order="left")
         reader = pl.when(pl.col("reader").is_not_null()).then(pl.format("{}:{}", pl.lit(name), "reader"))
         parts["readings"].append(
-            readings.with_columns(case_id="new", reading_id=renamed, reader=reader).drop("new")
+            readings.with_columns(case_id="new", reading_id=renamed, reader=reader, store=pl.lit(place)).drop(
+                "new"
+            )
         )
         fixations = store.fixations.join(readings, on="reading_id", how="semi", maintain_order="left")
         drop = [] if viewed else [column for column in VIEWS if column in fixations.columns]
@@ -295,6 +346,31 @@ def _gaze(
         parts["boxes"].append(boxes)
     joined: list[pl.DataFrame] = [_stacked(of) for of in parts.values()]
     return joined[0], joined[1], joined[2].unique(maintain_order=True)
+
+
+def _each_once(readings: pl.DataFrame, fixations: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Readings less those that repeat one of an earlier store; and these, as case_id, reading_id and of."""
+    # Kept twice, a reading would be another reader's, who agrees with the first in everything.
+    shared = readings.filter(pl.col("store").n_unique().over("case_id") > 1)
+    paths = (
+        fixations.join(shared, on="reading_id", how="semi")
+        .sort("reading_id", "index")
+        .select("reading_id", "index", "x", "y", "onset", "duration")
+        .rows_by_key("reading_id")
+    )
+    seen: dict[tuple[object, ...], tuple[int, str]] = {}
+    echoes = []
+    for store, reading_id, case_id, recorded, duration in shared.select(
+        "store", "reading_id", "case_id", "recorded", "duration"
+    ).iter_rows():
+        same = (case_id, recorded, duration, tuple(paths.get(reading_id, ())))
+        earlier, of = seen.setdefault(same, (store, reading_id))
+        if earlier < store:
+            echoes.append((case_id, reading_id, of))
+    found = pl.DataFrame(
+        echoes, schema=dict.fromkeys(("case_id", "reading_id", "of"), pl.String), orient="row"
+    )
+    return readings.join(found, on="reading_id", how="anti", maintain_order="left").drop("store"), found
 
 
 def _stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:

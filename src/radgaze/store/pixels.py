@@ -48,9 +48,11 @@ def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"])
     return Fitted(square, rows, columns, file_digest(path), image.turned, image.burned_in)
 
 
-def reference(shard: Path, index: int, rows: int, columns: int, sha256: str) -> str:
+def reference(
+    shard: Path, index: int, rows: int, columns: int, sha256: str, *, burned_in: bool = False
+) -> str:
     """An image that lies in a store already, in place of the path of its file."""
-    return "\n".join([str(shard.absolute()), str(index), str(rows), str(columns), sha256])
+    return "\n".join([str(shard.absolute()), *map(str, (index, rows, columns, sha256, int(burned_in)))])
 
 
 def read_fitted(referred: str) -> Fitted:
@@ -59,12 +61,12 @@ def read_fitted(referred: str) -> Fitted:
     Raises:
         DicomError: It is not there any more.
     """
-    shard, index, rows, columns, sha256 = referred.split("\n")
+    shard, index, rows, columns, sha256, burned_in = referred.split("\n")
     try:
         pixels = np.array(np.load(shard, mmap_mode="r")[int(index)])
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise DicomError("gone", "the store that it was in has changed") from error
-    return Fitted(pixels, int(rows), int(columns), sha256)
+    return Fitted(pixels, int(rows), int(columns), sha256, burned_in=burned_in == "1")
 
 
 def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
