@@ -74,6 +74,7 @@ def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch:
         present=np.ones((2, 1), bool),
         sigma=np.full((2, 2), 1.5, np.float32),
         boxes=np.zeros((2, 0, 4), np.float32),
+        regions=np.zeros((2, 16, 16), bool),
         probabilities=np.array([[0.2, 0.7, 0.1], [0.5, 0.2, 0.3]]),
         labels=np.array([[0, 1, 0], [0, 0, 1]]),
         **stack,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,28 @@ def read_picture(
     Raises:
         DicomError: The file is not such a picture, or broken.
     """
-    with errors_only(), opened(path, _limit(max_pixels)) as file:
+    with errors_only():
+        values, deep = grey_values(path, max_pixels=max_pixels)
+    return _scaled(values.astype(np.float32), deep=deep, voi=voi)
+
+
+def grey_values(
+    path: str | os.PathLike[str],
+    *,
+    max_pixels: int = MAX_PIXELS,
+    colour: Literal["none", "brightest"] = "none",
+) -> tuple[NDArray[Any], bool]:
+    """A picture's values (H, W) as stored, 0 black, and whether they are deeper than 8 bits.
+
+    Args:
+        path: As for `read_picture`.
+        max_pixels: More than that are refused unread.
+        colour: What is read of a picture with colours: nothing, or the brightest of its channels.
+
+    Raises:
+        DicomError: The file is not such a picture, or broken.
+    """
+    with opened(path, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
         # Pillow turns 8 bits of white-is-zero around by itself, and no others.
         turned = _white_is_zero(image) and image.mode not in ("1", "L")
@@ -71,12 +92,12 @@ def read_picture(
         except OSError as error:  # Pillow's word for a file that ends early, and for broken data
             reason = "truncated" if "truncated" in str(error) else "broken"
             raise DicomError(reason, "the picture's data end early or make no sense") from error
-        values = _grey(image)
+        values = _grey(image, colour)
     if not np.isfinite(values).all():
         raise DicomError("not_finite", "the picture has values that are no numbers")
     if turned:
         values = values.max() + values.min() - values
-    return _scaled(values, deep=image.mode not in ("1", "L", *COLOUR), voi=voi)
+    return values, image.mode not in ("1", "L", *COLOUR)
 
 
 def _limit(max_pixels: int) -> int:
@@ -117,10 +138,12 @@ def _white_is_zero(image: Image.Image) -> bool:
     return image.format == "TIFF" and dict(getattr(image, "tag_v2", {})).get(PHOTOMETRIC) == WHITE_IS_ZERO
 
 
-def _grey(image: Image.Image) -> NDArray[np.float32]:
-    """Values (H, W) as stored."""
+def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
+    """Values (H, W) as stored: bytes where they are, else float32."""
     if image.mode == "1":
         image = image.convert("L")
+    if image.mode == "L":
+        return np.asarray(image)
     if image.mode in GREY:
         return np.asarray(image).astype(np.float32)
     if image.mode in ("LA", "RGBA", "P"):
@@ -128,6 +151,8 @@ def _grey(image: Image.Image) -> NDArray[np.float32]:
         if np.asarray(image.getchannel("A")).min() < 255:
             raise DicomError("not_grey", "parts of the picture are transparent")
     colours = np.asarray(image.convert("RGB"))
+    if colour == "brightest":
+        return np.asarray(colours.max(2))
     if (np.ptp(colours, axis=2) > TINT).any():
         raise DicomError("not_grey", "the picture has colours")
     return colours.mean(2, dtype=np.float32)

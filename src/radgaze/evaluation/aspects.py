@@ -190,8 +190,8 @@ def agreement_of(
 
 
 def localisation_of(lot: Lot, P: Floats) -> Figures:
-    """`localisation.METRICS` of smooth maps P (B, S, S) with the boxes of the cases' classes."""
-    return localisation.localisation(P, lot.boxes)
+    """`localisation.METRICS` of smooth maps P (B, S, S) with the boxes and regions of the cases' classes."""
+    return localisation.localisation(P, lot.boxes, regions=lot.regions)
 
 
 def faithfulness_of(lot: Lot, maps: Tensor, model: nn.Module, classification: str, effort: Effort) -> Figures:

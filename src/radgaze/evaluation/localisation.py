@@ -1,8 +1,9 @@
-"""Whether a map points into the boxes that a radiologist drew: three measures, each a formula.
+"""Whether a map points into what a radiologist marked, boxes and regions: three measures, each a formula.
 
 Maps P are (B, H, W), not negative; boxes are (B, N, 4) as (x1, y1, x2, y2) in map pixels, padded by boxes
-without area; a figure is (B,). A pixel is inside, U = 1, if its centre is in some box. All lie in [0, 1],
-higher is better, and what chance reaches is the share of the image that is inside.
+without area; regions, where there are any, are flags (B, H, W); a figure is (B,). A pixel is inside, U = 1,
+if its centre is in some box, or its flag is set. All figures lie in [0, 1], higher is better, and what chance
+reaches is the share of the image that is inside.
 
 A constant P points nowhere and scores exactly that share (IoU: what a random choice of pixels does); ties
 are counted by their shares, so that no map gains by them. NaN is given where no pixel is inside, and where P
@@ -15,6 +16,7 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.ndimage import distance_transform_edt
 
 from radgaze.evaluation.agreement import is_constant
 
@@ -22,36 +24,40 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 
-def pointing_game(P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0) -> Floats:
+def pointing_game(
+    P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
+) -> Floats:
     """Whether the maximum of P is inside, Σ U [P = max P] / Σ [P = max P] (Zhang et al., arXiv 1608.00507).
 
     Args:
         P: Maps.
         boxes: Boxes.
-        tolerance: A maximum this far off a box, in map pixels, counts too; Zhang et al. take 15, on
-            photographs about 500 pixels wide.
+        tolerance: A maximum this far off, in map pixels, counts too; Zhang et al. take 15, on photographs
+            about 500 pixels wide.
+        regions: Regions.
     """
     P, boxes = _checked(P, boxes)
     highest = P.max((1, 2), keepdims=True) == P
-    hits = (highest & inside(boxes, P.shape[1:], tolerance)).sum((1, 2)) / np.maximum(highest.sum((1, 2)), 1)
-    return _guarded(hits, P, inside(boxes, P.shape[1:]))
+    near = inside(boxes, P.shape[1:], tolerance, regions=regions)
+    hits = (highest & near).sum((1, 2)) / np.maximum(highest.sum((1, 2)), 1)
+    return _guarded(hits, P, inside(boxes, P.shape[1:], regions=regions))
 
 
-def energy_inside(P: ArrayLike, boxes: ArrayLike) -> Floats:
+def energy_inside(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> Floats:
     """Share of the map's mass that is inside, Σ U P / Σ P (Wang et al. 2020, arXiv 1910.01279)."""
     P, boxes = _checked(P, boxes)
-    U = inside(boxes, P.shape[1:])
+    U = inside(boxes, P.shape[1:], regions=regions)
     return _guarded((P * U).sum((1, 2)) / P.sum((1, 2)), P, U)
 
 
-def iou(P: ArrayLike, boxes: ArrayLike) -> Floats:
+def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> Floats:
     """|R ∩ U| / |R ∪ U|, where R are the highest pixels of P, as many as are inside.
 
     The area-matched threshold asks where the map points, not how far it spreads. Of pixels that tie at the
     threshold each counts the same share.
     """
     P, boxes = _checked(P, boxes)
-    U = inside(boxes, P.shape[1:])
+    U = inside(boxes, P.shape[1:], regions=regions)
     n = U.sum((1, 2))
     flat = P.reshape(len(P), -1)
     descending = -np.sort(-flat, axis=1)
@@ -69,14 +75,20 @@ METRICS: dict[str, Callable[..., Floats]] = {
 }
 
 
-def localisation(P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0) -> dict[str, Floats]:
-    """Every metric in `METRICS` of maps P with boxes, by name; the tolerance is the pointing game's."""
+def localisation(
+    P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
+) -> dict[str, Floats]:
+    """Every metric in `METRICS` of maps P, by name; the tolerance is the pointing game's."""
     options = {"pointing_game": {"tolerance": tolerance}}
-    return {name: metric(P, boxes, **options.get(name, {})) for name, metric in METRICS.items()}
+    return {
+        name: metric(P, boxes, regions=regions, **options.get(name, {})) for name, metric in METRICS.items()
+    }
 
 
-def inside(boxes: ArrayLike, size: tuple[int, ...], tolerance: float = 0.0) -> Flags:
-    """Which pixels' centres (B, H, W) are in some box (B, N, 4), or no farther from one than `tolerance`."""
+def inside(
+    boxes: ArrayLike, size: tuple[int, ...], tolerance: float = 0.0, *, regions: ArrayLike | None = None
+) -> Flags:
+    """Which pixels' centres (B, H, W) are in a box (B, N, 4) or region (B, H, W), or `tolerance` near one."""
     corners = np.asarray(boxes, dtype=np.float64)
     found = np.zeros((len(corners), *size), dtype=bool)
     y, x = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None, :] + 0.5
@@ -84,6 +96,12 @@ def inside(boxes: ArrayLike, size: tuple[int, ...], tolerance: float = 0.0) -> F
         x1, y1, x2, y2 = (side[:, None, None] for side in corners[:, n].T)
         across, down = np.maximum(np.maximum(x1 - x, x - x2), 0), np.maximum(np.maximum(y1 - y, y - y2), 0)
         found |= (np.hypot(across, down) <= tolerance) & (x2 > x1) & (y2 > y1)
+    for row, flags in enumerate([] if regions is None else np.asarray(regions, dtype=bool)):
+        near = flags
+        if tolerance and flags.any():
+            # From centre to centre; a marked pixel reaches half a pixel beyond its own.
+            near = distance_transform_edt(~flags) <= tolerance + 0.5
+        found[row] |= near
     return found
 
 

@@ -15,7 +15,7 @@ from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.several import true_class
 from radgaze.objectives.matching import blur
-from radgaze.store.boxes import of_own_class
+from radgaze.store.boxes import of_own_class, regions_of_own_class
 from radgaze.training.run import Run
 
 Array = NDArray[np.float32]
@@ -44,6 +44,7 @@ class CaseMaps:
         sigma: (B, 2) as (σy, σx), the gaze map's Gaussian in map pixels.
         boxes: (B, N, 4) the boxes of the case's own classes, and of none, as (x1, y1, x2, y2) in map pixels;
             without area for padding.
+        regions: (B, H, W) whether a pixel is in a region of these classes, see `store.regions`.
         probabilities: (B, C) as in the run's predictions.
         labels: (B, C), 0 or 1.
     """
@@ -60,6 +61,7 @@ class CaseMaps:
     present: NDArray[np.bool_]
     sigma: Array
     boxes: Array
+    regions: NDArray[np.bool_]
     probabilities: NDArray[np.float64]
     labels: NDArray[np.int64]
 
@@ -131,12 +133,13 @@ def stream_maps(
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
         images, *also = models.inputs(model, batch.to(device))
         probability = np.stack([predicted[case] for case in batch.case_id])
-        boxes, of = batch.own_boxes(), None
+        boxes, regions, of = batch.own_boxes(), batch.own_regions(), None
         if target == "true":
             of = torch.from_numpy(true_class(batch.label.cpu(), probability))
             # A heatmap of one of a case's classes has nothing to do with boxes of another.
             shown = torch.nn.functional.one_hot(of, batch.label.shape[1]).to(batch.label.device)
             boxes = of_own_class(batch.boxes, batch.box_class, shown)
+            regions = regions_of_own_class(batch.regions, batch.region_class, shown)
         wanted: Any = target if of is None else of.to(device)
         with torch.no_grad():
             output = model(images, *also)
@@ -155,9 +158,15 @@ def stream_maps(
             present=present.cpu().numpy(),
             sigma=batch.sigma.cpu().numpy().astype(np.float32),
             boxes=boxes.cpu().numpy().astype(np.float32),
+            regions=inside_region(regions),
             probabilities=probability,
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
+
+
+def inside_region(regions: torch.Tensor) -> NDArray[np.bool_]:
+    """Pixels of which half is marked, from regions in 256 levels."""
+    return (regions >= 128).cpu().numpy()
 
 
 def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> Array:
@@ -205,6 +214,7 @@ def _joined(parts: Sequence[CaseMaps]) -> CaseMaps:
         boxes=np.concatenate(
             [np.pad(part.boxes, ((0, 0), (0, most - part.boxes.shape[1]), (0, 0))) for part in parts]
         ),
+        regions=np.concatenate([part.regions for part in parts]),
         probabilities=np.concatenate([part.probabilities for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
     )

@@ -43,7 +43,7 @@ class Agreement:
         training_cases: Number of cases that the mean gaze is the mean of.
         constant: Per map how many cases have one that is the same everywhere; it scores as chance.
         mean_gaze: (H, W) the mean gaze of training cases, None where none has gaze.
-        boxed: The ids of cases with boxes.
+        boxed: The ids of cases with boxes, or regions.
     """
 
     table: pl.DataFrame
@@ -79,8 +79,8 @@ def agreement_table(
         mean_gaze, training_cases = floors.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
         for batch in _counted(run.batches(split, batch_size), bar):
             everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
-            there = with_area(batch.own_boxes()).any(1).tolist()
-            boxed += [case for case, has in zip(batch.case_id, there, strict=True) if has]
+            there = with_area(batch.own_boxes()).any(1) | (batch.own_regions() >= 128).flatten(1).any(1)
+            boxed += [case for case, has in zip(batch.case_id, there.tolist(), strict=True) if has]
     lungs = floors.lung_shape(size)
     parts: list[pl.DataFrame] = []
     without, constant = 0, dict[str, int]()
@@ -158,8 +158,11 @@ def localisation_table(
             grad_cam=True,
         ):
             everyone = np.asarray((cases.boxes[..., 2] > cases.boxes[..., 0]).any(1))
+            everyone |= cases.regions.any((1, 2))
             for kind, P in _maps(cases, lungs, mean_gaze).items():
-                figures = localisation.localisation(P[everyone], cases.boxes[everyone], tolerance)
+                figures = localisation.localisation(
+                    P[everyone], cases.boxes[everyone], tolerance, regions=cases.regions[everyone]
+                )
                 parts.append(_rows(cases, everyone, kind, figures, schema))
             bar.advance(len(cases))
     return pl.concat(parts)

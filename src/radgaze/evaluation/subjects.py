@@ -16,9 +16,10 @@ from radgaze.console import Bar, progress
 from radgaze.errors import UserError
 from radgaze.evaluation import floors
 from radgaze.evaluation.agreement import fixation_counts
+from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.several import true_class
 from radgaze.store.batch import Batch
-from radgaze.store.boxes import of_own_class, with_area
+from radgaze.store.boxes import of_own_class, regions_of_own_class, with_area
 from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -63,7 +64,8 @@ class Lot:
         gaze: Where they were looked at.
         sigma: (B, 2) as (σy, σx), the gaze map's Gaussian.
         boxes: (B, N, 4) in pixels of the images; without area for padding.
-        boxed: (B,) whether a box has any.
+        regions: (B, S, S) whether a pixel is in a region of the true class, or of none.
+        boxed: (B,) whether there is a box with area, or a region.
     """
 
     case_ids: tuple[str, ...]
@@ -74,6 +76,7 @@ class Lot:
     gaze: Gaze
     sigma: Tensor
     boxes: NDArray[np.float32]
+    regions: NDArray[np.bool_]
     boxed: NDArray[np.bool_]
 
     def __len__(self) -> int:
@@ -164,6 +167,7 @@ def _lot(model: nn.Module, batch: Batch) -> Lot:
     truth = torch.from_numpy(true_class(batch.label.cpu(), logits.double().cpu())).to(images.device)
     shown = torch.nn.functional.one_hot(truth, batch.label.shape[1])
     boxes = of_own_class(batch.boxes, batch.box_class, shown)
+    regions = inside_region(regions_of_own_class(batch.regions, batch.region_class, shown))
     return Lot(
         case_ids=tuple(batch.case_id),
         images=images,
@@ -173,7 +177,8 @@ def _lot(model: nn.Module, batch: Batch) -> Lot:
         gaze=Gaze.of(batch),
         sigma=batch.sigma,
         boxes=boxes.cpu().numpy(),
-        boxed=with_area(boxes).any(1).cpu().numpy(),
+        regions=regions,
+        boxed=with_area(boxes).any(1).cpu().numpy() | regions.any((1, 2)),
     )
 
 

@@ -1,4 +1,4 @@
-"""Boxes to attention maps, for cases where one was drawn and nobody's gaze is known."""
+"""Boxes and regions to attention maps, for cases where they were drawn and nobody's gaze is known."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ def box_maps(
     *,
     normalise: Normalise = "max",
     mirrors: int | None = None,
+    regions: Tensor | None = None,
 ) -> Tensor:
-    """The map of every case's boxes: the filled union of them, softened by the Gaussian of gaze maps.
+    """The map of every case's boxes and regions: their filled union, softened by the Gaussian of gaze maps.
 
     It is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the union, in which a pixel at a
     box's edge holds the share that the box covers. The union, not the sum of the boxes' maps: what two
@@ -30,9 +31,10 @@ def box_maps(
         sigma: In map pixels; one number, or (B, 2) as (σy, σx).
         normalise: As in `static_maps`.
         mirrors: As in `static_maps`.
+        regions: (B, H, W) in [0, 1], what share of each pixel is marked besides.
 
     Returns:
-        (B, 1, H, W) float32 (float64 for float64 boxes); zeros for a case without a box on the map.
+        (B, 1, H, W) float32 (float64 for float64 boxes); zeros for a case with nothing on the map.
     """
     if boxes.ndim != 3 or boxes.shape[-1] != 4:
         raise ValueError(f"boxes are (B, N, 4); got {tuple(boxes.shape)}")
@@ -43,6 +45,8 @@ def box_maps(
         if mirrors is None:
             mirrors = mirrors_for(float(sigma.max()), min(size)) if len(boxes) else 0
         drawn = union(boxes.to(dtype), size)
+        if regions is not None:
+            drawn = torch.maximum(drawn, regions.to(drawn))
         Gy, Gx = (_blur(length, sigma[:, axis], mirrors) for axis, length in enumerate(size))
         return normalised((Gy @ drawn @ Gx.mT).unsqueeze(1), normalise)
 

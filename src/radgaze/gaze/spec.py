@@ -46,7 +46,8 @@ class GazeMaps:
         pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None there for what
             was recorded with each fixation, whose Gaussian is then cut to what was shown (`viewed_maps`).
         normalise: How a map is brought to a common scale (`static_maps`); the reference mode has its own.
-        boxes: Whether boxes stand in for gaze where a case has none ("attention"), or not ("ignore").
+        boxes: Whether boxes, ellipses and masks of findings stand in for gaze where a case has none
+            ("attention"), or not ("ignore").
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -149,12 +150,21 @@ class GazeMaps:
         )
 
     def draw_boxes(
-        self, boxes: Tensor, size: tuple[int, int], sigma: Tensor, *, mirrors: int | None = None
+        self,
+        boxes: Tensor,
+        size: tuple[int, int],
+        sigma: Tensor,
+        *,
+        mirrors: int | None = None,
+        regions: Tensor | None = None,
     ) -> Tensor:
-        """The maps (B, 1, H, W) of placed boxes (B, N, 4), scaled and coloured as those of fixations are."""
-        if self.weight == "reference":
-            return viridis_grey(box_maps(boxes, size, sigma, normalise="minmax", mirrors=mirrors))
-        return box_maps(boxes, size, sigma, normalise=self.normalise, mirrors=mirrors)
+        """The maps (B, 1, H, W) of placed boxes (B, N, 4) and regions (B, H, W), scaled and coloured as those
+        of fixations are.
+        """
+        reference = self.weight == "reference"
+        normalise: Normalise = "minmax" if reference else self.normalise
+        maps = box_maps(boxes, size, sigma, normalise=normalise, mirrors=mirrors, regions=regions)
+        return viridis_grey(maps) if reference else maps
 
 
 def _views(views: Tensor | None) -> tuple[Tensor, Tensor]:

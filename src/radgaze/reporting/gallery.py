@@ -73,7 +73,8 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     )
     heatmaps = smoothed(maps.heatmap, maps.sigma)
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
-    of_boxes = box_maps(boxes, (heatmaps.shape[1], heatmaps.shape[2]), sigma)[:, 0].numpy()
+    size = (heatmaps.shape[1], heatmaps.shape[2])
+    of_boxes = box_maps(boxes, size, sigma, regions=torch.from_numpy(maps.regions))[:, 0].numpy()
     # Boxes may stand in for gaze: then there is a map, and no fixation.
     looked = [bool(has and own.any()) for has, own in zip(maps.has_gaze, maps.present, strict=True)]
     boxed = [bool(own.any()) for own in of_boxes]

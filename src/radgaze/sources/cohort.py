@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandera.polars as pa
@@ -26,6 +26,8 @@ REASONS = (
     "orientation",
     "not_spoken",
     "duplicate_reading",
+    "unreadable_mask",
+    "mask_without_case",
 )
 """Why a thing of the source is not in the cohort; stable identifiers."""
 
@@ -54,6 +56,8 @@ class Cohort:
         rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
         parameters: How the cohort was made; can be written as JSON and tells nothing about a patient.
         exclusive: Whether each case has exactly one of the classes; else any number of them, or none.
+        regions: case_id, label, file (absolute path of a mask, in memory only): parts of images that are
+            marked pixel by pixel.
 
     Raises:
         pandera.errors.SchemaError: A table is not as described here.
@@ -69,6 +73,7 @@ class Cohort:
     rejections: pl.DataFrame
     parameters: dict[str, Any]
     exclusive: bool = True
+    regions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NO_REGIONS))
 
     def __post_init__(self) -> None:
         labels = {
@@ -82,6 +87,7 @@ class Cohort:
         _table("fixations", {**FIXATIONS, **viewed}, unique=["reading_id", "index"]).validate(self.fixations)
         shaped = OPTIONAL_OF_BOXES if "shape" in self.boxes.columns else {}
         _table("boxes", {**BOXES, **shaped}).validate(self.boxes)
+        _table("regions", REGIONS).validate(self.regions)
         _table("rejections", REJECTIONS).validate(self.rejections)
         self._check_that_tables_agree()
 
@@ -96,6 +102,7 @@ class Cohort:
             ("readings", "case_id", self.cases),
             ("fixations", "reading_id", self.readings),
             ("boxes", "case_id", self.cases),
+            ("regions", "case_id", self.cases),
         ):
             orphans = getattr(self, name).join(owners, on=key, how="anti")
             if len(orphans):
@@ -161,6 +168,8 @@ OPTIONAL_OF_FIXATIONS = {
 }
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
 OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
+NO_REGIONS: dict[str, Any] = dict.fromkeys(("case_id", "label", "file"), pl.String)
+REGIONS = {name: _text() for name in NO_REGIONS}
 REJECTIONS = {
     "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),
     "case_id": _text(nullable=True),

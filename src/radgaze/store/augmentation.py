@@ -1,4 +1,4 @@
-"""Small random changes of a case; the image and the fixations on it move together."""
+"""Small random changes of a case; the image and what is marked on it move together."""
 
 from __future__ import annotations
 
@@ -32,29 +32,38 @@ class Augmentation:
     contrast: float = 0.15
 
     def __call__(
-        self, image: Tensor, points: Tensor, sigma: Tensor, seed: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+        self, image: Tensor, points: Tensor, sigma: Tensor, seed: int, regions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Change one case; the same seed gives the same change, whatever was drawn before.
 
         Args:
             image: (1, S, S) in [0, 1].
             points: (K, 2) fixations in pixels of the image.
             sigma: (2,) of the gaze map; it grows with the zoom.
+            seed: Of the change.
+            regions: (M, S, S) in 256 levels: what share of a pixel is inside.
+
+        Returns:
+            Image, points, sigma and regions.
         """
         moves, exposes = _transforms(self)
-        picture = Image(image)
+        picture, marked = Image(image), Image(regions)
         marks = KeyPoints(points, canvas_size=(image.shape[-2], image.shape[-1]))
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             drawn = moves.make_params([picture])
             picture, marks = moves.transform(picture, drawn), moves.transform(marks, drawn)
+            if len(regions):
+                marked = moves.transform(marked, drawn)
             if torch.rand(()) < self.flip:
                 # Not torchvision's flip of key points, which takes them for pixel indices (width − 1 − x),
                 # where its affine map has pixel centres at +0.5, as we have.
-                picture = F.horizontal_flip(picture)
+                picture, marked = F.horizontal_flip(picture), F.horizontal_flip(marked)
                 marks = marks * marks.new_tensor([-1, 1]) + marks.new_tensor([image.shape[-1], 0])
             picture = exposes(picture)
-        return picture.as_subclass(Tensor), marks.as_subclass(Tensor), sigma * drawn["scale"]
+        moved = (part.as_subclass(Tensor) for part in (picture, marks, marked))
+        picture, marks, marked = moved
+        return picture, marks, sigma * drawn["scale"], marked
 
 
 @cache

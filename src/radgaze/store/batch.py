@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import mirrors_for
 from radgaze.gaze.spec import GazeMaps
-from radgaze.store.boxes import of_own_class, with_area
+from radgaze.store.boxes import of_own_class, regions_of_own_class, with_area
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,9 @@ class Sample:
         boxes: (N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area where
             augmentation moved one off the image.
         box_class: (N,) int64, the class that a box is named after, −1 for none.
+        regions: (M, S, S) uint8 of findings that are marked pixel by pixel: what share of a pixel is inside,
+            255 for all.
+        region_class: (M,) int64, as `box_class`.
     """
 
     image: Tensor
@@ -53,6 +57,8 @@ class Sample:
     views: Tensor | None = None
     boxes: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
     box_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    regions: Tensor | None = None
+    region_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass
@@ -70,7 +76,10 @@ class Batch:
         recorded: (B,) int64, how many those are.
         boxes: (B, N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area for padding.
         box_class: (B, N) int64, the class that a box is named after, −1 for none.
-        has_gaze: (B,) bool: some fixation lies on the image, or boxes stand in for gaze (`GazeMaps.boxes`).
+        regions: (B, M, S, S) uint8 as of a sample, zeros for padding; M is 0 where no case has any.
+        region_class: (B, M) int64, as `box_class`.
+        has_gaze: (B,) bool: some fixation lies on the image, or boxes or regions stand in for gaze
+            (`GazeMaps.boxes`).
         case_id, patient: Of each case.
         spec: How gaze maps are made, or None.
         views: (B, K, 6) as of a sample, or None.
@@ -87,6 +96,8 @@ class Batch:
     recorded: Tensor
     boxes: Tensor
     box_class: Tensor
+    regions: Tensor
+    region_class: Tensor
     has_gaze: Tensor
     case_id: list[str]
     patient: list[int]
@@ -100,7 +111,8 @@ class Batch:
     def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
         """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
 
-        Where boxes stand in for gaze, a case without a fixation on the image has the map of its own boxes.
+        Where boxes stand in for gaze, a case without a fixation on the image has the map of its own boxes and
+        regions.
 
         Args:
             size: Side, or (H, W), of the maps; None for the images'.
@@ -114,15 +126,22 @@ class Batch:
         mirrors = self.mirrors + ((height, width) != own)
         views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
         maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors, views=views)
-        if spec.boxes == "ignore" or not self.boxes.shape[1]:
+        if spec.boxes == "ignore" or not (self.boxes.shape[1] or self.regions.shape[1]):
             return maps
         boxes = self.own_boxes() * scale.flip(0).repeat(2)
-        of_boxes = spec.draw_boxes(boxes, (height, width), sigma, mirrors=mirrors)
+        regions = None
+        if self.regions.shape[1]:
+            regions = _resized(self.own_regions().float() / 255, (height, width))
+        of_boxes = spec.draw_boxes(boxes, (height, width), sigma, mirrors=mirrors, regions=regions)
         return torch.where((self.weights > 0).any(1).view(-1, 1, 1, 1), maps, of_boxes)
 
     def own_boxes(self) -> Tensor:
         """The boxes (B, N, 4), less those named after a class that the case has not: these have no area."""
         return of_own_class(self.boxes, self.box_class, self.label)
+
+    def own_regions(self) -> Tensor:
+        """The union (B, S, S) uint8 of the regions, less those named after a class that the case has not."""
+        return regions_of_own_class(self.regions, self.region_class, self.label)
 
     def frames(self, how: Frames) -> tuple[Tensor, Tensor]:
         """The gaze as sequences of maps, on the batch's device, padded to the longest.
@@ -168,6 +187,13 @@ class Batch:
         return Batch(**moved)
 
 
+def _resized(regions: Tensor, size: tuple[int, int]) -> Tensor:
+    """Regions (B, S, S) at another size."""
+    if regions.shape[-2:] == size:
+        return regions
+    return interpolate(regions[:, None], size, mode="bilinear", antialias=True)[:, 0]
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Samples to a batch."""
     longest = max(len(sample.weights) for sample in samples)
@@ -192,10 +218,19 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for i, sample in enumerate(samples):
         boxes[i, : len(sample.boxes)] = sample.boxes
         box_class[i, : len(sample.boxes)] = sample.box_class
+    many = max(len(sample.region_class) for sample in samples)
+    side = samples[0].image.shape[-2:]
+    regions = torch.zeros(len(samples), many, *side, dtype=torch.uint8)
+    region_class = samples[0].region_class.new_full((len(samples), many), -1)
+    for i, sample in enumerate(samples):
+        if sample.regions is not None:
+            regions[i, : len(sample.regions)] = sample.regions
+            region_class[i, : len(sample.regions)] = sample.region_class
     label, spec = torch.stack([sample.label for sample in samples]), samples[0].spec
     has_gaze = (weights > 0).any(1)
     if spec is not None and spec.boxes == "attention":
         has_gaze = has_gaze | with_area(of_own_class(boxes, box_class, label)).any(1)
+        has_gaze = has_gaze | (regions_of_own_class(regions, region_class, label) > 0).flatten(1).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
@@ -208,6 +243,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         recorded=torch.tensor([sample.recorded for sample in samples]),
         boxes=boxes,
         box_class=box_class,
+        regions=regions,
+        region_class=region_class,
         has_gaze=has_gaze,
         case_id=[sample.case_id for sample in samples],
         patient=[sample.patient for sample in samples],

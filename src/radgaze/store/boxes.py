@@ -1,4 +1,4 @@
-"""The boxes of a store that mark findings, as arrays case by case."""
+"""The boxes and regions of a store that mark findings, as arrays case by case."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _
     "trachea",
     "upper mediastinum",
 }
-"""Names of boxes that say where an organ lies (of egd-cxr, Chest ImaGenome, REFLACX).
+"""Names of boxes and regions that say where an organ lies (of egd-cxr, Chest ImaGenome, REFLACX).
 
 Every case has them, whatever its class, so they are neither attention nor anything to be found.
 """
@@ -69,6 +69,25 @@ def finding_boxes(
         classes, case = classes[which], case[which]
     counts = np.bincount(case, minlength=len(cases))
     return np.ascontiguousarray(corners), classes, np.concatenate([[0], np.cumsum(counts)])
+
+
+def finding_regions(
+    store: Store, cases: pl.DataFrame
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """The regions of cases but those of `ANATOMY` and empty ones, case by case.
+
+    Returns:
+        (N,) rows of `store.regions`; (N,) the class that a region is named after, −1 for none; and where
+        those of each case end: case i has ends[i] … ends[i+1].
+    """
+    order = cases.select("case_id").with_row_index("case")
+    found = store.regions.table.with_row_index("row").join(order, on="case_id", maintain_order="left")
+    finding = pl.Series([plain(name) not in ANATOMY for name in found["label"]], dtype=pl.Boolean)
+    found = found.filter(finding & (found["area"] > 0)).sort("case", maintain_order=True)
+    of_name = {plain(name): k for k, name in enumerate(store.classes)}
+    classes = np.array([of_name.get(plain(name), -1) for name in found["label"]], dtype=np.int64)
+    counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
+    return found["row"].to_numpy().astype(np.int64), classes, np.concatenate([[0], np.cumsum(counts)])
 
 
 def strips(
@@ -115,6 +134,19 @@ def of_own_class(boxes: Tensor, box_class: Tensor, label: Tensor) -> Tensor:
     """
     own = (box_class < 0) | (label.gather(1, box_class.clamp_min(0)) > 0)
     return torch.where(own.unsqueeze(-1), boxes, 0)
+
+
+def regions_of_own_class(regions: Tensor, region_class: Tensor, label: Tensor) -> Tensor:
+    """The union (B, S, S) of regions (B, M, S, S), less those named after a class that the case has not.
+
+    Args:
+        region_class: (B, M), −1 for a region that is named after no class: it counts for any.
+        label: (B, C), 0 or 1.
+    """
+    if not regions.shape[1]:
+        return regions.new_zeros(len(regions), *regions.shape[2:])
+    own = (region_class < 0) | (label.gather(1, region_class.clamp_min(0)) > 0)
+    return (regions * own[..., None, None].to(regions.dtype)).amax(1)
 
 
 def with_area(boxes: Tensor) -> Tensor:

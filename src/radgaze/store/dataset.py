@@ -19,7 +19,7 @@ from radgaze.gaze.spec import GazeMaps
 from radgaze.sources.cohort import VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
-from radgaze.store.boxes import corners, finding_boxes, hull, of_own_class, with_area
+from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
 from radgaze.store.frame import Fit, Frame
 from radgaze.store.store import Store
 
@@ -35,7 +35,8 @@ class GazeDataset(Dataset[Sample]):
 
     Where a case has several readings, its fixations are those of all of them, and each reading counts the
     same, however long it took: the map is the mean of the readers'. An augmented box is the upright
-    box around the one that was moved: turned by a, one of w × h becomes w cos a + h sin a wide.
+    box around the one that was moved: turned by a, one of w × h becomes w cos a + h sin a wide. Regions move
+    pixel by pixel.
 
     Args:
         store: The prepared store.
@@ -84,6 +85,8 @@ class GazeDataset(Dataset[Sample]):
                 "--gaze.pixels_per_degree, the image pixels per degree"
             )
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
+        self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
+        self._regions_of = store.regions
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
@@ -112,14 +115,17 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_boxes_for_gaze(self) -> int:
-        """How many have no fixation on the image, and boxes that stand in for gaze (`GazeMaps.boxes`)."""
+        """How many have no fixation on the image, and boxes or regions that stand in (`GazeMaps.boxes`)."""
         return int(self.attended.sum()) - self.with_gaze
 
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
-        """(N,) which cases have a fixation on the image, or boxes that stand in for gaze."""
+        """(N,) which cases have a fixation on the image, or boxes or regions that stand in for gaze."""
         attended = np.diff(self._ends) > 0
         if self.gaze is not None and self.gaze.boxes == "attention":
+            for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
+                classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
+                attended[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
             for i in np.flatnonzero(~attended & (np.diff(self._box_ends) > 0)):
                 boxes, box_class = self._boxed(int(i))
                 own = of_own_class(boxes[None], box_class[None], self.labels[i][None])
@@ -143,12 +149,14 @@ class GazeDataset(Dataset[Sample]):
         if views is not None and len(views):
             sigma = views[:, :2].mean(0)
         boxes, box_class = self._boxed(i)
+        regions, region_class = self._marked(i)
         if self.augment:
             # Fixations and the boxes' corners in one go: what is drawn for a seed is drawn once.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            image, marks, sigma = self.augment(image, marks, sigma, self._seed_of(i, turn))
+            drawn = self.augment(image, marks, sigma, self._seed_of(i, turn), regions)
+            image, marks, sigma, regions = drawn
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
@@ -174,6 +182,8 @@ class GazeDataset(Dataset[Sample]):
             views=views,
             boxes=boxes,
             box_class=box_class,
+            regions=regions,
+            region_class=region_class,
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
@@ -217,6 +227,20 @@ class GazeDataset(Dataset[Sample]):
         boxes = torch.from_numpy(self._boxes[own]) * torch.tensor([where.scale_x, where.scale_y] * 2)
         boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self.size)
         return boxes, torch.from_numpy(self._box_class[own])
+
+    def _marked(self, i: int) -> tuple[Tensor, Tensor]:
+        """Regions (M, S, S) in 256 levels, those of one class together, and their classes (M,)."""
+        own = slice(self._region_ends[i], self._region_ends[i + 1])
+        together: dict[int, NDArray[np.bool_]] = {}
+        for row, of in zip(self._regions[own], self._region_class[own], strict=True):
+            region = self._regions_of[int(row)]
+            together[int(of)] = together[int(of)] | region if int(of) in together else region
+        squares = [
+            self._frames[i].resized(region.view(np.uint8) * np.uint8(255), self.fit, self.size)
+            for region in together.values()
+        ]
+        regions = np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
+        return torch.from_numpy(regions), torch.tensor(list(together), dtype=torch.int64)
 
     def _seed_of(self, i: int, turn: int) -> int:
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))

@@ -8,7 +8,7 @@ from typing import Any
 from radgaze.cluster import connected
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
-from radgaze.store.pixels import Fitted
+from radgaze.store.pixels import Files, Fitted
 
 AT_ONCE = 32
 """Images of one task."""
@@ -19,7 +19,7 @@ LOST = 5
 
 
 def read_by_cluster(
-    read: Callable[[str], Fitted], paths: Sequence[str], address: str | None
+    read: Callable[[Files], Fitted], files: Sequence[Files], address: str | None
 ) -> Iterator[tuple[int, Fitted | DicomError]]:
     """Read images as tasks of a Ray cluster, each in a worker process of its own there, as `isolated` does
     here.
@@ -29,24 +29,24 @@ def read_by_cluster(
 
     Args:
         read: Can be pickled.
-        paths: Of the images.
+        files: Of the cases.
         address: Of the cluster; None makes one on this machine.
 
     Yields:
-        The place of a path, and what was read, or why it could not be; in any order.
+        The place of a case, and what was read, or why it could not be; in any order.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.
     """
     with connected(address) as ray:
         task = ray.remote(num_cpus=1, max_retries=LOST)(_read)
-        starts = iter(range(0, len(paths), AT_ONCE))
+        starts = iter(range(0, len(files), AT_ONCE))
         most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
         running: dict[Any, int] = {}
         try:
             while True:
                 while len(running) < most and (start := next(starts, None)) is not None:
-                    running[task.remote(read, list(paths[start : start + AT_ONCE]))] = start
+                    running[task.remote(read, list(files[start : start + AT_ONCE]))] = start
                 if not running:
                     return
                 (done,), _ = ray.wait(list(running), num_returns=1)
@@ -55,16 +55,16 @@ def read_by_cluster(
                     found = ray.get(done)
                 except ray.exceptions.RayError as error:
                     lost = DicomError("lost", f"the cluster lost its task: {type(error).__name__}")
-                    found = [lost] * len(paths[start : start + AT_ONCE])
+                    found = [lost] * len(files[start : start + AT_ONCE])
                 yield from enumerate(found, start)
         finally:
             for left in running:
                 ray.cancel(left, force=True)
 
 
-def _read(read: Callable[[str], Fitted], paths: list[str]) -> list[Fitted | DicomError]:
+def _read(read: Callable[[Files], Fitted], files: list[Files]) -> list[Fitted | DicomError]:
     """On a machine of the cluster."""
-    found: list[Fitted | DicomError] = [DicomError("lost")] * len(paths)
-    for k, result in isolated(read, paths, workers=1):
+    found: list[Fitted | DicomError] = [DicomError("lost")] * len(files)
+    for k, result in isolated(read, files, workers=1):
         found[k] = result
     return found

@@ -16,7 +16,9 @@ from radgaze.console import say
 from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.store.identity import Identity, file_digest
 from radgaze.store.letterbox import letterbox
-from radgaze.store.partial import Done
+from radgaze.store.partial import Done, Partial
+from radgaze.store.regions import SCHEMA, TABLE
+from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
 from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, SHARD, TABLES
 
 GEOMETRY = {
@@ -28,7 +30,7 @@ GEOMETRY = {
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
     """The cohort less the cases (by row) whose image cannot be read; they become rejections.
 
-    Their readings, fixations, boxes and off-image rejections go with them.
+    Their readings, fixations, boxes, regions and off-image rejections go with them.
     """
     if not unreadable:
         return cohort
@@ -55,27 +57,34 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
         readings=cohort.readings.filter(~pl.col("case_id").is_in(gone)),
         fixations=cohort.fixations.filter(~pl.col("reading_id").is_in(readings_gone)),
         boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
+        regions=cohort.regions.filter(~pl.col("case_id").is_in(gone)),
         rejections=pl.concat([kept, rejected]),
     )
 
 
 def finish(
-    cohort: Cohort, done: Mapping[int, Done], folder: Path, parameters: dict[str, Any], identity: Identity
+    cohort: Cohort, done: Mapping[int, Done], aside: Partial, parameters: dict[str, Any], identity: Identity
 ) -> None:
     """Write tables, rejections and manifest into the folder that holds the images.
 
     Args:
         cohort: What the store holds: only cases whose image is done.
         done: Every image that is, by its place.
+        aside: Where they are.
     """
+    folder = aside.store
     (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
     tables = {name: getattr(cohort, name) for name in TABLES} | {
         "cases": _cases(cohort, done, parameters["size"])
     }
     for name, table in tables.items():
         table.write_parquet(folder / f"{name}.parquet")
-    cohort.rejections.write_csv(folder / REJECTIONS)
-    rejected = dict(cohort.rejections["reason"].value_counts().iter_rows())
+    regions, unread = _regions(cohort, done, aside)
+    if len(cohort.regions):
+        regions.write_parquet(folder / TABLE)
+    rejections = pl.concat([cohort.rejections, unread])
+    rejections.write_csv(folder / REJECTIONS)
+    rejected = dict(rejections["reason"].value_counts().iter_rows())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
         "format": FORMAT,
@@ -86,6 +95,7 @@ def finish(
             "cases": len(cohort.cases),
             "readings": len(cohort.readings),
             "fixations": len(cohort.fixations),
+            **({"regions": len(regions)} if len(cohort.regions) else {}),
             "rejections": {reason: rejected.get(reason, 0) for reason in REASONS},
         },
         "parameters": parameters,
@@ -100,6 +110,27 @@ def finish(
     )
     for path in (*files, folder / MANIFEST):
         _flush(path)
+
+
+def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The regions that were read, with their places, and the rejections of the others."""
+    rows, labels = [], cohort.regions["label"].to_list()
+    lies = [
+        (place, case_id, why, area)
+        for i, case_id in zip(sorted(done), cohort.cases["case_id"], strict=True)
+        for place, why, area in zip(aside.places.get(i, ()), done[i].unread, done[i].areas, strict=True)
+    ]
+    rejected = []
+    for label, (place, case_id, why, area) in zip(labels, sorted(lies), strict=True):
+        if why:
+            reason = why.partition(":")[0]
+            kept = reason if reason == "size_mismatch" else "unreadable_mask"
+            rejected.append((kept, case_id, None, f"{label}: {why}"))
+        else:
+            rows.append((case_id, label, place // SHARD_OF_REGIONS, place % SHARD_OF_REGIONS, area))
+    return pl.DataFrame(rows, schema=SCHEMA, orient="row"), pl.DataFrame(
+        rejected, schema=cohort.rejections.schema, orient="row"
+    )
 
 
 def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> dict[str, list[str]]:

@@ -20,8 +20,8 @@ class Identity:
 
     Attributes:
         content: Digest of the cohort's tables and of the parameters.
-        file_sizes: Digest of the image files' sizes.
-        file_times: Digest of the image files' paths and times, which the store depends on no more than it
+        file_sizes: Digest of the files' sizes, images and masks.
+        file_times: Digest of the files' paths and times, which the store depends on no more than it
             keeps them.
     """
 
@@ -38,16 +38,14 @@ def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
     """The identity of preparing a cohort with these parameters; image files are looked at, not read."""
     head = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
-    tables = [
-        getattr(cohort, name).drop("image", strict=False).write_csv() for name in (*TABLES, "rejections")
-    ]
-    stats = [_stat(path) for path in cohort.cases["image"]]
+    names = [*TABLES, "rejections", *(["regions"] if len(cohort.regions) else [])]
+    tables = [getattr(cohort, name).drop("image", "file", strict=False).write_csv() for name in names]
+    paths = [*cohort.cases["image"], *cohort.regions["file"]]
+    stats = [_stat(path) for path in paths]
     return Identity(
         content=_digest([head, *tables]),
         file_sizes=_digest([size for size, _ in stats]),
-        file_times=_digest(
-            [[path, time] for path, (_, time) in zip(cohort.cases["image"], stats, strict=True)]
-        ),
+        file_times=_digest([[path, time] for path, (_, time) in zip(paths, stats, strict=True)]),
     )
 
 
@@ -57,7 +55,7 @@ def finished(
     """The store at `out` if it is the one wanted; None if there is nothing, or what may be overwritten.
 
     An image file that was written after the store is read to see whether it is the same still; one of the
-    same size that claims to be older is taken for it.
+    same size that claims to be older is taken for it. A mask that was written after is taken for another.
 
     Raises:
         UserError: Something else is there.
@@ -80,8 +78,10 @@ def finished(
 
 
 def _changed_since(store: Store, cohort: Cohort) -> bool:
-    """Whether an image file written after the store is not the file that the store was made from."""
+    """Whether a file written after the store is not the one that the store was made from."""
     made = (store.path / MANIFEST).stat().st_mtime_ns
+    if any(_stat(path)[1] > made for path in cohort.regions["file"]):
+        return True
     newer = [
         (case, path)
         for case, path in cohort.cases.select("case_id", "image").iter_rows()

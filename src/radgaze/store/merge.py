@@ -5,14 +5,14 @@ from __future__ import annotations
 from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from pathlib import Path
 
 import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.sources.cohort import VIEWS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.store.merge_marks import each_once, merged_gaze, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name
 
@@ -43,10 +43,10 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
     """Read stores to one cohort.
 
     Patients of two stores are different ones, unless the very same image file is in both: then the case is
-    kept once, of the first store, with the readings and boxes of all, and its patients are one. A reading
-    that repeats one of an earlier store, fixation for fixation, is kept once too. Classes that the first
-    store does not have such a case takes from the next that does, unless cases have one class each and it
-    has one; what is labelled otherwise there is told. A patient who comes to stand in several splits is in
+    kept once, of the first store, with the readings, boxes and masks of all, and its patients are one. A
+    reading that repeats one of an earlier store, fixation for fixation, is kept once too. Classes that the
+    first store does not have such a case takes from the next that does, unless cases have one class each and
+    it has one; what is labelled otherwise there is told. A patient who comes to stand in several splits is in
     the strictest, test before validation before training. Ids that two stores use for different images, or
     readings, get the store's name after them; readers get it before theirs.
 
@@ -80,8 +80,9 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
     count = pl.sum_horizontal(f"label_{name}" for name in classes)
     without = kept.filter(count != 1) if exclusive else kept.clear()
     kept = kept.join(without, on="case_id", how="anti", maintain_order="left")
-    readings, fixations, boxes = _gaze(opened, names, first, set(kept["case_id"]))
-    readings, echoes = _each_once(readings, fixations)
+    ids = set(kept["case_id"])
+    readings, fixations, boxes = merged_gaze(opened, names, first, ids, renamed)
+    readings, echoes = each_once(readings, fixations)
     fixations = fixations.join(echoes, on="reading_id", how="anti", maintain_order="left")
     nothing = pl.lit(None, pl.String)
     return Cohort(
@@ -121,6 +122,7 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
             "voi": opened[0].manifest["parameters"].get("voi", "window"),
         },
         exclusive=exclusive,
+        regions=merged_regions(opened, first, ids, renamed),
     )
 
 
@@ -308,72 +310,3 @@ def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
         one: numbers.setdefault(root(one), len(numbers))
         for one in cases.select("store", "own_patient").unique(maintain_order=True).iter_rows()
     }
-
-
-def _gaze(
-    stores: Sequence[Store], names: Sequence[str], first: pl.DataFrame, kept: set[str]
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Readings, with the place of their store, fixations and boxes of all stores; no two share an id."""
-    clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
-    viewed = all(set(VIEWS) <= set(store.fixations.columns) for store in stores if store.fixations.height)
-    some = any(set(VIEWS) & set(store.fixations.columns) for store in stores)
-    if some and not viewed:
-        say("Not all stores hold the resolution of their fixations: the merged one holds none")
-    shaped = any("shape" in store.boxes.columns for store in stores)
-    parts: dict[str, list[pl.DataFrame]] = {"readings": [], "fixations": [], "boxes": []}
-    for place, (store, name) in enumerate(zip(stores, names, strict=True)):
-        own = first.filter(pl.col("store") == place).select(
-            pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new")
-        )
-        own = own.filter(pl.col("new").is_in(list(kept)))
-        ids = {r: f"{r}@{name}" if clash[r] > 1 else r for r in store.readings["reading_id"]}
-        renamed = pl.col("reading_id").replace_strict(ids, default=None, return_dtype=pl.String)
-        readings = store.readings.join(own, on="case_id", maintain_order="left")
-        reader = pl.when(pl.col("reader").is_not_null()).then(pl.format("{}:{}", pl.lit(name), "reader"))
-        parts["readings"].append(
-            readings.with_columns(case_id="new", reading_id=renamed, reader=reader, store=pl.lit(place)).drop(
-                "new"
-            )
-        )
-        fixations = store.fixations.join(readings, on="reading_id", how="semi", maintain_order="left")
-        drop = [] if viewed else [column for column in VIEWS if column in fixations.columns]
-        parts["fixations"].append(fixations.with_columns(reading_id=renamed).drop(drop))
-        boxes = (
-            store.boxes.join(own, on="case_id", maintain_order="left").with_columns(case_id="new").drop("new")
-        )
-        if shaped and "shape" not in boxes.columns:
-            boxes = boxes.with_columns(shape=pl.lit("box"))
-        parts["boxes"].append(boxes)
-    joined: list[pl.DataFrame] = [_stacked(of) for of in parts.values()]
-    return joined[0], joined[1], joined[2].unique(maintain_order=True)
-
-
-def _each_once(readings: pl.DataFrame, fixations: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Readings less those that repeat one of an earlier store; and these, as case_id, reading_id and of."""
-    # Kept twice, a reading would be another reader's, who agrees with the first in everything.
-    shared = readings.filter(pl.col("store").n_unique().over("case_id") > 1)
-    paths = (
-        fixations.join(shared, on="reading_id", how="semi")
-        .sort("reading_id", "index")
-        .select("reading_id", "index", "x", "y", "onset", "duration")
-        .rows_by_key("reading_id")
-    )
-    seen: dict[tuple[object, ...], tuple[int, str]] = {}
-    echoes = []
-    for store, reading_id, case_id, recorded, duration in shared.select(
-        "store", "reading_id", "case_id", "recorded", "duration"
-    ).iter_rows():
-        same = (case_id, recorded, duration, tuple(paths.get(reading_id, ())))
-        earlier, of = seen.setdefault(same, (store, reading_id))
-        if earlier < store:
-            echoes.append((case_id, reading_id, of))
-    found = pl.DataFrame(
-        echoes, schema=dict.fromkeys(("case_id", "reading_id", "of"), pl.String), orient="row"
-    )
-    return readings.join(found, on="reading_id", how="anti", maintain_order="left").drop("store"), found
-
-
-def _stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Tables below each other; of those without a row the columns do not matter."""
-    filled = [table for table in tables if table.height] or list(tables[:1])
-    return reduce(lambda a, b: pl.concat([a, b.select(a.columns)]), filled)

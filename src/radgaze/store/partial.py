@@ -5,18 +5,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
+from radgaze.store import regions
 from radgaze.store.pixels import Fitted
 from radgaze.store.store import SHARD, partial_path, shard_name
 
@@ -25,25 +29,42 @@ PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store",
 
 @dataclass(frozen=True)
 class Done:
-    """An image that lies in its place: its original size, the SHA-256 of its file, and whether that says that
-    words are burnt into it."""
+    """An image that lies in its place, and its regions in theirs.
+
+    Attributes:
+        rows, columns: Of the original image.
+        sha256: Of its file.
+        burned_in: Whether that says that words are burnt into it.
+        unread: Of each region why its mask could not be read, "" for those that could.
+        areas: Of each region the pixels of the square that are inside.
+    """
 
     rows: int
     columns: int
     sha256: str
     burned_in: bool = False
+    unread: tuple[str, ...] = ()
+    areas: tuple[int, ...] = ()
 
 
 class Partial:
     """The folder STORE.partial, in which a store is written.
 
     It holds a plan (whose preparation this is), a journal (images that are done), and `store`, which becomes
-    STORE when whole. Every image has a place that depends on its row in the cohort alone, so neither workers
-    nor interruptions change a byte; the place of an image that cannot be read stays zeros.
+    STORE when whole. Every image, and every region, has a place that depends on its row in the cohort alone,
+    so neither workers nor interruptions change a byte; the place of one that cannot be read stays zeros.
+
+    Args:
+        folder: STORE.partial.
+        images: How many there are.
+        size: Side of their squares, in pixels.
+        places: Of each image those of its regions; none for images without any.
     """
 
-    def __init__(self, folder: Path, images: int, size: int) -> None:
-        self.folder, self.images, self.size = folder, images, size
+    def __init__(
+        self, folder: Path, images: int, size: int, places: Mapping[int, Sequence[int]] = MappingProxyType({})
+    ) -> None:
+        self.folder, self.images, self.size, self.places = folder, images, size, places
         self.store = folder / WHOLE
 
     def begin(self, plan: dict[str, Any]) -> None:
@@ -56,12 +77,21 @@ class Partial:
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.store, ignore_errors=True)
         (self.store / "images").mkdir(parents=True)
-        for shard, first in enumerate(range(0, self.images, SHARD)):
-            shape = (min(SHARD, self.images - first), self.size, self.size)
-            path = self.store / shard_name(shard)
+        bits = regions.packed_shape(self.size)
+        count = sum(len(own) for own in self.places.values())
+        files = [
+            (shard_name(shard), (min(SHARD, self.images - first), self.size, self.size))
+            for shard, first in enumerate(range(0, self.images, SHARD))
+        ] + [
+            (regions.shard_name(shard), (min(regions.SHARD, count - first), *bits))
+            for shard, first in enumerate(range(0, count, regions.SHARD))
+        ]
+        for name, shape in files:
+            path = self.store / name
+            path.parent.mkdir(exist_ok=True)
             np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
             if not _allocated(path):
-                needed = self.images * self.size**2 / 2**30
+                needed = sum(math.prod(shape) for _, shape in files) / 2**30
                 raise UserError(
                     f"no room for {needed:.1f} GiB of images in {self.folder.parent}; "
                     "free some, or choose another --out"
@@ -75,19 +105,23 @@ class Partial:
         except (OSError, ValueError):
             return None
 
-    def put(self, i: int, image: Fitted) -> None:
-        """Write image i, then its line in the journal."""
+    def put(self, i: int, image: Fitted) -> Done:
+        """Write image i and its regions, then its line in the journal."""
         self._place(i, "r+")[...] = image.pixels
-        line = {
-            "image": i,
-            "rows": image.rows,
-            "columns": image.columns,
-            "sha256": image.sha256,
-            "pixels": _digest(image.pixels),
-            "burned_in": image.burned_in,
-        }
+        unread, areas = list[str](), list[int]()
+        for place, region in zip(self.places.get(i, ()), image.regions, strict=True):
+            bits = self._region(place, "r+")
+            if isinstance(region, DicomError):
+                bits[...] = 0
+            else:
+                bits[...] = region
+            unread.append(str(region) if isinstance(region, DicomError) else "")
+            areas.append(int(np.bitwise_count(bits).sum()))
+        done = Done(image.rows, image.columns, image.sha256, image.burned_in, tuple(unread), tuple(areas))
+        line = {"image": i, "pixels": self._digest(i), **asdict(done)}
         with (self.folder / JOURNAL).open("a", encoding="utf-8") as journal:
             journal.write(json.dumps(line) + "\n")
+        return done
 
     def done(self) -> dict[int, Done]:
         """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line."""
@@ -96,11 +130,12 @@ class Partial:
         for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
             try:
                 entry = json.loads(line)
-                i, pixels = entry["image"], entry["pixels"]
-                done = Done(entry["rows"], entry["columns"], entry["sha256"], entry["burned_in"])
-            except (ValueError, KeyError):
+                i, pixels = entry.pop("image"), entry.pop("pixels")
+                entry |= {name: tuple(entry[name]) for name in ("unread", "areas")}
+                done = Done(**entry)
+            except (ValueError, KeyError, TypeError, AttributeError):
                 continue
-            if _digest(self._place(i, "r")) == pixels:
+            if self._digest(i) == pixels:
                 found[i] = done
         if journal.exists():
             with journal.open("a", encoding="utf-8") as file:
@@ -108,8 +143,10 @@ class Partial:
         return found
 
     def clear(self, i: int) -> None:
-        """Zeros in the place of image i."""
+        """Zeros in the places of image i and its regions."""
         self._place(i, "r+")[...] = 0
+        for place in self.places.get(i, ()):
+            self._region(place, "r+")[...] = 0
 
     def become(self, out: Path) -> None:
         """Put the whole store where it belongs, in the place of what is there, and remove the rest."""
@@ -149,8 +186,21 @@ class Partial:
         shard, index = divmod(i, SHARD)
         return np.load(self.store / shard_name(shard), mmap_mode=mode)[index]
 
+    def _region(self, place: int, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
+        shard, index = divmod(place, regions.SHARD)
+        return np.load(self.store / regions.shard_name(shard), mmap_mode=mode)[index]
 
-def partial_of(out: Path, images: int, size: int) -> Partial:
+    def _digest(self, i: int) -> str:
+        """Of what lies in the places of image i."""
+        found = hashlib.sha256(np.ascontiguousarray(self._place(i, "r")).data)
+        for place in self.places.get(i, ()):
+            found.update(np.ascontiguousarray(self._region(place, "r")).data)
+        return found.hexdigest()
+
+
+def partial_of(
+    out: Path, images: int, size: int, places: Mapping[int, Sequence[int]] = MappingProxyType({})
+) -> Partial:
     """The unfinished store beside `out`.
 
     Raises:
@@ -162,11 +212,7 @@ def partial_of(out: Path, images: int, size: int) -> Partial:
         raise UserError(
             f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
         )
-    return Partial(folder, images, size)
-
-
-def _digest(pixels: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(np.ascontiguousarray(pixels).data).hexdigest()
+    return Partial(folder, images, size, places)
 
 
 def _allocated(path: Path) -> bool:

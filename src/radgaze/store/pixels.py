@@ -1,8 +1,10 @@
-"""One image file to a square of pixels, in a worker process."""
+"""The files of one case to squares of pixels, in a worker process."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -14,6 +16,15 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import read_any
 from radgaze.store.identity import file_digest
 from radgaze.store.letterbox import letterbox
+from radgaze.store.regions import read_region
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of one case, or `reference`s in their place."""
+
+    image: str
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class Fitted:
         sha256: Of the file.
         turned: Whether it was turned upright, so that coordinates in the file's pixels are others.
         burned_in: Whether the file says that words are burnt into the image.
+        regions: Of each mask its bits, see `store.regions`, or why it cannot be read.
     """
 
     pixels: NDArray[np.uint8]
@@ -34,6 +46,7 @@ class Fitted:
     sha256: str
     turned: bool = False
     burned_in: bool = False
+    regions: tuple[NDArray[np.uint8] | DicomError, ...] = ()
 
 
 def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"]) -> Fitted:
@@ -48,6 +61,17 @@ def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"])
     return Fitted(square, rows, columns, file_digest(path), image.turned, image.burned_in)
 
 
+def read_case(files: Files, *, size: int, voi: Literal["window", "none"]) -> Fitted:
+    """Read the files of one case.
+
+    Raises:
+        DicomError: The image cannot be read.
+    """
+    fitted = read_and_fit(files.image, size=size, voi=voi)
+    read = partial(read_region, rows=fitted.rows, columns=fitted.columns, size=size)
+    return replace(fitted, regions=tuple(_or_why_not(read, path) for path in files.masks))
+
+
 def reference(
     shard: Path, index: int, rows: int, columns: int, sha256: str, *, burned_in: bool = False
 ) -> str:
@@ -55,18 +79,40 @@ def reference(
     return "\n".join([str(shard.absolute()), *map(str, (index, rows, columns, sha256, int(burned_in)))])
 
 
-def read_fitted(referred: str) -> Fitted:
-    """The image that a `reference` is to.
+def region_reference(shard: Path, index: int) -> str:
+    """The same of a region."""
+    return f"{shard.absolute()}\n{index}"
+
+
+def read_fitted(files: Files) -> Fitted:
+    """What a case's `reference`s are to.
 
     Raises:
-        DicomError: It is not there any more.
+        DicomError: The image is not there any more.
     """
-    shard, index, rows, columns, sha256, burned_in = referred.split("\n")
+    shard, index, rows, columns, sha256, burned_in = files.image.split("\n")
+    regions = tuple(_or_why_not(_referred, region) for region in files.masks)
+    return Fitted(
+        _of_shard(shard, index), int(rows), int(columns), sha256, burned_in=burned_in == "1", regions=regions
+    )
+
+
+def _referred(region: str) -> NDArray[np.uint8]:
+    return _of_shard(*region.split("\n"))
+
+
+def _of_shard(shard: str, index: str) -> NDArray[np.uint8]:
     try:
-        pixels = np.array(np.load(shard, mmap_mode="r")[int(index)])
+        return np.array(np.load(shard, mmap_mode="r")[int(index)])
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise DicomError("gone", "the store that it was in has changed") from error
-    return Fitted(pixels, int(rows), int(columns), sha256, burned_in=burned_in == "1")
+
+
+def _or_why_not(read: Callable[[str], NDArray[np.uint8]], path: str) -> NDArray[np.uint8] | DicomError:
+    try:
+        return read(path)
+    except DicomError as error:
+        return error
 
 
 def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:

@@ -21,11 +21,11 @@ from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finish import finish, without
 from radgaze.store.identity import Identity, finished, identity_of
 from radgaze.store.partial import Done, Partial, partial_of
-from radgaze.store.pixels import Fitted, read_and_fit, read_fitted
+from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
 
-Reader = Callable[[Sequence[str]], Iterator[tuple[int, Fitted | DicomError]]]
-"""From paths to what was read of each, or why it could not be, in any order."""
+Reader = Callable[[Sequence[Files]], Iterator[tuple[int, Fitted | DicomError]]]
+"""From the files of cases to what was read of each, or why it could not be, in any order."""
 
 
 def prepare(
@@ -40,7 +40,7 @@ def prepare(
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
 ) -> Store:
-    """Read a cohort's images and write everything to a store that later steps open in no time.
+    """Read a cohort's images and masks, and write everything to a store that later steps open in no time.
 
     The store is written aside, to OUT.partial, and renamed when whole. Interrupted, it goes on where it was
     when it is called again with the same cohort and parameters; with others it starts anew. A finished store
@@ -57,7 +57,7 @@ def prepare(
         engine: Where images are read: in processes here, or on a Ray cluster, whose machines see the images
             under the same paths. The bytes do not depend on it.
         ray_address: Of the cluster; None makes one on this machine.
-        fitted: Whether the cohort's images are `pixels.reference`s to squares of that size.
+        fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
 
     Raises:
         UserError: Nothing to prepare, no image can be read, or OUT holds something else.
@@ -75,14 +75,14 @@ def prepare(
         )
     parameters = {**cohort.parameters, "size": size, "voi": voi}
     identity = identity_of(cohort, parameters)
-    aside = partial_of(out, len(cohort.cases), size)
+    aside = partial_of(out, len(cohort.cases), size, _places(cohort))
     if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
     with aside.locked(), _faults_told(aside):
         done = _begin_or_go_on(aside, identity)
         try:
-            read = read_fitted if fitted else partial(read_and_fit, size=size, voi=voi)
+            read = read_fitted if fitted else partial(read_case, size=size, voi=voi)
             reader: Reader = partial(isolated, read, workers=workers)
             if engine == "ray":
                 reader = partial(read_by_cluster, read, address=ray_address)
@@ -104,7 +104,7 @@ def prepare(
                 "command "
                 "begins anew"
             )
-        finish(without(cohort, unreadable), done, aside.store, parameters, identity)
+        finish(without(cohort, unreadable), done, aside, parameters, identity)
         aside.become(out)
     return Store.open(out)
 
@@ -139,25 +139,36 @@ def _read_images(cohort: Cohort, aside: Partial, done: dict[int, Done], reader: 
     """Read what is not done yet, adding it to `done`; return why the others could not be read."""
     # What could not be read before is tried again: a decoder may have been installed since.
     todo = [i for i in range(aside.images) if i not in done]
-    paths = cohort.cases["image"].gather(todo).to_list()
-    placed = {*cohort.readings["case_id"], *cohort.boxes["case_id"]}
+    masks = cohort.regions["file"].to_list()
+    images = cohort.cases["image"].to_list()
+    files = [Files(images[i], tuple(masks[place] for place in aside.places.get(i, ()))) for i in todo]
+    placed = {*cohort.readings["case_id"], *cohort.boxes["case_id"], *cohort.regions["case_id"]}
     ids = cohort.cases["case_id"].to_list()
     unreadable: dict[int, str] = {}
     with progress("Reading images", total=len(todo)) as bar:
-        for k, result in reader(paths):
+        for k, result in reader(files):
             i = todo[k]
             if isinstance(result, DicomError):
                 aside.clear(i)
                 unreadable[i] = result.reason
             elif result.turned and ids[i] in placed:
-                # Gaze and boxes are in the file's pixels, and the image would lie another way beneath them.
+                # Gaze, boxes and masks are in the file's pixels, and the image would lie another way
+                # beneath them.
                 aside.clear(i)
                 unreadable[i] = "orientation"
             else:
-                aside.put(i, result)
-                done[i] = Done(result.rows, result.columns, result.sha256, result.burned_in)
+                done[i] = aside.put(i, result)
             bar.advance()
     return unreadable
+
+
+def _places(cohort: Cohort) -> dict[int, list[int]]:
+    """Of each case, by row, the rows of its regions."""
+    row = {case_id: i for i, case_id in enumerate(cohort.cases["case_id"])} if len(cohort.regions) else {}
+    places: dict[int, list[int]] = {}
+    for place, case_id in enumerate(cohort.regions["case_id"]):
+        places.setdefault(row[case_id], []).append(place)
+    return places
 
 
 def _tally(reasons: Sequence[str]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from radgaze.errors import UserError
 from radgaze.sources.split import fold_split, published_split, stratified_split
+from radgaze.store.regions import Regions
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -102,6 +103,11 @@ class Store:
     def boxes(self) -> pl.DataFrame:
         """case_id, label, x1, y1, x2, y2 (original image pixels)."""
         return self._table("boxes")
+
+    @cached_property
+    def regions(self) -> Regions:
+        """Parts of images that are marked pixel by pixel; none in most stores."""
+        return Regions(self.path, self.size)
 
     @cached_property
     def rejections(self) -> pl.DataFrame:

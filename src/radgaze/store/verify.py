@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from radgaze.store import regions
 from radgaze.store.identity import file_digest
 from radgaze.store.store import MANIFEST, Store
 
@@ -53,8 +54,14 @@ def size_of(store: Store) -> int:
 def _tables(store: Store) -> list[str]:
     cases, readings, fixations = store.cases, store.readings, store.fixations
     wrong = []
-    for what, table in (("cases", cases), ("readings", readings), ("fixations", fixations)):
-        said = store.manifest["counts"][what]
+    marked = store.regions.table
+    for what, table in (
+        ("cases", cases),
+        ("readings", readings),
+        ("fixations", fixations),
+        ("regions", marked),
+    ):
+        said = store.manifest["counts"].get(what, 0)
         if table.height != said:
             wrong.append(f"there are {table.height} {what}, the manifest says {said}")
     if cases["case_id"].n_unique() != cases.height:
@@ -63,6 +70,7 @@ def _tables(store: Store) -> list[str]:
         ("readings", readings, cases, "case_id"),
         ("fixations", fixations, readings, "reading_id"),
         ("boxes", store.boxes, cases, "case_id"),
+        ("regions", marked, cases, "case_id"),
     ):
         orphans = table.join(owners, on=key, how="anti").height
         if orphans:
@@ -88,6 +96,15 @@ def _images(store: Store) -> list[str]:
         side = store.size
         if len(shape) != 3 or shape[1:] != (side, side) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
             wrong.append(f"{path.relative_to(store.path)} does not hold the images that the cases say")
+    for (shard,), own in store.regions.table.group_by("shard", maintain_order=True):
+        name = regions.shard_name(shard)
+        try:
+            shape = np.load(store.path / name, mmap_mode="r").shape
+        except (OSError, ValueError, EOFError):
+            wrong.append(f"{name} is no array of regions")
+            continue
+        if shape[1:] != regions.packed_shape(store.size) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
+            wrong.append(f"{name} does not hold the regions that the table says")
     return wrong
 
 

@@ -270,12 +270,13 @@ def _check(config: Config, store: Store) -> None:
             f"--objective.classification softmax is for classes that exclude each other, and those of "
             f"{store.path} do not: give sigmoid, or leave it out"
         )
-    boxes = config.gaze.boxes == "attention" and store.boxes.height > 0
+    marked = bool(store.boxes.height or len(store.regions))
+    boxes = config.gaze.boxes == "attention" and marked
     if any("gaze" in name for name in edges) and not store.readings.height and not boxes:
-        hint = "; it holds boxes, which take its place with --gaze.boxes attention"
+        hint = "; it holds boxes or masks, which take its place with --gaze.boxes attention"
         raise UserError(
             f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it"
-            + (hint if store.boxes.height else "")
+            + (hint if marked else "")
         )
 
 

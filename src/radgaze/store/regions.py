@@ -1,0 +1,104 @@
+"""Parts of images that are marked pixel by pixel, as mask files have them: a bit for each of the square."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from PIL import Image
+
+from radgaze.dicom.error import DicomError
+from radgaze.dicom.mask import read_mask
+from radgaze.store.letterbox import letterbox
+
+SHARD = 4096  # regions in one file: 128 MiB at 512×512
+TABLE = "regions.parquet"
+ASPECT = 0.01
+"""Share by which a mask's aspect may differ from its image's: one that was made smaller was rounded."""
+
+
+def shard_name(shard: int) -> str:
+    """The shard's file, from the store's folder."""
+    return f"regions/shard-{shard:05d}.npy"
+
+
+def packed_shape(size: int) -> tuple[int, int]:
+    """Of one region in a store of that size."""
+    return size, -(-size // 8)
+
+
+def packed(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """(…, W) to bits (…, ⌈W/8⌉)."""
+    return np.packbits(inside, axis=-1)
+
+
+def unpacked(bits: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
+    """Bits (…, ⌈W/8⌉) to (…, W)."""
+    return np.unpackbits(bits, axis=-1, count=width).view(bool)
+
+
+def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDArray[np.uint8]:
+    """Read one mask file and letterbox it as its image is: a pixel of the square is inside if half of it is.
+
+    Args:
+        path: The mask, of the image's size or of another with its aspect.
+        rows, columns: Of the image.
+        size: Side of the square.
+
+    Returns:
+        Bits (size, ⌈size/8⌉).
+
+    Raises:
+        DicomError: The file cannot be read, or is not of such an image (`size_mismatch`).
+    """
+    mask = read_mask(path)
+    height, width = mask.shape
+    if abs((width * rows) / (height * columns) - 1) > ASPECT:
+        raise DicomError("size_mismatch", f"{width}×{height} pixels on an image of {columns}×{rows}")
+    box = letterbox(rows, columns, size)
+    # As of images: what is beyond the last whole pixel of the square is cut off.
+    seen = min(box.width / box.scale / columns, 1) * width, min(box.height / box.scale / rows, 1) * height
+    grey = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
+    small = grey.resize((box.width, box.height), Image.Resampling.BOX, box=(0.0, 0.0, *seen))
+    square = np.zeros((size, size), dtype=bool)
+    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = np.asarray(small) >= 128
+    return packed(square)
+
+
+class Regions:
+    """The regions of a store, as a sequence by row of its table; each process opens the files for itself.
+
+    Attributes:
+        table: case_id, label, shard, index, area (of the square, in pixels).
+    """
+
+    def __init__(self, path: Path, size: int) -> None:
+        self.path, self.size = path, size
+        there = path / TABLE
+        self.table = pl.read_parquet(there) if there.is_file() else pl.DataFrame(schema=SCHEMA)
+        self._shard, self._index = (self.table[name].to_numpy() for name in ("shard", "index"))
+        self._open: dict[int, NDArray[np.uint8]] = {}
+
+    def __len__(self) -> int:
+        return len(self._shard)
+
+    def __getitem__(self, i: int) -> NDArray[np.bool_]:
+        """(size, size), which pixels of the store's square are inside."""
+        return unpacked(self.bits(i), self.size)
+
+    def bits(self, i: int) -> NDArray[np.uint8]:
+        """The same as it is stored."""
+        shard = int(self._shard[i])
+        if shard not in self._open:
+            self._open[shard] = np.load(self.path / shard_name(shard), mmap_mode="r")
+        return self._open[shard][self._index[i]]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Not the table: workers are not to call polars, see the data set.
+        return self.__dict__ | {"_open": {}, "table": None}
+
+
+SCHEMA = {"case_id": pl.String, "label": pl.String, "shard": pl.Int32, "index": pl.Int32, "area": pl.Int32}
