@@ -11,7 +11,8 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources import egd
-from radgaze.sources.egd_report import TRANSCRIPTS, cut, speaks_of, spoken
+from radgaze.sources.egd_files import TRANSCRIPTS
+from radgaze.sources.egd_report import cut, speaks_of, spoken
 from radgaze.sources.phantom import simulate
 
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from argparse import ArgumentParser
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Literal
 
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import Cohort
+from radgaze.sources.cohort import NO_REGIONS, Cohort
 from radgaze.sources.egd_files import (
     CLASSES,
+    ID_LENGTH,
     SHEET,
     locate,
     read_boxes,
@@ -21,15 +22,14 @@ from radgaze.sources.egd_files import (
     read_samples,
     read_sheet,
 )
+from radgaze.sources.egd_masks import segmentations
+from radgaze.sources.egd_rejected import gaze_of_nothing, no_gaze, rejections, shown, unspoken
 from radgaze.sources.egd_report import cut, spoken
 from radgaze.sources.egd_screen import Thresholds, filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
 
 EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
-
-ID_LENGTH = 44
-"""Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
 
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
 
@@ -95,6 +95,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="keep only fixations while the case's class is spoken of, or so many seconds before",
     )
     parser.add_argument(
+        "--masks",
+        action=BooleanOptionalAction,
+        default=True,
+        help="keep the masks of lungs, mediastinum and aortic knob, four files for each image",
+    )
+    parser.add_argument(
         "--split",
         choices=("published", "stratified"),
         default="published",
@@ -118,6 +124,7 @@ def read(
     pixels_per_degree: float = 45.0,
     calibration_shift: bool = False,
     align_report: float | None = None,
+    masks: bool = True,
     split: Literal["published", "stratified"] = "published",
     seed: int = 42,
 ) -> Cohort:
@@ -143,6 +150,7 @@ def read(
             points looked at on its calibration frames.
         align_report: Keep only the fixations while the report speaks of the case's class, or so many seconds
             before, see `sources.egd_report`; None for all.
+        masks: Keep the anatomical segmentations, where there are any, as regions.
         split: "published" is the baselines' (see `published_split`); "stratified" has even class shares.
         seed: Of the stratified split; the published one has its own.
 
@@ -175,21 +183,22 @@ def read(
     cases = sheet.filter(pl.col("reason").is_null())
     fixations = _placed(looks, cases, vertical_correction=vertical_correction, from_screen=from_screen)
 
-    unspoken = fixations.clear()
+    silent = fixations.clear()
     if align_report is not None:
         if align_report < 0:
             raise UserError(f"--align-report {align_report}: it is a number of seconds, 0 or more")
         told = cut(fixations, spoken(egd, cases), align_report)
-        fixations, unspoken = fixations.filter(told), fixations.filter(~told)
+        fixations, silent = fixations.filter(told), fixations.filter(~told)
         place = pl.int_range(pl.len()).over("reading_id").cast(pl.Int32)
         fixations = fixations.with_columns(index=place)
-    unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
-    no_gaze = _no_gaze(unseen, fixations)
+    looked = fixations
+    unseen = cases.join(looked.filter("on"), on="case_id", how="anti", maintain_order="left")
     if without_gaze == "drop":
         cases, fixations = (
             table.join(unseen, on="case_id", how="anti", maintain_order="left")
             for table in (cases, fixations)
         )
+    regions = segmentations(egd, cases) if masks else pl.DataFrame(schema=NO_REGIONS)
     splits = (
         published_split(sheet["patient_id"].to_list())
         if split == "published"
@@ -204,12 +213,12 @@ def read(
     )
     rejected = [
         sheet.filter(pl.col("reason").is_not_null()),
-        *([no_gaze] if without_gaze == "drop" else []),
-        _gaze_of_nothing(looks, sheet),
-        _unspoken(unspoken, fixations),
+        *([no_gaze(unseen, looked)] if without_gaze == "drop" else []),
+        gaze_of_nothing(looks, sheet),
+        unspoken(silent, fixations),
         fixations.filter(~pl.col("on")).with_columns(
             reason=pl.lit("off_image_fixation"),
-            detail=pl.format("index {} at ({}, {})", "index", *(_shown(f"recorded_{axis}") for axis in "xy")),
+            detail=pl.format("index {} at ({}, {})", "index", *(shown(f"recorded_{axis}") for axis in "xy")),
         ),
     ]
     return Cohort(
@@ -225,12 +234,14 @@ def read(
         readings=readings,
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
         boxes=boxes.join(cases, on="case_id", how="semi", maintain_order="left"),
-        rejections=pl.concat([_rejections(table) for table in rejected]),
+        rejections=pl.concat([rejections(table) for table in rejected]),
+        regions=regions,
         parameters={
             "keep_ids": None if kept is None else _digest(kept),
             "without_gaze": without_gaze,
             "vertical_correction": vertical_correction,
             **({} if align_report is None else {"align_report": align_report}),
+            **({} if masks else {"masks": False}),
             **_told(gaze, filter, dispersion, velocity, least_duration, pixels_per_degree, calibration_shift),
             "split": split,
             "seed": seed if split == "stratified" else None,
@@ -270,7 +281,7 @@ def _judged(sheet: pl.DataFrame, kept: set[str] | None) -> pl.DataFrame:
         (
             "no_label",
             ones != 1,
-            pl.format("Normal {}, CHF {}, pneumonia {}", *(_shown(name) for name in CLASSES)),
+            pl.format("Normal {}, CHF {}, pneumonia {}", *(shown(name) for name in CLASSES)),
         ),
         ("not_in_keep_list", ~listed, pl.lit("not in the list of ids to keep")),
         ("missing_image", ~pl.col("there"), pl.lit("there is no file where the sheet says")),
@@ -330,70 +341,6 @@ def _correct(fixations: pl.DataFrame) -> pl.DataFrame:
     rows = pl.col("rows") + pl.col("rows") % 2
     corrected = (line - pl.col("top")) * rows / (PICTURE_LINES - pl.col("top") - pl.col("bottom"))
     return fixations.with_columns(y=pl.when(pl.col("rows").is_null()).then("y").otherwise(corrected))
-
-
-def _unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
-    """One row for each reading that the report cuts."""
-    kept = left.group_by("reading_id").len("kept")
-    cut_off = gone.group_by("reading_id", maintain_order=True).agg(
-        pl.col("case_id").first(), pl.len().alias("gone")
-    )
-    cut_off = cut_off.join(kept, on="reading_id", how="left", maintain_order="left")
-    return cut_off.with_columns(
-        reason=pl.lit("not_spoken"),
-        detail=pl.format("{} of {} fixations", "gone", pl.col("gone") + pl.col("kept").fill_null(0)),
-    )
-
-
-def _no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
-    counts = fixations.group_by("case_id").len("looks")
-    looks = pl.col("looks").fill_null(0)
-    return unseen.join(counts, on="case_id", how="left", maintain_order="left").with_columns(
-        reason=pl.lit("no_gaze"),
-        detail=pl.when(looks == 0)
-        .then(pl.lit("no fixation was recorded"))
-        .otherwise(pl.format("none of {} fixations is on the image", looks)),
-    )
-
-
-def _gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
-    """Calibration frames, and images that were looked at and are not in the sheet: one row for each."""
-    length = pl.col("case_id").str.len_chars()
-    frames = gaze.filter(length != ID_LENGTH)
-    frames = frames.group_by("session", "media", "case_id", maintain_order=True).len("looks")
-    strangers = gaze.filter(length == ID_LENGTH).join(sheet, on="case_id", how="anti", maintain_order="left")
-    strangers = strangers.group_by("case_id", maintain_order=True).len("looks")
-    return pl.concat(
-        [
-            # The shortened id would point to a real image, so it is not given as the case.
-            frames.select(
-                pl.lit("calibration_frame").alias("reason"),
-                pl.lit(None, pl.String).alias("case_id"),
-                pl.format(
-                    "media {} with an id of {} characters, {} fixations", "media", length, "looks"
-                ).alias("detail"),
-            ),
-            strangers.select(
-                pl.lit("gaze_without_case").alias("reason"),
-                "case_id",
-                pl.format("{} fixations on an image that is not in the sheet", "looks").alias("detail"),
-            ),
-        ]
-    )
-
-
-def _rejections(table: pl.DataFrame) -> pl.DataFrame:
-    """The columns of `Cohort.rejections`, reading_id null where there is none."""
-    if "reading_id" not in table.columns:
-        table = table.with_columns(reading_id=pl.lit(None, pl.String))
-    return table.select("reason", "case_id", "reading_id", "detail")
-
-
-def _shown(name: str) -> pl.Expr:
-    """A number as short text, "blank" for null."""
-    number = pl.col(name)
-    whole = pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False).cast(pl.String))
-    return pl.coalesce(whole, number.cast(pl.String), pl.lit("blank"))
 
 
 def _digest(ids: set[str]) -> str:

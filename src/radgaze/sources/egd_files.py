@@ -16,6 +16,11 @@ CLASSES = ("Normal", "CHF", "pneumonia")
 ARCHIVE = "egd-cxr 1.0.0"
 SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
 SAMPLES = "eye_gaze.csv"
+TRANSCRIPTS = "audio_segmentation_transcripts"
+"""A folder for each image: what was said of it, and where its organs lie."""
+
+ID_LENGTH = 44
+"""Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
 
 
 def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:

@@ -11,8 +11,8 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.sources.egd_files import TRANSCRIPTS
 
-TRANSCRIPTS = "audio_segmentation_transcripts"
 WORDS: dict[str, tuple[str, ...]] = {
     "Normal": ("normal", "clear", "unremarkable", "no acute", "no evidence", "no focal"),
     "CHF": (
