@@ -61,6 +61,8 @@ def show(found: Inspection) -> None:
         console.print(shown)
 
     kinds = ["split", *found.classes, "cases", "patients", "with_gaze", "with_boxes"]
+    if found.masks.height:
+        kinds.append("with_masks")
     table(
         "Cases",
         [kind.replace("_", " ") for kind in kinds],
@@ -87,14 +89,15 @@ def show(found: Inspection) -> None:
         ["metric", "value [95% interval]"],
         [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)],
     )
-    table(
-        "Boxes",
-        ["label", "boxes", "cases", "median share of the image"],
-        [
-            [label, str(boxes), str(cases), number(area, 3)]
-            for label, boxes, cases, area in found.boxes.iter_rows()
-        ],
-    )
+    for kind, marks in (("boxes", found.boxes), ("masks", found.masks)):
+        table(
+            kind.capitalize(),
+            ["label", kind, "cases", "median share of the image"],
+            [
+                [label, str(count), str(cases), number(area, 3)]
+                for label, count, cases, area in marks.iter_rows()
+            ],
+        )
     common = found.sizes.head(5)
     table(
         f"Image sizes, {found.sizes.height} different",

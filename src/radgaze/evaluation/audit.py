@@ -22,7 +22,6 @@ from radgaze.attribution.generators import REGISTRY
 from radgaze.attribution.presets import PRESETS
 from radgaze.console import progress, say
 from radgaze.errors import UserError
-from radgaze.evaluation import floors
 from radgaze.evaluation.aspects import (
     BLUR,
     Effort,
@@ -41,6 +40,7 @@ from radgaze.evaluation.aspects import (
 from radgaze.evaluation.audit_markdown import audit_markdown
 from radgaze.evaluation.audited import CEILINGS, FLOORS, Audit, write
 from radgaze.evaluation.evaluate import usable_device
+from radgaze.evaluation.floors import LungShapes
 from radgaze.evaluation.parts import FOLDER, SCHEMA, Part, keep, kept, rows
 from radgaze.evaluation.resampling import RESAMPLES
 from radgaze.evaluation.subjects import Gaze, Lot, Subjects, draw, gather
@@ -103,11 +103,13 @@ def audit(
     made_with = {
         "software": __version__,
         "weights": _fingerprint(model),
+        "store": hashlib.sha256(repr(sorted(run.store.manifest["hashes"].items())).encode()).hexdigest(),
         "cases": hashlib.sha256(ids.encode()).hexdigest(),
         "gaze": asdict(run.config.gaze),
         "effort": asdict(effort),
         "device": device,
     }
+    lungs = LungShapes(run.store, run.config.input.fit, run.config.input.size)
     wanted: dict[str, dict[str, Any]] = {name: made_with | {"method": None} for name in (*FLOORS, *CEILINGS)}
     wanted |= {name: made_with | {"method": of_method} for name, of_method in recipes.items()}
     found = {name: part for name, w in wanted.items() if (part := kept(name, out / FOLDER, w)) is not None}
@@ -117,7 +119,7 @@ def audit(
     try:
         if missing:
             subjects = gather(run, model, split, drawn, device=device, batch_size=batch_size)
-            bench = _Bench(run, model, split, subjects, recipes, effort)
+            bench = _Bench(run, model, split, subjects, recipes, effort, lungs)
             with progress("Auditing", total=len(missing)) as bar:
                 for name in missing:
                     bar.describe(f"Auditing {name}")
@@ -148,6 +150,7 @@ def audit(
                 "blur": BLUR,
                 "size": run.config.input.size,
                 "target": "predicted",
+                "own_lungs": lungs.own(drawn.cases["case_id"].to_list()),
                 "device": device,
                 **asdict(effort),
             },
@@ -206,6 +209,7 @@ class _Bench:
     subjects: Subjects
     recipes: dict[str, dict[str, Any]]
     effort: Effort
+    lungs: LungShapes
 
     def measure(self, name: str) -> Part:
         if name in self.recipes:
@@ -261,11 +265,12 @@ class _Bench:
         if name == "random":
             seeds = [[self.effort.seed, zlib.crc32(case_id.encode())] for case_id in lot.case_ids]
             maps = np.stack([np.random.default_rng(seed).random(size) for seed in seeds])
+        elif name == "lung_shape":
+            maps = self.lungs(lot.case_ids)
         else:
-            one = self.subjects.mean_gaze if name == "mean_gaze" else floors.lung_shape(size)
-            if one is None:
+            if self.subjects.mean_gaze is None:
                 return None
-            maps = np.broadcast_to(one, (len(lot), *size))
+            maps = np.broadcast_to(self.subjects.mean_gaze, (len(lot), *size))
         return torch.tensor(maps, dtype=torch.float32, device=lot.images.device)[:, None]
 
     def _other_reader(self) -> Part:

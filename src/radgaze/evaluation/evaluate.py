@@ -120,6 +120,7 @@ def evaluate(
         "compared": with_gaze.height,
         "without_gaze": found.without_gaze,
         "mean_gaze_of_training_cases": found.training_cases,
+        "own_lungs": found.own_lungs,
         "constant_maps": found.constant,
     }
     found.table.write_parquet(run.path / "agreement.parquet")

@@ -45,7 +45,7 @@ class Average:
         image: (SIDE, SIDE) grey, in [0, 1].
         gaze: (SIDE, SIDE) mean of the cases' gaze maps, or of their boxes'; None where no case has any.
         cases: Of which the map is the mean.
-        of_boxes: How many of these have boxes in place of gaze.
+        of_boxes: How many of these have boxes, or masks, in place of gaze.
     """
 
     image: Floats
@@ -60,8 +60,8 @@ class Inspection:
 
     Attributes:
         classes: Its classes.
-        counts: split, cases, patients, with_gaze, with_boxes, and a count for each class; a row per split and
-            one for "all".
+        counts: split, cases, patients, with_gaze, with_boxes, with_masks, and a count for each class; a row
+            per split and one for "all".
         classes_per_case: classes, cases: how many cases have so many of the classes.
         readers: reader (or null), readings, cases, fixations.
         rejections: reason, count, examples: ids of cases or readings, EXAMPLES at most.
@@ -70,6 +70,7 @@ class Inspection:
             of its long side of a fixation).
         fixations: duration (s) of each.
         boxes: label, boxes, cases, area (median share of the radiograph).
+        masks: label, masks, cases, area, likewise.
         averages: By class.
         between: metric, value, low, high: a reader's gaze against that of all the others, mean over cases
             with a 95% interval over patients. No rows where no case has several readers.
@@ -85,6 +86,7 @@ class Inspection:
     readings: pl.DataFrame
     fixations: pl.DataFrame
     boxes: pl.DataFrame
+    masks: pl.DataFrame
     averages: Mapping[str, Average]
     between: pl.DataFrame
     several_readers: int
@@ -107,7 +109,7 @@ class Inspection:
 
     def as_json(self) -> dict[str, Any]:
         """All but the maps and the single readings, as plain values."""
-        tables = ("counts", "classes_per_case", "readers", "rejections", "sizes", "boxes", "between")
+        tables = ("counts", "classes_per_case", "readers", "rejections", "sizes", "boxes", "masks", "between")
         return {
             "classes": list(self.classes),
             **{name: getattr(self, name).to_dicts() for name in tables},
@@ -144,6 +146,7 @@ def inspect(
         readings=_readings(store),
         fixations=store.fixations.select("duration"),
         boxes=_boxes(store),
+        masks=_masks(store),
         averages=_averages(store, seed, advance),
         between=between,
         several_readers=cases,
@@ -177,11 +180,12 @@ def _counts(store: Store) -> pl.DataFrame:
     cases = store.cases.with_columns(
         with_gaze=pl.col("case_id").is_in(gazed.implode()),
         with_boxes=pl.col("case_id").is_in(store.boxes["case_id"].unique().implode()),
+        with_masks=pl.col("case_id").is_in(store.regions.table["case_id"].unique().implode()),
     )
     columns = [
         pl.len().alias("cases"),
         pl.col("patient").n_unique().alias("patients"),
-        pl.col("with_gaze", "with_boxes").cast(pl.Int64).sum(),
+        pl.col("with_gaze", "with_boxes", "with_masks").cast(pl.Int64).sum(),
         *(pl.col(f"label_{name}").cast(pl.Int64).sum().alias(name) for name in store.classes),
     ]
     rows = [(split, cases.filter(split=split)) for split in SPLITS] + [("all", cases)]
@@ -245,6 +249,20 @@ def _boxes(store: Store) -> pl.DataFrame:
             area=(size / (pl.col("rows") * pl.col("columns"))).median(),
         )
         .sort("boxes", "label", descending=[True, False])
+    )
+
+
+def _masks(store: Store) -> pl.DataFrame:
+    shapes = store.cases.select("case_id", whole=pl.col("rows") * pl.col("columns") * pl.col("scale") ** 2)
+    return (
+        store.regions.table.join(shapes, on="case_id")
+        .group_by("label")
+        .agg(
+            masks=pl.len(),
+            cases=pl.col("case_id").n_unique(),
+            area=(pl.col("area") / pl.col("whole")).median(),
+        )
+        .sort("masks", "label", descending=[True, False])
     )
 
 

@@ -44,6 +44,7 @@ class Agreement:
         constant: Per map how many cases have one that is the same everywhere; it scores as chance.
         mean_gaze: (H, W) the mean gaze of training cases, None where none has gaze.
         boxed: The ids of cases with boxes, or regions.
+        own_lungs: For how many cases the lung shape is that of their own lungs.
     """
 
     table: pl.DataFrame
@@ -52,6 +53,7 @@ class Agreement:
     constant: dict[str, int] = field(default_factory=dict)
     mean_gaze: Floats | None = None
     boxed: tuple[str, ...] = ()
+    own_lungs: int = 0
 
 
 def agreement_table(
@@ -81,9 +83,9 @@ def agreement_table(
             everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
             there = with_area(batch.own_boxes()).any(1) | (batch.own_regions() >= 128).flatten(1).any(1)
             boxed += [case for case, has in zip(batch.case_id, there.tolist(), strict=True) if has]
-    lungs = floors.lung_shape(size)
+    lungs = floors.LungShapes(run.store, run.config.input.fit, run.config.input.size)
     parts: list[pl.DataFrame] = []
-    without, constant = 0, dict[str, int]()
+    without, own_lungs, constant = 0, 0, dict[str, int]()
     with progress("Comparing maps with gaze", total=len(run.dataset(split))) as bar:
         for cases in stream_maps(
             run,
@@ -96,6 +98,7 @@ def agreement_table(
         ):
             known = cases.has_gaze & cases.present.any(1)
             without += int((~known).sum())
+            own_lungs += lungs.own([case for case, has in zip(cases.case_ids, known, strict=True) if has])
             maps = _maps(cases, lungs, mean_gaze if training_cases else None)
             own = fixation_counts(cases.points, cases.present, size)[known]
             for kind, P in maps.items():
@@ -110,6 +113,7 @@ def agreement_table(
         constant=constant,
         mean_gaze=mean_gaze if training_cases else None,
         boxed=tuple(boxed),
+        own_lungs=own_lungs,
     )
 
 
@@ -140,8 +144,7 @@ def localisation_table(
         device: Where the model runs.
         batch_size: Cases at a time.
     """
-    size = (run.config.input.size, run.config.input.size)
-    lungs = floors.lung_shape(size)
+    lungs = floors.LungShapes(run.store, run.config.input.fit, run.config.input.size)
     schema = {**{name: SCHEMA[name] for name in ("case_id", "patient", "map")}, **_OF_BOXES}
     parts = [pl.DataFrame(schema=schema)]
     if not case_ids:
@@ -168,7 +171,9 @@ def localisation_table(
     return pl.concat(parts)
 
 
-def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str, NDArray[np.floating]]:
+def _maps(
+    cases: CaseMaps, lungs: floors.LungShapes, mean_gaze: Floats | None
+) -> dict[str, NDArray[np.floating]]:
     """The maps that are scored, (B, H, W) each, by name."""
     shape = cases.heatmap.shape
     maps = {
@@ -181,7 +186,7 @@ def _maps(cases: CaseMaps, lungs: Floats, mean_gaze: Floats | None) -> dict[str,
         maps["mask"] = cases.mask
     if mean_gaze is not None:
         maps["mean_gaze"] = np.broadcast_to(mean_gaze, shape)
-    return maps | {"lung_shape": smoothed(np.broadcast_to(lungs, shape), cases.sigma)}
+    return maps | {"lung_shape": smoothed(lungs(cases.case_ids), cases.sigma)}
 
 
 def _counted(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from radgaze.attribution.presets import PRESETS
-from radgaze.reporting.panels import Case
+from radgaze.reporting.panels import Case, attention
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
@@ -61,6 +61,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     from radgaze.evaluation.maps import GENERATOR, case_maps, smoothed
     from radgaze.evaluation.several import THRESHOLD, exclusive
     from radgaze.gaze import box_maps
+    from radgaze.store.boxes import with_area
 
     stretched = run.config.input.fit == "stretch"
     shapes = run.store.cases.select("case_id", pl.col("columns") / pl.col("rows"))
@@ -99,7 +100,9 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
                 probability=float(maps.probabilities[row, top]),
                 most_probable=run.classes[top],
                 aspect=aspects.get(case_id, 1.0),
-                attention="Boxes" if boxed[row] and not looked[row] else "Gaze",
+                attention=attention(
+                    looked=looked[row] or not boxed[row], boxes=bool(with_area(boxes[row]).any())
+                ),
             )
         )
     return cases

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from radgaze.console import progress
 from radgaze.evaluation.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
-from radgaze.reporting.panels import Case, Panel, gaze_of, overlay, radiograph
+from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
+from radgaze.store.boxes import with_area
 from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.store import Store
 
@@ -109,16 +110,16 @@ def _averaged(name: str, average: Average) -> dict[str, Any]:
     pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain
     note = f"mean of {average.cases}" if average.cases else "no gaze"
     if average.of_boxes:
-        note += f", {average.of_boxes} by their boxes"
+        note += f", {average.of_boxes} by their boxes or masks"
     large = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
     return panel_pictures([Panel(name, large, note)], f"mean of {name}")[0]
 
 
 def _drawn(store: Store, name: str, each: int, seed: int) -> list[str]:
-    """Ids of a class's cases, at random, those with gaze first, then those with boxes."""
+    """Ids of a class's cases, at random, those with gaze first, then those with boxes or masks."""
     own = store.cases.filter(store.cases[f"label_{name}"] == 1)["case_id"].to_list()
     gazed = set(store.readings.join(store.fixations, on="reading_id")["case_id"])
-    boxed = set(store.boxes["case_id"])
+    boxed = {*store.boxes["case_id"], *store.regions.table["case_id"]}
     order = np.random.default_rng(seed).permutation(len(own))
     rank = {own[i]: place for place, i in enumerate(order)}
     return sorted(own, key=lambda case: (case not in gazed, case not in boxed, rank[case]))[:each]
@@ -146,7 +147,9 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
                 predicted="",
                 probability=0.0,
                 aspect=float(shapes[case_id]),
-                attention="Gaze" if looked or not there else "Boxes",
+                attention=attention(
+                    looked=looked or not there, boxes=bool(with_area(batch.own_boxes()).any())
+                ),
             )
         )
     return drawn

@@ -29,7 +29,7 @@ class Case:
 
     `aspect` is width over height of the original radiograph: images squeezed to a square for the model are
     drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none; `attention`
-    names what `gaze` shows, which may be the boxes of a case without gaze. `truth` and `predicted` may name
+    names what `gaze` shows, which may be the boxes or masks of a case without gaze. `truth` and `predicted` may name
     several classes; `probability` is that of the class `most_probable`.
     """
 
@@ -90,6 +90,11 @@ def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
 def radiograph(case: Case) -> Panel:
     """The radiograph alone."""
     return Panel("Radiograph", case.grey)
+
+
+def attention(*, looked: bool, boxes: bool) -> str:
+    """What the map of a case's attention is of: gaze, or the boxes or masks that stand in for it."""
+    return "Gaze" if looked else "Boxes" if boxes else "Masks"
 
 
 def gaze_of(case: Case) -> Panel:

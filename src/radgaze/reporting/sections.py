@@ -204,6 +204,8 @@ def _compared(cases: Mapping[str, Any]) -> str:
         parts.append(
             f"the mean gaze is that of {count(cases['mean_gaze_of_training_cases'], 'training case')}"
         )
+    if cases.get("own_lungs"):
+        parts.append(f"the lung shape is that of the case's own lungs in {cases['own_lungs']} of them")
     own = {k: n for k, n in (cases.get("constant_maps") or {}).items() if n and k not in FLOORS}
     if own:
         maps = listed([f"{MAPS.get(kind, kind)} {n}" for kind, n in own.items()])

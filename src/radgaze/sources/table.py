@@ -13,7 +13,8 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import stratified_split
-from radgaze.sources.table_files import read_boxes, read_cases, read_fixations, stem
+from radgaze.sources.table_files import of_cases, read_boxes, read_cases, read_fixations, stem
+from radgaze.sources.table_masks import masks_of
 
 EXAMPLE = (
     "radgaze prepare table --table labels.csv --images images --labels normal pneumonia --boxes boxes.csv "
@@ -80,6 +81,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what has these corners: a box, or the ellipse in it (default box)",
     )
     parser.add_argument(
+        "--masks",
+        metavar="PATH",
+        help="files that mark parts of the images pixel by pixel: a CSV or Parquet with case, file, name; or "
+        "a folder of files named as the images, or so in a subfolder for each NAME",
+    )
+    parser.add_argument(
+        "--mask-columns", nargs="+", metavar="KEY=COLUMN", help="which column is which; else guessed"
+    )
+    parser.add_argument(
         "--without-gaze",
         choices=("keep", "drop"),
         default="keep",
@@ -103,6 +113,8 @@ def read(
     box_columns: Sequence[str] | None = None,
     box_frame: str | None = None,
     box_shape: Literal["box", "ellipse"] = "box",
+    masks: str | Path | None = None,
+    mask_columns: Sequence[str] | None = None,
     without_gaze: Literal["keep", "drop"] = "keep",
     seed: int = 42,
 ) -> Cohort:
@@ -124,6 +136,7 @@ def read(
             image: they are scaled.
         boxes: CSV or Parquet; parts of boxes off the image are cut away.
         box_shape: Whether they are boxes, or the ellipses in them.
+        masks, mask_columns: See `masks_of`.
         without_gaze: What becomes of cases without a fixation on the image.
         seed: Of the split.
 
@@ -141,14 +154,15 @@ def read(
     cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
     placed, strangers = _gaze(fixations, fixation_columns, fixation_frame, sheet, cases)
     found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases, shape=box_shape)
-    rejected = [sheet.filter(pl.col("reason").is_not_null()), strangers, lost]
+    regions, unmarked = masks_of(masks, mask_columns or (), sheet, cases)
+    rejected = [sheet.filter(pl.col("reason").is_not_null()), strangers, lost, unmarked]
     if without_gaze == "drop":
         unseen = cases.join(placed.filter("on"), on="case_id", how="anti", maintain_order="left")
         reasons = {"reason": pl.lit("no_gaze"), "detail": pl.lit("no fixation is on the image")}
         rejected.append(unseen.with_columns(**reasons))
-        cases, placed, found = (
+        cases, placed, found, regions = (
             kept.join(unseen, on="case_id", how="anti", maintain_order="left")
-            for kept in (cases, placed, found)
+            for kept in (cases, placed, found, regions)
         )
     rejected.append(
         placed.filter(~pl.col("on")).with_columns(
@@ -192,6 +206,7 @@ def read(
             **({"box_shape": box_shape} if box_shape != "box" else {}),
         },
         exclusive=exclusive,
+        regions=regions,
     )
 
 
@@ -222,7 +237,7 @@ def _gaze(
     """
     if path is None:
         return pl.DataFrame(schema=_FIXATIONS), pl.DataFrame(schema=_REJECTIONS)
-    read = _named(read_fixations(Path(path), columns or ()), sheet, Path(path))
+    read = of_cases(read_fixations(Path(path), columns or ()), sheet, Path(path))
     strangers = read.filter(pl.col("case_id").is_null()).group_by("key", maintain_order=True).len("looks")
     readers = {
         reader: f"reader-{k + 1}" for k, reader in enumerate(dict.fromkeys(read["reader"].drop_nulls()))
@@ -262,7 +277,7 @@ def _boxes(
     """
     if path is None:
         return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
-    read = _named(read_boxes(Path(path), columns or ()), sheet, Path(path))
+    read = of_cases(read_boxes(Path(path), columns or ()), sheet, Path(path))
     own = _scaled(read, cases, frame, "--box-frame", ("x1", "x2"), ("y1", "y2")).sort(
         "case", maintain_order=True
     )
@@ -282,23 +297,6 @@ def _boxes(
     )
     shaped = ["shape"] if shape == "ellipse" else []
     return own.filter(seen).select(*_BOXES, *shaped), pl.concat([lost, strangers])
-
-
-def _named(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """With case_id by `key`: a case's id, its image as the table has it, or that file's name; else null."""
-    keys: dict[str, str] = {}
-    for case, image in sheet.select("case_id", "image").iter_rows():
-        for key in (case, image, image.replace("\\", "/").rpartition("/")[2], stem(image)):
-            keys.setdefault(key, case)
-    named = read.with_columns(
-        case_id=pl.col("key").replace_strict(keys, default=None, return_dtype=pl.String)
-    )
-    if len(named) and named["case_id"].null_count() == len(named):
-        raise UserError(
-            f"{path}: no record belongs to a case of the table; they are of {named['key'][0]!r} and so on, "
-            f"the table's cases are {sheet['case_id'][0]!r} and so on"
-        )
-    return named
 
 
 def _scaled(

@@ -181,6 +181,23 @@ def chosen_columns(
     return found | guessed
 
 
+def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
+    """With case_id by `key`: a case's id, its image as the table has it, or that file's name; else null."""
+    keys: dict[str, str] = {}
+    for case, image in sheet.select("case_id", "image").iter_rows():
+        for key in (case, image, image.replace("\\", "/").rpartition("/")[2], stem(image)):
+            keys.setdefault(key, case)
+    named = read.with_columns(
+        case_id=pl.col("key").replace_strict(keys, default=None, return_dtype=pl.String)
+    )
+    if len(named) and named["case_id"].null_count() == len(named):
+        raise UserError(
+            f"{path}: no record belongs to a case of the table; they are of {named['key'][0]!r} and so on, "
+            f"the table's cases are {sheet['case_id'][0]!r} and so on"
+        )
+    return named
+
+
 def stem(image: str) -> str:
     """The name of an image file without folder and extension."""
     name = PurePosixPath(image.replace("\\", "/")).name
