@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from radgaze.sources.cohort import Cohort
+from radgaze.sources.cohort import NO_REGIONS, Cohort
 
 CLASSES = ("Normal", "CHF", "pneumonia")
+SIDES = ("left", "right")
 SPLITS = ("train", "train", "validate", "test")
 
 
@@ -37,12 +39,14 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
 def make_cohort(
     folder: Path, cases: int = 9, *, seed: int = 0, shape: tuple[int, int] | None = None
 ) -> Cohort:
-    """Cases with one reading of 3 … 7 fixations each but every fourth, which has none; sizes vary."""
+    """Cases with one reading of 3 … 7 fixations each but every fourth, which has none; sizes vary. Every third
+    has no masks, the others two, of half the image's size."""
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict[str, object]]] = {
-        name: [] for name in ("cases", "readings", "fixations", "boxes", "rejections")
+        name: [] for name in ("cases", "readings", "fixations", "boxes", "rejections", "regions")
     }
+    masks = np.random.default_rng((seed, 1))
     for i in range(cases):
         height, width = shape or tuple(draw.integers(70, 130, 2))
         path = folder / f"p1000{i}-s5000{i}.dcm"
@@ -55,6 +59,10 @@ def make_cohort(
         rows["boxes"].append(
             {"case_id": case_id, "label": "heart", "x1": 1.0, "y1": 2.0, "x2": 30.0, "y2": 40.0}
         )
+        for k in range(2 if i % 3 else 0):
+            file = folder / f"p1000{i}-mask{k}.png"
+            Image.fromarray(masks.random(((height + 1) // 2, (width + 1) // 2)) > 0.5).save(file)
+            rows["regions"].append({"case_id": case_id, "label": f"{SIDES[k]} lung", "file": str(file)})
         if i % 4 == 3:
             continue
         count = int(draw.integers(3, 8))
@@ -98,6 +106,7 @@ def make_cohort(
         boxes=pl.DataFrame(rows["boxes"]),
         rejections=pl.DataFrame(rows["rejections"]),
         parameters={"seed": seed},
+        regions=pl.DataFrame(rows["regions"], schema=NO_REGIONS),
     )
 
 

@@ -29,8 +29,8 @@ class Case:
 
     `aspect` is width over height of the original radiograph: images squeezed to a square for the model are
     drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none; `attention`
-    names what `gaze` shows, which may be the boxes or masks of a case without gaze. `truth` and `predicted` may name
-    several classes; `probability` is that of the class `most_probable`.
+    names what `gaze` shows, which may be the boxes or masks of a case without gaze. `truth` and `predicted`
+    may name several classes; `probability` is that of the class `most_probable`.
     """
 
     case_id: str
