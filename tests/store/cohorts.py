@@ -39,8 +39,9 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
 def make_cohort(
     folder: Path, cases: int = 9, *, seed: int = 0, shape: tuple[int, int] | None = None
 ) -> Cohort:
-    """Cases with one reading of 3 … 7 fixations each but every fourth, which has none; sizes vary. Every third
-    has no masks, the others two, of half the image's size."""
+    """Cases with one reading of 3 … 7 fixations each but every fourth, which has none; sizes vary. Two of
+    three have masks of both lungs, of half the image's size.
+    """
     draw = np.random.default_rng(seed)
     folder.mkdir(parents=True, exist_ok=True)
     rows: dict[str, list[dict[str, object]]] = {

@@ -43,7 +43,7 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     ids = {f"case-{i:02}": f"other-{i:02}" for i in range(1, 8)}
     tables = {
         name: getattr(two, name).with_columns(pl.col("case_id").replace(ids))
-        for name in ("cases", "readings", "boxes", "rejections")
+        for name in ("cases", "readings", "boxes", "rejections", "regions")
     }
     tables["readings"] = tables["readings"].with_columns(reader=pl.lit("x"))
     two = relabelled(replace(two, **tables), {"CHF": "edema"})
