@@ -34,9 +34,10 @@ class Frame:
 
     def resized(self, square: NDArray[np.uint8], fit: Fit, size: int) -> NDArray[np.uint8]:
         """The square's image at (size, size). In 8 bits: Pillow is fastest there, and so a cache is small."""
-        image = Image.fromarray(np.asarray(square))
+        # Not resize's own `box`, which lets what lies beyond into the outermost pixels.
+        image = Image.fromarray(np.asarray(square)).crop(self.seen(fit))
         # A copy: torch wants memory that it may write to.
-        return np.array(image.resize((size, size), Image.Resampling.BILINEAR, box=self.seen(fit)))
+        return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
     def geometry(self, fit: Fit, size: int) -> Geometry:
         """Where the original image's pixels lie on a map of that side."""

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from PIL import Image
 
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.mask import read_mask
@@ -61,12 +60,20 @@ def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDAr
         raise DicomError("size_mismatch", f"{width}×{height} pixels on an image of {columns}×{rows}")
     box = letterbox(rows, columns, size)
     # As of images: what is beyond the last whole pixel of the square is cut off.
-    seen = min(box.width / box.scale / columns, 1) * width, min(box.height / box.scale / rows, 1) * height
-    grey = Image.fromarray(mask.view(np.uint8) * np.uint8(255))
-    small = grey.resize((box.width, box.height), Image.Resampling.BOX, box=(0.0, 0.0, *seen))
+    down = np.minimum(np.arange(box.height + 1) / box.scale / rows, 1) * height
+    across = np.minimum(np.arange(box.width + 1) / box.scale / columns, 1) * width
+    share = _means(_means(mask, down).T, across).T
     square = np.zeros((size, size), dtype=bool)
-    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = np.asarray(small) >= 128
+    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = share >= 0.5
     return packed(square)
+
+
+def _means(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The means (E − 1, W) of values (H, W) between one edge and the next, each value one unit high."""
+    sums = np.zeros((len(values) + 1, values.shape[1]), np.int32 if values.dtype == bool else np.float64)
+    np.cumsum(values, axis=0, out=sums[1:])
+    whole = np.minimum(edges.astype(np.int64), len(values) - 1)
+    return np.diff(sums[whole] + (edges - whole)[:, None] * values[whole], axis=0) / np.diff(edges)[:, None]
 
 
 class Regions:
