@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from radgaze.training.config import Config, InputConfig
 SIZE = 64
 SIGMA = 4.0
 CLASSES = ("Normal", "CHF", "pneumonia")
+SIDES = ((0, "left lung"), (1, "right lung"))
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,27 @@ class Looker(nn.Module):
         return Output(self.head(self.pool(features).flatten(1)), mask)
 
 
+@dataclass(frozen=True)
+class FakeRegions:
+    """Regions as a store has them, held in memory."""
+
+    table: pl.DataFrame
+    flags: Sequence[np.ndarray]
+
+    def __getitem__(self, row: int) -> np.ndarray:
+        return self.flags[row]
+
+
+@dataclass(frozen=True)
+class FakeStore:
+    """What of a store is looked at beside its cases."""
+
+    cases: pl.DataFrame
+    regions: FakeRegions
+    size: int = SIZE
+    manifest: dict[str, dict[str, str]] = field(default_factory=lambda: {"hashes": {}})
+
+
 @dataclass
 class FakeRun:
     path: Path
@@ -64,6 +86,22 @@ class FakeRun:
     decoder: bool = True
     skill: float = 1.0
     seed: int = 0
+    lungs: Mapping[str, np.ndarray] = field(default_factory=dict)  # (2, SIZE, SIZE), left and right
+
+    @property
+    def store(self) -> FakeStore:
+        marks = [(case_id, side, flags[k]) for case_id, flags in self.lungs.items() for k, side in SIDES]
+        table = pl.DataFrame(
+            {
+                "case_id": pl.Series([case_id for case_id, _, _ in marks], dtype=pl.String),
+                "label": pl.Series([side for _, side, _ in marks], dtype=pl.String),
+                "area": pl.Series([int(flags.sum()) for _, _, flags in marks], dtype=pl.Int32),
+            }
+        )
+        cases = pl.DataFrame(
+            {"case_id": [case.case_id for case in self.cases], "rows": SIZE, "columns": SIZE}
+        )
+        return FakeStore(cases, FakeRegions(table, [flags for _, _, flags in marks]))
 
     @property
     def config(self) -> Config:
@@ -158,3 +196,10 @@ def sample(case: FakeCase) -> Sample:
         if case.boxed
         else torch.zeros(0, dtype=torch.int64),
     )
+
+
+def lungs_about_the_spot(case: FakeCase) -> np.ndarray:
+    """Both lungs (2, SIZE, SIZE) as if each were one half of the spot."""
+    y, x = np.arange(SIZE)[:, None] + 0.5, np.arange(SIZE) + 0.5
+    near = (x - case.spot[0]) ** 2 + (y - case.spot[1]) ** 2 <= 36
+    return np.stack([near & (x >= case.spot[0]), near & (x < case.spot[0])])

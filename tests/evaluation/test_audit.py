@@ -26,7 +26,7 @@ from radgaze.evaluation.resampling import estimates, mean_of
 from radgaze.evaluation.summary import bootstrap
 from radgaze.models import Output
 from radgaze.store.batch import Batch
-from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases
+from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases, lungs_about_the_spot
 
 EFFORT = Effort(steps=3, subsets=3, stages=2, draws=1)
 TWO = ("guided_backprop", "grad_cam")
@@ -174,6 +174,29 @@ def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[au
         assert cost["forward_passes"]["value"] > 0
         against = methods[method]["against_floors"]["agreement"]
         assert set(against["differences"]) == set(FLOORS)
+
+
+def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path, cases(test=6))
+    run.lungs = {case.case_id: lungs_about_the_spot(case) for case in run.dataset("test")[:4]}
+    found = audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
+    assert found.summary["settings"]["own_lungs"] == 4
+    nss = values(found, "lung_shape", "nss")
+    known = [nss[case_id] for case_id in run.lungs if nss[case_id] is not None]
+    others = [value for case_id, value in nss.items() if case_id not in run.lungs and value is not None]
+    assert len(known) == 3  # one of them has no gaze
+    assert min(known) > max(others)
+
+
+def test_another_store_is_measured_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
+    run = FakeRun(tmp_path, cases(test=4))
+    audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
+    audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
+    assert "are in" in capfd.readouterr().err
+    other = replace(run.store, manifest={"hashes": {"regions.parquet": "of other masks"}})
+    monkeypatch.setattr(FakeRun, "store", other)
+    audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
+    assert "are in" not in capfd.readouterr().err
 
 
 def test_a_network_that_looks_where_the_reader_looked_is_better_than_every_floor(

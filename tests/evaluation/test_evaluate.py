@@ -15,7 +15,16 @@ from radgaze.evaluation import evaluate
 from radgaze.evaluation.agreement import METRICS, nss
 from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import case_maps, smoothed
-from tests.evaluation.fakes import CLASSES, SIZE, FakeCase, FakeRun, cases, without_class
+from radgaze.reporting.sections import _compared
+from tests.evaluation.fakes import (
+    CLASSES,
+    SIZE,
+    FakeCase,
+    FakeRun,
+    cases,
+    lungs_about_the_spot,
+    without_class,
+)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +97,22 @@ def test_a_model_that_looks_where_the_reader_looked_beats_the_floors(
             assert own["low"] > other["high"] if higher else own["high"] < other["low"], (metric, floor)
     assert agreement["heatmap"]["shuffled_auc"]["value"] > 0.95
     assert abs(agreement["mean_gaze"]["shuffled_auc"]["value"] - 0.5) < 0.1
+
+
+def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path: Path) -> None:
+    """Lungs that lie where the reader looked, in the first twelve cases; the third has no gaze."""
+    few = FakeRun(tmp_path).dataset("test")[:12]
+    run = FakeRun(tmp_path, lungs={case.case_id: lungs_about_the_spot(case) for case in few})
+    metrics = evaluate(run, device="cpu", resamples=20)
+    assert metrics["test"]["agreement_cases"]["own_lungs"] == 11
+    table = pl.read_parquet(tmp_path / "agreement.parquet").filter(map="lung_shape")
+    own = pl.col("case_id").is_in([case.case_id for case in few])
+    known, drawn = table.filter(own)["shuffled_auc"], table.filter(~own)["shuffled_auc"]
+    assert (len(known), len(drawn)) == (11, 12)
+    assert known.min() > 0.95
+    assert drawn.mean() < 0.7
+    assert "own lungs in 11 of them" in _compared(metrics["test"]["agreement_cases"])
+    assert "own lungs" not in _compared({"compared": 3, "own_lungs": 0})
 
 
 def test_mean_gaze_comes_from_training_cases_only(evaluated: tuple[FakeRun, dict[str, Any]]) -> None:

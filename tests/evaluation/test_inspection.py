@@ -39,11 +39,29 @@ def test_counts_are_those_of_the_tables(store, found):
             if case in set(own["case_id"]) and reading in set(store.fixations["reading_id"])
         }
         assert (row["cases"], row["patients"]) == (own.height, len(set(own["patient"])))
-        assert (row["with_gaze"], row["with_boxes"]) == (len(gazed), own.height)
+        masked = set(store.regions.table["case_id"]) & set(own["case_id"])
+        counted = (row["with_gaze"], row["with_boxes"], row["with_masks"])
+        assert counted == (len(gazed), own.height, len(masked))
         assert [row[name] for name in CLASSES] == [own[f"label_{name}"].sum() for name in CLASSES]
     parts, whole = found.counts.filter(pl.col("split") != "all"), found.counts.row(-1, named=True)
     for name in ("cases", "patients", "with_gaze", *CLASSES):
         assert parts[name].sum() == whole[name]
+
+
+def test_masks_are_counted_by_label_with_the_share_that_they_cover(store, found):
+    assert found.masks.select("label", "masks", "cases").rows() == [
+        ("left lung", 8, 8),
+        ("right lung", 8, 8),
+    ]
+    shares = []
+    for row, (case_id, label) in enumerate(store.regions.table.select("case_id", "label").iter_rows()):
+        case = store.cases.row(by_predicate=pl.col("case_id") == case_id, named=True)
+        if label == "left lung":
+            whole = case["rows"] * case["columns"] * case["scale"] ** 2
+            shares.append(store.regions[row].sum() / whole)
+    assert found.masks["area"][0] == pytest.approx(np.median(shares))
+    assert 0.4 < found.masks["area"][0] < 0.6
+    assert found.as_json()["masks"][0]["label"] == "left lung"
 
 
 def test_readings_are_those_of_the_tables(store, found):

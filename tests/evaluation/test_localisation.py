@@ -59,6 +59,34 @@ def test_iou_is_of_the_highest_pixels_as_many_as_are_inside():
         assert value == pytest.approx(len(target & chosen) / len(target | chosen))
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 2.5])
+def test_a_region_of_a_boxs_pixels_counts_as_the_box(tolerance):
+    """Boxes on whole pixels, drawn as flags; and half of them drawn, half given as boxes."""
+    P, boxes = boxes_and_maps(6)
+    boxes = np.round(boxes)
+    nothing = np.zeros_like(boxes)
+    flags = inside(boxes, SIZE)
+    np.testing.assert_array_equal(inside(nothing, SIZE, regions=flags), flags)
+    whole = localisation(P, boxes, tolerance)
+    one, others = boxes[:, :1], np.concatenate([nothing[:, :1], boxes[:, 1:]], 1)
+    for own, regions in ((nothing, flags), (others, inside(one, SIZE)), (boxes, flags)):
+        found = localisation(P, own, tolerance, regions=regions)
+        for name in METRICS:
+            if name == "pointing_game" and tolerance:
+                continue  # flags end at pixels' edges and boxes at any: see below
+            np.testing.assert_allclose(found[name], whole[name], err_msg=name)
+
+
+def test_the_tolerance_about_a_region_is_counted_from_its_pixels():
+    flags = np.zeros((1, *SIZE), dtype=bool)
+    flags[0, 4:7, 3:5] = True
+    for tolerance in (0.0, 1.0, 2.5):
+        found = inside(np.zeros((1, 1, 4)), SIZE, tolerance, regions=flags)[0]
+        for r, c in centres():
+            away = min(np.hypot(r - y, c - x) for y in (4, 5, 6) for x in (3, 4))
+            assert found[r, c] == (away <= (tolerance + 0.5 if tolerance else 0))
+
+
 def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless():
     _, boxes = boxes_and_maps(4)
     U = inside(boxes, SIZE).astype(float)

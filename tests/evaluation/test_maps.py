@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+import polars as pl
 import pytest
+from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
-from radgaze.evaluation.floors import lung_shape, mean_gaze
+from radgaze.evaluation.floors import LungShapes, lung_shape, mean_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
+from radgaze.store.dataset import GazeDataset
+from radgaze.store.prepare import prepare
 from tests.evaluation.fakes import SIZE, FakeRun
+from tests.store.cohorts import make_cohort, write_dicom
 
 
 def test_cases_come_in_the_order_asked_for_whatever_the_batches(tmp_path: Path) -> None:
@@ -95,3 +102,43 @@ def test_the_lungs_are_two_mirrored_and_scale_with_the_frame() -> None:
     assert lower > 1.1 * upper
     coarse = lung_shape((50, 50)).repeat(4, 0).repeat(4, 1)
     assert np.abs(coarse - lungs).mean() < 0.02
+
+
+@pytest.mark.parametrize("fit", ["stretch", "pad"])
+def test_lungs_are_the_cases_own_where_a_store_has_both(
+    tmp_path: Path, fit: Literal["stretch", "pad"]
+) -> None:
+    """The radiograph is dark but for its lungs, so that what a model sees of it is the oracle."""
+    cohort = make_cohort(tmp_path / "source", 5, shape=(100, 80))
+    draw = np.random.default_rng(0)
+    sides = np.zeros((2, 100, 80), dtype=bool)
+    sides[0, 15:70, 45:70] = draw.random((55, 25)) > 0.1
+    sides[1, 10:80, 8:33] = True
+    write_dicom(Path(cohort.cases["image"][0]), sides.any(0).astype(float))
+    for k, name in enumerate(("left", "right")):
+        Image.fromarray(sides[k]).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.zeros((100, 80), dtype=bool)).save(tmp_path / "none.png")
+    rows = [
+        ("case-00", "Left lung", "left"),
+        ("case-00", "right_lung", "right"),
+        ("case-00", "mediastinum", "left"),
+        ("case-01", "left lung", "left"),  # one side alone
+        ("case-02", "left lung", "left"),
+        ("case-02", "right lung", "none"),  # an empty file
+        ("case-03", "left lung", "left"),
+        ("case-03", "right lung", "right"),
+    ]
+    regions = pl.DataFrame(
+        [(case, label, str(tmp_path / f"{file}.png")) for case, label, file in rows],
+        schema=cohort.regions.schema,
+        orient="row",
+    )
+    store = prepare(replace(cohort, regions=regions), tmp_path / "store", size=100, workers=1)
+    lungs = LungShapes(store, fit, 40)
+    ids = ["case-00", "case-01", "case-02", "case-04"]
+    found = lungs(ids)
+    seen = GazeDataset(store, size=40, fit=fit, gaze=None)[0].image[0].numpy()
+    np.testing.assert_allclose(found[0], seen, atol=0.02)
+    for other in found[1:]:
+        np.testing.assert_array_equal(other, lung_shape((40, 40)))
+    assert lungs.own([*ids, "case-03"]) == 2

@@ -45,6 +45,21 @@ def test_a_box_drawn_twice_or_in_two_halves_is_one_box():
     torch.testing.assert_close(halves, whole)
 
 
+def test_regions_are_one_with_the_boxes():
+    size, draw = (48, 36), np.random.default_rng(2)
+    regions = np.zeros((2, *size))
+    regions[0, 30:, :9] = draw.random((18, 9))
+    regions[1, 3:9, 3:9] = 1
+    boxes = torch.tensor([BOXES, [(0.0, 0, 0, 0)] * 3])
+    found = box_maps(boxes, size, 3.0, normalise="none", regions=torch.from_numpy(regions))[:, 0].numpy()
+    for own, region, value in zip((BOXES, []), regions, found, strict=True):
+        oracle = ndimage.gaussian_filter(np.maximum(drawn(own, size), region), 3.0, mode="reflect")
+        np.testing.assert_allclose(value, oracle, atol=2e-6)
+    # A region that is a box is that box.
+    as_box = box_maps(torch.tensor([[[3.0, 3, 9, 9]]]), size, 3.0, normalise="none")[0, 0].numpy()
+    np.testing.assert_allclose(found[1], as_box, atol=1e-6)
+
+
 def test_padding_and_boxes_off_the_map_count_nothing():
     boxes = torch.tensor([[[4.0, 6, 20, 30], [0, 0, 0, 0]], [[50.0, 50, 60, 60], [9, 9, 3, 12]]])
     maps = box_maps(boxes, (40, 40), 2.0)

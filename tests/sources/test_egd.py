@@ -7,6 +7,7 @@ import shutil
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -14,6 +15,7 @@ from radgaze.errors import UserError
 from radgaze.sources import egd
 from radgaze.sources.split import published_split
 from radgaze.store.finish import without
+from radgaze.store.prepare import prepare
 from tests.sources.trees import (
     ASIDE,
     BLANK,
@@ -306,3 +308,40 @@ def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
         egd.read(*made, keep_ids=path)
     with pytest.raises(UserError, match=r"other.csv is missing"):
         egd.read(*made, keep_ids=tmp_path / "other.csv")
+
+
+def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made, tmp_path):
+    cohort = egd.read(*made)
+    assert "masks" not in cohort.parameters
+    assert cohort.regions.select("case_id", "label").rows() == [
+        (SEEN, "left lung"),
+        (SEEN, "right lung"),
+        (SEEN, "mediastinum"),
+        (SEEN, "aortic knob"),
+        (TWIN, "left lung"),
+        (TWIN, "right lung"),
+    ]
+    store = prepare(cohort, tmp_path / "store", size=120, workers=1)
+    assert store.regions.table["label"].to_list() == ["left lung", "right lung", "mediastinum", "aortic knob"]
+    place = store.cases.filter(case_id=SEEN).row(0, named=True)
+    left = place["pad_x"]
+    for row, (top, across) in enumerate(((0, 0), (0, 40), (60, 0), (60, 40))):
+        down, right = np.argwhere(store.regions[row]).T
+        assert (down.min(), down.max()) == (top, top + 59)
+        assert (right.min() - left, right.max() - left) == (across, across + 39)
+    lost = store.rejections.filter(pl.col("reason").is_in(["unreadable_mask", "size_mismatch"]))
+    assert Counter(lost.select("reason", "case_id").rows()) == {
+        ("unreadable_mask", TWIN): 1,
+        ("size_mismatch", TWIN): 1,
+    }
+    assert set(store.cases["case_id"]) == {SEEN, TWIN}
+
+
+def test_masks_of_organs_can_be_left_out(made, tmp_path, capfd):
+    cohort = egd.read(*made, masks=False)
+    assert cohort.regions.is_empty()
+    assert cohort.parameters["masks"] is False
+    shutil.copytree(made[0], tmp_path / "egd", ignore=shutil.ignore_patterns("audio_*"))
+    capfd.readouterr()
+    assert egd.read(tmp_path / "egd", made[1]).regions.is_empty()
+    assert "No masks of organs are under" in capfd.readouterr().err

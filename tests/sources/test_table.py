@@ -11,7 +11,9 @@ import pytest
 from PIL import Image
 
 from radgaze.errors import UserError
+from radgaze.gaze import GazeMaps
 from radgaze.sources import table
+from radgaze.store.dataset import GazeDataset
 from radgaze.store.prepare import prepare
 
 LABELS = """image,patient_id,age,Normal,Sick
@@ -265,3 +267,85 @@ def test_it_becomes_a_store_without_reader_or_path(folder, tmp_path):
     text = "".join(t.write_csv() for t in (store.cases, store.readings, store.rejections))
     assert "Secret" not in text
     assert "sub/" not in text
+
+
+# Masks
+
+
+def save_mask(path: Path, rows: slice = slice(10, 30), shape: tuple[int, int] = (60, 40)) -> None:
+    mask = np.zeros(shape, dtype=bool)
+    mask[rows] = True
+    path.parent.mkdir(exist_ok=True)
+    Image.fromarray(mask).save(path)
+
+
+def test_masks_of_a_table_are_of_their_case_and_what_has_none_is_rejected(folder, capfd):
+    for name in ("one", "two", "three"):
+        save_mask(folder / "masks" / f"{name}.png")
+    (folder / "masks" / "list.csv").write_text(
+        "image,mask_path,finding\nsub/b.png,one.png,opacity\nc,two.png,\na.png,gone.png,opacity\n"
+        "e.png,three.png,opacity\nz.png,three.png,opacity\nb,three.png,Sick\n"
+    )
+    cohort = read(folder, masks=folder / "masks" / "list.csv")
+    assert cohort.regions.rows() == [
+        ("b", "opacity", str(folder / "masks" / "one.png")),
+        ("b", "Sick", str(folder / "masks" / "three.png")),
+        ("c", "mask", str(folder / "masks" / "two.png")),
+    ]
+    assert "file is column “mask_path”" in capfd.readouterr().err
+    told = cohort.rejections.filter(pl.col("reason").str.contains("mask")).select("reason", "case_id")
+    assert sorted(told.rows()) == [("mask_without_case", "z"), ("unreadable_mask", "a")]  # e has no label
+    named = read(
+        folder, masks=folder / "masks" / "list.csv", mask_columns=["file=mask_path", "case=image", "name="]
+    )
+    assert set(named.regions["label"]) == {"mask"}
+
+
+def test_masks_in_a_folder_are_named_as_their_images(folder, capfd):
+    """Beside the images, with an ending, and in folders named as what they mark."""
+    save_mask(folder / "b_mask.png")
+    save_mask(folder / "c-seg.tif")
+    save_mask(folder / "opacity" / "b.png")
+    save_mask(folder / "opacity" / "stranger_mask.png")
+    cohort = read(folder, masks=folder)
+    assert cohort.regions.select("case_id", "label").rows() == [
+        ("b", "mask"),
+        ("b", "opacity"),
+        ("c", "mask"),
+    ]
+    assert tally(cohort)["mask_without_case"] == 1
+    assert cohort.rejections.filter(reason="mask_without_case")["case_id"].to_list() == ["stranger"]
+    assert "4 masks, of “mask”, “opacity”" in " ".join(capfd.readouterr().err.split())
+    fewer = read(folder, masks=folder, fixations=folder / "fixations.csv", without_gaze="drop")
+    assert set(fewer.regions["case_id"]) == {"b"}
+
+
+def test_masks_reach_the_store_and_stand_in_for_gaze(folder, tmp_path):
+    save_mask(folder / "masks" / "b.png", slice(0, 30))
+    save_mask(folder / "masks" / "c.png", shape=(40, 60))
+    store = prepare(read(folder, masks=folder / "masks"), tmp_path / "store", size=60, workers=1)
+    assert store.regions.table.select("case_id", "label", "area").rows() == [("b", "mask", 30 * 40)]
+    assert store.regions[0][:30, 10:50].all()
+    assert store.rejections.filter(reason="size_mismatch")["case_id"].to_list() == ["c"]
+    cases = GazeDataset(store, size=60, gaze=GazeMaps(boxes="attention"))
+    assert cases.with_boxes_for_gaze == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"masks": "none.csv"}, "none.csv"),
+        ({"masks": "empty"}, "has no mask: a PNG, JPEG or TIFF named as its image"),
+        ({"masks": "others"}, "no record belongs to a case of the table"),
+        ({"masks": "others", "mask_columns": ["case=x"]}, "--mask-columns is for a table of masks"),
+        ({"masks": "few.csv"}, "which column is the file.*--mask-columns file=COLUMN"),
+        ({"masks": "blank.csv"}, "line 2.*a file expected"),
+    ],
+)
+def test_masks_that_make_no_sense_are_told(folder, options, told):
+    (folder / "empty").mkdir()
+    save_mask(folder / "others" / "x.png")
+    (folder / "few.csv").write_text("case,thing\na,b\n")
+    (folder / "blank.csv").write_text("case,file\na,\n")
+    with pytest.raises(UserError, match=told):
+        read(folder, **(options | {"masks": folder / options["masks"]}))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
@@ -66,6 +67,13 @@ GAZE: tuple[tuple[object, ...], ...] = (
     ("s1", 7, BLANK, 3, 0.5, 0.5, 0.1, 7, 8),
     ("s1", 8, LOST, 3, 0.5, 0.5, 0.1, 7, -8),
 )
+MASKS = {
+    SEEN: ("left_lung", "right_lung", "mediastanum", "aortic_knob"),
+    TWIN: ("left_lung", "right_lung"),
+    LOST: ("left_lung",),
+    STRANGER: ("left_lung",),
+}
+"""Those of TWIN are spoilt: one is cut off, one is of another image."""
 BOXES = (
     (SEEN, "right lung", 1, 30, 2, 40),
     (LOST, "left lung", 1, 2, 3, 4),
@@ -118,7 +126,22 @@ def write_tree(folder: Path) -> tuple[Path, Path]:
             write_image(mimic / path)
         if case_id == BROKEN:
             (mimic / path).write_bytes(b"no image" * 100)
+    write_masks(egd / "audio_segmentation_transcripts")
     return egd, mimic
+
+
+def write_masks(folder: Path) -> None:
+    """Of each organ a quarter of the image: upper left, upper right, lower left, lower right, in this order."""
+    for case_id, names in MASKS.items():
+        (folder / case_id).mkdir(parents=True)
+        for k, name in enumerate(names):
+            mask = np.zeros((ROWS, COLUMNS), np.uint8)
+            mask[k // 2 * ROWS // 2 :, k % 2 * COLUMNS // 2 :][: ROWS // 2, : COLUMNS // 2] = 255
+            Image.fromarray(mask.T if (case_id, k) == (TWIN, 1) else mask).save(
+                folder / case_id / f"{name}.png"
+            )
+    broken = folder / TWIN / "left_lung.png"
+    broken.write_bytes(broken.read_bytes()[:60])
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[dict[str, object]]) -> None:
