@@ -45,8 +45,9 @@ class GazeConfig:
         sigma: Deviation of the Gaussian.
         unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
         pixels_per_degree: Pixels of the original image in one degree, where `unit` is "degrees".
-        boxes: Whether the boxes of a case without gaze take its place: "attention", softened by the same
-            Gaussian, or "ignore". One named like a class counts for that class alone; those of organs never.
+        boxes: Whether boxes, ellipses and masks of a case without gaze take its place: "attention", softened
+            by the same Gaussian, or "ignore". One named like a class counts for that class alone; those of
+            organs never.
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
