@@ -64,8 +64,8 @@ def show(found: Inspection) -> None:
     if found.masks.height:
         kinds.append("with_masks")
     table(
-        "Cases",
-        [kind.replace("_", " ") for kind in kinds],
+        "Cases, and how many of them with gaze, boxes and masks",
+        [kind.removeprefix("with_") for kind in kinds],
         [[str(row[kind]) for kind in kinds] for row in found.counts.iter_rows(named=True)],
     )
     table(
