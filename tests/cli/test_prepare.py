@@ -35,6 +35,7 @@ def test_a_tree_written_by_hand_becomes_a_store(tree, tmp_path, capsys):
         "cases": 2,
         "readings": 3,
         "fixations": 6,
+        "regions": 4,
         "rejections": dict.fromkeys(REASONS, 0)
         | {
             "missing_image": 1,
@@ -48,10 +49,12 @@ def test_a_tree_written_by_hand_becomes_a_store(tree, tmp_path, capsys):
             "not_in_keep_list": 0,
             "duplicate_case": 1,
             "no_label": 2,
+            "unreadable_mask": 1,
+            "size_mismatch": 1,
         },
     }
     shown = capsys.readouterr().out
-    assert "2 cases, 3 readings, 6 fixations" in shown
+    assert "2 cases, 3 readings, 6 fixations, 4 masks" in shown
     assert "calibration_frame" in shown
     assert "not_in_keep_list" not in shown
     assert shown.split()[-1] == str(tmp_path / "store")

@@ -74,9 +74,10 @@ def show(store: Store) -> None:
     from rich.table import Table
 
     console, counts = Console(), store.manifest["counts"]
-    cases = Table(
-        title=f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
-    )
+    held = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
+    if counts.get("regions"):
+        held += f", {counts['regions']} masks"
+    cases = Table(title=held)
     for name in ("split", *store.classes, "cases", "patients"):
         cases.add_column(name, justify="left" if name == "split" else "right")
     for split in ("train", "validate", "test"):

@@ -79,7 +79,7 @@ def recount(out: Path) -> dict[str, object]:
             frames.add((row["SESSION_ID"], row["MEDIA_ID"], row["DICOM_ID"]))
     found = Counter({"calibration_frame": len(frames)})
     seen: set[str] = set()
-    cases = fixations = 0
+    cases = fixations = masks = 0
     for row in rows(out / "egd" / "master_sheet.csv"):
         name = row["dicom_id"]
         if name in seen:
@@ -99,12 +99,14 @@ def recount(out: Path) -> dict[str, object]:
         else:
             cases += 1
             fixations += len(on)
+            masks += len(list((out / "egd" / "audio_segmentation_transcripts" / name).glob("*.png")))
             found["off_image_fixation"] += len(gaze) - len(on)
     found["gaze_without_case"] = sum(bool(gaze) for name, gaze in read_of.items() if name not in seen)
     return {
         "cases": cases,
         "readings": cases,
         "fixations": fixations,
+        "regions": masks,
         "rejections": {k: n for k, n in found.items() if n},
     }
 

@@ -175,5 +175,6 @@ def _count(made: Sequence[Made], slots: dict[int, Slot]) -> dict[str, Any]:
         "cases": len(kept),
         "readings": len(kept),
         "fixations": sum(one.on_image for one in kept),
+        "regions": 4 * len(kept),
         "rejections": {reason: count for reason, count in sorted(rejections.items()) if count},
     }
