@@ -10,15 +10,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from pydicom import dcmread
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
-    JPEGBaseline8Bit,
-    JPEGLosslessSV1,
     RLELossless,
 )
 
@@ -329,22 +326,6 @@ def test_what_is_no_file_or_no_dicom_is_refused(tmp_path: Path) -> None:
     ]
     with pytest.raises(DicomError, match="not_a_file"):
         read_image(tmp_path)
-
-
-@pytest.mark.parametrize("syntax", [JPEGBaseline8Bit, JPEGLosslessSV1])
-def test_a_missing_jpeg_decoder_names_the_extra(
-    tmp_path: Path, syntax: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pydicom.pixels import get_decoder
-
-    monkeypatch.setattr(get_decoder(syntax), "_available", {})
-    path = write(tmp_path / "a.dcm", picture(8), bits=8, syntax=JPEG2000Lossless)
-    dataset = dcmread(path)
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.save_as(path)
-    with pytest.raises(DicomError, match=r"radgaze\[jpeg\]") as caught:
-        read_image(path)
-    assert caught.value.reason == "no_decoder"
 
 
 def test_a_jpeg_2000_stream_larger_than_its_header_is_not_decoded(

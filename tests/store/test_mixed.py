@@ -1,4 +1,4 @@
-"""Two hundred files of one folder with every fault there is: what can be seen is prepared, the rest told."""
+"""Over two hundred files with every fault there is: what can be seen is prepared, the rest told."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 from pydicom import dcmread
-from pydicom.encaps import encapsulate
+from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -25,6 +25,7 @@ from radgaze.cli import main
 from radgaze.store.store import Store
 from radgaze.store.verify import verify
 from tests.dicom.files import lut, write
+from tests.dicom.jpeg import KINDS, write_jpeg
 
 SHAPE = (45, 33)
 EACH = 5
@@ -43,6 +44,18 @@ def plain(bits: int = 12, *, signed: bool = False, **elements: object) -> Callab
 def cut(path: Path) -> None:
     content = write(path, pixels(12), bits=12).read_bytes()
     path.write_bytes(content[: len(content) - 400])
+
+
+def encoded(kind: str) -> Callable[[Path], object]:
+    bits = KINDS[kind][2][-1]
+    return lambda path: write_jpeg(path, pixels(bits), kind, bits=bits)
+
+
+def cut_jpeg(path: Path) -> None:
+    """A whole file about half a codestream."""
+    file = dcmread(write_jpeg(path, pixels(8), "baseline", bits=8))
+    file.PixelData = encapsulate([get_frame(file.PixelData, 0, number_of_frames=1)[:-400]])
+    file.save_as(path, enforce_file_format=True, implicit_vr=False, little_endian=True)
 
 
 def bomb(path: Path) -> None:
@@ -92,6 +105,11 @@ SEEN: dict[str, Callable[[Path], object]] = {
     "deflated": plain(syntax=DeflatedExplicitVRLittleEndian),
     "rle": plain(syntax=RLELossless),
     "jpeg 2000": plain(syntax=JPEG2000Lossless),
+    "jpeg baseline": encoded("baseline"),
+    "jpeg extended": encoded("extended"),
+    "jpeg lossless": encoded("lossless"),
+    "jpeg-ls": encoded("jpegls"),
+    "jpeg-ls, nearly lossless": encoded("jpegls_near"),
     "one frame": plain(NumberOfFrames=1),
     "on its side": plain(PatientOrientation=["F", "R"]),
     "on its head": plain(PatientOrientation=["R", "H"]),
@@ -103,6 +121,7 @@ REFUSED: dict[str, tuple[Callable[[Path], object], str, str]] = {
     "lateral by orientation": (plain(PatientOrientation=["A", "F"]), "not_frontal", "not_frontal"),
     "contradictory": (plain(PatientOrientation=["F", "H"]), "orientation", "orientation"),
     "truncated": (cut, "unreadable_image", "truncated"),
+    "truncated jpeg": (cut_jpeg, "unreadable_image", "truncated"),
     "no DICOM": (lambda path: path.write_bytes(b"no image" * 99), "unreadable_image", "not_dicom"),
     "empty": (lambda path: path.write_bytes(b""), "unreadable_image", "empty"),
     "a bomb": (bomb, "unreadable_image", "too_large"),
@@ -133,9 +152,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_two_hundred_files_end_with_exact_counts_by_reason(folder: Path, tmp_path: Path, capfd) -> None:
+def test_all_files_end_with_exact_counts_by_reason(folder: Path, tmp_path: Path, capfd) -> None:
     table = pl.read_csv(folder / "labels.csv")
-    assert table.height == 200
+    assert table.height == EACH * (len(SEEN) + len(REFUSED)) >= 200
     out = tmp_path / "store"
     given = ["--table", str(folder / "labels.csv"), "--labels", "label", "--without-gaze", "keep"]
     assert main(["prepare", "table", *given, "--out", str(out), "--size", "32"]) == 0

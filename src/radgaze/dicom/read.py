@@ -15,11 +15,10 @@ from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
 from pydicom.filereader import read_dataset, read_preamble
-from pydicom.pixels import get_decoder, pixel_array
+from pydicom.pixels import pixel_array
 from pydicom.uid import (
     HTJ2K,
     JPEG2000,
-    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
@@ -32,6 +31,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from radgaze.dicom import jpeg
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.grey import grey
 from radgaze.dicom.guard import errors_only, opened
@@ -48,6 +48,8 @@ HEADER_BYTES = 64 * 2**20
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
+OURS = "jpeg"
+"""In the place of a plugin's name: none of pydicom's that is free to use decodes all of `JPEG`."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,13 @@ def read_radiograph(
         file.seek(0)
         dataset = dcmread(file)
         _check_pixel_data(dataset, header)
-        # The unused bits are dealt with in grey(), which must see padding values as they are in the file.
-        pixels = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
+        if plugin == OURS:
+            codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+            ls = header.transfer_syntax in JPEGLSTransferSyntaxes
+            pixels = jpeg.decode(codestream, header.rows, header.columns, ls=ls)
+        else:
+            # The unused bits are dealt with in grey(), which must see padding as it is in the file.
+            pixels = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
         if pixels.shape != (header.rows, header.columns):
             raise DicomError("wrong_length", "the decoded image has not the size that the header says")
         return upright(grey(np.ascontiguousarray(pixels), dataset, voi), dataset)
@@ -203,10 +210,10 @@ def _checked(header: Header, max_pixels: int) -> str:
         return ""
     if syntax == RLELossless:
         return "pydicom"
-    if syntax in JPEG_2000 or (syntax in JPEG and "pylibjpeg" in get_decoder(UID(syntax)).available_plugins):
+    if syntax in JPEG_2000:
         return "pylibjpeg"
     if syntax in JPEG:
-        raise DicomError("no_decoder", "JPEG needs the extra radgaze[jpeg] (pylibjpeg-libjpeg, GPL)")
+        return OURS
     raise DicomError("no_decoder", "a transfer syntax that radgaze does not decode")
 
 
