@@ -191,6 +191,49 @@ def make_cohort_table_only():
     return replace(cohort, rejections=rejections)
 
 
+def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_path, monkeypatch, capfd):
+    cohort = make_cohort(tmp_path / "source")
+    with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave --resume out"):
+        prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
+    assert not (tmp_path / "store.partial").exists()
+    interrupt_after(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, tmp_path / "store", size=64, workers=1)
+    monkeypatch.undo()
+    kept = contents(tmp_path / "store.partial")
+    others = {
+        "size 64, not 48": (cohort, 48),
+        "seed 0, not 1": (replace(cohort, parameters={"seed": 1}), 64),
+        "another source": (replace(cohort, boxes=cohort.boxes.clear()), 64),
+    }
+    for told, (other, size) in others.items():
+        with pytest.raises(UserError, match=told):
+            prepare(other, tmp_path / "store", size=size, workers=1, resume=True)
+    image = Path(cohort.cases["image"][0])
+    os.utime(image, ns=(1, 1))
+    with pytest.raises(UserError, match="files changed or moved since"):
+        prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
+    assert contents(tmp_path / "store.partial") == kept
+    cohort = make_cohort(tmp_path / "source")  # its files are written anew: their times differ
+    with pytest.raises(UserError, match="files changed or moved since"):
+        prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
+
+
+def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_path, monkeypatch, capfd):
+    cohort = make_cohort(tmp_path / "source")
+    interrupt_after(monkeypatch, 4)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, tmp_path / "store", size=64, workers=1)
+    monkeypatch.undo()
+    capfd.readouterr()
+    prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
+    assert "4 of 9 images are there" in " ".join(capfd.readouterr().err.split())
+    prepare(cohort, tmp_path / "straight", size=64, workers=1)
+    assert contents(tmp_path / "store") == contents(tmp_path / "straight")
+    prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
+    assert "left as it is" in capfd.readouterr().err
+
+
 def test_nothing_to_prepare_is_said(tmp_path):
     cohort = make_cohort(tmp_path / "source", cases=2)
     for path in cohort.cases["image"]:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "Turn a raw data set into a store: labels, fixations, images at one size, and what was rejected."
 EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
-OF_STORE = ("out", "size", "voi", "workers", "overwrite", "engine", "ray_address")
+OF_STORE = ("out", "size", "voi", "workers", "overwrite", "resume", "engine", "ray_address")
 """The options that every source has; the others are its own."""
 
 
@@ -51,6 +51,12 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
     )
     parser.add_argument("--ray-address", help="of the cluster; without it one is made on this machine")
     parser.add_argument("--overwrite", action="store_true", help="replace the store that is there")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what was interrupted, or tell why that cannot be; without it the same command goes "
+        "on too, and another begins anew",
+    )
 
 
 def run(args: Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from radgaze.cluster import load
 from radgaze.console import progress, say
@@ -19,7 +20,7 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finish import finish, without
-from radgaze.store.identity import Identity, finished, identity_of
+from radgaze.store.identity import finished, identity_of
 from radgaze.store.partial import Done, Partial, partial_of
 from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
@@ -36,6 +37,7 @@ def prepare(
     voi: Literal["window", "none"] = "window",
     workers: int | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     fitted: bool = False,
     engine: Literal["local", "ray"] = "local",
     ray_address: str | None = None,
@@ -54,13 +56,14 @@ def prepare(
         voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
         workers: Processes that read images; None for one per processor.
         overwrite: Replace what store there is.
+        resume: Only go on with what was begun with the same cohort and parameters, and never begin anew.
         engine: Where images are read: in processes here, or on a Ray cluster, whose machines see the images
             under the same paths. The bytes do not depend on it.
         ray_address: Of the cluster; None makes one on this machine.
         fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
 
     Raises:
-        UserError: Nothing to prepare, no image can be read, or OUT holds something else.
+        UserError: Nothing to prepare or to go on with, no image can be read, or OUT holds something else.
     """
     if ray_address is not None and engine != "ray":
         raise UserError("--ray-address goes with --engine ray")
@@ -79,8 +82,12 @@ def prepare(
     if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
+    # As it is read again: tuples are lists then.
+    plan = json.loads(json.dumps({**asdict(identity), "parameters": parameters}))
+    if resume:
+        _check_begun(aside, plan)
     with aside.locked(), _faults_told(aside):
-        done = _begin_or_go_on(aside, identity)
+        done = _begin_or_go_on(aside, plan)
         try:
             read = read_fitted if fitted else partial(read_case, size=size, voi=voi)
             reader: Reader = partial(isolated, read, workers=workers)
@@ -101,8 +108,7 @@ def prepare(
         if identity_of(cohort, parameters) != identity:
             raise UserError(
                 f"image files changed while they were read, so that no store was made at {out}; the same "
-                "command "
-                "begins anew"
+                "command begins anew"
             )
         finish(without(cohort, unreadable), done, aside, parameters, identity)
         aside.become(out)
@@ -117,14 +123,40 @@ def _faults_told(aside: Partial) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{aside.folder}: {error.strerror or error}; what is done is kept there, and the same command "
-            "goes on "
-            "when that is put right"
+            "goes on when that is put right"
         ) from error
 
 
-def _begin_or_go_on(aside: Partial, identity: Identity) -> dict[int, Done]:
+def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
+    """Refuse to go on with what is not there, or was begun otherwise."""
+    plan = aside.plan()
+    if plan is None:
+        raise UserError(
+            f"there is nothing to go on with: {aside.folder} holds no preparation that was begun; leave "
+            "--resume out to begin one"
+        )
+    old, new = plan.get("parameters", {}), wanted["parameters"]
+    differ = [
+        f"{key} {old.get(key)}, not {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)
+    ]
+    if not differ and plan.get("content") != wanted["content"]:
+        differ.append("another source")
+    for name, told in (
+        ("file_sizes", "files of other sizes"),
+        ("file_times", "files changed or moved since"),
+    ):
+        if not differ and plan.get(name) != wanted[name]:
+            differ.append(told)
+    if differ:
+        raise UserError(
+            f"{aside.folder} was begun otherwise: {', '.join(differ)}; give the same as then, or leave "
+            "--resume out to begin anew"
+        )
+
+
+def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> dict[int, Done]:
     """The images that an interrupted preparation left; none after beginning anew."""
-    plan, wanted = aside.plan(), asdict(identity)
+    plan = aside.plan()
     if plan == wanted:
         done = aside.done()
         say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
