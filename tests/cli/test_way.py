@@ -49,6 +49,21 @@ def test_the_manifest_counts_what_the_phantom_planted(folder):
     }
 
 
+def test_the_store_is_inspected(folder, tmp_path):
+    assert main(["inspect", str(folder / "store"), "--out", str(tmp_path), "--each", "1"]) == 0
+    found = json.loads((tmp_path / "inspect.json").read_text())
+    counts = json.loads((folder / "store" / "manifest.json").read_text())["counts"]
+    assert found["counts"][-1]["cases"] == found["counts"][-1]["with_masks"] == counts["cases"]
+    rejected = {row["reason"]: row["count"] for row in found["rejections"]}
+    assert rejected == {reason: count for reason, count in counts["rejections"].items() if count}
+    assert {row["label"] for row in found["masks"]} == {
+        "left lung",
+        "right lung",
+        "mediastinum",
+        "aortic knob",
+    }
+
+
 def test_a_run_is_evaluated_and_reported(folder, capsys):
     run = folder / "set3_guided"
     assert main(["evaluate", str(run), "--resamples", "50"]) == 0
@@ -58,6 +73,7 @@ def test_a_run_is_evaluated_and_reported(folder, capsys):
     assert set(test["agreement"]["heatmap"]) == {"nss", "cc", "kl", "sim", "auc_judd", "shuffled_auc"}
     assert (run / "report.html").is_file()
     assert list((run / "figures").glob("*.png"))
+    assert "own lungs" in (run / "report.html").read_text()
     shown = capsys.readouterr().out
     assert shown.rstrip().endswith(str(run / "report.html"))
 

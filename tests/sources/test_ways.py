@@ -1,31 +1,31 @@
-"""From archives to a report: prepared, verified, merged, inspected, trained on for an epoch, evaluated."""
+"""From archives to a report: prepared, verified, inspected, trained on for a few steps, evaluated.
+
+egd-cxr goes that way in tests/cli/test_way.py.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
 from radgaze.cli import main
+from radgaze.store.store import Store
+from radgaze.store.verify import verify
+from tests.sources import reflacx_tree
 from tests.sources.test_gazesearch import search
 
 TINY = [
     *("--model.encoder", "tu-test_efficientnet", "--model.weights", "none"),
     *("--model.decoder_channels=[16,8,8,4,4]", "--input.size", "32", "--optimisation.batch_size", "4"),
-    *(
-        "--trainer.max_epochs",
-        "1",
-        "--trainer.accelerator",
-        "cpu",
-        "--split.kind",
-        "folds",
-        "--split.folds",
-        "3",
-    ),
+    *("--trainer.max_epochs", "1", "--trainer.accelerator", "cpu"),
 ]
+FOLDS = ["--split.kind", "folds", "--split.folds", "3"]
 
 
 def archive(folder: Path, names: list[str]) -> list[str]:
@@ -45,22 +45,81 @@ def archive(folder: Path, names: list[str]) -> list[str]:
     return ["--gazesearch", str(folder / "list.json"), "--images", str(folder / "images")]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)
-def test_two_gazesearch_archives_are_prepared_merged_and_trained_on(tmp_path: Path) -> None:
+def reflacx(folder: Path) -> list[str]:
+    reflacx, mimic = reflacx_tree.write_tree(folder, more=18)
+    return ["reflacx", "--reflacx", str(reflacx), "--mimic", str(mimic)]
+
+
+def gazesearch(folder: Path) -> list[str]:
+    return ["gazesearch", *archive(folder, [f"a-{k}" for k in range(18)])]
+
+
+def table(folder: Path) -> list[str]:
+    """Gaze for every third, masks for every fifth, and one of those broken."""
+    (folder / "masks").mkdir(parents=True)
+    draw, rows, fixations = np.random.default_rng(0), ["image,patient,label"], ["case,x,y,onset,duration"]
+    for k in range(18):
+        Image.fromarray(draw.integers(0, 255, (60, 50), dtype=np.uint8)).save(folder / f"i{k}.png")
+        rows.append(f"i{k}.png,{k},{'ab'[k % 2]}")
+        if k % 3 == 0:
+            fixations += [f"i{k},{10 + k},20,0.1,0.3", f"i{k},30,{20 + k},0.6,0.2"]
+        elif k % 5 == 0:
+            Image.fromarray(np.arange(60 * 50).reshape(60, 50) < 900).save(folder / "masks" / f"i{k}.png")
+    (folder / "masks" / "i1.png").write_bytes(b"no mask")
+    (folder / "labels.csv").write_text("\n".join(rows))
+    (folder / "fixations.csv").write_text("\n".join(fixations))
+    given = ["--fixations", str(folder / "fixations.csv"), "--masks", str(folder / "masks")]
+    return ["table", "--table", str(folder / "labels.csv"), *given]
+
+
+def merge(folder: Path) -> list[str]:
+    """Two stores of classes that are called otherwise."""
+    stores = []
     for name in ("one", "two"):
-        given = archive(tmp_path / name, [f"{name}-{k}" for k in range(18)])
-        out = ["--out", str(tmp_path / f"{name}-store"), "--size", "64"]
-        assert main(["prepare", "gazesearch", *given, *out]) == 0
-    stores = [str(tmp_path / f"{name}-store") for name in ("one", "two")]
-    whole = str(tmp_path / "whole")
-    assert main(["prepare", "merge", *stores, "--map", "Nodule=Mass", "--out", whole]) == 0
-    assert main(["verify", whole]) == 0
-    assert main(["inspect", whole, "--out", str(tmp_path / "inspection")]) == 0
-    found = json.loads((tmp_path / "inspection" / "inspect.json").read_text())
-    assert found["classes"] == ["Edema", "Fracture", "Mass"]
-    assert found["counts"][-1]["cases"] == 36
+        given = archive(folder / name, [f"{name}-{k}" for k in range(9)])
+        stores.append(str(folder / f"{name}-store"))
+        assert main(["prepare", "gazesearch", *given, "--out", stores[-1], "--size", "48"]) == 0
+    return ["merge", *stores, "--map", "Nodule=Mass"]
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "rejected"),
+    [
+        (reflacx, ["--gaze.unit", "degrees", "--gaze.sigma", "1"], "discarded_reading"),
+        (gazesearch, FOLDS, None),
+        (table, [*FOLDS, "--gaze.boxes", "attention"], "unreadable_mask"),
+        (merge, FOLDS, None),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_a_source_goes_all_the_way(
+    tmp_path: Path, capfd, source: Callable[[Path], list[str]], options: list[str], rejected: str | None
+) -> None:
+    given, out = source(tmp_path / "source"), tmp_path / "store"
+    if given[0] != "merge":
+        given += ["--size", "48"]
+    assert main(["prepare", *given, "--out", str(out)]) == 0
+    store = Store.open(out)
+    assert verify(store) == []
+    counts = store.manifest["counts"]
+    assert rejected is None or counts["rejections"][rejected] > 0
+    assert main(["inspect", str(out), "--out", str(tmp_path / "inspection"), "--each", "1"]) == 0
+    whole = json.loads((tmp_path / "inspection" / "inspect.json").read_text())["counts"][-1]
+    assert whole["cases"] == counts["cases"] == store.cases.height
+    assert (
+        whole["with_gaze"]
+        == store.readings.filter(store.readings["reading_id"].is_in(store.fixations["reading_id"].implode()))[
+            "case_id"
+        ].n_unique()
+    )
+    capfd.readouterr()
     run = tmp_path / "run"
-    assert main(["train", "--experiment", "set3_guided", "--data", whole, "--out", str(run), *TINY]) == 0
+    asked = ["train", "--experiment", "set3_guided", "--data", str(out), "--out", str(run)]
+    assert main([*asked, *TINY, *options]) == 0
+    history = pl.read_csv(run / "history.csv")
+    edges = history.select("train/heatmap_gaze", "train/mask_gaze").to_numpy()
+    assert edges.min() > 0  # distances to gaze, so that there was some
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert set(metrics["test"]["auc"]) == {"macro", *store.classes}
+    assert metrics["test"]["agreement_cases"]["compared"] > 0
     assert (run / "report.html").is_file()
-    assert main(["evaluate", str(run), "--reject", "--resamples", "20"]) == 0
