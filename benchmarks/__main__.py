@@ -43,6 +43,9 @@ BENCHMARKS = {
     "streaming": Benchmark("streaming:run", "memory of an epoch over stores of growing size"),
     "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),
     "preparation_1083": Benchmark("preparation:whole", "the same for the size of egd-cxr", slow=True),
+    "preparation_memory": Benchmark(
+        "preparation_memory:run", "memory of preparing archives of growing size", slow=True
+    ),
     "preparation_real_size": Benchmark(
         "preparation:real_size", "preparing 100 radiographs of about 3056×2544 px", slow=True
     ),

@@ -11,10 +11,13 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 console = Console(stderr=True, highlight=False)
 
@@ -37,6 +40,18 @@ def say(message: str) -> None:
         console.print(message)
 
 
+class _Rate(ProgressColumn):
+    """Steps a second: lately while it runs, on the whole when it is done."""
+
+    def __init__(self, of: str) -> None:
+        super().__init__()
+        self._of = of
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed if task.finished else task.speed
+        return Text("" if speed is None else f"{speed:.1f} {self._of}/s")
+
+
 class Bar:
     """A running progress bar; `advance` moves it, `describe` changes its words."""
 
@@ -52,18 +67,22 @@ class Bar:
 
 
 @contextmanager
-def progress(description: str, total: int | None = None, *, period: float = 30.0) -> Iterator[Bar]:
+def progress(
+    description: str, total: int | None = None, *, period: float = 30.0, of: str | None = None
+) -> Iterator[Bar]:
     """Show a progress bar with count, elapsed and remaining time; where no terminal listens, start and end.
 
     Args:
         description: What is being done, e.g. "Reading images".
         total: Number of steps, or None where it is not known.
         period: Seconds over which speed is measured for the remaining time; longer than a few steps take.
+        of: What the steps are, e.g. "images", where their rate is to be shown.
     """
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
+        *([] if of is None else [_Rate(of)]),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )

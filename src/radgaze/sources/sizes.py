@@ -20,7 +20,10 @@ def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
         cases: With case_id and image (a path).
     """
     found: list[tuple[int | None, int | None]] = []
-    with ThreadPoolExecutor(THREADS) as threads, progress("Reading headers", total=len(cases)) as bar:
+    with (
+        ThreadPoolExecutor(THREADS) as threads,
+        progress("Reading headers", total=len(cases), of="files") as bar,
+    ):
         for size in threads.map(_size, cases["image"]):
             found.append(size)
             bar.advance()

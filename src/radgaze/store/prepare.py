@@ -177,7 +177,7 @@ def _read_images(cohort: Cohort, aside: Partial, done: dict[int, Done], reader: 
     placed = {*cohort.readings["case_id"], *cohort.boxes["case_id"], *cohort.regions["case_id"]}
     ids = cohort.cases["case_id"].to_list()
     unreadable: dict[int, str] = {}
-    with progress("Reading images", total=len(todo)) as bar:
+    with progress("Reading images", total=len(todo), of="images") as bar:
         for k, result in reader(files):
             i = todo[k]
             if isinstance(result, DicomError):

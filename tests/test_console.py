@@ -1,0 +1,32 @@
+"""What the user sees while work goes on."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from radgaze.console import progress, silence
+
+
+def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_file(capfd) -> None:
+    with progress("Reading images", total=20, of="images") as bar:
+        for _ in range(20):
+            time.sleep(0.005)
+            bar.advance()
+    said = capfd.readouterr().err
+    line = said.splitlines()[-1]
+    assert re.search(r"Reading images .* 20/20 \d+\.\d images/s 0:00:0\d 0:00:00", line)
+    assert float(re.search(r"(\S+) images/s", line)[1]) <= 200
+    assert not re.search(r"[\x00-\x09\x0b-\x1f]", said)
+
+
+def test_where_steps_have_no_name_no_rate_is_told(capfd) -> None:
+    with progress("Auditing", total=2) as bar:
+        bar.advance(2)
+    assert "/s" not in capfd.readouterr().err
+
+
+def test_silent_work_says_nothing(capfd) -> None:
+    with silence(), progress("Reading images", total=1, of="images") as bar:
+        bar.advance()
+    assert capfd.readouterr().err == ""
