@@ -13,6 +13,8 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.mask import read_mask
 from radgaze.store.letterbox import letterbox
 
+Floats = NDArray[np.float64]
+
 SHARD = 4096  # regions in one file: 128 MiB at 512×512
 TABLE = "regions.parquet"
 ASPECT = 0.01
@@ -62,18 +64,31 @@ def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDAr
     # As of images: what is beyond the last whole pixel of the square is cut off.
     down = np.minimum(np.arange(box.height + 1) / box.scale / rows, 1) * height
     across = np.minimum(np.arange(box.width + 1) / box.scale / columns, 1) * width
-    share = _means(_means(mask, down).T, across).T
     square = np.zeros((size, size), dtype=bool)
-    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = share >= 0.5
+    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = (
+        _shares(mask, down, across) >= 0.5
+    )
     return packed(square)
 
 
-def _means(values: NDArray[Any], edges: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The means (E − 1, W) of values (H, W) between one edge and the next, each value one unit high."""
+def _shares(mask: NDArray[np.bool_], down: Floats, across: Floats) -> Floats:
+    """What share is marked of each cell that edges (E,) and (F,) make, (E − 1, F − 1)."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return np.zeros((len(down) - 1, len(across) - 1))
+    # Most of a mask is empty: the sums take as long as all else together.
+    marked = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    sums = _sums(_sums(marked, down - rows[0]).T, across - columns[0]).T
+    return sums / np.outer(np.diff(down), np.diff(across))
+
+
+def _sums(values: NDArray[Any], edges: Floats) -> Floats:
+    """The sums (E − 1, W) of values (H, W) between one edge and the next, each value one unit high."""
     sums = np.zeros((len(values) + 1, values.shape[1]), np.int32 if values.dtype == bool else np.float64)
     np.cumsum(values, axis=0, out=sums[1:])
+    edges = edges.clip(0, len(values))
     whole = np.minimum(edges.astype(np.int64), len(values) - 1)
-    return np.diff(sums[whole] + (edges - whole)[:, None] * values[whole], axis=0) / np.diff(edges)[:, None]
+    return np.diff(sums[whole] + (edges - whole)[:, None] * values[whole], axis=0)
 
 
 class Regions:
