@@ -85,6 +85,14 @@ def test_workers_hold_neither_torch_nor_threads_of_numpy() -> None:
     assert dict(isolated(eval, [seen], workers=1)) == {0: (False, "1")}
 
 
+def test_what_reads_the_images_of_a_store_is_there_at_once() -> None:
+    """Each worker imports it before its first image; tables and models take seconds more."""
+    heavy = {"torch", "polars", "pandera", "pandas", "matplotlib", "imagecodecs"}
+    code = f"import sys, radgaze.store.pixels; print(sorted({heavy} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_a_reader_s_own_error_comes_back_as_it_was(tmp_path: Path) -> None:
     pixels = np.arange(16, dtype=np.uint8).reshape(4, 4)
     whole, broken = write(tmp_path / "a.dcm", pixels, bits=8), tmp_path / "broken.dcm"

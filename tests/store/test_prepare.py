@@ -24,8 +24,8 @@ from polars.testing import assert_frame_equal
 
 from radgaze.errors import UserError
 from radgaze.sources.cohort import REASONS
+from radgaze.store.digest import file_digest
 from radgaze.store.finish import without
-from radgaze.store.identity import file_digest
 from radgaze.store.partial import Partial
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store

@@ -20,8 +20,8 @@ from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.letterbox import letterbox
+from radgaze.store.masks import read_region, unpacked
 from radgaze.store.prepare import prepare
-from radgaze.store.regions import read_region, unpacked
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort, write_dicom
 

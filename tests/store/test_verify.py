@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from radgaze.cli import main
-from radgaze.store.identity import file_digest
+from radgaze.store.digest import file_digest
 from radgaze.store.prepare import prepare
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verify import size_of, verify

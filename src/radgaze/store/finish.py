@@ -14,7 +14,8 @@ import polars as pl
 from radgaze import __version__
 from radgaze.console import say
 from radgaze.sources.cohort import REASONS, Cohort
-from radgaze.store.identity import Identity, file_digest
+from radgaze.store.digest import file_digest
+from radgaze.store.identity import Identity
 from radgaze.store.letterbox import letterbox
 from radgaze.store.partial import Done, Partial
 from radgaze.store.regions import SCHEMA, TABLE

@@ -11,6 +11,7 @@ from typing import Any
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
+from radgaze.store.digest import file_digest
 from radgaze.store.store import FORMAT, MANIFEST, TABLES, Store
 
 
@@ -97,12 +98,6 @@ def _changed_since(store: Store, cohort: Cohort) -> bool:
                 return True
             bar.advance()
     return False
-
-
-def file_digest(path: str | Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _stat(path: str) -> tuple[int, int]:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.store import regions
+from radgaze.store.masks import packed_shape
 from radgaze.store.pixels import Fitted
 from radgaze.store.store import SHARD, partial_path, shard_name
 
@@ -77,7 +78,7 @@ class Partial:
             (self.folder / name).unlink(missing_ok=True)
         shutil.rmtree(self.store, ignore_errors=True)
         (self.store / "images").mkdir(parents=True)
-        bits = regions.packed_shape(self.size)
+        bits = packed_shape(self.size)
         count = sum(len(own) for own in self.places.values())
         files = [
             (shard_name(shard), (min(SHARD, self.images - first), self.size, self.size))

@@ -14,9 +14,9 @@ from PIL import Image
 
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import read_any
-from radgaze.store.identity import file_digest
+from radgaze.store.digest import file_digest
 from radgaze.store.letterbox import letterbox
-from radgaze.store.regions import read_region
+from radgaze.store.masks import read_region
 
 
 @dataclass(frozen=True)

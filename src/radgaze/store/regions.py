@@ -9,86 +9,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.dicom.error import DicomError
-from radgaze.dicom.mask import read_mask
-from radgaze.store.letterbox import letterbox
-
-Floats = NDArray[np.float64]
+from radgaze.store.masks import unpacked
 
 SHARD = 4096  # regions in one file: 128 MiB at 512×512
 TABLE = "regions.parquet"
-ASPECT = 0.01
-"""Share by which a mask's aspect may differ from its image's: one that was made smaller was rounded."""
 
 
 def shard_name(shard: int) -> str:
     """The shard's file, from the store's folder."""
     return f"regions/shard-{shard:05d}.npy"
-
-
-def packed_shape(size: int) -> tuple[int, int]:
-    """Of one region in a store of that size."""
-    return size, -(-size // 8)
-
-
-def packed(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(…, W) to bits (…, ⌈W/8⌉)."""
-    return np.packbits(inside, axis=-1)
-
-
-def unpacked(bits: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Bits (…, ⌈W/8⌉) to (…, W)."""
-    return np.unpackbits(bits, axis=-1, count=width).view(bool)
-
-
-def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDArray[np.uint8]:
-    """Read one mask file and letterbox it as its image is: a pixel of the square is inside if half of it is.
-
-    Args:
-        path: The mask, of the image's size or of another with its aspect.
-        rows, columns: Of the image.
-        size: Side of the square.
-
-    Returns:
-        Bits (size, ⌈size/8⌉).
-
-    Raises:
-        DicomError: The file cannot be read, or is not of such an image (`size_mismatch`).
-    """
-    mask = read_mask(path)
-    height, width = mask.shape
-    # A side that was rounded is off by a pixel, which is more than the share where a mask is small.
-    if abs(width * rows - height * columns) > max(ASPECT * height * columns, rows + columns):
-        raise DicomError("size_mismatch", f"{width}×{height} pixels on an image of {columns}×{rows}")
-    box = letterbox(rows, columns, size)
-    # As of images: what is beyond the last whole pixel of the square is cut off.
-    down = np.minimum(np.arange(box.height + 1) / box.scale / rows, 1) * height
-    across = np.minimum(np.arange(box.width + 1) / box.scale / columns, 1) * width
-    square = np.zeros((size, size), dtype=bool)
-    square[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = (
-        _shares(mask, down, across) >= 0.5
-    )
-    return packed(square)
-
-
-def _shares(mask: NDArray[np.bool_], down: Floats, across: Floats) -> Floats:
-    """What share is marked of each cell that edges (E,) and (F,) make, (E − 1, F − 1)."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    if not len(rows):
-        return np.zeros((len(down) - 1, len(across) - 1))
-    # Most of a mask is empty: the sums take as long as all else together.
-    marked = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    sums = _sums(_sums(marked, down - rows[0]).T, across - columns[0]).T
-    return sums / np.outer(np.diff(down), np.diff(across))
-
-
-def _sums(values: NDArray[Any], edges: Floats) -> Floats:
-    """The sums (E − 1, W) of values (H, W) between one edge and the next, each value one unit high."""
-    sums = np.zeros((len(values) + 1, values.shape[1]), np.int32 if values.dtype == bool else np.float64)
-    np.cumsum(values, axis=0, out=sums[1:])
-    edges = edges.clip(0, len(values))
-    whole = np.minimum(edges.astype(np.int64), len(values) - 1)
-    return np.diff(sums[whole] + (edges - whole)[:, None] * values[whole], axis=0)
 
 
 class Regions:

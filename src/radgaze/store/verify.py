@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 
 from radgaze.store import regions
-from radgaze.store.identity import file_digest
+from radgaze.store.digest import file_digest
+from radgaze.store.masks import packed_shape
 from radgaze.store.store import MANIFEST, Store
 
 
@@ -103,7 +104,7 @@ def _images(store: Store) -> list[str]:
         except (OSError, ValueError, EOFError):
             wrong.append(f"{name} is no array of regions")
             continue
-        if shape[1:] != regions.packed_shape(store.size) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
+        if shape[1:] != packed_shape(store.size) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
             wrong.append(f"{name} does not hold the regions that the table says")
     return wrong
 
