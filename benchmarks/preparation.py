@@ -134,7 +134,7 @@ def _preparation(
         [
             *notes,
             f"A straight loop (pydicom, its VOI LUT, Pillow's resize, one process) takes {ratio:.2f} times "
-            "as long as the images here, of which starting the worker processes takes two to three seconds.",
+            "as long as the images here, of which starting the worker processes takes about a second.",
             "The files had just been written, so they came from the page cache and not from the disk.",
         ],
     )
