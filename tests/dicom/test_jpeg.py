@@ -13,8 +13,10 @@ from pydicom.pixels import pixel_array
 
 from radgaze.dicom import jpeg
 from radgaze.dicom.error import DicomError
+from radgaze.dicom.isolate import isolated
 from radgaze.dicom.read import read_image
 from tests.dicom.jpeg import KINDS, write_jpeg
+from tests.dicom.lossless import encode
 
 CASES = [(kind, bits) for kind, (_, _, depths, _) in KINDS.items() for bits in depths]
 
@@ -50,13 +52,44 @@ def test_another_decoder_finds_the_same(tmp_path: Path, kind: str, bits: int) ->
     assert np.abs(ours - theirs).max() <= (1 if kind in ("baseline", "extended") else 0)
 
 
+@pytest.mark.parametrize("bits", range(2, 17))
 @pytest.mark.parametrize("predictor", range(1, 8))
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_lossless_jpeg_of_every_predictor(bits: int, predictor: int) -> None:
-    pixels = np.random.default_rng(predictor).integers(0, 2**bits, (48, 40))
-    pixels = pixels.astype(np.uint8 if bits == 8 else np.uint16)
-    data = imagecodecs.jpeg8_encode(pixels, lossless=True, predictor=predictor, bitspersample=bits)
-    np.testing.assert_array_equal(jpeg.decode(data, 48, 40, ls=False), pixels)
+def test_lossless_jpeg_is_what_the_standard_says(bits: int, predictor: int) -> None:
+    """By an encoder that shares nothing with the decoder; noise has differences of every size."""
+    pixels = np.random.default_rng(predictor).integers(0, 2**bits, (11, 7))
+    pixels[0, :2] = 0, 2**bits - 1
+    for shift, restart in ((0, 0), (0, 3), (1, 0), (1, 3)):
+        stream = encode(pixels, bits=bits, predictor=predictor, shift=shift, restart=restart)
+        np.testing.assert_array_equal(jpeg.decode(stream, 11, 7, ls=False), pixels >> shift << shift)
+
+
+def test_lossy_white_is_not_rounded_to_black(tmp_path: Path) -> None:
+    """Extended JPEG has 8 bits or 12, so what it makes of 10 stored ones may be more than 1023."""
+    pixels = np.random.default_rng(0).choice(np.array([900, 1023], np.uint16), (48, 40))
+    path = write_jpeg(
+        tmp_path / "a.dcm", pixels, "extended", bits=12, BitsStored=10, WindowCenter=512, WindowWidth=1024
+    )
+    codestream = get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
+    assert jpeg.decode(codestream, 48, 40, ls=False).max() > 1023
+    np.testing.assert_allclose(read_image(path), pixels / 1023, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", ["extended", "lossless", "jpegls", "jpeg2000"])
+def test_more_bits_than_are_allocated_are_refused(tmp_path: Path, kind: str) -> None:
+    path = write_jpeg(tmp_path / "a.dcm", smooth(12), kind, bits=12, BitsAllocated=8, BitsStored=8, HighBit=7)
+    with pytest.raises(DicomError) as told:
+        read_image(path)
+    assert told.value.reason == "bad_bits"
+
+
+def test_a_decoder_that_dies_costs_its_file_alone(tmp_path: Path) -> None:
+    path = write_jpeg(tmp_path / "a.dcm", smooth(12), "extended", bits=12)
+    read = f"__import__('radgaze.dicom.read', fromlist=['read']).read_image({str(path)!r})"
+    die = "setattr(__import__('imagecodecs'), 'jpeg8_decode', lambda data: __import__('ctypes').string_at(0))"
+    results = dict(isolated(eval, [read, f"{die} or {read}", read], workers=1))
+    assert isinstance(results[1], DicomError)
+    assert results[1].reason == "crashed"
+    assert results[0].shape == results[2].shape == (48, 40)
 
 
 @pytest.mark.parametrize("kind", ["lossless", "jpegls"])

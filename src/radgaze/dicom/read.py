@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from pydicom.uid import (
     HTJ2KLosslessRPCL,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    JPEGLSNearLossless,
     JPEGLSTransferSyntaxes,
     JPEGTransferSyntaxes,
     RLELossless,
@@ -48,6 +51,7 @@ HEADER_BYTES = 64 * 2**20
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
+LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
 OURS = "jpeg"
 """In the place of a plugin's name: none of pydicom's that is free to use decodes all of `JPEG`."""
 
@@ -137,9 +141,7 @@ def read_radiograph(
         dataset = dcmread(file)
         _check_pixel_data(dataset, header)
         if plugin == OURS:
-            codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
-            ls = header.transfer_syntax in JPEGLSTransferSyntaxes
-            pixels = jpeg.decode(codestream, header.rows, header.columns, ls=ls)
+            pixels = _from_jpeg(dataset, header)
         else:
             # The unused bits are dealt with in grey(), which must see padding as it is in the file.
             pixels = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
@@ -248,12 +250,26 @@ def _check_pixel_data(dataset: Dataset, header: Header) -> None:
         _check_codestream(get_frame(data, 0, number_of_frames=1), header)
 
 
+def _from_jpeg(dataset: Dataset, header: Header) -> NDArray[Any]:
+    codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    ls = header.transfer_syntax in JPEGLSTransferSyntaxes
+    pixels = jpeg.decode(codestream, header.rows, header.columns, ls=ls)
+    if 8 * pixels.itemsize > header.bits_allocated:
+        raise DicomError("bad_bits", f"a codestream of more than the {header.bits_allocated} bits allocated")
+    if header.transfer_syntax in LOSSY and not header.signed:
+        # Extended JPEG has 8 or 12 bits. Of 10 that are stored, white is rounded beyond them, to a black.
+        pixels = pixels.clip(max=min(2**header.bits_stored - 1, np.iinfo(pixels.dtype).max))
+    return pixels
+
+
 def _check_codestream(codestream: bytes, header: Header) -> None:
     """Compare JPEG 2000's own size (SIZ) with the header's: the decoder believes only the former."""
     at = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)  # 0 by the standard; some wrap it in a JP2 file
-    if at < 0 or len(codestream) < at + 42:
+    if at < 0 or len(codestream) < at + 43:
         raise DicomError("broken", "no JPEG 2000 codestream")
     x1, y1, x0, y0 = (int.from_bytes(codestream[i : i + 4], "big") for i in range(at + 8, at + 24, 4))
     samples = int.from_bytes(codestream[at + 40 : at + 42], "big")
     if (y1 - y0, x1 - x0, samples) != (header.rows, header.columns, 1):
         raise DicomError("wrong_length", "the JPEG 2000 codestream has not the size that the header says")
+    if codestream[at + 42] % 128 >= header.bits_allocated:  # Ssiz: the sign, and the depth less one
+        raise DicomError("bad_bits", f"a codestream of more than the {header.bits_allocated} bits allocated")
