@@ -83,6 +83,7 @@ def predictions(plan: Plan, out: Path) -> dict[str, bytes]:
     return {job.name: (run_folder(out, job) / "predictions.parquet").read_bytes() for job in plan.jobs}
 
 
+@pytest.mark.slow
 def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_that_never_stopped(
     plan, store, tmp_path, written
 ):

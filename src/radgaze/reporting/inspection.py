@@ -69,7 +69,7 @@ def distributions(found: Inspection) -> Figure | None:
         ("Fixations per reading", "fixations on the image", found.readings["on_image"]),
         ("Length of a reading", "seconds", found.readings["duration"]),
         ("Length of a fixation", "seconds, the longest 1% left out", _without_tail(found)),
-        ("Coverage", "share of the radiograph near a fixation", found.readings["coverage"]),
+        ("Coverage", "share of the radiograph", found.readings["coverage"]),
     )
     if not found.readings.height:
         return None
