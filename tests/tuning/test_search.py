@@ -275,6 +275,7 @@ tune(plan("set3_guided", sys.argv[1], given=TINY), Path(sys.argv[2]), 9, runner=
 """
 
 
+@pytest.mark.slow
 def test_a_killed_search_goes_on_to_the_same_trials(search, store, tmp_path):
     whole = tune(search(), tmp_path / "whole", 9, runner=Formula())
     out, paths = tmp_path / "killed", [str(Path(__file__).parents[2]), *sys.path]
