@@ -159,7 +159,7 @@ def _show(metrics: dict[str, Any]) -> None:
         console.print("Agreement with gaze: no test case has gaze.")
     localisation = {kind: found for kind, found in test["localisation"].items() if found}
     if localisation:
-        title = f"Localisation of boxes, {test['localisation_cases']['compared']} cases"
+        title = f"Localisation of boxes and masks, {test['localisation_cases']['compared']} cases"
         console.print(_maps_table(title, ("pointing game", "energy inside", "IoU"), localisation))
 
 

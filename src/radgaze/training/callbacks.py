@@ -91,7 +91,7 @@ def announce(
     train: int, with_gaze: int, with_boxes: int, validate: int, gaze_turns: float | None = None
 ) -> None:
     """Say what is trained on, and how often a case with gaze comes in an epoch, if not once."""
-    boxes = f", {with_boxes:,} with boxes in its place" if with_boxes else ""
+    boxes = f", {with_boxes:,} with boxes or masks in its place" if with_boxes else ""
     say(f"{train:,} training cases, {with_gaze:,} of them with gaze{boxes}; {validate:,} validation cases")
     if gaze_turns is not None:
         say(f"an epoch shows those without gaze once, those with gaze {gaze_turns:.1f} times on average")
