@@ -138,11 +138,12 @@ def test_what_is_another_image_or_none_is_refused_before_it_is_decoded(monkeypat
         raise AssertionError("it was decoded")
 
     monkeypatch.setattr(imagecodecs, "jpegls_decode" if ls else "jpeg8_decode", decoded)
+    frame = whole.index(b"\xff\xf7" if ls else b"\xff\xc0")
     for data, reason in (
         (b"", "broken"),
         (b"no codestream at all", "broken"),
         (whole[:3], "broken"),
-        (whole[:12], "broken"),
+        (whole[: frame + 9], "broken"),
         (whole[:2] + whole[-2:], "broken"),
         (coloured, "wrong_length"),
         (whole[:-2], "truncated"),
