@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -226,8 +227,15 @@ def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_pat
         prepare(cohort, tmp_path / "store", size=64, workers=1)
     monkeypatch.undo()
     capfd.readouterr()
-    prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
-    assert "4 of 9 images are there" in " ".join(capfd.readouterr().err.split())
+    files = len(prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True).manifest["hashes"])
+    said = capfd.readouterr().err
+    assert "4 of 9 images are there" in said
+    for bar in (
+        r"Checking what is there .* 4/4 \d",
+        r"Reading images .* 5/5 \d",
+        rf"Taking hashes .* {files}/{files} \d",
+    ):
+        assert re.search(bar, said)
     prepare(cohort, tmp_path / "straight", size=64, workers=1)
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
     prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)

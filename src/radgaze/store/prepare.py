@@ -158,7 +158,8 @@ def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> dict[int, Done]:
     """The images that an interrupted preparation left; none after beginning anew."""
     plan = aside.plan()
     if plan == wanted:
-        done = aside.done()
+        with progress("Checking what is there", total=len(aside.journal()), of="images") as bar:
+            done = aside.done(advance=bar.advance)
         say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
         return done
     if plan is not None:
