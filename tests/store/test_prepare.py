@@ -30,6 +30,7 @@ from radgaze.store.finish import without
 from radgaze.store.partial import Partial
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store
+from radgaze.store.verify import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
 
 
@@ -491,3 +492,19 @@ def test_ten_kills_at_any_moment_change_no_byte(tmp_path):
         process.wait(30)
     prepare(cohort, tmp_path / "store", size=64, workers=2)
     assert contents(tmp_path / "store") == contents(straight.path)
+
+
+def test_a_path_is_no_pattern(tmp_path, capfd):
+    """As one, store[1] would be store1."""
+    stores = {}
+    for name, cases in (("store1", 9), ("store[1]", 5)):
+        stores[name] = prepare(
+            make_cohort(tmp_path / name / "source", cases), tmp_path / name / "store", size=32
+        )
+    store = Store.open(stores["store[1]"].path)
+    held = (store.cases, store.readings, store.fixations, store.boxes, store.regions.table)
+    of_five = {f"case-{k:02d}" for k in range(5)}
+    assert [set(table["case_id"]) <= of_five for table in held if "case_id" in table.columns] == [True] * 4
+    assert store.cases.height == 5
+    assert set(store.fixations["reading_id"]) <= set(store.readings["reading_id"])
+    assert verify(store) == []
