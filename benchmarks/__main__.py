@@ -46,6 +46,9 @@ BENCHMARKS = {
     "preparation_memory": Benchmark(
         "preparation_memory:run", "memory of preparing archives of growing size", slow=True
     ),
+    "preparation_memory_tables": Benchmark(
+        "preparation_memory:tables", "memory of preparing very many tiny images", slow=True
+    ),
     "preparation_real_size": Benchmark(
         "preparation:real_size", "preparing 100 radiographs of about 3056×2544 px", slow=True
     ),

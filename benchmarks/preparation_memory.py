@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter, sleep
@@ -13,8 +14,14 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.results import Cell, Result
+from radgaze.store.store import Store
 
 MIB = 2**20
+WRITES, ALL = "the process that writes (MiB)", "all processes (MiB)"
+HOW = (
+    "Memory is what belongs to the processes alone or in parts (proportional set size), looked up every "
+    "50 ms while they ran; the highest is given."
+)
 DIFFERENT = 20
 """Images that are drawn; an archive is made of copies."""
 
@@ -38,26 +45,67 @@ def run(
         looks: Fixations on each of them.
         workers: Processes that read images.
     """
+    return Result(
+        "Memory of preparing archives of growing size",
+        f"`radgaze prepare table` over PNGs of {side} × {side} pixels with {looks} fixations each, stored at "
+        f"{size} px. {HOW}",
+        prepared([(cases * times, looks) for times in growth], side, size, workers),
+        {"workers": workers},
+        ["The table of fixations is in the memory of the process that writes: it grows with the archive."],
+    )
+
+
+def tables(
+    *,
+    cases: int = 4000,
+    times: int = 10,
+    looks: tuple[int, ...] = (0, 40),
+    side: int = 48,
+    size: int = 16,
+    workers: int = 2,
+) -> Result:
+    """Prepare archives of many tiny images, so that what is kept of each case and fixation shows.
+
+    Args:
+        cases: Of the smaller archives.
+        times: How many times as large the larger ones are.
+        looks: Fixations on each image, an archive of both sizes for each.
+        side: Of the images, in pixels.
+        size: Of the stored ones.
+        workers: Processes that read images.
+    """
+    archives = [(count, own) for own in looks for count in (cases, cases * times)]
+    rows = prepared(archives, side, size, workers)
+    for smaller, larger in zip(rows[::2], rows[1::2], strict=True):
+        more = float(larger[WRITES]) - float(smaller[WRITES])
+        larger["KiB a case more"] = round(more * 1024 / (cases * (times - 1)), 1)
+        smaller["KiB a case more"] = ""
+    return Result(
+        "Memory of preparing very many images",
+        f"`radgaze prepare table` over PNGs of {side} × {side} pixels, stored at {size} px: what memory "
+        f"holds are tables. {HOW} “KiB a case more” is what the process that writes grew by, over the cases "
+        "that the archive has more than the smaller one.",
+        rows,
+        {"workers": workers},
+    )
+
+
+def prepared(
+    archives: Sequence[tuple[int, int]], side: int, size: int, workers: int
+) -> list[dict[str, Cell]]:
+    """A row for each archive of so many cases with so many fixations each."""
     if not Path("/proc/self/smaps_rollup").is_file():
         raise SystemExit("benchmarks: memory is read from /proc, which Linux has")
     rows: list[dict[str, Cell]] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
         _draw(folder / "drawn", side)
-        for times in growth:
-            archive = folder / str(times)
-            _write(archive, folder / "drawn", cases * times, looks)
-            rows.append(_watched(archive, cases * times, size, workers))
+        for cases, looks in archives:
+            archive = folder / "archive"
+            _write(archive, folder / "drawn", cases, looks, side)
+            rows.append(_watched(archive, cases, looks, size, workers))
             shutil.rmtree(archive)
-    return Result(
-        "Memory of preparing archives of growing size",
-        f"`radgaze prepare table` over PNGs of {side} × {side} pixels with {looks} fixations each, stored at "
-        f"{size} px. Memory is what belongs to the processes alone or in parts (proportional set size), "
-        "looked up every 50 ms while they ran; the highest is given.",
-        rows,
-        {"workers": workers},
-        ["The table of fixations is in the memory of the process that writes: it grows with the archive."],
-    )
+    return rows
 
 
 def _draw(folder: Path, side: int) -> None:
@@ -68,20 +116,20 @@ def _draw(folder: Path, side: int) -> None:
         coarse.resize((side, side), Image.Resampling.BICUBIC).save(folder / f"{k}.png", compress_level=1)
 
 
-def _write(archive: Path, drawn: Path, cases: int, looks: int) -> None:
+def _write(archive: Path, drawn: Path, cases: int, looks: int, side: int) -> None:
     (archive / "images").mkdir(parents=True)
     draw = np.random.default_rng(1)
     labels, fixations = ["image,patient,label"], ["case,x,y,onset,duration"]
     for i in range(cases):
         shutil.copyfile(drawn / f"{i % DIFFERENT}.png", archive / "images" / f"i{i}.png")
         labels.append(f"i{i}.png,{i},{'ab'[i % 2]}")
-        places = draw.uniform(0, 700, (looks, 2))
+        places = draw.uniform(0.1, side - 0.1, (looks, 2))
         fixations += [f"i{i},{x:.1f},{y:.1f},{k},0.5" for k, (x, y) in enumerate(places)]
     (archive / "labels.csv").write_text("\n".join(labels), encoding="utf-8")
     (archive / "looks.csv").write_text("\n".join(fixations), encoding="utf-8")
 
 
-def _watched(archive: Path, cases: int, size: int, workers: int) -> dict[str, Cell]:
+def _watched(archive: Path, cases: int, looks: int, size: int, workers: int) -> dict[str, Cell]:
     command = [sys.executable, "-m", "radgaze", "prepare", "table", "--table", str(archive / "labels.csv")]
     command += ["--images", str(archive / "images"), "--fixations", str(archive / "looks.csv")]
     command += ["--out", str(archive / "store"), "--size", str(size), "--workers", str(workers)]
@@ -95,10 +143,13 @@ def _watched(archive: Path, cases: int, size: int, workers: int) -> dict[str, Ce
     if process.returncode:
         raise SystemExit(f"benchmarks: {' '.join(command)} ended with {process.returncode}")
     seconds = perf_counter() - start
+    counts = Store.open(archive / "store").manifest["counts"]
+    assert (counts["cases"], counts["fixations"]) == (cases, cases * looks), "nothing may be rejected"
     return {
         "cases": cases,
-        "the process that writes (MiB)": round(highest["writes"] / MIB),
-        "all processes (MiB)": round(highest["all"] / MIB),
+        "fixations": cases * looks,
+        WRITES: round(highest["writes"] / MIB),
+        ALL: round(highest["all"] / MIB),
         "cases/s": cases / seconds,
     }
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 
-from radgaze.console import progress, silence
+import pytest
+
+from radgaze.console import progress, say, silence
 
 
 def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_file(capfd) -> None:
@@ -30,3 +32,18 @@ def test_silent_work_says_nothing(capfd) -> None:
     with silence(), progress("Reading images", total=1, of="images") as bar:
         bar.advance()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "words", ["/data/[old]/store: left as it is", "a [/b] c", ":lungs: [bold]x", "/data/" + "long" * 40]
+)
+def test_a_line_is_printed_as_it_is_and_unbroken(capfd, words: str) -> None:
+    say(words)
+    say(words, bold=True)
+    assert capfd.readouterr().err == f"{words}\n{words}\n"
+
+
+def test_a_bar_shows_its_words_as_they_are(capfd) -> None:
+    with progress("Reading [x] [/y].csv", total=1) as bar:
+        bar.advance()
+    assert "Reading [x] [/y].csv" in capfd.readouterr().err

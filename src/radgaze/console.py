@@ -19,7 +19,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
+console = Console(stderr=True, highlight=False, emoji=False)
 
 _silent = ContextVar("silent", default=False)
 
@@ -34,10 +34,13 @@ def silence() -> Iterator[None]:
         _silent.reset(before)
 
 
-def say(message: str) -> None:
-    """Print one line for the user, on standard error, so that standard output stays for results."""
+def say(message: str, *, bold: bool = False) -> None:
+    """Print one line for the user, on standard error, so that standard output stays for results.
+
+    It is printed as it is: a path or a name may hold brackets, and is not broken where a line is full.
+    """
     if not _silent.get():
-        console.print(message)
+        console.print(message, style="bold" if bold else None, markup=False, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
@@ -79,7 +82,7 @@ def progress(
         of: What the steps are, e.g. "images", where their rate is to be shown.
     """
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         *([] if of is None else [_Rate(of)]),

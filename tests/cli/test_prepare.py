@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
+import re
+import subprocess
+import sys
 from argparse import ArgumentParser
+from contextlib import suppress
+from functools import partial
 
 import pytest
 from PIL import Image
@@ -176,3 +182,95 @@ def test_a_missing_or_unknown_source_is_refused(capsys):
     for arguments in (["prepare"], ["prepare", "nowhere"], ["prepare", "egd"]):
         assert main(arguments) == 2
         assert "egd" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("where", "kept"), [("_read_images", 0), ("finish", 2)])
+def test_ctrl_c_is_told_in_one_line_and_the_same_command_goes_on(
+    tree, tmp_path, capfd, monkeypatch, where, kept
+):
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"radgaze.store.prepare.{where}", stopped)
+    assert prepare(tree, tmp_path / "store") == 130
+    last = capfd.readouterr().err.splitlines()[-1]
+    kept_in = f"{kept} of 3 images are kept in {tmp_path / 'store.partial'}"
+    assert last == f"radgaze prepare: stopped: {kept_in}, and the same command goes on from there"
+    monkeypatch.undo()
+    assert prepare(tree, tmp_path / "store", "--resume") == 0
+    assert f"{kept} of 3 images are there" in capfd.readouterr().err
+
+
+SLOWLY = """
+import sys, time
+from radgaze.cli import main
+from radgaze.store.partial import Partial
+
+put = Partial.put
+
+def slowly(self, i, image):
+    time.sleep(0.15)
+    return put(self, i, image)
+Partial.put = slowly
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="it has no pseudo-terminals")
+def test_a_terminal_shows_rate_and_time_left_and_ctrl_c_ends_in_one_line(tmp_path):
+    import pty
+
+    rows = ["image,patient,label"]
+    for k in range(60):
+        Image.new("L", (40, 40), k).save(tmp_path / f"i{k}.png")
+        rows.append(f"i{k}.png,{k},{'ab'[k % 2]}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows))
+    (tmp_path / "slowly.py").write_text(SLOWLY)
+    command = [
+        sys.executable,
+        str(tmp_path / "slowly.py"),
+        "prepare",
+        "table",
+        "--size",
+        "32",
+        "--workers",
+        "1",
+    ]
+    command += ["--table", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "store")]
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        command,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "COLUMNS": "100", "TERM": "xterm"},
+        preexec_fn=partial(_in_terminal, theirs),
+    )
+    os.close(theirs)
+    shown, sent = "", False
+    with suppress(OSError):  # what a terminal's last reader gets when all have closed it
+        while part := os.read(ours, 65536):
+            shown += re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", part.decode(errors="ignore"))
+            if not sent and re.search(r" 1\d/60 \d+\.\d images/s 0:00:\d\d 0:00:\d\d", shown):
+                os.write(ours, b"\x03")
+                sent = True
+    os.close(ours)
+    assert process.wait(30) == 130
+    assert sent
+    lines = [line for line in re.split(r"[\r\n]+", shown) if line.strip()]
+    assert re.match(r"radgaze prepare: stopped: 1\d of 60 images are kept in .*", lines[-1])
+    assert lines[-2].startswith("Reading images")
+    assert "Traceback" not in shown
+    assert not (tmp_path / "store").exists()
+
+
+def _in_terminal(terminal: int) -> None:
+    """Let the new process have the terminal, so that its Ctrl-C is its SIGINT."""
+    import fcntl
+    import termios
+
+    os.setsid()
+    fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)

@@ -95,7 +95,8 @@ def merge(folder: Path) -> list[str]:
 def test_a_source_goes_all_the_way(
     tmp_path: Path, capfd, source: Callable[[Path], list[str]], options: list[str], rejected: str | None
 ) -> None:
-    given, out = source(tmp_path / "source"), tmp_path / "store"
+    here = tmp_path / "of [all] kinds"  # a path is no pattern
+    given, out = source(here / "source"), here / "store"
     if given[0] != "merge":
         given += ["--size", "48"]
     assert main(["prepare", *given, "--out", str(out)]) == 0
@@ -103,8 +104,8 @@ def test_a_source_goes_all_the_way(
     assert verify(store) == []
     counts = store.manifest["counts"]
     assert rejected is None or counts["rejections"][rejected] > 0
-    assert main(["inspect", str(out), "--out", str(tmp_path / "inspection"), "--each", "1"]) == 0
-    whole = json.loads((tmp_path / "inspection" / "inspect.json").read_text())["counts"][-1]
+    assert main(["inspect", str(out), "--out", str(here / "inspection"), "--each", "1"]) == 0
+    whole = json.loads((here / "inspection" / "inspect.json").read_text())["counts"][-1]
     assert whole["cases"] == counts["cases"] == store.cases.height
     assert (
         whole["with_gaze"]
@@ -113,10 +114,10 @@ def test_a_source_goes_all_the_way(
         ].n_unique()
     )
     capfd.readouterr()
-    run = tmp_path / "run"
+    run = here / "run"
     asked = ["train", "--experiment", "set3_guided", "--data", str(out), "--out", str(run)]
     assert main([*asked, *TINY, *options]) == 0
-    history = pl.read_csv(run / "history.csv")
+    history = pl.read_csv(run / "history.csv", glob=False)
     edges = history.select("train/heatmap_gaze", "train/mask_gaze").to_numpy()
     assert edges.min() > 0  # distances to gaze, so that there was some
     metrics = json.loads((run / "metrics.json").read_text())

@@ -8,6 +8,7 @@ import json
 import os
 import pickle
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from radgaze.store.finish import without
 from radgaze.store.partial import Partial
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store
+from radgaze.store.verify import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
 
 
@@ -226,8 +228,15 @@ def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_pat
         prepare(cohort, tmp_path / "store", size=64, workers=1)
     monkeypatch.undo()
     capfd.readouterr()
-    prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
-    assert "4 of 9 images are there" in " ".join(capfd.readouterr().err.split())
+    files = len(prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True).manifest["hashes"])
+    said = capfd.readouterr().err
+    assert "4 of 9 images are there" in said
+    for bar in (
+        r"Checking what is there .* 4/4 \d",
+        r"Reading images .* 5/5 \d",
+        rf"Taking hashes .* {files}/{files} \d",
+    ):
+        assert re.search(bar, said)
     prepare(cohort, tmp_path / "straight", size=64, workers=1)
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
     prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
@@ -315,10 +324,9 @@ def test_an_unfinished_store_of_something_else_is_begun_anew_and_that_is_said(
 ):
     cohort = make_cohort(tmp_path / "source")
     interrupt_after(monkeypatch, 4)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt, match=r"^4 of 9 images are kept in .*goes on from there$"):
         prepare(cohort, tmp_path / "store", size=64, workers=1)
     monkeypatch.undo()
-    assert "4 of 9 images are kept" in " ".join(capfd.readouterr().err.split())
     size = 64
     if change == "parameters":
         size = 48
@@ -484,3 +492,19 @@ def test_ten_kills_at_any_moment_change_no_byte(tmp_path):
         process.wait(30)
     prepare(cohort, tmp_path / "store", size=64, workers=2)
     assert contents(tmp_path / "store") == contents(straight.path)
+
+
+def test_a_path_is_no_pattern(tmp_path, capfd):
+    """As one, store[1] would be store1."""
+    stores = {}
+    for name, cases in (("store1", 9), ("store[1]", 5)):
+        stores[name] = prepare(
+            make_cohort(tmp_path / name / "source", cases), tmp_path / name / "store", size=32
+        )
+    store = Store.open(stores["store[1]"].path)
+    held = (store.cases, store.readings, store.fixations, store.boxes, store.regions.table)
+    of_five = {f"case-{k:02d}" for k in range(5)}
+    assert [set(table["case_id"]) <= of_five for table in held if "case_id" in table.columns] == [True] * 4
+    assert store.cases.height == 5
+    assert set(store.fixations["reading_id"]) <= set(store.readings["reading_id"])
+    assert verify(store) == []

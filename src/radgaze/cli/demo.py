@@ -81,13 +81,13 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     from radgaze.console import say
 
     store, runs = make_store(out, seed=seed, scale=scale), []
-    say(f"[bold]3 of 4  {' and '.join(EXPERIMENTS)}: trained, evaluated, reported")
+    say(f"3 of 4  {' and '.join(EXPERIMENTS)}: trained, evaluated, reported", bold=True)
     pages = []
     for experiment in EXPERIMENTS:
         run = _train(_config(experiment, store, seed, scale), out / experiment)
         pages.append(evaluate_and_report(run))
         runs.append(run)
-    say("[bold]4 of 4  The two compared on the test patients, whose markers tell nothing")
+    say("4 of 4  The two compared on the test patients, whose markers tell nothing", bold=True)
     pages.append(compare_and_report(runs, out / "comparison"))
     return pages
 
@@ -97,9 +97,9 @@ def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
     from radgaze.console import say
 
     phantom = out / "phantom"
-    say("[bold]1 of 4  A phantom: made radiographs, and where made radiologists looked")
+    say("1 of 4  A phantom: made radiographs, and where made radiologists looked", bold=True)
     _simulate(phantom, seed, scale)
-    say("[bold]2 of 4  Its store, as of the real archives")
+    say("2 of 4  Its store, as of the real archives", bold=True)
     return _prepare(phantom, out / "store")
 
 

@@ -81,7 +81,7 @@ def comparable_agreement(
                 return [], [
                     f"Agreement with gaze is left out: {names[0]} and {name} measured it with another {key}."
                 ]
-    tables = [pl.read_parquet(run.path / "agreement.parquet") for run in runs]
+    tables = [pl.read_parquet(run.path / "agreement.parquet", glob=False) for run in runs]
     known = [set(table["case_id"]) for table in tables]
     if any(ids != known[0] for ids in known) or not known[0] <= set(cases["case_id"]):
         return [], [

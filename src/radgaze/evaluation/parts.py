@@ -96,7 +96,7 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
             )
             for c in about["cascades"]
         ]
-        return Part(method, pl.read_parquet(table), about["cost"], cascades)
+        return Part(method, pl.read_parquet(table, glob=False), about["cost"], cascades)
     except (ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
         return None  # not written by this software: measured anew
 

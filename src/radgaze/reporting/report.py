@@ -133,7 +133,7 @@ def _differences(run: Run, metrics: Mapping[str, Any]) -> dict[str, Any]:
     file = run.path / "agreement.parquet"
     if not file.is_file():
         return {}
-    table = pl.read_parquet(file)
+    table = pl.read_parquet(file, glob=False)
     seed = int((metrics.get("settings") or {}).get("seed", 0))
     return {kind: floor_differences(table, kind, seed=seed) for kind in ("heatmap", "mask")}
 

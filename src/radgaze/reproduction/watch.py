@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from rich.markup import escape
-
 from radgaze.console import Bar, progress, say
 from radgaze.reproduction.plan import Job, Outcome
 from radgaze.reproduction.state import State, log_file, run_folder
@@ -51,7 +49,7 @@ class Watch:
             say(f"{outcome.job}: done in {_duration(outcome.seconds)}")
         else:
             log = log_file(self._out, outcome.job)
-            say(escape(f"{outcome.job}: failed: {outcome.reason}; see {log}"))
+            say(f"{outcome.job}: failed: {outcome.reason}; see {log}")
 
     def _move(self, job: Job, part: float) -> None:
         if part > self._parts[job.name]:

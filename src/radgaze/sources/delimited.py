@@ -88,11 +88,11 @@ def _text(path: Path, rows: int | None = None) -> pl.DataFrame:
     """All of a file, or its first rows, as text."""
     try:
         if _is_parquet(path):
-            table = pl.read_parquet(path, n_rows=rows)
+            table = pl.read_parquet(path, glob=False, n_rows=rows)
             nested = [name for name, kind in table.schema.items() if kind.is_nested() or kind == pl.Binary]
             return table.drop(nested).cast(pl.String)
         table = pl.read_csv(
-            path, infer_schema=False, encoding="utf8-lossy", raise_if_empty=False, n_rows=rows
+            path, infer_schema=False, encoding="utf8-lossy", raise_if_empty=False, n_rows=rows, glob=False
         )
         return table.rename({name: name.strip().removeprefix("\ufeff") for name in table.columns})
     except (pl.exceptions.PolarsError, OSError) as error:

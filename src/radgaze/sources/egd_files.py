@@ -109,7 +109,7 @@ def read_samples(folder: Path) -> pl.DataFrame:
     }
     numeric = ("CNT", "Time (in secs)", "BPOGX", "BPOGY", "BPOGV")
     try:
-        lazy = pl.scan_csv(path, infer_schema=False, encoding="utf8-lossy")
+        lazy = pl.scan_csv(path, glob=False, infer_schema=False, encoding="utf8-lossy")
         missing = [name for name in names if name not in lazy.collect_schema().names()]
         if missing:
             raise UserError(f"{path} has no column {', '.join(missing)}; {ARCHIVE} has it")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from radgaze import __version__
-from radgaze.console import say
+from radgaze.console import progress, say
 from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.store.digest import file_digest
 from radgaze.store.identity import Identity
@@ -104,7 +104,7 @@ def finish(
         "software": __version__,
         "identity": identity.kept(),
         **_burned_in(cohort, done),
-        "hashes": {path.relative_to(folder).as_posix(): file_digest(path) for path in files},
+        "hashes": _hashes(folder, files),
     }
     (folder / MANIFEST).write_text(
         json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
@@ -132,6 +132,16 @@ def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[
     return pl.DataFrame(rows, schema=SCHEMA, orient="row"), pl.DataFrame(
         rejected, schema=cohort.rejections.schema, orient="row"
     )
+
+
+def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
+    """Every file's hash, by its name from the folder: minutes, where a store is large."""
+    hashes = {}
+    with progress("Taking hashes", total=len(files), of="files") as bar:
+        for path in files:
+            hashes[path.relative_to(folder).as_posix()] = file_digest(path)
+            bar.advance()
+    return hashes
 
 
 def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> dict[str, list[str]]:

@@ -8,7 +8,7 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -124,11 +124,22 @@ class Partial:
             journal.write(json.dumps(line) + "\n")
         return done
 
-    def done(self) -> dict[int, Done]:
-        """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line."""
+    def journal(self) -> list[str]:
+        """The journal's lines, one for each image that was put; a power cut may have left half a one."""
+        journal = self.folder / JOURNAL
+        lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
+        return [line for line in lines if line]
+
+    def done(self, *, advance: Callable[[], None] = lambda: None) -> dict[int, Done]:
+        """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line.
+
+        Args:
+            advance: Called for each line of the journal before it is looked at.
+        """
         found = {}
         journal = self.folder / JOURNAL
-        for line in journal.read_text(encoding="utf-8").splitlines() if journal.exists() else ():
+        for line in self.journal():
+            advance()
             try:
                 entry = json.loads(line)
                 i, pixels = entry.pop("image"), entry.pop("pixels")

@@ -64,6 +64,7 @@ def prepare(
 
     Raises:
         UserError: Nothing to prepare or to go on with, no image can be read, or OUT holds something else.
+        KeyboardInterrupt: It was interrupted; the message says what is kept.
     """
     if ray_address is not None and engine != "ray":
         raise UserError("--ray-address goes with --engine ray")
@@ -94,23 +95,22 @@ def prepare(
             if engine == "ray":
                 reader = partial(read_by_cluster, read, address=ray_address)
             unreadable = _read_images(cohort, aside, done, reader)
+            if not done:
+                aside.remove()
+                raise UserError(
+                    f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
+                )
+            if identity_of(cohort, parameters) != identity:
+                raise UserError(
+                    f"image files changed while they were read, so that no store was made at {out}; the same "
+                    "command begins anew"
+                )
+            finish(without(cohort, unreadable), done, aside, parameters, identity)
         except KeyboardInterrupt:
-            say(
-                f"Stopped; {len(done)} of {aside.images} images are kept in {aside.folder}, "
-                "and the same command goes on from there"
-            )
-            raise
-        if not done:
-            aside.remove()
-            raise UserError(
-                f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
-            )
-        if identity_of(cohort, parameters) != identity:
-            raise UserError(
-                f"image files changed while they were read, so that no store was made at {out}; the same "
-                "command begins anew"
-            )
-        finish(without(cohort, unreadable), done, aside, parameters, identity)
+            raise KeyboardInterrupt(
+                f"{len(done)} of {aside.images} images are kept in {aside.folder}, and the same command "
+                "goes on from there"
+            ) from None
         aside.become(out)
     return Store.open(out)
 
@@ -158,7 +158,8 @@ def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> dict[int, Done]:
     """The images that an interrupted preparation left; none after beginning anew."""
     plan = aside.plan()
     if plan == wanted:
-        done = aside.done()
+        with progress("Checking what is there", total=len(aside.journal()), of="images") as bar:
+            done = aside.done(advance=bar.advance)
         say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
         return done
     if plan is not None:

@@ -30,7 +30,7 @@ class Regions:
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.size = path, size
         there = path / TABLE
-        self.table = pl.read_parquet(there) if there.is_file() else pl.DataFrame(schema=SCHEMA)
+        self.table = pl.read_parquet(there, glob=False) if there.is_file() else pl.DataFrame(schema=SCHEMA)
         self._shard, self._index = (self.table[name].to_numpy() for name in ("shard", "index"))
         self._open: dict[int, NDArray[np.uint8]] = {}
 

@@ -112,7 +112,7 @@ class Store:
     @cached_property
     def rejections(self) -> pl.DataFrame:
         """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
-        return pl.read_csv(self.path / REJECTIONS, infer_schema=False)
+        return pl.read_csv(self.path / REJECTIONS, glob=False, infer_schema=False)
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
         """The same store with its patients split anew; nothing is written.
@@ -166,7 +166,7 @@ class Store:
         return table if self.kept is None else table.filter(pl.col("reading_id").is_in(self.kept.implode()))
 
     def _table(self, name: str) -> pl.DataFrame:
-        return pl.read_parquet(self.path / f"{name}.parquet")
+        return pl.read_parquet(self.path / f"{name}.parquet", glob=False)
 
 
 class Images:

@@ -72,7 +72,7 @@ class History(L.Callback):
         row["seconds"] = time.perf_counter() - self._started
         table = pl.DataFrame([row])
         if self.path.is_file():
-            before = pl.read_csv(self.path).filter(pl.col("epoch") < trainer.current_epoch)
+            before = pl.read_csv(self.path, glob=False).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
         aside = self.path.with_suffix(".part")
         table.write_csv(aside)

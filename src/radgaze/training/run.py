@@ -129,9 +129,9 @@ class Run:
                 f"{self.path} has no predictions: training was not finished; "
                 f"go on with radgaze train --resume {self.path}"
             )
-        return pl.read_parquet(path)
+        return pl.read_parquet(path, glob=False)
 
     def history(self) -> pl.DataFrame:
         """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none."""
         path = self.path / "history.csv"
-        return pl.read_csv(path) if path.is_file() else pl.DataFrame({"epoch": []})
+        return pl.read_csv(path, glob=False) if path.is_file() else pl.DataFrame({"epoch": []})

@@ -295,10 +295,10 @@ def _warn(config: Config, store: Store) -> None:
             "for itself (--objective.classification sigmoid)"
         )
     if config.selection == "test":
-        say(f"[bold]Warning:[/] --selection test. {SELECTED_ON_TEST}")
+        say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
     if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
         say(
-            f"[bold]Note:[/] the images of {store.path} went through their DICOM window; the paper's did "
+            f"Note: the images of {store.path} went through their DICOM window; the paper's did "
             "not: `radgaze prepare --voi none` makes a store like theirs"
         )
 

@@ -189,7 +189,7 @@ def _test(run: Run) -> pl.DataFrame:
 
 def _with_gaze(run: Run) -> set[str]:
     file = run.path / "agreement.parquet"
-    return {*pl.read_parquet(file, columns=["case_id"])["case_id"]} if file.is_file() else set()
+    return {*pl.read_parquet(file, glob=False, columns=["case_id"])["case_id"]} if file.is_file() else set()
 
 
 def _label(words: str, case: Case | None) -> str:

@@ -53,7 +53,7 @@ class Held:
         file = run / reference.file
         keys = {name: SCHEMA[name] for name in ("case_id", "patient", "map")}
         empty = pl.DataFrame(schema={**keys, **dict.fromkeys(reference.metrics, pl.Float64)})
-        table = pl.read_parquet(file) if file.is_file() else empty
+        table = pl.read_parquet(file, glob=False) if file.is_file() else empty
         table = table.filter(pl.col("case_id").is_in(test["case_id"].implode()))
         cases = test.join(table, on="case_id", how="semi", maintain_order="left")
         # What an older version wrote may lack a metric.
