@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import subprocess
 import sys
 
@@ -67,6 +69,23 @@ def test_a_mistake_is_told_in_one_line_with_exit_code_2(arguments, said, capsys,
     assert said in told
     assert len(told.splitlines()) == 1
     assert told.startswith("radgaze")
+
+
+def test_a_disk_that_cannot_be_written_is_told_in_a_line_and_a_defect_is_not_hidden(monkeypatch, capsys):
+    import radgaze.cli.verify as verb
+
+    def failing(number):
+        def run(args):
+            raise OSError(number, os.strerror(number), "out/inspect.html")
+
+        return run
+
+    monkeypatch.setattr(verb, "run", failing(errno.EROFS))
+    assert main(["verify", "store"]) == 2
+    assert capsys.readouterr().err == "radgaze verify: out/inspect.html: Read-only file system\n"
+    monkeypatch.setattr(verb, "run", failing(errno.EBADF))
+    with pytest.raises(OSError, match="Bad file"):
+        main(["verify", "store"])
 
 
 def test_a_stop_with_ctrl_c_is_told_and_exits_with_130(capsys, monkeypatch):

@@ -453,14 +453,32 @@ def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
 
 
+@pytest.mark.parametrize("call", ["mkdir", "open"])
+def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, call):
+    """The tests may run as root, who may write where nobody may; so the system's answer is given for it."""
+    cohort, real = make_cohort(tmp_path / "source"), getattr(Path, call)
+
+    def refused(self, *args, **options):
+        if "store.partial" in self.parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+        return real(self, *args, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, call, refused)
+        with pytest.raises(UserError, match=r"cannot be written to: Read-only.*choose another --out"):
+            prepare(cohort, tmp_path / "store", size=64, workers=1)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_file_that_changes_while_it_is_prepared_makes_no_store(tmp_path, monkeypatch):
     cohort, put = make_cohort(tmp_path / "source"), Partial.put
 
     def touched(self, i, image):
-        put(self, i, image)
+        done = put(self, i, image)
         if i == 4:
             path = Path(cohort.cases["image"][2])
             path.write_bytes(path.read_bytes() + b"more")
+        return done
 
     with monkeypatch.context() as patched:
         patched.setattr(Partial, "put", touched)

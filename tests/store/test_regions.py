@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from radgaze.dicom.error import DicomError
+from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources.cohort import NO_REGIONS, Cohort
 from radgaze.store import merge
@@ -21,6 +23,7 @@ from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.letterbox import letterbox
 from radgaze.store.masks import read_region, unpacked
+from radgaze.store.partial import Partial
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort, write_dicom
@@ -108,6 +111,7 @@ def store(tmp_path_factory) -> Store:
         ("case-06", "mediastinum", "top"),
         ("case-07", "pneumonia", "left"),
         ("case-07", "opacity", "none"),
+        ("case-07", "Mediastinum", "top"),
     ]
     regions = [(case, label, files[file]) for case, label, file in rows]
     return prepare(marked(cohort, regions), folder / "store", size=100, workers=1)
@@ -116,7 +120,7 @@ def store(tmp_path_factory) -> Store:
 def test_regions_stand_in_for_gaze_as_boxes_of_their_shape_do(store, tmp_path):
     batch = collate(list(GazeDataset(store, size=50, gaze=ATTENTION, fit="stretch")))
     assert batch.has_gaze.dtype == torch.bool
-    # Case 7 is CHF: a mask of pneumonia is none of its own; an empty one is nothing.
+    # Case 7 is CHF: a mask of pneumonia is none of its own, an empty one is nothing, every case has an organ.
     assert batch.has_gaze.tolist() == [i != 7 for i in range(9)]
     cases = GazeDataset(store, size=50, gaze=ATTENTION)
     assert cases.attended.tolist() == batch.has_gaze.tolist()
@@ -204,6 +208,39 @@ def test_a_mask_that_changed_makes_another_store_and_one_that_did_not_the_same(t
     }
 
 
+def test_a_mask_written_after_the_store_is_taken_for_another(tmp_path):
+    cohort = make_cohort(tmp_path / "source", 3)
+    store = prepare(cohort, tmp_path / "store", size=32, workers=1)
+    later = (store.path / "manifest.json").stat().st_mtime_ns + 10**9
+    os.utime(cohort.regions["file"][0], ns=(later, later))
+    with pytest.raises(UserError, match="its source has changed since"):
+        prepare(cohort, tmp_path / "store", size=32, workers=1)
+
+
+def test_a_mask_that_was_lost_in_an_interruption_is_read_again(tmp_path, monkeypatch, capfd):
+    cohort = make_cohort(tmp_path / "source", 6)
+    put = Partial.put
+
+    def once(self, i, image):
+        if len(self.done()) == 4:
+            raise KeyboardInterrupt
+        return put(self, i, image)
+
+    monkeypatch.setattr(Partial, "put", once)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, tmp_path / "store", size=32, workers=1)
+    monkeypatch.undo()
+    (shard,) = (tmp_path / "store.partial").rglob("regions/shard-00000.npy")
+    bits = np.load(shard, mmap_mode="r+")
+    bits[0] ^= 0xFF  # of the second case; its image is whole
+    bits.flush()
+    capfd.readouterr()
+    prepare(cohort, tmp_path / "store", size=32, workers=1)
+    assert "3 of 6 images are there" in " ".join(capfd.readouterr().err.split())
+    straight = prepare(cohort, tmp_path / "straight", size=32, workers=1)
+    assert contents(tmp_path / "store") == contents(straight.path)
+
+
 # Merged
 
 
@@ -247,11 +284,11 @@ def test_masks_and_boxes_are_called_as_their_class_and_go_with_it(tmp_path):
     assert set(store.regions.table["label"]) == {"opacity", "edema"}
     folder = tmp_path / "boxes"
     cohort = make_cohort(folder / "images", 4)
-    label = pl.Series(["chf", "heart", "Pneumonia", "CHF"])
+    label = pl.Series(["chf", "Pneumonia", "heart", "CHF"])
     boxes = prepare(
         replace(cohort, boxes=cohort.boxes.with_columns(label=label)), folder / "one", size=32, workers=1
     )
     other = prepare(make_cohort(folder / "more", 4, seed=5), folder / "two", size=32, workers=1)
     found = merge.read([boxes.path, other.path], map=["CHF=edema", "pneumonia="], absent=True).boxes
     # Case 2 of each store is pneumonia alone, and so in neither.
-    assert sorted(found["label"]) == ["edema"] * 2 + ["heart"] * 4
+    assert sorted(found["label"]) == ["edema"] * 2 + ["heart"] * 3

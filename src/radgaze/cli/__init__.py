@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -10,6 +11,9 @@ from inspect import signature
 from radgaze import __version__
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
+
+OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+"""What stands in the way of any verb and is no defect of ours: rights, and room."""
 
 VERBS = {
     "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
@@ -41,6 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(import_module(f"radgaze.cli.{args.command}").run(args[args.command]))
     except UserError as error:
         print(f"{name}: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in OF_THE_DISK:
+            raise
+        words = (name, str(error.filename or ""), str(error.strerror))
+        print(": ".join(part for part in words if part), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:
         print(": ".join(part for part in (name, "stopped", str(stop)) if part), file=sys.stderr)

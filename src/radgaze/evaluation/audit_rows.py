@@ -16,7 +16,7 @@ MAPS = {
 }
 QUESTIONS = {
     "agreement": "Does it point where the radiologist looked?",
-    "localisation": "Does it point into the radiologist's boxes?",
+    "localisation": "Does it point into the radiologist's boxes and masks?",
     "faithfulness": "Does the model use what the map points at?",
     "sanity": "Does the map depend on what was learnt?",
     "stability": "Does the map stay when the image hardly changes?",

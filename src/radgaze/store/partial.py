@@ -92,9 +92,9 @@ class Partial:
             path.parent.mkdir(exist_ok=True)
             np.lib.format.open_memmap(path, "w+", np.uint8, shape).flush()
             if not _allocated(path):
-                needed = sum(math.prod(shape) for _, shape in files) / 2**30
+                needed = sum(math.prod(shape) for _, shape in files) / 2**20
                 raise UserError(
-                    f"no room for {needed:.1f} GiB of images in {self.folder.parent}; "
+                    f"no room for {needed:,.0f} MiB of images in {self.folder.parent}; "
                     "free some, or choose another --out"
                 )
         _write(self.folder / PLAN, json.dumps(plan))
@@ -176,10 +176,16 @@ class Partial:
         """Keep a second preparation of the same store away.
 
         Raises:
-            UserError: One is at work.
+            UserError: One is at work, or nothing can be written here.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / LOCK).open("w") as lock:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            held = (self.folder / LOCK).open("w")
+        except OSError as error:
+            raise UserError(
+                f"{self.folder} cannot be written to: {error.strerror or error}; choose another --out"
+            ) from error
+        with held as lock:
             try:
                 import fcntl
             except ImportError:  # not a POSIX system
