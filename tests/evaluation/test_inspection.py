@@ -122,7 +122,7 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
     cohort = replace(
         cohort,
         readings=pl.DataFrame(readings, schema=cohort.readings.schema),
-        fixations=pl.DataFrame(fixations, schema=cohort.fixations.schema),
+        fixations=pl.LazyFrame(fixations, schema=cohort.fixations.collect_schema()),
     )
     found = inspect(prepare(cohort, Path(tmp_path / "store"), size=64, workers=1), resamples=10)
 

@@ -67,7 +67,7 @@ def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
 
 def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
     cohort = egd.read(*made)
-    assert cohort.fixations.rows() == [
+    assert cohort.fixations.collect().rows() == [
         (f"{SEEN}/0", 0, 20.5, 30.5, 0.1, 0.3),
         (f"{SEEN}/0", 2, 0.5, 0.5, 0.8, 0.25),
         (f"{SEEN}/0", 4, 80.5, 119.5, 1.6, 0.5),
@@ -136,7 +136,7 @@ def test_cases_without_gaze_can_be_kept(made):
     assert counts["no_gaze"] == 0
     assert counts["off_image_fixation"] == 5
     assert cohort.readings.filter(pl.col("case_id") == ASIDE)["recorded"].to_list() == [2]
-    assert cohort.fixations["reading_id"].n_unique() == 4
+    assert cohort.fixations.collect()["reading_id"].n_unique() == 4
 
 
 def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
@@ -165,25 +165,25 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tree):
             csv.writer(file, lineterminator="\r\n").writerows(rows)
     found = egd.read(*tree)
     for name in ("cases", "readings", "fixations", "boxes"):
-        assert getattr(found, name).equals(getattr(expected, name))
+        assert getattr(found, name).lazy().collect().equals(getattr(expected, name).lazy().collect())
 
 
 def test_vertical_correction_is_the_letterbox_turned_back(made):
     """A picture line seen on a screen where 1024 lines stand in the middle of 1080 is that line again."""
     plain, corrected = egd.read(*made), egd.read(*made, vertical_correction=True)
     # FPOGY is 0.25 at SEEN's first fixation: screen line 270 is line 242 of 1024.
-    assert corrected.fixations["y"][0] == pytest.approx((270 - 28) / 1024 * ROWS)
+    assert corrected.fixations.collect()["y"][0] == pytest.approx((270 - 28) / 1024 * ROWS)
     # The middle of the screen is the middle of the picture either way.
-    assert corrected.fixations["y"][1] == pytest.approx(ROWS / 2)
-    assert corrected.fixations["x"].to_list() == plain.fixations["x"].to_list()
+    assert corrected.fixations.collect()["y"][1] == pytest.approx(ROWS / 2)
+    assert corrected.fixations.collect()["x"].to_list() == plain.fixations.collect()["x"].to_list()
     # Without a header there is no size to correct with; that image will be rejected when it is read.
-    assert corrected.fixations["y"][-1] == plain.fixations["y"][-1]
+    assert corrected.fixations.collect()["y"][-1] == plain.fixations.collect()["y"][-1]
 
 
 def test_correction_leaves_out_what_was_beside_the_smaller_picture(tree):
     swap(tree[0] / "fixations.csv", f"s1,2,{SEEN},5,,,,0.25,", f"s1,2,{SEEN},5,,,,0.02,")
-    assert 0 not in egd.read(*tree, vertical_correction=True).fixations["index"][:2]
-    assert egd.read(*tree).fixations["index"][0] == 0
+    assert 0 not in egd.read(*tree, vertical_correction=True).fixations.collect()["index"][:2]
+    assert egd.read(*tree).fixations.collect()["index"][0] == 0
 
 
 def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
@@ -200,7 +200,7 @@ def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
         path = tree[0] / "fixations.csv"
         before = path.read_bytes()
         swap(path, "20,30\n", f"{x},{y}\n")
-        assert (egd.read(*tree).fixations["index"][0] == 0) is seen, (x, y)
+        assert (egd.read(*tree).fixations.collect()["index"][0] == 0) is seen, (x, y)
         path.write_bytes(before)
 
 

@@ -54,18 +54,18 @@ def test_a_reading_is_cut_and_told_of(tmp_path: Path):
     archives = tmp_path / "egd", tmp_path / "mimic"
     whole, aligned = egd.read(*archives), egd.read(*archives, align_report=1.0)
     assert aligned.parameters["align_report"] == 1.0
-    assert 0 < len(aligned.fixations) < len(whole.fixations)
+    assert 0 < len(aligned.fixations.collect()) < len(whole.fixations.collect())
     rejected = aligned.rejections.filter(reason="not_spoken")
     gone = rejected["detail"].str.extract(r"^(\d+)").cast(pl.Int64).sum()
     off = Counter(aligned.rejections["reason"])["off_image_fixation"]
-    kept = len(aligned.fixations) + off + gone
+    kept = len(aligned.fixations.collect()) + off + gone
     # A case of which nothing is left has no reading any more, and its fixations stand in the tally alone.
-    assert kept == len(whole.fixations) + Counter(whole.rejections["reason"])["off_image_fixation"]
+    assert kept == len(whole.fixations.collect()) + Counter(whole.rejections["reason"])["off_image_fixation"]
     classes = whole.cases.with_columns(
         pl.coalesce(pl.when(pl.col(f"label_{n}") == 1).then(pl.lit(n)) for n in whole.classes).alias("class")
     )
     times = spoken(archives[0], classes)
-    own = aligned.fixations.join(aligned.readings, on="reading_id")
+    own = aligned.fixations.collect().join(aligned.readings, on="reading_id")
     assert cut(own, times, 1.0).all()
 
 

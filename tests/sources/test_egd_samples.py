@@ -33,7 +33,7 @@ def test_filtered_samples_are_about_the_trackers_fixations(made, kind, tmp_path)
     """Of the same readings, and maps that tell the same."""
     tracked, filtered = egd.read(*made), egd.read(*made, gaze="samples", filter=kind)
     assert filtered.cases["case_id"].to_list() == tracked.cases["case_id"].to_list()
-    assert 0.7 < len(filtered.fixations) / len(tracked.fixations) < 1.3
+    assert 0.7 < len(filtered.fixations.collect()) / len(tracked.fixations.collect()) < 1.3
     stores = [
         prepare(cohort, tmp_path / name, size=64, workers=1)
         for cohort, name in ((tracked, "a"), (filtered, "b"))
@@ -96,7 +96,7 @@ def test_a_shift_moves_fixations_and_samples_alike(made):
     assert moved.parameters["calibration_shift"]
     seen = image_sizes(plain.cases).drop_nulls()["case_id"].to_list()  # one cannot be read
     own = plain.readings.filter(pl.col("case_id").is_in(seen))["reading_id"].to_list()
-    both = plain.fixations.join(moved.fixations, on=("reading_id", "index"), suffix="_moved")
+    both = plain.fixations.join(moved.fixations, on=("reading_id", "index"), suffix="_moved").collect()
     both = both.filter(pl.col("reading_id").is_in(own))
     assert both.height > 100
     steps = (both["x_moved"] - both["x"]).round(2)

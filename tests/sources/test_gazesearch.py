@@ -71,7 +71,7 @@ def test_a_case_is_an_image_with_what_was_found_on_it(made, capfd):
 
 def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made):
     cohort = gazesearch.read(*made)
-    own = cohort.fixations.filter(reading_id="a/Edema/0")
+    own = cohort.fixations.collect().filter(reading_id="a/Edema/0")
     assert own.select("x", "y").rows() == [(0.25, 1.0), (223.5 * 0.5, 223.5 * 2)]
     assert own.select("onset", "duration").rows() == [(0.0, 0.2), (0.2, 0.3)]
     assert cohort.readings["reading_id"].to_list() == [

@@ -62,7 +62,7 @@ def test_readings_hold_their_gaze_with_its_resolution_and_view(made):
     cohort = reflacx.read(*made)
     ids = ["P101R000001", "P102R000002", "P103R000003", "P101R000005", "P201R000006", "P300R000007"]
     assert sorted(cohort.readings["reading_id"]) == sorted(ids)
-    own = cohort.fixations.filter(reading_id="P101R000001")
+    own = cohort.fixations.collect().filter(reading_id="P101R000001")
     assert own.select("index", "x", "y", "onset").rows() == [
         (0, 20, 30, 0.1),
         (1, 30.5, 40.25, 0.5),
@@ -203,7 +203,13 @@ def test_hidden_things_stay_hidden(made):
     kept = (
         b"".join(
             table.drop("image", strict=False).write_csv().encode()
-            for table in (cohort.cases, cohort.readings, cohort.fixations, cohort.boxes, cohort.rejections)
+            for table in (
+                cohort.cases,
+                cohort.readings,
+                cohort.fixations.collect(),
+                cohort.boxes,
+                cohort.rejections,
+            )
         )
         + json.dumps(cohort.parameters).encode()
     )

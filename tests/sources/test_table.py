@@ -82,7 +82,7 @@ def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folde
         ("b/1", "b", "reader-2", 2),
         ("c/0", "c", "reader-2", 1),
     ]
-    assert cohort.fixations.select("reading_id", "index", "x", "y", "onset").rows() == [
+    assert cohort.fixations.collect().select("reading_id", "index", "x", "y", "onset").rows() == [
         ("b/0", 0, 5, 6, 0.1),
         ("b/0", 1, 10, 20, 0.5),
         ("b/1", 0, 7, 8, 0.2),
@@ -119,7 +119,7 @@ def test_ellipses_keep_their_corners_over_the_border(folder):
 
 def test_fixations_are_scaled_from_their_frame(folder):
     cohort = read(folder, fixations=folder / "fixations.csv", fixation_frame="20x30")
-    assert cohort.fixations.select("x", "y").rows()[:2] == [(10, 12), (20, 40)]
+    assert cohort.fixations.collect().select("x", "y").rows()[:2] == [(10, 12), (20, 40)]
 
 
 def test_a_parquet_table_is_read_as_the_csv_is(folder):

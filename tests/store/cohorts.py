@@ -103,7 +103,7 @@ def make_cohort(
             schema_overrides={"patient": pl.Int32, **{f"label_{c}": pl.Int8 for c in CLASSES}},
         ),
         readings=pl.DataFrame(rows["readings"], schema_overrides={"reader": pl.String, "recorded": pl.Int32}),
-        fixations=pl.DataFrame(rows["fixations"], schema_overrides={"index": pl.Int32}),
+        fixations=pl.LazyFrame(rows["fixations"], schema_overrides={"index": pl.Int32}),
         boxes=pl.DataFrame(rows["boxes"]),
         rejections=pl.DataFrame(rows["rejections"]),
         parameters={"seed": seed},

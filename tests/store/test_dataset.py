@@ -42,8 +42,8 @@ def blobs(tmp_path_factory) -> Store:
         blob = np.exp(-0.5 * ((down[:, None] - y) ** 2 + (along - x) ** 2) / 12**2)
         write_dicom(Path(cohort.cases["image"][i]), blob)
         fixations.append({"reading_id": f"r{i}", "index": 0, "x": x, "y": y, "onset": 0.0, "duration": 0.3})
-    schema = cohort.fixations.schema
-    cohort = replace(cohort, fixations=pl.DataFrame(fixations, schema=schema))
+    schema = cohort.fixations.collect_schema()
+    cohort = replace(cohort, fixations=pl.LazyFrame(fixations, schema=schema))
     return prepare(cohort, folder / "store", size=200, workers=1)
 
 
@@ -149,7 +149,7 @@ def test_fixations_of_all_readings_of_a_case_are_its_fixations(tmp_path):
     cohort = replace(cohort, readings=cohort.readings.with_columns(case_id=pl.lit(first)))
     store = prepare(cohort, tmp_path / "store", size=32, workers=1)
     counts = [len(sample.weights) for sample in GazeDataset(store, gaze=GazeMaps())]
-    assert counts == [len(cohort.fixations), 0, 0, 0]
+    assert counts == [len(cohort.fixations.collect()), 0, 0, 0]
 
 
 def test_resizing_is_antialiased(store):

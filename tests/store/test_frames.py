@@ -25,8 +25,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Eight cases whose fixations are stored in no order; one of the first reading was off the image."""
     folder = tmp_path_factory.mktemp("frames")
     cohort = make_cohort(folder / "source", 8)
-    kept = cohort.fixations.filter(~((pl.col("reading_id") == "r0") & (pl.col("index") == 2)))
-    cohort = replace(cohort, fixations=kept.sample(fraction=1.0, shuffle=True, seed=3))
+    kept = cohort.fixations.collect().filter(~((pl.col("reading_id") == "r0") & (pl.col("index") == 2)))
+    cohort = replace(cohort, fixations=kept.sample(fraction=1.0, shuffle=True, seed=3).lazy())
     return prepare(cohort, folder / "store", size=96, workers=1)
 
 
@@ -53,7 +53,7 @@ def test_readings_of_one_case_follow_one_another(tmp_path: Path) -> None:
     sample = GazeDataset(prepare(cohort, tmp_path / "store", size=32, workers=1), gaze=GazeMaps())[0]
     before, expected, onsets = 0, [], []
     for reading, recorded in cohort.readings.select("reading_id", "recorded").iter_rows():
-        table = cohort.fixations.filter(reading_id=reading).sort("onset")
+        table = cohort.fixations.collect().filter(reading_id=reading).sort("onset")
         expected += [before + index for index in table["index"]]
         onsets += table["onset"].to_list()
         before += recorded

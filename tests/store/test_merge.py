@@ -240,7 +240,7 @@ def test_a_reading_of_both_is_no_second_reader(tmp_path):
 
     cohort = merge.read([prepared(tmp_path, "one"), prepared(tmp_path, "two", nudged)])
     assert sorted(cohort.readings["reading_id"]) == ["r0@one", "r1@one", "r1@two", "r2@one"]
-    assert set(cohort.fixations["reading_id"]) == set(cohort.readings["reading_id"])
+    assert set(cohort.fixations.collect()["reading_id"]) == set(cohort.readings["reading_id"])
     told = cohort.rejections.filter(reason="duplicate_reading").drop("reason")
     assert told.rows() == [
         ("case-00", "r0@two", "the same as r0@one"),

@@ -38,13 +38,13 @@ def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
     cohort = make_cohort(tmp_path / "source")
     store = prepare(cohort, tmp_path / "store", size=64, workers=1)
     for name in ("readings", "fixations", "boxes"):
-        assert_frame_equal(getattr(store, name), getattr(cohort, name))
+        assert_frame_equal(getattr(store, name), getattr(cohort, name).lazy().collect())
     assert_frame_equal(store.cases.select(cohort.cases.drop("image").columns), cohort.cases.drop("image"))
     assert_frame_equal(store.regions.table.select("case_id", "label"), cohort.regions.drop("file"))
     assert_frame_equal(store.rejections, cohort.rejections)
     counts = store.manifest["counts"]
     assert (counts["cases"], counts["readings"]) == (9, 7)
-    assert counts["fixations"] == len(cohort.fixations)
+    assert counts["fixations"] == len(cohort.fixations.collect())
     assert counts["regions"] == len(cohort.regions) == 12
     assert counts["rejections"] == dict.fromkeys(REASONS, 0) | {"off_image_fixation": 7}
     assert store.classes == cohort.classes

@@ -15,6 +15,7 @@ from radgaze.evaluation.localisation import inside
 from radgaze.gaze import GazeMaps, static_maps
 from radgaze.gaze.maps import viewed_maps
 from radgaze.sources.cohort import VIEWS
+from radgaze.sources.spool import height
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.boxes import strips
 from radgaze.store.dataset import GazeDataset, collate
@@ -31,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("viewed")
     cohort = make_cohort(folder / "images", 6)
     draw = np.random.default_rng(2)
-    n = cohort.fixations.height
+    n = height(cohort.fixations)
     columns = {"degree_x": draw.uniform(4, 9, n), "degree_y": draw.uniform(4, 9, n)}
     corner = draw.uniform(0, 20, (n, 2))
     columns |= {"shown_x1": corner[:, 0], "shown_y1": corner[:, 1]}
@@ -99,7 +100,7 @@ def test_each_reader_of_a_case_counts_the_same(tmp_path):
     cohort = replace(
         cohort,
         readings=pl.DataFrame(readings, schema=cohort.readings.schema),
-        fixations=pl.DataFrame(fixations, schema=cohort.fixations.schema),
+        fixations=pl.LazyFrame(fixations, schema=cohort.fixations.collect_schema()),
         rejections=cohort.rejections.clear(),
     )
     store = prepare(cohort, tmp_path / "store", size=64, workers=1)

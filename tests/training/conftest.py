@@ -31,7 +31,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     cohort = make_cohort(folder / "images", cases=36, shape=(64, 64))
     kind = pl.sum_horizontal(k * pl.col(f"label_{name}") for k, name in enumerate(CLASSES))
     bands = cohort.readings.join(cohort.cases, on="case_id").select("reading_id", band=16.0 * kind + 8)
-    looked = cohort.fixations.join(bands, on="reading_id", maintain_order="left")
+    looked = cohort.fixations.join(bands.lazy(), on="reading_id", maintain_order="left")
     looked = looked.with_columns(y=pl.col("band") + 12 * pl.col("y") / 64).drop("band")
     cohort = replace(cohort, fixations=looked)
     draw = np.random.default_rng(1)

@@ -41,13 +41,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
             ],
             schema=cohort.readings.schema,
         ),
-        fixations=pl.DataFrame(
+        fixations=pl.LazyFrame(
             [
                 {"reading_id": f"r{k}", "index": i, "x": place, "y": 32.0, "onset": 0.3 * i, "duration": 0.2}
                 for k, (_, _, place) in enumerate(READ)
                 for i in range(2)
             ],
-            schema=cohort.fixations.schema,
+            schema=cohort.fixations.collect_schema(),
         ),
         rejections=cohort.rejections.clear(),
     )

@@ -126,7 +126,7 @@ def partial(tmp_path_factory):
     cohort = replace(
         cohort,
         readings=readings,
-        fixations=cohort.fixations.join(readings, on="reading_id", how="semi"),
+        fixations=cohort.fixations.join(readings.lazy(), on="reading_id", how="semi"),
         rejections=cohort.rejections.clear(),
     )
     return prepare(cohort, folder / "store", size=64, workers=1)

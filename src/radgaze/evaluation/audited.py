@@ -16,6 +16,7 @@ from radgaze.evaluation.parts import SCHEMA, Part, plain
 from radgaze.evaluation.resampling import Estimate, Statistic, estimates, mean_of
 from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
+from radgaze.tables import write_csv, write_parquet
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
 """Maps that know nothing of the case."""
@@ -90,8 +91,8 @@ def write(
     }
     audit = Audit(summary, _tidy(methods), figures)
     out.mkdir(parents=True, exist_ok=True)
-    figures.write_parquet(out / "cases.parquet")
-    audit.table.write_csv(out / "audit.csv")
+    write_parquet(figures, out / "cases.parquet")
+    write_csv(audit.table, out / "audit.csv")
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
     (out / "audit.json").write_text(text + "\n", encoding="utf-8")
     return audit

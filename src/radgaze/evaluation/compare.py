@@ -12,6 +12,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import paired, summary
 from radgaze.evaluation.markdown import comparison_markdown
 from radgaze.evaluation.resampling import RESAMPLES
+from radgaze.tables import write_csv
 from radgaze.training.config import SELECTED_ON_TEST
 from radgaze.training.run import Run
 
@@ -54,8 +55,8 @@ class Comparison:
         """Write compare.md, compare.csv and paired.csv; return their paths."""
         out.mkdir(parents=True, exist_ok=True)
         (out / "compare.md").write_text(self.markdown(), encoding="utf-8")
-        self.table.write_csv(out / "compare.csv")
-        self.paired.write_csv(out / "paired.csv")
+        write_csv(self.table, out / "compare.csv")
+        write_csv(self.paired, out / "paired.csv")
         return tuple(out / name for name in ("compare.md", "compare.csv", "paired.csv"))
 
 

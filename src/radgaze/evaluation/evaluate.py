@@ -17,6 +17,7 @@ from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
 from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
+from radgaze.tables import write_parquet
 from radgaze.training.run import Run
 
 
@@ -123,7 +124,7 @@ def evaluate(
         "own_lungs": found.own_lungs,
         "constant_maps": found.constant,
     }
-    found.table.write_parquet(run.path / "agreement.parquet")
+    write_parquet(found.table, run.path / "agreement.parquet")
     of_boxes = localisation_table(
         run,
         found.boxed,
@@ -144,8 +145,8 @@ def evaluate(
     }
     (run.path / "localisation.parquet").unlink(missing_ok=True)
     if boxed.height:
-        of_boxes.write_parquet(run.path / "localisation.parquet")
-    summary.curves(test, run.classes).write_parquet(run.path / "curves.parquet")
+        write_parquet(of_boxes, run.path / "localisation.parquet")
+    write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
     _write(metrics, run.path / "metrics.json")
     return metrics
 

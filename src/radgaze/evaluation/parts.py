@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.aspects import Cascade, Figures
+from radgaze.tables import write_parquet
 
 FOLDER = "methods"
 SCHEMA: dict[str, Any] = {
@@ -73,7 +74,7 @@ def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
     }
     text, table = (folder / f"{part.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
-    part.figures.write_parquet(_aside(table))
+    write_parquet(part.figures, _aside(table))
     _aside(table).replace(table)
     _aside(text).write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
     _aside(text).replace(text)

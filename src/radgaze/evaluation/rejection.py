@@ -26,6 +26,7 @@ from radgaze.evaluation.resampling import Statistic, estimates, mean_of
 from radgaze.evaluation.selective import Goal, Referral, choose
 from radgaze.evaluation.trust import Kind
 from radgaze.objectives.triangle import probabilities as probabilities_of
+from radgaze.tables import write_parquet
 from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
@@ -138,7 +139,7 @@ def reject(
     )
     referral.write(run.path)
     _write(found_summary, run.path / "rejection.json")
-    decisions.write_parquet(run.path / "decisions.parquet")
+    write_parquet(decisions, run.path / "decisions.parquet")
     return Rejection(found_summary, decisions, pl.concat(curves), referral)
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandera.polars as pa
 import polars as pl
+
+from radgaze.sources.spool import slices
 
 REASONS = (
     "missing_image",
@@ -50,7 +54,7 @@ class Cohort:
             included), duration (s).
         fixations: reading_id, index (place in the reading, off-image ones counted), x, y (image px from the
             top left, pixel centres at +0.5), onset, duration (s); only those on the image. `VIEWS` where the
-            source recorded them.
+            source recorded them. Lazy, as they may be more than memory holds: in memory or of `spooled`.
         boxes: case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all are boxes:
             an ellipse fills its corners' middle.
         rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
@@ -68,7 +72,7 @@ class Cohort:
     classes: tuple[str, ...]
     cases: pl.DataFrame
     readings: pl.DataFrame
-    fixations: pl.DataFrame
+    fixations: pl.LazyFrame
     boxes: pl.DataFrame
     rejections: pl.DataFrame
     parameters: dict[str, Any]
@@ -83,13 +87,34 @@ class Cohort:
         origin = {"origin": _text()} if "origin" in self.cases.columns else {}
         _table("cases", {**CASES, **labels, **origin}, unique=["case_id"]).validate(self.cases)
         _table("readings", READINGS, unique=["reading_id"]).validate(self.readings)
-        viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.columns) else {}
-        _table("fixations", {**FIXATIONS, **viewed}, unique=["reading_id", "index"]).validate(self.fixations)
         shaped = OPTIONAL_OF_BOXES if "shape" in self.boxes.columns else {}
         _table("boxes", {**BOXES, **shaped}).validate(self.boxes)
         _table("regions", REGIONS).validate(self.regions)
         _table("rejections", REJECTIONS).validate(self.rejections)
+        self._check_fixations()
         self._check_that_tables_agree()
+
+    def _check_fixations(self) -> None:
+        viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.collect_schema()) else {}
+        table = _table("fixations", {**FIXATIONS, **viewed})
+        # Every fixation that was recorded has a place, reading after reading.
+        recorded = pl.col("recorded").cast(pl.Int64)
+        places = self.readings.select("reading_id", "recorded", first=recorded.cum_sum() - recorded)
+        there = np.zeros(int(self.readings["recorded"].sum()), np.bool_)
+        wrong = Counter[str]()
+        for part in slices(self.fixations):
+            table.validate(part)
+            own = part.join(places, on="reading_id", how="left", maintain_order="left")
+            orphan, late = own["first"].is_null(), own["index"] >= own["recorded"]
+            wrong["have a reading_id that is nowhere else"] += int(orphan.sum())
+            wrong["have an index past the number that was recorded"] += int(late.sum())
+            place = own.filter(~(orphan | late)).select(pl.col("first") + pl.col("index")).to_series()
+            once = place.unique().to_numpy()
+            wrong["repeat another's index in its reading"] += len(place) - len(once) + int(there[once].sum())
+            there[once] = True
+        for what, count in wrong.items():
+            if count:
+                raise ValueError(f"{count} fixations {what}")
 
     def _check_that_tables_agree(self) -> None:
         if self.exclusive:
@@ -100,18 +125,12 @@ class Cohort:
                 raise ValueError(f"{len(wrong)} cases have not exactly one of the exclusive classes")
         for name, key, owners in (
             ("readings", "case_id", self.cases),
-            ("fixations", "reading_id", self.readings),
             ("boxes", "case_id", self.cases),
             ("regions", "case_id", self.cases),
         ):
             orphans = getattr(self, name).join(owners, on=key, how="anti")
             if len(orphans):
                 raise ValueError(f"{len(orphans)} {name} have a {key} that is nowhere else")
-        beyond = self.fixations.join(self.readings, on="reading_id").filter(
-            pl.col("index") >= pl.col("recorded")
-        )
-        if len(beyond):
-            raise ValueError(f"{len(beyond)} fixations have an index past the number that was recorded")
 
         splits = self.cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
         if len(splits):

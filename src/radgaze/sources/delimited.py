@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import polars as pl
 
+from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.sources.parts import is_parquet, parts
+
+LONG = 32
+"""MiB of a file that takes so long that it is shown how far it is read."""
 
 
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
@@ -23,22 +28,30 @@ def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.Data
     Raises:
         UserError: There is no such file, or it is no CSV or Parquet file with these columns.
     """
+    return pl.concat(read_parts(path, columns, archive=archive))
+
+
+def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[pl.DataFrame]:
+    """What `read_columns` reads, part after part, so that memory holds one; there is at least one."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {archive} has it")
-    table = _text(path)
-    missing = [name for name in columns if name not in table.columns]
-    if missing:
-        raise UserError(
-            f"{path} has no column {', '.join(missing)}; {archive} has it, "
-            f"this file has {len(table.columns)} columns: {_few(table.columns)}"
-        )
-    breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True).fill_null(0))
-    lines = table.select(2 + pl.int_range(pl.len()) + breaks.cum_sum().shift(1, fill_value=0))
-    if _is_parquet(path):
-        lines = table.select(1 + pl.int_range(pl.len()))
-    text = pl.col(*columns).str.strip_chars().replace("", None)
-    numbered = table.select(text).with_columns(lines.to_series().cast(pl.Int64).alias("line"))
-    return numbered.filter(table.select(pl.any_horizontal(pl.all().is_not_null())).to_series())
+    begin = 1 if is_parquet(path) else 2
+    for table in _shown(path):
+        missing = [name for name in columns if name not in table.columns]
+        if missing:
+            raise UserError(
+                f"{path} has no column {', '.join(missing)}; {archive} has it, "
+                f"this file has {len(table.columns)} columns: {_few(table.columns)}"
+            )
+        rows = pl.int_range(1, 1 + pl.len())
+        # A record of a CSV file may hold line breaks.
+        breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True)).cum_sum()
+        after = table.select(rows if is_parquet(path) else rows + breaks).to_series()
+        lines = (begin + after.shift(1, fill_value=0)).alias("line")
+        begin += after[-1] if len(after) else 0
+        text = pl.col(*columns).str.strip_chars().replace("", None)
+        filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
+        yield table.select(text).with_columns(lines).filter(filled)
 
 
 def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: bool = False) -> pl.DataFrame:
@@ -75,33 +88,35 @@ def column_names(path: Path) -> list[str]:
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    names = _text(path, rows=0).columns
-    return [name for name in names if name]
+    table, _ = next(_parts(path))
+    return [name for name in table.columns if name]
 
 
 def place(path: Path) -> str:
     """What a record of the file is called where one is pointed to."""
-    return "row" if _is_parquet(path) else "line"
+    return "row" if is_parquet(path) else "line"
 
 
-def _text(path: Path, rows: int | None = None) -> pl.DataFrame:
-    """All of a file, or its first rows, as text."""
+def _shown(path: Path) -> Iterator[pl.DataFrame]:
+    """The parts of a file, with a bar where it takes long to read them."""
+    size = path.stat().st_size / 2**20
+    if size < LONG:
+        yield from (table for table, _ in _parts(path))
+        return
+    with progress(f"Reading {path.name}", total=round(size), of="MiB") as bar:
+        before = 0.0
+        for table, share in _parts(path):
+            yield table
+            bar.advance((share - before) * round(size))
+            before = share
+
+
+def _parts(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
     try:
-        if _is_parquet(path):
-            table = pl.read_parquet(path, glob=False, n_rows=rows)
-            nested = [name for name, kind in table.schema.items() if kind.is_nested() or kind == pl.Binary]
-            return table.drop(nested).cast(pl.String)
-        table = pl.read_csv(
-            path, infer_schema=False, encoding="utf8-lossy", raise_if_empty=False, n_rows=rows, glob=False
-        )
-        return table.rename({name: name.strip().removeprefix("\ufeff") for name in table.columns})
-    except (pl.exceptions.PolarsError, OSError) as error:
-        kind = "Parquet" if _is_parquet(path) else "CSV"
+        yield from parts(path)
+    except (pl.exceptions.PolarsError, OSError, EOFError) as error:
+        kind = "Parquet" if is_parquet(path) else "CSV"
         raise UserError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
-
-
-def _is_parquet(path: Path) -> bool:
-    return path.suffix.lower() in (".parquet", ".pq")
 
 
 def _few(names: Sequence[str]) -> str:

@@ -232,7 +232,7 @@ def read(
             *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in CLASSES),
         ),
         readings=readings,
-        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
+        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
         boxes=boxes.join(cases, on="case_id", how="semi", maintain_order="left"),
         rejections=pl.concat([rejections(table) for table in rejected]),
         regions=regions,

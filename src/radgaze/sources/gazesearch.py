@@ -122,7 +122,7 @@ def read(
             pl.len().cast(pl.Int32).alias("recorded"),
             pl.col("duration").sum().alias("duration"),
         ),
-        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
+        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
         boxes=pl.DataFrame(
             schema={
                 **dict.fromkeys(("case_id", "label"), pl.String),

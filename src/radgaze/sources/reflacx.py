@@ -157,7 +157,9 @@ def read(
             pl.len().cast(pl.Int32).alias("recorded"),
             ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
         ),
-        fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration", *VIEWS),
+        fixations=fixations.filter("on")
+        .select("reading_id", "index", "x", "y", "onset", "duration", *VIEWS)
+        .lazy(),
         boxes=boxes,
         rejections=pl.concat(rejected),
         parameters={

@@ -11,6 +11,8 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import size_of
 
 THREADS = 8
+AT_ONCE = 4096
+_SIZES = {"rows": pl.Int32, "columns": pl.Int32}
 
 
 def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
@@ -19,16 +21,19 @@ def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
     Args:
         cases: With case_id and image (a path).
     """
-    found: list[tuple[int | None, int | None]] = []
+    found = [pl.DataFrame(schema=_SIZES)]
     with (
         ThreadPoolExecutor(THREADS) as threads,
         progress("Reading headers", total=len(cases), of="files") as bar,
     ):
-        for size in threads.map(_size, cases["image"]):
-            found.append(size)
-            bar.advance()
-    sizes = pl.DataFrame(found, schema={"rows": pl.Int32, "columns": pl.Int32}, orient="row")
-    return cases.select("case_id").hstack(sizes)
+        # Some at a time: a pool holds all it is given.
+        for some in cases.iter_slices(AT_ONCE):
+            sizes = []
+            for size in threads.map(_size, some["image"]):
+                sizes.append(size)
+                bar.advance()
+            found.append(pl.DataFrame(sizes, schema=_SIZES, orient="row"))
+    return cases.select("case_id").hstack(pl.concat(found))
 
 
 def _size(path: str) -> tuple[int | None, int | None]:

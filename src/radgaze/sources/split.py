@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 SHARES = {"train": 0.8, "validate": 0.1, "test": 0.1}
@@ -80,12 +80,9 @@ def _dealt(
     """Patients in random order, those with most cases first; each goes where its classes are wanted most."""
     if any(isinstance(name, frozenset) for name in classes):
         return _dealt_by_rarest(patients, [frozenset(name) for name in classes], shares, seed)  # type: ignore[call-overload]
-    cases = list(zip(patients, classes, strict=True))
     totals = Counter(classes)
     wanted = {part: {name: share * totals[name] for name in totals} for part, share in shares.items()}
-    own: dict[Patient, Counter[Hashable]] = {}
-    for patient, name in cases:
-        own.setdefault(patient, Counter())[name] += 1
+    own = _counted(patients, zip(classes))
     order = list(own)
     random.Random(seed).shuffle(order)  # noqa: S311
     order.sort(key=lambda patient: -own[patient].total())
@@ -118,10 +115,8 @@ def _dealt_by_rarest(
         for part, share in shares.items()
     }
     room = {part: share * len(classes) for part, share in shares.items()}
-    own: dict[Patient, Counter[Hashable]] = {}
+    own = _counted(patients, classes)
     cases = Counter(patients)
-    for patient, names in zip(patients, classes, strict=True):
-        own.setdefault(patient, Counter()).update(names)
     order = list(own)
     random.Random(seed).shuffle(order)  # noqa: S311
     order.sort(key=lambda patient: -cases[patient])
@@ -143,3 +138,16 @@ def _dealt_by_rarest(
         if patient not in found:
             deal(patient, None)
     return found
+
+
+def _counted(
+    patients: Sequence[Patient], classes: Iterable[Iterable[Hashable]]
+) -> dict[Patient, Counter[Hashable]]:
+    """How often each patient has each class; one counter for all who have the same, as they may be many."""
+    own: dict[Patient, tuple[Hashable, ...]] = {}
+    same: dict[tuple[Hashable, ...], tuple[Hashable, ...]] = {}
+    for patient, names in zip(patients, classes, strict=True):
+        seen = (*own.get(patient, ()), *names)
+        own[patient] = same.setdefault(seen, seen)
+    counters = {seen: Counter(seen) for seen in same}
+    return {patient: counters[seen] for patient, seen in own.items()}

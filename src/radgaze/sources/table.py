@@ -13,7 +13,9 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import stratified_split
-from radgaze.sources.table_files import of_cases, read_boxes, read_cases, read_fixations, stem
+from radgaze.sources.table_files import of_cases, read_boxes, read_cases, stem
+from radgaze.sources.table_frame import frame_of, scaled
+from radgaze.sources.table_gaze import gaze_of
 from radgaze.sources.table_masks import masks_of
 
 EXAMPLE = (
@@ -148,41 +150,38 @@ def read(
         path, columns or (), labels or (), classes or (), multi_label=multi_label
     )
     folder = path.parent if images is None else Path(images).absolute()
-    sheet = _judged(sheet.with_columns(file=pl.Series([str(folder / image) for image in sheet["image"]])))
+    sheet = sheet.with_columns(file=pl.col("image").map_elements(lambda i: str(folder / i), pl.String))
+    sheet = _judged(sheet)
     if not sheet["there"].any():
         raise UserError(f"no image of {path} is under {folder}; --images names the folder they start from")
     cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
-    placed, strangers = _gaze(fixations, fixation_columns, fixation_frame, sheet, cases)
+    gaze = gaze_of(fixations, fixation_columns or (), fixation_frame, sheet, cases)
+    readings, off = gaze.readings, gaze.off
     found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases, shape=box_shape)
     regions, unmarked = masks_of(masks, mask_columns or (), sheet, cases)
-    rejected = [sheet.filter(pl.col("reason").is_not_null()), strangers, lost, unmarked]
+    rejected = [sheet.filter(pl.col("reason").is_not_null()), gaze.strangers, lost, unmarked]
     if without_gaze == "drop":
-        unseen = cases.join(placed.filter("on"), on="case_id", how="anti", maintain_order="left")
+        unseen = cases.join(readings.filter("seen"), on="case_id", how="anti", maintain_order="left")
         reasons = {"reason": pl.lit("no_gaze"), "detail": pl.lit("no fixation is on the image")}
         rejected.append(unseen.with_columns(**reasons))
-        cases, placed, found, regions = (
+        cases, readings, off, found, regions = (
             kept.join(unseen, on="case_id", how="anti", maintain_order="left")
-            for kept in (cases, placed, found, regions)
+            for kept in (cases, readings, off, found, regions)
         )
     rejected.append(
-        placed.filter(~pl.col("on")).with_columns(
-            reason=pl.lit("off_image_fixation"), detail=pl.format("index {}", "index")
-        )
+        off.with_columns(reason=pl.lit("off_image_fixation"), detail=pl.format("index {}", "index"))
     )
     if cases["split"].null_count():
-        kinds = [own[0] if exclusive else frozenset(own) for own in cases["classes"]]
-        splits = stratified_split(cases["patient"].to_list(), kinds, seed)
+        # One object for each kind, however many cases are of it.
+        kinds = {own: own[0] if exclusive else frozenset(own) for own in map(tuple, cases["classes"])}
+        of_each = [kinds[tuple(own)] for own in cases["classes"]]
+        splits = stratified_split(cases["patient"].to_list(), of_each, seed)
         cases = cases.with_columns(
             pl.col("patient").replace_strict(splits, return_dtype=pl.String).alias("split")
         )
         way: str = "stratified"
     else:
         way = "table"
-    readings = placed.group_by("reading_id", maintain_order=True).agg(
-        pl.col("case_id", "reader").first(),
-        pl.len().cast(pl.Int32).alias("recorded"),
-        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
-    )
     return Cohort(
         source="table",
         classes=names,
@@ -193,8 +192,8 @@ def read(
             "image",
             *(pl.col("classes").list.contains(name).cast(pl.Int8).alias(f"label_{name}") for name in names),
         ),
-        readings=readings,
-        fixations=placed.filter("on").select("reading_id", "index", "x", "y", "onset", "duration"),
+        readings=readings.drop("seen"),
+        fixations=gaze.fixations,
         boxes=found,
         rejections=pl.concat([_rejections(part) for part in rejected]),
         parameters={
@@ -225,43 +224,6 @@ def _judged(sheet: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _gaze(
-    path: str | Path | None,
-    columns: Sequence[str] | None,
-    frame: str | None,
-    sheet: pl.DataFrame,
-    cases: pl.DataFrame,
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The fixations of the cases in their order and in time, with reading_id, reader, index and whether they
-    are `on` the image; and rejections of those that belong to no record.
-    """
-    if path is None:
-        return pl.DataFrame(schema=_FIXATIONS), pl.DataFrame(schema=_REJECTIONS)
-    read = of_cases(read_fixations(Path(path), columns or ()), sheet, Path(path))
-    strangers = read.filter(pl.col("case_id").is_null()).group_by("key", maintain_order=True).len("looks")
-    readers = {
-        reader: f"reader-{k + 1}" for k, reader in enumerate(dict.fromkeys(read["reader"].drop_nulls()))
-    }
-    first = pl.col("place").min()
-    own = (
-        _scaled(read, cases, frame, "--fixation-frame", ("x",), ("y",))
-        .with_columns(reader=pl.col("reader").replace_strict(readers, default=None, return_dtype=pl.String))
-        .with_columns(first=first.over("case_id", "reader"))
-        .sort("case", "first", "onset", "place")
-        .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
-        .with_columns(reading_id=pl.format("{}/{}", "case_id", "number"))
-        .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
-    )
-    on = (pl.col("x") >= 0) & (pl.col("y") >= 0)
-    # A header that cannot be read leaves no edges; its image will not be in a store either.
-    on &= (pl.col("x") <= pl.col("columns")).fill_null(True) & (pl.col("y") <= pl.col("rows")).fill_null(True)
-    return own.with_columns(on=on.fill_null(False)).select(*_FIXATIONS), strangers.select(
-        pl.lit("gaze_without_case").alias("reason"),
-        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
-        pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
-    )
-
-
 def _boxes(
     path: str | Path | None,
     columns: Sequence[str] | None,
@@ -277,10 +239,12 @@ def _boxes(
     """
     if path is None:
         return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
-    read = of_cases(read_boxes(Path(path), columns or ()), sheet, Path(path))
-    own = _scaled(read, cases, frame, "--box-frame", ("x1", "x2"), ("y1", "y2")).sort(
-        "case", maintain_order=True
-    )
+    picture = frame_of(frame, "--box-frame")
+    read = of_cases(pl.concat(read_boxes(Path(path), columns or ())), sheet, Path(path))
+    marked = cases.with_row_index("case").join(read, on="case_id", how="semi", maintain_order="left")
+    sizes = marked.select("case_id", "case").join(image_sizes(marked), on="case_id", maintain_order="left")
+    own = read.join(sizes, on="case_id", maintain_order="left")
+    own = scaled(own, picture, ("x1", "x2"), ("y1", "y2")).sort("case", maintain_order=True)
     cut = {name: pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")}
     cut |= {name: pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")}
     seen = (cut["x2"] > cut["x1"]) & (cut["y2"] > cut["y1"])
@@ -299,31 +263,6 @@ def _boxes(
     return own.filter(seen).select(*_BOXES, *shaped), pl.concat([lost, strangers])
 
 
-def _scaled(
-    read: pl.DataFrame,
-    cases: pl.DataFrame,
-    frame: str | None,
-    option: str,
-    across: Sequence[str],
-    down: Sequence[str],
-) -> pl.DataFrame:
-    """What is of the cases, with `case` (its row), rows and columns, and positions in pixels of the image."""
-    order = cases.select("case_id", "image", pl.int_range(pl.len()).alias("case"))
-    order = order.join(read, on="case_id", how="semi", maintain_order="left")
-    sizes = order.select("case_id", "case").join(image_sizes(order), on="case_id", maintain_order="left")
-    own = read.join(sizes, on="case_id", maintain_order="left")
-    if frame is None:
-        return own
-    width, cross, height = frame.lower().partition("x")
-    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise UserError(f"{option} {frame}: WIDTHxHEIGHT in pixels is expected, such as 1024x1024")
-    zoom = {
-        **dict.fromkeys(across, pl.col("columns") / int(width)),
-        **dict.fromkeys(down, pl.col("rows") / int(height)),
-    }
-    return own.with_columns(pl.col(name) * by.fill_null(1) for name, by in zoom.items())
-
-
 def _rejections(table: pl.DataFrame) -> pl.DataFrame:
     """The columns of `Cohort.rejections`, reading_id null where there is none."""
     if "reading_id" not in table.columns:
@@ -331,17 +270,6 @@ def _rejections(table: pl.DataFrame) -> pl.DataFrame:
     return table.select("reason", "case_id", "reading_id", "detail")
 
 
-_FIXATIONS = {
-    "reading_id": pl.String,
-    "case_id": pl.String,
-    "reader": pl.String,
-    "index": pl.Int32,
-    "x": pl.Float64,
-    "y": pl.Float64,
-    "onset": pl.Float64,
-    "duration": pl.Float64,
-    "on": pl.Boolean,
-}
 _BOXES = {
     "case_id": pl.String,
     "label": pl.String,

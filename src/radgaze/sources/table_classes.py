@@ -16,15 +16,11 @@ BETWEEN = "|"
 
 WORDS = {"0": 0, "0.0": 0, "false": 0, "1": 1, "1.0": 1, "true": 1}
 
-Found = tuple[list[str], bool]
-"""The classes that a record has, and whether that is known of all."""
-
 
 def class_lists(
     read: pl.DataFrame, path: Path, labels: Sequence[str], classes: Sequence[str], *, multi_label: bool
-) -> tuple[pl.Expr, tuple[str, ...], bool]:
-    """An expression `classes` for each record's classes, or rather its values; all classes; and whether they
-    exclude each other.
+) -> tuple[pl.Series, tuple[str, ...], bool]:
+    """Each record's classes, as `classes`; all classes; and whether they exclude each other.
 
     A record's classes are a list, null where they are not known: of exclusive classes where none of them is
     there, else where a name or any of the 0s and 1s is blank.
@@ -37,7 +33,7 @@ def class_lists(
         multi_label: A record may have several classes, or none; else so where one has several.
     """
     if len(labels) == 1 and not set(read[labels[0]].drop_nulls().str.to_lowercase()) <= set(WORDS):
-        names, found = _named_in(read[labels[0]], path, labels[0], classes)
+        names, has, known = _named_in(read[labels[0]], path, labels[0], classes)
     else:
         if classes:
             raise UserError(
@@ -46,24 +42,28 @@ def class_lists(
         if multi_label and len(labels) < 2:
             raise UserError(f"--multi-label is of several classes; --labels is {labels[0]} alone")
         names = tuple(labels) if len(labels) > 1 else (f"no {labels[0]}", labels[0])
-        found = _flagged(read, path, labels, names)
+        has, known = _flagged(read, path, labels)
     if len(names) < 2:
         raise UserError(f"{path}, column {labels[0]}: one class, {names[0]}, is all there is; two are needed")
-    many = [line for line, (ones, _) in zip(read["line"], found, strict=True) if len(ones) > 1]
-    exclusive = not (multi_label or many)
-    if many and not multi_label:
+    count = has.select(pl.sum_horizontal(pl.all().cast(pl.UInt32))).to_series()
+    many = read["line"].filter(count > 1)
+    exclusive = not (multi_label or len(many))
+    if len(many) and not multi_label:
         say(
             f"{path.name}: {place(path)} {many[0]}"
             + (f" and {len(many) - 1:,} more have" if len(many) > 1 else " has")
             + " several of the classes, so these do not exclude each other (--multi-label)"
         )
-    if exclusive and (none := sum(known and not ones for ones, known in found)):
+    if exclusive and (none := int((known & (count == 0)).sum())):
         say(
             f"{path.name}: {none:,} records have none of the classes and are left out; with --multi-label "
             "they are cases without a finding"
         )
-    kept = [(ones or None) if exclusive else (ones if known else None) for ones, known in found]
-    return pl.lit(pl.Series("classes", kept, dtype=pl.List(pl.String))), names, exclusive
+    ones = pl.concat_list(
+        pl.when(column).then(pl.lit(name)) for column, name in zip(has, names, strict=True)
+    ).list.drop_nulls()
+    kept = has.select(pl.when((count > 0) if exclusive else known).then(ones).alias("classes")).to_series()
+    return kept, names, exclusive
 
 
 def named(classes: Sequence[str]) -> str:
@@ -73,17 +73,20 @@ def named(classes: Sequence[str]) -> str:
 
 def _named_in(
     values: pl.Series, path: Path, column: str, classes: Sequence[str]
-) -> tuple[tuple[str, ...], list[Found]]:
-    words = [{word.strip() for word in (value or "").split(BETWEEN)} - {""} for value in values]
-    every = set[str]().union(*words)
+) -> tuple[tuple[str, ...], pl.DataFrame, pl.Series]:
+    """The classes, which record has which, and of which records that is known."""
+    words = values.fill_null("").str.split(BETWEEN).list.eval(pl.element().str.strip_chars())
+    every = set(words.explode().unique()) - {""}
     absent = [name for name in classes if name not in every]
     if absent:
         raise UserError(f"--classes {absent[0]}: no record of {path} has it in column {column}")
     names = tuple(classes) or tuple(sorted(every))
-    return names, [([name for name in names if name in own], bool(own)) for own in words]
+    has = pl.DataFrame([words.list.contains(name).alias(name) for name in names])
+    return names, has, words.list.eval(pl.element() != "").list.any()
 
 
-def _flagged(read: pl.DataFrame, path: Path, labels: Sequence[str], names: Sequence[str]) -> list[Found]:
+def _flagged(read: pl.DataFrame, path: Path, labels: Sequence[str]) -> tuple[pl.DataFrame, pl.Series]:
+    """Which record has which class, and of which records that is known; of one column 0 is a class too."""
     for name in labels:
         known = pl.col(name).str.to_lowercase().is_in(list(WORDS))
         tell_first(read, path, name, pl.col(name).is_not_null() & ~known, "0 or 1 expected")
@@ -91,11 +94,6 @@ def _flagged(read: pl.DataFrame, path: Path, labels: Sequence[str], names: Seque
         pl.col(name).str.to_lowercase().replace_strict(WORDS, default=None, return_dtype=pl.Int8)
         for name in labels
     )
-    if len(labels) == 1:  # 0 is a class too
-        return [
-            ([] if value is None else [names[value]], value is not None) for (value,) in values.iter_rows()
-        ]
-    return [
-        ([name for name, value in zip(names, row, strict=True) if value == 1], None not in row)
-        for row in values.iter_rows()
-    ]
+    one = pl.col(labels[0])
+    has = values.select(*([(one == 0).alias("no"), one == 1] if len(labels) == 1 else [pl.all() == 1]))
+    return has.fill_null(False), values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()

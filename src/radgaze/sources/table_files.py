@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import polars as pl
@@ -11,7 +11,7 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import SPLITS
-from radgaze.sources.delimited import column_names, numbers, place, read_columns, tell_first
+from radgaze.sources.delimited import column_names, numbers, place, read_columns, read_parts, tell_first
 from radgaze.sources.table_classes import class_lists, named
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
@@ -89,10 +89,9 @@ def read_cases(
     if "patient" in found:
         tell_first(read, path, found["patient"], patient.is_null(), "a patient expected")
     table = read.select("line", case_id=case, image=image, patient_id=patient).with_columns(of_class)
-    keys = {patient: key for key, patient in enumerate(dict.fromkeys(table["patient_id"]))}
-    table = table.with_columns(
-        pl.col("patient_id").replace_strict(keys, return_dtype=pl.Int32).alias("patient"),
-        _splits(read, path, found.get("split")).alias("split"),
+    keys = table.select(pl.col("patient_id").unique(maintain_order=True)).with_row_index("patient")
+    table = table.join(keys, on="patient_id", how="left", maintain_order="left").with_columns(
+        pl.col("patient").cast(pl.Int32), _splits(read, path, found.get("split")).alias("split")
     )
     _check_repeated(table, path)
     if "split" in found:
@@ -100,24 +99,26 @@ def read_cases(
     return table.drop("patient_id"), names, exclusive
 
 
-def read_fixations(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Fixations in the file's order, `place`: key (what names the case), reader (or null), x, y (null where
-    blank), onset, duration (s).
+def read_fixations(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Fixations in the file's order, part after part: key (what names the case), reader (or null), x, y (null
+    where blank), onset, duration (s).
     """
     needed = ("case", "x", "y", "onset", "duration")
     found = chosen_columns(path, "--fixation-columns", columns, FIXATIONS, needed)
-    read = read_columns(path, tuple(dict.fromkeys(found.values())), archive="a table of fixations")
-    tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "a case expected")
-    read = numbers(read, path, (found["onset"], found["duration"]))
-    read = numbers(read, path, (found["x"], found["y"]), blank=True)
-    tell_first(read, path, found["duration"], pl.col(found["duration"]) < 0, "a duration expected")
     reader = pl.col(found["reader"]) if "reader" in found else pl.lit(None, pl.String)
     own = {name: pl.col(found[name]) for name in needed[1:]}
-    return read.select(key=pl.col(found["case"]), reader=reader, **own).with_row_index("place")
+    for part in read_parts(path, tuple(dict.fromkeys(found.values())), archive="a table of fixations"):
+        tell_first(part, path, found["case"], pl.col(found["case"]).is_null(), "a case expected")
+        read = numbers(part, path, (found["onset"], found["duration"]))
+        read = numbers(read, path, (found["x"], found["y"]), blank=True)
+        tell_first(read, path, found["duration"], pl.col(found["duration"]) < 0, "a duration expected")
+        yield read.select(key=pl.col(found["case"]), reader=reader, **own)
 
 
-def read_boxes(path: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Boxes in the file's order: key, label ("box" where there is no name), x1, y1, x2, y2, line."""
+def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+    """Boxes in the file's order, part after part: key, label ("box" where there is no name), x1, y1, x2, y2,
+    line.
+    """
     found = chosen_columns(path, "--box-columns", columns, BOXES, ("case",))
     corners, sized = (("x1", "y1", "x2", "y2"), ("x", "y", "width", "height"))
     sides = next((way for way in (corners, sized) if all(name in found for name in way)), None)
@@ -129,21 +130,20 @@ def read_boxes(path: Path, columns: Sequence[str]) -> pl.DataFrame:
         )
     own = [found[name] for name in sides]
     wanted = tuple(dict.fromkeys([found["case"], *own, *([found["name"]] if "name" in found else [])]))
-    read = read_columns(path, wanted, archive="a table of boxes")
-    tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "a case expected")
-    read = numbers(read, path, own)
-    first_x, first_y, second_x, second_y = (pl.col(name) for name in own)
-    if sides is corners:
-        tell_first(read, path, own[2], second_x <= first_x, f"more than {own[0]} expected")
-        tell_first(read, path, own[3], second_y <= first_y, f"more than {own[1]} expected")
-    else:
-        for name in own[2:]:
-            tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
-        second_x, second_y = first_x + second_x, first_y + second_y
     label = pl.col(found["name"]).fill_null("box") if "name" in found else pl.lit("box")
-    return read.select(
-        "line", key=pl.col(found["case"]), label=label, x1=first_x, y1=first_y, x2=second_x, y2=second_y
-    )
+    key = pl.col(found["case"])
+    for part in read_parts(path, wanted, archive="a table of boxes"):
+        tell_first(part, path, found["case"], key.is_null(), "a case expected")
+        read = numbers(part, path, own)
+        x, y, second_x, second_y = (pl.col(name) for name in own)
+        if sides is corners:
+            tell_first(read, path, own[2], second_x <= x, f"more than {own[0]} expected")
+            tell_first(read, path, own[3], second_y <= y, f"more than {own[1]} expected")
+        else:
+            for name in own[2:]:
+                tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
+            second_x, second_y = x + second_x, y + second_y
+        yield read.select("line", key=key, label=label, x1=x, y1=y, x2=second_x, y2=second_y)
 
 
 def chosen_columns(
@@ -182,20 +182,37 @@ def chosen_columns(
 
 
 def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """With case_id by `key`: a case's id, its image as the table has it, or that file's name; else null."""
-    keys: dict[str, str] = {}
-    for case, image in sheet.select("case_id", "image").iter_rows():
-        for key in (case, image, image.replace("\\", "/").rpartition("/")[2], stem(image)):
-            keys.setdefault(key, case)
-    named = read.with_columns(
-        case_id=pl.col("key").replace_strict(keys, default=None, return_dtype=pl.String)
-    )
+    """With case_id by `key`, see `cases_by_key`; null where there is none."""
+    named = read.join(cases_by_key(sheet), on="key", how="left", maintain_order="left")
     if len(named) and named["case_id"].null_count() == len(named):
-        raise UserError(
-            f"{path}: no record belongs to a case of the table; they are of {named['key'][0]!r} and so on, "
-            f"the table's cases are {sheet['case_id'][0]!r} and so on"
-        )
+        raise nothing_belongs(path, named["key"][0], sheet)
     return named
+
+
+def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
+    """key and case_id: a case's id, its image as the table has it, or that file's name with or without its
+    extension; where two records have one, it is that of the first.
+    """
+    image = pl.col("image")
+    keys = (
+        pl.col("case_id"),
+        image,
+        image.str.replace_all("\\", "/", literal=True).str.split("/").list.last(),
+        image.map_elements(stem, pl.String),
+    )
+    row = pl.int_range(pl.len(), dtype=pl.UInt32)
+    each = [sheet.select(key=key, place=len(keys) * row + k) for k, key in enumerate(keys)]
+    # Sorting takes half the memory of grouping.
+    first = pl.concat(each).sort("key", "place").filter(pl.col("key").ne_missing(pl.col("key").shift()))
+    return first.select("key", case_id=sheet["case_id"].gather(first["place"] // len(keys)))
+
+
+def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
+    """The error where no record belongs to a case."""
+    return UserError(
+        f"{path}: no record belongs to a case of the table; they are of {key!r} and so on, "
+        f"the table's cases are {sheet['case_id'][0]!r} and so on"
+    )
 
 
 def stem(image: str) -> str:
@@ -235,7 +252,8 @@ def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
 def _check_repeated(table: pl.DataFrame, path: Path) -> None:
     """Refuse two images under one id, and an image under two classes."""
     first: dict[str, tuple[int, str, list[str] | None]] = {}
-    for line, case, image, name in table.select("line", "case_id", "image", "classes").iter_rows():
+    repeated = table.filter(pl.col("case_id").is_duplicated())
+    for line, case, image, name in repeated.select("line", "case_id", "image", "classes").iter_rows():
         at, before, of = first.setdefault(case, (line, image, name))
         where = f"{path}, {place(path)}s {at} and {line}"
         if image != before:
@@ -252,7 +270,8 @@ def _check_repeated(table: pl.DataFrame, path: Path) -> None:
 
 def _check_patients_stay(table: pl.DataFrame, path: Path) -> None:
     first: dict[str, tuple[int, str]] = {}
-    for line, patient, split in table.select("line", "patient_id", "split").iter_rows():
+    several = table.filter(pl.col("split").n_unique().over("patient_id") > 1)
+    for line, patient, split in several.select("line", "patient_id", "split").iter_rows():
         at, before = first.setdefault(patient, (line, split))
         if split != before:
             raise UserError(

@@ -14,13 +14,16 @@ import polars as pl
 from radgaze import __version__
 from radgaze.console import progress, say
 from radgaze.sources.cohort import REASONS, Cohort
+from radgaze.sources.spool import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
+from radgaze.store.done import Done
 from radgaze.store.identity import Identity
 from radgaze.store.letterbox import letterbox
-from radgaze.store.partial import Done, Partial
+from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
-from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, SHARD, TABLES
+from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, SHARD
+from radgaze.tables import write_csv, write_parquet
 
 GEOMETRY = {
     "coordinates": "(x, y) in pixels of the original image from its top left corner, pixel centres at +0.5",
@@ -56,7 +59,9 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
         cohort,
         cases=cohort.cases.filter(~pl.col("case_id").is_in(gone)),
         readings=cohort.readings.filter(~pl.col("case_id").is_in(gone)),
-        fixations=cohort.fixations.filter(~pl.col("reading_id").is_in(readings_gone)),
+        fixations=spooled(
+            part.filter(~pl.col("reading_id").is_in(readings_gone)) for part in slices(cohort.fixations)
+        ),
         boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
         regions=cohort.regions.filter(~pl.col("case_id").is_in(gone)),
         rejections=pl.concat([kept, rejected]),
@@ -75,16 +80,19 @@ def finish(
     """
     folder = aside.store
     (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
-    tables = {name: getattr(cohort, name) for name in TABLES} | {
-        "cases": _cases(cohort, done, parameters["size"])
+    tables = {
+        "cases": _cases(cohort, done, parameters["size"]),
+        "readings": cohort.readings,
+        "boxes": cohort.boxes,
     }
     for name, table in tables.items():
-        table.write_parquet(folder / f"{name}.parquet")
+        write_parquet(table, folder / f"{name}.parquet")
+    write_parquet(cohort.fixations, folder / "fixations.parquet", rows=ROWS)
     regions, unread = _regions(cohort, done, aside)
     if len(cohort.regions):
-        regions.write_parquet(folder / TABLE)
+        write_parquet(regions, folder / TABLE)
     rejections = pl.concat([cohort.rejections, unread])
-    rejections.write_csv(folder / REJECTIONS)
+    write_csv(rejections, folder / REJECTIONS)
     rejected = dict(rejections["reason"].value_counts().iter_rows())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     manifest = {
@@ -95,7 +103,7 @@ def finish(
         "counts": {
             "cases": len(cohort.cases),
             "readings": len(cohort.readings),
-            "fixations": len(cohort.fixations),
+            "fixations": height(cohort.fixations),
             **({"regions": len(regions)} if len(cohort.regions) else {}),
             "rejections": {reason: rejected.get(reason, 0) for reason in REASONS},
         },
@@ -119,7 +127,8 @@ def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[
     lies = [
         (place, case_id, why, area)
         for i, case_id in zip(sorted(done), cohort.cases["case_id"], strict=True)
-        for place, why, area in zip(aside.places.get(i, ()), done[i].unread, done[i].areas, strict=True)
+        if i in aside.places
+        for place, why, area in zip(aside.places[i], done[i].unread, done[i].areas, strict=True)
     ]
     rejected = []
     for label, (place, case_id, why, area) in zip(labels, sorted(lies), strict=True):
@@ -160,21 +169,26 @@ def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> dict[str, list[str]]
 def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:
     """The cohort's cases with original size, place and geometry of each image, and without its path."""
     places = sorted(done)
-    boxes = [letterbox(done[i].rows, done[i].columns, size) for i in places]
-    found = pl.DataFrame(
+    parts = (places[first : first + ROWS] for first in range(0, len(places), ROWS))
+    found = pl.concat([_found(part, [done[i] for i in part], size) for part in parts])
+    return pl.concat([cohort.cases.drop("image"), found], how="horizontal")
+
+
+def _found(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFrame:
+    boxes = [letterbox(one.rows, one.columns, size) for one in done]
+    return pl.DataFrame(
         {
-            "rows": [done[i].rows for i in places],
-            "columns": [done[i].columns for i in places],
+            "rows": [one.rows for one in done],
+            "columns": [one.columns for one in done],
             "shard": [i // SHARD for i in places],
             "index": [i % SHARD for i in places],
             "scale": [box.scale for box in boxes],
             "pad_x": [box.pad_x for box in boxes],
             "pad_y": [box.pad_y for box in boxes],
-            "sha256": [done[i].sha256 for i in places],
+            "sha256": [one.sha256 for one in done],
         },
         schema_overrides=dict.fromkeys(("rows", "columns", "shard", "index", "pad_x", "pad_y"), pl.Int32),
     )
-    return pl.concat([cohort.cases.drop("image"), found], how="horizontal")
 
 
 def _flush(path: Path) -> None:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
+
+import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
+from radgaze.sources.spool import slices
 from radgaze.store.digest import file_digest
 from radgaze.store.store import FORMAT, MANIFEST, TABLES, Store
 
@@ -40,14 +45,49 @@ def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
     head = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
     names = [*TABLES, "rejections", *(["regions"] if len(cohort.regions) else [])]
-    tables = [getattr(cohort, name).drop("image", "file", strict=False).write_csv() for name in names]
-    paths = [*cohort.cases["image"], *cohort.regions["file"]]
-    stats = [_stat(path) for path in paths]
-    return Identity(
-        content=_digest([head, *tables]),
-        file_sizes=_digest([size for size, _ in stats]),
-        file_times=_digest([[path, time] for path, (_, time) in zip(paths, stats, strict=True)]),
-    )
+    content = _Digest()
+    content.add(_json(head))
+    for name in names:
+        content.add_text(_csv(getattr(cohort, name).lazy().drop("image", "file", strict=False)))
+    sizes, times = _Digest(), _Digest()
+    for path in chain(cohort.cases["image"], cohort.regions["file"]):
+        size, time = _stat(path)
+        sizes.add(_json(size))
+        times.add(_json([path, time]))
+    return Identity(content.taken(), sizes.taken(), times.taken())
+
+
+class _Digest:
+    """SHA-256 of a list as JSON, taken item by item, as it may be long."""
+
+    def __init__(self) -> None:
+        self._sha, self._before = hashlib.sha256(b"["), b""
+
+    def add(self, item: str) -> None:
+        """One more item, as JSON."""
+        self._sha.update(self._before + item.encode())
+        self._before = b", "
+
+    def add_text(self, pieces: Iterable[str]) -> None:
+        """One more item: a text, in pieces."""
+        self._sha.update(self._before + b'"')
+        for piece in pieces:
+            self._sha.update(_json(piece)[1:-1].encode())
+        self._sha.update(b'"')
+        self._before = b", "
+
+    def taken(self) -> str:
+        self._sha.update(b"]")
+        return self._sha.hexdigest()
+
+
+def _csv(table: pl.LazyFrame) -> Iterator[str]:
+    for k, part in enumerate(slices(table)):
+        yield part.write_csv(include_header=k == 0)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
 
 
 def finished(
@@ -107,7 +147,3 @@ def _stat(path: str) -> tuple[int, int]:
     except OSError:
         return -1, 0
     return stat.st_size, stat.st_mtime_ns
-
-
-def _digest(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

@@ -12,6 +12,7 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
+from radgaze.sources.spool import slices, spooled
 from radgaze.store.merge_marks import each_once, merged_gaze, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name
@@ -83,7 +84,11 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
     ids = set(kept["case_id"])
     readings, fixations, boxes = merged_gaze(opened, names, first, ids, renamed)
     readings, echoes = each_once(readings, fixations)
-    fixations = fixations.join(echoes, on="reading_id", how="anti", maintain_order="left")
+    if len(echoes):
+        fixations = spooled(
+            part.join(echoes, on="reading_id", how="anti", maintain_order="left")
+            for part in slices(fixations)
+        )
     nothing = pl.lit(None, pl.String)
     return Cohort(
         source="merge",

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import reduce
 
 import polars as pl
 
 from radgaze.console import say
-from radgaze.sources.cohort import NO_REGIONS, VIEWS
+from radgaze.sources.cohort import FIXATIONS, NO_REGIONS, VIEWS
+from radgaze.sources.spool import height, slices, spooled
 from radgaze.store.boxes import plain
 from radgaze.store.pixels import region_reference
 from radgaze.store.regions import shard_name
@@ -23,7 +24,7 @@ def merged_gaze(
     first: pl.DataFrame,
     kept: set[str],
     renamed: Mapping[str, str],
-) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+) -> tuple[pl.DataFrame, pl.LazyFrame, pl.DataFrame]:
     """Readings, with the place of their store, fixations and boxes of all stores; no two share an id.
 
     Args:
@@ -34,12 +35,9 @@ def merged_gaze(
         renamed: What a class is called in the merged store, "" for one that is left out, and its boxes too.
     """
     clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
-    viewed = all(set(VIEWS) <= set(store.fixations.columns) for store in stores if store.fixations.height)
-    some = any(set(VIEWS) & set(store.fixations.columns) for store in stores)
-    if some and not viewed:
-        say("Not all stores hold the resolution of their fixations: the merged one holds none")
     shaped = any("shape" in store.boxes.columns for store in stores)
-    parts: dict[str, list[pl.DataFrame]] = {"readings": [], "fixations": [], "boxes": []}
+    parts: dict[str, list[pl.DataFrame]] = {"readings": [], "boxes": []}
+    new_ids = []
     for place, (store, name) in enumerate(zip(stores, names, strict=True)):
         own = _own_cases(first, place, kept)
         ids = {r: f"{r}@{name}" if clash[r] > 1 else r for r in store.readings["reading_id"]}
@@ -51,9 +49,7 @@ def merged_gaze(
                 "new"
             )
         )
-        fixations = store.fixations.join(readings, on="reading_id", how="semi", maintain_order="left")
-        drop = [] if viewed else [column for column in VIEWS if column in fixations.columns]
-        parts["fixations"].append(fixations.with_columns(reading_id=new_id).drop(drop))
+        new_ids.append(readings.select("reading_id", new=new_id))
         boxes = store.boxes.join(own, on="case_id", maintain_order="left")
         boxes = boxes.with_columns(case_id="new").drop("new")
         boxes = boxes.with_columns(label=pl.Series(_called(boxes["label"], renamed), dtype=pl.String))
@@ -61,8 +57,23 @@ def merged_gaze(
         if shaped and "shape" not in boxes.columns:
             boxes = boxes.with_columns(shape=pl.lit("box"))
         parts["boxes"].append(boxes)
-    joined: list[pl.DataFrame] = [_stacked(of) for of in parts.values()]
-    return joined[0], joined[1], joined[2].unique(maintain_order=True)
+    boxes = _stacked(parts["boxes"]).unique(maintain_order=True)
+    return _stacked(parts["readings"]), spooled(_fixations(stores, new_ids)), boxes
+
+
+def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The fixations of all stores, part after part, with the new ids of their readings."""
+    tables = [store.scan_fixations() for store in stores]
+    both = list(zip(tables, new_ids, strict=True))
+    # Of a table without a row the columns do not matter.
+    both = [(table, ids) for table, ids in both if height(table)] or both[:1]
+    viewed = all(set(VIEWS) <= set(table.collect_schema()) for table, _ in both)
+    if not viewed and any(set(VIEWS) & set(table.collect_schema()) for table in tables):
+        say("Not all stores hold the resolution of their fixations: the merged one holds none")
+    for table, ids in both:
+        for part in slices(table):
+            own = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")
+            yield own.select(*FIXATIONS, *(VIEWS if viewed else ()))
 
 
 def merged_regions(
@@ -95,14 +106,15 @@ def _own_cases(first: pl.DataFrame, place: int, kept: set[str]) -> pl.DataFrame:
     return own.select(pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new"))
 
 
-def each_once(readings: pl.DataFrame, fixations: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+def each_once(readings: pl.DataFrame, fixations: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Readings less those that repeat one of an earlier store; and these, as case_id, reading_id and of."""
     # Kept twice, a reading would be another reader's, who agrees with the first in everything.
     shared = readings.filter(pl.col("store").n_unique().over("case_id") > 1)
     paths = (
-        fixations.join(shared, on="reading_id", how="semi")
+        fixations.join(shared.lazy(), on="reading_id", how="semi")
         .sort("reading_id", "index")
         .select("reading_id", "index", "x", "y", "onset", "duration")
+        .collect()
         .rows_by_key("reading_id")
     )
     seen: dict[tuple[object, ...], tuple[int, str]] = {}

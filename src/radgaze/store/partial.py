@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -21,31 +21,12 @@ from numpy.typing import NDArray
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.store import regions
+from radgaze.store.done import Done, DoneImages
 from radgaze.store.masks import packed_shape
 from radgaze.store.pixels import Fitted
 from radgaze.store.store import SHARD, partial_path, shard_name
 
 PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store", "old"
-
-
-@dataclass(frozen=True)
-class Done:
-    """An image that lies in its place, and its regions in theirs.
-
-    Attributes:
-        rows, columns: Of the original image.
-        sha256: Of its file.
-        burned_in: Whether that says that words are burnt into it.
-        unread: Of each region why its mask could not be read, "" for those that could.
-        areas: Of each region the pixels of the square that are inside.
-    """
-
-    rows: int
-    columns: int
-    sha256: str
-    burned_in: bool = False
-    unread: tuple[str, ...] = ()
-    areas: tuple[int, ...] = ()
 
 
 class Partial:
@@ -124,21 +105,18 @@ class Partial:
             journal.write(json.dumps(line) + "\n")
         return done
 
-    def journal(self) -> list[str]:
-        """The journal's lines, one for each image that was put; a power cut may have left half a one."""
-        journal = self.folder / JOURNAL
-        lines = journal.read_text(encoding="utf-8").splitlines() if journal.exists() else []
-        return [line for line in lines if line]
+    def journaled(self) -> int:
+        """How many images were put."""
+        return sum(1 for _ in self._journal())
 
-    def done(self, *, advance: Callable[[], None] = lambda: None) -> dict[int, Done]:
+    def done(self, *, advance: Callable[[], None] = lambda: None) -> DoneImages:
         """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line.
 
         Args:
             advance: Called for each line of the journal before it is looked at.
         """
-        found = {}
-        journal = self.folder / JOURNAL
-        for line in self.journal():
+        found = DoneImages(self.images)
+        for line in self._journal():
             advance()
             try:
                 entry = json.loads(line)
@@ -149,10 +127,18 @@ class Partial:
                 continue
             if self._digest(i) == pixels:
                 found[i] = done
+        journal = self.folder / JOURNAL
         if journal.exists():
             with journal.open("a", encoding="utf-8") as file:
                 file.write("\n")  # a line cut in half would swallow the next one
         return found
+
+    def _journal(self) -> Iterator[str]:
+        """The journal's lines, one for each image that was put; a power cut may have left half a one."""
+        journal = self.folder / JOURNAL
+        if journal.exists():
+            with journal.open(encoding="utf-8") as file:
+                yield from (line for line in file if line.strip())
 
     def clear(self, i: int) -> None:
         """Zeros in the places of image i and its regions."""

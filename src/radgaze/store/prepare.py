@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
+
+import polars as pl
 
 from radgaze.cluster import load
 from radgaze.console import progress, say
@@ -19,9 +21,10 @@ from radgaze.dicom.read import DicomError
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.store.distributed import read_by_cluster
+from radgaze.store.done import DoneImages
 from radgaze.store.finish import finish, without
 from radgaze.store.identity import finished, identity_of
-from radgaze.store.partial import Done, Partial, partial_of
+from radgaze.store.partial import Partial, partial_of
 from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
 
@@ -154,37 +157,34 @@ def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
         )
 
 
-def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> dict[int, Done]:
+def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> DoneImages:
     """The images that an interrupted preparation left; none after beginning anew."""
     plan = aside.plan()
     if plan == wanted:
-        with progress("Checking what is there", total=len(aside.journal()), of="images") as bar:
+        with progress("Checking what is there", total=aside.journaled(), of="images") as bar:
             done = aside.done(advance=bar.advance)
         say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
         return done
     if plan is not None:
         say(f"{aside.folder} was begun with another source or other parameters: starting anew")
     aside.begin(wanted)
-    return {}
+    return DoneImages(aside.images)
 
 
-def _read_images(cohort: Cohort, aside: Partial, done: dict[int, Done], reader: Reader) -> dict[int, str]:
+def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reader) -> dict[int, str]:
     """Read what is not done yet, adding it to `done`; return why the others could not be read."""
     # What could not be read before is tried again: a decoder may have been installed since.
-    todo = [i for i in range(aside.images) if i not in done]
-    masks = cohort.regions["file"].to_list()
-    images = cohort.cases["image"].to_list()
-    files = [Files(images[i], tuple(masks[place] for place in aside.places.get(i, ()))) for i in todo]
-    placed = {*cohort.readings["case_id"], *cohort.boxes["case_id"], *cohort.regions["case_id"]}
-    ids = cohort.cases["case_id"].to_list()
+    todo = done.left()
+    marks = [table["case_id"].unique() for table in (cohort.readings, cohort.boxes, cohort.regions)]
+    placed = cohort.cases["case_id"].is_in(pl.concat(marks).implode())
     unreadable: dict[int, str] = {}
     with progress("Reading images", total=len(todo), of="images") as bar:
-        for k, result in reader(files):
+        for k, result in reader(_Todo(cohort, aside.places, todo)):
             i = todo[k]
             if isinstance(result, DicomError):
                 aside.clear(i)
                 unreadable[i] = result.reason
-            elif result.turned and ids[i] in placed:
+            elif result.turned and placed[i]:
                 # Gaze, boxes and masks are in the file's pixels, and the image would lie another way
                 # beneath them.
                 aside.clear(i)
@@ -193,6 +193,27 @@ def _read_images(cohort: Cohort, aside: Partial, done: dict[int, Done], reader: 
                 done[i] = aside.put(i, result)
             bar.advance()
     return unreadable
+
+
+class _Todo(Sequence[Files]):
+    """The files of cases, by their rows; made when they are asked for, as there may be very many."""
+
+    def __init__(self, cohort: Cohort, places: Mapping[int, Sequence[int]], rows: Sequence[int]) -> None:
+        self._images, self._masks = cohort.cases["image"], cohort.regions["file"]
+        self._places, self._rows = places, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, k: int) -> Files: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Files]: ...
+    def __getitem__(self, k: int | slice) -> Files | list[Files]:
+        if isinstance(k, slice):
+            return [self[one] for one in range(*k.indices(len(self)))]
+        i = self._rows[k]
+        return Files(self._images[i], tuple(self._masks[place] for place in self._places.get(i, ())))
 
 
 def _places(cohort: Cohort) -> dict[int, list[int]]:

@@ -99,6 +99,10 @@ class Store:
         """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
         return self._of_kept(self._table("fixations"))
 
+    def scan_fixations(self) -> pl.LazyFrame:
+        """The table of fixations as it is on disk, of all readings, to be read in parts."""
+        return pl.scan_parquet(self.path / "fixations.parquet", glob=False)
+
     @cached_property
     def boxes(self) -> pl.DataFrame:
         """case_id, label, x1, y1, x2, y2 (original image pixels)."""

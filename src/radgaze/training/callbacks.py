@@ -12,6 +12,7 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.tables import write_csv
 
 
 class EpochBar(L.Callback):
@@ -75,7 +76,7 @@ class History(L.Callback):
             before = pl.read_csv(self.path, glob=False).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
         aside = self.path.with_suffix(".part")
-        table.write_csv(aside)
+        write_csv(table, aside)
         aside.replace(self.path)
 
 

@@ -29,6 +29,7 @@ from radgaze.errors import UserError
 from radgaze.objectives import distances
 from radgaze.objectives.triangle import active_edges
 from radgaze.store.store import Store
+from radgaze.tables import write_parquet
 from radgaze.training import settings
 from radgaze.training.callbacks import EpochBar, History, Patience, announce
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
@@ -334,6 +335,6 @@ def _load_best(model: nn.Module, best: ModelCheckpoint) -> bool:
 
 def _write(table: pl.DataFrame, path: Path) -> None:
     aside = path.with_suffix(".partial")
-    table.write_parquet(aside)
+    write_parquet(table, aside)
     aside.replace(path)
     say(f"predictions of {table.height} cases: {path}")

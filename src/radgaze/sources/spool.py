@@ -1,0 +1,61 @@
+"""Tables that may be larger than memory: in files that are gone when the process ends."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from functools import cache
+from itertools import chain, count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import polars as pl
+
+from radgaze.tables import write_parquet
+
+ROWS = 2**16
+"""Rows that are in memory at a time."""
+
+
+def spooled(parts: Iterable[pl.DataFrame]) -> pl.LazyFrame:
+    """Tables, at least one, below each other, read again as they are needed.
+
+    A single one stays in memory. Several lie in files, in the folder that TMPDIR names or, without it, in
+    /var/tmp, which is on a disk where /tmp may not be.
+
+    Args:
+        parts: The tables, of one schema, each small enough for memory.
+    """
+    todo = iter(parts)
+    first, second = next(todo), next(todo, None)
+    if second is None:
+        return first.lazy()
+    return pl.scan_parquet([_written(table) for table in chain((first, second), todo)], glob=False)
+
+
+def slices(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    """What is in memory or comes from `spooled`, in its order, at least one slice, each of few rows."""
+    for first in range(0, max(height(table), 1), ROWS):
+        yield table.slice(first, ROWS).collect()
+
+
+def height(table: pl.LazyFrame) -> int:
+    """How many rows it has."""
+    return int(table.select(pl.len()).collect().item())
+
+
+def scratch() -> TemporaryDirectory[str]:
+    """A new folder for such files."""
+    named = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
+    return TemporaryDirectory(prefix="radgaze-", dir=None if named or not _LARGE.is_dir() else _LARGE)
+
+
+def _written(table: pl.DataFrame) -> Path:
+    path = Path(_folder().name) / f"{next(_numbers)}.parquet"
+    write_parquet(table, path, rows=ROWS)
+    return path
+
+
+_LARGE = Path("/var/tmp")  # noqa: S108  a folder of its own is made there
+_folder = cache(scratch)
+_numbers = count()

@@ -1,0 +1,115 @@
+"""Fixations of a table, sorted on disk: as a loop over all of them in memory would have them."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from radgaze.sources import parts, spool, table, table_gaze
+from radgaze.store import merge
+from radgaze.store.prepare import prepare
+
+CASES, SIDE = 12, 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve images, and looks of three readers in no order; some are off the image or on no record's."""
+    folder = tmp_path_factory.mktemp("gaze")
+    draw = random.Random(5)
+    labels, looks = ["image,patient,label"], ["image,reader,x,y,onset,duration"]
+    for i in range(CASES):
+        pixels = np.random.default_rng(i).integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"i{i}.png")
+        labels.append(f"i{i}.png,{i // 2},{'ab'[i % 2]}")
+    for _ in range(600):
+        name = draw.choice(["i0.png", f"i{draw.randrange(2, CASES + 1)}", "i1"])
+        x, y = ("" if draw.random() < 0.05 else draw.randrange(-2, SIDE + 2) for _ in "xy")
+        x = "-5" if name == "i1" else x  # nothing of it is on the image
+        who = draw.choice(["Ann", "Bob", ""])
+        looks.append(f"{name},{who},{x},{y},{draw.randrange(40) / 8},{draw.randrange(8) / 8}")
+    (folder / "labels.csv").write_text("\n".join(labels))
+    (folder / "looks.csv").write_text("\n".join(looks))
+    return folder
+
+
+def read(folder: Path, **options):
+    return table.read(folder / "labels.csv", fixations=folder / "looks.csv", **options)
+
+
+def looped(folder: Path):
+    """reading_id, case_id, reader, recorded, duration; reading_id, index, x, y, onset, duration of what is on
+    the image; and reading_id, index of what is not: one fixation after the other.
+    """
+    of_case: dict[str, dict[str, list[tuple[float, int, str, str, float]]]] = {}
+    readers: dict[str, str] = {}
+    for place, line in enumerate((folder / "looks.csv").read_text().splitlines()[1:]):
+        name, who, x, y, onset, duration = line.split(",")
+        if who:
+            readers.setdefault(who, f"reader-{len(readers) + 1}")
+        case = name.removesuffix(".png")
+        of_case.setdefault(case, {}).setdefault(who, []).append((float(onset), place, x, y, float(duration)))
+    readings, fixations, off = [], [], []
+    for i in range(CASES):
+        for number, (who, looks) in enumerate(of_case.get(f"i{i}", {}).items()):
+            own = f"i{i}/{number}"
+            end = max(onset + duration for onset, *_, duration in looks)
+            lasts = end - min(onset for onset, *_ in looks)
+            readings.append((own, f"i{i}", readers.get(who), len(looks), lasts))
+            for index, (onset, _, x, y, duration) in enumerate(sorted(looks)):
+                if x and y and 0 <= float(x) <= SIDE and 0 <= float(y) <= SIDE:
+                    fixations.append((own, index, float(x), float(y), onset, duration))
+                else:
+                    off.append((own, f"index {index}"))
+    return readings, fixations, off, sum(map(len, of_case[f"i{CASES}"].values()))
+
+
+@pytest.mark.parametrize(("block", "rows"), [(2**21, 2**16), (100, 16), (40, 1)])
+def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, block, rows):
+    cut(monkeypatch, block, rows)
+    cohort = read(folder)
+    readings, fixations, off, strange = looped(folder)
+    assert cohort.readings.rows() == readings
+    assert cohort.fixations.collect().rows() == fixations
+    rejected = {reason: own for (reason,), own in cohort.rejections.group_by("reason")}
+    assert rejected["off_image_fixation"].select("reading_id", "detail").rows() == off
+    assert rejected["gaze_without_case"].select("case_id", "detail").rows() == [
+        (f"i{CASES}", f"{strange} fixations on an image that is not in the table")
+    ]
+
+
+def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_path, monkeypatch):
+    (tmp_path / "one").mkdir()
+    of_one = prepare(read(folder, without_gaze="drop"), tmp_path / "one" / "store", size=16, workers=1)
+    assert of_one.manifest["counts"]["rejections"]["no_gaze"] == 1
+    cut(monkeypatch, 50, 7)
+    monkeypatch.setattr("radgaze.store.finish.ROWS", 2**16)  # of the file's groups, which are its bytes
+    (tmp_path / "two").mkdir()
+    of_many = prepare(read(folder, without_gaze="drop"), tmp_path / "two" / "store", size=16, workers=1)
+    assert of_many.manifest == of_one.manifest
+
+
+def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
+    whole = prepare(read(folder), tmp_path / "whole", size=16, workers=1)
+    half = pl.read_csv(folder / "labels.csv").head(CASES // 2)
+    half.write_csv(tmp_path / "labels.csv")
+    fewer = table.read(tmp_path / "labels.csv", folder, fixations=folder / "looks.csv")
+    again = prepare(fewer, tmp_path / "again", size=16, workers=1)
+    at_once = merge.read([whole.path, again.path])
+    cut(monkeypatch, 50, 7)
+    cohort = merge.read([whole.path, again.path])
+    assert set(cohort.rejections["reason"]) == {"duplicate_case", "duplicate_reading"}
+    assert cohort.fixations.collect().equals(at_once.fixations.collect())
+    assert cohort.fixations.collect().drop("reading_id").equals(whole.fixations.drop("reading_id"))
+
+
+def cut(monkeypatch, block: int, rows: int) -> None:
+    """Hold so much of a file, and so many rows, in memory at a time."""
+    monkeypatch.setattr(parts, "BLOCK", block)
+    for module in (spool, table_gaze):
+        monkeypatch.setattr(module, "ROWS", rows)
