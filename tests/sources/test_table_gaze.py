@@ -69,7 +69,7 @@ def looped(folder: Path):
     return readings, fixations, off, sum(map(len, of_case[f"i{CASES}"].values()))
 
 
-@pytest.mark.parametrize(("block", "rows"), [(2**21, 2**16), (100, 16), (40, 1)])
+@pytest.mark.parametrize(("block", "rows"), [(2**21, 2**16), (100, 16), (300, 3)])
 def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, block, rows):
     cut(monkeypatch, block, rows)
     cohort = read(folder)

@@ -99,16 +99,16 @@ def place(path: Path) -> str:
 
 def _shown(path: Path) -> Iterator[pl.DataFrame]:
     """The parts of a file, with a bar where it takes long to read them."""
-    size = path.stat().st_size / 2**20
+    size = round(path.stat().st_size / 2**20)
     if size < LONG:
         yield from (table for table, _ in _parts(path))
         return
-    with progress(f"Reading {path.name}", total=round(size), of="MiB") as bar:
-        before = 0.0
+    with progress(f"Reading {path.name}", total=size, of="MiB") as bar:
+        done = 0
         for table, share in _parts(path):
             yield table
-            bar.advance((share - before) * round(size))
-            before = share
+            bar.advance(round(share * size) - done)
+            done = round(share * size)
 
 
 def _parts(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:

@@ -10,7 +10,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.sources.delimited import numbers, read_columns, tell_first
+from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 ARCHIVE = "egd-cxr 1.0.0"
@@ -95,8 +95,6 @@ def read_samples(folder: Path) -> pl.DataFrame:
     The best point of gaze (BPOG) is taken, which the tracker has not filtered.
     """
     path = folder / SAMPLES
-    if not path.is_file():
-        raise UserError(f"{path} is missing; {ARCHIVE} has it")
     names = {
         "SESSION_ID": "session",
         "MEDIA_ID": "media",
@@ -107,29 +105,21 @@ def read_samples(folder: Path) -> pl.DataFrame:
         "BPOGY": "screen_y",
         "BPOGV": "valid",
     }
-    numeric = ("CNT", "Time (in secs)", "BPOGX", "BPOGY", "BPOGV")
-    try:
-        lazy = pl.scan_csv(path, glob=False, infer_schema=False, encoding="utf8-lossy")
-        missing = [name for name in names if name not in lazy.collect_schema().names()]
-        if missing:
-            raise UserError(f"{path} has no column {', '.join(missing)}; {ARCHIVE} has it")
-        text = pl.col(*names).str.strip_chars().replace("", None)
-        read = lazy.select(text).with_columns(
-            pl.col(*numeric).cast(pl.Float64, strict=False), *(pl.col(n).alias(f"text {n}") for n in numeric)
-        )
-        bad = pl.any_horizontal(pl.col(n).is_null() & pl.col(f"text {n}").is_not_null() for n in numeric)
-        samples = read.with_columns(bad=bad).select(*names, "bad").collect(engine="streaming")
-    except pl.exceptions.PolarsError as error:
-        raise UserError(f"{path} cannot be read as CSV: {str(error).strip().splitlines()[0]}") from error
-    wrong = samples["bad"].arg_true()
-    if len(wrong):
-        raise UserError(f"{path}, line {wrong[0] + 2}: a number expected in {', '.join(numeric)}")
-    samples = samples.select(pl.col(old).alias(new) for old, new in names.items())
     there = pl.col("screen_x").is_finite() & pl.col("screen_y").is_finite()
-    return samples.with_columns(
-        pl.col("session", "media", "case_id").fill_null(""),
-        valid=((pl.col("valid") > 0) & there).fill_null(False),
-    ).with_row_index("place")
+    samples = []
+    for part in read_parts(path, tuple(names), archive=ARCHIVE):
+        for name in ("CNT", "Time (in secs)", "BPOGX", "BPOGY", "BPOGV"):
+            number = pl.col(name).cast(pl.Float64, strict=False)  # which may be no finite one
+            tell_first(part, path, name, number.is_null() & pl.col(name).is_not_null(), "a number expected")
+            part = part.with_columns(number)
+        own = part.select(pl.col(old).alias(new) for old, new in names.items())
+        samples.append(
+            own.with_columns(
+                pl.col("session", "media", "case_id").fill_null(""),
+                valid=((pl.col("valid") > 0) & there).fill_null(False),
+            )
+        )
+    return pl.concat(samples).with_row_index("place")
 
 
 def read_boxes(folder: Path) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -84,7 +84,8 @@ def _sorted(
     known = cases_by_key(sheet).join(order, on="case_id", how="left", maintain_order="left")
     readers: dict[str, str] = {}
     strangers = Counter[str]()
-    read = _Read([], np.zeros(len(cases), np.int64), pl.DataFrame())
+    runs = list[Path]()
+    counts = np.zeros(len(cases), np.int64)
     first, rows = None, 0
     for part in read_fixations(path, columns):
         first = first or next(iter(part["key"]), None)
@@ -99,21 +100,19 @@ def _sorted(
         own = named.filter(pl.col("case").is_not_null()).with_columns(
             reader=pl.col("reader").replace_strict(readers, default=None, return_dtype=pl.String)
         )
-        read.counts[:] += np.bincount(own["case"], minlength=len(cases))
-        read.runs.append(folder / f"{len(read.runs)}.parquet")
+        counts += np.bincount(own["case"], minlength=len(cases))
+        runs.append(folder / f"{len(runs)}.parquet")
         # In small groups, of which a range of cases is in few.
-        write_parquet(own.select(*_READ).sort("case"), read.runs[-1], rows=max(1, ROWS // 16))
+        write_parquet(own.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16))
     if first is not None and strangers.total() == rows:
         raise nothing_belongs(path, first, sheet)
     lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "looks": pl.Int64}, orient="row")
-    return replace(
-        read,
-        strangers=lost.select(
-            pl.lit("gaze_without_case").alias("reason"),
-            pl.col("key").map_elements(stem, pl.String).alias("case_id"),
-            pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
-        ),
+    told = lost.select(
+        pl.lit("gaze_without_case").alias("reason"),
+        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
     )
+    return _Read(runs, counts, told)
 
 
 def _by_cases(
