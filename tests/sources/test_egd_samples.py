@@ -128,5 +128,5 @@ def test_what_is_wrong_with_the_samples_is_told(made, tmp_path):
     fields = text[3].split(",")
     fields[text[0].split(",").index("BPOGX")] = "left"
     (tmp_path / "eye_gaze.csv").write_text("\n".join([*text[:3], ",".join(fields), *text[4:9], ""]))
-    with pytest.raises(UserError, match="line 4, column BPOGX: it is .left., a number expected"):
+    with pytest.raises(UserError, match=r"line 4, column BPOGX: it is .left., a number expected"):
         read_samples(tmp_path)

@@ -87,7 +87,7 @@ def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_p
     (tmp_path / "one").mkdir()
     of_one = prepare(read(folder, without_gaze="drop"), tmp_path / "one" / "store", size=16, workers=1)
     assert of_one.manifest["counts"]["rejections"]["no_gaze"] == 1
-    cut(monkeypatch, 50, 7)
+    cut(monkeypatch, 500, 40)
     monkeypatch.setattr("radgaze.store.finish.ROWS", 2**16)  # of the file's groups, which are its bytes
     (tmp_path / "two").mkdir()
     of_many = prepare(read(folder, without_gaze="drop"), tmp_path / "two" / "store", size=16, workers=1)
@@ -101,7 +101,7 @@ def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
     fewer = table.read(tmp_path / "labels.csv", folder, fixations=folder / "looks.csv")
     again = prepare(fewer, tmp_path / "again", size=16, workers=1)
     at_once = merge.read([whole.path, again.path])
-    cut(monkeypatch, 50, 7)
+    cut(monkeypatch, 500, 40)
     cohort = merge.read([whole.path, again.path])
     assert set(cohort.rejections["reason"]) == {"duplicate_case", "duplicate_reading"}
     assert cohort.fixations.collect().equals(at_once.fixations.collect())

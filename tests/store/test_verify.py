@@ -6,7 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 
@@ -14,7 +13,7 @@ from radgaze.cli import main
 from radgaze.store.digest import file_digest
 from radgaze.store.prepare import prepare
 from radgaze.store.store import MANIFEST, Store
-from radgaze.store.verify import size_of, verify
+from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort
 
 
@@ -42,8 +41,8 @@ def rewritten(store: Store, name: str, table: pl.DataFrame) -> list[str]:
 
 def test_a_whole_store_is_whole(whole, capsys):
     seen = []
-    assert verify(whole, advance=seen.append) == []
-    assert sum(seen) == size_of(whole)
+    assert verify(whole, advance=lambda: seen.append(1)) == []
+    assert len(seen) == len(whole.manifest["hashes"])
     assert main(["verify", str(whole.path)]) == 0
     assert "6 cases are as they were written" in capsys.readouterr().out
 
@@ -81,7 +80,6 @@ def test_tables_that_contradict_each_other_are_told(store):
     past = cases.with_columns(index=pl.col("index") + 1)
     assert any("does not hold the images" in problem for problem in rewritten(store, "cases", past))
     assert "there are 5 cases, the manifest says 6" in rewritten(store, "cases", cases.head(5))
-    assert np.isfinite(size_of(store))
 
 
 def test_what_is_no_store_is_a_mistake(tmp_path, capsys):

@@ -22,16 +22,16 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.console import progress
     from radgaze.store.store import Store
-    from radgaze.store.verify import advice, size_of, verify
+    from radgaze.store.verify import advice, verify
 
     store = Store.open(args.path)
-    with progress("Verifying (MiB)", total=max(1, size_of(store) >> 20)) as bar:
-        wrong = verify(store, advance=lambda size: bar.advance(size / 2**20))
+    files = len(store.manifest["hashes"])
+    with progress("Verifying", total=files, of="files") as bar:
+        wrong = verify(store, advance=bar.advance)
     for problem in wrong:
         print(f"radgaze verify: {problem}", file=sys.stderr)
     if wrong:
         print(f"radgaze verify: {advice(store.path)}", file=sys.stderr)
         return 1
-    files = len(store.manifest["hashes"])
     print(f"{store.path}: {files} files of {store.cases.height} cases are as they were written")
     return 0

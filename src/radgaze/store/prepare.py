@@ -125,8 +125,8 @@ def _faults_told(aside: Partial) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"{aside.folder}: {error.strerror or error}; what is done is kept there, and the same command "
-            "goes on when that is put right"
+            f"{error.filename or aside.folder}: {error.strerror or error}; what is done is kept in "
+            f"{aside.folder}, and the same command goes on when that is put right"
         ) from error
 
 

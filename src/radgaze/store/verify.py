@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from radgaze.sources.spool import height, slices
 from radgaze.store import regions
 from radgaze.store.digest import file_digest
 from radgaze.store.masks import packed_shape
 from radgaze.store.store import MANIFEST, Store
 
 
-def verify(store: Store, *, advance: Callable[[float], None] = lambda size: None) -> list[str]:
+def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[str]:
     """What is wrong with a store; nothing, if it is whole.
 
     Every file's SHA-256 is compared with the manifest's. Where all tables are as they were written, they are
@@ -22,21 +23,18 @@ def verify(store: Store, *, advance: Callable[[float], None] = lambda size: None
 
     Args:
         store: The store, opened: its files are there.
-        advance: Called with the size in bytes of each file that was read.
+        advance: Called after each file of the manifest.
     """
     wrong = []
     hashes: dict[str, str] = store.manifest["hashes"]
     for name, digest in hashes.items():
         path = store.path / name
         try:
-            found = file_digest(path)
-            size = path.stat().st_size
+            if file_digest(path) != digest:
+                wrong.append(f"{name} is not the file that was written")
         except OSError as error:
             wrong.append(f"{name} cannot be read: {error.strerror}")
-            continue
-        if found != digest:
-            wrong.append(f"{name} is not the file that was written")
-        advance(size)
+        advance()
     strangers = sorted(
         path.relative_to(store.path).as_posix()
         for path in store.path.rglob("*")
@@ -47,33 +45,28 @@ def verify(store: Store, *, advance: Callable[[float], None] = lambda size: None
     return wrong if damaged else wrong + _tables(store)
 
 
-def size_of(store: Store) -> int:
-    """Bytes that `verify` reads, for a progress bar."""
-    return sum((store.path / name).stat().st_size for name in store.manifest["hashes"])
-
-
 def _tables(store: Store) -> list[str]:
-    cases, readings, fixations = store.cases, store.readings, store.fixations
+    cases, readings, fixations = store.cases, store.readings, store.scan_fixations()
     wrong = []
     marked = store.regions.table
-    for what, table in (
-        ("cases", cases),
-        ("readings", readings),
-        ("fixations", fixations),
-        ("regions", marked),
+    for what, rows in (
+        ("cases", cases.height),
+        ("readings", readings.height),
+        ("fixations", height(fixations)),
+        ("regions", marked.height),
     ):
         said = store.manifest["counts"].get(what, 0)
-        if table.height != said:
-            wrong.append(f"there are {table.height} {what}, the manifest says {said}")
+        if rows != said:
+            wrong.append(f"there are {rows} {what}, the manifest says {said}")
     if cases["case_id"].n_unique() != cases.height:
         wrong.append("two cases have one id")
     for what, table, owners, key in (
-        ("readings", readings, cases, "case_id"),
+        ("readings", readings.lazy(), cases, "case_id"),
         ("fixations", fixations, readings, "reading_id"),
-        ("boxes", store.boxes, cases, "case_id"),
-        ("regions", marked, cases, "case_id"),
+        ("boxes", store.boxes.lazy(), cases, "case_id"),
+        ("regions", marked.lazy(), cases, "case_id"),
     ):
-        orphans = table.join(owners, on=key, how="anti").height
+        orphans = sum(part.join(owners, on=key, how="anti").height for part in slices(table))
         if orphans:
             wrong.append(f"{orphans} {what} belong to nothing that is here")
     splits = cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
