@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from pandera.errors import SchemaError
 
+from radgaze.sources import spool
 from radgaze.sources.cohort import Cohort
 
 
@@ -101,6 +102,12 @@ def test_a_table_without_one_of_its_columns_is_refused(cohort, table):
 def test_tables_that_contradict_each_other_are_refused(cohort, table, change, message):
     with pytest.raises(ValueError, match=message):
         replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
+
+
+def test_a_fixation_that_is_repeated_far_from_the_first_is_found(cohort, monkeypatch):
+    monkeypatch.setattr(spool, "ROWS", 1)
+    with pytest.raises(ValueError, match="1 fixations repeat another's index in its reading"):
+        replace(cohort, fixations=pl.concat([cohort.fixations, cohort.fixations.head(1)]))
 
 
 @pytest.mark.parametrize("of_b", [[1, 1], [0, 0]])

@@ -48,7 +48,7 @@ def _of_csv(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
     for block, share in _blocks(path):
         if not names:
             table = _parsed(block)
-            table.columns = names = [name.strip().removeprefix("\ufeff") for name in table.columns]
+            table.columns = names = [name.strip() for name in table.columns]
         else:
             table = _parsed(",".join(f"c{i}" for i in range(len(names))).encode() + b"\n" + block)
             table.columns = names
