@@ -28,6 +28,17 @@ def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
         assert verb in shown
 
 
+def test_preparing_needs_no_torch():
+    """It would be half a GiB more in memory, and seconds before the first image."""
+    code = (
+        "import sys; from radgaze.sources.registry import SOURCES, find; import radgaze.store.prepare\n"
+        "for name in SOURCES: find(name)\n"
+        "print('torch' in sys.modules)"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown == "False\n"
+
+
 def test_python_m_radgaze_is_the_same_program():
     shown = subprocess.run(
         [sys.executable, "-m", "radgaze", "--version"], capture_output=True, text=True, check=True

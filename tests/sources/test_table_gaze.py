@@ -83,6 +83,18 @@ def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, 
     ]
 
 
+def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_own(folder):
+    kept, dropped = read(folder), read(folder, without_gaze="drop")
+    gone = set(kept.cases["case_id"]) - set(dropped.cases["case_id"])
+    assert gone == {"i1"} == set(dropped.rejections.filter(reason="no_gaze")["case_id"])
+    off = kept.rejections.filter(reason="off_image_fixation")
+    assert dropped.rejections.filter(reason="off_image_fixation").equals(
+        off.filter(pl.col("case_id") != "i1")
+    )
+    assert dropped.readings.equals(kept.readings.filter(pl.col("case_id") != "i1"))
+    assert dropped.fixations.collect().equals(kept.fixations.collect())
+
+
 def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_path, monkeypatch):
     (tmp_path / "one").mkdir()
     of_one = prepare(read(folder, without_gaze="drop"), tmp_path / "one" / "store", size=16, workers=1)

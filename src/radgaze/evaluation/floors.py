@@ -13,8 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.store.batch import Batch
-from radgaze.store.boxes import plain
 from radgaze.store.frame import Fit, Frame
+from radgaze.store.names import plain
 from radgaze.store.store import Store
 
 Floats = NDArray[np.float64]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import polars as pl
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from radgaze.store.names import plain
 from radgaze.store.store import Store
 
 _SIDED = (
@@ -118,11 +117,6 @@ def strips(
         which += [n] * STRIPS
     together = np.concatenate(found) if found else corners
     return together, np.array(which, dtype=np.int64)
-
-
-def plain(name: str) -> str:
-    """A name without case, and with one space for whatever parts its words."""
-    return re.sub(r"[\W_]+", " ", name).strip().casefold()
 
 
 def of_own_class(boxes: Tensor, box_class: Tensor, label: Tensor) -> Tensor:
