@@ -3,6 +3,7 @@
 # ruff: noqa: E501  tables of mistakes, one to a line
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources import table
+from radgaze.sources.table_files import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.prepare import prepare
 
@@ -349,3 +351,22 @@ def test_masks_that_make_no_sense_are_told(folder, options, told):
     (folder / "blank.csv").write_text("case,file\na,\n")
     with pytest.raises(UserError, match=told):
         read(folder, **(options | {"masks": folder / options["masks"]}))
+
+
+def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_before_others():
+    draw = random.Random(0)
+    for _ in range(100):
+        rows = [
+            (
+                draw.choice(["a", "b", "a.png", "x/a"]),
+                draw.choice(["a.png", "x/a.png", "y\\a.png", "b.1.png", "b"]),
+            )
+            for _ in range(draw.randrange(1, 12))
+        ]
+        expected: dict[str, str] = {}
+        for case_id, image in rows:
+            name = image.replace("\\", "/").rpartition("/")[2]
+            for key in (case_id, image, name, stem(image)):
+                expected.setdefault(key, case_id)
+        found = cases_by_key(pl.DataFrame(rows, schema=["case_id", "image"], orient="row"))
+        assert dict(found.iter_rows()) == expected

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
+from radgaze.errors import UserError
 from radgaze.sources import parts, spool, table, table_gaze
 from radgaze.store import merge
 from radgaze.store.prepare import prepare
@@ -81,6 +82,22 @@ def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, 
     assert rejected["gaze_without_case"].select("case_id", "detail").rows() == [
         (f"i{CASES}", f"{strange} fixations on an image that is not in the table")
     ]
+
+
+def test_fixations_of_other_images_alone_are_a_mistake(folder, tmp_path, monkeypatch):
+    cut(monkeypatch, 40, 3)
+    looks = ["image,x,y,onset,duration", *(f"other-{k},1,2,{k},0.5" for k in range(20))]
+    (tmp_path / "looks.csv").write_text("\n".join(looks))
+    with pytest.raises(
+        UserError, match=r"looks.csv: no record belongs to a case.*they are of 'other-0'.*'i0'"
+    ):
+        table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv")
+    (tmp_path / "looks.csv").write_text("\n".join([*looks, "i3.png,1,2,0,1"]))
+    cohort = table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv")
+    assert cohort.readings["case_id"].to_list() == ["i3"]
+    assert dict(cohort.rejections["reason"].value_counts().iter_rows()) == {"gaze_without_case": 20}
+    (tmp_path / "looks.csv").write_text(looks[0])
+    assert table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv").readings.is_empty()
 
 
 def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_own(folder):

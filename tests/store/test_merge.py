@@ -16,7 +16,7 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.sources.cohort import Cohort
+from radgaze.sources.cohort import VIEWS, Cohort
 from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.prepare import prepare
@@ -246,6 +246,28 @@ def test_a_reading_of_both_is_no_second_reader(tmp_path):
         ("case-00", "r0@two", "the same as r0@one"),
         ("case-02", "r2@two", "the same as r2@one"),
     ]
+
+
+def test_what_part_of_an_image_was_shown_is_kept_where_all_stores_with_gaze_know_it(tmp_path, capfd):
+    views = [pl.lit(9.0 + k).alias(name) for k, name in enumerate(VIEWS)]
+
+    def viewed(cohort: Cohort) -> Cohort:
+        return replace(cohort, fixations=cohort.fixations.with_columns(pl.col("x") / 2, *views))
+
+    def without(cohort: Cohort) -> Cohort:
+        return replace(cohort, readings=cohort.readings.clear(), fixations=cohort.fixations.clear())
+
+    one, two = prepared(tmp_path, "one", viewed), prepared(tmp_path, "two")
+    blind = prepared(tmp_path, "blind", without)
+    kept = merge.read([blind, one]).fixations.collect()
+    assert kept.select(VIEWS).unique().rows() == [(9.0, 10.0, 11.0, 12.0, 13.0, 14.0)]
+    assert kept.height == Store.open(one).fixations.height
+    assert "resolution" not in capfd.readouterr().err
+    lost = merge.read([one, two]).fixations.collect()
+    assert not set(VIEWS) & set(lost.columns)
+    assert lost.height == 2 * kept.height
+    assert "the merged one holds none" in capfd.readouterr().err
+    assert merge.read([blind, prepared(tmp_path, "too", without)]).fixations.collect().is_empty()
 
 
 def test_what_tests_in_one_store_does_not_train_in_the_merged_one(tmp_path, capfd):

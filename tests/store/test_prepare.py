@@ -373,6 +373,18 @@ def test_an_image_changed_in_place_to_one_of_the_same_size_is_noticed(tmp_path):
         prepare(cohort, tmp_path / "store", size=32, workers=1)
 
 
+def test_an_image_replaced_by_an_older_one_of_another_size_is_noticed(tmp_path):
+    cohort = make_cohort(tmp_path / "source")
+    prepare(cohort, tmp_path / "store", size=32, workers=1)
+    path = Path(cohort.cases["image"][2])
+    before = path.stat()
+    write_dicom(path, np.full((100, 100), 0.5))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_size != before.st_size
+    with pytest.raises(UserError, match="source has changed"):
+        prepare(cohort, tmp_path / "store", size=32, workers=1)
+
+
 def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store").mkdir()
