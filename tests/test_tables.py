@@ -37,3 +37,8 @@ def test_what_is_written_is_the_table(tmp_path):
     write_csv(TABLE, tmp_path / "a.csv")
     assert pl.read_parquet(tmp_path / "a.parquet").equals(TABLE)
     assert pl.read_csv(tmp_path / "a.csv").equals(TABLE)
+
+
+def test_what_is_no_fault_of_the_disk_stays_what_it_is(tmp_path):
+    with pytest.raises(pl.exceptions.ComputeError, match="nested"):
+        write_csv(pl.DataFrame({"a": [[1], [2]]}), tmp_path / "a.csv")
