@@ -4,6 +4,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    ?= demo-out
+TESTERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow lint types contract bench lock clean
@@ -25,8 +26,8 @@ $(READY): requirements.lock pyproject.toml
 demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (about five minutes)
 	$(BIN)/radgaze demo --out $(OUT)
 
-test: $(READY)    ## the tests, except the slow ones
-	$(BIN)/python -m pytest
+test: $(READY)    ## the tests, except the slow ones, file by file on two cores (make TESTERS=8 for more)
+	$(BIN)/python -m pytest --numprocesses $(TESTERS) --dist loadfile
 
 test-slow: $(READY)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow

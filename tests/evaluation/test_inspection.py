@@ -128,6 +128,8 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
 
     import torch
 
+    assert torch.is_grad_enabled()  # whoever goes on to train in this process needs it
+
     def drawn(reader):
         points = torch.tensor(places[reader])[None] * SIDE / 64
         return static_maps(points, torch.ones(points.shape[:2]), (SIDE, SIDE), 0.05 * SIDE)[0].numpy()

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
@@ -323,5 +322,4 @@ def _between(store: Store, resamples: int, seed: int) -> tuple[pl.DataFrame, int
 
 
 def _batches(cases: GazeDataset, places: Sequence[int]) -> Iterator[Batch]:
-    with torch.no_grad():
-        yield from DataLoader(Subset(cases, list(places)), batch_size=32, collate_fn=collate)
+    return iter(DataLoader(Subset(cases, list(places)), batch_size=32, collate_fn=collate))
