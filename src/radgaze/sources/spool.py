@@ -47,7 +47,8 @@ def height(table: pl.LazyFrame) -> int:
 def scratch() -> TemporaryDirectory[str]:
     """A new folder for such files."""
     named = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
-    return TemporaryDirectory(prefix="radgaze-", dir=None if named or not _LARGE.is_dir() else _LARGE)
+    large = not named and os.access(_LARGE, os.W_OK)
+    return TemporaryDirectory(prefix="radgaze-", dir=_LARGE if large else None)
 
 
 def _written(table: pl.DataFrame) -> Path:
