@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -147,3 +148,12 @@ def test_each_patient_with_several_classes_tests_in_exactly_one_fold():
     for split in splits:
         rare = Counter(split[p] for p, own in zip(patients, classes, strict=True) if "less" in own)
         assert rare["test"] == pytest.approx(sum(rare.values()) / 4, abs=2)
+
+
+@pytest.mark.parametrize("classes", [["a", "b"], [frozenset("ab"), frozenset("b")]])
+def test_a_patient_with_thousands_of_cases_takes_little_memory(classes):
+    tracemalloc.start()
+    stratified_split([0] * 4000 + [1, 2, 3, 4], classes * 2002, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 8 * 2**20

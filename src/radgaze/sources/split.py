@@ -144,10 +144,13 @@ def _counted(
     patients: Sequence[Patient], classes: Iterable[Iterable[Hashable]]
 ) -> dict[Patient, Counter[Hashable]]:
     """How often each patient has each class; one counter for all who have the same, as they may be many."""
-    own: dict[Patient, tuple[Hashable, ...]] = {}
-    same: dict[tuple[Hashable, ...], tuple[Hashable, ...]] = {}
+    own: dict[Patient, tuple[tuple[Hashable, int], ...]] = {}
+    same: dict[tuple[tuple[Hashable, int], ...], tuple[tuple[Hashable, int], ...]] = {}
     for patient, names in zip(patients, classes, strict=True):
-        seen = (*own.get(patient, ()), *names)
-        own[patient] = same.setdefault(seen, seen)
-    counters = {seen: Counter(seen) for seen in same}
-    return {patient: counters[seen] for patient, seen in own.items()}
+        seen = dict(own.get(patient, ()))
+        for name in names:
+            seen[name] = seen.get(name, 0) + 1
+        counts = tuple(seen.items())
+        own[patient] = same.setdefault(counts, counts)
+    counters = {counts: Counter(dict(counts)) for counts in set(own.values())}
+    return {patient: counters[counts] for patient, counts in own.items()}
