@@ -23,7 +23,8 @@ BLOCK = 2**17
 def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tuple[Tensor, ...]:
     """`formula(*tensors)` for an elementwise formula of tensors of one shape; its results have that shape.
 
-    What fits a block is left to the formula itself, and so is a device other than the CPU.
+    What fits a block is left to the formula itself, and so is a device other than the CPU, and what is to be
+    differentiated once more.
 
     Args:
         formula: Made once and kept, where it is to be compiled.
@@ -32,8 +33,9 @@ def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tup
     """
     first = tensors[0]
     on_cpu = first.device.type == "cpu"
-    if first.numel() <= BLOCK or not (on_cpu or compiled):
-        return formula(*tensors)
+    in_graph = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
+    if in_graph or first.numel() <= BLOCK or not (on_cpu or compiled):
+        return formula(*tensors)  # blocks have no graph
     channels_last = first.dim() == 4 and first.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if channels_last else torch.contiguous_format
     rows = [tensor.detach().contiguous(memory_format=layout) for tensor in tensors]

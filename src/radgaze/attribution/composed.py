@@ -12,6 +12,7 @@ from torch import Tensor
 from radgaze.attribution import rules
 from radgaze.attribution.cam import GradCAM
 from radgaze.attribution.generators import Generator, create, register
+from radgaze.attribution.modes import compares_cases
 from radgaze.attribution.reading import Reading, full
 from radgaze.attribution.readout import enlarge
 
@@ -85,7 +86,7 @@ class SmoothGrad(Generator):
             there.pass_.forget()  # else it would hold its graph until all have been read
             return found
 
-        return _summed(sample, self.samples, len(x), self.internal_batch_size)
+        return _summed(sample, self.samples, len(x), _at_once(read, self.internal_batch_size))
 
 
 @register("integrated_gradients")
@@ -124,7 +125,25 @@ class IntegratedGradients(Generator):
             there.pass_.forget()
             return found
 
-        return (x - self.baseline) * _summed(sample, self.steps, len(x), self.internal_batch_size)
+        at_once = _at_once(read, self.internal_batch_size)
+        return (x - self.baseline) * _summed(sample, self.steps, len(x), at_once)
+
+
+def _at_once(read: Reading, wanted: int | None) -> int | None:
+    """How many images to evaluate at once: where cases are compared with each other, always the same ones.
+
+    Raises:
+        ValueError: They are, and fewer are wanted.
+    """
+    batch = len(read.images)
+    if not compares_cases(read.watch.model):
+        return wanted
+    if wanted is not None and wanted != batch:
+        raise ValueError(
+            "the model's batch norms have no running statistics, so that its output depends on which images it "
+            "is given together: leave internal_batch_size out"
+        )
+    return batch
 
 
 def _summed(

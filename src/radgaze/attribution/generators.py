@@ -11,8 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from radgaze.attribution import rules
-from radgaze.attribution.reading import Reading, Watch, evaluating, full
+from radgaze.attribution import rules, turns
+from radgaze.attribution.modes import compares_cases, evaluating
+from radgaze.attribution.reading import Reading, Watch, full
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.targets import Target, logits_of, target_index
@@ -171,9 +172,10 @@ class Generator:
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
         model = _bare(self.model)
         maps = []
-        with evaluating(model, parameters=True):
-            for k in range(0, len(images), _at_once(images)):
-                part = slice(k, k + _at_once(images))
+        at_once = max(len(images), 1) if compares_cases(model) else _at_once(images)
+        with turns.alone(model), turns.undisturbed(), evaluating(model, parameters=True):
+            for k in range(0, len(images), at_once):
+                part = slice(k, k + at_once)
                 asked = target[part] if isinstance(target, Tensor) else target
                 known = None if labels is None else labels[part]
                 maps.append(self.look(model, images[part], asked, known, [a[part] for a in also]))
@@ -215,7 +217,8 @@ class Generator:
                 )
             if not callable(target):
                 target = target_index(logits_of(output), target, labels)
-            found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
+            with watch.listening():
+                found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
         with torch.enable_grad(), Watch(model, self.layer, new_pass, self.batch_statistics) as watch:

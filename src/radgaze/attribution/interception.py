@@ -7,19 +7,22 @@ into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution import activations, moments
+from radgaze.attribution import activations, moments, turns
 from radgaze.attribution.activations import Activation
 from radgaze.attribution.junctions import Concatenate, Gate
 from radgaze.attribution.recomputation import recompute_within
-from radgaze.attribution.rule_steps import Activate, ActivatePReLU
+from radgaze.attribution.rule_steps import Activate, ActivatePReLU, keeps_output
 from radgaze.attribution.steps import (
     BatchNorm,
     Conv,
@@ -35,7 +38,27 @@ _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _POOL = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean, F.adaptive_max_pool2d, torch.amax, Tensor.amax)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
+_ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 _FLATTEN = (torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view)
+
+
+@dataclass(frozen=True, eq=False)
+class Unchanged:
+    """A tensor met before, or None, and what it held then."""
+
+    tensor: Any
+    _version: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_version", _version_of(self.tensor))
+
+    def still(self, other: Any) -> bool:
+        """Whether the other is this very tensor, and nothing has overwritten it since."""
+        return other is self.tensor and _version_of(other) == self._version
+
+
+def _version_of(tensor: Any) -> int:
+    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
 
 
 class Interception(TorchFunctionMode):
@@ -45,13 +68,24 @@ class Interception(TorchFunctionMode):
         pass_: The state shared with the steps; what is met is written there.
         batch_statistics: "held" treats batch norm's statistics as constants in the read-out, so that one
             case's heatmap does not depend on its neighbours' gradients; "exact" differentiates through them.
+        recomputing: Whether this is for a part that is computed again, within a backward.
+
+    Attributes:
+        around: Makes what the model runs within, and what it computes again later has to run within as well.
     """
 
-    def __init__(self, pass_: Pass, batch_statistics: Literal["held", "exact"] = "held") -> None:
+    def __init__(
+        self,
+        pass_: Pass,
+        batch_statistics: Literal["held", "exact"] = "held",
+        *,
+        recomputing: bool = False,
+    ) -> None:
         super().__init__()
-        self.pass_, self.batch_statistics = pass_, batch_statistics
-        self._sigmoid: tuple[Tensor, Tensor] | None = None  # the last sigmoid's input and output
-        self._convolved: tuple[Tensor, int, Tensor, Tensor, Tensor | None, Geometry, bool] | None = None
+        self.pass_, self.batch_statistics, self.recomputing = pass_, batch_statistics, recomputing
+        self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
+        self._sigmoid: tuple[Unchanged, Unchanged] | None = None  # the last sigmoid's input and output
+        self._convolved: tuple[tuple[Unchanged, ...], Geometry, bool] | None = None
 
     def __exit__(self, *error: Any) -> None:
         self._sigmoid = self._convolved = None
@@ -65,15 +99,18 @@ class Interception(TorchFunctionMode):
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
         kwargs = kwargs or {}
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() or not self._concerned() or "out" in kwargs:
             return func(*args, **kwargs)
-        recompute_within(self._afresh)
+        recompute_within(self._afresh, self.around)
         if func in _CONV:
             return self._conv(func, args, kwargs)
         if func is F.batch_norm and self.batch_statistics == "held":
             return self._batch_norm(*args, **kwargs)
-        if func is F.batch_norm and self.pass_.group is not None:
-            return moments.batch_norm(func, self.pass_.group, *args, **kwargs)
+        if func in _ATTENTION and not self.pass_.only_looked_at:
+            with sdpa_kernel(SDPBackend.MATH):  # the fused ones cannot be differentiated twice
+                return func(*args, **kwargs)
+        if func is F.batch_norm:
+            return self._exact_norm(*args, **kwargs)
         if func in (F.prelu, torch.prelu):
             self._met("prelu")
             call = dict(zip(("input", "weight"), args, strict=False), **kwargs)
@@ -91,7 +128,7 @@ class Interception(TorchFunctionMode):
         if activation is not None:
             x = args[0] if args else kwargs["input"]
             if written_out is not None and self._sigmoid is not None:
-                x = self._sigmoid[0]
+                x = self._sigmoid[0].tensor
             return self._activate(func, args, kwargs, activation, x)
         y = func(*args, **kwargs)
         if func is F.linear:
@@ -99,6 +136,12 @@ class Interception(TorchFunctionMode):
         elif (func in _POOL or func in _FLATTEN) and args:
             self._notice_pooling(args[0], y)
         return y
+
+    def _concerned(self) -> bool:
+        """Whether what is computed now belongs to the model that is watched."""
+        if self.recomputing:
+            return True
+        return turns.HERE.listens is self and torch._C._current_graph_task_id() == -1
 
     def _afresh(self) -> Interception:
         """The same for a part that is computed again: only what it saves is looked at then."""
@@ -109,8 +152,9 @@ class Interception(TorchFunctionMode):
             only_looked_at=before.only_looked_at,
             compiled=before.compiled,
             group=before.group,
+            evaluating=before.evaluating,
         )
-        return Interception(again, self.batch_statistics)
+        return Interception(again, self.batch_statistics, recomputing=True)
 
     def _activate(
         self,
@@ -126,10 +170,10 @@ class Interception(TorchFunctionMode):
         if not activations.is_inplace(func, args, kwargs):
             y = Activate.apply(x, activation, self.pass_)
             if func in _SIGMOID:
-                self._sigmoid = (x, y)
+                self._sigmoid = (Unchanged(x), Unchanged(y))
             return y
         # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
-        before = x if activation.rectifier else x.clone()
+        before = x if keeps_output(activation, self.pass_) else x.clone()
         return Activate.apply(before, activation, self.pass_, x, partial(func, *args, **kwargs))
 
     def _met(self, name: str) -> None:
@@ -141,7 +185,9 @@ class Interception(TorchFunctionMode):
         if self._sigmoid is None or len(args) < 2 or not (in_place or func in _PRODUCT):
             return None
         x, s = self._sigmoid
-        same = (args[0] is x and args[1] is s) or (args[0] is s and args[1] is x and not in_place)
+        same = (x.still(args[0]) and s.still(args[1])) or (
+            s.still(args[0]) and x.still(args[1]) and not in_place
+        )
         return activations.silu() if same else None
 
     def _conv(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
@@ -161,7 +207,7 @@ class Interception(TorchFunctionMode):
         geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
         first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
         y = Conv.apply(x, weight, bias, geometry, self.pass_, first)
-        self._convolved = (y, y._version, x, weight, bias, geometry, first)
+        self._convolved = (tuple(Unchanged(each) for each in (y, x, weight, bias)), geometry, first)
         return y
 
     def _batch_norm(
@@ -177,9 +223,12 @@ class Interception(TorchFunctionMode):
     ) -> Tensor:
         statistics = (running_mean, running_var, training, momentum, eps)
         convolved, self._convolved = self._convolved, None
-        follows = convolved is not None and convolved[0] is input and convolved[1] == input._version
-        if convolved is not None and follows and weight is not None and bias is not None:
-            y, _, x, kernel, offset, geometry, first = convolved
+        if input.numel() == 0:
+            return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        if training and running_mean is None and self.pass_.evaluating:
+            return self._exact_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
+        if convolved is not None and _is_leaf(weight) and _is_leaf(bias) and _follows(input, convolved[0]):
+            (y, x, kernel, offset), (geometry, first) = (each.tensor for each in convolved[0]), convolved[1:]
             y, shared = y.detach(), (geometry, self.pass_, first)
             affine = _as_affine(y, weight, bias, running_mean, running_var, training, eps)
             if affine is not None:
@@ -187,11 +236,18 @@ class Interception(TorchFunctionMode):
             return ConvNorm.apply(x, kernel, offset, weight, bias, y, statistics, *shared)
         return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
 
+    def _exact_norm(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Batch norm whose statistics are differentiated like the rest."""
+        if self.pass_.group is None:
+            return F.batch_norm(*args, **kwargs)
+        return moments.batch_norm(F.batch_norm, self.pass_.group, *args, **kwargs)
+
     def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         parts: Any = args[0] if args else None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        alike = isinstance(parts, tuple | list) and len({part.dtype for part in parts}) == 1
-        if not alike or not isinstance(dim, int) or "out" in kwargs or len(args) > 2:
+        # Tensors of different dimensions are one of ours and torch's relic, the empty one that stands for none.
+        alike = isinstance(parts, tuple | list) and len({(part.dtype, part.dim()) for part in parts}) == 1
+        if not alike or not isinstance(dim, int) or set(kwargs) - {"dim"} or len(args) > 2:
             return func(*args, **kwargs)
         return Concatenate.apply(dim, self.pass_, *parts)
 
@@ -219,6 +275,15 @@ def _as_affine(
         return None
     scale = gamma * torch.rsqrt(var + eps)
     return scale, beta - mean * scale
+
+
+def _is_leaf(parameter: Tensor | None) -> bool:
+    return parameter is not None and parameter.grad_fn is None
+
+
+def _follows(x: Tensor, convolved: tuple[Unchanged, ...]) -> bool:
+    """Whether x is what was convolved last, and none of what it was made from has been overwritten since."""
+    return convolved[0].still(x) and all(each.still(each.tensor) for each in convolved)
 
 
 def _is_gate(s: Any, x: Any) -> bool:

@@ -29,13 +29,47 @@ def of_all(x: Tensor, group: Group) -> tuple[Tensor, Tensor, float]:
     digits where the mean is large.
     """
     var, mean = torch.var_mean(_full(x), _but_channels(x), correction=0)
-    own = torch.cat([mean, var, mean.new_tensor([x.numel() / x.shape[1]])])
+    own = torch.cat([mean, var, mean.new_tensor([count(x)])])
     gathered = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, own, group)
     means, variances, counts = torch.split(torch.stack(gathered), [len(mean), len(mean), 1], 1)
+    check_count(float(counts.sum()), x)
     share = counts / counts.sum()
     mean = (share * means).sum(0)
     return mean, (share * (variances + (means - mean).square())).sum(0), float(counts.sum())
+
+
+def check(
+    x: Tensor, mean: Tensor | None, var: Tensor | None, gamma: Tensor | None, beta: Tensor | None
+) -> None:
+    """Refuse what `F.batch_norm` refuses and the kernel below it does not, but reads beyond an end.
+
+    Raises:
+        RuntimeError: A tensor has not one value for each channel.
+    """
+    for name, each in (("running_mean", mean), ("running_var", var), ("weight", gamma), ("bias", beta)):
+        if each is not None and each.shape != x.shape[1:2]:
+            raise RuntimeError(f"{name} should contain {x.shape[1]} elements not {each.numel()}")
+
+
+def check_count(number: float | None, x: Tensor) -> None:
+    """Refuse what `F.batch_norm` refuses in training: the unbiased variance of one value is no number.
+
+    Raises:
+        ValueError: There is one value in a channel.
+    """
+    if number == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.size()}")
+
+
+def count(x: Tensor) -> float:
+    """How many values of a channel x (B, C, …) holds."""
+    return x.numel() / x.shape[1]
+
+
+def slope_in_gamma(g: Tensor, x: Tensor, mean: Tensor, rstd: Tensor) -> Tensor:
+    """The gradient of γ·(x − μ)/σ in γ, (C,), μ and σ held."""
+    return over_channels(g * (x - wide(mean, x).to(x.dtype)) * wide(rstd, x).to(x.dtype))
 
 
 def follow(
@@ -43,30 +77,30 @@ def follow(
     running_var: Tensor | None,
     mean: Tensor,
     var: Tensor,
-    count: float,
+    number: float,
     momentum: float,
 ) -> None:
     """Move running statistics towards a batch's, as batch norm does: the variance as an unbiased one."""
     if running_mean is not None and running_var is not None:
         running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-        running_var.lerp_((var * count / max(count - 1, 1)).to(running_var.dtype), momentum)
+        running_var.lerp_((var * number / max(number - 1, 1)).to(running_var.dtype), momentum)
 
 
 def gradients(
-    g: Tensor, x: Tensor, gamma: Tensor | None, mean: Tensor, rstd: Tensor, count: float, group: Group
+    g: Tensor, x: Tensor, gamma: Tensor | None, mean: Tensor, rstd: Tensor, number: float, group: Group
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of y = γ·x̂ + β, x̂ = (x − μ)/σ, in x, γ and β.
 
     That in x is of all processes' losses together, for x moves their statistics, too. Those in γ and β are
     this process's own: they are averaged with those of all other parameters.
     """
-    normal, g_full = (_full(x) - _wide(mean, x)) * _wide(rstd, x), _full(g)
-    dbeta, dgamma = g_full.sum(_but_channels(x)), (g_full * normal).sum(_but_channels(x))
+    normal, g_full = (_full(x) - wide(mean, x)) * wide(rstd, x), _full(g)
+    dbeta, dgamma = over_channels(g_full), over_channels(g_full * normal)
     sums = torch.cat([dbeta, dgamma])
     dist.all_reduce(sums, group=group)
-    b, c = (sums / count).chunk(2)
+    b, c = (sums / number).chunk(2)
     scale = rstd if gamma is None else rstd * gamma
-    dx = _wide(scale, x) * (g_full - _wide(b, x) - normal * _wide(c, x))
+    dx = wide(scale, x) * (g_full - wide(b, x) - normal * wide(c, x))
     return dx.to(x.dtype), dgamma, dbeta
 
 
@@ -87,15 +121,17 @@ def batch_norm(
     if not training:
         return plain(input, running_mean, running_var, weight, bias, training, momentum, eps)
     over, x = _but_channels(input), _full(input)
-    count = float(_AllSum.apply(x.new_tensor(x.numel() / x.shape[1]), group))
-    mean = _AllSum.apply(x.sum(over), group) / count
-    centred = x - _wide(mean, x)
-    var = _AllSum.apply(centred.square().sum(over), group) / count
+    check(input, running_mean, running_var, weight, bias)
+    number = float(_AllSum.apply(x.new_tensor(count(x)), group))
+    check_count(number, input)
+    mean = _AllSum.apply(x.sum(over), group) / number
+    centred = x - wide(mean, x)
+    var = _AllSum.apply(centred.square().sum(over), group) / number
     with torch.no_grad():
-        follow(running_mean, running_var, mean, var, count, momentum)
-    y = centred * _wide(torch.rsqrt(var + eps), x)
-    y = y if weight is None else y * _wide(weight, x)
-    return (y if bias is None else y + _wide(bias, x)).to(input.dtype)
+        follow(running_mean, running_var, mean, var, number, momentum)
+    y = centred * wide(torch.rsqrt(var + eps), x)
+    y = y if weight is None else y * wide(weight, x)
+    return (y if bias is None else y + wide(bias, x)).to(input.dtype)
 
 
 class _AllSum(Function):
@@ -112,11 +148,17 @@ class _AllSum(Function):
         return _AllSum.apply(grads[0].contiguous(), ctx.group), None
 
 
+def over_channels(g: Tensor) -> Tensor:
+    """The sum of each channel, (B, C, …) → (C,)."""
+    return _full(g).sum(_but_channels(g))
+
+
 def _but_channels(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]
 
 
-def _wide(per_channel: Tensor, x: Tensor) -> Tensor:
+def wide(per_channel: Tensor, x: Tensor) -> Tensor:
+    """(C,) in a shape that stretches over x (B, C, …)."""
     return per_channel.view(1, -1, *[1] * (x.dim() - 2))
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
 
+from radgaze.attribution import turns
 from radgaze.attribution.interception import Interception
+from radgaze.attribution.modes import evaluating
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.synchronised import refuse_hidden_statistics
@@ -45,6 +48,8 @@ class Watch:
         self._hooks: list[Any] = []
         self._passes: list[Pass] = []
         self._call: tuple[int, tuple[Any, ...], dict[str, Any]] = (0, (), {})
+        self._held, self._eager = ExitStack(), ExitStack()
+        self._depth, self._thread = 0, threading.get_ident()
 
     @property
     def pass_(self) -> Pass:
@@ -53,7 +58,14 @@ class Watch:
 
     def __enter__(self) -> Self:
         refuse_hidden_statistics(self.model)
-        self._hooks = [self.model.register_forward_pre_hook(self._catch, with_kwargs=True)]
+        refuse_compiled(self.model)
+        self._held.enter_context(turns.alone(self.model))
+        turns.HERE.watches.append(self)
+        self._held.enter_context(turns.listening(self._interception))
+        self._hooks = [
+            self.model.register_forward_pre_hook(self._catch, with_kwargs=True),
+            self.model.register_forward_hook(self._done, always_call=True),
+        ]
         if self.layer is not None:
             self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))
         self._interception.__enter__()  # type: ignore[no-untyped-call]
@@ -66,6 +78,11 @@ class Watch:
         for pass_ in self._passes:
             pass_.forget()
         self._call = (0, (), {})
+        turns.HERE.watches.remove(self)
+        if self in turns.HERE.running:  # it was interrupted
+            turns.HERE.running.remove(self)
+        self._eager.close()
+        self._held.close()
 
     def again(self, images: Tensor, cases: Tensor) -> Any:
         """The model's output for other images (N, C, H, W), each of one of the batch's cases (N,).
@@ -82,30 +99,90 @@ class Watch:
 
         before = [images if k == place else chosen(value) for k, value in enumerate(args)]
         kept, outer = self._call, self._interception.pass_
+        self._interception.around = partial(evaluating, self.model)
         try:
-            with evaluating(self.model):
+            with turns.undisturbed(self, listens=self._interception), evaluating(self.model):
                 return self.model(
                     *before, **{key: chosen(value) for key, value in kwargs.items()}
                 ), self.pass_
         finally:
             self._call, self._interception.pass_ = kept, outer
+            self._interception.around = nullcontext
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Within it what is computed belongs to this reading."""
+        return turns.listening(self._interception)
+
+    def _here(self) -> bool:
+        """Whether it is this reading that a module's call belongs to."""
+        return torch.is_grad_enabled() and self in turns.HERE.watches
 
     def _catch(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not torch.is_grad_enabled():
+        again = torch._C._current_graph_task_id() != -1  # computed again, within a backward
+        if torch.is_grad_enabled() and not again and threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "the model runs in another thread than the one that reads its heatmaps: run it in the thread "
+                "that entered `reading`, or without gradients"
+            )
+        if not self._here():
+            return None
+        self._depth += not again
+        if self._depth > 1:  # the model calls itself
             return None
         place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
         if place is None:
             raise RuntimeError("the model was called without images (B, C, H, W) as a positional argument")
         images: Tensor = args[place]
+        if again:
+            leaf = images if images.requires_grad else images.detach().requires_grad_()
+            return (*args[:place], leaf, *args[place + 1 :]), kwargs
         pass_ = self._interception.pass_ = self._new_pass()
+        pass_.evaluating = not self.model.training
+        if turns.HERE.running:
+            turns.HERE.running[-1].include(self)
+        turns.HERE.running.append(self)
+        turns.HERE.listens = self._interception
+        self._eager.enter_context(turns.eagerly())
         self._passes.append(pass_)
         pass_.own_leaf = not images.requires_grad
         pass_.images = images.detach().requires_grad_() if pass_.own_leaf else images
         self._call = (place, args, kwargs)
         return (*args[:place], pass_.images, *args[place + 1 :]), kwargs
 
+    def _done(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._depth or not self._here() or torch._C._current_graph_task_id() != -1:
+            return
+        self._depth -= 1
+        running = turns.HERE.running
+        if self._depth or not (running and running[-1] is self):
+            return
+        running.pop()
+        self._eager.close()
+        if running:
+            running[-1].pass_.take_over(self.pass_)
+            turns.HERE.listens = running[-1]._interception
+
+    def include(self, inner: Watch) -> None:
+        """Take a forward pass that another reading watches for a part of this one's, which it runs within.
+
+        Raises:
+            RuntimeError: The two are to treat it differently.
+        """
+        outer, own = self.pass_, inner.pass_
+        alike = (outer.literal, outer.gates, self._interception.batch_statistics) == (
+            own.literal,
+            own.gates,
+            inner._interception.batch_statistics,
+        )
+        if not alike:
+            raise RuntimeError(
+                "readings of one forward pass have the same rule_for, gates and batch_statistics; these differ"
+            )
+        own.only_looked_at = own.only_looked_at and outer.only_looked_at
+        outer.inner.append(own)
+
     def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
-        if not (isinstance(output, Tensor) and torch.is_grad_enabled()):
+        if not (isinstance(output, Tensor) and self._here()):
             return None
         if torch._C._current_graph_task_id() == -1:  # else it is computed again, within a backward
             self.pass_.features = output
@@ -193,13 +270,13 @@ class Reading:
         return gradient
 
     def _gradient(self, of: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
-        self.pass_.rule = rule
+        self.pass_.put_in_force(rule)
         try:
             (gradient,) = torch.autograd.grad(
                 self.score * scale, of, create_graph=self.create_graph, retain_graph=True, allow_unused=True
             )
         finally:
-            self.pass_.rule = None
+            self.pass_.put_in_force(None)
         if gradient is None:
             raise RuntimeError("the class score does not depend on what its gradient is asked for")
         return full(gradient) / scale
@@ -211,27 +288,19 @@ class Reading:
         return Reading(self.watch, pass_, output, target, self.create_graph)
 
 
+def refuse_compiled(model: nn.Module) -> None:
+    """Refuse a model that torch.compile has made.
+
+    Raises:
+        ValueError: It is one. Of one with compiled parts these run as they were written instead.
+    """
+    if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
+        raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
+
+
 def full(tensor: Tensor) -> Tensor:
     """Half precision to float32; float64 stays."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-@contextmanager
-def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
-    """Evaluation mode and, with `parameters`, none with gradient; all is put back as it was."""
-    modes = [(module, module.training) for module in model.modules()]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()] if parameters else []
-    try:
-        for module, _ in modes:
-            module.training = False
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
-        for parameter, flag in wanted:
-            parameter.requires_grad_(flag)
 
 
 def _check_matches(rule: Rule, pass_: Pass) -> None:

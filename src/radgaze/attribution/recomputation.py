@@ -7,16 +7,18 @@ so the second run has to be intercepted like the first, also after `reading` is 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack
 from typing import Any
 
 import torch
 from torch.utils import checkpoint
 
+from radgaze.attribution.turns import eagerly
 
-def recompute_within(mode: Callable[[], AbstractContextManager[Any]]) -> None:
-    """Have the checkpointed part that is running, if one is, run within `mode()` when it is run again.
+
+def recompute_within(*modes: Callable[[], AbstractContextManager[Any]]) -> None:
+    """Have the checkpointed part that is running, if one is, run within all `mode()` when it is run again.
 
     PyTorch has no public way to reach that part; where a later version keeps it elsewhere, this does nothing,
     and the backward stops with PyTorch's own `CheckpointError`.
@@ -28,12 +30,17 @@ def recompute_within(mode: Callable[[], AbstractContextManager[Any]]) -> None:
         frame = cell.cell_contents
         kind = getattr(checkpoint, "_CheckpointFrame", ())
         if isinstance(frame, kind) and not hasattr(frame.recompute_fn, "intercepted"):
-            frame.recompute_fn = _within(mode, frame.recompute_fn)
+            frame.recompute_fn = _within(modes, frame.recompute_fn)
 
 
-def _within(mode: Callable[[], AbstractContextManager[Any]], again: Callable[..., Any]) -> Callable[..., Any]:
+def _within(
+    modes: Sequence[Callable[[], AbstractContextManager[Any]]], again: Callable[..., Any]
+) -> Callable[..., Any]:
     def run(*args: Any) -> Any:
-        with mode():
+        with ExitStack() as stack:
+            for mode in modes:
+                stack.enter_context(mode())
+            stack.enter_context(eagerly())
             return again(*args)
 
     run.intercepted = True  # type: ignore[attr-defined]

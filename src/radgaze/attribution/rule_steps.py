@@ -13,7 +13,7 @@ from torch.autograd import Function
 from radgaze.attribution.activations import Activation
 from radgaze.attribution.blockwise import Formula, blockwise
 from radgaze.attribution.rules import BACKPROP, Rule
-from radgaze.attribution.steps import Gradients, Pass, Saved, untouched
+from radgaze.attribution.steps import Gradients, Pass, Saved, asked, untouched
 
 
 class Activate(Function):
@@ -37,8 +37,7 @@ class Activate(Function):
         else:
             ctx.mark_dirty(overwritten)
             y = call()
-        # A ReLU's output tells all that its input would (y > 0 where x > 0), and is kept anyway.
-        ctx.save_for_backward(y if activation.rectifier else x)
+        ctx.save_for_backward(y if keeps_output(activation, pass_) else x)
         return y
 
     @staticmethod
@@ -47,6 +46,8 @@ class Activate(Function):
         (g,) = grads
         (x,) = saved
         activation: Activation = ctx.activation
+        if activation.name == "sigmoid" and keeps_output(activation, ctx.pass_):
+            activation = _OF_SIGMOID
         rule = ctx.pass_.rule
         if rule is None:
             return activation.backward(g, x), *[None] * 4
@@ -57,6 +58,25 @@ class Activate(Function):
             x = x.detach()
         rule = BACKPROP if spared else rule
         return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), *[None] * 4
+
+
+def keeps_output(activation: Activation, pass_: Pass) -> bool:
+    """Whether an activation keeps its output, as torch's own does, and a model may overwrite its input then.
+
+    A ReLU's output tells all that its input would (y > 0 where x > 0), and so does a sigmoid's, of which a
+    rule that is laid on it has to know the input's sign.
+    """
+    return activation.rectifier or (activation.name == "sigmoid" and pass_.gates != "ruled")
+
+
+_OF_SIGMOID = Activation(
+    "sigmoid",
+    torch.sigmoid,
+    lambda g, y: torch.ops.aten.sigmoid_backward(g, y),
+    lambda m, y: m * (1 - 2 * y),
+    gate=True,
+)
+"""The sigmoid's derivative, and that derivative's own, of its output y."""
 
 
 class ActivatePReLU(Function):
@@ -82,7 +102,10 @@ class ActivatePReLU(Function):
         # Its slope is learned: ordinary operations, through which the loss's backward reaches w.
         r = g.clamp(min=0) if rule.rectify else g
         below = torch.zeros_like(r) if rule.gate else r * w if rule.slope else r
-        return torch.where(x > 0, r, below), None, None
+        dw = None
+        if asked(ctx, 1) and not rule.gate:  # the slope is made from the image
+            dw = torch.where(x > 0, torch.zeros_like(r), r * x).sum_to_size(w.shape).view_as(weight)
+        return torch.where(x > 0, r, below), dw, None
 
 
 class RuleStep(Function):

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
+from torch.autograd.graph import get_gradient_edge
 
 from radgaze.attribution import moments
 from radgaze.attribution.rules import Rule
@@ -47,6 +48,8 @@ class Pass:
         stages: Inputs (B, C, h, w) of the global poolings and flattenings met, in order.
         linear: Input, weight and output of the last linear layer.
         group: The processes over whose batches batch norm takes its statistics; None for this one alone.
+        evaluating: Whether the model was in evaluation mode.
+        inner: The passes of other readings that ran within this one: their layers are this one's, too.
     """
 
     rule: Rule | None = None
@@ -62,6 +65,22 @@ class Pass:
     stages: list[Tensor] = field(default_factory=list)
     linear: tuple[Tensor, Tensor, Tensor] | None = None
     group: moments.Group = field(default_factory=moments.current)
+    evaluating: bool = False
+    inner: list[Pass] = field(default_factory=list)
+
+    def put_in_force(self, rule: Rule | None) -> None:
+        """Lay the rule on this pass's layers, and on those of the passes that ran within it."""
+        self.rule = rule
+        for pass_ in self.inner:
+            pass_.put_in_force(rule)
+
+    def take_over(self, inner: Pass) -> None:
+        """Know what another pass has met that ran within this one."""
+        for name, count in inner.activations.items():
+            self.activations[name] = self.activations.get(name, 0) + count
+        self.unruled |= inner.unruled
+        self.stages += inner.stages
+        self.linear = inner.linear or self.linear
 
     def forget(self) -> None:
         """Let go of all tensors.
@@ -70,7 +89,7 @@ class Pass:
         would end that circle, steps later, and memory would fill up until then.
         """
         self.images = self.features = self.linear = None
-        self.stages = []
+        self.stages, self.inner = [], []
 
 
 def untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
@@ -87,6 +106,32 @@ def untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
             return backward(ctx, saved, *grads)
 
     return run
+
+
+def asked(ctx: Any, position: int) -> bool:
+    """Whether the read-out that runs now leads from a node's input on to what the heatmap is made at.
+
+    A weight may be made from the image, and its gradient is part of the image's then. That of one that is
+    learned is not computed while a heatmap is read out.
+    """
+    if not ctx.needs_input_grad[position]:
+        return False
+    node = ctx.next_functions[position][0]
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # so it says of a leaf whose gradient is asked for
+        return True
+
+
+def _asks_for(images: Tensor | None) -> bool:
+    """Whether the backward that runs now is a `torch.autograd.grad` in the images, a leaf."""
+    if images is None:
+        return False
+    try:
+        torch._C._will_engine_execute_node(get_gradient_edge(images).node)
+    except RuntimeError:
+        return True
+    return False
 
 
 class Conv(Function):
@@ -117,8 +162,7 @@ class Conv(Function):
         (g,) = grads
         x, weight = saved
         if ctx.pass_.rule is not None:
-            # Only the images' gradient is asked for: no weight gradient is computed here.
-            return ConvInputGradient.apply(g, weight, x.detach(), ctx.geometry), *[None] * 5
+            return *_conv_read_out(ctx, g, x, weight), None, None, None
         return *_conv_gradients(ctx, g, x, weight), None, None, None
 
 
@@ -128,6 +172,7 @@ class ConvNorm(Function):
     There batch norm is the affine y ↦ γ·y/σ + const, which is no step of its own: its factor goes into the
     convolution's weight. The convolution's result y is given, since it has been computed when the norm is
     met; it is computed by `Conv`, whose node drops out of the graph unless something else uses y as well.
+    γ and β are leaves: none is made from the image.
     """
 
     @staticmethod
@@ -144,7 +189,7 @@ class ConvNorm(Function):
         pass_: Pass,
         first: bool,
     ) -> Tensor:
-        z = _normalised(ctx, y, gamma, beta, statistics, pass_.group, x, weight)
+        z = _normalised(ctx, y, gamma, beta, statistics, pass_.group, x, weight, bias)
         ctx.geometry, ctx.pass_, ctx.first = geometry, pass_, first
         ctx.bias_size = None if bias is None else [bias.shape[0]]
         return z
@@ -153,10 +198,12 @@ class ConvNorm(Function):
     @untouched
     def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
         (g,) = grads
-        y, gamma, rstd, mean, running_mean, running_var, x, weight = saved
+        y, gamma, rstd, mean, running_mean, running_var, x, weight, bias = saved
         if ctx.pass_.rule is not None:
-            scaled = weight * (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
-            return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 9
+            scale = (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
+            return *_conv_read_out(ctx, g, x, weight, scale), *[None] * 7
+        if torch.is_grad_enabled():  # y was given, without a graph: only now does anybody need it
+            y = torch.conv2d(x, weight, bias, *ctx.geometry)
         affine = (gamma, running_mean, running_var, mean, rstd)
         dy, dgamma, dbeta = _norm_gradients(ctx, g, y, *affine, [True, True, True])
         return *_conv_gradients(ctx, dy, x, weight), dgamma, dbeta, *[None] * 5
@@ -192,8 +239,7 @@ class ConvAffine(Function):
         (g,) = grads
         x, weight, scale = saved
         if ctx.pass_.rule is not None:
-            scaled = weight * scale.view(-1, 1, 1, 1)
-            return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), *[None] * 8
+            return *_conv_read_out(ctx, g, x, weight, scale.view(-1, 1, 1, 1)), *[None] * 6
         return *_conv_gradients(ctx, g * scale.view(-1, 1, 1), x, weight), *[None] * 6
 
 
@@ -242,8 +288,11 @@ class BatchNorm(Function):
         x, gamma, rstd, mean, running_mean, running_var = saved
         if ctx.pass_.rule is not None:
             scale = rstd if gamma is None else rstd * gamma
-            return g * scale.to(g.dtype).view(1, -1, *[1] * (g.dim() - 2)), *[None] * 4
-        needs = [ctx.needs_input_grad[0], gamma is not None, gamma is not None]
+            centre = mean if ctx.training or running_mean is None else running_mean
+            dgamma = moments.slope_in_gamma(g, x, centre, rstd) if asked(ctx, 1) else None
+            dbeta = moments.over_channels(g) if asked(ctx, 2) else None
+            return g * moments.wide(scale, g).to(g.dtype), dgamma, dbeta, None, None
+        needs = [ctx.needs_input_grad[0], gamma is not None, ctx.has_beta]
         affine = (gamma, running_mean, running_var, mean, rstd)
         return *_norm_gradients(ctx, g, x, *affine, needs), None, None
 
@@ -255,12 +304,14 @@ def _normalised(
     beta: Tensor | None,
     statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
     group: moments.Group,
-    *also: Tensor,
+    *also: Tensor | None,
 ) -> Tensor:
     """Batch norm of x; what its backward needs is saved, together with `also`."""
     mean, var, training, momentum, eps = statistics
-    ctx.group = group if training else None
+    moments.check(x, mean, var, gamma, beta)
+    ctx.group, ctx.has_beta = group if training else None, beta is not None
     if ctx.group is None:
+        moments.check_count(moments.count(x) if training else None, x)
         y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
             x, gamma, beta, mean, var, training, momentum, eps
         )
@@ -307,11 +358,23 @@ def _norm_gradients(
 def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, Any, Any]:
     """Gradients in a convolution's input, weight and bias, those of them that are needed."""
     needs = [
-        ctx.needs_input_grad[0] and not ctx.first,
+        ctx.needs_input_grad[0] and not (ctx.first and not _asks_for(ctx.pass_.images)),
         ctx.needs_input_grad[1],
         ctx.bias_size is not None and ctx.needs_input_grad[2],
     ]
     return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
+
+
+def _conv_read_out(
+    ctx: Any, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None
+) -> tuple[Any, Any, Any]:
+    """The same while a heatmap is read out, of scale (C, 1, 1, 1) times the convolution, as far as asked for."""
+    needs = [ctx.needs_input_grad[0], asked(ctx, 1), asked(ctx, 2)]
+    if needs[1] or needs[2]:  # ordinary operations, that can be differentiated
+        g = g if scale is None else g * scale.view(-1, 1, 1)
+        return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
+    scaled = weight if scale is None else weight * scale
+    return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), None, None
 
 
 def _conv_backward(

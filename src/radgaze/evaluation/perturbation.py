@@ -9,7 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from radgaze.attribution.reading import evaluating
+from radgaze.attribution.modes import evaluating
+from radgaze.attribution.turns import alone
 from radgaze.evaluation.selective import Referral
 from radgaze.evaluation.trust import DIFFERENTIABLE, Kind
 from radgaze.objectives.triangle import probabilities
@@ -42,7 +43,7 @@ def perturbed(
     if score not in DIFFERENTIABLE:
         raise ValueError(f"images are moved along D_alpha or D_beta, not {score}")
     found = []
-    with evaluating(model, parameters=True):
+    with alone(model), evaluating(model, parameters=True):
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
             p = probabilities(model(x, *also).logits.double() / temperature, kind).double()
