@@ -227,7 +227,10 @@ class Interception(TorchFunctionMode):
             return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         if training and running_mean is None and self.pass_.evaluating:
             return self._exact_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
-        if convolved is not None and _is_leaf(weight) and _is_leaf(bias) and _follows(input, convolved[0]):
+        learned = weight is not None and bias is not None and weight.is_leaf and bias.is_leaf
+        if convolved is not None and learned and _follows(input, convolved[0]):
+            assert weight is not None
+            assert bias is not None
             (y, x, kernel, offset), (geometry, first) = (each.tensor for each in convolved[0]), convolved[1:]
             y, shared = y.detach(), (geometry, self.pass_, first)
             affine = _as_affine(y, weight, bias, running_mean, running_var, training, eps)
@@ -275,10 +278,6 @@ def _as_affine(
         return None
     scale = gamma * torch.rsqrt(var + eps)
     return scale, beta - mean * scale
-
-
-def _is_leaf(parameter: Tensor | None) -> bool:
-    return parameter is not None and parameter.grad_fn is None
 
 
 def _follows(x: Tensor, convolved: tuple[Unchanged, ...]) -> bool:

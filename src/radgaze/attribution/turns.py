@@ -1,4 +1,4 @@
-"""Whose turn it is: one thread at a time reads a model, and of nested readings the one whose model runs listens.
+"""Whose turn it is: one thread at a time reads a model, and of nested readings that of the running model listens.
 
 Readings are nested where a teacher is read beside its pupil, where two maps come out of one forward pass, and
 where a map is looked at within a training step.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -77,8 +77,8 @@ def alone(model: nn.Module) -> Iterator[None]:
     with _free:
         if not _free.wait_for(free, PATIENCE):
             raise RuntimeError(
-                f"another thread has been reading heatmaps of this model for {PATIENCE:.0f} s; do not wait for "
-                "a thread that reads a model while you are within its `reading`"
+                f"another thread has been reading heatmaps of this model for {PATIENCE:.0f} s; do not "
+                "wait for a thread that reads a model while you are within its `reading`"
             )
         for module in modules:
             _taken[id(module)] = (thread, _taken.get(id(module), (thread, 0))[1] + 1)
@@ -104,8 +104,7 @@ def eagerly() -> Iterator[None]:
     The stance is the process's, so that the first who wants it takes it, and the last one lays it down.
     """
     if "torch._dynamo" not in sys.modules:  # nothing has been compiled
-        with nullcontext():
-            yield
+        yield
         return
     with _stance:
         _eager.append(None if _eager else torch.compiler.set_stance("force_eager"))
