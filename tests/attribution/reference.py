@@ -40,14 +40,16 @@ class HeldNorms(TorchFunctionMode):
         y = F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
         if not training or x.grad_fn is None:
             return y
+        wide = (1, -1, *[1] * (x.dim() - 2))
         with torch.no_grad():
-            rstd = (x.var([0, *range(2, x.dim())], correction=0) + eps).rsqrt()
-        slope = (rstd if weight is None else rstd * weight).view(1, -1, *[1] * (x.dim() - 2))
-        held = (x - x.detach()) * slope  # what the read-out passes through, and it alone
+            var, mu = torch.var_mean(x, [0, *range(2, x.dim())], correction=0)
+        held = (x - mu.view(wide)) * (var + eps).rsqrt().view(wide)  # what the read-out passes through alone
+        held = held if weight is None else held * weight.view(wide)
+        held = held if bias is None else held + bias.view(wide)
         y, held = y.clone(), held.clone()
         y.grad_fn.register_prehook(lambda grads: _zero(grads) if self.held else grads)
         held.grad_fn.register_prehook(lambda grads: grads if self.held else _zero(grads))
-        return y + held
+        return y + (held - held.detach())
 
 
 def _zero(grads: tuple[Tensor]) -> tuple[Tensor]:

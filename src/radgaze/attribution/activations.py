@@ -85,21 +85,33 @@ def elu(alpha: float = 1.0, scale: float = 1.0, input_scale: float = 1.0) -> Act
 
 
 def silu() -> Activation:
+    def backward(g: Tensor, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():  # torch's own kernel cannot be differentiated
+            s = torch.sigmoid(x)
+            return g * s * (1 + x * (1 - s))
+        return aten.silu_backward(g, x)  # type: ignore[no-any-return]
+
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a'' = s·(1 − s)·(2 + x·(1 − 2s)), s = σ(x)
         s = torch.sigmoid(x)
         return aten.sigmoid_backward(m, s).mul_(torch.addcmul(x, x, s, value=-2).add_(2))
 
-    return Activation("silu", F.silu, lambda g, x: aten.silu_backward(g, x), curve)
+    return Activation("silu", F.silu, backward, curve)
 
 
 def mish() -> Activation:
+    def backward(g: Tensor, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled():
+            t = torch.tanh(F.softplus(x))
+            return g * (t + x * (1 - t * t) * torch.sigmoid(x))
+        return aten.mish_backward(g, x)  # type: ignore[no-any-return]
+
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a = x·t, t = tanh(softplus(x)), t' = (1 − t²)·s, t'' = (1 − t²)·(s·(1 − s) − 2·t·s²)
         s, t = torch.sigmoid(x), torch.tanh(F.softplus(x))
         return m * (1 - t * t) * (2 * s + x * (s * (1 - s) - 2 * t * s * s))
 
-    return Activation("mish", F.mish, lambda g, x: aten.mish_backward(g, x), curve)
+    return Activation("mish", F.mish, backward, curve)
 
 
 @cache
