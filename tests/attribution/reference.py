@@ -16,7 +16,7 @@ Loss = Callable[[Any, Tensor], Tensor]
 
 
 class HeldNorms(TorchFunctionMode):
-    """While `held`, batch norm passes back γ/σ·g, σ a number; else it is torch's own, as it is without `norms`.
+    """While `held`, batch norm passes back γ/σ·g, σ a number; else it is torch's own, also without `norms`.
 
     Fused attention is written out, for it cannot be differentiated twice.
     """
@@ -144,6 +144,6 @@ def _attention(
     q: Tensor, k: Tensor, v: Tensor, attn_mask: Any = None, dropout_p: float = 0.0, is_causal: bool = False,
     scale: float | None = None, enable_gqa: bool = False,
 ) -> Tensor:  # fmt: skip
-    assert not (is_causal or enable_gqa or dropout_p)
+    assert not any((is_causal, enable_gqa, dropout_p))
     scores = q @ k.transpose(-2, -1) * (q.shape[-1] ** -0.5 if scale is None else scale)
     return (scores if attn_mask is None else scores + attn_mask).softmax(-1) @ v

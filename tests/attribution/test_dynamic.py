@@ -113,8 +113,6 @@ def shifted_beside_its_gate(m: nn.ModuleDict, x: Tensor) -> Tensor:
     return y * s
 
 
-
-
 BODIES = (
     conditional,
     conditional_then_normed,

@@ -89,7 +89,7 @@ def silu() -> Activation:
         if torch.is_grad_enabled():  # torch's own kernel cannot be differentiated
             s = torch.sigmoid(x)
             return g * s * (1 + x * (1 - s))
-        return aten.silu_backward(g, x)  # type: ignore[no-any-return]
+        return aten.silu_backward(g, x)
 
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a'' = s·(1 − s)·(2 + x·(1 − 2s)), s = σ(x)
@@ -104,7 +104,7 @@ def mish() -> Activation:
         if torch.is_grad_enabled():
             t = torch.tanh(F.softplus(x))
             return g * (t + x * (1 - t * t) * torch.sigmoid(x))
-        return aten.mish_backward(g, x)  # type: ignore[no-any-return]
+        return aten.mish_backward(g, x)
 
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a = x·t, t = tanh(softplus(x)), t' = (1 − t²)·s, t'' = (1 − t²)·(s·(1 − s) − 2·t·s²)

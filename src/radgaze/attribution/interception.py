@@ -248,7 +248,7 @@ class Interception(TorchFunctionMode):
     def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         parts: Any = args[0] if args else None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        # Tensors of different dimensions are one of ours and torch's relic, the empty one that stands for none.
+        # Where dimensions differ, one is torch's relic: the empty tensor that stands for none.
         alike = isinstance(parts, tuple | list) and len({(part.dtype, part.dim()) for part in parts}) == 1
         if not alike or not isinstance(dim, int) or set(kwargs) - {"dim"} or len(args) > 2:
             return func(*args, **kwargs)

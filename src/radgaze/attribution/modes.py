@@ -14,8 +14,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
     """Evaluation mode and, with `parameters`, none with gradient; all is put back as it was.
 
-    Modules with a `train` of their own get to know: LeViT's attention, for one, keeps a tensor in evaluation and
-    drops it when training begins. What such a module keeps is put back as well.
+    Modules with a `train` of their own get to know: LeViT's attention, for one, keeps a tensor in evaluation
+    and drops it when training begins. What such a module keeps is put back as well.
     """
     modules = list(model.modules())
     modes = [(module, module.training) for module in modules]
@@ -43,7 +43,7 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
 
 
 def compares_cases(model: nn.Module) -> bool:
-    """Whether a case's output depends on its neighbours in evaluation too: a norm has no running statistics."""
+    """Whether a case's output depends on its neighbours in evaluation: a norm has no running statistics."""
     return any(isinstance(m, _BatchNorm) and m.running_mean is None for m in model.modules())
 
 

@@ -368,7 +368,7 @@ def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any
 def _conv_read_out(
     ctx: Any, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None
 ) -> tuple[Any, Any, Any]:
-    """The same while a heatmap is read out, of scale (C, 1, 1, 1) times the convolution, as far as asked for."""
+    """The same while a heatmap is read out, of scale (C, 1, 1, 1) times the convolution, where asked for."""
     needs = [ctx.needs_input_grad[0], asked(ctx, 1), asked(ctx, 2)]
     if needs[1] or needs[2]:  # ordinary operations, that can be differentiated
         g = g if scale is None else g * scale.view(-1, 1, 1)

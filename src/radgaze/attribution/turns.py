@@ -1,4 +1,4 @@
-"""Whose turn it is: one thread at a time reads a model, and of nested readings that of the running model listens.
+"""Whose turn it is: one thread at a time reads a model; of nested readings the running model's listens.
 
 Readings are nested where a teacher is read beside its pupil, where two maps come out of one forward pass, and
 where a map is looked at within a training step.
