@@ -11,8 +11,17 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import SPLITS
-from radgaze.sources.delimited import column_names, numbers, place, read_columns, read_parts, tell_first
-from radgaze.sources.table_classes import class_lists, named
+from radgaze.sources.delimited import (
+    column_names,
+    is_missing,
+    numbers,
+    place,
+    read_columns,
+    read_parts,
+    tell_first,
+)
+from radgaze.sources.table_classes import WORDS, Words, class_lists, named, once, said
+from radgaze.sources.table_keys import alike, called, composed, respelled
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
@@ -38,7 +47,10 @@ BOXES = {
     "height": ("height", "h"),
     "name": ("name", "label", "bbox_name", "finding", "finding_label", "class", "class_name"),
 }
-LABEL = ("label", "class", "diagnosis", "finding", "target")
+LABEL = (
+    *("label", "labels", "class", "classes", "class_name", "diagnosis", "finding", "findings"),
+    *("finding_label", "finding_labels", "target"),
+)
 """What columns are called that need not be named."""
 
 SPLIT_WORDS = {
@@ -54,6 +66,7 @@ def read_cases(
     labels: Sequence[str],
     classes: Sequence[str],
     *,
+    words: Words = WORDS,
     multi_label: bool = False,
 ) -> tuple[pl.DataFrame, tuple[str, ...], bool]:
     """The table of labels in the file's order, what there is of classes, and whether they exclude each other.
@@ -66,29 +79,37 @@ def read_cases(
         columns: KEY=COLUMN for keys of `CASES`; the others are guessed. KEY= for one that is not there.
         labels: A column with 0 and 1 for each class, or one column of class names; guessed if empty.
         classes: Of a column of class names those to take, in this order; if empty all, sorted.
+        words: What flags say.
         multi_label: A case may have several classes, or none; else so where a record has several.
     """
+    once("--labels", labels)
+    once("--classes", classes)
     found = chosen_columns(path, "--columns", columns, CASES, needed=("image",))
     if "patient" not in found and "patient=" not in columns:
         raise UserError(
             f"{path}: no column tells the patient; name it with --columns patient=COLUMN, or give "
             "--columns patient= if no patient has two images"
         )
-    labels = labels or _guessed_labels(path, taken=set(found.values()), multi_label=multi_label)
+    labels = [called(name) for name in labels] or _guessed_labels(
+        path, taken=set(found.values()), words=words, multi_label=multi_label
+    )
     wanted = list(dict.fromkeys([*found.values(), *labels]))
     read = read_columns(path, wanted, archive="a table of labels")
     if read.is_empty():
         raise UserError(f"{path} has no records")
     tell_first(read, path, found["image"], pl.col(found["image"]).is_null(), "an image file expected")
-    of_class, names, exclusive = class_lists(read, path, labels, classes, multi_label=multi_label)
+    of_class, names, exclusive = class_lists(
+        read, path, labels, classes, words=words, multi_label=multi_label
+    )
     image = pl.col(found["image"])
     case = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
     if "case" in found:
-        tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "an id expected")
+        tell_first(read, path, found["case"], case.is_null() | is_missing(case), "an id expected")
     patient = image if "patient" not in found else pl.col(found["patient"])
     if "patient" in found:
-        tell_first(read, path, found["patient"], patient.is_null(), "a patient expected")
-    table = read.select("line", case_id=case, image=image, patient_id=patient).with_columns(of_class)
+        tell_first(read, path, found["patient"], patient.is_null() | is_missing(patient), "a patient expected")
+        _tell_patients_alike(read, path, found["patient"])
+    table = read.select("line", case_id=composed(case), image=image, patient_id=composed(patient)).with_columns(of_class)
     keys = table.select(pl.col("patient_id").unique(maintain_order=True)).with_row_index("patient")
     table = table.join(keys, on="patient_id", how="left", maintain_order="left").with_columns(
         pl.col("patient").cast(pl.Int32), _splits(read, path, found.get("split")).alias("split")
@@ -151,6 +172,7 @@ def chosen_columns(
 ) -> dict[str, str]:
     """Which column is which: as given (KEY=COLUMN), else by its name, with a notice of what was guessed."""
     names = column_names(path)
+    given = [called(word) for word in given]
     found: dict[str, str] = {}
     denied = set()
     for word in given:
@@ -183,7 +205,12 @@ def chosen_columns(
 
 def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
     """With case_id by `key`, see `cases_by_key`; null where there is none."""
-    named = read.join(cases_by_key(sheet), on="key", how="left", maintain_order="left")
+    known = cases_by_key(sheet)
+    read = read.with_columns(composed(pl.col("key")))
+    if own := respelled(read["key"], known):
+        tell_respelled(path, int(read["key"].is_in(list(own)).sum()))
+        read = read.with_columns(pl.col("key").replace(own))
+    named = read.join(known, on="key", how="left", maintain_order="left")
     if len(named) and named["case_id"].null_count() == len(named):
         raise nothing_belongs(path, named["key"][0], sheet)
     return named
@@ -201,10 +228,17 @@ def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
         image.map_elements(stem, pl.String),
     )
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
-    each = [sheet.select(key=key, place=len(keys) * row + k) for k, key in enumerate(keys)]
+    each = [sheet.select(key=composed(key), place=len(keys) * row + k) for k, key in enumerate(keys)]
     # Sorting takes half the memory of grouping.
     first = pl.concat(each).sort("key", "place").filter(pl.col("key").ne_missing(pl.col("key").shift()))
     return first.select("key", case_id=sheet["case_id"].gather(first["place"] // len(keys)))
+
+
+def tell_respelled(path: Path, records: int) -> None:
+    say(
+        f"{path.name}: {records:,} records write their case with another letter case or other spaces than the "
+        "table and are taken for its"
+    )
 
 
 def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
@@ -221,16 +255,18 @@ def stem(image: str) -> str:
     return name.rpartition(".")[0] or name
 
 
-def _guessed_labels(path: Path, taken: set[str], *, multi_label: bool) -> list[str]:
+def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: bool) -> list[str]:
     names = [name for name in column_names(path) if name not in taken and name != "line"]
     named = [name for name in names if _plain(name) in map(_plain, LABEL)]
     if len(named) == 1:
         say(f"{path.name}: classes are named in column “{named[0]}”")
         return named
     read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
-    flags = [name for name in names if set(read[name].drop_nulls()) == {"0", "1"}]
+    says = {name: {words.get(key, key) for key in set(said(read, [name]).to_series()) - {""}} for name in names}
+    flags = [name for name, own in says.items() if own - {None} == {0, 1}]
     # Flags that exclude each other are classes; others may be anything, if nobody says so.
-    most = read.select(pl.sum_horizontal(pl.col(flags) == "1").max()).item() if len(flags) > 1 else 0
+    ones = [key for key, of in words.items() if of == 1]
+    most = said(read, flags).select(pl.sum_horizontal(pl.all().is_in(ones)).max()).item() if len(flags) > 1 else 0
     if most == 1 or (most and multi_label):
         say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags
@@ -238,6 +274,18 @@ def _guessed_labels(path: Path, taken: set[str], *, multi_label: bool) -> list[s
         f"{path}: which columns are the labels? Name them with --labels: one with 0 and 1 for each class, or "
         f"one of class names; there are {', '.join(names)}"
     )
+
+
+def _tell_patients_alike(read: pl.DataFrame, path: Path, column: str) -> None:
+    """Tell of patients whose names are alike; they may be one, who must not be in two parts."""
+    patients = read.select("line", own=composed(pl.col(column))).unique("own", maintain_order=True)
+    twins = patients.with_columns(plain=alike(pl.col("own"))).filter(pl.col("plain").is_duplicated())
+    if len(twins):
+        lines = twins.sort("plain", maintain_order=True)["line"].to_list()
+        say(
+            f"{path.name}: {len(twins)} patients are written as another but for letter case or spaces, as in "
+            f"{place(path)}s {lines[0]} and {lines[1]}; they are kept apart: write them alike if they are one"
+        )
 
 
 def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
