@@ -109,9 +109,13 @@ def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
         return None
     header = rest[:head_end].decode()
     separator = separator or _likely(header)
-    names = next(csv.reader([f"{one}\n" for one in header.rstrip("\r\n").split("\n")], delimiter=separator), [])
+    names = next(
+        csv.reader([f"{one}\n" for one in header.rstrip("\r\n").split("\n")], delimiter=separator), []
+    )
     if comments:
-        tell_once(path, f"{path.name}: what begins with # before the header is passed over (lines: {comments})")
+        tell_once(
+            path, f"{path.name}: what begins with # before the header is passed over (lines: {comments})"
+        )
     if separator != "," and _chosen.get()[1] is None:
         kind = SEPARATORS.get(separator, f"“{separator}”")
         tell_once(path, f"{path.name}: its cells are taken to be parted by {kind}; else give --separator")
@@ -178,8 +182,8 @@ class Text:
         name = "UTF-8" if self._encoding == "utf-8" else self._encoding
         return UserError(
             f"{self._path}, line {line}: byte 0x{byte:02X} is not {name}; --encoding names what the file is "
-            "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis, gb18030, or save it "
-            "as UTF-8"
+            "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis or gb18030; or save "
+            "it as UTF-8"
         )
 
     def _look_for_utf8(self, block: bytes) -> None:

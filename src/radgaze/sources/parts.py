@@ -64,7 +64,7 @@ def _of_parquet(path: Path) -> Iterator[Part]:
 
 
 def _as_text(name: str) -> pl.Expr:
-    """Whole numbers without a point, as columns of them become floats where one is missing; NaN is missing."""
+    """Whole numbers without a point, as columns of them are floats where one is missing; NaN is missing."""
     number = pl.col(name).cast(pl.Float64)
     whole = (number == number.round()) & (number.abs() < 2**53)
     return (
@@ -176,9 +176,7 @@ def _by_hand(
         yield table, pl.Series("line", [start for _, start in some], pl.Int64)
 
 
-def _rows(
-    lines: Iterator[str], path: Path, dialect: Dialect, line: int
-) -> Iterator[tuple[list[str], int]]:
+def _rows(lines: Iterator[str], path: Path, dialect: Dialect, line: int) -> Iterator[tuple[list[str], int]]:
     """Records, and in which line each begins."""
     reader = csv.reader(lines, delimiter=dialect.separator, strict=True)
     while True:

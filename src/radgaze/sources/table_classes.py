@@ -41,7 +41,9 @@ def said(read: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
     text = pl.col(columns).fill_null("").str.to_lowercase()
     number = text.cast(pl.Float64, strict=False)
     whole = number.is_in([-1.0, 0.0, 1.0])
-    return read.select(pl.when(whole).then(number.cast(pl.Int8, strict=False).cast(pl.String)).otherwise(text))
+    return read.select(
+        pl.when(whole).then(number.cast(pl.Int8, strict=False).cast(pl.String)).otherwise(text)
+    )
 
 
 def once(option: str, values: Sequence[str]) -> None:
@@ -52,7 +54,13 @@ def once(option: str, values: Sequence[str]) -> None:
 
 
 def class_lists(
-    read: pl.DataFrame, path: Path, labels: Sequence[str], classes: Sequence[str], *, words: Words, multi_label: bool
+    read: pl.DataFrame,
+    path: Path,
+    labels: Sequence[str],
+    classes: Sequence[str],
+    *,
+    words: Words,
+    multi_label: bool,
 ) -> tuple[pl.Series, tuple[str, ...], bool]:
     """Each record's classes, as `classes`; all classes; and whether they exclude each other.
 
@@ -70,10 +78,10 @@ def class_lists(
     values = set(said(read, labels[:1]).to_series()) - {""} if len(labels) == 1 else set()
     if not classes and {"-1"} < values <= {"-1", "0", "1"} and "-1" not in words:
         raise UserError(
-            f"{path}, column {labels[0]}: of -1, 0 and 1, --present, --absent or --missing says what -1 stands "
-            "for; --classes -1 0 1 takes them for names"
+            f"{path}, column {labels[0]}: of -1, 0 and 1, --present, --absent or --missing says what -1 "
+            "stands for; --classes -1 0 1 takes them for names"
         )
-    if len(labels) == 1 and not (values - MISSING if len(values) > 1 else values) <= set(words):
+    if len(labels) == 1 and not values - MISSING <= set(words):
         names, has, known = _named_in(read[labels[0]], path, labels[0], classes, words)
     else:
         if classes:

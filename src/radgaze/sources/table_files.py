@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -22,6 +23,7 @@ from radgaze.sources.delimited import (
 )
 from radgaze.sources.table_classes import WORDS, Words, class_lists, named, once, said
 from radgaze.sources.table_keys import alike, called, composed, respelled
+from radgaze.sources.table_units import Fractions, Times, units_of
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
@@ -107,9 +109,13 @@ def read_cases(
         tell_first(read, path, found["case"], case.is_null() | is_missing(case), "an id expected")
     patient = image if "patient" not in found else pl.col(found["patient"])
     if "patient" in found:
-        tell_first(read, path, found["patient"], patient.is_null() | is_missing(patient), "a patient expected")
+        tell_first(
+            read, path, found["patient"], patient.is_null() | is_missing(patient), "a patient expected"
+        )
         _tell_patients_alike(read, path, found["patient"])
-    table = read.select("line", case_id=composed(case), image=image, patient_id=composed(patient)).with_columns(of_class)
+    table = read.select(
+        "line", case_id=composed(case), image=image, patient_id=composed(patient)
+    ).with_columns(of_class)
     keys = table.select(pl.col("patient_id").unique(maintain_order=True)).with_row_index("patient")
     table = table.join(keys, on="patient_id", how="left", maintain_order="left").with_columns(
         pl.col("patient").cast(pl.Int32), _splits(read, path, found.get("split")).alias("split")
@@ -120,10 +126,24 @@ def read_cases(
     return table.drop("patient_id"), names, exclusive
 
 
-def read_fixations(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_fixations(
+    path: Path, columns: Sequence[str], units: Sequence[str] = (), *, framed: bool = False
+) -> Iterator[pl.DataFrame]:
     """Fixations in the file's order, part after part: key (what names the case), reader (or null), x, y (null
     where blank), onset, duration (s).
+
+    Args:
+        path: CSV or Parquet.
+        columns: KEY=COLUMN where names do not tell.
+        units: KEY=UNIT of onset and duration where these are not seconds, see `units_of`.
+        framed: Whether the picture that positions refer to is given, and they may be fractions of it.
+
+    Raises:
+        UserError: A missing file or column, a value that is none; and, at the end, positions or times that
+            cannot be in pixels or seconds.
     """
+    seconds = units_of(units, "--fixation-units")
+    times, fractions, records = Times(seconds), Fractions(), 0
     needed = ("case", "x", "y", "onset", "duration")
     found = chosen_columns(path, "--fixation-columns", columns, FIXATIONS, needed)
     reader = pl.col(found["reader"]) if "reader" in found else pl.lit(None, pl.String)
@@ -133,13 +153,31 @@ def read_fixations(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]
         read = numbers(part, path, (found["onset"], found["duration"]))
         read = numbers(read, path, (found["x"], found["y"]), blank=True)
         tell_first(read, path, found["duration"], pl.col(found["duration"]) < 0, "a duration expected")
-        yield read.select(key=pl.col(found["case"]), reader=reader, **own)
+        named = {"key": composed(pl.col(found["case"])), "reader": pl.when(~is_missing(reader)).then(reader)}
+        read = read.select(**named, **own)
+        # Not where it is 1: a product with it may be another number to the last bit.
+        read = read.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
+        times.look(read)
+        fractions.look(read, far=("x", "y"))
+        records += len(read)
+        yield read
+    if not records:
+        say(f"{path.name} has no records: there is no gaze in it")
+    times.judge(path, "--fixation-units")
+    if not framed:
+        fractions.judge(path, "--fixation-frame")
 
 
-def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_boxes(path: Path, columns: Sequence[str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
     """Boxes in the file's order, part after part: key, label ("box" where there is no name), x1, y1, x2, y2,
-    line.
+    line. Records without any side, as of images without a finding, are none, as a notice tells.
+
+    Args:
+        path: CSV or Parquet.
+        columns: KEY=COLUMN where names do not tell.
+        framed: Whether the picture that positions refer to is given, and they may be fractions of it.
     """
+    fractions, records, blank = Fractions(), 0, 0
     found = chosen_columns(path, "--box-columns", columns, BOXES, ("case",))
     corners, sized = (("x1", "y1", "x2", "y2"), ("x", "y", "width", "height"))
     sides = next((way for way in (corners, sized) if all(name in found for name in way)), None)
@@ -151,11 +189,15 @@ def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         )
     own = [found[name] for name in sides]
     wanted = tuple(dict.fromkeys([found["case"], *own, *([found["name"]] if "name" in found else [])]))
-    label = pl.col(found["name"]).fill_null("box") if "name" in found else pl.lit("box")
+    label = pl.lit("box")
+    if "name" in found:
+        label = pl.when(~is_missing(pl.col(found["name"]))).then(pl.col(found["name"])).fill_null("box")
+    none = pl.all_horizontal(pl.col(name).is_null() | is_missing(pl.col(name)) for name in own)
     key = pl.col(found["case"])
     for part in read_parts(path, wanted, archive="a table of boxes"):
         tell_first(part, path, found["case"], key.is_null(), "a case expected")
-        read = numbers(part, path, own)
+        records, blank = records + len(part), blank + len(part.filter(none))
+        read = numbers(part.filter(~none), path, own)
         x, y, second_x, second_y = (pl.col(name) for name in own)
         if sides is corners:
             tell_first(read, path, own[2], second_x <= x, f"more than {own[0]} expected")
@@ -164,7 +206,15 @@ def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
             for name in own[2:]:
                 tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
             second_x, second_y = x + second_x, y + second_y
-        yield read.select("line", key=key, label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        read = read.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        fractions.look(read, far=("x1", "y1", "x2", "y2"))
+        yield read
+    if blank:
+        say(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
+    elif not records:
+        say(f"{path.name} has no records: there are no boxes in it")
+    if not framed:
+        fractions.judge(path, "--box-frame")
 
 
 def chosen_columns(
@@ -236,8 +286,8 @@ def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
 
 def tell_respelled(path: Path, records: int) -> None:
     say(
-        f"{path.name}: {records:,} records write their case with another letter case or other spaces than the "
-        "table and are taken for its"
+        f"{path.name}: {records:,} records write their case with another letter case or other spaces than "
+        "the table and are taken for its"
     )
 
 
@@ -247,6 +297,16 @@ def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
         f"{path}: no record belongs to a case of the table; they are of {key!r} and so on, "
         f"the table's cases are {sheet['case_id'][0]!r} and so on"
     )
+
+
+def file_of(folder: Path, image: str) -> str:
+    """The path of an image, or of another file, that a table names.
+
+    Where there is no such file, one is looked for with / for \\ and in Unicode's other form.
+    """
+    slashed = image.replace("\\", "/")
+    ways = [image, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")), slashed]
+    return str(next((path for way in ways if (path := folder / way).is_file()), folder / slashed))
 
 
 def stem(image: str) -> str:
@@ -262,11 +322,17 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
         say(f"{path.name}: classes are named in column “{named[0]}”")
         return named
     read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
-    says = {name: {words.get(key, key) for key in set(said(read, [name]).to_series()) - {""}} for name in names}
+    says = {
+        name: {words.get(key, key) for key in set(said(read, [name]).to_series()) - {""}} for name in names
+    }
     flags = [name for name, own in says.items() if own - {None} == {0, 1}]
     # Flags that exclude each other are classes; others may be anything, if nobody says so.
     ones = [key for key, of in words.items() if of == 1]
-    most = said(read, flags).select(pl.sum_horizontal(pl.all().is_in(ones)).max()).item() if len(flags) > 1 else 0
+    most = (
+        said(read, flags).select(pl.sum_horizontal(pl.all().is_in(ones)).max()).item()
+        if len(flags) > 1
+        else 0
+    )
     if most == 1 or (most and multi_label):
         say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags

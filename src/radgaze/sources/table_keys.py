@@ -27,7 +27,9 @@ def respelled(keys: pl.Series, known: pl.DataFrame) -> dict[str, str]:
         known: key and case_id.
     """
     lost = keys.drop_nulls().unique().rename("lost").to_frame()
-    lost = lost.join(known, left_on="lost", right_on="key", how="anti").with_columns(plain=alike(pl.col("lost")))
+    lost = lost.join(known, left_on="lost", right_on="key", how="anti").with_columns(
+        plain=alike(pl.col("lost"))
+    )
     if lost.is_empty():
         return {}
     near = known.select("key", "case_id", plain=alike(pl.col("key"))).join(lost, on="plain", how="semi")
