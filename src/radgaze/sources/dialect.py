@@ -182,8 +182,8 @@ class Text:
         name = "UTF-8" if self._encoding == "utf-8" else self._encoding
         return UserError(
             f"{self._path}, line {line}: byte 0x{byte:02X} is not {name}; --encoding names what the file is "
-            "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis or gb18030; or save "
-            "it as UTF-8"
+            "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis or gb18030; or "
+            "save it as UTF-8"
         )
 
     def _look_for_utf8(self, block: bytes) -> None:

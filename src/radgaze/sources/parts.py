@@ -137,9 +137,8 @@ class _Short:
 
 def _parsed(block: bytes, path: Path, dialect: Dialect, line: int, short: _Short) -> pl.DataFrame:
     columns = len(dialect.names)
-    cells = block.count(dialect.separator.encode()) + block.count(b"\n") + (not block.endswith(b"\n"))
-    ends = block.count(b"\n") + (not block.endswith(b"\n"))
-    if b'"' in block or cells != ends * columns:
+    parted = {line.count(dialect.separator.encode()) for line in block.removesuffix(b"\n").split(b"\n")}
+    if b'"' in block or parted != {columns - 1}:
         for row, start in _rows(iter(_lines_of(block)), path, dialect, line):
             short.look(row, start)
     head = dialect.separator.join(f"c{i}" for i in range(columns)).encode() + b"\n"

@@ -127,10 +127,10 @@ def _named_in(
     classes = [called(name) for name in classes]
     parts = values.fill_null("").str.normalize("NFC").str.split(BETWEEN)
     parts = parts.list.eval(pl.element().str.strip_chars())
-    counts = dict(parts.explode().value_counts().iter_rows())
+    counts: dict[str, int] = dict(parts.explode().value_counts().iter_rows())
     counts.pop("", None)
-    nothing = {*MISSING, "?", *(word for word, says in words.items() if says is None)}
-    gone = {name for name in counts if _shortest(name) in nothing and name not in classes}
+    nothing: set[str] = {*MISSING, "?", *(word for word, says in words.items() if says is None)}
+    gone = {str(name) for name in counts if _shortest(name) in nothing and name not in classes}
     if gone:
         lost = sum(counts[name] for name in gone)
         say(

@@ -99,9 +99,9 @@ def _sorted(
     first, rows, other = None, 0, 0
     for part in looks:
         first = first or next(iter(part["key"]), None)
-        if own := respelled(part["key"], known):
-            other += int(part["key"].is_in(list(own)).sum())
-            part = part.with_columns(pl.col("key").replace(own))
+        if spelled := respelled(part["key"], known):
+            other += int(part["key"].is_in(list(spelled)).sum())
+            part = part.with_columns(pl.col("key").replace(spelled))
         for name in part["reader"].unique(maintain_order=True).drop_nulls():
             readers.setdefault(name, f"reader-{len(readers) + 1}")
         named = part.with_row_index("place", offset=rows).join(

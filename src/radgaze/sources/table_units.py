@@ -53,7 +53,7 @@ class Fractions:
         if self._few * 2 > self._all:
             raise UserError(
                 f"{path}: {self._few:,} of {self._all:,} positions are from 0 to 1, as fractions of the "
-                f"image are: {option} 1x1 takes them so; of another picture {option} WIDTHxHEIGHT gives its size"
+                f"image are: {option} 1x1 takes them so; {option} WIDTHxHEIGHT if of another picture"
             )
 
 
