@@ -36,6 +36,16 @@ def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
 def _add_of_store(parser: Parser, *, fitted: bool) -> None:
     parser.add_argument("--out", required=True, metavar="STORE", help="folder of the store")
     if not fitted:
+        parser.add_argument(
+            "--encoding",
+            metavar="NAME",
+            help="of the CSV files, such as cp1252; without it UTF-8, or what a byte order mark tells",
+        )
+        parser.add_argument(
+            "--separator",
+            metavar="CHARACTER",
+            help="between cells of the CSV files, or comma, semicolon, tab; without it what their header has",
+        )
         parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
         parser.add_argument(
             "--voi",
@@ -60,12 +70,14 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
 
 
 def run(args: Namespace) -> int:
+    from radgaze.sources.dialect import written_with
     from radgaze.store.prepare import prepare
 
     chosen = args[args.source].as_dict()
     of_store = {name: chosen.pop(name) for name in OF_STORE if name in chosen}
     source = find(args.source)
-    cohort = source.read(**chosen)
+    with written_with(chosen.pop("encoding", None), chosen.pop("separator", None)):
+        cohort = source.read(**chosen)
     if getattr(source, "FITTED", False):
         of_store |= {"size": cohort.parameters["size"], "voi": cohort.parameters["voi"], "fitted": True}
     store = prepare(cohort, **of_store)

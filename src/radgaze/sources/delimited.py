@@ -9,10 +9,24 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
-from radgaze.sources.parts import is_parquet, parts
+from radgaze.sources.dialect import called
+from radgaze.sources.parts import TWICE, Part, is_parquet, parts
 
 LONG = 32
 """MiB of a file that takes so long that it is shown how far it is read."""
+
+
+MISSING = frozenset(
+    ("nan", "-nan", "n/a", "na", "#n/a", "#na", "<na>", "null", "nil", "-", "--", "–", "—", ".")
+)
+"""What is written, in any case, where a value is missing. "None" and "unknown" may be classes."""
+SPACE = " \t\r\n\f\v\u00a0\u2007\u202f\u3000\u200b\u2060\ufeff"
+"""What is taken off a value's ends, the invisible included."""
+
+
+def is_missing(text: pl.Expr) -> pl.Expr:
+    """Whether there is a word of `MISSING`; false where there is nothing."""
+    return text.str.to_lowercase().is_in(list(MISSING)).fill_null(False)
 
 
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
@@ -35,21 +49,18 @@ def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[
     """What `read_columns` reads, part after part, so that memory holds one; there is at least one."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {archive} has it")
-    begin = 1 if is_parquet(path) else 2
-    for table in _shown(path):
+    columns = [called(name) for name in columns]
+    for table, lines in _shown(path):
         missing = [name for name in columns if name not in table.columns]
+        twice = {name.partition(TWICE)[0] for name in table.columns if TWICE in name}
+        if both := [name for name in missing if name and name in twice]:
+            raise UserError(f"{path} has several columns “{both[0]}”: give each a name of its own")
         if missing:
             raise UserError(
                 f"{path} has no column {', '.join(missing)}; {archive} has it, "
-                f"this file has {len(table.columns)} columns: {_few(table.columns)}"
+                f"this file has {len(table.columns)} columns: {_few(table.columns)}{_parted(table.columns)}"
             )
-        rows = pl.int_range(1, 1 + pl.len())
-        # A record of a CSV file may hold line breaks.
-        breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True)).cum_sum()
-        after = table.select(rows if is_parquet(path) else rows + breaks).to_series()
-        lines = (begin + after.shift(1, fill_value=0)).alias("line")
-        begin += after[-1] if len(after) else 0
-        text = pl.col(*columns).str.strip_chars().replace("", None)
+        text = pl.col(columns).str.strip_chars(SPACE).replace("", None)
         filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
         yield table.select(text).with_columns(lines).filter(filled)
 
@@ -58,13 +69,19 @@ def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: b
     """The table with these columns as Float64.
 
     Raises:
-        UserError: A value is not a finite number, or is blank and must not be; with file, column and line.
+        UserError: A value is not a finite number, or is blank (or of `MISSING`) and must not be; with file,
+            column and line.
     """
     for name in columns:
         text = pl.col(name)
+        if blank:
+            text = pl.when(~is_missing(text)).then(text)
         number = text.cast(pl.Float64, strict=False)
         bad = text.is_not_null() & ~number.is_finite().fill_null(False)
-        tell_first(table, path, name, bad, "a number expected")
+        expected = "a number expected"
+        if len(table.filter(bad & text.str.contains(r"^[+-]?\d+,\d+$"))):
+            expected += ", with a point and no comma"
+        tell_first(table, path, name, bad, expected)
         if not blank:
             tell_first(table, path, name, text.is_null(), "a number expected")
         table = table.with_columns(number)
@@ -84,12 +101,12 @@ def column_names(path: Path) -> list[str]:
     """The names of a file's columns.
 
     Raises:
-        UserError: There is no such file, it is neither CSV nor Parquet, or two columns have one name.
+        UserError: There is no such file, or it is neither CSV nor Parquet.
     """
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    table, _ = next(_parts(path))
-    return [name for name in table.columns if name]
+    table, _, _ = next(_parts(path))
+    return [name for name in dict.fromkeys(name.partition(TWICE)[0] for name in table.columns) if name]
 
 
 def place(path: Path) -> str:
@@ -97,21 +114,21 @@ def place(path: Path) -> str:
     return "row" if is_parquet(path) else "line"
 
 
-def _shown(path: Path) -> Iterator[pl.DataFrame]:
+def _shown(path: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
     """The parts of a file, with a bar where it takes long to read them."""
     size = round(path.stat().st_size / 2**20)
     if size < LONG:
-        yield from (table for table, _ in _parts(path))
+        yield from ((table, lines) for table, lines, _ in _parts(path))
         return
     with progress(f"Reading {path.name}", total=size, of="MiB") as bar:
         done = 0
-        for table, share in _parts(path):
-            yield table
+        for table, lines, share in _parts(path):
+            yield table, lines
             bar.advance(round(share * size) - done)
             done = round(share * size)
 
 
-def _parts(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
+def _parts(path: Path) -> Iterator[Part]:
     try:
         yield from parts(path)
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
@@ -120,4 +137,9 @@ def _parts(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
 
 
 def _few(names: Sequence[str]) -> str:
-    return ", ".join(name[:30] or "(no name)" for name in names[:6]) + (", …" if len(names) > 6 else "")
+    shown = [name.partition(TWICE)[0][:30] or "(no name)" for name in names[:6]]
+    return ", ".join(shown) + (", …" if len(names) > 6 else "")
+
+
+def _parted(names: Sequence[str]) -> str:
+    return "" if len(names) > 1 else "; --separator says what parts its cells"

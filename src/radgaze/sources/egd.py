@@ -179,7 +179,11 @@ def read(
 
     sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), kept)
     if not sheet["there"].any():
-        raise UserError(f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded?")
+        looked = next((path for path in sheet["image"] if path), "none, as the sheet has no path")
+        raise UserError(
+            f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded? Looked for was, "
+            f"for one, {looked}"
+        )
     cases = sheet.filter(pl.col("reason").is_null())
     fixations = _placed(looks, cases, vertical_correction=vertical_correction, from_screen=from_screen)
 

@@ -85,7 +85,10 @@ def read(
     missing = searches.filter(pl.col("image").is_null()).unique("case_id", keep="first", maintain_order=True)
     searches = searches.filter(pl.col("image").is_not_null())
     if not searches.height:
-        raise UserError(f"no image of {path} is under --images {folder}")
+        raise UserError(
+            f"no image of {path} is under --images {folder}; looked for was, for one, {missing['name'][0]} "
+            "at any depth"
+        )
     classes = tuple(sorted(searches["task"].unique()))
     keys = _patients(None if patients is None else Path(patients), searches)
     has = searches.group_by("case_id", maintain_order=True).agg(
@@ -155,7 +158,7 @@ def _read_list(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise UserError(f"--gazesearch {path}: no such file")
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise UserError(f"{path} is no JSON: {str(error).splitlines()[0]}") from error
     if not isinstance(found, list) or not found:
@@ -208,12 +211,16 @@ def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:
     cases = searches.select(pl.col("case_id").unique(maintain_order=True))
     if path is None:
         return cases.with_columns(patient=pl.int_range(pl.len(), dtype=pl.Int32))
-    from radgaze.sources.delimited import read_columns
+    from radgaze.sources.delimited import is_missing, read_columns, tell_first
+    from radgaze.sources.table_keys import composed
 
     table = read_columns(path, ("image", "patient"), archive="a table of patients")
-    table = table.with_columns(case_id=pl.col("image").str.replace(r"\.[^.]*$", "")).unique(
-        "case_id", keep="first"
-    )
+    for name in ("image", "patient"):
+        tell_first(table, path, name, pl.col(name).is_null() | is_missing(pl.col(name)), "a value expected")
+    table = table.with_columns(
+        composed(pl.col("patient")), case_id=pl.col("image").str.replace(r"\.[^.]*$", "")
+    ).unique(["case_id", "patient"], maintain_order=True)
+    tell_first(table, path, "image", pl.col("case_id").is_duplicated(), "one patient of each image expected")
     cases = cases.join(table.select("case_id", "patient"), on="case_id", how="left", maintain_order="left")
     lacking = cases.filter(pl.col("patient").is_null())
     if lacking.height:

@@ -2,82 +2,241 @@
 
 from __future__ import annotations
 
-import gzip
+import csv
+import re
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import polars as pl
+
+from radgaze.errors import UserError
+from radgaze.sources.dialect import Dialect, Text, dialect_of, tell_once
 
 BLOCK = 2**21
 """Bytes of a CSV file in one part."""
 ROWS = 2**16
 """Rows of a Parquet file in one part."""
-GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-"""What compressed files begin with."""
+LONGEST = 2**24
+"""Bytes in which a record must end, for its quotes to be believed."""
+TWICE = "\0"
+"""Stands after the name of a column that has another's, or none, and before its place."""
+
+Part = tuple[pl.DataFrame, pl.Series, float]
 
 
 def is_parquet(path: Path) -> bool:
     return path.suffix.lower() in (".parquet", ".pq")
 
 
-def parts(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
+def parts(path: Path) -> Iterator[Part]:
     """All columns of a file as text, at least one part; blank lines of a CSV file are rows of nulls.
 
+    Columns without a name, and all of one name, are called so with `TWICE` and their place.
+
     Yields:
-        A part, and how much of the file has been read, from 0 to 1.
+        A part, in which line each of its records begins (Parquet: which row it is), and how much of the file
+        has been read, from 0 to 1.
 
     Raises:
+        UserError: A record is not what it must be; with its line.
         polars.exceptions.PolarsError: It is not what its name says.
         OSError: It cannot be read.
     """
     return _of_parquet(path) if is_parquet(path) else _of_csv(path)
 
 
-def _of_parquet(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
+def _of_parquet(path: Path) -> Iterator[Part]:
     table = pl.scan_parquet(path, glob=False)
-    nested = [name for name, kind in table.collect_schema().items() if kind.is_nested() or kind == pl.Binary]
+    schema = table.collect_schema()
+    nested = [name for name, kind in schema.items() if kind.is_nested() or kind == pl.Binary]
     rows = table.select(pl.len()).collect().item()
-    text = table.drop(nested).cast(pl.String)
+    text = table.drop(nested).with_columns(
+        _as_text(name) if kind.is_float() else pl.col(name).cast(pl.String)
+        for name, kind in schema.items()
+        if name not in nested
+    )
     for first in range(0, max(rows, 1), ROWS):
-        yield text.slice(first, ROWS).collect(), min(1.0, (first + ROWS) / max(rows, 1))
+        part = text.slice(first, ROWS).collect()
+        lines = pl.int_range(first + 1, first + 1 + len(part), eager=True).alias("line")
+        yield part, lines, min(1.0, (first + ROWS) / max(rows, 1))
 
 
-def _of_csv(path: Path) -> Iterator[tuple[pl.DataFrame, float]]:
-    names: list[str] = []
-    for block, share in _blocks(path):
-        if not names:
-            table = _parsed(block)
-            table.columns = names = [name.strip() for name in table.columns]
-        else:
-            table = _parsed(",".join(f"c{i}" for i in range(len(names))).encode() + b"\n" + block)
-            table.columns = names
-        yield table, share
+def _as_text(name: str) -> pl.Expr:
+    """Whole numbers without a point, as columns of them are floats where one is missing; NaN is missing."""
+    number = pl.col(name).cast(pl.Float64)
+    whole = (number == number.round()) & (number.abs() < 2**53)
+    return (
+        pl.when(number.is_nan())
+        .then(None)
+        .when(whole)
+        .then(number.cast(pl.Int64, strict=False).cast(pl.String))
+        .otherwise(pl.col(name).cast(pl.String))
+        .alias(name)
+    )
 
 
-def _parsed(block: bytes) -> pl.DataFrame:
-    return pl.read_csv(block, infer_schema=False, encoding="utf8-lossy", raise_if_empty=False)
-
-
-def _blocks(path: Path) -> Iterator[tuple[bytes, float]]:
-    """A CSV file cut between records: after line breaks with an even number of quotes before them."""
+def _of_csv(path: Path) -> Iterator[Part]:
     size = max(path.stat().st_size, 1)
     with path.open("rb") as raw:
-        magic = raw.read(4)
-        raw.seek(0)
-        if magic == ZSTANDARD:  # which polars reads, but as a whole
-            yield raw.read(), 1.0
+        text = Text(raw, path)
+        left = text.read(BLOCK)
+        whole = not left
+        while (dialect := dialect_of(left, path, whole=whole)) is None:
+            block = text.read(max(BLOCK, len(left)))
+            left, whole = left + block, not block
+        if not dialect.names:
+            yield pl.DataFrame(), pl.Series("line", [], pl.Int64), 1.0
             return
-        file = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if magic.startswith(GZIP) else raw
-        left, first = b"", True
-        # More at a time where no record has ended: all of it is looked through again.
-        while block := file.read(max(BLOCK, len(left))):
-            left += block
-            if (end := _end_of_records(left)) and left[:end].strip():
-                yield left[:end], raw.tell() / size
+        left, line, first = left[dialect.begin :], dialect.line, True
+        short = _Short(path, dialect)
+        while True:
+            end = len(left) if whole else _end_of_records(left)
+            if not _is_regular(left[:end], dialect.separator) or (not end and len(left) > LONGEST):
+                for table, lines in _by_hand(left, text, path, dialect, line, short):
+                    yield table, lines, min(1.0, raw.tell() / size)
+                break
+            if left[:end].strip() or (whole and first):
+                table = _parsed(left[:end], path, dialect, line, short)
+                yield table, _lines(table, line), min(1.0, raw.tell() / size)
+                line += left.count(b"\n", 0, end)
                 left, first = left[end:], False
-        if left or first:
-            yield left, 1.0
+            if whole:
+                break
+            block = text.read(max(BLOCK, len(left)))  # more where no record has ended: all is looked through
+            left, whole = left + block, not block
+        short.tell()
+
+
+class _Short:
+    """Records with fewer cells than the header, which spreadsheets write where the last are blank."""
+
+    def __init__(self, path: Path, dialect: Dialect) -> None:
+        self.path, self.columns, self.count, self.first = path, len(dialect.names), 0, 0
+
+    def look(self, cells: list[str], line: int) -> None:
+        if len(cells) > self.columns:
+            raise UserError(
+                f"{self.path}, line {line}: {len(cells)} cells, the header has {self.columns}; a cell that "
+                "holds the separator stands in double quotes, and --separator names another one"
+            )
+        if 0 < len(cells) < self.columns:
+            self.count += 1
+            self.first = self.first or line
+
+    def tell(self) -> None:
+        if self.count:
+            more = f" and {self.count - 1:,} more have" if self.count > 1 else " has"
+            tell_once(
+                self.path,
+                f"{self.path.name}: line {self.first}{more} fewer cells than the header; the last are taken "
+                "for blank",
+            )
+
+
+def _parsed(block: bytes, path: Path, dialect: Dialect, line: int, short: _Short) -> pl.DataFrame:
+    columns = len(dialect.names)
+    parted = {line.count(dialect.separator.encode()) for line in block.removesuffix(b"\n").split(b"\n")}
+    if b'"' in block or parted != {columns - 1}:
+        for row, start in _rows(iter(_lines_of(block)), path, dialect, line):
+            short.look(row, start)
+    head = dialect.separator.join(f"c{i}" for i in range(columns)).encode() + b"\n"
+    table = pl.read_csv(
+        head + block,
+        infer_schema=False,
+        encoding="utf8",
+        raise_if_empty=False,
+        separator=dialect.separator,
+    )
+    table.columns = _unique(dialect.names)
+    return table
+
+
+def _by_hand(
+    left: bytes,
+    text: Text,
+    path: Path,
+    dialect: Dialect,
+    line: int,
+    short: _Short,
+) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
+    """The rest of a file with quotes within cells that do not begin with one: these mean nothing there."""
+    rows = _rows(_streamed(left, text), path, dialect, line)
+    columns = len(dialect.names)
+    while some := list(islice(rows, ROWS)):
+        for cells, start in some:
+            short.look(cells, start)
+        table = pl.DataFrame(
+            [[cell or None for cell in cells] + [None] * (columns - len(cells)) for cells, _ in some],
+            schema=dict.fromkeys(_unique(dialect.names), pl.String),
+            orient="row",
+        )
+        yield table, pl.Series("line", [start for _, start in some], pl.Int64)
+
+
+def _rows(lines: Iterator[str], path: Path, dialect: Dialect, line: int) -> Iterator[tuple[list[str], int]]:
+    """Records, and in which line each begins."""
+    reader = csv.reader(lines, delimiter=dialect.separator, strict=True)
+    while True:
+        start = line + reader.line_num
+        try:
+            yield next(reader), start
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(
+                f"{path}, line {start}: a quote opens a cell and does not close it ({error}); a quote within "
+                "a quoted cell is doubled"
+            ) from error
+
+
+def _streamed(left: bytes, text: Text) -> Iterator[str]:
+    while True:
+        end = left.rfind(b"\n") + 1
+        yield from _lines_of(left[:end])
+        left = left[end:]
+        if not (block := text.read(BLOCK)):
+            break
+        left += block
+    if left:
+        yield left.decode()
+
+
+def _lines_of(block: bytes) -> list[str]:
+    """Lines without what ends them but \\n."""
+    lines = block.decode().split("\n")
+    last = lines.pop()
+    return [f"{one}\n" for one in lines] + ([last] if last else [])
+
+
+def _lines(table: pl.DataFrame, line: int) -> pl.Series:
+    """A record may hold line breaks."""
+    breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True)).cum_sum()
+    after = table.select(pl.int_range(1, 1 + pl.len()) + breaks).to_series()
+    return (line + after.shift(1, fill_value=0)).alias("line").cast(pl.Int64)
+
+
+def _is_regular(block: bytes, separator: str) -> bool:
+    """Whether quotes stand at the edges of cells alone, and doubled within quoted ones."""
+    if b'"' not in block:
+        return True
+    own = separator.encode()
+    outside = block.replace(b'""', b"").split(b'"')[::2]
+    if len(outside) != 1 + block.replace(b'""', b"").count(b'"') / 2:
+        return False
+    begins = re.compile(re.escape(own) + rb"|\r?\n|\r?$")
+    *before, _ = outside
+    _, *after = outside
+    return all(not piece or piece.endswith((own, b"\n")) for piece in before[:1]) and all(
+        begins.match(piece) and (piece.endswith((own, b"\n")) or k == len(after) - 1)
+        for k, piece in enumerate(after)
+    )
+
+
+def _unique(names: tuple[str, ...]) -> list[str]:
+    times = Counter(names)
+    return [name if name and times[name] == 1 else f"{name}{TWICE}{k}" for k, name in enumerate(names, 1)]
 
 
 def _end_of_records(block: bytes) -> int:

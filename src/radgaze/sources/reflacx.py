@@ -104,7 +104,10 @@ def read(
     table = table.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
     cases, rejected_cases = _cases(table)
     if not cases.height:
-        raise UserError(f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded?")
+        raise UserError(
+            f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded? Looked for was, "
+            f"for one, {table['image'][0]}"
+        )
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
     kept = table.filter(~pl.col("discarded"))
     fixations = _placed(read_gaze(reflacx, kept["reading_id"].to_list()), kept)

@@ -13,7 +13,8 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import stratified_split
-from radgaze.sources.table_files import of_cases, read_boxes, read_cases, stem
+from radgaze.sources.table_classes import words_of
+from radgaze.sources.table_files import file_of, of_cases, read_boxes, read_cases, stem
 from radgaze.sources.table_frame import frame_of, scaled
 from radgaze.sources.table_gaze import gaze_of
 from radgaze.sources.table_masks import masks_of
@@ -47,6 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="classes do not exclude each other: a case may have several of them, or none; without this so "
         "only where a record has several",
     )
+    for option, what in (
+        ("--present", "that says that the case has the class, beside 1 and true"),
+        ("--absent", "that says that it does not, beside 0 and false; '' for a blank"),
+        ("--missing", "that says nothing, beside a blank and words such as nan and N/A"),
+    ):
+        parser.add_argument(option, nargs="+", metavar="VALUE", help=f"of label columns one {what}")
     parser.add_argument(
         "--columns",
         nargs="+",
@@ -65,7 +72,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fixation-frame",
         metavar="WxH",
-        help="size of the picture that x and y refer to; without it the image's own",
+        help="size of the picture that x and y refer to, 1x1 for fractions; without it the image's own",
+    )
+    parser.add_argument(
+        "--fixation-units",
+        nargs="+",
+        metavar="KEY=UNIT",
+        help="what onset and duration are counted in: s, ms or us; without it seconds",
     )
     parser.add_argument(
         "--boxes",
@@ -107,10 +120,14 @@ def read(
     labels: Sequence[str] | None = None,
     classes: Sequence[str] | None = None,
     multi_label: bool = False,
+    present: Sequence[str] | None = None,
+    absent: Sequence[str] | None = None,
+    missing: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     fixations: str | Path | None = None,
     fixation_columns: Sequence[str] | None = None,
     fixation_frame: str | None = None,
+    fixation_units: Sequence[str] | None = None,
     boxes: str | Path | None = None,
     box_columns: Sequence[str] | None = None,
     box_frame: str | None = None,
@@ -131,11 +148,13 @@ def read(
             80/10/10 with class shares as even as they allow.
         images: Folder that image paths start from; the table's own if None.
         labels, classes, multi_label, columns: See `read_cases`.
+        present, absent, missing: Values of label columns, beside 0 and 1, see `words_of`.
         fixations: CSV or Parquet; those of one case and reader are a reading. Positions are in pixels from
             the top left corner, pixel centres at +0.5.
         fixation_columns, box_columns: KEY=COLUMN where names do not tell.
         fixation_frame, box_frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the
             image: they are scaled.
+        fixation_units: KEY=UNIT of onset and duration where these are not in seconds, as "onset=ms".
         boxes: CSV or Parquet; parts of boxes off the image are cut away.
         box_shape: Whether they are boxes, or the ellipses in them.
         masks, mask_columns: See `masks_of`.
@@ -147,15 +166,23 @@ def read(
     """
     path = Path(table).absolute()
     sheet, names, exclusive = read_cases(
-        path, columns or (), labels or (), classes or (), multi_label=multi_label
+        path,
+        columns or (),
+        labels or (),
+        classes or (),
+        words=words_of(present or (), absent or (), missing or ()),
+        multi_label=multi_label,
     )
     folder = path.parent if images is None else Path(images).absolute()
-    sheet = sheet.with_columns(file=pl.col("image").map_elements(lambda i: str(folder / i), pl.String))
+    sheet = sheet.with_columns(file=pl.col("image").map_elements(lambda i: file_of(folder, i), pl.String))
     sheet = _judged(sheet)
     if not sheet["there"].any():
-        raise UserError(f"no image of {path} is under {folder}; --images names the folder they start from")
+        raise UserError(
+            f"no image of {path} is under {folder}; --images names the folder they start from; looked for "
+            f"was, for one, {sheet['file'][0]}{_unended(sheet['image'][0])}"
+        )
     cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
-    gaze = gaze_of(fixations, fixation_columns or (), fixation_frame, sheet, cases)
+    gaze = gaze_of(fixations, fixation_columns or (), fixation_frame, sheet, cases, fixation_units or ())
     readings, off = gaze.readings, gaze.off
     found, lost = _boxes(boxes, box_columns, box_frame, sheet, cases, shape=box_shape)
     regions, unmarked = masks_of(masks, mask_columns or (), sheet, cases)
@@ -203,10 +230,15 @@ def read(
             "fixation_frame": fixation_frame,
             "box_frame": box_frame,
             **({"box_shape": box_shape} if box_shape != "box" else {}),
+            **({"fixation_units": list(fixation_units)} if fixation_units else {}),
         },
         exclusive=exclusive,
         regions=regions,
     )
+
+
+def _unended(image: str) -> str:
+    return "" if Path(image).suffix else ": the table's names lack an ending such as .png"
 
 
 def _judged(sheet: pl.DataFrame) -> pl.DataFrame:
@@ -240,7 +272,8 @@ def _boxes(
     if path is None:
         return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
     picture = frame_of(frame, "--box-frame")
-    read = of_cases(pl.concat(read_boxes(Path(path), columns or ())), sheet, Path(path))
+    boxes = pl.concat(read_boxes(Path(path), columns or (), framed=picture is not None))
+    read = of_cases(boxes, sheet, Path(path))
     marked = cases.with_row_index("case").join(read, on="case_id", how="semi", maintain_order="left")
     sizes = marked.select("case_id", "case").join(image_sizes(marked), on="case_id", maintain_order="left")
     own = read.join(sizes, on="case_id", maintain_order="left")

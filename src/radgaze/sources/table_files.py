@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -11,8 +12,18 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import SPLITS
-from radgaze.sources.delimited import column_names, numbers, place, read_columns, read_parts, tell_first
-from radgaze.sources.table_classes import class_lists, named
+from radgaze.sources.delimited import (
+    column_names,
+    is_missing,
+    numbers,
+    place,
+    read_columns,
+    read_parts,
+    tell_first,
+)
+from radgaze.sources.table_classes import WORDS, Words, class_lists, named, once, said
+from radgaze.sources.table_keys import alike, called, composed, respelled
+from radgaze.sources.table_units import Fractions, Times, units_of
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
@@ -38,7 +49,10 @@ BOXES = {
     "height": ("height", "h"),
     "name": ("name", "label", "bbox_name", "finding", "finding_label", "class", "class_name"),
 }
-LABEL = ("label", "class", "diagnosis", "finding", "target")
+LABEL = (
+    *("label", "labels", "class", "classes", "class_name", "diagnosis", "finding", "findings"),
+    *("finding_label", "finding_labels", "target"),
+)
 """What columns are called that need not be named."""
 
 SPLIT_WORDS = {
@@ -54,6 +68,7 @@ def read_cases(
     labels: Sequence[str],
     classes: Sequence[str],
     *,
+    words: Words = WORDS,
     multi_label: bool = False,
 ) -> tuple[pl.DataFrame, tuple[str, ...], bool]:
     """The table of labels in the file's order, what there is of classes, and whether they exclude each other.
@@ -66,29 +81,41 @@ def read_cases(
         columns: KEY=COLUMN for keys of `CASES`; the others are guessed. KEY= for one that is not there.
         labels: A column with 0 and 1 for each class, or one column of class names; guessed if empty.
         classes: Of a column of class names those to take, in this order; if empty all, sorted.
+        words: What flags say.
         multi_label: A case may have several classes, or none; else so where a record has several.
     """
+    once("--labels", labels)
+    once("--classes", classes)
     found = chosen_columns(path, "--columns", columns, CASES, needed=("image",))
     if "patient" not in found and "patient=" not in columns:
         raise UserError(
             f"{path}: no column tells the patient; name it with --columns patient=COLUMN, or give "
             "--columns patient= if no patient has two images"
         )
-    labels = labels or _guessed_labels(path, taken=set(found.values()), multi_label=multi_label)
+    labels = [called(name) for name in labels] or _guessed_labels(
+        path, taken=set(found.values()), words=words, multi_label=multi_label
+    )
     wanted = list(dict.fromkeys([*found.values(), *labels]))
     read = read_columns(path, wanted, archive="a table of labels")
     if read.is_empty():
         raise UserError(f"{path} has no records")
     tell_first(read, path, found["image"], pl.col(found["image"]).is_null(), "an image file expected")
-    of_class, names, exclusive = class_lists(read, path, labels, classes, multi_label=multi_label)
+    of_class, names, exclusive = class_lists(
+        read, path, labels, classes, words=words, multi_label=multi_label
+    )
     image = pl.col(found["image"])
     case = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
     if "case" in found:
-        tell_first(read, path, found["case"], pl.col(found["case"]).is_null(), "an id expected")
+        tell_first(read, path, found["case"], case.is_null() | is_missing(case), "an id expected")
     patient = image if "patient" not in found else pl.col(found["patient"])
     if "patient" in found:
-        tell_first(read, path, found["patient"], patient.is_null(), "a patient expected")
-    table = read.select("line", case_id=case, image=image, patient_id=patient).with_columns(of_class)
+        tell_first(
+            read, path, found["patient"], patient.is_null() | is_missing(patient), "a patient expected"
+        )
+        _tell_patients_alike(read, path, found["patient"])
+    table = read.select(
+        "line", case_id=composed(case), image=image, patient_id=composed(patient)
+    ).with_columns(of_class)
     keys = table.select(pl.col("patient_id").unique(maintain_order=True)).with_row_index("patient")
     table = table.join(keys, on="patient_id", how="left", maintain_order="left").with_columns(
         pl.col("patient").cast(pl.Int32), _splits(read, path, found.get("split")).alias("split")
@@ -99,10 +126,24 @@ def read_cases(
     return table.drop("patient_id"), names, exclusive
 
 
-def read_fixations(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_fixations(
+    path: Path, columns: Sequence[str], units: Sequence[str] = (), *, framed: bool = False
+) -> Iterator[pl.DataFrame]:
     """Fixations in the file's order, part after part: key (what names the case), reader (or null), x, y (null
     where blank), onset, duration (s).
+
+    Args:
+        path: CSV or Parquet.
+        columns: KEY=COLUMN where names do not tell.
+        units: KEY=UNIT of onset and duration where these are not seconds, see `units_of`.
+        framed: Whether the picture that positions refer to is given, and they may be fractions of it.
+
+    Raises:
+        UserError: A missing file or column, a value that is none; and, at the end, positions or times that
+            cannot be in pixels or seconds.
     """
+    seconds = units_of(units, "--fixation-units")
+    times, fractions, records = Times(seconds), Fractions(), 0
     needed = ("case", "x", "y", "onset", "duration")
     found = chosen_columns(path, "--fixation-columns", columns, FIXATIONS, needed)
     reader = pl.col(found["reader"]) if "reader" in found else pl.lit(None, pl.String)
@@ -112,13 +153,31 @@ def read_fixations(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]
         read = numbers(part, path, (found["onset"], found["duration"]))
         read = numbers(read, path, (found["x"], found["y"]), blank=True)
         tell_first(read, path, found["duration"], pl.col(found["duration"]) < 0, "a duration expected")
-        yield read.select(key=pl.col(found["case"]), reader=reader, **own)
+        named = {"key": composed(pl.col(found["case"])), "reader": pl.when(~is_missing(reader)).then(reader)}
+        read = read.select(**named, **own)
+        # Not where it is 1: a product with it may be another number to the last bit.
+        read = read.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
+        times.look(read)
+        fractions.look(read, far=("x", "y"))
+        records += len(read)
+        yield read
+    if not records:
+        say(f"{path.name} has no records: there is no gaze in it")
+    times.judge(path, "--fixation-units")
+    if not framed:
+        fractions.judge(path, "--fixation-frame")
 
 
-def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+def read_boxes(path: Path, columns: Sequence[str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
     """Boxes in the file's order, part after part: key, label ("box" where there is no name), x1, y1, x2, y2,
-    line.
+    line. Records without any side, as of images without a finding, are none, as a notice tells.
+
+    Args:
+        path: CSV or Parquet.
+        columns: KEY=COLUMN where names do not tell.
+        framed: Whether the picture that positions refer to is given, and they may be fractions of it.
     """
+    fractions, records, blank = Fractions(), 0, 0
     found = chosen_columns(path, "--box-columns", columns, BOXES, ("case",))
     corners, sized = (("x1", "y1", "x2", "y2"), ("x", "y", "width", "height"))
     sides = next((way for way in (corners, sized) if all(name in found for name in way)), None)
@@ -130,11 +189,15 @@ def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         )
     own = [found[name] for name in sides]
     wanted = tuple(dict.fromkeys([found["case"], *own, *([found["name"]] if "name" in found else [])]))
-    label = pl.col(found["name"]).fill_null("box") if "name" in found else pl.lit("box")
+    label = pl.lit("box")
+    if "name" in found:
+        label = pl.when(~is_missing(pl.col(found["name"]))).then(pl.col(found["name"])).fill_null("box")
+    none = pl.all_horizontal(pl.col(name).is_null() | is_missing(pl.col(name)) for name in own)
     key = pl.col(found["case"])
     for part in read_parts(path, wanted, archive="a table of boxes"):
         tell_first(part, path, found["case"], key.is_null(), "a case expected")
-        read = numbers(part, path, own)
+        records, blank = records + len(part), blank + len(part.filter(none))
+        read = numbers(part.filter(~none), path, own)
         x, y, second_x, second_y = (pl.col(name) for name in own)
         if sides is corners:
             tell_first(read, path, own[2], second_x <= x, f"more than {own[0]} expected")
@@ -143,7 +206,15 @@ def read_boxes(path: Path, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
             for name in own[2:]:
                 tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
             second_x, second_y = x + second_x, y + second_y
-        yield read.select("line", key=key, label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        read = read.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        fractions.look(read, far=("x1", "y1", "x2", "y2"))
+        yield read
+    if blank:
+        say(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
+    elif not records:
+        say(f"{path.name} has no records: there are no boxes in it")
+    if not framed:
+        fractions.judge(path, "--box-frame")
 
 
 def chosen_columns(
@@ -151,6 +222,7 @@ def chosen_columns(
 ) -> dict[str, str]:
     """Which column is which: as given (KEY=COLUMN), else by its name, with a notice of what was guessed."""
     names = column_names(path)
+    given = [called(word) for word in given]
     found: dict[str, str] = {}
     denied = set()
     for word in given:
@@ -183,7 +255,12 @@ def chosen_columns(
 
 def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
     """With case_id by `key`, see `cases_by_key`; null where there is none."""
-    named = read.join(cases_by_key(sheet), on="key", how="left", maintain_order="left")
+    known = cases_by_key(sheet)
+    read = read.with_columns(composed(pl.col("key")))
+    if own := respelled(read["key"], known):
+        tell_respelled(path, int(read["key"].is_in(list(own)).sum()))
+        read = read.with_columns(pl.col("key").replace(own))
+    named = read.join(known, on="key", how="left", maintain_order="left")
     if len(named) and named["case_id"].null_count() == len(named):
         raise nothing_belongs(path, named["key"][0], sheet)
     return named
@@ -201,10 +278,17 @@ def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
         image.map_elements(stem, pl.String),
     )
     row = pl.int_range(pl.len(), dtype=pl.UInt32)
-    each = [sheet.select(key=key, place=len(keys) * row + k) for k, key in enumerate(keys)]
+    each = [sheet.select(key=composed(key), place=len(keys) * row + k) for k, key in enumerate(keys)]
     # Sorting takes half the memory of grouping.
     first = pl.concat(each).sort("key", "place").filter(pl.col("key").ne_missing(pl.col("key").shift()))
     return first.select("key", case_id=sheet["case_id"].gather(first["place"] // len(keys)))
+
+
+def tell_respelled(path: Path, records: int) -> None:
+    say(
+        f"{path.name}: {records:,} records write their case with another letter case or other spaces than "
+        "the table and are taken for its"
+    )
 
 
 def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
@@ -215,22 +299,40 @@ def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
     )
 
 
+def file_of(folder: Path, image: str) -> str:
+    """The path of an image, or of another file, that a table names.
+
+    Where there is no such file, one is looked for with / for \\ and in Unicode's other form.
+    """
+    slashed = image.replace("\\", "/")
+    ways = [image, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")), slashed]
+    return str(next((path for way in ways if (path := folder / way).is_file()), folder / slashed))
+
+
 def stem(image: str) -> str:
     """The name of an image file without folder and extension."""
     name = PurePosixPath(image.replace("\\", "/")).name
     return name.rpartition(".")[0] or name
 
 
-def _guessed_labels(path: Path, taken: set[str], *, multi_label: bool) -> list[str]:
+def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: bool) -> list[str]:
     names = [name for name in column_names(path) if name not in taken and name != "line"]
     named = [name for name in names if _plain(name) in map(_plain, LABEL)]
     if len(named) == 1:
         say(f"{path.name}: classes are named in column “{named[0]}”")
         return named
     read = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
-    flags = [name for name in names if set(read[name].drop_nulls()) == {"0", "1"}]
+    says = {
+        name: {words.get(key, key) for key in set(said(read, [name]).to_series()) - {""}} for name in names
+    }
+    flags = [name for name, own in says.items() if own - {None} == {0, 1}]
     # Flags that exclude each other are classes; others may be anything, if nobody says so.
-    most = read.select(pl.sum_horizontal(pl.col(flags) == "1").max()).item() if len(flags) > 1 else 0
+    ones = [key for key, of in words.items() if of == 1]
+    most = (
+        said(read, flags).select(pl.sum_horizontal(pl.all().is_in(ones)).max()).item()
+        if len(flags) > 1
+        else 0
+    )
     if most == 1 or (most and multi_label):
         say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags
@@ -238,6 +340,18 @@ def _guessed_labels(path: Path, taken: set[str], *, multi_label: bool) -> list[s
         f"{path}: which columns are the labels? Name them with --labels: one with 0 and 1 for each class, or "
         f"one of class names; there are {', '.join(names)}"
     )
+
+
+def _tell_patients_alike(read: pl.DataFrame, path: Path, column: str) -> None:
+    """Tell of patients whose names are alike; they may be one, who must not be in two parts."""
+    patients = read.select("line", own=composed(pl.col(column))).unique("own", maintain_order=True)
+    twins = patients.with_columns(plain=alike(pl.col("own"))).filter(pl.col("plain").is_duplicated())
+    if len(twins):
+        lines = twins.sort("plain", maintain_order=True)["line"].to_list()
+        say(
+            f"{path.name}: {len(twins)} patients are written as another but for letter case or spaces, as in "
+            f"{place(path)}s {lines[0]} and {lines[1]}; they are kept apart: write them alike if they are one"
+        )
 
 
 def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:

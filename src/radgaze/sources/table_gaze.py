@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.console import Bar, progress
+from radgaze.console import Bar, progress, say
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.spool import ROWS, scratch, spooled
-from radgaze.sources.table_files import cases_by_key, nothing_belongs, read_fixations, stem
+from radgaze.sources.table_files import cases_by_key, nothing_belongs, read_fixations, stem, tell_respelled
 from radgaze.sources.table_frame import frame_of, scaled
+from radgaze.sources.table_keys import respelled
 from radgaze.tables import write_parquet
 
 
@@ -42,6 +43,7 @@ def gaze_of(
     frame: str | None,
     sheet: pl.DataFrame,
     cases: pl.DataFrame,
+    units: Sequence[str] = (),
 ) -> Gaze:
     """The readings of cases, in their order; a reading's fixations are in time.
 
@@ -51,6 +53,7 @@ def gaze_of(
         frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the image.
         sheet: case_id and image (as the table has it) of all records.
         cases: case_id and image (a path) of those that are kept.
+        units: KEY=UNIT of times, see `read_fixations`.
 
     Raises:
         UserError: A missing file or column, a value that is none, or nothing belongs to a record.
@@ -59,13 +62,20 @@ def gaze_of(
     if path is None:
         return _gaze([pl.DataFrame(schema=_PLACED)], pl.DataFrame(schema=_STRANGERS))
     with scratch() as folder:
-        read = _sorted(Path(path), columns, sheet, cases, Path(folder))
+        looks = read_fixations(Path(path), columns, units, framed=picture is not None)
+        read = _sorted(Path(path), looks, sheet, cases, Path(folder))
         looked = cases.with_row_index("case").filter(pl.Series(read.counts > 0))
         sizes = looked.select("case_id", "case").join(
             image_sizes(looked), on="case_id", maintain_order="left"
         )
         with progress("Sorting fixations", total=int(read.counts.sum())) as bar:
-            return _gaze(_by_cases(read, sizes, picture, bar), read.strangers)
+            gaze = _gaze(_by_cases(read, sizes, picture, bar), read.strangers)
+    if 2 * len(gaze.off) > (every := int(read.counts.sum())):
+        say(
+            f"{Path(path).name}: {len(gaze.off):,} of {every:,} fixations are not on their image; "
+            "--fixation-frame gives the size of the picture that x and y refer to"
+        )
+    return gaze
 
 
 @dataclass(frozen=True)
@@ -78,7 +88,7 @@ class _Read:
 
 
 def _sorted(
-    path: Path, columns: Sequence[str], sheet: pl.DataFrame, cases: pl.DataFrame, folder: Path
+    path: Path, looks: Iterator[pl.DataFrame], sheet: pl.DataFrame, cases: pl.DataFrame, folder: Path
 ) -> _Read:
     order = cases.select("case_id", pl.int_range(pl.len(), dtype=pl.UInt32).alias("case"))
     known = cases_by_key(sheet).join(order, on="case_id", how="left", maintain_order="left")
@@ -86,9 +96,12 @@ def _sorted(
     strangers = Counter[str]()
     runs = list[Path]()
     counts = np.zeros(len(cases), np.int64)
-    first, rows = None, 0
-    for part in read_fixations(path, columns):
+    first, rows, other = None, 0, 0
+    for part in looks:
         first = first or next(iter(part["key"]), None)
+        if spelled := respelled(part["key"], known):
+            other += int(part["key"].is_in(list(spelled)).sum())
+            part = part.with_columns(pl.col("key").replace(spelled))
         for name in part["reader"].unique(maintain_order=True).drop_nulls():
             readers.setdefault(name, f"reader-{len(readers) + 1}")
         named = part.with_row_index("place", offset=rows).join(
@@ -104,6 +117,8 @@ def _sorted(
         runs.append(folder / f"{len(runs)}.parquet")
         # In small groups, of which a range of cases is in few.
         write_parquet(own.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16))
+    if other:
+        tell_respelled(path, other)
     if first is not None and strangers.total() == rows:
         raise nothing_belongs(path, first, sheet)
     lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "looks": pl.Int64}, orient="row")

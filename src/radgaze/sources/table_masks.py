@@ -11,7 +11,7 @@ from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import NO_REGIONS
 from radgaze.sources.delimited import read_columns, tell_first
-from radgaze.sources.table_files import CASE, chosen_columns, of_cases, stem
+from radgaze.sources.table_files import CASE, chosen_columns, file_of, of_cases, stem
 
 COLUMNS = {
     "case": (*CASE, "image", "image_path", "image_file", "image_index", "image_id", "dicom_id"),
@@ -75,8 +75,10 @@ def _in_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
     read = read_columns(path, tuple(dict.fromkeys(found.values())), archive="a table of masks")
     for name in ("case", "file"):
         tell_first(read, path, found[name], pl.col(found[name]).is_null(), f"a {name} expected")
+    if read.is_empty():
+        say(f"{path.name} has no records: there are no masks in it")
     label = pl.col(found["name"]).fill_null(UNNAMED) if "name" in found else pl.lit(UNNAMED)
-    files = pl.Series([str(path.parent / file.replace("\\", "/")) for file in read[found["file"]]])
+    files = pl.Series([file_of(path.parent, file) for file in read[found["file"]]], dtype=pl.String)
     return read.select(key=pl.col(found["case"]), label=label, file=files)
 
 

@@ -1,0 +1,262 @@
+"""How a file of delimited text is written: encoding, separator, and what stands before its header."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import gzip
+import re
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from radgaze.console import say
+from radgaze.errors import UserError
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What is looked for in a header, and what it is called."""
+NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "space": " "}
+"""What a separator may be called that a shell does not pass easily."""
+MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
+"""Byte order marks; they stand at the beginning of a file and tell its encoding."""
+GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
+OTHERS = {
+    b"PK\x03\x04": "a spreadsheet or a zip archive: save its sheet as CSV UTF-8",
+    b"\xd0\xcf\x11\xe0": "an old spreadsheet: save its sheet as CSV UTF-8",
+    b"PAR1": "a Parquet file: its name must end in .parquet",
+    b"%PDF": "a PDF",
+}
+"""What files begin with that are no delimited text."""
+SAMPLE = 2**16
+"""Bytes in which the header is looked for."""
+
+_chosen: ContextVar[tuple[str | None, str | None]] = ContextVar("chosen", default=(None, None))
+_told = set[tuple[object, ...]]()
+
+
+@contextmanager
+def written_with(encoding: str | None = None, separator: str | None = None) -> Iterator[None]:
+    """Within it all delimited text is taken to be written so; None is for what the file itself tells.
+
+    Args:
+        encoding: As Python names it; a file with a byte order mark keeps its own.
+        separator: One character, or one of `NAMES`.
+
+    Raises:
+        UserError: There is no such encoding, or the separator is not one character.
+    """
+    if encoding is not None:
+        try:
+            "".encode(codecs.lookup(encoding).name)
+        except LookupError as error:
+            raise UserError(
+                f"--encoding {encoding}: no such encoding; known are utf-8, cp1252, latin-1 …"
+            ) from error
+    if separator is not None:
+        separator = NAMES.get(separator, separator)
+        if len(separator) != 1 or not separator.isascii() or separator in '"\r\n':
+            raise UserError(
+                f"--separator {separator}: one character is expected, or one of {', '.join(NAMES)}"
+            )
+    before = _chosen.set((encoding, separator))
+    try:
+        yield
+    finally:
+        _chosen.reset(before)
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a file is written.
+
+    Attributes:
+        separator: Of its cells.
+        names: Of its columns, in Unicode's composed form; "" for one without a name.
+        begin: How much of the text, as UTF-8, stands before the first record.
+        line: In which the first record begins.
+    """
+
+    separator: str
+    names: tuple[str, ...]
+    begin: int
+    line: int
+
+
+def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
+    """How a file is written that begins with `text`; a notice tells of what is not plain CSV.
+
+    Args:
+        text: UTF-8.
+        path: The file, for messages.
+        whole: Whether there is no more of it; else None may be the answer, if the header is longer.
+    """
+    rest, lines, separator = text, 0, _chosen.get()[1]
+    # Spreadsheets write the separator before the header.
+    if stated := re.match(rb'"?sep=([^"\r\n])"?\r?(\n|$)', rest):
+        lines, rest = 1, rest[stated.end() :]
+        separator = separator or stated[1].decode()
+    comments = 0
+    while rest.startswith(b"#") and _is_comment(rest, separator):
+        comments, rest = comments + 1, rest.partition(b"\n")[2]
+    while (head := rest.partition(b"\n"))[1] and not head[0].strip():
+        lines, rest = lines + 1, head[2]
+    head_end = _end_of_header(rest)
+    if head_end is None and not whole:
+        return None
+    header = rest[:head_end].decode()
+    separator = separator or _likely(header)
+    names = next(
+        csv.reader([f"{one}\n" for one in header.rstrip("\r\n").split("\n")], delimiter=separator), []
+    )
+    if comments:
+        tell_once(
+            path, f"{path.name}: what begins with # before the header is passed over (lines: {comments})"
+        )
+    if separator != "," and _chosen.get()[1] is None:
+        kind = SEPARATORS.get(separator, f"“{separator}”")
+        tell_once(path, f"{path.name}: its cells are taken to be parted by {kind}; else give --separator")
+    return Dialect(
+        separator,
+        tuple(unicodedata.normalize("NFC", name.strip().strip("\ufeff")) for name in names),
+        len(text) - len(rest) + len(header.encode()),
+        1 + lines + comments + header.count("\n"),
+    )
+
+
+class Text:
+    """A file's text as UTF-8 with \\n at the ends of lines, as a stream, whatever it is on disk.
+
+    Args:
+        raw: The file, opened; it may be packed with gzip or Zstandard.
+        path: Of it, for messages.
+
+    Raises:
+        UserError: It is not text in this encoding, or no text at all.
+    """
+
+    def __init__(self, raw: BinaryIO, path: Path) -> None:
+        self._path, self._file = path, _unpacked(raw)
+        self._rest = self._file.read(SAMPLE)
+        for magic, kind in OTHERS.items():
+            if self._rest.startswith(magic):
+                raise UserError(f"{path} is no CSV file but {kind}")
+        given = _chosen.get()[0]
+        mark = next((mark for mark in MARKS if self._rest.startswith(mark)), b"")
+        self._encoding = MARKS[mark] if mark else given or "utf-8"
+        if b"\0" in self._rest and not (mark or given):
+            raise UserError(
+                f"{path} holds zero bytes: it is no CSV file, or UTF-16 without a byte order mark "
+                "(--encoding utf-16-le or utf-16-be)"
+            )
+        self._rest = self._rest[len(mark) :]
+        # Old Macintosh's lines end with \r alone.
+        self._lone = b"\r" in self._rest and b"\n" not in self._rest
+        self._decoder = codecs.getincrementaldecoder(self._encoding)()
+        self._other = given is not None and not mark and codecs.lookup(given).name != "utf-8"
+        self._could_be = codecs.getincrementaldecoder("utf-8")()
+        self._plain, self._lines = True, 1
+
+    def read(self, size: int) -> bytes:
+        """About so many bytes; none at the end."""
+        while True:
+            block, self._rest = self._rest[:size], self._rest[size:]
+            block = block or self._file.read(size)
+            try:
+                text = self._decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:
+                raise self._not_in_encoding(error) from error
+            self._look_for_utf8(block)
+            if self._lone:
+                text = text.replace("\r", "\n")
+            self._lines += text.count("\n")
+            if text or not block:
+                return text.encode()
+
+    def _not_in_encoding(self, error: UnicodeDecodeError) -> UserError:
+        line = self._lines + error.object[: error.start].count(b"\n")
+        byte = error.object[error.start]
+        name = "UTF-8" if self._encoding == "utf-8" else self._encoding
+        return UserError(
+            f"{self._path}, line {line}: byte 0x{byte:02X} is not {name}; --encoding names what the file is "
+            "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis or gb18030; or "
+            "save it as UTF-8"
+        )
+
+    def _look_for_utf8(self, block: bytes) -> None:
+        """Tell where another encoding is asked for and the file's bytes are UTF-8 as well."""
+        if not self._other:
+            return
+        try:
+            self._could_be.decode(block, final=not block)
+        except UnicodeDecodeError:
+            self._other = False
+            return
+        self._plain &= block.isascii()
+        if not block and not self._plain:
+            tell_once(self._path, f"{self._path.name}: it is valid UTF-8; --encoding has it read otherwise")
+
+
+def called(name: str) -> str:
+    """A column's name, as a user typed it, in the form in which `Dialect.names` has it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def tell_once(path: Path, message: str) -> None:
+    """Say it once of a file, however often that is read."""
+    about = path.stat()
+    key = (path.absolute(), about.st_mtime_ns, about.st_size, message)
+    if key not in _told:
+        _told.add(key)
+        say(message)
+
+
+def _unpacked(raw: BinaryIO) -> BinaryIO:
+    magic = raw.read(4)
+    raw.seek(0)
+    if magic.startswith(GZIP):
+        return cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+    if magic == ZSTANDARD:
+        import io
+
+        import imagecodecs
+
+        try:
+            return io.BytesIO(bytes(imagecodecs.zstd_decode(raw.read())))
+        except imagecodecs.ZstdError as error:
+            raise OSError(f"its Zstandard data are broken: {error}") from error
+    return raw
+
+
+def _is_comment(text: bytes, separator: str | None) -> bool:
+    """Whether the first line, which begins with #, has fewer cells than what comes after: else it is the
+    header.
+    """
+    first, *after = (line.decode(errors="replace") for line in text.split(b"\n", 100)[:100])
+    header = next((line for line in after if line.strip() and not line.startswith("#")), "")
+    own = separator or _likely(header)
+    return _cells(header, own) > _cells(first, own)
+
+
+def _likely(header: str) -> str:
+    """What parts the most cells; of none a comma."""
+    return max(SEPARATORS, key=lambda separator: _cells(header, separator))
+
+
+def _cells(line: str, separator: str) -> int:
+    try:
+        return len(next(csv.reader([line.rstrip("\r\n")], delimiter=separator), []))
+    except csv.Error:
+        return 0
+
+
+def _end_of_header(text: bytes) -> int | None:
+    """Where the first line ends with an even number of quotes before."""
+    end = 0
+    while (end := text.find(b"\n", end) + 1) > 0:
+        if text.count(b'"', 0, end) % 2 == 0:
+            return end
+    return None
