@@ -83,8 +83,6 @@ def _inflated(file: BinaryIO, limit: int) -> BinaryIO | None:
         raise DicomError("broken", "the deflated data make no sense") from error
     if not inflater.eof:
         raise DicomError("truncated", "the deflated data end early")
-    if len(inflater.unused_data) > 1:  # one byte may make the length even
-        raise DicomError("broken", "something follows the deflated data")
     return plain
 
 

@@ -54,6 +54,8 @@ NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, D
 JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+PIXELS, SIGNATURES, PADDING = 0x7FE0, 0xFFFA, 0xFFFC
+"""Groups of elements that may end a file."""
 USED = (
     *("PresentationLUTShape", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter"),
     *("WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"),
@@ -151,6 +153,8 @@ def read_radiograph(
         file.seek(0)
         dataset = dcmread(file)
         _check_pixel_data(dataset, header)
+        if deflated:
+            _check_rest(file, dataset)
         if dataset.get("PixelRepresentation") in (None, ""):
             dataset.PixelRepresentation = 0
         pixels = _decoded(dataset, header)
@@ -236,6 +240,14 @@ def _check_pixel_data(dataset: Dataset, header: Header) -> None:
     if header.transfer_syntax in JPEG_2000:
         codestream = get_frame(data, 0, number_of_frames=1)
         jpeg2000.check(codestream, header.rows, header.columns, header.bits_allocated)
+
+
+def _check_rest(file: BinaryIO, dataset: Dataset) -> None:
+    """Refuse what cannot follow the pixels: deflate without its checksum shows damage only by its length."""
+    last = max(dataset.keys())
+    end = file.tell()
+    if end < file.seek(0, os.SEEK_END) or last.group not in (PIXELS, SIGNATURES, PADDING):
+        raise DicomError("broken", "something follows the pixel data")
 
 
 def _decoded(dataset: Dataset, header: Header) -> NDArray[Any]:

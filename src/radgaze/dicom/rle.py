@@ -27,15 +27,12 @@ def decode(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[Any]:
     count, *starts = struct.unpack("<16I", frame[:HEADER])
     if count != bits // 8:
         raise DicomError("wrong_length", f"{count} RLE segments, {bits // 8} said")
-    ends = [*starts[1:count], len(frame)]
-    if (
-        starts[0] != HEADER
-        or any(a >= b for a, b in zip(starts, ends, strict=False))
-        or ends[-2] > len(frame)
-    ):
+    starts = starts[:count]
+    ends = [*starts[1:], len(frame)]
+    if starts[0] != HEADER or any(start >= end for start, end in zip(starts, ends, strict=True)):
         raise DicomError("broken", "the RLE segments make no sense")
     planes = []
-    for start, end in zip(starts, ends, strict=False):
+    for start, end in zip(starts, ends, strict=True):
         segment = frame[start:end]
         size = _size(segment, rows * columns)
         try:

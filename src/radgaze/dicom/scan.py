@@ -1,7 +1,7 @@
 """Whether the entropy-coded data of a JPEG codestream is as long as its image (ITU-T T.81).
 
-Decoders make up what is missing and pass over what is too much. Changed bits often move the end of the data, so
-the comparison finds damage that JPEG has no checksum for.
+Decoders make up what is missing and pass over what is too much. Changed bits often move the end of the data,
+so the comparison finds damage that JPEG has no checksum for.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that a frame begins with, that of JPEG-LS (SOF55) included."""
 ALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers without a length."""
-SOI, EOI, SOS, DHT, DRI = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xC4, 0xDD
+SOI, EOI, SOS, DQT, DHT, DRI = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xDB, 0xC4, 0xDD
 END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
@@ -33,7 +33,8 @@ class Stream:
         kind: Second byte of the frame's marker.
         precision: Bits of a sample.
         height, width: Of the image.
-        components: Per component its number and its sampling, across and along.
+        components: Per component its number to its sampling, across and along, and its quantisation table.
+        steps: Per quantisation table its first entry, the step of the block's mean.
         tables: Code lengths: per class (0 DC or lossless, 1 AC) and number, symbol to (code, length).
         interval: MCUs between restarts, 0 for none.
         parts: The data between restarts, unstuffed.
@@ -46,7 +47,8 @@ class Stream:
     precision: int = 0
     height: int = 0
     width: int = 0
-    components: dict[int, tuple[int, int]] = field(default_factory=dict)
+    components: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
     tables: dict[tuple[int, int], dict[int, tuple[int, int]]] = field(default_factory=dict)
     interval: int = 0
     parts: list[bytes] = field(default_factory=list)
@@ -82,6 +84,8 @@ def parse(codestream: bytes) -> Stream:
         for marker, body in _segments(codestream):
             if marker == DHT:
                 _read_tables(body, stream)
+            elif marker == DQT:
+                _read_steps(body, stream)
             elif marker == DRI:
                 stream.interval = int.from_bytes(body[:2], "big")
             elif marker in FRAMES:
@@ -91,7 +95,8 @@ def parse(codestream: bytes) -> Stream:
                     int.from_bytes(body[3:5], "big"),
                 )
                 stream.components = {
-                    body[i]: (body[i + 1] >> 4, body[i + 1] & 15) for i in range(6, 6 + 3 * body[5], 3)
+                    body[i]: (body[i + 1] >> 4, body[i + 1] & 15, body[i + 2])
+                    for i in range(6, 6 + 3 * body[5], 3)
                 }
             elif marker == SOS:
                 count = body[0]
@@ -163,33 +168,46 @@ def check_sequential(stream: Stream) -> None:
     numbers = [number for number, _, _ in stream.selected]
     if sorted(numbers) != sorted(stream.components) or not stream.whole:
         raise damaged()  # of images with colours in several scans the other check is the only one
-    across = max(a for a, _ in stream.components.values()) if len(numbers) > 1 else 1
-    along = max(b for _, b in stream.components.values()) if len(numbers) > 1 else 1
+    across = max(a for a, _, _ in stream.components.values()) if len(numbers) > 1 else 1
+    along = max(b for _, b, _ in stream.components.values()) if len(numbers) > 1 else 1
     count = -(-stream.width // (8 * across)) * -(-stream.height // (8 * along))
     lookups = {key: _lookup(table) for key, table in stream.tables.items()}
-    blocks = []
+    blocks: list[tuple[int, int, list[int], list[int]]] = []
     for number, dc, ac in stream.selected:
-        repeats = stream.components[number][0] * stream.components[number][1] if len(numbers) > 1 else 1
+        columns, rows, table = stream.components[number]
+        step = stream.steps.get(table, 1)
+        limit = (2 ** (stream.precision + 2) + step) // max(step, 1)  # eight times the furthest mean
+        repeats = columns * rows if len(numbers) > 1 else 1
         if (0, dc) not in lookups or (1, ac) not in lookups:
             raise damaged()
-        blocks += [(lookups[0, dc], lookups[1, ac])] * repeats
+        blocks += [(number, limit, lookups[0, dc], lookups[1, ac])] * repeats
     _check_count(stream, count)
     for i, part in enumerate(stream.parts):
         left = count - i * stream.interval
         _check_end(part, _walked(part, min(left, stream.interval) if stream.interval else left, blocks))
 
 
-def _walked(part: bytes, units: int, blocks: list[tuple[list[int], list[int]]]) -> int:
+def _walked(part: bytes, units: int, blocks: list[tuple[int, int, list[int], list[int]]]) -> int:
     """Bits that so many units of blocks take."""
     data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int64)
     window = (data[:-2] << 16 | data[1:-1] << 8 | data[2:]).tolist()
     at, end = 0, 8 * len(part)
+    means = {number: 0 for number, *_ in blocks}
     for _ in range(units):
-        if at > end:
-            raise damaged()
-        for dc, ac in blocks:
+        for number, limit, dc, ac in blocks:
             found = dc[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-            at += (found >> 8) + (found & 255)
+            at += found >> 8
+            size = found & 255
+            if not found or size > 16 or at > end:
+                raise damaged()
+            if size:
+                difference = (window[at >> 3] >> (8 - (at & 7)) & 0xFFFF) >> (16 - size)
+                if not difference >> (size - 1):
+                    difference -= (1 << size) - 1
+                means[number] += difference
+                if not -limit <= means[number] <= limit:
+                    raise damaged()
+                at += size
             k = 1
             while k < 64:
                 if not found or at > end:
@@ -266,6 +284,14 @@ def _read_tables(body: bytes, stream: Stream) -> None:
             code <<= 1
         stream.tables[body[at] >> 4, body[at] & 15] = table
         at += 17 + len(symbols)
+
+
+def _read_steps(body: bytes, stream: Stream) -> None:
+    at = 0
+    while at < len(body):
+        wide = body[at] >> 4
+        stream.steps[body[at] & 15] = int.from_bytes(body[at + 1 : at + 2 + bool(wide)], "big")
+        at += 129 if wide else 65
 
 
 def _read_scan(codestream: bytes, header: bytes, stream: Stream) -> None:
