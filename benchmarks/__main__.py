@@ -35,6 +35,9 @@ BENCHMARKS = {
     "attribution_maps": Benchmark(
         "attribution_maps:run", "heatmaps to look at, against Captum, MONAI and pytorch-grad-cam", slow=True
     ),
+    "codestream_faults": Benchmark(
+        "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
+    ),
     "confounding": Benchmark(
         "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
     ),

@@ -67,7 +67,14 @@ def test_lossy_white_is_not_rounded_to_black(tmp_path: Path) -> None:
     """Extended JPEG has 8 bits or 12, so what it makes of 10 stored ones may be more than 1023."""
     pixels = np.random.default_rng(0).choice(np.array([900, 1023], np.uint16), (48, 40))
     path = write_jpeg(
-        tmp_path / "a.dcm", pixels, "extended", bits=12, BitsStored=10, WindowCenter=512, WindowWidth=1024
+        tmp_path / "a.dcm",
+        pixels,
+        "extended",
+        bits=12,
+        BitsStored=10,
+        HighBit=9,
+        WindowCenter=512,
+        WindowWidth=1024,
     )
     codestream = get_frame(dcmread(path).PixelData, 0, number_of_frames=1)
     assert jpeg.decode(codestream, 48, 40, ls=False).max() > 1023

@@ -46,7 +46,8 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
             table = _stretched(values, seen & ~padding, from_zero=voi == "none")
     # The one inversion rule. Presentation LUT Shape is not applied on top: for MONOCHROME1 the standard
     # demands that it be INVERSE (C.8.11.3), so it says the same thing a second time.
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
+    inverse = str(dataset.get("PresentationLUTShape") or "").strip().upper() == "INVERSE"
+    if dataset.PhotometricInterpretation == "MONOCHROME1" or inverse:
         table = 1 - table
     table[padding] = 0
     if not np.isfinite(table[seen]).all():
@@ -55,10 +56,19 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
 
 
 def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> NDArray[np.int64]:
-    """The numbers that bit patterns stand for: the lower Bits Stored of them, as overlays may lie above."""
+    """The numbers that bit patterns stand for: the Bits Stored that end at High Bit.
+
+    Overlays may lie above and below them.
+    """
     used = min(int(dataset.BitsStored), bits)  # a decoder may give bytes where a byte is enough
-    values = patterns & (2**used - 1)
+    values = (patterns >> _shift(dataset)) & (2**used - 1)
     return np.where(values >= 2 ** (used - 1), values - 2**used, values) if _signed(dataset) else values
+
+
+def _shift(dataset: Dataset) -> int:
+    """How many bits lie below the stored ones."""
+    high = dataset.get("HighBit")
+    return 0 if high is None else int(high) + 1 - int(dataset.BitsStored)
 
 
 def _signed(dataset: Dataset) -> bool:
@@ -80,7 +90,12 @@ def _padding(stored: NDArray[np.int64], dataset: Dataset, bits: int) -> Flags:
     whole = np.arange(len(stored))
     if _signed(dataset):
         whole = np.where(whole >= 2 ** (bits - 1), whole - 2**bits, whole)
-    return ((stored >= low) & (stored <= high)) | ((whole >= low) & (whole <= high))
+    as_stored, as_whole = (stored >= low) & (stored <= high), (whole >= low) & (whole <= high)
+    if not _shift(dataset):
+        return as_stored | as_whole
+    # With bits below, a number that Bits Stored can hold is a pixel's value, and any other its whole pattern.
+    fits = stored.min() <= low and high <= stored.max()
+    return as_stored if fits else as_whole
 
 
 def _modality(stored: NDArray[np.int64], dataset: Dataset) -> Floats:
@@ -98,10 +113,12 @@ def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
     """VOI LUT, or else the first window (C.11.2), as a share of its output range; None without either."""
     if dataset.get("VOILUTSequence"):
         signed = bool(seen.any() and values[seen].min() < 0)
-        lut, first, depth = _lut(dataset.VOILUTSequence[0], dataset, signed=signed)
+        lut, first, _ = _lut(dataset.VOILUTSequence[0], dataset, signed=signed)
+        # Some write 16 bits into the descriptor of a table of 10 or 12: its entries tell what white is.
+        white = 2 ** int(lut.max()).bit_length() - 1
         # Steep values far outside the table are its ends; rint first, as rescaled values need not be whole.
         places = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)
-        return lut[places] / (2**depth - 1)
+        return lut[places] / max(white, 1)
     c, w = _number(dataset, "WindowCenter", None), _number(dataset, "WindowWidth", None)
     if c is None and w is None:
         return None
@@ -151,4 +168,10 @@ def _number(dataset: Dataset, keyword: str, default: Any) -> Any:
     value = dataset.get(keyword)
     if isinstance(value, MultiValue | list | tuple):
         value = value[0] if len(value) else None
-    return default if value is None or value == "" else float(value)
+    if value is None or value == "":
+        return default
+    try:
+        # pydicom leaves what is no number as text; some write numbers as their country does, 2048,5.
+        return float(value.replace(",", ".") if isinstance(value, str) else value)
+    except ValueError:
+        raise DicomError("bad_number", f"the file's {keyword} is no number") from None

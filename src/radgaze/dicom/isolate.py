@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import pickle
 import queue
+import sys
 import warnings
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future
@@ -21,11 +22,15 @@ from pebble import ProcessExpired, ProcessPool
 
 from radgaze.dicom.error import DicomError
 
+CONTEXT: Any = multiprocessing.get_context(
+    "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+)
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-TIMEOUT = 120.0
-"""Seconds for one item; the slowest honest image (a large RLE one) takes about ten."""
+TIMEOUT = 60.0
+"""Seconds for one item; the slowest honest image, one of 64 million pixels, takes about ten."""
 
 MEMORY = 4 * 2**30
 """Bytes that an item may take beside what its process has when it starts."""
@@ -138,15 +143,34 @@ def _function(call: bytes) -> Callable[[Any], Any]:
 @contextmanager
 def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
     """A pool of light processes, never forked from this one, which may hold torch and its threads."""
-    method = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
-    pool = ProcessPool(
-        workers, initializer=_begin, initargs=(call, memory), context=multiprocessing.get_context(method)
-    )
+    context = CONTEXT
+    if b"__main__" not in call:
+        context = type(CONTEXT)()
+        context.Process = _Process
+    pool = ProcessPool(workers, initializer=_begin, initargs=(call, memory), context=context)
     try:
         yield pool
     finally:
         pool.stop()
         pool.join()
+
+
+class _Process(CONTEXT.Process):  # type: ignore[name-defined,misc]
+    """A process that does not run the caller's script anew.
+
+    Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this
+    without a guard.
+    """
+
+    @staticmethod
+    def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
+        main = vars(sys.modules["__main__"])
+        hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        main.update(dict.fromkeys(hidden))
+        try:
+            return CONTEXT.Process._Popen(process)
+        finally:
+            main.update(hidden)
 
 
 def _begin(call: bytes, memory: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import struct
+import zlib
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from radgaze.dicom import jpeg
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.guard import errors_only, opened
 from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS
@@ -24,14 +27,32 @@ COLOUR = ("LA", "P", "RGB", "RGBA")
 TINT = 8
 """Levels of 256 by which red, green and blue may differ in what counts as grey: JPEG rounds."""
 
-ORIENTATION, PHOTOMETRIC = 0x0112, 262  # tags of EXIF and TIFF
-WHITE_IS_ZERO = 0
+OTHERS = {
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"RIFF": "WebP",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+}
+"""Pictures that are not read, by what they begin with."""
+
+ORIENTATION, PHOTOMETRIC, BITS, SAMPLE_FORMAT = 0x0112, 262, 258, 339  # tags of EXIF and TIFF
+UPRIGHT = (0, 1)
+"""Orientations; 0 is no defined one, and some cameras and scanners write it."""
+WHITE_IS_ZERO, SIGNED = 0, 2
 
 
 def is_picture(file: BinaryIO) -> bool:
-    """Whether an open file begins as those of `FORMATS` do; it is left at its beginning."""
-    start = file.read(8)
+    """Whether an open file begins as those of `FORMATS` do; it is left at its beginning.
+
+    Raises:
+        DicomError: It begins as a picture of another format.
+    """
+    start = file.read(132)
     file.seek(0)
+    for signature, name in OTHERS.items():
+        if start.startswith(signature) and not start.endswith(b"DICM"):
+            raise DicomError("unsupported_format", f"a {name} picture, which is not read; save it as PNG")
     return start.startswith(SIGNATURES)
 
 
@@ -64,7 +85,7 @@ def read_picture(
     """
     with errors_only():
         values, deep = grey_values(path, max_pixels=max_pixels)
-    return _scaled(values.astype(np.float32), deep=deep, voi=voi)
+    return _scaled(values, deep=deep, voi=voi)
 
 
 def grey_values(
@@ -85,19 +106,21 @@ def grey_values(
     """
     with opened(path, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
+        _check_data(file, image)
         # Pillow turns 8 bits of white-is-zero around by itself, and no others.
         turned = _white_is_zero(image) and image.mode not in ("1", "L")
+        wide = image.mode in COLOUR and _is_wide(file, image)
         try:
             image.load()
         except OSError as error:  # Pillow's word for a file that ends early, and for broken data
             reason = "truncated" if "truncated" in str(error) else "broken"
             raise DicomError(reason, "the picture's data end early or make no sense") from error
-        values = _grey(image, colour)
+        values = _grey_of_wide(file, image, colour) if wide else _grey(image, colour)
     if not np.isfinite(values).all():
         raise DicomError("not_finite", "the picture has values that are no numbers")
     if turned:
         values = values.max() + values.min() - values
-    return values, image.mode not in ("1", "L", *COLOUR)
+    return values, wide or image.mode not in ("1", "L", *COLOUR)
 
 
 def _limit(max_pixels: int) -> int:
@@ -118,7 +141,7 @@ def _checked(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise DicomError("not_grey", f"a picture of mode {image.mode}")
     # Asked for the EXIF of a PNG that begins without any, Pillow decodes all of it to look at its end.
     exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
-    if exif.get(ORIENTATION, 1) != 1:
+    if exif.get(ORIENTATION, 1) not in UPRIGHT:
         # Boxes and fixations may refer to either position, and viewers differ.
         raise DicomError("orientation", "the file asks to be turned; save it upright")
     return image
@@ -135,17 +158,84 @@ def _has_second_frame(image: Image.Image) -> bool:
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    return image.format == "TIFF" and dict(getattr(image, "tag_v2", {})).get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return _tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO
+
+
+def _tags(image: Image.Image) -> dict[int, Any]:
+    """Those of a TIFF file; empty of others."""
+    return dict(getattr(image, "tag_v2", {})) if image.format == "TIFF" else {}
+
+
+def _check_data(file: BinaryIO, image: Image.Image) -> None:
+    """Refuse damage that Pillow passes over."""
+    file.seek(0)
+    if image.format == "PNG":
+        _check_chunks(file)
+    elif image.format == "JPEG":
+        jpeg.check(file.read())
+    file.seek(0)
+
+
+def _check_chunks(file: BinaryIO) -> None:
+    """Compare the checksums of a PNG file's chunks; Pillow skips those of the pixels."""
+    file.seek(8)
+    name = b""
+    while name != b"IEND":
+        length, name = struct.unpack(">I4s", _exactly(file, 8))
+        if length >= 2**31:
+            raise DicomError("broken", "the picture's chunks make no sense")
+        check = zlib.crc32(_exactly(file, length), zlib.crc32(name))
+        if int.from_bytes(_exactly(file, 4), "big") != check:
+            raise DicomError("broken", "a checksum of the picture does not match its data")
+
+
+def _exactly(file: BinaryIO, length: int) -> bytes:
+    data = file.read(length)
+    if len(data) < length:
+        raise DicomError("truncated", "the picture's data end early")
+    return data
+
+
+def _is_wide(file: BinaryIO, image: Image.Image) -> bool:
+    """Whether a picture with several samples to a pixel has 16 bits of each, of which Pillow keeps 8."""
+    if image.format == "TIFF":
+        return max(_tags(image).get(BITS, (8,))) > 8
+    file.seek(24)
+    return image.format == "PNG" and file.read(1) == b"\x10"
+
+
+def _grey_of_wide(file: BinaryIO, image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
+    """Values (H, W) of a picture with 16 bits of grey or colour and alpha, or of colour."""
+    import imagecodecs  # half a second, and few files need it
+
+    file.seek(0)
+    decode = imagecodecs.png_decode if image.format == "PNG" else imagecodecs.tiff_decode
+    samples = np.asarray(decode(file.read()))
+    if samples.dtype != np.uint16 or samples.shape not in [(image.height, image.width, k) for k in (2, 3, 4)]:
+        raise DicomError("bad_bits", "samples that are not of 16 bits, or not side by side")
+    if samples.shape[2] in (2, 4):
+        if samples[..., -1].min() < 2**16 - 1:
+            raise DicomError("not_grey", "parts of the picture are transparent")
+        samples = samples[..., :-1]
+    if colour == "brightest":
+        return np.asarray(samples.max(2))
+    if (np.ptp(samples, axis=2) > TINT * 257).any():
+        raise DicomError("not_grey", "the picture has colours")
+    return samples.mean(2, dtype=np.float32)
 
 
 def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
     """Values (H, W) as stored: bytes where they are, else float32."""
     if image.mode == "1":
         image = image.convert("L")
+    tags = _tags(image)
+    signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
     if image.mode == "L":
-        return np.asarray(image)
+        return np.asarray(image).view(np.int8).astype(np.float32) if signed else np.asarray(image)
+    if image.mode == "I" and image.format == "TIFF" and tags.get(BITS) == (32,) and not signed:
+        return np.asarray(image).view(np.uint32).astype(np.float64)  # Pillow takes all for signed
     if image.mode in GREY:
-        return np.asarray(image).astype(np.float32)
+        return np.asarray(image).astype(np.float64 if image.mode == "I" else np.float32)
     if image.mode in ("LA", "RGBA", "P"):
         image = image.convert("RGBA")
         if np.asarray(image.getchannel("A")).min() < 255:
@@ -158,12 +248,13 @@ def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[A
     return colours.mean(2, dtype=np.float32)
 
 
-def _scaled(
-    values: NDArray[np.float32], *, deep: bool, voi: Literal["window", "none"]
-) -> NDArray[np.float32]:
+def _scaled(values: NDArray[Any], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:
     low, high = float(values.min()), float(values.max())
     if voi == "none":
         low = min(low, 0.0)
     elif not deep:
         low, high = 0.0, 255.0
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+    if high <= low:
+        return np.zeros(values.shape, np.float32)
+    values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
+    return ((values - low) / (high - low)).astype(np.float32)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal
 
@@ -14,7 +11,6 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 from pydicom.encaps import get_frame
-from pydicom.filereader import read_dataset, read_preamble
 from pydicom.pixels import pixel_array
 from pydicom.uid import (
     HTJ2K,
@@ -34,26 +30,38 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from radgaze.dicom import jpeg
+from radgaze.dicom import jpeg, jpeg2000, rle
 from radgaze.dicom.error import DicomError
+from radgaze.dicom.file import HEADER_BYTES, check_fragments, check_values, opened_dicom
 from radgaze.dicom.grey import grey
-from radgaze.dicom.guard import errors_only, opened
+from radgaze.dicom.guard import errors_only
 from radgaze.dicom.view import Radiograph, check_frontal, upright
 
-__all__ = ["MAX_PIXELS", "DicomError", "Header", "read_header", "read_image", "read_radiograph"]
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_PIXELS",
+    "DicomError",
+    "Header",
+    "read_header",
+    "read_image",
+    "read_radiograph",
+]
 
 MAX_PIXELS = 64_000_000
 """Four times the largest detectors of today, and little enough to hold in memory a few times over."""
-
-HEADER_BYTES = 64 * 2**20
-"""What a file may hold beside its pixels."""
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
-OURS = "jpeg"
-"""In the place of a plugin's name: none of pydicom's that is free to use decodes all of `JPEG`."""
+PIXELS, SIGNATURES, PADDING = 0x7FE0, 0xFFFA, 0xFFFC
+"""Groups of elements that may end a file."""
+USED = (
+    *("PresentationLUTShape", "ModalityLUTSequence", "VOILUTSequence", "VOILUTFunction", "WindowCenter"),
+    *("WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"),
+    *("ViewPosition", "ViewCodeSequence", "PatientOrientation", "BurnedInAnnotation"),
+)
+"""Elements that are read beside `KEYWORDS`."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,7 @@ class Header:
         frames: Number of frames.
         bits_allocated: Bits that a pixel takes.
         bits_stored: Bits of them that are used.
+        high_bit: The highest of them, counted from 0.
         signed: Whether stored values are signed.
         transfer_syntax: UID of the encoding.
     """
@@ -79,6 +88,7 @@ class Header:
     frames: int
     bits_allocated: int
     bits_stored: int
+    high_bit: int
     signed: bool
     transfer_syntax: str
 
@@ -91,6 +101,7 @@ KEYWORDS = [
     "NumberOfFrames",
     "BitsAllocated",
     "BitsStored",
+    "HighBit",
     "PixelRepresentation",
 ]
 
@@ -101,8 +112,9 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
     Raises:
         DicomError: The file is not there, not DICOM, or does not say what its image is.
     """
-    with errors_only(), _opened(path, max_pixels) as file:
-        return _header(dcmread(file, stop_before_pixels=True, specific_tags=KEYWORDS))
+    with errors_only(), opened_dicom(path, max_pixels) as (file, deflated):
+        dataset = dcmread(file, stop_before_pixels=True, specific_tags=KEYWORDS)
+        return _header(dataset, deflated=deflated)
 
 
 def read_image(
@@ -130,53 +142,29 @@ def read_radiograph(
     Raises:
         DicomError: For whatever reason, the file cannot be read; or it is a lateral view.
     """
-    with errors_only(), _opened(path, max_pixels) as file:
+    with errors_only(), opened_dicom(path, max_pixels) as (file, deflated):
         dataset = dcmread(file, stop_before_pixels=True)
-        header = _header(dataset)
+        header = _header(dataset, deflated=deflated)
+        check_values(dataset, USED)
         check_frontal(dataset)
-        plugin = _checked(header, max_pixels)
-        if header.transfer_syntax in NATIVE and header.transfer_syntax != DeflatedExplicitVRLittleEndian:
+        _check(header, max_pixels)
+        if header.transfer_syntax in NATIVE:
             _check_length(file, header)
         file.seek(0)
         dataset = dcmread(file)
         _check_pixel_data(dataset, header)
-        if plugin == OURS:
-            pixels = _from_jpeg(dataset, header)
-        else:
-            # The unused bits are dealt with in grey(), which must see padding as it is in the file.
-            pixels = pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
+        if deflated:
+            _check_rest(file, dataset)
+        if dataset.get("PixelRepresentation") in (None, ""):
+            dataset.PixelRepresentation = 0
+        pixels = _decoded(dataset, header)
         if pixels.shape != (header.rows, header.columns):
             raise DicomError("wrong_length", "the decoded image has not the size that the header says")
         return upright(grey(np.ascontiguousarray(pixels), dataset, voi), dataset)
 
 
-@contextmanager
-def _opened(path: str | os.PathLike[str], max_pixels: int) -> Iterator[BinaryIO]:
-    """The file, if it is not far larger than any image that would be read, deflated or not."""
-    limit = 2 * max_pixels + HEADER_BYTES
-    with opened(path, limit) as file:
-        _check_deflated(file, limit)
-        file.seek(0)
-        yield file
-
-
-def _check_deflated(file: BinaryIO, limit: int) -> None:
-    """Inflate a deflated file piece by piece, only to see that it stays small: pydicom does it in one go."""
-    read_preamble(file, force=False)
-    meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
-    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
-        return
-    inflater, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    rest = file.read()
-    while rest and not inflater.eof:
-        size += len(inflater.decompress(rest, 2**20))
-        rest = inflater.unconsumed_tail
-        if size > limit:
-            raise DicomError("too_large", f"the file inflates to more than {limit >> 20} MiB")
-
-
-def _header(dataset: Dataset) -> Header:
-    syntax = dataset.file_meta.get("TransferSyntaxUID")
+def _header(dataset: Dataset, *, deflated: bool) -> Header:
+    syntax = DeflatedExplicitVRLittleEndian if deflated else dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
         raise DicomError("not_dicom", "the file does not name its transfer syntax")
     for keyword in ("Rows", "Columns", "PhotometricInterpretation", "BitsAllocated", "BitsStored"):
@@ -190,13 +178,14 @@ def _header(dataset: Dataset) -> Header:
         frames=int(dataset.get("NumberOfFrames") or 1),
         bits_allocated=int(dataset.BitsAllocated),
         bits_stored=int(dataset.BitsStored),
+        high_bit=int(dataset.BitsStored) - 1 if dataset.get("HighBit") is None else int(dataset.HighBit),
         signed=int(dataset.get("PixelRepresentation") or 0) == 1,
         transfer_syntax=str(syntax),
     )
 
 
-def _checked(header: Header, max_pixels: int) -> str:
-    """Refuse what is no single grey image of a plausible size; return the plugin that decodes the rest."""
+def _check(header: Header, max_pixels: int) -> None:
+    """Refuse what is no single grey image of a plausible size, or cannot be decoded."""
     if header.samples != 1 or header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomError("not_grey", f"{header.samples} samples per pixel, not MONOCHROME1 or 2")
     if header.frames != 1:
@@ -208,15 +197,12 @@ def _checked(header: Header, max_pixels: int) -> str:
     if header.bits_allocated not in (8, 16) or not 1 <= header.bits_stored <= header.bits_allocated:
         raise DicomError("bad_bits", f"{header.bits_stored} bits stored of {header.bits_allocated} allocated")
     syntax = header.transfer_syntax
-    if syntax in NATIVE:
-        return ""
-    if syntax == RLELossless:
-        return "pydicom"
-    if syntax in JPEG_2000:
-        return "pylibjpeg"
-    if syntax in JPEG:
-        return OURS
-    raise DicomError("no_decoder", "a transfer syntax that radgaze does not decode")
+    if syntax not in (*NATIVE, RLELossless, *JPEG_2000, *JPEG):
+        raise DicomError("no_decoder", "a transfer syntax that radgaze does not decode")
+    # A codestream says by itself how many bits its numbers have, and they lie lowest.
+    low, high = header.bits_stored - 1, header.bits_allocated - 1
+    if not low <= header.high_bit <= (high if syntax in (*NATIVE, RLELossless) else low):
+        raise DicomError("bad_bits", f"High Bit {header.high_bit} with {header.bits_stored} bits stored")
 
 
 def _check_length(file: BinaryIO, header: Header) -> None:
@@ -230,7 +216,7 @@ def _check_length(file: BinaryIO, header: Header) -> None:
     value = file.tell() - 12 + at + 4
     if length not in _lengths(header):
         raise DicomError("wrong_length", "the pixel data has not the length that the header says")
-    if os.fstat(file.fileno()).st_size < value + length:
+    if file.seek(0, os.SEEK_END) < value + length:
         raise DicomError("truncated", "the file ends within its pixel data")
 
 
@@ -242,12 +228,38 @@ def _lengths(header: Header) -> tuple[int, int]:
 
 def _check_pixel_data(dataset: Dataset, header: Header) -> None:
     data = dataset.get("PixelData")
+    if header.transfer_syntax not in NATIVE and data is None:
+        raise DicomError("truncated", "the pixel data have no end: the file is cut, or lacks its delimiter")
     if not data:
         raise DicomError("no_pixels", "the file has no pixel data")
-    if header.transfer_syntax in NATIVE and len(data) not in _lengths(header):
-        raise DicomError("wrong_length", "the pixel data has not the length that the header says")
+    if header.transfer_syntax in NATIVE:
+        if len(data) not in _lengths(header):
+            raise DicomError("wrong_length", "the pixel data has not the length that the header says")
+        return
+    check_fragments(data)
     if header.transfer_syntax in JPEG_2000:
-        _check_codestream(get_frame(data, 0, number_of_frames=1), header)
+        codestream = get_frame(data, 0, number_of_frames=1)
+        jpeg2000.check(codestream, header.rows, header.columns, header.bits_allocated)
+
+
+def _check_rest(file: BinaryIO, dataset: Dataset) -> None:
+    """Refuse what cannot follow the pixels: deflate without its checksum shows damage only by its length."""
+    last = max(dataset.keys())
+    end = file.tell()
+    if end < file.seek(0, os.SEEK_END) or last.group not in (PIXELS, SIGNATURES, PADDING):
+        raise DicomError("broken", "something follows the pixel data")
+
+
+def _decoded(dataset: Dataset, header: Header) -> NDArray[Any]:
+    syntax = header.transfer_syntax
+    if syntax in JPEG:
+        return _from_jpeg(dataset, header)
+    if syntax == RLELossless:
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        return rle.decode(frame, header.rows, header.columns, header.bits_allocated)
+    # The unused bits are dealt with in grey(), which must see padding as it is in the file.
+    plugin = "pylibjpeg" if syntax in JPEG_2000 else ""
+    return pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
 
 
 def _from_jpeg(dataset: Dataset, header: Header) -> NDArray[Any]:
@@ -260,16 +272,3 @@ def _from_jpeg(dataset: Dataset, header: Header) -> NDArray[Any]:
         # Extended JPEG has 8 or 12 bits. Of 10 that are stored, white is rounded beyond them, to a black.
         pixels = pixels.clip(max=min(2**header.bits_stored - 1, np.iinfo(pixels.dtype).max))
     return pixels
-
-
-def _check_codestream(codestream: bytes, header: Header) -> None:
-    """Compare JPEG 2000's own size (SIZ) with the header's: the decoder believes only the former."""
-    at = codestream.find(b"\xff\x4f\xff\x51", 0, 4096)  # 0 by the standard; some wrap it in a JP2 file
-    if at < 0 or len(codestream) < at + 43:
-        raise DicomError("broken", "no JPEG 2000 codestream")
-    x1, y1, x0, y0 = (int.from_bytes(codestream[i : i + 4], "big") for i in range(at + 8, at + 24, 4))
-    samples = int.from_bytes(codestream[at + 40 : at + 42], "big")
-    if (y1 - y0, x1 - x0, samples) != (header.rows, header.columns, 1):
-        raise DicomError("wrong_length", "the JPEG 2000 codestream has not the size that the header says")
-    if codestream[at + 42] % 128 >= header.bits_allocated:  # Ssiz: the sign, and the depth less one
-        raise DicomError("bad_bits", f"a codestream of more than the {header.bits_allocated} bits allocated")

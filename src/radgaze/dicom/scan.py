@@ -1,0 +1,308 @@
+"""Whether the entropy-coded data of a JPEG codestream is as long as its image (ITU-T T.81).
+
+Decoders make up what is missing and pass over what is too much. Changed bits often move the end of the data,
+so the comparison finds damage that JPEG has no checksum for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from radgaze.dicom.error import DicomError
+
+FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
+"""Markers that a frame begins with, that of JPEG-LS (SOF55) included."""
+ALONE = {0x01, *range(0xD0, 0xD8)}
+"""Markers without a length."""
+SOI, EOI, SOS, DQT, DHT, DRI = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xDB, 0xC4, 0xDD
+END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
+
+
+@dataclass
+class Stream:
+    """A codestream up to the end of its first scan.
+
+    Attributes:
+        kind: Second byte of the frame's marker.
+        precision: Bits of a sample.
+        height, width: Of the image.
+        components: Per component its number to its sampling, across and along, and its quantisation table.
+        steps: Per quantisation table its first entry, the step of the block's mean.
+        tables: Code lengths: per class (0 DC or lossless, 1 AC) and number, symbol to (code, length).
+        interval: MCUs between restarts, 0 for none.
+        parts: The data between restarts, unstuffed.
+        selected: Per component of the scan its number, and its tables' for DC and AC.
+        predictor, shift: Of a lossless scan.
+        whole: Whether the image ends with this scan.
+    """
+
+    kind: int = 0
+    precision: int = 0
+    height: int = 0
+    width: int = 0
+    components: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    steps: dict[int, int] = field(default_factory=dict)
+    tables: dict[tuple[int, int], dict[int, tuple[int, int]]] = field(default_factory=dict)
+    interval: int = 0
+    parts: list[bytes] = field(default_factory=list)
+    selected: list[tuple[int, int, int]] = field(default_factory=list)
+    predictor: int = 0
+    shift: int = 0
+    whole: bool = False
+
+
+def damaged() -> DicomError:
+    """What is raised wherever the data contradict the headers."""
+    return DicomError("broken", "the JPEG codestream is damaged: its data do not end where its image does")
+
+
+def frame(codestream: bytes) -> tuple[int, int, int]:
+    """Height, width and components, as the first frame's header says: decoders believe only this."""
+    for marker, body in _segments(codestream):
+        if marker in FRAMES and len(body) >= 6:
+            return int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5]
+        if marker == SOS:
+            break
+    raise DicomError("broken", "the JPEG codestream has no frame")
+
+
+def parse(codestream: bytes) -> Stream:
+    """What the headers say, and the data of the first scan.
+
+    Raises:
+        DicomError: They make no sense.
+    """
+    stream = Stream()
+    try:
+        for marker, body in _segments(codestream):
+            if marker == DHT:
+                _read_tables(body, stream)
+            elif marker == DQT:
+                _read_steps(body, stream)
+            elif marker == DRI:
+                stream.interval = int.from_bytes(body[:2], "big")
+            elif marker in FRAMES:
+                stream.kind, stream.precision = marker, body[0]
+                stream.height, stream.width = (
+                    int.from_bytes(body[1:3], "big"),
+                    int.from_bytes(body[3:5], "big"),
+                )
+                stream.components = {
+                    body[i]: (body[i + 1] >> 4, body[i + 1] & 15, body[i + 2])
+                    for i in range(6, 6 + 3 * body[5], 3)
+                }
+            elif marker == SOS:
+                count = body[0]
+                stream.selected = [
+                    (body[i], body[i + 1] >> 4, body[i + 1] & 15) for i in range(1, 1 + 2 * count, 2)
+                ]
+                stream.predictor, stream.shift = body[1 + 2 * count], body[3 + 2 * count] & 15
+                _read_scan(codestream, body, stream)
+                return stream
+    except IndexError:
+        raise damaged() from None
+    raise DicomError("broken", "the JPEG codestream has no scan")
+
+
+def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
+    """Compare the bits that the decoded samples take with those that are there.
+
+    Raises:
+        DicomError: They are not as many, or there are samples of more bits than the image has.
+    """
+    if int(pixels.max()) >> stream.precision:
+        raise damaged()
+    rows_at_once = stream.height
+    if stream.interval:
+        _check_count(stream, stream.height * stream.width)
+        if stream.interval % stream.width:
+            return  # it begins anew within rows, which only old software does
+        rows_at_once = stream.interval // stream.width
+    table = stream.tables.get((0, stream.selected[0][1]), {})
+    bits = np.zeros(17, np.int64)
+    for symbol, (_, length) in table.items():
+        if symbol <= 16:
+            bits[symbol] = length + (symbol if symbol < 16 else 0)
+    for i, part in enumerate(stream.parts):
+        samples = pixels[i * rows_at_once : (i + 1) * rows_at_once].astype(np.int32) >> stream.shift
+        needed = bits[_categories(samples, stream)]
+        _check_end(part, int(needed.sum()))
+
+
+def _categories(samples: NDArray[np.int32], stream: Stream) -> NDArray[np.int64]:
+    """The category (H.1.2.2) of each sample's difference from its prediction, table H.1."""
+    left, above, corner = (np.zeros_like(samples) for _ in range(3))
+    left[:, 1:], above[1:], corner[1:, 1:] = samples[:, :-1], samples[:-1], samples[:-1, :-1]
+    guess = {
+        1: left,
+        2: above,
+        3: corner,
+        4: left + above - corner,
+        5: left + ((above - corner) >> 1),
+        6: above + ((left - corner) >> 1),
+        7: (left + above) >> 1,
+    }.get(stream.predictor)
+    if guess is None:
+        raise damaged()
+    guess[0] = left[0]
+    guess[1:, 0] = above[1:, 0]
+    guess[0, 0] = 1 << (stream.precision - stream.shift - 1)
+    difference = (samples - guess) & 0xFFFF
+    size = np.where(difference > 2**15, 2**16 - difference, difference)
+    return np.frexp(size.astype(np.float64))[1].astype(np.int64)
+
+
+def check_sequential(stream: Stream) -> None:
+    """Go through the codes of a scan of DCT coefficients, which Huffman coding gives one after the other.
+
+    Raises:
+        DicomError: They are no codes, or do not end with the image.
+    """
+    numbers = [number for number, _, _ in stream.selected]
+    if sorted(numbers) != sorted(stream.components) or not stream.whole:
+        raise damaged()  # of images with colours in several scans the other check is the only one
+    across = max(a for a, _, _ in stream.components.values()) if len(numbers) > 1 else 1
+    along = max(b for _, b, _ in stream.components.values()) if len(numbers) > 1 else 1
+    count = -(-stream.width // (8 * across)) * -(-stream.height // (8 * along))
+    lookups = {key: _lookup(table) for key, table in stream.tables.items()}
+    blocks: list[tuple[int, int, list[int], list[int]]] = []
+    for number, dc, ac in stream.selected:
+        columns, rows, table = stream.components[number]
+        step = stream.steps.get(table, 1)
+        limit = (2 ** (stream.precision + 2) + step) // max(step, 1)  # eight times the furthest mean
+        repeats = columns * rows if len(numbers) > 1 else 1
+        if (0, dc) not in lookups or (1, ac) not in lookups:
+            raise damaged()
+        blocks += [(number, limit, lookups[0, dc], lookups[1, ac])] * repeats
+    _check_count(stream, count)
+    for i, part in enumerate(stream.parts):
+        left = count - i * stream.interval
+        _check_end(part, _walked(part, min(left, stream.interval) if stream.interval else left, blocks))
+
+
+def _walked(part: bytes, units: int, blocks: list[tuple[int, int, list[int], list[int]]]) -> int:
+    """Bits that so many units of blocks take."""
+    data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int64)
+    window = (data[:-2] << 16 | data[1:-1] << 8 | data[2:]).tolist()
+    at, end = 0, 8 * len(part)
+    means = {number: 0 for number, *_ in blocks}
+    for _ in range(units):
+        for number, limit, dc, ac in blocks:
+            found = dc[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
+            at += found >> 8
+            size = found & 255
+            if not found or size > 16 or at > end:
+                raise damaged()
+            if size:
+                difference = (window[at >> 3] >> (8 - (at & 7)) & 0xFFFF) >> (16 - size)
+                if not difference >> (size - 1):
+                    difference -= (1 << size) - 1
+                means[number] += difference
+                if not -limit <= means[number] <= limit:
+                    raise damaged()
+                at += size
+            k = 1
+            while k < 64:
+                if not found or at > end:
+                    raise damaged()
+                found = ac[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
+                size, run = found & 15, found >> 4 & 15
+                at += (found >> 8) + size
+                if size:
+                    k += run + 1
+                elif run == 15:
+                    k += 16
+                else:
+                    break
+            if not found or k > 64:
+                raise damaged()
+    return at
+
+
+def _lookup(table: dict[int, tuple[int, int]]) -> list[int]:
+    """What begins with each 16 bits: length of the code times 256, and its symbol; 0 for none."""
+    found = np.zeros(2**16, np.int64)
+    for symbol, (code, length) in table.items():
+        found[code << (16 - length) : (code + 1) << (16 - length)] = length << 8 | symbol
+    return list(map(int, found))
+
+
+def _check_count(stream: Stream, units: int) -> None:
+    """Compare the restarts that are there with those that so many units have."""
+    if len(stream.parts) != (-(-units // stream.interval) if stream.interval else 1):
+        raise damaged()
+
+
+def _check_end(part: bytes, needed: int) -> None:
+    """Compare a part's bits with those needed: less than a byte may be left, of ones (some write zeros)."""
+    left = 8 * len(part) - needed
+    if not 0 <= left < 8 or (part[-1] if part else 0) & (2**left - 1) not in (0, 2**left - 1):
+        raise damaged()
+
+
+def _segments(codestream: bytes) -> Iterator[tuple[int, bytes]]:
+    """Markers and what follows their lengths, up to where it makes no sense or a scan begins."""
+    if not codestream.startswith(SOI):
+        raise DicomError("broken", "no JPEG codestream")
+    at = len(SOI)
+    while at + 4 <= len(codestream) and codestream[at] == 0xFF:
+        marker = codestream[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in ALONE:
+            at += 2
+        else:
+            end = at + 2 + int.from_bytes(codestream[at + 2 : at + 4], "big")
+            yield marker, codestream[at + 4 : end]
+            if marker == SOS:
+                return
+            at = end
+
+
+def _read_tables(body: bytes, stream: Stream) -> None:
+    at = 0
+    while at < len(body):
+        counts = body[at + 1 : at + 17]
+        symbols = body[at + 17 : at + 17 + sum(counts)]
+        if len(symbols) < sum(counts):
+            raise damaged()
+        code, table, k = 0, {}, 0
+        for length, many in enumerate(counts, 1):
+            for symbol in symbols[k : k + many]:
+                table[symbol] = code, length
+                code += 1
+            k += many
+            if code > 1 << length:
+                raise damaged()
+            code <<= 1
+        stream.tables[body[at] >> 4, body[at] & 15] = table
+        at += 17 + len(symbols)
+
+
+def _read_steps(body: bytes, stream: Stream) -> None:
+    at = 0
+    while at < len(body):
+        wide = body[at] >> 4
+        stream.steps[body[at] & 15] = int.from_bytes(body[at + 1 : at + 2 + bool(wide)], "big")
+        at += 129 if wide else 65
+
+
+def _read_scan(codestream: bytes, header: bytes, stream: Stream) -> None:
+    start = codestream.index(bytes([0xFF, SOS]) + (len(header) + 2).to_bytes(2, "big") + header)
+    start += 4 + len(header)
+    end = END_OF_SCAN.search(codestream, start)
+    if end is None:
+        raise DicomError("truncated", "the JPEG codestream has no end")
+    data = codestream[start : end.start()].rstrip(b"\xff")  # bytes that fill before a marker
+    stream.whole = end.group() == EOI
+    marks = [int(mark[0]) - 0xD0 for mark in RESTART.findall(data)]
+    if marks != [k % 8 for k in range(len(marks))]:
+        raise damaged()
+    stream.parts = [part.replace(b"\xff\x00", b"\xff") for part in RESTART.split(data)[::2]]
