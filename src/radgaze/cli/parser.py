@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
@@ -10,7 +10,13 @@ from radgaze.errors import UserError
 
 
 class Parser(ArgumentParser):
-    """An argument parser that raises `UserError`, which names the verb's own help."""
+    """An argument parser that raises `UserError`, which names the verb's own help.
+
+    Options have no abbreviations: a field's name that happens to begin like another's must never set it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""
