@@ -15,7 +15,7 @@ from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.objectives import distances
 from radgaze.objectives.triangle import active_edges
-from radgaze.store.batch import Batch
+from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
 from radgaze.training import settings
@@ -63,6 +63,9 @@ PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
 CHANGEABLE = ("data", "trainer.", "input.cache")
 """Fields that a run may take other values of when it goes on: they do not say what is learned."""
 
+WIDEST = 10
+"""Sigma at most, in long sides of an image."""
+
 FEW_CASES, FEW_SHARE = 20, 0.05
 """Where fewer cases with gaze, or a lower share of the training cases, is told of."""
 
@@ -89,8 +92,9 @@ def check_unchanged(before: Config, config: Config) -> None:
     if changed:
         name = changed[0]
         raise UserError(
-            f"the run began with --{name} {_written(old.get(name))} and cannot go on with {_written(new[name])}; "
-            f"leave out {', '.join(f'--{each}' for each in changed)}, or train another run"
+            f"the run began with --{name} {_written(old.get(name))} and cannot go on with "
+            f"{_written(new[name])}; leave out {', '.join(f'--{each}' for each in changed)}, or train "
+            "another run"
         )
 
 
@@ -103,12 +107,17 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     learning = [name for name in active_edges(config.objective) if "gaze" in name]
     if not (learning or config.model.reads_gaze):
         return None
-    use = f"the edge {', '.join(learning)} learns" if learning else f"the model {config.model.architecture} reads"
+    use = (
+        f"the edge {', '.join(learning)} learns"
+        if learning
+        else f"the model {config.model.architecture} reads"
+    )
     usable, count = int(cases.attended.sum()), len(cases)
     if not usable:
         raise UserError(
-            f"none of the {count} training cases has gaze that makes a map, and {use} from it: every fixation "
-            "lies off its image or, with --gaze.weight duration, lasts 0 seconds; see `radgaze inspect STORE`"
+            f"none of the {count} training cases has gaze that makes a map, and {use} from it: every "
+            "fixation lies off its image or, with --gaze.weight duration, lasts 0 seconds; see "
+            "`radgaze inspect STORE`"
         )
     if usable < min(FEW_CASES, count) or usable < FEW_SHARE * count:
         return (
@@ -118,12 +127,13 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     return None
 
 
-def check_network(model: nn.Module, config: Config, batch: Batch) -> None:
+def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
     """Run two cases through the network, and make their heatmap where the objective needs one.
 
     Raises:
         UserError: The encoder does not work at this size, or the generator not with this network.
     """
+    batch = collate([cases[i] for i in range(min(2, len(cases)))])
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
@@ -136,22 +146,33 @@ def check_network(model: nn.Module, config: Config, batch: Batch) -> None:
                     f"--model.encoder {config.model.encoder} does not work with --input.size "
                     f"{config.input.size}: {_line(error)}"
                 ) from error
+            heatmap = config.objective.heatmap
             if any("heatmap" in name for name in active_edges(config.objective)):
-                _try_generator(model, config, batch)
+                options = {} if heatmap.readout is None else {"readout": heatmap.readout}
+                problem = _problem(model, batch, heatmap.generator, options)
+                if problem:
+                    raise UserError(f"--objective.heatmap.generator {heatmap.generator}: {problem}")
+            problem = _problem(model, batch, "grad_cam", {})
+            if problem:
+                raise UserError(
+                    f"--model.encoder {config.model.encoder} has no feature map for Grad-CAM, which every "
+                    f"run is evaluated with, at --input.size {config.input.size}: give a larger one "
+                    f"({problem})"
+                )
     finally:
         for module in training:
             module.training = True
 
 
-def _try_generator(model: nn.Module, config: Config, batch: Batch) -> None:
-    heatmap = config.objective.heatmap
-    options: dict[str, Any] = {} if heatmap.readout is None else {"readout": heatmap.readout}
+def _problem(model: nn.Module, batch: Batch, name: str, options: dict[str, Any]) -> str | None:
+    """Why a generator makes no map of this network's scores of this batch; None if it does."""
     try:
-        generator = attribution.create(heatmap.generator, model, normalise="none", **options)
+        generator = attribution.create(name, model, normalise="none", **options)
         with generator.reading(model) as read:
             read(models.forward(model, batch), "predicted", batch.label)
     except (RuntimeError, ValueError) as error:
-        raise UserError(f"--objective.heatmap.generator {heatmap.generator}: {_line(error)}") from error
+        return _line(error)
+    return None
 
 
 def _check_ranges(config: Config) -> None:
@@ -182,7 +203,9 @@ def _check_objective(config: Config) -> None:
         _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
     size = goal.heatmap.cells if goal.heatmap.match == "pool" else config.input.size
     if size > config.input.size:
-        raise UserError(f"--objective.heatmap.cells {size} is more than the {config.input.size} px of an image")
+        raise UserError(
+            f"--objective.heatmap.cells {size} is more than the {config.input.size} px of an image"
+        )
     if max(goal.heatmap.scales) > size:
         raise UserError(
             f"--objective.heatmap.scales {_written(list(goal.heatmap.scales))}: a map of {size} px cannot be "
@@ -219,16 +242,17 @@ def _check_store(config: Config, store: Store) -> None:
 
 
 def _check_sigma(config: Config, store: Store) -> None:
-    """A Gaussian wider than every image makes flat maps, and takes time without bound."""
+    """A Gaussian much wider than every image makes flat maps, and takes time without bound."""
     gaze = config.gaze
     maps = GazeMaps(gaze.weight, gaze.sigma, gaze.unit, gaze.pixels_per_degree, boxes=gaze.boxes)
     shapes = store.cases.select("rows", "columns").unique().iter_rows()
     for rows, columns in shapes:
-        if maps.image_sigma(Geometry(rows, columns, 1.0, 1.0)) <= max(rows, columns):
+        if maps.image_sigma(Geometry(rows, columns, 1.0, 1.0)) <= WIDEST * max(rows, columns):
             return
     if store.cases.height:
         raise UserError(
-            f"--gaze.sigma {gaze.sigma:g} with --gaze.unit {gaze.unit} is wider than every image of {store.path}"
+            f"--gaze.sigma {gaze.sigma:g} with --gaze.unit {gaze.unit} is more than {WIDEST} times as wide "
+            f"as every image of {store.path}"
         )
 
 
@@ -242,7 +266,11 @@ def _inside(value: float, interval: str) -> bool:
 def _in_words(interval: str) -> str:
     low, high = (end.strip() for end in interval[1:-1].split(","))
     at_least = f"{'at least' if interval[0] == '[' else 'above'} {low}"
-    return at_least if high == "inf" else f"{at_least} and {'at most' if interval[-1] == ']' else 'below'} {high}"
+    return (
+        at_least
+        if high == "inf"
+        else f"{at_least} and {'at most' if interval[-1] == ']' else 'below'} {high}"
+    )
 
 
 def _known(option: str, value: str, names: Iterable[str]) -> None:

@@ -31,7 +31,7 @@ from radgaze.training import settings
 from radgaze.training.callbacks import EpochBar, History, Patience, announce
 from radgaze.training.checks import check, check_gaze, check_network, check_unchanged
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
-from radgaze.training.data import StoreData, batches, open_store
+from radgaze.training.data import StoreData, open_store
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import notices
 from radgaze.training.predict import predict
@@ -72,8 +72,6 @@ def train(
     store = open_store(config)
     check(config, store)
     config = _with_classification(config, store)
-    if resume:
-        check_unchanged(settings.read(out / "config.yaml"), config)
     best = _checkpoints(config, out / "checkpoints")
     trainer = _trainer(config, out, best, callbacks)
     last = out / "checkpoints" / "last.ckpt" if resume else None
@@ -83,13 +81,15 @@ def train(
     if trainer.is_global_zero:
         _warn(config, store)
         _make_folder(out, last, overwrite)
+        if resume:
+            check_unchanged(settings.read(out / "config.yaml"), config)
     if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
         attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes), config.input.size)
     data = StoreData(store, config)
     little = check_gaze(config, data.train_cases)
-    check_network(model, config, next(batches(data.validation_cases, 2)))
+    check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
         settings.write(config, out / "config.yaml")
         cases = data.train_cases
@@ -138,8 +138,8 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
         if "more than 1 value per channel" not in str(error):
             raise
         raise UserError(
-            "a batch of one case has no batch statistics at this --input.size: give --optimisation.batch_size 2 "
-            "or more"
+            "a batch of one case has no batch statistics at this --input.size: give "
+            "--optimisation.batch_size 2 or more"
         ) from error
     except (KeyboardInterrupt, SystemExit):
         _end_children(trainer)
