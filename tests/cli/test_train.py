@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from radgaze.cli import build_parser, main
+from radgaze.cli.parser import listed
 from radgaze.errors import UserError
 from radgaze.training import settings
 
@@ -75,3 +76,39 @@ def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path):
     part.write_text("experiment: set9\n")
     with pytest.raises(UserError, match="no experiment 'set9'"):
         configured("--config", str(part))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate"], "required: RUN; see `radgaze evaluate --help`"),
+        (["explain"], "required: RUN, IMAGE, --out; see `radgaze explain --help`"),
+        (["prepare", "table"], "required: --table, --out; see `radgaze prepare table --help`"),
+        (["prepare"], "see `radgaze prepare --help`"),
+        (["tune"], "required: --experiment, --data, --out, --trials; see `radgaze tune --help`"),
+    ],
+)
+def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(arguments, words, capsys):
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "x" * 5000],
+        ["explain", "x" * 5000, "image.png", "--out", "maps"],
+        ["train", "--data", "x" * 5000, "--out", "run"],
+        ["inspect", "x" * 5000],
+        ["prepare", "egd", "--egd", "x" * 5000, "--mimic", "y", "--out", "store"],
+    ],
+)
+def test_a_path_too_long_for_any_file_system_is_told_in_a_line(arguments, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert "name too long" in said.lower()
+
+
+def test_names_parted_by_commas_may_have_spaces_around_them():
+    assert listed(" grad_cam, guided_backprop ,") == ["grad_cam", "guided_backprop"]

@@ -80,7 +80,7 @@ def train(
         raise UserError("the temporal model trains on one device: give --trainer.devices 1")
     if trainer.is_global_zero:
         _warn(config, store)
-        _make_folder(out, last, overwrite)
+        _check_folder(out, last, overwrite)
         if resume:
             check_unchanged(settings.read(out / "config.yaml"), config)
     if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
@@ -91,6 +91,7 @@ def train(
     little = check_gaze(config, data.train_cases)
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
+        _make_folder(out, resume)  # not before all is known to fit: it may replace a run
         settings.write(config, out / "config.yaml")
         cases = data.train_cases
         turns = data.gaze_turns(trainer.world_size)
@@ -255,7 +256,7 @@ def _warn(config: Config, store: Store) -> None:
         )
 
 
-def _make_folder(out: Path, last: Path | None, overwrite: bool) -> None:
+def _check_folder(out: Path, last: Path | None, overwrite: bool) -> None:
     if last is not None:
         if not last.is_file():
             raise UserError(f"{out} cannot be resumed: it has no checkpoints/last.ckpt")
@@ -267,6 +268,10 @@ def _make_folder(out: Path, last: Path | None, overwrite: bool) -> None:
             raise UserError(
                 f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out"
             )
+
+
+def _make_folder(out: Path, resume: bool) -> None:
+    if out.exists() and not resume:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
 
