@@ -5,3 +5,8 @@ from __future__ import annotations
 
 class UserError(Exception):
     """Something the user can put right: the message says what was wrong, where, and what to do."""
+
+
+def shortened(text: str, most: int = 200) -> str:
+    """A user's own words for a message, cut where they would fill the screen."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -65,7 +65,7 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
 
 def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(config, tmp_path):
     trainer = {"max_epochs": 9, "patience": 1}
-    still = config("no_decoder", trainer=trainer, optimisation={"learning_rate": 0.0})
+    still = config("no_decoder", trainer=trainer, optimisation={"learning_rate": 1e-30})
     run = train(still, tmp_path / "run")
     before, wanted = run.history(), predictions(run)
     assert before["validate/auc"].arg_max() < before.height - 1 < 8

@@ -10,10 +10,13 @@ from inspect import signature
 
 from radgaze import __version__
 from radgaze.cli.parser import Parser
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 
-OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
-"""What stands in the way of any verb and is no defect of ours: rights, and room."""
+OF_THE_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
+    *(errno.ENAMETOOLONG, errno.ELOOP),
+)
+"""What stands in the way of any verb and is no defect of ours: rights, room, and paths that cannot be."""
 
 VERBS = {
     "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
@@ -49,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in OF_THE_DISK:
             raise
-        words = (name, str(error.filename or ""), str(error.strerror))
+        words = (name, shortened(str(error.filename or "")), str(error.strerror))
         print(": ".join(part for part in words if part), file=sys.stderr)
         return 2
     except KeyboardInterrupt as stop:

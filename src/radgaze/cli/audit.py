@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, listed
 
 HELP = (
     "Measure a run's maps, method by method: agreement with gaze, localisation, faithfulness, sanity, "
@@ -68,7 +68,7 @@ def run(args: Namespace) -> int:
     found = audit(
         audited,
         out,
-        methods=args.methods if args.methods in ("gradient", "all") else args.methods.split(","),
+        methods=args.methods if args.methods in ("gradient", "all") else listed(args.methods),
         split=args.split,
         cases=args.cases,
         probed=args.probed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from argparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, listed
 
 HELP = (
     "Make the maps of images: DICOM, PNG, JPEG or TIFF files, folders of them, or cases of the run's store. "
@@ -50,7 +50,7 @@ def run(args: Namespace) -> int:
         Run.open(Path(args.path)),
         args.images,
         Path(args.out),
-        methods=args.methods.split(","),
+        methods=listed(args.methods),
         target=args.target,
         reference=args.reference,
         device=args.device,

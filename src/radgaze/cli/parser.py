@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+import re
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 
@@ -10,10 +11,43 @@ from radgaze.errors import UserError
 
 
 class Parser(ArgumentParser):
-    """An argument parser that raises `UserError`, which names the verb's own help."""
+    """An argument parser that raises `UserError`, which names the verb's own help.
+
+    Options have no abbreviations: a field's name that happens to begin like another's must never set it.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""
         verb = getattr(ex, "subcommand_parser", None) or self
+        message = " ".join(message.split()).rstrip(".")
+        missing = re.search(r'arguments are required: (.+)$|expected "(\S+)" to be one of', message)
+        if missing:  # jsonargparse tells of a verb's argument by the top parser, as "verb.argument"
+            names = [name.strip().split(".") for name in (missing[1] or missing[2]).split(",")]
+            for part in names[0][:-1]:
+                verb = verb.parser_of(part) or verb
+            for *_, name in names if missing[1] else ():
+                message = re.sub(rf"(?<=[ ,])\S+\.{name}(?=,|$)", verb._shown(name), message)
         prog = verb.prog.replace(" [options]", "")
-        raise UserError(f"{' '.join(message.split()).rstrip('.')}; see `{prog} --help`") from ex
+        raise UserError(f"{message}; see `{prog} --help`") from ex
+
+    def parser_of(self, name: str) -> Parser | None:
+        """The parser of a verb, or of a source of `prepare`."""
+        action: Any = self._subcommands_action
+        found = None if action is None else action.choices.get(name)
+        return found if isinstance(found, Parser) else None
+
+    def _shown(self, name: str) -> str:
+        """An argument as its help shows it: an option, or the place-holder of a positional one."""
+        for action in self._actions:
+            if action.dest == name:
+                shown = action.option_strings[-1:] or [action.metavar or name]
+                return str(shown[0])
+        return name
+
+
+def listed(text: str) -> list[str]:
+    """Names parted by commas; spaces around them, and empty ones, do not count."""
+    return [name.strip() for name in text.split(",") if name.strip()]

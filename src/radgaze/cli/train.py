@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -15,37 +16,55 @@ HELP = "Train a classifier on a prepared store, guided by gaze as the experiment
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 
+OWN = ("out", "resume", "overwrite", "evaluate", "config")
+"""Arguments of the verb that are no fields of the configuration."""
+
+
 def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
     """The verb's own arguments, and every field of the configuration, the experiment's as defaults."""
+    _add_fields(parser)
+    parser.set_defaults(experiments.flat(_defaults(arguments)))
+    known = ", ".join(experiments.names())
+    parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
+    parser.description = f"{HELP} Experiments: {known}. Any field of a run's config.yaml can be given."
+
+
+def _add_fields(parser: Parser) -> None:
     from radgaze.training.config import Config
 
-    known = ", ".join(experiments.names())
     parser.add_argument("--out", metavar="RUN", help="folder of the run")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
     parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report when trained")
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_class_arguments(Config, nested_key=None)
-    experiment, protocol, resume = (_peek(arguments, f"--{n}") for n in ("experiment", "protocol", "resume"))
-    if resume is not None:
+
+
+def _defaults(arguments: Sequence[str]) -> dict[str, Any]:
+    """The fields' defaults: those of the experiment and protocol, or of the run to resume, that are named.
+
+    They are found by parsing the arguments once without these defaults, so that they are the same ones that
+    the run is recorded under, wherever they stand: on the command line or in a file given as --config.
+    """
+    first = Parser(prog="radgaze train")
+    _add_fields(first)
+    rest = [a for a in arguments if a not in ("-h", "--help") and not a.startswith("--print_config")]
+    try:
+        named = first.parse_args(rest[rest.index("train") + 1 :] if "train" in rest else rest)
+    except UserError:
+        return {}  # the parser proper meets the same mistake, and tells it
+    if named.resume is not None:
         from radgaze.training import settings
 
-        defaults = settings.to_dict(settings.read(Path(resume) / "config.yaml"))
-    elif experiment is not None:
-        defaults = experiments.load(experiment, protocol or "honest")
-    else:
-        defaults = {}
-    parser.set_defaults(experiments.flat(defaults))
-    parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
-    parser.description = f"{HELP} Experiments: {known}. Any field of a run's config.yaml can be given."
+        return settings.to_dict(settings.read(Path(named.resume) / "config.yaml"))
+    return experiments.load(named.experiment, named.protocol)
 
 
 def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.training import settings
 
-    own = ("out", "resume", "overwrite", "evaluate", "config")
-    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
+    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OWN})
     out = args.resume or args.out
     if out is None:
         raise UserError("name the run's folder with --out RUN, or one to go on with: --resume RUN")
@@ -61,13 +80,3 @@ def run(args: Namespace) -> int:
 
         evaluate_and_report(trained)
     return 0
-
-
-def _peek(arguments: Sequence[str], option: str) -> str | None:
-    """An option's value before parsing: it decides what the other options' defaults are."""
-    for i, argument in enumerate(arguments):
-        if argument == option and i + 1 < len(arguments):
-            return arguments[i + 1]
-        if argument.startswith(f"{option}="):
-            return argument.split("=", 1)[1]
-    return None

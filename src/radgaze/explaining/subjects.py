@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,7 +18,7 @@ from radgaze import models
 from radgaze.console import say
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.frame import Fit, Frame
 from radgaze.store.pixels import Fitted, read_and_fit
@@ -86,9 +87,10 @@ def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[A
     files, cases = list[Path](), list[str]()
     for word in images:
         path = Path(word)
-        if path.is_file():
+        # os.path: a word that is too long for a path, as a case id may be, is none, and no error.
+        if os.path.isfile(word):  # noqa: PTH113
             files.append(path)
-        elif path.is_dir():
+        elif os.path.isdir(word):  # noqa: PTH112
             inside = sorted(p for p in path.rglob("*") if p.is_file() and not _hidden(p, path))
             if not inside:
                 raise UserError(f"{word}: there is no file in this folder")
@@ -97,7 +99,7 @@ def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[A
             known = set(run.store.cases["case_id"]) if known is None else known
             if word not in known:
                 raise UserError(
-                    f"{word}: no such file or folder, and no case of {run.config.data}; "
+                    f"{shortened(word)}: no such file or folder, and no case of {run.config.data}; "
                     "`radgaze inspect` shows some of its cases"
                 )
             cases.append(word)

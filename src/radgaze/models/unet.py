@@ -52,6 +52,7 @@ class UNet(nn.Module):
                 aux_params={"classes": classes, "dropout": config.dropout},
             )
         tidy(self.network.encoder, config)
+        _keep_apart(self.network.classification_head)
 
     def forward(self, images: Tensor) -> Output:
         """Logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
@@ -67,6 +68,7 @@ class Classifier(nn.Module):
         self.grey = GreyToRGB()
         self.encoder = create_encoder(config)
         self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
+        _keep_apart(self.head)
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:
@@ -123,3 +125,11 @@ def tidy(encoder: nn.Module, config: ModelConfig) -> None:
         for name, child in module.named_children():
             if isinstance(child, Swish):
                 setattr(module, name, nn.SiLU())
+
+
+def _keep_apart(head: nn.Module) -> None:
+    """Let drop-out make a tensor of its own: in place, on a view of the pooled features, autograd no longer
+    tells that it is drop-out, and CAM cannot see that the head is an average and a linear layer."""
+    for module in head.modules():
+        if isinstance(module, nn.Dropout):
+            module.inplace = False

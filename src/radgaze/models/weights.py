@@ -114,7 +114,7 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
             f" ({type(error).__name__}); start from random ones with --model.weights none,"
             " or name a file with --model.weights PATH"
         ) from error
-    except (KeyError, RuntimeError) as error:
+    except (KeyError, RuntimeError, ValueError, AssertionError, TypeError, NotImplementedError) as error:
         # There is no such encoder, or it was never published with such weights. The library's message goes on
         # with the names of hundreds of encoders.
         why = _line(error).split(", supported encoders")[0]

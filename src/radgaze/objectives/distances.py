@@ -26,10 +26,14 @@ def register(distance: Distance) -> Distance:
 
 @register
 def bce(p: Tensor, q: Tensor) -> Tensor:
-    """Mean over pixels of −q·log p − (1 − q)·log(1 − p)."""
+    """Mean over pixels of −q·log p − (1 − q)·log(1 − p); NaN where either is."""
+    # torch refuses NaN: with an exception, and on a GPU with an assertion that ends the process.
+    broken = torch.isnan(p) | torch.isnan(q)
+    p, q = p.masked_fill(broken, 0.5), q.masked_fill(broken, 0.5)
     # A saturated p would give q, where that is learned as well, the gradient log(1 − p) − log p = ∓∞.
     least = torch.finfo(p.dtype).eps
-    return F.binary_cross_entropy(p.clamp(least, 1 - least), q, reduction="none").flatten(1).mean(1)
+    pixels = F.binary_cross_entropy(p.clamp(least, 1 - least), q, reduction="none")
+    return pixels.masked_fill(broken, torch.nan).flatten(1).mean(1)
 
 
 @register

@@ -101,8 +101,17 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_gaze(self) -> int:
-        """How many of the cases have a fixation on the image."""
-        return int((np.diff(self._ends) > 0).sum())
+        """How many of the cases have gaze that makes a map."""
+        return int(self.gazed.sum())
+
+    @cached_property
+    def gazed(self) -> NDArray[np.bool_]:
+        """(N,) which cases have a fixation on the image that counts: where durations do, one above 0."""
+        gazed = np.diff(self._ends) > 0
+        if self.gaze is not None and self.gaze.weight == "duration":
+            for i in np.flatnonzero(gazed):
+                gazed[i] = bool((self._fixations[self._ends[i] : self._ends[i + 1], 2] > 0).any())
+        return gazed
 
     def frame_counts(self, frames: Frames) -> Tensor:
         """How many frames the gaze on each case has, however many may be used: (N,) int64."""
@@ -115,13 +124,13 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_boxes_for_gaze(self) -> int:
-        """How many have no fixation on the image, and boxes or regions that stand in (`GazeMaps.boxes`)."""
+        """How many have no gaze that makes a map, and boxes or regions that stand in (`GazeMaps.boxes`)."""
         return int(self.attended.sum()) - self.with_gaze
 
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
-        """(N,) which cases have a fixation on the image, or boxes or regions that stand in for gaze."""
-        attended = np.diff(self._ends) > 0
+        """(N,) which cases have gaze that makes a map, or boxes or regions that stand in for gaze."""
+        attended = self.gazed.copy()
         if self.gaze is not None and self.gaze.boxes == "attention":
             for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
                 classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]

@@ -7,7 +7,7 @@ import pickle
 import shutil
 import signal
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -23,15 +23,13 @@ from lightning.pytorch.strategies import DDPStrategy
 from torch import distributed, nn
 
 from radgaze import attribution, models
-from radgaze.attribution.readout import READOUTS
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.objectives import distances
-from radgaze.objectives.triangle import active_edges
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import settings
 from radgaze.training.callbacks import EpochBar, History, Patience, announce
+from radgaze.training.checks import check, check_gaze, check_network, check_unchanged
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
 from radgaze.training.module import GazeGuided
@@ -72,7 +70,7 @@ def train(
         Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
     """
     store = open_store(config)
-    _check(config, store)
+    check(config, store)
     config = _with_classification(config, store)
     best = _checkpoints(config, out / "checkpoints")
     trainer = _trainer(config, out, best, callbacks)
@@ -82,18 +80,23 @@ def train(
         raise UserError("the temporal model trains on one device: give --trainer.devices 1")
     if trainer.is_global_zero:
         _warn(config, store)
-        _make_folder(out, last, overwrite)
+        _check_folder(out, last, overwrite)
+        if resume:
+            check_unchanged(settings.read(out / "config.yaml"), config)
     if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
         attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     model = models.create(config.model, len(store.classes), config.input.size)
     data = StoreData(store, config)
+    little = check_gaze(config, data.train_cases)
+    check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
+        _make_folder(out, resume)  # not before all is known to fit: it may replace a run
         settings.write(config, out / "config.yaml")
         cases = data.train_cases
         turns = data.gaze_turns(trainer.world_size)
         announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
-        for notice in notices(config.model, model, cases):
+        for notice in (*notices(config.model, model, cases), *filter(None, [little])):
             say(notice)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
@@ -132,6 +135,13 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
         trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
     except (pickle.UnpicklingError, EOFError) as error:
         raise UserError(f"{last} is no checkpoint of radgaze, or a broken one; train anew") from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise UserError(
+            "a batch of one case has no batch statistics at this --input.size: give "
+            "--optimisation.batch_size 2 or more"
+        ) from error
     except (KeyboardInterrupt, SystemExit):
         _end_children(trainer)
         return True
@@ -198,7 +208,7 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
             # sent before each batch, they would wait for processes that have no batch left to validate.
             return trainer(DDPStrategy(find_unused_parameters=True, broadcast_buffers=False))
         return found
-    except (MisconfigurationException, ValueError, TypeError) as error:
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
         raise UserError(f"--trainer: {str(error).strip().splitlines()[0]}") from error
 
 
@@ -221,64 +231,6 @@ def _precision(wanted: TrainerConfig) -> str:
     if wanted.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32-true"
-
-
-def _check(config: Config, store: Store) -> None:
-    """Raise UserError for what the types of the configuration let through."""
-    if config.input.size % 32 or config.input.size <= 0:
-        raise UserError(f"--input.size {config.input.size} is not a multiple of 32, as the encoders need it")
-    goal = config.objective
-    for option, value, fits, wanted in (
-        ("objective.gamma", goal.gamma, 0 <= goal.gamma <= 1, "0 to 1"),
-        ("objective.heatmap.margin", goal.heatmap.margin, 0 <= goal.heatmap.margin < 0.5, "0 to below 0.5"),
-        ("objective.heatmap.cells", goal.heatmap.cells, goal.heatmap.cells >= 1, "at least 1"),
-        (
-            "optimisation.batch_size",
-            config.optimisation.batch_size,
-            config.optimisation.batch_size >= 1,
-            "1 up",
-        ),
-        ("model.pylon_channels", config.model.pylon_channels, config.model.pylon_channels >= 1, "1 up"),
-        ("trainer.max_epochs", config.trainer.max_epochs, config.trainer.max_epochs >= 1, "1 up"),
-        ("trainer.workers", config.trainer.workers, config.trainer.workers >= 0, "0 up"),
-    ):
-        if not fits:
-            raise UserError(f"--{option} is {value}; it must be {wanted}")
-    edges = active_edges(goal)
-    for name, edge in edges.items():
-        _known(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
-    able = attribution.names(differentiable=True)
-    if goal.heatmap.generator in attribution.names(differentiable=False):
-        raise UserError(
-            f"--objective.heatmap.generator {goal.heatmap.generator} makes maps to look at, and cannot be"
-            f" trained through; there are {', '.join(able)}"
-        )
-    _known("objective.heatmap.generator", goal.heatmap.generator, able)
-    if goal.heatmap.readout is not None:
-        _known("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
-    by_class_maps = goal.heatmap.generator == "pylon" and any("heatmap" in name for name in edges)
-    if by_class_maps and not config.model.has_class_maps:
-        raise UserError(
-            f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon"
-            " shows; it takes --model.architecture pylon"
-        )
-    if not config.model.has_mask and any("mask" in name for name in edges):
-        raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
-    if config.model.reads_gaze and not store.readings.height:
-        raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
-    if goal.classification == "softmax" and not store.exclusive:
-        raise UserError(
-            f"--objective.classification softmax is for classes that exclude each other, and those of "
-            f"{store.path} do not: give sigmoid, or leave it out"
-        )
-    marked = bool(store.boxes.height or len(store.regions))
-    boxes = config.gaze.boxes == "attention" and marked
-    if any("gaze" in name for name in edges) and not store.readings.height and not boxes:
-        hint = "; it holds boxes or masks, which take its place with --gaze.boxes attention"
-        raise UserError(
-            f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it"
-            + (hint if marked else "")
-        )
 
 
 def _with_classification(config: Config, store: Store) -> Config:
@@ -304,12 +256,7 @@ def _warn(config: Config, store: Store) -> None:
         )
 
 
-def _known(option: str, value: str, names: Iterable[str]) -> None:
-    if value not in names:
-        raise UserError(f"--{option} {value}: there is none of that name; there are {', '.join(names)}")
-
-
-def _make_folder(out: Path, last: Path | None, overwrite: bool) -> None:
+def _check_folder(out: Path, last: Path | None, overwrite: bool) -> None:
     if last is not None:
         if not last.is_file():
             raise UserError(f"{out} cannot be resumed: it has no checkpoints/last.ckpt")
@@ -321,6 +268,10 @@ def _make_folder(out: Path, last: Path | None, overwrite: bool) -> None:
             raise UserError(
                 f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out"
             )
+
+
+def _make_folder(out: Path, resume: bool) -> None:
+    if out.exists() and not resume:
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
 

@@ -1,0 +1,114 @@
+"""A run trains with the settings of the experiment and protocol that it is recorded under."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from radgaze.cli import build_parser, main
+from radgaze.cli.parser import listed
+from radgaze.errors import UserError
+from radgaze.training import settings
+
+
+def configured(*arguments: str):
+    """The configuration that `radgaze train` makes of its arguments."""
+    args = build_parser(["train", *arguments]).parse_args(["train", *arguments]).train
+    own = ("out", "resume", "overwrite", "evaluate", "config")
+    return settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
+
+
+@pytest.mark.parametrize(
+    "option", ["--exp", "--experimen", "--proto", "--res", "--model.enc", "--trainer.max"]
+)
+def test_an_abbreviated_option_is_refused(option, capsys):
+    assert main(["train", "--data", "store", "--out", "run", option, "baseline"]) == 2
+    assert f"unrecognized arguments: {option}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "run", "--resam", "9"],
+        ["prepare", "table", "--imag", "x", "--out", "s"],
+        ["tune", "--exper", "baseline", "--data", "s", "--trials", "1", "--out", "o"],
+        ["reproduce", "--dat", "s", "--out", "o"],
+    ],
+)
+def test_no_verb_knows_abbreviations(arguments, capsys):
+    assert main(arguments) == 2
+
+
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+@pytest.mark.parametrize("experiment", ["set3_guided", "no_decoder"])
+def test_the_experiment_counts_wherever_it_is_named(experiment, protocol, tmp_path):
+    wanted = settings.resolve(experiment, protocol=protocol)
+    part = tmp_path / "part.yaml"
+    part.write_text(yaml.safe_dump({"experiment": experiment, "protocol": protocol}))
+    for arguments in (
+        ["--experiment", experiment, "--protocol", protocol],
+        [f"--experiment={experiment}", f"--protocol={protocol}"],
+        ["--experiment", "baseline", "--experiment", experiment, f"--protocol={protocol}"],
+        ["--config", str(part)],
+        ["--experiment", "baseline", "--config", str(part)],
+        [f"--protocol={protocol}", "--config", str(part)],
+    ):
+        assert configured(*arguments) == wanted, arguments
+
+
+def test_the_command_line_is_laid_over_the_file_and_the_file_over_the_experiment(tmp_path):
+    part = tmp_path / "part.yaml"
+    part.write_text(yaml.safe_dump({"experiment": "set3_guided", "objective": {"gamma": 0.7}, "seed": 5}))
+    made = configured("--config", str(part), "--seed", "6")
+    assert made == settings.resolve("set3_guided", objective={"gamma": 0.7}, seed=6)
+
+
+def test_without_an_experiment_the_run_is_the_baseline_that_it_is_called():
+    assert configured() == settings.resolve("baseline")
+    assert configured().objective.mask_gaze.weight == 1
+    faithful = configured("--protocol", "faithful")
+    assert faithful == settings.resolve("baseline", protocol="faithful")
+    assert faithful.optimisation.optimiser == "adam"
+
+
+def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path):
+    part = tmp_path / "part.yaml"
+    part.write_text("experiment: set9\n")
+    with pytest.raises(UserError, match="no experiment 'set9'"):
+        configured("--config", str(part))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["evaluate"], "required: RUN; see `radgaze evaluate --help`"),
+        (["explain"], "required: RUN, IMAGE, --out; see `radgaze explain --help`"),
+        (["prepare", "table"], "required: --table, --out; see `radgaze prepare table --help`"),
+        (["prepare"], "see `radgaze prepare --help`"),
+        (["tune"], "required: --experiment, --data, --out, --trials; see `radgaze tune --help`"),
+    ],
+)
+def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(arguments, words, capsys):
+    assert main(arguments) == 2
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["evaluate", "x" * 5000],
+        ["explain", "x" * 5000, "image.png", "--out", "maps"],
+        ["train", "--data", "x" * 5000, "--out", "run"],
+        ["inspect", "x" * 5000],
+        ["prepare", "egd", "--egd", "x" * 5000, "--mimic", "y", "--out", "store"],
+    ],
+)
+def test_a_path_too_long_for_any_file_system_is_told_in_a_line(arguments, capsys):
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip()
+    assert "\n" not in said
+    assert "name too long" in said.lower()
+
+
+def test_names_parted_by_commas_may_have_spaces_around_them():
+    assert listed(" grad_cam, guided_backprop ,") == ["grad_cam", "guided_backprop"]
