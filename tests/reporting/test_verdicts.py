@@ -4,9 +4,14 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.reporting.verdicts import chance_sentence, floor_differences, verdict
+from radgaze.reporting.verdicts import chance_sentence, floor_sentence
+from radgaze.reporting.verdicts import floor_differences as differences_of
 from radgaze.reporting.wording import AGREEMENT
 from tests.reporting.fakes import FakeRun, agreement_table
+
+
+def floor_differences(table: pl.DataFrame, kind: str, run: FakeRun, **settings: object):
+    return differences_of(table, kind, run.test(), run.classes, {"resamples": 200, **settings})
 
 
 @pytest.fixture
@@ -16,7 +21,7 @@ def run(tmp_path: Path) -> FakeRun:
 
 def test_differences_are_the_paired_means_positive_where_better(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=1.2, mask=0.0)
-    found = floor_differences(table, "heatmap", resamples=50)
+    found = floor_differences(table, "heatmap", run)
     wide = table.pivot(on="map", index="case_id", values=["nss", "kl"])
     nss = (wide["nss_heatmap"] - wide["nss_mean_gaze"]).mean()
     kl = (wide["kl_mean_gaze"] - wide["kl_heatmap"]).mean()
@@ -28,15 +33,13 @@ def test_pairing_does_not_depend_on_the_order_of_rows(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=1.2, mask=0.0)
     floors = pl.col("map") != "heatmap"
     turned = pl.concat([table.filter(~floors), table.filter(floors).reverse()])
-    assert floor_differences(turned, "heatmap", resamples=50) == floor_differences(
-        table, "heatmap", resamples=50
-    )
+    assert floor_differences(turned, "heatmap", run) == floor_differences(table, "heatmap", run)
 
 
 def test_a_map_well_above_the_floors_is_called_better_and_one_below_is_not(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=0.2, mask=2.0)
-    good, of_mask = verdict("mask", floor_differences(table, "mask")) or (False, "")
-    bad, of_heatmap = verdict("heatmap", floor_differences(table, "heatmap")) or (True, "")
+    good, of_mask = floor_sentence("mask", floor_differences(table, "mask", run)) or (False, "")
+    bad, of_heatmap = floor_sentence("heatmap", floor_differences(table, "heatmap", run)) or (True, "")
     assert good
     assert not bad
     assert of_mask.startswith("Mask against the floors, case by case: better than both floors on NSS")
@@ -55,18 +58,18 @@ def test_equal_maps_are_not_distinguishable(run: FakeRun) -> None:
     ]
     columns = ["case_id", "patient", "map", *AGREEMENT]
     own = values.with_columns(map=pl.lit("heatmap"))
-    found = floor_differences(pl.concat([t.select(columns) for t in (own, *floors)]), "heatmap")
+    found = floor_differences(pl.concat([t.select(columns) for t in (own, *floors)]), "heatmap", run)
     even = [m for m, by_floor in found.items() if all(e["low"] <= 0 <= e["high"] for e in by_floor.values())]
     assert len(even) >= 4  # of 6, at 95% each
-    _, sentence = verdict("heatmap", found) or (True, "")
+    _, sentence = floor_sentence("heatmap", found) or (True, "")
     assert "not distinguishable from the better floor" in sentence
 
 
 def test_without_the_map_nothing_is_said(run: FakeRun) -> None:
     run.decoder = False
-    found = floor_differences(agreement_table(run, 1.0, 1.0), "mask")
+    found = floor_differences(agreement_table(run, 1.0, 1.0), "mask", run)
     assert found == {}
-    assert verdict("mask", found) is None
+    assert floor_sentence("mask", found) is None
 
 
 def test_classes_at_chance_are_named() -> None:

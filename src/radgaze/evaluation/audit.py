@@ -59,7 +59,7 @@ def audit(
     methods: Sequence[str] | str = "gradient",
     split: str = "test",
     cases: int = 100,
-    probed: int = 10,
+    probed: int = 20,
     passes: int | None = 4,
     effort: Effort | None = None,
     resamples: int = RESAMPLES,

@@ -7,16 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from radgaze.evaluation.agreement import METRICS
+
 NAMES = {
     "auc": "AUC",
     "average_precision": "average precision",
     "brier": "Brier score ↓",
-    "nss": "NSS",
-    "cc": "CC",
-    "kl": "KL ↓",
-    "sim": "SIM",
-    "auc_judd": "AUC-Judd",
-    "shuffled_auc": "shuffled AUC",
+    **{name: metric.heading for name, metric in METRICS.items()},
 }
 MAPS = {
     "heatmap": "heatmap",
@@ -27,7 +24,6 @@ MAPS = {
     "lung_shape": "lung shape (floor)",
 }
 FLOORS = ("mean_gaze", "lung_shape")
-_AGREEMENT = ("nss", "cc", "kl", "sim", "auc_judd", "shuffled_auc")
 
 
 def comparison_markdown(
@@ -65,8 +61,8 @@ def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
             own = table.filter((pl.col("map") == kind) & (pl.col("run") == run))
             if own.height:
                 name = "–" if kind in FLOORS else run
-                rows.append([name, label, *(_entry(own, metric=metric) for metric in _AGREEMENT)])
-    return table_of(["run", "map", *(NAMES[m] for m in _AGREEMENT)], rows)
+                rows.append([name, label, *(_entry(own, metric=metric) for metric in METRICS)])
+    return table_of(["run", "map", *(NAMES[m] for m in METRICS)], rows)
 
 
 def _paired(paired: pl.DataFrame) -> str:

@@ -113,7 +113,7 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
         axis.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}×" if f"{x:e}"[0] in named else ""))
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
-    arrow = "higher is better →" if metric.higher else "← lower is better"
+    arrow = "higher is better →" if metric.higher_is_better else "← lower is better"
     axis.set_title(TITLES[aspect].format(metric=metric.title), fontsize=9.5)
     axis.set_xlabel(arrow, fontsize=8.5, color=MUTED)
     axis.set_yticks(range(len(of_methods)), [label(summary, n) for n in of_methods], fontsize=8.5)
