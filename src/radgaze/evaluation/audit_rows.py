@@ -33,9 +33,9 @@ VERDICTS = {
     None: "–",
 }
 INTERVALS = (
-    f"Intervals are the patient bootstrap's, of fewer than {FEW} patients the t-interval with a correction for "
-    f"skewness: meant to cover 95%, it covers 91 to 96% in simulations of skewed figures of {LEAST} patients "
-    "and more; of fewer there is none."
+    f"Intervals are the patient bootstrap's, of fewer than {FEW} patients the t-interval with a correction "
+    "for skewness: meant to cover 95%, it covers 91 to 96% in simulations of skewed figures of "
+    f"{LEAST} patients and more; of fewer there is none."
 )
 WORDS_UNCHANGED = "✗ does not change with the weights"
 
@@ -70,7 +70,8 @@ def criterion(summary: Mapping[str, Any]) -> str:
     named = ", ".join(f"{ASPECTS[a][HEADLINES[a]].title} ({a})" for a in COMPARED)
     return (
         f"Against the floors by the paired difference of {named}, and its interval; no verdict is given on "
-        f"fewer than {LEAST_PATIENTS} patients, or where fewer than {least_discordant()} differ at all. {INTERVALS} "
+        f"fewer than {LEAST_PATIENTS} patients, or where fewer than {least_discordant()} differ at "
+        f"all. {INTERVALS} "
         "A method does not change with the weights where its maps of a model without any learnt weight still "
         f"have a mean rank correlation of {summary['unchanged_from']} or more with those of the trained one."
     )

@@ -33,7 +33,7 @@ TITLES = {
 
 
 def overview(summary: Mapping[str, Any]) -> Figure:
-    """A panel per aspect and a row per method: value and 95% interval, floors and ceilings as lines.
+    """A panel per aspect and a row per method: value and interval, floors and ceilings as lines.
 
     A method that does not change with the weights is hollow and of another colour in every panel.
 
@@ -126,7 +126,7 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
 def _legend(figure: Figure, summary: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=BLUE, marker="o", linewidth=2.2, label="method, 95% interval")]
+    handles = [Line2D([], [], color=BLUE, marker="o", linewidth=2.2, label="method, with its interval")]
     if any(found["changes"] is False for found in methods(summary).values()):
         handles.append(
             Line2D(
