@@ -20,9 +20,12 @@ from radgaze.evaluation import agreement, faithfulness, localisation
 from radgaze.evaluation import audit as auditing
 from radgaze.evaluation.aspects import BLUR, UNCHANGED, Effort
 from radgaze.evaluation.audit import audit, chosen, recipe
-from radgaze.evaluation.audited import FLOORS
+from radgaze.evaluation.audited import FLOORS, write
 from radgaze.evaluation.maps import smoothed
+from radgaze.evaluation.means import FEW, mean_interval
+from radgaze.evaluation.parts import Part, rows
 from radgaze.evaluation.resampling import estimates, mean_of
+from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
 from radgaze.models import Output
 from radgaze.store.batch import Batch

@@ -23,6 +23,7 @@ from radgaze.attribution.presets import PRESETS
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.evaluation.aspects import (
+    ASPECTS,
     BLUR,
     Effort,
     Explain,
@@ -107,6 +108,7 @@ def audit(
         "cases": hashlib.sha256(ids.encode()).hexdigest(),
         "gaze": asdict(run.config.gaze),
         "effort": asdict(effort),
+        "metrics": {aspect: sorted(metrics) for aspect, metrics in ASPECTS.items()},
         "device": device,
     }
     lungs = LungShapes(run.store, run.config.input.fit, run.config.input.size)

@@ -24,6 +24,8 @@ MAPS = {
     "lung_shape": "lung shape (floor)",
 }
 FLOORS = ("mean_gaze", "lung_shape")
+MANY = 5
+"""Columns of figures that a line of a terminal holds at most."""
 
 
 def comparison_markdown(
@@ -45,7 +47,11 @@ def comparison_markdown(
     for metric in ("auc", "average_precision", "brier"):
         own = table.filter(pl.col("metric") == metric)
         rows = [[run, *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
-        parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
+        if len(groups) > max(MANY, len(runs)):  # a row for each class: a line stays readable
+            rows = [[group, *(row[place] for row in rows)] for place, group in enumerate(groups, 1)]
+            parts += [f"## {_title(metric)}", table_of(["class", *runs], rows)]
+        else:
+            parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
     if table["map"].is_not_null().any():
         parts += ["## Agreement with gaze", _agreement(table, runs)]
     of = paired["reference"][0] if paired.height else ""

@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.compare import Comparison
+from radgaze.evaluation.evidence import Evidence
 from radgaze.evaluation.several import exclusive
 from radgaze.evaluation.verdict import verdict
 from radgaze.reporting import description, intervals
@@ -25,7 +26,13 @@ from radgaze.training.config import SELECTED_ON_TEST
 if TYPE_CHECKING:
     from radgaze.training.run import Run
 
-_SAID = {"better": "better", "even": "not distinguishable", "worse": "worse", None: "undefined"}
+_SAID = {
+    "better": "better",
+    "even": "not distinguishable",
+    "worse": "worse",
+    "few": "too few patients",
+    None: "undefined",
+}
 METRICS = {
     "auc": ("AUC", True),
     "average_precision": ("average precision", True),
@@ -165,7 +172,11 @@ def _paired(compared: Comparison) -> list[dict[str, Any]]:
                 "run": row["run"],
                 "what": what,
                 "entry": _entry(row),
-                "verdict": _SAID[verdict(row, higher_is_better=row["higher_is_better"])],
+                "verdict": _SAID[
+                    verdict(
+                        row, higher_is_better=row["higher_is_better"], evidence=Evidence(compared.patients)
+                    )
+                ],
                 "main": row["metric"] == "auc" or row["map"] in ("heatmap", "mask"),
                 "p": [row[c] for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
             }
