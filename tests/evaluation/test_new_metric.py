@@ -33,6 +33,7 @@ from tests.evaluation.fakes import FakeRun, cases
 print(radgaze.__file__)
 out = Path(sys.argv[1])
 runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "two")]
+[run.path.mkdir() for run in runs]
 metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
 print("EVALUATE"); _show(metrics[0])
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())

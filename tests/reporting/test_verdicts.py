@@ -4,6 +4,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from radgaze.evaluation.summary import agreement_summary, resampling_of
 from radgaze.reporting.verdicts import chance_sentence, floor_sentence
 from radgaze.reporting.verdicts import floor_differences as differences_of
 from radgaze.reporting.wording import AGREEMENT
@@ -80,3 +81,32 @@ def test_classes_at_chance_are_named() -> None:
     }
     assert chance_sentence(auc, ("Normal", "CHF", "pneumonia")).startswith("CHF is not distinguishable")
     assert chance_sentence(auc, ("Normal",)) == ""
+
+
+@pytest.mark.parametrize(
+    "settings", [{"interval": "bootstrap", "resamples": 37, "seed": 5}, {"interval": "seed", "seed": 5}]
+)
+def test_verdicts_draw_the_cases_as_the_tables_beside_them_do(run: FakeRun, settings: dict) -> None:
+    # The mean of a floor that is 0 everywhere is the mean itself: the interval must be the table's.
+    table = agreement_table(run, heatmap=0.3, mask=1.0)
+    nothing = table.filter(map="heatmap").with_columns(
+        map=pl.lit("mean_gaze"), **dict.fromkeys(AGREEMENT, 0.0)
+    )
+    columns = table.columns
+    table = pl.concat([table.filter(map="heatmap"), nothing.select(columns)])
+    cases = run.test()
+    of_table = agreement_summary(table, resampling_of(cases, run.classes, settings), ("nss",))
+    found = differences_of(table, "heatmap", cases, run.classes, settings)["nss"]["mean_gaze"]
+    assert {key: found[key] for key in ("value", "low", "high")} == of_table["heatmap"]["nss"]
+    other = differences_of(table, "heatmap", cases, run.classes, {**settings, "seed": 6})
+    assert other["nss"]["mean_gaze"]["low"] != found["low"]
+
+
+def test_on_few_patients_there_is_a_number_and_no_verdict(run: FakeRun) -> None:
+    table = agreement_table(run, heatmap=9.0, mask=0.0)
+    few = run.test().filter(pl.col("patient").is_in(run.test()["patient"].unique(maintain_order=True)[:8]))
+    found = differences_of(table, "heatmap", few, run.classes, {"resamples": 100})
+    assert found["nss"]["mean_gaze"]["low"] > 0
+    good, sentence = floor_sentence("heatmap", found) or (True, "")
+    assert not good
+    assert "no verdict, too few patients (8; at least 20)" in sentence
