@@ -2,6 +2,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
+
 import radgaze
 
 # As CONTRIBUTING says: a function of maps, and its entry in METRICS, here between two others.
@@ -43,7 +45,7 @@ table = pl.read_parquet(runs[0].path / "agreement.parquet")
 found = floor_differences(table, "heatmap", test, runs[0].classes, metrics[0]["settings"])
 print("REPORT", sections.agreement(metrics[0]["test"], {"heatmap": found}))
 figure = intervals.agreement({"one": metrics[0]["test"]["agreement"]})
-print("FIGURE", [axis.get_title() for axis in figure.axes])
+print("FIGURE", [axis.get_title(loc='left') for axis in figure.axes])
 effort = Effort(steps=1, subsets=3, stages=1, draws=1)
 found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,
     device="cpu")
@@ -82,8 +84,6 @@ def test_a_metric_added_as_contributing_says_is_in_every_table_under_its_own_hea
             done.stdout.split(part, 1)[1].split(following)[0] if following else done.stdout.split(part, 1)[1]
         )
         assert "toy distance" in said[part], part
-    import polars as pl
-
     # Under its own heading: the mean of its own column.
     table = pl.read_parquet(tmp_path / "one" / "agreement.parquet").filter(map="heatmap")
     for part, rule, row, digits in (
