@@ -20,9 +20,12 @@ from radgaze.evaluation import agreement, faithfulness, localisation
 from radgaze.evaluation import audit as auditing
 from radgaze.evaluation.aspects import BLUR, UNCHANGED, Effort
 from radgaze.evaluation.audit import audit, chosen, recipe
-from radgaze.evaluation.audited import FLOORS
+from radgaze.evaluation.audited import FLOORS, write
 from radgaze.evaluation.maps import smoothed
+from radgaze.evaluation.means import FEW, mean_interval
+from radgaze.evaluation.parts import Part, rows
 from radgaze.evaluation.resampling import estimates, mean_of
+from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
 from radgaze.models import Output
 from radgaze.store.batch import Batch
@@ -95,17 +98,16 @@ def test_agreement_is_that_of_the_blurred_map_of_the_predicted_class(
             assert row["low"] < row["value"] < row["high"]
 
 
-def test_intervals_draw_patients_within_classes(done: tuple[auditing.Audit, Path], run: FakeRun) -> None:
+def test_intervals_of_few_patients_are_those_for_few(done: tuple[auditing.Audit, Path], run: FakeRun) -> None:
     found, _ = done
     of_split = run.predictions().filter(pl.col("split").eq("test") & pl.col("case_id").ne("test-03"))
     own = values(found, "grad_cam", "nss")
     own = np.array([own[case_id] for case_id in of_split["case_id"]])
-    resampling = bootstrap(of_split, CLASSES, resamples=50, seed=0)
-    expected = estimates({"nss": mean_of(own)}, 11, resampling)["nss"]
+    expected = mean_interval(own, of_split["patient"].to_numpy())
     row = found.table.row(
         by_predicate=(pl.col("method") == "grad_cam") & (pl.col("metric") == "nss"), named=True
     )
-    assert (row["low"], row["high"]) == pytest.approx(expected.interval)
+    assert (row["low"], row["high"]) == pytest.approx(expected)
 
 
 def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_path: Path) -> None:
@@ -203,10 +205,32 @@ def test_a_network_that_looks_where_the_reader_looked_is_better_than_every_floor
     done: tuple[auditing.Audit, Path],
 ) -> None:
     found = done[0].summary["methods"]["guided_backprop"]["against_floors"]
-    assert found["agreement"]["verdict"] == "better"
-    assert found["localisation"]["verdict"] == "better"
     for aspect in ("agreement", "localisation"):
         assert all(entry["low"] > 0 for entry in found[aspect]["differences"].values())
+        assert found[aspect]["verdict"] == "few"  # of a dozen patients nothing is called better
+
+
+@pytest.mark.parametrize(("patients", "verdict"), [(19, "few"), (20, "better"), (80, "better")])
+def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(tmp_path, patients, verdict):
+    random = np.random.default_rng(0)
+    ids = [f"case-{k}" for k in range(patients)]
+    labels = np.eye(3, dtype=np.int8)[np.arange(patients) % 3]
+    cases = pl.DataFrame(
+        {"case_id": ids, "patient": pl.Series(range(patients), dtype=pl.Int32)}
+        | {f"label_{name}": labels[:, k] for k, name in enumerate(CLASSES)}
+    )
+    easy = random.normal(size=patients)  # what cases share tells nothing of a difference
+    figures = {"mine": easy + random.normal(2, 0.1, patients), "mean_gaze": easy}
+    parts = [Part(name, rows(name, "agreement", ids, {"nss": x})) for name, x in figures.items()]
+    found = write(tmp_path, parts, Drawn(cases, ()), CLASSES, resamples=50, seed=0, about={}).summary
+    against = found["methods"]["mine"]["against_floors"]["agreement"]
+    assert against["verdict"] == verdict
+    gained = figures["mine"] - figures["mean_gaze"]
+    resampling = bootstrap(cases, CLASSES, resamples=50, seed=0)
+    of_many = estimates({"nss": mean_of(gained)}, patients, resampling)["nss"].interval
+    expected = mean_interval(gained, np.arange(patients)) if patients < FEW else of_many
+    entry = against["differences"]["mean_gaze"]
+    assert (entry["low"], entry["high"]) == pytest.approx(expected)
 
 
 @dataclass

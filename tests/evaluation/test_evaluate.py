@@ -194,7 +194,7 @@ def test_maps_are_scored_against_the_boxes_of_the_cases_own_class(tmp_path: Path
         assert test["localisation"][kind]["pointing_game"]["value"] == 1
     maps = case_maps(run, own, target="true")
     for name, metric in LOCALISATION.items():
-        oracle = metric(smoothed(maps.heatmap, maps.sigma), maps.boxes).mean()
+        oracle = metric.function(smoothed(maps.heatmap, maps.sigma), maps.boxes).mean()
         assert test["localisation"]["heatmap"][name]["value"] == pytest.approx(oracle)
     floor, found = (test["localisation"][kind]["iou"] for kind in ("lung_shape", "heatmap"))
     assert floor["high"] < found["low"]

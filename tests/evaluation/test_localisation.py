@@ -91,8 +91,8 @@ def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless():
     _, boxes = boxes_and_maps(4)
     U = inside(boxes, SIZE).astype(float)
     for name, metric in METRICS.items():
-        np.testing.assert_allclose(metric(U, boxes), 1, err_msg=name)
-        np.testing.assert_allclose(metric(1 - U, boxes), 0, err_msg=name)
+        np.testing.assert_allclose(metric.function(U, boxes), 1, err_msg=name)
+        np.testing.assert_allclose(metric.function(1 - U, boxes), 0, err_msg=name)
 
 
 def test_a_constant_map_scores_as_chance_whatever_its_height():

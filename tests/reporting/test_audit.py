@@ -130,7 +130,7 @@ def test_every_metric_is_explained_and_has_a_direction(page: str) -> None:
     for metrics in ASPECTS.values():
         for metric in metrics.values():
             assert f"{metric.title}: {metric.words}" in text
-            assert f"{metric.title} {'↑' if metric.higher else '↓'}" in text
+            assert f"{metric.title} {'↑' if metric.higher_is_better else '↓'}" in text
 
 
 def test_what_does_not_change_with_the_weights_is_marked_wherever_it_is_named(page: str) -> None:

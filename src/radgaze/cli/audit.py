@@ -28,9 +28,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--probed",
         type=int,
-        default=10,
+        default=20,
         help="how many of them for faithfulness, sanity and stability, which run a method and the model many "
-        "times (default 10)",
+        "times (default 20, the fewest patients that a verdict is given on)",
     )
     parser.add_argument(
         "--passes",

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser
+from radgaze.cli.tables import show
 from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from rich.table import Table
 
     from radgaze.training.run import Run
 
@@ -133,51 +132,48 @@ def evaluate_and_report(run: Run, **options: Any) -> Path:
 def _show(metrics: dict[str, Any]) -> None:
     """The headline figures as tables on standard output."""
     from rich.console import Console
-    from rich.table import Table
+
+    from radgaze.evaluation.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.localisation import METRICS as LOCALISATION
 
     console, test = Console(), metrics["test"]
     if metrics["selection"] == "test":
         console.print(f"[bold]Warning:[/] {SELECTED_ON_TEST}")
-    table = Table(title=f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients")
+    title = f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients"
     names = {
         "auc": "AUC",
         "auc_seed": "AUC, as the seed paper",
         "average_precision": "average precision",
         "brier": "Brier ↓",
     }
-    for name in ("class", *names.values()):
-        table.add_column(name)
-    for group in ("macro", *metrics["classes"]):
-        table.add_row(group, *(_entry(test[metric][group]) for metric in names))
-    console.print(table)
-    agreement = {kind: found for kind, found in test["agreement"].items() if found}
-    if agreement:
-        columns = ("NSS", "CC", "KL ↓", "SIM", "AUC-Judd", "shuffled AUC")
-        title = f"Agreement with gaze, {test['agreement_cases']['compared']} cases"
-        console.print(_maps_table(title, columns, agreement))
-    else:
-        console.print("Agreement with gaze: no test case has gaze.")
-    localisation = {kind: found for kind, found in test["localisation"].items() if found}
-    if localisation:
-        title = f"Localisation of boxes and masks, {test['localisation_cases']['compared']} cases"
-        console.print(_maps_table(title, ("pointing game", "energy inside", "IoU"), localisation))
+    rows = [
+        (group, [_entry(test[metric][group]) for metric in names]) for group in ("macro", *metrics["classes"])
+    ]
+    show(console, title, "class", list(names.values()), rows)
+    for part, of, registry in (
+        ("agreement", "Agreement with gaze", AGREEMENT),
+        ("localisation", "Localisation of boxes and masks", LOCALISATION),
+    ):
+        found = {kind: entries for kind, entries in test[part].items() if entries}
+        if found:
+            title = f"{of}, {test[f'{part}_cases']['compared']} cases"
+            headings = [metric.heading for metric in registry.values()]
+            # By name: a file of an earlier version may lack a metric, or have them in another order.
+            rows = [
+                (kind.replace("_", " "), [_entry(entries.get(name), 2) for name in registry])
+                for kind, entries in found.items()
+            ]
+            show(console, title, "map", headings, rows)
+        elif part == "agreement":
+            console.print("Agreement with gaze: no test case has gaze.")
 
 
-def _maps_table(title: str, names: Sequence[str], maps: dict[str, dict[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(title=title)
-    for name in ("map", *names):
-        table.add_column(name)
-    for kind, found in maps.items():
-        table.add_row(kind.replace("_", " "), *(_entry(entry, 2) for entry in found.values()))
-    return table
-
-
-def _entry(entry: dict[str, float | None], digits: int = 3) -> str:
+def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    if entry is None:
+        return "–"
     value, low, high = entry["value"], entry["low"], entry["high"]
     if value is None:
         return "undefined"
     if low is None or high is None:
         return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} \\[{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"

@@ -16,10 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from radgaze.evaluation.metric import Metric
 
 Floats = NDArray[np.float64]
 
@@ -118,28 +120,69 @@ def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
     return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P)
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What a metric needs and which way it points.
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Metric):
+    """A metric of agreement, and what it needs.
 
     Attributes:
+        function: Of maps and what it needs, to one figure per map.
         needs: "fixations" (F), "gaze" (Q), or "others" (F and the other images').
-        higher_is_better: False for KL only.
     """
 
     function: Callable[..., Floats]
-    needs: str
-    higher_is_better: bool = True
+    needs: Literal["fixations", "gaze", "others"]
 
 
-METRICS: dict[str, Metric] = {
-    "nss": Metric(nss, "fixations"),
-    "cc": Metric(cc, "gaze"),
-    "kl": Metric(kl, "gaze", higher_is_better=False),
-    "sim": Metric(sim, "gaze"),
-    "auc_judd": Metric(auc_judd, "fixations"),
-    "shuffled_auc": Metric(shuffled_auc, "others"),
+METRICS: dict[str, Agreement] = {
+    "nss": Agreement(
+        title="NSS",
+        words="Mean z-score of the map at the fixations. 0 is chance.",
+        function=nss,
+        needs="fixations",
+        chance=0.0,
+    ),
+    "cc": Agreement(
+        title="CC",
+        words="Pearson correlation of map and gaze map over the pixels. 0 is chance, 1 is equal.",
+        function=cc,
+        needs="gaze",
+        chance=0.0,
+        bounds=(-1.0, 1.0),
+    ),
+    "kl": Agreement(
+        title="KL",
+        words="Divergence of the gaze distribution from the map's, in nats. 0 is equal.",
+        function=kl,
+        needs="gaze",
+        higher_is_better=False,
+        bounds=(0.0, np.inf),
+    ),
+    "sim": Agreement(
+        title="SIM",
+        words="Mass that map and gaze distribution share. 1 is equal.",
+        function=sim,
+        needs="gaze",
+        bounds=(0.0, 1.0),
+    ),
+    "auc_judd": Agreement(
+        title="AUC-Judd",
+        words="Fixated pixels against all pixels. 0.5 is chance.",
+        function=auc_judd,
+        needs="fixations",
+        chance=0.5,
+        bounds=(0.0, 1.0),
+    ),
+    "shuffled_auc": Agreement(
+        title="shuffled AUC",
+        words="This case's fixations against other cases' fixations. 0.5 is chance, and a map that knows "
+        "only where people look in general stays there.",
+        function=shuffled_auc,
+        needs="others",
+        chance=0.5,
+        bounds=(0.0, 1.0),
+    ),
 }
+"""Every table, figure and page goes over these; a metric of one's own is a function and its entry here."""
 
 
 def agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from radgaze.evaluation import agreement, faithfulness, localisation, sanity, stability
 from radgaze.evaluation.agreement import is_constant
 from radgaze.evaluation.maps import smoothed
+from radgaze.evaluation.metric import Metric
 from radgaze.evaluation.subjects import Gaze, Lot
 from radgaze.objectives.triangle import probabilities
 
@@ -64,97 +65,90 @@ class Effort:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Metric:
-    """What a metric of the audit is.
-
-    Attributes:
-        title: Its name.
-        higher: Whether more is better.
-        words: What it says, in a line.
-        chance: What a map that knows nothing scores, where that is one number.
-    """
-
-    title: str
-    higher: bool
-    words: str
-    chance: float | None = None
-
-
+_LIKENESS = (-1.0, 1.0)
 ASPECTS: dict[str, dict[str, Metric]] = {
     "agreement": {
-        "nss": Metric("NSS", True, "Mean z-score of the map at the fixations.", 0.0),
-        "cc": Metric("CC", True, "Correlation of map and gaze map over the pixels.", 0.0),
-        "kl": Metric("KL", False, "Divergence of the gaze from the map, in nats; punishes what it misses."),
-        "sim": Metric("SIM", True, "Mass that map and gaze share, from 0 to 1."),
-        "auc_judd": Metric("AUC-Judd", True, "Fixated pixels told from all others by the map.", 0.5),
-        "shuffled_auc": Metric(
-            "shuffled AUC",
-            True,
-            "This case's fixations told from other cases' by the map: knowing where people look in general "
-            "does not help.",
-            0.5,
-        ),
+        **agreement.METRICS,
         "shuffled_cc": Metric(
-            "shuffled CC", True, "CC with this case's gaze beyond that with other cases' gaze.", 0.0
+            title="shuffled CC",
+            words="CC with this case's gaze beyond that with other cases' gaze.",
+            chance=0.0,
         ),
         "information_gain": Metric(
-            "information gain",
-            True,
-            "Bits per fixation by which the map foretells the gaze better than the mean gaze of the "
+            title="information gain",
+            words="Bits per fixation by which the map foretells the gaze better than the mean gaze of the "
             "training cases does.",
-            0.0,
+            chance=0.0,
         ),
     },
-    "localisation": {
-        "pointing_game": Metric("pointing game", True, "How often the map's maximum lies inside a box."),
-        "energy_inside": Metric("energy inside", True, "Share of the map's mass inside the boxes."),
-        "iou": Metric(
-            "IoU", True, "Overlap of the boxes with as many of the map's highest pixels, over their union."
-        ),
-    },
+    "localisation": {**localisation.METRICS},
     "faithfulness": {
         "deletion": Metric(
-            "deletion",
-            False,
-            "Mean probability of the class while the image is blurred from the map's highest pixels on.",
+            title="deletion",
+            words="Mean probability of the class while the image is blurred from the map's highest pixels "
+            "on.",
+            higher_is_better=False,
+            bounds=(0.0, 1.0),
         ),
         "insertion": Metric(
-            "insertion",
-            True,
-            "Mean probability of the class while a blurred image becomes sharp from the map's highest pixels "
-            "on.",
+            title="insertion",
+            words="Mean probability of the class while a blurred image becomes sharp from the map's highest "
+            "pixels on.",
+            bounds=(0.0, 1.0),
         ),
         "insertion_minus_deletion": Metric(
-            "insertion − deletion", True, "Both in one: what is pointed at is needed, and is enough."
+            title="insertion − deletion",
+            words="Both in one: what is pointed at is needed, and is enough.",
+            bounds=(-1.0, 1.0),
         ),
         "sensitivity_n": Metric(
-            "sensitivity-n",
-            True,
-            "Correlation of the map's sum over random sets of pixels with what the score loses without them.",
-            0.0,
+            title="sensitivity-n",
+            words="Correlation of the map's sum over random sets of pixels with what the score loses without "
+            "them.",
+            chance=0.0,
+            bounds=_LIKENESS,
         ),
     },
     "sanity": {
         "cascading_rank_correlation": Metric(
-            "rank correlation, all weights", False, "Likeness to the trained map without any learnt weight."
+            title="rank correlation, all weights",
+            words="Likeness to the trained map without any learnt weight.",
+            higher_is_better=False,
+            bounds=_LIKENESS,
         ),
-        "cascading_ssim": Metric("SSIM, all weights", False, "The same as structural similarity."),
+        "cascading_ssim": Metric(
+            title="SSIM, all weights",
+            words="The same as structural similarity.",
+            higher_is_better=False,
+            bounds=_LIKENESS,
+        ),
         "independent_rank_correlation": Metric(
-            "rank correlation, one layer",
-            False,
-            "Likeness with the weights of one layer drawn anew, mean over layers.",
+            title="rank correlation, one layer",
+            words="Likeness with the weights of one layer drawn anew, mean over layers.",
+            higher_is_better=False,
+            bounds=_LIKENESS,
         ),
-        "independent_ssim": Metric("SSIM, one layer", False, "The same as structural similarity."),
+        "independent_ssim": Metric(
+            title="SSIM, one layer",
+            words="The same as structural similarity.",
+            higher_is_better=False,
+            bounds=_LIKENESS,
+        ),
     },
     "stability": {
-        "under_noise": Metric("under noise", True, "Likeness to the maps of slightly noisy images."),
-        "under_shifts": Metric("under shifts", True, "Likeness to the maps of slightly shifted images."),
+        "under_noise": Metric(
+            title="under noise", words="Likeness to the maps of slightly noisy images.", bounds=_LIKENESS
+        ),
+        "under_shifts": Metric(
+            title="under shifts", words="Likeness to the maps of slightly shifted images.", bounds=_LIKENESS
+        ),
     },
     "cost": {
-        "images_per_second": Metric("images per second", True, "Maps made in a second."),
+        "images_per_second": Metric(title="images per second", words="Maps made in a second."),
         "forward_passes": Metric(
-            "forward passes", False, "Time of a map, in times of the class scores alone, measured beside it."
+            title="forward passes",
+            words="Time of a map, in times of the class scores alone, measured beside it.",
+            higher_is_better=False,
         ),
     },
 }

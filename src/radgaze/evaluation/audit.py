@@ -23,6 +23,7 @@ from radgaze.attribution.presets import PRESETS
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.evaluation.aspects import (
+    ASPECTS,
     BLUR,
     Effort,
     Explain,
@@ -59,7 +60,7 @@ def audit(
     methods: Sequence[str] | str = "gradient",
     split: str = "test",
     cases: int = 100,
-    probed: int = 10,
+    probed: int = 20,
     passes: int | None = 4,
     effort: Effort | None = None,
     resamples: int = RESAMPLES,
@@ -107,6 +108,7 @@ def audit(
         "cases": hashlib.sha256(ids.encode()).hexdigest(),
         "gaze": asdict(run.config.gaze),
         "effort": asdict(effort),
+        "metrics": {aspect: sorted(metrics) for aspect, metrics in ASPECTS.items()},
         "device": device,
     }
     lungs = LungShapes(run.store, run.config.input.fit, run.config.input.size)

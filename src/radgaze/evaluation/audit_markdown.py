@@ -23,8 +23,8 @@ def audit_markdown(summary: Mapping[str, Any]) -> str:
     parts = [
         f"# Audit of the maps of {summary['experiment']}",
         f"{summary['cases']} {summary['settings']['split']} cases of {summary['patients']} patients, "
-        f"{summary['probed']} of them probed for faithfulness, sanity and stability. 95% intervals of the "
-        "patient bootstrap. ↑: higher is better, ↓: lower is better.",
+        f"{summary['probed']} of them probed for faithfulness, sanity and stability. In brackets intervals "
+        "over patients. ↑: higher is better, ↓: lower is better.",
         "## Verdicts",
         table_of(["method", *VERDICT_COLUMNS], verdict_rows(summary)),
         criterion(summary),

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from radgaze.evaluation.aspects import ASPECTS, HEADLINES, UNCHANGED
+from radgaze.evaluation.aspects import ASPECTS, HEADLINES, UNCHANGED, Floats
+from radgaze.evaluation.means import Mean, means
 from radgaze.evaluation.parts import SCHEMA, Part, plain
-from radgaze.evaluation.resampling import Estimate, Statistic, estimates, mean_of
+from radgaze.evaluation.resampling import PatientBootstrap
 from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
+from radgaze.evaluation.verdict import against_all, verdict
 from radgaze.tables import write_csv, write_parquet
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
@@ -64,17 +66,28 @@ def write(
         about: What else audit.json is to hold.
     """
     figures = pl.concat([pl.DataFrame(schema=SCHEMA), *(part.figures for part in parts)])
-    found = _estimates(figures, drawn, classes, resamples, seed)
+    found = _of_aspects(figures, drawn, classes, resamples, seed)
+    entries = {
+        key: mean.entry(ASPECTS[key[1]][key[2]].bounds)
+        | {"n": int(np.isfinite(of.values[key]).sum()), "patients": mean.patients}
+        for of in found.values()
+        for key, mean in of.of(of.values).items()
+    }
     methods = {}
     for part in parts:
-        own = {key[1:]: figure for key, figure in found.items() if key[0] == part.method}
+        own = {key[1:]: one for key, one in entries.items() if key[0] == part.method}
         if not own:
             continue
         entry: dict[str, Any] = {"figures": {}}
-        for (aspect, metric), (figure, n) in own.items():
-            entry["figures"].setdefault(aspect, {})[metric] = figure.entry() | {"n": n}
+        for (aspect, metric), of_metric in own.items():
+            entry["figures"].setdefault(aspect, {})[metric] = of_metric
         if part.cost:
-            alone = {"low": None, "high": None, "n": drawn.cases.height}
+            alone = {
+                "low": None,
+                "high": None,
+                "n": drawn.cases.height,
+                "patients": drawn.cases["patient"].n_unique(),
+            }
             entry["figures"]["cost"] = {name: {"value": v, **alone} for name, v in part.cost.items()}
         if part.method not in (*FLOORS, *CEILINGS):
             entry["against_floors"] = _against_floors(part.method, found)
@@ -102,61 +115,62 @@ Key = tuple[str, str, str]
 """Method, aspect, metric."""
 
 
-def _estimates(
-    figures: pl.DataFrame, drawn: Drawn, classes: Sequence[str], resamples: int, seed: int
-) -> dict[Key, tuple[Estimate, int]]:
-    """The mean of each figure over the cases that it is defined for, and how many these are.
+@dataclass(frozen=True)
+class _Means:
+    """Figures of the same cases, and how these are drawn again: every mean and difference is of these draws.
 
-    Within an aspect all methods see the same resamples of the same cases, so that differences are paired.
+    Attributes:
+        cases: Those on which some figure of the aspect is known.
+        values: (n,) of each method and metric of the aspect, NaN where undefined.
+        draws: Of the cases.
     """
-    found: dict[Key, tuple[Estimate, int]] = {}
+
+    cases: pl.DataFrame
+    values: Mapping[Key, Floats]
+    draws: PatientBootstrap
+
+    def of(self, values: Mapping[Any, Floats]) -> dict[Any, Mean]:
+        return means(values, self.cases["patient"].to_numpy(), self.draws)
+
+
+def _of_aspects(
+    figures: pl.DataFrame, drawn: Drawn, classes: Sequence[str], resamples: int, seed: int
+) -> dict[str, _Means]:
+    """Within an aspect all methods see the same resamples of the same cases, so differences are paired."""
+    found: dict[str, _Means] = {}
     for aspect in ASPECTS:
         own = figures.filter((pl.col("aspect") == aspect) & pl.col("value").is_not_null())
         cases = drawn.cases.join(own, on="case_id", how="semi", maintain_order="left")
         if cases.is_empty():
             continue
-        statistics: dict[Key, Statistic] = {}
-        known: dict[Key, int] = {}
+        values: dict[Key, Floats] = {}
         for (method, metric), of_one in own.group_by("method", "metric", maintain_order=True):
             aligned = cases.select("case_id").join(of_one, on="case_id", how="left", maintain_order="left")
-            key = (str(method), aspect, str(metric))
-            statistics[key] = mean_of(aligned["value"].cast(pl.Float64).to_numpy())
-            known[key] = of_one.height
-        resampling = bootstrap(cases, classes, resamples=resamples, seed=seed)
-        of_aspect = estimates(statistics, cases.height, resampling)
-        found |= {key: (figure, known[key]) for key, figure in of_aspect.items()}
+            values[str(method), aspect, str(metric)] = aligned["value"].cast(pl.Float64).to_numpy()
+        found[aspect] = _Means(cases, values, bootstrap(cases, classes, resamples=resamples, seed=seed))
     return found
 
 
-def _against_floors(method: str, found: Mapping[Key, tuple[Estimate, int]]) -> dict[str, dict[str, Any]]:
+def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[str, Any]]:
     """How much better than each floor a method is, by aspect and floor, positive where it is; and a verdict:
-    better than all, "even" with the best, or worse than one."""
+    better than all, "even" with the best, or worse than one. Over cases on which both are known."""
     verdicts = {}
     for aspect in COMPARED:
         metric = HEADLINES[aspect]
-        own = found.get((method, aspect, metric))
-        if own is None:
+        of = found.get(aspect)
+        if of is None or (method, aspect, metric) not in of.values:
             continue
-        sign = 1.0 if ASPECTS[aspect][metric].higher else -1.0
-        differences = {
-            floor: own[0] - found[floor, aspect, metric][0]
+        own = of.values[method, aspect, metric]
+        sign = 1.0 if ASPECTS[aspect][metric].higher_is_better else -1.0
+        gained = {
+            floor: sign * (own - of.values[floor, aspect, metric])
             for floor in FLOORS
-            if (floor, aspect, metric) in found
+            if (floor, aspect, metric) in of.values
         }
-        entries = {
-            floor: Estimate(sign * d.value, sign * d.resampled).entry() for floor, d in differences.items()
-        }
-        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": _verdict(entries)}
+        entries = {floor: difference.difference() for floor, difference in of.of(gained).items()}
+        said = against_all(verdict(entry) for entry in entries.values())
+        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said}
     return verdicts
-
-
-def _verdict(entries: Mapping[str, Mapping[str, Any]]) -> str | None:
-    known = [entry for entry in entries.values() if entry["low"] is not None and entry["high"] is not None]
-    if not known:
-        return None
-    if all(entry["low"] > 0 for entry in known):
-        return "better"
-    return "worse" if any(entry["high"] < 0 for entry in known) else "even"
 
 
 def _changes(likeness: Mapping[str, Any] | None) -> bool | None:

@@ -97,9 +97,7 @@ def evaluate(
     }
 
     def resampling(cases: pl.DataFrame) -> Resampling:
-        if interval == "seed":
-            return SeedResamples(cases.height, seed=seed)
-        return summary.bootstrap(cases, run.classes, resamples=resamples, seed=seed)
+        return summary.resampling_of(cases, run.classes, metrics["settings"])
 
     for split in ("test", "validate"):
         cases = table.filter(pl.col("split") == split)

@@ -29,7 +29,7 @@ GRID = 48
 MOST_IMAGES = 300
 """Radiographs that the mean radiograph of a class is the mean of, at most."""
 EXAMPLES = 3
-BETWEEN = ("nss", "cc", "kl", "sim", "auc_judd")
+BETWEEN = tuple(name for name, metric in agreement.METRICS.items() if metric.needs != "others")
 """Metrics of agreement between readers."""
 
 GAZE = GazeMaps(sigma=0.05, unit="share", boxes="attention")

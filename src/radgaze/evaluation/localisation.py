@@ -13,12 +13,14 @@ holds NaN.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.ndimage import distance_transform_edt
 
 from radgaze.evaluation.agreement import is_constant
+from radgaze.evaluation.metric import Metric
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -68,10 +70,32 @@ def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> 
     return _guarded(both / np.maximum(2 * n - both, 1), P, U)
 
 
-METRICS: dict[str, Callable[..., Floats]] = {
-    "pointing_game": pointing_game,
-    "energy_inside": energy_inside,
-    "iou": iou,
+@dataclass(frozen=True, kw_only=True)
+class Localisation(Metric):
+    """A measure of localisation: `function` is of maps, boxes and regions, to one figure per map."""
+
+    function: Callable[..., Floats]
+
+
+METRICS: dict[str, Localisation] = {
+    "pointing_game": Localisation(
+        title="pointing game",
+        words="How often the map's maximum lies inside a box.",
+        function=pointing_game,
+        bounds=(0.0, 1.0),
+    ),
+    "energy_inside": Localisation(
+        title="energy inside",
+        words="Share of the map's mass that lies inside the boxes.",
+        function=energy_inside,
+        bounds=(0.0, 1.0),
+    ),
+    "iou": Localisation(
+        title="IoU",
+        words="Overlap of the boxes with as many of the map's highest pixels, over their union.",
+        function=iou,
+        bounds=(0.0, 1.0),
+    ),
 }
 
 
@@ -81,7 +105,8 @@ def localisation(
     """Every metric in `METRICS` of maps P, by name; the tolerance is the pointing game's."""
     options = {"pointing_game": {"tolerance": tolerance}}
     return {
-        name: metric(P, boxes, regions=regions, **options.get(name, {})) for name, metric in METRICS.items()
+        name: metric.function(P, boxes, regions=regions, **options.get(name, {}))
+        for name, metric in METRICS.items()
     }
 
 

@@ -7,16 +7,13 @@ from typing import Any
 
 import polars as pl
 
+from radgaze.evaluation.agreement import METRICS
+
 NAMES = {
     "auc": "AUC",
     "average_precision": "average precision",
     "brier": "Brier score ↓",
-    "nss": "NSS",
-    "cc": "CC",
-    "kl": "KL ↓",
-    "sim": "SIM",
-    "auc_judd": "AUC-Judd",
-    "shuffled_auc": "shuffled AUC",
+    **{name: metric.heading for name, metric in METRICS.items()},
 }
 MAPS = {
     "heatmap": "heatmap",
@@ -27,7 +24,8 @@ MAPS = {
     "lung_shape": "lung shape (floor)",
 }
 FLOORS = ("mean_gaze", "lung_shape")
-_AGREEMENT = ("nss", "cc", "kl", "sim", "auc_judd", "shuffled_auc")
+MANY = 5
+"""Columns of figures that a line of a terminal holds at most."""
 
 
 def comparison_markdown(
@@ -49,7 +47,11 @@ def comparison_markdown(
     for metric in ("auc", "average_precision", "brier"):
         own = table.filter(pl.col("metric") == metric)
         rows = [[run, *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
-        parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
+        if len(groups) > max(MANY, len(runs)):  # a row for each class: a line stays readable
+            rows = [[group, *(row[place] for row in rows)] for place, group in enumerate(groups, 1)]
+            parts += [f"## {_title(metric)}", table_of(["class", *runs], rows)]
+        else:
+            parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
     if table["map"].is_not_null().any():
         parts += ["## Agreement with gaze", _agreement(table, runs)]
     of = paired["reference"][0] if paired.height else ""
@@ -65,8 +67,8 @@ def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
             own = table.filter((pl.col("map") == kind) & (pl.col("run") == run))
             if own.height:
                 name = "–" if kind in FLOORS else run
-                rows.append([name, label, *(_entry(own, metric=metric) for metric in _AGREEMENT)])
-    return table_of(["run", "map", *(NAMES[m] for m in _AGREEMENT)], rows)
+                rows.append([name, label, *(_entry(own, metric=metric) for metric in METRICS)])
+    return table_of(["run", "map", *(NAMES[m] for m in METRICS)], rows)
 
 
 def _paired(paired: pl.DataFrame) -> str:

@@ -82,6 +82,12 @@ def comparable_agreement(
                     f"Agreement with gaze is left out: {names[0]} and {name} measured it with another {key}."
                 ]
     tables = [pl.read_parquet(run.path / "agreement.parquet", glob=False) for run in runs]
+    for name, table in zip(names, tables, strict=True):
+        if lacking := [metric for metric in METRICS if metric not in table.columns]:
+            return [], [
+                f"Agreement with gaze is left out: {name} was evaluated before there was {lacking[0]}; "
+                "evaluate it anew."
+            ]
     known = [set(table["case_id"]) for table in tables]
     if any(ids != known[0] for ids in known) or not known[0] <= set(cases["case_id"]):
         return [], [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,11 +10,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation import agreement, calibration, discrimination, several
+from radgaze.evaluation import agreement, calibration, discrimination, localisation, several
+from radgaze.evaluation.means import means
+from radgaze.evaluation.metric import Metric
 from radgaze.evaluation.resampling import (
+    RESAMPLES,
     Estimate,
     PatientBootstrap,
     Resampling,
+    SeedResamples,
     Statistic,
     estimates,
     mean_of,
@@ -23,6 +27,8 @@ from radgaze.evaluation.resampling import (
 SPECIFICITY = 0.9
 MACRO = "macro"
 MAPS = ("heatmap", "heatmap_raw", "grad_cam", "mask", "mean_gaze", "lung_shape")
+
+_MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
 _OF_A_CLASS: dict[str, Callable[..., NDArray[np.float64]]] = {
     "auc": discrimination.auc,
@@ -44,6 +50,21 @@ def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, se
     if several.exclusive(cases, classes) and len(labels):
         of_class = labels.argmax(1)
     return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), of_class, resamples, seed)
+
+
+def resampling_of(cases: pl.DataFrame, classes: Sequence[str], settings: Mapping[str, Any]) -> Resampling:
+    """How a run's cases are drawn again, as its metrics.json says: for every interval and every verdict.
+
+    Args:
+        cases: Those that are drawn: `patient` and `label_<class>`.
+        classes: The classes.
+        settings: `interval` ("bootstrap" or "seed"), `resamples` and `seed`.
+    """
+    seed = int(settings.get("seed", 0))
+    if settings.get("interval") == "seed":
+        return SeedResamples(cases.height, seed=seed)
+    resamples = int(settings.get("resamples", RESAMPLES))
+    return bootstrap(cases, classes, resamples=resamples, seed=seed)
 
 
 def score(
@@ -125,15 +146,15 @@ def agreement_summary(
         resampling: Of those cases.
         metrics: Its columns.
     """
-    statistics: dict[tuple[str, str], Statistic] = {}
-    cases = table["case_id"].n_unique()
+    values: dict[tuple[str, str], NDArray[np.float64]] = {}
+    patients = table.unique("case_id", keep="first", maintain_order=True)["patient"].to_numpy()
     for kind in MAPS:
         own = table.filter(pl.col("map") == kind)
         if own.height:
-            statistics |= {(kind, metric): mean_of(own[metric].to_numpy()) for metric in metrics}
-    found = estimates(statistics, cases, resampling)
+            values |= {(kind, metric): own[metric].cast(pl.Float64).to_numpy() for metric in metrics}
+    found = means(values, patients, resampling)
     return {
-        kind: {metric: found[kind, metric].entry() for metric in metrics}
+        kind: {metric: found[kind, metric].entry(_MAP_METRICS[metric].bounds) for metric in metrics}
         if (kind, metrics[0]) in found
         else None
         for kind in MAPS

@@ -19,6 +19,7 @@ from radgaze.evaluation.audit_rows import (
     weights_verdict,
 )
 from radgaze.evaluation.audited import CEILINGS, FLOORS
+from radgaze.evaluation.evidence import LEAST_PATIENTS
 from radgaze.evaluation.several import exclusive
 from radgaze.reporting import audit_figures, description
 from radgaze.reporting.page import figure_picture, write_page
@@ -84,6 +85,11 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
             if aspect in found["against_floors"]
         }
         if not of:
+            continue
+        if set(of.values()) == {"few"}:
+            sentences.append(
+                f"Whether a method {words} cannot be said: too few patients ({LEAST_PATIENTS} needed)."
+            )
             continue
         good = [name for name, verdict in of.items() if verdict == "better"]
         title = ASPECTS[aspect][HEADLINES[aspect]].title

@@ -33,7 +33,7 @@ TITLES = {
 
 
 def overview(summary: Mapping[str, Any]) -> Figure:
-    """A panel per aspect and a row per method: value and 95% interval, floors and ceilings as lines.
+    """A panel per aspect and a row per method: value and interval, floors and ceilings as lines.
 
     A method that does not change with the weights is hollow and of another colour in every panel.
 
@@ -113,7 +113,7 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
         axis.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}×" if f"{x:e}"[0] in named else ""))
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
-    arrow = "higher is better →" if metric.higher else "← lower is better"
+    arrow = "higher is better →" if metric.higher_is_better else "← lower is better"
     axis.set_title(TITLES[aspect].format(metric=metric.title), fontsize=9.5)
     axis.set_xlabel(arrow, fontsize=8.5, color=MUTED)
     axis.set_yticks(range(len(of_methods)), [label(summary, n) for n in of_methods], fontsize=8.5)
@@ -126,7 +126,7 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
 def _legend(figure: Figure, summary: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=BLUE, marker="o", linewidth=2.2, label="method, 95% interval")]
+    handles = [Line2D([], [], color=BLUE, marker="o", linewidth=2.2, label="method, with its interval")]
     if any(found["changes"] is False for found in methods(summary).values()):
         handles.append(
             Line2D(

@@ -11,7 +11,9 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.compare import Comparison
+from radgaze.evaluation.evidence import Evidence
 from radgaze.evaluation.several import exclusive
+from radgaze.evaluation.verdict import verdict
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
@@ -24,6 +26,13 @@ from radgaze.training.config import SELECTED_ON_TEST
 if TYPE_CHECKING:
     from radgaze.training.run import Run
 
+_SAID = {
+    "better": "better",
+    "even": "not distinguishable",
+    "worse": "worse",
+    "few": "too few patients",
+    None: "undefined",
+}
 METRICS = {
     "auc": ("AUC", True),
     "average_precision": ("average precision", True),
@@ -163,20 +172,16 @@ def _paired(compared: Comparison) -> list[dict[str, Any]]:
                 "run": row["run"],
                 "what": what,
                 "entry": _entry(row),
-                "verdict": _verdict(row),
+                "verdict": _SAID[
+                    verdict(
+                        row, higher_is_better=row["higher_is_better"], evidence=Evidence(compared.patients)
+                    )
+                ],
                 "main": row["metric"] == "auc" or row["map"] in ("heatmap", "mask"),
                 "p": [row[c] for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
             }
         )
     return rows
-
-
-def _verdict(row: Mapping[str, Any]) -> str:
-    if row["low"] is None or row["high"] is None or row["difference"] is None:
-        return "undefined"
-    if row["low"] <= 0 <= row["high"]:
-        return "not distinguishable"
-    return "better" if (row["low"] > 0) == row["higher_is_better"] else "worse"
 
 
 def _cases(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
 
+from radgaze.reporting.fonts import families
 from radgaze.reporting.style import HEAT, INK, MUTED, canvas, styled
 
 DPI = 160  # at which a panel's pixels are the figure's
@@ -116,10 +117,16 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
 
 def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
     """Rows of panels, each with a label at its left, and one scale for all: the picture for a paper."""
-    picture, places = _arranged([row for _, row in rows])
+    words = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
+    labels = [_extent(label) for label, _ in rows]
+    picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]
-    left, foot = 190, 110  # pixels for labels and for the scale
-    width, height = wide + left, tall + foot
+    left = max(190, round(max((width for width, _ in labels), default=0)) + 20)  # for labels
+    foot = 110  # for the scale
+    scale_width = min(360, wide / 2)
+    # A sheet of one map a row is narrower than what is said of the scale.
+    width = max(wide + left, round(left + scale_width + 30 + _extent(words)[0] + 10))
+    height = tall + foot
     with styled():
         figure = canvas(width / DPI, height / DPI)
         figure.set_layout_engine("none")
@@ -133,12 +140,11 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
                 _write(figure, left + x, height - y + 10, panel.title + note, ha="center")
                 if panel.pixels is None:
                     _write(figure, left + x, height - y - HEIGHT / 2, panel.note, ha="center", color=MUTED)
-        bar = figure.add_axes((left / width, 62 / height, min(360, wide / 2) / width, 16 / height))
+        bar = figure.add_axes((left / width, 62 / height, scale_width / width, 16 / height))
         scale = ScalarMappable(Normalize(0, 1), HEAT)
         figure.colorbar(scale, cax=bar, orientation="horizontal", ticks=[0, 0.5, 1])
         bar.tick_params(labelsize=8)
-        words = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
-        _write(figure, left + min(360, wide / 2) + 30, 62, words, va="center")
+        _write(figure, left + scale_width + 30, 62, words, va="center")
     return figure
 
 
@@ -192,22 +198,37 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
 def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: Any) -> None:
     """Text at (x, y) pixels from the lower left."""
     width, height = figure.get_size_inches() * DPI
-    figure.text(x / width, y / height, words, fontsize=8, color=color, **where)
+    figure.text(x / width, y / height, words, fontsize=8, color=color, family=families(words), **where)
 
 
-def _arranged(rows: Sequence[Sequence[Panel]]) -> tuple[NDArray[np.uint8], list[list[tuple[float, float]]]]:
-    """All panels in one (H, W, 3) picture on white, and where each one's top centre (x, y) lies."""
+def _extent(words: str) -> tuple[float, float]:
+    """Width and height of text as `_write` sets it, in pixels."""
+    with styled():
+        figure = canvas(1, 1)
+        figure.set_dpi(DPI)
+        box = figure.text(0, 0, words, fontsize=8, family=families(words)).get_window_extent()
+    return float(box.width), float(box.height)
+
+
+def _arranged(
+    rows: Sequence[Sequence[Panel]], labels: Sequence[int]
+) -> tuple[NDArray[np.uint8], list[list[tuple[float, float]]]]:
+    """All panels in one (H, W, 3) picture on white, and where each one's top centre (x, y) lies.
+
+    A row is as high as its panels, or as its label (in pixels) where that is higher.
+    """
     widths = [panel.pixels.shape[1] for row in rows for panel in row if panel.pixels is not None]
     column = max(widths, default=HEIGHT)
     columns = max((len(row) for row in rows), default=1)
-    pitch = (column + 12, HEIGHT + 48)
-    picture = np.full((max(1, len(rows)) * pitch[1], columns * pitch[0], 3), 255, dtype=np.uint8)
+    pitch = column + 12
+    heights = [max(HEIGHT, height) + 48 for height in labels] or [HEIGHT + 48]
+    picture = np.full((sum(heights), columns * pitch, 3), 255, dtype=np.uint8)
     places = []
     for i, row in enumerate(rows):
-        top = i * pitch[1] + 40
-        places.append([(j * pitch[0] + column / 2, float(top)) for j in range(len(row))])
+        top = sum(heights[:i]) + 40 + (heights[i] - HEIGHT - 48) // 2
+        places.append([(j * pitch + column / 2, float(top)) for j in range(len(row))])
         for j, panel in enumerate(row):
             if panel.pixels is not None:
-                start = j * pitch[0] + (column - panel.pixels.shape[1]) // 2
+                start = j * pitch + (column - panel.pixels.shape[1]) // 2
                 picture[top : top + HEIGHT, start : start + panel.pixels.shape[1]] = panel.pixels
     return picture, places

@@ -47,7 +47,7 @@ def report(
     exclusive = bool(metrics.get("exclusive", True))
     with progress(f"Writing the report of {run.experiment}", total=3) as bar:
         images = _curves(run, test, numbers)
-        agreement = sections.agreement(numbers, _differences(run, metrics))
+        agreement = sections.agreement(numbers, _differences(run, test, metrics))
         bar.advance()
         groups, without = _cases(run, test, metrics, draw, each)
         bar.advance()
@@ -128,14 +128,14 @@ def _curves(run: Run, test: pl.DataFrame, numbers: Mapping[str, Any]) -> list[Pi
     return images
 
 
-def _differences(run: Run, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _differences(run: Run, test: pl.DataFrame, metrics: Mapping[str, Any]) -> dict[str, Any]:
     """Paired differences of heatmap and mask to the floors, where agreement was measured."""
     file = run.path / "agreement.parquet"
     if not file.is_file():
         return {}
     table = pl.read_parquet(file, glob=False)
-    seed = int((metrics.get("settings") or {}).get("seed", 0))
-    return {kind: floor_differences(table, kind, seed=seed) for kind in ("heatmap", "mask")}
+    settings = metrics.get("settings") or {}
+    return {kind: floor_differences(table, kind, test, run.classes, settings) for kind in ("heatmap", "mask")}
 
 
 def _agreement_figure(run: Run, numbers: Mapping[str, Any]) -> Picture:

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from radgaze.reporting.verdicts import Differences, chance_sentence, verdict
+from radgaze.reporting.verdicts import Differences, chance_sentence, floor_sentence
 from radgaze.reporting.wording import (
     AGREEMENT,
     FLOORS,
@@ -94,7 +94,7 @@ def agreement(test: Mapping[str, Any], differences: Mapping[str, Differences]) -
             for name, higher, _ in AGREEMENT.values()
         ],
         "glossary": [(name, words) for name, _, words in AGREEMENT.values()],
-        "verdicts": [v for kind, of_kind in differences.items() if (v := verdict(kind, of_kind))],
+        "verdicts": [v for kind, of_kind in differences.items() if (v := floor_sentence(kind, of_kind))],
         "compared": _compared(test.get("agreement_cases") or {}),
     }
 

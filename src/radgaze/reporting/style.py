@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -17,6 +18,8 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from radgaze.reporting import fonts
+
 # Okabe & Ito (2008), without the yellow that vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
@@ -28,7 +31,7 @@ HEAT = LinearSegmentedColormap.from_list(
 )
 
 _STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
+    "font.family": fonts.BASE,
     "font.size": 9.5,
     "axes.titlesize": 10.5,
     "axes.titleweight": "bold",
@@ -77,7 +80,10 @@ def save(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
     """Write `figure` as PNG without date or version in it: the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
-        figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+        fonts.complete(figure)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` tells it, once
+            figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
     return path
 
 

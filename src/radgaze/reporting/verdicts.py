@@ -2,79 +2,94 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from radgaze.evaluation.resampling import PatientBootstrap, estimates, mean_of
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds, listed
+from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.evidence import Evidence
+from radgaze.evaluation.means import means
+from radgaze.evaluation.summary import resampling_of
+from radgaze.evaluation.verdict import Verdict, against_all, verdict
+from radgaze.reporting.wording import FLOORS, MAPS, bounds, listed
 
 Differences = dict[str, dict[str, dict[str, Any]]]
 
 
 def floor_differences(
-    agreement: pl.DataFrame, kind: str, *, resamples: int = 2000, seed: int = 0
+    agreement: pl.DataFrame,
+    kind: str,
+    cases: pl.DataFrame,
+    classes: Sequence[str],
+    settings: Mapping[str, Any],
 ) -> Differences:
-    """How much better than each floor a map is, per metric and floor: mean over cases, 95% patient bootstrap.
+    """How much better than each floor a map is, per metric and floor: the mean over cases, with its interval.
+
+    The cases are drawn again as for every other interval of the run: those of the tables beside it.
 
     Args:
         agreement: RUN/agreement.parquet: case_id, patient, map, and a column per metric.
         kind: The map, e.g. "heatmap".
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        cases: The test cases, with `patient` and `label_<class>`.
+        classes: The classes.
+        settings: Those of metrics.json: how the cases are drawn again.
 
     Returns:
         Entries with `value`, `low` and `high`, positive where the map is better, also where less is better;
         empty where the map or the floors were not measured.
     """
     own = agreement.filter(pl.col("map") == kind)
-    if own.is_empty():
+    cases = cases.join(own, on="case_id", how="semi", maintain_order="left")
+    if cases.is_empty():
         return {}
-    patients = own["patient"].cast(pl.Int64).to_numpy()
-    draws = PatientBootstrap(patients, np.zeros(len(patients), dtype=np.int64), resamples, seed)
-    statistics = {}
+    own = cases.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
+    gained: dict[tuple[str, str], NDArray[np.float64]] = {}
     for floor in FLOORS:
         other = agreement.filter(pl.col("map") == floor)
         if other.is_empty():
             continue
-        aligned = own.select("case_id").join(other, on="case_id", how="left", maintain_order="left")
-        for metric, (_, higher, _) in AGREEMENT.items():
-            gained = (own[metric] - aligned[metric]).cast(pl.Float64).to_numpy()
-            statistics[metric, floor] = mean_of(gained if higher else -gained)
+        aligned = cases.select("case_id").join(other, on="case_id", how="left", maintain_order="left")
+        for name, metric in METRICS.items():
+            if name in agreement.columns:  # not in the file of a run that was evaluated before it was added
+                difference = (own[name] - aligned[name]).cast(pl.Float64).to_numpy()
+                gained[name, floor] = difference if metric.higher_is_better else -difference
     found: Differences = {}
-    for (metric, floor), figure in estimates(statistics, len(patients), draws).items():
-        found.setdefault(metric, {})[floor] = figure.entry()
+    draws = resampling_of(cases, classes, settings)
+    for (name, floor), mean in means(gained, cases["patient"].to_numpy(), draws).items():
+        found.setdefault(name, {})[floor] = mean.difference()
     return found
 
 
-def verdict(kind: str, differences: Differences) -> tuple[bool, str] | None:
+def floor_sentence(kind: str, differences: Differences) -> tuple[bool, str] | None:
     """Whether the map beats both floors on every metric, and a sentence on which; None without numbers."""
-    better: list[str] = []
-    even: list[str] = []
-    worse: list[str] = []
+    said: dict[Verdict | None, list[str]] = {"better": [], "even": [], "worse": [], "few": [], None: []}
     for metric, by_floor in differences.items():
-        signs = [_sign(entry) for entry in by_floor.values()]
-        known = [sign for sign in signs if sign is not None]
-        if known:
-            (better if min(known) > 0 else worse if min(known) < 0 else even).append(AGREEMENT[metric][0])
-    if not (better or even or worse):
+        said[against_all(map(verdict, by_floor.values()))].append(METRICS[metric].title)
+    if said["few"]:
+        lacking = {
+            Evidence(entry["patients"], entry["discordant"]).lacking
+            for by_floor in differences.values()
+            for entry in by_floor.values()
+        }
+        return False, f"{MAPS[kind]} against the floors: no verdict, {min(lacking - {''})}."
+    if not (said["better"] or said["even"] or said["worse"]):
         return None
-    name = MAPS[kind]
     parts = []
-    if better:
-        parts.append(f"better than both floors on {listed(better)}")
-    if even:
-        parts.append(f"not distinguishable from the better floor on {listed(even)}")
-    if worse:
-        parts.append(f"worse than at least one floor on {listed(worse)}")
-    sentence = f"{name} against the floors, case by case: {'; '.join(parts)}."
-    if not better:
+    if said["better"]:
+        parts.append(f"better than both floors on {listed(said['better'])}")
+    if said["even"]:
+        parts.append(f"not distinguishable from the better floor on {listed(said['even'])}")
+    if said["worse"]:
+        parts.append(f"worse than at least one floor on {listed(said['worse'])}")
+    sentence = f"{MAPS[kind]} against the floors, case by case: {'; '.join(parts)}."
+    if not said["better"]:
         sentence += (
             " By these numbers it follows a case's own gaze no better than a map that never saw the case."
         )
-    return bool(better) and not even and not worse, sentence
+    return bool(said["better"]) and not said["even"] and not said["worse"], sentence
 
 
 def chance_sentence(auc: Mapping[str, Any], classes: tuple[str, ...]) -> str:
@@ -86,11 +101,3 @@ def chance_sentence(auc: Mapping[str, Any], classes: tuple[str, ...]) -> str:
         f"{listed(lost)} {'is' if len(lost) == 1 else 'are'} not distinguishable from chance: "
         "the interval of the AUC reaches 0.5."
     )
-
-
-def _sign(entry: Mapping[str, Any]) -> int | None:
-    """1 if clearly better, −1 if clearly worse, 0 if the interval holds 0."""
-    value, low, high = bounds(entry)
-    if value is None or low is None or high is None:
-        return None
-    return 1 if low > 0 else -1 if high < 0 else 0

@@ -6,29 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radgaze.evaluation import agreement, localisation
+
 DASH = "–"  # where a metric is undefined
 
 # Name shown, whether higher is better, what it says.
 AGREEMENT: dict[str, tuple[str, bool, str]] = {
-    "nss": ("NSS", True, "Mean z-score of the map at the fixations. 0 is chance."),
-    "cc": ("CC", True, "Pearson correlation of map and gaze map over the pixels. 0 is chance, 1 is equal."),
-    "kl": ("KL", False, "Divergence of the gaze distribution from the map's, in nats. 0 is equal."),
-    "sim": ("SIM", True, "Mass that map and gaze distribution share. 1 is equal."),
-    "auc_judd": ("AUC-Judd", True, "Fixated pixels against all pixels. 0.5 is chance."),
-    "shuffled_auc": (
-        "shuffled AUC",
-        True,
-        "This case's fixations against other cases' fixations. 0.5 is chance, and a map that knows only "
-        "where people look in general stays there.",
-    ),
+    name: (metric.title, metric.higher_is_better, metric.words) for name, metric in agreement.METRICS.items()
 }
 LOCALISATION: dict[str, tuple[str, str]] = {
-    "pointing_game": ("Pointing game", "How often the map's maximum lies inside a box."),
-    "energy_inside": ("Energy inside", "Share of the map's mass that lies inside the boxes."),
-    "iou": (
-        "IoU",
-        "Overlap of the boxes with as many of the map's highest pixels, over their union.",
-    ),
+    name: (metric.title[0].upper() + metric.title[1:], metric.words)
+    for name, metric in localisation.METRICS.items()
 }
 MAPS: dict[str, str] = {
     "heatmap": "Heatmap",

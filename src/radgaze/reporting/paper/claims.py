@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radgaze.evaluation.summary import MACRO
+from radgaze.evaluation.verdict import verdict
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, FAMILIES, SETS, title
 from radgaze.reporting.wording import bounds, count, listed, number, p_value, signed
 
-LEVEL = 0.05
 HOLDS, PARTLY, FAILS, OPEN, MISSING = "holds", "holds in part", "does not hold", "undecided", "not tested"
 
 RULE = (
@@ -103,17 +103,8 @@ def claims(measured: Measured) -> list[Claim]:
 def _compare(name: str, reference: str, entry: Entry, *, of: str = "", lower: bool = False) -> Comparison:
     """`lower`: the claim is that `name` is the lower of the two."""
     words = f"{title(name)} − {title(reference)}" + (f", {of}" if of else "")
-    sign = _sign(entry)
+    sign = {"better": 1, "worse": -1}.get(verdict(entry, tested=True) or "", 0)
     return Comparison(words, entry, -sign if lower else sign)
-
-
-def _sign(entry: Mapping[str, float | None]) -> int:
-    """1 if clearly above 0, −1 if clearly below it, 0 otherwise."""
-    value, low, high = bounds(entry)
-    p = entry.get("p")
-    if value is None or low is None or high is None or p is None or not p < LEVEL:
-        return 0
-    return 1 if low > 0 else -1 if high < 0 else 0
 
 
 def _claim(text: str, comparisons: Sequence[Comparison], missing: str) -> Claim:

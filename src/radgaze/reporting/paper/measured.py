@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError
-from radgaze.evaluation import localisation, summary
+from radgaze.evaluation import agreement, localisation, summary
 from radgaze.evaluation.resampling import Estimate, Resampling, SeedResamples, number
 from radgaze.evaluation.seeds import across, bootstraps, holm
 from radgaze.evaluation.summary import MACRO
@@ -32,11 +32,7 @@ _ALIKE = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "to
 OF_HEATMAP = ("nss", *localisation.METRICS)
 """The figures of the heatmap that experiments are compared in."""
 
-_BOUNDS = {
-    "cc": (-1.0, 1.0),
-    "kl": (0.0, np.inf),
-    **dict.fromkeys(("sim", "auc_judd", "shuffled_auc", *localisation.METRICS), (0.0, 1.0)),
-}
+_BOUNDS = {name: metric.bounds for name, metric in {**agreement.METRICS, **localisation.METRICS}.items()}
 """Between which a figure lies, also where few seeds tell little of the next one; others lie anywhere."""
 
 

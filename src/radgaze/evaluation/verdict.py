@@ -1,0 +1,71 @@
+"""Is it better? One answer for the report, the comparison, the audit and the paper's claims."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from radgaze.evaluation.evidence import LEVEL, Evidence
+
+Verdict = Literal["better", "even", "worse", "few"]
+"""Few: what it rests on is less than `evidence` asks of a verdict."""
+
+
+def verdict(
+    entry: Mapping[str, Any],
+    *,
+    higher_is_better: bool = True,
+    tested: bool = False,
+    evidence: Evidence | None = None,
+) -> Verdict | None:
+    """What a difference says: better or worse where its interval leaves 0 out, "even" where it does not.
+
+    Even says that these cases cannot tell, not that there is no difference.
+
+    Args:
+        entry: `value` (or `difference`), `low` and `high`; with `tested` also `p`.
+        higher_is_better: Which way the figure points.
+        tested: Whether the p-value, after the correction for all that is tested with it, must be below
+            `LEVEL`, too.
+        evidence: What the difference rests on; by default the entry's `patients` and `discordant`, if it
+            says so.
+
+    Returns:
+        None where the difference is undefined or has no interval; with `tested` also where it has no p-value.
+    """
+    value, low, high = (
+        _known(entry.get(name)) for name in ("value" if "value" in entry else "difference", "low", "high")
+    )
+    if value is None or low is None or high is None:
+        return None
+    if tested:
+        p = _known(entry.get("p"))
+        if p is None:
+            return None
+        if p >= LEVEL:
+            return "even"
+    if evidence is None and entry.get("patients") is not None:
+        evidence = Evidence(entry["patients"], entry.get("discordant"))
+    if evidence is not None and evidence.lacking:
+        return "few"
+    if low <= 0 <= high:
+        return "even"
+    return "better" if (low > 0) == higher_is_better else "worse"
+
+
+def against_all(verdicts: Iterable[Verdict | None]) -> Verdict | None:
+    """Better than all, worse than at least one, else even; "few" where one is, undefined ones left out."""
+    known = [one for one in verdicts if one is not None]
+    if not known:
+        return None
+    if "few" in known:
+        return "few"
+    if "worse" in known:
+        return "worse"
+    return "better" if set(known) == {"better"} else "even"
+
+
+def _known(value: Any) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)

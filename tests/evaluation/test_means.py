@@ -1,0 +1,87 @@
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from radgaze.evaluation.means import FEW, LEAST, mean_interval, means
+from radgaze.evaluation.resampling import PatientBootstrap, SeedResamples, estimates, mean_of
+
+Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+# Such as a probability while an image is blurred, a cost, and a likeness that is nearly always high.
+FIGURES: dict[str, tuple[Draw, float]] = {
+    "normal": (lambda r, n: r.normal(size=n), 0.0),
+    "beta": (lambda r, n: r.beta(1, 4, n), 0.2),
+    "exponential": (lambda r, n: r.exponential(size=n), 1.0),
+    "nearly one": (lambda r, n: 1 - r.beta(0.5, 6, n), 1 - 0.5 / 6.5),
+}
+
+
+def drawn(name: str, patients: int, several: bool, random: np.random.Generator):
+    """Figures and their patients; of several images half are alike, and patients differ in their number."""
+    draw, truth = FIGURES[name]
+    images = random.choice([1, 1, 1, 2, 3, 4], size=patients) if several else np.ones(patients, int)
+    who = np.repeat(np.arange(patients), images)
+    shared = draw(random, (patients,))[who]
+    return np.where(random.random(len(who)) < 0.5, shared, draw(random, who.shape)), who, truth
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("name", FIGURES)
+def test_intervals_of_ten_patients_cover_the_truth_nearly_as_often_as_they_say(name, several):
+    random, covered, sets = np.random.default_rng(3), 0, 1000
+    for _ in range(sets):
+        x, who, truth = drawn(name, 10, several, random)
+        low, high = mean_interval(x, who)
+        covered += low <= truth <= high
+    assert 0.90 <= covered / sets <= 0.975  # where the percentiles of the bootstrap cover .84 to .90
+
+
+def test_of_one_case_each_without_skewness_it_is_students_interval():
+    x = np.array([-3.0, -2, -1, -0.5, 0.5, 1, 2, 3]) + 5
+    expected = stats.t.interval(0.95, len(x) - 1, x.mean(), stats.sem(x))
+    assert mean_interval(x, np.arange(len(x))) == pytest.approx(expected)
+
+
+def test_skewness_moves_the_interval_towards_the_long_tail():
+    x = np.random.default_rng(0).exponential(size=20)
+    low, high = mean_interval(x, np.arange(20))
+    assert high - x.mean() > x.mean() - low
+    mirrored = mean_interval(-x, np.arange(20))
+    assert mirrored == pytest.approx((-high, -low))
+
+
+def test_repeating_every_image_of_a_patient_changes_nothing():
+    x, who = np.random.default_rng(1).exponential(size=12), np.arange(12)
+    assert mean_interval(np.repeat(x, 3), np.repeat(who, 3)) == pytest.approx(mean_interval(x, who))
+
+
+def test_too_few_patients_or_one_and_the_same_figure_have_no_interval():
+    x = np.random.default_rng(1).normal(size=30)
+    assert np.isnan(mean_interval(x[: LEAST - 1], np.arange(LEAST - 1))).all()
+    assert np.isnan(mean_interval(x, np.arange(30) % (LEAST - 1))).all()
+    assert np.isfinite(mean_interval(x[:LEAST], np.arange(LEAST))).all()
+    assert np.isnan(mean_interval(np.ones(10), np.arange(10))).all()
+
+
+def test_of_many_patients_and_in_the_seed_papers_way_it_is_the_percentiles():
+    x = np.random.default_rng(2).normal(size=FEW)
+    who = np.arange(FEW)
+    x[0] = np.nan  # so that one patient fewer than FEW is known
+    for resampling, percentiles in (
+        (PatientBootstrap(who, np.zeros(FEW, int), 100), False),
+        (SeedResamples(FEW), True),
+    ):
+        found = means({"a": x, "b": np.nan_to_num(x)}, who, resampling)
+        plain = estimates({"a": mean_of(x), "b": mean_of(np.nan_to_num(x))}, FEW, resampling)
+        assert (found["a"].interval == plain["a"].interval) is percentiles
+        assert found["b"].interval == plain["b"].interval
+        assert found["a"].patients == FEW - 1
+        assert found["b"].discordant == FEW - 1
+
+
+def test_an_interval_goes_no_further_than_the_figure_can():
+    x = np.array([1, 1, 1, 1, 1, 1, 1, 0.2, 0.9, 1])
+    found = means({"a": x}, np.arange(10), PatientBootstrap(np.arange(10), np.zeros(10, int), 50))["a"]
+    assert found.entry()["high"] > 1
+    assert found.entry((0.0, 1.0))["high"] == 1

@@ -1,0 +1,99 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+
+import radgaze
+
+# As CONTRIBUTING says: a function of maps, and its entry in METRICS, here between two others.
+ENTRY = """    "toy": Agreement(
+        title="toy distance",
+        words="Mean distance of the densities.",
+        function=lambda P, Q: np.abs(np.asarray(P) - np.asarray(Q)).mean((1, 2)),
+        needs="gaze",
+        higher_is_better=False,
+        bounds=(0.0, np.inf),
+    ),
+    "sim": Agreement(
+"""
+SCRIPT = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+import polars as pl
+import radgaze
+from radgaze.evaluation import compare, evaluate
+from radgaze.evaluation.aspects import Effort
+from radgaze.evaluation.audit import audit
+from radgaze.evaluation.audit_markdown import audit_markdown
+from radgaze.cli.evaluate import _show
+from radgaze.reporting import audit_figures, intervals, sections
+from radgaze.reporting.comparison import _paired
+from radgaze.reporting.verdicts import floor_differences, floor_sentence
+from tests.evaluation.fakes import FakeRun, cases
+print(radgaze.__file__)
+out = Path(sys.argv[1])
+runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "two")]
+[run.path.mkdir() for run in runs]
+metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
+print("EVALUATE"); _show(metrics[0])
+print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
+print("PAIRED", [row["what"] for row in _paired(compared)])
+test = runs[0].predictions().filter(pl.col("split") == "test")
+table = pl.read_parquet(runs[0].path / "agreement.parquet")
+found = floor_differences(table, "heatmap", test, runs[0].classes, metrics[0]["settings"])
+print("REPORT", sections.agreement(metrics[0]["test"], {"heatmap": found}))
+figure = intervals.agreement({"one": metrics[0]["test"]["agreement"]})
+print("FIGURE", [axis.get_title(loc='left') for axis in figure.axes])
+effort = Effort(steps=1, subsets=3, stages=1, draws=1)
+found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,
+    device="cpu")
+print("AUDIT"); print(audit_markdown(found.summary))
+"""
+
+
+def test_a_metric_added_as_contributing_says_is_in_every_table_under_its_own_heading(tmp_path: Path) -> None:
+    source = Path(radgaze.__file__).parent
+    copy = tmp_path / "src" / "radgaze"
+    copy.parent.mkdir()
+    copy.mkdir()
+    for part in source.iterdir():  # all as it is, but for one file
+        if part.name != "evaluation":
+            (copy / part.name).symlink_to(part)
+    (copy / "evaluation").mkdir()
+    for part in (source / "evaluation").glob("*.py"):
+        text = part.read_text(encoding="utf-8")
+        if part.name == "agreement.py":
+            text = text.replace('    "sim": Agreement(\n', ENTRY, 1)
+        (copy / "evaluation" / part.name).write_text(text, encoding="utf-8")
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, str(tmp_path)],
+        env={"PATH": "", "PYTHONPATH": f"{copy.parent}:{root}", "COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(str(copy))
+    parts = ("EVALUATE", "COMPARE", "PAIRED", "REPORT", "FIGURE", "AUDIT")
+    said = {}
+    for part, following in zip(parts, (*parts[1:], None), strict=True):
+        said[part] = (
+            done.stdout.split(part, 1)[1].split(following)[0] if following else done.stdout.split(part, 1)[1]
+        )
+        assert "toy distance" in said[part], part
+    # Under its own heading: the mean of its own column.
+    table = pl.read_parquet(tmp_path / "one" / "agreement.parquet").filter(map="heatmap")
+    for part, rule, row, digits in (
+        ("EVALUATE", "│", "│ heatmap ", 2),
+        ("COMPARE", "|", "| one | heatmap |", 3),
+    ):
+        lines = said[part].splitlines()
+        heading = next(line for line in lines if "toy distance ↓" in line and "NSS" in line)
+        names = [cell.strip() for cell in heading.replace("┃", "|").split("|")]
+        cells = [cell.strip() for cell in next(line for line in lines if line.startswith(row)).split(rule)]
+        for name, column in (("toy distance ↓", "toy"), ("SIM", "sim"), ("shuffled AUC", "shuffled_auc")):
+            value = f"{table[column].mean():.{digits}f}".replace("-", "−" if rule == "|" else "-")
+            assert cells[names.index(name)].startswith(value), (part, name)

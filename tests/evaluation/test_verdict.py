@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+
+from radgaze.evaluation.evidence import Evidence
+from radgaze.evaluation.verdict import against_all, verdict
+
+ABOVE, ACROSS, BELOW = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.3, 0.0, -0.3))
+
+
+def test_better_and_worse_leave_zero_out_and_point_where_the_figure_does():
+    assert [verdict(e) for e in (ABOVE, ACROSS, BELOW)] == ["better", "even", "worse"]
+    assert [verdict(e, higher_is_better=False) for e in (ABOVE, ACROSS, BELOW)] == ["worse", "even", "better"]
+    assert verdict({"value": 0.1, "low": 0.0, "high": 0.2}) == "even"
+
+
+@pytest.mark.parametrize("nothing", [None, np.nan])
+@pytest.mark.parametrize("end", ["value", "low", "high"])
+def test_without_a_value_or_an_interval_nothing_is_said(end, nothing):
+    assert verdict(ABOVE | {end: nothing}) is None
+
+
+def test_a_test_that_is_asked_for_must_speak_too():
+    assert verdict(ABOVE | {"p": 0.2}) == "better"
+    assert verdict(ABOVE | {"p": 0.2}, tested=True) == "even"
+    assert verdict(ABOVE | {"p": 0.01}, tested=True) == "better"
+    assert verdict(ABOVE, tested=True) is None
+
+
+def test_too_few_patients_or_pairs_that_differ_have_no_verdict():
+    assert verdict(ABOVE | {"patients": 5, "discordant": 5}) == "few"
+    assert verdict(ABOVE | {"patients": 100, "discordant": 2}) == "few"
+    assert verdict(ABOVE | {"patients": 100, "discordant": 100}) == "better"
+    assert verdict(ABOVE, evidence=Evidence(5)) == "few"
+
+
+def test_better_than_all_is_better_than_each():
+    assert against_all(["better", "better", None]) == "better"
+    assert against_all(["better", "even"]) == "even"
+    assert against_all(["better", "worse", "even"]) == "worse"
+    assert against_all(["few", "worse"]) == "few"
+    assert against_all([None, None]) is None
