@@ -13,6 +13,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from radgaze.evaluation.evidence import least_p
+
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
 Statistic = Callable[[Floats], Floats]
@@ -140,6 +142,12 @@ class Estimate:
             return float("nan")
         sides = (1 + (known <= 0).sum(), 1 + (known >= 0).sum())
         return float(min(1.0, 2 * min(sides) / (1 + known.size)))
+
+    @property
+    def p_is_bound(self) -> bool:
+        """Whether `p` is at the floor of the resampling: it says "at most", not how small it is."""
+        known = int(np.isfinite(self.resampled).sum())
+        return known > 0 and self.p <= least_p(known)
 
     def __sub__(self, other: Estimate) -> Estimate:
         """The paired difference; both must come from the same resamples."""
