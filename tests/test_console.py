@@ -51,7 +51,7 @@ def test_a_bar_shows_its_words_as_they_are(capfd) -> None:
 
 
 HOSTILE = "bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïcode 肺"
-SAFE = r"bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïcode 肺"  # as it is read, on one line
+SAFE = r"bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïcode 肺"
 
 
 @pytest.mark.parametrize("way", [put, complain, say], ids=["put", "complain", "say"])
