@@ -6,8 +6,9 @@ import re
 import time
 
 import pytest
+from rich.table import Table
 
-from radgaze.console import progress, say, silence
+from radgaze.console import complain, progress, put, results, say, shown, silence
 
 
 def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_file(capfd) -> None:
@@ -47,3 +48,38 @@ def test_a_bar_shows_its_words_as_they_are(capfd) -> None:
     with progress("Reading [x] [/y].csv", total=1) as bar:
         bar.advance()
     assert "Reading [x] [/y].csv" in capfd.readouterr().err
+
+
+HOSTILE = "bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïcode 肺"
+SAFE = r"bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïcode 肺"
+
+
+@pytest.mark.parametrize("way", [put, complain, say], ids=["put", "complain", "say"])
+def test_whatever_a_name_holds_is_one_line_on_the_terminal(capfd, way) -> None:
+    assert shown(HOSTILE) == SAFE
+    way(HOSTILE)
+    said = capfd.readouterr()
+    assert said.out + said.err == SAFE + "\n"
+
+
+def test_line_breaks_of_a_text_of_several_lines_are_kept_and_nothing_else_is(capfd) -> None:
+    put("| a |\n| \x1b[2J |", lines=True)
+    assert capfd.readouterr().out == "| a |\n| \\x1b[2J |\n"
+
+
+def test_titles_heads_and_cells_of_tables_are_text(capfd, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    table = Table(title=f"title {HOSTILE}")
+    table.add_column(f"head {HOSTILE}")
+    table.add_row(f"cell {HOSTILE}")
+    results().print(table)
+    said = capfd.readouterr().out
+    assert all(f"{part} {SAFE}" in said for part in ("title", "head", "cell"))
+
+
+def test_the_words_of_a_bar_are_text(capfd, monkeypatch) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    with progress(HOSTILE, total=1) as bar:
+        bar.describe(f"now {HOSTILE}")
+        bar.advance()
+    assert f"now {SAFE}" in capfd.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from radgaze.tables import write_csv, write_parquet
+from radgaze.tables import csv_text, harmless, read_csv, write_csv, write_parquet
 
 TABLE = pl.DataFrame({"a": range(100_000)})
 
@@ -42,3 +43,22 @@ def test_what_is_written_is_the_table(tmp_path):
 def test_what_is_no_fault_of_the_disk_stays_what_it_is(tmp_path):
     with pytest.raises(pl.exceptions.ComputeError, match="nested"):
         write_csv(pl.DataFrame({"a": [[1], [2]]}), tmp_path / "a.csv")
+
+
+HOSTILE = ["=1+1", "+cmd", "-cmd", "@SUM(1)", "\tx", "\rx", "\n=1", "＝1", "'=1", "''-x", "-1\n=2"]
+PLAIN = ["normal", "'quoted'", "-1", "+1.5e-3", "a=b", "", "’=", "-.5", None]
+
+
+def test_no_cell_of_a_csv_is_executed_and_reading_gives_back_every_text(tmp_path):
+    table = pl.DataFrame({"@name": [*HOSTILE, *PLAIN], "value": [-1.5] * len(HOSTILE + PLAIN)})
+    write_csv(table, tmp_path / "a.csv")
+    with (tmp_path / "a.csv").open(newline="", encoding="utf-8") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["'@name", "value"]
+    first = [row[0] for row in rows]
+    assert first[: len(HOSTILE)] == ["'" + text for text in HOSTILE]
+    assert first[len(HOSTILE) :] == [text or "" for text in PLAIN]
+    assert {row[1] for row in rows} == {"-1.5"}
+    assert read_csv(tmp_path / "a.csv")["@name"].to_list() == [*HOSTILE, *PLAIN]
+    assert csv_text(table).encode() == (tmp_path / "a.csv").read_bytes()
+    assert [harmless(text) for text in HOSTILE] == first[: len(HOSTILE)]

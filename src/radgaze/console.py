@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any
+from unicodedata import category
 
 from rich.console import Console
 from rich.progress import (
@@ -19,7 +22,59 @@ from rich.progress import (
 )
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False, emoji=False)
+HIDDEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
+"""Unicode categories that a terminal obeys, or cannot show: controls, surrogates, separators of lines."""
+DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+"""Characters that turn the direction of what follows, and so show another text than there is."""
+
+
+def shown(text: object) -> str:
+    """Text as a terminal may print it: on one line, control characters as escapes such as \\x1b.
+
+    Ids, class names, paths and messages of other software may hold anything.
+    """
+    words = str(text)
+    if words.isascii() and words.isprintable():
+        return words
+    return "".join(
+        sign.encode("unicode_escape").decode() if category(sign) in HIDDEN or sign in DIRECTIONS else sign
+        for sign in words
+    )
+
+
+class _Plain(Console):
+    """A console for which text is text: no markup, and control characters are shown (`shown`).
+
+    All strings that it prints, cells and titles of tables among them, come through `render_str`.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(shown(text), **(options | {"markup": False, "emoji": False}))
+
+
+console = _Plain(stderr=True, highlight=False, emoji=False)
+
+
+def results() -> Console:
+    """A console on standard output, for tables of results."""
+    return _Plain(highlight=False)
+
+
+def put(text: object, *, lines: bool = False) -> None:
+    """Print a result on standard output.
+
+    Args:
+        text: What is printed; on one line unless it has `lines` of its own.
+        lines: Whether line breaks are the text's own, as of a Markdown table, and not of a name in it.
+    """
+    words = str(text)
+    print("\n".join(map(shown, words.split("\n"))) if lines else shown(words))
+
+
+def complain(message: object) -> None:
+    """Print an error on standard error, on one line."""
+    print(shown(message), file=sys.stderr)
+
 
 _silent = ContextVar("silent", default=False)
 
@@ -37,7 +92,7 @@ def silence() -> Iterator[None]:
 def say(message: str, *, bold: bool = False) -> None:
     """Print one line for the user, on standard error, so that standard output stays for results.
 
-    It is printed as it is: a path or a name may hold brackets, and is not broken where a line is full.
+    Brackets are no markup, control characters are shown (`shown`), and a full line is not broken.
     """
     if not _silent.get():
         console.print(message, style="bold" if bold else None, markup=False, soft_wrap=True)
@@ -60,13 +115,13 @@ class Bar:
 
     def __init__(self, progress: Progress, total: int | None, description: str) -> None:
         self._progress = progress
-        self._task = progress.add_task(description, total=total)
+        self._task = progress.add_task(shown(description), total=total)
 
     def advance(self, steps: float = 1) -> None:
         self._progress.advance(self._task, steps)
 
     def describe(self, description: str) -> None:
-        self._progress.update(self._task, description=description)
+        self._progress.update(self._task, description=shown(description))
 
 
 @contextmanager

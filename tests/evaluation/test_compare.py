@@ -13,6 +13,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze.errors import UserError
 from radgaze.evaluation import compare
 from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.markdown import escaped, table_of
 from radgaze.evaluation.paired import holm
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
@@ -191,3 +192,11 @@ def test_holms_correction_of_a_worked_example() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, None, 0.7]) == [1, None, 1]
     assert holm([0.02, float("nan")]) == [0.02, None]
+
+
+def test_names_in_markdown_tables_are_text_on_one_line():
+    name = "a|b\n| c <img> *x* [y](z) `q` _e_ set3_guided \x1b[2J"
+    safe = r"a\|b \| c &lt;img&gt; \*x\* \[y\](z) \`q\` \_e\_ set3_guided \\x1b\[2J"
+    assert escaped(name) == safe
+    table = table_of(["run", escaped(name)], [["x", "1|2\n3"]])
+    assert table == f"| run | {safe} |\n| --- | --- |\n| x | 1\\|2 3 |"

@@ -17,6 +17,8 @@ from radgaze.sources import table
 from radgaze.sources.table_files import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.prepare import prepare
+from radgaze.tables import read_csv
+from tests.sources.names import read_named
 
 LABELS = """image,patient_id,age,Normal,Sick
 a.png,p1,40,1,0
@@ -54,7 +56,7 @@ def folder(tmp_path) -> Path:
 
 
 def read(folder: Path, **options):
-    return table.read(folder / "labels.csv", **options)
+    return read_named(folder / "labels.csv", **options)
 
 
 def rewritten(folder: Path, text: str, **options):
@@ -128,7 +130,7 @@ def test_a_parquet_table_is_read_as_the_csv_is(folder):
     pl.read_csv(folder / "labels.csv").with_columns(pl.col("Normal") == 1, pl.col("Sick") == 1).write_parquet(
         folder / "labels.parquet"
     )
-    of_parquet = table.read(folder / "labels.parquet", labels=["Normal", "Sick"])
+    of_parquet = read_named(folder / "labels.parquet", labels=["Normal", "Sick"])
     assert of_parquet.cases.equals(read(folder, labels=["Normal", "Sick"]).cases)
 
 
@@ -271,6 +273,95 @@ def test_it_becomes_a_store_without_reader_or_path(folder, tmp_path):
     assert "sub/" not in text
 
 
+NAMES = ("Mueller_Anna_1970", "Meier_Bert_1980", "Schmidt_Carl", "Weber_1990", "Fremd_Dora")
+
+
+def private(folder: Path) -> Path:
+    """Images, looks, boxes and masks that are all named after patients, some of what is in no record."""
+    for k, name in enumerate(NAMES[:3]):
+        Image.fromarray(np.full((60, 40), 40 * k, np.uint8)).save(folder / f"{name}.png")
+    records = [f"{name}.png,{k},{'xy'[k % 2]}" for k, name in enumerate(NAMES[:4])]
+    (folder / "labels.csv").write_text("\n".join(["image,patient,label", *records, records[0]]))
+    for file, head, row in (
+        ("looks", "image,x,y,onset,duration", "1,2,0,1"),
+        ("marks", "image,label,x,y,width,height", "opacity,1,2,3,4"),
+    ):
+        rows = [f"{name}.png,{row}" for name in (NAMES[1], NAMES[4])]
+        (folder / f"{file}.csv").write_text("\n".join([head, *rows]))
+    for name in (NAMES[1], NAMES[4]):
+        save_mask(folder / "marks" / f"{name}_mask.png")
+    return folder
+
+
+def of_private(folder: Path, **options):
+    more = {"fixations": folder / "looks.csv", "boxes": folder / "marks.csv", "masks": folder / "marks"}
+    return table.read(folder / "labels.csv", **(more | options))
+
+
+def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(folder, tmp_path):
+    key = tmp_path / "key.csv"
+    cohort = of_private(private(folder), key=key)
+    store = prepare(cohort, tmp_path / "store", size=60, workers=1)
+    for path in store.path.rglob("*"):
+        if path.is_file():
+            data = path.read_bytes()
+            data += pl.read_parquet(path).write_csv().encode() if path.suffix == ".parquet" else b""
+            for name in NAMES:
+                assert name.split("_")[0].encode() not in data, (path.name, name)
+    assert store.cases["case_id"].to_list() == ["case-000001", "case-000002", "case-000003"]
+    assert store.readings["reading_id"].to_list() == ["case-000002/0"]
+    told = dict(read_csv(key).iter_rows())
+    files = [f"{name}.png" for name in NAMES[:4]]
+    assert told == {f"case-00000{k}": name for k, name in enumerate(files, 1)} | {"stranger-000001": NAMES[4]}
+    strange = store.rejections.filter(pl.col("reason").str.contains("without_case"))
+    assert set(strange["reason"]) == {"gaze_without_case", "box_without_case", "mask_without_case"}
+    assert set(strange["case_id"]) == {"stranger-000001"}
+    assert key.stat().st_mode & 0o077 == 0
+
+
+def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(folder, tmp_path):
+    first = of_private(private(folder), key=tmp_path / "key.csv")
+    again = of_private(folder, key=tmp_path / "key.csv")
+    assert first.cases.equals(again.cases)
+    assert first.rejections.equals(again.rejections)
+    (folder / "labels.csv").write_text(f"image,patient,label\n{NAMES[1]}.png,0,x\n{NAMES[0]}.png,1,y\n")
+    with pytest.raises(UserError, match=r"--key .*key.csv.*something else is there"):
+        of_private(folder, key=tmp_path / "key.csv")
+    for wrong in (tmp_path, tmp_path / "none" / "key.csv"):
+        with pytest.raises(UserError, match="--key"):
+            of_private(folder, key=wrong)
+
+
+def test_a_column_of_ids_is_kept(folder):
+    private(folder)
+    (folder / "labels.csv").write_text(
+        f"image,patient,label,case\n{NAMES[1]}.png,0,x,k7\n{NAMES[0]}.png,1,y,k2\n"
+    )
+    cohort = of_private(folder)
+    assert cohort.cases["case_id"].to_list() == ["k7", "k2"]
+    assert "names" not in cohort.parameters
+
+
+def test_other_files_under_the_same_numbers_are_another_store(folder, tmp_path):
+    text = "image,patient,label\n{}.png,0,x\n{}.png,1,y\n"
+    Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / "f.png")
+    Image.fromarray(np.full((60, 40), 9, np.uint8)).save(folder / "g.png")
+    (folder / "labels.csv").write_text(text.format("f", "g"))
+    prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+    (folder / "labels.csv").write_text(text.format("g", "f"))
+    with pytest.raises(UserError, match="another store"):
+        prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+
+
+def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
+    for name in ("z", "case-000001"):
+        Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / f"{name}.png")
+    (folder / "labels.csv").write_text("image,patient,label\nz.png,0,x\ncase-000001.png,1,y\n")
+    (folder / "looks.csv").write_text("case,x,y,onset,duration\ncase-000001,1,2,0,1\n")
+    cohort = table.read(folder / "labels.csv", fixations=folder / "looks.csv")
+    assert cohort.readings["case_id"].to_list() == ["case-000002"]
+
+
 # Masks
 
 
@@ -368,5 +459,7 @@ def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_recor
             name = image.replace("\\", "/").rpartition("/")[2]
             for key in (case_id, image, name, stem(image)):
                 expected.setdefault(key, case_id)
-        found = cases_by_key(pl.DataFrame(rows, schema=["case_id", "image"], orient="row"))
+        found = cases_by_key(
+            pl.DataFrame(rows, schema=["name", "image"], orient="row").with_columns(case_id="name")
+        )
         assert dict(found.iter_rows()) == expected

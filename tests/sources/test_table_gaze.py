@@ -14,6 +14,7 @@ from radgaze.errors import UserError
 from radgaze.sources import parts, spool, table, table_gaze
 from radgaze.store import merge
 from radgaze.store.prepare import prepare
+from tests.sources.names import read_named
 
 CASES, SIDE = 12, 20
 
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def read(folder: Path, **options):
-    return table.read(folder / "labels.csv", fixations=folder / "looks.csv", **options)
+    return read_named(folder / "labels.csv", fixations=folder / "looks.csv", **options)
 
 
 def looped(folder: Path):
@@ -93,7 +94,7 @@ def test_fixations_of_other_images_alone_are_a_mistake(folder, tmp_path, monkeyp
     ):
         table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv")
     (tmp_path / "looks.csv").write_text("\n".join([*looks, "i3.png,1,2,0,1"]))
-    cohort = table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv")
+    cohort = read_named(folder / "labels.csv", fixations=tmp_path / "looks.csv")
     assert cohort.readings["case_id"].to_list() == ["i3"]
     assert dict(cohort.rejections["reason"].value_counts().iter_rows()) == {"gaze_without_case": 20}
     (tmp_path / "looks.csv").write_text(looks[0])

@@ -12,11 +12,9 @@ from radgaze import __version__
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
 
-OF_THE_DISK = (
-    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT),
-    *(errno.ENAMETOOLONG, errno.ELOOP),
-)
-"""What stands in the way of any verb and is no defect of ours: rights, room, and paths that cannot be."""
+OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+OF_THE_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+"""What stands in the way of any verb and is no defect of ours: rights, room, and a path that cannot be."""
 
 VERBS = {
     "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
@@ -47,17 +45,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = f"radgaze {args.command}"
         return int(import_module(f"radgaze.cli.{args.command}").run(args[args.command]))
     except UserError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        _complain(f"{name}: {error}")
         return 2
     except OSError as error:
-        if error.errno not in OF_THE_DISK:
+        if error.errno not in OF_THE_DISK + OF_THE_PATH:
             raise
         words = (name, shortened(str(error.filename or "")), str(error.strerror))
-        print(": ".join(part for part in words if part), file=sys.stderr)
+        _complain(": ".join(part for part in words if part))
         return 2
     except KeyboardInterrupt as stop:
-        print(": ".join(part for part in (name, "stopped", str(stop)) if part), file=sys.stderr)
+        _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
         return 130
+
+
+def _complain(message: str) -> None:
+    from radgaze.console import complain  # not before it is needed: help comes at once
+
+    complain(message)
 
 
 def build_parser(arguments: Sequence[str]) -> Parser:

@@ -58,6 +58,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import put
     from radgaze.evaluation.aspects import Effort
     from radgaze.evaluation.audit import audit
     from radgaze.evaluation.audit_markdown import audit_markdown
@@ -78,8 +79,8 @@ def run(args: Namespace) -> int:
         device=args.device,
     )
     page = audit_page(audited, out, found.summary)
-    print(audit_markdown(found.summary))
+    put(audit_markdown(found.summary), lines=True)
     for name in ("audit.md", "audit.csv", "audit.json", "cases.parquet", "audit.png", "sanity.png"):
-        print(out / name)
-    print(page)
+        put(out / name)
+    put(page)
     return 0

@@ -41,14 +41,15 @@ def run(args: Namespace) -> int:
 
 def compare_and_report(runs: Sequence[Run], out: Path, **options: Any) -> Path:
     """Compare runs, print the tables, write and return the page; options as of `compare`."""
+    from radgaze.console import put
     from radgaze.evaluation import compare
     from radgaze.reporting.comparison import comparison, findings
 
     compared = compare(runs, out, **options)
     page = comparison(runs, out, compared)
-    print(compared.markdown())
+    put(compared.markdown(), lines=True)
     for sentence in findings(compared):
-        print(sentence)
+        put(sentence)
     for path in (out / "compare.md", out / "compare.csv", out / "paired.csv", page):
-        print(path)
+        put(path)
     return page

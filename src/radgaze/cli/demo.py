@@ -58,13 +58,13 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from radgaze.console import say
+    from radgaze.console import put, say
 
     started = time.monotonic()
     pages = demonstrate(Path(args.out), seed=args.seed, scale=QUICK if args.quick else FULL)
     say(f"Done in {(time.monotonic() - started) / 60:.1f} minutes. Open these in a browser:")
     for page in pages:
-        print(page)
+        put(page)
     return 0
 
 

@@ -72,6 +72,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import put
     from radgaze.errors import UserError
     from radgaze.training.run import Run
 
@@ -103,7 +104,7 @@ def run(args: Namespace) -> int:
         tolerance=args.tolerance,
     )
     if goal is not None:
-        print(rejection_markdown(found.summary))
+        put(rejection_markdown(found.summary), lines=True)
         for name in (
             "selective.json",
             "decisions.parquet",
@@ -111,34 +112,34 @@ def run(args: Namespace) -> int:
             "rejection.md",
             "rejection.csv",
         ):
-            print(evaluated.path / name)
-        print(page)
+            put(evaluated.path / name)
+        put(page)
     return 0
 
 
 def evaluate_and_report(run: Run, **options: Any) -> Path:
     """Measure a run, show the headline figures, write and return its report; options as of `evaluate`."""
+    from radgaze.console import put
     from radgaze.evaluation import evaluate
     from radgaze.reporting.report import report
 
     metrics = evaluate(run, **options)
     page = report(run, metrics)
     _show(metrics)
-    print(run.path / "metrics.json")
-    print(page)
+    put(run.path / "metrics.json")
+    put(page)
     return page
 
 
 def _show(metrics: dict[str, Any]) -> None:
     """The headline figures as tables on standard output."""
-    from rich.console import Console
-
+    from radgaze.console import results
     from radgaze.evaluation.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.localisation import METRICS as LOCALISATION
 
-    console, test = Console(), metrics["test"]
+    console, test = results(), metrics["test"]
     if metrics["selection"] == "test":
-        console.print(f"[bold]Warning:[/] {SELECTED_ON_TEST}")
+        console.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
     title = f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients"
     names = {
         "auc": "AUC",

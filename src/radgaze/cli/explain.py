@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
 from radgaze.cli.parser import Parser, listed
@@ -43,6 +42,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import complain, put
     from radgaze.explaining.explain import explain
     from radgaze.training.run import Run
 
@@ -60,7 +60,7 @@ def run(args: Namespace) -> int:
         overwrite=args.overwrite,
     )
     for asked, folder in outcome.written.items():
-        print(f"{asked.path or asked.case_id}: {folder / 'sheet.png'}")
+        put(f"{asked.path or asked.case_id}: {folder / 'sheet.png'}")
     for asked, reason in outcome.failed.items():
-        print(f"radgaze explain: {asked.path} is left out: {reason}", file=sys.stderr)
+        complain(f"radgaze explain: {asked.path} is left out: {reason}")
     return 1 if outcome.failed else 0

@@ -28,6 +28,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import put
     from radgaze.errors import UserError
     from radgaze.reporting.inspection import inspection_page
     from radgaze.store.store import Store
@@ -36,19 +37,19 @@ def run(args: Namespace) -> int:
         raise UserError(f"--each {args.each}: it must be 0 or more")
     found, page = inspection_page(Store.open(args.path), Path(args.out), each=args.each, seed=args.seed)
     show(found)
-    print(page)
+    put(page)
     return 0
 
 
 def show(found: Inspection) -> None:
     """What was found, as tables on standard output."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from radgaze.console import results
     from radgaze.reporting.wording import AGREEMENT, estimate, number
 
-    console = Console()
+    console = results()
 
     def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         if not rows:

@@ -70,6 +70,7 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
 
 
 def run(args: Namespace) -> int:
+    from radgaze.console import put
     from radgaze.sources.dialect import written_with
     from radgaze.store.prepare import prepare
 
@@ -82,16 +83,17 @@ def run(args: Namespace) -> int:
         of_store |= {"size": cohort.parameters["size"], "voi": cohort.parameters["voi"], "fitted": True}
     store = prepare(cohort, **of_store)
     show(store)
-    print(store.path)
+    put(store.path)
     return 0
 
 
 def show(store: Store) -> None:
     """What is in the store and what is not, as two short tables on standard output."""
-    from rich.console import Console
     from rich.table import Table
 
-    console, counts = Console(), store.manifest["counts"]
+    from radgaze.console import results
+
+    console, counts = results(), store.manifest["counts"]
     held = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
     if counts.get("regions"):
         held += f", {counts['regions']} masks"

@@ -20,8 +20,9 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import put
     from radgaze.reporting.report import report
     from radgaze.training.run import Run
 
-    print(report(Run.open(Path(args.path)), each=args.each))
+    put(report(Run.open(Path(args.path)), each=args.each))
     return 0

@@ -73,6 +73,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.console import put
     from radgaze.reproduction.grid import reproduce
     from radgaze.reproduction.plan import plan
     from radgaze.training.config import Config
@@ -98,15 +99,15 @@ def run(args: Namespace) -> int:
     )
     _show(grid)
     if page is not None:
-        print(page)
+        put(page)
     return 1 if grid.failed else 0
 
 
 def _show(grid: State) -> None:
     """What is done and what is not, as a short table on standard output; then why."""
-    from rich.console import Console
     from rich.table import Table
 
+    from radgaze.console import put, results
     from radgaze.reproduction.state import log_file
 
     table = Table(title=f"{len(grid.done)} of {len(grid.plan.jobs)} runs done")
@@ -115,7 +116,7 @@ def _show(grid: State) -> None:
     for experiment in dict.fromkeys(job.experiment for job in grid.plan.jobs):
         names = [job.name for job in grid.plan.jobs if job.experiment == experiment]
         table.add_row(experiment, *(str(sum(n in kind for n in names)) for kind in (grid.done, grid.failed)))
-    Console().print(table)
+    results().print(table)
     for job in grid.plan.jobs:
         if job.name in grid.failed:
-            print(f"{job} failed: {grid.failed[job.name]}; see {log_file(grid.out, job)}")
+            put(f"{job} failed: {grid.failed[job.name]}; see {log_file(grid.out, job)}")

@@ -81,22 +81,23 @@ def run(args: Namespace) -> int:
         space=None if args.space is None else Path(args.space),
         min_epochs=args.min_epochs,
     )
+    from radgaze.console import put
     from radgaze.tuning.search import tune
 
     out = Path(args.out)
     study = tune(search, out, args.trials, resume=args.resume, jobs=args.jobs)
     show(study)
     for name in ("trials.csv", "history.png", "importance.png", "best.yaml"):
-        print(out / name)
+        put(out / name)
     return 0
 
 
 def show(study: optuna.Study) -> None:
     """The best trials, side by side, on standard output."""
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
 
+    from radgaze.console import results
     from radgaze.tuning.study import best, ended
 
     leaders = best(study, SHOWN)
@@ -107,7 +108,7 @@ def show(study: optuna.Study) -> None:
     shown.add_row("validation AUC", *(f"{trial.value:.4f}" for trial in leaders), end_section=True)
     for name in leaders[0].params:
         shown.add_row(name, *(_short(trial.params[name]) for trial in leaders))
-    Console().print(shown)
+    results().print(shown)
 
 
 def _short(value: object) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from argparse import Namespace
 
 from radgaze.cli.parser import Parser
@@ -20,7 +19,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from radgaze.console import progress
+    from radgaze.console import complain, progress, put
     from radgaze.store.store import Store
     from radgaze.store.verify import advice, verify
 
@@ -29,9 +28,9 @@ def run(args: Namespace) -> int:
     with progress("Verifying", total=files, of="files") as bar:
         wrong = verify(store, advance=bar.advance)
     for problem in wrong:
-        print(f"radgaze verify: {problem}", file=sys.stderr)
+        complain(f"radgaze verify: {problem}")
     if wrong:
-        print(f"radgaze verify: {advice(store.path)}", file=sys.stderr)
+        complain(f"radgaze verify: {advice(store.path)}")
         return 1
-    print(f"{store.path}: {files} files of {store.cases.height} cases are as they were written")
+    put(f"{store.path}: {files} files of {store.cases.height} cases are as they were written")
     return 0

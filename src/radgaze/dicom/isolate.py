@@ -165,7 +165,7 @@ class _Process(CONTEXT.Process):  # type: ignore[name-defined,misc]
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
         main = vars(sys.modules["__main__"])
-        hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
         main.update(dict.fromkeys(hidden))
         try:
             return CONTEXT.Process._Popen(process)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
+from radgaze.console import shown
 from radgaze.evaluation.agreement import METRICS
 
 NAMES = {
@@ -40,23 +43,23 @@ def comparison_markdown(
     runs = table["run"].unique(maintain_order=True).to_list()
     groups = ("macro", *classes)
     parts = [
-        f"# Comparison of {', '.join(runs)}",
+        f"# Comparison of {', '.join(map(escaped, runs))}",
         f"{cases} test cases of {patients} patients; 95% intervals of the patient bootstrap. "
         "↓: lower is better.",
     ]
     for metric in ("auc", "average_precision", "brier"):
         own = table.filter(pl.col("metric") == metric)
-        rows = [[run, *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
+        rows = [[escaped(run), *(_entry(own, run=run, group=g) for g in groups)] for run in runs]
         if len(groups) > max(MANY, len(runs)):  # a row for each class: a line stays readable
-            rows = [[group, *(row[place] for row in rows)] for place, group in enumerate(groups, 1)]
-            parts += [f"## {_title(metric)}", table_of(["class", *runs], rows)]
+            rows = [[escaped(group), *(row[place] for row in rows)] for place, group in enumerate(groups, 1)]
+            parts += [f"## {_title(metric)}", table_of(["class", *map(escaped, runs)], rows)]
         else:
-            parts += [f"## {_title(metric)}", table_of(["run", *groups], rows)]
+            parts += [f"## {_title(metric)}", table_of(["run", *map(escaped, groups)], rows)]
     if table["map"].is_not_null().any():
         parts += ["## Agreement with gaze", _agreement(table, runs)]
     of = paired["reference"][0] if paired.height else ""
-    parts += [f"## Paired differences to {of}", _paired(paired)]
-    return "\n\n".join([*parts, *notes]) + "\n"
+    parts += [f"## Paired differences to {escaped(of)}", _paired(paired)]
+    return "\n\n".join([*parts, *map(escaped, notes)]) + "\n"
 
 
 def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
@@ -66,7 +69,7 @@ def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
         for run in runs[:1] if kind in FLOORS else runs:
             own = table.filter((pl.col("map") == kind) & (pl.col("run") == run))
             if own.height:
-                name = "–" if kind in FLOORS else run
+                name = "–" if kind in FLOORS else escaped(run)
                 rows.append([name, label, *(_entry(own, metric=metric) for metric in METRICS)])
     return table_of(["run", "map", *(NAMES[m] for m in METRICS)], rows)
 
@@ -77,11 +80,11 @@ def _paired(paired: pl.DataFrame) -> str:
     header += ["p (bootstrap, Holm)", "p (DeLong, Holm)"] if several else []
     rows = []
     for row in paired.iter_rows(named=True):
-        what = f"{NAMES[row['metric']]} {row['group'] or 'of ' + MAPS[row['map']]}"
+        what = f"{NAMES[row['metric']]} {escaped(row['group'] or 'of ' + MAPS[row['map']])}"
         columns = ("p_bootstrap", "p_delong") + (("p_bootstrap_holm", "p_delong_holm") if several else ())
         rows.append(
             [
-                row["run"],
+                escaped(row["run"]),
                 what,
                 _with_interval(row["difference"], row, signed=True),
                 *(_p(row[c]) for c in columns),
@@ -113,6 +116,17 @@ def _title(metric: str) -> str:
 
 
 def table_of(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table."""
+    """A Markdown table of cells that are Markdown: names of runs, classes and cases go through `escaped`."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    bar = re.compile(r"(?<!\\)\|")
+    return "\n".join(
+        "| " + " | ".join(bar.sub(r"\|", shown(" ".join(cell.split()))) for cell in line) + " |"
+        for line in lines
+    )
+
+
+def escaped(text: str) -> str:
+    """Text that Markdown shows as it is, on one line and within a table's cell too."""
+    flat = html.escape(shown(" ".join(text.split())), quote=False)
+    # An underscore within a word, as of set3_guided, is no mark of emphasis.
+    return re.sub(r"([\\`*\[\]|~#]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", flat)

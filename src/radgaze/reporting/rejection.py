@@ -17,6 +17,7 @@ from radgaze.evaluation.selective import GOALS
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
+from radgaze.tables import harmless
 from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
@@ -63,7 +64,9 @@ def write_rejection(run: Run, found: Rejection) -> Path:
         writer.writerow(["score", "metric", "value", "low", "high"])
         for name, row in summary["scores"].items():
             for metric in COLUMNS:
-                writer.writerow([name, metric, *("" if x is None else x for x in bounds(row[metric]))])
+                writer.writerow(
+                    [harmless(name), metric, *("" if x is None else x for x in bounds(row[metric]))]
+                )
     return write_page(
         "rejection.html",
         run.path / "rejection.html",

@@ -59,6 +59,7 @@ _STYLE: dict[str, Any] = {
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
     "path.simplify": True,
+    "text.parse_math": False,  # names of classes and runs may hold dollar signs
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from radgaze.console import complain
 from radgaze.errors import UserError
 
 if TYPE_CHECKING:
@@ -32,14 +33,14 @@ def main(arguments: list[str]) -> int:
 
         perform(load_job(Path(out), experiment, int(number)), Path(out))
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
+        complain("stopped")
         return 130
     except UserError as error:
-        print(" ".join(str(error).split()), file=sys.stderr)
+        complain(" ".join(str(error).split()))
         return 2
     except Exception as error:
         traceback.print_exc()
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        complain(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return 1
     return 0
 

@@ -17,6 +17,7 @@ from radgaze.sources.table_classes import words_of
 from radgaze.sources.table_files import file_of, of_cases, read_boxes, read_cases, stem
 from radgaze.sources.table_frame import frame_of, scaled
 from radgaze.sources.table_gaze import gaze_of
+from radgaze.sources.table_ids import KEY, digest, numbered, write_key
 from radgaze.sources.table_masks import masks_of
 
 EXAMPLE = (
@@ -58,8 +59,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--columns",
         nargs="+",
         metavar="KEY=COLUMN",
-        help="which column is image, patient, case (an id; else the image's file name) or split; else "
-        "guessed. KEY= for none: split= has patients split anew",
+        help="which column is image, patient, case (an id that the store keeps; else cases are numbered) or "
+        "split; else guessed. KEY= for none: split= has patients split anew",
+    )
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        help="write which id is which image to this CSV, which is yours alone and no part of the store",
     )
     parser.add_argument(
         "--fixations",
@@ -135,13 +141,15 @@ def read(
     masks: str | Path | None = None,
     mask_columns: Sequence[str] | None = None,
     without_gaze: Literal["keep", "drop"] = "keep",
+    key: str | Path | None = None,
     seed: int = 42,
 ) -> Cohort:
     """Read a table, and what belongs to it, to a cohort; what is not in it is among its rejections.
 
     A case has one class, or any number of them where `multi_label` says so or a record has several, of which
-    a notice tells. Its id is that of the table, or the image file's name without its extension; both
-    are kept in the store, so they should not tell who the patient is. Readers are counted, not named.
+    a notice tells. Its id is that of the table, which is kept in the store and should not tell who the
+    patient is; where the table has none, cases are numbered in its order, since a file's name may tell it.
+    Images that only fixations, boxes or masks name are numbered too, and readers are.
 
     Args:
         table: CSV or Parquet with image, patient, labels, and split if it has one; else patients are split
@@ -159,6 +167,7 @@ def read(
         box_shape: Whether they are boxes, or the ellipses in them.
         masks, mask_columns: See `masks_of`.
         without_gaze: What becomes of cases without a fixation on the image.
+        key: CSV to write, of ids and what they stand for; it is not for those who get the store.
         seed: Of the split.
 
     Raises:
@@ -174,6 +183,7 @@ def read(
         multi_label=multi_label,
     )
     folder = path.parent if images is None else Path(images).absolute()
+    own_ids = not sheet["case_id"].equals(sheet["name"])
     sheet = sheet.with_columns(file=pl.col("image").map_elements(lambda i: file_of(folder, i), pl.String))
     sheet = _judged(sheet)
     if not sheet["there"].any():
@@ -209,6 +219,12 @@ def read(
         way: str = "stratified"
     else:
         way = "table"
+    rejections, strangers = _rejections(rejected)
+    if key is not None:
+        of_cases_ids = sheet.select(id="case_id", name="image" if own_ids else "name").unique(
+            maintain_order=True
+        )
+        write_key(key, pl.concat([of_cases_ids, strangers]))
     return Cohort(
         source="table",
         classes=names,
@@ -222,13 +238,15 @@ def read(
         readings=readings.drop("seen"),
         fixations=gaze.fixations,
         boxes=found,
-        rejections=pl.concat([_rejections(part) for part in rejected]),
+        rejections=rejections,
         parameters={
             "split": way,
             "seed": seed if way == "stratified" else None,
             "without_gaze": without_gaze,
             "fixation_frame": fixation_frame,
             "box_frame": box_frame,
+            # Ids of our own are the same for other files: these are told apart by this.
+            **({"names": digest(sheet["image"].to_list())} if own_ids else {}),
             **({"box_shape": box_shape} if box_shape != "box" else {}),
             **({"fixation_units": list(fixation_units)} if fixation_units else {}),
         },
@@ -289,18 +307,29 @@ def _boxes(
     )
     strangers = read.filter(pl.col("case_id").is_null()).select(
         pl.lit("box_without_case").alias("reason"),
-        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        "key",
         pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
     )
     shaped = ["shape"] if shape == "ellipse" else []
-    return own.filter(seen).select(*_BOXES, *shaped), pl.concat([lost, strangers])
+    return own.filter(seen).select(*_BOXES, *shaped), pl.concat([lost, strangers], how="diagonal")
 
 
-def _rejections(table: pl.DataFrame) -> pl.DataFrame:
-    """The columns of `Cohort.rejections`, reading_id null where there is none."""
-    if "reading_id" not in table.columns:
-        table = table.with_columns(reading_id=pl.lit(None, pl.String))
-    return table.select("reason", "case_id", "reading_id", "detail")
+def _rejections(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`Cohort.rejections`, with ids of our own for images that are in no record; and which these are (`KEY`).
+
+    Files of gaze, boxes and masks name images by their files, of which no name may reach the store.
+    """
+    columns = dict.fromkeys(("reason", "case_id", "reading_id", "detail", "key"), pl.String)
+    schema = pl.DataFrame(schema=columns)
+    together = pl.concat(
+        [schema, *(table.select(pl.col(set(columns) & set(table.columns))) for table in tables)],
+        how="diagonal",
+    )
+    names = together["key"].map_elements(stem, pl.String)
+    ids = numbered(names, "stranger")
+    told = together.with_columns(case_id=pl.coalesce("case_id", ids)).drop("key")
+    key = pl.DataFrame({"id": ids, "name": names}, schema=KEY).drop_nulls().unique(maintain_order=True)
+    return told.select(*_COLUMNS), key
 
 
 _BOXES = {
@@ -309,3 +338,4 @@ _BOXES = {
     **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
 }
 _REJECTIONS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)
+_COLUMNS = ("reason", "case_id", "reading_id", "detail")

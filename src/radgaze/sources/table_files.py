@@ -22,6 +22,7 @@ from radgaze.sources.delimited import (
     tell_first,
 )
 from radgaze.sources.table_classes import WORDS, Words, class_lists, named, once, said
+from radgaze.sources.table_ids import numbered
 from radgaze.sources.table_keys import alike, called, composed, respelled
 from radgaze.sources.table_units import Fractions, Times, units_of
 
@@ -73,8 +74,9 @@ def read_cases(
 ) -> tuple[pl.DataFrame, tuple[str, ...], bool]:
     """The table of labels in the file's order, what there is of classes, and whether they exclude each other.
 
-    Its columns are case_id, image (as it stands there), patient (a key counted from 0), split (or null),
-    classes (a list, or null where they are not known) and line.
+    Its columns are case_id, name (what the table calls the case: its id, or the image file's name without
+    extension), image (as it stands there), patient (a key counted from 0), split (or null), classes (a list,
+    or null where they are not known) and line. Without a column of ids, case_id is one of our own.
 
     Args:
         path: CSV or Parquet.
@@ -104,18 +106,20 @@ def read_cases(
         read, path, labels, classes, words=words, multi_label=multi_label
     )
     image = pl.col(found["image"])
-    case = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
+    name = pl.col(found["case"]) if "case" in found else image.map_elements(stem, pl.String)
     if "case" in found:
-        tell_first(read, path, found["case"], case.is_null() | is_missing(case), "an id expected")
+        tell_first(read, path, found["case"], name.is_null() | is_missing(name), "an id expected")
     patient = image if "patient" not in found else pl.col(found["patient"])
     if "patient" in found:
         tell_first(
             read, path, found["patient"], patient.is_null() | is_missing(patient), "a patient expected"
         )
         _tell_patients_alike(read, path, found["patient"])
-    table = read.select(
-        "line", case_id=composed(case), image=image, patient_id=composed(patient)
-    ).with_columns(of_class)
+    table = read.select("line", name=composed(name), image=image, patient_id=composed(patient)).with_columns(
+        of_class
+    )
+    own = table["name"] if "case" in found else numbered(table["name"], "case")
+    table = table.with_columns(own.alias("case_id"))
     keys = table.select(pl.col("patient_id").unique(maintain_order=True)).with_row_index("patient")
     table = table.join(keys, on="patient_id", how="left", maintain_order="left").with_columns(
         pl.col("patient").cast(pl.Int32), _splits(read, path, found.get("split")).alias("split")
@@ -267,12 +271,12 @@ def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFram
 
 
 def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
-    """key and case_id: a case's id, its image as the table has it, or that file's name with or without its
-    extension; where two records have one, it is that of the first.
+    """key and case_id: what the table calls a case, its image as the table has it, or that file's name with or
+    without its extension; where two records have one, it is that of the first.
     """
     image = pl.col("image")
     keys = (
-        pl.col("case_id"),
+        pl.col("name"),  # not case_id: an id of our own may be another file's name
         image,
         image.str.replace_all("\\", "/", literal=True).str.split("/").list.last(),
         image.map_elements(stem, pl.String),
@@ -295,7 +299,7 @@ def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
     """The error where no record belongs to a case."""
     return UserError(
         f"{path}: no record belongs to a case of the table; they are of {key!r} and so on, "
-        f"the table's cases are {sheet['case_id'][0]!r} and so on"
+        f"the table's cases are {sheet['name'][0]!r} and so on"
     )
 
 
@@ -366,8 +370,8 @@ def _splits(read: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
 def _check_repeated(table: pl.DataFrame, path: Path) -> None:
     """Refuse two images under one id, and an image under two classes."""
     first: dict[str, tuple[int, str, list[str] | None]] = {}
-    repeated = table.filter(pl.col("case_id").is_duplicated())
-    for line, case, image, name in repeated.select("line", "case_id", "image", "classes").iter_rows():
+    repeated = table.filter(pl.col("name").is_duplicated())
+    for line, case, image, name in repeated.select("line", "name", "image", "classes").iter_rows():
         at, before, of = first.setdefault(case, (line, image, name))
         where = f"{path}, {place(path)}s {at} and {line}"
         if image != before:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from radgaze.console import Bar, progress, say
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.spool import ROWS, scratch, spooled
-from radgaze.sources.table_files import cases_by_key, nothing_belongs, read_fixations, stem, tell_respelled
+from radgaze.sources.table_files import cases_by_key, nothing_belongs, read_fixations, tell_respelled
 from radgaze.sources.table_frame import frame_of, scaled
 from radgaze.sources.table_keys import respelled
 from radgaze.tables import write_parquet
@@ -28,7 +28,7 @@ class Gaze:
         readings: As `Cohort.readings`, and `seen`: whether a fixation of it is on the image.
         fixations: As `Cohort.fixations`.
         off: reading_id, case_id and index of the fixations off the image.
-        strangers: reason, case_id and detail of the rejections of what belongs to no record.
+        strangers: reason, key (what names the image) and detail of the rejections of what is of no record.
     """
 
     readings: pl.DataFrame
@@ -51,7 +51,7 @@ def gaze_of(
         path: CSV or Parquet, see `read_fixations`; None if there is no gaze.
         columns: KEY=COLUMN where names do not tell.
         frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the image.
-        sheet: case_id and image (as the table has it) of all records.
+        sheet: case_id, name and image (as the table has it) of all records.
         cases: case_id and image (a path) of those that are kept.
         units: KEY=UNIT of times, see `read_fixations`.
 
@@ -124,7 +124,7 @@ def _sorted(
     lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "looks": pl.Int64}, orient="row")
     told = lost.select(
         pl.lit("gaze_without_case").alias("reason"),
-        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        "key",
         pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
     )
     return _Read(runs, counts, told)
@@ -191,4 +191,4 @@ _PLACED = {
     **_LOOK,
     "on": pl.Boolean,
 }
-_STRANGERS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)
+_STRANGERS = dict.fromkeys(("reason", "key", "detail"), pl.String)

@@ -34,11 +34,11 @@ def masks_of(
             of mask files named as the images, or as these and `ENDINGS`, at its top or in a subfolder for
             each name.
         columns: KEY=COLUMN of such a table, where names do not tell.
-        sheet: case_id, image (as the table has it), file: of all records.
+        sheet: case_id, name, image (as the table has it), file: of all records.
         cases: case_id, of those that are kept.
 
     Returns:
-        case_id, label, file; and reason, case_id, detail.
+        case_id, label, file; and reason, case_id, key (what names the image, where it is no case), detail.
 
     Raises:
         UserError: There is no such file or folder, no mask is in it, or none belongs to a case.
@@ -55,7 +55,7 @@ def masks_of(
     own = of_cases(read, sheet, path)
     strangers = own.filter(pl.col("case_id").is_null()).select(
         pl.lit("mask_without_case").alias("reason"),
-        pl.col("key").map_elements(stem, pl.String).alias("case_id"),
+        "key",
         pl.lit("of an image that is not in the table").alias("detail"),
     )
     order = cases.select("case_id", pl.int_range(pl.len()).alias("case"))
@@ -66,7 +66,7 @@ def masks_of(
         "case_id",
         pl.lit("there is no file where the table says").alias("detail"),
     )
-    return own.filter(there).select(*NO_REGIONS), pl.concat([strangers, lost])
+    return own.filter(there).select(*NO_REGIONS), pl.concat([strangers, lost], how="diagonal")
 
 
 def _in_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
@@ -85,9 +85,7 @@ def _in_table(path: Path, columns: Sequence[str]) -> pl.DataFrame:
 def _in_folder(folder: Path, sheet: pl.DataFrame) -> pl.DataFrame:
     """key, label, file of all pictures at the top and one level below but the images themselves."""
     images = {str(Path(file).resolve()) for file in sheet["file"]}
-    known = {
-        key for case, image in sheet.select("case_id", "image").iter_rows() for key in (case, stem(image))
-    }
+    known = {key for name, image in sheet.select("name", "image").iter_rows() for key in (name, stem(image))}
     rows = []
     for file in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         if file.suffix.lower() in PICTURES and file.is_file() and str(file.resolve()) not in images:

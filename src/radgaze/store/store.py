@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from radgaze.errors import UserError
 from radgaze.sources.split import fold_split, published_split, stratified_split
 from radgaze.store.regions import Regions
+from radgaze.tables import read_csv
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -116,7 +117,7 @@ class Store:
     @cached_property
     def rejections(self) -> pl.DataFrame:
         """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
-        return pl.read_csv(self.path / REJECTIONS, glob=False, infer_schema=False)
+        return read_csv(self.path / REJECTIONS)
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
         """The same store with its patients split anew; nothing is written.

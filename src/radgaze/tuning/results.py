@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from radgaze import experiments
 from radgaze.reporting.style import save
+from radgaze.tables import csv_text
 from radgaze.tuning import figures
 from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, best, ended
@@ -27,7 +28,7 @@ FEW = 4
 
 def write(study: optuna.Study, search: Search, out: Path) -> None:
     """Write `trials.csv`, and `best.yaml` where a trial has finished."""
-    _replace(out / TABLE, table(study, search).write_csv())
+    _replace(out / TABLE, csv_text(table(study, search)))
     found = best(study, 1)
     if found:
         _replace(out / BEST, _best_yaml(found[0], search, out))

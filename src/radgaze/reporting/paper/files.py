@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import html
 import io
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from radgaze.console import shown
+from radgaze.evaluation.markdown import escaped
 from radgaze.reporting.paper.tables import (
     Row,
     Table,
@@ -20,6 +20,7 @@ from radgaze.reporting.paper.tables import (
     published_words,
 )
 from radgaze.reporting.wording import p_value
+from radgaze.tables import harmless
 
 COLUMNS = (
     *("table", "experiment", "title", "figure", "status", "seeds", "group", "value", "low", "high"),
@@ -55,17 +56,19 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
 
 def markdown(table: Table) -> str:
     """A table of Markdown: in each cell our figure, and under it the published one."""
-    lines = [f"> **{_md(table.stamp)}**", ""] if table.stamp else []
-    lines += [f"**Table {table.number}.** {_md(table.caption)}", ""]
-    lines.append("| Experiment | " + " | ".join(_md(heading(g)) for g in table.groups) + " |")
+    lines = [f"> **{escaped(table.stamp)}**", ""] if table.stamp else []
+    lines += [f"**Table {table.number}.** {escaped(table.caption)}", ""]
+    lines.append("| Experiment | " + " | ".join(escaped(heading(g)) for g in table.groups) + " |")
     lines.append("|---|" + "---|" * len(table.groups))
     for row in table.rows:
-        name = _md(row.title) + (f"<br>{_md(row.remark)}" if row.remark else "")
+        name = escaped(row.title) + (f"<br>{escaped(row.remark)}" if row.remark else "")
         cells = (
-            [_md(row.reason), *[""] * (len(table.groups) - 1)] if row.reason else _cells(row, table.groups)
+            [escaped(row.reason), *[""] * (len(table.groups) - 1)]
+            if row.reason
+            else _cells(row, table.groups)
         )
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines += ["", *(f"{_md(note)}\n" for note in table.notes)]
+    lines += ["", *(f"{escaped(note)}\n" for note in table.notes)]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -76,7 +79,10 @@ def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
         text.write(f"# {table.stamp}\n")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(as_records(table, seeds))
+    for record in as_records(table, seeds):
+        writer.writerow(
+            {name: harmless(value) if isinstance(value, str) else value for name, value in record.items()}
+        )
     return text.getvalue()
 
 
@@ -109,7 +115,7 @@ def latex(table: Table) -> str:
 
 def _cells(row: Row, groups: Sequence[str]) -> list[str]:
     words = [(own_words(row.cells[g]), *beside_words(row.cells[g])) for g in groups]
-    return ["<br>".join(map(_md, lines)) for lines in words]
+    return ["<br>".join(map(escaped, lines)) for lines in words]
 
 
 def _line(first: str, rest: Sequence[str]) -> str:
@@ -118,12 +124,6 @@ def _line(first: str, rest: Sequence[str]) -> str:
 
 def _across(span: int, words: str) -> str:
     return rf"\multicolumn{{{span}}}{{p{{0.6\linewidth}}}}{{{_tex(words)}}}"
-
-
-def _md(text: str) -> str:
-    """Text that Markdown shows as it is, within a table's cell too."""
-    flat = " ".join(text.split())
-    return re.sub(r"([\\`*_\[\]|~#])", r"\\\1", html.escape(flat, quote=False))
 
 
 _TEX = {
@@ -145,4 +145,4 @@ _TEX = {
 
 def _tex(text: str) -> str:
     """Text that LaTeX shows as it is."""
-    return "".join(_TEX.get(sign, sign) for sign in " ".join(text.split()))
+    return "".join(_TEX.get(sign, sign) for sign in shown(" ".join(text.split())))
