@@ -234,7 +234,10 @@ def test_output_without_logits_is_an_error_that_says_why(output: Callable[[Tenso
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"smooth": True}, "backprop has no option 'smooth'; it has layer, readout, normalise"),
+        (
+            {"smooth": True},
+            "backprop has no option 'smooth'; it has layer, channels, reshape, readout, normalise",
+        ),
         ({"readout": "mean"}, "readout is one of absolute, positive, negative, sum, norm; not 'mean'"),
         ({"normalise": "sum"}, "normalise is one of max, minmax, quantile, none; not 'sum'"),
         ({"rule_for": "silu"}, "rule_for is one of all, relu; not 'silu'"),

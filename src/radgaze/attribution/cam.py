@@ -107,7 +107,7 @@ def _linear_weight(read: Reading) -> Tensor:
     found = read.pass_.linear
     if found is not None and found[2].grad_fn is logits_of(read.output).grad_fn:
         x, weight, _ = found
-        if weight.shape[1] == read.features.shape[1] and _is_average_of(x, read.features):
+        if weight.shape[1] == read.features.shape[1] and _is_average_of(x, read.as_made[0]):
             return weight
     raise RuntimeError(
         "cam needs a head of global average pooling and one linear layer; grad_cam and hires_cam take any"

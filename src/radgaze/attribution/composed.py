@@ -66,6 +66,8 @@ class SmoothGrad(Generator):
             self.base,
             self.model,
             layer=self.layer,
+            channels=self.channels,
+            reshape=self.reshape,
             readout=self.readout,
             rule_for=self.rule_for,
             gates=self.gates,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from radgaze.attribution import rules, turns
+from radgaze.attribution.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.modes import compares_cases, evaluating
 from radgaze.attribution.reading import Reading, Watch, full
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
@@ -105,8 +106,12 @@ class Generator:
 
     Attributes:
         model: The network.
-        layer: Dotted name of the module whose output (B, C, h, w) the map is made at, and enlarged from. None
-            means the images or, for class-activation maps, what the classifier pools.
+        layer: The module whose output (B, C, h, w) the map is made at, and enlarged from, or its dotted name.
+            None means the images or, for class-activation maps, what the classifier pools.
+        channels: Whether that output has its channels "first" or "last", (B, h, w, C); "auto" follows the
+            network's graph to the layer that made them.
+        reshape: What makes feature maps (B, C, h, w) of an output that is none, such as tokens (B, N, C); it
+            may only rearrange and leave out values, for it is applied to the gradient too.
         readout: Name of the reduction over channels, see `readout.READOUTS`.
         normalise: How a map is brought to [0, 1], see `readout.normalise`; "none" leaves it raw.
         through_scale: Whether that scale is differentiated.
@@ -121,7 +126,9 @@ class Generator:
     """
 
     model: nn.Module = field(repr=False)
-    layer: str | None = None
+    layer: str | nn.Module | None = None
+    channels: Channels = "auto"
+    reshape: Arrange | None = field(default=None, repr=False)
     readout: str = "absolute"
     normalise: Normalise = "max"
     through_scale: bool = False
@@ -129,6 +136,8 @@ class Generator:
     gates: Gates = "plain"
     batch_statistics: Statistics = "held"
     compiled: bool = False
+
+    _told: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
 
     name: ClassVar[str] = ""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
@@ -142,8 +151,9 @@ class Generator:
                 raise ValueError(f"{option} is one of {', '.join(allowed)}; not {getattr(self, option)!r}")
         if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
             raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
-        if self.layer is not None and self.layer not in dict(_bare(self.model).named_modules()):
-            raise ValueError(f"the model has no layer {self.layer!r}; its named_modules() tell which it has")
+        self.layer = layer_name(_bare(self.model), self.layer)
+        if self.layer is None and (self.channels != "auto" or self.reshape is not None):
+            raise ValueError("channels and reshape are of a layer: name it, layer=…")
 
     def __call__(
         self,
@@ -221,7 +231,9 @@ class Generator:
                 found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
-        with torch.enable_grad(), Watch(model, self.layer, new_pass, self.batch_statistics) as watch:
+        layer = layer_name(model, self.layer)
+        looked_for = (self.channels, self.reshape, self._told)
+        with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *looked_for) as watch:
             yield read
 
     def map(self, read: Reading) -> Tensor:
@@ -262,6 +274,7 @@ class GuidedBackprop(Generator):
 
 
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "channels": CHANNELS,
     "readout": tuple(READOUTS),
     "normalise": get_args(Normalise),
     "rule_for": get_args(RuleFor),

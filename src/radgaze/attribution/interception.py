@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution import activations, moments, turns
+from radgaze.attribution import activations, feature_maps, moments, turns
 from radgaze.attribution.activations import Activation
 from radgaze.attribution.junctions import Concatenate, Gate
 from radgaze.attribution.recomputation import recompute_within
@@ -36,10 +36,12 @@ _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid)
 _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
-_POOL = (F.adaptive_avg_pool2d, torch.mean, Tensor.mean, F.adaptive_max_pool2d, torch.amax, Tensor.amax)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
 _ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
-_FLATTEN = (torch.flatten, Tensor.flatten, torch.reshape, Tensor.reshape, Tensor.view)
+_PROLOGUE: tuple[Callable[..., Any], ...] = (
+    *(torch.pow, Tensor.pow, Tensor.__pow__, torch.exp, Tensor.exp, torch.abs, Tensor.abs),
+    *(torch.clamp, Tensor.clamp, torch.clamp_min, Tensor.clamp_min),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,8 +135,9 @@ class Interception(TorchFunctionMode):
         y = func(*args, **kwargs)
         if func is F.linear:
             self.pass_.linear = (args[0], args[1] if len(args) > 1 else kwargs["weight"], y)
-        elif (func in _POOL or func in _FLATTEN) and args:
-            self._notice_pooling(args[0], y)
+        self._notice(args, y)
+        if func in _PROLOGUE:
+            feature_maps.note_prologue(args[0] if args else kwargs.get("input"), self.pass_.stages)
         return y
 
     def _concerned(self) -> bool:
@@ -207,6 +210,7 @@ class Interception(TorchFunctionMode):
         geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
         first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
         y = Conv.apply(x, weight, bias, geometry, self.pass_, first)
+        feature_maps.note(call["input"], y, self.pass_.stages)
         self._convolved = (tuple(Unchanged(each) for each in (y, x, weight, bias)), geometry, first)
         return y
 
@@ -254,12 +258,13 @@ class Interception(TorchFunctionMode):
             return func(*args, **kwargs)
         return Concatenate.apply(dim, self.pass_, *parts)
 
-    def _notice_pooling(self, x: Any, y: Any) -> None:
-        if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4 and x.shape[2:].numel() > 1):
-            return
-        pooled = y.shape[:2] == x.shape[:2] and y.numel() == x.shape[0] * x.shape[1]
-        if pooled or (y.dim() == 2 and y.numel() == x.numel() and y.shape[0] == x.shape[0]):
-            self.pass_.stages.append(x)
+    def _notice(self, args: tuple[Any, ...], y: Any) -> None:
+        """Keep the feature maps among a function's arguments that it may have pooled."""
+        for x in args:
+            if isinstance(x, list | tuple):
+                self._notice(tuple(x), y)
+            else:
+                feature_maps.note(x, y, self.pass_.stages)
 
 
 def _as_affine(

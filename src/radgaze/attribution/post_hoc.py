@@ -34,6 +34,8 @@ class PostHoc(Generator):
     differentiable: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = (
         "layer",
+        "channels",
+        "reshape",
         "through_scale",
         "rule_for",
         "gates",

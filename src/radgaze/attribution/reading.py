@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass
@@ -13,13 +12,15 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution import turns
+from radgaze.attribution import feature_maps, turns
+from radgaze.attribution.feature_maps import Arrange, Channels
 from radgaze.attribution.interception import Interception
 from radgaze.attribution.modes import evaluating
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.synchronised import refuse_hidden_statistics
 from radgaze.attribution.targets import Target, score_of
+from radgaze.attribution.telling import warn_user
 
 HALF_SCALES = (2.0**8, 1.0, 2.0**-8)
 """Of the score in float16, the first with which nothing overflows: a case's gradient in one pixel is near
@@ -32,6 +33,9 @@ class Watch:
     Args:
         model: The network.
         layer: Name of the module whose output is kept as `Pass.features`.
+        channels: Where that output has its channels.
+        reshape: What makes feature maps (B, C, h, w) of it.
+        told: Warnings that have been given, and are not given again.
         new_pass: Makes the state of a forward pass.
         batch_statistics: As for `Interception`.
     """
@@ -42,10 +46,15 @@ class Watch:
         layer: str | None,
         new_pass: Callable[[], Pass],
         batch_statistics: Literal["held", "exact"],
+        channels: Channels = "auto",
+        reshape: Arrange | None = None,
+        told: set[str] | None = None,
     ) -> None:
         self.model, self.layer, self._new_pass = model, layer, new_pass
+        self.channels, self.reshape = channels, reshape
         self._interception = Interception(new_pass(), batch_statistics)
         self._hooks: list[Any] = []
+        self.told: set[str] = set() if told is None else told
         self._passes: list[Pass] = []
         self._call: tuple[int, tuple[Any, ...], dict[str, Any]] = (0, (), {})
         self._held, self._eager = ExitStack(), ExitStack()
@@ -117,6 +126,12 @@ class Watch:
         """Whether it is this reading that a module's call belongs to."""
         return torch.is_grad_enabled() and self in turns.HERE.watches
 
+    def tell(self, text: str) -> None:
+        """Warn, once for each generator, at the line of the user's that asked for the map."""
+        if text not in self.told:
+            self.told.add(text)
+            warn_user(text)
+
     def _catch(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         again = torch._C._current_graph_task_id() != -1  # computed again, within a backward
         if torch.is_grad_enabled() and not again and threading.get_ident() != self._thread:
@@ -183,8 +198,14 @@ class Watch:
         outer.inner.append(own)
 
     def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
-        if not (isinstance(output, Tensor) and self._here()):
+        if not self._here():
             return None
+        if not isinstance(output, Tensor):
+            inside = ", ".join(name for name, _ in module.named_children()) or "none"
+            raise RuntimeError(
+                f"the layer {self.layer!r} gives a {type(output).__name__}, not one tensor: name another, "
+                f"such as one of its modules ({inside})"
+            )
         if torch._C._current_graph_task_id() == -1:  # else it is computed again, within a backward
             self.pass_.features = output
         return output.clone()  # what follows may overwrite it
@@ -221,22 +242,34 @@ class Reading:
         Raises:
             RuntimeError: There are no such maps.
         """
-        if self.pass_.features is not None:
-            if self.pass_.features.dim() != 4:
-                shape = tuple(self.pass_.features.shape)
-                raise RuntimeError(f"{self.watch.layer} gives no feature maps (B, C, h, w), but {shape}")
-            return self.pass_.features
-        for stage in reversed(self.pass_.stages):
-            if _reaches(self.score, stage):
-                return stage
-        raise RuntimeError(
-            "found no feature maps that the class score pools or flattens; name a layer with some: layer=…"
+        made, arrange = self.as_made
+        return arrange(made)
+
+    @cached_property
+    def as_made(self) -> tuple[Tensor, Arrange]:
+        """The same as the network has made them, perhaps with the channels last, and what arranges them."""
+        if self.watch.layer is None:
+            found, dim = feature_maps.pooled(self.score, self.pass_.stages)
+            return found, feature_maps.arrangement(dim)
+        made = self.pass_.features
+        if made is None:
+            raise RuntimeError(
+                f"the layer {self.watch.layer!r} did not run in this forward pass, or under torch.no_grad()"
+            )
+        arrange, assumed = feature_maps.arranged(
+            self.watch.layer, made, self.watch.channels, self.watch.reshape
         )
+        if assumed:
+            self.watch.tell(
+                f"nothing tells whether {self.watch.layer} gives {_listed_shape(made)} with its channels "
+                "first or last; they are taken to be first: say channels='first' or 'last'"
+            )
+        return made, arrange
 
     @property
     def place(self) -> Tensor:
         """Where a gradient map is made: at the layer asked for, else at the images."""
-        return self.images if self.pass_.features is None else self.features
+        return self.images if self.watch.layer is None else self.features
 
     @cached_property
     def score(self) -> Tensor:
@@ -260,7 +293,14 @@ class Reading:
             RuntimeError: The rule met no activation, or the score does not depend on `of`.
         """
         if rule is not BACKPROP:
-            _check_matches(rule, self.pass_)
+            _check_matches(rule, self.pass_, self.watch)
+        arrange: Arrange | None = None
+        if "features" in self.__dict__ and of is self.features:
+            of, arrange = self.as_made
+        found = self._in_range(of, rule)
+        return found if arrange is None else arrange(found)
+
+    def _in_range(self, of: Tensor, rule: Rule) -> Tensor:
         in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
         if not in_half:
             return self._gradient(of, rule)
@@ -304,22 +344,23 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _check_matches(rule: Rule, pass_: Pass) -> None:
+def _check_matches(rule: Rule, pass_: Pass, watch: Watch) -> None:
     if not pass_.activations:
         raise RuntimeError(
             f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
             + (f"; {_listed(pass_.unruled)} it does not know" if pass_.unruled else "")
         )
     if pass_.literal and "relu" not in pass_.activations:
-        warnings.warn(
+        watch.tell(
             f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a ReLU, "
-            f"so this map is the plain gradient, not {rule.name}",
-            stacklevel=2,
+            f"so this map is the plain gradient, not {rule.name}"
         )
     if pass_.unruled:
-        warnings.warn(
-            f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes", stacklevel=2
-        )
+        watch.tell(f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes")
+
+
+def _listed_shape(tensor: Tensor) -> str:
+    return "(B, " + ", ".join(map(str, tensor.shape[1:])) + ")"
 
 
 def _listed(names: Any) -> str:
@@ -328,16 +369,3 @@ def _listed(names: Any) -> str:
 
 def _in_float16(device: str) -> bool:
     return torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device) == torch.float16
-
-
-def _reaches(score: Tensor, tensor: Tensor) -> bool:
-    """Whether the score's graph leads to the tensor."""
-    wanted, seen, ahead = tensor.grad_fn, set(), [score.grad_fn]
-    while ahead:
-        node = ahead.pop()
-        if node is wanted and wanted is not None:
-            return True
-        if node is not None and node not in seen:
-            seen.add(node)
-            ahead.extend(before for before, _ in node.next_functions)
-    return False

@@ -44,8 +44,8 @@ class Pass:
         unruled: Names of the nonlinearities met that no rule speaks of.
         images: What the heatmap is made for, (B, C, H, W).
         own_leaf: Whether they are a leaf made here, so that nobody wants the loss's gradient in them.
-        features: What the layer asked for gave, (B, C, h, w).
-        stages: Inputs (B, C, h, w) of the global poolings and flattenings met, in order.
+        features: What the layer asked for gave.
+        stages: Feature maps that something may have pooled, in order, see `feature_maps`.
         linear: Input, weight and output of the last linear layer.
         group: The processes over whose batches batch norm takes its statistics; None for this one alone.
         evaluating: Whether the model was in evaluation mode.
@@ -62,7 +62,7 @@ class Pass:
     images: Tensor | None = None
     own_leaf: bool = False
     features: Tensor | None = None
-    stages: list[Tensor] = field(default_factory=list)
+    stages: list[tuple[Tensor, Any]] = field(default_factory=list)
     linear: tuple[Tensor, Tensor, Tensor] | None = None
     group: moments.Group = field(default_factory=moments.current)
     evaluating: bool = False

@@ -155,7 +155,7 @@ def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
         pool.join()
 
 
-class _Process(CONTEXT.Process):  # type: ignore[name-defined,misc]
+class _Process(CONTEXT.Process):
     """A process that does not run the caller's script anew.
 
     Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this
