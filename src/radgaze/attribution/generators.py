@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from radgaze.attribution import rules
 from radgaze.attribution.feature_maps import CHANNELS, Arrange, Channels, layer_name
-from radgaze.attribution.reading import Reading, Watch, evaluating, full
+from radgaze.attribution.reading import Reading, Watch, check_images, evaluating, full
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.targets import Target, logits_of, target_index
@@ -111,6 +111,8 @@ class Generator:
             network's graph to the layer that made them.
         reshape: What makes feature maps (B, C, h, w) of an output that is none, such as tokens (B, N, C); it
             may only rearrange and leave out values, for it is applied to the gradient too.
+        output: Key, attribute or place of the logits in the model's output, where it is not plain which they
+            are. A function that is the target gets the whole output all the same.
         readout: Name of the reduction over channels, see `readout.READOUTS`.
         normalise: How a map is brought to [0, 1], see `readout.normalise`; "none" leaves it raw.
         through_scale: Whether that scale is differentiated.
@@ -128,6 +130,7 @@ class Generator:
     layer: str | nn.Module | None = None
     channels: Channels = "auto"
     reshape: Arrange | None = field(default=None, repr=False)
+    output: str | int | None = None
     readout: str = "absolute"
     normalise: Normalise = "max"
     through_scale: bool = False
@@ -168,8 +171,9 @@ class Generator:
         function of the model's output that gives a score for each case. What the model is called with after
         the images is `also`, (B, …) each.
         """
+        check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
-            target = int(target)
+            target = target.item()
         given = [
             ("targets", target),
             ("labels", labels),
@@ -224,8 +228,8 @@ class Generator:
                     "call the model inside `reading` before reading a heatmap out of its output"
                 )
             if not callable(target):
-                target = target_index(logits_of(output), target, labels)
-            found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
+                target = target_index(logits_of(output, self.output), target, labels)
+            found = self.map(Reading(watch, watch.pass_, output, target, create_graph, self.output))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
         layer = layer_name(model, self.layer)
