@@ -68,6 +68,7 @@ class SmoothGrad(Generator):
             layer=self.layer,
             channels=self.channels,
             reshape=self.reshape,
+            output=self.output,
             readout=self.readout,
             rule_for=self.rule_for,
             gates=self.gates,

@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from radgaze.attribution import feature_maps, turns
 from radgaze.attribution.feature_maps import Arrange, Channels
+from radgaze.attribution.graph import name_of, walk
 from radgaze.attribution.interception import Interception
 from radgaze.attribution.modes import evaluating
+from radgaze.attribution.rounding import gradient_of_scores
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.synchronised import refuse_hidden_statistics
@@ -146,11 +148,16 @@ class Watch:
             return None
         place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
         if place is None:
-            raise RuntimeError("the model was called without images (B, C, H, W) as a positional argument")
+            named = [key for key, a in kwargs.items() if isinstance(a, Tensor) and a.dim() == 4]
+            raise RuntimeError(
+                "the model was called without images (B, C, H, W) as a positional argument"
+                + (f": call model(images), not model({named[0]}=images)" if named else "")
+            )
         images: Tensor = args[place]
         if again:
             leaf = images if images.requires_grad else images.detach().requires_grad_()
             return (*args[:place], leaf, *args[place + 1 :]), kwargs
+        check_images(images)
         pass_ = self._interception.pass_ = self._new_pass()
         pass_.evaluating = not self.model.training
         if turns.HERE.running:
@@ -221,6 +228,7 @@ class Reading:
         output: What the model gave.
         target: A class for each case (B,), or a function of the output.
         create_graph: Whether what is read out will be differentiated in turn.
+        which: Where the logits are in the output, see `logits_of`.
     """
 
     watch: Watch
@@ -228,6 +236,7 @@ class Reading:
     output: Any
     target: Target
     create_graph: bool
+    which: str | int | None = None
 
     @property
     def images(self) -> Tensor:
@@ -278,7 +287,7 @@ class Reading:
 
     @cached_property
     def _scores(self) -> Tensor:
-        scores = score_of(self.output, self.target)
+        scores = score_of(self.output, self.target, self.which)
         if len(scores) != len(self.images):
             raise ValueError(
                 f"a target function gives one score for each case, ({len(self.images)},); this one gave "
@@ -311,22 +320,32 @@ class Reading:
         return gradient
 
     def _gradient(self, of: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
-        self.pass_.put_in_force(rule)
-        try:
-            (gradient,) = torch.autograd.grad(
-                self.score * scale, of, create_graph=self.create_graph, retain_graph=True, allow_unused=True
-            )
-        finally:
-            self.pass_.put_in_force(None)
-        if gradient is None:
-            raise RuntimeError("the class score does not depend on what its gradient is asked for")
-        return full(gradient) / scale
+        def differentiate(factor: float, kept: bool) -> Tensor:
+            self.pass_.put_in_force(rule)
+            try:
+                with torch.set_grad_enabled(True):
+                    (gradient,) = torch.autograd.grad(
+                        self.score * (scale * factor),
+                        of,
+                        create_graph=self.create_graph and kept,
+                        retain_graph=True,
+                        allow_unused=True,
+                    )
+            finally:
+                self.pass_.put_in_force(None)
+            if gradient is None:
+                raise RuntimeError(_why_independent(self.score))
+            return full(gradient) / (scale * factor)
+
+        if not self.score.requires_grad:
+            raise RuntimeError(_why_independent(self.score))
+        return gradient_of_scores(differentiate, of, full(self._scores))
 
     def again(self, images: Tensor, cases: Tensor) -> Reading:
         """The same question asked of other images (N, C, H, W), each of one of the batch's cases (N,)."""
         output, pass_ = self.watch.again(images, cases)
         target = self.target[cases] if isinstance(self.target, Tensor) else self.target
-        return Reading(self.watch, pass_, output, target, self.create_graph)
+        return Reading(self.watch, pass_, output, target, self.create_graph, self.which)
 
 
 def refuse_compiled(model: nn.Module) -> None:
@@ -357,6 +376,30 @@ def _check_matches(rule: Rule, pass_: Pass, watch: Watch) -> None:
         )
     if pass_.unruled:
         watch.tell(f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes")
+
+
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of images.
+
+    Raises:
+        ValueError: There are none, or they are whole numbers.
+    """
+    if not len(images):
+        raise ValueError("the batch holds no images")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images are floating-point numbers, scaled as the model is used to; these are {images.dtype}"
+        )
+
+
+def _why_independent(score: Tensor) -> str:
+    """What to say where a score has no gradient in what it is asked for."""
+    text = "the class score does not depend on what its gradient is asked for"
+    if any(name_of(node) in ("WarnNotImplemented", "NotImplemented") for node in walk(score.grad_fn)):
+        return f"{text}: an operation has no gradient, as those of quantised layers; use the float model"
+    if not score.requires_grad:
+        return f"{text}: the model, or what makes its score, ran under torch.no_grad() or detached it"
+    return f"{text}: it ran beside it, under torch.no_grad(), or was detached"
 
 
 def _listed_shape(tensor: Tensor) -> str:
