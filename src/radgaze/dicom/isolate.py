@@ -155,7 +155,7 @@ def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
         pool.join()
 
 
-class _Process(CONTEXT.Process):  # type: ignore[name-defined,misc]
+class _Process(CONTEXT.Process):
     """A process that does not run the caller's script anew.
 
     Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this
@@ -164,9 +164,9 @@ class _Process(CONTEXT.Process):  # type: ignore[name-defined,misc]
 
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
-        main = vars(sys.modules["__main__"])
-        hidden = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-        main.update(dict.fromkeys(hidden))
+        main: dict[str, Any] = vars(sys.modules["__main__"])
+        hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+        main.update(dict.fromkeys(hidden, None))
         try:
             return CONTEXT.Process._Popen(process)
         finally:
