@@ -164,9 +164,9 @@ class _Process(CONTEXT.Process):
 
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
-        main = vars(sys.modules["__main__"])
+        main: dict[str, Any] = vars(sys.modules["__main__"])
         hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-        main.update(dict.fromkeys(hidden))
+        main.update(dict.fromkeys(hidden, None))
         try:
             return CONTEXT.Process._Popen(process)
         finally:
