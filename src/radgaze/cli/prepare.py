@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, PositiveInt
 from radgaze.sources.registry import SOURCES, find
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
 def _add_of_store(parser: Parser, *, fitted: bool) -> None:
     parser.add_argument("--out", required=True, metavar="STORE", help="folder of the store")
     if not fitted:
-        parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
+        parser.add_argument("--size", type=PositiveInt, default=512, help="side of the stored images, px")
         parser.add_argument(
             "--voi",
             choices=("window", "none"),
@@ -44,7 +44,7 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
             help="a DICOM file's first window, or none: pixels over their maximum, as published",
         )
     parser.add_argument(
-        "--workers", type=int, help="processes that read images; without it one per processor"
+        "--workers", type=PositiveInt, help="processes that read images; without it one per processor"
     )
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="read images here, or on a Ray cluster"
@@ -61,10 +61,13 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
 
 def run(args: Namespace) -> int:
     from radgaze.console import put
+    from radgaze.outputs import check_folder
     from radgaze.store.prepare import prepare
 
     chosen = args[args.source].as_dict()
     of_store = {name: chosen.pop(name) for name in OF_STORE if name in chosen}
+    check_folder(of_store["out"], may_be=("store", "run"))  # what of these may be replaced, `prepare` says
+    _check_key(chosen.get("key"), of_store["out"])
     source = find(args.source)
     cohort = source.read(**chosen)
     if getattr(source, "FITTED", False):
@@ -73,6 +76,16 @@ def run(args: Namespace) -> int:
     show(store)
     put(store.path)
     return 0
+
+
+def _check_key(key: str | None, out: str) -> None:
+    """Refuse a private key within the store that it is to be kept apart from."""
+    from pathlib import Path
+
+    from radgaze.errors import UserError
+
+    if key is not None and Path(key).resolve().is_relative_to(Path(out).resolve()):
+        raise UserError(f"--key {key} lies in the store, which others may get; name a file elsewhere")
 
 
 def show(store: Store) -> None:
