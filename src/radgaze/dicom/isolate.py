@@ -66,6 +66,8 @@ def isolated(
         Index of the item, and what the function returned or a DicomError: its own, or with the reason
         `crashed`, `timeout`, `out_of_memory` or `error`.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"{workers} processes cannot work")
     workers = workers or _processors()
     call = pickle.dumps(function)
     todo = iter(enumerate(items))
