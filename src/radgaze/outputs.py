@@ -17,8 +17,8 @@ def check_folder(path: str | Path, option: str = "--out", *, may_be: tuple[str, 
     Args:
         path: The folder; it need not be there.
         option: What names it, for the message.
-        may_be: What it may be all the same: "store" or "run". It never lies within a store, and may lie within
-            a run.
+        may_be: What it may be all the same: "store" or "run". It never lies within a store, and may lie
+            within a run.
 
     Raises:
         UserError: A file is in the way, writing is forbidden, or the folder would damage a store or a run.
