@@ -143,8 +143,8 @@ def _at_once(read: Reading, wanted: int | None) -> int | None:
         return wanted
     if wanted is not None and wanted != batch:
         raise ValueError(
-            "the model's batch norms have no running statistics, so that its output depends on which images "
-            "it is given together: leave internal_batch_size out"
+            "the model's batch norms have no running statistics, so that its output depends on what else it "
+            "is given together: leave internal_batch_size out"
         )
     return batch
 

@@ -198,8 +198,7 @@ class Watch:
         )
         if not alike:
             raise RuntimeError(
-                "readings of one forward pass have the same rule_for, gates and batch_statistics; these "
-                "differ"
+                "readings of one forward pass have the same rule_for, gates, batch_statistics; these differ"
             )
         own.only_looked_at = own.only_looked_at and outer.only_looked_at
         outer.inner.append(own)
