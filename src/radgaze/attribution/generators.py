@@ -174,7 +174,7 @@ class Generator:
         """
         check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
-            target = target.item()
+            target = target.expand(len(images))
         given = [
             ("targets", target),
             ("labels", labels),

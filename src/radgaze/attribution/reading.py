@@ -12,7 +12,7 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution import feature_maps, turns
+from radgaze.attribution import census, feature_maps, turns
 from radgaze.attribution.feature_maps import Arrange, Channels
 from radgaze.attribution.graph import name_of, walk
 from radgaze.attribution.interception import Interception
@@ -37,7 +37,7 @@ class Watch:
         layer: Name of the module whose output is kept as `Pass.features`.
         channels: Where that output has its channels.
         reshape: What makes feature maps (B, C, h, w) of it.
-        told: Warnings that have been given, and are not given again.
+        told: What has been counted and warned of, and is not again.
         new_pass: Makes the state of a forward pass.
         batch_statistics: As for `Interception`.
     """
@@ -281,8 +281,15 @@ class Reading:
 
     @cached_property
     def score(self) -> Tensor:
-        """What is differentiated: the cases' scores, summed."""
-        return full(self._scores).sum()
+        """What is differentiated: the cases' scores, summed.
+
+        Raises:
+            RuntimeError: They depend on nothing.
+        """
+        score = full(self._scores).sum()
+        if not score.requires_grad:
+            raise RuntimeError(_why_independent(score))
+        return score
 
     @cached_property
     def _scores(self) -> Tensor:
@@ -301,12 +308,33 @@ class Reading:
             RuntimeError: The rule met no activation, or the score does not depend on `of`.
         """
         if rule is not BACKPROP:
-            _check_matches(rule, self.pass_, self.watch)
+            self._check_matches(rule)
         arrange: Arrange | None = None
         if "features" in self.__dict__ and of is self.features:
             of, arrange = self.as_made
         found = self._in_range(of, rule)
         return found if arrange is None else arrange(found)
+
+    def _check_matches(self, rule: Rule) -> None:
+        """Refuse a rule that meets nothing, and tell once what it does not reach."""
+        pass_, tell = self.pass_, self.watch.tell
+        counted = f"{rule.name}: counted"  # the graph of another batch has the same operations
+        if pass_.activations and counted in self.watch.told:
+            return
+        self.watch.told.add(counted)
+        passed_over = census.unruled(self.score, self.images, pass_.unruled)
+        if not pass_.activations:
+            raise RuntimeError(
+                f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
+                + (f"; {_listed(passed_over)} it does not know" if passed_over else "")
+            )
+        if pass_.literal and "relu" not in pass_.activations:
+            tell(
+                f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a "
+                f"ReLU, so this map is the plain gradient, not {rule.name}"
+            )
+        if passed_over:
+            tell(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
 
     def _in_range(self, of: Tensor, rule: Rule) -> Tensor:
         in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
@@ -336,8 +364,8 @@ class Reading:
                 raise RuntimeError(_why_independent(self.score))
             return full(gradient) / (scale * factor)
 
-        if not self.score.requires_grad:
-            raise RuntimeError(_why_independent(self.score))
+        if self.create_graph:  # a training step: its loss does not scale a map to 1 by itself
+            return differentiate(1.0, True)
         return gradient_of_scores(differentiate, of, full(self._scores))
 
     def again(self, images: Tensor, cases: Tensor) -> Reading:
@@ -360,21 +388,6 @@ def refuse_compiled(model: nn.Module) -> None:
 def full(tensor: Tensor) -> Tensor:
     """Half precision to float32; float64 stays."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
-
-
-def _check_matches(rule: Rule, pass_: Pass, watch: Watch) -> None:
-    if not pass_.activations:
-        raise RuntimeError(
-            f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
-            + (f"; {_listed(pass_.unruled)} it does not know" if pass_.unruled else "")
-        )
-    if pass_.literal and "relu" not in pass_.activations:
-        watch.tell(
-            f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a ReLU, "
-            f"so this map is the plain gradient, not {rule.name}"
-        )
-    if pass_.unruled:
-        watch.tell(f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes")
 
 
 def check_images(images: Tensor) -> None:

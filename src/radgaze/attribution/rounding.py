@@ -23,8 +23,8 @@ ROUNDINGS = 16
 def gradient_of_scores(differentiate: Callable[[float, bool], Tensor], of: Tensor, scores: Tensor) -> Tensor:
     """∂score/∂of, zero for the cases in which it is rounding noise, the rest of terms that cancel.
 
-    A gradient is proportional to what the score is multiplied by, and its rounding is not: where a gradient is
-    small beside its score, it is computed once more of another multiple, and compared.
+    A gradient is proportional to what the score is multiplied by, and its rounding is not: where a gradient
+    is small beside its score, it is computed once more of another multiple, and compared.
 
     Args:
         differentiate: Gives the gradient of the score times a factor, for that factor, over it; and whether
@@ -46,7 +46,7 @@ def gradient_of_scores(differentiate: Callable[[float, bool], Tensor], of: Tenso
 
 
 def without_rounding(attributions: Tensor, scores: Tensor) -> Tensor:
-    """Attributions (B, C, H, W) in the unit of the scores (B,), zero in cases in which all are their rounding."""
+    """Attributions (B, C, H, W) in the unit of the scores (B,); zero in cases where all are rounding."""
     floor = ROUNDINGS * torch.finfo(scores.dtype).eps * scores.abs().to(attributions)
     noise = attributions.abs().flatten(1).amax(1) <= floor
     return attributions.masked_fill(noise.view(-1, 1, 1, 1), 0)

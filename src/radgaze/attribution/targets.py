@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -77,8 +78,8 @@ def _only(mapping: Mapping[Any, Any]) -> Any:
     if len(able) > 1:
         keys = ", ".join(repr(key) for key in able)
         raise ValueError(
-            f"which of the model's outputs are the logits? {keys} have the shape (B, C): say output={able[0]!r}, "
-            "or give a function as target"
+            f"which of the model's outputs are the logits? {keys} have the shape (B, C): say "
+            f"output={able[0]!r}, or give a function as target"
         )
     return mapping[able[0]] if able else next(iter(mapping.values()))
 
@@ -96,7 +97,7 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
         ValueError: An unknown word, a class that there is not, or a tensor of another length than the batch.
     """
     batch, classes = logits.shape
-    if target is None or isinstance(target, bool | float) or _of_fractions(target):
+    if not _is_index(target):
         raise ValueError(
             f"target is a class, one for each case, 'predicted', 'true' or a function; not {_told(target)}"
         )
@@ -120,8 +121,11 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     return index
 
 
-def _of_fractions(target: Any) -> bool:
-    return isinstance(target, Tensor) and (target.is_floating_point() or target.dtype == torch.bool)
+def _is_index(target: Any) -> bool:
+    """Whether a target is a word or whole numbers."""
+    if isinstance(target, Tensor):
+        return not target.is_floating_point() and target.dtype != torch.bool
+    return isinstance(target, str | Integral) and not isinstance(target, bool)
 
 
 def _told(target: Any) -> str:
