@@ -26,7 +26,12 @@ def setup(folder: Path) -> None:
     grey = Image.fromarray(flat)
     notes = PngImagePlugin.PngInfo()
     notes.add_text("Comment", TEXT)
-    pngs = {"grey": grey, "deep": Image.fromarray(deep), "bits": grey.convert("1"), "rgb": grey.convert("RGB")}
+    pngs = {
+        "grey": grey,
+        "deep": Image.fromarray(deep),
+        "bits": grey.convert("1"),
+        "rgb": grey.convert("RGB"),
+    }
     pngs |= {"palette": grey.convert("P"), "alpha": grey.convert("LA")}
     for name, image in pngs.items():
         image.save(folder / f"{name}.png", pnginfo=notes)
@@ -41,7 +46,9 @@ def setup(folder: Path) -> None:
 
 def attempt(folder: Path, draw: random.Random) -> str:
     """Read a changed picture; where only its text was changed, it shows the same."""
-    original = draw.choice([path for path in sorted(folder.iterdir()) if path.suffix in (".png", ".jpg", ".tif")])
+    original = draw.choice(
+        [path for path in sorted(folder.iterdir()) if path.suffix in (".png", ".jpg", ".tif")]
+    )
     data = original.read_bytes()
     changed = folder / "input" / original.name
     at = data.find(TEXT.encode())

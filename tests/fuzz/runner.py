@@ -1,4 +1,4 @@
-"""Tries of one kind after another in a process of their own, which is watched for faults, deaths and hangs."""
+"""Tries of a kind, in a process of their own that is watched for faults, deaths and hangs."""
 
 from __future__ import annotations
 
@@ -118,7 +118,11 @@ def _child(pipe: Connection, kind: str, folder: Path, seed: int, numbers: Sequen
     os.dup2(shown, 1)
     os.dup2(shown, 2)
     if not (folder / "made").exists():
-        module.setup(folder)
+        try:
+            module.setup(folder)
+        except BaseException:
+            pipe.send(traceback.format_exc())
+            return
         (folder / "made").touch()
     pipe.send("ready")
     while (number := pipe.recv()) is not None:
@@ -151,6 +155,6 @@ def command(arguments: Sequence[str]) -> str:
     said = errors.getvalue()
     if TRACEBACK in said or code not in (0, 1, 2):
         raise Fault(f"{list(arguments)}: exit code {code}\n{said}")
-    if code == 2 and not said.strip():
+    if arguments and code == 2 and not said.strip():
         raise Fault(f"{list(arguments)}: refused without a word")
     return "refused" if code == 2 else "read"

@@ -21,7 +21,18 @@ def attempt(folder: Path, draw: random.Random) -> str:
                 ["report", "run"],
                 ["compare", "run", str(folder / "run"), "--out", "compared", "--resamples", "20"],
                 ["explain", "run", "case-01", "--methods", "grad_cam", "--out", "maps"],
-                ["audit", "run", "--methods", "grad_cam", "--cases", "2", "--out", "audited", "--resamples", "20"],
+                [
+                    "audit",
+                    "run",
+                    "--methods",
+                    "grad_cam",
+                    "--cases",
+                    "2",
+                    "--out",
+                    "audited",
+                    "--resamples",
+                    "20",
+                ],
                 ["train", "--resume", "run"],
             )
         )

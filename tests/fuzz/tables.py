@@ -40,7 +40,7 @@ def setup(folder: Path) -> None:
 def text(rows: list[list[object]], separator: str = ",") -> bytes:
     file = io.StringIO()
     csv.writer(file, delimiter=separator, lineterminator="\n").writerows(rows)
-    return file.getvalue().encode("utf-8", "surrogatepass")
+    return file.getvalue().encode("utf-8", "surrogateescape")
 
 
 def attempt(folder: Path, draw: random.Random) -> str:
@@ -60,9 +60,15 @@ def attempt(folder: Path, draw: random.Random) -> str:
     arguments = ["--table", str(paths["labels"]), "--images", str(folder / "images")]
     arguments += ["--fixations", str(paths["fixations"]), "--boxes", str(paths["boxes"])]
     if draw.random() < 0.2:
-        arguments += [draw.choice(("--separator", "--encoding", "--seed", "--fixation-frame")), draw.choice(NASTY)]
+        arguments += [
+            draw.choice(("--separator", "--encoding", "--seed", "--fixation-frame")),
+            draw.choice(NASTY),
+        ]
     if draw.random() < 0.2:
-        arguments += [draw.choice(("--labels", "--classes")), *draw.choices(("Normal", "Sick", "age", "x"), k=2)]
+        arguments += [
+            draw.choice(("--labels", "--classes")),
+            *draw.choices(("Normal", "Sick", "age", "x"), k=2),
+        ]
     return command(["prepare", "table", *arguments, "--size", "16", "--workers", "1", "--out", "store"])
 
 
@@ -95,9 +101,9 @@ def changed(data: bytes, draw: random.Random) -> bytes:
     new = text(rows, draw.choice((",",) * 6 + (";", "\t", "|")))
     match draw.randrange(12):
         case 0:
-            return new.decode("utf-8", "surrogatepass").encode("utf-16", "surrogatepass")
+            return new.decode("utf-8", "replace").encode("utf-16")
         case 1:
-            return new.decode("utf-8", "surrogatepass").encode("cp1252", "replace")
+            return new.decode("utf-8", "replace").encode("cp1252", "replace")
         case 2:
             return b"\xef\xbb\xbf" + new.replace(b"\n", b"\r\n")
         case 3:
