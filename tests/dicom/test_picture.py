@@ -76,6 +76,12 @@ def test_a_flat_picture_is_no_error(tmp_path):
     assert not read_picture(saved(tmp_path, "a.png", np.full((4, 5), 700, np.uint16))).any()
 
 
+def test_numbers_near_the_greatest_are_shares_of_their_range_and_never_nan(tmp_path):
+    most = float(np.finfo(np.float32).max)
+    values = np.array([[-most, 0, most]], np.float32)
+    assert read_picture(saved(tmp_path, "huge.tif", values)) == pytest.approx(np.array([[0, 0.5, 1]]))
+
+
 def _apng(folder):
     frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1])]
     return saved(folder, "two.png", frames[0], save_all=True, append_images=frames[1:])

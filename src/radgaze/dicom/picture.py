@@ -226,5 +226,6 @@ def _scaled(values: NDArray[Any], *, deep: bool, voi: Literal["window", "none"])
         low, high = 0.0, 255.0
     if high <= low:
         return np.zeros(values.shape, np.float32)
-    values = values.astype(np.float64 if values.dtype == np.float64 else np.float32)
-    return ((values - low) / (high - low)).astype(np.float32)
+    if values.dtype == np.float64 or high - low > np.finfo(np.float32).max:
+        return ((values.astype(np.float64) - low) / (high - low)).astype(np.float32)
+    return ((values.astype(np.float32) - low) / (high - low)).astype(np.float32)
