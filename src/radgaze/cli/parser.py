@@ -35,6 +35,7 @@ class Parser(ArgumentParser):
                 verb = verb.parser_of(part) or verb
             for *_, name in names if missing[1] else ():
                 message = re.sub(rf"(?<=[ ,])\S+\.{name}(?=,|$)", verb._shown(name), message)
+        message = _plain(message, verb)
         prog = verb.prog.replace(" [options]", "")
         raise UserError(f"{message}; see `{prog} --help`") from ex
 
@@ -51,6 +52,28 @@ class Parser(ArgumentParser):
                 shown = action.option_strings[-1:] or [action.metavar or name]
                 return str(shown[0])
         return name
+
+
+KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+BOUNDS = {"v>0": "above 0", "v>=0": "0 or more", "v>=0 and v<4294967296": "0 to 4294967295"}
+
+
+def _plain(message: str, verb: Parser) -> str:
+    """A message of jsonargparse about a value, in the words of the command line."""
+    found = re.match(r'Parser key "([\w.]+)": (.*)', message)
+    if found is None:
+        return message
+    option = f"--{found[1]}" if "." in found[1] else verb._shown(found[1])
+    out = re.fullmatch(r"Not of type \w+: (.+) does not conform to restriction (.+)", found[2])
+    if out is not None:
+        return f"{option} {out[1]}: it must be {BOUNDS.get(out[2], out[2])}"
+    text = re.fullmatch(r"Not of type \w+: invalid literal for int\(\) with base 10: '(.*)'", found[2])
+    if text is not None:
+        return f"{option} {text[1]}: a whole number is expected"
+    kind = re.fullmatch(r"Expected a <class '(\w+)'>\. Got value: (.*)", found[2])
+    if kind is not None and kind[1] in KINDS:
+        return f"{option} {kind[2]}: {KINDS[kind[1]]} is expected"
+    return f"{option}: {found[2]}"
 
 
 def listed(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -205,6 +206,7 @@ def shard_name(shard: int) -> str:
 
 def partial_path(path: Path) -> Path:
     """Where a store is written before it is whole."""
+    path = Path(os.path.abspath(path))  # noqa: PTH100  `.` has no name, and resolve() would follow a link
     return path.with_name(path.name + ".partial")
 
 
