@@ -59,6 +59,11 @@ def unruled(score: Tensor, images: Tensor, known: Collection[str] = ()) -> list[
     return sorted(found - {PARTS[name] for name in known if name in PARTS})
 
 
+def depends(score: Tensor, images: Tensor) -> bool:
+    """Whether a score depends on the images at all."""
+    return bool(_between(score.grad_fn, images))
+
+
 def _between(start: Any, images: Tensor) -> list[Any]:
     """The nodes that the score depends on the images through; parameters have graphs of their own."""
     order: list[Any] = []

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze.attribution.generators import Generator, Read, register
+from radgaze.attribution.reading import refuse_without_derivative
 from radgaze.attribution.readout import READOUTS, normalise
 from radgaze.attribution.rounding import without_rounding
 from radgaze.attribution.targets import Target, logits_of, score_of, target_index
@@ -64,6 +65,9 @@ class PostHoc(Generator):
         # A model's graph is only wanted where gradients are taken.
         with torch.enable_grad() if isinstance(self, DeepLift) else torch.no_grad():
             score = _Score(model, target, self.output)
+            if isinstance(self, DeepLift):
+                followed = images.detach().requires_grad_()
+                refuse_without_derivative(score_of(model(followed, *also), target, self.output))
             found = self.attributions(score, images.detach(), target, tuple(also)).detach()
             with torch.no_grad():
                 values = score_of(model(images, *also), target, self.output)

@@ -324,6 +324,8 @@ class Reading:
         self.watch.told.add(counted)
         passed_over = census.unruled(self.score, self.images, pass_.unruled)
         if not pass_.activations:
+            if not census.depends(self.score, self.images):
+                raise RuntimeError(_why_independent(self.score))
             raise RuntimeError(
                 f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
                 + (f"; {_listed(passed_over)} it does not know" if passed_over else "")
@@ -364,8 +366,9 @@ class Reading:
                 raise RuntimeError(_why_independent(self.score))
             return full(gradient) / (scale * factor)
 
-        if self.create_graph:  # a training step: its loss does not scale a map to 1 by itself
-            return differentiate(1.0, True)
+        if "followed" not in self.watch.told:  # once for each generator: it walks the graph
+            refuse_without_derivative(self.score)
+            self.watch.told.add("followed")
         return gradient_of_scores(differentiate, of, full(self._scores))
 
     def again(self, images: Tensor, cases: Tensor) -> Reading:
@@ -390,6 +393,10 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
+_WITHOUT_DERIVATIVE = ("WarnNotImplemented", "NotImplemented")
+"""Nodes of operations that autograd knows no derivative of."""
+
+
 def check_images(images: Tensor) -> None:
     """Refuse what is no batch of images.
 
@@ -404,10 +411,16 @@ def check_images(images: Tensor) -> None:
         )
 
 
+def refuse_without_derivative(score: Tensor) -> None:
+    """Raise an error where an operation that a score is made by has no derivative, and would pass zero."""
+    if any(name_of(node) in _WITHOUT_DERIVATIVE for node in walk(score.grad_fn)):
+        raise RuntimeError(_why_independent(score))
+
+
 def _why_independent(score: Tensor) -> str:
     """What to say where a score has no gradient in what it is asked for."""
     text = "the class score does not depend on what its gradient is asked for"
-    if any(name_of(node) in ("WarnNotImplemented", "NotImplemented") for node in walk(score.grad_fn)):
+    if any(name_of(node) in _WITHOUT_DERIVATIVE for node in walk(score.grad_fn)):
         return f"{text}: an operation has no gradient, as those of quantised layers; use the float model"
     if not score.requires_grad:
         return f"{text}: the model, or what makes its score, ran under torch.no_grad() or detached it"

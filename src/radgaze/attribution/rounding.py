@@ -10,8 +10,8 @@ from torch import Tensor
 SUSPECT = 1e-2
 """A gradient that, over all places, moves a score by less than this share of it is looked at twice."""
 
-OTHER = 1.1
-"""A factor that is no power of two: under it everything is rounded otherwise."""
+OTHERS = (1.1, 0.7, 1.9)
+"""Factors that are no powers of two: under each everything is rounded otherwise."""
 
 AGREES = 0.1
 """Two gradients that differ by more than this share of their largest value agree by chance alone."""
@@ -24,7 +24,7 @@ def gradient_of_scores(differentiate: Callable[[float, bool], Tensor], of: Tenso
     """∂score/∂of, zero for the cases in which it is rounding noise, the rest of terms that cancel.
 
     A gradient is proportional to what the score is multiplied by, and its rounding is not: where a gradient
-    is small beside its score, it is computed once more of another multiple, and compared.
+    is small beside its score, it is computed of other multiples as well, and compared.
 
     Args:
         differentiate: Gives the gradient of the score times a factor, for that factor, over it; and whether
@@ -38,8 +38,10 @@ def gradient_of_scores(differentiate: Callable[[float, bool], Tensor], of: Tenso
         reach = size * of.detach().to(found.dtype).abs().flatten(1).sum(1)
         if not bool(((reach < SUSPECT * scores.detach().abs().to(found)) & (size > 0)).any()):
             return found
-        again = differentiate(OTHER, False)
-        noise = (again - found).abs().flatten(1).amax(1) > AGREES * size
+        noise = torch.zeros_like(size, dtype=torch.bool)
+        for factor in OTHERS:
+            again = differentiate(factor, False)
+            noise |= (again - found).abs().flatten(1).amax(1) > AGREES * size
     if not bool(noise.any()):
         return found
     return found.masked_fill(noise.view(-1, *[1] * (found.dim() - 1)), 0)
