@@ -7,8 +7,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-WORDS = """- 0 -1 1 7 1.5 1e3 nan inf -inf null None true [] {} a,b a=b =1+1 " ' \\ ../x nowhere . .. * ? [b] [/b]
-%s {x} \x1b[31m é 肺炎 \u202e \udcff 99999999999999999999"""
+WORDS = """- 0 -1 1 7 1.5 1e3 nan inf -inf null None true [] {} a,b a=b =1+1 " ' \\ ../x nowhere . .. * ?
+[b] [/b] %s {x} \x1b[31m é 肺炎 \u202e \udcff 99999999999999999999"""
 NASTY = ("", " ", "\t", "\n", "x" * 300, "x/" * 60, *WORDS.split())
 """Words that software trips over; none of them names a place outside the folder of the try."""
 NUMBERS = (None, True, 0, -1, 1.5, 2**70, float("nan"))

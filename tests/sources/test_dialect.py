@@ -166,6 +166,7 @@ def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path):
     ("options", "told"),
     [
         ({"encoding": "klingon"}, "--encoding klingon: no such encoding"),
+        ({"encoding": "undefined"}, "--encoding undefined: no such encoding"),
         ({"encoding": "rot13"}, "--encoding rot13: no such encoding"),
         ({"separator": "::"}, "--separator ::: one character is expected"),
         ({"separator": '"'}, "one character is expected"),

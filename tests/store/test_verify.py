@@ -103,3 +103,9 @@ def test_tables_that_contradict_each_other_are_told(store):
 def test_what_is_no_store_is_a_mistake(tmp_path, capsys):
     assert main(["verify", str(tmp_path)]) == 2
     assert "is not a store" in capsys.readouterr().err
+
+
+def test_the_folder_one_stands_in_is_told_to_be_no_store(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["verify", "."]) == 2
+    assert "is not a store" in capsys.readouterr().err
