@@ -5,9 +5,18 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 OUT    ?= demo-out
 TESTERS ?= 2
+SECONDS ?= 300
+SEED ?= 0
+LOWEST ?= .venv-lowest
+# Of each library what is used of it, in little time.
+LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/training/test_protocols.py \
+  tests/dicom tests/sources/test_table.py tests/sources/test_egd.py tests/attribution/test_generators.py \
+  tests/attribution/test_post_hoc.py tests/models/test_unet.py tests/store/test_dataset.py \
+  tests/evaluation/test_evaluate.py tests/evaluation/test_discrimination.py tests/reporting/test_report.py \
+  tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint types contract bench lock clean
+.PHONY: help setup demo test test-slow test-lowest fuzz lint types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -32,6 +41,17 @@ test: $(READY)    ## the tests, except the slow ones, file by file on two cores 
 test-slow: $(READY)  ## the tests marked slow
 	$(BIN)/python -m pytest -m slow
 
+test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyproject.toml allows, in .venv-lowest
+	$(BIN)/uv pip compile --quiet --resolution lowest-direct --no-emit-index-url --no-annotate --no-header \
+	  --python $(BIN)/python pyproject.toml tests/lowest.in -o $(LOWEST).txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/uv pip sync --quiet --python $(LOWEST)/bin/python $(LOWEST).txt
+	$(BIN)/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps .
+	$(LOWEST)/bin/python -m pytest -p no:cacheprovider --numprocesses $(TESTERS) --dist loadfile $(LOWEST_TESTS)
+
+fuzz: $(READY)    ## spoilt inputs of every kind: make fuzz SECONDS=300 SEED=0; the inputs of faults in fuzz-faults
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
+
 lint: $(READY)    ## ruff, and the import contract
 	$(BIN)/ruff check src tests benchmarks docs
 	$(BIN)/ruff format --check src tests benchmarks docs
@@ -50,4 +70,4 @@ lock:             ## write requirements.lock anew from pyproject.toml
 	  --no-annotate --no-header - -o requirements-uv.lock
 
 clean:            ## the virtual environment and the demo's output
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(LOWEST) $(LOWEST).txt $(OUT)

@@ -236,7 +236,7 @@ def test_output_without_logits_is_an_error_that_says_why(output: Callable[[Tenso
     [
         (
             {"smooth": True},
-            "backprop has no option 'smooth'; it has layer, channels, reshape, readout, normalise",
+            "backprop has no option 'smooth'; it has layer, channels, reshape, output, readout, normalise",
         ),
         ({"readout": "mean"}, "readout is one of absolute, positive, negative, sum, norm; not 'mean'"),
         ({"normalise": "sum"}, "normalise is one of max, minmax, quantile, none; not 'sum'"),

@@ -172,7 +172,7 @@ def test_a_table_becomes_a_store(tmp_path, capsys):
     assert main(["prepare", "table", *map(str, [*given, *out])]) == 0
     store = Store.open(tmp_path / "store")
     assert store.classes == ("x", "y")
-    assert store.boxes.rows() == [("a", "box", 1, 1, 5, 5)]
+    assert store.boxes.rows() == [("case-000001", "box", 1, 1, 5, 5)]
     assert "4 cases, 0 readings, 0 fixations" in capsys.readouterr().out
     assert main(["prepare", "table", *map(str, [*given[:-1], "big", *out])]) == 2
     assert "--box-frame big: WIDTHxHEIGHT" in capsys.readouterr().err

@@ -1,8 +1,11 @@
 from io import StringIO
 
+import polars as pl
 from rich.console import Console
 
 from radgaze.cli.tables import blocks, show
+from radgaze.evaluation import paired
+from radgaze.evaluation.markdown import comparison_markdown
 
 
 def shown(width: int, columns: list[str], rows: list[tuple[str, list[str]]]) -> str:
@@ -33,3 +36,20 @@ def test_every_column_stands_once_and_in_order_in_blocks_that_are_narrow_enough(
     found = blocks(12, widths, 60)
     assert [place for block in found for place in block] == list(range(6))
     assert all(len(block) == 1 or 16 + sum(widths[p] + 3 for p in block) <= 60 for block in found)
+
+
+def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty_columns():
+    classes = [f"finding {k}" for k in range(15)]
+    groups = ["macro", *classes]
+    rows = [
+        (run, "auc", None, group, 0.5 + place / 100, 0.4, 0.9)
+        for run in ("one", "two")
+        for place, group in enumerate(groups)
+    ]
+    table = pl.DataFrame(rows, schema=paired.TABLE, orient="row")
+    text = comparison_markdown(table, pl.DataFrame(schema=paired.PAIRED), classes, 90, 80, ())
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    assert max(map(len, lines)) <= 80
+    assert "| finding 7 | 0.580 [0.400, 0.900] | 0.580 [0.400, 0.900] |" in lines
+    few = comparison_markdown(table, pl.DataFrame(schema=paired.PAIRED), classes[:3], 90, 80, ())
+    assert "| run | macro | finding 0 | finding 1 | finding 2 |" in few

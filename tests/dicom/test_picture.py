@@ -76,6 +76,12 @@ def test_a_flat_picture_is_no_error(tmp_path):
     assert not read_picture(saved(tmp_path, "a.png", np.full((4, 5), 700, np.uint16))).any()
 
 
+def test_numbers_near_the_greatest_are_shares_of_their_range_and_never_nan(tmp_path):
+    most = float(np.finfo(np.float32).max)
+    values = np.array([[-most, 0, most]], np.float32)
+    assert read_picture(saved(tmp_path, "huge.tif", values)) == pytest.approx(np.array([[0, 0.5, 1]]))
+
+
 def _apng(folder):
     frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1])]
     return saved(folder, "two.png", frames[0], save_all=True, append_images=frames[1:])
@@ -162,3 +168,90 @@ def test_a_broken_picture_costs_itself_alone(tmp_path):
     found = dict(isolated(read_any, paths, workers=1))
     assert isinstance(found[1], DicomError)
     np.testing.assert_allclose(found[2].pixels, GREY / 255, atol=1e-6)
+
+
+def _png16(path, samples):
+    """A PNG of 16 bits by hand: its colour type follows from the number of samples."""
+    rows, columns, count = samples.shape
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", columns, rows, 16, {1: 0, 2: 4, 3: 2, 4: 6}[count], 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples))),
+        (b"IEND", b""),
+    )
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + b"".join(
+            struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+            for name, data in chunks
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("voi", ["window", "none"])
+def test_sixteen_bits_are_kept_whatever_the_number_of_samples(tmp_path, voi):
+    grey = _png16(tmp_path / "grey.png", DEEP[..., None])
+    opaque = np.full_like(DEEP, 65535)
+    for name, samples in (
+        ("la.png", [DEEP, opaque]),
+        ("rgb.png", [DEEP] * 3),
+        ("rgba.png", [DEEP] * 3 + [opaque]),
+    ):
+        path = _png16(tmp_path / name, np.stack(samples, -1))
+        np.testing.assert_allclose(read_picture(path, voi=voi), read_picture(grey, voi=voi), atol=1e-6)
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "rgb.tif", np.stack([DEEP] * 3, -1), photometric="rgb")
+    np.testing.assert_allclose(
+        read_picture(tmp_path / "rgb.tif", voi=voi), read_picture(grey, voi=voi), atol=1e-6
+    )
+
+
+def test_colours_and_transparence_of_sixteen_bits_are_refused(tmp_path):
+    coloured = np.stack([DEEP, DEEP, DEEP + 9000], -1)
+    for samples in (coloured, np.stack([DEEP, np.full_like(DEEP, 65000)], -1)):
+        with pytest.raises(DicomError, match="not_grey"):
+            read_picture(_png16(tmp_path / "a.png", samples))
+
+
+@pytest.mark.parametrize("kind", ["u4", "i4", "i1", "i2"])
+def test_whole_numbers_of_a_tiff_do_not_wrap_around(tmp_path, kind):
+    tifffile = pytest.importorskip("tifffile")
+    info = np.iinfo(kind)
+    values = np.linspace(info.min, info.max, 24 * 31).astype(np.float64).reshape(24, 31)
+    values = values.clip(info.min, info.max - 256 if kind.endswith("4") else info.max).astype(kind)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="minisblack")
+    exact = values.astype(np.float64)
+    expected = (exact - exact.min()) / np.ptp(exact)
+    if kind == "i1":  # eight bits are taken as shown, and negative ones are not shown
+        expected = None
+    found = read_picture(tmp_path / "a.tif", voi="none")
+    np.testing.assert_allclose(found, (exact - exact.min()) / np.ptp(exact), atol=1e-6)
+    if expected is not None:
+        np.testing.assert_allclose(read_picture(tmp_path / "a.tif"), expected, atol=1e-6)
+
+
+def test_an_orientation_that_is_undefined_is_none(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 0
+    path = saved(tmp_path, "a.jpg", GREY, exif=exif, quality=100)
+    np.testing.assert_allclose(read_picture(path), GREY / 255, atol=0.02)
+
+
+@pytest.mark.parametrize("name", ["BMP", "GIF", "WebP"])
+def test_another_format_is_named(tmp_path, name):
+    path = saved(tmp_path, "a.png", GREY, format=name)
+    for read in (read_any, size_of):
+        with pytest.raises(DicomError) as told:
+            read(path)
+        assert told.value.reason == "unsupported_format"
+        assert name in told.value.detail
+
+
+def test_a_png_whose_checksum_is_wrong_is_refused(tmp_path):
+    path = saved(tmp_path, "a.png", np.random.default_rng(0).integers(0, 255, (99, 99), dtype=np.uint8))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"IDAT") + 2000
+    content[at] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DicomError, match="broken"):
+        read_picture(path)

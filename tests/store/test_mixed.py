@@ -146,7 +146,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for i in range(EACH):
             file = f"{k:02}-{i}.dcm"
             make(folder / file)
-            rows.append({"image": file, "patient": f"{k}-{i}", "label": "ab"[i % 2], "kind": name})
+            row = {"case": Path(file).stem, "image": file, "patient": f"{k}-{i}", "label": "ab"[i % 2]}
+            rows.append({**row, "kind": name})
     pl.DataFrame(rows).write_csv(folder / "labels.csv")
     return folder
 
@@ -181,7 +182,7 @@ def test_all_files_end_with_exact_counts_by_reason(folder: Path, tmp_path: Path,
 def test_an_image_on_its_side_is_rejected_where_gaze_or_boxes_lie_on_it(tmp_path: Path) -> None:
     for name, orientation in (("a", ["L", "F"]), ("b", ["F", "R"]), ("c", ["F", "R"])):
         write(tmp_path / f"{name}.dcm", pixels(12), bits=12, PatientOrientation=orientation)
-    (tmp_path / "labels.csv").write_text("image,patient,label\na.dcm,1,x\nb.dcm,2,y\nc.dcm,3,x\n")
+    (tmp_path / "labels.csv").write_text("case,image,patient,label\na,a.dcm,1,x\nb,b.dcm,2,y\nc,c.dcm,3,x\n")
     (tmp_path / "boxes.csv").write_text("image,x1,y1,x2,y2\na.dcm,1,1,9,9\nb.dcm,1,1,9,9\n")
     given = ["--table", str(tmp_path / "labels.csv"), "--boxes", str(tmp_path / "boxes.csv")]
     given += ["--without-gaze", "keep"]

@@ -11,6 +11,7 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.store.digest import file_digest
+from radgaze.store.intact import seal
 from radgaze.store.prepare import prepare
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verify import verify
@@ -35,7 +36,7 @@ def rewritten(store: Store, name: str, table: pl.DataFrame) -> list[str]:
     table.write_parquet(store.path / f"{name}.parquet")
     manifest = json.loads((store.path / MANIFEST).read_text())
     manifest["hashes"][f"{name}.parquet"] = file_digest(store.path / f"{name}.parquet")
-    (store.path / MANIFEST).write_text(json.dumps(manifest))
+    (store.path / MANIFEST).write_text(json.dumps(seal(manifest)))
     return verify(Store.open(store.path))
 
 
@@ -61,6 +62,15 @@ def test_one_bit_anywhere_is_found(store, capsys):
     said = capsys.readouterr().err
     assert "shard-00000.npy is not the file that was written" in said
     assert "--overwrite" in said
+
+
+def test_a_manifest_that_was_changed_is_told(store):
+    manifest = json.loads((store.path / MANIFEST).read_text())
+    (store.path / MANIFEST).write_text(json.dumps({**manifest, "classes": manifest["classes"][::-1]}))
+    assert verify(Store.open(store.path)) == ["manifest.json is not the file that was written"]
+    old = {name: value for name, value in manifest.items() if name != "manifest_sha256"}
+    (store.path / MANIFEST).write_text(json.dumps(old))  # of a version that took no hash of it
+    assert verify(Store.open(store.path)) == []
 
 
 def test_a_file_that_does_not_belong_is_told(store):

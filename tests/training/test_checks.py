@@ -10,6 +10,7 @@ import torch
 
 from radgaze import models
 from radgaze.errors import UserError
+from radgaze.evaluation.evaluate import evaluate
 from radgaze.store.prepare import prepare
 from radgaze.training import checks
 from radgaze.training.checks import RANGES, check, check_gaze, check_network
@@ -118,12 +119,17 @@ def test_a_network_that_does_not_fit_the_size_is_refused_before_training(config,
     for encoder, size, words in (
         ("tu-swin_tiny_patch4_window7_224", 32, "does not work with --input.size 32"),
         ("tu-vit_tiny_patch16_224", 224, "tu-vit_tiny_patch16_224"),
-        ("resnet18", 32, "no feature map for Grad-CAM"),
     ):
         wanted = config("no_decoder", model={"encoder": encoder}, input={"size": size})
         with pytest.raises(UserError, match=words):
             train(wanted, tmp_path / "run")
         assert not (tmp_path / "run" / "model").exists()
+
+
+def test_a_network_whose_last_feature_map_is_one_pixel_is_evaluated_as_well(config, tmp_path):
+    wanted = config("no_decoder", model={"encoder": "resnet18"}, trainer={"max_epochs": 1})
+    run = train(wanted, tmp_path / "run")
+    assert {"heatmap", "grad_cam"} <= evaluate(run, resamples=20)["test"]["agreement"].keys()
 
 
 def test_trying_a_network_leaves_its_weights_modes_and_the_random_numbers_as_they_were(config, store):

@@ -99,6 +99,21 @@ def silu() -> Activation:
     return Activation("silu", F.silu, backward, curve)
 
 
+@cache
+def swish(beta: float) -> Activation:
+    """x·σ(βx); with β = 1.702 the QuickGELU of CLIP."""
+
+    def backward(g: Tensor, x: Tensor) -> Tensor:
+        s = torch.sigmoid(beta * x)
+        return g * s * (1 + beta * x * (1 - s))
+
+    def curve(m: Tensor, x: Tensor) -> Tensor:
+        s = torch.sigmoid(beta * x)
+        return m * beta * s * (1 - s) * (2 + beta * x * (1 - 2 * s))
+
+    return Activation("quick_gelu", lambda x: x * torch.sigmoid(beta * x), backward, curve)
+
+
 def mish() -> Activation:
     def backward(g: Tensor, x: Tensor) -> Tensor:
         if torch.is_grad_enabled():
@@ -181,9 +196,6 @@ def hardsigmoid() -> Activation:
 
 
 UNRULED: dict[Callable[..., Any], str] = {
-    F.tanh: "tanh",
-    torch.tanh: "tanh",
-    Tensor.tanh: "tanh",
     F.softsign: "softsign",
     F.tanhshrink: "tanhshrink",
     F.softshrink: "softshrink",
@@ -252,7 +264,8 @@ _FUNCTIONS: dict[Callable[..., Any], _Maker] = {
     F.relu6: _constant(hardtanh(0, 6)),
     **dict.fromkeys((F.hardtanh, F.hardtanh_), _hardtanh),
     **dict.fromkeys(
-        (torch.sigmoid, torch.sigmoid_, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_), _constant(sigmoid())
+        (torch.sigmoid, torch.sigmoid_, F.sigmoid, Tensor.sigmoid, Tensor.sigmoid_, torch.special.expit),
+        _constant(sigmoid()),
     ),
     F.hardsigmoid: _constant(hardsigmoid()),
 }

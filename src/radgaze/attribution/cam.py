@@ -105,7 +105,7 @@ def _linear_weight(read: Reading) -> Tensor:
         RuntimeError: The head is another one.
     """
     found = read.pass_.linear
-    if found is not None and found[2].grad_fn is logits_of(read.output).grad_fn:
+    if found is not None and found[2].grad_fn is logits_of(read.output, read.which).grad_fn:
         x, weight, _ = found
         if weight.shape[1] == read.features.shape[1] and _is_average_of(x, read.as_made[0]):
             return weight

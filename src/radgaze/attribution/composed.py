@@ -68,6 +68,7 @@ class SmoothGrad(Generator):
             layer=self.layer,
             channels=self.channels,
             reshape=self.reshape,
+            output=self.output,
             readout=self.readout,
             rule_for=self.rule_for,
             gates=self.gates,
@@ -142,8 +143,8 @@ def _at_once(read: Reading, wanted: int | None) -> int | None:
         return wanted
     if wanted is not None and wanted != batch:
         raise ValueError(
-            "the model's batch norms have no running statistics, so that its output depends on which images "
-            "it is given together: leave internal_batch_size out"
+            "the model's batch norms have no running statistics, so that its output depends on what else it "
+            "is given together: leave internal_batch_size out"
         )
     return batch
 

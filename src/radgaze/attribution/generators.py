@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from radgaze.attribution import rules, turns
 from radgaze.attribution.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.modes import compares_cases, evaluating
-from radgaze.attribution.reading import Reading, Watch, full
+from radgaze.attribution.reading import Reading, Watch, check_images, full
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.targets import Target, logits_of, target_index
@@ -112,6 +112,8 @@ class Generator:
             network's graph to the layer that made them.
         reshape: What makes feature maps (B, C, h, w) of an output that is none, such as tokens (B, N, C); it
             may only rearrange and leave out values, for it is applied to the gradient too.
+        output: Key, attribute or place of the logits in the model's output, where it is not plain which they
+            are. A function that is the target gets the whole output all the same.
         readout: Name of the reduction over channels, see `readout.READOUTS`.
         normalise: How a map is brought to [0, 1], see `readout.normalise`; "none" leaves it raw.
         through_scale: Whether that scale is differentiated.
@@ -129,6 +131,7 @@ class Generator:
     layer: str | nn.Module | None = None
     channels: Channels = "auto"
     reshape: Arrange | None = field(default=None, repr=False)
+    output: str | int | None = None
     readout: str = "absolute"
     normalise: Normalise = "max"
     through_scale: bool = False
@@ -169,8 +172,9 @@ class Generator:
         function of the model's output that gives a score for each case. What the model is called with after
         the images is `also`, (B, …) each.
         """
+        check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
-            target = int(target)
+            target = target.expand(len(images))
         given = [
             ("targets", target),
             ("labels", labels),
@@ -226,9 +230,9 @@ class Generator:
                     "call the model inside `reading` before reading a heatmap out of its output"
                 )
             if not callable(target):
-                target = target_index(logits_of(output), target, labels)
+                target = target_index(logits_of(output, self.output), target, labels)
             with watch.listening():
-                found = self.map(Reading(watch, watch.pass_, output, target, create_graph))
+                found = self.map(Reading(watch, watch.pass_, output, target, create_graph, self.output))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
         layer = layer_name(model, self.layer)

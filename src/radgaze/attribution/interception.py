@@ -23,6 +23,7 @@ from radgaze.attribution.activations import Activation
 from radgaze.attribution.junctions import Concatenate, Gate
 from radgaze.attribution.recomputation import recompute_within
 from radgaze.attribution.rule_steps import Activate, ActivatePReLU, keeps_output
+from radgaze.attribution.spelled import Function, Spelling
 from radgaze.attribution.steps import (
     BatchNorm,
     Conv,
@@ -33,8 +34,9 @@ from radgaze.attribution.steps import (
 )
 
 _CONV = (torch.conv2d, F.conv2d)
-_SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid)
-_PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__)
+_SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, torch.special.expit)
+_PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multiply, Tensor.multiply)
+_RELU6 = (F.relu6, F.hardtanh)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
 _ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
@@ -88,9 +90,11 @@ class Interception(TorchFunctionMode):
         self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
         self._sigmoid: tuple[Unchanged, Unchanged] | None = None  # the last sigmoid's input and output
         self._convolved: tuple[tuple[Unchanged, ...], Geometry, bool] | None = None
+        self._spelling = Spelling()
 
     def __exit__(self, *error: Any) -> None:
         self._sigmoid = self._convolved = None
+        self._spelling.clear()
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
@@ -126,13 +130,23 @@ class Interception(TorchFunctionMode):
         if func in _CONCATENATE:
             return self._concatenate(func, args, kwargs)
         written_out = self._written_out(func, args)
+        # Of the model's own operations alone: a map's `clamp(min=0)` is no activation of the network.
+        within = self.recomputing or turns.HERE.running
+        function = self._spelling.follow(func, args, kwargs) if within else None
         activation = written_out or activations.find(func, args, kwargs)
+        if func in _RELU6 and self._is_hard_gate(args, kwargs):
+            activation = None
+        elif activation is None and function is not None and function.activation is not None:
+            return self._spelled_out(function, function.activation)
         if activation is not None:
             x = args[0] if args else kwargs["input"]
             if written_out is not None and self._sigmoid is not None:
                 x = self._sigmoid[0].tensor
-            return self._activate(func, args, kwargs, activation, x)
+            y = self._activate(func, args, kwargs, activation, x)
+            self._spelling.note(y, function)
+            return y
         y = func(*args, **kwargs)
+        self._spelling.note(y, function)
         if func is F.linear:
             self.pass_.linear = (args[0], args[1] if len(args) > 1 else kwargs["weight"], y)
         self._notice(args, y)
@@ -179,6 +193,21 @@ class Interception(TorchFunctionMode):
         before = x if keeps_output(activation, self.pass_) else x.clone()
         return Activate.apply(before, activation, self.pass_, x, partial(func, *args, **kwargs))
 
+    def _spelled_out(self, function: Function, activation: Activation) -> Tensor:
+        """An activation that the model writes in other functions, see `spelled`."""
+        y = Activate.apply(function.source, activation, self.pass_)
+        if activation.gate:
+            self._spelling.note(y, function)  # it may be a part of another one
+        else:
+            self._met(activation.name)
+        return y
+
+    def _is_hard_gate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether a ReLU6 is that of relu6(x + 3) / 6: a gate, which rules leave alone, and no activation."""
+        x = args[0] if args else kwargs.get("input")
+        found = self._spelling.function(x) if isinstance(x, Tensor) and x.grad_fn is not None else None
+        return found is not None and found.is_shifted_by_three
+
     def _met(self, name: str) -> None:
         self.pass_.activations[name] = self.pass_.activations.get(name, 0) + 1
 
@@ -208,6 +237,7 @@ class Interception(TorchFunctionMode):
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
         geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
+        self._spelling.clear()
         first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
         y = Conv.apply(x, weight, bias, geometry, self.pass_, first)
         feature_maps.note(call["input"], y, self.pass_.stages)

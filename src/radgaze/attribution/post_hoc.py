@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from radgaze.attribution.generators import Generator, Read, register
 from radgaze.attribution.readout import READOUTS, normalise
+from radgaze.attribution.rounding import without_rounding
 from radgaze.attribution.targets import Target, logits_of, score_of, target_index
 
 Reference = Literal["black", "mean", "blurred"]
@@ -59,11 +60,14 @@ class PostHoc(Generator):
         """See `Generator.look`."""
         if not callable(target):
             with torch.no_grad():
-                target = target_index(logits_of(model(images, *also)), target, labels)
+                target = target_index(logits_of(model(images, *also), self.output), target, labels)
         # A model's graph is only wanted where gradients are taken.
         with torch.enable_grad() if isinstance(self, DeepLift) else torch.no_grad():
-            found = self.attributions(_Score(model, target), images.detach(), target, tuple(also)).detach()
-        return normalise(READOUTS[self.readout](found), self.normalise)
+            score = _Score(model, target, self.output)
+            found = self.attributions(score, images.detach(), target, tuple(also)).detach()
+            with torch.no_grad():
+                values = score_of(model(images, *also), target, self.output)
+        return normalise(READOUTS[self.readout](without_rounding(found, values)), self.normalise)
 
     def attributions(
         self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
@@ -268,13 +272,13 @@ def referred(reference: Reference | Tensor, images: Tensor) -> Tensor:
 class _Score(nn.Module):
     """The model's logits or, where the target is a function, its score (B,), as Captum wants them."""
 
-    def __init__(self, model: nn.Module, target: Target) -> None:
+    def __init__(self, model: nn.Module, target: Target, which: str | int | None) -> None:
         super().__init__()
-        self.model, self.target = model, target
+        self.model, self.target, self.which = model, target, which
 
     def forward(self, images: Tensor, *also: Tensor) -> Tensor:
         output = self.model(images, *also)
-        return score_of(output, self.target) if callable(self.target) else logits_of(output)
+        return score_of(output, self.target) if callable(self.target) else logits_of(output, self.which)
 
 
 class _InTurn(nn.Module):

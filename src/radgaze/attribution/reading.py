@@ -12,10 +12,12 @@ from typing import Any, Literal, Self
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution import feature_maps, turns
+from radgaze.attribution import census, feature_maps, turns
 from radgaze.attribution.feature_maps import Arrange, Channels
+from radgaze.attribution.graph import name_of, walk
 from radgaze.attribution.interception import Interception
 from radgaze.attribution.modes import evaluating
+from radgaze.attribution.rounding import gradient_of_scores
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.steps import Pass
 from radgaze.attribution.synchronised import refuse_hidden_statistics
@@ -35,7 +37,7 @@ class Watch:
         layer: Name of the module whose output is kept as `Pass.features`.
         channels: Where that output has its channels.
         reshape: What makes feature maps (B, C, h, w) of it.
-        told: Warnings that have been given, and are not given again.
+        told: What has been counted and warned of, and is not again.
         new_pass: Makes the state of a forward pass.
         batch_statistics: As for `Interception`.
     """
@@ -146,11 +148,16 @@ class Watch:
             return None
         place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
         if place is None:
-            raise RuntimeError("the model was called without images (B, C, H, W) as a positional argument")
+            named = [key for key, a in kwargs.items() if isinstance(a, Tensor) and a.dim() == 4]
+            raise RuntimeError(
+                "the model was called without images (B, C, H, W) as a positional argument"
+                + (f": call model(images), not model({named[0]}=images)" if named else "")
+            )
         images: Tensor = args[place]
         if again:
             leaf = images if images.requires_grad else images.detach().requires_grad_()
             return (*args[:place], leaf, *args[place + 1 :]), kwargs
+        check_images(images)
         pass_ = self._interception.pass_ = self._new_pass()
         pass_.evaluating = not self.model.training
         if turns.HERE.running:
@@ -191,8 +198,7 @@ class Watch:
         )
         if not alike:
             raise RuntimeError(
-                "readings of one forward pass have the same rule_for, gates and batch_statistics; these "
-                "differ"
+                "readings of one forward pass have the same rule_for, gates, batch_statistics; these differ"
             )
         own.only_looked_at = own.only_looked_at and outer.only_looked_at
         outer.inner.append(own)
@@ -221,6 +227,7 @@ class Reading:
         output: What the model gave.
         target: A class for each case (B,), or a function of the output.
         create_graph: Whether what is read out will be differentiated in turn.
+        which: Where the logits are in the output, see `logits_of`.
     """
 
     watch: Watch
@@ -228,6 +235,7 @@ class Reading:
     output: Any
     target: Target
     create_graph: bool
+    which: str | int | None = None
 
     @property
     def images(self) -> Tensor:
@@ -273,12 +281,19 @@ class Reading:
 
     @cached_property
     def score(self) -> Tensor:
-        """What is differentiated: the cases' scores, summed."""
-        return full(self._scores).sum()
+        """What is differentiated: the cases' scores, summed.
+
+        Raises:
+            RuntimeError: They depend on nothing.
+        """
+        score = full(self._scores).sum()
+        if not score.requires_grad:
+            raise RuntimeError(_why_independent(score))
+        return score
 
     @cached_property
     def _scores(self) -> Tensor:
-        scores = score_of(self.output, self.target)
+        scores = score_of(self.output, self.target, self.which)
         if len(scores) != len(self.images):
             raise ValueError(
                 f"a target function gives one score for each case, ({len(self.images)},); this one gave "
@@ -293,12 +308,33 @@ class Reading:
             RuntimeError: The rule met no activation, or the score does not depend on `of`.
         """
         if rule is not BACKPROP:
-            _check_matches(rule, self.pass_, self.watch)
+            self._check_matches(rule)
         arrange: Arrange | None = None
         if "features" in self.__dict__ and of is self.features:
             of, arrange = self.as_made
         found = self._in_range(of, rule)
         return found if arrange is None else arrange(found)
+
+    def _check_matches(self, rule: Rule) -> None:
+        """Refuse a rule that meets nothing, and tell once what it does not reach."""
+        pass_, tell = self.pass_, self.watch.tell
+        counted = f"{rule.name}: counted"  # the graph of another batch has the same operations
+        if pass_.activations and counted in self.watch.told:
+            return
+        self.watch.told.add(counted)
+        passed_over = census.unruled(self.score, self.images, pass_.unruled)
+        if not pass_.activations:
+            raise RuntimeError(
+                f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
+                + (f"; {_listed(passed_over)} it does not know" if passed_over else "")
+            )
+        if pass_.literal and "relu" not in pass_.activations:
+            tell(
+                f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a "
+                f"ReLU, so this map is the plain gradient, not {rule.name}"
+            )
+        if passed_over:
+            tell(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
 
     def _in_range(self, of: Tensor, rule: Rule) -> Tensor:
         in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
@@ -311,22 +347,32 @@ class Reading:
         return gradient
 
     def _gradient(self, of: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
-        self.pass_.put_in_force(rule)
-        try:
-            (gradient,) = torch.autograd.grad(
-                self.score * scale, of, create_graph=self.create_graph, retain_graph=True, allow_unused=True
-            )
-        finally:
-            self.pass_.put_in_force(None)
-        if gradient is None:
-            raise RuntimeError("the class score does not depend on what its gradient is asked for")
-        return full(gradient) / scale
+        def differentiate(factor: float, kept: bool) -> Tensor:
+            self.pass_.put_in_force(rule)
+            try:
+                with torch.set_grad_enabled(True):
+                    (gradient,) = torch.autograd.grad(
+                        self.score * (scale * factor),
+                        of,
+                        create_graph=self.create_graph and kept,
+                        retain_graph=True,
+                        allow_unused=True,
+                    )
+            finally:
+                self.pass_.put_in_force(None)
+            if gradient is None:
+                raise RuntimeError(_why_independent(self.score))
+            return full(gradient) / (scale * factor)
+
+        if self.create_graph:  # a training step: its loss does not scale a map to 1 by itself
+            return differentiate(1.0, True)
+        return gradient_of_scores(differentiate, of, full(self._scores))
 
     def again(self, images: Tensor, cases: Tensor) -> Reading:
         """The same question asked of other images (N, C, H, W), each of one of the batch's cases (N,)."""
         output, pass_ = self.watch.again(images, cases)
         target = self.target[cases] if isinstance(self.target, Tensor) else self.target
-        return Reading(self.watch, pass_, output, target, self.create_graph)
+        return Reading(self.watch, pass_, output, target, self.create_graph, self.which)
 
 
 def refuse_compiled(model: nn.Module) -> None:
@@ -344,19 +390,28 @@ def full(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
-def _check_matches(rule: Rule, pass_: Pass, watch: Watch) -> None:
-    if not pass_.activations:
-        raise RuntimeError(
-            f"the rule of {rule.name} met no activation it knows: the map would be the plain gradient"
-            + (f"; {_listed(pass_.unruled)} it does not know" if pass_.unruled else "")
+def check_images(images: Tensor) -> None:
+    """Refuse what is no batch of images.
+
+    Raises:
+        ValueError: There are none, or they are whole numbers.
+    """
+    if not len(images):
+        raise ValueError("the batch holds no images")
+    if not images.is_floating_point():
+        raise ValueError(
+            f"images are floating-point numbers, scaled as the model is used to; these are {images.dtype}"
         )
-    if pass_.literal and "relu" not in pass_.activations:
-        watch.tell(
-            f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a ReLU, "
-            f"so this map is the plain gradient, not {rule.name}"
-        )
-    if pass_.unruled:
-        watch.tell(f"no rule covers {_listed(pass_.unruled)}: there the plain derivative passes")
+
+
+def _why_independent(score: Tensor) -> str:
+    """What to say where a score has no gradient in what it is asked for."""
+    text = "the class score does not depend on what its gradient is asked for"
+    if any(name_of(node) in ("WarnNotImplemented", "NotImplemented") for node in walk(score.grad_fn)):
+        return f"{text}: an operation has no gradient, as those of quantised layers; use the float model"
+    if not score.requires_grad:
+        return f"{text}: the model, or what makes its score, ran under torch.no_grad() or detached it"
+    return f"{text}: it ran beside it, under torch.no_grad(), or was detached"
 
 
 def _listed_shape(tensor: Tensor) -> str:

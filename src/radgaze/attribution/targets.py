@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Integral
 from typing import Any
 
 import torch
@@ -13,14 +14,14 @@ Target = Index | Callable[[Any], Tensor]
 """A class, one per case (B,), "predicted", "true" (with labels), or a function of the model's output."""
 
 
-def score_of(output: Any, target: Target) -> Tensor:
+def score_of(output: Any, target: Target, which: str | int | None = None) -> Tensor:
     """The score (B,) that is explained, for a target with "true" and "predicted" already looked up.
 
     Raises:
         ValueError: A function's scores are not one for each case.
     """
     if not callable(target):
-        logits = logits_of(output)
+        logits = logits_of(output, which)
         return logits.gather(1, target_index(logits, target)[:, None])[:, 0]
     score: Any = target(output)
     if not isinstance(score, Tensor) or score.dim() != 1:
@@ -29,18 +30,24 @@ def score_of(output: Any, target: Target) -> Tensor:
     return score
 
 
-def logits_of(output: Any) -> Tensor:
-    """The logits (B, C) in an output: a tensor, an object with `logits`, or first in a tuple or mapping.
+def logits_of(output: Any, which: str | int | None = None) -> Tensor:
+    """The logits (B, C) in an output: a tensor, an object with `logits`, or first in a tuple.
+
+    In a mapping without that key they are its only tensor (B, C).
+
+    Args:
+        output: What the model gave.
+        which: The key, attribute or place of the logits in it, where that is not so.
 
     Raises:
-        ValueError: There are none.
+        ValueError: There are none, or it cannot be told which they are.
     """
-    found = output
+    found = output if which is None else _chosen(output, which)
     while not isinstance(found, Tensor):
         if hasattr(found, "logits"):
             found = found.logits
         elif isinstance(found, Mapping) and found:
-            found = found.get("logits", next(iter(found.values())))
+            found = found["logits"] if "logits" in found else _only(found)
         elif isinstance(found, tuple | list) and found:
             found = found[0]
         else:
@@ -52,6 +59,29 @@ def logits_of(output: Any) -> Tensor:
             f"logits have the shape (B, C); those of the model's output have {tuple(found.shape)}"
         )
     return found
+
+
+def _chosen(output: Any, which: str | int) -> Any:
+    try:
+        if isinstance(which, str) and not isinstance(output, Mapping):
+            return getattr(output, which)
+        return output[which]
+    except (AttributeError, IndexError, KeyError, TypeError):
+        raise ValueError(
+            f"the model's output, a {type(output).__name__}, has no {which!r}: output names its logits"
+        ) from None
+
+
+def _only(mapping: Mapping[Any, Any]) -> Any:
+    """The one value of a mapping that may be logits; its first where none is a tensor (B, C)."""
+    able = [key for key, value in mapping.items() if isinstance(value, Tensor) and value.dim() == 2]
+    if len(able) > 1:
+        keys = ", ".join(repr(key) for key in able)
+        raise ValueError(
+            f"which of the model's outputs are the logits? {keys} have the shape (B, C): say "
+            f"output={able[0]!r}, or give a function as target"
+        )
+    return mapping[able[0]] if able else next(iter(mapping.values()))
 
 
 def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) -> Tensor:
@@ -67,6 +97,10 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
         ValueError: An unknown word, a class that there is not, or a tensor of another length than the batch.
     """
     batch, classes = logits.shape
+    if not _is_index(target):
+        raise ValueError(
+            f"target is a class, one for each case, 'predicted', 'true' or a function; not {_told(target)}"
+        )
     if isinstance(target, str):
         if target == "predicted":
             return logits.detach().argmax(1)
@@ -87,10 +121,21 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     return index
 
 
+def _is_index(target: Any) -> bool:
+    """Whether a target is a word or whole numbers."""
+    if isinstance(target, Tensor):
+        return not target.is_floating_point() and target.dtype != torch.bool
+    return isinstance(target, str | Integral) and not isinstance(target, bool)
+
+
+def _told(target: Any) -> str:
+    return f"a tensor of {target.dtype}" if isinstance(target, Tensor) else repr(target)
+
+
 def _true(logits: Tensor, labels: Tensor) -> Tensor:
     labels = labels.to(logits.device)
     if labels.dim() == 1:
-        return target_index(logits, labels)
+        return target_index(logits, labels.long())
     if labels.shape != logits.shape:
         raise ValueError(
             f"labels are (B,) or, like the logits, {tuple(logits.shape)}; these are {tuple(labels.shape)}"

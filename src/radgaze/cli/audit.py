@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import Parser, listed
+from radgaze.cli.parser import NonNegativeInt, Parser, PositiveInt, Seed, listed
 
 HELP = (
     "Measure a run's maps, method by method: agreement with gaze, localisation, faithfulness, sanity, "
@@ -23,32 +23,35 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--split", choices=("test", "validate"), default="test", help="cases (default test)")
     parser.add_argument(
-        "--cases", type=int, default=100, help="cases for agreement, localisation and cost (default 100)"
+        "--cases",
+        type=PositiveInt,
+        default=100,
+        help="cases for agreement, localisation and cost (default 100)",
     )
     parser.add_argument(
         "--probed",
-        type=int,
+        type=PositiveInt,
         default=20,
         help="how many of them for faithfulness, sanity and stability, which run a method and the model many "
         "times (default 20, the fewest patients that a verdict is given on)",
     )
     parser.add_argument(
         "--passes",
-        type=int,
+        type=NonNegativeInt,
         default=4,
         help="most forward passes that a gradient method averages over for one map; 0 for what its preset "
         "says (default 4)",
     )
     parser.add_argument(
-        "--steps", type=int, default=8, help="steps of the deletion and insertion curves (default 8)"
+        "--steps", type=PositiveInt, default=8, help="steps of the deletion and insertion curves (default 8)"
     )
     parser.add_argument(
-        "--stages", type=int, default=4, help="layers at which weights are drawn anew (default 4)"
+        "--stages", type=PositiveInt, default=4, help="layers at which weights are drawn anew (default 4)"
     )
     parser.add_argument(
-        "--resamples", type=int, default=2000, help="resamples of the bootstrap (default 2000)"
+        "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of all that is random (default 0)")
+    parser.add_argument("--seed", type=Seed, default=0, help="of all that is random (default 0)")
     parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
     parser.add_argument(
         "--out", required=True, help="folder for audit.md, .csv, .json, .html, the figures and cases.parquet"
@@ -62,9 +65,11 @@ def run(args: Namespace) -> int:
     from radgaze.evaluation.aspects import Effort
     from radgaze.evaluation.audit import audit
     from radgaze.evaluation.audit_markdown import audit_markdown
+    from radgaze.outputs import check_folder
     from radgaze.reporting.audit import audit_page
     from radgaze.training.run import Run
 
+    check_folder(args.out)
     out, audited = Path(args.out), Run.open(Path(args.path))
     found = audit(
         audited,

@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, PositiveInt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,15 +25,17 @@ def add_arguments(parser: Parser) -> None:
         "--out", required=True, help="folder for compare.md, compare.csv, paired.csv and index.html"
     )
     parser.add_argument(
-        "--resamples", type=int, default=2000, help="resamples of the bootstrap (default 2000)"
+        "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
     )
 
 
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    from radgaze.outputs import check_folder
     from radgaze.training.run import Run
 
+    check_folder(args.out)
     runs = [Run.open(Path(path)) for path in args.runs]
     compare_and_report(runs, Path(args.out), resamples=args.resamples)
     return 0

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, Seed
 
 if TYPE_CHECKING:
     from radgaze.store.store import Store
@@ -51,7 +51,7 @@ QUICK = Scale(patients=60, confounding=0.9, pixels=160, overrides={"trainer": {"
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the demo makes")
-    parser.add_argument("--seed", type=int, default=7, help="of the phantom and of the training")
+    parser.add_argument("--seed", type=Seed, default=7, help="of the phantom and of the training")
     parser.add_argument(
         "--quick", action="store_true", help="a few patients and one epoch: the way, not the figures"
     )
@@ -59,7 +59,9 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     from radgaze.console import put, say
+    from radgaze.outputs import check_folder
 
+    check_folder(args.out)
     started = time.monotonic()
     pages = demonstrate(Path(args.out), seed=args.seed, scale=QUICK if args.quick else FULL)
     say(f"Done in {(time.monotonic() - started) / 60:.1f} minutes. Open these in a browser:")

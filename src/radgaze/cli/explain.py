@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import Parser, listed
+from radgaze.cli.parser import Parser, PositiveInt, Seed, listed
 
 HELP = (
     "Make the maps of images: DICOM, PNG, JPEG or TIFF files, folders of them, or cases of the run's store. "
@@ -28,8 +28,8 @@ def add_arguments(parser: Parser) -> None:
         "blurred, or cases (mean of training cases); default: black for DeepLIFT, mean for the others",
     )
     parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
-    parser.add_argument("--batch-size", type=int, default=4, help="images at a time (default 4)")
-    parser.add_argument("--seed", type=int, default=0, help="of whatever is drawn (default 0)")
+    parser.add_argument("--batch-size", type=PositiveInt, default=4, help="images at a time (default 4)")
+    parser.add_argument("--seed", type=Seed, default=0, help="of whatever is drawn (default 0)")
     parser.add_argument(
         "--keep-names",
         action="store_true",
@@ -44,8 +44,10 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import complain, put
     from radgaze.explaining.explain import explain
+    from radgaze.outputs import check_folder
     from radgaze.training.run import Run
 
+    check_folder(args.out)
     outcome = explain(
         Run.open(Path(args.path)),
         args.images,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import NonNegativeInt, Parser, Seed
 
 if TYPE_CHECKING:
     from radgaze.evaluation.inspection import Inspection
@@ -21,20 +21,19 @@ def add_arguments(parser: Parser) -> None:
         default="inspection",
         help="folder for inspect.html, inspect.json and readings.png (default inspection)",
     )
-    parser.add_argument("--each", type=int, default=4, help="cases drawn per class (default 4)")
-    parser.add_argument("--seed", type=int, default=0, help="of the draw of cases (default 0)")
+    parser.add_argument("--each", type=NonNegativeInt, default=4, help="cases drawn per class (default 4)")
+    parser.add_argument("--seed", type=Seed, default=0, help="of the draw of cases (default 0)")
 
 
 def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
-    from radgaze.errors import UserError
+    from radgaze.outputs import check_folder
     from radgaze.reporting.inspection import inspection_page
     from radgaze.store.store import Store
 
-    if args.each < 0:
-        raise UserError(f"--each {args.each}: it must be 0 or more")
+    check_folder(args.out)
     found, page = inspection_page(Store.open(args.path), Path(args.out), each=args.each, seed=args.seed)
     show(found)
     put(page)

@@ -6,8 +6,13 @@ import re
 from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from radgaze.errors import UserError
+
+__all__ = ["NonNegativeInt", "Parser", "PositiveInt", "Seed"]
+
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)], docstring="Of a draw: 0 to 2³² − 1.")
 
 
 class Parser(ArgumentParser):

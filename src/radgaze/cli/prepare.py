@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from jsonargparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, PositiveInt
 from radgaze.sources.registry import SOURCES, find
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
             metavar="CHARACTER",
             help="between cells of the CSV files, or comma, semicolon, tab; without it what their header has",
         )
-        parser.add_argument("--size", type=int, default=512, help="side of the stored images, px")
+        parser.add_argument("--size", type=PositiveInt, default=512, help="side of the stored images, px")
         parser.add_argument(
             "--voi",
             choices=("window", "none"),
@@ -54,7 +54,7 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
             help="a DICOM file's first window, or none: pixels over their maximum, as published",
         )
     parser.add_argument(
-        "--workers", type=int, help="processes that read images; without it one per processor"
+        "--workers", type=PositiveInt, help="processes that read images; without it one per processor"
     )
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="read images here, or on a Ray cluster"
@@ -71,11 +71,14 @@ def _add_of_store(parser: Parser, *, fitted: bool) -> None:
 
 def run(args: Namespace) -> int:
     from radgaze.console import put
+    from radgaze.outputs import check_folder
     from radgaze.sources.dialect import written_with
     from radgaze.store.prepare import prepare
 
     chosen = args[args.source].as_dict()
     of_store = {name: chosen.pop(name) for name in OF_STORE if name in chosen}
+    check_folder(of_store["out"], may_be=("store", "run"))  # what of these may be replaced, `prepare` says
+    _check_key(chosen.get("key"), of_store["out"])
     source = find(args.source)
     with written_with(chosen.pop("encoding", None), chosen.pop("separator", None)):
         cohort = source.read(**chosen)
@@ -85,6 +88,16 @@ def run(args: Namespace) -> int:
     show(store)
     put(store.path)
     return 0
+
+
+def _check_key(key: str | None, out: str) -> None:
+    """Refuse a private key within the store that it is to be kept apart from."""
+    from pathlib import Path
+
+    from radgaze.errors import UserError
+
+    if key is not None and Path(key).resolve().is_relative_to(Path(out).resolve()):
+        raise UserError(f"--key {key} lies in the store, which others may get; name a file elsewhere")
 
 
 def show(store: Store) -> None:

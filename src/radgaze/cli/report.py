@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import NonNegativeInt, Parser
 
 HELP = "Make RUN/report.html and RUN/figures anew from an evaluated run."
 EXAMPLE = "radgaze report runs/set3_guided --each 5"
@@ -13,7 +13,7 @@ EXAMPLE = "radgaze report runs/set3_guided --each 5"
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a run that `radgaze evaluate` has seen")
     parser.add_argument(
-        "--each", type=int, default=3, help="correct and wrong cases shown per class (default 3)"
+        "--each", type=NonNegativeInt, default=3, help="correct and wrong cases shown per class (default 3)"
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, PositiveInt, Seed
 
 if TYPE_CHECKING:
     from radgaze.reproduction.state import State
@@ -36,9 +36,9 @@ def add_arguments(parser: Parser) -> None:
         help="the paper's, with its published split, or ours, with a split drawn for each seed",
     )
     parser.add_argument(
-        "--seeds", type=int, metavar="N", help="how many; by default 1 if faithful and 3 if honest"
+        "--seeds", type=PositiveInt, metavar="N", help="how many; by default 1 if faithful and 3 if honest"
     )
-    parser.add_argument("--seed", type=int, default=42, help="the first of the seeds (default 42)")
+    parser.add_argument("--seed", type=Seed, default=42, help="the first of the seeds (default 42)")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="experiments to run; by default all")
     parser.add_argument(
         "--select",
@@ -47,7 +47,10 @@ def add_arguments(parser: Parser) -> None:
         help="split whose AUC chooses the checkpoint; test is what the original code did, and taints figures",
     )
     parser.add_argument(
-        "--cross-validate", type=int, metavar="FOLDS", help="cross-validate, as often as there are seeds"
+        "--cross-validate",
+        type=PositiveInt,
+        metavar="FOLDS",
+        help="cross-validate, as often as there are seeds",
     )
     parser.add_argument(
         "--engine", choices=("local", "ray"), default="local", help="run here, or on a Ray cluster"
@@ -55,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--ray-address", metavar="A", help="of the cluster; without it one is made here")
     parser.add_argument(
         "--jobs",
-        type=int,
+        type=PositiveInt,
         metavar="N",
         help="runs side by side; by default one for each GPU, or one where there is none",
     )
@@ -74,10 +77,12 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
+    from radgaze.outputs import check_folder
     from radgaze.reproduction.grid import reproduce
     from radgaze.reproduction.plan import plan
     from radgaze.training.config import Config
 
+    check_folder(args.out)
     given, fields = args.as_dict(), asdict(Config()).keys() - OWN
     wanted = plan(
         args.data,

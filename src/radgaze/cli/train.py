@@ -11,6 +11,7 @@ from jsonargparse import Namespace
 from radgaze import experiments
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
+from radgaze.outputs import check_folder
 
 HELP = "Train a classifier on a prepared store, guided by gaze as the experiment says; then evaluate it."
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
@@ -68,6 +69,7 @@ def run(args: Namespace) -> int:
     out = args.resume or args.out
     if out is None:
         raise UserError("name the run's folder with --out RUN, or one to go on with: --resume RUN")
+    check_folder(out, "--resume" if args.resume else "--out", may_be=("run",))
     if not config.data:
         raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
-from radgaze.cli.parser import Parser
+from radgaze.cli.parser import Parser, PositiveInt, Seed
 
 if TYPE_CHECKING:
     import optuna
@@ -42,24 +42,28 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search")
     parser.add_argument(
-        "--trials", type=int, required=True, metavar="N", help="in all, those of before included"
+        "--trials", type=PositiveInt, required=True, metavar="N", help="in all, those of before included"
     )
     parser.add_argument("--resume", action="store_true", help="go on with the search that is in --out")
     parser.add_argument(
         "--space", metavar="FILE", help="YAML of ranges, laid over the experiment's own space"
     )
     parser.add_argument(
-        "--jobs", type=int, default=1, metavar="N", help="trials side by side, each in a process (default 1)"
+        "--jobs",
+        type=PositiveInt,
+        default=1,
+        metavar="N",
+        help="trials side by side, each in a process (default 1)",
     )
     parser.add_argument(
         "--min-epochs",
-        type=int,
+        type=PositiveInt,
         metavar="N",
         help="epochs before a trial may be stopped (default: a ninth of trainer.max_epochs, and "
         "more than the warm-up); with trainer.max_epochs or more, none is",
     )
     parser.add_argument("--protocol", choices=("honest", "faithful"), default="honest", help="as of train")
-    parser.add_argument("--seed", type=int, default=42, help="of the search and of every trial (default 42)")
+    parser.add_argument("--seed", type=Seed, default=42, help="of the search and of every trial (default 42)")
     parser.add_class_arguments(Config, nested_key=None, skip=set(OWN))
     # Of the configuration only what is given counts: the rest is the experiment's own.
     parser.set_defaults({key: SUPPRESS for key in experiments.flat(asdict(Config())) if key not in OWN})
@@ -68,9 +72,11 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
+    from radgaze.outputs import check_folder
     from radgaze.training.config import Config
     from radgaze.tuning.plan import plan
 
+    check_folder(args.out)
     values, fields = args.as_dict(), asdict(Config()).keys() - OWN
     search = plan(
         args.experiment,

@@ -20,7 +20,7 @@ from radgaze.dicom.guard import opened
 HEADER_BYTES = 64 * 2**20
 """What a file may hold beside its pixels."""
 
-MAX_READS = 300_000
+MAX_READS = 100_000
 """Reads of a file, of which an element takes one to four. Radiographs have a few hundred elements."""
 
 MAX_VALUE = 2**20

@@ -66,6 +66,8 @@ def isolated(
         Index of the item, and what the function returned or a DicomError: its own, or with the reason
         `crashed`, `timeout`, `out_of_memory` or `error`.
     """
+    if workers is not None and workers < 1:
+        raise ValueError(f"{workers} processes cannot work")
     workers = workers or _processors()
     call = pickle.dumps(function)
     todo = iter(enumerate(items))
@@ -164,9 +166,9 @@ class _Process(CONTEXT.Process):
 
     @staticmethod
     def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
-        main = vars(sys.modules["__main__"])
+        main: dict[str, Any] = vars(sys.modules["__main__"])
         hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
-        main.update(dict.fromkeys(hidden))
+        main.update(dict.fromkeys(hidden, None))
         try:
             return CONTEXT.Process._Popen(process)
         finally:

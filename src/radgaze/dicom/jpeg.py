@@ -51,8 +51,8 @@ WALKED = 2**19
 def check(codestream: bytes) -> None:
     """Refuse lossy JPEG whose data do not end where its image does.
 
-    Small and deep codestreams are gone through code by code. Of the others libjxl, which is quick, finds about
-    half as many that are damaged.
+    Small and deep codestreams are gone through code by code. Of the others libjxl, which is quick, finds
+    fewer that are damaged.
 
     Raises:
         DicomError: It is damaged, and that can be told.

@@ -65,7 +65,7 @@ def damaged() -> DicomError:
 
 def frame(codestream: bytes) -> tuple[int, int, int]:
     """Height, width and components, as the first frame's header says: decoders believe only this."""
-    for marker, body in _segments(codestream):
+    for marker, body, _ in _segments(codestream):
         if marker in FRAMES and len(body) >= 6:
             return int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5]
         if marker == SOS:
@@ -81,7 +81,7 @@ def parse(codestream: bytes) -> Stream:
     """
     stream = Stream()
     try:
-        for marker, body in _segments(codestream):
+        for marker, body, end in _segments(codestream):
             if marker == DHT:
                 _read_tables(body, stream)
             elif marker == DQT:
@@ -104,7 +104,7 @@ def parse(codestream: bytes) -> Stream:
                     (body[i], body[i + 1] >> 4, body[i + 1] & 15) for i in range(1, 1 + 2 * count, 2)
                 ]
                 stream.predictor, stream.shift = body[1 + 2 * count], body[3 + 2 * count] & 15
-                _read_scan(codestream, body, stream)
+                _read_scan(codestream, end, stream)
                 return stream
     except IndexError:
         raise damaged() from None
@@ -247,8 +247,8 @@ def _check_end(part: bytes, needed: int) -> None:
         raise damaged()
 
 
-def _segments(codestream: bytes) -> Iterator[tuple[int, bytes]]:
-    """Markers and what follows their lengths, up to where it makes no sense or a scan begins."""
+def _segments(codestream: bytes) -> Iterator[tuple[int, bytes, int]]:
+    """Markers, what follows their lengths, and where that ends, up to nonsense or the beginning of a scan."""
     if not codestream.startswith(SOI):
         raise DicomError("broken", "no JPEG codestream")
     at = len(SOI)
@@ -260,7 +260,7 @@ def _segments(codestream: bytes) -> Iterator[tuple[int, bytes]]:
             at += 2
         else:
             end = at + 2 + int.from_bytes(codestream[at + 2 : at + 4], "big")
-            yield marker, codestream[at + 4 : end]
+            yield marker, codestream[at + 4 : end], end
             if marker == SOS:
                 return
             at = end
@@ -294,9 +294,7 @@ def _read_steps(body: bytes, stream: Stream) -> None:
         at += 129 if wide else 65
 
 
-def _read_scan(codestream: bytes, header: bytes, stream: Stream) -> None:
-    start = codestream.index(bytes([0xFF, SOS]) + (len(header) + 2).to_bytes(2, "big") + header)
-    start += 4 + len(header)
+def _read_scan(codestream: bytes, start: int, stream: Stream) -> None:
     end = END_OF_SCAN.search(codestream, start)
     if end is None:
         raise DicomError("truncated", "the JPEG codestream has no end")

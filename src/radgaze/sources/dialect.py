@@ -52,7 +52,7 @@ def written_with(encoding: str | None = None, separator: str | None = None) -> I
     if encoding is not None:
         try:
             "".encode(codecs.lookup(encoding).name)
-        except LookupError as error:
+        except (LookupError, ValueError) as error:  # some names, such as `undefined`, raise the other
             raise UserError(
                 f"--encoding {encoding}: no such encoding; known are utf-8, cp1252, latin-1 …"
             ) from error

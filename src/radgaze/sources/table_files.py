@@ -271,8 +271,8 @@ def of_cases(read: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFram
 
 
 def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
-    """key and case_id: what the table calls a case, its image as the table has it, or that file's name with or
-    without its extension; where two records have one, it is that of the first.
+    """key and case_id: what the table calls a case, its image as the table has it, or that file's name with
+    or without its extension; where two records have one, it is that of the first.
     """
     image = pl.col("image")
     keys = (

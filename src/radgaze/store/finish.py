@@ -18,6 +18,7 @@ from radgaze.sources.spool import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
 from radgaze.store.done import Done
 from radgaze.store.identity import Identity
+from radgaze.store.intact import seal
 from radgaze.store.letterbox import letterbox
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
@@ -115,7 +116,7 @@ def finish(
         "hashes": _hashes(folder, files),
     }
     (folder / MANIFEST).write_text(
-        json.dumps(manifest, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+        json.dumps(seal(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
     )
     for path in (*files, folder / MANIFEST):
         _flush(path)

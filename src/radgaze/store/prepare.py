@@ -71,6 +71,8 @@ def prepare(
     """
     if ray_address is not None and engine != "ray":
         raise UserError("--ray-address goes with --engine ray")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
     if engine == "ray":
         load()  # before anything is written
     out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be

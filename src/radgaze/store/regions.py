@@ -9,7 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.store.masks import unpacked
+from radgaze.store.intact import check_shards, read_shard, read_table
+from radgaze.store.masks import packed_shape, unpacked
 
 SHARD = 4096  # regions in one file: 128 MiB at 512×512
 TABLE = "regions.parquet"
@@ -29,9 +30,11 @@ class Regions:
 
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.size = path, size
-        there = path / TABLE
-        self.table = pl.read_parquet(there, glob=False) if there.is_file() else pl.DataFrame(schema=SCHEMA)
+        there = (path / TABLE).is_file()
+        self.table = read_table(path, "regions") if there else pl.DataFrame(schema=SCHEMA)
         self._shard, self._index = (self.table[name].to_numpy() for name in ("shard", "index"))
+        names = {int(number): shard_name(int(number)) for number in np.unique(self._shard)}
+        check_shards(path, names, self._shard, self._index, packed_shape(size))
         self._open: dict[int, NDArray[np.uint8]] = {}
 
     def __len__(self) -> int:
@@ -45,7 +48,7 @@ class Regions:
         """The same as it is stored."""
         shard = int(self._shard[i])
         if shard not in self._open:
-            self._open[shard] = np.load(self.path / shard_name(shard), mmap_mode="r")
+            self._open[shard] = read_shard(self.path / shard_name(shard))
         return self._open[shard][self._index[i]]
 
     def __getstate__(self) -> dict[str, Any]:

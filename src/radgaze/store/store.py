@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from radgaze.errors import UserError
 from radgaze.sources.split import fold_split, published_split, stratified_split
+from radgaze.store.intact import WHOLE, check_shards, read_manifest, read_shard, read_table, scan_table
 from radgaze.store.regions import Regions
 from radgaze.tables import read_csv
 
@@ -50,11 +50,8 @@ class Store:
         path = Path(path)
         if not (path / MANIFEST).is_file():
             raise UserError(_why_not(path))
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            made_with, files = manifest["format"], manifest["hashes"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path / MANIFEST} is not a store's manifest; prepare the store anew") from error
+        manifest = read_manifest(path / MANIFEST)
+        made_with, files = manifest["format"], manifest["hashes"]
         if made_with != FORMAT:
             raise UserError(
                 f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it anew, "
@@ -87,27 +84,27 @@ class Store:
         """One row per case: case_id, patient, split, label_<class>…, rows, columns (original pixels), shard,
         index, scale, pad_x, pad_y (x_store = x·scale + pad_x), sha256 (of the image file).
         """
-        cases = self._table("cases")
+        cases = read_table(self.path, "cases", {f"label_{name}": WHOLE for name in self.classes})
         return cases if self.splits is None else cases.with_columns(self.splits.alias("split"))
 
     @cached_property
     def readings(self) -> pl.DataFrame:
         """reading_id, case_id, reader, recorded (fixations, off-image ones included), duration (s)."""
-        return self._of_kept(self._table("readings"))
+        return self._of_kept(read_table(self.path, "readings"))
 
     @cached_property
     def fixations(self) -> pl.DataFrame:
         """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
-        return self._of_kept(self._table("fixations"))
+        return self._of_kept(read_table(self.path, "fixations"))
 
     def scan_fixations(self) -> pl.LazyFrame:
         """The table of fixations as it is on disk, of all readings, to be read in parts."""
-        return pl.scan_parquet(self.path / "fixations.parquet", glob=False)
+        return scan_table(self.path, "fixations")
 
     @cached_property
     def boxes(self) -> pl.DataFrame:
         """case_id, label, x1, y1, x2, y2 (original image pixels)."""
-        return self._table("boxes")
+        return read_table(self.path, "boxes")
 
     @cached_property
     def regions(self) -> Regions:
@@ -117,7 +114,14 @@ class Store:
     @cached_property
     def rejections(self) -> pl.DataFrame:
         """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
-        return read_csv(self.path / REJECTIONS)
+        try:
+            table = read_csv(self.path / REJECTIONS)
+        except pl.exceptions.PolarsError as error:
+            raise UserError(f"{self.path / REJECTIONS} is damaged: {_advice(self.path)}") from error
+        missing = {"reason", "case_id", "reading_id", "detail"} - set(table.columns)
+        if missing:
+            raise UserError(f"{self.path / REJECTIONS} lacks {min(missing)}: {_advice(self.path)}")
+        return table
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
         """The same store with its patients split anew; nothing is written.
@@ -161,7 +165,10 @@ class Store:
     @cached_property
     def images(self) -> Images:
         """The images, by row of `cases`."""
-        return Images(self.path, self.cases["shard"].to_numpy(), self.cases["index"].to_numpy())
+        shard, index = (self.cases[name].to_numpy() for name in ("shard", "index"))
+        names = {int(number): shard_name(int(number)) for number in np.unique(shard)}
+        check_shards(self.path, names, shard, index, (self.size, self.size))
+        return Images(self.path, shard, index)
 
     def image(self, i: int) -> NDArray[np.uint8]:
         """The image of row i of `cases`: (size, size) uint8, read-only, straight from the disk's cache."""
@@ -169,9 +176,6 @@ class Store:
 
     def _of_kept(self, table: pl.DataFrame) -> pl.DataFrame:
         return table if self.kept is None else table.filter(pl.col("reading_id").is_in(self.kept.implode()))
-
-    def _table(self, name: str) -> pl.DataFrame:
-        return pl.read_parquet(self.path / f"{name}.parquet", glob=False)
 
 
 class Images:
@@ -187,7 +191,7 @@ class Images:
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         shard = int(self._shard[i])
         if shard not in self._open:
-            self._open[shard] = np.load(self._path / shard_name(shard), mmap_mode="r")
+            self._open[shard] = read_shard(self._path / shard_name(shard))
         return self._open[shard][self._index[i]]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -202,6 +206,10 @@ def shard_name(shard: int) -> str:
 def partial_path(path: Path) -> Path:
     """Where a store is written before it is whole."""
     return path.with_name(path.name + ".partial")
+
+
+def _advice(path: Path) -> str:
+    return f"`radgaze verify {path}` tells what else is damaged"
 
 
 def _why_not(path: Path) -> str:

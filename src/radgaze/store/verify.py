@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
+from radgaze.errors import UserError
 from radgaze.sources.spool import height, slices
-from radgaze.store import regions
 from radgaze.store.digest import file_digest
-from radgaze.store.masks import packed_shape
+from radgaze.store.intact import is_sealed
 from radgaze.store.store import MANIFEST, Store
 
 
@@ -25,7 +24,7 @@ def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[
         store: The store, opened: its files are there.
         advance: Called after each file of the manifest.
     """
-    wrong = []
+    wrong = [] if is_sealed(store.manifest) else [f"{MANIFEST} is not the file that was written"]
     hashes: dict[str, str] = store.manifest["hashes"]
     for name, digest in hashes.items():
         path = store.path / name
@@ -42,13 +41,18 @@ def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[
     )
     wrong += [f"{name} is there, and not in the manifest" for name in strangers]
     damaged = any(not name.startswith("images/") for name in hashes if any(w.startswith(name) for w in wrong))
-    return wrong if damaged else wrong + _tables(store)
+    if damaged:
+        return wrong
+    try:
+        return wrong + _tables(store)
+    except (UserError, pl.exceptions.PolarsError) as error:
+        return [*wrong, str(error).partition(": the store is damaged")[0]]
 
 
 def _tables(store: Store) -> list[str]:
     cases, readings, fixations = store.cases, store.readings, store.scan_fixations()
+    marked, boxes = store.regions.table, store.boxes
     wrong = []
-    marked = store.regions.table
     for what, rows in (
         ("cases", cases.height),
         ("readings", readings.height),
@@ -63,7 +67,7 @@ def _tables(store: Store) -> list[str]:
     for what, table, owners, key in (
         ("readings", readings.lazy(), cases, "case_id"),
         ("fixations", fixations, readings, "reading_id"),
-        ("boxes", store.boxes.lazy(), cases, "case_id"),
+        ("boxes", boxes.lazy(), cases, "case_id"),
         ("regions", marked.lazy(), cases, "case_id"),
     ):
         orphans = sum(part.join(owners, on=key, how="anti").height for part in slices(table))
@@ -80,25 +84,10 @@ def _images(store: Store) -> list[str]:
     places = store.cases.select("shard", "index")
     if places.is_duplicated().any():
         wrong.append("two cases have one image")
-    for (shard,), own in places.group_by("shard", maintain_order=True):
-        path = store.path / "images" / f"shard-{shard:05d}.npy"
-        try:
-            shape = np.load(path, mmap_mode="r").shape
-        except (OSError, ValueError, EOFError):
-            wrong.append(f"{path.relative_to(store.path)} is no array of images")
-            continue
-        side = store.size
-        if len(shape) != 3 or shape[1:] != (side, side) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
-            wrong.append(f"{path.relative_to(store.path)} does not hold the images that the cases say")
-    for (shard,), own in store.regions.table.group_by("shard", maintain_order=True):
-        name = regions.shard_name(shard)
-        try:
-            shape = np.load(store.path / name, mmap_mode="r").shape
-        except (OSError, ValueError, EOFError):
-            wrong.append(f"{name} is no array of regions")
-            continue
-        if shape[1:] != packed_shape(store.size) or int(own["index"].max()) >= shape[0]:  # type: ignore[arg-type]
-            wrong.append(f"{name} does not hold the regions that the table says")
+    try:
+        _ = store.images
+    except UserError as error:
+        wrong.append(str(error).partition(": the store is damaged")[0].removeprefix(f"{store.path}/"))
     return wrong
 
 

@@ -68,7 +68,7 @@ def tune(
                 if jobs == 1:
                     running.work(runner)
                 else:
-                    _side_by_side(running, jobs)
+                    _side_by_side(running, min(jobs, max(1, trials - already)))
             except KeyboardInterrupt as error:
                 raise Stopped("go on with the same command and --resume") from error
         results.write(study, search, out)

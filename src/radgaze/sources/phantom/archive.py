@@ -22,6 +22,10 @@ CALIBRATION_EVERY = 20
 """Images in a session, and images between two calibration frames."""
 
 
+MOST = 256
+"""Processes; more would not help, and may not start."""
+
+
 def simulate(
     out: Path | str,
     *,
@@ -50,6 +54,8 @@ def simulate(
         UserError: A value out of range, or `out` not empty.
     """
     out = Path(out)
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers {workers}: at least 1 is needed")
     _check(out, patients, pixels, confounding, two_studies)
     egd, mimic = out / "egd", out / "mimic"
     egd.mkdir(parents=True, exist_ok=True)
@@ -118,7 +124,7 @@ def _make(
 ) -> Iterator[Made]:
     jobs = (delayed(make_case)(case, slots.get(case.index), **settings) for case in order)
     count = workers if workers is not None else cpu_count()
-    return iter(Parallel(n_jobs=max(1, count), return_as="generator", batch_size=4)(jobs))
+    return iter(Parallel(n_jobs=min(count, MOST), return_as="generator", batch_size=4)(jobs))
 
 
 def _write_gaze(egd: Path, results: Iterable[Made], total: int) -> list[Made]:

@@ -1,0 +1,211 @@
+"""Activations that a model writes out in other functions: `x * torch.sigmoid(1.702 * x)`, `x.clamp(min=0)`.
+
+Beside each elementwise operation of the model the same operation runs on a few fixed numbers. Where its
+result depends on one tensor alone, those numbers are the values of a function of that tensor, and tell which
+activation it is, in whatever words it is written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from radgaze.attribution import activations
+from radgaze.attribution.activations import Activation
+
+PROBES = torch.linspace(-9, 9, 64, dtype=torch.float64) + 0.0137
+"""None of them is a kink of an activation."""
+
+TOLERANCE = 1e-6
+"""Constants in models are written with that many digits: √2, 1.702, 0.044715."""
+
+_ARITHMETIC = (
+    "add",
+    "sub",
+    "subtract",
+    "mul",
+    "multiply",
+    "div",
+    "divide",
+    "true_divide",
+    "neg",
+    "pow",
+    "abs",
+)
+_METHODS: tuple[str, ...] = (
+    "__add__",
+    "__radd__",
+    "__sub__",
+    "__rsub__",
+    "__mul__",
+    "__rmul__",
+    "__truediv__",
+    "__rtruediv__",
+)
+_METHODS += ("__neg__", "__pow__", "__abs__", "__gt__", "__ge__", "__lt__", "__le__")
+_CURVES: tuple[str, ...] = (
+    "absolute",
+    "square",
+    "erf",
+    "tanh",
+    "exp",
+    "expm1",
+    "log1p",
+    "sigmoid",
+    "special_expit",
+    "softplus",
+)
+_CURVES += ("relu", "relu6", "hardtanh", "hardsigmoid")
+_CUTS = (
+    "clamp",
+    "clip",
+    "clamp_min",
+    "clamp_max",
+    "maximum",
+    "minimum",
+    "where",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "float",
+)
+ELEMENTWISE = frozenset((*_ARITHMETIC, *_METHODS, *_CURVES, *_CUTS))
+"""Names of the functions that are followed; none of them works in place."""
+
+_OF_CONSTANTS = ("maximum", "minimum", "where")
+"""Functions whose other arguments may be tensors of one value, such as `torch.zeros_like(x)`."""
+
+KEPT = 12
+"""Results that are remembered: an activation is written in few steps."""
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """A tensor as a function of one tensor, by its values at `PROBES`."""
+
+    source: Tensor
+    values: Tensor
+
+    @property
+    def activation(self) -> Activation | None:
+        """The activation that it is; None of another function."""
+        if self.values.dtype != torch.float64:  # a comparison
+            return None
+        for activation, values in _known():
+            if torch.allclose(self.values, values, rtol=TOLERANCE, atol=TOLERANCE):
+                return activation
+        return _leaky(self.values)
+
+    @property
+    def is_shifted_by_three(self) -> bool:
+        """Whether it is x + 3, as in the gate relu6(x + 3) / 6."""
+        return self.values.dtype == torch.float64 and torch.allclose(self.values, PROBES + 3)
+
+
+@dataclass
+class Spelling:
+    """The last results of elementwise operations, as functions of what they were computed from."""
+
+    _last: deque[tuple[Tensor, int, Tensor, int, Tensor]] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def follow(
+        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Function | None:
+        """What a call will give, as a function of one tensor; None where it depends on several or on none."""
+        name = getattr(func, "__name__", "")
+        if name not in ELEMENTWISE or kwargs.get("inplace"):
+            return None
+        source: Tensor | None = None
+        shadows: list[Any] = []
+        for value in (*args, *kwargs.values()):
+            if not isinstance(value, Tensor):
+                shadows.append(value)
+                continue
+            found = self.function(value)
+            if found is None:
+                constant = _constant(value) if name in _OF_CONSTANTS else None
+                if constant is None:
+                    return None
+                shadows.append(constant)
+                continue
+            if source is not None and found.source is not source:
+                return None
+            source = found.source
+            shadows.append(found.values)
+        if source is None:
+            return None
+        try:
+            if name == "float":
+                return Function(source, shadows[0].double())
+            if name in _OF_CONSTANTS:
+                shadows = [_as_tensor(shadow) for shadow in shadows]
+            values = func(*shadows[: len(args)], **dict(zip(kwargs, shadows[len(args) :], strict=True)))
+        except (RuntimeError, TypeError, ValueError):
+            return None
+        fits = isinstance(values, Tensor) and values.shape == PROBES.shape
+        return Function(source, values) if fits else None
+
+    def function(self, tensor: Tensor) -> Function | None:
+        """A tensor as a function of what it was computed from, of itself at least; None of a constant."""
+        for result, version, source, source_version, values in reversed(self._last):
+            if result is tensor and tensor._version == version and source._version == source_version:
+                return Function(source, values)
+        if not (tensor.requires_grad and tensor.is_floating_point() and tensor.grad_fn is not None):
+            return None
+        return Function(tensor, PROBES)
+
+    def note(self, result: Any, function: Function | None) -> None:
+        """Remember what a call gave."""
+        if function is not None and isinstance(result, Tensor) and not result.is_inference():
+            source = function.source
+            self._last.append((result, result._version, source, source._version, function.values))
+
+    def clear(self) -> None:
+        """Forget, and let go of, all tensors."""
+        self._last.clear()
+
+
+@cache
+def _known() -> tuple[tuple[Activation, Tensor], ...]:
+    found = (
+        activations.relu(),
+        activations.hardtanh(0, 6),
+        activations.silu(),
+        activations.swish(1.702),
+        activations.gelu(),
+        activations.gelu("tanh"),
+        activations.hardswish(),
+        activations.mish(),
+        activations.elu(),
+        activations.softplus(),
+        activations.sigmoid(),
+        activations.hardsigmoid(),
+    )
+    return tuple((activation, activation.value(PROBES)) for activation in found)
+
+
+def _leaky(values: Tensor) -> Activation | None:
+    """Leaky ReLU of whatever slope."""
+    below = PROBES < 0
+    slope = float(values[0] / PROBES[0])
+    straight = torch.allclose(values, torch.where(below, slope * PROBES, PROBES), rtol=TOLERANCE)
+    return activations.leaky_relu(slope) if straight and 0 < slope < 1 - TOLERANCE else None
+
+
+def _constant(tensor: Tensor) -> float | None:
+    """The one value of a tensor that nothing is learned in; None where it has several."""
+    if tensor.requires_grad or not tensor.numel() or tensor.dtype == torch.bool:
+        return None
+    first = tensor.flatten()[0]
+    return float(first) if bool((tensor == first).all()) else None
+
+
+def _as_tensor(value: Any) -> Any:
+    return torch.full_like(PROBES, value) if isinstance(value, int | float) else value
