@@ -108,9 +108,9 @@ def parse_yaml(text: str) -> Any:
             return None
         if _size(node, {}) > NODES:
             raise yaml.YAMLError(f"more than {NODES:,} values, counting those that aliases repeat")
-        return loader.construct_document(node)  # type: ignore[no-untyped-call]
+        return loader.construct_document(node)
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
 
 
 def read_json(path: Path, fits: Callable[[Any], bool], advice: str) -> Any:

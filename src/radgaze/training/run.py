@@ -103,8 +103,8 @@ class Run:
         if len(known) < len(columns) or other.height:
             raise origin.StoreChangedError(
                 f"the store {store.path} is not the one that {self.path} was trained on: "
-                f"{other.height or told.height} of {told.height} predicted cases are not in it, or have other "
-                "labels; put that one back, or train a run on this one"
+                f"{other.height or told.height} of {told.height} predicted cases are not in it, or have "
+                "other labels; put that one back, or train a run on this one"
             )
 
     def model(self, device: str = "cpu") -> nn.Module:
