@@ -96,7 +96,7 @@ def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path,
 def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp_path):
     run = train(config("baseline", protocol="faithful"), tmp_path / "run")
     kept = sorted(path.name for path in (run.path / "checkpoints").iterdir())
-    assert kept == ["epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
+    assert kept == ["before-last.ckpt", "epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
     evaluate_and_report(run, resamples=20)
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["settings"]["interval"] == "seed"

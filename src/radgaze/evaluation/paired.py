@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import polars as pl
 from radgaze.evaluation.agreement import METRICS
 from radgaze.evaluation.delong import delong_test
 from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of, number
+from radgaze.evaluation.results import read_agreement, read_metrics
 from radgaze.evaluation.several import averaged
 from radgaze.evaluation.summary import MACRO, MAPS, score
 from radgaze.training.run import Run
@@ -73,7 +73,7 @@ def comparable_agreement(
             return [], [
                 f"Agreement with gaze is left out: {name} was not evaluated yet (`radgaze evaluate RUN`)."
             ]
-    metrics = [json.loads((run.path / "metrics.json").read_text(encoding="utf-8")) for run in runs]
+    metrics = [read_metrics(run.path) for run in runs]
     for key in ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit"):
         values = [found.get("settings", {}).get(key) for found in metrics]
         for name, value in zip(names, values, strict=True):
@@ -81,7 +81,7 @@ def comparable_agreement(
                 return [], [
                     f"Agreement with gaze is left out: {names[0]} and {name} measured it with another {key}."
                 ]
-    tables = [pl.read_parquet(run.path / "agreement.parquet", glob=False) for run in runs]
+    tables = [read_agreement(run.path) for run in runs]
     for name, table in zip(names, tables, strict=True):
         if lacking := [metric for metric in METRICS if metric not in table.columns]:
             return [], [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,11 @@ from torch import nn
 
 from radgaze import __version__
 from radgaze.errors import UserError
+from radgaze.files import read_json, write_text, written
 from radgaze.models.config import ModelConfig
+
+WIDEST = 8192
+"""Pixels, channels or frames of a trained model at most: a file may say any number."""
 
 PUBLISHED = ("imagenet", "noisy-student")
 
@@ -31,10 +36,11 @@ def save(
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    save_file(tensors, folder / "model.safetensors", metadata={"software": f"radgaze {__version__}"})
+    with written(folder / "model.safetensors") as aside:
+        save_file(tensors, aside, metadata={"software": f"radgaze {__version__}"})
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
     about["model"] = asdict(config)
-    (folder / "config.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
 
 
 def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
@@ -104,6 +110,13 @@ def published(config: ModelConfig) -> str | bool | None:
 @contextmanager
 def pretrained(config: ModelConfig) -> Iterator[None]:
     """Turn what goes wrong while an encoder is made or its weights are fetched into a `UserError`."""
+    if not re.fullmatch(r"[\w.+-]+", config.encoder):
+        # timm takes a name with a source before it for a hub's or a folder's, and asks there for its network,
+        # also where no weights are wanted: a run of it could never be read without.
+        raise UserError(
+            f"--model.encoder {config.encoder[:80]}: no name of an encoder; one from a hub or a folder cannot "
+            "be used"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -127,13 +140,18 @@ def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """The network that a `config.json` describes, and its class names."""
     from radgaze.models.architectures import create
 
+    kept = read_json(about, lambda found: isinstance(found, dict), "put it back as it was, or train anew")
     try:
-        kept = json.loads(about.read_text(encoding="utf-8"))
-        classes = tuple(map(str, kept["classes"]))
+        classes, size = tuple(kept["classes"]), kept.get("size", 224)
         # What it started from does not matter any more, and is not fetched.
         config = ModelConfig(**{**kept["model"], "weights": "none"})
-        return create(config, len(classes), int(kept.get("size", 224))), classes
-    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        if not classes or not all(isinstance(name, str) and 0 < len(name) <= 200 for name in classes):
+            raise ValueError("its classes are no names")
+        widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)
+        if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
+            raise ValueError(f"a size or width that is not between 1 and {WIDEST}")
+        return create(config, len(classes), size), classes
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{about} describes no model: {_line(error)}") from error
 
 

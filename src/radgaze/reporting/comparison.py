@@ -12,13 +12,14 @@ from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.compare import Comparison
 from radgaze.evaluation.evidence import Evidence
+from radgaze.evaluation.results import read_metrics
 from radgaze.evaluation.several import exclusive
 from radgaze.evaluation.verdict import verdict
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.report import read_metrics, slug
+from radgaze.reporting.report import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, p_value
 from radgaze.training.config import SELECTED_ON_TEST

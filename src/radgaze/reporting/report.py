@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.evaluation.results import read_agreement, read_metrics
 from radgaze.reporting import curves, description, intervals, sections
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, Draw, choose, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
@@ -80,15 +80,6 @@ def report(
     return path
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """RUN/metrics.json; a UserError where there is none."""
-    file = path / "metrics.json"
-    if not file.is_file():
-        raise UserError(f"{path} has no metrics.json; run `radgaze evaluate {path}` first")
-    loaded: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return loaded
-
-
 def slug(name: str) -> str:
     """A class name as a part of a file name."""
     return re.sub(r"[^\w-]+", "_", name)
@@ -133,7 +124,7 @@ def _differences(run: Run, test: pl.DataFrame, metrics: Mapping[str, Any]) -> di
     file = run.path / "agreement.parquet"
     if not file.is_file():
         return {}
-    table = pl.read_parquet(file, glob=False)
+    table = read_agreement(run.path)
     settings = metrics.get("settings") or {}
     return {kind: floor_differences(table, kind, test, run.classes, settings) for kind in ("heatmap", "mask")}
 

@@ -12,7 +12,9 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.files import written
 from radgaze.tables import write_csv
+from radgaze.training.history import read_history
 
 
 class EpochBar(L.Callback):
@@ -73,11 +75,20 @@ class History(L.Callback):
         row["seconds"] = time.perf_counter() - self._started
         table = pl.DataFrame([row])
         if self.path.is_file():
-            before = pl.read_csv(self.path, glob=False).filter(pl.col("epoch") < trainer.current_epoch)
+            before = read_history(self.path).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
-        aside = self.path.with_suffix(".part")
-        write_csv(table, aside)
-        aside.replace(self.path)
+        with written(self.path) as aside:
+            write_csv(table, aside)
+
+
+class Begun(L.Callback):
+    """Whether training itself has begun: all that a checkpoint restores is restored then."""
+
+    def __init__(self) -> None:
+        self.true = False
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        self.true = True
 
 
 class Patience(EarlyStopping):

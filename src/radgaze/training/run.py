@@ -12,14 +12,18 @@ from torch import nn
 
 from radgaze import attribution, models
 from radgaze.errors import UserError
+from radgaze.files import read_parquet, stay_within
 from radgaze.objectives.triangle import active_edges
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
-from radgaze.training import settings
+from radgaze.training import origin, settings
 from radgaze.training.config import Config
 from radgaze.training.data import batches, dataset, open_store
+from radgaze.training.history import HISTORY, read_history
+
+PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class Run:
         path = Path(path)
         if not path.is_dir():
             raise UserError(f"{path}: no such folder; a run is what `radgaze train --out` wrote")
+        stay_within(path)
         return cls(path, settings.read(path / "config.yaml"))
 
     @property
@@ -62,13 +67,45 @@ class Run:
 
         Raises:
             UserError: It is no longer where it was.
+            StoreChangedError: It holds something else than it did.
         """
         if not Path(self.config.data).is_dir():
             raise UserError(
                 f"the store of {self.path}, {self.config.data}, is gone; put it back, or change `data:` in"
                 f" {self.path / 'config.yaml'}"
             )
-        return open_store(self.config)
+        store = open_store(self.config)
+        origin.check(store, self.path, "put that one back, or train a run on this one")
+        self._check_cases(store)
+        return store
+
+    def check_store(self) -> str | None:
+        """What of the store is not as it was when the run was trained; None where nothing, or it is gone."""
+        try:
+            _ = self.store
+        except origin.StoreChangedError as error:
+            return str(error)
+        except UserError:
+            return None
+        return None
+
+    def _check_cases(self, store: Store) -> None:
+        """Raise StoreChangedError where predictions were made of cases that the store has not, or labels."""
+        path = self.path / PREDICTIONS
+        if origin.read(self.path) is not None or not path.is_file():
+            return
+        columns = ["case_id", *(f"label_{name}" for name in store.classes)]
+        told, there = self.predictions(), store.cases
+        known = [name for name in columns if name in told.columns]
+        left = told.select(known).with_columns(pl.col(known[1:]).cast(pl.Int64))
+        right = there.select(known).with_columns(pl.col(known[1:]).cast(pl.Int64))
+        other = left.join(right, on=known, how="anti")
+        if len(known) < len(columns) or other.height:
+            raise origin.StoreChangedError(
+                f"the store {store.path} is not the one that {self.path} was trained on: "
+                f"{other.height or told.height} of {told.height} predicted cases are not in it, or have "
+                "other labels; put that one back, or train a run on this one"
+            )
 
     def model(self, device: str = "cpu") -> nn.Module:
         """The trained model, in evaluation mode."""
@@ -121,17 +158,29 @@ class Run:
         """case_id, patient, split, probability_<class>, label_<class> of the validation and test cases.
 
         Raises:
-            UserError: The run was stopped before it made any.
+            UserError: The run was stopped before it made any, or they are damaged.
         """
-        path = self.path / "predictions.parquet"
+        path = self.path / PREDICTIONS
         if not path.is_file():
             raise UserError(
                 f"{self.path} has no predictions: training was not finished; "
                 f"go on with radgaze train --resume {self.path}"
             )
-        return pl.read_parquet(path, glob=False)
+        advice = f"remove it, and make it anew: radgaze train --resume {self.path}"
+        table = read_parquet(path, ("case_id", "patient", "split"), advice)
+        figures = [name for name in table.columns if name.startswith(("probability_", "label_"))]
+        if (
+            not all(table[name].dtype.is_numeric() for name in figures)
+            or table.null_count().sum_horizontal()[0]
+        ):
+            raise UserError(f"{path} has cells that are no predictions; {advice}")
+        return table
 
     def history(self) -> pl.DataFrame:
-        """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none."""
-        path = self.path / "history.csv"
-        return pl.read_csv(path, glob=False) if path.is_file() else pl.DataFrame({"epoch": []})
+        """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        path = self.path / HISTORY
+        return read_history(path) if path.is_file() else pl.DataFrame({"epoch": []})

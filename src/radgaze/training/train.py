@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import pickle
 import shutil
 import signal
 import warnings
@@ -20,18 +19,21 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
-from torch import distributed, nn
+from torch import distributed
 
 from radgaze import attribution, models
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.files import clear_leftovers, stay_within, written
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
-from radgaze.training import settings
-from radgaze.training.callbacks import EpochBar, History, Patience, announce
+from radgaze.training import origin, settings
+from radgaze.training.callbacks import Begun, EpochBar, History, Patience, announce
+from radgaze.training.checkpoints import FOLDER, LAST, Checkpoints, resumable
 from radgaze.training.checks import check, check_gaze, check_network, check_unchanged
 from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
+from radgaze.training.history import HISTORY, read_history
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import notices
 from radgaze.training.predict import predict
@@ -69,30 +71,40 @@ def train(
         NonFiniteLossError: A term of the loss broke.
         Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
     """
+    if resume:
+        _check_folder(out)
     store = open_store(config)
     check(config, store)
     config = _with_classification(config, store)
-    best = _checkpoints(config, out / "checkpoints")
-    trainer = _trainer(config, out, best, callbacks)
-    last = out / "checkpoints" / "last.ckpt" if resume else None
+    checkpoints = Checkpoints(out)
+    best = _best(config, checkpoints.folder)
+    training = Begun()
+    trainer = _trainer(config, out, checkpoints, best, [*callbacks, training])
     if trainer.world_size > 1 and config.model.reads_gaze:
         # Its batch norms run as often as the longest reading of a process's own batch has frames.
         raise UserError("the temporal model trains on one device: give --trainer.devices 1")
+    last = checkpoints.newest(tell=trainer.is_global_zero) if resume else None
+    if resume:
+        origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train anew")
     if trainer.is_global_zero:
         _warn(config, store)
-        _check_folder(out, last, overwrite)
         if resume:
             check_unchanged(settings.read(out / "config.yaml"), config)
+        else:
+            _check_new(out, overwrite)
     if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
         attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
-    model = models.create(config.model, len(store.classes), config.input.size)
+    # A checkpoint has all weights: what the encoder once started from is not fetched again.
+    begun = replace(config.model, weights="none") if resume else config.model
+    model = models.create(begun, len(store.classes), config.input.size)
     data = StoreData(store, config)
     little = check_gaze(config, data.train_cases)
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
         _make_folder(out, resume)  # not before all is known to fit: it may replace a run
         settings.write(config, out / "config.yaml")
+        origin.write(store, out)
         cases = data.train_cases
         turns = data.gaze_turns(trainer.world_size)
         announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
@@ -101,10 +113,10 @@ def train(
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        stopped = _fit(trainer, module, data, last)
+        stopped = _fit(trainer, module, data, last, training)
     if not trainer.is_global_zero:
         return Run(out, config)
-    if not _load_best(model, best):
+    if not checkpoints.load_best(model, best.best_model_path):
         raise Stopped("before the first epoch was over; nothing is kept")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
@@ -123,7 +135,7 @@ def is_first() -> bool:
     return int(getattr(rank_zero_only, "rank", 0)) == 0
 
 
-def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None) -> bool:
+def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None, training: Begun) -> bool:
     """Fit; True where the user stopped it."""
     alone = trainer.world_size == 1
     began = distributed.is_available() and distributed.is_initialized()
@@ -133,8 +145,8 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
-    except (pickle.UnpicklingError, EOFError) as error:
-        raise UserError(f"{last} is no checkpoint of radgaze, or a broken one; train anew") from error
+    except UserError:
+        raise
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise
@@ -142,6 +154,10 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
             "a batch of one case has no batch statistics at this --input.size: give "
             "--optimisation.batch_size 2 or more"
         ) from error
+    except Exception as error:
+        if last is None or training.true:
+            raise
+        raise UserError(f"{last} does not fit this run: {_first_line(error)}; train anew") from error
     except (KeyboardInterrupt, SystemExit):
         _end_children(trainer)
         return True
@@ -161,16 +177,18 @@ def _end_children(trainer: L.Trainer) -> None:
         child.wait()
 
 
-def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[Callback]) -> L.Trainer:
+def _trainer(
+    config: Config, out: Path, checkpoints: Checkpoints, best: ModelCheckpoint, others: Sequence[Callback]
+) -> L.Trainer:
     wanted, optimisation = config.trainer, config.optimisation
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).setLevel(logging.ERROR)
     callbacks: list[Callback] = [
         EpochBar(config.experiment, config.selection),
-        History(out / "history.csv"),
+        History(out / HISTORY),
         best,
         # Every epoch, as `save_last` would not; after `best`, whose state it holds.
-        ModelCheckpoint(out / "checkpoints", "last", enable_version_counter=False),
+        ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),
     ]
     if wanted.patience:
         callbacks.append(
@@ -199,6 +217,7 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
             enable_model_summary=False,
             deterministic="warn",
             default_root_dir=out,
+            plugins=[checkpoints],
         )
 
     try:
@@ -212,7 +231,7 @@ def _trainer(config: Config, out: Path, best: ModelCheckpoint, others: Sequence[
         raise UserError(f"--trainer: {str(error).strip().splitlines()[0]}") from error
 
 
-def _checkpoints(config: Config, folder: Path) -> ModelCheckpoint:
+def _best(config: Config, folder: Path) -> ModelCheckpoint:
     every = config.trainer.keep_checkpoints == "all"
     return ModelCheckpoint(
         folder,
@@ -256,18 +275,34 @@ def _warn(config: Config, store: Store) -> None:
         )
 
 
-def _check_folder(out: Path, last: Path | None, overwrite: bool) -> None:
-    if last is not None:
-        if not last.is_file():
-            raise UserError(f"{out} cannot be resumed: it has no checkpoints/last.ckpt")
-        return
+def _check_folder(out: Path) -> None:
+    """Raise UserError where a run cannot be gone on with; throw away what was being written."""
+    if not resumable(out):
+        raise UserError(f"{out} cannot be resumed: it has no {FOLDER}/{LAST}")
+    stay_within(out)
+    if is_first():
+        for folder in (out, out / FOLDER):
+            clear_leftovers(folder)
+    if (out / HISTORY).is_file():
+        read_history(out / HISTORY)
+
+
+def _check_new(out: Path, overwrite: bool) -> None:
+    """Raise UserError where a new run cannot be written."""
+    if out.is_dir():
+        clear_leftovers(out)
     if out.exists() and any(out.iterdir()):
         if not overwrite:
             raise UserError(f"{out} is not empty; name another --out, or --resume {out}, or --overwrite")
-        if not (out / "config.yaml").is_file():
+        try:
+            settings.read(out / "config.yaml")
+        except UserError as error:
             raise UserError(
-                f"{out} is not empty and not a run, so --overwrite leaves it alone; name another --out"
-            )
+                f"{out} is not empty and not a run, so --overwrite leaves it alone ({error}); name another "
+                "--out"
+            ) from error
+        if out.is_symlink():
+            raise UserError(f"{out} is a link, so --overwrite leaves it alone; name what it points at")
 
 
 def _make_folder(out: Path, resume: bool) -> None:
@@ -276,16 +311,11 @@ def _make_folder(out: Path, resume: bool) -> None:
     out.mkdir(parents=True, exist_ok=True)
 
 
-def _load_best(model: nn.Module, best: ModelCheckpoint) -> bool:
-    if not best.best_model_path or not Path(best.best_model_path).is_file():
-        return False
-    state = torch.load(best.best_model_path, "cpu", weights_only=True)["state_dict"]
-    model.load_state_dict({k.removeprefix("model."): v for k, v in state.items() if k.startswith("model.")})
-    return True
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
-    aside = path.with_suffix(".partial")
-    write_parquet(table, aside)
-    aside.replace(path)
+    with written(path) as aside:
+        write_parquet(table, aside)
     say(f"predictions of {table.height} cases: {path}")

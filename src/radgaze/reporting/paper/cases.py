@@ -12,12 +12,13 @@ import numpy as np
 import polars as pl
 
 from radgaze.errors import UserError
+from radgaze.evaluation.results import read_metrics, read_scores
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
 from radgaze.reporting.page import panel_pictures
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.paper.results import Results, title
-from radgaze.reporting.report import read_metrics, slug
+from radgaze.reporting.report import slug
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:
@@ -189,7 +190,7 @@ def _test(run: Run) -> pl.DataFrame:
 
 def _with_gaze(run: Run) -> set[str]:
     file = run.path / "agreement.parquet"
-    return {*pl.read_parquet(file, glob=False, columns=["case_id"])["case_id"]} if file.is_file() else set()
+    return {*read_scores(file)["case_id"]} if file.is_file() else set()
 
 
 def _label(words: str, case: Case | None) -> str:

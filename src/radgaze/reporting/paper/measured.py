@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from radgaze.errors import UserError
 from radgaze.evaluation import agreement, localisation, summary
 from radgaze.evaluation.resampling import Estimate, Resampling, SeedResamples, number
+from radgaze.evaluation.results import read_metrics
 from radgaze.evaluation.seeds import across, bootstraps, holm
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
 from radgaze.reporting.paper.scored import BOXES, GAZE, Held, Scored, maps_and_metrics
-from radgaze.reporting.report import read_metrics
 from radgaze.reporting.wording import listed
 
 if TYPE_CHECKING:

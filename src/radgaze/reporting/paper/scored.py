@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from radgaze.evaluation import agreement, localisation
 from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of
+from radgaze.evaluation.results import read_scores
 from radgaze.evaluation.scoring import SCHEMA
 from radgaze.evaluation.summary import MAPS
 
@@ -53,7 +54,7 @@ class Held:
         file = run / reference.file
         keys = {name: SCHEMA[name] for name in ("case_id", "patient", "map")}
         empty = pl.DataFrame(schema={**keys, **dict.fromkeys(reference.metrics, pl.Float64)})
-        table = pl.read_parquet(file, glob=False) if file.is_file() else empty
+        table = read_scores(file) if file.is_file() else empty
         table = table.filter(pl.col("case_id").is_in(test["case_id"].implode()))
         cases = test.join(table, on="case_id", how="semi", maintain_order="left")
         # What an older version wrote may lack a metric.

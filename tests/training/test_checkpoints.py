@@ -1,0 +1,186 @@
+"""A checkpoint is written whole or not at all, moves with its run, and can do no harm."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from radgaze import files
+from radgaze.cli import main
+from radgaze.errors import UserError
+from radgaze.models.config import ModelConfig
+from radgaze.training import checkpoints, settings
+from radgaze.training.checkpoints import Checkpoints
+from radgaze.training.run import Run
+from radgaze.training.train import Stopped, train
+
+
+def predictions(run: Run) -> bytes:
+    return (run.path / "predictions.parquet").read_bytes()
+
+
+@pytest.fixture(scope="module")
+def begun(store, tmp_path_factory) -> Path:
+    """A run of two epochs of three, as Ctrl-C leaves one: with a last checkpoint and the one before it."""
+    from tests.training.conftest import TINY
+
+    out = tmp_path_factory.mktemp("begun") / "run"
+    trainer = {**TINY["trainer"], "max_epochs": 2}
+    train(settings.resolve("no_decoder", data=str(store.path), **{**TINY, "trainer": trainer}), out)
+    return out
+
+
+@pytest.fixture
+def run(begun: Path, tmp_path: Path) -> Path:
+    """A copy elsewhere: a run that was moved."""
+    shutil.copytree(begun, tmp_path / "moved" / "run")
+    return tmp_path / "moved" / "run"
+
+
+def go_on(run: Path, epochs: int = 3) -> Run:
+    config = settings.read(run / "config.yaml")
+    config.trainer.max_epochs = epochs
+    return train(config, run, resume=True)
+
+
+def spoilt(run: Path, change) -> None:
+    """Change the state of the callbacks in the last checkpoint, as somebody would who means harm."""
+    path = run / "checkpoints" / "last.ckpt"
+    state = torch.load(path, weights_only=True)
+    for key, value in state["callbacks"].items():
+        if "best_model_path" in value:
+            change(key, value)
+    torch.save(state, path)
+
+
+def test_a_run_that_was_moved_goes_on_as_it_would_have(begun, run, tmp_path):
+    shutil.copytree(begun, tmp_path / "unmoved")
+    there = predictions(go_on(tmp_path / "unmoved"))
+    assert predictions(go_on(run)) == there
+    state = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert str(tmp_path) not in repr(state["callbacks"])  # nothing in it says where it lay
+
+
+@pytest.mark.parametrize("how", ["absolute", "local://", "file://", "..", "a link"])
+def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path):
+    victim = tmp_path / "thesis"
+    victim.mkdir()
+    (victim / "best.ckpt").write_text("years of work")
+    (victim / "work.txt").write_text("years of work")
+    before = sorted(victim.rglob("*"))
+    named = {
+        "absolute": str(victim),
+        "local://": f"local://{victim}",
+        "file://": f"file://{victim}/best.ckpt",
+        "..": str(run / "checkpoints" / ".." / ".." / ".." / "thesis" / "best.ckpt"),
+        "a link": str(run / "checkpoints" / "best.ckpt"),
+    }[how]
+    if how == "a link":
+        (run / "checkpoints" / "best.ckpt").unlink()
+        (run / "checkpoints" / "best.ckpt").symlink_to(victim / "best.ckpt")
+
+    def change(key, value) -> None:
+        value.update(
+            best_model_path=named, last_model_path=named, kth_best_model_path=named, dirpath=str(victim)
+        )
+        value["best_k_models"] = {named: torch.tensor(-1.0)}
+
+    spoilt(run, change)
+    with suppress(UserError, Stopped):  # it may lose its own best epoch
+        go_on(run)
+    assert sorted(victim.rglob("*")) == before
+    assert {path.read_text() for path in before} == {"years of work"}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda path: path.write_bytes(path.read_bytes()[:-2000]),
+        lambda path: path.write_bytes(b""),
+        lambda path: torch.save({"weights": torch.zeros(3)}, path),
+        lambda path: torch.save([1, 2, 3], path),
+        lambda path: path.unlink(),
+    ],
+)
+def test_resume_takes_the_newest_whole_checkpoint_and_says_so(make, run, capsys):
+    whole = predictions(go_on(run))
+    shutil.copy(run / "checkpoints" / checkpoints.BEFORE, run / "checkpoints" / "kept")
+    make(run / "checkpoints" / checkpoints.LAST)
+    (run / "predictions.parquet").unlink()
+    capsys.readouterr()
+    assert predictions(go_on(run)) == whole  # the last epoch is trained again, to the same bytes
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"going on from {checkpoints.BEFORE}" in said
+
+
+def test_where_no_checkpoint_is_whole_that_is_told(run, capsys):
+    for name in (checkpoints.LAST, checkpoints.BEFORE):
+        (run / "checkpoints" / name).write_bytes(b"PK")
+    assert main(["train", "--resume", str(run)]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert "cannot be resumed" in said[-1]
+
+
+def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(run, monkeypatch):
+    kept = Checkpoints(run)
+    path = run / "checkpoints" / checkpoints.LAST
+    before, there = path.read_bytes(), sorted(path.parent.iterdir())
+
+    def cut(state, aside) -> None:
+        Path(aside).write_bytes(b"half a check")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", cut)
+    with pytest.raises(OSError, match="No space"):
+        kept.save_checkpoint({"callbacks": {}}, path)
+    assert path.read_bytes() == before
+    assert sorted(path.parent.iterdir()) == there
+
+
+def test_a_file_is_written_beside_its_target_wherever_temporary_files_lie(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
+    with files.written(tmp_path / "table") as aside:
+        assert aside.parent == tmp_path
+        aside.write_text("whole")
+        assert not (tmp_path / "table").exists()
+    assert (tmp_path / "table").read_text() == "whole"
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    """Sockets that fail whoever asks the network for anything."""
+
+    def refused(*args, **kwargs):
+        raise AssertionError("the network was asked")
+
+    monkeypatch.setattr(socket.socket, "connect", refused)
+    monkeypatch.setattr(socket, "getaddrinfo", refused)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["tu-hf-hub:owner/model", "tu-hf_hub:owner/model", "tu-local-dir:x", "a/b"]
+)
+def test_no_run_asks_a_hub(encoder, run, offline, capsys):
+    about = run / "model" / "config.json"
+    about.write_text(about.read_text().replace("tu-test_efficientnet", encoder))
+    assert main(["evaluate", str(run)]) == 2
+    assert "describes no model" in capsys.readouterr().err
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["encoder"] = encoder
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["train", "--resume", str(run)]) == 2
+
+
+def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(run, offline):
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    config["model"]["weights"] = "imagenet"  # which would be fetched
+    (run / "config.yaml").write_text(yaml.safe_dump(config))
+    assert Run.open(run).model() is not None
+    go_on(run)
+    assert ModelConfig(**config["model"]).weights == "imagenet"
