@@ -63,7 +63,6 @@ def shares(jobs: Sequence[Job], side_by_side: int | None = None) -> list[Share]:
     """The machine, divided: cores evenly, whole GPUs as long as they last, and then each for several jobs."""
     wanted = max((gpus_of(job) for job in jobs), default=0)
     gpus = visible_gpus() if wanted else []
-    side_by_side = min(side_by_side, max(1, len(jobs))) if side_by_side else None
     places = side_by_side or max(1, len(gpus) // max(1, wanted))
     threads = max(1, cores() // (places * max((processes_of(job) for job in jobs), default=1)))
     if not gpus:
