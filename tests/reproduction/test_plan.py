@@ -7,6 +7,7 @@ import pytest
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.reproduction.plan import chosen
+from radgaze.store.store import Store
 
 
 def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
@@ -17,7 +18,10 @@ def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
     assert all(job.config.seed == job.number and job.config.experiment == job.experiment for job in jobs)
 
 
-def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan):
+def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan, monkeypatch):
+    with pytest.raises(UserError, match="does not know the published split"):
+        plan(protocol="faithful", only=["baseline"])
+    monkeypatch.setattr(Store, "knows_published", True)
     made = plan(protocol="faithful", only=["baseline"])
     (job,) = made.jobs
     assert (job.config.seed, job.config.split.kind) == (42, "published")

@@ -83,6 +83,48 @@ def test_stratified_split_has_even_shares_of_every_class(seed):
     assert set(split) == set(patients)
 
 
+def several_each(seed: int) -> tuple[list[int], list[str]]:
+    """300 patients of 1 to 7 cases, four of five of which have the patient's own class."""
+    draw = np.random.default_rng(seed)
+    patients = [patient for patient in range(300) for _ in range(int(draw.integers(1, 8)))]
+    own = draw.integers(0, 3, 300)
+    return patients, ["abc"[own[p] if draw.random() < 0.8 else draw.integers(3)] for p in patients]
+
+
+def in_several_classes(seed: int) -> tuple[list[int], list[frozenset[str]]]:
+    draw = np.random.default_rng(seed)
+    has = {name: draw.random(500) < share for name, share in {"a": 0.5, "b": 0.2, "c": 0.03}.items()}
+    classes = [frozenset(name for name in has if has[name][case]) for case in range(500)]
+    return draw.integers(0, 350, 500).tolist(), classes
+
+
+@pytest.mark.parametrize("make", [real_like, several_each, in_several_classes])
+def test_patients_of_several_cases_are_tested_as_often_as_others(make):
+    """Over many seeds a fifth of either is not trained on, within three standard errors."""
+    tested, all_of = Counter[bool](), Counter[bool]()
+    for seed in range(40):
+        patients, classes = make(seed)
+        split = stratified_split(patients, classes, seed)
+        for patient, cases in Counter(patients).items():
+            for part in ("test", "validate"):
+                tested[cases > 1] += split[patient] == part
+            all_of[cases > 1] += 1
+    for several, count in all_of.items():
+        share, error = tested[several] / count, (0.2 * 0.8 / count) ** 0.5
+        assert abs(share - 0.2) < 3 * error + 0.004, (several, share, count)
+
+
+def test_every_class_is_tested_and_validated_where_it_has_three_patients():
+    classes = [f"class {case % 15}" for case in range(90)]
+    split = stratified_split(range(90), classes, 0)
+    counts = Counter((split[case], name) for case, name in enumerate(classes))
+    assert len(counts) == 3 * 15
+    assert Counter(split.values())["train"] == 60
+    rare = ["a"] * 200 + ["b"] * 2
+    split = stratified_split(range(202), rare, 0)
+    assert len({split[200], split[201]}) == 2  # as far as they go round
+
+
 def test_stratified_split_follows_its_seed_alone():
     patients, classes = real_like(0)
     assert stratified_split(patients, classes, 1) == stratified_split(patients, classes, 1)

@@ -68,6 +68,14 @@ def show(found: Inspection) -> None:
         [kind.removeprefix("with_") for kind in kinds],
         [[str(row[kind]) for kind in kinds] for row in found.counts.iter_rows(named=True)],
     )
+    several = {
+        row["split"]: f"{row['with_several'] / row['patients']:.0%}"
+        for row in found.counts.iter_rows(named=True)
+        if row["patients"]
+    }
+    console.print(
+        "Patients with several cases: " + ", ".join(f"{share} of {split}" for split, share in several.items())
+    )
     table(
         "Rejected",
         ["reason", "count", "for example"],

@@ -104,7 +104,7 @@ def show(store: Store) -> None:
     """What is in the store and what is not, as two short tables on standard output."""
     from rich.table import Table
 
-    from radgaze.console import results
+    from radgaze.console import results, say
 
     console, counts = results(), store.manifest["counts"]
     held = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
@@ -116,6 +116,8 @@ def show(store: Store) -> None:
     for split in ("train", "validate", "test"):
         cases.add_row(split, *map(str, _numbers(store, split)))
     console.print(cases)
+    for split, names in store.classes_without_cases().items():
+        say(f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there")
     rejections = Table(title="Rejected")
     rejections.add_column("reason")
     rejections.add_column("count", justify="right")

@@ -59,8 +59,8 @@ class Inspection:
 
     Attributes:
         classes: Its classes.
-        counts: split, cases, patients, with_gaze, with_boxes, with_masks, and a count for each class; a row
-            per split and one for "all".
+        counts: split, cases, patients, with_several (patients of several cases), with_gaze, with_boxes,
+            with_masks, and a count for each class; a row per split and one for "all".
         classes_per_case: classes, cases: how many cases have so many of the classes.
         readers: reader (or null), readings, cases, fixations.
         rejections: reason, count, examples: ids of cases or readings, EXAMPLES at most.
@@ -184,6 +184,8 @@ def _counts(store: Store) -> pl.DataFrame:
     columns = [
         pl.len().alias("cases"),
         pl.col("patient").n_unique().alias("patients"),
+        # Where these are rarer in one split than in another, the splits are not exchangeable.
+        (pl.col("patient").value_counts().struct.field("count") > 1).sum().alias("with_several"),
         pl.col("with_gaze", "with_boxes", "with_masks").cast(pl.Int64).sum(),
         *(pl.col(f"label_{name}").cast(pl.Int64).sum().alias(name) for name in store.classes),
     ]

@@ -114,8 +114,8 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
         # timm takes a name with a source before it for a hub's or a folder's, and asks there for its network,
         # also where no weights are wanted: a run of it could never be read without.
         raise UserError(
-            f"--model.encoder {config.encoder[:80]}: no name of an encoder; one from a hub or a folder cannot "
-            "be used"
+            f"--model.encoder {config.encoder[:80]}: no name of an encoder; one from a hub or a folder "
+            "cannot be used"
         )
     try:
         with warnings.catch_warnings():

@@ -139,6 +139,11 @@ def plan(
     if folds is not None:
         _check_folds(folds, protocol, overrides)
     store = Store.open(data)
+    if protocol == "faithful" and not store.knows_published and "split" not in overrides:
+        raise UserError(
+            f"{store.path} does not know the published split that --protocol faithful tests on: prepare it "
+            "with --split published, or give --split.kind store for the store's own"
+        )
     given: dict[str, Any] = {
         "data": str(store.path.resolve()),
         "selection": {"validation": "validate", "test": "test"}[selection],

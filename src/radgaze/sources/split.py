@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import TypeVar
 
 SHARES = {"train": 0.8, "validate": 0.1, "test": 0.1}
+
+BLOCK = 10
+"""Patients in a row of whom every part gets its share."""
+
+DRAWS, WORK = 64, 200_000
+"""Draws of which the most even one is taken, and patients dealt in all of them at most."""
 
 Patient = TypeVar("Patient", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
@@ -77,66 +85,79 @@ def fold_split(
 def _dealt(
     patients: Sequence[Patient], classes: Sequence[Hashable], shares: Mapping[Part, float], seed: int
 ) -> dict[Patient, Part]:
-    """Patients in random order, those with most cases first; each goes where its classes are wanted most."""
-    if any(isinstance(name, frozenset) for name in classes):
-        return _dealt_by_rarest(patients, [frozenset(name) for name in classes], shares, seed)  # type: ignore[call-overload]
-    totals = Counter(classes)
-    wanted = {part: {name: share * totals[name] for name in totals} for part, share in shares.items()}
-    own = _counted(patients, zip(classes))
-    order = list(own)
-    random.Random(seed).shuffle(order)  # noqa: S311
-    order.sort(key=lambda patient: -own[patient].total())
-    found: dict[Patient, Part] = {}
-    for patient in order:
-        found[patient] = max(
-            shares, key=lambda part: sum(wanted[part][name] * n for name, n in own[patient].items())
-        )
-        for name, count in own[patient].items():
-            wanted[found[patient]][name] -= count
-    return found
+    """Patients dealt at random, so that the parts are exchangeable, with even classes.
 
-
-def _dealt_by_rarest(
-    patients: Sequence[Patient],
-    classes: Sequence[frozenset[Hashable]],
-    shares: Mapping[Part, float],
-    seed: int,
-) -> dict[Patient, Part]:
-    """Iterative stratification (Sechidis et al. 2011, "On the stratification of multi-label data", alg. 1).
-
-    The class that fewest of the cases left have is dealt out first, each of its cases to the part that wants
-    most of it, and of those to the one with most room. Here whole patients are dealt, and what cases have no
-    class go last, where there is room.
+    Patients with the same classes stand together, in random order, and of every ten in a row each part gets
+    its share: a patient comes to a part with the probability of its share, however many cases it has. Of
+    several such draws the one with the most even classes is taken. Then a class that a part has none of gets
+    a patient there, where it has some to spare.
     """
-    wanted = {
-        part: defaultdict(
-            float, {name: share * n for name, n in Counter(c for own in classes for c in own).items()}
-        )
-        for part, share in shares.items()
-    }
-    room = {part: share * len(classes) for part, share in shares.items()}
-    own = _counted(patients, classes)
-    cases = Counter(patients)
-    order = list(own)
-    random.Random(seed).shuffle(order)  # noqa: S311
-    order.sort(key=lambda patient: -cases[patient])
-    found: dict[Patient, Part] = {}
+    listed = [tuple(sorted(name, key=str)) if isinstance(name, frozenset) else (name,) for name in classes]
+    own = _counted(patients, listed)
+    totals = Counter(name for names in listed for name in names)
+    draw = random.Random(seed)  # noqa: S311  a split is no secret
+    rank = {name: place for place, name in enumerate(sorted(totals, key=lambda n: (totals[n], str(n))))}
+    profiles = {id(counts): sorted((rank[name], n) for name, n in counts.items()) for counts in own.values()}
+    best: tuple[float, dict[Patient, Part]] | None = None
+    for _ in range(max(1, min(DRAWS, WORK // max(1, len(own))))):
+        order = list(own)
+        draw.shuffle(order)
+        order.sort(key=lambda patient: profiles[id(own[patient])])
+        found = dict(zip(order, _in_blocks(len(order), shares, draw), strict=True))
+        uneven = _unevenness(found, own, totals, shares)
+        if best is None or uneven < best[0]:
+            best = uneven, found
+    assert best is not None
+    return _with_every_class(best[1], own, shares, draw)
 
-    def deal(patient: Patient, name: Hashable) -> None:
-        part = max(shares, key=lambda part: (wanted[part][name], room[part]))
-        found[patient] = part
-        room[part] -= cases[patient]
-        for of_it, count in own[patient].items():
-            wanted[part][of_it] -= count
 
-    while left := sum((own[patient] for patient in order if patient not in found), Counter[Hashable]()):
-        rarest = min(left, key=lambda name: (left[name], str(name)))
-        for patient in order:
-            if patient not in found and own[patient][rarest]:
-                deal(patient, rarest)
-    for patient in order:
-        if patient not in found:
-            deal(patient, None)
+def _in_blocks(count: int, shares: Mapping[Part, float], draw: random.Random) -> Iterator[Part]:
+    """Parts of patients in a row: of each ten every part gets its share, in random order."""
+    parts, ends = list(shares), list(accumulate(shares.values()))
+    for start in range(0, count, BLOCK):
+        for place in draw.sample(range(BLOCK), min(BLOCK, count - start)):
+            at = (place + draw.random()) / BLOCK * ends[-1]
+            yield parts[min(bisect_right(ends, at), len(parts) - 1)]
+
+
+def _unevenness(
+    found: Mapping[Patient, Part],
+    own: Mapping[Patient, Counter[Hashable]],
+    totals: Mapping[Hashable, int],
+    shares: Mapping[Part, float],
+) -> float:
+    """χ² of the classes' cases in the parts against their shares."""
+    counts: Counter[tuple[Part, Hashable]] = Counter()
+    for patient, part in found.items():
+        for name, n in own[patient].items():
+            counts[part, name] += n
+    wanted = {(part, name): share * totals[name] for part, share in shares.items() for name in totals}
+    return sum((counts[place] - number) ** 2 / number for place, number in wanted.items())
+
+
+def _with_every_class(
+    found: dict[Patient, Part],
+    own: Mapping[Patient, Counter[Hashable]],
+    shares: Mapping[Part, float],
+    draw: random.Random,
+) -> dict[Patient, Part]:
+    """A patient of each class in every part, as far as there are as many, taken where the class has most."""
+    holders: dict[Hashable, dict[Part, list[Patient]]] = defaultdict(lambda: {part: [] for part in shares})
+    for patient, part in found.items():
+        for name in own[patient]:
+            holders[name][part].append(patient)
+    for name in sorted(holders, key=lambda name: (sum(map(len, holders[name].values())), str(name))):
+        for part in shares:
+            most = max(shares, key=lambda other: len(holders[name][other]))
+            # Not the last patient there of any of its classes.
+            able = [p for p in holders[name][most] if all(len(holders[c][most]) > 1 for c in own[p])]
+            if holders[name][part] or not able:
+                continue
+            patient = draw.choice(able)
+            found[patient] = part
+            for of_it in own[patient]:
+                holders[of_it][most].remove(patient)
+                holders[of_it][part].append(patient)
     return found
 
 

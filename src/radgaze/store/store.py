@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError
-from radgaze.sources.split import fold_split, published_split, stratified_split
+from radgaze.sources.split import fold_split, stratified_split
 from radgaze.store.intact import WHOLE, check_shards, read_manifest, read_shard, read_table, scan_table
 from radgaze.store.regions import Regions
 from radgaze.tables import read_csv
@@ -124,20 +124,41 @@ class Store:
             raise UserError(f"{self.path / REJECTIONS} lacks {min(missing)}: {_advice(self.path)}")
         return table
 
+    @property
+    def knows_published(self) -> bool:
+        """Whether the split on disk is the published one, drawn over the archive's own list of patients."""
+        return self.manifest["parameters"].get("split") == "published"
+
+    def classes_without_cases(self) -> dict[str, list[str]]:
+        """The classes that no case of a split has, by split; splits that have all of them are left out."""
+        found = {}
+        for split in ("train", "validate", "test"):
+            own = self.cases.filter(pl.col("split") == split)
+            lacking = [name for name in self.classes if not own[f"label_{name}"].sum()]
+            if lacking:
+                found[split] = lacking
+        return found
+
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
         """The same store with its patients split anew; nothing is written.
 
         Args:
-            kind: "store" (as it is), "published", "stratified" or "folds", see `sources.split`. The published
-                order is that of the patients here, so it is the published split only where none is missing.
+            kind: "store" (as it is), "published", "stratified" or "folds", see `sources.split`. The
+                published split is that of the archive's own list of patients, whatever the seed and however
+                many of them are here; only a store that was prepared with it knows it.
             seed: Of the draw.
             folds: How many folds.
             fold: Which of them tests.
 
         Raises:
-            UserError: No such kind, or no such fold.
+            UserError: No such kind or fold, or a published split that the store does not know.
         """
-        if kind == "store":
+        if kind == "published" and not self.knows_published:
+            raise UserError(
+                f"{self.path} does not know the published split, which is of the archive's own list "
+                "of patients: prepare it with --split published, or give --split.kind store or stratified"
+            )
+        if kind in ("store", "published"):
             return self
         patients = self.cases["patient"].to_list()
         labels: list[Any] = self.cases.select(f"label_{name}" for name in self.classes).rows()
@@ -147,7 +168,6 @@ class Store:
             ]
         try:
             found = {
-                "published": lambda: published_split(patients, seed),
                 "stratified": lambda: stratified_split(patients, labels, seed),
                 "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),
             }[kind]()

@@ -62,7 +62,7 @@ class SplitConfig:
     """Who trains, who validates and who tests; always whole patients.
 
     Attributes:
-        kind: "store", as prepared; "published", the baselines' order drawn anew from the store's patients;
+        kind: "store", as prepared; "published", the baselines', of a store that was prepared with it;
             "stratified", 80/10/10 with even class shares; or "folds", of which one tests, and an eighth of
             the rest or so (a tenth of all) validates.
         seed: Of the draw; None takes the run's.

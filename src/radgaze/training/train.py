@@ -266,6 +266,9 @@ def _warn(config: Config, store: Store) -> None:
             f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
             "for itself (--objective.classification sigmoid)"
         )
+    for split, names in store.classes_without_cases().items():
+        use = {"train": "learned", "validate": "chosen by", "test": "tested"}[split]
+        say(f"Note: no {split} case has the class {', '.join(names)}: it is not {use}")
     if config.selection == "test":
         say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
     if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
