@@ -11,6 +11,7 @@ from radgaze.cli import main
 from radgaze.reproduction import grid
 from radgaze.reproduction.plan import Plan
 from radgaze.reproduction.state import State
+from radgaze.store.store import Store
 from tests.training.conftest import store
 
 __all__ = ["store"]
@@ -48,9 +49,9 @@ def test_fields_given_on_the_command_line_are_laid_over_all_experiments_and_no_o
         return ended, None
 
     monkeypatch.setattr(grid, "reproduce", remember)
+    monkeypatch.setattr(Store, "knows_published", True)
     given = ["--protocol", "faithful", "--seed", "7", "--optimisation.learning_rate", "1e-3"]
     given += ["--model.decoder_channels=[16,8,8,4,4]", "--trainer.max_epochs=35"]  # 35 is the default
-    given += ["--split.kind", "store"]
     assert main(["reproduce", "--data", str(store.path), "--out", str(tmp_path), *given]) == 1
     (plan,) = seen
     assert dict(plan.overrides) == {
