@@ -55,7 +55,9 @@ def differences(
     )
     auc, phi = influence(labels, scores.reshape(methods * seeds, cases))
     auc, phi = auc.reshape(methods, seeds), phi.reshape(methods, seeds, cases)
-    weights = np.hstack([rng.multinomial(n, np.full(n, 1 / n), resamples) for n in (labels.sum(), (~labels).sum())])
+    weights = np.hstack(
+        [rng.multinomial(n, np.full(n, 1 / n), resamples) for n in (labels.sum(), (~labels).sum())]
+    )
     found = []
     for method in range(1, methods):
         value = auc[method] - auc[0]
