@@ -43,6 +43,9 @@ BENCHMARKS = {
     ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
+    "seed_intervals": Benchmark(
+        "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True
+    ),
     "streaming": Benchmark("streaming:run", "memory of an epoch over stores of growing size"),
     "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),
     "preparation_1083": Benchmark("preparation:whole", "the same for the size of egd-cxr", slow=True),

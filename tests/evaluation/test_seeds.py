@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from statistics import stdev
+
 import numpy as np
 import polars as pl
 import pytest
+from benchmarks.seed_intervals import SEPARATION, SLOPE, differences
+from scipy.stats import norm
 
 from radgaze.evaluation.resampling import Estimate, Part, estimates, mean_of
-from radgaze.evaluation.seeds import across, between_seeds, bootstraps, holm
+from radgaze.evaluation.seeds import across, bootstraps, holm, spread
 from radgaze.evaluation.summary import bootstrap
 from radgaze.sources.split import fold_split
 
@@ -25,14 +29,48 @@ def seeds(rng: np.random.Generator, k: int, tau: float, *, shared: bool, cases: 
     return found
 
 
-@pytest.mark.parametrize("tau", [0.0, 0.05, 0.2])
-@pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("k", [3, 5])
-def test_interval_covers_the_truth_as_often_as_it_says(k, shared, tau):
-    rng = np.random.default_rng(k)
-    intervals = [across(seeds(rng, k, tau, shared=shared)).interval for _ in range(400)]
-    covered = np.mean([low <= 0 <= high for low, high in intervals])
-    assert 0.885 <= covered <= 0.995, covered  # 95%, of 400 trials: ± 2%
+@pytest.mark.parametrize("s", [0.0, 0.015, 0.04])
+@pytest.mark.parametrize("k", [3, 5, 10])
+def test_interval_of_a_difference_of_aucs_misses_0_no_oftener_than_it_says_where_nothing_differs(k, s):
+    rng, trials = np.random.default_rng([k, round(s * 1000)]), 120
+    found = [
+        across(of, (-1, 1))
+        for _ in range(trials)
+        for of in differences(rng, seeds=k, s=s, experiments=3, cases=150, resamples=100)
+    ]
+    missed = np.mean([not low <= 0 <= high for low, high in (one.interval for one in found)])
+    assert missed < 0.075, missed  # of 360 comparisons in threes: .05 ± .017
+    assert np.mean([one.p < 0.01 for one in found]) < 0.03
+
+
+@pytest.mark.parametrize("s", [0.015, 0.04])
+def test_interval_of_a_difference_of_aucs_holds_a_difference_that_is_there(s):
+    rng, gain = np.random.default_rng(round(s * 1000)), 0.05
+    truth = norm.cdf((SEPARATION + gain / SLOPE) / np.sqrt(2 + 2 * (s / SLOPE) ** 2 / 2))
+    truth -= norm.cdf(SEPARATION / np.sqrt(2 + 2 * (s / SLOPE) ** 2 / 2))
+    drawn = [differences(rng, seeds=3, s=s, cases=150, gain=gain, resamples=100)[0] for _ in range(200)]
+    intervals = [across(of, (-1, 1)).interval for of in drawn]
+    assert 0.915 <= np.mean([low <= truth <= high for low, high in intervals]) <= 1
+
+
+def test_spread_of_a_mean_over_seeds_is_never_less_than_the_seeds_own():
+    rng = np.random.default_rng(7)
+    for _ in range(100):
+        (of,) = differences(rng, seeds=3, s=0.04, cases=150, resamples=100)
+        found, figures = spread(of), [one.value for one in of]
+        assert found.seeds == pytest.approx(stdev(figures))
+        low, high = across(of).interval
+        # Student's t of 2 degrees of freedom alone; quantiles of 2,000 draws.
+        assert high - low >= 0.97 * 2 * 4.303 * stdev(figures) / np.sqrt(3)
+
+
+def test_interval_is_that_of_a_normal_and_a_students_t_convolved():
+    rng = np.random.default_rng(8)
+    (of,) = differences(rng, seeds=5, s=0.015, resamples=400)
+    found = spread(of)
+    drawn = rng.normal(0, found.cases, 400_000) + found.seeds / np.sqrt(5) * rng.standard_t(4, 400_000)
+    expected = np.mean([one.value for one in of]) + np.quantile(drawn, [0.025, 0.975])
+    np.testing.assert_allclose(across(of).interval, expected, atol=0.04 * np.ptp(expected))
 
 
 def test_interval_of_one_seed_alone_misses_what_other_seeds_would_give():
@@ -104,13 +142,12 @@ def test_a_patient_is_drawn_equally_often_in_all_seeds_and_equal_seeds_draw_as_o
         )
 
 
-@pytest.mark.parametrize("shared", [True, False])
-def test_deviation_between_seeds_is_found_beside_that_of_cases(shared):
+def test_covariance_between_seeds_is_that_of_cases_they_share():
     rng = np.random.default_rng(1)
-    found = [between_seeds(seeds(rng, 10, 0.1, shared=shared)) for _ in range(100)]
-    assert np.sqrt(np.mean(np.square(found))) == pytest.approx(0.1, rel=0.1)
-    nothing = [between_seeds(seeds(rng, 10, 0.0, shared=shared)) for _ in range(100)]
-    assert np.mean(nothing) < 0.03
+    alike = [spread(seeds(rng, 10, 0.1, shared=True)).cases for _ in range(50)]
+    assert np.mean(alike) == pytest.approx(0.3 / np.sqrt(60), rel=0.1)
+    apart = [spread(seeds(rng, 10, 0.1, shared=False)).cases for _ in range(50)]
+    assert np.mean(apart) < 0.01
 
 
 def test_value_is_the_mean_and_a_seed_without_one_is_left_out():

@@ -1,7 +1,7 @@
 """A figure over several seeds: its mean, with an interval that counts the drawing of cases and of seeds.
 
-A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by both,
-and by the cases that it was measured on; see `across` for how the two are told apart. Without the first part,
+A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by these,
+by how they act on single cases, and by the cases that it was measured on; see `across`. Without the first parts,
 an interval is of one network that happened to be trained (Bouthillier et al. 2021, "Accounting for variance
 in machine learning benchmarks").
 """
@@ -9,6 +9,8 @@ in machine learning benchmarks").
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -16,19 +18,17 @@ from scipy import stats
 
 from radgaze.evaluation import summary
 from radgaze.evaluation.paired import holm
-from radgaze.evaluation.resampling import Estimate, Floats, Part
+from radgaze.evaluation.resampling import RESAMPLES, Estimate, Floats, Part
 
-__all__ = ["across", "between_seeds", "bootstraps", "holm"]
+__all__ = ["Spread", "across", "bootstraps", "holm", "spread"]
 
 
 def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
     """The mean over seeds; its resamples spread as far as other cases and other seeds would move it.
 
-    Resample r is the mean of the seeds' resamples r, which is how far other cases move it, whether seeds
-    share their test cases, some of them or none, if `bootstraps` drew them; and on top of that a draw of
-    τ/√k·t from Student's t of k − 1 degrees of freedom, which is how far other seeds do, with τ as
-    `between_seeds` estimates it from k of them. Few seeds tell little about τ, and t says so: with three its
-    95% quantile is 4.3, not 1.96.
+    A resample is the mean plus N(0, √c), which is how far other cases move all seeds alike, plus s/√k·t from
+    Student's t of k − 1 degrees of freedom, which is how far other seeds do; see `spread`. Few seeds tell
+    little about s, and t says so: with three its 95% quantile is 4.3, not 1.96.
 
     Args:
         estimates: One for each seed, all of as many resamples; those of a difference, to compare. Seeds where
@@ -36,7 +36,8 @@ def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf
         within: Bounds of the figure, such as (0, 1) of an AUC: no resample lies beyond them.
 
     Returns:
-        The mean. Of one seed, that seed's own estimate: nothing is known of others.
+        The mean, with no fewer resamples than the seeds have. Of one seed, that seed's own estimate: nothing
+        is known of others. Of two it is computed, but see `evidence.too_few_seeds`.
 
     Raises:
         ValueError: Numbers of resamples differ.
@@ -46,30 +47,44 @@ def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf
     known = [estimate for estimate in estimates if np.isfinite(estimate.value)]
     if len(known) < 2:
         return known[0] if known else Estimate(float("nan"), np.empty(0))
+    found, count = spread(known), max(RESAMPLES, len(known[0].resampled))
+    normal, student = _draws(count, found.count - 1)
+    moved = found.cases * normal + found.seeds / np.sqrt(found.count) * student
     value = float(np.mean([estimate.value for estimate in known]))
-    cases = np.mean([estimate.resampled for estimate in known], axis=0)
-    spread = between_seeds(known) / np.sqrt(len(known)) * _student(len(cases), len(known) - 1)
-    return Estimate(value, np.clip(cases + spread, *within))
+    return Estimate(value, np.clip(value + moved, *within))
 
 
-def between_seeds(estimates: Sequence[Estimate]) -> float:
-    """τ, the standard deviation between seeds that measuring them on different cases does not explain.
+@dataclass(frozen=True)
+class Spread:
+    """What moves a mean over seeds.
 
-    The variance of k figures is τ² + v − c, with v the mean variance over case resamples and c the mean
-    covariance over them of two seeds: the same cases for all seeds move all figures alike (v = c), cases of
-    their own do not (c = 0), and where test sets overlap c lies between. That is solved for τ², with 0 as the
-    least (the method of moments of DerSimonian and Laird 1986, with a covariance).
+    Attributes:
+        cases: √c, c the mean covariance of two seeds over resamples of cases: what other cases move in all
+            seeds alike. 0 where seeds share no cases.
+        seeds: s, the standard deviation of the figures. What cases do to one seed alone is in it.
+        count: How many seeds, k.
+    """
+
+    cases: float
+    seeds: float
+    count: int
+
+
+def spread(estimates: Sequence[Estimate]) -> Spread:
+    """The parts of the variance of a mean over k ≥ 2 seeds, c + s²/k.
+
+    s² is not reduced by what cases explain: of few seeds such a remainder is 0 in a third of all sets of three,
+    and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat too wide
+    where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
     resampled = np.stack([estimate.resampled for estimate in estimates])
     resampled = resampled[:, np.isfinite(resampled).all(0)]
-    k = len(figures)
-    of_cases = 0.0
+    k, shared = len(figures), 0.0
     if resampled.shape[1] > 1:
         covariance = np.cov(resampled)
-        own = float(np.trace(covariance)) / k
-        of_cases = own - float(covariance.sum() - np.trace(covariance)) / (k * (k - 1))
-    return float(np.sqrt(max(0.0, float(figures.var(ddof=1)) - of_cases)))
+        shared = float(covariance.sum() - np.trace(covariance)) / (k * (k - 1))
+    return Spread(float(np.sqrt(max(0.0, shared))), float(figures.std(ddof=1)), k)
 
 
 def bootstraps(
@@ -95,8 +110,9 @@ def bootstraps(
     return [Part(draws, np.array([place[c] for c in table["case_id"]], dtype=np.int64)) for table in tables]
 
 
-def _student(count: int, freedom: int) -> Floats:
-    """So many draws of Student's t: its quantiles, evenly, in an order of no meaning, always the same."""
-    order = np.random.default_rng(count).permutation(count)
-    quantiles: Floats = stats.t.ppf((order + 0.5) / max(1, count), freedom)
-    return quantiles
+@lru_cache(maxsize=32)
+def _draws(count: int, freedom: int) -> tuple[Floats, Floats]:
+    """So many of N(0, 1), and of Student's t: quantiles, evenly, each in an order that is always the same."""
+    places = (np.arange(count) + 0.5) / count
+    first, second = np.random.default_rng(count).spawn(2)
+    return first.permutation(stats.norm.ppf(places)), second.permutation(stats.t.ppf(places, freedom))
