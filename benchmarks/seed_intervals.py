@@ -1,4 +1,4 @@
-"""How often intervals over seeds hold the truth, for differences of AUCs with noise of cases, seeds and both."""
+"""How often intervals over seeds hold the truth, for AUC differences with noise of cases and seeds."""
 
 from __future__ import annotations
 
@@ -104,8 +104,8 @@ def run(experiments: int = 11, cases: int = 250, trials: int = 1000) -> Result:
     ]
     return Result(
         "Differences of AUCs over seeds that are truly 0",
-        "Every experiment is as good as the baseline (AUC .80); its AUC differs between seeds by s, and scores "
-        "have noise of case, case by method and case by run. Intervals and p-values of "
+        "Every experiment is as good as the baseline (AUC .80); its AUC differs between seeds by s, and "
+        "scores have noise of case, case by method and case by run. Intervals and p-values of "
         "`radgaze.evaluation.seeds.across`; nominal .95, .05, .01 and .05.",
         rows,
         {"experiments": experiments, "cases": cases, "trials": trials},

@@ -22,10 +22,7 @@ def read_metrics(run: Path) -> dict[str, Any]:
     if not (run / METRICS).is_file():
         raise UserError(f"{run} has no {METRICS}; run `radgaze evaluate {run}` first")
 
-    def fits(found: Any) -> bool:
-        return isinstance(found, dict) and isinstance(found.get("test"), dict)
-
-    return dict(read_json(run / METRICS, fits, _advice(run)))
+    return dict(read_json(run / METRICS, lambda found: isinstance(found, dict), _advice(run)))
 
 
 def read_agreement(run: Path) -> pl.DataFrame:

@@ -1,8 +1,8 @@
 """A figure over several seeds: its mean, with an interval that counts the drawing of cases and of seeds.
 
-A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by these,
-by how they act on single cases, and by the cases that it was measured on; see `across`. Without the first parts,
-an interval is of one network that happened to be trained (Bouthillier et al. 2021, "Accounting for variance
+A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by
+these, by how they act on single cases, and by the cases that it was measured on; see `across`. Without the
+first parts, an interval is of one network that happened to be trained (Bouthillier et al. 2021, "Accounting for variance
 in machine learning benchmarks").
 """
 
@@ -73,8 +73,8 @@ class Spread:
 def spread(estimates: Sequence[Estimate]) -> Spread:
     """The parts of the variance of a mean over k ≥ 2 seeds, c + s²/k.
 
-    s² is not reduced by what cases explain: of few seeds such a remainder is 0 in a third of all sets of three,
-    and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat too wide
+    s² is not reduced by what cases explain: of few seeds such a remainder is 0 in a third of all sets of
+    three, and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat too wide
     where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
