@@ -2,8 +2,8 @@
 
 A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by
 these, by how they act on single cases, and by the cases that it was measured on; see `across`. Without the
-first parts, an interval is of one network that happened to be trained (Bouthillier et al. 2021, "Accounting for variance
-in machine learning benchmarks").
+first parts, an interval is of one network that happened to be trained (Bouthillier et al. 2021,
+"Accounting for variance in machine learning benchmarks").
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def spread(estimates: Sequence[Estimate]) -> Spread:
     """The parts of the variance of a mean over k ≥ 2 seeds, c + s²/k.
 
     s² is not reduced by what cases explain: of few seeds such a remainder is 0 in a third of all sets of
-    three, and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat too wide
-    where seeds share no cases or differ in nothing else.
+    three, and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat
+    too wide where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
     resampled = np.stack([estimate.resampled for estimate in estimates])
