@@ -81,7 +81,7 @@ def test_a_perfect_and_a_reversed_run_differ_for_certain() -> None:
     labels = np.repeat([0, 1], 10)
     found = delong_test(labels, labels, -labels)
     assert found.value == 1
-    assert found.p == 0
+    assert found.p == 2.0**-19
 
 
 def test_missing_sides_are_nan() -> None:
@@ -89,3 +89,11 @@ def test_missing_sides_are_nan() -> None:
     one_positive, phi = influence([1, 0, 0], [3, 2, 1])
     assert one_positive[0] == 1
     assert np.isnan(phi).all()
+
+
+def test_p_of_a_difference_without_variance_is_that_of_an_exact_test():
+    labels = np.array([0, 0, 1, 1])
+    found = delong_test(labels, labels * 1.0, 1.0 - labels)
+    assert (found.value, found.error) == (1.0, 0.0)
+    assert found.p == 2 / 2**4  # of the sixteen exchanges of the runs, two are as extreme
+    assert delong_test(labels, labels * 1.0, labels * 2.0).p == 1.0

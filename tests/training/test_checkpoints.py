@@ -184,3 +184,12 @@ def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(run
     assert Run.open(run).model() is not None
     go_on(run)
     assert ModelConfig(**config["model"]).weights == "imagenet"
+
+
+def test_a_run_killed_between_two_checkpoints_can_be_resumed(run):
+    """Where only the checkpoint before the last is there, the run is resumed and not begun anew."""
+    assert checkpoints.resumable(run)
+    (run / "checkpoints" / checkpoints.LAST).unlink()
+    assert checkpoints.resumable(run)
+    (run / "checkpoints" / checkpoints.BEFORE).unlink()
+    assert not checkpoints.resumable(run)

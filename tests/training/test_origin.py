@@ -78,6 +78,8 @@ def test_every_verb_tells_what_of_the_store_is_another(what, place, capsys):
         ["train", "--resume", str(run), "--trainer.max_epochs", "2"],
         ["audit", str(run), "--out", str(place / "audit")],
         ["explain", str(run), cases["case_id"][0], "--out", str(place / "maps")],
+        ["compare", str(run), str(run), "--out", str(place / "comparison")],
+        ["report", str(run)],
     ):
         assert main(verb) == 2, verb
         said = capsys.readouterr().err.strip().splitlines()[-1]

@@ -145,6 +145,7 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
 def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
     from radgaze.training import settings
+    from radgaze.training.checkpoints import resumable
     from radgaze.training.run import Run
     from radgaze.training.train import train
 
@@ -152,4 +153,4 @@ def _train(config: Config, out: Path) -> Run:
     if same and (out / "predictions.parquet").is_file():
         say(f"{out} was trained before: left as it is")
         return Run.open(out)
-    return train(config, out, resume=same and (out / "checkpoints" / "last.ckpt").is_file(), overwrite=True)
+    return train(config, out, resume=same and resumable(out), overwrite=True)

@@ -11,6 +11,7 @@ import polars as pl
 from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.reporting.wording import count, listed, number
+from radgaze.training.origin import StoreChangedError
 
 if TYPE_CHECKING:
     from radgaze.training.run import Run
@@ -86,6 +87,8 @@ def data(run: Run, predictions: pl.DataFrame, manifest: Mapping[str, Any]) -> di
     training cases."""
     try:
         table = run.store.cases
+    except StoreChangedError:
+        raise
     except UserError:
         table = predictions
     order = [split for split in ("train", "validate", "test") if split in set(table["split"])]
@@ -106,6 +109,8 @@ def manifest(run: Run) -> dict[str, Any]:
     """The store's manifest, or nothing where the store is gone: the numbers of a report must not need it."""
     try:
         return dict(run.store.manifest)
+    except StoreChangedError:
+        raise
     except UserError:
         return {}
 

@@ -50,6 +50,7 @@ def perform(job: Job, out: Path) -> None:
     from radgaze.evaluation import evaluate
     from radgaze.reporting.report import report
     from radgaze.reproduction.state import run_folder
+    from radgaze.training.checkpoints import resumable
     from radgaze.training.run import Run
     from radgaze.training.train import train
 
@@ -57,8 +58,7 @@ def perform(job: Job, out: Path) -> None:
     if (path / "predictions.parquet").is_file():
         run = Run.open(path)
     else:
-        begun = (path / "checkpoints" / "last.ckpt").is_file()
-        run = train(job.config, path, resume=begun, overwrite=True)
+        run = train(job.config, path, resume=resumable(path), overwrite=True)
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return  # the first process of the training does the rest
     if not (path / "metrics.json").is_file():

@@ -60,6 +60,9 @@ ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
 """Those that a batch of radgaze can be trained in: its fixations and boxes stay in 32 bits."""
 
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "ddp_notebook")
+"""Lightning's others may write to places of their own, or shard what a heatmap is read out of."""
+
 CHANGEABLE = ("data", "trainer.", "input.cache")
 """Fields that a run may take other values of when it goes on: they do not say what is learned."""
 
@@ -184,7 +187,11 @@ def _check_ranges(config: Config) -> None:
             raise UserError(f"--{name} is {_written(value)}; it must be {_in_words(interval)}")
     if config.input.size % 32:
         raise UserError(f"--input.size {config.input.size} is not a multiple of 32, as the encoders need it")
-    for name, known in (("trainer.accelerator", ACCELERATORS), ("trainer.precision", PRECISIONS)):
+    for name, known in (
+        ("trainer.accelerator", ACCELERATORS),
+        ("trainer.precision", PRECISIONS),
+        ("trainer.strategy", STRATEGIES),
+    ):
         _known(name, values[name], known)
 
 

@@ -15,6 +15,7 @@ from optuna.trial import TrialState
 from radgaze import experiments
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
+from radgaze.files import stay_within
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.config import Config
@@ -59,6 +60,8 @@ def tune(
     for option, value in (("trials", trials), ("jobs", jobs)):
         if value < 1:
             raise UserError(f"--{option} is {value}; it must be 1 up")
+    if out.is_dir():
+        stay_within(out)  # what is stopped is removed there
     with opened(search, out, resume=resume) as study:
         already = len(ended(study))
         with progress(f"Tuning {search.config.experiment}", total=max(trials, already)) as bar:

@@ -17,6 +17,7 @@ from optuna.distributions import (
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.files import parse_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.triangle import active_edges
 from radgaze.training import settings
@@ -86,7 +87,7 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
         UserError: The file cannot be read, or a field or value in it cannot be used.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = parse_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"--space {path} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.files import parse_yaml
 from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.tuning.space import Space, own_values
@@ -153,7 +154,7 @@ def _told(search: Search) -> dict[str, Any]:
 def _compare(told: dict[str, Any], path: Path) -> None:
     """Raise UserError where a search is not the one in a file."""
     try:
-        before = yaml.safe_load(path.read_text(encoding="utf-8"))
+        before = parse_yaml(path.read_text(encoding="utf-8"))
         was, now = experiments.flat(before), experiments.flat(told)
     except (OSError, yaml.YAMLError, AttributeError) as error:
         raise UserError(f"{path} is missing or broken; begin anew, with another --out") from error
