@@ -15,6 +15,7 @@ from radgaze.errors import UserError
 from radgaze.reproduction import state
 from radgaze.reproduction.plan import Outcome
 from radgaze.reproduction.state import begin, load_job, locked, run_folder
+from radgaze.store.store import Store
 
 
 def finish(grid: state.State, place: int, seconds: float = 1.0) -> None:
@@ -119,7 +120,8 @@ def test_a_resumed_grid_may_grow(plan, tmp_path):
         ({"only": ["no_decoder"]}, "baseline/seed-42"),
     ],
 )
-def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path):
+def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path, monkeypatch):
+    monkeypatch.setattr(Store, "knows_published", True)
     begun = {"only": ["baseline"], "seeds": 2}
     begin(plan(**begun), tmp_path, resume=False)
     before = (tmp_path / "grid.json").read_bytes()
