@@ -8,6 +8,7 @@ from html import unescape
 
 import polars as pl
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 
 from radgaze.cli.compare import compare_and_report
@@ -16,7 +17,7 @@ from radgaze.errors import UserError
 from radgaze.store.store import Store
 from radgaze.training.config import SELECTED_ON_TEST
 from radgaze.training.run import Run
-from radgaze.training.train import train
+from radgaze.training.train import _precision, train
 from tests.store.cohorts import CLASSES
 
 
@@ -111,3 +112,11 @@ def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["settings"]["interval"] == "seed"
     assert metrics["test"]["auc"] == metrics["test"]["auc_seed"]
+
+
+def test_the_faithful_protocol_trains_in_32_bits_on_a_gpu_too(config, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    wanted = replace(config().trainer, accelerator="gpu")
+    assert _precision(wanted, "faithful") == "32-true"
+    assert _precision(wanted, "honest") == "bf16-mixed"

@@ -204,7 +204,7 @@ def _trainer(
             num_nodes=wanted.num_nodes,
             strategy=strategy,
             use_distributed_sampler=False,  # `StoreData` does it
-            precision=_precision(wanted),  # type: ignore[arg-type]
+            precision=_precision(wanted, config.protocol),  # type: ignore[arg-type]
             gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
             gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
             logger=TensorBoardLogger(out, name="", version="tensorboard")
@@ -244,9 +244,11 @@ def _best(config: Config, folder: Path) -> ModelCheckpoint:
     )
 
 
-def _precision(wanted: TrainerConfig) -> str:
+def _precision(wanted: TrainerConfig, protocol: str) -> str:
     if wanted.precision != "auto":
         return wanted.precision
+    if protocol == "faithful":
+        return "32-true"  # as the published code trained
     if wanted.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
         return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
     return "32-true"
