@@ -92,6 +92,8 @@ def test_patients_are_kept_apart_where_they_are_known(made, tmp_path):
         splits = dict(cohort.cases.select("case_id", "split").iter_rows())
         assert splits["a"] == splits["b"]
         assert cohort.cases["patient"].to_list() == [0, 0, 1]
+        # It is drawn over those who are here, and by the seed: no store of it knows a published split.
+        assert cohort.parameters["split"] != "published"
     table.write_text("image,patient\na.jpg,x\n")
     with pytest.raises(UserError, match="2 images are not in it, such as b"):
         gazesearch.read(*made, patients=table)
