@@ -148,7 +148,7 @@ def read(
                 ),
             ]
         ),
-        # Drawn over the patients that are here: no split that somebody published, see `Store.knows_published`.
+        # Drawn over the patients that are here, it is nobody's published split: `Store.knows_published`.
         parameters={
             "split": {"published": "published order"}.get(split, split),
             "seed": seed,
