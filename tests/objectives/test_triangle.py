@@ -15,7 +15,7 @@ from radgaze import experiments
 from radgaze.objectives import distances
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig
 from radgaze.objectives.matching import match
-from radgaze.objectives.triangle import Maps, active_edges, classification, objective, probabilities
+from radgaze.objectives.triangle import Maps, classification, objective, probabilities
 from radgaze.training import settings
 
 EDGES = ("mask_gaze", "heatmap_gaze", "mask_heatmap")
@@ -270,16 +270,16 @@ def test_half_precision_inputs_are_compared_in_full(how: str, dtype: torch.dtype
 
 
 def test_active_edges_are_those_with_weight() -> None:
-    assert active_edges(config()) == {}
+    assert config().edges == {}
     asked = config(mask_heatmap=0.1, mask_gaze=2.0, distance="kl")
-    assert active_edges(asked) == {"mask_gaze": EdgeConfig(2.0, "kl"), "mask_heatmap": EdgeConfig(0.1, "kl")}
+    assert asked.edges == {"mask_gaze": EdgeConfig(2.0, "kl"), "mask_heatmap": EdgeConfig(0.1, "kl")}
 
 
 @pytest.mark.parametrize("protocol", ["honest", "faithful"])
 def test_experiments_are_the_designs_table(protocol: str) -> None:
     def weights(name: str) -> dict[str, float]:
         objective_ = settings.resolve(name, protocol=protocol).objective
-        return {edge: found.weight for edge, found in active_edges(objective_).items()}
+        return {edge: found.weight for edge, found in objective_.edges.items()}
 
     assert set(experiments.names()) >= {"no_decoder", "baseline", "set3_guided"}
     assert weights("no_decoder") == {}
@@ -294,7 +294,7 @@ def test_experiments_are_the_designs_table(protocol: str) -> None:
 def test_only_the_experiments_without_edges_have_no_decoder() -> None:
     for name in experiments.names():
         resolved = settings.resolve(name)
-        assert resolved.model.has_mask == bool(active_edges(resolved.objective))
+        assert resolved.model.has_mask == bool(resolved.objective.edges)
 
 
 @pytest.mark.parametrize("name", ["no_decoder", "baseline", "set3_guided"])

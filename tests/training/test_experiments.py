@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from radgaze import experiments
-from radgaze.objectives.triangle import active_edges
 from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.training.module import triangular2
@@ -59,7 +58,7 @@ def test_faithful_protocol_is_the_published_one(name):
     assert (config.input.size, config.input.fit, config.input.augment) == (224, "stretch", False)
     assert (config.gaze.weight, config.gaze.sigma, config.gaze.unit) == ("reference", 150, "pixels")
     assert (config.objective.gamma, config.objective.classification) == (0.41731, "sigmoid")
-    assert {edge.distance for edge in active_edges(config.objective).values()} <= {"bce"}
+    assert {edge.distance for edge in config.objective.edges.values()} <= {"bce"}
     assert (optimisation.optimiser, optimisation.batch_size) == ("adam", 32)
     assert optimisation.learning_rate == (0.006486 if bare else 0.0090552)
     assert (optimisation.clip, optimisation.clip_at) == ("value", 0.1)

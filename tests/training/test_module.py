@@ -12,7 +12,6 @@ from torch import nn
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.objectives.triangle import active_edges
 from radgaze.training import settings
 from radgaze.training.config import OptimisationConfig
 from radgaze.training.module import cosine, decay_groups, triangular2
@@ -59,7 +58,7 @@ def test_weight_decay_is_laid_on_matrices_alone_and_every_parameter_is_in_one_gr
 
 def test_the_experiments_are_choices_of_weights_on_the_triangle():
     weights = {
-        name: {edge: config.weight for edge, config in active_edges(settings.resolve(name).objective).items()}
+        name: {edge: config.weight for edge, config in settings.resolve(name).objective.edges.items()}
         for name in experiments.names()
     }
     assert weights["no_decoder"] == {}

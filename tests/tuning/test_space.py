@@ -7,7 +7,6 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.objectives.triangle import active_edges
 from radgaze.training import settings
 from radgaze.tuning.space import default, laid_over, lambdas, overrides, own_values, read
 
@@ -23,7 +22,7 @@ def three_edges():
 @pytest.mark.parametrize("experiment", experiments.names())
 def test_an_experiments_space_is_what_its_loss_depends_on(experiment, protocol):
     config = settings.resolve(experiment, protocol=protocol)
-    edges, space = active_edges(config.objective), default(config)
+    edges, space = config.objective.edges, default(config)
     assert {name for name in space if name.startswith("lambda")} == set(lambdas(len(edges)))
     for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap"):
         assert (f"objective.{edge}.distance" in space) == (edge in edges)

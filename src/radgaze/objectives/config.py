@@ -3,7 +3,49 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import Literal, Self
+
+
+class Map(StrEnum):
+    """The three maps of one image."""
+
+    MASK = "mask"
+    GAZE = "gaze"
+    HEATMAP = "heatmap"
+
+
+class Edge(StrEnum):
+    """An edge of the triangle of maps, named as its field of `ObjectiveConfig`."""
+
+    summary: str
+    """What a run with this edge learned, as the end of a sentence."""
+
+    MASK_GAZE = "mask_gaze", "its decoder learned to draw the gaze map"
+    HEATMAP_GAZE = "heatmap_gaze", "its own heatmap was pulled towards the gaze map"
+    MASK_HEATMAP = "mask_heatmap", "its decoder learned to draw its heatmap"
+
+    def __new__(cls, name: str, summary: str) -> Self:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.summary = summary
+        return member
+
+    @property
+    def ends(self) -> tuple[Map, Map]:
+        """The two maps that it compares."""
+        first, second = self.value.split("_")
+        return Map(first), Map(second)
+
+    @property
+    def label(self) -> str:
+        """Its name on a page, such as "mask–gaze"."""
+        return "–".join(self.ends)
+
+    @property
+    def predicted(self) -> Map:
+        """The map that learns; the other one is what it learns from. Of mask and heatmap, both learn."""
+        return self.ends[0]
 
 
 @dataclass
@@ -72,3 +114,13 @@ class ObjectiveConfig:
     heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     mask_heatmap: EdgeConfig = field(default_factory=EdgeConfig)
     heatmap: HeatmapConfig = field(default_factory=HeatmapConfig)
+
+    @property
+    def edges(self) -> dict[Edge, EdgeConfig]:
+        """The edges that have weight."""
+        edges: dict[Edge, EdgeConfig] = {edge: getattr(self, edge.value) for edge in Edge}
+        return {edge: config for edge, config in edges.items() if config.weight}
+
+    def compares(self, end: Map) -> bool:
+        """Whether an edge with weight ends there."""
+        return any(end in edge.ends for edge in self.edges)

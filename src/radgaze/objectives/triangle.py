@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.objectives import distances
-from radgaze.objectives.config import EdgeConfig, ObjectiveConfig
+from radgaze.objectives.config import Edge, EdgeConfig, Map, ObjectiveConfig
 from radgaze.objectives.matching import match, pyramid
 
 
@@ -72,30 +72,20 @@ def objective(
         ValueError: An edge needs a map that is not there.
     """
     terms = {"classification": shares.cases * classification(logits, labels, config.classification)}
-    edges = active_edges(config)
+    edges = config.edges
     with torch.autocast(logits.device.type, enabled=False):
-        for name, edge in edges.items():
-            share = shares.gaze if "gaze" in name else shares.cases
-            terms[name] = share * _edge(name, edge, maps, config)
+        for edge, settings in edges.items():
+            share = shares.gaze if Map.GAZE in edge.ends else shares.cases
+            terms[edge.value] = share * _edge(edge, settings, maps, config)
     if edges:
         total = sum(
-            (edge.weight * terms[name] for name, edge in edges.items()),
+            (settings.weight * terms[edge.value] for edge, settings in edges.items()),
             torch.zeros_like(logits[0, 0].float()),
         )
         loss = config.gamma * terms["classification"] + (1 - config.gamma) * total
     else:
         loss = terms["classification"]
     return {"loss": loss, **terms}
-
-
-def active_edges(config: ObjectiveConfig) -> dict[str, EdgeConfig]:
-    """The edges that have weight, by name."""
-    edges = {
-        "mask_gaze": config.mask_gaze,
-        "heatmap_gaze": config.heatmap_gaze,
-        "mask_heatmap": config.mask_heatmap,
-    }
-    return {name: edge for name, edge in edges.items() if edge.weight}
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
@@ -111,27 +101,27 @@ def probabilities(logits: Tensor, kind: str) -> Tensor:
     return logits.float().sigmoid() if kind == "sigmoid" else logits.float().softmax(1)
 
 
-def _edge(name: str, edge: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:
-    distance = distances.find(edge.distance)
+def _edge(edge: Edge, settings: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:
+    distance = distances.find(settings.distance)
     mask = None if maps.mask is None else maps.mask.float().sigmoid()
     seen = maps.has_gaze.view(-1, 1, 1, 1)
     heat, gaze = None, torch.where(seen, maps.gaze.float(), 0)
-    if "heatmap" in name:
+    if Map.HEATMAP in edge.ends:
         if maps.heatmap is None:
-            raise ValueError(f"the edge {name} needs a heatmap")
+            raise ValueError(f"the edge {edge} needs a heatmap")
         heat, gaze = match(maps.heatmap.float(), gaze, maps.sigma, config.heatmap)
-    if "mask" in name and mask is None:
-        raise ValueError(f"the edge {name} needs a model with a decoder")
-    if name == "mask_heatmap" and heat is not None and mask is not None:
+    if Map.MASK in edge.ends and mask is None:
+        raise ValueError(f"the edge {edge} needs a model with a decoder")
+    if edge is Edge.MASK_HEATMAP and heat is not None and mask is not None:
         rows, columns = heat.shape[-2:]
         mask = F.adaptive_avg_pool2d(mask, (rows, columns))
         return _distance(distance, mask, heat, config.heatmap.scales).mean()
-    predicted = heat if name == "heatmap_gaze" else mask
+    predicted = heat if edge.predicted is Map.HEATMAP else mask
     assert predicted is not None
     # The distance of a case without gaze may be undefined, and 0 · NaN is NaN: where() and not a product, in
     # the value and in the gradient, which ends at those cases.
     predicted = torch.where(seen, predicted, predicted.detach())
-    scales = config.heatmap.scales if name == "heatmap_gaze" else (1,)
+    scales = config.heatmap.scales if edge.predicted is Map.HEATMAP else (1,)
     per_case = _distance(distance, predicted, gaze, scales)
     return torch.where(maps.has_gaze, per_case, 0).sum() / maps.has_gaze.sum().clamp(min=1)
 

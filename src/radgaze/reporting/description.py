@@ -16,13 +16,6 @@ from radgaze.training.origin import StoreChangedError
 if TYPE_CHECKING:
     from radgaze.training.run import Run
 
-# What an edge of the triangle asks for. M mask, G gaze map, H heatmap.
-EDGES = {
-    "mask_gaze": ("mask–gaze", "its decoder learned to draw the gaze map"),
-    "heatmap_gaze": ("heatmap–gaze", "its own heatmap was pulled towards the gaze map"),
-    "mask_heatmap": ("mask–heatmap", "its decoder learned to draw its heatmap"),
-}
-
 NETWORKS = {
     "unet": "U-Net",
     "classifier": "classifier",
@@ -41,7 +34,7 @@ def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) ->
     cases = (manifest.get("counts") or {}).get("cases")
     source = manifest.get("source", "unknown")
     data = f", from a store of {count(int(cases), 'case')} of “{source}”" if cases else ""
-    edges = [words for name, (_, words) in EDGES.items() if getattr(config.objective, name).weight > 0]
+    edges = [edge.summary for edge in config.objective.edges]
     taught = (
         f"Besides the labels, {listed(edges)}."
         if edges
@@ -58,12 +51,11 @@ def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) ->
 
 def facts(run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Name and value of what identifies the run."""
-    config, settings = run.config, metrics.get("settings") or {}
+    config, measured = run.config, metrics.get("settings") or {}
     history = run.history()
     edges = [
-        f"{label} {number(edge.weight, 2)} ({edge.distance})"
-        for name, (label, _) in EDGES.items()
-        if (edge := getattr(config.objective, name)).weight > 0
+        f"{edge.label} {number(settings.weight, 2)} ({settings.distance})"
+        for edge, settings in config.objective.edges.items()
     ]
     known = [
         ("Data source", manifest.get("source")),
@@ -73,7 +65,7 @@ def facts(run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> 
         ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
         (
             "Heatmap shown",
-            f"{settings.get('generator')}, {settings.get('target')} class" if settings else None,
+            f"{measured.get('generator')}, {measured.get('target')} class" if measured else None,
         ),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
         ("Seed", str(config.seed)),

@@ -14,7 +14,7 @@ from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.objectives import distances
-from radgaze.objectives.triangle import active_edges
+from radgaze.objectives.config import Map
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
@@ -107,7 +107,7 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     Raises:
         UserError: No training case has gaze that makes a map, nor boxes or masks in its place.
     """
-    learning = [name for name in active_edges(config.objective) if "gaze" in name]
+    learning = [edge for edge in config.objective.edges if Map.GAZE in edge.ends]
     if not (learning or config.model.reads_gaze):
         return None
     use = (
@@ -150,7 +150,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     f"{config.input.size}: {_line(error)}"
                 ) from error
             heatmap = config.objective.heatmap
-            if any("heatmap" in name for name in active_edges(config.objective)):
+            if config.objective.compares(Map.HEATMAP):
                 options = {} if heatmap.readout is None else {"readout": heatmap.readout}
                 problem = _problem(model, batch, heatmap.generator, options)
                 if problem:
@@ -196,7 +196,7 @@ def _check_ranges(config: Config) -> None:
 
 
 def _check_objective(config: Config) -> None:
-    goal, edges = config.objective, active_edges(config.objective)
+    goal, edges = config.objective, config.objective.edges
     for name, edge in edges.items():
         _known(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
     able = attribution.names(differentiable=True)
@@ -218,18 +218,18 @@ def _check_objective(config: Config) -> None:
             f"--objective.heatmap.scales {_written(list(goal.heatmap.scales))}: a map of {size} px cannot be "
             f"made coarser than by a factor of {size}"
         )
-    by_class_maps = goal.heatmap.generator == "pylon" and any("heatmap" in name for name in edges)
+    by_class_maps = goal.heatmap.generator == "pylon" and goal.compares(Map.HEATMAP)
     if by_class_maps and not config.model.has_class_maps:
         raise UserError(
             f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon"
             " shows; it takes --model.architecture pylon"
         )
-    if not config.model.has_mask and any("mask" in name for name in edges):
+    if not config.model.has_mask and goal.compares(Map.MASK):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
 
 
 def _check_store(config: Config, store: Store) -> None:
-    edges = active_edges(config.objective)
+    edges = config.objective.edges
     if config.model.reads_gaze and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
     if config.objective.classification == "softmax" and not store.exclusive:
@@ -239,7 +239,7 @@ def _check_store(config: Config, store: Store) -> None:
         )
     marked = bool(store.boxes.height or len(store.regions))
     boxes = config.gaze.boxes == "attention" and marked
-    if any("gaze" in name for name in edges) and not store.readings.height and not boxes:
+    if config.objective.compares(Map.GAZE) and not store.readings.height and not boxes:
         hint = "; it holds boxes or masks, which take its place with --gaze.boxes attention"
         raise UserError(
             f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it"

@@ -17,11 +17,11 @@ from radgaze import attribution, models
 from radgaze.attribution.generators import Read
 from radgaze.attribution.targets import Target, target_index
 from radgaze.errors import UserError
+from radgaze.objectives.config import Map
 from radgaze.objectives.triangle import (
     ALONE,
     Maps,
     Shares,
-    active_edges,
     classification,
     objective,
     probabilities,
@@ -58,12 +58,11 @@ class GazeGuided(L.LightningModule):
         super().__init__()
         self.model = model
         self.config = config
-        self.edges = active_edges(config.objective)
         self.auc = DefinedAUROC(num_labels=classes, average="none")
         # Not Lightning's own mean: of processes with 5 and 4 cases, that counts 9 as 8.
         self.validation_loss = MeanMetric()
         self.generator: attribution.Generator | None = None
-        if any("heatmap" in name for name in self.edges):
+        if config.objective.compares(Map.HEATMAP):
             heatmap = config.objective.heatmap
             options = {} if heatmap.readout is None else {"readout": heatmap.readout}
             self.generator = attribution.create(
@@ -135,7 +134,7 @@ class GazeGuided(L.LightningModule):
         return Shares(cases, gaze)
 
     def _gaze(self, batch: Batch) -> Tensor:
-        if any("gaze" in name for name in self.edges):
+        if self.config.objective.compares(Map.GAZE):
             return batch.gaze_maps()
         return torch.zeros_like(batch.image)
 

@@ -13,7 +13,7 @@ from torch import nn
 from radgaze import attribution, models
 from radgaze.errors import UserError
 from radgaze.files import read_parquet, stay_within
-from radgaze.objectives.triangle import active_edges
+from radgaze.objectives.config import Map
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.readers import each_against_others
@@ -138,7 +138,7 @@ class Run:
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
         """A heatmap generator for the run's model: the one named, its own, or guided back-propagation."""
         heatmap = self.config.objective.heatmap
-        trained_with = any("heatmap" in edge for edge in active_edges(self.config.objective))
+        trained_with = self.config.objective.compares(Map.HEATMAP)
         if name is None:
             name = heatmap.generator if trained_with else "guided_backprop"
         if name not in attribution.names():

@@ -19,7 +19,7 @@ from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.files import parse_yaml
 from radgaze.objectives import distances
-from radgaze.objectives.triangle import active_edges
+from radgaze.objectives.config import Map
 from radgaze.training import settings
 from radgaze.training.config import Config
 
@@ -42,7 +42,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         config: The experiment, resolved.
         given: Dotted names of fields that the user has set; they stay as they are.
     """
-    edges = active_edges(config.objective)
+    edges = config.objective.edges
     goal, heatmap, optimisation = config.objective, config.objective.heatmap, config.optimisation
     generators = OF_CLASS_MAPS if config.model.has_class_maps else GENERATORS
     space: Space = {}
@@ -55,7 +55,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     for edge in edges:
         names = dict.fromkeys((getattr(goal, edge).distance, *distances.REGISTRY))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
-    if any("heatmap" in edge for edge in edges):
+    if goal.compares(Map.HEATMAP):
         space |= {
             "objective.heatmap.generator": CategoricalDistribution(
                 tuple(dict.fromkeys((heatmap.generator, *generators)))
@@ -118,7 +118,7 @@ def laid_over(space: Space, own: Mapping[str, BaseDistribution | None]) -> Space
 def overrides(drawn: Mapping[str, Any], config: Config) -> dict[str, Any]:
     """Drawn values as nested overrides of a configuration; λ as the weights of its edges."""
     fields = {name: value for name, value in drawn.items() if not name.startswith("lambda")}
-    edges = active_edges(config.objective)
+    edges = config.objective.edges
     if len(fields) < len(drawn):
         shares = {**_shares(config), **drawn}
         left = sum(edge.weight for edge in edges.values())
@@ -150,7 +150,7 @@ def nest(name: str, value: Any) -> dict[str, Any]:
 
 def _shares(config: Config) -> dict[str, float]:
     """The λ that the weights of an experiment's edges amount to."""
-    weights = [edge.weight for edge in active_edges(config.objective).values()]
+    weights = [edge.weight for edge in config.objective.edges.values()]
     return {
         name: weights[i] / left if (left := sum(weights[i:])) else 0.0
         for i, name in enumerate(lambdas(len(weights)))
@@ -163,7 +163,7 @@ def _about(value: float, low: float, high: float) -> FloatDistribution:
 
 def _entry(name: str, value: Any, config: Config, given: Collection[str]) -> BaseDistribution | None:
     fields = experiments.flat(asdict(config))
-    known = lambdas(len(active_edges(config.objective)))
+    known = lambdas(len(config.objective.edges))
     if name not in fields and name not in known:
         shares = f", and {', '.join(known)}" if known else "; an experiment of one edge has no lambda"
         raise UserError(
