@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from radgaze import experiments
 from radgaze.training import settings
@@ -25,6 +28,7 @@ TRIANGLE = {
 }
 NETWORKS = {"no_decoder": "classifier", "pylon": "pylon"}
 PROTOCOLS = ("honest", "faithful")
+PROTOCOL = Path(experiments.__file__).parent / "protocols" / "faithful.yaml"
 
 
 def weights(config: Config) -> tuple[float, float, float]:
@@ -70,3 +74,18 @@ def test_faithful_protocol_is_the_published_one(name):
     multipliers = [triangular2(epoch, optimisation) for epoch in range(4 * optimisation.step_epochs + 1)]
     assert max(multipliers) == 1
     assert min(multipliers) == pytest.approx(optimisation.learning_rate)
+
+
+def test_every_experiment_says_how_it_is_shown_and_no_two_share_a_place():
+    shown = experiments.catalogue()
+    assert {each.name for each in shown} == set(experiments.names())
+    assert len({each.order for each in shown}) == len({each.title for each in shown}) == len(shown)
+    assert all(each.title and each.family for each in shown)
+
+
+def test_the_faithful_protocol_is_written_once():
+    shared = experiments.flat(yaml.safe_load(PROTOCOL.read_text(encoding="utf-8")))
+    for file in PROTOCOL.parent.parent.glob("*.yaml"):
+        own = yaml.safe_load(file.read_text(encoding="utf-8")).get("faithful", {})
+        repeated = {name for name, value in experiments.flat(own).items() if shared.get(name) == value}
+        assert not repeated, file.name

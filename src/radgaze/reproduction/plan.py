@@ -13,23 +13,6 @@ from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.config import Config
 
-ORDER = (
-    "temporal",
-    "temporal_image_only",
-    "no_decoder",
-    "baseline",
-    "set1_guided",
-    "set1_deconvnet",
-    "set2_guided",
-    "set2_deconvnet",
-    "set3_guided",
-    "set3_deconvnet",
-    "set3_grad_cam",
-    "all_edges_guided",
-    "pylon",
-)
-"""As the paper shows them; other experiments come after these, by name."""
-
 SEED = 42
 """The first seed; the paper's only one."""
 
@@ -180,8 +163,7 @@ def chosen(only: Sequence[str] | None = None) -> list[str]:
         raise UserError(
             f"--only {' '.join(unknown)}: there is no such experiment; there are {', '.join(known)}"
         )
-    place = {name: k for k, name in enumerate(ORDER)}
-    return sorted(set(only or known), key=lambda name: (place.get(name, len(ORDER)), name))
+    return [each.name for each in experiments.catalogue() if each.name in set(only or known)]
 
 
 def _repetitions(

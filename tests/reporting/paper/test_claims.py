@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from radgaze.reporting.paper.claims import Claim, claims
-from radgaze.reporting.paper.results import SETS
+from radgaze.reporting.paper.results import PAPERS_SETS, members
 from tests.reporting.paper.grids import entry, made
 
 GROUPS = ("macro", "Normal", "CHF", "pneumonia", "nss")
@@ -49,7 +49,7 @@ def test_only_the_papers_sets_speak_for_its_first_claim() -> None:
 
 
 def test_set_3_is_best_where_all_others_are_below_it() -> None:
-    others = ["baseline", *SETS[:4]]
+    others = ["baseline", *members(*PAPERS_SETS)[:4]]
 
     def best(change: dict[str, Any]) -> Claim:
         differences = {"set3_guided": {name: {"macro": change} for name in [*others, "set3_deconvnet"]}}

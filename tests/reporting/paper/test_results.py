@@ -2,14 +2,14 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.reporting.paper import Results
-from radgaze.reporting.paper.results import FAMILIES, family, title
+from radgaze.reporting.paper.results import family, members, title
 from tests.reporting.paper.grids import REASON, results
 
 
 def test_the_papers_experiments_come_first_and_others_count_among_ours() -> None:
     found = results(["another", "set1_guided", "baseline"])
     assert found.experiments == ("baseline", "set1_guided", "another")
-    assert found.listed[:4] == tuple(FAMILIES["Baselines"])
+    assert found.listed[:4] == members("Baselines")
     assert (family("another"), title("another")) == ("Ours", "another")
     assert (family("set2_deconvnet"), title("set2_deconvnet")) == ("Set 2", "Set 2, deconvNet")
 

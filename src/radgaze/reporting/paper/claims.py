@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from radgaze.evaluation.summary import MACRO
 from radgaze.evaluation.verdict import verdict
 from radgaze.reporting.paper.measured import Entry, Measured
-from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, FAMILIES, SETS, title
+from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
 from radgaze.reporting.wording import bounds, count, listed, number, p_value, signed
 
 HOLDS, PARTLY, FAILS, OPEN, MISSING = "holds", "holds in part", "does not hold", "undecided", "not tested"
@@ -51,7 +51,7 @@ class Claim:
 def claims(measured: Measured) -> list[Claim]:
     """The paper's claims in the order in which it makes them."""
     to_baseline = measured.differences.get(BASELINE, {})
-    of_sets = [name for name in SETS if name in to_baseline]
+    of_sets = [name for name in members(*PAPERS_SETS) if name in to_baseline]
     missing = f"no run of {title(BASELINE)} to compare with, or none of the sets"
     found = [
         _claim(
@@ -61,8 +61,8 @@ def claims(measured: Measured) -> list[Claim]:
         )
     ]
     to_best = measured.differences.get(BEST_OF_PAPER, {})
-    of_paper = (*FAMILIES["Baselines"], *SETS)
-    rivals = [name for name in of_paper if name in to_best and name not in FAMILIES["Set 3"]]
+    of_paper = members("Baselines", *PAPERS_SETS)
+    rivals = [name for name in of_paper if name in to_best and name not in members("Set 3")]
     found.append(
         _claim(
             f"Set 3 is best: {title(BEST_OF_PAPER)} has the highest mean AUC of the paper's experiments.",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from radgaze.evaluation import discrimination
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import comparable, published
-from radgaze.reporting.paper.results import BASELINE, FAMILIES, family, title
+from radgaze.reporting.paper.results import BASELINE, families, family, title
 from radgaze.reporting.paper.tables import heading
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number
@@ -40,8 +40,8 @@ def roc(
         name: The class.
         auc: Per experiment and group the AUC's entry, for the legend.
     """
-    drawn = {of: [e for e in predictions if family(e) == of and e != BASELINE] for of in FAMILIES}
-    shown = [of for of, own in drawn.items() if own] or [next(iter(FAMILIES))]
+    drawn = {of: [e for e in predictions if family(e) == of and e != BASELINE] for of in families()}
+    shown = [of for of, own in drawn.items() if own] or [families()[0]]
     with styled():
         columns = min(3, len(shown))
         rows = -(-len(shown) // columns)
@@ -92,7 +92,7 @@ def forest(measured: Measured) -> Figure:
             if reference is not None:
                 axis.axvline(reference, color=INK, linewidth=0.9, linestyle=":", zorder=1)
             for row, experiment in enumerate(experiments):
-                of = list(FAMILIES).index(family(experiment))
+                of = families().index(family(experiment))
                 _dot(axis, row - 0.12, measured.auc[experiment].get(group), colour(of), MARKERS[of])
                 figures = published(experiment, group) if compare else None
                 if figures is not None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.wording import count, listed
@@ -16,26 +17,8 @@ if TYPE_CHECKING:
 BASELINE = "baseline"
 BEST_OF_PAPER = "set3_guided"
 
-FAMILIES: dict[str, dict[str, str]] = {
-    "Baselines": {
-        "temporal": "Temporal gaze",
-        "temporal_image_only": "Temporal, image only",
-        "no_decoder": "No decoder",
-        BASELINE: "Baseline U-Net",
-    },
-    "Set 1": {"set1_guided": "Set 1, guided", "set1_deconvnet": "Set 1, deconvNet"},
-    "Set 2": {"set2_guided": "Set 2, guided", "set2_deconvnet": "Set 2, deconvNet"},
-    "Set 3": {BEST_OF_PAPER: "Set 3, guided", "set3_deconvnet": "Set 3, deconvNet"},
-    "Ours": {
-        "set3_grad_cam": "Set 3, Grad-CAM",
-        "all_edges_guided": "All edges, guided",
-        "pylon": "PYLON, gaze on its map",
-    },
-}
-"""Experiments and their titles, as the tables group them. What is not named here counts among ours."""
-
-SETS = tuple(name for family in ("Set 1", "Set 2", "Set 3") for name in FAMILIES[family])
-"""The experiments in which the paper supervises heatmaps."""
+PAPERS_SETS = ("Set 1", "Set 2", "Set 3")
+"""Families of the experiments in which the paper supervises heatmaps."""
 
 WARNING = (
     "SELECTED ON TEST CASES. The checkpoint of every run was chosen by its AUC on the test cases, as the "
@@ -67,7 +50,7 @@ class Results:
     @property
     def listed(self) -> tuple[str, ...]:
         """All of the paper's experiments and ours, then others that were run or failed, by name."""
-        known = tuple(name for family in FAMILIES.values() for name in family)
+        known = tuple(each.name for each in experiments.catalogue())
         others = {*self.runs, *(name for name, _ in self.failed)} - {*known}
         return (*known, *sorted(others))
 
@@ -125,15 +108,22 @@ class Results:
 
 def title(experiment: str) -> str:
     """An experiment's name on paper."""
-    return next(
-        (titles[experiment] for titles in FAMILIES.values() if experiment in titles),
-        experiment.replace("_", " "),
-    )
+    return experiments.describe(experiment).title
 
 
 def family(experiment: str) -> str:
-    """Which of `FAMILIES` an experiment belongs to."""
-    return next((name for name, titles in FAMILIES.items() if experiment in titles), "Ours")
+    """The group of experiments that it belongs to."""
+    return experiments.describe(experiment).family
+
+
+def families() -> tuple[str, ...]:
+    """The groups of experiments, in the order in which they are shown."""
+    return tuple(dict.fromkeys(each.family for each in experiments.catalogue()))
+
+
+def members(*of: str) -> tuple[str, ...]:
+    """Names of the experiments of these families, in the order in which they are shown."""
+    return tuple(each.name for each in experiments.catalogue() if each.family in of)
 
 
 def _short(reason: str) -> str:
