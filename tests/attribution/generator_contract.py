@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from radgaze import attribution
-from radgaze.attribution.generators import REGISTRY
+from radgaze.attribution.registry import REGISTRY
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact, still
 from tests.attribution.networks import Checkpointed, Inverted, Residual, Small, randomised
 

@@ -8,8 +8,8 @@ import pytest
 from torch import Tensor
 
 from radgaze import attribution
-from radgaze.attribution.generators import REGISTRY
 from radgaze.attribution.reading import Reading
+from radgaze.attribution.registry import PRESETS, REGISTRY
 from tests.attribution.generator_contract import GeneratorContract
 
 
@@ -32,4 +32,4 @@ class TestGeneratorFromOutside(GeneratorContract):
     def _registered(self) -> Iterator[None]:
         attribution.register("squared_gradient")(SquaredGradient)
         yield
-        del REGISTRY["squared_gradient"]
+        del REGISTRY["squared_gradient"], PRESETS["squared_gradient"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from radgaze import attribution
 from radgaze.attribution.post_hoc import referred, superpixels
-from radgaze.attribution.presets import PRESETS, presets
+from radgaze.attribution.registry import PRESETS, presets
 from tests.attribution.networks import Inverted, Residual, Small, randomised
 
 POST_HOC = ("deep_lift", "occlusion", "lime")

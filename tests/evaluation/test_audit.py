@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution import generators, presets
+from radgaze.attribution import registry
 from radgaze.attribution.generators import Generator
 from radgaze.attribution.reading import Reading
 from radgaze.errors import UserError
@@ -277,8 +277,8 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """The methods `edges` and `blank` beside the others."""
     known = attribution.methods
     for name, kind in (("edges", Edges), ("blank", Blank)):
-        monkeypatch.setitem(generators.REGISTRY, name, kind)
-        monkeypatch.setitem(presets.PRESETS, name, replace(presets.PRESETS["backprop"], generator=name))
+        monkeypatch.setitem(registry.REGISTRY, name, kind)
+        monkeypatch.setitem(registry.PRESETS, name, replace(registry.PRESETS["backprop"], generator=name))
     monkeypatch.setattr(attribution, "methods", lambda model, size: (*known(model), "edges", "blank"))
 
 
@@ -424,14 +424,14 @@ def test_cases_are_drawn_by_the_seed_and_the_probed_ones_from_them(run: FakeRun,
 def test_averages_take_no_more_passes_than_told_and_nothing_else_is_changed() -> None:
     assert recipe("smooth_grad", 2)["options"]["samples"] == 2
     whole = recipe("smooth_grad", None)
-    assert whole["options"] == dict(presets.PRESETS["smooth_grad"].options)
+    assert whole["options"] == dict(registry.PRESETS["smooth_grad"].options)
     assert recipe("integrated_gradients", 5)["options"]["steps"] == 5
     assert recipe("grad_cam", 2) == recipe("grad_cam", None)
 
 
 def test_methods_are_those_that_the_model_can_show() -> None:
     every = chosen(Looker(), "all", 64)
-    assert set(chosen(Looker(), "gradient", 64)) <= set(every) <= set(presets.PRESETS)
+    assert set(chosen(Looker(), "gradient", 64)) <= set(every) <= set(registry.PRESETS)
     assert chosen(Looker(), ("grad_cam", "backprop"), 64) == tuple(
         n for n in every if n in ("grad_cam", "backprop")
     )
@@ -441,8 +441,8 @@ def test_methods_are_those_that_the_model_can_show() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"methods": ("grad_cma",)}, "there is no method 'grad_cma'; there are gradient, all,"),
-        ({"methods": ("pylon",)}, "pylon does not apply to this model"),
+        ({"methods": ("grad_cma",)}, "there is no method 'grad_cma'; there are all, gradient,"),
+        ({"methods": ("pylon",)}, "the method pylon does not apply: the model gives no class maps"),
         ({"cases": 0}, "--cases is 0"),
         ({"passes": -1}, "--passes is -1"),
         ({"effort": Effort(steps=0)}, "--steps is 0"),

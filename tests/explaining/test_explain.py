@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from radgaze import models
-from radgaze.attribution.presets import PRESETS
+from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.explaining.explain import explain
@@ -175,7 +175,10 @@ def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
         (["nowhere.dcm"], "nowhere.dcm: no such file or folder, and no case"),
         (["CASE", "--target", "Cardiomegaly"], "there are predicted, all, Normal"),
         (["CASE", "--methods", "oracle"], "there is no method 'oracle'"),
-        (["CASE", "--methods", "pylon"], "--experiment pylon"),
+        (
+            ["CASE", "--methods", "pylon"],
+            "the model gives no class maps",
+        ),
         (["CASE", "--reference", "white"], "there are black, mean"),
         (["CASE", "--device", "abacus"], "abacus"),
         (["CASE", "--batch-size", "0"], "--batch-size 0"),

@@ -8,18 +8,34 @@ with generator.reading(model) as read:                # inside a training step
     heat = read(output.logits, targets)               # differentiable
 """
 
-from radgaze.attribution import cam, class_maps, composed, post_hoc  # noqa: F401 - registers theirs
-from radgaze.attribution.generators import Generator, create, methods, names, options, register
+# Each registers its generators; this is the order in which methods are shown.
+from radgaze.attribution import gradients, cam, composed, post_hoc, class_maps  # noqa: F401, I001
+from radgaze.attribution.generators import Generator
 from radgaze.attribution.memory import keep_freed_memory
+from radgaze.attribution.registry import (
+    PRESETS,
+    Preset,
+    choose,
+    create,
+    methods,
+    names,
+    options,
+    presets,
+    register,
+)
 from radgaze.attribution.synchronised import synchronised
 
 __all__ = [
+    "PRESETS",
     "Generator",
+    "Preset",
+    "choose",
     "create",
     "keep_freed_memory",
     "methods",
     "names",
     "options",
+    "presets",
     "register",
     "synchronised",
 ]

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator, register
+from radgaze.attribution.generators import Generator
 from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
 
-@register("cam")
+@register("cam", title="CAM")
 @dataclass
 class CAM(Generator):
     """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2): signed, as there.
@@ -28,6 +29,18 @@ class CAM(Generator):
 
     readout: str = "sum"
 
+    @classmethod
+    def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
+        """Why there is no such head, found by a black image of that side."""
+        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+        if first is not None:
+            weight = first.weight
+            black = torch.zeros(1, first.in_channels, size, size, dtype=weight.dtype, device=weight.device)
+            # Some networks make three channels of one themselves.
+            if any(_makes_a_map(cls, model, image) for image in (black[:, :1], black)):
+                return None
+        return "the model's head is not average pooling and one linear layer; grad_cam takes any"
+
     def attribute(self, read: Reading) -> Tensor:
         if not isinstance(read.target, Tensor):
             raise ValueError("cam explains a class; a function of the output is no target for it")
@@ -35,7 +48,7 @@ class CAM(Generator):
         return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
 
 
-@register("grad_cam")
+@register("grad_cam", title="Grad-CAM")
 class GradCAM(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2)."""
 
@@ -45,7 +58,7 @@ class GradCAM(Generator):
         return (alpha * A).sum(1, keepdim=True).clamp(min=0)
 
 
-@register("grad_cam_pp")
+@register("grad_cam_pp", title="Grad-CAM++")
 class GradCAMPlusPlus(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
 
@@ -63,7 +76,7 @@ class GradCAMPlusPlus(Generator):
         return (alpha * A).sum(1, keepdim=True).clamp(min=0)
 
 
-@register("hires_cam")
+@register("hires_cam", title="HiResCAM")
 class HiResCAM(Generator):
     """H = max(Σ_k ∂y/∂A_k ∘ A_k, 0): the gradient is not averaged (Draelos and Carin 2020, eq. 3)."""
 
@@ -72,7 +85,7 @@ class HiResCAM(Generator):
         return (read.gradient(A) * A).sum(1, keepdim=True).clamp(min=0)
 
 
-@register("layer_cam")
+@register("layer_cam", title="LayerCAM")
 class LayerCAM(Generator):
     """H = max(Σ_k max(∂y/∂A_k, 0) ∘ A_k, 0), for any layer (Jiang et al. 2021, eq. 6 to 8)."""
 
@@ -96,6 +109,14 @@ _BETWEEN = (
     "NativeDropout",
 )
 _AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
+
+
+def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool:
+    try:
+        kind(model)(image)
+    except Exception:  # whatever a network does that is no such network
+        return False
+    return True
 
 
 def _linear_weight(read: Reading) -> Tensor:

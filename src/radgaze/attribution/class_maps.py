@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator, register
+from radgaze.attribution.generators import Generator
 from radgaze.attribution.reading import Reading, full
 from radgaze.attribution.readout import enlarge
+from radgaze.attribution.registry import register
 
 
-@register("pylon")
+@register("pylon", title="PYLON's map")
 class ClassMap(Generator):
     """H = σ(M_y), M_y the logits of the class's own map, enlarged (Preechakul et al. 2022).
 
@@ -19,6 +20,14 @@ class ClassMap(Generator):
     Raises:
         ValueError: The model's output has none, or the target is no class.
     """
+
+    needs = ("class_maps",)
+
+    @classmethod
+    def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
+        """Why the model's output has no class maps."""
+        missing = super().unsupported(model, size)
+        return f"{missing}; a network of the architecture pylon does" if missing else None
 
     def __post_init__(self) -> None:
         super().__post_init__()

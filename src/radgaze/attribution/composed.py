@@ -11,16 +11,20 @@ from torch import Tensor
 
 from radgaze.attribution import rules
 from radgaze.attribution.cam import GradCAM
-from radgaze.attribution.generators import Generator, create, register
+from radgaze.attribution.generators import Generator
 from radgaze.attribution.modes import compares_cases
 from radgaze.attribution.reading import Reading, full
 from radgaze.attribution.readout import enlarge
+from radgaze.attribution.registry import create, register, register_method
 
 FEW = 4
 """Images in one forward pass at least: one alone takes nearly as long."""
 
 
-@register("guided_grad_cam")
+_SHOWN = {"samples": 50, "noise": 0.15}  # Smilkov et al. 2017, section 3.2: 10% to 20%, and 50 copies
+
+
+@register("guided_grad_cam", title="Guided Grad-CAM")
 class GuidedGradCAM(GradCAM):
     """Guided back-propagation at the images times the enlarged Grad-CAM (Selvaraju et al. 2017, section 3.2).
 
@@ -32,7 +36,7 @@ class GuidedGradCAM(GradCAM):
         return read.gradient(read.images, rules.GUIDED) * cam
 
 
-@register("smooth_grad")
+@register("smooth_grad", title="SmoothGrad", options=_SHOWN)
 @dataclass
 class SmoothGrad(Generator):
     """The mean of another generator's attributions over noisy copies (Smilkov et al. 2017, eq. 1).
@@ -92,7 +96,12 @@ class SmoothGrad(Generator):
         return _summed(sample, self.samples, len(x), _at_once(read, self.internal_batch_size))
 
 
-@register("integrated_gradients")
+register_method(
+    "guided_smooth_grad", "SmoothGrad, guided", "smooth_grad", {"base": "guided_backprop", **_SHOWN}
+)
+
+
+@register("integrated_gradients", title="Integrated gradients", options={"steps": 32})
 @dataclass
 class IntegratedGradients(Generator):
     """(x − x')·∫ ∂y/∂x (x' + α(x − x')) dα, α from 0 to 1 (Sundararajan et al. 2017, eq. 1).

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, get_args
 
 import torch
@@ -26,74 +26,11 @@ Statistics = Literal["held", "exact"]
 PART_ON_CPU = 8
 """Cases looked at in one pass: on a CPU, what many more leave behind fits neither cache nor freed memory."""
 
-REGISTRY: dict[str, type[Generator]] = {}
-
 
 class Read(Protocol):
     """Reads a heatmap (B, 1, H, W) out of a forward pass, given its output or logits (B, C)."""
 
     def __call__(self, output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor: ...
-
-
-def register(name: str) -> Callable[[type[Generator]], type[Generator]]:
-    """Give a generator the name it is asked for by."""
-
-    def decorate(cls: type[Generator]) -> type[Generator]:
-        REGISTRY[name] = cls
-        cls.name = name
-        return cls
-
-    return decorate
-
-
-def names(*, differentiable: bool | None = None) -> tuple[str, ...]:
-    """The generators there are; those alone that can be trained through, or cannot, where asked."""
-    return tuple(name for name, cls in REGISTRY.items() if differentiable in (None, cls.differentiable))
-
-
-def methods(model: nn.Module, size: int = 64) -> tuple[str, ...]:
-    """The generators that apply to a model.
-
-    `pylon` does where the model says that it makes class maps (`makes_class_maps`), `cam` where a black image
-    goes through and meets a head of average pooling and one linear layer; all others do.
-
-    Args:
-        model: The network.
-        size: Side of the black image.
-    """
-    return tuple(
-        name
-        for name in names()
-        if (name != "pylon" or getattr(_bare(model), "makes_class_maps", False))
-        and (name != "cam" or _takes_cam(model, size))
-    )
-
-
-def create(name: str, model: nn.Module, **given: Any) -> Generator:
-    """The generator of that name for a model.
-
-    Args:
-        name: One of `names()`.
-        model: Any network of images (B, C, H, W). Its output is a tensor of logits, a tuple or mapping with
-            them first, an object with an attribute `logits`, or anything else with a function as the target.
-        **given: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
-
-    Raises:
-        ValueError: There is no generator of that name, it has no such option, or not that value of it.
-    """
-    if name not in REGISTRY:
-        raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
-    known = options(name)
-    for key in given:
-        if key not in known:
-            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
-    return REGISTRY[name](model, **given)
-
-
-def options(name: str) -> tuple[str, ...]:
-    """The options that a generator has."""
-    cls = REGISTRY[name]
-    return tuple(f.name for f in fields(cls) if f.init and f.name not in ("model", *cls.without))
 
 
 @dataclass
@@ -143,6 +80,11 @@ class Generator:
     _told: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
 
     name: ClassVar[str] = ""
+    title: ClassVar[str] = ""
+    """Name on a figure."""
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What the model's output must have beside the logits, such as `class_maps`; the model lists it in an
+    attribute `provides`."""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
     differentiable: ClassVar[bool] = True
     without: ClassVar[tuple[str, ...]] = ()
@@ -154,9 +96,21 @@ class Generator:
                 raise ValueError(f"{option} is one of {', '.join(allowed)}; not {getattr(self, option)!r}")
         if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
             raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
-        self.layer = layer_name(_bare(self.model), self.layer)
+        self.layer = layer_name(bare(self.model), self.layer)
         if self.layer is None and (self.channels != "auto" or self.reshape is not None):
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
+
+    @classmethod
+    def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
+        """Why this generator makes no map of a model, in words; None if it does.
+
+        Args:
+            model: The network.
+            size: Side of its images in pixels.
+        """
+        provided = getattr(bare(model), "provides", ())
+        missing = [name for name in cls.needs if name not in provided]
+        return f"the model gives no {' and no '.join(_spaced(missing))}" if missing else None
 
     def __call__(
         self,
@@ -184,7 +138,7 @@ class Generator:
             if isinstance(value, Tensor) and len(value) != len(images):
                 shape = tuple(value.shape)
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
-        model = _bare(self.model)
+        model = bare(self.model)
         maps = []
         at_once = max(len(images), 1) if compares_cases(model) else _at_once(images)
         with turns.alone(model), turns.undisturbed(), evaluating(model, parameters=True):
@@ -214,7 +168,7 @@ class Generator:
         Raises:
             RuntimeError: `read` before the model ran, or a rule that met no activation.
         """
-        model = _bare(self.model if model is None else model)
+        model = bare(self.model if model is None else model)
 
         def new_pass() -> Pass:
             return Pass(
@@ -250,33 +204,6 @@ class Generator:
         return read.gradient(read.place, self.rule)
 
 
-@register("backprop")
-class Backprop(Generator):
-    """Gradient magnitude, H = max_c |∂y/∂x_c| (Simonyan et al. 2014)."""
-
-
-@register("input_x_gradient")
-class InputXGradient(Generator):
-    """H = max_c |x_c · ∂y/∂x_c| (Shrikumar et al. 2016)."""
-
-    def attribute(self, read: Reading) -> Tensor:
-        return read.place * read.gradient(read.place)
-
-
-@register("deconvnet")
-class DeconvNet(Generator):
-    """Back-propagation that passes max(g, 0) at each activation (Zeiler and Fergus 2014)."""
-
-    rule = rules.DECONVNET
-
-
-@register("guided_backprop")
-class GuidedBackprop(Generator):
-    """Back-propagation that passes max(g, 0)·[x > 0]·a'(x) at each activation (Springenberg et al. 2015)."""
-
-    rule = rules.GUIDED
-
-
 _CHOICES: dict[str, tuple[str, ...]] = {
     "channels": CHANNELS,
     "readout": tuple(READOUTS),
@@ -287,30 +214,15 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
-def _takes_cam(model: nn.Module, size: int) -> bool:
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is None:
-        return False
-    image = torch.zeros(
-        1, first.in_channels, size, size, dtype=first.weight.dtype, device=first.weight.device
-    )
-    # Some networks make three channels of one themselves.
-    return any(_gives_cam(model, given) for given in (image[:, :1], image))
-
-
-def _gives_cam(model: nn.Module, image: Tensor) -> bool:
-    try:
-        create("cam", model)(image)
-    except Exception:  # whatever a network does that is no such network
-        return False
-    return True
-
-
 def _at_once(images: Tensor) -> int:
     """How many cases to look at in one pass: a case's map does not depend on the others'."""
     return PART_ON_CPU if images.device.type == "cpu" else max(len(images), 1)
 
 
-def _bare(model: nn.Module) -> nn.Module:
+def bare(model: nn.Module) -> nn.Module:
     """The network itself, of one that is wrapped for several processes."""
     return model.module if isinstance(model, DistributedDataParallel) else model
+
+
+def _spaced(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]

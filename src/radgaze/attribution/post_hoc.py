@@ -18,9 +18,10 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator, Read, register
+from radgaze.attribution.generators import Generator, Read
 from radgaze.attribution.reading import refuse_without_derivative
 from radgaze.attribution.readout import READOUTS, normalise
+from radgaze.attribution.registry import register
 from radgaze.attribution.rounding import without_rounding
 from radgaze.attribution.targets import Target, logits_of, score_of, target_index
 
@@ -87,7 +88,7 @@ class PostHoc(Generator):
         raise NotImplementedError
 
 
-@register("deep_lift")
+@register("deep_lift", title="DeepLIFT")
 @dataclass
 class DeepLift(PostHoc):
     """(x − x')·m, m the multipliers by the rescale rule from the image to a reference x' (Shrikumar et al.
@@ -129,7 +130,7 @@ class DeepLift(PostHoc):
         return found
 
 
-@register("occlusion")
+@register("occlusion", title="Occlusion")
 @dataclass
 class Occlusion(PostHoc):
     """What the score loses while a square lies on the image, mean over the squares that cover a place.
@@ -178,7 +179,7 @@ class Occlusion(PostHoc):
         return found[:, :1]  # the same in every channel
 
 
-@register("lime")
+@register("lime", title="LIME")
 @dataclass
 class Lime(PostHoc):
     """Weights of a linear model of the score, fitted on images without some superpixels (Ribeiro et al.

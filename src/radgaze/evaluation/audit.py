@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze import __version__, attribution, models
-from radgaze.attribution.generators import REGISTRY
-from radgaze.attribution.presets import PRESETS
+from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.evaluation.aspects import (
@@ -174,20 +173,10 @@ def chosen(model: nn.Module, methods: Sequence[str] | str, size: int) -> tuple[s
     Raises:
         UserError: There is no such preset, or the model has nothing that it could show.
     """
-    able = attribution.methods(model, size)
-    fitting = [name for name, preset in PRESETS.items() if preset.generator in able]
-    if methods == "all":
-        return tuple(fitting)
-    if methods == "gradient":
-        trainable = attribution.names(differentiable=True)
-        return tuple(name for name in fitting if PRESETS[name].generator in trainable)
-    names = [methods] if isinstance(methods, str) else list(methods)
-    for name in names:
-        if name not in PRESETS:
-            raise UserError(f"there is no method {name!r}; there are gradient, all, {', '.join(PRESETS)}")
-        if name not in fitting:
-            raise UserError(f"{name} does not apply to this model; there are {', '.join(fitting)}")
-    return tuple(name for name in PRESETS if name in names)
+    try:
+        return attribution.choose([methods] if isinstance(methods, str) else methods, model, size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def recipe(name: str, passes: int | None) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The experiments, one YAML file each, and the protocols that they can be trained under.
 
-An experiment's file holds how it is shown (`title`, `family`, `order`) and the settings of a run that differ from
-the defaults. A protocol's file, `protocols/NAME.yaml`, is laid over these, and over it the section of that name in
-the experiment's own file, which holds what is different there.
+An experiment's file holds how it is shown (`title`, `family`, `order`) and the settings of a run that differ
+from the defaults. A protocol's file, `protocols/NAME.yaml`, is laid over these, and over it the section of
+that name in the experiment's own file, which holds what is different there.
 """
 
 from __future__ import annotations

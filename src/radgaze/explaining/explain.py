@@ -92,7 +92,7 @@ def explain(
         run: The run.
         images: See `subjects.find`.
         out: Folder; each image has one in it.
-        methods: Names of `presets.PRESETS`, or "all".
+        methods: Names of methods, see `attribution.choose`.
         target: "predicted", a class, or "all".
         reference: The image that shows nothing, for methods that compare with one: one of `REFERENCES`,
             "cases" for the mean of training cases; None for each method's own.

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from radgaze import attribution
 from radgaze.attribution.generators import Generator
-from radgaze.attribution.presets import PRESETS, presets
+from radgaze.attribution.registry import PRESETS
 from radgaze.errors import UserError
 
 
 def chosen(methods: Sequence[str], model: nn.Module, size: int) -> tuple[str, ...]:
-    """Names of methods, in the order in which they are shown; "all" stands for all that apply to the model.
+    """Names of methods, in the order in which they are shown; see `attribution.choose`.
 
     Args:
         methods: The names.
@@ -24,19 +24,10 @@ def chosen(methods: Sequence[str], model: nn.Module, size: int) -> tuple[str, ..
     Raises:
         UserError: There is none of a name, or it does not apply.
     """
-    able = presets(model, size)
-    if list(methods) == ["all"]:
-        return tuple(able)
-    for name in methods:
-        if name not in PRESETS:
-            raise UserError(f"there is no method {name!r}; there are all, {', '.join(PRESETS)}")
-        if name not in able:
-            why = {
-                "pylon": "the model makes no maps of its classes; that takes a run of --experiment pylon",
-                "cam": "the model's head is not average pooling and one linear layer; grad_cam takes any",
-            }[PRESETS[name].generator]
-            raise UserError(f"--methods {name}: {why}")
-    return tuple(name for name in PRESETS if name in methods)
+    try:
+        return attribution.choose(methods, model, size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def generators(

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from radgaze.attribution.presets import PRESETS
+from radgaze.attribution.registry import PRESETS
 from radgaze.reporting.panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.style import save
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from radgaze.models.architectures import create, forward, inputs, scoring
     from radgaze.models.config import ModelConfig
+    from radgaze.models.saved import load, save
     from radgaze.models.unet import Output
-    from radgaze.models.weights import load, save
 
 __all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save", "scoring"]
 
@@ -19,8 +19,8 @@ _WHERE = {
     "create": "architectures",
     "forward": "architectures",
     "inputs": "architectures",
-    "load": "weights",
-    "save": "weights",
+    "load": "saved",
+    "save": "saved",
     "scoring": "architectures",
 }
 

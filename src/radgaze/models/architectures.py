@@ -1,27 +1,16 @@
-"""Which networks there are, and the one way to call any of them on a batch."""
+"""Create a network of any architecture, and call it on a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
-from radgaze.models.pylon import Pylon
-from radgaze.models.temporal import ImageOnly, Temporal
-from radgaze.models.unet import Classifier, Output, UNet
+from radgaze.models.unet import Output
 from radgaze.store.batch import Batch
 
 SIZE = 224
-
-ARCHITECTURES: dict[str, Callable[[ModelConfig, int, int], nn.Module]] = {
-    "unet": lambda config, classes, size: UNet(config, classes),
-    "classifier": lambda config, classes, size: Classifier(config, classes),
-    "pylon": lambda config, classes, size: Pylon(config, classes),
-    "temporal": Temporal,
-    "temporal_image_only": ImageOnly,
-}
 
 
 def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
@@ -35,7 +24,8 @@ def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
     Raises:
         UserError: There is no such encoder, or its weights cannot be had, or a value makes no sense.
     """
-    return ARCHITECTURES[config.architecture](config, classes, size)
+    architecture = config.network
+    return architecture.network(config, classes, *((size,) if architecture.fixed_size else ()))
 
 
 def inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
@@ -50,5 +40,7 @@ def forward(model: nn.Module, batch: Batch) -> Output:
 
 
 def scoring(model: nn.Module) -> nn.Module:
-    """What makes a model's class scores, with its very weights: the model itself, or less where less does."""
-    return Classifier.of(model) if isinstance(model, UNet) else model
+    """The part of a model that makes its class scores, with the same weights: what the model says in a method
+    `scoring`, by default the model itself."""
+    part: Any = getattr(model, "scoring", None)
+    return model if part is None else cast("nn.Module", part())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from radgaze.models import registry
+
 
 @dataclass
 class ModelConfig:
@@ -30,7 +32,7 @@ class ModelConfig:
             At 224×224 each takes about 12 MB in a training step.
     """
 
-    architecture: Literal["unet", "classifier", "pylon", "temporal", "temporal_image_only"] = "unet"
+    architecture: str = "unet"
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
     decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
@@ -41,22 +43,33 @@ class ModelConfig:
     frame_seconds: float = 1.0
     most_frames: int = 64
 
+    def __post_init__(self) -> None:
+        if self.architecture not in registry.names():
+            raise ValueError(
+                f"model.architecture must be one of {', '.join(registry.names())}, got {self.architecture!r}"
+            )
+
+    @property
+    def network(self) -> registry.Architecture:
+        """The architecture: what it is called, gives and reads."""
+        return registry.find(self.architecture)
+
     @property
     def has_mask(self) -> bool:
         """Whether it has a decoder."""
-        return self.architecture in ("unet", "pylon")
+        return "mask" in self.network.provides
 
     @property
     def has_class_maps(self) -> bool:
         """Whether it makes a map of each class, which the generator `pylon` shows."""
-        return self.architecture == "pylon"
+        return "class_maps" in self.network.provides
 
     @property
     def reads_gaze(self) -> bool:
         """Whether gaze is part of its input, in use as in training."""
-        return self.architecture == "temporal"
+        return self.network.reads_gaze
 
     @property
     def has_own_encoder(self) -> bool:
         """Whether `encoder` and `weights` are not its to choose."""
-        return self.architecture.startswith("temporal")
+        return self.network.own_encoder is not None

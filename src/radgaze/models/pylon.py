@@ -16,20 +16,19 @@ networks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.registry import register
 from radgaze.models.unet import GreyToRGB, Output, create_encoder, map_of
 
 
+@register("pylon", title="PYLON", provides=("mask", "class_maps"))
 class Pylon(nn.Module):
     """Encoder and decoder to a map of each class (B, C, H/4, W/4), whose maxima are the logits."""
-
-    makes_class_maps: ClassVar[bool] = True
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()

@@ -17,6 +17,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from radgaze.gaze.frames import Frames
 from radgaze.models.config import ModelConfig
+from radgaze.models.registry import register
 from radgaze.models.unet import GreyToRGB, Output
 from radgaze.store.batch import Batch
 
@@ -24,6 +25,13 @@ WIDTH = 64  # of an embedded image or frame, and of each direction of the LSTM
 MOMENTUM = {"honest": 0.1, "faithful": 0.01}  # of the batch norm on vectors
 
 
+@register(
+    "temporal",
+    title="network of image and gaze sequence",
+    reads_gaze=True,
+    own_encoder="xraynet",
+    fixed_size=True,
+)
 class Temporal(nn.Module):
     """Image branch and gaze branch, side by side before one linear layer.
 
@@ -55,6 +63,12 @@ class Temporal(nn.Module):
         return Output(self.classifier(torch.cat([image, gaze], 1)), None)
 
 
+@register(
+    "temporal_image_only",
+    title="network of one convolution (the temporal network's image branch)",
+    own_encoder="xraynet",
+    fixed_size=True,
+)
 class ImageOnly(nn.Module):
     """The image branch alone, before one linear layer."""
 

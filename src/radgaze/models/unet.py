@@ -12,6 +12,7 @@ from timm.layers.activations import Swish
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.registry import register
 from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
 
 
@@ -37,6 +38,7 @@ class Output(NamedTuple):
         return map_of(self.class_maps, classes, self.mask.shape[-2:])
 
 
+@register("unet", title="U-Net", provides=("mask",))
 class UNet(nn.Module):
     """U-Net whose encoder also feeds a classifier: average pool → dropout → linear (the seed's figure 11)."""
 
@@ -54,12 +56,17 @@ class UNet(nn.Module):
         tidy(self.network.encoder, config)
         _keep_apart(self.network.classification_head)
 
+    def scoring(self) -> Classifier:
+        """The classifier alone: the decoder lies off the way to the class scores."""
+        return Classifier.of(self)
+
     def forward(self, images: Tensor) -> Output:
         """Logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
         mask, logits = self.network(self.grey(images))
         return Output(logits, mask)
 
 
+@register("classifier")
 class Classifier(nn.Module):
     """The same encoder and head without a decoder (the seed's figure 14)."""
 

@@ -16,19 +16,11 @@ from radgaze.training.origin import StoreChangedError
 if TYPE_CHECKING:
     from radgaze.training.run import Run
 
-NETWORKS = {
-    "unet": "U-Net",
-    "classifier": "classifier",
-    "pylon": "PYLON",
-    "temporal": "network of image and gaze sequence",
-    "temporal_image_only": "network of one convolution (the temporal network's image branch)",
-}
-
 
 def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) -> str:
     """Two sentences: what was trained on what, and what gaze had to do with it."""
     config = run.config
-    network = NETWORKS.get(config.model.architecture, config.model.architecture)
+    network = config.model.network.title
     if not config.model.has_own_encoder:
         network = f"{network} ({config.model.encoder})"
     cases = (manifest.get("counts") or {}).get("cases")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from radgaze.attribution.presets import PRESETS
+from radgaze.attribution.registry import PRESETS
 from radgaze.reporting.panels import Case, attention
 from radgaze.reporting.wording import count
 

@@ -11,8 +11,11 @@ from torch import nn
 
 from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
+from radgaze.attribution.registry import REGISTRY
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps, Geometry
+from radgaze.models import registry
+from radgaze.models.config import ModelConfig
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.store.batch import Batch, collate
@@ -167,6 +170,19 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
             module.training = True
 
 
+def unmet(generator: str, config: ModelConfig) -> str | None:
+    """Say which output a heatmap generator needs and the architecture lacks; None if it lacks nothing."""
+    missing = set(REGISTRY[generator].needs) - set(config.network.provides)
+    if not missing:
+        return None
+    able = [name for name in registry.names() if missing <= set(registry.find(name).provides)]
+    maps = " and ".join(sorted(missing)).replace("_", " ")
+    return (
+        f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
+        f"--model.architecture {' or '.join(able)} does"
+    )
+
+
 def _problem(model: nn.Module, batch: Batch, name: str, options: dict[str, Any]) -> str | None:
     """Why a generator makes no map of this network's scores of this batch; None if it does."""
     try:
@@ -218,12 +234,9 @@ def _check_objective(config: Config) -> None:
             f"--objective.heatmap.scales {_written(list(goal.heatmap.scales))}: a map of {size} px cannot be "
             f"made coarser than by a factor of {size}"
         )
-    by_class_maps = goal.heatmap.generator == "pylon" and goal.compares(Map.HEATMAP)
-    if by_class_maps and not config.model.has_class_maps:
-        raise UserError(
-            f"the model {config.model.architecture} makes no class maps, which the heatmap generator pylon"
-            " shows; it takes --model.architecture pylon"
-        )
+    missing = unmet(goal.heatmap.generator, config.model) if goal.compares(Map.HEATMAP) else None
+    if missing:
+        raise UserError(missing)
     if not config.model.has_mask and goal.compares(Map.MASK):
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
 

@@ -13,7 +13,8 @@ from radgaze.store.dataset import GazeDataset
 
 def notices(config: ModelConfig, model: nn.Module, cases: GazeDataset) -> Iterator[str]:
     """A sentence each: settings that this model has no use for, and gaze that it will not see."""
-    if config.has_own_encoder and config.encoder != "xraynet":
+    own = config.network.own_encoder
+    if own is not None and config.encoder != own:
         yield f"{config.architecture} has an encoder of its own; --model.encoder {config.encoder} is not used"
     if isinstance(model, Temporal):
         counts, most = cases.frame_counts(model.frames), model.frames.most

@@ -19,6 +19,7 @@ from radgaze.store.dataset import GazeDataset
 from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
 from radgaze.training import origin, settings
+from radgaze.training.checks import unmet
 from radgaze.training.config import Config
 from radgaze.training.data import batches, dataset, open_store
 from radgaze.training.history import HISTORY, read_history
@@ -145,11 +146,9 @@ class Run:
             raise UserError(
                 f"there is no heatmap generator {name!r}; there are {', '.join(attribution.names())}"
             )
-        if name == "pylon" and not self.config.model.has_class_maps:
-            raise UserError(
-                f"the model {self.config.model.architecture} of {self.path} makes no class maps, which the"
-                " heatmap generator pylon shows; it takes a run of --experiment pylon"
-            )
+        missing = unmet(name, self.config.model)
+        if missing:
+            raise UserError(f"{self.path}: {missing}")
         if trained_with and name == heatmap.generator and heatmap.readout is not None:
             return attribution.create(name, model, readout=heatmap.readout)
         return attribution.create(name, model)

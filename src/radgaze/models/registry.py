@@ -1,0 +1,97 @@
+"""The registered network architectures, each with what it gives and what it reads.
+
+Free of torch: an architecture of radgaze is imported when it is first asked about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Network = TypeVar("Network", bound="type[nn.Module]")
+
+MODULES = {
+    "unet": "radgaze.models.unet",
+    "classifier": "radgaze.models.unet",
+    "pylon": "radgaze.models.pylon",
+    "temporal": "radgaze.models.temporal",
+    "temporal_image_only": "radgaze.models.temporal",
+}
+"""Where the architectures of radgaze are registered."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network architecture.
+
+    Attributes:
+        name: Name that it is asked for by, `--model.architecture`.
+        title: Name on a page.
+        network: Class of the network, made of (`ModelConfig`, number of classes) and, with `fixed_size`, the
+            side of the images in pixels. Its output is an `Output`.
+        provides: Which maps its output has: "mask", "class_maps".
+        reads_gaze: Whether gaze is part of its input, in use as in training.
+        own_encoder: Name of its only encoder, which has no published weights; None where
+            `ModelConfig.encoder` chooses one.
+        fixed_size: Whether it takes images of the one size alone that it was made for.
+    """
+
+    name: str
+    title: str
+    network: Callable[..., nn.Module]
+    provides: tuple[str, ...] = ()
+    reads_gaze: bool = False
+    own_encoder: str | None = None
+    fixed_size: bool = False
+
+
+_REGISTRY: dict[str, Architecture] = {}
+
+
+def register(
+    name: str,
+    *,
+    title: str | None = None,
+    provides: tuple[str, ...] = (),
+    reads_gaze: bool = False,
+    own_encoder: str | None = None,
+    fixed_size: bool = False,
+) -> Callable[[Network], Network]:
+    """Register a network's class as an architecture; see `Architecture` for the arguments."""
+
+    def decorate(network: Network) -> Network:
+        setattr(network, "provides", provides)  # noqa: B010 - mypy; what `attribution.Generator.unsupported` asks for
+        _REGISTRY[name] = Architecture(
+            name, title or name.replace("_", " "), network, provides, reads_gaze, own_encoder, fixed_size
+        )
+        return network
+
+    return decorate
+
+
+def unregister(name: str) -> None:
+    """Remove an architecture that was registered."""
+    del _REGISTRY[name]
+
+
+def names() -> tuple[str, ...]:
+    """Names of the architectures: those of radgaze, then others that were registered."""
+    return tuple(dict.fromkeys((*MODULES, *_REGISTRY)))
+
+
+def find(name: str) -> Architecture:
+    """The architecture of that name.
+
+    Raises:
+        ValueError: There is none.
+    """
+    if name not in _REGISTRY and name in MODULES:
+        import_module(MODULES[name])
+    if name not in _REGISTRY:
+        raise ValueError(f"there is no architecture {name!r}; there are {', '.join(names())}")
+    return _REGISTRY[name]

@@ -1,0 +1,74 @@
+"""A trained model as a folder: its weights as safetensors, and what it is made of as JSON."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from radgaze import __version__
+from radgaze.errors import UserError
+from radgaze.files import read_json, write_text, written
+from radgaze.models.architectures import create
+from radgaze.models.config import ModelConfig
+from radgaze.models.weights import one_line
+
+WIDEST = 8192
+"""Pixels, channels or frames of a trained model at most: a file may say any number."""
+
+
+def save(
+    model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder: Path, *, size: int = 224
+) -> None:
+    """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder.
+
+    `size` is the side of the images that the model was made for.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    with written(folder / "model.safetensors") as aside:
+        save_file(tensors, aside, metadata={"software": f"radgaze {__version__}"})
+    about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
+    about["model"] = asdict(config)
+    write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
+
+
+def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
+    """The model and class names kept in a folder by `save`; the model is in evaluation mode.
+
+    Raises:
+        UserError: The folder holds no model, or a broken one.
+    """
+    about, weights = folder / "config.json", folder / "model.safetensors"
+    for file in (about, weights):
+        if not file.is_file():
+            raise UserError(f"{folder} holds no trained model: {file.name} is missing")
+    model, classes = _untrained(about)
+    try:
+        model.load_state_dict(load_file(weights))
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{weights} cannot be read: {one_line(error)}") from error
+    except RuntimeError as error:
+        raise UserError(f"{weights} holds the weights of another network than {about} describes") from error
+    return model.eval(), classes
+
+
+def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network that a `config.json` describes, and its class names."""
+    kept = read_json(about, lambda found: isinstance(found, dict), "put it back as it was, or train anew")
+    try:
+        classes, size = tuple(kept["classes"]), kept.get("size", 224)
+        # What it started from does not matter any more, and is not fetched.
+        config = ModelConfig(**{**kept["model"], "weights": "none"})
+        if not classes or not all(isinstance(name, str) and 0 < len(name) <= 200 for name in classes):
+            raise ValueError("its classes are no names")
+        widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)
+        if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
+            raise ValueError(f"a size or width that is not between 1 and {WIDEST}")
+        return create(config, len(classes), size), classes
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{about} describes no model: {one_line(error)}") from error
