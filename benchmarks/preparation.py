@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from benchmarks.results import Cell, Result
+from radgaze.simulation import simulate
 from radgaze.sources import egd
-from radgaze.sources.phantom import simulate
 from radgaze.store.prepare import prepare
 
 CASES = 1083

@@ -79,7 +79,7 @@ def test_no_patient_of_the_archives_is_in_the_store(tree, tmp_path):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_manifest_counts_are_exactly_what_the_phantom_planted(tmp_path, seed):
-    from radgaze.sources.phantom import simulate
+    from radgaze.simulation import simulate
 
     planted = simulate(tmp_path / "made", patients=14, pixels=64, seed=seed, workers=1)["counts"]
     assert prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store") == 0
@@ -91,7 +91,7 @@ def test_manifest_counts_are_exactly_what_the_phantom_planted(tmp_path, seed):
 def test_the_phantoms_split_is_the_one_that_is_read(tmp_path):
     import polars as pl
 
-    from radgaze.sources.phantom import simulate
+    from radgaze.simulation import simulate
 
     simulate(tmp_path / "made", patients=14, pixels=64, seed=5, workers=1)
     prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store")

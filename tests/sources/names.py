@@ -10,7 +10,7 @@ import polars as pl
 
 from radgaze.sources import table
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.table_files import stem
+from radgaze.sources.table.files import stem
 from radgaze.tables import read_csv
 
 

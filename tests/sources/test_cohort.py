@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from pandera.errors import SchemaError
 
-from radgaze.sources import spool
+from radgaze.sources import external_sort as spool
 from radgaze.sources.cohort import Cohort
 
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.sources import parts
+from radgaze.sources import streaming as parts
 from radgaze.sources.delimited import column_names, read_columns
 from radgaze.sources.dialect import written_with
 

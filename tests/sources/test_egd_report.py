@@ -10,10 +10,10 @@ import polars as pl
 import pytest
 
 from radgaze.errors import UserError
+from radgaze.simulation import simulate
 from radgaze.sources import egd
-from radgaze.sources.egd_files import TRANSCRIPTS
-from radgaze.sources.egd_report import cut, speaks_of, spoken
-from radgaze.sources.phantom import simulate
+from radgaze.sources.egd.files import TRANSCRIPTS
+from radgaze.sources.egd.radiology_report import cut, speaks_of, spoken
 
 
 @pytest.mark.parametrize(

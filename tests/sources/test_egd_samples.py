@@ -10,10 +10,10 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
+from radgaze.simulation import simulate
 from radgaze.sources import egd
-from radgaze.sources.egd_files import read_gaze, read_samples
-from radgaze.sources.egd_screen import on_image, shifted
-from radgaze.sources.phantom import simulate
+from radgaze.sources.egd.files import read_gaze, read_samples
+from radgaze.sources.egd.screen import on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.prepare import prepare

@@ -14,7 +14,7 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources import table
-from radgaze.sources.table_files import cases_by_key, stem
+from radgaze.sources.table.files import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.prepare import prepare
 from radgaze.tables import read_csv

@@ -11,7 +11,10 @@ import pytest
 from PIL import Image
 
 from radgaze.errors import UserError
-from radgaze.sources import parts, spool, table, table_gaze
+from radgaze.sources import external_sort as spool
+from radgaze.sources import streaming as parts
+from radgaze.sources import table
+from radgaze.sources.table import gaze as table_gaze
 from radgaze.store import merge
 from radgaze.store.prepare import prepare
 from tests.sources.names import read_named

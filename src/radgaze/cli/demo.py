@@ -108,7 +108,7 @@ def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
 def _simulate(out: Path, seed: int, scale: Scale) -> None:
     from radgaze.console import say
     from radgaze.errors import UserError
-    from radgaze.sources.phantom import simulate
+    from radgaze.simulation import simulate
 
     planted = out / "planted.json"  # written last: where it is, the phantom is whole
     if not planted.is_file():

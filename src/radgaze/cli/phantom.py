@@ -33,7 +33,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.console import say
     from radgaze.outputs import check_folder
-    from radgaze.sources.phantom import simulate
+    from radgaze.simulation import simulate
 
     check_folder(args.out, "folder")
     planted = simulate(

@@ -10,7 +10,7 @@ import numpy as np
 import pandera.polars as pa
 import polars as pl
 
-from radgaze.sources.spool import slices
+from radgaze.sources.external_sort import slices
 
 REASONS = (
     "missing_image",

@@ -10,7 +10,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.sources.dialect import called
-from radgaze.sources.parts import TWICE, Part, is_parquet, parts
+from radgaze.sources.streaming import TWICE, Part, is_parquet, parts
 
 LONG = 32
 """MiB of a file that takes so long that it is shown how far it is read."""

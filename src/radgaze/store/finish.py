@@ -14,7 +14,7 @@ import polars as pl
 from radgaze import __version__
 from radgaze.console import progress, say
 from radgaze.sources.cohort import REASONS, Cohort
-from radgaze.sources.spool import ROWS, height, slices, spooled
+from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
 from radgaze.store.done import Done
 from radgaze.store.identity import Identity

@@ -15,7 +15,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.spool import slices
+from radgaze.sources.external_sort import slices
 from radgaze.store.digest import file_digest
 from radgaze.store.store import FORMAT, MANIFEST, TABLES, Store
 

@@ -12,7 +12,7 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.spool import slices, spooled
+from radgaze.sources.external_sort import slices, spooled
 from radgaze.store.merge_marks import each_once, merged_gaze, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name

@@ -11,7 +11,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.sources.cohort import FIXATIONS, NO_REGIONS, VIEWS
-from radgaze.sources.spool import height, slices, spooled
+from radgaze.sources.external_sort import height, slices, spooled
 from radgaze.store.names import plain
 from radgaze.store.pixels import region_reference
 from radgaze.store.regions import shard_name

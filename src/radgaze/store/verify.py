@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.spool import height, slices
+from radgaze.sources.external_sort import height, slices
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import is_sealed
 from radgaze.store.store import MANIFEST, Store

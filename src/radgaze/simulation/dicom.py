@@ -1,0 +1,119 @@
+"""DICOM files as MIMIC-CXR has them: digital X-ray, for presentation, de-identified, explicit VR."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
+from pydicom.uid import (
+    DigitalXRayImageStorageForPresentation,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    generate_uid,
+)
+
+from radgaze.simulation.anatomy import Pose
+from radgaze.simulation.exposure import BITS
+from radgaze.simulation.plan import Case
+
+FULL = 2**BITS - 1
+
+
+def write_image(
+    path: Path, pixels: npt.NDArray[np.uint16], case: Case, pose: Pose, sex: str, rng: np.random.Generator
+) -> None:
+    """Write one image; a few are MONOCHROME1, a few have a padded border, a few are JPEG 2000 lossless.
+
+    Args:
+        path: The file; its folders are made.
+        pixels: (H, W), 12 bits, dense is bright.
+        case: Whose it is.
+        pose: Its geometry and view.
+        sex: "F" or "M".
+        rng: The study's own.
+    """
+    inverted, padded, packed = rng.random(3) < (0.05, 0.04, 0.03)
+    low, high = np.percentile(pixels[::8, ::8], [rng.uniform(2, 6), rng.uniform(99, 99.9)])
+    ds = _header(case, pose, sex)
+    ds.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
+    ds.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
+    if inverted:
+        pixels, low, high = FULL - pixels, FULL - high, FULL - low
+    if padded:
+        pixels = _collimate(pixels, rng)
+        ds.PixelPaddingValue = 0
+    width = max(round(float(high - low)), 256)
+    centre = round(float(low + high) / 2)
+    if rng.random() < 0.9:
+        several = rng.random() < 0.5
+        ds.WindowCenter = [centre, centre, centre] if several else centre
+        ds.WindowWidth = [width, round(1.25 * width), round(0.8 * width)] if several else width
+        ds.WindowCenterWidthExplanation = ["NORMAL", "HARDER", "SOFTER"] if several else "NORMAL"
+    ds.Rows, ds.Columns = pixels.shape
+    ds.set_pixel_data(
+        np.ascontiguousarray(pixels), ds.PhotometricInterpretation, BITS, generate_instance_uid=False
+    )
+    if packed:
+        ds.compress(JPEG2000Lossless, generate_instance_uid=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+
+
+def spoil(path: Path, kind: int) -> None:
+    """Make a file unreadable: cut in its pixels, cut in its header, or emptied."""
+    content = path.read_bytes()
+    path.write_bytes((content[: len(content) * 2 // 5], content[:900], b"")[kind % 3])
+
+
+def _header(case: Case, pose: Pose, sex: str) -> FileDataset:
+    meta = FileMetaDataset()
+    meta.MediaStorageSOPClassUID = DigitalXRayImageStorageForPresentation
+    meta.MediaStorageSOPInstanceUID = _uid(case.dicom_id)
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds = FileDataset("", Dataset(), file_meta=meta, preamble=b"\0" * 128)
+    ds.SOPClassUID = meta.MediaStorageSOPClassUID
+    ds.SOPInstanceUID = meta.MediaStorageSOPInstanceUID
+    ds.ImageType = ["DERIVED", "PRIMARY", "", "", "100000", "000000"]
+    year = 2110 + case.patient_id % 80  # shifted into the future, as MIMIC's dates are
+    ds.StudyDate = ds.ContentDate = f"{year}{1 + case.study_id % 12:02d}{1 + case.study_id % 28:02d}"
+    ds.StudyTime = ds.ContentTime = f"{case.study_id % 24:02d}{case.stay_id % 60:02d}00"
+    ds.AccessionNumber = ""
+    ds.ReferringPhysicianName = ""
+    ds.Modality = "DX"
+    ds.PresentationIntentType = "FOR PRESENTATION"
+    ds.Manufacturer = "radgaze phantom"
+    ds.BodyPartExamined = "CHEST"
+    ds.PatientName = ""
+    ds.PatientID = str(case.patient_id)
+    ds.PatientBirthDate = ""
+    ds.PatientSex = sex
+    ds.StudyInstanceUID = _uid(f"study {case.study_id}")
+    ds.SeriesInstanceUID = _uid(f"series {case.study_id} {case.dicom_id}")
+    ds.StudyID = str(case.study_id)
+    ds.SeriesNumber = 1
+    ds.InstanceNumber = 1
+    ds.PatientOrientation = ["L", "F"]
+    ds.ViewPosition = "AP" if pose.supine else "PA"
+    ds.ImageLaterality = "U"
+    ds.BurnedInAnnotation = "YES"
+    ds.ImagerPixelSpacing = [round(1 / pose.scale, 4)] * 2
+    ds.PixelIntensityRelationship = "LOG"
+    ds.PixelIntensityRelationshipSign = -1
+    ds.RescaleIntercept, ds.RescaleSlope, ds.RescaleType = 0, 1, "US"
+    return ds
+
+
+def _uid(name: str) -> str:
+    return generate_uid(entropy_srcs=["radgaze phantom", name])
+
+
+def _collimate(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A border of padding where the collimator's blades stood; real pixels stay clear of its value."""
+    bordered = np.maximum(pixels, 1)
+    height, width = pixels.shape
+    edge = np.round(rng.uniform(0.004, 0.018, 2) * (height, width)).astype(int) + 1
+    bordered[: edge[0]] = 0
+    bordered[:, width - edge[1] :] = 0
+    return bordered

@@ -1,0 +1,71 @@
+"""What of `egd-cxr` is not in a cohort, and why, as rows of its rejections."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from radgaze.sources.egd.files import ID_LENGTH
+
+
+def unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
+    """One row for each reading that the report cuts."""
+    kept = left.group_by("reading_id").len("kept")
+    cut_off = gone.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(), pl.len().alias("gone")
+    )
+    cut_off = cut_off.join(kept, on="reading_id", how="left", maintain_order="left")
+    return cut_off.with_columns(
+        reason=pl.lit("not_spoken"),
+        detail=pl.format("{} of {} fixations", "gone", pl.col("gone") + pl.col("kept").fill_null(0)),
+    )
+
+
+def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
+    counts = fixations.group_by("case_id").len("looks")
+    looks = pl.col("looks").fill_null(0)
+    return unseen.join(counts, on="case_id", how="left", maintain_order="left").with_columns(
+        reason=pl.lit("no_gaze"),
+        detail=pl.when(looks == 0)
+        .then(pl.lit("no fixation was recorded"))
+        .otherwise(pl.format("none of {} fixations is on the image", looks)),
+    )
+
+
+def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
+    """Calibration frames, and images that were looked at and are not in the sheet: one row for each."""
+    length = pl.col("case_id").str.len_chars()
+    frames = gaze.filter(length != ID_LENGTH)
+    frames = frames.group_by("session", "media", "case_id", maintain_order=True).len("looks")
+    strangers = gaze.filter(length == ID_LENGTH).join(sheet, on="case_id", how="anti", maintain_order="left")
+    strangers = strangers.group_by("case_id", maintain_order=True).len("looks")
+    return pl.concat(
+        [
+            # The shortened id would point to a real image, so it is not given as the case.
+            frames.select(
+                pl.lit("calibration_frame").alias("reason"),
+                pl.lit(None, pl.String).alias("case_id"),
+                pl.format(
+                    "media {} with an id of {} characters, {} fixations", "media", length, "looks"
+                ).alias("detail"),
+            ),
+            strangers.select(
+                pl.lit("gaze_without_case").alias("reason"),
+                "case_id",
+                pl.format("{} fixations on an image that is not in the sheet", "looks").alias("detail"),
+            ),
+        ]
+    )
+
+
+def rejections(table: pl.DataFrame) -> pl.DataFrame:
+    """The columns of `Cohort.rejections`, reading_id null where there is none."""
+    if "reading_id" not in table.columns:
+        table = table.with_columns(reading_id=pl.lit(None, pl.String))
+    return table.select("reason", "case_id", "reading_id", "detail")
+
+
+def shown(name: str) -> pl.Expr:
+    """A number as short text, "blank" for null."""
+    number = pl.col(name)
+    whole = pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False).cast(pl.String))
+    return pl.coalesce(whole, number.cast(pl.String), pl.lit("blank"))
