@@ -128,7 +128,7 @@ class Case:
 
     def guided(self, generator: attribution.Generator) -> None:
         with self.autocast():
-            with generator.reading(self.model) as read:
+            with generator.capture(self.model) as read:
                 output = self.model(self.images)
                 heat = read(output.logits, self.labels)
             self.learn(output, heat)
@@ -247,7 +247,7 @@ def _differences(case: Case) -> tuple[float, float]:
                 "guided_backprop", case.model, normalise="none", batch_statistics=statistics
             )
             torch.manual_seed(1)
-            with generator.reading(case.model) as read:
+            with generator.capture(case.model) as read:
                 maps[statistics] = read(case.model(case.images), case.labels).detach()
         torch.manual_seed(1)
         maps["straight"] = case.straight_heatmap()[1].detach()

@@ -28,7 +28,9 @@ def layers() -> dict[str, int]:
     """Rank of each package in the import contract; the highest layer has rank 0."""
     config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     contract = config["tool"]["importlinter"]["contracts"][0]["layers"]
-    return {name.strip(): rank for rank, row in enumerate(contract) for name in row.replace(":", "|").split("|")}
+    return {
+        name.strip(): rank for rank, row in enumerate(contract) for name in row.replace(":", "|").split("|")
+    }
 
 
 class Trace:
@@ -97,7 +99,9 @@ def traced(call: Callable[[], Any], rank: dict[str, int]) -> Trace:
 
 def main() -> None:
     """Trace `evaluate` and `report` on a copy of a run."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", type=Path)
     parser.add_argument("--list", action="store_true", help="Print the functions, too")
     arguments = parser.parse_args()

@@ -40,7 +40,7 @@ def assert_heatmap_loss_is_exact(
     size: list[Tensor] = []
 
     def loss(*, measured: bool) -> Tensor:
-        with generator.reading(create_graph=not measured) as read:
+        with generator.capture(create_graph=not measured) as read:
             if measured and oracle is not None:
                 with oracle:
                     output = model(images)
@@ -102,7 +102,7 @@ def still(model: nn.Module) -> nn.Module:
 class HeldStatistics(TorchFunctionMode):
     """What "held" means: batch norm has its value, and the slope γ/σ with the σ of its very first pass.
 
-    Entered around the model, within `reading`, it takes batch norms before the engine sees them.
+    Entered around the model, within `capture`, it takes batch norms before the engine sees them.
     """
 
     def __init__(self) -> None:

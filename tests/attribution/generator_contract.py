@@ -75,7 +75,7 @@ class GeneratorContract:
         model = randomised(Small(nn.SiLU)).train()
         bare, images = copy.deepcopy(model), images_for(model, 4)
         torch.nn.functional.cross_entropy(bare(images), TARGETS).backward()
-        with self.create(name, model).reading() as read:
+        with self.create(name, model).capture() as read:
             logits = model(images)
             read(logits, TARGETS)
         torch.nn.functional.cross_entropy(logits, TARGETS).backward()
@@ -120,7 +120,7 @@ class GeneratorContract:
         expected = generator(images, TARGETS)
         with torch.no_grad():
             torch.testing.assert_close(generator(images, TARGETS), expected)
-            with generator.reading() as read:
+            with generator.capture() as read:
                 within = read(model(images), TARGETS)
         torch.testing.assert_close(within.detach(), expected)
         assert within.requires_grad
@@ -129,7 +129,7 @@ class GeneratorContract:
     def test_second_reading_of_a_pass_equals_the_first(self, name: str) -> None:
         model = randomised(Small(nn.SiLU)).eval()
         images = images_for(model, 4)
-        with self.create(name, model, normalise="none").reading() as read:
+        with self.create(name, model, normalise="none").capture() as read:
             output = model(images)
             first, other, second = read(output, TARGETS), read(output, 1 - TARGETS % 2), read(output, TARGETS)
         torch.testing.assert_close(second, first)
@@ -258,7 +258,7 @@ class GeneratorContract:
 
         def step() -> None:
             generator(images, TARGETS)
-            with generator.reading() as read:
+            with generator.capture() as read:
                 output = model(images)
                 heat = read(output, TARGETS)
             (output.square().mean() + heat.mean()).backward()
@@ -275,7 +275,7 @@ class GeneratorContract:
     def test_a_pass_can_be_read_only_within_its_context(self, name: str) -> None:
         model = randomised(Small(nn.SiLU)).eval()
         generator = self.create(name, model)
-        with generator.reading() as read:
+        with generator.capture() as read:
             with pytest.raises(RuntimeError, match="call the model"):
                 read(torch.zeros(4, 3), 1)
             output = model(images_for(model, 4))
@@ -303,7 +303,7 @@ class GeneratorContract:
         model.zero_grad()
         targets = TARGETS[: len(images)]
         weights = torch.linspace(-1, 1, images[0, 0].numel(), dtype=images.dtype).view(images.shape[-2:])
-        with generator.reading() as read:
+        with generator.capture() as read:
             output = model(images)
             heat = read(output, targets)
             loss = (heat * heat * weights).mean() + output.float().square().mean()
@@ -320,7 +320,7 @@ class GeneratorContract:
 
 
 def _break_off(generator: attribution.Generator, images: Tensor) -> None:
-    with generator.reading():
+    with generator.capture():
         generator.model(images)
         raise ZeroDivisionError
 

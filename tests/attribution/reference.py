@@ -80,7 +80,7 @@ def ours(
     """The same by the engine."""
     name = "guided_backprop" if guided else "backprop"
     generator = attribution.create(name, model, normalise="none", **options)
-    with torch.random.fork_rng(), generator.reading() as read:
+    with torch.random.fork_rng(), generator.capture() as read:
         output = model(images)
         heat = read(output, targets)
         return heat.detach(), _gradients(model, loss(output, heat))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution import activations
+from radgaze.attribution.engine import activations
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact
 from tests.attribution.generator_contract import images_for
 from tests.attribution.networks import Functional, Small, randomised
@@ -279,7 +279,7 @@ def test_functional_inplace_and_written_out_activations_match_finite_differences
 def step(name: str, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
     """A map, and the gradients of a loss of it and of the logits."""
     model.zero_grad()
-    with attribution.create(name, model, normalise="none").reading(model) as read:
+    with attribution.create(name, model, normalise="none").capture(model) as read:
         output = model(images)
         heat = read(output, 1)
     (heat.square().sum() + output.square().sum()).backward()

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution import blockwise as module
-from radgaze.attribution.blockwise import blockwise
+from radgaze.attribution.engine import elementwise as module
+from radgaze.attribution.engine.elementwise import blockwise
 
 SHAPE = (3, 4, 5, 7)  # 420 elements
 LAYOUTS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -159,7 +159,7 @@ def test_compiled_rules_give_the_same_parameter_gradients(activation: type[nn.Mo
         generator = attribution.create("guided_backprop", model.eval(), normalise="none", compiled=compiled)
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)
-            with generator.reading() as read:
+            with generator.capture() as read:
                 heat = read(model(images), 1)
         gradients.append(
             torch.autograd.grad(heat.square().sum(), list(model[:5].parameters()), materialize_grads=True)

@@ -82,7 +82,7 @@ def test_cam_takes_a_step_in_any_layout(pool: str) -> None:
     found = []
     for layout in (torch.contiguous_format, torch.channels_last):
         model.to(memory_format=layout)
-        with attribution.create("cam", model).reading() as read:
+        with attribution.create("cam", model).capture() as read:
             heat = read(model(images.contiguous(memory_format=layout)), TARGETS)
         found.append(heat.detach())
     torch.testing.assert_close(*found)

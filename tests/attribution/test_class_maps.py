@@ -92,7 +92,7 @@ def test_loss_without_the_heatmap_has_the_gradients_of_the_bare_model() -> None:
     model = randomised(Mapping()).train()
     bare, images = copy.deepcopy(model), images_for(model, 4)
     F.cross_entropy(bare(images).logits, TARGETS).backward()
-    with attribution.create("pylon", model).reading() as read:
+    with attribution.create("pylon", model).capture() as read:
         output = model(images)
         read(output, TARGETS)
     F.cross_entropy(output.logits, TARGETS).backward()
@@ -117,7 +117,7 @@ def test_no_call_leaves_anything_behind() -> None:
 
     def step() -> None:
         generator(images, TARGETS)
-        with generator.reading() as read:
+        with generator.capture() as read:
             output = model(images)
             heat = read(output, TARGETS)
         (output.logits.square().mean() + heat.mean()).backward()

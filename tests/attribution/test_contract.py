@@ -8,7 +8,7 @@ import pytest
 from torch import Tensor
 
 from radgaze import attribution
-from radgaze.attribution.reading import Reading
+from radgaze.attribution.engine.capture import Capture
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from tests.attribution.generator_contract import GeneratorContract
 
@@ -21,7 +21,7 @@ class TestEveryRegisteredGenerator(GeneratorContract):
 class SquaredGradient(attribution.Generator):
     """H = max_c (∂y/∂x_c)², or ∂y/∂A at a layer."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         return read.gradient(read.place, self.rule).square()
 
 

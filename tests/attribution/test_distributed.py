@@ -70,7 +70,7 @@ def process(rank: int, folder: Path) -> None:
 
 def step(name: str, bare: nn.Module, model: nn.Module, images: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """A map, and the gradients of a classification and a heatmap loss, each a mean over the cases."""
-    with attribution.create(name, model, normalise="none", **FEW.get(name, {})).reading() as read:
+    with attribution.create(name, model, normalise="none", **FEW.get(name, {})).capture() as read:
         output = model(images)
         heat = read(output, targets)
     (F.cross_entropy(output, targets) + 10 * heat.square().mean()).backward()

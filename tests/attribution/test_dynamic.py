@@ -168,7 +168,7 @@ def test_products_with_an_overwritten_sigmoid_keep_their_value() -> None:
     """x·σ(x) is SiLU only where neither has changed since."""
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     model = nn.Sequential(Gated(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    with attribution.create("backprop", model).reading():
+    with attribution.create("backprop", model).capture():
         found = model(x)
     torch.testing.assert_close(found, model(x))
 
@@ -193,7 +193,7 @@ def test_convolution_whose_input_is_overwritten_before_its_norm_is_an_error_as_e
         return m["norm"](y)
 
     model = randomised(Dynamic(body)).train()
-    with attribution.create("grad_cam", model).reading():
+    with attribution.create("grad_cam", model).capture():
         output = model(images_for(model, 4))
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         output.sum().backward()
@@ -207,7 +207,7 @@ def test_one_value_a_channel_in_training_is_refused_as_torch_does(statistics: st
     model = nn.Sequential(nn.Conv2d(1, 4, 4), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4, 3))
     before = copy.deepcopy(model.state_dict())
     with (
-        attribution.create("backprop", model, batch_statistics=statistics).reading(),
+        attribution.create("backprop", model, batch_statistics=statistics).capture(),
         pytest.raises(ValueError, match="more than 1 value per channel"),
     ):
         model(torch.rand(1, 1, 4, 4))
@@ -222,7 +222,7 @@ def test_norm_of_another_number_of_channels_is_refused_as_torch_does(name: str, 
     setattr(norm, name, nn.Parameter(wrong) if name in ("weight", "bias") else wrong)
     model = nn.Sequential(nn.Conv2d(1, 4, 3), norm, nn.Flatten(), nn.Linear(144, 3)).train(training)
     with (
-        attribution.create("backprop", model).reading(),
+        attribution.create("backprop", model).capture(),
         pytest.raises(RuntimeError, match=f"{name} should contain 4 elements not 3"),
     ):
         model(torch.rand(2, 1, 8, 8))
@@ -260,7 +260,7 @@ def test_gradient_penalty_of_the_user_is_that_of_the_bare_model(training: bool) 
         return [g.detach() for g in torch.autograd.grad(penalty, wanted)]
 
     expected = gradients(model, model(images))
-    with attribution.create("guided_backprop", model).reading() as read:
+    with attribution.create("guided_backprop", model).capture() as read:
         output = model(images)
         read(output, TARGETS)
         torch.testing.assert_close(gradients(model, output), expected)
@@ -283,7 +283,7 @@ def test_gradient_that_a_model_takes_of_its_own_input_is_whole() -> None:
     images = images_for(model, 4)
     for model.create_graph in (True, False):
         expected = model(images.clone()).detach()
-        with attribution.create("backprop", model).reading():
+        with attribution.create("backprop", model).capture():
             torch.testing.assert_close(model(images.clone()).detach(), expected)
 
 
@@ -302,7 +302,7 @@ def test_third_order_is_that_of_torch_at_any_size(rows: int) -> None:
     x = images.clone().requires_grad_()
     (g,) = torch.autograd.grad(model(x)[:, 1].sum(), x, create_graph=True)
     expected = third(g)
-    with attribution.create("backprop", model, readout="sum", normalise="none").reading() as read:
+    with attribution.create("backprop", model, readout="sum", normalise="none").capture() as read:
         torch.testing.assert_close(third(read(model(images), 1)), expected)
 
 
@@ -331,7 +331,7 @@ def test_copies_in_a_training_step_are_recomputed_in_evaluation_mode_too(name: s
         few = {"samples": 2} if name == "smooth_grad" else {"steps": 3}
         generator = attribution.create(name, model, normalise="none", **few)
         torch.manual_seed(0)
-        with generator.reading() as read:
+        with generator.capture() as read:
             output = model(images_for(model, 4))
             heat = read(output, TARGETS)
             (output.square().sum() + heat.square().sum()).backward()

@@ -167,7 +167,7 @@ def test_gradients_of_the_parameters_do_not_depend_on_where_the_channels_are() -
     last = Last().double()
     found = []
     for model in (last, First(last)):
-        with attribution.create("grad_cam", model, layer="same").reading() as read:
+        with attribution.create("grad_cam", model, layer="same").capture() as read:
             loss = (read(model(images), 1) * images).sum()
         found.append(torch.autograd.grad(loss, [last.patches.weight, last.mlp.weight, last.head.weight]))
     torch.testing.assert_close(*found)

@@ -32,7 +32,7 @@ def test_training_step_of_the_documentation() -> None:
     generator = attribution.create("guided_backprop", model)
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1)
     before = copy.deepcopy(model.state_dict())
-    with generator.reading(model) as read:
+    with generator.capture(model) as read:
         output = model(images)
         heat = read(output.logits, torch.tensor([0, 2]))
         loss = F.cross_entropy(output.logits, torch.tensor([0, 2])) + F.mse_loss(heat, gaze)
@@ -68,7 +68,7 @@ def test_activations_of_thousands_do_not_overflow_in_float16(name: str) -> None:
     maps, gradients = [], []
     for half in (False, True):
         model.zero_grad()
-        with torch.autocast("cpu", torch.float16, enabled=half), generator.reading() as read:
+        with torch.autocast("cpu", torch.float16, enabled=half), generator.capture() as read:
             heat = read(model(images), TARGETS)
             heat.square().mean().backward()
         maps.append(heat.detach())
@@ -91,7 +91,7 @@ def test_copies_run_in_evaluation_mode_also_while_the_model_trains(name: str) ->
     few = {"samples": 3} if name == "smooth_grad" else {"steps": 3}
     images, generator = images_for(model, 4), attribution.create(name, model, **few)
     looked_at = generator(images, TARGETS)
-    with generator.reading() as read:
+    with generator.capture() as read:
         heat = read(model(images), TARGETS)
     torch.testing.assert_close(heat.detach(), looked_at)
     assert all(module.training for module in model.modules())
@@ -116,11 +116,11 @@ def test_copies_have_the_other_arguments_of_their_own_case() -> None:
         ("backprop", {}),
     ):
         generator = attribution.create(name, model, normalise="none", **few)
-        with generator.reading() as read:
+        with generator.capture() as read:
             together = read(model(age, images, 0.5, sex=sex), TARGETS)
         for i in range(4):
             one = slice(i, i + 1)
-            with generator.reading() as read:
+            with generator.capture() as read:
                 alone = read(model(age[one], images[one], 0.5, sex=sex[one]), TARGETS[one])
             torch.testing.assert_close(together[one], alone)
 

@@ -75,7 +75,7 @@ def test_what_is_no_batch_or_no_target_is_refused(name, images, target, words):
 def test_images_given_by_keyword_are_told_how_to_be_given():
     model = Net()
     generator = attribution.create("backprop", model)
-    with generator.reading(model) as read, pytest.raises(RuntimeError, match=r"call model\(images\), not"):
+    with generator.capture(model) as read, pytest.raises(RuntimeError, match=r"call model\(images\), not"):
         read(model(images=IMAGES), 1)
 
 

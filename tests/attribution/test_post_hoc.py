@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution.post_hoc import referred, superpixels
+from radgaze.attribution.generators.post_hoc import referred, superpixels
 from radgaze.attribution.registry import PRESETS, presets
 from tests.attribution.networks import Inverted, Residual, Small, randomised
 
@@ -45,7 +45,7 @@ def test_post_hoc_generators_are_those_that_cannot_be_trained_through():
 def test_there_is_no_reading_and_no_option_of_rules(name):
     generator = attribution.create(name, plain(nn.ReLU))
     with pytest.raises(ValueError, match="cannot be trained through"):
-        generator.reading()
+        generator.capture()
     with pytest.raises(ValueError, match="no option 'rule_for'"):
         attribution.create(name, plain(nn.ReLU), rule_for="relu")
 

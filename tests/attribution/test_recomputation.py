@@ -70,7 +70,7 @@ def step(
     model = randomised(Stages(run)).train(training)
     images = images_for(model, 4)
     parameters = list(model.parameters())
-    with attribution.create(name, model, normalise="none").reading() as read:
+    with attribution.create(name, model, normalise="none").capture() as read:
         output = model(images)
         heat, other = read(output, TARGETS), read(output, 0)
         loss = F.cross_entropy(output, TARGETS) + heat.square().sum() + (other * heat).sum()
@@ -126,7 +126,7 @@ def test_nothing_outlives_the_step(inside: bool, layer: str | None) -> None:
     generator = attribution.create("grad_cam", model, layer=layer)
 
     def one() -> None:
-        with generator.reading() as read:
+        with generator.capture() as read:
             loss = read(model(images), TARGETS).mean()
             if inside:
                 loss.backward()
@@ -144,7 +144,7 @@ def test_layer_within_a_recomputed_part_is_read_twice_alike(layer: str) -> None:
     model = randomised(Checkpointed(nn.SiLU)).eval()
     images = images_for(model, 4)
     generator = attribution.create("grad_cam", model, layer=layer, normalise="none")
-    with generator.reading() as read:
+    with generator.capture() as read:
         output = model(images)
         first, second = read(output, TARGETS), read(output, TARGETS)
     torch.testing.assert_close(second, first)

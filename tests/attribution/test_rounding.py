@@ -61,7 +61,7 @@ def test_gradient_that_is_merely_small_beside_its_score_is_kept(scale: float) ->
 def test_map_to_train_through_is_empty_where_it_is_rounding_and_has_a_gradient() -> None:
     torch.manual_seed(0)
     model = Small(nn.SiLU).eval()
-    with attribution.create("backprop", model).reading() as read:
+    with attribution.create("backprop", model).capture() as read:
         heat = read(model(torch.rand(2, 1, 20, 18)), lambda logits: logits.softmax(1).sum(1))
     heat.sum().backward()
     assert heat.max() == 0
@@ -99,7 +99,7 @@ def test_encoder_under_no_grad_is_an_error_that_says_so(name: str, how: str) -> 
     model = Frozen(how)
     with (
         pytest.raises(RuntimeError, match=r"torch\.no_grad\(\)"),
-        attribution.create(name, model).reading() as read,
+        attribution.create(name, model).capture() as read,
     ):
         read(model(torch.rand(2, 1, 20, 18)), 1)
 
@@ -148,7 +148,7 @@ def test_images_that_are_none_are_refused(name: str, images: Tensor, match: str)
 def test_images_given_by_name_are_refused_with_the_call_that_works() -> None:
     model = Small(nn.ReLU)
     with (
-        attribution.create("backprop", model).reading(),
+        attribution.create("backprop", model).capture(),
         pytest.raises(RuntimeError, match=r"call model\(images\), not model\(images=images\)"),
     ):
         model(images=torch.rand(2, 1, 20, 18))

@@ -102,7 +102,7 @@ def test_parameter_gradients_through_a_spelled_activation_are_those_of_its_name(
     for activation in (NAMED["gelu"], SPELT["gelu"][0]):
         net = Net(activation)
         generator = attribution.create("guided_backprop", net, normalise="none")
-        with generator.reading(net) as read:
+        with generator.capture(net) as read:
             output = net(images)
             (read(output, 1).square().sum() + output.sum()).backward()
         found.append([parameter.grad for parameter in net.parameters()])

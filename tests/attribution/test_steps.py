@@ -195,7 +195,7 @@ def test_momentum_and_counts_move_as_the_bare_model_moves_them(network: Callable
     generator = attribution.create("guided_backprop", model)
     for _ in range(3):
         bare(images)
-        with generator.reading() as read:
+        with generator.capture() as read:
             read(model(images), TARGETS)
     for ours, theirs in zip(model.buffers(), bare.buffers(), strict=True):
         torch.testing.assert_close(ours, theirs)
@@ -208,7 +208,7 @@ def test_held_statistics_are_those_of_the_pass_though_later_ones_move_them() -> 
 
     def gradients(disturbed: bool) -> list[Tensor]:
         changed = copy.deepcopy(model)
-        with attribution.create("guided_backprop", changed, normalise="none").reading() as read:
+        with attribution.create("guided_backprop", changed, normalise="none").capture() as read:
             output = changed(images)
             if disturbed:
                 changed.train()
@@ -235,7 +235,7 @@ def test_depthwise_weights_have_the_same_gradient_by_every_way_to_compute_it(
     expected = {key: p.grad.to(dtype) for key, p in model.named_parameters()}
     model.zero_grad()
     model.to(dtype, memory_format=layout)
-    with attribution.create("backprop", model).reading() as read:
+    with attribution.create("backprop", model).capture() as read:
         output = model(images.to(dtype, memory_format=layout))
         read(output, TARGETS)
     F.cross_entropy(output, TARGETS).backward()
@@ -258,7 +258,7 @@ def test_images_that_require_it_get_the_exact_gradient(name: str, network: Calla
     size = generator(images.detach(), classes).max()
 
     def loss() -> Tensor:
-        with generator.reading() as read:
+        with generator.capture() as read:
             output = model(images)
             heat = read(output, classes) / size
         return F.cross_entropy(output, classes) + heat.square().sum()
@@ -275,7 +275,7 @@ def test_images_made_by_another_network_pass_the_gradient_on_to_it() -> None:
     generator = attribution.create("guided_backprop", model, normalise="none")
 
     def loss() -> Tensor:
-        with generator.reading() as read:
+        with generator.capture() as read:
             output = model(before(images))
             heat = read(output, TARGETS[:3])
         return output.square().sum() + heat.square().sum() * 100
@@ -289,7 +289,7 @@ def test_images_that_do_not_require_it_get_none_and_stay_as_they_are() -> None:
     model = randomised(Small(nn.SiLU)).eval()
     images = images_for(model, 4)
     before = images.clone()
-    with attribution.create("guided_backprop", model).reading() as read:
+    with attribution.create("guided_backprop", model).capture() as read:
         output = model(images)
         heat = read(output, TARGETS)
     (output.sum() + heat.sum()).backward()
@@ -339,7 +339,7 @@ def step(generators: list[attribution.Generator], model: nn.Module, images: Tens
     model.zero_grad()
     heats = []
     for generator in generators:
-        with generator.reading() as read:
+        with generator.capture() as read:
             heats.append(read(model(images), TARGETS))
     sum(heat.square().sum() for heat in heats).backward()
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
@@ -353,9 +353,9 @@ def test_readings_one_within_the_other_are_independent() -> None:
     ours, theirs = (
         attribution.create("guided_backprop", model, normalise="none") for model in (pupil, teacher)
     )
-    with ours.reading() as read:
+    with ours.capture() as read:
         output = pupil(images)
-        with theirs.reading() as read_theirs:
+        with theirs.capture() as read_theirs:
             lesson = read_theirs(teacher(images), TARGETS)
         heat = read(output, TARGETS)
         looked_at = theirs(images, TARGETS)
@@ -368,7 +368,7 @@ def test_last_pass_within_a_context_is_the_one_that_is_read() -> None:
     model = randomised(Small(nn.SiLU)).eval()
     images = images_for(model, 4)
     generator = attribution.create("guided_backprop", model, normalise="none")
-    with generator.reading() as read:
+    with generator.capture() as read:
         model(images)
         with torch.no_grad():
             model(images * 2)  # a pass without gradients is none

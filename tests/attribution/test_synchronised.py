@@ -90,9 +90,9 @@ def process(rank: int, folder: Path) -> None:
 def hidden_statistics_are_refused() -> None:
     model = nn.SyncBatchNorm.convert_sync_batchnorm(network("kept"))
     with pytest.raises(RuntimeError, match=r"attribution\.synchronised"):  # noqa: SIM117
-        with attribution.create("guided_backprop", model).reading():
+        with attribution.create("guided_backprop", model).capture():
             pass
-    with attribution.create("guided_backprop", model.eval()).reading():
+    with attribution.create("guided_backprop", model.eval()).capture():
         pass  # in evaluation mode it is a plain one
 
 
@@ -113,7 +113,7 @@ def step(way: str, bare: nn.Module, model: nn.Module, own: slice, processes: int
         if options is None:
             output = model(images)
         else:
-            with attribution.create(model=bare, normalise="none", **options).reading(model) as read:
+            with attribution.create(model=bare, normalise="none", **options).capture(model) as read:
                 output = model(images)
                 heat = read(output, targets)
     (share * (F.cross_entropy(output, targets) + 10 * heat.square().mean())).backward()

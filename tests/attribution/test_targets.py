@@ -170,7 +170,7 @@ def test_function_is_given_the_whole_batch_within_a_step() -> None:
     model = randomised(Small(nn.SiLU)).eval()
     images, index = images_for(model, 20, size=(8, 8)), torch.arange(20) % 3
     generator = attribution.create("backprop", model)
-    with generator.reading() as read:
+    with generator.capture() as read:
         heat = read(model(images), lambda output: output.gather(1, index[:, None])[:, 0])
     torch.testing.assert_close(heat.detach(), generator(images, index))
 
@@ -179,7 +179,7 @@ def test_several_targets_are_read_out_of_one_pass() -> None:
     model = randomised(Small(nn.SiLU)).eval()
     images, labels = images_for(model, 4), torch.tensor([1, 0, 2, 2])
     generator = attribution.create("backprop", model, normalise="none")
-    with generator.reading() as read:
+    with generator.capture() as read:
         output = model(images)
         found = [read(output, 0), read(output, "true", labels), read(output, lambda y: y.sum(1))]
     expected = [one_hot([0] * 4), one_hot(labels), torch.ones(4, 3)]
@@ -277,5 +277,5 @@ def test_compiled_model_is_refused_for_a_rule_cannot_reach_it() -> None:
 def test_model_called_without_images_is_an_error_that_says_so() -> None:
     model = Small(nn.ReLU)
     generator = attribution.create("backprop", model)
-    with generator.reading(), pytest.raises(RuntimeError, match=r"without images \(B, C, H, W\)"):
+    with generator.capture(), pytest.raises(RuntimeError, match=r"without images \(B, C, H, W\)"):
         model(images=torch.rand(1, 1, 8, 8))

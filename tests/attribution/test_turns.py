@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution import turns
+from radgaze.attribution.engine import turns
 from tests.attribution.generator_contract import images_for, left_as_found
 from tests.attribution.networks import Inverted, Small, randomised
 
@@ -32,13 +32,13 @@ def test_two_readings_of_two_models_are_independent_in_any_order_of_calls() -> N
     ours, theirs = (create("guided_backprop", model) for model in models)
     alone = []
     for generator in (ours, theirs):
-        with generator.reading() as read:
+        with generator.capture() as read:
             alone.append(read(generator.model(images), TARGETS).detach())
-    with ours.reading() as read, theirs.reading() as read_theirs:
+    with ours.capture() as read, theirs.capture() as read_theirs:
         output, lesson = models[0](images), models[1](images)
         found = [read(output, TARGETS).detach(), read_theirs(lesson, TARGETS).detach()]
     torch.testing.assert_close(found, alone)
-    with ours.reading() as read, theirs.reading() as read_theirs:
+    with ours.capture() as read, theirs.capture() as read_theirs:
         lesson, output = models[1](images), models[0](images)
         found = [read(output, TARGETS).detach(), read_theirs(lesson, TARGETS).detach()]
     torch.testing.assert_close(found, alone)
@@ -56,9 +56,9 @@ def test_two_maps_are_read_out_of_one_forward_pass(other: str) -> None:
 
     apart = []
     for generator in (first, second):
-        with generator.reading() as read:
+        with generator.capture() as read:
             apart.append(gradients(read(model(images), TARGETS).square().sum()))
-    with first.reading() as read, second.reading() as read_other:
+    with first.capture() as read, second.capture() as read_other:
         output = model(images)
         maps = [read(output, TARGETS), read_other(output, TARGETS)]
         together = [gradients(heat.square().sum()) for heat in maps]
@@ -70,7 +70,7 @@ def test_rule_reaches_into_a_part_that_another_reading_watches() -> None:
     model = randomised(Inverted()).eval()
     images = images_for(model, 4)
     whole, part = create("guided_backprop", model), create("backprop", model.first, gates="plain")
-    with part.reading(), whole.reading() as read:
+    with part.capture(), whole.capture() as read:
         found = read(model(images), TARGETS)
     torch.testing.assert_close(found.detach(), whole(images, TARGETS))
 
@@ -78,7 +78,7 @@ def test_rule_reaches_into_a_part_that_another_reading_watches() -> None:
 def test_readings_of_one_pass_that_treat_it_differently_are_refused() -> None:
     model = randomised(Inverted())
     ours, theirs = create("backprop", model), create("backprop", model, batch_statistics="exact")
-    with ours.reading(), theirs.reading(), pytest.raises(RuntimeError, match="these differ"):
+    with ours.capture(), theirs.capture(), pytest.raises(RuntimeError, match="these differ"):
         model(images_for(model, 4))
 
 
@@ -87,7 +87,7 @@ def test_map_looked_at_within_a_reading_leaves_it_alone() -> None:
     images = images_for(model, 4)
     generator, other = create("grad_cam", model, layer="act2"), create("guided_backprop", model)
     expected = generator(images, TARGETS), other(images, 0)
-    with generator.reading() as read:
+    with generator.capture() as read:
         output = model(images)
         looked_at = other(images, 0)
         generator(images * 0.5, TARGETS)
@@ -128,7 +128,7 @@ def test_forward_pass_in_another_thread_is_refused_and_one_without_gradients_is_
     model = randomised(Small(nn.SiLU)).eval()
     images = images_for(model, 4)
     generator = create("guided_backprop", model)
-    with ThreadPoolExecutor(1) as pool, generator.reading() as read:
+    with ThreadPoolExecutor(1) as pool, generator.capture() as read:
         output = model(images)
         with pytest.raises(RuntimeError, match="another thread"):
             pool.submit(model, images).result(60)
@@ -158,7 +158,7 @@ def test_reading_waits_for_that_of_another_thread() -> None:
         order.append("looked")
 
     thread = threading.Thread(target=look)
-    with generator.reading() as read:
+    with generator.capture() as read:
         thread.start()
         entered.wait(60)
         read(model(images), TARGETS)
@@ -186,7 +186,7 @@ def test_compiled_parts_run_as_they_were_written() -> None:
     assert not turns._eager
     assert "CompiledFunctionBackward" in _names(compiled) & _names(model(x).grad_fn)
     model.compile(backend="aot_eager")
-    with pytest.raises(ValueError, match=r"torch\.compile"), generator.reading():
+    with pytest.raises(ValueError, match=r"torch\.compile"), generator.capture():
         pass
 
 
@@ -236,7 +236,7 @@ def test_module_that_caches_in_evaluation_is_never_stale(training: bool) -> None
     assert not model[1].cache
     with torch.no_grad():
         model[1].bias += 1
-    with generator.reading() as read:
+    with generator.capture() as read:
         heat = read(model(images), 1)
     F.mse_loss(heat, torch.ones_like(heat)).backward()
     assert model[1].bias.grad.abs().sum() > 0

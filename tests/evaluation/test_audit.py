@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from radgaze import attribution
 from radgaze.attribution import registry
-from radgaze.attribution.generators import Generator
-from radgaze.attribution.reading import Reading
+from radgaze.attribution.engine.capture import Capture
+from radgaze.attribution.generator import Generator
 from radgaze.errors import UserError
 from radgaze.evaluation import agreement, faithfulness, localisation
 from radgaze.evaluation import audit as auditing
@@ -237,7 +237,7 @@ def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(tmp_pat
 class Edges(Generator):
     """What a detector of edges shows: nothing of the network is in it, though a gradient must be there."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         x = read.images
         return (x - torch.nn.functional.avg_pool2d(x, 3, 1, 1)).abs() + 0 * read.gradient(x)
 
@@ -268,7 +268,7 @@ class DeepRun(FakeRun):
 class Blank(Generator):
     """A map that is the same everywhere."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         return 0 * read.gradient(read.images)
 
 

@@ -3,14 +3,15 @@
 generator = attribution.create("guided_backprop", model)
 heat = generator(images, target=1)                    # (B, 1, H, W) in [0, 1], detached
 
-with generator.reading(model) as read:                # inside a training step
+with generator.capture(model) as read:                # inside a training step
     output = model(images)
     heat = read(output.logits, targets)               # differentiable
 """
 
 # Each registers its generators; this is the order in which methods are shown.
-from radgaze.attribution import gradients, cam, composed, post_hoc, class_maps  # noqa: F401, I001
-from radgaze.attribution.generators import Generator
+from radgaze.attribution.generators import gradients, cam, composed, post_hoc, class_maps  # noqa: F401, I001
+from radgaze.attribution.engine.capture import Capture
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.memory import keep_freed_memory
 from radgaze.attribution.registry import (
     PRESETS,
@@ -23,10 +24,11 @@ from radgaze.attribution.registry import (
     presets,
     register,
 )
-from radgaze.attribution.synchronised import synchronised
+from radgaze.attribution.engine.sync_batch_norm import synchronised
 
 __all__ = [
     "PRESETS",
+    "Capture",
     "Generator",
     "Preset",
     "choose",

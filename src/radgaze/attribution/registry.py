@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from radgaze.attribution.generators import Generator
+from radgaze.attribution.generator import Generator
 
 Kind = TypeVar("Kind", bound=type[Generator])
 

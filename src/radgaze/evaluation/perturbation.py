@@ -9,8 +9,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from radgaze.attribution.modes import evaluating
-from radgaze.attribution.turns import alone
+from radgaze.attribution.engine.modes import evaluating
+from radgaze.attribution.engine.turns import alone
 from radgaze.evaluation.selective import Referral
 from radgaze.evaluation.trust import DIFFERENTIABLE, Kind
 from radgaze.objectives.triangle import probabilities

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze import __version__, models
-from radgaze.attribution.generators import Generator
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.memory import keep_freed_memory
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError

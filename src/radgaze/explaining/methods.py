@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution.generators import Generator
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.registry import PRESETS
 from radgaze.errors import UserError
 

@@ -217,7 +217,7 @@ def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:
     if path is None:
         return cases.with_columns(patient=pl.int_range(pl.len(), dtype=pl.Int32))
     from radgaze.sources.delimited import is_missing, read_columns, tell_first
-    from radgaze.sources.table.keys import composed
+    from radgaze.sources.keys import composed
 
     table = read_columns(path, ("image", "patient"), archive="a table of patients")
     for name in ("image", "patient"):

@@ -187,7 +187,7 @@ def _problem(model: nn.Module, batch: Batch, name: str, options: dict[str, Any])
     """Why a generator makes no map of this network's scores of this batch; None if it does."""
     try:
         generator = attribution.create(name, model, normalise="none", **options)
-        with generator.reading(model) as read:
+        with generator.capture(model) as read:
             read(models.forward(model, batch), "predicted", batch.label)
     except (RuntimeError, ValueError) as error:
         return _line(error)

@@ -14,7 +14,7 @@ from torchmetrics.classification import MultilabelAUROC
 from torchmetrics.utilities import dim_zero_cat
 
 from radgaze import attribution, models
-from radgaze.attribution.generators import Read
+from radgaze.attribution.generator import Read
 from radgaze.attribution.targets import Target, target_index
 from radgaze.errors import UserError
 from radgaze.objectives.config import Map
@@ -114,10 +114,10 @@ class GazeGuided(L.LightningModule):
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Logits, mask and heatmap; where the mask is a class's, both maps are of the same class."""
-        reading: AbstractContextManager[Read | None] = (
-            nullcontext() if self.generator is None else self.generator.reading(self.model)
+        capture: AbstractContextManager[Read | None] = (
+            nullcontext() if self.generator is None else self.generator.capture(self.model)
         )
-        with attribution.synchronised(), reading as read:
+        with attribution.synchronised(), capture as read:
             output, target = models.forward(self.model, batch), self.config.objective.heatmap.target
             shown: Target = target
             mask = output.mask

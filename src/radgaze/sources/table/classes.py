@@ -10,7 +10,7 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.sources.delimited import MISSING, place, tell_first
-from radgaze.sources.table.keys import alike, called
+from radgaze.sources.keys import alike, called
 
 BETWEEN = "|"
 """What parts the names of several classes in one column, as in ChestX-ray14 and REFLACX."""

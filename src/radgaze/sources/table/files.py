@@ -21,9 +21,9 @@ from radgaze.sources.delimited import (
     read_parts,
     tell_first,
 )
+from radgaze.sources.keys import alike, called, composed, respelled
 from radgaze.sources.table.classes import WORDS, Words, class_lists, named, once, said
 from radgaze.sources.table.ids import numbered
-from radgaze.sources.table.keys import alike, called, composed, respelled
 from radgaze.sources.table.units import Fractions, Times, units_of
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")

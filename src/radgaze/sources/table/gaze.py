@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from radgaze.console import Bar, progress, say
 from radgaze.sources.external_sort import ROWS, scratch, spooled
+from radgaze.sources.keys import respelled
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.table.files import cases_by_key, nothing_belongs, read_fixations, tell_respelled
 from radgaze.sources.table.frame import frame_of, scaled
-from radgaze.sources.table.keys import respelled
 from radgaze.tables import write_parquet
 
 

@@ -39,7 +39,7 @@ HERE = Here()
 
 @contextmanager
 def undisturbed(*watches: Any, listens: Any = None) -> Iterator[None]:
-    """Run models that no reading of this thread takes for its own, but for the given ones."""
+    """Run models that no capture of this thread takes for its own, but for the given ones."""
     kept = HERE.watches, HERE.running, HERE.listens
     HERE.watches, HERE.running, HERE.listens = list(watches), [], listens
     try:
@@ -50,7 +50,7 @@ def undisturbed(*watches: Any, listens: Any = None) -> Iterator[None]:
 
 @contextmanager
 def listening(interception: Any) -> Iterator[None]:
-    """Have what is computed within belong to this reading."""
+    """Have what is computed within belong to this capture."""
     before, HERE.listens = HERE.listens, interception
     try:
         yield
@@ -78,7 +78,7 @@ def alone(model: nn.Module) -> Iterator[None]:
         if not _free.wait_for(free, PATIENCE):
             raise RuntimeError(
                 f"another thread has been reading heatmaps of this model for {PATIENCE:.0f} s; do not "
-                "wait for a thread that reads a model while you are within its `reading`"
+                "wait for a thread that reads a model while you are within its `capture`"
             )
         for module in modules:
             _taken[id(module)] = (thread, _taken.get(id(module), (thread, 0))[1] + 1)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from radgaze.attribution.graph import VIEWS, Shape, before, channel_dim, name_of, shape_of
+from radgaze.attribution.engine.graph import VIEWS, Shape, before, channel_dim, name_of, shape_of
 
 Channels = Literal["auto", "first", "last"]
 Arrange = Callable[[Tensor], Tensor]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-_OURS = (str(Path(__file__).parents[1]), str(Path(torch.__file__).parent))
+_OURS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent))
 
 
 def warn_user(text: str) -> None:

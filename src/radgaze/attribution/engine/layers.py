@@ -9,129 +9,18 @@ The loss's own backward through the forward pass is exact and untouched by any r
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.autograd.graph import get_gradient_edge
 
-from radgaze.attribution import moments
-from radgaze.attribution.rules import Rule
+from radgaze.attribution.engine import batch_norm
+from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, asked, asks_for, untouched
 
 Pair = list[int]
 Geometry = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups of a convolution."""
-
-Gradients = tuple[Tensor | None, ...]
-Saved = tuple[Any, ...]
-
-
-@dataclass
-class Pass:
-    """The state that the layers of one forward pass share.
-
-    Attributes:
-        rule: The rule in force while a heatmap is read out, else None.
-        literal: Whether rules are laid on ReLU alone.
-        gates: What sigmoid gates do in the read-out, see `generators.Generator`.
-        only_looked_at: Whether nothing is differentiated but the images.
-        compiled: Whether the rules' formulas are compiled.
-        activations: How many activations the forward pass has met, by name.
-        unruled: Names of the nonlinearities met that no rule speaks of.
-        images: What the heatmap is made for, (B, C, H, W).
-        own_leaf: Whether they are a leaf made here, so that nobody wants the loss's gradient in them.
-        features: What the layer asked for gave.
-        stages: Feature maps that something may have pooled, in order, see `feature_maps`.
-        linear: Input, weight and output of the last linear layer.
-        group: The processes over whose batches batch norm takes its statistics; None for this one alone.
-        evaluating: Whether the model was in evaluation mode.
-        inner: The passes of other readings that ran within this one: their layers are this one's, too.
-    """
-
-    rule: Rule | None = None
-    literal: bool = False
-    gates: str = "plain"
-    only_looked_at: bool = False
-    compiled: bool = False
-    activations: dict[str, int] = field(default_factory=dict)
-    unruled: set[str] = field(default_factory=set)
-    images: Tensor | None = None
-    own_leaf: bool = False
-    features: Tensor | None = None
-    stages: list[tuple[Tensor, Any]] = field(default_factory=list)
-    linear: tuple[Tensor, Tensor, Tensor] | None = None
-    group: moments.Group = field(default_factory=moments.current)
-    evaluating: bool = False
-    inner: list[Pass] = field(default_factory=list)
-
-    def put_in_force(self, rule: Rule | None) -> None:
-        """Lay the rule on this pass's layers, and on those of the passes that ran within it."""
-        self.rule = rule
-        for pass_ in self.inner:
-            pass_.put_in_force(rule)
-
-    def take_over(self, inner: Pass) -> None:
-        """Know what another pass has met that ran within this one."""
-        for name, count in inner.activations.items():
-            self.activations[name] = self.activations.get(name, 0) + count
-        self.unruled |= inner.unruled
-        self.stages += inner.stages
-        self.linear = inner.linear or self.linear
-
-    def forget(self) -> None:
-        """Let go of all tensors.
-
-        The graph's nodes hold the pass: were it to hold tensors of the graph on, only the garbage collector
-        would end that circle, steps later, and memory would fill up until then.
-        """
-        self.images = self.features = self.linear = None
-        self.stages, self.inner = [], []
-
-
-def untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """A backward whose own operations no torch function mode sees: they are not part of the model.
-
-    What was saved is asked for before: where the model recomputes its activations that runs it once more,
-    and the mode has to see it. It can be asked for only once then.
-    """
-
-    @wraps(backward)
-    def run(ctx: Any, *grads: Tensor) -> Gradients:
-        saved = ctx.saved_tensors
-        with torch._C.DisableTorchFunction():
-            return backward(ctx, saved, *grads)
-
-    return run
-
-
-def asked(ctx: Any, position: int) -> bool:
-    """Whether the read-out that runs now leads from a node's input on to what the heatmap is made at.
-
-    A weight may be made from the image, and its gradient is part of the image's then. That of one that is
-    learned is not computed while a heatmap is read out.
-    """
-    if not ctx.needs_input_grad[position]:
-        return False
-    node = ctx.next_functions[position][0]
-    try:
-        return torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # so it says of a leaf whose gradient is asked for
-        return True
-
-
-def _asks_for(images: Tensor | None) -> bool:
-    """Whether the backward that runs now is a `torch.autograd.grad` in the images, a leaf."""
-    if images is None:
-        return False
-    try:
-        torch._C._will_engine_execute_node(get_gradient_edge(images).node)
-    except RuntimeError:
-        return True
-    return False
 
 
 class Conv(Function):
@@ -289,9 +178,9 @@ class BatchNorm(Function):
         if ctx.pass_.rule is not None:
             scale = rstd if gamma is None else rstd * gamma
             centre = mean if ctx.training or running_mean is None else running_mean
-            dgamma = moments.slope_in_gamma(g, x, centre, rstd) if asked(ctx, 1) else None
-            dbeta = moments.over_channels(g) if asked(ctx, 2) else None
-            return g * moments.wide(scale, g).to(g.dtype), dgamma, dbeta, None, None
+            dgamma = batch_norm.slope_in_gamma(g, x, centre, rstd) if asked(ctx, 1) else None
+            dbeta = batch_norm.over_channels(g) if asked(ctx, 2) else None
+            return g * batch_norm.wide(scale, g).to(g.dtype), dgamma, dbeta, None, None
         needs = [ctx.needs_input_grad[0], gamma is not None, ctx.has_beta]
         affine = (gamma, running_mean, running_var, mean, rstd)
         return *_norm_gradients(ctx, g, x, *affine, needs), None, None
@@ -303,22 +192,22 @@ def _normalised(
     gamma: Tensor | None,
     beta: Tensor | None,
     statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
-    group: moments.Group,
+    group: batch_norm.Group,
     *also: Tensor | None,
 ) -> Tensor:
     """Batch norm of x; what its backward needs is saved, together with `also`."""
     mean, var, training, momentum, eps = statistics
-    moments.check(x, mean, var, gamma, beta)
+    batch_norm.check(x, mean, var, gamma, beta)
     ctx.group, ctx.has_beta = group if training else None, beta is not None
     if ctx.group is None:
-        moments.check_count(moments.count(x) if training else None, x)
+        batch_norm.check_count(batch_norm.count(x) if training else None, x)
         y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
             x, gamma, beta, mean, var, training, momentum, eps
         )
     else:
-        save_mean, of_all, ctx.count = moments.of_all(x, ctx.group)
+        save_mean, of_all, ctx.count = batch_norm.of_all(x, ctx.group)
         save_rstd = torch.rsqrt(of_all + eps)
-        moments.follow(mean, var, save_mean, of_all, ctx.count, momentum)
+        batch_norm.follow(mean, var, save_mean, of_all, ctx.count, momentum)
         y = torch.ops.aten.native_batch_norm(x, gamma, beta, save_mean, of_all, False, 0.0, eps)[0]
     # Running statistics change in place with every training step; the read-out's are kept apart.
     rstd = save_rstd if training or var is None else torch.rsqrt(var + eps)
@@ -350,7 +239,7 @@ def _norm_gradients(
             "a synchronised batch norm is differentiated twice only through a heatmap generator with "
             'batch_statistics="exact"'
         )
-    found = moments.gradients(g, x, gamma, mean, rstd, ctx.count, ctx.group)
+    found = batch_norm.gradients(g, x, gamma, mean, rstd, ctx.count, ctx.group)
     dx, dgamma, dbeta = (value if wanted else None for value, wanted in zip(found, needs, strict=True))
     return dx, dgamma, dbeta
 
@@ -358,7 +247,7 @@ def _norm_gradients(
 def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, Any, Any]:
     """Gradients in a convolution's input, weight and bias, those of them that are needed."""
     needs = [
-        ctx.needs_input_grad[0] and not (ctx.first and not _asks_for(ctx.pass_.images)),
+        ctx.needs_input_grad[0] and not (ctx.first and not asks_for(ctx.pass_.images)),
         ctx.needs_input_grad[1],
         ctx.bias_size is not None and ctx.needs_input_grad[2],
     ]

@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator
-from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
@@ -41,7 +41,7 @@ class CAM(Generator):
                 return None
         return "the model's head is not average pooling and one linear layer; grad_cam takes any"
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         if not isinstance(read.target, Tensor):
             raise ValueError("cam explains a class; a function of the output is no target for it")
         weight = _linear_weight(read)
@@ -52,7 +52,7 @@ class CAM(Generator):
 class GradCAM(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2)."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         A = read.features
         alpha = read.gradient(A).mean((2, 3), keepdim=True)
         return (alpha * A).sum(1, keepdim=True).clamp(min=0)
@@ -66,7 +66,7 @@ class GradCAMPlusPlus(Generator):
     of a smooth one, as in the paper's equation 19.
     """
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         A = read.features
         g = read.gradient(A)
         # g² cancelled: what is left has no 0/0 where g is merely small
@@ -80,7 +80,7 @@ class GradCAMPlusPlus(Generator):
 class HiResCAM(Generator):
     """H = max(Σ_k ∂y/∂A_k ∘ A_k, 0): the gradient is not averaged (Draelos and Carin 2020, eq. 3)."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         A = read.features
         return (read.gradient(A) * A).sum(1, keepdim=True).clamp(min=0)
 
@@ -89,7 +89,7 @@ class HiResCAM(Generator):
 class LayerCAM(Generator):
     """H = max(Σ_k max(∂y/∂A_k, 0) ∘ A_k, 0), for any layer (Jiang et al. 2021, eq. 6 to 8)."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         A = read.features
         return (read.gradient(A).clamp(min=0) * A).sum(1, keepdim=True).clamp(min=0)
 
@@ -119,7 +119,7 @@ def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool
     return True
 
 
-def _linear_weight(read: Reading) -> Tensor:
+def _linear_weight(read: Capture) -> Tensor:
     """The weight (classes, K) of the linear layer that makes the logits of the pooled features.
 
     Raises:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator
-from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.readout import enlarge
 from radgaze.attribution.registry import register
 
@@ -34,7 +34,7 @@ class ClassMap(Generator):
         if self.layer is not None:
             raise ValueError("pylon shows the model's own map of a class: it has no layer")
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         maps = getattr(read.output, "class_maps", None)
         if maps is None:
             raise ValueError(

@@ -15,33 +15,34 @@ import torch.nn.functional as F
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution import moments
-from radgaze.attribution.recomputation import recompute_within
-from radgaze.attribution.steps import BatchNorm, Pass
+from radgaze.attribution.engine import batch_norm
+from radgaze.attribution.engine.checkpointing import recompute_within
+from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.layers import BatchNorm
 
 
 @contextmanager
 def synchronised() -> Iterator[None]:
     """Take batch norm's statistics over the batches of all processes in the forward passes run inside.
 
-    Enter it around a training step's forward pass, outside of a generator's `reading`. All processes have to
+    Enter it around a training step's forward pass, outside of a generator's `capture`. All processes have to
     run the same layers. Where there is one process, nothing changes.
     """
     if not _several():
         yield
         return
-    token = moments.CURRENT.set(dist.group.WORLD)
+    token = batch_norm.CURRENT.set(dist.group.WORLD)
     try:
         with Synchronised(dist.group.WORLD):
             yield
     finally:
-        moments.CURRENT.reset(token)
+        batch_norm.CURRENT.reset(token)
 
 
 class Synchronised(TorchFunctionMode):
     """Gives batch norm in training mode the statistics of all processes of a group."""
 
-    def __init__(self, group: moments.Group) -> None:
+    def __init__(self, group: batch_norm.Group) -> None:
         super().__init__()
         self.group = group
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from radgaze.attribution.activations import Activation
-from radgaze.attribution.blockwise import Formula, blockwise
+from radgaze.attribution.engine.activations import Activation
+from radgaze.attribution.engine.elementwise import Formula, blockwise
+from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, asked, untouched
 from radgaze.attribution.rules import BACKPROP, Rule
-from radgaze.attribution.steps import Gradients, Pass, Saved, asked, untouched
 
 
 class Activate(Function):

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from radgaze.attribution import rules, turns
-from radgaze.attribution.feature_maps import CHANNELS, Arrange, Channels, layer_name
-from radgaze.attribution.modes import compares_cases, evaluating
-from radgaze.attribution.reading import Reading, Watch, check_images, full
+from radgaze.attribution import rules
+from radgaze.attribution.engine import turns
+from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.engine.checks import check_images
+from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
+from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.modes import compares_cases, evaluating
+from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
-from radgaze.attribution.steps import Pass
 from radgaze.attribution.targets import Target, logits_of, target_index
 
 RuleFor = Literal["all", "relu"]
@@ -38,7 +41,7 @@ class Generator:
     """Make heatmaps of a model's class scores.
 
     Called on images it gives maps to look at, detached, with the model in evaluation mode and left as it was
-    found. Within `reading` it gives maps to train through, read out of the very forward pass that the other
+    found. Within `capture` it gives maps to train through, read out of the very forward pass that the other
     losses use.
 
     Attributes:
@@ -153,11 +156,11 @@ class Generator:
         self, model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, also: Sequence[Tensor]
     ) -> Tensor:
         """Detached maps (B, 1, H, W) of a few images, of the bare model in evaluation mode."""
-        with self.reading(model, create_graph=False) as read:
+        with self.capture(model, create_graph=False) as read:
             return read(model(images, *also), target, labels).detach()
 
     @contextmanager
-    def reading(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
+    def capture(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
         """Within this context one forward pass of the model can be read out as heatmaps.
 
         Yields `read(output, target, labels=None) -> (B, 1, H, W)`, differentiable with respect to every
@@ -181,12 +184,12 @@ class Generator:
         def read(output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
             if watch.pass_.images is None:
                 raise RuntimeError(
-                    "call the model inside `reading` before reading a heatmap out of its output"
+                    "call the model inside `capture` before reading a heatmap out of its output"
                 )
             if not callable(target):
                 target = target_index(logits_of(output, self.output), target, labels)
             with watch.listening():
-                found = self.map(Reading(watch, watch.pass_, output, target, create_graph, self.output))
+                found = self.map(Capture(watch, watch.pass_, output, target, create_graph, self.output))
             return normalise(found, self.normalise, through_scale=self.through_scale)
 
         layer = layer_name(model, self.layer)
@@ -194,12 +197,12 @@ class Generator:
         with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *looked_for) as watch:
             yield read
 
-    def map(self, read: Reading) -> Tensor:
+    def map(self, read: Capture) -> Tensor:
         """The raw map (B, 1, H, W) of a forward pass: its attribution, read out and enlarged to the image."""
         heat = READOUTS[self.readout](full(self.attribute(read)))
         return enlarge(heat, read.images.shape[-2:])
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         """What each place counts for, signed, (B, K, h, w): the gradient under the generator's rule."""
         return read.gradient(read.place, self.rule)
 

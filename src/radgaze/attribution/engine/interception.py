@@ -1,4 +1,4 @@
-"""While this mode is on, convolutions, batch norms, activations and gates become the steps of `steps.py`.
+"""While this mode is on, convolutions, batch norms, activations and gates become the steps of `layers.py`.
 
 A torch function mode sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused
 into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: nothing has to be put back.
@@ -18,20 +18,20 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution import activations, feature_maps, moments, turns
-from radgaze.attribution.activations import Activation
-from radgaze.attribution.junctions import Concatenate, Gate
-from radgaze.attribution.recomputation import recompute_within
-from radgaze.attribution.rule_steps import Activate, ActivatePReLU, keeps_output
-from radgaze.attribution.spelled import Function, Spelling
-from radgaze.attribution.steps import (
+from radgaze.attribution.engine import activations, batch_norm, feature_maps, turns
+from radgaze.attribution.engine.activations import Activation
+from radgaze.attribution.engine.checkpointing import recompute_within
+from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.junctions import Concatenate, Gate
+from radgaze.attribution.engine.layers import (
     BatchNorm,
     Conv,
     ConvAffine,
     ConvNorm,
     Geometry,
-    Pass,
 )
+from radgaze.attribution.engine.rule_steps import Activate, ActivatePReLU, keeps_output
+from radgaze.attribution.engine.spellings import Function, Spelling
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, torch.special.expit)
@@ -277,7 +277,7 @@ class Interception(TorchFunctionMode):
         """Batch norm whose statistics are differentiated like the rest."""
         if self.pass_.group is None:
             return F.batch_norm(*args, **kwargs)
-        return moments.batch_norm(F.batch_norm, self.pass_.group, *args, **kwargs)
+        return batch_norm.batch_norm(F.batch_norm, self.pass_.group, *args, **kwargs)
 
     def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         parts: Any = args[0] if args else None

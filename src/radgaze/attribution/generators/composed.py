@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from radgaze.attribution import rules
-from radgaze.attribution.cam import GradCAM
-from radgaze.attribution.generators import Generator
-from radgaze.attribution.modes import compares_cases
-from radgaze.attribution.reading import Reading, full
+from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.engine.modes import compares_cases
+from radgaze.attribution.generator import Generator
+from radgaze.attribution.generators.cam import GradCAM
 from radgaze.attribution.readout import enlarge
 from radgaze.attribution.registry import create, register, register_method
 
@@ -31,7 +31,7 @@ class GuidedGradCAM(GradCAM):
     Both are read out of one forward pass. `layer` is Grad-CAM's.
     """
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         cam = enlarge(full(super().attribute(read)), read.images.shape[-2:])
         return read.gradient(read.images, rules.GUIDED) * cam
 
@@ -80,7 +80,7 @@ class SmoothGrad(Generator):
             compiled=self.compiled,
         )
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         x = read.images.detach()
         spread = self.noise * (x.amax((1, 2, 3), keepdim=True) - x.amin((1, 2, 3), keepdim=True))
         source = None if self.seed is None else torch.Generator(x.device).manual_seed(self.seed)
@@ -125,7 +125,7 @@ class IntegratedGradients(Generator):
         if self.layer is not None:
             raise ValueError("integrated_gradients follows the images from a baseline: it has no layer")
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         x = read.images.detach()
         points, weights = np.polynomial.legendre.leggauss(self.steps)
         alpha = x.new_tensor((points + 1) / 2).view(-1, 1, 1, 1)
@@ -141,7 +141,7 @@ class IntegratedGradients(Generator):
         return (x - self.baseline) * _summed(sample, self.steps, len(x), at_once)
 
 
-def _at_once(read: Reading, wanted: int | None) -> int | None:
+def _at_once(read: Capture, wanted: int | None) -> int | None:
     """How many images to evaluate at once: where cases are compared with each other, always the same ones.
 
     Raises:

@@ -18,11 +18,11 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from radgaze.attribution.generators import Generator, Read
-from radgaze.attribution.reading import refuse_without_derivative
+from radgaze.attribution.engine.checks import refuse_without_derivative
+from radgaze.attribution.engine.rounding import without_rounding
+from radgaze.attribution.generator import Generator, Read
 from radgaze.attribution.readout import READOUTS, normalise
 from radgaze.attribution.registry import register
-from radgaze.attribution.rounding import without_rounding
 from radgaze.attribution.targets import Target, logits_of, score_of, target_index
 
 Reference = Literal["black", "mean", "blurred"]
@@ -46,7 +46,7 @@ class PostHoc(Generator):
         "compiled",
     )
 
-    def reading(
+    def capture(
         self, model: nn.Module | None = None, *, create_graph: bool = True
     ) -> _GeneratorContextManager[Read]:
         """There is none.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from radgaze.attribution import rules
-from radgaze.attribution.generators import Generator
-from radgaze.attribution.reading import Reading
+from radgaze.attribution.engine.capture import Capture
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.registry import register
 
 
@@ -19,7 +19,7 @@ class Backprop(Generator):
 class InputXGradient(Generator):
     """H = max_c |x_c · ∂y/∂x_c| (Shrikumar et al. 2016)."""
 
-    def attribute(self, read: Reading) -> Tensor:
+    def attribute(self, read: Capture) -> Tensor:
         return read.place * read.gradient(read.place)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from radgaze.attribution.steps import Gradients, Pass, Saved, untouched
+from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, untouched
 
 
 class Concatenate(Function):

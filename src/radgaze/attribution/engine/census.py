@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from radgaze.attribution.graph import before, name_of
+from radgaze.attribution.engine.graph import before, name_of
 
 NONLINEAR = {
     **{

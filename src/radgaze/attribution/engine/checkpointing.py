@@ -2,7 +2,7 @@
 
 `torch.utils.checkpoint` (not re-entrant) drops a part's saved tensors and runs that part once more when the
 backward asks for them. The steps of an intercepted forward pass save other tensors than the plain layers do,
-so the second run has to be intercepted like the first, also after `reading` is over.
+so the second run has to be intercepted like the first, also after `capture` is over.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.utils import checkpoint
 
-from radgaze.attribution.turns import eagerly
+from radgaze.attribution.engine.turns import eagerly
 
 
 def recompute_within(*modes: Callable[[], AbstractContextManager[Any]]) -> None:

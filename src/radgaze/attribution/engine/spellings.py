@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from radgaze.attribution import activations
-from radgaze.attribution.activations import Activation
+from radgaze.attribution.engine import activations
+from radgaze.attribution.engine.activations import Activation
 
 PROBES = torch.linspace(-9, 9, 64, dtype=torch.float64) + 0.0137
 """None of them is a kink of an activation."""

@@ -1,0 +1,1 @@
+"""How a forward pass is watched and differentiated under a rule: what generators make their maps from."""

@@ -1,0 +1,209 @@
+"""Watching the forward passes of a model, and keeping what a heatmap is read out of."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from functools import partial
+from typing import Any, Literal, Self
+
+import torch
+from torch import Tensor, nn
+
+from radgaze.attribution.engine import turns
+from radgaze.attribution.engine.checks import check_images, refuse_compiled
+from radgaze.attribution.engine.feature_maps import Arrange, Channels
+from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.interception import Interception
+from radgaze.attribution.engine.modes import evaluating
+from radgaze.attribution.engine.notices import warn_user
+from radgaze.attribution.engine.sync_batch_norm import refuse_hidden_statistics
+
+
+class Watch:
+    """While it is entered, the model's forward passes are intercepted, and the last one can be read out.
+
+    Args:
+        model: The network.
+        layer: Name of the module whose output is kept as `Pass.features`.
+        channels: Where that output has its channels.
+        reshape: What makes feature maps (B, C, h, w) of it.
+        told: What has been counted and warned of, and is not again.
+        new_pass: Makes the state of a forward pass.
+        batch_statistics: As for `Interception`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer: str | None,
+        new_pass: Callable[[], Pass],
+        batch_statistics: Literal["held", "exact"],
+        channels: Channels = "auto",
+        reshape: Arrange | None = None,
+        told: set[str] | None = None,
+    ) -> None:
+        self.model, self.layer, self._new_pass = model, layer, new_pass
+        self.channels, self.reshape = channels, reshape
+        self._interception = Interception(new_pass(), batch_statistics)
+        self._hooks: list[Any] = []
+        self.told: set[str] = set() if told is None else told
+        self._passes: list[Pass] = []
+        self._call: tuple[int, tuple[Any, ...], dict[str, Any]] = (0, (), {})
+        self._held, self._eager = ExitStack(), ExitStack()
+        self._depth, self._thread = 0, threading.get_ident()
+
+    @property
+    def pass_(self) -> Pass:
+        """The last forward pass."""
+        return self._interception.pass_
+
+    def __enter__(self) -> Self:
+        refuse_hidden_statistics(self.model)
+        refuse_compiled(self.model)
+        self._held.enter_context(turns.alone(self.model))
+        turns.HERE.watches.append(self)
+        self._held.enter_context(turns.listening(self._interception))
+        self._hooks = [
+            self.model.register_forward_pre_hook(self._catch, with_kwargs=True),
+            self.model.register_forward_hook(self._done, always_call=True),
+        ]
+        if self.layer is not None:
+            self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))
+        self._interception.__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._interception.__exit__(*error)
+        for hook in self._hooks:
+            hook.remove()
+        for pass_ in self._passes:
+            pass_.forget()
+        self._call = (0, (), {})
+        turns.HERE.watches.remove(self)
+        if self in turns.HERE.running:  # it was interrupted
+            turns.HERE.running.remove(self)
+        self._eager.close()
+        self._held.close()
+
+    def again(self, images: Tensor, cases: Tensor) -> Any:
+        """The model's output for other images (N, C, H, W), each of one of the batch's cases (N,).
+
+        The model runs in evaluation mode: no running statistic moves, nothing is dropped, and a case's result
+        does not depend on its neighbours. Its other arguments are those of the last call.
+        """
+        place, args, kwargs = self._call
+        batch = len(args[place])
+
+        def chosen(value: Any) -> Any:
+            is_of_batch = isinstance(value, Tensor) and value.dim() and len(value) == batch
+            return value[cases] if is_of_batch else value
+
+        before = [images if k == place else chosen(value) for k, value in enumerate(args)]
+        kept, outer = self._call, self._interception.pass_
+        self._interception.around = partial(evaluating, self.model)
+        try:
+            with turns.undisturbed(self, listens=self._interception), evaluating(self.model):
+                return self.model(
+                    *before, **{key: chosen(value) for key, value in kwargs.items()}
+                ), self.pass_
+        finally:
+            self._call, self._interception.pass_ = kept, outer
+            self._interception.around = nullcontext
+
+    def listening(self) -> AbstractContextManager[None]:
+        """Within it what is computed belongs to this reading."""
+        return turns.listening(self._interception)
+
+    def _here(self) -> bool:
+        """Whether it is this capture that a module's call belongs to."""
+        return torch.is_grad_enabled() and self in turns.HERE.watches
+
+    def tell(self, text: str) -> None:
+        """Warn, once for each generator, at the line of the user's that asked for the map."""
+        if text not in self.told:
+            self.told.add(text)
+            warn_user(text)
+
+    def _catch(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        again = torch._C._current_graph_task_id() != -1  # computed again, within a backward
+        if torch.is_grad_enabled() and not again and threading.get_ident() != self._thread:
+            raise RuntimeError(
+                "the model runs in another thread than the one that reads its heatmaps: run it in the thread "
+                "that entered `capture`, or without gradients"
+            )
+        if not self._here():
+            return None
+        self._depth += not again
+        if self._depth > 1:  # the model calls itself
+            return None
+        place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
+        if place is None:
+            named = [key for key, a in kwargs.items() if isinstance(a, Tensor) and a.dim() == 4]
+            raise RuntimeError(
+                "the model was called without images (B, C, H, W) as a positional argument"
+                + (f": call model(images), not model({named[0]}=images)" if named else "")
+            )
+        images: Tensor = args[place]
+        if again:
+            leaf = images if images.requires_grad else images.detach().requires_grad_()
+            return (*args[:place], leaf, *args[place + 1 :]), kwargs
+        check_images(images)
+        pass_ = self._interception.pass_ = self._new_pass()
+        pass_.evaluating = not self.model.training
+        if turns.HERE.running:
+            turns.HERE.running[-1].include(self)
+        turns.HERE.running.append(self)
+        turns.HERE.listens = self._interception
+        self._eager.enter_context(turns.eagerly())
+        self._passes.append(pass_)
+        pass_.own_leaf = not images.requires_grad
+        pass_.images = images.detach().requires_grad_() if pass_.own_leaf else images
+        self._call = (place, args, kwargs)
+        return (*args[:place], pass_.images, *args[place + 1 :]), kwargs
+
+    def _done(self, module: nn.Module, args: Any, output: Any) -> None:
+        if not self._depth or not self._here() or torch._C._current_graph_task_id() != -1:
+            return
+        self._depth -= 1
+        running = turns.HERE.running
+        if self._depth or not (running and running[-1] is self):
+            return
+        running.pop()
+        self._eager.close()
+        if running:
+            running[-1].pass_.take_over(self.pass_)
+            turns.HERE.listens = running[-1]._interception
+
+    def include(self, inner: Watch) -> None:
+        """Take a forward pass that another capture watches for a part of this one's, which it runs within.
+
+        Raises:
+            RuntimeError: The two are to treat it differently.
+        """
+        outer, own = self.pass_, inner.pass_
+        alike = (outer.literal, outer.gates, self._interception.batch_statistics) == (
+            own.literal,
+            own.gates,
+            inner._interception.batch_statistics,
+        )
+        if not alike:
+            raise RuntimeError(
+                "readings of one forward pass have the same rule_for, gates, batch_statistics; these differ"
+            )
+        own.only_looked_at = own.only_looked_at and outer.only_looked_at
+        outer.inner.append(own)
+
+    def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
+        if not self._here():
+            return None
+        if not isinstance(output, Tensor):
+            inside = ", ".join(name for name, _ in module.named_children()) or "none"
+            raise RuntimeError(
+                f"the layer {self.layer!r} gives a {type(output).__name__}, not one tensor: name another, "
+                f"such as one of its modules ({inside})"
+            )
+        if torch._C._current_graph_task_id() == -1:  # else it is computed again, within a backward
+            self.pass_.features = output
+        return output.clone()  # what follows may overwrite it
