@@ -15,6 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 DRAWING = ROOT / "docs" / "images" / "architecture.svg"
+CAPTION = "A package imports only from rows below its own."
 WIDTH, HEIGHT, GAP, MARGIN = 900, 34, 7, 14
 
 
@@ -41,7 +42,7 @@ def drawing() -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" '
         'font-family="sans-serif" font-size="12">',
         f'<rect width="{WIDTH}" height="{height}" fill="#fff"/>',
-        f'<text x="{MARGIN}" y="{MARGIN + 8}" fill="#555">A package imports only from rows below its own.</text>',
+        f'<text x="{MARGIN}" y="{MARGIN + 8}" fill="#555">{CAPTION}</text>',
     ]
     for k, row in enumerate(rows):
         y = MARGIN + 20 + k * (HEIGHT + GAP)

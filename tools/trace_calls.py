@@ -2,10 +2,10 @@
 
     python tools/trace_calls.py RUN
 
-A copy of RUN is evaluated and reported. Printed for each: `functions` and `modules` entered, at all; `climbs`,
-calls from a module into a higher layer of the import contract; and `returns`, calls into a module that the way
-had already left for another one. Small functions called within a module of the heatmap engine, the models and
-the objectives are left out: they are what a run does, not the way to it.
+A copy of RUN is evaluated and reported. Printed for each: `functions` and `modules` entered; `climbs`, calls
+from a module into a higher layer of the import contract; and `returns`, calls into a module that the way had
+already left for another one. The heatmap engine, the models, the objectives and gaze maps are left out: they
+are what a run computes, not the way to it.
 """
 
 from __future__ import annotations
