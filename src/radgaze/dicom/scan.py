@@ -143,10 +143,11 @@ def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
             return  # it begins anew within rows, which only old software does
         rows_at_once = stream.interval // stream.width
     bits = _bits_of_differences(stream.tables.get((0, stream.selected[0][1]), {}))
-    for i, part in enumerate(stream.parts):
-        samples = pixels[i * rows_at_once : (i + 1) * rows_at_once].astype(np.uint16) >> np.uint16(stream.shift)
-        needed = sum(int(bits[rows].sum(dtype=np.int64)) for rows in _differences(samples, stream))
-        _check_end(part, needed)
+    for i, data in enumerate(stream.parts):
+        rows = slice(i * rows_at_once, (i + 1) * rows_at_once)
+        samples = pixels[rows].astype(np.uint16) >> np.uint16(stream.shift)
+        needed = sum(int(bits[part].sum(dtype=np.int64)) for part in _differences(samples, stream))
+        _check_end(data, needed)
 
 
 def _bits_of_differences(table: dict[int, tuple[int, int]]) -> NDArray[np.uint8]:
