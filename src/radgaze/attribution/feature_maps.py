@@ -107,8 +107,8 @@ def _frontier(start: Any, kept: dict[Any, Tensor]) -> list[tuple[Any, int]]:
             tokens = f", but tokens {shape}"
             continue
         ahead.extend((one, node) for one in before(node))
-    # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the first
-    # ones were made of: those are not what is pooled.
+    # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the
+    # first tokens were made of: those are not what is pooled.
     if tokens or not found:
         raise UnpooledError(tokens or why)
     return list(found.items())
