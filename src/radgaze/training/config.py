@@ -63,8 +63,8 @@ class SplitConfig:
 
     Attributes:
         kind: "store", as prepared; "published", the baselines', of a store that was prepared with it;
-            "stratified", 80/10/10 with even class shares; or "folds", of which one tests, and an eighth of
-            the rest or so (a tenth of all) validates.
+            "stratified", 80/10/10 of the patients with even class shares; or "folds", of which one tests,
+            and an eighth of the rest or so (a tenth of all) validates.
         seed: Of the draw; None takes the run's.
         folds: How many folds.
         fold: Which of them tests, from 0.
