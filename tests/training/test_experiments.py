@@ -60,7 +60,7 @@ def test_faithful_protocol_is_the_published_one(name):
     assert (config.gaze.weight, config.gaze.sigma, config.gaze.unit) == ("reference", 150, "pixels")
     assert (config.objective.gamma, config.objective.classification) == (0.41731, "sigmoid")
     assert {edge.distance for edge in active_edges(config.objective).values()} <= {"bce"}
-    assert (optimisation.optimiser, optimisation.batch_size) == ("adam", 32)
+    assert (optimisation.optimiser, optimisation.batch_size, optimisation.last_batch) == ("adam", 32, "keep")
     assert optimisation.learning_rate == (0.006486 if bare else 0.0090552)
     assert (optimisation.clip, optimisation.clip_at) == ("value", 0.1)
     assert (optimisation.schedule, optimisation.step_epochs) == ("triangular2", 8 if bare else 2)

@@ -88,6 +88,9 @@ class OptimisationConfig:
         gaze_fraction: Share of each batch that is drawn from the cases with gaze, where most have none; an
             epoch is then one pass over the cases without, and those with gaze return as often as they must.
             None shuffles all cases alike.
+        last_batch: Of the cases that are left over after the epoch's whole batches: "drop" leaves them out,
+            others in each epoch; "keep" makes a smaller batch of them (the seed's), where there are two at
+            least for each device and no `gaze_fraction`.
         schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
             peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Of the cosine schedule; may be a fraction.
@@ -101,6 +104,7 @@ class OptimisationConfig:
     weight_decay: float = 0.05
     batch_size: int = 32
     gaze_fraction: float | None = None
+    last_batch: Literal["drop", "keep"] = "drop"
     schedule: Literal["cosine", "triangular2"] = "cosine"
     warmup_epochs: float = 2.0
     step_epochs: int = 2
