@@ -149,7 +149,8 @@ class Config:
 
     Attributes:
         experiment: Name of the experiment it started from.
-        protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps).
+        protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps);
+            docs/protocols.md lists where it differs from the published code.
         data: The prepared store.
         seed: One seed gives one result on one machine.
         selection: The split whose AUC chooses the epoch. "test" is what the paper's code did; figures of such
