@@ -93,7 +93,8 @@ KEPT = (
         "Resizing",
         "cubic interpolation from the full size to 224 pixels, without antialiasing",
         "antialiased to the store's size, then to 224 pixels, in 256 levels",
-        "theirs have about twice the variance at high frequencies, much of it noise; AUCs may differ either way",
+        "theirs have about twice the variance at high frequencies, much of it noise; AUCs may differ either "
+        "way",
     ),
     Difference(
         "Length of a reading",
