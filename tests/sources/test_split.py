@@ -162,6 +162,20 @@ def test_a_patients_chance_is_the_share_whatever_its_cases_are(make, share):
             assert abs(found - share) < bound * (share * (1 - share) / count) ** 0.5, (part, name, found)
 
 
+def test_a_patient_tests_in_any_of_the_folds_and_validates_with_the_same_chance():
+    seeds, (patients, classes) = 80, several_each(0)
+    cases = Counter(patients)
+    here: Counter[tuple[bool, str]] = Counter()
+    for seed in range(seeds):
+        found = fold_split(patients, classes, seed, folds=4, fold=2)
+        here.update((cases[patient] > 1, part) for patient, part in found.items())
+    for several in (False, True):
+        count = seeds * sum((n > 1) == several for n in cases.values())
+        for part, share in (("test", 0.25), ("validate", 0.1)):
+            error = (share * (1 - share) / count) ** 0.5
+            assert here[several, part] / count == pytest.approx(share, abs=3.5 * error), (several, part)
+
+
 def test_as_many_patients_test_as_there_are_classes_up_to_a_fifth():
     classes = [f"class {case % 15}" for case in range(90)]
     for seed in range(5):
