@@ -87,6 +87,25 @@ def test_every_verb_tells_what_of_the_store_is_another(what, place, capsys):
         assert words in said or "no case" in said, verb
 
 
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys):
+    """As by another version of radgaze: here by another kind of split in the run's configuration."""
+    run = place / "run"
+    config = settings.read(run / "config.yaml")
+    settings.write(replace(config, split=replace(config.split, kind="stratified")), run / "config.yaml")
+    verbs = [["evaluate", str(run)], ["audit", str(run), "--out", str(place / "audit")]]
+    if kept:
+        verbs += [["train", "--resume", str(run)]]
+    else:  # a run of an older version
+        known = json.loads((run / "store.json").read_text())
+        del known["drawn"]
+        (run / "store.json").write_text(json.dumps(known))
+    for verb in verbs:
+        assert main(verb) == 2, verb
+        said = capsys.readouterr().err.strip().splitlines()[-1]
+        assert "drawn otherwise by this version" in said, said
+
+
 def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, capsys):
     cases = store.cases.with_columns(case_id="n" + pl.col("case_id"))
     shutil.copytree(store.path, tmp_path / "other")

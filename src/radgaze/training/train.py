@@ -35,7 +35,7 @@ from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
 from radgaze.training.history import HISTORY, read_history
 from radgaze.training.module import GazeGuided
-from radgaze.training.notices import notices
+from radgaze.training.notices import of_model, of_store
 from radgaze.training.predict import predict
 from radgaze.training.run import Run
 
@@ -87,7 +87,10 @@ def train(
     if resume:
         origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train anew")
     if trainer.is_global_zero:
-        _warn(config, store)
+        for notice in of_store(config, store):
+            say(notice)
+        if config.selection == "test":
+            say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
         if resume:
             check_unchanged(settings.read(out / "config.yaml"), config)
         else:
@@ -108,7 +111,7 @@ def train(
         cases = data.train_cases
         turns = data.gaze_turns(trainer.world_size)
         announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
-        for notice in (*notices(config.model, model, cases), *filter(None, [little])):
+        for notice in (*of_model(config.model, cases), *filter(None, [little])):
             say(notice)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
@@ -260,24 +263,6 @@ def _with_classification(config: Config, store: Store) -> Config:
         return config
     kind: Literal["softmax", "sigmoid"] = "softmax" if store.exclusive else "sigmoid"
     return replace(config, objective=replace(config.objective, classification=kind))
-
-
-def _warn(config: Config, store: Store) -> None:
-    if not store.exclusive:
-        say(
-            f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
-            "for itself (--objective.classification sigmoid)"
-        )
-    for split, names in store.classes_without_cases().items():
-        use = {"train": "learned", "validate": "chosen by", "test": "tested"}[split]
-        say(f"Note: no {split} case has the class {', '.join(names)}: it is not {use}")
-    if config.selection == "test":
-        say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
-    if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
-        say(
-            f"Note: the images of {store.path} went through their DICOM window; the paper's did "
-            "not: `radgaze prepare --voi none` makes a store like theirs"
-        )
 
 
 def _check_folder(out: Path) -> None:

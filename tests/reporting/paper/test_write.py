@@ -1,6 +1,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
+from radgaze.experiments import faithful
 from radgaze.reporting.gallery import Draw
 from radgaze.reporting.panels import Case
 from radgaze.reporting.paper import Results, write
@@ -100,6 +102,17 @@ def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Pat
     row = values(tmp_path / "out", 1)["baseline", "CHF"]
     low, high = np.quantile(drawn, [0.025, 0.975])
     assert (float(row["low"]), float(row["high"])) == pytest.approx((low, high))
+
+
+def test_the_page_of_the_faithful_protocol_lists_where_it_is_not_the_published_code(tmp_path: Path) -> None:
+    found = grid(tmp_path, ["baseline"], [42], protocol="faithful")
+    shown = " ".join(unescape(written(found, tmp_path / "out", gone)).split())
+    for one in (*faithful.KEPT, *faithful.COPIED):
+        for words in (one.what, one.published, one.here, one.effect):
+            assert words in shown
+    assert_accessible(written(found, tmp_path / "out", gone))
+    honest = grid(tmp_path / "honest", ["baseline"], [42])
+    assert 'id="protocol"' not in written(honest, tmp_path / "other", gone)
 
 
 def test_failed_and_missing_experiments_are_told_in_tables_and_page(page: str, folder: Path) -> None:

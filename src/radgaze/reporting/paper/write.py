@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.evaluation.resampling import RESAMPLES
 from radgaze.evaluation.summary import MACRO
+from radgaze.experiments.faithful import COPIED, KEPT, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.page import Picture, figure_picture, write_page
@@ -85,6 +86,7 @@ def write(
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
             seeds=_seeds(results, measured),
+            differences=_differences(results),
             limits=_limits(results, measured),
         )
         bar.advance()
@@ -195,6 +197,13 @@ def _seeds(results: Results, measured: Measured) -> list[dict[str, Any]]:
         lines |= {seed: {"reason": why} for seed, why in results.reasons(name).items()}
         found.append({"title": title(name), "lines": sorted(lines.items())})
     return found
+
+
+def _differences(results: Results) -> list[tuple[str, Sequence[Difference]]]:
+    """Of the faithful protocol, what it does otherwise than the published code, and what it has copied."""
+    if results.protocol != "faithful":
+        return []
+    return [("Not copied", KEPT), ("Copied", COPIED)]
 
 
 def _limits(results: Results, measured: Measured) -> list[str]:
