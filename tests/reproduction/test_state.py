@@ -95,7 +95,7 @@ def test_a_grid_that_is_there_is_gone_on_with_only_when_told_to(plan, tmp_path):
 
 def test_a_grid_killed_before_it_wrote_its_state_begins_anew(plan, tmp_path):
     with locked(tmp_path):
-        (tmp_path / "grid.json.part").write_text('{"form')
+        (tmp_path / ".grid.json.0a1b2c3d.part").write_text('{"form')
         assert begin(plan(only=["baseline"]), tmp_path, resume=True).done == {}
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.aspects import Cascade, Figures
+from radgaze.files import write_text
 from radgaze.tables import write_parquet
 
 FOLDER = "methods"
@@ -62,7 +63,7 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
 
 
 def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
-    """Write a part; the file that says what it was made with comes last, and both are renamed when whole."""
+    """Write a part, each file whole or not at all; that which says what it was made with comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "made_with": made_with,
@@ -74,10 +75,8 @@ def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
     }
     text, table = (folder / f"{part.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
-    write_parquet(part.figures, _aside(table))
-    _aside(table).replace(table)
-    _aside(text).write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    _aside(text).replace(text)
+    write_parquet(part.figures, table)
+    write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", text)
 
 
 def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None:
@@ -107,7 +106,3 @@ def plain(values: Any) -> Any:
     found = np.asarray(values, dtype=object)
     found[~np.isfinite(np.asarray(values, dtype=np.float64))] = None
     return found.tolist()
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".part")

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from radgaze.errors import UserError
 from radgaze.evaluation import trust
 from radgaze.evaluation.trust import Kind
+from radgaze.files import write_text
 
 FORMAT = 1
 FILE = "selective.json"
@@ -122,11 +123,9 @@ class Referral:
 
     def write(self, folder: Path) -> Path:
         """Write it into a run's folder."""
-        path, aside = folder / FILE, folder / f"{FILE}.partial"
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(path)
-        return path
+        write_text(text + "\n", folder / FILE)
+        return folder / FILE
 
     @classmethod
     def read(cls, folder: Path) -> Referral | None:

@@ -14,6 +14,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
+from radgaze.files import write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
@@ -58,8 +59,11 @@ def write_rejection(run: Run, found: Rejection) -> Path:
     """Write all of it into the run's folder; return the page's path."""
     summary = found.summary
     figure = save(risk_coverage(summary, found.curves), run.path / "figures" / "rejection.png")
-    (run.path / "rejection.md").write_text(rejection_markdown(summary), encoding="utf-8")
-    with (run.path / "rejection.csv").open("w", newline="", encoding="utf-8") as file:
+    write_text(rejection_markdown(summary), run.path / "rejection.md")
+    with (
+        written(run.path / "rejection.csv") as aside,
+        aside.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["score", "metric", "value", "low", "high"])
         for name, row in summary["scores"].items():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,11 +12,12 @@ from typing import IO, Any
 
 from radgaze import __version__, experiments
 from radgaze.errors import UserError
+from radgaze.files import is_leftover, write_text
 from radgaze.reproduction.plan import Job, Outcome, Plan
 from radgaze.training import settings
 
 FORMAT = 1
-FILE, LOCK, ASIDE = "grid.json", "grid.lock", "grid.json.part"
+FILE, LOCK = "grid.json", "grid.lock"
 
 PATIENCE = 10.0
 """Seconds that jobs of a killed grid may take to be gone."""
@@ -69,11 +69,7 @@ class State:
         ]
         configurations = {job.name: settings.to_dict(job.config) for job in plan.jobs}
         text = json.dumps({**_head(plan), "jobs": jobs, "configurations": configurations}, indent=1)
-        with (self.out / ASIDE).open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        (self.out / ASIDE).replace(self.out / FILE)
+        write_text(text + "\n", self.out / FILE)
 
     def _status(self, job: Job) -> str:
         return "done" if job.name in self.done else "failed" if job.name in self.failed else "waiting"
@@ -98,7 +94,7 @@ def begin(plan: Plan, out: Path, *, resume: bool) -> State:
         UserError: DIR holds something else, or a grid that is not resumed or was begun otherwise.
     """
     if not (out / FILE).is_file():
-        if any(entry.name not in (LOCK, ASIDE) for entry in out.iterdir()):
+        if any(entry.name != LOCK and not is_leftover(entry, FILE) for entry in out.iterdir()):
             raise UserError(f"{out} is not empty and holds no {FILE}; name another --out")
         state = State(out, plan)
         state.write()

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
+from radgaze.files import is_leftover, write_text
 from radgaze.store import regions
 from radgaze.store.done import Done, DoneImages
 from radgaze.store.masks import packed_shape
@@ -78,7 +79,7 @@ class Partial:
                     f"no room for {needed:,.0f} MiB of images in {self.folder.parent}; "
                     "free some, or choose another --out"
                 )
-        _write(self.folder / PLAN, json.dumps(plan))
+        write_text(json.dumps(plan), self.folder / PLAN)
 
     def plan(self) -> dict[str, Any] | None:
         """The plan, or None where there is none that can be read."""
@@ -211,8 +212,11 @@ def partial_of(
         UserError: Something else goes by its name.
     """
     folder = partial_path(out)
-    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD, _aside(Path(PLAN)).name}
-    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - known):
+    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD}
+    if folder.exists() and (
+        not folder.is_dir()
+        or {entry.name for entry in folder.iterdir() if not is_leftover(entry, PLAN)} - known
+    ):
         raise UserError(
             f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
         )
@@ -231,13 +235,3 @@ def _allocated(path: Path) -> bool:
                 return False
             raise
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    _aside(path).write_text(text, encoding="utf-8")
-    _aside(path).replace(path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_suffix(".tmp")

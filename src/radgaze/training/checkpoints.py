@@ -84,7 +84,8 @@ class Checkpoints(CheckpointIO):
         target.parent.mkdir(parents=True, exist_ok=True)
         states = {key: _relative(state) for key, state in checkpoint.get("callbacks", {}).items()}
         with written(target) as aside:
-            torch.save({**checkpoint, "callbacks": states}, aside)
+            with aside.open("wb") as file:  # a name would be written by code that says nothing of a full disk
+                torch.save({**checkpoint, "callbacks": states}, file)
             if target.name == LAST and target.is_file():
                 target.replace(target.with_name(BEFORE))
 

@@ -24,7 +24,7 @@ from torch import distributed
 from radgaze import attribution, models
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.files import clear_leftovers, stay_within, written
+from radgaze.files import clear_leftovers, stay_within
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import origin, settings
@@ -321,6 +321,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
-    with written(path) as aside:
-        write_parquet(table, aside)
+    write_parquet(table, path)
     say(f"predictions of {table.height} cases: {path}")

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import parse_yaml
+from radgaze.files import parse_yaml, write_bytes, write_text
 from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.tuning.space import Space, own_values
@@ -71,7 +71,7 @@ def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]
         if resume:
             study = _anew(out, search)
         else:
-            (out / SETTINGS).write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+            write_text(yaml.safe_dump(told, sort_keys=False), out / SETTINGS)
             study = _create(out / JOURNAL, search)
             first = own_values(search.space, search.config)
             if first is not None:
@@ -121,7 +121,7 @@ def _anew(out: Path, search: Search) -> optuna.Study:
     for left in (*out.glob(f"{JOURNAL}.lock*"), *out.glob(f"{JOURNAL}.new*")):
         left.unlink()  # of a search that was killed
     whole = path.read_bytes()
-    path.write_bytes(whole[: whole.rfind(b"\n") + 1])  # a line that a crash cut short
+    write_bytes(whole[: whole.rfind(b"\n") + 1], path)  # a line that a crash cut short
     try:
         before = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
         trials = before.get_trials()
