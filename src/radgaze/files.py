@@ -33,8 +33,8 @@ def written(path: Path, *, mode: int = 0o666, lasting: bool = True) -> Iterator[
     """The name of a new file beside `path`, which takes its place when the block ends well.
 
     A reader, or whoever comes after a kill, sees the old file or the new one. A link is replaced, and not
-    what it points at; a device is written to. It is written in the same folder, for a move between file systems is a copy that can
-    be cut.
+    what it points at; a device is written to. It is written in the same folder, for a move between file
+    systems is a copy that can be cut.
 
     Args:
         path: The file.
@@ -183,7 +183,7 @@ def read_json(path: Path, fits: Callable[[Any], bool], advice: str) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} cannot be read, it is cut or damaged ({_short(error)}); {advice}") from error
     if not fits(found):

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from radgaze.console import say
+from radgaze.errors import UserError
 from radgaze.evaluation.aspects import Cascade, Figures
-from radgaze.files import write_text
+from radgaze.files import read_json, read_parquet, write_text
 from radgaze.tables import write_parquet
 
 FOLDER = "methods"
@@ -84,8 +86,9 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
     text, table = (folder / f"{method}.{kind}" for kind in ("json", "parquet"))
     if not (text.is_file() and table.is_file()):
         return None
+    again = "it is measured anew"
     try:
-        about = json.loads(text.read_text(encoding="utf-8"))
+        about = read_json(text, lambda found: isinstance(found, dict), again)
         if about["made_with"] != json.loads(json.dumps(made_with)):
             return None
         cascades = [
@@ -96,9 +99,15 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
             )
             for c in about["cascades"]
         ]
-        return Part(method, pl.read_parquet(table, glob=False), about["cost"], cascades)
-    except (ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
-        return None  # not written by this software: measured anew
+        figures = read_parquet(table, tuple(SCHEMA), again)
+        if dict(figures.schema) != SCHEMA:
+            raise UserError(f"{table} does not hold figures of an audit; {again}")
+        return Part(method, figures, about["cost"], cascades)
+    except UserError as error:
+        say(str(error))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        say(f"{text} does not hold what an audit writes; {again}")
+    return None
 
 
 def plain(values: Any) -> Any:

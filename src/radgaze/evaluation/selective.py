@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from radgaze.errors import UserError
 from radgaze.evaluation import trust
 from radgaze.evaluation.trust import Kind
-from radgaze.files import write_text
+from radgaze.files import read_json, write_text
 
 FORMAT = 1
 FILE = "selective.json"
@@ -137,16 +137,15 @@ class Referral:
         path = folder / FILE
         if not path.is_file():
             return None
+        advice = f"choose anew: radgaze evaluate {folder} --reject"
+        found: dict[str, Any] = read_json(path, lambda found: isinstance(found, dict), advice)
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if found.pop("format") != FORMAT:
                 raise ValueError("another format")
             return cls(**_checked(found))
-        # The last two: nested too deep, and an integer that no float holds.
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise UserError(
-                f"{path} cannot be used; choose anew: radgaze evaluate {folder} --reject"
-            ) from error
+        # The last: an integer that no float holds.
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"{path} cannot be used; {advice}") from error
 
     def _decision(self, score: float) -> Decision:
         accept = score <= self.threshold

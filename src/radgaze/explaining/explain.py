@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,7 @@ from radgaze.evaluation.selective import FILE, Decision, Referral
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.subjects import Asked, Subject, find, read
 from radgaze.explaining.writing import DONE, write
+from radgaze.files import read_json
 from radgaze.objectives.triangle import probabilities
 from radgaze.training.run import Run
 
@@ -150,18 +150,13 @@ def _not_done(
     for one in asked:
         path = out / one.name / DONE
         if path.is_file() and not overwrite:
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                before = {}
+            again = "name another --out, or --overwrite"
+            before = read_json(path, lambda found: isinstance(found, dict), again)
             # A number says nothing of which file it was.
             if one.case_id is not None and {key: before.get(key) for key in record} == record:
                 done[one] = out / one.name
                 continue
-            raise UserError(
-                f"{out / one.name} holds maps of another image or with other settings: name another --out, "
-                "or --overwrite"
-            )
+            raise UserError(f"{out / one.name} holds maps of another image or with other settings: {again}")
         todo.append(one)
     return todo, done
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
-from radgaze.files import write_text, written
+from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
@@ -106,11 +105,12 @@ def told(folder: Path) -> list[str]:
     path = folder / "rejection.json"
     if not path.is_file():
         return []
+    advice = f"make it anew: radgaze evaluate {folder} --reject"
+    summary = read_json(path, lambda found: isinstance(found, dict), advice)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
         return [rule_in_words(summary), *findings(summary)]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be used; make it anew: radgaze evaluate {folder} --reject") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be used; {advice}") from error
 
 
 def rule_in_words(summary: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from radgaze import __version__, experiments
 from radgaze.errors import UserError
-from radgaze.files import is_leftover, write_text
+from radgaze.files import is_leftover, read_json, write_text
 from radgaze.reproduction.plan import Job, Outcome, Plan
 from radgaze.training import settings
 
@@ -178,16 +178,36 @@ def _head(plan: Plan) -> dict[str, Any]:
 
 
 def _read(out: Path) -> dict[str, Any]:
-    try:
-        saved = dict(json.loads((out / FILE).read_text(encoding="utf-8")))
-        made_with = saved["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{out / FILE} cannot be read as a grid's state; name another --out") from error
+    advice = "put it back as it was, or name another --out"
+    saved = dict(read_json(out / FILE, lambda found: isinstance(found, dict) and "format" in found, advice))
+    made_with = saved["format"]
+    if made_with == FORMAT and not _is_state(saved):
+        raise UserError(f"{out / FILE} does not hold a grid's state; {advice}")
     if made_with != FORMAT:
         raise UserError(
             f"{out} holds a grid of format {made_with}, this software writes {FORMAT}; name another --out"
         )
     return saved
+
+
+def _is_state(found: Mapping[str, Any]) -> bool:
+    """Whether a file of our format holds what `write` writes."""
+    jobs, configurations = found.get("jobs"), found.get("configurations")
+    if not (isinstance(jobs, list) and isinstance(configurations, dict)):
+        return False
+    heads = {"radgaze", "protocol", "selection", "folds", "store", "identity", "overrides"}
+    return (
+        heads <= found.keys()
+        and isinstance(found["overrides"], dict)
+        and all(
+            isinstance(job, dict)
+            and job.keys() >= {"experiment", "number", "label", "status", "reason", "seconds"}
+            for job in jobs
+        )
+        and all(
+            isinstance(configurations.get(f"{job['experiment']}/seed-{job['number']}"), dict) for job in jobs
+        )
+    )
 
 
 def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:

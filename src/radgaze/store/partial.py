@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
-from radgaze.files import is_leftover, write_text
+from radgaze.files import is_leftover, read_json, write_text
 from radgaze.store import regions
 from radgaze.store.done import Done, DoneImages
 from radgaze.store.masks import packed_shape
@@ -84,8 +84,8 @@ class Partial:
     def plan(self) -> dict[str, Any] | None:
         """The plan, or None where there is none that can be read."""
         try:
-            return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return dict(read_json(self.folder / PLAN, _is_plan, "it is begun anew"))
+        except UserError:
             return None
 
     def put(self, i: int, image: Fitted) -> Done:
@@ -121,10 +121,10 @@ class Partial:
             advance()
             try:
                 entry = json.loads(line)
-                i, pixels = entry.pop("image"), entry.pop("pixels")
+                i, pixels = range(self.images)[entry.pop("image")], entry.pop("pixels")
                 entry |= {name: tuple(entry[name]) for name in ("unread", "areas")}
                 done = Done(**entry)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 continue
             if self._digest(i) == pixels:
                 found[i] = done
@@ -221,6 +221,10 @@ def partial_of(
             f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
         )
     return Partial(folder, images, size, places)
+
+
+def _is_plan(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("parameters"), dict)
 
 
 def _allocated(path: Path) -> bool:

@@ -21,7 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import parse_yaml, write_bytes, write_text
+from radgaze.files import read_yaml, write_bytes, write_text
 from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.tuning.space import Space, own_values
@@ -154,9 +154,9 @@ def _told(search: Search) -> dict[str, Any]:
 def _compare(told: dict[str, Any], path: Path) -> None:
     """Raise UserError where a search is not the one in a file."""
     try:
-        before = parse_yaml(path.read_text(encoding="utf-8"))
+        before = read_yaml(path)
         was, now = experiments.flat(before), experiments.flat(told)
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+    except (OSError, UserError, AttributeError) as error:
         raise UserError(f"{path} is missing or broken; begin anew, with another --out") from error
     for name in dict.fromkeys((*now, *was)):
         if name not in was or name not in now or was[name] != now[name]:
