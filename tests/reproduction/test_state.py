@@ -177,3 +177,30 @@ def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
         Path(tmp_path / "grid.json").write_text(text)
         with pytest.raises(UserError, match="--out"):
             begin(plan(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[" * 100_000,
+        lambda text: "[]",
+        lambda text: '{"format": 1}',
+        lambda text: text.replace('"jobs"', '"jbos"'),
+        lambda text: text.replace('"status"', '"state"'),
+        lambda text: text.replace('"baseline/seed-43"', '"baseline/seed-44"'),
+    ],
+)
+def test_a_damaged_state_is_told_by_its_name(change, plan, tmp_path):
+    made = plan(only=["baseline"])
+    begin(made, tmp_path, resume=False)
+    path = tmp_path / "grid.json"
+    path.write_text(change(path.read_text()))
+    for read in (
+        lambda: begin(made, tmp_path, resume=True),
+        lambda: begin(made, tmp_path, resume=False),
+        lambda: load_job(tmp_path, "baseline", 42),
+    ):
+        with pytest.raises(UserError, match=r"grid\.json"):
+            read()

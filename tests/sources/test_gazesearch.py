@@ -132,7 +132,7 @@ def test_what_is_no_list_or_no_folder_is_told(made, tmp_path):
     with pytest.raises(UserError, match="no image of"):
         gazesearch.read(path, tmp_path / "empty")
     for text, said in (
-        ("{", "cannot be read, it is cut or damaged"),
+        ("{", "cannot be read, it is cut"),
         ("{}", "is no list"),
         ("[1]", "it has no name"),
     ):

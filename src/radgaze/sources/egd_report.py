@@ -86,7 +86,11 @@ def cut(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
 
 
 def _phrases(path: Path) -> Sequence[tuple[str, float, float]]:
-    found = read_json(path, lambda found: isinstance(found, dict), "it is a transcript of egd")
+    found = read_json(
+        path,
+        lambda found: isinstance(found, dict),
+        "it is no transcript of phrases; put the file of egd-cxr back",
+    )
     try:
         phrases = found["time_stamped_text"]
         return [(str(p["phrase"]), float(p["begin_time"]), float(p["end_time"])) for p in phrases]
