@@ -131,8 +131,8 @@ def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(run, monkeypat
     path = run / "checkpoints" / checkpoints.LAST
     before, there = path.read_bytes(), sorted(path.parent.iterdir())
 
-    def cut(state, aside) -> None:
-        Path(aside).write_bytes(b"half a check")
+    def cut(state, file) -> None:
+        file.write(b"half a check")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", cut)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from radgaze import __version__, models
 from radgaze.attribution.generators import Generator
 from radgaze.attribution.memory import keep_freed_memory
-from radgaze.console import Bar, progress
+from radgaze.console import Bar, progress, say
 from radgaze.errors import UserError
 from radgaze.evaluation.evaluate import usable_device
 from radgaze.evaluation.perturbation import given
@@ -111,7 +111,10 @@ def explain(
         raise UserError(f"--reference {reference}: there are {', '.join(REFERENCES)}")
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: it must be 1 or more")
+    changed = run.check_store()
     asked = find(images, run, keep_names=keep_names)
+    if changed is not None:
+        say(f"{changed}; the maps of files do not depend on it")
     device = usable_device(device)
     if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
         keep_freed_memory()

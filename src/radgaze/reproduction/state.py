@@ -14,7 +14,8 @@ from radgaze import __version__, experiments
 from radgaze.errors import UserError
 from radgaze.files import is_leftover, read_json, write_text
 from radgaze.reproduction.plan import Job, Outcome, Plan
-from radgaze.training import settings
+from radgaze.store.store import Store
+from radgaze.training import origin, settings
 
 FORMAT = 1
 FILE, LOCK = "grid.json", "grid.lock"
@@ -131,8 +132,15 @@ def load_job(out: Path, experiment: str, number: int) -> Job:
     entry = next(
         entry for entry in saved["jobs"] if (entry["experiment"], entry["number"]) == (experiment, number)
     )
-    config = saved["configurations"][f"{experiment}/seed-{number}"]
-    return Job(experiment, number, entry["label"], settings.from_dict(config))
+    config = settings.from_dict(saved["configurations"][f"{experiment}/seed-{number}"])
+    if "contents" in saved:
+        changed = origin.differences(saved["contents"], origin.contents(Store.open(config.data)))
+        if changed:
+            raise UserError(
+                f"the store {config.data} is not the one that the grid in {out} was begun on, {changed}; put "
+                "that one back"
+            )
+    return Job(experiment, number, entry["label"], config)
 
 
 @contextmanager
@@ -172,6 +180,7 @@ def _head(plan: Plan) -> dict[str, Any]:
         "folds": plan.folds,
         "store": plan.store,
         "identity": plan.identity,
+        "contents": plan.contents,
         "overrides": plan.overrides,
     }
     return dict(json.loads(json.dumps(head)))  # tuples are lists, as they will be when it is read
@@ -199,6 +208,7 @@ def _is_state(found: Mapping[str, Any]) -> bool:
     return (
         heads <= found.keys()
         and isinstance(found["overrides"], dict)
+        and isinstance(found.get("contents", {}), dict)
         and all(
             isinstance(job, dict)
             and job.keys() >= {"experiment", "number", "label", "status", "reason", "seconds"}
@@ -218,8 +228,10 @@ def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:
         for name in ("radgaze", "protocol", "selection", "folds", "store")
         if saved[name] != head[name]
     ]
-    if saved["identity"] != head["identity"]:
-        found.append(f"{plan.store} is another store than it was")
+    # One begun by software of before keeps what the store was made from alone.
+    changed = origin.differences(saved["contents"], head["contents"]) if "contents" in saved else ""
+    if changed or ("contents" not in saved and saved["identity"] != head["identity"]):
+        found.append(f"{plan.store} is another store than it was" + (f", {changed}" if changed else ""))
     found += _changed(experiments.flat(saved["overrides"]), experiments.flat(head["overrides"]), "--{}")
     now = {job.name: job for job in plan.jobs}
     begun = [f"{entry['experiment']}/seed-{entry['number']}" for entry in saved["jobs"]]

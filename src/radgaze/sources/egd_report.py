@@ -89,7 +89,7 @@ def _phrases(path: Path) -> Sequence[tuple[str, float, float]]:
     found = read_json(
         path,
         lambda found: isinstance(found, dict),
-        "it is no transcript of phrases; put the file of egd-cxr back",
+        "it is no transcript with phrases; put egd-cxr's own back",
     )
     try:
         phrases = found["time_stamped_text"]
