@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 import time
 from dataclasses import replace
@@ -14,6 +16,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from radgaze import files
 from radgaze.cli import compare as comparing
 from radgaze.cli import main
 from radgaze.errors import UserError
@@ -29,12 +32,11 @@ from radgaze.training.run import Run
 from radgaze.training.train import train
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
+from tests.training.conftest import TINY
 
 
 @pytest.fixture(scope="module")
 def whole(store, tmp_path_factory) -> Path:
-    from tests.training.conftest import TINY
-
     folder = tmp_path_factory.mktemp("origin")
     shutil.copytree(store.path, folder / "store")
     trainer = {**TINY["trainer"], "max_epochs": 1}
@@ -280,3 +282,64 @@ def test_a_run_of_before_is_still_read(place):
     run = Run.open(place / "run")
     assert run.store.cases.height == 36
     assert replace(run).check_store() is None
+
+
+def test_overwrite_removes_what_runs_write_and_nothing_else(place, capsys):
+    run = place / "run"
+    assert {path.name for path in run.iterdir()} <= fitting.OWN
+    for name in ("thesis.txt", "notes/thesis.txt"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("years of work")
+    (place / "outside").mkdir()
+    (place / "outside" / "thesis.txt").write_text("years of work")
+    shutil.rmtree(run / "figures")
+    (run / "figures").symlink_to(place / "outside")
+    fitting._make_folder(run, resume=False)
+    assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) == [
+        *("notes", "notes/thesis.txt", "thesis.txt")
+    ]
+    assert (place / "outside" / "thesis.txt").read_text() == "years of work"
+    assert "notes, thesis.txt is left as it is" in " ".join(capsys.readouterr().err.split())
+
+
+NEW = {
+    "train": ["train", "--experiment", "no_decoder", "--data", "STORE", "--config", "TINY", "--out", "OUT"],
+    "tune": ["tune", "--experiment", "baseline", "--data", "STORE", "--trials", "1", "--out", "OUT"],
+    "reproduce": ["reproduce", "--data", "STORE", "--only", "baseline", "--seeds", "1", "--out", "OUT"],
+    "inspect": ["inspect", "STORE", "--out", "OUT"],
+    "phantom": ["phantom", "OUT", "--patients", "12", "--pixels", "64", "--workers", "1"],
+    "prepare": ["prepare", "table", "--table", "TABLE", "--out", "OUT"],
+    "demo": ["demo", "--out", "OUT", "--quick"],
+    "explain": ["explain", "RUN", "CASE", "--methods", "grad_cam", "--out", "OUT"],
+    "compare": ["compare", "RUN", "RUN2", "--resamples", "20", "--out", "OUT"],
+    "audit": [
+        *("audit", "RUN", "--methods", "grad_cam", "--probed", "2", "--resamples", "20", "--out", "OUT"),
+    ],
+}
+WRITING = {
+    **{name: words for name, words in VERBS.items() if name not in NEW and "--resume" not in name},
+    "train --resume": VERBS["train --resume"],
+    **NEW,
+}
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("verb", WRITING)
+def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(verb, fault, place, capsys, monkeypatch):
+    shutil.copytree(place / "run", place / "run2")
+    case = pl.read_parquet(place / "store" / "cases.parquet")["case_id"][0]
+    Image.fromarray(np.full((64, 64), 90, np.uint8)).save(place / "a.png")
+    (place / "table.csv").write_text("image,label\na.png,A\n")
+    (place / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    names = {"RUN": place / "run", "RUN2": place / "run2", "STORE": place / "store", "CASE": case}
+    names |= {"OUT": place / "out", "TABLE": place / "table.csv", "TINY": place / "tiny.yaml"}
+
+    def full(path, *_) -> int:
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    monkeypatch.setattr(files.os, "open", full)
+    assert main([str(names.get(word, word)) for word in WRITING[verb]]) in (1, 2)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert os.strerror(fault) in said.strip().splitlines()[-1]
+    assert ".part" not in said.strip().splitlines()[-1]

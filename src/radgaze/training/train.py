@@ -125,7 +125,9 @@ def train(
     if not trainer.is_global_zero:
         return Run(out, config)
     if not checkpoints.load_best(model, best.best_model_path):
-        raise Stopped("before the first epoch was over; nothing is kept")
+        if stopped:
+            raise Stopped("before the first epoch was over; nothing is kept")
+        raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train anew")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
