@@ -16,6 +16,7 @@ import torch
 
 import radgaze
 from radgaze import files
+from radgaze.errors import in_words
 from radgaze.files import clear_leftovers, written
 from radgaze.tables import write_csv, write_parquet
 
@@ -334,3 +335,9 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert os.read(reader, 10) == b"whole"
     os.close(reader)
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
+
+
+def test_a_fault_of_a_file_is_told_in_one_line_without_the_systems_number():
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/last.ckpt")
+    assert in_words(full) == "runs/last.ckpt: No space left on device"
+    assert in_words(ValueError("a\nb")) == "ValueError: a b"
