@@ -136,6 +136,9 @@ def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
     other = replace(made, identity={"content": "other"})
     with pytest.raises(UserError, match="another store"):
         begin(other, tmp_path, resume=True)
+    other = replace(made, contents={**made.contents, "images": "other"})
+    with pytest.raises(UserError, match="another store than it was, the images differ"):
+        begin(other, tmp_path, resume=True)
 
 
 def test_an_experiment_whose_file_was_changed_is_noticed(plan, tmp_path, monkeypatch):

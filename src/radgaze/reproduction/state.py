@@ -230,7 +230,7 @@ def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:
     ]
     # One begun by software of before keeps what the store was made from alone.
     changed = origin.differences(saved["contents"], head["contents"]) if "contents" in saved else ""
-    if changed or ("contents" not in saved and saved["identity"] != head["identity"]):
+    if changed or saved["identity"] != head["identity"]:
         found.append(f"{plan.store} is another store than it was" + (f", {changed}" if changed else ""))
     found += _changed(experiments.flat(saved["overrides"]), experiments.flat(head["overrides"]), "--{}")
     now = {job.name: job for job in plan.jobs}
