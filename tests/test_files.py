@@ -87,7 +87,7 @@ RAW = {
     ("cli/demo.py", "yaml.safe_load"): 1,
     ("experiments/__init__.py", "yaml.safe_load"): 1,
     # The one place that reads a store, with its own message: what `verify` is for.
-    ("store/intact.py", "json.loads"): 1,
+    ("store/intact.py", "json.loads"): 2,
     ("store/intact.py", "pl.read_parquet"): 1,
     ("store/intact.py", "pl.scan_parquet"): 1,
     ("store/intact.py", "np.load"): 1,
