@@ -18,6 +18,7 @@ from radgaze.evaluation.resampling import PatientBootstrap
 from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
 from radgaze.evaluation.verdict import against_all, verdict
+from radgaze.files import write_text
 from radgaze.tables import write_csv, write_parquet
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
@@ -107,7 +108,7 @@ def write(
     write_parquet(figures, out / "cases.parquet")
     write_csv(audit.table, out / "audit.csv")
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    (out / "audit.json").write_text(text + "\n", encoding="utf-8")
+    write_text(text + "\n", out / "audit.json")
     return audit
 
 

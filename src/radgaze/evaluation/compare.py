@@ -12,6 +12,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import paired, summary
 from radgaze.evaluation.markdown import comparison_markdown
 from radgaze.evaluation.resampling import RESAMPLES
+from radgaze.files import write_text
 from radgaze.tables import write_csv
 from radgaze.training.config import SELECTED_ON_TEST
 from radgaze.training.run import Run
@@ -54,7 +55,7 @@ class Comparison:
     def write(self, out: Path) -> tuple[Path, ...]:
         """Write compare.md, compare.csv and paired.csv; return their paths."""
         out.mkdir(parents=True, exist_ok=True)
-        (out / "compare.md").write_text(self.markdown(), encoding="utf-8")
+        write_text(self.markdown(), out / "compare.md")
         write_csv(self.table, out / "compare.csv")
         write_csv(self.paired, out / "paired.csv")
         return tuple(out / name for name in ("compare.md", "compare.csv", "paired.csv"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -17,6 +16,7 @@ from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
 from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
+from radgaze.files import write_text
 from radgaze.tables import write_parquet
 from radgaze.training.run import Run
 
@@ -145,7 +145,8 @@ def evaluate(
     if boxed.height:
         write_parquet(of_boxes, run.path / "localisation.parquet")
     write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
-    _write(metrics, run.path / "metrics.json")
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", run.path / "metrics.json")
     return metrics
 
 
@@ -162,12 +163,3 @@ def usable_device(device: str) -> str:
     except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
         raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
     return device
-
-
-def _write(metrics: dict[str, Any], path: Path) -> None:
-    """Written aside and renamed: a reader never sees half of it."""
-    aside = path.with_suffix(".json.part")
-    aside.write_text(
-        json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    aside.replace(path)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from radgaze.evaluation.perturbation import given
 from radgaze.evaluation.resampling import Statistic, estimates, mean_of
 from radgaze.evaluation.selective import Goal, Referral, choose
 from radgaze.evaluation.trust import Kind
+from radgaze.files import write_text
 from radgaze.objectives.triangle import probabilities as probabilities_of
 from radgaze.tables import write_parquet
 from radgaze.training.run import Run
@@ -138,7 +138,8 @@ def reject(
         for split, cases in (("validate", validate), ("test", test))
     )
     referral.write(run.path)
-    _write(found_summary, run.path / "rejection.json")
+    text = json.dumps(found_summary, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", run.path / "rejection.json")
     write_parquet(decisions, run.path / "decisions.parquet")
     return Rejection(found_summary, decisions, pl.concat(curves), referral)
 
@@ -266,11 +267,3 @@ def _named(p: Floats, classes: Sequence[str], kind: Kind) -> Iterator[str]:
             yield classes[int(row.argmax())]
         else:
             yield ", ".join(c for c, x in zip(classes, row, strict=True) if x >= several.THRESHOLD)
-
-
-def _write(found: dict[str, Any], path: Path) -> None:
-    aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(
-        json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    aside.replace(path)

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from radgaze import __version__
+from radgaze.files import write_text
 from radgaze.reporting.panels import Panel
 from radgaze.reporting.style import heat_gradient, picture_uri, png_uri
 from radgaze.reporting.wording import bounds, difference, number, p_value, signed
@@ -46,7 +47,7 @@ def write_page(template: str, path: Path, **context: Any) -> Path:
         gradient=heat_gradient(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.get_template(template).render(**context), encoding="utf-8")
+    write_text(environment.get_template(template).render(**context), path)
     return path
 
 

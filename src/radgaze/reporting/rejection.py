@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
+from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
@@ -58,8 +58,11 @@ def write_rejection(run: Run, found: Rejection) -> Path:
     """Write all of it into the run's folder; return the page's path."""
     summary = found.summary
     figure = save(risk_coverage(summary, found.curves), run.path / "figures" / "rejection.png")
-    (run.path / "rejection.md").write_text(rejection_markdown(summary), encoding="utf-8")
-    with (run.path / "rejection.csv").open("w", newline="", encoding="utf-8") as file:
+    write_text(rejection_markdown(summary), run.path / "rejection.md")
+    with (
+        written(run.path / "rejection.csv") as aside,
+        aside.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["score", "metric", "value", "low", "high"])
         for name, row in summary["scores"].items():
@@ -102,11 +105,12 @@ def told(folder: Path) -> list[str]:
     path = folder / "rejection.json"
     if not path.is_file():
         return []
+    advice = f"make it anew: radgaze evaluate {folder} --reject"
+    summary = read_json(path, lambda found: isinstance(found, dict), advice)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
         return [rule_in_words(summary), *findings(summary)]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be used; make it anew: radgaze evaluate {folder} --reject") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be used; {advice}") from error
 
 
 def rule_in_words(summary: dict[str, Any]) -> str:

@@ -30,6 +30,16 @@ PARTS = {
 """What is compared, in the user's words."""
 
 
+GONE = (
+    "The store of this run is gone or cannot be read, so that it could not be compared with the one that the "
+    "run was trained on."
+)
+UNKNOWN = (
+    "This run does not keep what its store held when it was trained, so that only the predicted cases and "
+    "their labels could be compared with the store."
+)
+
+
 class StoreChangedError(UserError):
     """A store is not the one that a run was trained on; the message says what differs."""
 

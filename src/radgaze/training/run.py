@@ -80,6 +80,20 @@ class Run:
         self._check_split(store)
         return store
 
+    def compared(self) -> str | None:
+        """Why the store could not be compared with the one that the run was trained on, or not all of it.
+
+        Raises:
+            StoreChangedError: It was compared, and holds something else.
+        """
+        try:
+            _ = self.store
+        except origin.StoreChangedError:
+            raise
+        except UserError:
+            return origin.GONE
+        return origin.UNKNOWN if origin.read(self.path) is None else None
+
     def check_store(self) -> str | None:
         """What of the store is not as it was when the run was trained; None where nothing, or it is gone."""
         try:

@@ -23,8 +23,8 @@ from torch import distributed
 
 from radgaze import attribution, models
 from radgaze.console import say
-from radgaze.errors import UserError
-from radgaze.files import clear_leftovers, stay_within, written
+from radgaze.errors import UserError, shortened
+from radgaze.files import clear_leftovers, stay_within
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import origin, settings
@@ -37,7 +37,15 @@ from radgaze.training.history import HISTORY, read_history
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
 from radgaze.training.predict import predict
-from radgaze.training.run import Run
+from radgaze.training.run import PREDICTIONS, Run
+
+OWN = {
+    *("config.yaml", origin.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
+    *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
+    *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
+    *("report.html", "figures"),
+}
+"""What training, evaluating and reporting write into a run's folder."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -120,7 +128,9 @@ def train(
     if not trainer.is_global_zero:
         return Run(out, config)
     if not checkpoints.load_best(model, best.best_model_path):
-        raise Stopped("before the first epoch was over; nothing is kept")
+        if stopped:
+            raise Stopped("before the first epoch was over; nothing is kept")
+        raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train anew")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
@@ -296,8 +306,19 @@ def _check_new(out: Path, overwrite: bool) -> None:
 
 
 def _make_folder(out: Path, resume: bool) -> None:
+    """The run's folder; of one that is replaced all that a run writes is removed, and nothing else."""
     if out.exists() and not resume:
-        shutil.rmtree(out)
+        left = []
+        for path in sorted(out.iterdir()):
+            if path.name not in OWN:
+                left.append(shortened(path.name, 40))
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if left:
+            shown = ", ".join(left[:3]) + (", …" if left[3:] else "")
+            say(f"{out}: {shown} is left as it is, for training and evaluating do not write it")
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -306,6 +327,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
-    with written(path) as aside:
-        write_parquet(table, aside)
+    write_parquet(table, path)
     say(f"predictions of {table.height} cases: {path}")

@@ -15,7 +15,7 @@ from optuna.trial import TrialState
 
 from radgaze import experiments
 from radgaze.console import Bar, progress, say
-from radgaze.errors import UserError
+from radgaze.errors import UserError, in_words
 from radgaze.files import stay_within
 from radgaze.store.store import Store
 from radgaze.training import settings
@@ -138,7 +138,7 @@ class _Running:
             if isinstance(error, UserError) and not ended(self.study):
                 raise
             told = isinstance(error, UserError | Failed)
-            state, reason = TrialState.FAIL, str(error) if told else f"{type(error).__name__}: {error}"
+            state, reason = TrialState.FAIL, str(error) if told else in_words(error)
         with self._lock:
             if reason is not None:
                 trial.set_user_attr(REASON, " ".join(reason.split())[:300])

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from radgaze.console import shown
 from radgaze.evaluation.markdown import escaped
+from radgaze.files import write_text
 from radgaze.reporting.paper.tables import (
     Row,
     Table,
@@ -49,7 +50,7 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
         texts = {"md": markdown(table), "csv": as_csv(table, seeds), "tex": latex(table)}
         for kind, text in texts.items():
             path = folder / f"table{table.number}.{kind}"
-            path.write_text(text, encoding="utf-8", newline="\n")
+            write_text(text, path)
             written.append(path)
     return written
 
