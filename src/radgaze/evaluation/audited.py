@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.aspects import ASPECTS, HEADLINES, UNCHANGED, Floats
+from radgaze.evaluation.evidence import Evidence
 from radgaze.evaluation.means import Mean, means
 from radgaze.evaluation.parts import SCHEMA, Part, plain
 from radgaze.evaluation.resampling import PatientBootstrap
@@ -170,7 +171,9 @@ def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[
         }
         entries = {floor: difference.difference() for floor, difference in of.of(gained).items()}
         said = against_all(verdict(entry) for entry in entries.values())
-        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said}
+        rests_on = [Evidence(entry["patients"], entry["discordant"]) for entry in entries.values()]
+        why = min((one.lacking for one in rests_on if one.lacking), default="")
+        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said, "lacking": why}
     return verdicts
 
 

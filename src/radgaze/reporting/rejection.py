@@ -10,6 +10,7 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from radgaze.errors import UserError
+from radgaze.evaluation.evidence import Evidence, cautions
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
@@ -134,7 +135,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
         f"{summary['errors']} of {summary['cases']} test predictions are wrong. {row['title']} tells them "
         "from the "
         f"right ones with an AUROC of {estimate(row['error_detection'])}"
-        + _against(row["error_detection"], 0.5, "better than chance", "not distinguishable from chance")
+        + _against_chance(row["error_detection"], _evidence(summary))
         + ".",
         f"Of the test cases {estimate(row['coverage'], 2)} are kept. Accuracy is "
         f"{estimate(whole['accuracy'])} on "
@@ -249,7 +250,7 @@ def rejection_markdown(summary: dict[str, Any]) -> str:
         for name, entry in summary["out_of_distribution"].items()
     ]
     likelihood = summary["likelihood"]
-    return (
+    text = (
         "\n\n".join(
             [
                 f"# When to refer: {summary['run']}",
@@ -267,13 +268,24 @@ def rejection_markdown(summary: dict[str, Any]) -> str:
         )
         + "\n"
     )
+    return text + "".join(f"\n{note}\n" for note in cautions(text))
 
 
-def _against(entry: Any, level: float, better: str, unclear: str) -> str:
+def _evidence(summary: dict[str, Any]) -> Evidence:
+    """Every pair of a wrong and a right prediction is one that a score can tell apart, or not."""
+    wrong = summary["errors"]
+    return Evidence(summary["patients"], min(wrong, summary["cases"] - wrong))
+
+
+def _against_chance(entry: Any, evidence: Evidence) -> str:
     _, low, high = bounds(entry)
     if low is None or high is None:
         return ""
-    return f", {better}" if low > level else f", {unclear}" if high >= level else ", worse than chance"
+    if low <= 0.5 <= high:
+        return ", not distinguishable from chance"
+    if evidence.lacking:
+        return f", no verdict on it: {evidence.lacking}"
+    return ", better than chance" if low > 0.5 else ", worse than chance"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -80,11 +80,17 @@ def test_aucs_over_seeds_are_the_means_of_scikit_learns(results: Results, folder
             row = found[table][name, group]
             expected = np.mean([of_sklearn(test(run), group) for run in results.runs[name].values()])
             assert float(row["value"]) == pytest.approx(expected)
+            value = number(float(row["value"]))
+            if len(results.runs[name]) == 2:
+                assert (row["low"], row["high"], row["no_interval"]) == ("", "", "too few seeds")
+                assert row["published_inside"] == ""
+                assert f"{value} (too few seeds)" in Page(page).text
+                continue
             assert float(row["low"]) <= expected <= float(row["high"])
-            shown = (
-                f"{number(float(row['value']))} ({number(float(row['low']))}–{number(float(row['high']))})"
-            )
+            shown = f"{value} ({number(float(row['low']))}–{number(float(row['high']))})"
             assert shown in Page(page).text
+    assert "Of one seed: No decoder." in Page(page).text
+    assert "no verdict: too few seeds (2; at least 3)" in Page(page).text
 
 
 def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Path) -> None:
@@ -212,3 +218,19 @@ def test_without_a_baseline_there_are_tables_and_no_claims(tmp_path: Path) -> No
 def test_a_grid_without_a_finished_run_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run is finished"):
         write(Results("honest", "validation", {}, {("baseline", 0): "why"}), tmp_path)
+
+
+def test_what_could_have_been_found_is_in_the_page_and_in_files(page: str, folder: Path) -> None:
+    text = Page(page).text
+    tables = folder / "out" / "tables"
+    assert "What differences to the baseline could have been found" in text
+    assert "too few seeds (2; at least 3)" in text  # set 3 and the baseline have two
+    rows = pl.read_csv(tables / "power.csv")
+    assert {"no_decoder", "set3_guided"} == set(rows["experiment"])
+    one = rows.filter(experiment="no_decoder", figure="macro").row(0, named=True)  # one of its seeds failed
+    assert one["detectable"] > 0
+    assert one["detectable_at"] == pytest.approx(0.05 / 2)  # two experiments against the baseline
+    shown = f"{one['detectable']:.3f}"
+    assert shown in text
+    assert shown in (tables / "power.md").read_text(encoding="utf-8")
+    assert one["needed"] in text

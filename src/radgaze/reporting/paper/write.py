@@ -19,6 +19,7 @@ from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claims import RULE, claims
 from radgaze.reporting.paper.files import write_tables
 from radgaze.reporting.paper.measured import Measured, measure
+from radgaze.reporting.paper.powered import TITLE, powered, write_powered
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.reporting.paper.tables import (
     Table,
@@ -60,6 +61,7 @@ def write(
         measured = measure(results, resamples=resamples, seed=seed)
         made = tables(results, measured)
         write_tables(made, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
+        write_powered(measured, out / "tables", results.stamp)
         bar.advance()
         figures = _figures(results, measured, out / "figures")
         bar.advance()
@@ -75,6 +77,8 @@ def write(
             facts=_facts(results, measured),
             claims=claims(measured),
             rule=RULE,
+            title_of_power=TITLE,
+            powered=powered(measured),
             tables=[_shown(table) for table in made],
             headings=[heading(group) for group in measured.groups],
             **figures,
