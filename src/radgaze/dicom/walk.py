@@ -141,8 +141,8 @@ class _Lanes:
         every = np.arange(self.count)
         self.starts[1:, 0] = every[1:] * LANE - WARM
         self._run(every[1:], every[1:] * LANE)
-        self.starts[1:] = self.ends[1:]
-        self.starts[self.starts[:, 0] < 0] = 0
+        dead = self.ends[:, 0] < 0  # a guess that led to nonsense; another one is the lane's first bit
+        self.starts = np.where(dead[:, None], every[:, None] * [LANE, 0, 0], self.ends)
         lost = every
         for _ in range(ROUNDS):
             self._run(lost, (lost + 1) * LANE)
