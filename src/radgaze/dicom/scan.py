@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.walk import Block, Nonsense, lookup, walk
+from radgaze.dicom.walk import Block, CodesError, lookup, walk
 
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that a frame begins with, that of JPEG-LS (SOF55) included."""
@@ -201,7 +201,7 @@ def check_sequential(stream: Stream) -> None:
         left = count - i * stream.interval
         try:
             needed = walk(part, min(left, stream.interval) if stream.interval else left, blocks)
-        except Nonsense:
+        except CodesError:
             raise damaged() from None
         _check_end(part, needed)
 

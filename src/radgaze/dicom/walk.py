@@ -26,7 +26,7 @@ END = 128
 """What the end of a block adds to the index of its coefficients."""
 
 
-class Nonsense(Exception):
+class CodesError(Exception):
     """The data are no codes, or codes of no image."""
 
 
@@ -54,7 +54,7 @@ class Place:
 def lookup(table: dict[int, tuple[int, int]], *, ac: bool) -> NDArray[np.int32]:
     """What begins with each 16 bits; 0 for nothing that may be.
 
-    Bits of the code and of its value, + 256 · how far it leads in the block, + 65,536 · bits of the value.
+    Bits of the code and of its value, + 256 * how far it leads in the block, + 65,536 * bits of the value.
     """
     found = np.zeros(2**16, np.int32)
     for symbol, (code, length) in table.items():
@@ -70,7 +70,7 @@ def walk(part: bytes, units: int, blocks: Sequence[Block]) -> int:
     """Bits that so many units of blocks take.
 
     Raises:
-        Nonsense: The data are not so many units.
+        CodesError: The data are not so many units.
     """
     data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int32)
     window = data[:-2] << 16 | data[1:-1] << 8 | data[2:]
@@ -81,7 +81,7 @@ def walk(part: bytes, units: int, blocks: Sequence[Block]) -> int:
         _Lanes(window, blocks, lanes).follow(place, units)
     _one_by_one(window[place.at >> 3 :], place, place.at & ~7, units, bits, blocks)
     if place.units < units:
-        raise Nonsense
+        raise CodesError
     return place.at
 
 
@@ -91,14 +91,21 @@ def _one_by_one(
     """Move the place over codes until all units are done or it is at the bit `stop` or further."""
     view = memoryview(np.ascontiguousarray(window))
     tables = [(memoryview(block.dc), memoryview(block.ac), block.component, block.limit) for block in blocks]
-    at, stop, k, b, done, means = place.at - origin, stop - origin, place.k, place.block, place.units, place.means
+    at, stop, k, b, done, means = (
+        place.at - origin,
+        stop - origin,
+        place.k,
+        place.block,
+        place.units,
+        place.means,
+    )
     dc, ac, component, limit = tables[b]
     while done < units:
         if at >= stop:
             break
         found = (ac if k else dc)[view[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
         if not found:
-            raise Nonsense
+            raise CodesError
         if not k and (size := found >> 16):
             value = at + (found & 255) - size
             difference = (view[value >> 3] >> (8 - (value & 7)) & 0xFFFF) >> (16 - size)
@@ -106,12 +113,12 @@ def _one_by_one(
                 difference -= (1 << size) - 1
             means[component] += difference
             if not -limit <= means[component] <= limit:
-                raise Nonsense
+                raise CodesError
         at += found & 255
         k += found >> 8 & 255
         if k >= 64:
             if 64 < k < END:
-                raise Nonsense
+                raise CodesError
             k, b = 0, b + 1
             if b == len(tables):
                 b, done = 0, done + 1
@@ -165,16 +172,16 @@ class _Lanes:
                 _one_by_one(piece, place, origin, units, (i + 1) * LANE, self.blocks)
                 continue
             if self.ends[i, 0] < 0:
-                raise Nonsense
+                raise CodesError
             for c, limit in enumerate(limits):
                 if place.means[c] + self.lows[i, c] < -limit or place.means[c] + self.highs[i, c] > limit:
-                    raise Nonsense
+                    raise CodesError
                 place.means[c] += int(self.sums[i, c])
             place.at, place.k, place.block = self.ends[i].tolist()
             place.units += int(self.units[i])
 
     def _run(self, lanes: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Walk lanes from their starts to the stops; the end of one with nonsense in it is −1."""
+        """Walk lanes from their starts to the stops; the end of one with nonsense in it is -1."""
         at, k, b = (self.starts[lanes, i] for i in range(3))
         for held in (self.units, self.sums, self.lows, self.highs):
             held[lanes] = 0
@@ -201,7 +208,9 @@ class _Lanes:
     ) -> None:
         """Go one code further, in place, wherever the stop is not reached."""
         begin = k == 0
-        kind = np.where(begin, self.dc[0], self.ac[0]) if many == 1 else np.where(begin, self.dc[b], self.ac[b])
+        kind = (
+            np.where(begin, self.dc[0], self.ac[0]) if many == 1 else np.where(begin, self.dc[b], self.ac[b])
+        )
         found = self.table[kind + (self.window[at >> 3] >> (8 - (at & 7)) & 0xFFFF)]
         found[(at < 0) | (at >= stops)] = 0
         going = found != 0
