@@ -11,7 +11,7 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.scan import check_sequential, parse
 
 
-@pytest.mark.parametrize("bits, colours", [(8, 1), (8, 3), (12, 1)])
+@pytest.mark.parametrize(("bits", "colours"), [(8, 1), (8, 3), (12, 1)])
 def test_lanes_give_what_one_walk_gives(monkeypatch, bits, colours):
     rng = np.random.default_rng(bits + colours)
     verdicts = []

@@ -136,7 +136,9 @@ def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
         elif symbol == 16:
             bits[2**15] = length
     for i, part in enumerate(stream.parts):
-        samples = pixels[i * rows_at_once : (i + 1) * rows_at_once].astype(np.uint16) >> stream.shift
+        samples = pixels[i * rows_at_once : (i + 1) * rows_at_once].astype(np.uint16) >> np.uint16(
+            stream.shift
+        )
         needed = bits[_differences(samples, stream)]
         _check_end(part, int(needed.sum(dtype=np.int64)))
 

@@ -1,8 +1,8 @@
 """How many bits the Huffman codes of a sequential JPEG scan take (ITU-T T.81, F.2), without their values.
 
 Where a code begins is known only after the one before it, so that a loop over codes is slow. But Huffman codes
-synchronise: who begins at a wrong bit is soon at the right ones. Long data are cut into lanes, which take steps
-together from guesses; a lane counts only if it began exactly where the one before it ended, else it is walked
+synchronise: who begins at a wrong bit is soon at the right ones. Long data are cut into lanes, which take
+steps together from guesses; a lane counts only if it began exactly where the one before it ended, else it is walked
 again. What comes out is what the loop from the first bit gives.
 """
 
@@ -89,8 +89,8 @@ def _one_by_one(
     window: NDArray[np.int32], place: Place, origin: int, units: int, stop: int, blocks: Sequence[Block]
 ) -> None:
     """Move the place over codes until all units are done or it is at the bit `stop` or further."""
-    view = memoryview(np.ascontiguousarray(window))
-    tables = [(memoryview(block.dc), memoryview(block.ac), block.component, block.limit) for block in blocks]
+    view = np.ascontiguousarray(window).data
+    tables = [(block.dc.data, block.ac.data, block.component, block.limit) for block in blocks]
     at, stop, k, b, done, means = (
         place.at - origin,
         stop - origin,
