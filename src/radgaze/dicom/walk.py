@@ -1,9 +1,9 @@
 """How many bits the Huffman codes of a sequential JPEG scan take (ITU-T T.81, F.2), without their values.
 
-Where a code begins is known only after the one before it, so that a loop over codes is slow. But Huffman codes
-synchronise: who begins at a wrong bit is soon at the right ones. Long data are cut into lanes, which take
-steps together from guesses; a lane counts only if it began exactly where the one before it ended, else it is walked
-again. What comes out is what the loop from the first bit gives.
+Where a code begins is known only after the one before it, so that a loop over codes is slow. But Huffman
+codes synchronise: who begins at a wrong bit is soon at the right ones. Long data are cut into lanes, which
+take steps together from guesses; a lane counts only if it began exactly where the one before it ended, else
+it is walked again. What comes out is what the loop from the first bit gives.
 """
 
 from __future__ import annotations
