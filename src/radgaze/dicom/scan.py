@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
+from radgaze.dicom.walk import Block, CodesError, lookup, walk
 
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that a frame begins with, that of JPEG-LS (SOF55) included."""
@@ -187,67 +188,24 @@ def check_sequential(stream: Stream) -> None:
     across = max(a for a, _, _ in stream.components.values()) if len(numbers) > 1 else 1
     along = max(b for _, b, _ in stream.components.values()) if len(numbers) > 1 else 1
     count = -(-stream.width // (8 * across)) * -(-stream.height // (8 * along))
-    lookups = {key: _lookup(table) for key, table in stream.tables.items()}
-    blocks: list[tuple[int, int, list[int], list[int]]] = []
-    for number, dc, ac in stream.selected:
+    lookups = {key: lookup(table, ac=key[0] == 1) for key, table in stream.tables.items()}
+    blocks: list[Block] = []
+    for i, (number, dc, ac) in enumerate(stream.selected):
         columns, rows, table = stream.components[number]
         step = stream.steps.get(table, 1)
         limit = (2 ** (stream.precision + 2) + step) // max(step, 1)  # eight times the furthest mean
         repeats = columns * rows if len(numbers) > 1 else 1
         if (0, dc) not in lookups or (1, ac) not in lookups:
             raise damaged()
-        blocks += [(number, limit, lookups[0, dc], lookups[1, ac])] * repeats
+        blocks += [Block(i, limit, lookups[0, dc], lookups[1, ac])] * repeats
     _check_count(stream, count)
     for i, part in enumerate(stream.parts):
         left = count - i * stream.interval
-        _check_end(part, _walked(part, min(left, stream.interval) if stream.interval else left, blocks))
-
-
-def _walked(part: bytes, units: int, blocks: list[tuple[int, int, list[int], list[int]]]) -> int:
-    """Bits that so many units of blocks take."""
-    data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int64)
-    window = (data[:-2] << 16 | data[1:-1] << 8 | data[2:]).tolist()
-    at, end = 0, 8 * len(part)
-    means = {number: 0 for number, *_ in blocks}
-    for _ in range(units):
-        for number, limit, dc, ac in blocks:
-            found = dc[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-            at += found >> 8
-            size = found & 255
-            if not found or size > 16 or at > end:
-                raise damaged()
-            if size:
-                difference = (window[at >> 3] >> (8 - (at & 7)) & 0xFFFF) >> (16 - size)
-                if not difference >> (size - 1):
-                    difference -= (1 << size) - 1
-                means[number] += difference
-                if not -limit <= means[number] <= limit:
-                    raise damaged()
-                at += size
-            k = 1
-            while k < 64:
-                if not found or at > end:
-                    raise damaged()
-                found = ac[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-                size, run = found & 15, found >> 4 & 15
-                at += (found >> 8) + size
-                if size:
-                    k += run + 1
-                elif run == 15:
-                    k += 16
-                else:
-                    break
-            if not found or k > 64:
-                raise damaged()
-    return at
-
-
-def _lookup(table: dict[int, tuple[int, int]]) -> list[int]:
-    """What begins with each 16 bits: length of the code times 256, and its symbol; 0 for none."""
-    found = np.zeros(2**16, np.int64)
-    for symbol, (code, length) in table.items():
-        found[code << (16 - length) : (code + 1) << (16 - length)] = length << 8 | symbol
-    return list(map(int, found))
+        try:
+            needed = walk(part, min(left, stream.interval) if stream.interval else left, blocks)
+        except CodesError:
+            raise damaged() from None
+        _check_end(part, needed)
 
 
 def _check_count(stream: Stream, units: int) -> None:
