@@ -35,6 +35,13 @@ BENCHMARKS = {
     "attribution_maps": Benchmark(
         "attribution_maps:run", "heatmaps to look at, against Captum, MONAI and pytorch-grad-cam", slow=True
     ),
+    "auc_intervals": Benchmark("auc_intervals:run", "coverage of intervals of an AUC, simulated", slow=True),
+    "auc_intervals_differences": Benchmark(
+        "auc_intervals:of_differences", "coverage of intervals of a difference of AUCs, simulated", slow=True
+    ),
+    "auc_intervals_paper": Benchmark(
+        "auc_intervals:of_paper", "coverage of the seed paper's interval, simulated", slow=True
+    ),
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),
@@ -43,6 +50,7 @@ BENCHMARKS = {
     ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
+    "power": Benchmark("power:run", "power of differences over seeds, predicted and simulated", slow=True),
     "seed_intervals": Benchmark(
         "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True
     ),

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Result
 from radgaze.evaluation.delong import influence
-from radgaze.evaluation.paired import holm
+from radgaze.evaluation.holm import holm
 from radgaze.evaluation.resampling import Estimate
 from radgaze.evaluation.seeds import across
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
+import stat
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -27,30 +29,84 @@ NODES = 20_000
 
 
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def written(path: Path, *, mode: int = 0o666, lasting: bool = True) -> Iterator[Path]:
     """The name of a new file beside `path`, which takes its place when the block ends well.
 
     A reader, or whoever comes after a kill, sees the old file or the new one. A link is replaced, and not
-    what it points at. It is written in the same folder, for a move between file systems is a copy that can
-    be cut.
+    what it points at; a device is written to. It is written in the same folder, for a move between file
+    systems is a copy that can be cut.
+
+    Args:
+        path: The file.
+        mode: Its permissions, of which the process's mask takes away.
+        lasting: Wait until it is on the disk.
+
+    Raises:
+        OSError: It cannot be written, whatever library did, with the system's number and `path`.
     """
-    aside = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}{SUFFIX}")
-    os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
-    try:
-        yield aside
-        with aside.open("rb+") as file:
-            os.fsync(file.fileno())
-        aside.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            aside.unlink(missing_ok=True)
-        raise
+    with disk_faults(path):
+        if _is_device(path):
+            yield path
+            return
+        aside = path.with_name(f"{_begin(path.name)}{secrets.token_hex(4)}{SUFFIX}")
+        os.close(os.open(aside, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        try:
+            yield aside
+            if lasting:
+                with aside.open("rb+") as file:
+                    os.fsync(file.fileno())
+            aside.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
+            raise
 
 
 def write_text(text: str, path: Path) -> None:
     """Write a file of text, whole or not at all."""
+    write_bytes(text.encode(), path)
+
+
+def write_bytes(content: bytes, path: Path) -> None:
+    """Write a file, whole or not at all."""
     with written(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+        aside.write_bytes(content)
+
+
+@contextmanager
+def disk_faults(path: Path) -> Iterator[None]:
+    """Turn what a library makes of a fault of the disk into the `OSError` that Python itself raises.
+
+    Polars and safetensors have the system's number in the words of their errors alone, torch an error about
+    its own place in the file, raised while it closes what it could not write.
+    """
+    try:
+        yield
+    except Exception as error:
+        code = _number(error, path)
+        if code is None:
+            raise
+        raise OSError(code, os.strerror(code), str(path)) from error
+
+
+def _number(error: Exception, path: Path) -> int | None:
+    """The system's number of what befell a file; None where it was another one, or no fault of the disk."""
+    if isinstance(error, OSError) and error.errno is not None:
+        named = None if error.filename is None else Path(str(error.filename))
+        own = named is None or named == path or is_leftover(named, path.name)
+        return error.errno if own else None
+    found = re.search(r"\(os error (\d+)\)", str(error))
+    if found is not None:
+        return int(found[1])
+    inner = error.__context__
+    if isinstance(error, RuntimeError) and "inline_container" in str(error) and isinstance(inner, OSError):
+        return inner.errno
+    return None
+
+
+def is_leftover(path: Path, name: str) -> bool:
+    """Whether a file is what a killed process left of the one of that name."""
+    return path.name.startswith(_begin(name)) and path.name.endswith(SUFFIX)
 
 
 def clear_leftovers(folder: Path) -> None:
@@ -127,7 +183,7 @@ def read_json(path: Path, fits: Callable[[Any], bool], advice: str) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} cannot be read, it is cut or damaged ({_short(error)}); {advice}") from error
     if not fits(found):
@@ -164,6 +220,19 @@ def _table(path: Path, read: Callable[[], pl.DataFrame], needs: Sequence[str], a
     if missing:
         raise UserError(f"{path} has no column {', '.join(missing[:3])}; {advice}")
     return table
+
+
+def _is_device(path: Path) -> bool:
+    """Whether a name is of a device or a pipe, which a file must not take the place of."""
+    try:
+        kind = path.lstat().st_mode
+    except OSError:
+        return False
+    return stat.S_ISCHR(kind) or stat.S_ISBLK(kind) or stat.S_ISFIFO(kind) or stat.S_ISSOCK(kind)
+
+
+def _begin(name: str) -> str:
+    return f".{name[:40]}."  # in bytes it may be four times as long, and 255 are the most
 
 
 def _size(node: yaml.Node, known: dict[Hashable, int]) -> int:

@@ -2,31 +2,33 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
+from radgaze.files import disk_faults, written
 
-def write_parquet(table: pl.DataFrame | pl.LazyFrame, path: Path, *, rows: int | None = None) -> None:
-    """Write a table.
+
+def write_parquet(
+    table: pl.DataFrame | pl.LazyFrame, path: Path, *, rows: int | None = None, lasting: bool = True
+) -> None:
+    """Write a table, whole or not at all.
 
     Args:
         table: In memory, or lazy: then it is written part after part.
         path: Of the file.
         rows: Of a group, in which a reader finds what it wants.
+        lasting: Wait until it is on the disk.
 
     Raises:
         OSError: The disk is full, or cannot be written.
     """
-    with _faults(path):
+    with written(path, lasting=lasting) as aside:
         if isinstance(table, pl.LazyFrame):
-            table.sink_parquet(path, row_group_size=rows)
+            table.sink_parquet(aside, row_group_size=rows)
         else:
-            table.write_parquet(path, row_group_size=rows)
+            table.write_parquet(aside, row_group_size=rows)
 
 
 _SIGNS = r"'*[=+\-@\t\r\n＝＋－＠]"
@@ -44,13 +46,13 @@ def harmless(text: str) -> str:
 
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
-    """Write a table, its text `harmless`.
+    """Write a table, whole or not at all, its text `harmless`.
 
     Raises:
         OSError: The disk is full, or cannot be written.
     """
-    with _faults(path):
-        _harmless(table).write_csv(path)
+    with written(path) as aside:
+        _harmless(table).write_csv(aside)
 
 
 def csv_text(table: pl.DataFrame) -> str:
@@ -65,7 +67,7 @@ def read_csv(path: Path) -> pl.DataFrame:
         OSError: There is no such file, or it cannot be read.
         pl.exceptions.PolarsError: It is no CSV.
     """
-    with _faults(path):
+    with disk_faults(path):
         table = pl.read_csv(path, glob=False, infer_schema=False)
     return table.with_columns(pl.all().str.replace(MARKED.pattern, "${1}")).rename(
         {name: MARKED.sub(r"\1", name) for name in table.columns}
@@ -77,16 +79,3 @@ def _harmless(table: pl.DataFrame) -> pl.DataFrame:
     marked = text.str.replace(EXECUTED.pattern, "'${1}")
     kept = pl.when(text.str.contains(f"^({NUMBER.pattern})$")).then(text).otherwise(marked)
     return table.with_columns(kept).rename({name: harmless(name) for name in table.columns})
-
-
-@contextmanager
-def _faults(path: Path) -> Iterator[None]:
-    """Polars has the system's number in the words of its errors alone, not all of which are OSErrors."""
-    try:
-        yield
-    except (pl.exceptions.ComputeError, OSError) as error:
-        number = re.search(r"\(os error (\d+)\)", str(error))
-        if number is None or getattr(error, "errno", None) is not None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), str(path)) from error

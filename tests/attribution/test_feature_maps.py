@@ -253,16 +253,21 @@ def test_layer_is_a_name_or_a_module_of_the_model() -> None:
 
 
 class Transformer(nn.Module):
-    def __init__(self) -> None:
+    def __init__(self, *, norm_first: bool) -> None:
         super().__init__()
         self.patches = nn.Conv2d(1, 8, 4, stride=4)
-        self.block = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, activation="gelu")
+        self.block = nn.TransformerEncoderLayer(
+            8, 2, 16, batch_first=True, activation="gelu", norm_first=norm_first
+        )
         self.head = nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.head(self.block(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
 
 
-def test_transformer_is_not_explained_at_its_patches_unasked() -> None:
+# With the norms first, a residual connection leads from the last tokens to the patches past everything.
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_transformer_is_not_explained_at_its_patches_unasked(norm_first: bool) -> None:
+    model = Transformer(norm_first=norm_first)
     with pytest.raises(RuntimeError, match=r"but tokens \(2, 20, 8\); name a layer"):
-        attribution.create("grad_cam", Transformer())(torch.rand(2, 1, 20, 16), 1)
+        attribution.create("grad_cam", model)(torch.rand(2, 1, 20, 16), 1)

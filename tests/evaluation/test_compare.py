@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from sklearn.metrics import roc_auc_score
 from radgaze.errors import UserError
 from radgaze.evaluation import compare
 from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.delong import delong_test
+from radgaze.evaluation.holm import holm
 from radgaze.evaluation.markdown import escaped, table_of
-from radgaze.evaluation.paired import holm
+from radgaze.evaluation.means import mean_interval, mean_p
+from radgaze.evaluation.paired import differing
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
 MANY = cases(test=90)
@@ -110,6 +113,55 @@ def test_agreement_is_compared_case_by_case(runs: list[Evaluated]) -> None:
     assert found.paired.filter(metric="nss")["higher_is_better"].all()
 
 
+def test_agreement_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
+    pair = [
+        Evaluated(
+            tmp_path / f"{seed}", experiment=f"{seed}", seed=seed, look=0.1 * seed, cases=cases(test=24)
+        )
+        for seed in (1, 2)
+    ]
+    found, test = compare(pair, resamples=50), pair[0].predictions().filter(split="test")
+    tables = [pl.read_parquet(run.path / "agreement.parquet").filter(map="heatmap") for run in pair]
+    with_gaze = tables[0].select("case_id").join(test, on="case_id", maintain_order="left")
+    patients, (first, second) = with_gaze["patient"].to_numpy(), (t["cc"].to_numpy() for t in tables)
+    assert len(set(patients)) < 24
+    own = found.table.row(by_predicate=_is(run="2", metric="cc", map="heatmap"), named=True)
+    assert (own["low"], own["high"]) == pytest.approx(np.clip(mean_interval(second, patients), -1, 1))
+    change = found.paired.row(by_predicate=_is(run="2", metric="cc", map="heatmap"), named=True)
+    assert (change["low"], change["high"]) == pytest.approx(mean_interval(second - first, patients))
+    assert change["p_bootstrap"] == mean_p(second - first, patients) < 2 / 51
+
+
+def test_agreement_on_very_few_patients_has_no_interval_and_is_shown_all_the_same(tmp_path: Path) -> None:
+    pair = [
+        Evaluated(tmp_path / f"{seed}", experiment=f"{seed}", seed=seed, look=0.1, cases=cases(test=6))
+        for seed in (1, 2)
+    ]
+    found = compare(pair, tmp_path / "out", resamples=50)
+    own = found.paired.filter(map="heatmap")
+    assert own["difference"].is_not_null().all()
+    assert own["low"].is_null().all()
+    assert own["p_bootstrap"].is_null().all()
+    assert "nan" not in found.markdown().lower()
+
+
+def _is(**values: str) -> pl.Expr:
+    return pl.all_horizontal([pl.col(name) == value for name, value in values.items()])
+
+
+def test_a_class_of_few_patients_is_said_to_have_too_narrow_differences(tmp_path: Path) -> None:
+    def notes(of: tuple[FakeCase, ...]) -> list[str]:
+        pair = [Evaluated(tmp_path / f"{s}", experiment=f"{s}", seed=s, look=None, cases=of) for s in (1, 2)]
+        return [note for note in compare(pair, resamples=20).notes if "have the class" in note]
+
+    many = cases(test=150)  # 50 cases of each class
+    assert notes(many) == []
+    of_chf = [case for case in many if (case.label, case.split) == (1, "test")]
+    fewer = tuple(replace(case, label=0) if case in of_chf[25:] else case for case in many)
+    (note,) = notes(fewer)
+    assert note.startswith(f"{CLASSES[1]}: fewer than 30 patients")
+
+
 def test_a_run_does_not_differ_from_its_twin(runs: list[Evaluated]) -> None:
     found = compare([runs[0], runs[0]], resamples=100)
     assert found.names == ("1: baseline", "2: baseline")
@@ -200,3 +252,120 @@ def test_names_in_markdown_tables_are_text_on_one_line():
     assert escaped(name) == safe
     table = table_of(["run", escaped(name)], [["x", "1|2\n3"]])
     assert table == f"| run | {safe} |\n| --- | --- |\n| x | 1\\|2 3 |"
+
+
+def test_detectable_difference_of_aucs_is_what_delongs_error_gives(runs: list[Evaluated]) -> None:
+    found = compare(runs[:2], resamples=2000).paired.filter(metric="auc", group="macro").row(0, named=True)
+    assert found["detectable_at"] == 0.05
+    (labels, b), (_, a) = scored(runs[0]), scored(runs[1])
+    error = delong_test(labels, a, b).error
+    # Patients of several cases make it a little larger than DeLong's, which takes cases as independent.
+    assert found["detectable"] == pytest.approx((1.96 + 0.8416) * error, rel=0.15)
+    three = compare(runs, resamples=2000).paired.filter(metric="auc", group="macro", run="set3_guided")
+    assert three["detectable_at"].item() == 0.025
+    assert three["detectable"].item() == pytest.approx(
+        found["detectable"] * (2.241 + 0.8416) / 2.8016, rel=0.01
+    )
+
+
+def scored(run: Evaluated) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """(C, n) labels and probabilities of the test cases."""
+    table = run.predictions().filter(split="test")
+    labels, scores = (
+        table.select([f"{kind}_{c}" for c in CLASSES]).to_numpy().T for kind in ("label", "probability")
+    )
+    return labels, scores
+
+
+def test_every_paired_figure_says_what_could_have_been_found_or_why_not(runs: list[Evaluated]) -> None:
+    paired = compare(runs, resamples=200).paired
+    known = paired["detectable"].is_not_null()
+    assert (known | paired["detectable_note"].is_not_null()).all()
+    assert paired.filter(known)["metric"].n_unique() >= 3 + len(METRICS)
+    assert paired["needed"].is_not_null().sum() == 2  # of the macro AUC, of each run
+
+
+def test_a_twin_and_too_few_patients_have_no_detectable_difference(tmp_path: Path) -> None:
+    few = [
+        Evaluated(tmp_path / f"{s}", seed=s, cases=cases(test=12), look=None, experiment=f"{s}")
+        for s in (1, 2)
+    ]
+    notes = set(compare(few, resamples=100).paired["detectable_note"])
+    assert len(notes) == 1
+    assert "too few patients" in notes.pop()
+    twin = compare([few[0], few[0]], resamples=100)
+    assert twin.paired["detectable"].null_count() == twin.paired.height
+    assert "not stated: too few patients" in twin.markdown()
+
+
+def test_a_bootstraps_p_at_its_floor_is_a_bound_in_every_form_and_delongs_is_none(
+    runs: list[Evaluated], tmp_path: Path
+) -> None:
+    found = compare(runs, tmp_path, resamples=99)  # type: ignore[arg-type]
+    written = pl.read_csv(tmp_path / "paired.csv")
+    macro = written.filter(metric="auc", group="macro")
+    clear = macro.filter(run="set3_guided").row(0, named=True)
+    assert clear["p_bootstrap"] == pytest.approx(2 / 100)
+    assert clear["p_bootstrap_holm"] == pytest.approx(4 / 100)
+    assert clear["p_bootstrap_is_bound"]
+    assert clear["p_bootstrap_holm_is_bound"]
+    at_floor = written["p_bootstrap"] < 2 / 100 + 1e-9
+    assert written["p_bootstrap_is_bound"].to_list() == at_floor.to_list()
+    assert 0 < at_floor.sum() < written.height
+    assert not any("delong" in name and "bound" in name for name in written.columns)
+    line = next(one for one in found.markdown().splitlines() if one.startswith("| set3_guided | AUC macro"))
+    cells = [cell.strip() for cell in line.strip("|").split("|")]
+    assert cells[3:5] == ["better", "≤ 0.020"]
+    assert cells[6] == "≤ 0.040"
+    assert "≤" not in cells[5] + cells[7]
+
+
+def test_on_five_patients_no_run_is_better_and_no_p_value_is_shown(tmp_path: Path) -> None:
+    few = cases(test=5)
+    runs = [
+        Evaluated(tmp_path / "a", experiment="baseline", skill=-3.0, seed=1, cases=few),
+        Evaluated(tmp_path / "b", experiment="set3_guided", skill=9.0, seed=2, look=3.0, cases=few),
+    ]
+    found = compare(runs, resamples=200)  # type: ignore[arg-type]
+    assert (found.paired["low"] > 0).any()  # by its interval alone it would be better
+    rows = [line for line in found.markdown().splitlines() if line.startswith("| set3_guided | ")]
+    paired = [row for row in rows if "too few" in row]
+    assert len(paired) == found.paired.height
+    for row in paired:
+        cells = [cell.strip() for cell in row.strip("|").split("|")]
+        assert cells[3].startswith("too few patients (")
+        assert cells[4:6] == ["–", "–"]
+
+
+def test_the_cases_that_differ_are_those_an_exchange_of_the_two_runs_scores_would_move() -> None:
+    """Oracle: exchange one case's scores between the runs and see whether the difference of AUCs moves."""
+    rng = np.random.default_rng(4)
+    label = np.array([1, 1, 1, 0, 0, 0, 0, 0])
+    first = rng.permutation(8) / 10
+    second = first.copy()
+    second[[0, 5]] = second[[5, 0]]
+    table, reference = (
+        pl.DataFrame({"patient": range(8), "probability_a": p, "label_a": label}) for p in (second, first)
+    )
+    differ = differing(table, reference, "auc", "a", ["a"])
+    for place in range(8):
+        a, b = second.copy(), first.copy()
+        a[place], b[place] = b[place], a[place]
+        before = roc_auc_score(label, second) - roc_auc_score(label, first)
+        after = roc_auc_score(label, a) - roc_auc_score(label, b)
+        assert differ[place] or after == pytest.approx(before)  # none that matters is left out
+    assert set(np.flatnonzero(differ)) <= {0, 5}
+    # Another scale moves no case past another: AUCs cannot differ, Brier scores can.
+    scaled = reference.with_columns(probability_a=pl.col("probability_a") / 2 + 0.1)
+    assert not differing(scaled, reference, "auc", "a", ["a"]).any()
+    assert differing(scaled, reference, "brier", "a", ["a"]).sum() == 7  # 0.2 / 2 + 0.1 stays
+
+
+def test_a_perfect_figure_without_width_is_marked_and_explained(tmp_path: Path) -> None:
+    runs = [
+        Evaluated(tmp_path / "a", skill=60.0, seed=1, look=None),
+        Evaluated(tmp_path / "b", experiment="baseline", skill=60.0, seed=2, look=None),
+    ]
+    text = compare(runs, resamples=50).markdown()  # type: ignore[arg-type]
+    assert "1.000 [1.000, 1.000] †" in text
+    assert text.count("a sound one-sided 95% lower limit") == 1

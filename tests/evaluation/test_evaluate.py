@@ -13,8 +13,10 @@ from sklearn.metrics import accuracy_score, average_precision_score, brier_score
 from radgaze.errors import UserError
 from radgaze.evaluation import evaluate
 from radgaze.evaluation.agreement import METRICS, nss
+from radgaze.evaluation.auc_interval import auc_interval, placed
 from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import case_maps, smoothed
+from radgaze.evaluation.means import mean_interval
 from radgaze.reporting.sections import _compared
 from tests.evaluation.fakes import (
     CLASSES,
@@ -207,6 +209,32 @@ def test_without_boxes_there_is_no_localisation(evaluated: tuple[FakeRun, dict[s
     assert all(found is None for found in metrics["test"]["localisation"].values())
     assert metrics["test"]["localisation_cases"] == {"compared": 0, "without_boxes": 24}
     assert not (run.path / "localisation.parquet").exists()
+
+
+def test_accuracy_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    found = evaluate(run, device="cpu", resamples=50)["test"]["accuracy"]
+    test = run.predictions().filter(split="test")
+    p, y = (test.select([f"{of}_{c}" for c in CLASSES]).to_numpy() for of in ("probability", "label"))
+    expected = mean_interval(p.argmax(1) == y.argmax(1), test["patient"].to_numpy())
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.clip(expected, 0, 1)))
+
+
+def test_aucs_have_the_interval_that_was_asked_for(tmp_path: Path) -> None:
+    run = FakeRun(tmp_path)
+    default, plain = (evaluate(run, device="cpu", resamples=50, interval=i) for i in (None, "bootstrap"))
+    assert (default["settings"]["interval"], plain["settings"]["interval"]) == ("delong", "bootstrap")
+    test = run.predictions().filter(split="test")
+    for split in ("test", "validate"):
+        assert default[split]["auc"]["macro"]["value"] == plain[split]["auc"]["macro"]["value"]
+        assert default[split]["auc"]["macro"] != plain[split]["auc"]["macro"]
+        for name in ("auc_seed", "average_precision", "brier"):
+            assert default[split][name] == plain[split][name]
+    for c in CLASSES:
+        own = placed(test[f"label_{c}"], test[f"probability_{c}"], test["patient"])
+        found = default["test"]["auc"][c]
+        assert (found["low"], found["high"]) == auc_interval([own])
+    assert default["test"]["agreement"] == plain["test"]["agreement"]
 
 
 def test_intervals_as_the_seed_paper_drew_them_are_there_for_the_asking(tmp_path: Path) -> None:

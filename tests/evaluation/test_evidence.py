@@ -6,15 +6,23 @@ from itertools import product
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest, norm
 
 from radgaze.evaluation.evidence import (
+    CAUTION,
     LEAST_PATIENTS,
     Evidence,
     bounded_p,
+    bounds_after,
+    cautions,
     least_discordant,
     least_p,
+    marked,
+    p_equals,
+    p_words,
     too_few_seeds,
 )
+from radgaze.evaluation.paired import holm
 from radgaze.evaluation.resampling import Estimate
 
 
@@ -51,3 +59,56 @@ def test_a_p_value_at_the_floor_is_a_bound_that_is_rounded_up():
     assert not Estimate(1.0, np.append(np.full(1999, 1.0), -1.0)).p_is_bound
     assert bounded_p(least_p(2000)) == "≤ 0.001"
     assert bounded_p(least_p(2000, 11)) == "≤ 0.011"
+
+
+def test_a_p_value_has_one_form_and_only_a_bound_is_written_as_one():
+    assert [p_words(p) for p in (0.0314, 0.0004, 1.0, None, float("nan"))] == [
+        "0.031",
+        "< 0.001",
+        "1.000",
+        "–",
+        "–",
+    ]
+    assert [p_words(p, True) for p in (11 * 2 / 2001, 2 / 2001, 1.0)] == ["≤ 0.011", "≤ 0.001", "1.000"]
+    assert [p_equals(0.0314), p_equals(0.0004), p_equals(0.0106, True)] == ["= 0.031", "< 0.001", "≤ 0.011"]
+
+
+def test_after_holm_a_bound_is_what_more_resamples_could_lower():
+    floor = least_p(99)
+    p = [floor, 0.5, floor, 0.021, None]
+    at_floor = [True, False, True, False, False]
+    found = bounds_after(holm, p, at_floor)
+    # Oracle: the same with the p-values of ever more resamples at the floor.
+    more = holm([floor / 1000, 0.5, floor / 1000, 0.021, None])
+    lower = [a is not None and b < a for a, b in zip(holm(p), more, strict=True)]
+    assert found == lower == [True, False, True, True, False]  # 0.021·2 lies under 4·floor, which holds it up
+    assert bounds_after(holm, [0.02, 0.02], [False, False]) == [False, False]
+    assert bounds_after(holm, [0.9, 0.9], [True, True]) == [False, False]  # 1 bounds nothing
+
+
+def test_only_an_interval_without_any_width_is_marked_and_explained_once():
+    assert marked(1.0, 1.0) == " †"
+    assert marked(0.999, 1.0) == ""
+    assert cautions("1.000 [1.000, 1.000] † and 0.000 [0.000, 0.000] †") == [CAUTION]
+    assert cautions("0.900 [0.800, 0.950]") == []
+
+
+@pytest.mark.parametrize(("k", "limit"), [(5, 0.55), (10, 0.74), (30, 0.90)])
+def test_the_limit_of_a_perfect_auc_is_not_above_the_exact_binomial_one_and_holds_in_simulation(k, limit):
+    exact = binomtest(k, k, alternative="greater").proportion_ci(0.95, method="exact").low
+    assert f"{limit:.2f} for {k}" in CAUTION
+    assert exact == pytest.approx(limit, abs=0.005)
+    # At an AUC just under the limit a perfect order of k cases and many others is seen in at most .05.
+    rng, n = np.random.default_rng(0), 2 * k
+    apart = np.sqrt(2) * norm.ppf(exact - 1e-3)
+    perfect = [(rng.normal(apart, 1, k).min() > rng.normal(0, 1, n).max()) for _ in range(4000)]
+    assert np.mean(perfect) < 0.05
+
+
+def test_an_entry_says_what_it_rests_on_seeds_too():
+    assert Evidence.of({"value": 0.1}) is None
+    assert Evidence.of({"patients": 50, "discordant": 8, "comparisons": 11}).lacking == (
+        "too few discordant pairs (8; at least 9)"
+    )
+    assert Evidence.of({"patients": 50, "seeds": 2}).lacking == "too few seeds (2; at least 3)"
+    assert not Evidence.of({"patients": 50, "discordant": 30, "seeds": 3}).lacking

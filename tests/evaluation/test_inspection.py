@@ -9,8 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation import agreement
+from radgaze.evaluation import agreement, inspection
 from radgaze.evaluation.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
+from radgaze.evaluation.means import FEW, LEAST, mean_interval, means
 from radgaze.gaze.maps import static_maps
 from radgaze.store.prepare import prepare
 from radgaze.store.store import Store
@@ -143,3 +144,43 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
     for metric in BETWEEN:
         expected = np.mean([figure[metric][0] for figure in figures])
         assert found.between.filter(metric=metric)["value"][0] == pytest.approx(expected, rel=1e-4), metric
+    # One patient tells nothing of others.
+    assert found.between["low"].is_null().all()
+    assert found.between["high"].is_null().all()
+
+
+def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path):
+    random, cases = np.random.default_rng(3), [f"case-{k:02d}" for k in range(14)]
+    cohort = make_cohort(tmp_path / "images", 14, shape=(64, 64))
+    readings, fixations = [], []
+    for case in cases:
+        for reader in "ab":
+            reading = f"{case}-{reader}"
+            at = {"reading_id": reading, "case_id": case, "reader": reader, "recorded": 3, "duration": 1.0}
+            readings.append(at)
+            for i, (x, y) in enumerate(random.uniform(5, 59, (3, 2)).tolist()):
+                fixations.append(
+                    {"reading_id": reading, "index": i, "x": x, "y": y, "onset": i, "duration": 1}
+                )
+    cohort = replace(
+        cohort,
+        readings=pl.DataFrame(readings, schema=cohort.readings.schema),
+        fixations=pl.LazyFrame(fixations, schema=cohort.fixations.collect_schema()),
+    )
+    store = prepare(cohort, Path(tmp_path / "store"), size=64, workers=1)
+    seen = []
+
+    def kept(values, patients, resampling):
+        seen.append((values, patients))
+        return means(values, patients, resampling)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(inspection, "means", kept)
+        found = inspect(store, resamples=10)
+    (values, patients), by_case = *seen, store.cases["patient"].to_numpy()
+    assert patients.tolist() == by_case.tolist()
+    assert LEAST <= len(set(patients)) < FEW
+    for metric in BETWEEN:
+        row = found.between.row(by_predicate=pl.col("metric") == metric, named=True)
+        expected = np.clip(mean_interval(values[metric], patients), *agreement.METRICS[metric].bounds)
+        assert (row["low"], row["high"]) == pytest.approx(tuple(expected))

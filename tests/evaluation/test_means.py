@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radgaze.evaluation.means import FEW, LEAST, mean_interval, means
-from radgaze.evaluation.resampling import PatientBootstrap, SeedResamples, estimates, mean_of
+from radgaze.evaluation.means import FEW, LEAST, mean_interval, mean_p, means
+from radgaze.evaluation.resampling import (
+    Estimate,
+    Part,
+    PatientBootstrap,
+    SeedResamples,
+    estimates,
+    mean_of,
+)
 
 Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 # Such as a probability while an image is blurred, a cost, and a likeness that is nearly always high.
@@ -85,3 +92,36 @@ def test_an_interval_goes_no_further_than_the_figure_can():
     found = means({"a": x}, np.arange(10), PatientBootstrap(np.arange(10), np.zeros(10, int), 50))["a"]
     assert found.entry()["high"] > 1
     assert found.entry((0.0, 1.0))["high"] == 1
+
+
+def test_p_is_below_a_level_just_where_the_interval_of_that_level_leaves_zero_out():
+    random = np.random.default_rng(4)
+    for shift in (0.0, 0.2, 0.5, -0.4, 1.0, -2.0):
+        x, who = random.exponential(size=24) - 1 + shift, np.arange(24) // 2
+        p = mean_p(x, who)
+        for level in (1 - p - 1e-6, 1 - p + 1e-6):
+            low, high = mean_interval(x, who, level)
+            assert (low <= 0 <= high) == (level > 1 - p)
+
+
+def test_p_of_one_case_each_without_skewness_is_students():
+    x = np.array([-3.0, -2, -1, -0.5, 0.5, 1, 2, 3]) + 1.5
+    assert mean_p(x, np.arange(8)) == pytest.approx(stats.ttest_1samp(x, 0).pvalue)
+    assert np.isnan(mean_p(x[:5], np.arange(5)))
+    assert np.isnan(mean_p(np.ones(9), np.arange(9)))
+    assert mean_p(np.zeros(9), np.arange(9)) == 1
+
+
+def test_of_few_patients_p_belongs_to_the_interval_and_has_no_floor():
+    x = np.random.default_rng(5).normal(size=20) + 3
+    found = means({"a": x}, np.arange(20), PatientBootstrap(np.arange(20), np.zeros(20, int), 50))["a"]
+    assert found.p == mean_p(x, np.arange(20)) < 1e-6
+    assert not found.p_is_bound
+    assert Estimate(found.value, found.resampled).p_is_bound
+
+
+def test_a_part_of_a_patient_bootstrap_is_one_too():
+    x = np.random.default_rng(6).normal(size=20)
+    whole = PatientBootstrap(np.arange(60), np.zeros(60, int), 50)
+    found = means({"a": x}, np.arange(20), Part(whole, np.arange(20)))["a"]
+    assert found.interval == mean_interval(x, np.arange(20))

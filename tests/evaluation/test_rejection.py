@@ -13,6 +13,7 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.evaluation import trust
+from radgaze.evaluation.auc_interval import auc_interval, placed
 from radgaze.evaluation.candidates import NAMES
 from radgaze.evaluation.rejection import reject
 from radgaze.evaluation.selective import Goal, Referral
@@ -60,6 +61,29 @@ def test_every_score_is_measured_on_the_test_cases(run, written):
     assert written["scores"]["alpha"]["magnitude"] == 0
     assert written["scores"]["alpha_perturbed"]["magnitude"] > 0
     assert written["scores"]["alpha_tempered"]["temperature"] == pytest.approx(written["temperature"])
+
+
+def test_aucs_have_the_interval_of_an_auc(run, written):
+    test = run.predictions().filter(split="test")
+    p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
+    y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
+    who, errors = test["patient"].to_numpy(), trust.wrong(p, y, "softmax")
+    row, scores = written["scores"]["alpha"], trust.SCORES["alpha"](p)
+
+    def of_classes(kept):
+        return auc_interval(
+            [placed(label[kept], score[kept], who[kept]) for label, score in zip(y.T, p.T, strict=True)]
+        )
+
+    found = {
+        "error_detection": (row["error_detection"], auc_interval([placed(errors, scores, who)])),
+        "kept": (row["auc_kept"], of_classes(scores <= row["threshold"])),
+        "all": (written["all"]["auc"], of_classes(np.ones(len(who), dtype=bool))),
+    }
+    for name, (entry, expected) in found.items():
+        if entry["value"] is not None:
+            assert (entry["low"], entry["high"]) == pytest.approx(expected), name
+    assert written["all"]["auc"]["value"] is not None
 
 
 def test_decisions_are_those_of_the_rule_that_is_kept(run, written):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from radgaze.evaluation.evidence import Evidence
-from radgaze.evaluation.verdict import against_all, verdict
+from radgaze.evaluation.verdict import against_all, verdict, verdict_words
 
 ABOVE, ACROSS, BELOW = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.3, 0.0, -0.3))
 
@@ -39,3 +39,13 @@ def test_better_than_all_is_better_than_each():
     assert against_all(["better", "worse", "even"]) == "worse"
     assert against_all(["few", "worse"]) == "few"
     assert against_all([None, None]) is None
+
+
+def test_in_the_place_of_a_verdict_stands_why_there_is_none():
+    assert verdict_words(ABOVE | {"patients": 5}) == "too few patients (5; at least 20)"
+    assert verdict_words(ABOVE | {"patients": 50, "discordant": 50}) == "better"
+    assert verdict_words(ABOVE | {"patients": 50, "discordant": 50}, higher_is_better=False) == "worse"
+    of_seeds = ABOVE | {"patients": 50, "discordant": 50, "seeds": 2, "low": None, "high": None, "p": None}
+    assert verdict_words(of_seeds) == "too few seeds (2; at least 3)"
+    assert verdict(of_seeds, tested=True) == "few"
+    assert verdict_words(ACROSS | {"patients": 5}) == "too few patients (5; at least 20)"

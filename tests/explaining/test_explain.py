@@ -212,3 +212,12 @@ def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(archive, store
     assert any(key.startswith("occlusion/") for key in arrays(tmp_path / "maps" / case))
     with pytest.raises(UserError, match="files have none"):
         explain(run, [str(archive / "images" / "p10000-s50000.dcm")], tmp_path / "other")
+
+
+@pytest.mark.parametrize("text", ["", '{"version": ', "[]", "[" * 100_000, "\x00"])
+def test_a_damaged_explanation_is_told_by_its_name(text, run, tmp_path):
+    case = run.store.cases["case_id"][1]
+    (tmp_path / case).mkdir()
+    (tmp_path / case / "explanation.json").write_text(text)
+    with pytest.raises(UserError, match=r"explanation\.json .*--overwrite"):
+        explain(run, [case], tmp_path, methods=["grad_cam"], device="cpu")

@@ -20,6 +20,7 @@ from radgaze.reporting.gallery import decisions
 from radgaze.reporting.panels import Case
 from radgaze.training import settings
 from radgaze.training.config import Config
+from radgaze.training.origin import GONE
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 # Mean and deviation over cases of each metric, of a map that is as good as the lung shape.
@@ -71,6 +72,9 @@ class FakeRun:
         manifest = {"source": "egd", "counts": {"cases": 1017, "rejections": {"no_gaze": 41, "no_label": 0}}}
         train = self.predictions().with_columns(split=pl.lit("train"), patient=pl.col("patient") + 10_000)
         return FakeStore(manifest, pl.concat([train, self.predictions()]))
+
+    def compared(self) -> str | None:
+        return None if self.has_store else GONE
 
     def predictions(self) -> pl.DataFrame:
         n = self.test_cases

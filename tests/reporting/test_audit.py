@@ -8,6 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from radgaze.evaluation.aspects import ASPECTS
+from radgaze.evaluation.audit_rows import verdict_rows
 from radgaze.reporting.audit import audit_page, findings
 from radgaze.reporting.audit_figures import cascades, overview
 from radgaze.reporting.wording import number
@@ -202,3 +203,15 @@ def test_the_cascade_starts_at_the_trained_map_and_ends_without_a_learnt_weight(
 
 def panels(figure: Figure) -> list[Any]:
     return [axis for axis in figure.axes if axis.axison]
+
+
+def test_on_few_patients_the_reason_stands_in_the_place_of_a_verdict_and_nothing_is_green() -> None:
+    few, why = summary(), "too few patients (5; at least 20)"
+    for name in ("guided_backprop", "smooth_grad", "integrated_gradients"):
+        for found in few["methods"][name]["against_floors"].values():
+            found.update({"verdict": "few", "lacking": why})
+    del few["methods"]["smooth_grad"]["against_floors"]["localisation"]
+    assert {word for _, *words in verdict_rows(few) for word in words[:3]} == {why, "–"}
+    assert findings(few)[0] == (
+        f"Whether a method points where the radiologist looked better than every floor cannot be said: {why}."
+    )

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -118,3 +119,54 @@ def test_runs_that_were_not_evaluated_are_compared_without_agreement(tmp_path: P
     text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")  # type: ignore[arg-type]
     assert "Agreement is not compared" in Page(text).text
     assert "was not evaluated yet" in Page(text).text
+
+
+def test_a_difference_stands_beside_what_could_have_been_found(compared: Comparison, page: str) -> None:
+    text = Page(page).text
+    rows = compared.paired.filter(metric="auc", group="macro").iter_rows(named=True)
+    said = [s for s in findings(compared) if "four of five studies" in s]
+    for row, sentence in zip(rows, said, strict=True):
+        assert row["detectable_at"] == pytest.approx(0.05 / 2)
+        assert f"about ±{row['detectable']:.3f} would have been found" in sentence
+        assert "0.05/2, the strictest step of Holm's correction over 2 comparisons" in sentence
+        assert "For ±0.05: " in sentence
+        assert sentence in text
+        assert f"<td>{row['detectable']:.3f}</td></tr>" in page
+    assert re.search(r"Detectable\s*80% power", text)
+
+
+def test_on_few_patients_the_page_calls_nothing_better_and_says_why(tmp_path: Path) -> None:
+    runs = [
+        FakeRun(tmp_path / "a", experiment="baseline", skill=-4, test_cases=20),
+        FakeRun(tmp_path / "b", skill=9, seed=2, test_cases=20),
+    ]
+    compared = compare(runs, resamples=50)  # type: ignore[arg-type]
+    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert compared.patients < 20
+    assert (compared.paired["low"] > 0).any()  # by its interval alone it would be better
+    assert 'class="text right"' not in text
+    assert f">too few patients ({compared.patients}; at least 20)<" in text
+    for sentence in findings(compared):
+        assert sentence.endswith(f": too few patients ({compared.patients}; at least 20).")
+        assert "no verdict" in sentence or "could have shown" in sentence
+
+
+def test_the_page_and_its_sentences_write_a_bound_as_one(page: str, compared: Comparison) -> None:
+    macro = compared.paired.filter(metric="auc", group="macro").row(0, named=True)
+    assert macro["p_bootstrap_is_bound"]
+    assert "(bootstrap p ≤ 0.010, DeLong p " in findings(compared)[0]
+    assert "<td>≤ 0.010</td>" in page
+    assert "<td>≤ 0.020</td>" in page  # after Holm's correction over two
+
+
+def test_a_page_explains_intervals_without_width_where_it_has_any(tmp_path: Path, page: str) -> None:
+    runs = [
+        FakeRun(tmp_path / "a", experiment="baseline", skill=60),
+        FakeRun(tmp_path / "b", skill=60, seed=2),
+    ]
+    compared = compare(runs, resamples=50)  # type: ignore[arg-type]
+    text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    assert "[1.000, 1.000] †" in text
+    assert text.count("†: the interval has no width") == 1
+    assert "†" not in page
+    assert_self_contained(text)

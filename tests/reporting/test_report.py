@@ -161,6 +161,7 @@ def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> No
     for words in (
         "no history.csv",
         "The pictures need the store: the store is gone.",
+        "it could not be compared with the one that the run was trained on",
         "no test case has gaze",
     ):
         assert words in Page(text).text

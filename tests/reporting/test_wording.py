@@ -3,6 +3,7 @@ import math
 import pytest
 
 from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.evidence import p_words
 from radgaze.reporting.wording import (
     AGREEMENT,
     bounds,
@@ -11,14 +12,13 @@ from radgaze.reporting.wording import (
     estimate,
     listed,
     number,
-    p_value,
     signed,
 )
 
 
 @pytest.mark.parametrize("nothing", [None, math.nan, math.inf])
 def test_what_is_undefined_is_a_dash(nothing: float | None) -> None:
-    assert number(nothing) == signed(nothing) == p_value(nothing) == estimate(nothing) == "–"
+    assert number(nothing) == signed(nothing) == p_words(nothing) == estimate(nothing) == "–"
     assert estimate({"value": nothing, "low": None, "high": None}) == "–"
 
 

@@ -95,7 +95,7 @@ def test_a_grid_that_is_there_is_gone_on_with_only_when_told_to(plan, tmp_path):
 
 def test_a_grid_killed_before_it_wrote_its_state_begins_anew(plan, tmp_path):
     with locked(tmp_path):
-        (tmp_path / "grid.json.part").write_text('{"form')
+        (tmp_path / ".grid.json.0a1b2c3d.part").write_text('{"form')
         assert begin(plan(only=["baseline"]), tmp_path, resume=True).done == {}
 
 
@@ -135,6 +135,9 @@ def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
     begin(made, tmp_path, resume=False)
     other = replace(made, identity={"content": "other"})
     with pytest.raises(UserError, match="another store"):
+        begin(other, tmp_path, resume=True)
+    other = replace(made, contents={**made.contents, "images": "other"})
+    with pytest.raises(UserError, match="another store than it was, the images differ"):
         begin(other, tmp_path, resume=True)
 
 
@@ -177,3 +180,30 @@ def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
         Path(tmp_path / "grid.json").write_text(text)
         with pytest.raises(UserError, match="--out"):
             begin(plan(), tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda text: text[: len(text) // 2],
+        lambda text: "",
+        lambda text: "[" * 100_000,
+        lambda text: "[]",
+        lambda text: '{"format": 1}',
+        lambda text: text.replace('"jobs"', '"jbos"'),
+        lambda text: text.replace('"status"', '"state"'),
+        lambda text: text.replace('"baseline/seed-43"', '"baseline/seed-44"'),
+    ],
+)
+def test_a_damaged_state_is_told_by_its_name(change, plan, tmp_path):
+    made = plan(only=["baseline"])
+    begin(made, tmp_path, resume=False)
+    path = tmp_path / "grid.json"
+    path.write_text(change(path.read_text()))
+    for read in (
+        lambda: begin(made, tmp_path, resume=True),
+        lambda: begin(made, tmp_path, resume=False),
+        lambda: load_job(tmp_path, "baseline", 42),
+    ):
+        with pytest.raises(UserError, match=r"grid\.json"):
+            read()

@@ -13,6 +13,7 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources import egd
+from radgaze.sources.egd.files import read_samples
 from radgaze.sources.split import published_split
 from radgaze.store.finish import without
 from radgaze.store.prepare import prepare
@@ -303,6 +304,14 @@ def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
     path.write_text(",filename\n1,abc.dcm\n")
     with pytest.raises(UserError, match=r"none of the 1 ids of --keep-ids .*list.csv is in master_sheet.csv"):
         egd.read(*made, keep_ids=path)
+    with pytest.raises(UserError, match=r"they are like 'abc', those of master_sheet.csv like '[0-9a-f]{8}-"):
+        egd.read(*made, keep_ids=path)
+    path.write_text(",filename\n")
+    with pytest.raises(UserError, match=r"list.csv has no ids"):
+        egd.read(*made, keep_ids=path)
+    path.write_text(f"name,{SEEN}\n{TWIN},1\n")
+    with pytest.raises(UserError, match=rf"list.csv has no column filename; .* 2 columns: name, {SEEN[:30]}"):
+        egd.read(*made, keep_ids=path)
     path.write_text(f"{SEEN}\n{TWIN}\n")
     with pytest.raises(UserError, match=r"list.csv has no column filename"):
         egd.read(*made, keep_ids=path)
@@ -345,3 +354,34 @@ def test_masks_of_organs_can_be_left_out(made, tmp_path, capfd):
     capfd.readouterr()
     assert egd.read(tmp_path / "egd", made[1]).regions.is_empty()
     assert "No masks of organs are under" in capfd.readouterr().err
+
+
+def test_a_keep_list_is_read_whatever_its_letter_case(made, tmp_path):
+    path = tmp_path / "list.csv"
+    path.write_text(f"FileName\n{SEEN.upper()}.DCM\n{TWIN}\n")
+    lower = tmp_path / "lower.csv"
+    lower.write_text(f"filename\n{SEEN}.dcm\n{TWIN}\n")
+    one, other = (egd.read(*made, keep_ids=list_) for list_ in (path, lower))
+    assert one.cases.equals(other.cases)
+    assert SEEN in set(one.cases["case_id"])
+    assert one.parameters == other.parameters
+
+
+@pytest.mark.parametrize("name", ["fixations.csv", "bounding_boxes.csv"])
+def test_a_file_of_the_archive_without_records_is_told(name, made, tmp_path, capsys):
+    shutil.copytree(made[0], tmp_path / "egd")
+    egd.read(tmp_path / "egd", made[1], without_gaze="keep")
+    assert "has no records" not in capsys.readouterr().err
+    path = tmp_path / "egd" / name
+    path.write_text(path.read_text().splitlines()[0] + "\n")
+    cohort = egd.read(tmp_path / "egd", made[1], without_gaze="keep")
+    what = {"fixations.csv": "gaze", "bounding_boxes.csv": "boxes"}[name]
+    assert f"{name}hasnorecords:thereisno{what}init" in "".join(capsys.readouterr().err.split())
+    assert (cohort.boxes.is_empty(), cohort.readings.is_empty()) == (what == "boxes", what == "gaze")
+
+
+def test_raw_samples_without_records_are_told(tmp_path, capsys):
+    columns = "SESSION_ID,MEDIA_ID,DICOM_ID,CNT,Time (in secs),BPOGX,BPOGY,BPOGV\n"
+    (tmp_path / "eye_gaze.csv").write_text(columns)
+    assert read_samples(tmp_path).is_empty()
+    assert "eye_gaze.csvhasnorecords" in "".join(capsys.readouterr().err.split())

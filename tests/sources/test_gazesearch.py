@@ -131,7 +131,11 @@ def test_what_is_no_list_or_no_folder_is_told(made, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no image of"):
         gazesearch.read(path, tmp_path / "empty")
-    for text, said in (("{", "is no JSON"), ("{}", "is no list"), ("[1]", "it has no name")):
+    for text, said in (
+        ("{", "cannot be read, it is cut"),
+        ("{}", "is no list"),
+        ("[1]", "it has no name"),
+    ):
         path.write_text(text)
         with pytest.raises(UserError, match=said):
             gazesearch.read(path, images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -216,3 +217,16 @@ def test_hidden_things_stay_hidden(made):
     for hidden in (b"p10000", b"physionet", str(made[1]).encode()):
         assert hidden not in kept
     assert isinstance(cohort.cases["image"].dtype, pl.String)
+
+
+def test_readings_without_a_row_of_gaze_are_counted(tree, capsys):
+    told = r"(\d+) of \1 readings have no fixations.csv, or one without records"
+    reflacx.read(*tree)
+    assert not re.search(told, " ".join(capsys.readouterr().err.split()))
+    paths = list(tree[0].rglob("fixations.csv"))
+    assert paths
+    for path in paths:
+        path.write_text(path.read_text().splitlines()[0] + "\n")
+    with pytest.raises(UserError, match="no case"):
+        reflacx.read(*tree)
+    assert re.search(told, " ".join(capsys.readouterr().err.split()))

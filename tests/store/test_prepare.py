@@ -385,6 +385,46 @@ def test_an_image_replaced_by_an_older_one_of_another_size_is_noticed(tmp_path):
         prepare(cohort, tmp_path / "store", size=32, workers=1)
 
 
+@pytest.mark.parametrize(
+    "manifest", ["{}", "[]", '{"name": "app", "version": "1"}', '{"format": 1}', "not JSON", "[" * 100_000]
+)
+def test_overwrite_replaces_no_folder_with_a_manifest_of_something_else(manifest, tmp_path):
+    cohort = make_cohort(tmp_path / "source", cases=2)
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "manifest.json").write_text(manifest)
+    before = contents(tmp_path / "site")
+    with pytest.raises(UserError, match=r"manifest\.json is not a store's, so --overwrite leaves"):
+        prepare(cohort, tmp_path / "site", size=32, workers=1, overwrite=True)
+    assert contents(tmp_path / "site") == before
+
+
+@pytest.mark.parametrize("name", ["thesis.txt", "images/notes.md", "results/audit.md", "fixations.csv"])
+def test_overwrite_leaves_a_store_alone_that_holds_something_else(name, tmp_path):
+    cohort = make_cohort(tmp_path / "source", cases=2)
+    prepare(cohort, tmp_path / "store", size=32, workers=1)
+    (tmp_path / "store" / name).parent.mkdir(exist_ok=True)
+    (tmp_path / "store" / name).write_text("years of work")
+    before = contents(tmp_path / "store")
+    with pytest.raises(UserError, match=rf"holds {name.split('/')[0]}.* which is no part of a store"):
+        prepare(cohort, tmp_path / "store", size=48, workers=1, overwrite=True)
+    assert contents(tmp_path / "store") == before
+
+
+@pytest.mark.parametrize("damage", ["cut", "format", "table"])
+def test_overwrite_replaces_a_damaged_store_and_one_of_another_format(damage, tmp_path):
+    cohort = make_cohort(tmp_path / "source", cases=2)
+    prepare(cohort, tmp_path / "store", size=32, workers=1)
+    path = tmp_path / "store" / "manifest.json"
+    if damage == "cut":
+        path.write_text(path.read_text()[:-300])
+    elif damage == "format":
+        path.write_text(path.read_text().replace('"format": 1', '"format": 0'))
+    else:
+        (tmp_path / "store" / "cases.parquet").unlink()
+    (tmp_path / "store" / ".DS_Store").touch()
+    assert prepare(cohort, tmp_path / "store", size=48, workers=1, overwrite=True).size == 48
+
+
 def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store").mkdir()

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from radgaze.errors import UserError
 from radgaze.training import checkpoints, settings
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.run import Run
-from radgaze.training.train import Stopped, train
+from radgaze.training.train import train
 
 
 def predictions(run: Run) -> bytes:
@@ -67,7 +67,7 @@ def test_a_run_that_was_moved_goes_on_as_it_would_have(begun, run, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["absolute", "local://", "file://", "..", "a link"])
-def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path):
+def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path, capsys):
     victim = tmp_path / "thesis"
     victim.mkdir()
     (victim / "best.ckpt").write_text("years of work")
@@ -91,10 +91,46 @@ def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path):
         value["best_k_models"] = {named: torch.tensor(-1.0)}
 
     spoilt(run, change)
-    with suppress(UserError, Stopped):  # it may lose its own best epoch
+    capsys.readouterr()
+    if how == "a link":
+        with pytest.raises(UserError, match=r"best\.ckpt is a link that leads out of .*put what it"):
+            go_on(run)
+    else:
         go_on(run)
+        said = " ".join(capsys.readouterr().err.split())
+        assert re.search(
+            r"last\.ckpt names (a file that is no checkpoint of the run|best\.ckpt as what it is not).*"
+            r"going on from before-last\.ckpt, the one before it, after epoch 1",
+            said,
+        )
+        assert {path.name for path in (run / "checkpoints").iterdir()} == {
+            *(checkpoints.BEST, checkpoints.LAST, checkpoints.BEFORE)
+        }
     assert sorted(victim.rglob("*")) == before
     assert {path.read_text() for path in before} == {"years of work"}
+
+
+@pytest.mark.parametrize("name", ["best_model_path", "last_model_path", "kth_best_model_path"])
+@pytest.mark.parametrize("of_best", [True, False])
+def test_no_checkpoint_is_taken_for_another_one_of_the_run(name, of_best, run, capsys):
+    """Lightning removes what it believes to be its own last one: the best one's weights, or the last."""
+
+    def change(key, value) -> None:
+        if (value["monitor"] is not None) == of_best:
+            value[name] = "last.ckpt" if of_best else "best.ckpt"
+
+    spoilt(run, change)
+    capsys.readouterr()
+    went_on = go_on(run)
+    assert "as what it is not; going on from before-last.ckpt" in " ".join(capsys.readouterr().err.split())
+    assert (run / "checkpoints" / "best.ckpt").is_file()
+    assert went_on.predictions().height > 0
+
+
+def test_a_best_epoch_that_is_gone_is_not_told_as_a_stop(run, monkeypatch):
+    monkeypatch.setattr(Checkpoints, "load_best", lambda *_: False)
+    with pytest.raises(UserError, match="has no weights of a best epoch"):
+        go_on(run)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +167,8 @@ def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(run, monkeypat
     path = run / "checkpoints" / checkpoints.LAST
     before, there = path.read_bytes(), sorted(path.parent.iterdir())
 
-    def cut(state, aside) -> None:
-        Path(aside).write_bytes(b"half a check")
+    def cut(state, file) -> None:
+        file.write(b"half a check")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(torch, "save", cut)

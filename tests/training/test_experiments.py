@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from radgaze import experiments
+from radgaze.experiments import faithful
+from radgaze.objectives.distances import bce
+from radgaze.objectives.triangle import classification
 from radgaze.training import settings
 from radgaze.training.config import Config
 from radgaze.training.module import triangular2
@@ -47,6 +52,28 @@ def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, prot
     assert config.model.architecture == NETWORKS.get(name, "unet")
 
 
+def test_the_documentation_lists_what_the_faithful_protocol_copies_and_what_not():
+    page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
+    _, kept, copied = page.split("\n## ")
+    for listed, part in ((faithful.KEPT, kept), (faithful.COPIED, copied)):
+        rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
+        assert rows == [list(astuple(one)) for one in listed]
+
+
+def test_what_is_listed_of_saturated_maps_and_long_readings_holds():
+    here = {one.what: one.here for one in faithful.KEPT}
+    assert "±16" in here["Saturated maps"]
+    for logit, ends in ((15.0, False), (17.0, True), (-15.0, False), (-17.0, True)):
+        mask = torch.full((1, 1, 2, 2), logit, requires_grad=True)
+        bce(mask.sigmoid(), torch.full((1, 1, 2, 2), 0.5)).sum().backward()
+        assert bool((mask.grad == 0).all()) == ends
+        scores = torch.full((1, 3), 3 * logit, requires_grad=True)
+        classification(scores, torch.tensor([[1.0, 0.0, float(logit < 0)]]), "sigmoid").backward()
+        assert scores.grad.abs().max() > 0.1
+    most = settings.resolve("temporal", protocol="faithful").model.most_frames
+    assert f"the first {most} " in here["Length of a reading"]
+
+
 def test_every_experiment_of_the_paper_is_there():
     assert set(TRIANGLE) <= set(experiments.names())
 
@@ -63,7 +90,7 @@ def test_faithful_protocol_is_the_published_one(name):
     assert (config.gaze.weight, config.gaze.sigma, config.gaze.unit) == ("reference", 150, "pixels")
     assert (config.objective.gamma, config.objective.classification) == (0.41731, "sigmoid")
     assert {edge.distance for edge in config.objective.edges.values()} <= {"bce"}
-    assert (optimisation.optimiser, optimisation.batch_size) == ("adam", 32)
+    assert (optimisation.optimiser, optimisation.batch_size, optimisation.last_batch) == ("adam", 32, "keep")
     assert optimisation.learning_rate == (0.006486 if bare else 0.0090552)
     assert (optimisation.clip, optimisation.clip_at) == ("value", 0.1)
     assert (optimisation.schedule, optimisation.step_epochs) == ("triangular2", 8 if bare else 2)

@@ -2,31 +2,43 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import polars as pl
 import pytest
 import yaml
+from PIL import Image
 
+from radgaze import files
+from radgaze.cli import compare as comparing
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.files import parse_yaml
+from radgaze.reproduction import grid, state
+from radgaze.reproduction import plan as reproduction
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import seal
 from radgaze.store.store import MANIFEST
-from radgaze.training import settings
+from radgaze.training import origin, settings
+from radgaze.training import train as fitting
 from radgaze.training.run import Run
 from radgaze.training.train import train
+from radgaze.tuning import plan as tuning
+from radgaze.tuning import search, study
+from tests.training.conftest import TINY
 
 
 @pytest.fixture(scope="module")
 def whole(store, tmp_path_factory) -> Path:
-    from tests.training.conftest import TINY
-
     folder = tmp_path_factory.mktemp("origin")
     shutil.copytree(store.path, folder / "store")
     trainer = {**TINY["trainer"], "max_epochs": 1}
@@ -48,8 +60,13 @@ def place(whole: Path, tmp_path: Path) -> Path:
 def changed(store: Path, name: str, table: pl.DataFrame) -> None:
     """Write a table of a store anew, as another preparation would."""
     table.write_parquet(store / f"{name}.parquet")
+    rehash(store, f"{name}.parquet")
+
+
+def rehash(store: Path, name: str) -> None:
+    """Put the hash of a file of a store into its manifest."""
     manifest = json.loads((store / MANIFEST).read_text())
-    manifest["hashes"][f"{name}.parquet"] = file_digest(store / f"{name}.parquet")
+    manifest["hashes"][name] = file_digest(store / name)
     (store / MANIFEST).write_text(json.dumps(seal(manifest)))
 
 
@@ -57,34 +74,140 @@ def test_the_same_store_elsewhere_is_the_same(place, capsys):
     assert main(["evaluate", str(place / "run"), "--resamples", "20"]) == 0
 
 
-@pytest.mark.parametrize("what", ["splits", "labels", "gaze", "cases"])
-def test_every_verb_tells_what_of_the_store_is_another(what, place, capsys):
-    store, run = place / "store", place / "run"
+def change(what: str, store: Path) -> str:
+    """Prepare a store otherwise, with the same names of files; the words that a user is told it by."""
     cases, looks = (pl.read_parquet(store / f"{name}.parquet") for name in ("cases", "fixations"))
-    swapped = cases.with_columns(pl.col("split").replace({"train": "test", "test": "train"}))
-    relabelled = cases.with_columns(label_CHF=pl.col("label_Normal"), label_Normal=pl.col("label_CHF"))
-    if what == "gaze":
+    other = {
+        "splits": cases.with_columns(pl.col("split").replace({"train": "test", "test": "train"})),
+        "labels": cases.with_columns(label_CHF=pl.col("label_Normal"), label_Normal=pl.col("label_CHF")),
+        "cases": cases.with_columns(case_id="n" + pl.col("case_id")),
+        "patients": cases.with_columns(patient=pl.col("patient").reverse()),
+    }
+    if what == "images":
+        shard = np.load(store / "images" / "shard-00000.npy", mmap_mode="r+")
+        shard[0, 0, 0] ^= 1
+        shard.flush()
+        rehash(store, "images/shard-00000.npy")
+    elif what == "gaze":
         changed(store, "fixations", looks.with_columns(x=pl.col("x") + 1))
+    elif what == "boxes":
+        boxes = pl.read_parquet(store / "boxes.parquet")
+        changed(store, "boxes", boxes.with_columns(x1=pl.col("x1") + 1))
     else:
-        other = {
-            "splits": swapped,
-            "labels": relabelled,
-            "cases": cases.with_columns(case_id="n" + pl.col("case_id")),
-        }
         changed(store, "cases", other[what])
-    words = {"splits": "who trains", "labels": "the labels", "gaze": "the gaze", "cases": "the cases"}[what]
-    for verb in (
-        ["evaluate", str(run), "--resamples", "20"],
-        ["train", "--resume", str(run), "--trainer.max_epochs", "2"],
-        ["audit", str(run), "--out", str(place / "audit")],
-        ["explain", str(run), cases["case_id"][0], "--out", str(place / "maps")],
-        ["compare", str(run), str(run), "--out", str(place / "comparison")],
-        ["report", str(run)],
-    ):
+    return origin.PARTS[what]
+
+
+VERBS = {
+    "evaluate": ["evaluate", "RUN", "--resamples", "20"],
+    "evaluate --reject": ["evaluate", "RUN", "--reject", "--resamples", "20"],
+    "train --resume": ["train", "--resume", "RUN", "--trainer.max_epochs", "2"],
+    "audit": ["audit", "RUN", "--out", "OUT"],
+    "explain": ["explain", "RUN", "CASE", "--out", "OUT"],
+    "compare": ["compare", "RUN", "RUN", "--out", "OUT"],
+    "report": ["report", "RUN"],
+    "tune --resume": [
+        *("tune", "--experiment", "baseline", "--data", "STORE", "--trials", "1"),
+        *("--out", "SEARCH", "--resume"),
+    ],
+    "reproduce --resume": [
+        *("reproduce", "--data", "STORE", "--only", "baseline", "--seeds", "1"),
+        *("--out", "GRID", "--resume"),
+    ],
+}
+
+
+def begin_both(place: Path) -> None:
+    """A search and a grid on the store, begun and killed before anything was trained."""
+    store = str(place / "store")
+    with study.opened(tuning.plan("baseline", store), place / "search", resume=False):
+        pass
+    (place / "grid").mkdir()
+    state.begin(reproduction.plan(store, only=["baseline"], seeds=1), place / "grid", resume=False)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+@pytest.mark.parametrize("what", ["images", "labels"])
+def test_every_verb_tells_what_of_the_store_is_another(what, verb, place, capsys, monkeypatch):
+    store = place / "store"
+    case = pl.read_parquet(store / "cases.parquet")["case_id"][0]
+    names = {"RUN": place / "run", "STORE": store, "OUT": place / "out", "CASE": case}
+    names |= {"SEARCH": place / "search", "GRID": place / "grid"}
+    arguments = [str(names.get(word, word)) for word in VERBS[verb]]
+    begin_both(place)
+    before = {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()}
+    words = change(what, store)
+    for module, name in ((search, "run_trial"), (grid, "_run"), (fitting, "_fit")):
+        monkeypatch.setattr(module, name, lambda *_, **__: pytest.fail("it goes on"))
+    assert main(arguments) == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in said
+    assert "is not the one" in said or "is another store than it was" in said
+    # The one thing, and not the others.
+    assert [part for part in origin.PARTS.values() if f" {part}" in said] == [words]
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("what", ["splits", "gaze", "cases", "patients", "boxes"])
+def test_each_part_of_a_store_is_compared_and_named(what, place, capsys):
+    begin_both(place)
+    words = change(what, place / "store")
+    for verb in ("evaluate", "tune --resume", "reproduce --resume"):
+        names = {"RUN": "run", "STORE": "store", "SEARCH": "search", "GRID": "grid"}
+        arguments = [str(place / names[word]) if word in names else word for word in VERBS[verb]]
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_a_report_without_its_store_says_that_nothing_was_compared(place, capsys):
+    page = place / "run" / "report.html"
+    assert "could not be compared" not in page.read_text()  # made with the store at hand
+    (place / "store").rename(place / "elsewhere")
+    assert main(["report", str(place / "run"), "--each", "0"]) == 0
+    assert origin.GONE in page.read_text()
+
+
+def test_a_comparison_without_stores_says_that_nothing_was_compared(place, capsys, monkeypatch):
+    monkeypatch.setattr(comparing, "compare_and_report", lambda *_, **__: None)
+    (place / "store").rename(place / "elsewhere")
+    assert main(["compare", *[str(place / "run")] * 2, "--out", str(place / "out")]) == 0
+    assert "could not be compared" in " ".join(capsys.readouterr().err.split())
+
+
+def test_maps_of_a_file_are_made_and_the_change_is_told(place, capsys):
+    words = change("labels", place / "store")
+    picture = place / "chest.png"
+    Image.fromarray(np.full((64, 64), 90, np.uint8)).save(picture)
+    arguments = ["explain", str(place / "run"), str(picture), "--methods", "grad_cam", "--device", "cpu"]
+    assert main([*arguments, "--out", str(place / "maps")]) == 0
+    assert words in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_job_of_a_grid_does_not_train_on_another_store(place):
+    begin_both(place)
+    assert state.load_job(place / "grid", "baseline", 42).number == 42
+    change("labels", place / "store")
+    with pytest.raises(UserError, match="the labels differ"):
+        state.load_job(place / "grid", "baseline", 42)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys):
+    """As by another version of radgaze: here by another kind of split in the run's configuration."""
+    run = place / "run"
+    config = settings.read(run / "config.yaml")
+    settings.write(replace(config, split=replace(config.split, kind="stratified")), run / "config.yaml")
+    verbs = [["evaluate", str(run)], ["audit", str(run), "--out", str(place / "audit")]]
+    if kept:
+        verbs += [["train", "--resume", str(run)]]
+    else:  # a run of an older version
+        known = json.loads((run / "store.json").read_text())
+        del known["drawn"]
+        (run / "store.json").write_text(json.dumps(known))
+    for verb in verbs:
         assert main(verb) == 2, verb
         said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert "is not the one" in said or "no case" in said, verb
-        assert words in said or "no case" in said, verb
+        assert "drawn otherwise by this version" in said, said
 
 
 def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, capsys):
@@ -180,3 +303,65 @@ def test_a_run_of_before_is_still_read(place):
     run = Run.open(place / "run")
     assert run.store.cases.height == 36
     assert replace(run).check_store() is None
+
+
+def test_overwrite_removes_what_runs_write_and_nothing_else(place, capsys):
+    run = place / "run"
+    assert {path.name for path in run.iterdir()} <= fitting.OWN
+    for name in ("thesis.txt", "notes/thesis.txt"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text("years of work")
+    (place / "outside").mkdir()
+    (place / "outside" / "thesis.txt").write_text("years of work")
+    shutil.rmtree(run / "figures")
+    (run / "figures").symlink_to(place / "outside")
+    fitting._make_folder(run, resume=False)
+    assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) == [
+        *("notes", "notes/thesis.txt", "thesis.txt")
+    ]
+    assert (place / "outside" / "thesis.txt").read_text() == "years of work"
+    assert "notes, thesis.txt is left as it is" in " ".join(capsys.readouterr().err.split())
+
+
+NEW = {
+    "train": ["train", "--experiment", "no_decoder", "--data", "STORE", "--config", "TINY", "--out", "OUT"],
+    "tune": ["tune", "--experiment", "baseline", "--data", "STORE", "--trials", "1", "--out", "OUT"],
+    "reproduce": ["reproduce", "--data", "STORE", "--only", "baseline", "--seeds", "1", "--out", "OUT"],
+    "inspect": ["inspect", "STORE", "--out", "OUT"],
+    "phantom": ["phantom", "OUT", "--patients", "12", "--pixels", "64", "--workers", "1"],
+    "prepare": ["prepare", "table", "--table", "TABLE", "--columns", "patient=", "--out", "OUT"],
+    "demo": ["demo", "--out", "OUT", "--quick"],
+    "explain": ["explain", "RUN", "CASE", "--methods", "grad_cam", "--out", "OUT"],
+    "compare": ["compare", "RUN", "RUN2", "--resamples", "20", "--out", "OUT"],
+    "audit": [
+        *("audit", "RUN", "--methods", "grad_cam", "--probed", "2", "--resamples", "20", "--out", "OUT"),
+    ],
+}
+WRITING = {
+    **{name: words for name, words in VERBS.items() if name not in NEW and "--resume" not in name},
+    "train --resume": VERBS["train --resume"],
+    **NEW,
+}
+
+
+@pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
+@pytest.mark.parametrize("verb", WRITING)
+def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(verb, fault, place, capsys, monkeypatch):
+    shutil.copytree(place / "run", place / "run2")
+    case = pl.read_parquet(place / "store" / "cases.parquet")["case_id"][0]
+    for name in ("a.png", "b.png"):
+        Image.fromarray(np.full((64, 64), ord(name[0]), np.uint8)).save(place / name)
+    (place / "table.csv").write_text("image,label\na.png,A\nb.png,B\n")
+    (place / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    names = {"RUN": place / "run", "RUN2": place / "run2", "STORE": place / "store", "CASE": case}
+    names |= {"OUT": place / "out", "TABLE": place / "table.csv", "TINY": place / "tiny.yaml"}
+
+    def full(path, *_) -> int:
+        raise OSError(fault, os.strerror(fault), str(path))
+
+    monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), "open": full}))
+    assert main([str(names.get(word, word)) for word in WRITING[verb]]) in (1, 2)
+    said = capsys.readouterr().err
+    assert "Traceback" not in said
+    assert os.strerror(fault) in said.strip().splitlines()[-1]
+    assert not re.search(r"\.part\b(?!ial)", said.strip().splitlines()[-1])

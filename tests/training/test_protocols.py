@@ -43,6 +43,18 @@ def test_the_published_split_is_the_stores_own_whatever_the_seed_and_the_losses(
         assert split_of(published.resplit("published", seed=seed)) == split_of(store)
 
 
+def test_a_store_that_was_split_anew_still_knows_its_own_split(store):
+    known = {**store.manifest, "parameters": {**store.manifest["parameters"], "split": "published"}}
+    other = replace(store, manifest=known).of_readings(store.readings["reading_id"][:5])
+    other = other.resplit("stratified", seed=5)
+    assert split_of(other) != split_of(store)
+    for kind in ("store", "published"):
+        again = other.resplit(kind)
+        assert split_of(again) == split_of(store)
+        assert len(again.readings) == 5
+    assert split_of(other.resplit("folds", fold=1)) == split_of(store.resplit("folds", fold=1))
+
+
 def test_folds_of_a_store_test_every_case_once(store):
     tested = [
         case

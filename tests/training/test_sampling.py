@@ -25,10 +25,13 @@ from tests.store.cohorts import make_cohort
 class Cases:
     """As many cases as there are, of which `seen` have gaze: every fifth, until there are enough."""
 
-    def __init__(self, count: int, seen: int) -> None:
+    def __init__(self, count: int, seen: int = 0) -> None:
         order = [*range(0, count, 5), *(k for k in range(count) if k % 5)]
         self.attended = np.isin(np.arange(count), order[:seen])
         self.epoch = 0
+
+    def __len__(self) -> int:
+        return len(self.attended)
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -195,6 +198,53 @@ def test_a_case_that_returns_in_an_epoch_is_augmented_anew(config, partial):
     assert torch.equal(cases[0].image, first.image)
     assert not torch.equal(first.image, second.image)
     assert torch.equal(second.image, cases[0, 1].image)
+
+
+@pytest.mark.parametrize(("count", "last"), [(35, 3), (34, 2), (33, 0), (32, 0), (5, 0), (63, 15)])
+def test_what_is_left_over_makes_a_last_batch_where_that_is_asked_for(count, last):
+    shuffle = SeededShuffle(Cases(count), 0, 16, keep_last=True)
+    batches = batches_of(shuffle, 16)
+    whole = batches_of(SeededShuffle(Cases(count), 0, 16), 16)
+    assert batches[: len(whole)] == whole
+    assert [len(batch) for batch in batches[len(whole) :]] == ([last] if last else [])
+    assert len({case for batch in batches for case in batch}) == sum(map(len, batches))
+
+
+@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("count", range(36, 45))
+def test_processes_share_the_last_batch_and_have_as_many(count, processes):
+    one = SeededShuffle(Cases(count), 3, 4 * processes, keep_last=True)
+    own = [SeededShuffle(Cases(count), 3, 4, rank, processes, keep_last=True) for rank in range(processes)]
+    dealt = [batches_of(shuffle, 4) for shuffle in own]
+    assert len({len(batches) for batches in dealt}) == 1
+    assert all(len(batch) >= 2 for batches in dealt for batch in batches)
+    together = [[case for part in parts for case in part] for parts in zip(*dealt, strict=True)]
+    # A last batch that is too small for all of them is none of one process either, but for that it has two.
+    whole = batches_of(one, 4 * processes)
+    assert together == whole[: len(together)]
+    assert all(len(batch) < 2 * processes for batch in whole[len(together) :])
+
+
+def test_a_run_trains_on_its_last_batch_and_counts_it_as_its_cases(store, config, tmp_path, monkeypatch):
+    """Not all training cases fill batches of 8; the epoch's loss is the mean over cases, not over batches."""
+    sizes, losses = [], []
+    step = GazeGuided.training_step
+
+    def watched(self, batch, number):
+        loss = step(self, batch, number)
+        sizes.append(len(batch.case_id))
+        losses.append(float(loss))
+        return loss
+
+    monkeypatch.setattr(GazeGuided, "training_step", watched)
+    cases = int((store.cases["split"] == "train").sum())
+    wanted = {"optimisation": {"last_batch": "keep", "batch_size": 8}, "trainer": {"max_epochs": 1}}
+    run = train(config("baseline", **wanted), tmp_path / "run")
+    assert cases % 8 >= 2
+    assert sizes == [8] * (cases // 8) + [cases % 8]
+    told = pl.read_csv(run.path / "history.csv")["train/loss"][0]
+    assert told == pytest.approx(np.average(losses, weights=sizes), rel=1e-5)
+    assert told != pytest.approx(np.mean(losses), rel=1e-5)
 
 
 def test_without_a_fraction_all_cases_are_shuffled_alike(config, partial):

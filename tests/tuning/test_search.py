@@ -18,6 +18,7 @@ from optuna.trial import TrialState
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.training import settings
+from radgaze.training.data import open_store
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.train import Stopped
 from radgaze.tuning import search as search_module
@@ -57,6 +58,27 @@ def test_trials_are_pruned_as_asha_prunes_them(search, formula, tmp_path):
     epochs = [epochs for _, _, epochs in formula.ran]
     assert epochs == asha(curves, (2, 6), 3)
     assert {2, 6, 18} == set(epochs)
+
+
+def test_what_trials_keep_to_themselves_is_told_once_before_them(search, tmp_path, capsys):
+    wanted = search(trainer={"max_epochs": 1}, split={"kind": "folds", "folds": 18})
+    tune(wanted, tmp_path / "out", 2)
+    told = capsys.readouterr().err
+    lacking = open_store(wanted.config).classes_without_cases()
+    assert "test" in lacking  # two cases of three classes
+    for split, names in lacking.items():
+        assert told.count(f"Note: no {split} case has the class {', '.join(names)}:") == 1
+    assert told.count("Note: no ") == len(lacking)
+
+
+def test_a_network_of_gaze_is_told_once_of_frames_that_it_will_not_see(search, formula, tmp_path, capsys):
+    tune(
+        search("temporal", model={"encoder": "xraynet", "most_frames": 1}),
+        tmp_path / "out",
+        3,
+        runner=formula,
+    )
+    assert capsys.readouterr().err.count("training cases have more than 1 frames of gaze") == 1
 
 
 def test_every_trial_gets_a_ninth_of_the_epochs_and_more_than_the_warm_up(search):

@@ -12,7 +12,10 @@ from radgaze import __version__
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
 
-OF_THE_DISK = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
+OF_THE_DISK = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
+    errno.ESTALE,
+)
 OF_THE_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
 """What stands in the way of any verb and is no defect of ours: rights, room, and a path that cannot be."""
 

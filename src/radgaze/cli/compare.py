@@ -32,16 +32,16 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from radgaze.errors import UserError
+    from radgaze.console import say
     from radgaze.outputs import check_folder
     from radgaze.training.run import Run
 
     check_folder(args.out)
     runs = [Run.open(Path(path)) for path in args.runs]
     for each in runs:
-        changed = each.check_store()
-        if changed is not None:
-            raise UserError(changed)
+        note = each.compared()
+        if note is not None:
+            say(f"{each.path}: {note}")
     compare_and_report(runs, Path(args.out), resamples=args.resamples)
     return 0
 

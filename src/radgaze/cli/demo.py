@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from importlib.resources import files
@@ -108,17 +107,22 @@ def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
 def _simulate(out: Path, seed: int, scale: Scale) -> None:
     from radgaze.console import say
     from radgaze.errors import UserError
+    from radgaze.files import read_json
     from radgaze.simulation import simulate
 
     planted = out / "planted.json"  # written last: where it is, the phantom is whole
     if not planted.is_file():
         simulate(out, seed=seed, patients=scale.patients, pixels=scale.pixels, confounding=scale.confounding)
         return
-    found = json.loads(planted.read_text(encoding="utf-8"))
+    found = read_json(planted, _is_planted, "name another --out")
     wanted = {"patients": scale.patients, "pixels": scale.pixels, "confounding": scale.confounding}
     if found["seed"] != seed or any(found["parameters"].get(k) != v for k, v in wanted.items()):
         raise UserError(f"{out.parent} holds a demo of another seed or size; name another --out")
     say(f"{out} was made before: left as it is")
+
+
+def _is_planted(found: Any) -> bool:
+    return isinstance(found, dict) and "seed" in found and isinstance(found.get("parameters"), dict)
 
 
 def _prepare(phantom: Path, out: Path) -> Store:

@@ -23,9 +23,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
     parser.add_argument(
         "--interval",
-        choices=("bootstrap", "seed"),
-        help="95%% intervals: patients drawn again, or the seed paper's 30 resamples (default: bootstrap; "
-        "seed for a run of the faithful protocol)",
+        choices=("delong", "bootstrap", "seed"),
+        help="95%% intervals: of AUCs by DeLong's errors over patients and of all else by drawing patients "
+        "again; the bootstrap for AUCs, too; or the seed paper's 30 resamples (default: delong; seed for a "
+        "run of the faithful protocol)",
     )
     parser.add_argument(
         "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
@@ -135,6 +136,7 @@ def _show(metrics: dict[str, Any]) -> None:
     """The headline figures as tables on standard output."""
     from radgaze.console import results
     from radgaze.evaluation.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.evidence import cautions
     from radgaze.evaluation.localisation import METRICS as LOCALISATION
 
     console, test = results(), metrics["test"]
@@ -151,6 +153,7 @@ def _show(metrics: dict[str, Any]) -> None:
         (group, [_entry(test[metric][group]) for metric in names]) for group in ("macro", *metrics["classes"])
     ]
     show(console, title, "class", list(names.values()), rows)
+    cells = [cell for _, of_group in rows for cell in of_group]
     for part, of, registry in (
         ("agreement", "Agreement with gaze", AGREEMENT),
         ("localisation", "Localisation of boxes and masks", LOCALISATION),
@@ -165,11 +168,16 @@ def _show(metrics: dict[str, Any]) -> None:
                 for kind, entries in found.items()
             ]
             show(console, title, "map", headings, rows)
+            cells += [cell for _, of_map in rows for cell in of_map]
         elif part == "agreement":
             console.print("Agreement with gaze: no test case has gaze.")
+    for note in cautions("".join(cells)):
+        console.print(note, markup=False, highlight=False)
 
 
 def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
+    from radgaze.evaluation.evidence import marked
+
     if entry is None:
         return "–"
     value, low, high = entry["value"], entry["low"], entry["high"]
@@ -177,4 +185,4 @@ def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
         return "undefined"
     if low is None or high is None:
         return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" + marked(low, high)

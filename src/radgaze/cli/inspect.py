@@ -46,6 +46,7 @@ def show(found: Inspection) -> None:
     from rich.table import Table
 
     from radgaze.console import results
+    from radgaze.evaluation.evidence import cautions
     from radgaze.reporting.wording import AGREEMENT, estimate, number
 
     console = results()
@@ -92,11 +93,14 @@ def show(found: Inspection) -> None:
         found.readers.columns,
         [[reader or "not named", *map(str, counts)] for reader, *counts in found.readers.iter_rows()],
     )
+    between = [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)]
     table(
         f"Agreement between readers, {found.several_readers} cases",
         ["metric", "value [95% interval]"],
-        [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)],
+        between,
     )
+    for note in cautions("".join(words for _, words in between)):
+        console.print(note, markup=False, highlight=False)
     for kind, marks in (("boxes", found.boxes), ("masks", found.masks)):
         table(
             kind.capitalize(),

@@ -104,6 +104,7 @@ def run(args: Namespace) -> int:
     )
     _show(grid)
     if page is not None:
+        put((page.parent / "tables" / "power.md").read_text(encoding="utf-8"), lines=True)
         put(page)
     return 1 if grid.failed else 0
 

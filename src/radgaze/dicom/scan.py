@@ -7,7 +7,7 @@ so the comparison finds damage that JPEG has no checksum for.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,12 +15,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
+from radgaze.dicom.walk import Block, CodesError, lookup, walk
 
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that a frame begins with, that of JPEG-LS (SOF55) included."""
 ALONE = {0x01, *range(0xD0, 0xD8)}
 """Markers without a length."""
 SOI, EOI, SOS, DQT, DHT, DRI = b"\xff\xd8", b"\xff\xd9", 0xDA, 0xDB, 0xC4, 0xDD
+PREDICTORS: dict[int, Callable[..., NDArray[np.uint16]]] = {
+    1: lambda left, above, corner: left,
+    2: lambda left, above, corner: above,
+    3: lambda left, above, corner: corner,
+    4: lambda left, above, corner: left + above - corner,
+    5: lambda left, above, corner: left + _halved(above, corner),
+    6: lambda left, above, corner: above + _halved(left, corner),
+    7: lambda left, above, corner: ((left.astype(np.uint32) + above) >> 1).astype(np.uint16),
+}
+"""Predictions of a lossless scan from the samples beside, above and in between (table H.1), modulo 2¹⁶."""
+ROWS = 64
+"""Rows that are looked at together: what is computed of them stays in the processor's cache."""
 END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
@@ -56,6 +69,11 @@ class Stream:
     predictor: int = 0
     shift: int = 0
     whole: bool = False
+
+
+def _halved(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """(a − b)/2, rounded down."""
+    return ((a.astype(np.int32) - b) >> 1).astype(np.uint16)
 
 
 def damaged() -> DicomError:
@@ -125,38 +143,37 @@ def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
         if stream.interval % stream.width:
             return  # it begins anew within rows, which only old software does
         rows_at_once = stream.interval // stream.width
-    table = stream.tables.get((0, stream.selected[0][1]), {})
-    bits = np.zeros(17, np.int64)
+    bits = _bits_of_differences(stream.tables.get((0, stream.selected[0][1]), {}))
+    for i, data in enumerate(stream.parts):
+        rows = slice(i * rows_at_once, (i + 1) * rows_at_once)
+        samples = pixels[rows].astype(np.uint16) >> np.uint16(stream.shift)
+        needed = sum(int(bits[part].sum(dtype=np.int64)) for part in _differences(samples, stream))
+        _check_end(data, needed)
+
+
+def _bits_of_differences(table: dict[int, tuple[int, int]]) -> NDArray[np.uint8]:
+    """Bits that each difference modulo 2¹⁶ takes: its category's code, and as many more (table H.1)."""
+    lengths = np.zeros(17, np.uint8)
     for symbol, (_, length) in table.items():
         if symbol <= 16:
-            bits[symbol] = length + (symbol if symbol < 16 else 0)
-    for i, part in enumerate(stream.parts):
-        samples = pixels[i * rows_at_once : (i + 1) * rows_at_once].astype(np.int32) >> stream.shift
-        needed = bits[_categories(samples, stream)]
-        _check_end(part, int(needed.sum()))
-
-
-def _categories(samples: NDArray[np.int32], stream: Stream) -> NDArray[np.int64]:
-    """The category (H.1.2.2) of each sample's difference from its prediction, table H.1."""
-    left, above, corner = (np.zeros_like(samples) for _ in range(3))
-    left[:, 1:], above[1:], corner[1:, 1:] = samples[:, :-1], samples[:-1], samples[:-1, :-1]
-    guess = {
-        1: left,
-        2: above,
-        3: corner,
-        4: left + above - corner,
-        5: left + ((above - corner) >> 1),
-        6: above + ((left - corner) >> 1),
-        7: (left + above) >> 1,
-    }.get(stream.predictor)
-    if guess is None:
-        raise damaged()
-    guess[0] = left[0]
-    guess[1:, 0] = above[1:, 0]
-    guess[0, 0] = 1 << (stream.precision - stream.shift - 1)
-    difference = (samples - guess) & 0xFFFF
+            lengths[symbol] = length + (symbol if symbol < 16 else 0)
+    difference = np.arange(2**16)
     size = np.where(difference > 2**15, 2**16 - difference, difference)
-    return np.frexp(size.astype(np.float64))[1].astype(np.int64)
+    return lengths[np.frexp(size.astype(np.float64))[1]]
+
+
+def _differences(samples: NDArray[np.uint16], stream: Stream) -> Iterator[NDArray[np.uint16]]:
+    """The differences modulo 2¹⁶ of samples from their predictions (H.1.2.1), rows at a time."""
+    predict = PREDICTORS.get(stream.predictor)
+    if predict is None:
+        raise damaged()
+    first = samples[0]
+    start = np.uint16(1 << (stream.precision - stream.shift - 1))
+    yield np.concatenate([first[:1] - start, first[1:] - first[:-1]])
+    yield samples[1:, 0] - samples[:-1, 0]
+    for top in range(1, len(samples), ROWS):
+        rows, before = samples[top : top + ROWS], samples[top - 1 : top - 1 + ROWS][: len(samples) - top]
+        yield rows[:, 1:] - predict(rows[:, :-1], before[:, 1:], before[:, :-1])
 
 
 def check_sequential(stream: Stream) -> None:
@@ -171,67 +188,24 @@ def check_sequential(stream: Stream) -> None:
     across = max(a for a, _, _ in stream.components.values()) if len(numbers) > 1 else 1
     along = max(b for _, b, _ in stream.components.values()) if len(numbers) > 1 else 1
     count = -(-stream.width // (8 * across)) * -(-stream.height // (8 * along))
-    lookups = {key: _lookup(table) for key, table in stream.tables.items()}
-    blocks: list[tuple[int, int, list[int], list[int]]] = []
-    for number, dc, ac in stream.selected:
+    lookups = {key: lookup(table, ac=key[0] == 1) for key, table in stream.tables.items()}
+    blocks: list[Block] = []
+    for i, (number, dc, ac) in enumerate(stream.selected):
         columns, rows, table = stream.components[number]
         step = stream.steps.get(table, 1)
         limit = (2 ** (stream.precision + 2) + step) // max(step, 1)  # eight times the furthest mean
         repeats = columns * rows if len(numbers) > 1 else 1
         if (0, dc) not in lookups or (1, ac) not in lookups:
             raise damaged()
-        blocks += [(number, limit, lookups[0, dc], lookups[1, ac])] * repeats
+        blocks += [Block(i, limit, lookups[0, dc], lookups[1, ac])] * repeats
     _check_count(stream, count)
     for i, part in enumerate(stream.parts):
         left = count - i * stream.interval
-        _check_end(part, _walked(part, min(left, stream.interval) if stream.interval else left, blocks))
-
-
-def _walked(part: bytes, units: int, blocks: list[tuple[int, int, list[int], list[int]]]) -> int:
-    """Bits that so many units of blocks take."""
-    data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int64)
-    window = (data[:-2] << 16 | data[1:-1] << 8 | data[2:]).tolist()
-    at, end = 0, 8 * len(part)
-    means = {number: 0 for number, *_ in blocks}
-    for _ in range(units):
-        for number, limit, dc, ac in blocks:
-            found = dc[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-            at += found >> 8
-            size = found & 255
-            if not found or size > 16 or at > end:
-                raise damaged()
-            if size:
-                difference = (window[at >> 3] >> (8 - (at & 7)) & 0xFFFF) >> (16 - size)
-                if not difference >> (size - 1):
-                    difference -= (1 << size) - 1
-                means[number] += difference
-                if not -limit <= means[number] <= limit:
-                    raise damaged()
-                at += size
-            k = 1
-            while k < 64:
-                if not found or at > end:
-                    raise damaged()
-                found = ac[window[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-                size, run = found & 15, found >> 4 & 15
-                at += (found >> 8) + size
-                if size:
-                    k += run + 1
-                elif run == 15:
-                    k += 16
-                else:
-                    break
-            if not found or k > 64:
-                raise damaged()
-    return at
-
-
-def _lookup(table: dict[int, tuple[int, int]]) -> list[int]:
-    """What begins with each 16 bits: length of the code times 256, and its symbol; 0 for none."""
-    found = np.zeros(2**16, np.int64)
-    for symbol, (code, length) in table.items():
-        found[code << (16 - length) : (code + 1) << (16 - length)] = length << 8 | symbol
-    return list(map(int, found))
+        try:
+            needed = walk(part, min(left, stream.interval) if stream.interval else left, blocks)
+        except CodesError:
+            raise damaged() from None
+        _check_end(part, needed)
 
 
 def _check_count(stream: Stream, units: int) -> None:

@@ -44,6 +44,7 @@ from radgaze.evaluation.floors import LungShapes
 from radgaze.evaluation.parts import FOLDER, SCHEMA, Part, keep, kept, rows
 from radgaze.evaluation.resampling import RESAMPLES
 from radgaze.evaluation.subjects import Gaze, Lot, Subjects, draw, gather
+from radgaze.files import write_text
 from radgaze.training.run import Run
 
 TIMED = 2
@@ -158,7 +159,7 @@ def audit(
             "recipes": recipes,
         },
     )
-    (out / "audit.md").write_text(audit_markdown(audited.summary), encoding="utf-8")
+    write_text(audit_markdown(audited.summary), out / "audit.md")
     return audited
 
 

@@ -15,6 +15,7 @@ from radgaze.evaluation.audit_rows import (
     unchanged,
     verdict_rows,
 )
+from radgaze.evaluation.evidence import cautions, marked
 from radgaze.evaluation.markdown import table_of
 
 
@@ -43,7 +44,7 @@ def audit_markdown(summary: Mapping[str, Any]) -> str:
                 ),
                 "\n".join(f"- {metric.title}: {metric.words}" for metric in metrics.values()),
             ]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts, *cautions("".join(parts))]) + "\n"
 
 
 def _cell(entry: Mapping[str, Any] | None) -> str:
@@ -51,5 +52,5 @@ def _cell(entry: Mapping[str, Any] | None) -> str:
         return "–"
     text = f"{entry['value']:.2f}"
     if entry["low"] is not None and entry["high"] is not None:
-        text += f" [{entry['low']:.2f}, {entry['high']:.2f}]"
+        text += f" [{entry['low']:.2f}, {entry['high']:.2f}]" + marked(entry["low"], entry["high"])
     return text.replace("-", "−")

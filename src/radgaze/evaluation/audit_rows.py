@@ -29,7 +29,7 @@ VERDICTS = {
     "better": "better than every floor",
     "even": "no different from the best floor",
     "worse": "worse than a floor",
-    "few": "too few patients for a verdict",
+    "few": "no verdict",
     None: "–",
 }
 INTERVALS = (
@@ -48,7 +48,10 @@ def verdict_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     rows = []
     for name, found in methods(summary).items():
         of = found["against_floors"]
-        words = [VERDICTS[of[aspect]["verdict"]] if aspect in of else "–" for aspect in COMPARED]
+        words = [
+            (of[aspect].get("lacking") or VERDICTS[of[aspect]["verdict"]]) if aspect in of else "–"
+            for aspect in COMPARED
+        ]
         rows.append([label(summary, name), *words, weights_verdict(found)])
     return rows
 

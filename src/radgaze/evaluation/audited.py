@@ -12,12 +12,14 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.aspects import ASPECTS, HEADLINES, UNCHANGED, Floats
+from radgaze.evaluation.evidence import Evidence
 from radgaze.evaluation.means import Mean, means
 from radgaze.evaluation.parts import SCHEMA, Part, plain
 from radgaze.evaluation.resampling import PatientBootstrap
 from radgaze.evaluation.subjects import Drawn
 from radgaze.evaluation.summary import bootstrap
 from radgaze.evaluation.verdict import against_all, verdict
+from radgaze.files import write_text
 from radgaze.tables import write_csv, write_parquet
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
@@ -107,7 +109,7 @@ def write(
     write_parquet(figures, out / "cases.parquet")
     write_csv(audit.table, out / "audit.csv")
     text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    (out / "audit.json").write_text(text + "\n", encoding="utf-8")
+    write_text(text + "\n", out / "audit.json")
     return audit
 
 
@@ -169,7 +171,9 @@ def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[
         }
         entries = {floor: difference.difference() for floor, difference in of.of(gained).items()}
         said = against_all(verdict(entry) for entry in entries.values())
-        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said}
+        rests_on = [Evidence(entry["patients"], entry["discordant"]) for entry in entries.values()]
+        why = min((one.lacking for one in rests_on if one.lacking), default="")
+        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said, "lacking": why}
     return verdicts
 
 

@@ -50,15 +50,22 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
     phi = np.full(s.shape, np.nan)
     if m == 0 or n == 0:
         return np.full(k, np.nan), phi
-    every, own = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
-    own[:, y], own[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
-    V10 = (every - own)[:, y] / n
-    V01 = 1 - (every - own)[:, ~y] / m
+    below = placements(y, s)
+    V10 = below[:, y] / n
+    V01 = 1 - below[:, ~y] / m
     auc = V10.mean(1)
     if m > 1 and n > 1:
         phi[:, y] = (V10 - auc[:, None]) / np.sqrt(m * (m - 1))
         phi[:, ~y] = (V01 - auc[:, None]) / np.sqrt(n * (n - 1))
     return auc, phi
+
+
+def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
+    """(k, n) how many cases of the other side lie below each case, ties half."""
+    y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
+    every, own = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
+    own[:, y], own[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
+    return np.asarray(every - own)
 
 
 def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:

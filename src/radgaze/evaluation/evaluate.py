@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Literal
 
 import polars as pl
@@ -17,8 +16,11 @@ from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.resampling import RESAMPLES, Resampling, SeedResamples
 from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
+from radgaze.files import write_text
 from radgaze.tables import write_parquet
 from radgaze.training.run import Run
+
+Interval = Literal["delong", "bootstrap", "seed"]
 
 
 def evaluate(
@@ -26,7 +28,7 @@ def evaluate(
     *,
     device: str = "auto",
     resamples: int = RESAMPLES,
-    interval: Literal["bootstrap", "seed"] | None = None,
+    interval: Interval | None = None,
     generator: str = GENERATOR,
     target: Target = "predicted",
     tolerance: float = 0.0,
@@ -39,9 +41,10 @@ def evaluate(
         run: The run.
         device: Where the model runs: "cpu", "cuda", or "auto" for what there is.
         resamples: Of the patient bootstrap.
-        interval: What low and high are: "bootstrap" over patients, or the "seed" paper's resamples, which is
-            what None means for a run of the faithful protocol. The AUC's entries under `auc_seed` are of the
-            latter kind either way.
+        interval: What low and high are: "delong" of AUCs, see `auc_interval`, and of all else the percentiles
+            of a bootstrap over patients; "bootstrap" for percentiles of AUCs, too; or the "seed" paper's
+            resamples. None means the last for a run of the faithful protocol, else the first. The AUC's
+            entries under `auc_seed` are of the last kind either way.
         generator: The heatmap's. It is the same for every run unless asked otherwise, also for runs that were
             trained with another one or none, since heatmaps of two generators cannot be compared.
         target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
@@ -69,7 +72,7 @@ def evaluate(
     if not tolerance >= 0:
         raise UserError(f"--tolerance is {tolerance}; it must be at least 0")
     if interval is None:
-        interval = "seed" if run.config.protocol == "faithful" else "bootstrap"
+        interval = "seed" if run.config.protocol == "faithful" else "delong"
     device = usable_device(device)
     table = run.predictions()
     missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
@@ -107,6 +110,7 @@ def evaluate(
             resampling(cases),
             SeedResamples(cases.height, seed=seed),
             exclusive=metrics["exclusive"],
+            interval=interval,
         )
     test = table.filter(pl.col("split") == "test")
     found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)
@@ -145,7 +149,8 @@ def evaluate(
     if boxed.height:
         write_parquet(of_boxes, run.path / "localisation.parquet")
     write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
-    _write(metrics, run.path / "metrics.json")
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", run.path / "metrics.json")
     return metrics
 
 
@@ -162,12 +167,3 @@ def usable_device(device: str) -> str:
     except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
         raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
     return device
-
-
-def _write(metrics: dict[str, Any], path: Path) -> None:
-    """Written aside and renamed: a reader never sees half of it."""
-    aside = path.with_suffix(".json.part")
-    aside.write_text(
-        json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    aside.replace(path)

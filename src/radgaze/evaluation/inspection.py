@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
 from radgaze.evaluation import agreement
-from radgaze.evaluation.resampling import PatientBootstrap, estimates, mean_of
+from radgaze.evaluation.means import means
+from radgaze.evaluation.resampling import PatientBootstrap
 from radgaze.gaze.spec import GazeMaps
 from radgaze.sources.cohort import SPLITS
 from radgaze.store.batch import Batch
@@ -72,7 +73,7 @@ class Inspection:
         masks: label, masks, cases, area, likewise.
         averages: By class.
         between: metric, value, low, high: a reader's gaze against that of all the others, mean over cases
-            with a 95% interval over patients. No rows where no case has several readers.
+            with a 95% interval over patients, null of very few. No rows where no case has several readers.
         several_readers: How many cases have.
     """
 
@@ -317,10 +318,13 @@ def _between(store: Store, resamples: int, seed: int) -> tuple[pl.DataFrame, int
     cases = [case_id for case_id in store.cases["case_id"] if case_id in found]
     patients = store.cases.filter(pl.col("case_id").is_in(cases))["patient"].cast(pl.Int64).to_numpy()
     bootstrap = PatientBootstrap(patients, np.zeros(len(cases), dtype=np.int64), resamples, seed)
-    means = {m: np.array([np.nanmean([f[m] for f in found[case]]) for case in cases]) for m in BETWEEN}
-    entries = estimates({m: mean_of(values) for m, values in means.items()}, len(cases), bootstrap)
-    rows = [(m, e.value, *e.interval) for m, e in entries.items()]
-    return pl.DataFrame(rows, schema=schema, orient="row"), len(cases)
+    figures = {m: np.array([np.nanmean([f[m] for f in found[case]]) for case in cases]) for m in BETWEEN}
+    rows = [
+        {"metric": m, **{key: entry[key] for key in ("value", "low", "high")}}
+        for m, mean in means(figures, patients, bootstrap).items()
+        for entry in [mean.entry(agreement.METRICS[m].bounds)]
+    ]
+    return pl.DataFrame(rows, schema=schema), len(cases)
 
 
 def _batches(cases: GazeDataset, places: Sequence[int]) -> Iterator[Batch]:

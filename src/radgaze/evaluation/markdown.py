@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 from radgaze.console import shown
 from radgaze.evaluation.agreement import METRICS
+from radgaze.evaluation.evidence import Evidence, cautions, marked, p_words
+from radgaze.evaluation.power_words import HEADING, in_words, legend
+from radgaze.evaluation.verdict import verdict_words
 
 NAMES = {
     "auc": "AUC",
@@ -44,7 +47,8 @@ def comparison_markdown(
     groups = ("macro", *classes)
     parts = [
         f"# Comparison of {', '.join(map(escaped, runs))}",
-        f"{cases} test cases of {patients} patients; 95% intervals of the patient bootstrap. "
+        f"{cases} test cases of {patients} patients; 95% intervals of the patient bootstrap, of a run's AUC "
+        "by DeLong's errors over patients. "
         "↓: lower is better.",
     ]
     for metric in ("auc", "average_precision", "brier"):
@@ -59,7 +63,9 @@ def comparison_markdown(
         parts += ["## Agreement with gaze", _agreement(table, runs)]
     of = paired["reference"][0] if paired.height else ""
     parts += [f"## Paired differences to {escaped(of)}", _paired(paired)]
-    return "\n\n".join([*parts, *map(escaped, notes)]) + "\n"
+    macro = paired.filter(metric="auc", group="macro")
+    parts += [legend(macro.row(0, named=True))] if macro.height else []
+    return "\n\n".join([*parts, *map(escaped, [*notes, *cautions("".join(parts))])]) + "\n"
 
 
 def _agreement(table: pl.DataFrame, runs: Sequence[str]) -> str:
@@ -78,6 +84,8 @@ def _paired(paired: pl.DataFrame) -> str:
     several = paired["run"].n_unique() > 1
     header = ["run", "figure", "difference [95%]", "p (bootstrap)", "p (DeLong)"]
     header += ["p (bootstrap, Holm)", "p (DeLong, Holm)"] if several else []
+    header.insert(3, "verdict")
+    header.append(HEADING)
     rows = []
     for row in paired.iter_rows(named=True):
         what = f"{NAMES[row['metric']]} {escaped(row['group'] or 'of ' + MAPS[row['map']])}"
@@ -87,7 +95,9 @@ def _paired(paired: pl.DataFrame) -> str:
                 escaped(row["run"]),
                 what,
                 _with_interval(row["difference"], row, signed=True),
-                *(_p(row[c]) for c in columns),
+                verdict_words(row, higher_is_better=row["higher_is_better"]),
+                *(p_of(row, c) for c in columns),
+                in_words(row),
             ]
         )
     return table_of(header, rows)
@@ -104,11 +114,16 @@ def _with_interval(value: float | None, row: dict[str, Any], *, signed: bool = F
     text = f"{value:+.3f}" if signed else f"{value:.3f}"
     if row["low"] is not None and row["high"] is not None:
         text += f" [{row['low']:.3f}, {row['high']:.3f}]"
+        text += marked(row["low"], row["high"])
     return text.replace("-", "−")
 
 
-def _p(p: float | None) -> str:
-    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+def p_of(row: Mapping[str, Any], column: str) -> str:
+    """A p-value of a row of `Comparison.paired`; a dash where too few patients were tested for one."""
+    evidence = Evidence.of(row)
+    if evidence is not None and evidence.lacking:
+        return p_words(None)
+    return p_words(row[column], row.get(f"{column}_is_bound"))
 
 
 def _title(metric: str) -> str:

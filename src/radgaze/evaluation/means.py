@@ -21,11 +21,10 @@ from radgaze.evaluation.resampling import (
     LEVEL,
     Estimate,
     Key,
-    PatientBootstrap,
     Resampling,
     estimates,
     mean_of,
-    percentile_interval,
+    of_patients,
 )
 
 Floats = NDArray[np.float64]
@@ -42,27 +41,24 @@ class Mean(Estimate):
     """The mean of a figure over cases.
 
     Attributes:
-        patients: Of how many patients the figure is known.
+        patients: Of how many patients the figure is known. Of few the stated interval is `mean_interval`.
         discordant: Of how many of them it is not 0: of a difference, on whom the two sides differ.
-        few: The interval, where these are few.
+        stated_p: The p-value that belongs to the stated interval.
     """
 
     patients: int = 0
     discordant: int = 0
-    few: tuple[float, float] | None = None
+    stated_p: float = float("nan")
 
     @property
-    def interval(self) -> tuple[float, float]:
-        """The percentile interval over the resamples; of few patients `mean_interval`."""
-        return percentile_interval(self.resampled) if self.few is None else self.few
+    def p(self) -> float:
+        """Two-sided p-value of "the mean is 0", of the same kind as the interval."""
+        return super().p if self.stated is None else self.stated_p
 
-    def entry(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, Any]:
-        """As `Estimate.entry`; the interval goes no further than the figure itself can."""
-        entry = super().entry()
-        for end in ("low", "high"):
-            if entry[end] is not None:
-                entry[end] = float(np.clip(entry[end], *bounds))
-        return entry
+    @property
+    def p_is_bound(self) -> bool:
+        """As of any `Estimate`; a formula has no floor."""
+        return self.stated is None and super().p_is_bound
 
     def difference(self) -> dict[str, Any]:
         """The entry, with what a verdict on it rests on: `patients` and `discordant`."""
@@ -83,9 +79,9 @@ def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resa
         x = np.asarray(values[key], dtype=np.float64)
         known = len(np.unique(who[np.isfinite(x)]))
         differ = len(np.unique(who[np.isfinite(x) & (x != 0)]))
-        few = isinstance(resampling, PatientBootstrap) and known < FEW
-        interval = mean_interval(x, who) if few else None
-        found[key] = Mean(estimate.value, estimate.resampled, known, differ, interval)
+        few = of_patients(resampling) and known < FEW
+        stated, p = (mean_interval(x, who), mean_p(x, who)) if few else (None, float("nan"))
+        found[key] = Mean(estimate.value, estimate.resampled, stated, known, differ, p)
     return found
 
 
@@ -102,23 +98,47 @@ def mean_interval(values: ArrayLike, patients: ArrayLike, level: float = LEVEL) 
         patients: (n,) whose they are.
         level: Of the interval.
     """
+    found = _moments(values, patients)
+    if found is None:
+        return UNKNOWN
+    mean, error, skewness, P = found
+    t = float(stats.t.ppf((1 + level) / 2, P - 1))
+    high, low = (mean - error * _untransformed(z, skewness, P) for z in (-t, t))
+    return float(low), float(high)
+
+
+def mean_p(values: ArrayLike, patients: ArrayLike) -> float:
+    """Two-sided p-value of "the mean is 0": below 1 − level where `mean_interval` of that level leaves 0 out.
+
+    NaN where there is no interval, but 1 where every figure is 0.
+    """
+    found = _moments(values, patients)
+    if found is None:
+        x = np.asarray(values, dtype=np.float64)
+        x = x[np.isfinite(x)]
+        return 1.0 if x.size and not x.any() else float("nan")
+    mean, error, skewness, P = found
+    T, a = mean / error, skewness / 3
+    z = T + a * T**2 / np.sqrt(P) + a**2 * T**3 / (3 * P) + skewness / (6 * np.sqrt(P))
+    return float(2 * stats.t.sf(abs(z), P - 1))
+
+
+def _moments(values: ArrayLike, patients: ArrayLike) -> tuple[float, float, float, int] | None:
+    """The mean, its standard error, the skewness, and how many patients; None where that is no interval."""
     x, who = np.asarray(values, dtype=np.float64), np.asarray(patients)
     known = np.isfinite(x)
     _, place = np.unique(who[known], return_inverse=True)
     n = np.bincount(place).astype(np.float64)
     P = len(n)
     if P < LEAST:
-        return UNKNOWN
+        return None
     s = np.bincount(place, x[known])
-    mean = s.sum() / n.sum()
+    mean = float(s.sum() / n.sum())
     left_out = (s.sum() - s) / (n.sum() - n)
     error = float(np.sqrt((P - 1) / P * ((left_out - mean) ** 2).sum()))
     if not error > 1e-12 * max(1.0, abs(mean)):
-        return UNKNOWN
-    skewness = float(stats.skew(s - mean * n, bias=False))
-    t = float(stats.t.ppf((1 + level) / 2, P - 1))
-    high, low = (mean - error * _untransformed(z, skewness, P) for z in (-t, t))
-    return float(low), float(high)
+        return None
+    return mean, error, float(stats.skew(s - mean * n, bias=False)), P
 
 
 def _untransformed(z: float, skewness: float, P: int) -> float:

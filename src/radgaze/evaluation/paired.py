@@ -9,8 +9,12 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.delong import delong_test
-from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of, number
+from radgaze.evaluation.delong import delong_test, placements
+from radgaze.evaluation.evidence import bounds_after
+from radgaze.evaluation.holm import holm
+from radgaze.evaluation.means import means
+from radgaze.evaluation.power import PLANNED, of_difference
+from radgaze.evaluation.resampling import Estimate, Resampling, number
 from radgaze.evaluation.results import read_agreement, read_metrics
 from radgaze.evaluation.several import averaged
 from radgaze.evaluation.summary import MACRO, MAPS, score
@@ -34,6 +38,10 @@ PAIRED = {
     **dict.fromkeys(("difference", "low", "high"), pl.Float64),
     **dict.fromkeys(("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm"), pl.Float64),
     "higher_is_better": pl.Boolean,
+    **dict.fromkeys(("detectable", "detectable_at"), pl.Float64),
+    **dict.fromkeys(("detectable_note", "needed"), pl.String),
+    **dict.fromkeys(("patients", "discordant"), pl.Int64),
+    **dict.fromkeys(("p_bootstrap_is_bound", "p_bootstrap_holm_is_bound"), pl.Boolean),
 }
 
 
@@ -60,7 +68,13 @@ def of_predictions(
                 else None
             )
             changes = [estimate - found[0] for estimate in found[1:]]
-            differences += _differences(names, changes, metric, group=group, delong=delong)
+            rests_on = [
+                rests_on_patients(tables[0], differing(table, tables[0], metric, group, classes))
+                for table in tables[1:]
+            ]
+            differences += _differences(
+                names, changes, metric, tables[0], rests_on, group=group, delong=delong
+            )
     return rows, differences
 
 
@@ -116,7 +130,8 @@ def of_agreement(
             if own.height:
                 own = cases.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
                 values |= {(name, kind, m): own[m].to_numpy().astype(np.float64) for m in METRICS}
-    found = estimates({key: mean_of(v) for key, v in values.items()}, cases.height, draws)
+    patients = cases["patient"].to_numpy()
+    found = means(values, patients, draws)
     rows = [_row(name, estimate, metric, kind=kind) for (name, kind, metric), estimate in found.items()]
     differences: list[Row] = []
     for kind in OF_A_RUN:
@@ -125,23 +140,48 @@ def of_agreement(
         others = [name for name in names[1:] if (name, kind, "nss") in values]
         for metric in METRICS:
             reference = values[names[0], kind, metric]
-            changed = {name: mean_of(values[name, kind, metric] - reference) for name in others}
-            changes = list(estimates(changed, cases.height, draws).values())
-            differences += _differences([names[0], *others], changes, metric, kind=kind)
+            changed = {name: values[name, kind, metric] - reference for name in others}
+            changes = list(means(changed, patients, draws).values())
+            rests_on = []
+            for name in others:
+                defined = np.isfinite(changed[name])
+                known = cases.filter(pl.Series(defined))
+                rests_on.append(rests_on_patients(known, changed[name][defined] != 0))
+            differences += _differences([names[0], *others], changes, metric, cases, rests_on, kind=kind)
     return rows, differences
 
 
-def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) step-down adjusted p-values; None and NaN are not counted and stay None."""
-    known = sorted(
-        (value, place) for place, value in enumerate(p) if value is not None and np.isfinite(value)
-    )
-    adjusted: list[float | None] = [None] * len(p)
-    largest = 0.0
-    for rank, (value, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * value))
-        adjusted[place] = largest
-    return adjusted
+def differing(
+    table: pl.DataFrame, reference: pl.DataFrame, metric: str, group: str, classes: Sequence[str]
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """(n,) the cases on which two runs differ in a figure of the predictions.
+
+    Of the Brier score those with another probability. AUC and average precision see only the order of a
+    class's cases and the others, so that a case must, besides, be placed otherwise among the other side's.
+
+    Args:
+        table, reference: Predictions of the same cases in the same order.
+        metric: One of `OF_A_CLASS`.
+        group: A class, or "macro".
+        classes: The classes.
+    """
+    found = np.zeros(table.height, dtype=bool)
+    for name in averaged(reference, classes) if group == MACRO else [group]:
+        scores = np.stack([t[f"probability_{name}"].cast(pl.Float64).to_numpy() for t in (table, reference)])
+        differ = scores[0] != scores[1]
+        if metric != "brier":
+            first, second = placements(reference[f"label_{name}"].to_numpy(), scores)
+            differ &= ~np.isclose(first, second, rtol=0, atol=1e-9)
+        found |= differ
+    return found
+
+
+def rests_on_patients(cases: pl.DataFrame, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, int]:
+    """How many patients these are, and how many of them have a case on which the two sides differ."""
+    return {
+        "patients": cases["patient"].n_unique(),
+        "discordant": cases.filter(pl.Series(differ, dtype=pl.Boolean))["patient"].n_unique(),
+    }
 
 
 def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: Sequence[str]) -> float | None:
@@ -154,7 +194,8 @@ def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: S
 def _row(
     name: str, estimate: Estimate, metric: str, *, group: str | None = None, kind: str | None = None
 ) -> Row:
-    entry = {key: estimate.entry()[key] for key in ("value", "low", "high")}
+    found = estimate.entry(METRICS[metric].bounds) if metric in METRICS else estimate.entry()
+    entry = {key: found[key] for key in ("value", "low", "high")}
     return {"run": name, "metric": metric, "map": kind, "group": group, **entry}
 
 
@@ -162,6 +203,8 @@ def _differences(
     names: Sequence[str],
     changes: Sequence[Estimate],
     metric: str,
+    cases: pl.DataFrame,
+    rests_on: Sequence[dict[str, int]],
     *,
     group: str | None = None,
     kind: str | None = None,
@@ -169,12 +212,15 @@ def _differences(
 ) -> list[Row]:
     """Rows of `PAIRED` of one figure: each run but the first, Holm's correction over them."""
     of_bootstrap = [number(change.p) for change in changes]
+    at_floor = [change.p_is_bound for change in changes]
+    after_holm = bounds_after(holm, of_bootstrap, at_floor)
     of_delong = delong or [None] * len(changes)
     columns = zip(
         names[1:], changes, of_bootstrap, holm(of_bootstrap), of_delong, holm(of_delong), strict=True
     )
+    largest = float(np.ptp(METRICS[metric].bounds)) if metric in METRICS else 1.0
     rows = []
-    for name, change, p_bootstrap, p_bootstrap_holm, p_delong, p_delong_holm in columns:
+    for place, (name, change, p_bootstrap, p_bootstrap_holm, p_delong, p_delong_holm) in enumerate(columns):
         entry = change.entry()
         rows.append(
             {
@@ -191,6 +237,16 @@ def _differences(
                 "p_bootstrap_holm": p_bootstrap_holm,
                 "p_delong_holm": p_delong_holm,
                 "higher_is_better": metric not in LOWER_IS_BETTER,
+                **of_difference(
+                    [change],
+                    patients=cases["patient"].n_unique(),
+                    cases=cases.height,
+                    comparisons=sum(p is not None for p in of_bootstrap),
+                    largest=largest,
+                ).entry(PLANNED if (metric, group) == ("auc", MACRO) else None),
+                **rests_on[place],
+                "p_bootstrap_is_bound": at_floor[place],
+                "p_bootstrap_holm_is_bound": after_holm[place],
             }
         )
     return rows

@@ -15,7 +15,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from radgaze.console import say
+from radgaze.errors import UserError
 from radgaze.evaluation.aspects import Cascade, Figures
+from radgaze.files import read_json, read_parquet, write_text
 from radgaze.tables import write_parquet
 
 FOLDER = "methods"
@@ -62,7 +65,7 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
 
 
 def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
-    """Write a part; the file that says what it was made with comes last, and both are renamed when whole."""
+    """Write a part, each file whole or not at all; that which says what it was made with comes last."""
     folder.mkdir(parents=True, exist_ok=True)
     about = {
         "made_with": made_with,
@@ -74,10 +77,8 @@ def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
     }
     text, table = (folder / f"{part.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
-    write_parquet(part.figures, _aside(table))
-    _aside(table).replace(table)
-    _aside(text).write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    _aside(text).replace(text)
+    write_parquet(part.figures, table)
+    write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", text)
 
 
 def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None:
@@ -85,8 +86,9 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
     text, table = (folder / f"{method}.{kind}" for kind in ("json", "parquet"))
     if not (text.is_file() and table.is_file()):
         return None
+    again = "it is measured anew"
     try:
-        about = json.loads(text.read_text(encoding="utf-8"))
+        about = read_json(text, lambda found: isinstance(found, dict), again)
         if about["made_with"] != json.loads(json.dumps(made_with)):
             return None
         cascades = [
@@ -97,9 +99,15 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
             )
             for c in about["cascades"]
         ]
-        return Part(method, pl.read_parquet(table, glob=False), about["cost"], cascades)
-    except (ValueError, LookupError, TypeError, OSError, pl.exceptions.PolarsError):
-        return None  # not written by this software: measured anew
+        figures = read_parquet(table, tuple(SCHEMA), again)
+        if dict(figures.schema) != SCHEMA:
+            raise UserError(f"{table} does not hold figures of an audit; {again}")
+        return Part(method, figures, about["cost"], cascades)
+    except UserError as error:
+        say(str(error))
+    except (ValueError, LookupError, TypeError, AttributeError):
+        say(f"{text} does not hold what an audit writes; {again}")
+    return None
 
 
 def plain(values: Any) -> Any:
@@ -107,7 +115,3 @@ def plain(values: Any) -> Any:
     found = np.asarray(values, dtype=object)
     found[~np.isfinite(np.asarray(values, dtype=np.float64))] = None
     return found.tolist()
-
-
-def _aside(path: Path) -> Path:
-    return path.with_name(path.name + ".part")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from radgaze import models
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation import out_of_distribution, several, summary, trust
+from radgaze.evaluation.auc_interval import Placed, auc_interval, placed
 from radgaze.evaluation.candidates import CANDIDATES, MOST, NAMES, Candidate, Seen, labelled, predicted
 from radgaze.evaluation.discrimination import auc
 from radgaze.evaluation.evaluate import usable_device
@@ -25,6 +25,7 @@ from radgaze.evaluation.perturbation import given
 from radgaze.evaluation.resampling import Statistic, estimates, mean_of
 from radgaze.evaluation.selective import Goal, Referral, choose
 from radgaze.evaluation.trust import Kind
+from radgaze.files import write_text
 from radgaze.objectives.triangle import probabilities as probabilities_of
 from radgaze.tables import write_parquet
 from radgaze.training.run import Run
@@ -93,12 +94,17 @@ def reject(
     rules = {candidate.name: _rule(candidate, seen, run.classes, goal) for candidate in CANDIDATES}
     resampling = summary.bootstrap(test, run.classes, resamples=resamples, seed=seed)
     errors = trust.wrong(predicted(test, run.classes), labelled(test, run.classes), kind)
+    averaged = several.averaged(test, run.classes)
     rows, curves = {}, []
     for candidate in CANDIDATES:
         rule = rules[candidate.name]
         scores = rule.scores(seen.given(candidate, rule, "test"))
         statistics = _statistics(scores, errors, rule.threshold, test, run.classes)
         found = estimates(statistics, test.height, resampling)
+        kept_auc = _auc_interval(test.filter(pl.Series(scores <= rule.threshold)), averaged)
+        found["auc_kept"] = replace(found["auc_kept"], stated=kept_auc)
+        told = auc_interval([placed(errors, scores, test["patient"])])
+        found["error_detection"] = replace(found["error_detection"], stated=told)
         rows[candidate.name] = {
             "title": candidate.title,
             "threshold": rule.threshold,
@@ -114,6 +120,7 @@ def reject(
     kept = next(candidate for candidate in CANDIDATES if candidate.name == score)
     referral = rules[score]
     whole = estimates(_of_all(errors, test, run.classes), test.height, resampling)
+    whole["auc"] = replace(whole["auc"], stated=_auc_interval(test, averaged))
     found_summary = {
         "run": run.path.resolve().name,
         "experiment": run.experiment,
@@ -138,7 +145,8 @@ def reject(
         for split, cases in (("validate", validate), ("test", test))
     )
     referral.write(run.path)
-    _write(found_summary, run.path / "rejection.json")
+    text = json.dumps(found_summary, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", run.path / "rejection.json")
     write_parquet(decisions, run.path / "decisions.parquet")
     return Rejection(found_summary, decisions, pl.concat(curves), referral)
 
@@ -229,14 +237,28 @@ def _out_of_distribution(seen: Seen, rule: Referral, resamples: int) -> dict[str
         if name != "test":
             statistics["auroc"] = _told_apart(scores["test"], own)
         entries = estimates(statistics, len(own), resampling)
+        if name != "test":
+            told = auc_interval([_placed_apart(scores["test"], own, few["patient"].to_numpy())])
+            entries["auroc"] = replace(entries["auroc"], stated=told)
         found[name] = {key: estimate.entry() for key, estimate in entries.items()}
     return found
+
+
+def _auc_interval(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[float, float]:
+    """Of the mean AUC of classes."""
+    who = cases["patient"].to_numpy()
+    return auc_interval([placed(cases[f"label_{c}"], cases[f"probability_{c}"], who) for c in classes])
 
 
 def _told_apart(inside: Floats, outside: Floats) -> Callable[[Floats], Floats]:
     labels = np.repeat([0.0, 1.0], [len(inside), len(outside)])
     both = np.concatenate([inside, outside])
     return lambda w: auc(labels, both, np.concatenate([w, w], 1))
+
+
+def _placed_apart(inside: Floats, outside: Floats, patients: NDArray[np.int64]) -> Placed:
+    labels = np.repeat([0.0, 1.0], [len(inside), len(outside)])
+    return placed(labels, np.concatenate([inside, outside]), np.concatenate([patients, patients]))
 
 
 def _doubt(seen: Seen, rule: Referral, images: Tensor, also: Sequence[Tensor]) -> Floats:
@@ -266,11 +288,3 @@ def _named(p: Floats, classes: Sequence[str], kind: Kind) -> Iterator[str]:
             yield classes[int(row.argmax())]
         else:
             yield ", ".join(c for c, x in zip(classes, row, strict=True) if x >= several.THRESHOLD)
-
-
-def _write(found: dict[str, Any], path: Path) -> None:
-    aside = path.with_name(f"{path.name}.partial")
-    aside.write_text(
-        json.dumps(found, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
-    aside.replace(path)

@@ -113,6 +113,14 @@ class Part:
             yield weights[:, self.places]
 
 
+def of_patients(resampling: Resampling) -> bool:
+    """Whether patients are drawn, and intervals are meant to hold; not so of the seed paper's way."""
+    of = resampling
+    while isinstance(of, Part):
+        of = of.of
+    return isinstance(of, PatientBootstrap)
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A figure on the cases as they are, and on each resample; NaN where undefined.
@@ -120,15 +128,17 @@ class Estimate:
     Attributes:
         value: The figure.
         resampled: (R,) the figure on each resample.
+        stated: The interval, where a formula gives a better one than the resamples do.
     """
 
     value: float
     resampled: Floats = field(repr=False)
+    stated: tuple[float, float] | None = None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The percentile interval over the resamples on which the figure is defined."""
-        return percentile_interval(self.resampled)
+        """What is `stated`, else the percentile interval over the resamples where the figure is defined."""
+        return percentile_interval(self.resampled) if self.stated is None else self.stated
 
     @property
     def p(self) -> float:
@@ -153,12 +163,16 @@ class Estimate:
         """The paired difference; both must come from the same resamples."""
         return Estimate(self.value - other.value, self.resampled - other.resampled)
 
-    def entry(self) -> dict[str, Any]:
-        """`{"value", "low", "high"}` for JSON, None where undefined; and how many resamples were, if some."""
+    def entry(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, Any]:
+        """`{"value", "low", "high"}` for JSON, None where undefined; and how many resamples were, if some.
+
+        Args:
+            bounds: Of the figure itself: its interval goes no further.
+        """
         if not np.isfinite(self.value):
             return {"value": None, "low": None, "high": None}
-        low, high = self.interval
-        undefined = int((~np.isfinite(self.resampled)).sum())
+        low, high = np.clip(self.interval, *bounds)
+        undefined = 0 if self.stated is not None else int((~np.isfinite(self.resampled)).sum())
         entry = {"value": number(self.value), "low": number(low), "high": number(high)}
         return entry | ({"undefined_resamples": undefined} if undefined else {})
 

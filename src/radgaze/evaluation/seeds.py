@@ -17,7 +17,7 @@ import polars as pl
 from scipy import stats
 
 from radgaze.evaluation import summary
-from radgaze.evaluation.paired import holm
+from radgaze.evaluation.holm import holm
 from radgaze.evaluation.resampling import RESAMPLES, Estimate, Floats, Part
 
 __all__ = ["Spread", "across", "bootstraps", "holm", "spread"]

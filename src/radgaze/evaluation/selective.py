@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 from radgaze.errors import UserError
 from radgaze.evaluation import trust
 from radgaze.evaluation.trust import Kind
+from radgaze.files import read_json, write_text
 
 FORMAT = 1
 FILE = "selective.json"
@@ -122,11 +123,9 @@ class Referral:
 
     def write(self, folder: Path) -> Path:
         """Write it into a run's folder."""
-        path, aside = folder / FILE, folder / f"{FILE}.partial"
         text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
-        aside.write_text(text + "\n", encoding="utf-8")
-        aside.replace(path)
-        return path
+        write_text(text + "\n", folder / FILE)
+        return folder / FILE
 
     @classmethod
     def read(cls, folder: Path) -> Referral | None:
@@ -138,16 +137,15 @@ class Referral:
         path = folder / FILE
         if not path.is_file():
             return None
+        advice = f"choose anew: radgaze evaluate {folder} --reject"
+        found: dict[str, Any] = read_json(path, lambda found: isinstance(found, dict), advice)
         try:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if found.pop("format") != FORMAT:
                 raise ValueError("another format")
             return cls(**_checked(found))
-        # The last two: nested too deep, and an integer that no float holds.
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-            raise UserError(
-                f"{path} cannot be used; choose anew: radgaze evaluate {folder} --reject"
-            ) from error
+        # The last: an integer that no float holds.
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
+            raise UserError(f"{path} cannot be used; {advice}") from error
 
     def _decision(self, score: float) -> Decision:
         accept = score <= self.threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.evaluation import agreement, calibration, discrimination, localisation, several
+from radgaze.evaluation.auc_interval import auc_interval, placed
 from radgaze.evaluation.means import means
 from radgaze.evaluation.metric import Metric
 from radgaze.evaluation.resampling import (
@@ -21,7 +23,7 @@ from radgaze.evaluation.resampling import (
     SeedResamples,
     Statistic,
     estimates,
-    mean_of,
+    of_patients,
 )
 
 SPECIFICITY = 0.9
@@ -58,7 +60,7 @@ def resampling_of(cases: pl.DataFrame, classes: Sequence[str], settings: Mapping
     Args:
         cases: Those that are drawn: `patient` and `label_<class>`.
         classes: The classes.
-        settings: `interval` ("bootstrap" or "seed"), `resamples` and `seed`.
+        settings: `interval` ("seed" for the paper's way, anything else for patients), `resamples` and `seed`.
     """
     seed = int(settings.get("seed", 0))
     if settings.get("interval") == "seed":
@@ -72,6 +74,8 @@ def score(
     classes: Sequence[str],
     resampling: Resampling,
     metrics: Sequence[str] = tuple(_OF_A_CLASS),
+    *,
+    interval: str = "delong",
 ) -> dict[tuple[str, str], Estimate]:
     """Each metric of each class, one against the rest, and of the macro mean, by (metric, class or "macro").
 
@@ -79,10 +83,12 @@ def score(
     out of some resamples would change what is averaged.
 
     Args:
-        predictions: One row per case: `probability_<class>` and `label_<class>`.
+        predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
         classes: The classes.
         resampling: How the cases are drawn again.
         metrics: Which of the metrics of a class.
+        interval: Of AUCs where patients are drawn: "delong" (`auc_interval`), or the percentiles of the
+            "bootstrap". All else has percentiles.
     """
     statistics: dict[tuple[str, str], Statistic] = {}
     for name in classes:
@@ -97,7 +103,18 @@ def score(
         found[metric, MACRO] = Estimate(
             float(np.mean([e.value for e in of_classes])), np.mean([e.resampled for e in of_classes], axis=0)
         )
+    if "auc" in metrics and interval == "delong" and of_patients(resampling):
+        stated = auc_intervals(predictions, classes)
+        found |= {("auc", g): replace(found["auc", g], stated=stated[g]) for g in (MACRO, *classes)}
     return found
+
+
+def auc_intervals(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str, tuple[float, float]]:
+    """Of each class and of "macro", as `auc_interval` finds them; see `score`."""
+    who = predictions["patient"].to_numpy()
+    of = {c: placed(predictions[f"label_{c}"], predictions[f"probability_{c}"], who) for c in classes}
+    found = {name: auc_interval([one]) for name, one in of.items()}
+    return found | {MACRO: auc_interval([of[name] for name in several.averaged(predictions, classes)])}
 
 
 def discrimination_summary(
@@ -107,9 +124,10 @@ def discrimination_summary(
     seed_resamples: Resampling,
     *,
     exclusive: bool = True,
+    interval: str = "delong",
 ) -> dict[str, Any]:
     """The part of metrics.json about predictions; see `evaluate`."""
-    found = score(predictions, classes, resampling)
+    found = score(predictions, classes, resampling, interval=interval)
     of_paper = score(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
     summary: dict[str, Any] = {m: {g: found[m, g].entry() for g in groups} for m in _OF_A_CLASS}
@@ -117,19 +135,17 @@ def discrimination_summary(
     summary["sensitivity_at_specificity"] = {f"{SPECIFICITY}": summary["sensitivity_at_specificity"]}
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
     scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
+    patients = predictions["patient"].to_numpy()
     if exclusive:
         right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
-        of_all: dict[str, Statistic] = {
-            "accuracy": mean_of(right),
-            "multiclass": partial(calibration.brier, labels, scores),
-        }
+        of_all: dict[str, Statistic] = {"multiclass": partial(calibration.brier, labels, scores)}
         whole = estimates(of_all, predictions.height, resampling)
-        summary["accuracy"] = whole["accuracy"].entry()
+        summary["accuracy"] = means({"accuracy": right}, patients, resampling)["accuracy"].entry((0, 1))
         summary["brier"]["multiclass"] = whole["multiclass"].entry()
     else:
         right = ((scores >= several.THRESHOLD) == labels).all(1)
-        match = estimates({"exact_match": mean_of(right)}, predictions.height, resampling)["exact_match"]
-        summary["exact_match"] = match.entry()
+        match = means({"exact_match": right}, patients, resampling)["exact_match"]
+        summary["exact_match"] = match.entry((0, 1))
         summary["not_averaged"] = [c for c in classes if c not in several.averaged(predictions, classes)]
     summary["cases"], summary["patients"] = predictions.height, predictions["patient"].n_unique()
     return summary

@@ -29,8 +29,7 @@ def verdict(
         higher_is_better: Which way the figure points.
         tested: Whether the p-value, after the correction for all that is tested with it, must be below
             `LEVEL`, too.
-        evidence: What the difference rests on; by default the entry's `patients` and `discordant`, if it
-            says so.
+        evidence: What the difference rests on; by default what the entry says, see `Evidence.of`.
 
     Returns:
         None where the difference is undefined or has no interval; with `tested` also where it has no p-value.
@@ -38,7 +37,12 @@ def verdict(
     value, low, high = (
         _known(entry.get(name)) for name in ("value" if "value" in entry else "difference", "low", "high")
     )
-    if value is None or low is None or high is None:
+    if value is None:
+        return None
+    evidence = evidence or Evidence.of(entry)
+    if evidence is not None and evidence.lacking:
+        return "few"
+    if low is None or high is None:
         return None
     if tested:
         p = _known(entry.get("p"))
@@ -46,13 +50,18 @@ def verdict(
             return None
         if p >= LEVEL:
             return "even"
-    if evidence is None and entry.get("patients") is not None:
-        evidence = Evidence(entry["patients"], entry.get("discordant"))
-    if evidence is not None and evidence.lacking:
-        return "few"
     if low <= 0 <= high:
         return "even"
     return "better" if (low > 0) == higher_is_better else "worse"
+
+
+def verdict_words(entry: Mapping[str, Any], *, higher_is_better: bool = True) -> str:
+    """The verdict as a table shows it; in its place the reason where none can be given."""
+    said = verdict(entry, higher_is_better=higher_is_better)
+    evidence = Evidence.of(entry)
+    if said == "few" and evidence is not None:
+        return evidence.lacking
+    return {"better": "better", "worse": "worse", "even": "not distinguishable"}.get(said or "", "undefined")
 
 
 def against_all(verdicts: Iterable[Verdict | None]) -> Verdict | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 from radgaze import __version__, models
 from radgaze.attribution.generator import Generator
 from radgaze.attribution.memory import keep_freed_memory
-from radgaze.console import Bar, progress
+from radgaze.console import Bar, progress, say
 from radgaze.errors import UserError
 from radgaze.evaluation.evaluate import usable_device
 from radgaze.evaluation.perturbation import given
@@ -24,6 +23,7 @@ from radgaze.evaluation.selective import FILE, Decision, Referral
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.subjects import Asked, Subject, find, read
 from radgaze.explaining.writing import DONE, write
+from radgaze.files import read_json
 from radgaze.objectives.triangle import probabilities
 from radgaze.training.run import Run
 
@@ -111,7 +111,10 @@ def explain(
         raise UserError(f"--reference {reference}: there are {', '.join(REFERENCES)}")
     if batch_size < 1:
         raise UserError(f"--batch-size {batch_size}: it must be 1 or more")
+    changed = run.check_store()
     asked = find(images, run, keep_names=keep_names)
+    if changed is not None:
+        say(f"{changed}; the maps of files do not depend on it")
     device = usable_device(device)
     if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
         keep_freed_memory()
@@ -150,18 +153,13 @@ def _not_done(
     for one in asked:
         path = out / one.name / DONE
         if path.is_file() and not overwrite:
-            try:
-                before = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError:
-                before = {}
+            again = "name another --out, or --overwrite"
+            before = read_json(path, lambda found: isinstance(found, dict), again)
             # A number says nothing of which file it was.
             if one.case_id is not None and {key: before.get(key) for key in record} == record:
                 done[one] = out / one.name
                 continue
-            raise UserError(
-                f"{out / one.name} holds maps of another image or with other settings: name another --out, "
-                "or --overwrite"
-            )
+            raise UserError(f"{out / one.name} holds maps of another image or with other settings: {again}")
         todo.append(one)
     return todo, done
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from radgaze.attribution.registry import PRESETS
+from radgaze.files import write_text, written
 from radgaze.reporting.panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.style import save
 
@@ -37,18 +37,18 @@ def write(one: Explained, out: Path, record: dict[str, Any]) -> Path:
         arrays[f"{method}/{of}"] = values.astype(np.float32)
         pixels = over(case, values, PRESETS[method].title, "").pixels
         assert pixels is not None
-        Image.fromarray(pixels).save(folder / f"{name}.png")
+        with written(folder / f"{name}.png") as aside:
+            Image.fromarray(pixels).save(aside, format="PNG")
         pictures[f"{name}.png"] = f"{PRESETS[method].title} of {of}"
     if one.mask is not None:
         arrays["mask"] = one.mask.astype(np.float32)
     if one.subject.gaze is not None:
         arrays["gaze"] = one.subject.gaze.astype(np.float32)
-    _save_arrays(folder / "maps.npz", arrays)
+    with written(folder / "maps.npz") as aside, aside.open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
     save(mosaic(_rows(one, case)), folder / "sheet.png")
     text = json.dumps(_described(one, record, pictures), indent=2, ensure_ascii=False)
-    aside = folder / f"{DONE}.partial"
-    aside.write_text(text + "\n", encoding="utf-8")
-    aside.replace(folder / DONE)
+    write_text(text + "\n", folder / DONE)
     return folder
 
 
@@ -125,13 +125,6 @@ def _rows(one: Explained, case: Case) -> list[tuple[str, list[Panel]]]:
             words = [*said, "", f"maps of\n{of}"] if start == 0 else []
             rows.append(("\n".join(words).strip(), panels[start : start + IN_A_ROW]))
     return rows
-
-
-def _save_arrays(path: Path, arrays: dict[str, NDArray[np.float32]]) -> None:
-    aside = path.with_name(f"{path.name}.partial")
-    with aside.open("wb") as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    aside.replace(path)
 
 
 def _slug(name: str) -> str:

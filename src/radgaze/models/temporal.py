@@ -25,6 +25,12 @@ WIDTH = 64  # of an embedded image or frame, and of each direction of the LSTM
 MOMENTUM = {"honest": 0.1, "faithful": 0.01}  # of the batch norm on vectors
 
 
+def frames_of(config: ModelConfig) -> Frames:
+    """How readings become the frames that the network sees."""
+    faithful = config.form == "faithful"
+    return Frames(config.frames, config.frame_seconds, config.most_frames, off_image=faithful)
+
+
 @register(
     "temporal",
     title="network of image and gaze sequence",
@@ -43,9 +49,7 @@ class Temporal(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int, size: int) -> None:
         super().__init__()
-        self.frames = Frames(
-            config.frames, config.frame_seconds, config.most_frames, off_image=config.form == "faithful"
-        )
+        self.frames = frames_of(config)
         self.grey = GreyToRGB()
         self.image = XRayNet(config, size)
         self.gaze = GazeBranch(config, size)

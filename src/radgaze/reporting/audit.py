@@ -19,7 +19,6 @@ from radgaze.evaluation.audit_rows import (
     weights_verdict,
 )
 from radgaze.evaluation.audited import CEILINGS, FLOORS
-from radgaze.evaluation.evidence import LEAST_PATIENTS
 from radgaze.evaluation.several import exclusive
 from radgaze.reporting import audit_figures, description
 from radgaze.reporting.page import figure_picture, write_page
@@ -87,9 +86,9 @@ def findings(summary: Mapping[str, Any]) -> list[str]:
         if not of:
             continue
         if set(of.values()) == {"few"}:
-            sentences.append(
-                f"Whether a method {words} cannot be said: too few patients ({LEAST_PATIENTS} needed)."
-            )
+            against = [found["against_floors"].get(aspect, {}) for found in of_methods.values()]
+            why = min((one["lacking"] for one in against if one.get("lacking")), default="")
+            sentences.append(f"Whether a method {words} cannot be said: {why or 'too little evidence'}.")
             continue
         good = [name for name, verdict in of.items() if verdict == "better"]
         title = ASPECTS[aspect][HEADLINES[aspect]].title

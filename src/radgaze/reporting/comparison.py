@@ -11,29 +11,24 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.compare import Comparison
-from radgaze.evaluation.evidence import Evidence
+from radgaze.evaluation.evidence import p_equals
+from radgaze.evaluation.markdown import p_of
+from radgaze.evaluation.power_words import in_words, legend, statement
 from radgaze.evaluation.results import read_metrics
 from radgaze.evaluation.several import exclusive
-from radgaze.evaluation.verdict import verdict
+from radgaze.evaluation.verdict import verdict_words
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.report import slug
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, p_value
+from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, lacking
 from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from radgaze.training.run import Run
 
-_SAID = {
-    "better": "better",
-    "even": "not distinguishable",
-    "worse": "worse",
-    "few": "too few patients",
-    None: "undefined",
-}
 METRICS = {
     "auc": ("AUC", True),
     "average_precision": ("average precision", True),
@@ -72,6 +67,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
             paired=_paired(compared),
             several=len(names) > 2,
+            legend_of_power=_legend_of_power(compared),
             notes=compared.notes,
             selection=CHANGED,
             groups=groups,
@@ -91,16 +87,18 @@ def findings(compared: Comparison) -> list[str]:
         macro = _row(compared.paired, run=name, metric="auc", group="macro")
         if macro is None:
             continue
-        tests = f"bootstrap p {_p(macro['p_bootstrap'])}, DeLong p {_p(macro['p_delong'])}"
+        tests = _tests(macro, {"bootstrap": "p_bootstrap", "DeLong": "p_delong"})
+        sentences.append(f"Macro AUC, {name} minus {compared.reference}: {difference(_entry(macro))}{tests}.")
         sentences.append(
-            f"Macro AUC, {name} minus {compared.reference}: {difference(_entry(macro))} ({tests})."
+            f"{name} against {compared.reference}, as trained: "
+            + statement(macro, f"these {compared.cases} cases", "macro AUC")
         )
         for kind in ("heatmap", "mask"):
             nss = _row(compared.paired, run=name, metric="nss", map=kind)
             if nss is not None:
                 sentences.append(
                     f"{MAPS[kind]}–gaze agreement (NSS), {name} minus {compared.reference}: "
-                    f"{difference(_entry(nss), 2)} (bootstrap p {_p(nss['p_bootstrap'])})."
+                    f"{difference(_entry(nss), 2)}{_tests(nss, {'bootstrap': 'p_bootstrap'})}."
                 )
     return sentences
 
@@ -173,16 +171,18 @@ def _paired(compared: Comparison) -> list[dict[str, Any]]:
                 "run": row["run"],
                 "what": what,
                 "entry": _entry(row),
-                "verdict": _SAID[
-                    verdict(
-                        row, higher_is_better=row["higher_is_better"], evidence=Evidence(compared.patients)
-                    )
-                ],
+                "verdict": verdict_words(row, higher_is_better=row["higher_is_better"]),
+                "detectable": in_words(row),
                 "main": row["metric"] == "auc" or row["map"] in ("heatmap", "mask"),
-                "p": [row[c] for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
+                "p": [p_of(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
             }
         )
     return rows
+
+
+def _legend_of_power(compared: Comparison) -> str:
+    macro = compared.paired.filter(metric="auc", group="macro")
+    return legend(macro.row(0, named=True)) if macro.height else ""
 
 
 def _cases(
@@ -243,9 +243,15 @@ def _row(table: pl.DataFrame, **where: str) -> dict[str, Any] | None:
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     value = row["value"] if "value" in row else row["difference"]
-    return {"value": value, "low": row["low"], "high": row["high"]}
+    rests_on = {key: row[key] for key in ("patients", "discordant") if key in row}
+    return {"value": value, "low": row["low"], "high": row["high"], **rests_on}
 
 
-def _p(p: Any) -> str:
-    text = p_value(p)
-    return text if text.startswith("<") else f"= {text}"
+def _tests(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
+    """` (bootstrap p ≤ 0.001, DeLong p = 0.012)`; nothing where too few patients were tested."""
+    if lacking(row):
+        return ""
+    words = [
+        f"{name} p {p_equals(row[column], row.get(f'{column}_is_bound'))}" for name, column in columns.items()
+    ]
+    return f" ({', '.join(words)})"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from radgaze.evaluation import discrimination
 from radgaze.evaluation.calibration import reliability
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
-from radgaze.reporting.wording import bounds, number
+from radgaze.reporting.wording import bounds, estimate
 
 SIZE = (4.9, 4.5)
 SPECIFICITY = 0.9  # of the operating point that each ROC curve carries
@@ -165,11 +165,8 @@ def _absent(axis: Axes, name: str) -> None:
 
 
 def _legend(name: str, entries: Mapping[str, Any]) -> str:
-    value, low, high = bounds(entries.get(name))
-    if value is None:
-        return name
-    interval = f" [{number(low, 2)}, {number(high, 2)}]" if low is not None and high is not None else ""
-    return f"{name} {number(value, 2)}{interval}"
+    entry = entries.get(name)
+    return name if bounds(entry)[0] is None else f"{name} {estimate(entry, 2)}"
 
 
 def _unit_square(axis: Axes) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from radgaze.console import progress
 from radgaze.evaluation.inspection import GAZE, Average, Inspection, images_to_read, inspect
+from radgaze.files import write_text
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
@@ -59,7 +60,7 @@ def inspection_page(store: Store, out: Path, *, each: int = 4, seed: int = 0) ->
         groups=groups,
         columns=4,
     )
-    (out / "inspect.json").write_text(json.dumps(found.as_json(), indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(found.as_json(), indent=2) + "\n", out / "inspect.json")
     return found, path
 
 

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import escape
 from PIL import Image
 
 from radgaze import __version__
+from radgaze.evaluation.evidence import cautions
+from radgaze.files import write_text
 from radgaze.reporting.panels import Panel
 from radgaze.reporting.style import heat_gradient, picture_uri, png_uri
-from radgaze.reporting.wording import bounds, difference, number, p_value, signed
+from radgaze.reporting.wording import bounds, difference, interval, number, signed
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,15 @@ def write_page(template: str, path: Path, **context: Any) -> Path:
         bounds=bounds,
         signed=signed,
         difference=difference,
-        p_value=p_value,
+        interval=interval,
         version=__version__,
         gradient=heat_gradient(),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(environment.get_template(template).render(**context), encoding="utf-8")
+    text = environment.get_template(template).render(**context)
+    for note in cautions(text):
+        text = text.replace("</main>", f'<p class="note">{escape(note)}</p>\n</main>')
+    write_text(text, path)
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +10,11 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from radgaze.errors import UserError
+from radgaze.evaluation.evidence import Evidence, cautions
 from radgaze.evaluation.out_of_distribution import TITLES
 from radgaze.evaluation.rejection import Rejection
 from radgaze.evaluation.selective import GOALS
+from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
@@ -58,8 +59,11 @@ def write_rejection(run: Run, found: Rejection) -> Path:
     """Write all of it into the run's folder; return the page's path."""
     summary = found.summary
     figure = save(risk_coverage(summary, found.curves), run.path / "figures" / "rejection.png")
-    (run.path / "rejection.md").write_text(rejection_markdown(summary), encoding="utf-8")
-    with (run.path / "rejection.csv").open("w", newline="", encoding="utf-8") as file:
+    write_text(rejection_markdown(summary), run.path / "rejection.md")
+    with (
+        written(run.path / "rejection.csv") as aside,
+        aside.open("w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.writer(file)
         writer.writerow(["score", "metric", "value", "low", "high"])
         for name, row in summary["scores"].items():
@@ -102,11 +106,12 @@ def told(folder: Path) -> list[str]:
     path = folder / "rejection.json"
     if not path.is_file():
         return []
+    advice = f"make it anew: radgaze evaluate {folder} --reject"
+    summary = read_json(path, lambda found: isinstance(found, dict), advice)
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
         return [rule_in_words(summary), *findings(summary)]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(f"{path} cannot be used; make it anew: radgaze evaluate {folder} --reject") from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"{path} cannot be used; {advice}") from error
 
 
 def rule_in_words(summary: dict[str, Any]) -> str:
@@ -130,7 +135,7 @@ def findings(summary: dict[str, Any]) -> list[str]:
         f"{summary['errors']} of {summary['cases']} test predictions are wrong. {row['title']} tells them "
         "from the "
         f"right ones with an AUROC of {estimate(row['error_detection'])}"
-        + _against(row["error_detection"], 0.5, "better than chance", "not distinguishable from chance")
+        + _against_chance(row["error_detection"], _evidence(summary))
         + ".",
         f"Of the test cases {estimate(row['coverage'], 2)} are kept. Accuracy is "
         f"{estimate(whole['accuracy'])} on "
@@ -245,7 +250,7 @@ def rejection_markdown(summary: dict[str, Any]) -> str:
         for name, entry in summary["out_of_distribution"].items()
     ]
     likelihood = summary["likelihood"]
-    return (
+    text = (
         "\n\n".join(
             [
                 f"# When to refer: {summary['run']}",
@@ -263,13 +268,24 @@ def rejection_markdown(summary: dict[str, Any]) -> str:
         )
         + "\n"
     )
+    return text + "".join(f"\n{note}\n" for note in cautions(text))
 
 
-def _against(entry: Any, level: float, better: str, unclear: str) -> str:
+def _evidence(summary: dict[str, Any]) -> Evidence:
+    """Every pair of a wrong and a right prediction is one that a score can tell apart, or not."""
+    wrong = summary["errors"]
+    return Evidence(summary["patients"], min(wrong, summary["cases"] - wrong))
+
+
+def _against_chance(entry: Any, evidence: Evidence) -> str:
     _, low, high = bounds(entry)
     if low is None or high is None:
         return ""
-    return f", {better}" if low > level else f", {unclear}" if high >= level else ", worse than chance"
+    if low <= 0.5 <= high:
+        return ", not distinguishable from chance"
+    if evidence.lacking:
+        return f", no verdict on it: {evidence.lacking}"
+    return ", better than chance" if low > 0.5 else ", worse than chance"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:

@@ -72,6 +72,7 @@ def report(
             without=without,
             columns=max((len(case["panels"]) for group in groups for case in group["cases"]), default=5),
             **description.data(run, predictions, manifest),
+            uncompared=run.compared(),
             referring=told(run.path),
             limits=sections.limits(numbers, run.classes, test),
             configuration=description.configuration(run),

@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
+from radgaze.files import written
 from radgaze.reporting import fonts
 
 # Okabe & Ito (2008), without the yellow that vanishes on white.
@@ -84,7 +85,8 @@ def save(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
         fonts.complete(figure)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` tells it, once
-            figure.savefig(path, format="png", dpi=dpi, metadata={"Software": None})
+            with written(path) as aside:
+                figure.savefig(aside, format="png", dpi=dpi, metadata={"Software": None})
     return path
 
 

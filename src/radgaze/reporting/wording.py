@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from radgaze.evaluation import agreement, localisation
+from radgaze.evaluation.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
 
 DASH = "–"  # where a metric is undefined
 
@@ -42,12 +43,34 @@ def number(value: Any, digits: int = 3) -> str:
 
 def estimate(entry: Any, digits: int = 3) -> str:
     """`0.872 [0.801, 0.931]`; without an interval where there is none; a dash where it is undefined."""
-    value, low, high = bounds(entry)
+    value = bounds(entry)[0]
     if value is None:
         return DASH
+    of = interval(entry, digits)
+    return number(value, digits) + (f" {of}" if of else "")
+
+
+def interval(entry: Any, digits: int = 3, form: str = "[{}, {}]") -> str:
+    """`[0.801, 0.931]`, with a mark where it has no width; `(too few seeds)`; nothing without one."""
+    value, low, high = bounds(entry)
+    if value is None:
+        return ""
+    if of_few_seeds(entry):
+        return f"({FEW_SEEDS})"
     if low is None or high is None:
-        return number(value, digits)
-    return f"{number(value, digits)} [{number(low, digits)}, {number(high, digits)}]"
+        return ""
+    return form.format(number(low, digits), number(high, digits)) + marked(low, high)
+
+
+def of_few_seeds(entry: Any) -> bool:
+    """Whether an entry is a mean over several seeds, but too few for an interval."""
+    return isinstance(entry, Mapping) and too_few_seeds(entry.get("seeds") or 1)
+
+
+def lacking(entry: Any) -> str:
+    """Why no verdict can be given on a difference, by what its entry rests on; empty if one can."""
+    evidence = Evidence.of(entry) if isinstance(entry, Mapping) else None
+    return evidence.lacking if evidence is not None else ""
 
 
 def difference(entry: Any, digits: int = 3) -> str:
@@ -55,10 +78,12 @@ def difference(entry: Any, digits: int = 3) -> str:
     value, low, high = bounds(entry)
     if value is None:
         return "undefined"
-    text = signed(value, digits)
+    of = interval(entry, digits)
+    text = signed(value, digits) + (f" {of}" if of else "")
+    if why := lacking(entry):
+        return f"{text}, no verdict: {why}"
     if low is None or high is None:
         return text
-    text += f" [{number(low, digits)}, {number(high, digits)}]"
     return text + (", not distinguishable from 0" if low <= 0 <= high else "")
 
 
@@ -66,12 +91,6 @@ def signed(value: Any, digits: int = 3) -> str:
     """A number with its sign, also if that is plus."""
     known = finite(value)
     return DASH if known is None else ("+" if known > 0 else "") + number(known, digits)
-
-
-def p_value(p: Any) -> str:
-    """`0.031`, `< 0.001`, or a dash."""
-    known = finite(p)
-    return DASH if known is None else "< 0.001" if known < 0.001 else f"{known:.3f}"
 
 
 def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:

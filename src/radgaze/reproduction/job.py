@@ -16,7 +16,7 @@ from types import FrameType
 from typing import TYPE_CHECKING
 
 from radgaze.console import complain
-from radgaze.errors import UserError
+from radgaze.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from radgaze.reproduction.plan import Job
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> int:
         return 2
     except Exception as error:
         traceback.print_exc()
-        complain(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        complain(in_words(error))
         return 1
     return 0
 

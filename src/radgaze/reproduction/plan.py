@@ -10,7 +10,7 @@ from typing import Any, Literal
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.store.store import Store
-from radgaze.training import settings
+from radgaze.training import origin, settings
 from radgaze.training.config import Config
 
 SEED = 42
@@ -73,6 +73,7 @@ class Plan:
         folds: Of the cross-validation, or None.
         store: Path of the store, absolute.
         identity: What the store says it was made from.
+        contents: Hashes of what the store holds.
         overrides: Laid over every experiment, nested.
         jobs: Seed by seed, so that the first rows of every table are there soon.
     """
@@ -82,6 +83,7 @@ class Plan:
     folds: int | None
     store: str
     identity: Mapping[str, Any]
+    contents: Mapping[str, str]
     overrides: Mapping[str, Any]
     jobs: tuple[Job, ...]
 
@@ -142,6 +144,7 @@ def plan(
         folds=folds,
         store=given["data"],
         identity=store.manifest.get("identity", {}),
+        contents=origin.contents(store),
         overrides=overrides,
         jobs=tuple(
             job(experiment, *one)

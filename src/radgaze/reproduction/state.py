@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -13,11 +12,13 @@ from typing import IO, Any
 
 from radgaze import __version__, experiments
 from radgaze.errors import UserError
+from radgaze.files import is_leftover, read_json, write_text
 from radgaze.reproduction.plan import Job, Outcome, Plan
-from radgaze.training import settings
+from radgaze.store.store import Store
+from radgaze.training import origin, settings
 
 FORMAT = 1
-FILE, LOCK, ASIDE = "grid.json", "grid.lock", "grid.json.part"
+FILE, LOCK = "grid.json", "grid.lock"
 
 PATIENCE = 10.0
 """Seconds that jobs of a killed grid may take to be gone."""
@@ -69,11 +70,7 @@ class State:
         ]
         configurations = {job.name: settings.to_dict(job.config) for job in plan.jobs}
         text = json.dumps({**_head(plan), "jobs": jobs, "configurations": configurations}, indent=1)
-        with (self.out / ASIDE).open("w", encoding="utf-8") as file:
-            file.write(text + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        (self.out / ASIDE).replace(self.out / FILE)
+        write_text(text + "\n", self.out / FILE)
 
     def _status(self, job: Job) -> str:
         return "done" if job.name in self.done else "failed" if job.name in self.failed else "waiting"
@@ -98,7 +95,7 @@ def begin(plan: Plan, out: Path, *, resume: bool) -> State:
         UserError: DIR holds something else, or a grid that is not resumed or was begun otherwise.
     """
     if not (out / FILE).is_file():
-        if any(entry.name not in (LOCK, ASIDE) for entry in out.iterdir()):
+        if any(entry.name != LOCK and not is_leftover(entry, FILE) for entry in out.iterdir()):
             raise UserError(f"{out} is not empty and holds no {FILE}; name another --out")
         state = State(out, plan)
         state.write()
@@ -135,8 +132,15 @@ def load_job(out: Path, experiment: str, number: int) -> Job:
     entry = next(
         entry for entry in saved["jobs"] if (entry["experiment"], entry["number"]) == (experiment, number)
     )
-    config = saved["configurations"][f"{experiment}/seed-{number}"]
-    return Job(experiment, number, entry["label"], settings.from_dict(config))
+    config = settings.from_dict(saved["configurations"][f"{experiment}/seed-{number}"])
+    if "contents" in saved:
+        changed = origin.differences(saved["contents"], origin.contents(Store.open(config.data)))
+        if changed:
+            raise UserError(
+                f"the store {config.data} is not the one that the grid in {out} was begun on, {changed}; put "
+                "that one back"
+            )
+    return Job(experiment, number, entry["label"], config)
 
 
 @contextmanager
@@ -176,22 +180,44 @@ def _head(plan: Plan) -> dict[str, Any]:
         "folds": plan.folds,
         "store": plan.store,
         "identity": plan.identity,
+        "contents": plan.contents,
         "overrides": plan.overrides,
     }
     return dict(json.loads(json.dumps(head)))  # tuples are lists, as they will be when it is read
 
 
 def _read(out: Path) -> dict[str, Any]:
-    try:
-        saved = dict(json.loads((out / FILE).read_text(encoding="utf-8")))
-        made_with = saved["format"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{out / FILE} cannot be read as a grid's state; name another --out") from error
+    advice = "put it back as it was, or name another --out"
+    saved = dict(read_json(out / FILE, lambda found: isinstance(found, dict) and "format" in found, advice))
+    made_with = saved["format"]
+    if made_with == FORMAT and not _is_state(saved):
+        raise UserError(f"{out / FILE} does not hold a grid's state; {advice}")
     if made_with != FORMAT:
         raise UserError(
             f"{out} holds a grid of format {made_with}, this software writes {FORMAT}; name another --out"
         )
     return saved
+
+
+def _is_state(found: Mapping[str, Any]) -> bool:
+    """Whether a file of our format holds what `write` writes."""
+    jobs, configurations = found.get("jobs"), found.get("configurations")
+    if not (isinstance(jobs, list) and isinstance(configurations, dict)):
+        return False
+    heads = {"radgaze", "protocol", "selection", "folds", "store", "identity", "overrides"}
+    return (
+        heads <= found.keys()
+        and isinstance(found["overrides"], dict)
+        and isinstance(found.get("contents", {}), dict)
+        and all(
+            isinstance(job, dict)
+            and job.keys() >= {"experiment", "number", "label", "status", "reason", "seconds"}
+            for job in jobs
+        )
+        and all(
+            isinstance(configurations.get(f"{job['experiment']}/seed-{job['number']}"), dict) for job in jobs
+        )
+    )
 
 
 def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:
@@ -202,8 +228,10 @@ def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:
         for name in ("radgaze", "protocol", "selection", "folds", "store")
         if saved[name] != head[name]
     ]
-    if saved["identity"] != head["identity"]:
-        found.append(f"{plan.store} is another store than it was")
+    # One begun by software of before keeps what the store was made from alone.
+    changed = origin.differences(saved["contents"], head["contents"]) if "contents" in saved else ""
+    if changed or saved["identity"] != head["identity"]:
+        found.append(f"{plan.store} is another store than it was" + (f", {changed}" if changed else ""))
     found += _changed(experiments.flat(saved["overrides"]), experiments.flat(head["overrides"]), "--{}")
     now = {job.name: job for job in plan.jobs}
     begun = [f"{entry['experiment']}/seed-{entry['number']}" for entry in saved["jobs"]]

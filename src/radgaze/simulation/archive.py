@@ -13,6 +13,7 @@ from joblib import Parallel, cpu_count, delayed
 
 from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.files import write_text
 from radgaze.simulation.plan import CLASSES, STREAM_SESSION, Case, plan_cases, stream
 from radgaze.simulation.study import Made, Slot, make_case
 from radgaze.simulation.tables import BOXES, GAZE, MASTER, TRUTH
@@ -80,7 +81,7 @@ def simulate(
         },
         "counts": _count(made, slots),
     }
-    (out / "planted.json").write_text(json.dumps(planted, indent=2) + "\n", encoding="utf-8")
+    write_text(json.dumps(planted, indent=2) + "\n", out / "planted.json")
     return planted
 
 

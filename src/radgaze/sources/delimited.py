@@ -32,7 +32,8 @@ def is_missing(text: pl.Expr) -> pl.Expr:
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
     """Named columns as text, blanks as null, and `line`: where each record begins (Parquet: which row it is).
 
-    Quoted values may hold line breaks, the file may begin with a byte order mark, columns may lack a name.
+    Quoted values may hold line breaks, the file may begin with a byte order mark, columns may lack a name. A
+    column that is there with other letter case alone is taken.
 
     Args:
         path: The file.
@@ -51,6 +52,7 @@ def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[
         raise UserError(f"{path} is missing; {archive} has it")
     columns = [called(name) for name in columns]
     for table, lines in _shown(path):
+        table = table.rename(_spelled(table.columns, columns))
         missing = [name for name in columns if name not in table.columns]
         twice = {name.partition(TWICE)[0] for name in table.columns if TWICE in name}
         if both := [name for name in missing if name and name in twice]:
@@ -134,6 +136,17 @@ def _parts(path: Path) -> Iterator[Part]:
     except (pl.exceptions.PolarsError, OSError, EOFError) as error:
         kind = "Parquet" if is_parquet(path) else "CSV"
         raise UserError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
+
+
+def _spelled(names: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
+    """Of a file's columns those that are wanted but for their letter case, each the only one so."""
+    plain = [name.partition(TWICE)[0].casefold() for name in names]
+    lost = {name.casefold(): name for name in wanted if name and name not in names}
+    return {
+        name: lost[word]
+        for name, word in zip(names, plain, strict=True)
+        if word in lost and plain.count(word) == 1 and name not in wanted
+    }
 
 
 def _few(names: Sequence[str]) -> str:

@@ -53,7 +53,7 @@ def scratch() -> TemporaryDirectory[str]:
 
 def _written(table: pl.DataFrame) -> Path:
     path = Path(_folder().name) / f"{next(_numbers)}.parquet"
-    write_parquet(table, path, rows=ROWS)
+    write_parquet(table, path, rows=ROWS, lasting=False)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +10,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.files import read_json
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
@@ -162,10 +162,7 @@ def _read_list(path: Path) -> pl.DataFrame:
     """The searches in the list's order: name, subject, task, condition, split, X, Y, T."""
     if not path.is_file():
         raise UserError(f"--gazesearch {path}: no such file")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
-    except ValueError as error:
-        raise UserError(f"{path} is no JSON: {str(error).splitlines()[0]}") from error
+    found = read_json(path, lambda _: True, "give GazeSearch's list of scan paths")
     if not isinstance(found, list) or not found:
         raise UserError(f"{path} is no list of scan paths; GazeSearch's has 4,875")
     return pl.DataFrame([_search(one, k, path) for k, one in enumerate(found, 1)])

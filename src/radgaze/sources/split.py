@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import random
-from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from itertools import accumulate
+from collections.abc import Hashable, Mapping, Sequence
+from math import floor
 from typing import TypeVar
 
-SHARES = {"train": 0.8, "validate": 0.1, "test": 0.1}
+from radgaze.sources.balanced import ZERO, balanced_rounding
 
-BLOCK = 10
-"""Patients in a row of whom every part gets its share."""
+SHARE, MOST = 0.1, 0.2
+"""Of the patients, how many test, and as many validate: as a rule, and at most where there are few."""
 
-DRAWS, WORK = 64, 200_000
-"""Draws of which the most even one is taken, and patients dealt in all of them at most."""
+PATIENTS, CASES = 0, 1
+"""The rows of `balanced_rounding` that are no class's."""
 
 Patient = TypeVar("Patient", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
@@ -45,14 +44,34 @@ def published_split(patient_ids: Sequence[Patient], seed: int = 42) -> dict[Pati
 def stratified_split(
     patients: Sequence[Patient], classes: Sequence[Hashable], seed: int
 ) -> dict[Patient, str]:
-    """A split 80/10/10 of the cases with class shares as even as whole patients allow.
+    """A split 80/10/10 of the patients with class shares as even as whole patients allow.
+
+    Every patient tests with the same chance, and validates with the same, whatever number of cases and which
+    classes it has. Where there are fewer than ten patients a class, the chance of either is higher than a
+    tenth, for all alike, so that as many test as there are classes: see `held_out_share`.
 
     Args:
         patients: The patient of each case.
         classes: The class of each case; or, where it may have several, all of them as a frozenset.
         seed: Of the order.
     """
-    return _dealt(patients, classes, SHARES, seed)
+    share = held_out_share(patients, classes)
+    return _dealt(patients, classes, {"test": share, "validate": share, "train": 1 - 2 * share}, seed)
+
+
+def held_out_share(patients: Sequence[Hashable], classes: Sequence[Hashable]) -> float:
+    """The share of patients that test, and that of those that validate.
+
+    A tenth; where that is fewer patients than classes, as many as there are classes, up to a fifth; and one
+    patient where there are three or four.
+
+    Args:
+        patients: The patient of each case.
+        classes: The class of each case, or the frozenset of its classes.
+    """
+    count = max(1, len(set(patients)))
+    names = {name for own in classes for name in (own if isinstance(own, frozenset) else (own,))}
+    return max(min(max(SHARE, len(names) / count), MOST), min(1 / count, 1 / 3))
 
 
 def fold_split(
@@ -76,102 +95,74 @@ def fold_split(
         raise ValueError(f"there is no fold {fold} of {folds}; folds are 2 or more, numbered from 0")
     fold_of = _dealt(patients, classes, dict.fromkeys(range(folds), 1 / folds), seed)
     rest = [case for case in zip(patients, classes, strict=True) if fold_of[case[0]] != fold]
-    validate = min(0.5, SHARES["validate"] / (1 - 1 / folds))
-    shares = {"train": 1 - validate, "validate": validate}
+    validate = min(0.5, held_out_share(patients, classes) / (1 - 1 / folds))
+    shares = {"validate": validate, "train": 1 - validate}
     others = _dealt([p for p, _ in rest], [c for _, c in rest], shares, seed + 1)
     return {patient: "test" if own == fold else others[patient] for patient, own in fold_of.items()}
 
 
 def _dealt(
-    patients: Sequence[Patient], classes: Sequence[Hashable], shares: Mapping[Part, float], seed: int
+    patients: Sequence[Patient],
+    classes: Sequence[Hashable],
+    shares: Mapping[Part, float],
+    seed: int,
 ) -> dict[Patient, Part]:
-    """Patients dealt at random, so that the parts are exchangeable, with even classes.
+    """Patients dealt at random: each comes to a part with the chance of its share, whatever its cases are.
 
-    Patients with the same classes stand together, in random order, and of every ten in a row each part gets
-    its share: a patient comes to a part with the probability of its share, however many cases it has. Of
-    several such draws the one with the most even classes is taken. Then a class that a part has none of gets
-    a patient there, where it has some to spare.
+    Patients with as many cases of the same classes are a kind. Of each kind a part gets its share, rounded
+    up or down; which of the two is drawn for all kinds together, so that the parts' numbers of patients, of
+    cases and of each class's cases are even (see `balanced_rounding`). Who of a kind comes to it is drawn
+    with equal chances. What is left over is dealt to the next part in the same way.
+
+    Args:
+        patients: The patient of each case.
+        classes: The class of each case, or the frozenset of its classes.
+        shares: Of the parts, 1 in all.
+        seed: Of the draw.
     """
-    listed = [tuple(sorted(name, key=str)) if isinstance(name, frozenset) else (name,) for name in classes]
-    own = _counted(patients, listed)
-    totals = Counter(name for names in listed for name in names)
+    kinds, rows = _kinds(patients, classes)
     draw = random.Random(seed)  # noqa: S311  a split is no secret
-    rank = {name: place for place, name in enumerate(sorted(totals, key=lambda n: (totals[n], str(n))))}
-    profiles = {id(counts): sorted((rank[name], n) for name, n in counts.items()) for counts in own.values()}
-    best: tuple[float, dict[Patient, Part]] | None = None
-    for _ in range(max(1, min(DRAWS, WORK // max(1, len(own))))):
-        order = list(own)
-        draw.shuffle(order)
-        order.sort(key=lambda patient: profiles[id(own[patient])])
-        found = dict(zip(order, _in_blocks(len(order), shares, draw), strict=True))
-        uneven = _unevenness(found, own, totals, shares)
-        if best is None or uneven < best[0]:
-            best = uneven, found
-    assert best is not None
-    return _with_every_class(best[1], own, shares, draw)
+    order = list(kinds)
+    draw.shuffle(order)
+    # The more cases, the sooner: what does not come out even at the end is then of patients with few.
+    order.sort(key=lambda kind: -dict(kind)[CASES])
+    groups = [(dict(kind), kinds[kind]) for kind in order]
+    for _, group in groups:
+        draw.shuffle(group)
+    *others, last = shares
+    found: dict[Patient, Part] = {}
+    left = 1.0
+    for part in others:
+        share = shares[part] / left
+        left -= shares[part]
+        least = [floor(share * len(group) + ZERO) for _, group in groups]
+        chances = [share * len(group) - n for n, (_, group) in zip(least, groups, strict=True)]
+        more = balanced_rounding(chances, [amounts for amounts, _ in groups], rows, draw)
+        for (_, group), n, one in zip(groups, least, more, strict=True):
+            for _ in range(n + one):
+                found[group.pop()] = part
+    return found | {patient: last for _, group in groups for patient in group}
 
 
-def _in_blocks(count: int, shares: Mapping[Part, float], draw: random.Random) -> Iterator[Part]:
-    """Parts of patients in a row: of each ten every part gets its share, in random order."""
-    parts, ends = list(shares), list(accumulate(shares.values()))
-    for start in range(0, count, BLOCK):
-        for place in draw.sample(range(BLOCK), min(BLOCK, count - start)):
-            at = (place + draw.random()) / BLOCK * ends[-1]
-            yield parts[min(bisect_right(ends, at), len(parts) - 1)]
+Kind = tuple[tuple[int, int], ...]
+"""How many patients (1), cases, and cases of each class, the rarest first: ((row, number), …)."""
 
 
-def _unevenness(
-    found: Mapping[Patient, Part],
-    own: Mapping[Patient, Counter[Hashable]],
-    totals: Mapping[Hashable, int],
-    shares: Mapping[Part, float],
-) -> float:
-    """χ² of the classes' cases in the parts against their shares."""
-    counts: Counter[tuple[Part, Hashable]] = Counter()
-    for patient, part in found.items():
-        for name, n in own[patient].items():
-            counts[part, name] += n
-    wanted = {(part, name): share * totals[name] for part, share in shares.items() for name in totals}
-    return sum((counts[place] - number) ** 2 / number for place, number in wanted.items())
-
-
-def _with_every_class(
-    found: dict[Patient, Part],
-    own: Mapping[Patient, Counter[Hashable]],
-    shares: Mapping[Part, float],
-    draw: random.Random,
-) -> dict[Patient, Part]:
-    """A patient of each class in every part, as far as there are as many, taken where the class has most."""
-    holders: dict[Hashable, dict[Part, list[Patient]]] = defaultdict(lambda: {part: [] for part in shares})
-    for patient, part in found.items():
-        for name in own[patient]:
-            holders[name][part].append(patient)
-    for name in sorted(holders, key=lambda name: (sum(map(len, holders[name].values())), str(name))):
-        for part in shares:
-            most = max(shares, key=lambda other: len(holders[name][other]))
-            # Not the last patient there of any of its classes.
-            able = [p for p in holders[name][most] if all(len(holders[c][most]) > 1 for c in own[p])]
-            if holders[name][part] or not able:
-                continue
-            patient = draw.choice(able)
-            found[patient] = part
-            for of_it in own[patient]:
-                holders[of_it][most].remove(patient)
-                holders[of_it][part].append(patient)
-    return found
-
-
-def _counted(
-    patients: Sequence[Patient], classes: Iterable[Iterable[Hashable]]
-) -> dict[Patient, Counter[Hashable]]:
-    """How often each patient has each class; one counter for all who have the same, as they may be many."""
-    own: dict[Patient, tuple[tuple[Hashable, int], ...]] = {}
-    same: dict[tuple[tuple[Hashable, int], ...], tuple[tuple[Hashable, int], ...]] = {}
-    for patient, names in zip(patients, classes, strict=True):
-        seen = dict(own.get(patient, ()))
-        for name in names:
-            seen[name] = seen.get(name, 0) + 1
-        counts = tuple(seen.items())
-        own[patient] = same.setdefault(counts, counts)
-    counters = {counts: Counter(dict(counts)) for counts in set(own.values())}
-    return {patient: counters[counts] for patient, counts in own.items()}
+def _kinds(patients: Sequence[Patient], classes: Sequence[Hashable]) -> tuple[dict[Kind, list[Patient]], int]:
+    """The patients of each kind, in the order in which they come; and how many rows there are."""
+    listed = [tuple(sorted(name, key=str)) if isinstance(name, frozenset) else (name,) for name in classes]
+    totals = Counter(name for names in listed for name in names)
+    rank = {name: 2 + place for place, name in enumerate(sorted(totals, key=lambda n: (totals[n], str(n))))}
+    # One tuple for all patients who have the same, as they may be many.
+    own: dict[Patient, Kind] = {}
+    same: dict[Kind, Kind] = {}
+    for patient, names in zip(patients, listed, strict=True):
+        seen = dict(own.get(patient, ((PATIENTS, 1),)))
+        for row in (CASES, *(rank[name] for name in names)):
+            seen[row] = seen.get(row, 0) + 1
+        kind = tuple(sorted(seen.items()))
+        own[patient] = same.setdefault(kind, kind)
+    kinds: dict[Kind, list[Patient]] = defaultdict(list)
+    for patient, kind in own.items():
+        kinds[kind].append(patient)
+    return dict(kinds), 2 + len(rank)

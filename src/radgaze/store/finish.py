@@ -13,6 +13,7 @@ import polars as pl
 
 from radgaze import __version__
 from radgaze.console import progress, say
+from radgaze.files import clear_leftovers, write_text
 from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
@@ -81,6 +82,7 @@ def finish(
     """
     folder = aside.store
     (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
+    clear_leftovers(folder)
     tables = {
         "cases": _cases(cohort, done, parameters["size"]),
         "readings": cohort.readings,
@@ -115,9 +117,7 @@ def finish(
         **_burned_in(cohort, done),
         "hashes": _hashes(folder, files),
     }
-    (folder / MANIFEST).write_text(
-        json.dumps(seal(manifest), indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    write_text(json.dumps(seal(manifest), indent=2, ensure_ascii=False) + "\n", folder / MANIFEST)
     for path in (*files, folder / MANIFEST):
         _flush(path)
 

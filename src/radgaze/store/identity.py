@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -13,11 +14,18 @@ from typing import Any
 import polars as pl
 
 from radgaze.console import progress
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices
 from radgaze.store.digest import file_digest
-from radgaze.store.store import FORMAT, MANIFEST, TABLES, Store
+from radgaze.store.intact import is_manifest
+from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, TABLES, Store
+
+OWN = re.compile(
+    rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions)\.parquet"
+    r"|(images|regions)(/shard-\d{5,}\.npy)?|(.*/)?\.[^/]*\.part|(.*/)?(\.DS_Store|Thumbs\.db)"
+)
+"""All that a store's folder may hold, and what systems leave in any folder."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ def finished(
     if not (out / MANIFEST).is_file():
         raise UserError(f"{out} is there and is not a store; choose another --out")
     if overwrite:
+        _check_replaceable(out)
         return None
     store = Store.open(out)
     if store.manifest.get("identity") == identity.kept() and not _changed_since(store, cohort):
@@ -116,6 +125,25 @@ def finished(
         f"{out} holds another store ({', '.join(differ) or 'its source has changed since'}); "
         "add --overwrite to replace it, or choose another --out"
     )
+
+
+def _check_replaceable(out: Path) -> None:
+    """Raise UserError where a folder is not a store and nothing else, whole or damaged."""
+    if not is_manifest(out / MANIFEST):
+        raise UserError(
+            f"{out / MANIFEST} is not a store's, so --overwrite leaves {out} alone; choose another --out, or "
+            "remove the folder yourself if it is a damaged store"
+        )
+    foreign = sorted(
+        path.relative_to(out).as_posix()
+        for path in out.rglob("*")
+        if not OWN.fullmatch(path.relative_to(out).as_posix())
+    )
+    if foreign:
+        raise UserError(
+            f"{out} holds {shortened(foreign[0], 60)}, which is no part of a store, so --overwrite leaves it "
+            "alone; move that away, or choose another --out"
+        )
 
 
 def _changed_since(store: Store, cohort: Cohort) -> bool:

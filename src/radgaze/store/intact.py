@@ -24,6 +24,9 @@ LARGEST_SIDE = 16_384
 SEAL = "manifest_sha256"
 """The manifest's own hash: of all else in it."""
 
+MARKS = ("format", "source", "classes", "counts")
+"""What a manifest has had from its first format on, and begins with."""
+
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 TEXT, WHOLE, NUMBER = "text", "whole numbers", "numbers"
@@ -73,6 +76,17 @@ def read_manifest(path: Path) -> dict[str, Any]:
     if wrong:
         raise UserError(f"{told}: {wrong}; prepare the store anew")
     return dict(manifest)
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is a store's manifest, of whatever format, or what is left of one that was damaged."""
+    with path.open("rb") as file:
+        text = file.read(LARGEST).decode("utf-8", "replace")
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return all(f'"{name}"' in text for name in MARKS)
+    return isinstance(found, dict) and found.keys() >= set(MARKS)
 
 
 def read_table(folder: Path, name: str, more: Mapping[str, str] | None = None) -> pl.DataFrame:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
+from radgaze.files import is_leftover, read_json, write_text
 from radgaze.store import regions
 from radgaze.store.done import Done, DoneImages
 from radgaze.store.masks import packed_shape
@@ -78,13 +79,13 @@ class Partial:
                     f"no room for {needed:,.0f} MiB of images in {self.folder.parent}; "
                     "free some, or choose another --out"
                 )
-        _write(self.folder / PLAN, json.dumps(plan))
+        write_text(json.dumps(plan), self.folder / PLAN)
 
     def plan(self) -> dict[str, Any] | None:
         """The plan, or None where there is none that can be read."""
         try:
-            return dict(json.loads((self.folder / PLAN).read_text(encoding="utf-8")))
-        except (OSError, ValueError):
+            return dict(read_json(self.folder / PLAN, _is_plan, "it is begun anew"))
+        except UserError:
             return None
 
     def put(self, i: int, image: Fitted) -> Done:
@@ -120,10 +121,10 @@ class Partial:
             advance()
             try:
                 entry = json.loads(line)
-                i, pixels = entry.pop("image"), entry.pop("pixels")
+                i, pixels = range(self.images)[entry.pop("image")], entry.pop("pixels")
                 entry |= {name: tuple(entry[name]) for name in ("unread", "areas")}
                 done = Done(**entry)
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 continue
             if self._digest(i) == pixels:
                 found[i] = done
@@ -211,12 +212,19 @@ def partial_of(
         UserError: Something else goes by its name.
     """
     folder = partial_path(out)
-    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD, _aside(Path(PLAN)).name}
-    if folder.exists() and (not folder.is_dir() or {entry.name for entry in folder.iterdir()} - known):
+    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD}
+    if folder.exists() and (
+        not folder.is_dir()
+        or {entry.name for entry in folder.iterdir() if not is_leftover(entry, PLAN)} - known
+    ):
         raise UserError(
             f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
         )
     return Partial(folder, images, size, places)
+
+
+def _is_plan(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("parameters"), dict)
 
 
 def _allocated(path: Path) -> bool:
@@ -231,13 +239,3 @@ def _allocated(path: Path) -> bool:
                 return False
             raise
     return True
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file so that it is there whole or not at all."""
-    _aside(path).write_text(text, encoding="utf-8")
-    _aside(path).replace(path)
-
-
-def _aside(path: Path) -> Path:
-    return path.with_suffix(".tmp")

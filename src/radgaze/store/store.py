@@ -140,10 +140,10 @@ class Store:
         return found
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
-        """The same store with its patients split anew; nothing is written.
+        """The same store with its patients split anew, or as they are on disk; nothing is written.
 
         Args:
-            kind: "store" (as it is), "published", "stratified" or "folds", see `sources.split`. The
+            kind: "store" (as it is on disk), "published", "stratified" or "folds", see `sources.split`. The
                 published split is that of the archive's own list of patients, whatever the seed and however
                 many of them are here; only a store that was prepared with it knows it.
             seed: Of the draw.
@@ -159,7 +159,7 @@ class Store:
                 "of patients: prepare it with --split published, or give --split.kind store or stratified"
             )
         if kind in ("store", "published"):
-            return self
+            return replace(self, splits=None)
         patients = self.cases["patient"].to_list()
         labels: list[Any] = self.cases.select(f"label_{name}" for name in self.classes).rows()
         if not self.exclusive:

@@ -12,7 +12,6 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
-from radgaze.files import written
 from radgaze.tables import write_csv
 from radgaze.training.history import read_history
 
@@ -77,8 +76,7 @@ class History(L.Callback):
         if self.path.is_file():
             before = read_history(self.path).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
-        with written(self.path) as aside:
-            write_csv(table, aside)
+        write_csv(table, self.path)
 
 
 class Begun(L.Callback):

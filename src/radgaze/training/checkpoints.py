@@ -84,7 +84,8 @@ class Checkpoints(CheckpointIO):
         target.parent.mkdir(parents=True, exist_ok=True)
         states = {key: _relative(state) for key, state in checkpoint.get("callbacks", {}).items()}
         with written(target) as aside:
-            torch.save({**checkpoint, "callbacks": states}, aside)
+            with aside.open("wb") as file:  # a name would be written by code that says nothing of a full disk
+                torch.save({**checkpoint, "callbacks": states}, file)
             if target.name == LAST and target.is_file():
                 target.replace(target.with_name(BEFORE))
 
@@ -179,6 +180,11 @@ class Checkpoints(CheckpointIO):
         for name in PATHS:
             own[name] = self._named(state.get(name, ""))
         own["best_k_models"] = {self._named(path): v for path, v in state["best_k_models"].items()}
+        # One callback writes the last checkpoint, another the best: none may name, and remove, the other's.
+        named = {Path(path).name for path in (*own["best_k_models"], *(own[name] for name in PATHS)) if path}
+        taken = {name for name in named if (name in (LAST, BEFORE)) != (state.get("monitor") is None)}
+        if taken or own["last_model_path"]:
+            raise Foreign(f"names {min(taken or named)} as what it is not")
         for path in own["best_k_models"]:
             if not Path(path).is_file():
                 raise Foreign(f"counts on {FOLDER}/{Path(path).name}, which is missing")

@@ -63,8 +63,8 @@ class SplitConfig:
 
     Attributes:
         kind: "store", as prepared; "published", the baselines', of a store that was prepared with it;
-            "stratified", 80/10/10 with even class shares; or "folds", of which one tests, and an eighth of
-            the rest or so (a tenth of all) validates.
+            "stratified", 80/10/10 of the patients with even class shares; or "folds", of which one tests,
+            and an eighth of the rest or so (a tenth of all) validates.
         seed: Of the draw; None takes the run's.
         folds: How many folds.
         fold: Which of them tests, from 0.
@@ -88,6 +88,9 @@ class OptimisationConfig:
         gaze_fraction: Share of each batch that is drawn from the cases with gaze, where most have none; an
             epoch is then one pass over the cases without, and those with gaze return as often as they must.
             None shuffles all cases alike.
+        last_batch: Of the cases that are left over after the epoch's whole batches: "drop" leaves them out,
+            others in each epoch; "keep" makes a smaller batch of them (the seed's), where there are two at
+            least for each device and no `gaze_fraction`.
         schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
             peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Of the cosine schedule; may be a fraction.
@@ -101,6 +104,7 @@ class OptimisationConfig:
     weight_decay: float = 0.05
     batch_size: int = 32
     gaze_fraction: float | None = None
+    last_batch: Literal["drop", "keep"] = "drop"
     schedule: Literal["cosine", "triangular2"] = "cosine"
     warmup_epochs: float = 2.0
     step_epochs: int = 2
@@ -145,7 +149,8 @@ class Config:
 
     Attributes:
         experiment: Name of the experiment it started from.
-        protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps).
+        protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps);
+            docs/protocols.md lists where it differs from the published code.
         data: The prepared store.
         seed: One seed gives one result on one machine.
         selection: The split whose AUC chooses the epoch. "test" is what the paper's code did; figures of such

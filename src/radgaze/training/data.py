@@ -51,7 +51,8 @@ class StoreData(L.LightningDataModule):
     def _shuffle(self, rank: int, processes: int) -> SeededShuffle | GazeShuffle:
         wanted, seed = self.config.optimisation, self.config.seed
         if wanted.gaze_fraction is None:
-            return SeededShuffle(self.train_cases, seed, wanted.batch_size, rank, processes)
+            keep = wanted.last_batch == "keep"
+            return SeededShuffle(self.train_cases, seed, wanted.batch_size, rank, processes, keep_last=keep)
         return GazeShuffle(self.train_cases, wanted.gaze_fraction, seed, wanted.batch_size, rank, processes)
 
     def val_dataloader(self) -> DataLoader[Batch]:

@@ -76,12 +76,19 @@ class GazeGuided(L.LightningModule):
     def training_step(self, batch: Batch, step: int) -> Tensor:
         logits, mask, heat = self._forward(batch)
         maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heat)
-        terms = objective(logits, batch.label, maps, self.config.objective, self._shares(batch))
+        shares = self._shares(batch)
+        terms = objective(logits, batch.label, maps, self.config.objective, shares)
         self._stop_if_not_finite(terms, batch)
+        # A step counts as its cases do, all processes' together: these are as many in each of them.
+        cases = round(len(batch.case_id) / float(shares.cases) * self.trainer.world_size)
         for name, value in terms.items():
-            # All steps of an epoch have as many cases, all processes' together: each counts the same.
             self.log(
-                f"train/{name}", value.detach(), on_step=False, on_epoch=True, batch_size=1, sync_dist=True
+                f"train/{name}",
+                value.detach(),
+                on_step=False,
+                on_epoch=True,
+                batch_size=cases,
+                sync_dist=True,
             )
         return terms["loss"]
 

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from torch import nn
-
 from radgaze.models.config import ModelConfig
-from radgaze.models.temporal import Temporal
+from radgaze.models.temporal import frames_of
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.store import Store
+from radgaze.training.config import Config
 
 
-def notices(config: ModelConfig, model: nn.Module, cases: GazeDataset) -> Iterator[str]:
+def of_store(config: Config, store: Store) -> Iterator[str]:
+    """A sentence each: what there is to know of a store, split as the run's is, before it is trained on."""
+    if not store.exclusive:
+        yield (
+            f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
+            "for itself (--objective.classification sigmoid)"
+        )
+    for split, names in store.classes_without_cases().items():
+        use = {"train": "learned", "validate": "chosen by", "test": "tested"}[split]
+        yield f"Note: no {split} case has the class {', '.join(names)}: it is not {use}"
+    if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
+        yield (
+            f"Note: the images of {store.path} went through their DICOM window; the paper's did "
+            "not: `radgaze prepare --voi none` makes a store like theirs"
+        )
+
+
+def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
     """A sentence each: settings that this model has no use for, and gaze that it will not see."""
     own = config.network.own_encoder
     if own is not None and config.encoder != own:
         yield f"{config.architecture} has an encoder of its own; --model.encoder {config.encoder} is not used"
-    if isinstance(model, Temporal):
-        counts, most = cases.frame_counts(model.frames), model.frames.most
+    if config.reads_gaze:
+        frames = frames_of(config)
+        counts, most = cases.frame_counts(frames), frames.most
         cut = int((counts > most).sum())
         if cut:
             yield (

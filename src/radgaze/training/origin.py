@@ -30,6 +30,16 @@ PARTS = {
 """What is compared, in the user's words."""
 
 
+GONE = (
+    "The store of this run is gone or cannot be read, so that it could not be compared with the one that the "
+    "run was trained on."
+)
+UNKNOWN = (
+    "This run does not keep what its store held when it was trained, so that only the predicted cases and "
+    "their labels could be compared with the store."
+)
+
+
 class StoreChangedError(UserError):
     """A store is not the one that a run was trained on; the message says what differs."""
 
@@ -56,8 +66,14 @@ def contents(store: Store) -> dict[str, str]:
 
 
 def write(store: Store, run: Path) -> None:
-    """Keep in a run's folder what its store holds."""
-    write_text(json.dumps({"contents": contents(store)}, indent=2) + "\n", run / FILE)
+    """Keep in a run's folder what its store holds, and who trains, validates and tests in this run."""
+    kept = {"contents": contents(store), "drawn": drawn(store)}
+    write_text(json.dumps(kept, indent=2) + "\n", run / FILE)
+
+
+def drawn(store: Store) -> str:
+    """A hash of who trains, validates and tests, by the run's own split."""
+    return _rows(store.cases.select("case_id", "split").sort("case_id"))
 
 
 def read(run: Path) -> dict[str, str] | None:
@@ -66,6 +82,11 @@ def read(run: Path) -> dict[str, str] | None:
     Raises:
         UserError: The file is damaged.
     """
+    found = _read(run)
+    return None if found is None else dict(found["contents"])
+
+
+def _read(run: Path) -> dict[str, Any] | None:
     path = run / FILE
     if not path.is_file():
         return None
@@ -75,7 +96,7 @@ def read(run: Path) -> dict[str, str] | None:
         return isinstance(parts, dict) and parts.keys() == PARTS.keys()
 
     advice = "remove it, and this run and its store are no longer compared"
-    return dict(read_json(path, fits, advice)["contents"])
+    return dict(read_json(path, fits, advice))
 
 
 def check(store: Store, run: Path, advice: str) -> None:
@@ -89,14 +110,24 @@ def check(store: Store, run: Path, advice: str) -> None:
     Raises:
         StoreChangedError: They differ.
     """
-    before = read(run)
+    before = _read(run)
     if before is None:
         return
-    changed = differences(before, contents(store))
+    changed = differences(before["contents"], contents(store))
     if changed:
         raise StoreChangedError(
             f"the store {store.path} is not the one that {run} was trained on, {changed}; {advice}"
         )
+    if before.get("drawn", drawn(store)) != drawn(store):
+        raise StoreChangedError(drawn_otherwise(run))
+
+
+def drawn_otherwise(run: Path) -> str:
+    """What to say where a run's split is not drawn again as it was."""
+    return (
+        f"the split of {run} is drawn otherwise by this version of radgaze, or its configuration is another: "
+        "cases that it trained on would be tested; use the version that it was trained with, or train anew"
+    )
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -78,7 +78,22 @@ class Run:
         store = open_store(self.config)
         origin.check(store, self.path, "put that one back, or train a run on this one")
         self._check_cases(store)
+        self._check_split(store)
         return store
+
+    def compared(self) -> str | None:
+        """Why the store could not be compared with the one that the run was trained on, or not all of it.
+
+        Raises:
+            StoreChangedError: It was compared, and holds something else.
+        """
+        try:
+            _ = self.store
+        except origin.StoreChangedError:
+            raise
+        except UserError:
+            return origin.GONE
+        return origin.UNKNOWN if origin.read(self.path) is None else None
 
     def check_store(self) -> str | None:
         """What of the store is not as it was when the run was trained; None where nothing, or it is gone."""
@@ -107,6 +122,16 @@ class Run:
                 f"{other.height or told.height} of {told.height} predicted cases are not in it, or have "
                 "other labels; put that one back, or train a run on this one"
             )
+
+    def _check_split(self, store: Store) -> None:
+        """Raise StoreChangedError where the predicted cases are not those that validate and test.
+
+        `origin.check` finds it as well, but not of runs from before it kept the split.
+        """
+        if (self.path / PREDICTIONS).is_file():
+            own = self.predictions().select("case_id", "split")
+            if own.join(store.cases, on=["case_id", "split"], how="anti").height:
+                raise origin.StoreChangedError(origin.drawn_otherwise(self.path))
 
     def model(self, device: str = "cpu") -> nn.Module:
         """The trained model, in evaluation mode."""

@@ -26,15 +26,26 @@ class SeededShuffle(Sampler[int]):
         batch_size: Cases in a batch of one process.
         rank: Number of this process.
         processes: How many there are.
+        keep_last: Make a smaller batch of what is left over after the whole ones, where that is two cases at
+            least for each process: of one there are no batch statistics. Else it is left out.
     """
 
     def __init__(
-        self, cases: GazeDataset, seed: int, batch_size: int, rank: int = 0, processes: int = 1
+        self,
+        cases: GazeDataset,
+        seed: int,
+        batch_size: int,
+        rank: int = 0,
+        processes: int = 1,
+        *,
+        keep_last: bool = False,
     ) -> None:
         self.cases, self.seed, self.epoch = cases, seed, 0
-        # A last batch of one case has no batch statistics, of a few noisy ones: it is left out.
         self._together = min(batch_size * processes, len(cases))
         self._own = _share(self._together, rank, processes)
+        left = len(cases) % self._together
+        # Of a few cases the statistics are noisy: unless it is asked for, they are left out.
+        self._last = _share(left, rank, processes) if keep_last and left >= 2 * processes else slice(0, 0)
 
     def set_epoch(self, epoch: int) -> None:
         """Called by Lightning before each epoch."""
@@ -42,12 +53,15 @@ class SeededShuffle(Sampler[int]):
         self.cases.set_epoch(epoch)
 
     def __len__(self) -> int:
-        return len(self.cases) // self._together * (self._own.stop - self._own.start)
+        whole = len(self.cases) // self._together * (self._own.stop - self._own.start)
+        return whole + self._last.stop - self._last.start
 
     def __iter__(self) -> Iterator[int]:
         order = torch.randperm(len(self.cases), generator=_generator(self.seed, self.epoch)).tolist()
-        for start in range(0, len(order) - self._together + 1, self._together):
+        whole = len(order) - len(order) % self._together
+        for start in range(0, whole, self._together):
             yield from order[start : start + self._together][self._own]
+        yield from order[whole:][self._last]
 
 
 class GazeShuffle(Sampler[tuple[int, int]]):

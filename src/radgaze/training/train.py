@@ -23,8 +23,8 @@ from torch import distributed
 
 from radgaze import attribution, models
 from radgaze.console import say
-from radgaze.errors import UserError
-from radgaze.files import clear_leftovers, stay_within, written
+from radgaze.errors import UserError, shortened
+from radgaze.files import clear_leftovers, stay_within
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import origin, settings
@@ -35,9 +35,17 @@ from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
 from radgaze.training.data import StoreData, open_store
 from radgaze.training.history import HISTORY, read_history
 from radgaze.training.module import GazeGuided
-from radgaze.training.notices import notices
+from radgaze.training.notices import of_model, of_store
 from radgaze.training.predict import predict
-from radgaze.training.run import Run
+from radgaze.training.run import PREDICTIONS, Run
+
+OWN = {
+    *("config.yaml", origin.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
+    *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
+    *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
+    *("report.html", "figures"),
+}
+"""What training, evaluating and reporting write into a run's folder."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -87,7 +95,10 @@ def train(
     if resume:
         origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train anew")
     if trainer.is_global_zero:
-        _warn(config, store)
+        for notice in of_store(config, store):
+            say(notice)
+        if config.selection == "test":
+            say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
         if resume:
             check_unchanged(settings.read(out / "config.yaml"), config)
         else:
@@ -108,7 +119,7 @@ def train(
         cases = data.train_cases
         turns = data.gaze_turns(trainer.world_size)
         announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
-        for notice in (*notices(config.model, model, cases), *filter(None, [little])):
+        for notice in (*of_model(config.model, cases), *filter(None, [little])):
             say(notice)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
@@ -117,7 +128,9 @@ def train(
     if not trainer.is_global_zero:
         return Run(out, config)
     if not checkpoints.load_best(model, best.best_model_path):
-        raise Stopped("before the first epoch was over; nothing is kept")
+        if stopped:
+            raise Stopped("before the first epoch was over; nothing is kept")
+        raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train anew")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
@@ -262,24 +275,6 @@ def _with_classification(config: Config, store: Store) -> Config:
     return replace(config, objective=replace(config.objective, classification=kind))
 
 
-def _warn(config: Config, store: Store) -> None:
-    if not store.exclusive:
-        say(
-            f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
-            "for itself (--objective.classification sigmoid)"
-        )
-    for split, names in store.classes_without_cases().items():
-        use = {"train": "learned", "validate": "chosen by", "test": "tested"}[split]
-        say(f"Note: no {split} case has the class {', '.join(names)}: it is not {use}")
-    if config.selection == "test":
-        say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
-    if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
-        say(
-            f"Note: the images of {store.path} went through their DICOM window; the paper's did "
-            "not: `radgaze prepare --voi none` makes a store like theirs"
-        )
-
-
 def _check_folder(out: Path) -> None:
     """Raise UserError where a run cannot be gone on with; throw away what was being written."""
     if not resumable(out):
@@ -311,8 +306,19 @@ def _check_new(out: Path, overwrite: bool) -> None:
 
 
 def _make_folder(out: Path, resume: bool) -> None:
+    """The run's folder; of one that is replaced all that a run writes is removed, and nothing else."""
     if out.exists() and not resume:
-        shutil.rmtree(out)
+        left = []
+        for path in sorted(out.iterdir()):
+            if path.name not in OWN:
+                left.append(shortened(path.name, 40))
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if left:
+            shown = ", ".join(left[:3]) + (", …" if left[3:] else "")
+            say(f"{out}: {shown} is left as it is, for training and evaluating do not write it")
     out.mkdir(parents=True, exist_ok=True)
 
 
@@ -321,6 +327,5 @@ def _first_line(error: Exception) -> str:
 
 
 def _write(table: pl.DataFrame, path: Path) -> None:
-    with written(path) as aside:
-        write_parquet(table, aside)
+    write_parquet(table, path)
     say(f"predictions of {table.height} cases: {path}")

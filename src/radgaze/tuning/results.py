@@ -12,8 +12,9 @@ from optuna.importance import FanovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from radgaze import experiments
+from radgaze.files import write_text
 from radgaze.reporting.style import save
-from radgaze.tables import csv_text
+from radgaze.tables import write_csv
 from radgaze.tuning import figures
 from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, best, ended
@@ -28,10 +29,10 @@ FEW = 4
 
 def write(study: optuna.Study, search: Search, out: Path) -> None:
     """Write `trials.csv`, and `best.yaml` where a trial has finished."""
-    _replace(out / TABLE, csv_text(table(study, search)))
+    write_csv(table(study, search), out / TABLE)
     found = best(study, 1)
     if found:
-        _replace(out / BEST, _best_yaml(found[0], search, out))
+        write_text(_best_yaml(found[0], search, out), out / BEST)
 
 
 def draw(study: optuna.Study, search: Search, out: Path) -> None:
@@ -96,9 +97,3 @@ def _best_yaml(trial: FrozenTrial, search: Search, out: Path) -> str:
         f"# radgaze train --experiment {config.experiment} --protocol {config.protocol} --data STORE "
         f"--out RUN --config {out / BEST}\n{yaml.safe_dump(fields, sort_keys=False)}"
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    aside = path.with_suffix(".partial")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)

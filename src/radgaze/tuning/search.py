@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -13,13 +14,16 @@ import torch
 from optuna.trial import TrialState
 
 from radgaze import experiments
-from radgaze.console import Bar, progress
-from radgaze.errors import UserError
+from radgaze.console import Bar, progress, say
+from radgaze.errors import UserError, in_words
 from radgaze.files import stay_within
 from radgaze.store.store import Store
 from radgaze.training import settings
+from radgaze.training.checks import check, check_gaze
 from radgaze.training.config import Config
+from radgaze.training.data import dataset, open_store
 from radgaze.training.module import NonFiniteLossError
+from radgaze.training.notices import of_model, of_store
 from radgaze.training.train import Stopped
 from radgaze.tuning import results
 from radgaze.tuning.space import overrides
@@ -56,12 +60,14 @@ def tune(
     Raises:
         UserError: The folder or the settings cannot be used, or no trial finished.
     """
-    Store.open(search.config.data)
+    store = open_store(search.config)
+    check(search.config, store)
     for option, value in (("trials", trials), ("jobs", jobs)):
         if value < 1:
             raise UserError(f"--{option} is {value}; it must be 1 up")
     if out.is_dir():
         stay_within(out)  # what is stopped is removed there
+    _tell(search.config, store)
     with opened(search, out, resume=resume) as study:
         already = len(ended(study))
         with progress(f"Tuning {search.config.experiment}", total=max(trials, already)) as bar:
@@ -79,6 +85,15 @@ def tune(
             raise UserError(_why_none(study, out))
         results.draw(study, search, out)
     return study
+
+
+def _tell(config: Config, store: Store) -> None:
+    """Say once what each trial, being silent, does not: all of them train on the same cases."""
+    uncached = replace(config, input=replace(config.input, cache=False))
+    cases = dataset(store, uncached, "train")
+    for notice in (*of_store(config, store), *of_model(config.model, cases), check_gaze(config, cases)):
+        if notice:
+            say(notice)
 
 
 class _Running:
@@ -123,7 +138,7 @@ class _Running:
             if isinstance(error, UserError) and not ended(self.study):
                 raise
             told = isinstance(error, UserError | Failed)
-            state, reason = TrialState.FAIL, str(error) if told else f"{type(error).__name__}: {error}"
+            state, reason = TrialState.FAIL, str(error) if told else in_words(error)
         with self._lock:
             if reason is not None:
                 trial.set_user_attr(REASON, " ".join(reason.split())[:300])

@@ -7,7 +7,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
@@ -17,7 +16,7 @@ from optuna.distributions import (
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import parse_yaml
+from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.training import settings
@@ -87,11 +86,11 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
         UserError: The file cannot be read, or a field or value in it cannot be used.
     """
     try:
-        entries = parse_yaml(path.read_text(encoding="utf-8"))
+        entries = read_yaml(path)
     except OSError as error:
         raise UserError(f"--space {path} cannot be read: {error.strerror}") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"--space {path} is not YAML: {' '.join(str(error).split())}") from error
+    except UserError as error:
+        raise UserError(f"--space {error}") from error
     if not isinstance(entries, dict):
         raise UserError(f"--space {path} must map fields to ranges; see docs/tuning.md")
     try:

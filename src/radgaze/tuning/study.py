@@ -21,12 +21,16 @@ from optuna.trial import FrozenTrial, TrialState
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import parse_yaml
-from radgaze.training import settings
+from radgaze.files import read_yaml, write_bytes, write_text
+from radgaze.store.store import Store
+from radgaze.training import origin, settings
 from radgaze.training.config import Config
 from radgaze.tuning.space import Space, own_values
 
 JOURNAL, SETTINGS, LOCK = "study.journal", "tune.yaml", "study.lock"
+
+CONTENTS = "contents"
+"""In SETTINGS: hashes of what the store holds."""
 
 REDUCTION = 3
 """Of the trials that come to a rung, one in so many goes on."""
@@ -60,10 +64,11 @@ def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     told = _told(search)
+    holds = origin.contents(Store.open(search.config.data))
     if resume:
         if not (out / JOURNAL).is_file():
             raise UserError(f"{out} holds no search to go on with; leave out --resume to begin one")
-        _compare(told, out / SETTINGS)
+        _compare(told, holds, out / SETTINGS)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} is not empty; name another --out, or go on with the search there: --resume")
     out.mkdir(parents=True, exist_ok=True)
@@ -71,7 +76,7 @@ def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]
         if resume:
             study = _anew(out, search)
         else:
-            (out / SETTINGS).write_text(yaml.safe_dump(told, sort_keys=False), encoding="utf-8")
+            write_text(yaml.safe_dump({**told, CONTENTS: holds}, sort_keys=False), out / SETTINGS)
             study = _create(out / JOURNAL, search)
             first = own_values(search.space, search.config)
             if first is not None:
@@ -121,7 +126,7 @@ def _anew(out: Path, search: Search) -> optuna.Study:
     for left in (*out.glob(f"{JOURNAL}.lock*"), *out.glob(f"{JOURNAL}.new*")):
         left.unlink()  # of a search that was killed
     whole = path.read_bytes()
-    path.write_bytes(whole[: whole.rfind(b"\n") + 1])  # a line that a crash cut short
+    write_bytes(whole[: whole.rfind(b"\n") + 1], path)  # a line that a crash cut short
     try:
         before = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
         trials = before.get_trials()
@@ -151,12 +156,14 @@ def _told(search: Search) -> dict[str, Any]:
     }
 
 
-def _compare(told: dict[str, Any], path: Path) -> None:
-    """Raise UserError where a search is not the one in a file."""
+def _compare(told: dict[str, Any], holds: dict[str, str], path: Path) -> None:
+    """Raise UserError where a search, or what its store holds, is not as in a file."""
     try:
-        before = parse_yaml(path.read_text(encoding="utf-8"))
+        before = dict(read_yaml(path))
+        held = before.pop(CONTENTS, None)  # a search of before has none
         was, now = experiments.flat(before), experiments.flat(told)
-    except (OSError, yaml.YAMLError, AttributeError) as error:
+        changed = "" if held is None else origin.differences(held, holds)
+    except (OSError, UserError, AttributeError, TypeError, ValueError) as error:
         raise UserError(f"{path} is missing or broken; begin anew, with another --out") from error
     for name in dict.fromkeys((*now, *was)):
         if name not in was or name not in now or was[name] != now[name]:
@@ -165,6 +172,12 @@ def _compare(told: dict[str, Any], path: Path) -> None:
                 f"{was.get(name, 'not there')} and is now {now.get(name, 'not there')}; "
                 "give the same, or begin another search with another --out"
             )
+
+    if changed:
+        raise UserError(
+            f"the store {told['config']['data']} is not the one that the search in {path.parent} was begun "
+            f"on, {changed}; put that one back, or begin another search with another --out"
+        )
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, in_words
 
 if TYPE_CHECKING:
     from radgaze.training.config import Config
@@ -120,7 +120,7 @@ def serve(line: Connection, threads: int, gpu: str | None) -> None:
         except UserError as error:
             return "refused", str(error)
         except Exception as error:
-            return "failed", f"{type(error).__name__}: {error}"
+            return "failed", in_words(error)
 
     try:
         while True:

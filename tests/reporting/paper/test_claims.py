@@ -71,3 +71,36 @@ def test_agreement_that_was_not_measured_is_not_tested() -> None:
     *_, nearer = claims(made({"baseline": 0.8, "set1_guided": 0.85}, differences))
     assert nearer.verdict == "not tested"
     assert "agreement with gaze was not measured" in nearer.summary
+
+
+def test_a_comparison_is_read_beside_what_it_could_have_shown() -> None:
+    known = EVEN | {"detectable": 0.0912, "detectable_at": 0.05, "detectable_note": None}
+    few = EVEN | {
+        "detectable": None,
+        "detectable_at": 0.05,
+        "detectable_note": "too few seeds (2; at least 3)",
+    }
+    (one, other), *_ = (claim.comparisons for claim in found(set1_guided=known, set2_guided=few))
+    assert one.sentence.endswith("Holm p 0.800; detectable with 80% power: 0.091")
+    assert other.sentence.endswith("detectable with 80% power: not stated: too few seeds (2; at least 3)")
+
+
+@pytest.mark.parametrize(
+    ("lack", "why"),
+    [
+        ({"patients": 5, "discordant": 5}, "too few patients (5; at least 20)"),
+        ({"patients": 90, "discordant": 8, "comparisons": 11}, "too few discordant pairs (8; at least 9)"),
+        ({"patients": 90, "discordant": 80, "seeds": 2}, "too few seeds (2; at least 3)"),
+    ],
+)
+def test_a_claim_does_not_hold_on_too_little_and_says_of_what(lack: dict[str, Any], why: str) -> None:
+    raises = found(set1_guided=UP | lack)[0]
+    assert raises.verdict == "undecided"
+    assert raises.comparisons[0].says == 0
+    assert raises.comparisons[0].sentence.endswith(f", no verdict: {why}")
+    assert found(set1_guided=UP | {"patients": 90, "discordant": 80, "seeds": 3})[0].verdict == "holds"
+
+
+def test_a_p_value_at_the_floor_of_the_resampling_is_written_as_a_bound() -> None:
+    at_floor = entry(0.05, 0.02, p=11 * 2 / 2001) | {"p_is_bound": True}
+    assert found(set1_guided=at_floor)[0].comparisons[0].sentence.endswith("Holm p ≤ 0.011")

@@ -107,3 +107,31 @@ def test_a_failed_run_is_a_row_with_its_reason_in_every_form() -> None:
         line = next(line for line in text.splitlines() if "No decoder" in line)
         assert "failed: CUDA out of memory; the store was" in line
         assert "private" not in text
+
+
+def test_a_bound_a_lack_of_patients_and_of_seeds_are_told_in_every_form() -> None:
+    names = ["baseline", "set3_guided"]
+    rests_on = {"patients": 50, "discordant": 50, "p_is_bound": True}
+    of = {g: entry(0.05, 0.02, p=11 * 2 / 2001) | rests_on for g in ("macro", "Normal", "CHF", "pneumonia")}
+    of["CHF"] |= {"patients": 5}
+    of["pneumonia"] |= {"low": None, "high": None, "p": None, "seeds": 2}
+    measured = made({"baseline": 0.8, "set3_guided": 0.9}, {"baseline": {"set3_guided": of}})
+    fifth = tables(results(names), measured)[4]
+    assert markdown(fifth).count("Holm p ≤ 0.011") == 2
+    assert latex(fifth).count(r"$\le$ 0.011") == 2
+    for text in (markdown(fifth), latex(fifth)):
+        assert "too few patients (5; at least 20)" in text
+        assert "too few seeds (2; at least 3)" in text
+        assert "+0.050 (too few seeds)" in text
+    assert latex(fifth).isascii()
+    frame = pl.read_csv(io.StringIO(as_csv(fifth, {})))
+    paired = frame.filter(pl.col("figure") == "difference to baseline")
+    assert paired["p_holm_is_bound"].to_list() == [True, True, True, None]
+    assert paired["no_verdict"].to_list() == [
+        None,
+        None,
+        "too few patients (5; at least 20)",
+        "too few seeds (2; at least 3)",
+    ]
+    assert paired["no_interval"].to_list() == [None, None, None, "too few seeds"]
+    assert paired["patients"].to_list() == [50, 50, 5, 50]

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import polars as pl
 import pytest
 
 from radgaze.evaluation.compare import compare
+from radgaze.evaluation.means import mean_interval, mean_p
 from radgaze.evaluation.seeds import across, bootstraps
 from radgaze.evaluation.summary import score
 from radgaze.reporting.paper import Results
@@ -55,6 +57,27 @@ def test_figures_and_paired_differences_of_one_seed_are_those_of_compare(one: Re
             assert entry["p"] == pytest.approx(row["p_bootstrap_holm"], abs=0.1)
 
 
+def test_maps_of_one_seed_on_few_patients_have_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
+    results = grid(tmp_path, ["baseline", "set3_guided"], (0,), test_cases=24)
+    found, tables = measured(results), []
+    for name in ("baseline", "set3_guided"):
+        run = results.runs[name][0]
+        test = run.predictions().filter(pl.col("split") == "test")
+        own = pl.read_parquet(run.path / "agreement.parquet").filter(pl.col("map") == "heatmap")
+        tables.append(test.select("case_id", "patient").join(own.drop("patient"), on="case_id"))
+    first, second = tables
+    patients, figures = first["patient"].to_numpy(), [table["nss"].to_numpy() for table in tables]
+    assert first["case_id"].equals(second["case_id"])
+    own, change = (
+        found.agreement["set3_guided"]["heatmap"]["nss"],
+        found.differences["baseline"]["set3_guided"],
+    )
+    assert (own["low"], own["high"]) == pytest.approx(mean_interval(figures[1], patients))
+    expected = mean_interval(figures[1] - figures[0], patients)
+    assert (change["nss"]["low"], change["nss"]["high"]) == pytest.approx(expected)
+    assert change["nss"]["p"] == pytest.approx(mean_p(figures[1] - figures[0], patients))
+
+
 def _is(**values: str | None) -> pl.Expr:
     return pl.all_horizontal(pl.col(name).eq_missing(pl.lit(value)) for name, value in values.items())
 
@@ -75,7 +98,7 @@ def test_over_seeds_the_interval_counts_seeds_as_evaluation_does(three: Results)
     estimates = [
         score(test, CLASSES, own, ("auc",))["auc", "CHF"] for test, own in zip(tests, draws, strict=True)
     ]
-    assert found.auc["baseline"]["CHF"] == across(estimates, (0, 1)).entry()
+    assert found.auc["baseline"]["CHF"] == across(estimates, (0, 1)).entry() | {"seeds": 3}
 
 
 def test_only_seeds_with_the_same_test_cases_are_paired(three: Results) -> None:
@@ -117,3 +140,55 @@ def test_a_run_without_agreement_has_aucs_all_the_same(tmp_path: Path) -> None:
     assert of.agreement["baseline"] == {}
     assert of.seeds["baseline"][0]["nss"] is None
     assert of.auc["baseline"]["macro"]["value"] is not None
+
+
+def test_over_seeds_a_difference_says_what_could_have_been_found(three: Results) -> None:
+    found = measure(three, resamples=200, seed=0).differences["baseline"]
+    m = len(found)
+    for of in found.values():
+        for group in ("macro", *CLASSES):
+            entry = of[group]
+            assert entry["detectable_at"] == pytest.approx(0.05 / m)
+            # Larger than half the 95% interval: a difference so large would be found half the time.
+            assert entry["detectable"] is None or entry["detectable"] > (entry["high"] - entry["low"]) / 2
+        assert "For ±0.05: " in of["macro"]["needed"]
+        assert of["CHF"]["needed"] is None
+
+
+def test_over_two_seeds_nothing_is_said_of_what_could_have_been_found(three: Results) -> None:
+    two = replace(three, runs={name: dict(list(of.items())[:2]) for name, of in three.runs.items()})
+    for of in measure(two, resamples=50, seed=0).differences["baseline"].values():
+        for entry in of.values():
+            assert entry["detectable"] is None
+            assert entry["detectable_note"] == "too few seeds (2; at least 3)"
+
+
+def test_two_seeds_have_a_mean_but_no_interval_and_no_p_value(three: Results) -> None:
+    two = {name: {s: runs[s] for s in (0, 1)} for name, runs in three.runs.items()}
+    found = measured(Results("honest", "validation", two, {}))
+    change = found.differences["baseline"]["set3_guided"]
+    of_maps = found.agreement["baseline"]["heatmap"]["nss"]
+    for entry in (found.auc["baseline"]["CHF"], of_maps, change["macro"], change["nss"]):
+        assert entry["value"] is not None
+        assert (entry["low"], entry["high"], entry["seeds"]) == (None, None, 2)
+    assert change["macro"]["p"] is None
+
+
+def test_a_difference_says_on_how_many_patients_it_rests_and_on_how_many_the_runs_differ(
+    one: Results,
+) -> None:
+    change = measured(one).differences["baseline"]["set3_guided"]
+    tables = [
+        one.runs[n][0].predictions().filter(pl.col("split") == "test") for n in ("baseline", "set3_guided")
+    ]
+    patients = tables[0]["patient"].to_numpy()
+    truth = tables[0]["label_CHF"].to_numpy() > 0
+    below = []
+    for table in tables:  # how many cases of the other side each one beats, pair by pair
+        p = table["probability_CHF"].to_numpy()
+        beats = (p[:, None] > p[None, :]) + (p[:, None] == p[None, :]) / 2
+        below.append((beats * (truth[:, None] != truth[None, :])).sum(1))
+    assert change["CHF"]["patients"] == len(set(patients))
+    assert change["CHF"]["discordant"] == len(set(patients[below[0] != below[1]]))
+    assert change["CHF"]["comparisons"] == 2
+    assert 0 < change["nss"]["discordant"] <= change["nss"]["patients"] <= len(set(patients))

@@ -90,3 +90,16 @@ def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -
     figure = plots.roc({name: [table] for name in names}, CLASSES[0], made(dict.fromkeys(names, 0.8)).auc)
     ours = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[-1].lines[1:]]
     assert len(ours) == len(set(ours)) == 10
+
+
+def test_two_seeds_have_no_bar_and_the_figure_says_why() -> None:
+    measured = made({"baseline": 0.8, "set3_guided": 0.9})
+    assert "too few seeds" not in plots.forest(measured).get_supxlabel()
+    for of in measured.auc["set3_guided"].values():
+        of.update({"low": None, "high": None, "seeds": 2})  # type: ignore[attr-defined]
+    figure = plots.forest(measured)
+    assert figure.get_supxlabel().endswith("without a bar: too few seeds; hollow: published")
+    measured.agreement["baseline"]["heatmap"]["nss"].update({"low": None, "high": None, "seeds": 2})  # type: ignore[attr-defined]
+    of_maps = plots.agreement(measured)
+    assert of_maps is not None
+    assert of_maps.get_suptitle() == "Without a bar: too few seeds"

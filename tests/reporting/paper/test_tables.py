@@ -1,5 +1,6 @@
 import pytest
 
+from radgaze.evaluation.evidence import CAUTION
 from radgaze.reporting.paper.published import FIGURES, published
 from radgaze.reporting.paper.tables import Cell, beside_words, difference_words, own_words, tables
 from tests.reporting.paper.grids import REASON, entry, made, results
@@ -95,3 +96,41 @@ def test_failed_and_missing_experiments_keep_their_rows() -> None:
 def test_every_table_is_stamped_where_test_cases_chose_the_checkpoint() -> None:
     for table in tables(results(["baseline"], selection="test"), made({"baseline": 0.8})):
         assert "SELECTED ON TEST" in table.stamp
+
+
+def test_of_two_seeds_no_interval_is_shown_and_no_published_figure_is_inside_it() -> None:
+    two = {"value": 0.872, "low": None, "high": None, "seeds": 2}
+    cell = Cell(two, published("baseline", "macro"))
+    assert own_words(cell) == "0.872 (too few seeds)"
+    assert cell.inside is None
+    assert beside_words(cell) == ("published 0.872", "difference 0.000")
+    measured = made({"baseline": 0.8})
+    measured.auc["baseline"]["macro"].update(two)  # type: ignore[attr-defined]
+    notes = " ".join(tables(results(["baseline"]), measured)[0].notes)
+    assert "two seeds make no interval, at least 3 are needed" in notes
+
+
+def test_one_seed_among_several_is_named_for_its_interval_is_of_cases_alone() -> None:
+    measured = made({"baseline": 0.8, "no_decoder": 0.7})
+    for name, seeds in {"baseline": 3, "no_decoder": 1}.items():
+        for of in measured.auc[name].values():
+            of["seeds"] = seeds  # type: ignore[index]
+    first, second, *_ = tables(results(["baseline", "no_decoder"]), measured)
+    assert "Of one seed: No decoder. Such an interval is of the drawing of cases alone." in first.notes
+    assert not any("Of one seed" in note for note in second.notes)
+
+
+def test_an_auc_of_1_without_an_intervals_width_carries_a_caution() -> None:
+    cell = Cell({"value": 1.0, "low": 1.0, "high": 1.0})
+    assert own_words(cell) == "1.000 (1.000–1.000) †"
+    measured = made({"baseline": 1.0})
+    assert CAUTION not in tables(results(["baseline"]), measured)[0].notes
+    measured.auc["baseline"]["CHF"].update(cell.own)  # type: ignore[attr-defined]
+    assert CAUTION in tables(results(["baseline"]), measured)[0].notes
+
+
+def test_a_difference_of_too_few_patients_has_the_reason_in_the_place_of_its_p_value() -> None:
+    few = entry(0.05, 0.02) | {"patients": 5, "discordant": 5}
+    assert beside_words(Cell(few, paired=True, p=0.001)) == ("too few patients (5; at least 20)",)
+    enough = entry(0.05, 0.02) | {"patients": 50, "discordant": 50}
+    assert beside_words(Cell(enough, paired=True, p=0.0109, p_is_bound=True)) == ("Holm p ≤ 0.011",)

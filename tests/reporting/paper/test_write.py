@@ -1,6 +1,7 @@
 import csv
 import re
 from collections.abc import Mapping, Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
+from radgaze.experiments import faithful
 from radgaze.reporting.gallery import Draw
 from radgaze.reporting.panels import Case
 from radgaze.reporting.paper import Results, write
@@ -78,11 +80,17 @@ def test_aucs_over_seeds_are_the_means_of_scikit_learns(results: Results, folder
             row = found[table][name, group]
             expected = np.mean([of_sklearn(test(run), group) for run in results.runs[name].values()])
             assert float(row["value"]) == pytest.approx(expected)
+            value = number(float(row["value"]))
+            if len(results.runs[name]) == 2:
+                assert (row["low"], row["high"], row["no_interval"]) == ("", "", "too few seeds")
+                assert row["published_inside"] == ""
+                assert f"{value} (too few seeds)" in Page(page).text
+                continue
             assert float(row["low"]) <= expected <= float(row["high"])
-            shown = (
-                f"{number(float(row['value']))} ({number(float(row['low']))}–{number(float(row['high']))})"
-            )
+            shown = f"{value} ({number(float(row['low']))}–{number(float(row['high']))})"
             assert shown in Page(page).text
+    assert "Of one seed: No decoder." in Page(page).text
+    assert "no verdict: too few seeds (2; at least 3)" in Page(page).text
 
 
 def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Path) -> None:
@@ -100,6 +108,17 @@ def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Pat
     row = values(tmp_path / "out", 1)["baseline", "CHF"]
     low, high = np.quantile(drawn, [0.025, 0.975])
     assert (float(row["low"]), float(row["high"])) == pytest.approx((low, high))
+
+
+def test_the_page_of_the_faithful_protocol_lists_where_it_is_not_the_published_code(tmp_path: Path) -> None:
+    found = grid(tmp_path, ["baseline"], [42], protocol="faithful")
+    shown = " ".join(unescape(written(found, tmp_path / "out", gone)).split())
+    for one in (*faithful.KEPT, *faithful.COPIED):
+        for words in (one.what, one.published, one.here, one.effect):
+            assert words in shown
+    assert_accessible(written(found, tmp_path / "out", gone))
+    honest = grid(tmp_path / "honest", ["baseline"], [42])
+    assert 'id="protocol"' not in written(honest, tmp_path / "other", gone)
 
 
 def test_failed_and_missing_experiments_are_told_in_tables_and_page(page: str, folder: Path) -> None:
@@ -199,3 +218,19 @@ def test_without_a_baseline_there_are_tables_and_no_claims(tmp_path: Path) -> No
 def test_a_grid_without_a_finished_run_is_a_users_mistake(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no run is finished"):
         write(Results("honest", "validation", {}, {("baseline", 0): "why"}), tmp_path)
+
+
+def test_what_could_have_been_found_is_in_the_page_and_in_files(page: str, folder: Path) -> None:
+    text = Page(page).text
+    tables = folder / "out" / "tables"
+    assert "What differences to the baseline could have been found" in text
+    assert "too few seeds (2; at least 3)" in text  # set 3 and the baseline have two
+    rows = pl.read_csv(tables / "power.csv")
+    assert {"no_decoder", "set3_guided"} == set(rows["experiment"])
+    one = rows.filter(experiment="no_decoder", figure="macro").row(0, named=True)  # one of its seeds failed
+    assert one["detectable"] > 0
+    assert one["detectable_at"] == 0.05  # the other experiment, of two seeds, is not tested
+    shown = f"{one['detectable']:.3f}"
+    assert shown in text
+    assert shown in (tables / "power.md").read_text(encoding="utf-8")
+    assert one["needed"] in text

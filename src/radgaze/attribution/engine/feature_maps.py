@@ -86,7 +86,7 @@ def pooled(score: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, int]:
 def _frontier(start: Any, kept: dict[Any, Tensor]) -> list[tuple[Any, int]]:
     """The nodes of feature maps from which paths lead to the score without passing others."""
     found: dict[Any, int] = {}
-    why = ""
+    why = tokens = ""
     seen, ahead = set(), [(start, start)]
     while ahead:
         node, after = ahead.pop()
@@ -104,11 +104,13 @@ def _frontier(start: Any, kept: dict[Any, Tensor]) -> list[tuple[Any, int]]:
             continue
         seen.add(node)
         if len(shape) >= 3 and _many(shape) and name_of(node) not in _TOKENS_POOLED:
-            why = f", but tokens {shape}"
+            tokens = f", but tokens {shape}"
             continue
         ahead.extend((one, node) for one in before(node))
-    if not found:
-        raise UnpooledError(why)
+    # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the
+    # first tokens were made of: those are not what is pooled.
+    if tokens or not found:
+        raise UnpooledError(tokens or why)
     return list(found.items())
 
 

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from radgaze.evaluation.evidence import LEAST_PATIENTS, LEAST_SEEDS, p_words
+from radgaze.evaluation.power_words import in_words
 from radgaze.evaluation.summary import MACRO
 from radgaze.evaluation.verdict import verdict
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
-from radgaze.reporting.wording import bounds, count, listed, number, p_value, signed
+from radgaze.reporting.wording import bounds, count, interval, lacking, listed, signed
 
 HOLDS, PARTLY, FAILS, OPEN, MISSING = "holds", "holds in part", "does not hold", "undecided", "not tested"
 
 RULE = (
     "A comparison speaks for a claim, or against it, where its 95% interval leaves 0 out and its p-value "
-    "after Holm's correction is below 0.05. A claim holds where all its comparisons speak for it, holds in "
+    f"after Holm's correction is below 0.05. On fewer than {LEAST_PATIENTS} patients, over two seeds (at "
+    f"least {LEAST_SEEDS} make an interval), or where too few patients differ for an exact test to tell, it "
+    "speaks for nothing. A claim holds where all its comparisons speak for it, holds in "
     "part where some do and none speaks against it, does not hold where some speak against it and none for "
     "it. All else is undecided, and that is no proof that there is no difference."
 )
@@ -33,9 +37,17 @@ class Comparison:
     @property
     def sentence(self) -> str:
         """`Set 1, guided − Baseline U-Net: +0.041 (−0.012 to 0.094), Holm p 0.210`."""
-        value, low, high = bounds(self.entry)
-        interval = "" if low is None or high is None else f" ({number(low)} to {number(high)})"
-        return f"{self.words}: {signed(value)}{interval}, Holm p {p_value(self.entry.get('p'))}"
+        found = interval(self.entry, form="({} to {})")
+        text = f"{self.words}: {signed(bounds(self.entry)[0])}{' ' if found else ''}{found}"
+        power = f"; detectable with 80% power: {in_words(self.entry)}" if "detectable" in self.entry else ""
+        if self.lacking:
+            return f"{text}, no verdict: {self.lacking}"
+        return f"{text}, Holm p {p_words(self.entry.get('p'), self.entry.get('p_is_bound'))}{power}"
+
+    @property
+    def lacking(self) -> str:
+        """Why it can speak neither for the claim nor against it, whatever the figures; empty if it can."""
+        return lacking(self.entry)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from radgaze.console import shown
 from radgaze.evaluation.markdown import escaped
+from radgaze.evaluation.power_words import in_words
+from radgaze.files import write_text
 from radgaze.reporting.paper.tables import (
     Row,
     Table,
@@ -16,10 +18,11 @@ from radgaze.reporting.paper.tables import (
     beside_words,
     difference_words,
     heading,
+    holm_words,
     own_words,
     published_words,
 )
-from radgaze.reporting.wording import p_value
+from radgaze.reporting.wording import lacking
 from radgaze.tables import harmless
 
 COLUMNS = (
@@ -31,7 +34,10 @@ COLUMNS = (
         "difference_to_published",
         "published_inside",
         "p_holm",
+        "p_holm_is_bound",
     ),
+    *("patients", "discordant", "no_interval", "no_verdict"),
+    *("detectable", "detectable_at", "detectable_note"),
 )
 
 
@@ -49,7 +55,7 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
         texts = {"md": markdown(table), "csv": as_csv(table, seeds), "tex": latex(table)}
         for kind, text in texts.items():
             path = folder / f"table{table.number}.{kind}"
-            path.write_text(text, encoding="utf-8", newline="\n")
+            write_text(text, path)
             written.append(path)
     return written
 
@@ -103,7 +109,9 @@ def latex(table: Table) -> str:
         cells = [row.cells[g] for g in table.groups]
         lines.append(_line(name, [_tex(own_words(c)) for c in cells]))
         if row.paired:
-            lines.append(_line(r"\quad Holm $p$", [_tex(p_value(c.p)) for c in cells]))
+            lines.append(_line(r"\quad Holm $p$", [_tex(lacking(c.own) or holm_words(c)) for c in cells]))
+            if all("detectable" in c.own for c in cells):
+                lines.append(_line(r"\quad detectable", [_tex(in_words(c.own)) for c in cells]))
         elif all(c.compared for c in cells):
             lines.append(_line(r"\quad published", [_tex(published_words(c)) for c in cells]))
             lines.append(_line(r"\quad difference", [_tex(difference_words(c)) for c in cells]))
@@ -138,6 +146,9 @@ _TEX = {
     "−": "$-$",
     "…": r"\ldots{}",
     "×": r"$\times$",
+    "≤": r"$\le$",
+    "≈": r"$\approx$",
+    "†": r"\dag{}",
     "“": "``",
     "”": "''",
 }

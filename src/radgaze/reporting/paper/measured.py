@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from radgaze.errors import UserError
 from radgaze.evaluation import agreement, localisation, summary
+from radgaze.evaluation.evidence import bounds_after, too_few_seeds
+from radgaze.evaluation.paired import differing
+from radgaze.evaluation.power import PLANNED, of_difference
 from radgaze.evaluation.resampling import Estimate, Resampling, SeedResamples, number
 from radgaze.evaluation.results import read_metrics
 from radgaze.evaluation.seeds import across, bootstraps, holm
@@ -24,7 +27,9 @@ if TYPE_CHECKING:
     from radgaze.training.run import Run
 
 Entry = Mapping[str, Any]
-"""`{"value", "low", "high"}`, None where undefined; of a difference also `p`, after Holm's correction."""
+"""`{"value", "low", "high", "seeds"}`, None where undefined; low and high also of too few seeds. Of a
+difference also `p`, after Holm's correction, `p_is_bound`, what a verdict rests on (`patients`,
+`discordant` and `comparisons`), and what it could have shown, see `Power.entry`."""
 
 _ALIKE = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "tolerance")
 """The settings in metrics.json on which a map's figures hang."""
@@ -105,7 +110,7 @@ def measure(results: Results, *, resamples: int, seed: int) -> Measured:
         )
     groups = (MACRO, *classes)
     shown = {
-        name: {g: across([one.shown[g] for one in of.values()], (0, 1)).entry() for g in groups}
+        name: {g: over_seeds([one.shown[g] for one in of.values()], (0, 1)) for g in groups}
         for name, of in scored.items()
     }
     differences = {
@@ -181,9 +186,20 @@ class _Scored:
         """The difference of the two heatmaps in a metric; None where it was not measured alike."""
         if self.alike != other.alike:
             return None
-        if metric in BOXES.metrics:
-            return self.boxes.less(other.boxes, metric)
-        return self.gaze.less(other.gaze, metric)
+        own, others = (one.boxes if metric in BOXES.metrics else one.gaze for one in (self, other))
+        return own.less(others, metric)
+
+    def differing(self, other: _Scored, figure: str, classes: Sequence[str]) -> pl.DataFrame:
+        """The cases on which the difference of a figure is known; where it is not 0 one `differs`."""
+        if figure not in OF_HEATMAP:
+            apart = differing(self.cases, other.cases, "auc", figure, classes)
+            return self.cases.select("patient", differs=pl.Series(apart, dtype=pl.Boolean))
+        own, others = (one.boxes if figure in BOXES.metrics else one.gaze for one in (self, other))
+        values = own.gained(others, figure)
+        if values is None:
+            return pl.DataFrame(schema={"patient": self.cases.schema["patient"], "differs": pl.Boolean})
+        cases = own.cases.select("patient", differs=pl.Series(values != 0, dtype=pl.Boolean))
+        return cases.filter(pl.Series(np.isfinite(values), dtype=pl.Boolean))
 
 
 @dataclass(frozen=True)
@@ -220,8 +236,15 @@ def _of_maps(of: Sequence[Scored]) -> dict[str, dict[str, Entry]]:
     for kind, metric in maps_and_metrics(of):
         known = [one.means[kind, metric] for one in of if (kind, metric) in one.means]
         within = _BOUNDS.get(metric, (-np.inf, np.inf))
-        found.setdefault(kind, {})[metric] = across(known, within).entry()
+        found.setdefault(kind, {})[metric] = over_seeds(known, within)
     return found
+
+
+def over_seeds(of: Sequence[Estimate], within: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, Any]:
+    """The mean over seeds as an entry, which says of how many it is; of too few without an interval."""
+    seeds = sum(bool(np.isfinite(estimate.value)) for estimate in of)
+    entry = across(of, within).entry(within) | {"seeds": seeds}
+    return entry | ({"low": None, "high": None} if too_few_seeds(seeds) else {})
 
 
 def _differences(
@@ -232,23 +255,58 @@ def _differences(
     Paired: over the seeds in which both have the same test cases. Holm's correction goes over the
     experiments, on one figure at a time.
     """
-    estimated: dict[str, dict[str, Estimate]] = {}
+    estimated: dict[str, dict[str, list[Estimate]]] = {}
+    rests_on: dict[str, dict[str, dict[str, int]]] = {}
+    classes = [group for group in groups if group != MACRO]
+    tested: dict[str, pl.DataFrame] = {}
     for name, of in scored.items():
         pairs = [(one, scored[reference][s]) for s, one in of.items() if s in scored[reference]]
         pairs = [(a, b) for a, b in pairs if a.cases["case_id"].equals(b.cases["case_id"])]
         if name == reference or not pairs:
             continue
-        estimated[name] = {g: across([a.auc[g] - b.auc[g] for a, b in pairs], (-1, 1)) for g in groups}
+        estimated[name] = {g: [a.auc[g] - b.auc[g] for a, b in pairs] for g in groups}
         for metric in OF_HEATMAP:
             changes = [change for a, b in pairs if (change := a.less(b, metric)) is not None]
             if changes:
-                estimated[name][metric] = across(changes)
+                estimated[name][metric] = changes
+        tested[name] = min((a.cases for a, _ in pairs), key=lambda cases: cases["patient"].n_unique())
+        rests_on[name] = {
+            figure: _patients([a.differing(b, figure, classes) for a, b in pairs])
+            for figure in estimated[name]
+        }
     found: dict[str, dict[str, Entry]] = {name: {} for name in estimated}
     for figure in (*groups, *OF_HEATMAP):
-        own = {name: figures[figure] for name, figures in estimated.items() if figure in figures}
-        for (name, estimate), p in zip(own.items(), holm([e.p for e in own.values()]), strict=True):
-            found[name][figure] = {**estimate.entry(), "p": p}
+        of_figure = {name: figures[figure] for name, figures in estimated.items() if figure in figures}
+        within = (-1.0, 1.0) if figure in groups else (-np.inf, np.inf)
+        entries = {name: over_seeds(changes, within) for name, changes in of_figure.items()}
+        means = [across(changes, within) for changes in of_figure.values()]
+        # No p-value without the interval that it belongs to.
+        few = [too_few_seeds(entry["seeds"]) for entry in entries.values()]
+        before = [None if lacks else number(mean.p) for mean, lacks in zip(means, few, strict=True)]
+        at_floor = bounds_after(holm, before, [mean.p_is_bound for mean in means])
+        comparisons = sum(p is not None for p in before)
+        for (name, entry), p, bound in zip(entries.items(), holm(before), at_floor, strict=True):
+            could = of_difference(
+                of_figure[name],
+                patients=tested[name]["patient"].n_unique(),
+                cases=tested[name].height,
+                comparisons=comparisons,
+                largest=1.0 if figure in groups else float(np.ptp(_BOUNDS[figure])),
+            )
+            found[name][figure] = {
+                **entry,
+                **rests_on[name][figure],
+                **{"p": p, "p_is_bound": bound, "comparisons": comparisons},
+                **could.entry(PLANNED if figure == MACRO else None),
+            }
     return found
+
+
+def _patients(of_seeds: Sequence[pl.DataFrame]) -> dict[str, int]:
+    """How many patients a difference over seeds rests on, and how many of them differ in some seed."""
+    cases = pl.concat(of_seeds)
+    differ = cases.filter(pl.col("differs"))
+    return {"patients": cases["patient"].n_unique(), "discordant": differ["patient"].n_unique()}
 
 
 def _notes(

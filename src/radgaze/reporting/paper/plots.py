@@ -13,12 +13,13 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from radgaze.evaluation import discrimination
+from radgaze.evaluation.evidence import FEW_SEEDS
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import comparable, published
 from radgaze.reporting.paper.results import BASELINE, families, family, title
 from radgaze.reporting.paper.tables import heading
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
-from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number
+from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number, of_few_seeds
 
 MARKERS = ("o", "s", "D", "^", "v")
 GRID = np.linspace(0, 1, 401)  # of 1 − specificity, on which the curves of several seeds are averaged
@@ -108,6 +109,8 @@ def forest(measured: Measured) -> Figure:
         for axis in grid[len(groups) :]:
             axis.remove()
         words = "AUC with 95% interval; dotted: the baseline here"
+        if any(of_few_seeds(entry) for of in measured.auc.values() for entry in of.values()):
+            words += f"; without a bar: {FEW_SEEDS}"
         figure.supxlabel(words + ("; hollow: published" if compare else ""), fontsize=9.5)
     return figure
 
@@ -159,6 +162,9 @@ def _maps(of: OfMaps, titles: Mapping[str, str]) -> Figure | None:
             axis.xaxis.set_major_locator(MaxNLocator(5))
         for axis in grid[len(titles) :]:
             axis.remove()
+        shown = [of[e].get(kind, {}).get(metric) for e in experiments for kind in kinds for metric in titles]
+        if any(map(of_few_seeds, shown)):
+            figure.suptitle(f"Without a bar: {FEW_SEEDS}", fontsize=9)
         _legend_of_maps(figure, grid[0], kinds)
     return figure
 

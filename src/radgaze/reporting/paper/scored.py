@@ -11,7 +11,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.evaluation import agreement, localisation
-from radgaze.evaluation.resampling import Estimate, Resampling, estimates, mean_of
+from radgaze.evaluation.means import means
+from radgaze.evaluation.resampling import Estimate, Resampling
 from radgaze.evaluation.results import read_scores
 from radgaze.evaluation.scoring import SCHEMA
 from radgaze.evaluation.summary import MAPS
@@ -68,8 +69,7 @@ class Held:
             if own.height:
                 own = self.cases.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
                 values |= {(kind, m): own[m].to_numpy().astype(np.float64) for m in self.metrics}
-        means = estimates({key: mean_of(v) for key, v in values.items()}, self.cases.height, draws)
-        return Scored(self.cases, values, means, draws)
+        return Scored(self.cases, values, means(values, self.cases["patient"].to_numpy(), draws), draws)
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ class Scored:
     means: Mapping[tuple[str, str], Estimate]
     draws: Resampling
 
-    def less(self, other: Scored, metric: str, kind: str = "heatmap") -> Estimate | None:
-        """The mean over cases of the difference, over those on which both are defined.
+    def gained(self, other: Scored, metric: str, kind: str = "heatmap") -> NDArray[np.float64] | None:
+        """The difference of each case, NaN where either is undefined.
 
         None where either was not measured, or on other cases.
         """
@@ -98,8 +98,14 @@ class Scored:
             return None
         if not self.cases["case_id"].equals(other.cases["case_id"]):
             return None
-        values = self.values[key] - other.values[key]
-        return estimates({key: mean_of(values)}, self.cases.height, self.draws)[key]
+        return self.values[key] - other.values[key]
+
+    def less(self, other: Scored, metric: str, kind: str = "heatmap") -> Estimate | None:
+        """The mean over cases of the difference, over those on which both are defined; None as `gained`."""
+        key, values = (kind, metric), self.gained(other, metric, kind)
+        if values is None:
+            return None
+        return means({key: values}, self.cases["patient"].to_numpy(), self.draws)[key]
 
 
 def maps_and_metrics(of: Sequence[Scored]) -> list[tuple[str, str]]:

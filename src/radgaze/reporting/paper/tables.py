@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from radgaze.evaluation.evidence import FEW_SEEDS, LEAST_SEEDS, cautions, p_words
+from radgaze.evaluation.power_words import in_words, legend
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import UNKNOWN, Published, comparable, published
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, family, title
-from radgaze.reporting.wording import DASH, bounds, number, p_value, signed
+from radgaze.reporting.wording import DASH, bounds, interval, lacking, listed, number, of_few_seeds, signed
 
 CAPTIONS = {
     1: "Baselines",
@@ -31,8 +33,8 @@ OF_PAPER = (
     "It ignores patients, and one training stands for a method."
 )
 OF_CASES = (
-    "In brackets the 95% interval of a bootstrap over patients. One training stands for a method: another "
-    "seed is not in it."
+    "In brackets the 95% interval over patients, of DeLong's errors. One training stands for a method: "
+    "another seed is not in it."
 )
 OF_SEEDS = "Means over seeds; in brackets the 95% interval, which counts the drawing of cases and of seeds."
 
@@ -47,6 +49,7 @@ class Cell:
         compared: Whether a published figure could stand here at all.
         paired: Whether it is a paired difference to the baseline, and not an AUC.
         p: Of a paired difference, after Holm's correction.
+        p_is_bound: Whether that is at the floor of the resampling.
     """
 
     own: Entry
@@ -54,6 +57,7 @@ class Cell:
     compared: bool = True
     paired: bool = False
     p: float | None = None
+    p_is_bound: bool = False
 
     @property
     def difference(self) -> float | None:
@@ -132,11 +136,27 @@ def tables(results: Results, measured: Measured) -> list[Table]:
             caption,
             measured.groups,
             tuple(held[place]),
-            (*notes, *([choice] if place == 5 else [])),
+            (*notes, *_of_cells(held[place]), *([choice] if place == 5 else [])),
             results.stamp,
         )
         for place, caption in CAPTIONS.items()
     ]
+
+
+def _of_cells(rows: Sequence[Row]) -> list[str]:
+    """What must be said of single cells: of few seeds, of one among several, of intervals of no width."""
+    cells = [(row.title, cell) for row in rows for cell in row.cells.values()]
+    notes = []
+    if any(of_few_seeds(cell.own) for _, cell in cells):
+        notes.append(
+            f"“{FEW_SEEDS}”: two seeds make no interval, at least {LEAST_SEEDS} are needed; a published "
+            "figure is then neither inside nor outside."
+        )
+    seeds = [cell.own.get("seeds", 1) for _, cell in cells]
+    alone = dict.fromkeys(title for title, cell in cells if cell.own.get("seeds") == 1)
+    if max(seeds, default=1) > 1 and alone:
+        notes.append(f"Of one seed: {listed([*alone])}. Such an interval is of the drawing of cases alone.")
+    return notes + cautions("".join(own_words(cell) for _, cell in cells))
 
 
 def heading(group: str) -> str:
@@ -146,13 +166,12 @@ def heading(group: str) -> str:
 
 def own_words(cell: Cell) -> str:
     """`0.913 (0.860–0.966)`, the paper's form; of a difference `+0.041 (−0.012 to 0.094)`."""
-    value, low, high = bounds(cell.own)
+    value = bounds(cell.own)[0]
     if value is None:
         return DASH
     text = signed(value) if cell.paired else number(value)
-    if low is None or high is None:
-        return text
-    return f"{text} ({number(low)}{' to ' if cell.paired else '–'}{number(high)})"
+    found = interval(cell.own, form="({} to {})" if cell.paired else "({}–{})")
+    return f"{text} {found}" if found else text
 
 
 def published_words(cell: Cell) -> str:
@@ -175,7 +194,8 @@ def difference_words(cell: Cell) -> str:
 def beside_words(cell: Cell) -> tuple[str, ...]:
     """Lines under our figure: the published one and the difference, or a paired difference's p-value."""
     if cell.paired:
-        return (f"Holm p {p_value(cell.p)}",)
+        power = (f"detectable {in_words(cell.own)}",) if "detectable" in cell.own else ()
+        return (lacking(cell.own) or f"Holm p {holm_words(cell)}", *power)
     if not cell.compared:
         return ()
     if cell.published is None:
@@ -183,6 +203,11 @@ def beside_words(cell: Cell) -> tuple[str, ...]:
     if cell.difference is None:
         return (f"published {published_words(cell)}",)
     return (f"published {published_words(cell)}", f"difference {difference_words(cell)}")
+
+
+def holm_words(cell: Cell) -> str:
+    """A paired difference's p-value; a dash where too little was measured for one."""
+    return p_words(None if lacking(cell.own) else cell.p, cell.p_is_bound)
 
 
 def _row(results: Results, measured: Measured, experiment: str, name: str = "") -> Row:
@@ -215,7 +240,14 @@ def _best(results: Results, measured: Measured) -> tuple[list[Row], str]:
         found = measured.differences.get(BASELINE, {}).get(name)
         if found:
             cells = {
-                g: Cell(found[g], compared=False, paired=True, p=found[g].get("p")) for g in measured.groups
+                g: Cell(
+                    found[g],
+                    compared=False,
+                    paired=True,
+                    p=found[g].get("p"),
+                    p_is_bound=bool(found[g].get("p_is_bound")),
+                )
+                for g in measured.groups
             }
             rows.append(Row(name, f"{title(name)} − {title(BASELINE)}", cells, paired=True))
     by = "test AUC, as the checkpoints were" if results.stamp else "validation AUC"
@@ -225,7 +257,8 @@ def _best(results: Results, measured: Measured) -> tuple[list[Row], str]:
         if max(len(runs) for runs in results.runs.values()) > 1
         else "Differences are paired by case; intervals and p-values come from a bootstrap over patients."
     )
-    return rows, words + paired
+    first = next((row.cells[MACRO].own for row in rows if row.paired), {})
+    return rows, words + paired + (f" {legend(first)}" if "detectable" in first else "")
 
 
 def _notes(results: Results, measured: Measured) -> tuple[str, ...]:
@@ -264,7 +297,11 @@ def as_records(table: Table, seeds: Mapping[str, Sequence[int]]) -> list[dict[st
                 | {"published": figure.value if known else None}
                 | {"published_low": figure.low, "published_high": figure.high}
                 | {"difference_to_published": cell.difference, "published_inside": cell.inside}
-                | {"p_holm": cell.p}
+                | {"p_holm": cell.p, "p_holm_is_bound": cell.p_is_bound if cell.p is not None else None}
+                | {key: cell.own.get(key) for key in ("patients", "discordant")}
+                | {"no_interval": FEW_SEEDS if of_few_seeds(cell.own) else None}
+                | {"no_verdict": lacking(cell.own) or None}
+                | {key: cell.own.get(key) for key in ("detectable", "detectable_at", "detectable_note")}
             )
         if not row.cells:
             records.append(about)

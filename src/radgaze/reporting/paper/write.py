@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.evaluation.resampling import RESAMPLES
 from radgaze.evaluation.summary import MACRO
+from radgaze.experiments.faithful import COPIED, KEPT, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.page import Picture, figure_picture, write_page
@@ -18,6 +19,7 @@ from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claims import RULE, claims
 from radgaze.reporting.paper.files import write_tables
 from radgaze.reporting.paper.measured import Measured, measure
+from radgaze.reporting.paper.powered import TITLE, powered, write_powered
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.reporting.paper.tables import (
     Table,
@@ -59,6 +61,7 @@ def write(
         measured = measure(results, resamples=resamples, seed=seed)
         made = tables(results, measured)
         write_tables(made, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
+        write_powered(measured, out / "tables", results.stamp)
         bar.advance()
         figures = _figures(results, measured, out / "figures")
         bar.advance()
@@ -74,6 +77,8 @@ def write(
             facts=_facts(results, measured),
             claims=claims(measured),
             rule=RULE,
+            title_of_power=TITLE,
+            powered=powered(measured),
             tables=[_shown(table) for table in made],
             headings=[heading(group) for group in measured.groups],
             **figures,
@@ -85,6 +90,7 @@ def write(
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
             seeds=_seeds(results, measured),
+            differences=_differences(results),
             limits=_limits(results, measured),
         )
         bar.advance()
@@ -195,6 +201,13 @@ def _seeds(results: Results, measured: Measured) -> list[dict[str, Any]]:
         lines |= {seed: {"reason": why} for seed, why in results.reasons(name).items()}
         found.append({"title": title(name), "lines": sorted(lines.items())})
     return found
+
+
+def _differences(results: Results) -> list[tuple[str, Sequence[Difference]]]:
+    """Of the faithful protocol, what it does otherwise than the published code, and what it has copied."""
+    if results.protocol != "faithful":
+        return []
+    return [("Not copied", KEPT), ("Copied", COPIED)]
 
 
 def _limits(results: Results, measured: Measured) -> list[str]:

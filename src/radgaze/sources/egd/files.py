@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.console import say
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
 
 CLASSES = ("Normal", "CHF", "pneumonia")
@@ -81,6 +81,7 @@ def read_gaze(folder: Path) -> pl.DataFrame:
         "Y_ORIGINAL": "recorded_y",
     }
     gaze = read_columns(path, tuple(names), archive=ARCHIVE)
+    _tell_empty(gaze, path, "gaze")
     gaze = numbers(gaze, path, ("CNT", "FPOGS", "FPOGD"))
     gaze = numbers(gaze, path, ("FPOGX", "FPOGY", "X_ORIGINAL", "Y_ORIGINAL"), blank=True)
     tell_first(gaze, path, "FPOGD", pl.col("FPOGD") < 0, "a duration expected")
@@ -119,6 +120,7 @@ def read_samples(folder: Path) -> pl.DataFrame:
                 valid=((pl.col("valid") > 0) & there).fill_null(False),
             )
         )
+    _tell_empty(samples[0], path, "gaze")
     return pl.concat(samples).with_row_index("place")
 
 
@@ -131,6 +133,7 @@ def read_boxes(folder: Path) -> pl.DataFrame:
         texts = dict.fromkeys(("case_id", "label"), pl.String)
         return pl.DataFrame(schema={**texts, **dict.fromkeys(sides, pl.Float64)})
     boxes = read_columns(path, ("dicom_id", "bbox_name", *sides), archive=ARCHIVE)
+    _tell_empty(boxes, path, "boxes")
     boxes = numbers(boxes, path, sides)
     tell_first(boxes, path, "bbox_name", pl.col("bbox_name").is_null(), "a name expected")
     return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides)
@@ -144,13 +147,25 @@ def read_keep_list(path: Path, known: set[str]) -> set[str]:
         known: The ids of the master sheet; those of the list that are not there are told of.
     """
     names = read_columns(path, ("filename",), archive="a list of ids to keep")["filename"].drop_nulls()
-    ids = set(names.str.replace(r"^.*[/\\]", "").str.replace(r"\..*$", ""))
+    if names.is_empty():
+        raise UserError(f"--keep-ids {path} has no ids: it would keep nothing")
+    spelled = {name.casefold(): name for name in known}
+    listed = dict.fromkeys(names.str.replace(r"^.*[/\\]", "").str.replace(r"\..*$", ""))
+    ids = {spelled.get(name.casefold(), name) for name in listed}
     strangers = ids - known
     if len(strangers) == len(ids):
-        raise UserError(f"none of the {len(ids)} ids of --keep-ids {path} is in {SHEET}")
+        raise UserError(
+            f"none of the {len(ids)} ids of --keep-ids {path} is in {SHEET}: they are like "
+            f"{shortened(next(iter(listed)), 60)!r}, those of {SHEET} like {min(known, default='')!r}"
+        )
     if strangers:
         say(f"{len(strangers)} of the {len(ids)} ids of {path} are not in {SHEET}")
     return ids
+
+
+def _tell_empty(table: pl.DataFrame, path: Path, what: str) -> None:
+    if table.is_empty():
+        say(f"{path} has no records: there is no {what} in it")
 
 
 def _is_egd(folder: Path) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.files import read_json
 from radgaze.sources.egd.files import TRANSCRIPTS
 
 WORDS: dict[str, tuple[str, ...]] = {
@@ -86,8 +86,13 @@ def cut(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
 
 
 def _phrases(path: Path) -> Sequence[tuple[str, float, float]]:
+    found = read_json(
+        path,
+        lambda found: isinstance(found, dict),
+        "it is no transcript with phrases; put egd-cxr's own back",
+    )
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))["time_stamped_text"]
-        return [(str(p["phrase"]), float(p["begin_time"]), float(p["end_time"])) for p in found]
+        phrases = found["time_stamped_text"]
+        return [(str(p["phrase"]), float(p["begin_time"]), float(p["end_time"])) for p in phrases]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no transcript with phrases and their times") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from radgaze.console import progress
+from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
 
@@ -81,7 +81,11 @@ def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
     """The fixations of readings, in their order and in time: reading_id, x, y (image px, null where blank),
     onset, duration (s) and `cohort.VIEWS` (null where blank). A reading without the file has none.
     """
-    return _of_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
+    gaze = _of_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
+    without = len(set(reading_ids)) - gaze["reading_id"].n_unique()
+    if without:
+        say(f"{without} of {len(set(reading_ids))} readings have no fixations.csv, or one without records")
+    return gaze
 
 
 def read_ellipses(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:

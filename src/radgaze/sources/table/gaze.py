@@ -116,7 +116,7 @@ def _sorted(
         counts += np.bincount(own["case"], minlength=len(cases))
         runs.append(folder / f"{len(runs)}.parquet")
         # In small groups, of which a range of cases is in few.
-        write_parquet(own.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16))
+        write_parquet(own.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16), lasting=False)
     if other:
         tell_respelled(path, other)
     if first is not None and strangers.total() == rows:

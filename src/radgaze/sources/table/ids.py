@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from radgaze.errors import UserError
+from radgaze.files import written
 from radgaze.tables import csv_text, read_csv
 
 KEY = {"id": pl.String, "name": pl.String}
@@ -56,12 +56,7 @@ def write_key(path: str | Path, key: pl.DataFrame) -> None:
                     f"{told}: something else is there, perhaps the key of another store; name another"
                 )
             return
-        aside = path.with_name(f"{path.name}.partial")
-        aside.unlink(missing_ok=True)
-        with os.fdopen(
-            os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8"
-        ) as file:
-            file.write(csv_text(key))
-        aside.replace(path)
+        with written(path, mode=0o600) as aside:
+            aside.write_text(csv_text(key), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{told} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,96 @@
+"""Drawing a part of a population at random, with exact chances and totals as even as they let."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+ZERO = 1e-9
+"""Below it a chance is 0: it is what additions and divisions leave of one."""
+
+_NONE = 1e-6
+"""Below it an amount is 0; amounts are whole numbers, of which each step leaves a little."""
+
+
+def balanced_rounding(
+    chances: Sequence[float], amounts: Sequence[Mapping[int, float]], rows: int, draw: random.Random
+) -> list[int]:
+    """Each chance rounded to 0 or 1 at random: the expected value of each is its chance, exactly.
+
+    The sums over units of amount times chance stay what they were, as nearly as whole units let. This is the
+    cube method: Deville and Tillé, "Efficient balanced sampling: the cube method", Biometrika 2004, with the
+    fast flight of Chauvet and Tillé 2006. Where nothing keeps all sums any more, the last of the sums is
+    given up, and so on.
+
+    The same chances, amounts and seed give the same result on every machine: it takes additions,
+    multiplications and divisions of single numbers alone, whose rounding is laid down.
+
+    Args:
+        chances: Of each unit, in [0, 1].
+        amounts: Of each unit, what it adds to each sum: {row: amount}, zeros left out. Units with large
+            amounts had better come first: what is left over at the end is then of small ones.
+        rows: How many sums, those to be kept longest first.
+        draw: The source of chance.
+    """
+    x = [0.0 if p < ZERO else 1.0 if p > 1 - ZERO else p for p in chances]
+    open_ = [unit for unit, p in enumerate(x) if 0 < p < 1]
+    for kept in range(rows, -1, -1):
+        open_ = _flight(x, open_, amounts, kept, draw)
+    return [round(p) for p in x]
+
+
+def _flight(
+    x: list[float],
+    units: Sequence[int],
+    amounts: Sequence[Mapping[int, float]],
+    rows: int,
+    draw: random.Random,
+) -> list[int]:
+    """Move the chances of units at random, keeping the first `rows` sums, until that can be done no more.
+
+    Units come one after another. Those that are still open are `held`, and their amounts are independent:
+    `reduced` times the amounts of the one held at a row is 1 at that row and 0 at all others. A new unit
+    depends on them, or is held as well. Where it depends, all move together until one has reached 0 or 1.
+
+    Returns:
+        The units that are open still, at most as many as rows.
+    """
+    reduced: NDArray[np.float64] = np.eye(rows)
+    held: dict[int, int] = {}
+    for unit in units:
+        column = np.zeros(rows)
+        for row, amount in amounts[unit].items():
+            if row < rows:
+                column = column + amount * reduced[:, row]
+        free = [row for row in range(rows) if row not in held and abs(column[row]) > _NONE]
+        if free:
+            place = max(free, key=lambda row: abs(column[row]))
+        else:
+            moves = {unit: 1.0} | {
+                other: -float(column[row]) for row, other in held.items() if abs(column[row]) > _NONE
+            }
+            _move(x, moves, draw)
+            ended = [row for row, other in held.items() if not 0 < x[other] < 1]
+            for row in ended:
+                del held[row]
+            if not 0 < x[unit] < 1:
+                continue
+            place = max(ended, key=lambda row: abs(column[row]))
+        pivot = reduced[place] / column[place]
+        reduced = reduced - column[:, None] * pivot
+        reduced[place] = pivot
+        held[place] = unit
+    return sorted(held.values())
+
+
+def _move(x: list[float], moves: Mapping[int, float], draw: random.Random) -> None:
+    """Along a direction or against it, to where the first has reached 0 or 1; neither way is favoured."""
+    forth = min((1 - x[unit] if by > 0 else x[unit]) / abs(by) for unit, by in moves.items())
+    back = min((x[unit] if by > 0 else 1 - x[unit]) / abs(by) for unit, by in moves.items())
+    step = forth if draw.random() * (forth + back) < back else -back
+    for unit, by in moves.items():
+        moved = x[unit] + step * by
+        x[unit] = 0.0 if moved < ZERO else 1.0 if moved > 1 - ZERO else moved

@@ -1,0 +1,74 @@
+"""A part of an audit that is damaged is told and measured anew, and never taken for figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from radgaze.evaluation.aspects import Cascade
+from radgaze.evaluation.parts import Part, keep, kept, rows
+
+MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
+
+
+@pytest.fixture
+def part(tmp_path: Path) -> Part:
+    figures = rows("grad_cam", "agreement", ["a", "b"], {"cc": np.array([0.5, np.nan])})
+    whole = Part("grad_cam", figures, {"forward_passes": 2.0}, [Cascade("top", ("a",), {"cc": np.ones(2)})])
+    keep(whole, tmp_path, MADE_WITH)
+    return whole
+
+
+def test_a_part_is_read_back_as_it_was_kept(part, tmp_path, capsys):
+    found = kept("grad_cam", tmp_path, MADE_WITH)
+    assert found is not None
+    assert found.figures.equals(part.figures)
+    assert found.cost == part.cost
+    assert kept("grad_cam", tmp_path, {**MADE_WITH, "seed": 1}) is None
+    assert capsys.readouterr().err == ""
+
+
+def deep(path: Path) -> None:
+    path.write_text("[" * 100_000)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 3])
+
+
+def pages(path: Path) -> None:
+    """Bytes in the middle, which polars finds out only while it reads a column."""
+    content = bytearray(path.read_bytes())
+    content[4:60] = b"\xff" * 56
+    path.write_bytes(content)
+
+
+def other(path: Path) -> None:
+    if path.suffix == ".json":
+        path.write_text(json.dumps([1]))
+    else:
+        pl.DataFrame({"case_id": [1]}).write_parquet(path)
+
+
+def no_numbers(path: Path) -> None:
+    if path.suffix == ".json":
+        path.write_text(json.dumps({**json.loads(path.read_text()), "cascades": [{"mode": "top"}]}))
+    else:
+        pl.read_parquet(path).with_columns(value=pl.lit("x")).write_parquet(path)
+
+
+@pytest.mark.parametrize(
+    ("kind", "damage"),
+    [(kind, way) for kind in ("json", "parquet") for way in (cut, other, no_numbers)]
+    + [("json", deep), ("parquet", pages)],
+)
+def test_a_damaged_part_is_told_and_measured_anew(kind, damage, part, tmp_path, capsys):
+    damage(tmp_path / f"grad_cam.{kind}")
+    assert kept("grad_cam", tmp_path, MADE_WITH) is None
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"grad_cam.{kind}" in said.replace(" ", "")
+    assert "measured anew" in said
