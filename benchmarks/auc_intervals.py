@@ -11,9 +11,9 @@ from scipy.special import expit, logit
 from scipy.stats import norm
 
 from benchmarks.results import Cell, Result
-from radgaze.evaluation.auc_interval import Placed, auc_interval, placed, score_interval
-from radgaze.evaluation.discrimination import auc
-from radgaze.evaluation.resampling import PatientBootstrap, SeedResamples, percentile_interval
+from radgaze.evaluation.metrics.discrimination import auc
+from radgaze.evaluation.statistics.auc_interval import Placed, auc_interval, placed, score_interval
+from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -175,7 +175,7 @@ def run(
         "Three classes that exclude each other, with normal scores of a known AUC: one class, and the macro "
         "mean. Where patients have several cases, two of a patient correlate by .5, and most are of one "
         "class. Each cell: coverage (nominal .95), in brackets how often the truth lay below and above, and "
-        "the mean width. “chosen” is `radgaze.evaluation.auc_interval`; percentiles, BCa and “logit "
+        "the mean width. “chosen” is `statistics.auc_interval`; percentiles, BCa and “logit "
         "bootstrap” draw patients within classes; DeLong's errors are summed over patients.",
         rows,
         {"trials": trials, "resamples": resamples},

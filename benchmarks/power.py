@@ -1,4 +1,4 @@
-"""Power that `radgaze.evaluation.power` predicts, beside that of simulated studies, of AUC differences."""
+"""Power that `statistics.power` predicts, beside that of simulated studies, of AUC differences."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from benchmarks.results import Cell, Result
 from benchmarks.seed_intervals import SEPARATION, SLOPE, differences
-from radgaze.evaluation.power import POWER, Power, of_difference, power, reached_level
-from radgaze.evaluation.resampling import RESAMPLES
-from radgaze.evaluation.seeds import Spread, across
+from radgaze.evaluation.statistics.across_seeds import Spread, across
+from radgaze.evaluation.statistics.power import POWER, Power, of_difference, power, reached_level
+from radgaze.evaluation.statistics.resampling import RESAMPLES
 
 Floats = NDArray[np.float64]
 
@@ -83,8 +83,8 @@ def run(gain: float = 0.05, comparisons: int = 11, trials: int = 500) -> Result:
         f"One method's AUC is higher by {gain:g} than the other's .80; studies as in `seed_intervals`: one "
         "run's AUC differs between seeds by s, a difference of two by 1.4 s, and scores have noise of case, "
         "case by method and case by run. A study finds the difference if p of "
-        "`radgaze.evaluation.seeds.across` is below .05, or below Holm's first step. Predicted is the power "
-        "that `radgaze.evaluation.power` computes from the variances, averaged over the row's studies; "
+        "`statistics.across_seeds.across` is below .05, or below Holm's first step. Predicted is the power "
+        "that `statistics.power` computes from the variances, averaged over the row's studies; "
         f"detectable is the difference that it says is found with {POWER:.0%} at .05, and the last column is "
         "what single studies say of it, each from its own variances.",
         rows,

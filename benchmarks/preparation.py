@@ -12,7 +12,7 @@ from time import perf_counter
 from benchmarks.results import Cell, Result
 from radgaze.simulation import simulate
 from radgaze.sources import egd
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 
 CASES = 1083
 """Images in egd-cxr 1.0.0."""

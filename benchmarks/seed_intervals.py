@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.results import Result
-from radgaze.evaluation.delong import influence
-from radgaze.evaluation.holm import holm
-from radgaze.evaluation.resampling import Estimate
-from radgaze.evaluation.seeds import across
+from radgaze.evaluation.statistics.across_seeds import across
+from radgaze.evaluation.statistics.delong import influence
+from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.resampling import Estimate
 
 Floats = NDArray[np.float64]
 
@@ -106,7 +106,7 @@ def run(experiments: int = 11, cases: int = 250, trials: int = 1000) -> Result:
         "Differences of AUCs over seeds that are truly 0",
         "Every experiment is as good as the baseline (AUC .80); its AUC differs between seeds by s, and "
         "scores have noise of case, case by method and case by run. Intervals and p-values of "
-        "`radgaze.evaluation.seeds.across`; nominal .95, .05, .01 and .05.",
+        "`radgaze.evaluation.statistics.across_seeds.across`; nominal .95, .05, .01 and .05.",
         rows,
         {"experiments": experiments, "cases": cases, "trials": trials},
         ["Experiments share a baseline, so a row's comparisons are not independent."],

@@ -80,9 +80,9 @@ READERS = {
 
 RAW = {
     # Our own values, brought into the form that JSON gives them.
-    ("evaluation/parts.py", "json.loads"): 1,
+    ("evaluation/audit/cache.py", "json.loads"): 1,
     ("reproduction/state.py", "json.loads"): 1,
-    ("store/prepare.py", "json.loads"): 1,
+    ("store/preparation.py", "json.loads"): 1,
     # Files of the package itself.
     ("cli/demo.py", "yaml.safe_load"): 1,
     ("experiments/__init__.py", "yaml.safe_load"): 2,

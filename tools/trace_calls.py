@@ -106,8 +106,8 @@ def main() -> None:
     parser.add_argument("--list", action="store_true", help="Print the functions, too")
     arguments = parser.parse_args()
 
-    from radgaze.evaluation.evaluate import evaluate
-    from radgaze.reporting.report import report
+    from radgaze.evaluation.measuring import evaluate
+    from radgaze.reporting.run_page import report
     from radgaze.training.run import Run
 
     rank = layers()

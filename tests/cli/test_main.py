@@ -31,7 +31,7 @@ def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
 def test_preparing_needs_no_torch():
     """It would be half a GiB more in memory, and seconds before the first image."""
     code = (
-        "import sys; from radgaze.sources.registry import SOURCES, find; import radgaze.store.prepare\n"
+        "import sys; from radgaze.sources.registry import SOURCES, find; import radgaze.store.preparation\n"
         "for name in SOURCES: find(name)\n"
         "print('torch' in sys.modules)"
     )

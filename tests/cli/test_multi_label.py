@@ -14,8 +14,8 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.store.store import Store
 from radgaze.training import settings
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
-from radgaze.training.train import train
 from tests.training.conftest import TINY
 
 CLASSES = ("Mass", "Effusion", "Fracture")

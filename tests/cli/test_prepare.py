@@ -191,7 +191,7 @@ def test_ctrl_c_is_told_in_one_line_and_the_same_command_goes_on(
     def stopped(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"radgaze.store.prepare.{where}", stopped)
+    monkeypatch.setattr(f"radgaze.store.preparation.{where}", stopped)
     assert prepare(tree, tmp_path / "store") == 130
     last = capfd.readouterr().err.splitlines()[-1]
     kept_in = f"{kept} of 3 images are kept in {tmp_path / 'store.partial'}"

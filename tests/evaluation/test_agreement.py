@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import entropy, pearsonr
 from sklearn.metrics import roc_auc_score
 
-from radgaze.evaluation.agreement import (
+from radgaze.evaluation.metrics.agreement import (
     METRICS,
     agreement,
     auc_judd,

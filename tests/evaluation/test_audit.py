@@ -16,17 +16,17 @@ from radgaze.attribution import registry
 from radgaze.attribution.engine.capture import Capture
 from radgaze.attribution.generator import Generator
 from radgaze.errors import UserError
-from radgaze.evaluation import agreement, faithfulness, localisation
-from radgaze.evaluation import audit as auditing
-from radgaze.evaluation.aspects import BLUR, UNCHANGED, Effort
-from radgaze.evaluation.audit import audit, chosen, recipe
-from radgaze.evaluation.audited import FLOORS, write
+from radgaze.evaluation.audit import benchmark as auditing
+from radgaze.evaluation.audit.aspects import BLUR, UNCHANGED, Effort
+from radgaze.evaluation.audit.benchmark import audit, chosen, recipe
+from radgaze.evaluation.audit.cache import Part, rows
+from radgaze.evaluation.audit.results import FLOORS, write
+from radgaze.evaluation.audit.sampling import Drawn
 from radgaze.evaluation.maps import smoothed
-from radgaze.evaluation.means import FEW, mean_interval
-from radgaze.evaluation.parts import Part, rows
-from radgaze.evaluation.resampling import estimates, mean_of
-from radgaze.evaluation.subjects import Drawn
-from radgaze.evaluation.summary import bootstrap
+from radgaze.evaluation.metrics import agreement, faithfulness, localisation
+from radgaze.evaluation.statistics.means import FEW, mean_interval
+from radgaze.evaluation.statistics.policy import bootstrap
+from radgaze.evaluation.statistics.resampling import estimates, mean_of
 from radgaze.models import Output
 from radgaze.store.batch import Batch
 from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases, lungs_about_the_spot

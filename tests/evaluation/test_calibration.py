@@ -7,7 +7,7 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
 
-from radgaze.evaluation.calibration import brier, calibration_error, reliability
+from radgaze.evaluation.metrics.calibration import brier, calibration_error, reliability
 
 
 def honest(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

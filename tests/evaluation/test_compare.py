@@ -12,12 +12,12 @@ from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
 from radgaze.evaluation import compare
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.delong import delong_test
-from radgaze.evaluation.holm import holm
 from radgaze.evaluation.markdown import escaped, table_of
-from radgaze.evaluation.means import mean_interval, mean_p
+from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.paired import differing
+from radgaze.evaluation.statistics.delong import delong_test
+from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.means import mean_interval, mean_p
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
 MANY = cases(test=90)

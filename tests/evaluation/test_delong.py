@@ -7,9 +7,9 @@ import pytest
 from scipy.stats import kstest
 from sklearn.metrics import roc_auc_score
 
-from radgaze.evaluation.delong import delong_covariance, delong_test, influence
-from radgaze.evaluation.discrimination import auc
-from radgaze.evaluation.resampling import PatientBootstrap, estimates
+from radgaze.evaluation.metrics.discrimination import auc
+from radgaze.evaluation.statistics.delong import delong_covariance, delong_test, influence
+from radgaze.evaluation.statistics.resampling import PatientBootstrap, estimates
 
 
 def two_runs(seed: int, n: int = 70) -> tuple[np.ndarray, np.ndarray]:

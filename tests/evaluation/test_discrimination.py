@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from radgaze.evaluation.discrimination import (
+from radgaze.evaluation.metrics.discrimination import (
     auc,
     average_precision,
     precision_recall,

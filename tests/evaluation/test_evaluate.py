@@ -12,11 +12,11 @@ from sklearn.metrics import accuracy_score, average_precision_score, brier_score
 
 from radgaze.errors import UserError
 from radgaze.evaluation import evaluate
-from radgaze.evaluation.agreement import METRICS, nss
-from radgaze.evaluation.auc_interval import auc_interval, placed
-from radgaze.evaluation.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.maps import case_maps, smoothed
-from radgaze.evaluation.means import mean_interval
+from radgaze.evaluation.metrics.agreement import METRICS, nss
+from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.means import mean_interval
 from radgaze.reporting.sections import _compared
 from tests.evaluation.fakes import (
     CLASSES,

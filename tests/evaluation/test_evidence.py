@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from radgaze.evaluation.evidence import (
+from radgaze.evaluation.paired import holm
+from radgaze.evaluation.statistics.evidence import (
     CAUTION,
     LEAST_PATIENTS,
     Evidence,
@@ -22,8 +23,7 @@ from radgaze.evaluation.evidence import (
     p_words,
     too_few_seeds,
 )
-from radgaze.evaluation.paired import holm
-from radgaze.evaluation.resampling import Estimate
+from radgaze.evaluation.statistics.resampling import Estimate
 
 
 def sign_flip_p(differences: np.ndarray) -> float:

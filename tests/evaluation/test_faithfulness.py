@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from radgaze.evaluation import faithfulness
-from radgaze.evaluation.faithfulness import (
+from radgaze.evaluation.metrics import faithfulness
+from radgaze.evaluation.metrics.faithfulness import (
     blurred,
     correlation,
     deletion,

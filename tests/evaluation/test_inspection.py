@@ -9,11 +9,12 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation import agreement, inspection
-from radgaze.evaluation.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
-from radgaze.evaluation.means import FEW, LEAST, mean_interval, means
+from radgaze.evaluation.metrics import agreement
+from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, means
 from radgaze.gaze.maps import static_maps
-from radgaze.store.prepare import prepare
+from radgaze.inspecting import inspection
+from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import CLASSES, make_cohort
 

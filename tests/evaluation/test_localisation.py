@@ -5,7 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from radgaze.evaluation.localisation import METRICS, energy_inside, inside, iou, localisation, pointing_game
+from radgaze.evaluation.metrics.localisation import (
+    METRICS,
+    energy_inside,
+    inside,
+    iou,
+    localisation,
+    pointing_game,
+)
 
 SIZE = (14, 11)
 

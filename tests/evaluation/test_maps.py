@@ -11,10 +11,10 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
-from radgaze.evaluation.floors import LungShapes, lung_shape, mean_gaze
+from radgaze.evaluation.baselines import LungShapes, lung_shape, mean_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from tests.evaluation.fakes import SIZE, FakeRun
 from tests.store.cohorts import make_cohort, write_dicom
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radgaze.evaluation.means import FEW, LEAST, mean_interval, mean_p, means
-from radgaze.evaluation.resampling import (
+from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, mean_p, means
+from radgaze.evaluation.statistics.resampling import (
     Estimate,
     Part,
     PatientBootstrap,

@@ -24,9 +24,9 @@ from pathlib import Path
 import polars as pl
 import radgaze
 from radgaze.evaluation import compare, evaluate
-from radgaze.evaluation.aspects import Effort
-from radgaze.evaluation.audit import audit
-from radgaze.evaluation.audit_markdown import audit_markdown
+from radgaze.evaluation.audit.aspects import Effort
+from radgaze.evaluation.audit.benchmark import audit
+from radgaze.evaluation.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
 from radgaze.reporting import audit_figures, intervals, sections
 from radgaze.reporting.comparison import _paired

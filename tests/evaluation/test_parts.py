@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.aspects import Cascade
-from radgaze.evaluation.parts import Part, keep, kept, rows
+from radgaze.evaluation.audit.aspects import Cascade
+from radgaze.evaluation.audit.cache import Part, keep, kept, rows
 
 MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
 

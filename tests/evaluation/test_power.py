@@ -10,8 +10,9 @@ import pytest
 from benchmarks.power import studies, truth
 from scipy import stats
 
-from radgaze.evaluation.means import means
-from radgaze.evaluation.power import (
+from radgaze.evaluation.statistics.across_seeds import Spread, across
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.power import (
     Power,
     critical,
     detectable,
@@ -19,9 +20,8 @@ from radgaze.evaluation.power import (
     power,
     reached_level,
 )
-from radgaze.evaluation.power_words import in_words, level_in_words, statement
-from radgaze.evaluation.resampling import Estimate, PatientBootstrap
-from radgaze.evaluation.seeds import Spread, across
+from radgaze.evaluation.statistics.power_words import in_words, level_in_words, statement
+from radgaze.evaluation.statistics.resampling import Estimate, PatientBootstrap
 
 HOLM = 0.05 / 11
 

@@ -12,16 +12,16 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.evaluation import trust
-from radgaze.evaluation.auc_interval import auc_interval, placed
-from radgaze.evaluation.candidates import NAMES
-from radgaze.evaluation.rejection import reject
-from radgaze.evaluation.selective import Goal, Referral
+from radgaze.evaluation.metrics import confidence
+from radgaze.evaluation.referral.rejection import reject
+from radgaze.evaluation.referral.scores import NAMES
+from radgaze.evaluation.referral.selective import Goal, Referral
+from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
 from radgaze.reporting.rejection import findings, rejection_markdown, rule_in_words, told
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.training import settings
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
-from radgaze.training.train import train
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.training.conftest import TINY
@@ -46,13 +46,13 @@ def test_every_score_is_measured_on_the_test_cases(run, written):
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
-    errors = trust.wrong(p, y, "softmax")
+    errors = confidence.wrong(p, y, "softmax")
     assert written["errors"] == int(errors.sum())
     assert tuple(written["scores"]) == NAMES
     assert written["all"]["accuracy"]["value"] == pytest.approx(1 - errors.mean())
     for name in ("alpha", "beta", "maximum", "entropy"):
-        row, scores = written["scores"][name], trust.SCORES[name](p)
-        assert row["error_detection"]["value"] == pytest.approx(trust.error_detection(errors, scores)[0])
+        row, scores = written["scores"][name], confidence.SCORES[name](p)
+        assert row["error_detection"]["value"] == pytest.approx(confidence.error_detection(errors, scores)[0])
         accepted = scores <= row["threshold"]
         assert row["coverage"]["value"] == pytest.approx(accepted.mean())
         assert row["accuracy_kept"]["value"] == pytest.approx((~errors)[accepted].mean())
@@ -67,8 +67,8 @@ def test_aucs_have_the_interval_of_an_auc(run, written):
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
-    who, errors = test["patient"].to_numpy(), trust.wrong(p, y, "softmax")
-    row, scores = written["scores"]["alpha"], trust.SCORES["alpha"](p)
+    who, errors = test["patient"].to_numpy(), confidence.wrong(p, y, "softmax")
+    row, scores = written["scores"]["alpha"], confidence.SCORES["alpha"](p)
 
     def of_classes(kept):
         return auc_interval(

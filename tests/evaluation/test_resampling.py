@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from radgaze.evaluation import resampling
-from radgaze.evaluation.discrimination import auc
-from radgaze.evaluation.resampling import Estimate, PatientBootstrap, SeedResamples, estimates, mean_of
+from radgaze.evaluation.metrics.discrimination import auc
+from radgaze.evaluation.statistics import resampling
+from radgaze.evaluation.statistics.resampling import (
+    Estimate,
+    PatientBootstrap,
+    SeedResamples,
+    estimates,
+    mean_of,
+)
 
 PATIENTS = np.array([7, 7, 3, 9, 9, 9, 4, 1, 5, 5])
 CLASSES = np.array([0, 1, 0, 1, 1, 1, 1, 2, 0, 0])

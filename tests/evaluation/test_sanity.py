@@ -10,7 +10,7 @@ from skimage.metrics import structural_similarity
 from torch import nn
 
 from radgaze import models
-from radgaze.evaluation.sanity import layers, randomisations, rank_correlation, ssim
+from radgaze.evaluation.metrics.randomisation import layers, randomisations, rank_correlation, ssim
 from radgaze.models import ModelConfig
 
 

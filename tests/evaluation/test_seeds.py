@@ -10,9 +10,10 @@ import pytest
 from benchmarks.seed_intervals import SEPARATION, SLOPE, differences
 from scipy.stats import norm
 
-from radgaze.evaluation.resampling import Estimate, Part, estimates, mean_of
-from radgaze.evaluation.seeds import across, bootstraps, holm, spread
-from radgaze.evaluation.summary import bootstrap
+from radgaze.evaluation.statistics.across_seeds import across, spread
+from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.policy import bootstrap, bootstraps
+from radgaze.evaluation.statistics.resampling import Estimate, Part, estimates, mean_of
 from radgaze.sources.split import fold_split
 
 

@@ -12,9 +12,10 @@ from scipy.special import softmax
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
-from radgaze.evaluation import out_of_distribution, trust
-from radgaze.evaluation.perturbation import given, perturbed
-from radgaze.evaluation.selective import FILE, Goal, Referral, choose
+from radgaze.evaluation.metrics import confidence
+from radgaze.evaluation.referral import out_of_distribution
+from radgaze.evaluation.referral.perturbation import given, perturbed
+from radgaze.evaluation.referral.selective import FILE, Goal, Referral, choose
 
 CLASSES = ("a", "b", "c")
 
@@ -31,11 +32,11 @@ def chosen(cases: tuple[np.ndarray, np.ndarray], goal: str, **options: object) -
     return choose(*cases, goal=Goal.parse(goal), **settings)
 
 
-@pytest.mark.parametrize("score", trust.SCORES)
+@pytest.mark.parametrize("score", confidence.SCORES)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.77, 1.0])
 def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_better(score, share, cases):
     p, y = cases
-    errors, scores = trust.wrong(p, y, "softmax"), trust.SCORES[score](p)
+    errors, scores = confidence.wrong(p, y, "softmax"), confidence.SCORES[score](p)
     ladder = [-1.0, *np.unique(scores)]
 
     def measured(threshold: float) -> dict[str, float]:
@@ -64,7 +65,7 @@ def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_b
 
 def test_a_decision_says_why(cases):
     rule = chosen(cases, "coverage=0.5", temperature=2.0)
-    expected = trust.alpha(trust.tempered(cases[0], 2.0, "softmax"))
+    expected = confidence.alpha(confidence.tempered(cases[0], 2.0, "softmax"))
     for decision, score in zip(rule.decide(cases[0]), expected, strict=True):
         assert decision.score == pytest.approx(score)
         assert decision.accept == (score <= rule.threshold)
@@ -81,7 +82,7 @@ def test_the_file_gives_the_rule_back(cases, tmp_path):
     again = Referral.read(tmp_path)
     assert again == rule
     assert again.decide(cases[0]) == rule.decide(cases[0])
-    np.testing.assert_array_equal(again.calibrated(cases[0]), trust.tempered(cases[0], 1.3, "softmax"))
+    np.testing.assert_array_equal(again.calibrated(cases[0]), confidence.tempered(cases[0], 1.3, "softmax"))
 
 
 @pytest.mark.parametrize(
@@ -130,7 +131,7 @@ def test_there_must_be_cases_and_for_frr_right_ones(cases):
     p, y = cases
     with pytest.raises(UserError, match="no validation cases"):
         chosen((p[:0], y[:0]), "coverage=0.9")
-    errors = trust.wrong(p, y, "softmax")
+    errors = confidence.wrong(p, y, "softmax")
     with pytest.raises(UserError, match="is right"):
         chosen((p[errors], y[errors]), "frr=0.1")
 
@@ -166,12 +167,15 @@ def test_images_move_towards_more_trust_along_the_gradients_sign(score, kind):
     def doubt(x: Tensor) -> np.ndarray:
         logits = model(x).logits.detach().double()
         p = logits.softmax(1) if kind == "softmax" else logits.sigmoid()
-        return trust.distrust(score, trust.tempered(p.numpy(), 1.5, kind), kind)
+        return confidence.distrust(score, confidence.tempered(p.numpy(), 1.5, kind), kind)
 
     plain = model(images).logits.double()
     expected = plain.softmax(1) if kind == "softmax" else plain.sigmoid()
     torch.testing.assert_close(nowhere, expected, atol=1e-6, rtol=1e-5)
-    before, after = doubt(images), trust.distrust(score, trust.tempered(somewhere.numpy(), 1.5, kind), kind)
+    before, after = (
+        doubt(images),
+        confidence.distrust(score, confidence.tempered(somewhere.numpy(), 1.5, kind), kind),
+    )
     assert (after < before).all()
     # The step against finite differences of log D, pixel by pixel.
     model.double()
@@ -182,9 +186,9 @@ def test_images_move_towards_more_trust_along_the_gradients_sign(score, kind):
         up, down = (np.log(doubt(first + sign * step.view(1, 1, 8, 8)))[0] for sign in (1, -1))
         slopes[k] = up - down
     moved = first - 0.002 * slopes.sign().view(1, 1, 8, 8)
-    assert trust.distrust(score, trust.tempered(somewhere[:1].numpy(), 1.5, kind), kind) == pytest.approx(
-        doubt(moved), rel=1e-3
-    )
+    assert confidence.distrust(
+        score, confidence.tempered(somewhere[:1].numpy(), 1.5, kind), kind
+    ) == pytest.approx(doubt(moved), rel=1e-3)
 
 
 def test_a_rule_is_given_what_it_was_chosen_on(cases):

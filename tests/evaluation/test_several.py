@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from radgaze.evaluation import several, summary
-from radgaze.evaluation.resampling import SeedResamples
+from radgaze.evaluation import summary
+from radgaze.evaluation.metrics import multilabel
+from radgaze.evaluation.statistics import policy
+from radgaze.evaluation.statistics.resampling import SeedResamples
 from radgaze.reporting.gallery import choose
 
 CLASSES = ("A", "B", "never")
@@ -31,7 +33,7 @@ def predictions() -> pl.DataFrame:
 
 
 def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_named(predictions):
-    draws = summary.bootstrap(predictions, CLASSES, resamples=200, seed=0)
+    draws = policy.bootstrap(predictions, CLASSES, resamples=200, seed=0)
     seeds = SeedResamples(60, seed=0)
     found = summary.discrimination_summary(predictions, CLASSES, draws, seeds, exclusive=False)
     of_sklearn = [
@@ -56,16 +58,16 @@ def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_
 
 def test_exclusive_classes_are_averaged_whole_or_not_at_all():
     table = pl.DataFrame({"label_A": [1, 0], "label_B": [0, 1], "label_C": [0, 0]})
-    assert several.exclusive(table, "ABC")
-    assert several.averaged(table, "ABC") == ("A", "B", "C")
-    assert several.defined(table, "ABC") == ("A", "B")
+    assert multilabel.exclusive(table, "ABC")
+    assert multilabel.averaged(table, "ABC") == ("A", "B", "C")
+    assert multilabel.defined(table, "ABC") == ("A", "B")
 
 
 def test_a_combination_of_classes_that_one_patient_has_is_not_drawn_once_every_time(predictions):
     alone = predictions.with_columns(
         label_never=pl.when(pl.col("case_id") == "c00").then(1).otherwise(0).cast(pl.Int8)
     )
-    weights = np.concatenate([*summary.bootstrap(alone, CLASSES, resamples=500, seed=0).chunks()])
+    weights = np.concatenate([*policy.bootstrap(alone, CLASSES, resamples=500, seed=0).chunks()])
     assert set(weights.sum(1)) == {60}
     assert {0, 1, 2} <= set(weights[:, 0])
 
@@ -73,7 +75,7 @@ def test_a_combination_of_classes_that_one_patient_has_is_not_drawn_once_every_t
 def test_the_class_shown_is_the_most_probable_of_the_true_ones_or_of_all():
     labels = [[1, 1, 0], [0, 0, 0], [0, 1, 0]]
     probabilities = [[0.2, 0.3, 0.9], [0.1, 0.2, 0.7], [0.9, 0.0, 0.1]]
-    assert several.true_class(labels, probabilities).tolist() == [1, 2, 1]
+    assert multilabel.true_class(labels, probabilities).tolist() == [1, 2, 1]
 
 
 def test_cases_of_a_class_are_found_missed_or_false_alarms(predictions):

@@ -7,7 +7,7 @@ import torch
 from scipy.stats import spearmanr
 from torch.nn import functional as F
 
-from radgaze.evaluation.stability import under_noise, under_shifts
+from radgaze.evaluation.metrics.robustness import under_noise, under_shifts
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from radgaze.evaluation.evidence import Evidence
-from radgaze.evaluation.verdict import against_all, verdict, verdict_words
+from radgaze.evaluation.statistics.evidence import Evidence
+from radgaze.evaluation.statistics.verdict import against_all, verdict, verdict_words
 
 ABOVE, ACROSS, BELOW = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.3, 0.0, -0.3))
 

@@ -14,15 +14,15 @@ from radgaze import models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.explaining.explain import explain
+from radgaze.explaining.explanation import explain
+from radgaze.explaining.inputs import Asked, Subject, find, read
 from radgaze.explaining.methods import chosen
-from radgaze.explaining.subjects import Asked, Subject, find, read
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.training import settings
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
-from radgaze.training.train import train
 from tests.store.cohorts import make_cohort, write_dicom
 from tests.training.conftest import TINY
 

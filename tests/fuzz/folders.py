@@ -6,7 +6,7 @@ import random
 import shutil
 from pathlib import Path
 
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from tests.fuzz.mutate import spoil_file
 from tests.fuzz.runner import Fault, command
 from tests.store.cohorts import make_cohort

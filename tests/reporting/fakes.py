@@ -14,8 +14,9 @@ from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
 from radgaze.evaluation import summary
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.resampling import SeedResamples
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.statistics import policy
+from radgaze.evaluation.statistics.resampling import SeedResamples
 from radgaze.reporting.gallery import decisions
 from radgaze.reporting.panels import Case
 from radgaze.training import settings
@@ -136,13 +137,13 @@ def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> dict[
         metrics[name] = summary.discrimination_summary(
             cases,
             run.classes,
-            summary.bootstrap(cases, run.classes, resamples=100, seed=0),
+            policy.bootstrap(cases, run.classes, resamples=100, seed=0),
             SeedResamples(cases.height),
         )
     table = agreement_table(run, heatmap, mask)
     with_gaze = test if run.gaze else test.head(0)
     metrics["test"]["agreement"] = summary.agreement_summary(
-        table, summary.bootstrap(with_gaze, run.classes, resamples=100, seed=0)
+        table, policy.bootstrap(with_gaze, run.classes, resamples=100, seed=0)
     )
     metrics["test"]["agreement_cases"] = {
         "compared": with_gaze.height,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure
 
-from radgaze.evaluation.aspects import ASPECTS
-from radgaze.evaluation.audit_rows import verdict_rows
+from radgaze.evaluation.audit.aspects import ASPECTS
+from radgaze.evaluation.audit.rows import verdict_rows
 from radgaze.reporting.audit import audit_page, findings
 from radgaze.reporting.audit_figures import cascades, overview
 from radgaze.reporting.wording import number

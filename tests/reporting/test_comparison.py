@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from radgaze.evaluation.compare import Comparison, compare
+from radgaze.evaluation.comparison import Comparison, compare
 from radgaze.reporting import intervals
 from radgaze.reporting.comparison import comparison, findings
 from radgaze.reporting.wording import number

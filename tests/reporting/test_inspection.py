@@ -8,7 +8,7 @@ import re
 import pytest
 
 from radgaze.cli import main
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from tests.store.cohorts import make_cohort
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.reporting.report import report
+from radgaze.reporting.run_page import report
 from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained

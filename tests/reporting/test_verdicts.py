@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.summary import agreement_summary, resampling_of
+from radgaze.evaluation.statistics.policy import resampling_of
+from radgaze.evaluation.summary import agreement_summary
 from radgaze.reporting.verdicts import chance_sentence, floor_sentence
 from radgaze.reporting.verdicts import floor_differences as differences_of
 from radgaze.reporting.wording import AGREEMENT

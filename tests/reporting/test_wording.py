@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.evidence import p_words
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.statistics.evidence import p_words
 from radgaze.reporting.wording import (
     AGREEMENT,
     bounds,

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.sources import streaming as parts
+from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, read_columns
 from radgaze.sources.dialect import written_with
 
@@ -38,7 +38,7 @@ def read(path):
 def test_separators_and_encodings_that_a_file_tells_are_found(
     tmp_path, monkeypatch, block, packed, encoding, separator
 ):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     path.write_bytes(packed(text(separator).encode(encoding)))
     assert read(path) == (ROWS, LINES)
@@ -46,7 +46,7 @@ def test_separators_and_encodings_that_a_file_tells_are_found(
 
 @pytest.mark.parametrize("encoding", ["cp1253", "utf-16-le", "gb18030", "iso2022_jp"])
 def test_an_encoding_that_a_file_does_not_tell_is_asked_for_and_believed(tmp_path, monkeypatch, encoding):
-    monkeypatch.setattr(parts, "BLOCK", 7)
+    monkeypatch.setattr(streaming, "BLOCK", 7)
     path = tmp_path / "f.csv"
     rows = [("0.png", "Ωκ", "α"), ("1.png", "Ωλ", "β")]
     path.write_bytes("\n".join(map(",".join, [COLUMNS, *rows])).encode(encoding))
@@ -61,7 +61,7 @@ def test_a_byte_that_is_no_utf8_is_told_with_its_line_and_two_patients_are_never
     path = tmp_path / "f.csv"
     path.write_bytes("image,patient,note\na,b,c\n0,Müller,\n1,Möller,\n".encode("latin-1"))
     for block in (1, 2**21):
-        monkeypatch.setattr(parts, "BLOCK", block)
+        monkeypatch.setattr(streaming, "BLOCK", block)
         with pytest.raises(UserError, match=r"f.csv, line 3: byte 0xFC is not UTF-8; --encoding"):
             read(path)
     with written_with("latin-1"):
@@ -116,7 +116,7 @@ def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path):
 
 @pytest.mark.parametrize("block", [1, 9, 2**21])
 def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     content = 'image,patient,note\n0,a,film 5" wide\n1,b,"two\nlines, ""so"""\n\n2,c,6" by 7"\n3,"d",5"" x\n'
     path.write_text(content)
@@ -141,7 +141,7 @@ def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(tmp_path, mon
     ],
 )
 def test_what_cannot_be_read_is_one_line_with_its_place(tmp_path, monkeypatch, block, content, told):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     path.write_bytes(content)
     with pytest.raises(UserError, match=told) as caught:

@@ -16,7 +16,7 @@ from radgaze.sources.egd.files import read_gaze, read_samples
 from radgaze.sources.egd.screen import on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.store.dataset import GazeDataset, collate
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 
 Tree = tuple[Path, Path]
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from radgaze.errors import UserError
 from radgaze.sources import gazesearch
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 
 ROWS, COLUMNS = 448, 112
 

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.sources import streaming as parts
+from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, numbers, read_columns, read_parts
 
 PIECES = ("", "1", "x y", "a,b", 'say "a"', "two\nlines", "\r\n", '"', "ü", " ")
@@ -35,7 +35,7 @@ def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | None, ...]
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2**21])
 def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(tmp_path, monkeypatch, block):
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     for seed in range(20):
         content, held = written(seed, records=30)
@@ -47,7 +47,7 @@ def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(tmp_path, m
 
 
 def test_a_part_is_as_large_as_a_block_but_for_a_long_record(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "BLOCK", 100)
+    monkeypatch.setattr(streaming, "BLOCK", 100)
     path = tmp_path / "f.csv"
     path.write_text("a,b\n" + "1,2\n" * 100 + '3,"' + "long\n" * 100 + '"\n' + "1,2\n" * 100)
     heights = [part.height for part in read_parts(path, ["a"], archive="it")]
@@ -56,7 +56,7 @@ def test_a_part_is_as_large_as_a_block_but_for_a_long_record(tmp_path, monkeypat
 
 
 def test_what_is_wrong_in_a_later_part_is_told_with_its_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(parts, "BLOCK", 10)
+    monkeypatch.setattr(streaming, "BLOCK", 10)
     path = tmp_path / "f.csv"
     path.write_text('a,b\n1,2\n\n3,"4\n"\n5,six\n')
     with pytest.raises(UserError, match=r"f.csv, line 6, column b: it is 'six', a number expected"):
@@ -68,7 +68,7 @@ def test_what_is_wrong_in_a_later_part_is_told_with_its_line(tmp_path, monkeypat
 
 @pytest.mark.parametrize("rows", [1, 3, 2**16])
 def test_a_parquet_file_is_read_in_parts_too(tmp_path, monkeypatch, rows):
-    monkeypatch.setattr(parts, "ROWS", rows)
+    monkeypatch.setattr(streaming, "ROWS", rows)
     path = tmp_path / "f.parquet"
     pl.DataFrame({"a": [1, None, 3, 4], "b": ["x", None, " ", "y"], "c": [[1], None, [], [2]]}).write_parquet(
         path

@@ -16,7 +16,7 @@ from radgaze.gaze import GazeMaps
 from radgaze.sources import table
 from radgaze.sources.table.files import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.tables import read_csv
 from tests.sources.names import read_named
 

@@ -12,11 +12,10 @@ from PIL import Image
 
 from radgaze.errors import UserError
 from radgaze.sources import external_sort as spool
-from radgaze.sources import streaming as parts
-from radgaze.sources import table
+from radgaze.sources import streaming, table
 from radgaze.sources.table import gaze as table_gaze
 from radgaze.store import merge
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from tests.sources.names import read_named
 
 CASES, SIDE = 12, 20
@@ -143,6 +142,6 @@ def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
 
 def cut(monkeypatch, block: int, rows: int) -> None:
     """Hold so much of a file, and so many rows, in memory at a time."""
-    monkeypatch.setattr(parts, "BLOCK", block)
+    monkeypatch.setattr(streaming, "BLOCK", block)
     for module in (spool, table_gaze):
         monkeypatch.setattr(module, "ROWS", rows)

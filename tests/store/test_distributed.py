@@ -12,7 +12,7 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort
 

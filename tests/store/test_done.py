@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from radgaze.store.done import Done, DoneImages
+from radgaze.store.journal import Done, DoneImages
 
 
 def test_it_holds_what_a_dictionary_would():

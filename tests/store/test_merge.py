@@ -19,7 +19,7 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import VIEWS, Cohort
 from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort

@@ -28,7 +28,7 @@ from radgaze.sources.cohort import REASONS
 from radgaze.store.digest import file_digest
 from radgaze.store.finish import without
 from radgaze.store.partial import Partial
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
@@ -258,7 +258,7 @@ def test_nothing_to_prepare_is_said(tmp_path):
 SLOWLY = """
 import pathlib, pickle, sys, time
 from radgaze.store.partial import Partial
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 
 put = Partial.put
 def slowly(self, i, image):
@@ -486,7 +486,7 @@ def test_opening_what_is_no_store_says_what_it_is(tmp_path):
 def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole(
     tmp_path, monkeypatch, where
 ):
-    from radgaze.store import prepare as module
+    from radgaze.store import preparation as module
 
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "straight", size=64, workers=1)

@@ -24,7 +24,7 @@ from radgaze.store.dataset import GazeDataset
 from radgaze.store.letterbox import letterbox
 from radgaze.store.masks import read_region, unpacked
 from radgaze.store.partial import Partial
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort, write_dicom
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from radgaze.errors import UserError
-from radgaze.evaluation.localisation import inside
+from radgaze.evaluation.metrics.localisation import inside
 from radgaze.gaze import GazeMaps, static_maps
 from radgaze.gaze.maps import viewed_maps
 from radgaze.sources.cohort import VIEWS
@@ -19,8 +19,8 @@ from radgaze.sources.external_sort import height
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.boxes import strips
 from radgaze.store.dataset import GazeDataset, collate
-from radgaze.store.frame import Frame
-from radgaze.store.prepare import prepare
+from radgaze.store.placement import Frame
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort
 

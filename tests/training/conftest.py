@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.config import Config

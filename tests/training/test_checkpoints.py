@@ -16,8 +16,8 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.training import checkpoints, settings
 from radgaze.training.checkpoints import Checkpoints
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
-from radgaze.training.train import train
 
 
 def predictions(run: Run) -> bytes:

@@ -10,13 +10,13 @@ import torch
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.evaluation.evaluate import evaluate
-from radgaze.store.prepare import prepare
+from radgaze.evaluation.measuring import evaluate
+from radgaze.store.preparation import prepare
 from radgaze.training import checks
 from radgaze.training.checks import RANGES, check, check_gaze, check_network
 from radgaze.training.data import batches, dataset
+from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
-from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 
 

@@ -19,13 +19,13 @@ import pytest
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.training import settings
 from radgaze.training.data import StoreData
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
 from radgaze.training.sampling import SeededShuffle
-from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.training.conftest import TINY
 

@@ -28,10 +28,10 @@ from radgaze.reproduction import plan as reproduction
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import seal
 from radgaze.store.store import MANIFEST
+from radgaze.training import fitting as fitting
 from radgaze.training import origin, settings
-from radgaze.training import train as fitting
+from radgaze.training.fitting import train
 from radgaze.training.run import Run
-from radgaze.training.train import train
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
 from tests.training.conftest import TINY

@@ -16,8 +16,8 @@ from radgaze.cli.evaluate import evaluate_and_report
 from radgaze.errors import UserError
 from radgaze.store.store import Store
 from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.training.fitting import _precision, train
 from radgaze.training.run import Run
-from radgaze.training.train import _precision, train
 from tests.store.cohorts import CLASSES
 
 

@@ -15,9 +15,9 @@ from radgaze.models.unet import Output
 from radgaze.objectives.triangle import Maps, objective
 from radgaze.store.batch import Batch
 from radgaze.training.data import batches, dataset
+from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided
 from radgaze.training.run import Run
-from radgaze.training.train import train
 
 OWN_MAP = {"mask_gaze": {"weight": 0.0}, "heatmap_gaze": {"weight": 1.0}, "heatmap": {"generator": "pylon"}}
 

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.training import settings
 from radgaze.training.run import Run
 from tests.store.cohorts import make_cohort

@@ -11,14 +11,14 @@ import pytest
 import torch
 
 from radgaze.errors import UserError
-from radgaze.evaluation.evaluate import evaluate
-from radgaze.reporting.report import report
+from radgaze.evaluation.measuring import evaluate
+from radgaze.reporting.run_page import report
 from radgaze.store.batch import Batch
-from radgaze.store.prepare import prepare
+from radgaze.store.preparation import prepare
 from radgaze.training.data import StoreData
+from radgaze.training.fitting import Stopped, train
 from radgaze.training.module import GazeGuided
 from radgaze.training.sampling import GazeShuffle, SeededShuffle
-from radgaze.training.train import Stopped, train
 from tests.store.cohorts import make_cohort
 
 

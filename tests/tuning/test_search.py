@@ -19,8 +19,8 @@ from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.training import settings
 from radgaze.training.data import open_store
+from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
-from radgaze.training.train import Stopped
 from radgaze.tuning import search as search_module
 from radgaze.tuning.search import tune
 from radgaze.tuning.study import ended

@@ -62,9 +62,9 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
-    from radgaze.evaluation.aspects import Effort
-    from radgaze.evaluation.audit import audit
-    from radgaze.evaluation.audit_markdown import audit_markdown
+    from radgaze.evaluation.audit.aspects import Effort
+    from radgaze.evaluation.audit.benchmark import audit
+    from radgaze.evaluation.audit.markdown import audit_markdown
     from radgaze.outputs import check_folder
     from radgaze.reporting.audit import audit_page
     from radgaze.training.run import Run

@@ -128,7 +128,7 @@ def _is_planted(found: Any) -> bool:
 def _prepare(phantom: Path, out: Path) -> Store:
     from radgaze.cli.prepare import show
     from radgaze.sources import egd
-    from radgaze.store.prepare import prepare
+    from radgaze.store.preparation import prepare
 
     store = prepare(egd.read(phantom / "egd", phantom / "mimic"), out, size=256)
     show(store)
@@ -150,8 +150,8 @@ def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
     from radgaze.training import settings
     from radgaze.training.checkpoints import resumable
+    from radgaze.training.fitting import train
     from radgaze.training.run import Run
-    from radgaze.training.train import train
 
     same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
     if same and (out / "predictions.parquet").is_file():

@@ -79,8 +79,8 @@ def run(args: Namespace) -> int:
 
     goal = None
     if args.reject:
-        from radgaze.evaluation.candidates import NAMES
-        from radgaze.evaluation.selective import Goal
+        from radgaze.evaluation.referral.scores import NAMES
+        from radgaze.evaluation.referral.selective import Goal
 
         goal = Goal.parse(args.goal)
         if args.score not in NAMES:
@@ -89,7 +89,7 @@ def run(args: Namespace) -> int:
         raise UserError("--goal and --score are for --reject: add it")
     evaluated = Run.open(Path(args.path))
     if goal is not None:
-        from radgaze.evaluation.rejection import reject
+        from radgaze.evaluation.referral.rejection import reject
         from radgaze.reporting.rejection import rejection_markdown, write_rejection
 
         # First, for the report to tell of it.
@@ -122,7 +122,7 @@ def evaluate_and_report(run: Run, **options: Any) -> Path:
     """Measure a run, show the headline figures, write and return its report; options as of `evaluate`."""
     from radgaze.console import put
     from radgaze.evaluation import evaluate
-    from radgaze.reporting.report import report
+    from radgaze.reporting.run_page import report
 
     metrics = evaluate(run, **options)
     page = report(run, metrics)
@@ -135,9 +135,9 @@ def evaluate_and_report(run: Run, **options: Any) -> Path:
 def _show(metrics: dict[str, Any]) -> None:
     """The headline figures as tables on standard output."""
     from radgaze.console import results
-    from radgaze.evaluation.agreement import METRICS as AGREEMENT
-    from radgaze.evaluation.evidence import cautions
-    from radgaze.evaluation.localisation import METRICS as LOCALISATION
+    from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+    from radgaze.evaluation.statistics.evidence import cautions
 
     console, test = results(), metrics["test"]
     if metrics["selection"] == "test":
@@ -176,7 +176,7 @@ def _show(metrics: dict[str, Any]) -> None:
 
 
 def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
-    from radgaze.evaluation.evidence import marked
+    from radgaze.evaluation.statistics.evidence import marked
 
     if entry is None:
         return "–"

@@ -43,7 +43,7 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import complain, put
-    from radgaze.explaining.explain import explain
+    from radgaze.explaining.explanation import explain
     from radgaze.outputs import check_folder
     from radgaze.training.run import Run
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from radgaze.cli.parser import NonNegativeInt, Parser, Seed
 
 if TYPE_CHECKING:
-    from radgaze.evaluation.inspection import Inspection
+    from radgaze.inspecting.inspection import Inspection
 
 HELP = "Show what is in a prepared store: as tables here, and with pictures in DIR/inspect.html."
 EXAMPLE = "radgaze inspect store --out inspection"
@@ -46,7 +46,7 @@ def show(found: Inspection) -> None:
     from rich.table import Table
 
     from radgaze.console import results
-    from radgaze.evaluation.evidence import cautions
+    from radgaze.evaluation.statistics.evidence import cautions
     from radgaze.reporting.wording import AGREEMENT, estimate, number
 
     console = results()

@@ -73,7 +73,7 @@ def run(args: Namespace) -> int:
     from radgaze.console import put
     from radgaze.outputs import check_folder
     from radgaze.sources.dialect import written_with
-    from radgaze.store.prepare import prepare
+    from radgaze.store.preparation import prepare
 
     chosen = args[args.source].as_dict()
     of_store = {name: chosen.pop(name) for name in OF_STORE if name in chosen}

@@ -21,7 +21,7 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
-    from radgaze.reporting.report import report
+    from radgaze.reporting.run_page import report
     from radgaze.training.run import Run
 
     put(report(Run.open(Path(args.path)), each=args.each))

@@ -74,7 +74,7 @@ def run(args: Namespace) -> int:
         raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
 
-    from radgaze.training.train import is_first, train  # torch: after what can be told without it
+    from radgaze.training.fitting import is_first, train  # torch: after what can be told without it
 
     trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
     if args.evaluate and is_first():

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from radgaze import models
 from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
-from radgaze.evaluation.several import true_class
+from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.objectives.matching import blur
 from radgaze.store.boxes import of_own_class, regions_of_own_class
 from radgaze.training.run import Run

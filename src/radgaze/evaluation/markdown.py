@@ -10,10 +10,10 @@ from typing import Any
 import polars as pl
 
 from radgaze.console import shown
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.evidence import Evidence, cautions, marked, p_words
-from radgaze.evaluation.power_words import HEADING, in_words, legend
-from radgaze.evaluation.verdict import verdict_words
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.statistics.evidence import Evidence, cautions, marked, p_words
+from radgaze.evaluation.statistics.power_words import HEADING, in_words, legend
+from radgaze.evaluation.statistics.verdict import verdict_words
 
 NAMES = {
     "auc": "AUC",

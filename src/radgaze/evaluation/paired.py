@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.delong import delong_test, placements
-from radgaze.evaluation.evidence import bounds_after
-from radgaze.evaluation.holm import holm
-from radgaze.evaluation.means import means
-from radgaze.evaluation.power import PLANNED, of_difference
-from radgaze.evaluation.resampling import Estimate, Resampling, number
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.metrics.multilabel import averaged
 from radgaze.evaluation.results import read_agreement, read_metrics
-from radgaze.evaluation.several import averaged
+from radgaze.evaluation.statistics.delong import delong_test, placements
+from radgaze.evaluation.statistics.evidence import bounds_after
+from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.power import PLANNED, of_difference
+from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
 from radgaze.evaluation.summary import MACRO, MAPS, score
 from radgaze.training.run import Run
 

@@ -11,9 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.console import Bar, progress
-from radgaze.evaluation import floors, localisation
-from radgaze.evaluation.agreement import METRICS, agreement, fixation_counts, is_constant
+from radgaze.evaluation import baselines
 from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
+from radgaze.evaluation.metrics import localisation
+from radgaze.evaluation.metrics.agreement import METRICS, agreement, fixation_counts, is_constant
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import with_area
 from radgaze.training.run import Run
@@ -78,12 +79,12 @@ def agreement_table(
     size = (run.config.input.size, run.config.input.size)
     everyone, boxed = np.zeros(size), list[str]()
     with progress("Gathering gaze", total=len(run.dataset("train")) + len(run.dataset(split))) as bar:
-        mean_gaze, training_cases = floors.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
+        mean_gaze, training_cases = baselines.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
         for batch in _counted(run.batches(split, batch_size), bar):
             everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
             there = with_area(batch.own_boxes()).any(1) | (batch.own_regions() >= 128).flatten(1).any(1)
             boxed += [case for case, has in zip(batch.case_id, there.tolist(), strict=True) if has]
-    lungs = floors.LungShapes(run.store, run.config.input.fit, run.config.input.size)
+    lungs = baselines.LungShapes(run.store, run.config.input.fit, run.config.input.size)
     parts: list[pl.DataFrame] = []
     without, own_lungs, constant = 0, 0, dict[str, int]()
     with progress("Comparing maps with gaze", total=len(run.dataset(split))) as bar:
@@ -144,7 +145,7 @@ def localisation_table(
         device: Where the model runs.
         batch_size: Cases at a time.
     """
-    lungs = floors.LungShapes(run.store, run.config.input.fit, run.config.input.size)
+    lungs = baselines.LungShapes(run.store, run.config.input.fit, run.config.input.size)
     schema = {**{name: SCHEMA[name] for name in ("case_id", "patient", "map")}, **_OF_BOXES}
     parts = [pl.DataFrame(schema=schema)]
     if not case_ids:
@@ -172,7 +173,7 @@ def localisation_table(
 
 
 def _maps(
-    cases: CaseMaps, lungs: floors.LungShapes, mean_gaze: Floats | None
+    cases: CaseMaps, lungs: baselines.LungShapes, mean_gaze: Floats | None
 ) -> dict[str, NDArray[np.floating]]:
     """The maps that are scored, (B, H, W) each, by name."""
     shape = cases.heatmap.shape

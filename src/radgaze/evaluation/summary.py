@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,16 +11,13 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation import agreement, calibration, discrimination, localisation, several
-from radgaze.evaluation.auc_interval import auc_interval, placed
-from radgaze.evaluation.means import means
-from radgaze.evaluation.metric import Metric
-from radgaze.evaluation.resampling import (
-    RESAMPLES,
+from radgaze.evaluation.metrics import agreement, calibration, discrimination, localisation, multilabel
+from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.resampling import (
     Estimate,
-    PatientBootstrap,
     Resampling,
-    SeedResamples,
     Statistic,
     estimates,
     of_patients,
@@ -41,34 +38,6 @@ _OF_A_CLASS: dict[str, Callable[..., NDArray[np.float64]]] = {
 }
 
 
-def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
-    """The patient bootstrap of a table of cases with `patient` and `label_<class>`.
-
-    Classes that exclude each other are its strata; without them there are none.
-    """
-    labels = cases.select([f"label_{name}" for name in classes]).to_numpy()
-    # Combinations of classes are no strata: one that a single patient has would be drawn once every time.
-    of_class = np.zeros(len(labels), dtype=np.int64)
-    if several.exclusive(cases, classes) and len(labels):
-        of_class = labels.argmax(1)
-    return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), of_class, resamples, seed)
-
-
-def resampling_of(cases: pl.DataFrame, classes: Sequence[str], settings: Mapping[str, Any]) -> Resampling:
-    """How a run's cases are drawn again, as its metrics.json says: for every interval and every verdict.
-
-    Args:
-        cases: Those that are drawn: `patient` and `label_<class>`.
-        classes: The classes.
-        settings: `interval` ("seed" for the paper's way, anything else for patients), `resamples` and `seed`.
-    """
-    seed = int(settings.get("seed", 0))
-    if settings.get("interval") == "seed":
-        return SeedResamples(cases.height, seed=seed)
-    resamples = int(settings.get("resamples", RESAMPLES))
-    return bootstrap(cases, classes, resamples=resamples, seed=seed)
-
-
 def score(
     predictions: pl.DataFrame,
     classes: Sequence[str],
@@ -79,7 +48,7 @@ def score(
 ) -> dict[tuple[str, str], Estimate]:
     """Each metric of each class, one against the rest, and of the macro mean, by (metric, class or "macro").
 
-    The macro mean is over `several.averaged` classes, and undefined where one of these is: leaving a class
+    The macro mean is over `multilabel.averaged` classes, and undefined where one of these is: leaving a class
     out of some resamples would change what is averaged.
 
     Args:
@@ -97,7 +66,7 @@ def score(
         for metric in metrics:
             statistics[metric, name] = partial(_OF_A_CLASS[metric], labels, scores)
     found = estimates(statistics, predictions.height, resampling)
-    of_mean = several.averaged(predictions, classes)
+    of_mean = multilabel.averaged(predictions, classes)
     for metric in metrics:
         of_classes = [found[metric, name] for name in of_mean]
         found[metric, MACRO] = Estimate(
@@ -114,7 +83,7 @@ def auc_intervals(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str
     who = predictions["patient"].to_numpy()
     of = {c: placed(predictions[f"label_{c}"], predictions[f"probability_{c}"], who) for c in classes}
     found = {name: auc_interval([one]) for name, one in of.items()}
-    return found | {MACRO: auc_interval([of[name] for name in several.averaged(predictions, classes)])}
+    return found | {MACRO: auc_interval([of[name] for name in multilabel.averaged(predictions, classes)])}
 
 
 def discrimination_summary(
@@ -143,10 +112,10 @@ def discrimination_summary(
         summary["accuracy"] = means({"accuracy": right}, patients, resampling)["accuracy"].entry((0, 1))
         summary["brier"]["multiclass"] = whole["multiclass"].entry()
     else:
-        right = ((scores >= several.THRESHOLD) == labels).all(1)
+        right = ((scores >= multilabel.THRESHOLD) == labels).all(1)
         match = means({"exact_match": right}, patients, resampling)["exact_match"]
         summary["exact_match"] = match.entry((0, 1))
-        summary["not_averaged"] = [c for c in classes if c not in several.averaged(predictions, classes)]
+        summary["not_averaged"] = [c for c in classes if c not in multilabel.averaged(predictions, classes)]
     summary["cases"], summary["patients"] = predictions.height, predictions["patient"].n_unique()
     return summary
 

@@ -16,7 +16,7 @@ from radgaze.reporting.panels import Case, Panel, gaze_of, mosaic, over, radiogr
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:
-    from radgaze.explaining.explain import Explained
+    from radgaze.explaining.explanation import Explained
 
 DONE = "explanation.json"
 """Written last: where it is, the rest is whole."""

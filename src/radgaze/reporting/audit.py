@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radgaze.evaluation.aspects import ASPECTS, HEADLINES
-from radgaze.evaluation.audit_rows import (
+from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
+from radgaze.evaluation.audit.results import CEILINGS, FLOORS
+from radgaze.evaluation.audit.rows import (
     QUESTIONS,
     VERDICT_COLUMNS,
     aspect_rows,
@@ -18,8 +19,7 @@ from radgaze.evaluation.audit_rows import (
     verdict_rows,
     weights_verdict,
 )
-from radgaze.evaluation.audited import CEILINGS, FLOORS
-from radgaze.evaluation.several import exclusive
+from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.reporting import audit_figures, description
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import save

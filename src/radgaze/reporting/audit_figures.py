@@ -9,8 +9,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from radgaze.evaluation.aspects import ASPECTS, HEADLINES
-from radgaze.evaluation.audit_rows import label, methods
+from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
+from radgaze.evaluation.audit.rows import label, methods
 from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 from radgaze.reporting.wording import bounds
 

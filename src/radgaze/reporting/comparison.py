@@ -10,18 +10,18 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
-from radgaze.evaluation.compare import Comparison
-from radgaze.evaluation.evidence import p_equals
+from radgaze.evaluation.comparison import Comparison
 from radgaze.evaluation.markdown import p_of
-from radgaze.evaluation.power_words import in_words, legend, statement
+from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.results import read_metrics
-from radgaze.evaluation.several import exclusive
-from radgaze.evaluation.verdict import verdict_words
+from radgaze.evaluation.statistics.evidence import p_equals
+from radgaze.evaluation.statistics.power_words import in_words, legend, statement
+from radgaze.evaluation.statistics.verdict import verdict_words
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.report import slug
+from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, lacking
 from radgaze.training.config import SELECTED_ON_TEST

@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from radgaze.evaluation import discrimination
-from radgaze.evaluation.calibration import reliability
+from radgaze.evaluation.metrics import discrimination
+from radgaze.evaluation.metrics.calibration import reliability
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
 from radgaze.reporting.wording import bounds, estimate
 

@@ -59,7 +59,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     import torch
 
     from radgaze.evaluation.maps import GENERATOR, case_maps, smoothed
-    from radgaze.evaluation.several import THRESHOLD, exclusive
+    from radgaze.evaluation.metrics.multilabel import THRESHOLD, exclusive
     from radgaze.gaze import box_maps
     from radgaze.store.boxes import with_area
 
@@ -135,7 +135,7 @@ def choose(
 
 
 def _chosen_of_several(predictions: pl.DataFrame, name: str, each: int) -> Choice:
-    from radgaze.evaluation.several import THRESHOLD
+    from radgaze.evaluation.metrics.multilabel import THRESHOLD
 
     own = predictions.select("case_id", has=pl.col(f"label_{name}") > 0, p=pl.col(f"probability_{name}"))
     own = own.with_columns(given=pl.col("p") >= THRESHOLD, off=(pl.col("p") - pl.col("has")).abs())

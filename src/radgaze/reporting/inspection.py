@@ -12,8 +12,8 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from radgaze.console import progress
-from radgaze.evaluation.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.files import write_text
+from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled

@@ -12,7 +12,7 @@ from markupsafe import escape
 from PIL import Image
 
 from radgaze import __version__
-from radgaze.evaluation.evidence import cautions
+from radgaze.evaluation.statistics.evidence import cautions
 from radgaze.files import write_text
 from radgaze.reporting.panels import Panel
 from radgaze.reporting.style import heat_gradient, picture_uri, png_uri

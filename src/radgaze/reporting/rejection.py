@@ -10,10 +10,10 @@ import polars as pl
 from matplotlib.figure import Figure
 
 from radgaze.errors import UserError
-from radgaze.evaluation.evidence import Evidence, cautions
-from radgaze.evaluation.out_of_distribution import TITLES
-from radgaze.evaluation.rejection import Rejection
-from radgaze.evaluation.selective import GOALS
+from radgaze.evaluation.referral.out_of_distribution import TITLES
+from radgaze.evaluation.referral.rejection import Rejection
+from radgaze.evaluation.referral.selective import GOALS
+from radgaze.evaluation.statistics.evidence import Evidence, cautions
 from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from radgaze.evaluation.evidence import marked
+from radgaze.evaluation.statistics.evidence import marked
 from radgaze.reporting.verdicts import Differences, chance_sentence, floor_sentence
 from radgaze.reporting.wording import (
     AGREEMENT,

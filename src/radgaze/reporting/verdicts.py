@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation.agreement import METRICS
-from radgaze.evaluation.evidence import Evidence
-from radgaze.evaluation.means import means
-from radgaze.evaluation.summary import resampling_of
-from radgaze.evaluation.verdict import Verdict, against_all, verdict
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.statistics.evidence import Evidence
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.policy import resampling_of
+from radgaze.evaluation.statistics.verdict import Verdict, against_all, verdict
 from radgaze.reporting.wording import FLOORS, MAPS, bounds, listed
 
 Differences = dict[str, dict[str, dict[str, Any]]]

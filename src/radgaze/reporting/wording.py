@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from radgaze.evaluation import agreement, localisation
-from radgaze.evaluation.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
+from radgaze.evaluation.metrics import agreement, localisation
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
 
 DASH = "–"  # where a metric is undefined
 

@@ -48,11 +48,11 @@ def main(arguments: list[str]) -> int:
 def perform(job: Job, out: Path) -> None:
     """Train, evaluate and report, each unless it is done; a training that was cut goes on where it was."""
     from radgaze.evaluation import evaluate
-    from radgaze.reporting.report import report
+    from radgaze.reporting.run_page import report
     from radgaze.reproduction.state import run_folder
     from radgaze.training.checkpoints import resumable
+    from radgaze.training.fitting import train
     from radgaze.training.run import Run
-    from radgaze.training.train import train
 
     path = run_folder(out, job)
     if (path / "predictions.parquet").is_file():

@@ -20,7 +20,7 @@ from radgaze.sources.cohort import VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
-from radgaze.store.frame import Fit, Frame
+from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
 __all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]

@@ -17,9 +17,9 @@ from radgaze.files import clear_leftovers, write_text
 from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
-from radgaze.store.done import Done
 from radgaze.store.identity import Identity
 from radgaze.store.intact import seal
+from radgaze.store.journal import Done
 from radgaze.store.letterbox import letterbox
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE

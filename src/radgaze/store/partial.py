@@ -22,7 +22,7 @@ from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.files import is_leftover, read_json, write_text
 from radgaze.store import regions
-from radgaze.store.done import Done, DoneImages
+from radgaze.store.journal import Done, DoneImages
 from radgaze.store.masks import packed_shape
 from radgaze.store.pixels import Fitted
 from radgaze.store.store import SHARD, partial_path, shard_name

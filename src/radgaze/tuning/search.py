@@ -22,9 +22,9 @@ from radgaze.training import settings
 from radgaze.training.checks import check, check_gaze
 from radgaze.training.config import Config
 from radgaze.training.data import dataset, open_store
+from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
-from radgaze.training.train import Stopped
 from radgaze.tuning import results
 from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, ask, best, ended, opened

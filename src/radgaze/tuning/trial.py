@@ -12,7 +12,7 @@ import lightning as L
 from radgaze.console import silence
 from radgaze.errors import UserError
 from radgaze.training.config import Config
-from radgaze.training.train import train
+from radgaze.training.fitting import train
 
 Report = Callable[[int, float], bool]
 """Told the epochs trained and the best validation AUC so far; true where the trial is to stop."""

@@ -6,9 +6,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.compare import compare
-from radgaze.evaluation.means import mean_interval, mean_p
-from radgaze.evaluation.seeds import across, bootstraps
+from radgaze.evaluation.comparison import compare
+from radgaze.evaluation.statistics.across_seeds import across
+from radgaze.evaluation.statistics.means import mean_interval, mean_p
+from radgaze.evaluation.statistics.policy import bootstraps
 from radgaze.evaluation.summary import score
 from radgaze.reporting.paper import Results
 from radgaze.reporting.paper.measured import Measured, measure

@@ -1,6 +1,6 @@
 import pytest
 
-from radgaze.evaluation.evidence import CAUTION
+from radgaze.evaluation.statistics.evidence import CAUTION
 from radgaze.reporting.paper.published import FIGURES, published
 from radgaze.reporting.paper.tables import Cell, beside_words, difference_words, own_words, tables
 from tests.reporting.paper.grids import REASON, entry, made, results

@@ -18,7 +18,7 @@ from radgaze.reporting.gallery import Draw, generator_title
 from radgaze.reporting.page import panel_pictures
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.paper.results import Results, title
-from radgaze.reporting.report import slug
+from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:

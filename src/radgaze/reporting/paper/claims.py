@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radgaze.evaluation.evidence import LEAST_PATIENTS, LEAST_SEEDS, p_words
-from radgaze.evaluation.power_words import in_words
+from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS, p_words
+from radgaze.evaluation.statistics.power_words import in_words
+from radgaze.evaluation.statistics.verdict import verdict
 from radgaze.evaluation.summary import MACRO
-from radgaze.evaluation.verdict import verdict
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
 from radgaze.reporting.wording import bounds, count, interval, lacking, listed, signed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from radgaze.console import shown
 from radgaze.evaluation.markdown import escaped
-from radgaze.evaluation.power_words import in_words
+from radgaze.evaluation.statistics.power_words import in_words
 from radgaze.files import write_text
 from radgaze.reporting.paper.tables import (
     Row,

@@ -11,13 +11,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError
-from radgaze.evaluation import agreement, localisation, summary
-from radgaze.evaluation.evidence import bounds_after, too_few_seeds
+from radgaze.evaluation import summary
+from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.paired import differing
-from radgaze.evaluation.power import PLANNED, of_difference
-from radgaze.evaluation.resampling import Estimate, Resampling, SeedResamples, number
 from radgaze.evaluation.results import read_metrics
-from radgaze.evaluation.seeds import across, bootstraps, holm
+from radgaze.evaluation.statistics.across_seeds import across
+from radgaze.evaluation.statistics.evidence import bounds_after, too_few_seeds
+from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.policy import bootstraps
+from radgaze.evaluation.statistics.power import PLANNED, of_difference
+from radgaze.evaluation.statistics.resampling import Estimate, Resampling, SeedResamples, number
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
 from radgaze.reporting.paper.scored import BOXES, GAZE, Held, Scored, maps_and_metrics

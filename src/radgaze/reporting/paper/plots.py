@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from radgaze.evaluation import discrimination
-from radgaze.evaluation.evidence import FEW_SEEDS
+from radgaze.evaluation.metrics import discrimination
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import comparable, published
 from radgaze.reporting.paper.results import BASELINE, families, family, title

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze.evaluation.markdown import escaped, table_of
-from radgaze.evaluation.power_words import in_words, legend
+from radgaze.evaluation.statistics.power_words import in_words, legend
 from radgaze.evaluation.summary import MACRO
 from radgaze.files import write_text
 from radgaze.reporting.paper.measured import OF_HEATMAP, Measured

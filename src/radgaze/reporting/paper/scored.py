@@ -10,11 +10,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation import agreement, localisation
-from radgaze.evaluation.means import means
-from radgaze.evaluation.resampling import Estimate, Resampling
+from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.results import read_scores
 from radgaze.evaluation.scoring import SCHEMA
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.resampling import Estimate, Resampling
 from radgaze.evaluation.summary import MAPS
 
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from radgaze.evaluation.evidence import FEW_SEEDS, LEAST_SEEDS, cautions, p_words
-from radgaze.evaluation.power_words import in_words, legend
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEAST_SEEDS, cautions, p_words
+from radgaze.evaluation.statistics.power_words import in_words, legend
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import UNKNOWN, Published, comparable, published

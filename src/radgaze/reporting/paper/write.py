@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from radgaze.console import progress
-from radgaze.evaluation.resampling import RESAMPLES
+from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.evaluation.summary import MACRO
 from radgaze.experiments.faithful import COPIED, KEPT, Difference
 from radgaze.reporting import description
@@ -28,7 +28,7 @@ from radgaze.reporting.paper.tables import (
     own_words,
     tables,
 )
-from radgaze.reporting.report import slug
+from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, count, listed
 

@@ -1,0 +1,171 @@
+"""`evaluate`: everything that is measured of one run, into its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any, Literal
+
+import polars as pl
+import torch
+
+from radgaze import __version__
+from radgaze.errors import UserError
+from radgaze.evaluation import summary
+from radgaze.evaluation.maps import GENERATOR, Target
+from radgaze.evaluation.metrics import multilabel
+from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
+from radgaze.evaluation.statistics import policy
+from radgaze.evaluation.statistics.resampling import RESAMPLES, Resampling, SeedResamples
+from radgaze.files import write_text
+from radgaze.tables import write_parquet
+from radgaze.training.run import Run
+
+Interval = Literal["delong", "bootstrap", "seed"]
+
+
+def evaluate(
+    run: Run,
+    *,
+    device: str = "auto",
+    resamples: int = RESAMPLES,
+    interval: Interval | None = None,
+    generator: str = GENERATOR,
+    target: Target = "predicted",
+    tolerance: float = 0.0,
+    seed: int = 0,
+    batch_size: int = 16,
+) -> dict[str, Any]:
+    """Measure a run on its test cases; write metrics.json, agreement.parquet and curves.parquet into it.
+
+    Args:
+        run: The run.
+        device: Where the model runs: "cpu", "cuda", or "auto" for what there is.
+        resamples: Of the patient bootstrap.
+        interval: What low and high are: "delong" of AUCs, see `auc_interval`, and of all else the percentiles
+            of a bootstrap over patients; "bootstrap" for percentiles of AUCs, too; or the "seed" paper's
+            resamples. None means the last for a run of the faithful protocol, else the first. The AUC's
+            entries under `auc_seed` are of the last kind either way.
+        generator: The heatmap's. It is the same for every run unless asked otherwise, also for runs that were
+            trained with another one or none, since heatmaps of two generators cannot be compared.
+        target: The class whose heatmap is compared with gaze. At test time only the "predicted" class is
+            there to be shown; "true" asks where the evidence for the right answer lies. With boxes it is the
+            true class's heatmap either way. Of several true classes it is the most probable one, of none the
+            predicted.
+        tolerance: How far off a box the pointing game forgives, in pixels of the map.
+        seed: Of the resamples.
+        batch_size: Cases at a time.
+
+    Returns:
+        What was written to metrics.json: under "test" and "validate" `auc`, `auc_seed`, `average_precision`,
+        `brier`, `calibration_error` with an entry `{"value", "low", "high"}` for "macro" and each class,
+        `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`. Of
+        classes that do not exclude each other, `exact_match` (all of a case's classes right, at 0.5) stands
+        in for accuracy, and `not_averaged` names those that the macro mean leaves out, see
+        `multilabel.averaged`. Under "test" also `agreement` with gaze and `localisation` of boxes, an entry
+        for each map and metric. An undefined figure is None. Cases with boxes leave localisation.parquet.
+
+    Raises:
+        UserError: The run has no predictions, or an argument makes no sense.
+    """
+    if resamples < 1:
+        raise UserError(f"--resamples is {resamples}; it must be at least 1")
+    if not tolerance >= 0:
+        raise UserError(f"--tolerance is {tolerance}; it must be at least 0")
+    if interval is None:
+        interval = "seed" if run.config.protocol == "faithful" else "delong"
+    device = usable_device(device)
+    table = run.predictions()
+    missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
+    if missing:
+        raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
+    metrics: dict[str, Any] = {
+        "experiment": run.experiment,
+        "protocol": run.config.protocol,
+        "selection": run.config.selection,
+        "classes": list(run.classes),
+        "exclusive": multilabel.exclusive(table, run.classes),
+        "software": __version__,
+        "settings": {
+            "interval": interval,
+            "resamples": resamples,
+            "seed": seed,
+            "generator": generator,
+            "target": target,
+            "tolerance": tolerance,
+            "heatmap_smoothing": SMOOTHING,
+            "gaze": asdict(run.config.gaze),
+            "size": run.config.input.size,
+            "fit": run.config.input.fit,
+        },
+    }
+
+    def resampling(cases: pl.DataFrame) -> Resampling:
+        return policy.resampling_of(cases, run.classes, metrics["settings"])
+
+    for split in ("test", "validate"):
+        cases = table.filter(pl.col("split") == split)
+        metrics[split] = summary.discrimination_summary(
+            cases,
+            run.classes,
+            resampling(cases),
+            SeedResamples(cases.height, seed=seed),
+            exclusive=metrics["exclusive"],
+            interval=interval,
+        )
+    test = table.filter(pl.col("split") == "test")
+    found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)
+    with_gaze = test.join(
+        found.table.select("case_id").unique(), on="case_id", how="semi", maintain_order="left"
+    )
+    ordered = with_gaze.select("case_id").join(found.table, on="case_id", maintain_order="left")
+    metrics["test"]["agreement"] = summary.agreement_summary(ordered, resampling(with_gaze))
+    metrics["test"]["agreement_cases"] = {
+        "compared": with_gaze.height,
+        "without_gaze": found.without_gaze,
+        "mean_gaze_of_training_cases": found.training_cases,
+        "own_lungs": found.own_lungs,
+        "constant_maps": found.constant,
+    }
+    write_parquet(found.table, run.path / "agreement.parquet")
+    of_boxes = localisation_table(
+        run,
+        found.boxed,
+        found.mean_gaze,
+        generator=generator,
+        tolerance=tolerance,
+        device=device,
+        batch_size=batch_size,
+    )
+    boxed = test.join(of_boxes.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
+    ordered = boxed.select("case_id").join(of_boxes, on="case_id", maintain_order="left")
+    metrics["test"]["localisation"] = summary.agreement_summary(
+        ordered, resampling(boxed), tuple(LOCALISATION)
+    )
+    metrics["test"]["localisation_cases"] = {
+        "compared": boxed.height,
+        "without_boxes": test.height - boxed.height,
+    }
+    (run.path / "localisation.parquet").unlink(missing_ok=True)
+    if boxed.height:
+        write_parquet(of_boxes, run.path / "localisation.parquet")
+    write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
+    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", run.path / "metrics.json")
+    return metrics
+
+
+def usable_device(device: str) -> str:
+    """The device, for "auto" the best there is.
+
+    Raises:
+        UserError: There is no such device here.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
+        raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
+    return device

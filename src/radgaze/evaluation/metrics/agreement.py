@@ -1,0 +1,276 @@
+"""How well a map agrees with gaze: the metrics of Bylinskii et al. (arXiv 1604.03605), each a formula.
+
+Maps P, gaze maps Q and fixation counts F are (B, H, W); a figure is (B,). P is any finite map, higher where
+it points; Q is not negative; F holds how many fixations fell on each pixel (`fixation_counts`).
+
+A constant P points nowhere: it is the uniform map, whatever its height, and scores what chance does (NSS 0,
+CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by having its empty maps left
+out. NaN is given where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P
+itself holds NaN.
+
+All but AUC-Judd see how often a place was fixated; for NSS, CC and AUC the scale and offset of P do not
+matter, for AUC only its order does. KL punishes what P misses, SIM what it misses and what it adds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from radgaze.evaluation.metrics.metric import Metric
+
+Floats = NDArray[np.float64]
+
+UNIFORM = 0.01
+"""Share of the uniform distribution in the densities of `information_gain`."""
+EPSILON = float(np.finfo(np.float64).eps)  # the regulariser of KL in Bylinskii et al.'s code
+_CONSTANT = 1e-6  # relative range under which a map is constant: single precision's rounding, not a pattern
+
+
+def nss(P: ArrayLike, F: ArrayLike) -> Floats:
+    """Normalised scan-path saliency, Σ F · (P − mean P)/std P / Σ F.
+
+    Any real number, higher is better, 0 is chance.
+    """
+    P, F = _maps(P, F)
+    return _guarded(_over(F * _standardised(P), F), P)
+
+
+def cc(P: ArrayLike, Q: ArrayLike) -> Floats:
+    """Pearson's correlation of P and Q over pixels. In [−1, 1], higher is better, 0 is chance."""
+    P, Q = _maps(P, Q)
+    correlation = (_standardised(P) * _standardised(Q)).mean((1, 2))
+    return np.where(_constant(Q), np.nan, _guarded(correlation, P))
+
+
+def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
+    """KL divergence of Q from P, Σ Q log(ε + Q/(ε + P)), both summing to 1.
+
+    In nats, from 0 up, lower is better. Where P is zero and people looked, ε alone bounds the cost (36 nats
+    there): a map must be smooth to be scored well.
+    """
+    P, Q = _maps(P, Q)
+    p, q = _distribution(P), _distribution(Q, empty=np.nan)
+    return _guarded((q * np.log(EPSILON + q / (EPSILON + p))).sum((1, 2)), P)
+
+
+def sim(P: ArrayLike, Q: ArrayLike) -> Floats:
+    """Similarity, Σ min(P, Q), both summing to 1. In [0, 1], higher is better, 1 is equal."""
+    P, Q = _maps(P, Q)
+    return _guarded(np.minimum(_distribution(P), _distribution(Q, empty=np.nan)).sum((1, 2)), P)
+
+
+def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
+    """AUC of P for fixated pixels (once each) against all others, ties half.
+
+    In [0, 1], higher is better, ½ is chance.
+    """
+    P, F = _maps(P, F)
+    return _guarded(_auc(P, F > 0, F <= 0), P)
+
+
+def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
+    """AUC of P for this image's fixations against other images' fixations, ties half (Zhang et al. 2008).
+
+    A map that only knows where people look in general stays near ½. Every fixation of the other images is a
+    negative, none is drawn at random. In [0, 1], higher is better, ½ is chance.
+
+    Args:
+        P: Maps.
+        F: Fixation counts of the same images.
+        others: Fixation counts of the other images, (B, H, W).
+    """
+    P, F = _maps(P, F)
+    _, others = _maps(P, others)
+    return _guarded(_auc(P, F, others), P)
+
+
+def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
+    """CC with this image's gaze less CC with that of the other images: CC(P, Q) − CC(P, ΣQ').
+
+    A map that only knows where people look in general stays near 0 or below. In [−2, 2], higher is better.
+
+    Args:
+        P: Maps.
+        Q: Gaze maps.
+        other_gaze: Gaze maps of the other images, added up, (B, H, W); undefined where these are constant.
+    """
+    return cc(P, Q) - cc(P, other_gaze)
+
+
+def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
+    """Bits per fixation by which P foretells the fixations better than a prior: Σ F (log₂ p − log₂ b) / Σ F.
+
+    Kümmerer, Wallis and Bethge (2015). Maps become densities p = (1 − λ) P/ΣP + λ/(HW) with λ = `UNIFORM`,
+    the prior too, so that a fixation where a map is 0 costs a finite number of bits. Any number, higher is
+    better, 0 is as good as the prior. Undefined without a fixation.
+
+    Args:
+        P: Maps.
+        F: Fixation counts.
+        prior: The mean gaze map of other cases, (B, H, W).
+    """
+    P, F = _maps(P, F)
+    _, prior = _maps(P, prior)
+    p, b = ((1 - UNIFORM) * _distribution(x) + UNIFORM / (x.shape[1] * x.shape[2]) for x in (P, prior))
+    return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreement(Metric):
+    """A metric of agreement, and what it needs.
+
+    Attributes:
+        function: Of maps and what it needs, to one figure per map.
+        needs: "fixations" (F), "gaze" (Q), or "others" (F and the other images').
+    """
+
+    function: Callable[..., Floats]
+    needs: Literal["fixations", "gaze", "others"]
+
+
+METRICS: dict[str, Agreement] = {
+    "nss": Agreement(
+        title="NSS",
+        words="Mean z-score of the map at the fixations. 0 is chance.",
+        function=nss,
+        needs="fixations",
+        chance=0.0,
+    ),
+    "cc": Agreement(
+        title="CC",
+        words="Pearson correlation of map and gaze map over the pixels. 0 is chance, 1 is equal.",
+        function=cc,
+        needs="gaze",
+        chance=0.0,
+        bounds=(-1.0, 1.0),
+    ),
+    "kl": Agreement(
+        title="KL",
+        words="Divergence of the gaze distribution from the map's, in nats. 0 is equal.",
+        function=kl,
+        needs="gaze",
+        higher_is_better=False,
+        bounds=(0.0, np.inf),
+    ),
+    "sim": Agreement(
+        title="SIM",
+        words="Mass that map and gaze distribution share. 1 is equal.",
+        function=sim,
+        needs="gaze",
+        bounds=(0.0, 1.0),
+    ),
+    "auc_judd": Agreement(
+        title="AUC-Judd",
+        words="Fixated pixels against all pixels. 0.5 is chance.",
+        function=auc_judd,
+        needs="fixations",
+        chance=0.5,
+        bounds=(0.0, 1.0),
+    ),
+    "shuffled_auc": Agreement(
+        title="shuffled AUC",
+        words="This case's fixations against other cases' fixations. 0.5 is chance, and a map that knows "
+        "only where people look in general stays there.",
+        function=shuffled_auc,
+        needs="others",
+        chance=0.5,
+        bounds=(0.0, 1.0),
+    ),
+}
+"""Every table, figure and page goes over these; a metric of one's own is a function and its entry here."""
+
+
+def agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:
+    """Every metric in `METRICS` of maps P with gaze maps Q and fixation counts F, by name."""
+    given = {"fixations": (F,), "gaze": (Q,), "others": (F, others)}
+    return {name: metric.function(P, *given[metric.needs]) for name, metric in METRICS.items()}
+
+
+def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]) -> Floats:
+    """How many fixations fell on each pixel, (B, H, W).
+
+    Args:
+        points: (B, K, 2) as (x, y) in map pixels; pixel centres lie at +0.5, so pixel = floor.
+        present: (B, K) whether there is a fixation, or padding. Those off the map are left out.
+        size: (H, W).
+    """
+    x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
+    (H, W), B = size, len(x)
+    # A fixation on the very edge belongs to the outermost pixel, also where scaling rounded it over the edge.
+    slack = 1e-3
+    on_map = (x >= -slack) & (x <= W + slack) & (y >= -slack) & (y <= H + slack)
+    image, place = np.nonzero(np.asarray(present, dtype=bool) & on_map)
+    row = np.clip(np.floor(y[image, place]), 0, H - 1).astype(int)
+    column = np.clip(np.floor(x[image, place]), 0, W - 1).astype(int)
+    counts = np.zeros((B, H, W))
+    np.add.at(counts, (image, row, column), 1)
+    return counts
+
+
+def is_constant(P: ArrayLike) -> NDArray[np.bool_]:
+    """(B,) whether a map is the same everywhere and so points nowhere."""
+    return _constant(np.asarray(P, dtype=np.float64))
+
+
+def _auc(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> Floats:
+    # Each image has its own order of pixels and few positives: a sort and a search per image are faster than
+    # ranking all at once.
+    P = np.where(_constant(P)[:, None, None], 0.0, P)
+    return np.array([_auc_of_one(*maps) for maps in zip(P, positives, negatives, strict=True)])
+
+
+def _auc_of_one(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> float:
+    """Σ F⁺ · (N(< P) + N(≤ P))/2 / (Σ F⁺ · N), N counting negatives: Mann and Whitney's U with midranks."""
+    up, down = positives > 0, negatives > 0
+    m, n = positives[up].astype(np.float64), negatives[down].astype(np.float64)
+    if m.size == 0 or n.size == 0 or not np.isfinite(P).all():
+        return float("nan")
+    order = np.argsort(P[down])
+    values, below = P[down][order], np.concatenate([[0.0], np.cumsum(n[order])])
+    under = below[np.searchsorted(values, P[up], "left")]
+    upto = below[np.searchsorted(values, P[up], "right")]
+    return float((m * (under + upto) / 2).sum() / (m.sum() * n.sum()))
+
+
+def _standardised(P: Floats) -> Floats:
+    """(P − mean)/std per image; zero for a constant one."""
+    centred = P - P.mean((1, 2), keepdims=True)
+    std = P.std((1, 2), keepdims=True)
+    flat = _constant(P)[:, None, None]
+    return np.divide(centred, std, out=np.zeros_like(P), where=(std > 0) & ~flat)
+
+
+def _distribution(P: Floats, *, empty: float | None = None) -> Floats:
+    """P/ΣP per image. A map of zeros is the uniform distribution, or `empty`."""
+    if (P < 0).any():
+        raise ValueError("KL and SIM are of maps that are not negative")
+    total = P.sum((1, 2), keepdims=True)
+    rest = 1 / (P.shape[1] * P.shape[2]) if empty is None else empty
+    return np.divide(P, total, out=np.full_like(P, rest), where=total > 0)
+
+
+def _constant(P: Floats) -> NDArray[np.bool_]:
+    span, height = np.ptp(P, axis=(1, 2)), np.abs(P).max((1, 2))
+    return span <= _CONSTANT * height
+
+
+def _guarded(figure: Floats, P: Floats) -> Floats:
+    return np.where(np.isfinite(P).all((1, 2)), figure, np.nan)
+
+
+def _over(above: Floats, below: Floats) -> Floats:
+    """Σ above / Σ below per image, NaN where that is empty."""
+    a, b = above.sum((1, 2)), below.sum((1, 2))
+    return np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
+
+
+def _maps(P: ArrayLike, other: ArrayLike) -> tuple[Floats, Floats]:
+    p, o = np.asarray(P, dtype=np.float64), np.asarray(other, dtype=np.float64)
+    if p.ndim != 3 or p.shape != o.shape:
+        raise ValueError(f"maps must be (B, H, W) and of one shape, not {p.shape} and {o.shape}")
+    return p, o

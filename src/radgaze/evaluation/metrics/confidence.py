@@ -1,0 +1,197 @@
+"""How little a prediction is to be trusted, from its probabilities; and how well such a score finds errors.
+
+Scores are higher for what is to be trusted less. Every figure is a function of case weights `W (R, n)`, as in
+`discrimination`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+from scipy.special import digamma
+
+from radgaze.evaluation.metrics.discrimination import auc
+from radgaze.evaluation.metrics.multilabel import THRESHOLD
+
+Floats = NDArray[np.float64]
+Kind = Literal["softmax", "sigmoid"]
+
+_LEAST = 1e-12  # probability: what float32's softmax rounds to 0 has a logarithm
+_WIDEST = 4.0  # of |log T|
+
+
+def alpha(p: ArrayLike) -> Floats:
+    """DOCTOR's D_α = (1 − g)/g, g = Σ_c p_c², from 0 to C − 1 (Granese et al. 2021, section 3).
+
+    Args:
+        p: (..., C) probabilities that sum to 1.
+    """
+    g = (np.asarray(p, dtype=np.float64) ** 2).sum(-1)
+    return np.asarray((1 - g) / g)
+
+
+def beta(p: ArrayLike) -> Floats:
+    """DOCTOR's D_β = (1 − m)/m, m = max_c p_c, the odds of an error (Granese et al. 2021, section 3)."""
+    m = np.asarray(p, dtype=np.float64).max(-1)
+    return np.asarray((1 - m) / m)
+
+
+def maximum(p: ArrayLike) -> Floats:
+    """1 − max_c p_c (Hendrycks and Gimpel 2017). It orders cases as D_β does."""
+    return np.asarray(1 - np.asarray(p, dtype=np.float64).max(-1))
+
+
+def entropy(p: ArrayLike) -> Floats:
+    """−Σ_c p_c log p_c, in nats."""
+    p = np.asarray(p, dtype=np.float64)
+    return np.asarray(-(p * np.log(np.maximum(p, _LEAST))).sum(-1))
+
+
+SCORES: dict[str, Callable[[ArrayLike], Floats]] = {
+    "alpha": alpha,
+    "beta": beta,
+    "maximum": maximum,
+    "entropy": entropy,
+}
+DIFFERENTIABLE = ("alpha", "beta")
+"""Those that images are moved along."""
+
+
+def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
+    """A score (n,) of predictions (n, C).
+
+    Of classes that do not exclude each other each is a prediction of its own, with two outcomes p and 1 − p,
+    and a case is as doubtful as the most doubtful of them.
+    """
+    p = np.asarray(probabilities, dtype=np.float64)
+    if kind == "softmax":
+        return SCORES[score](p)
+    return SCORES[score](np.stack([p, 1 - p], -1)).max(-1)
+
+
+def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np.bool_]:
+    """(n,) whether a prediction is an error: not the case's class or, of several, any of them misjudged."""
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    if kind == "softmax":
+        return np.asarray(p.argmax(1) != y.argmax(1))
+    return np.asarray(((p >= THRESHOLD) != (y > 0)).any(1))
+
+
+def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> float:
+    """The T of the least negative log likelihood (Guo et al. 2017, section 4.2); 1 where there is no case."""
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    if not len(p):
+        return 1.0
+
+    def loss(log_t: float) -> float:
+        q = np.maximum(tempered(p, float(np.exp(log_t)), kind), _LEAST)
+        if kind == "softmax":
+            return float(-(y * np.log(q)).sum(1).mean())
+        return float(-(y * np.log(q) + (1 - y) * np.log(np.maximum(1 - q, _LEAST))).mean())
+
+    return float(np.exp(minimize_scalar(loss, bounds=(-_WIDEST, _WIDEST), method="bounded").x))
+
+
+def tempered(probabilities: ArrayLike, T: float, kind: Kind) -> Floats:
+    """The probabilities (n, C) with logits divided by T."""
+    p = np.clip(np.asarray(probabilities, dtype=np.float64), _LEAST, 1 - _LEAST)
+    if T == 1:
+        return np.asarray(probabilities, dtype=np.float64)
+    if kind == "sigmoid":
+        return np.asarray(1 / (1 + ((1 - p) / p) ** (1 / T)))
+    z = np.log(p) / T
+    q = np.exp(z - z.max(1, keepdims=True))
+    return np.asarray(q / q.sum(1, keepdims=True))
+
+
+def error_detection(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """AUROC of telling errors from what is right. In [0, 1], higher is better, ½ is chance.
+
+    Args:
+        errors: (n,) 0 or 1.
+        scores: (n,).
+        weights: (R, n) how often each case counts; once if None.
+
+    Returns:
+        (R,); NaN where a resample has no error, or nothing else.
+    """
+    return auc(np.asarray(errors, dtype=np.float64), scores, weights)
+
+
+def false_rejection(
+    errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, rejected: float = 0.95
+) -> Floats:
+    """FRR at a TRR: the share of right predictions rejected where `rejected` of the errors are, at least.
+
+    In [0, 1], lower is better; cases of one score go together. Arguments and undefined cases as for
+    `error_detection`.
+    """
+    e, order, ends, w = _sorted(errors, scores, weights, falling=True)
+    gone_wrong = np.cumsum(w * e[order], 1)[:, ends]
+    gone = np.cumsum(w, 1)[:, ends]
+    all_wrong, everything = gone_wrong[:, -1:], gone[:, -1:]
+    enough = gone_wrong >= rejected * all_wrong - 1e-9
+    first = enough.argmax(1)[:, None]
+    right = np.take_along_axis(gone - gone_wrong, first, 1)[:, 0]
+    all_right = (everything - all_wrong)[:, 0]
+    defined = (all_wrong[:, 0] > 0) & (all_right > 0)
+    return np.where(defined, right / np.where(all_right > 0, all_right, 1), np.nan)
+
+
+def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
+    """Coverage and selective risk as ever more doubtful predictions are accepted (Geifman and El-Yaniv 2017).
+
+    Returns:
+        Coverage (K,) from above 0 to 1, and the share of errors among what is accepted, (K,); cases of one
+        score come at once.
+    """
+    e, order, ends, _ = _sorted(errors, scores, None, falling=False)
+    accepted = ends + 1.0
+    return accepted / len(e), np.cumsum(e[order])[ends] / accepted
+
+
+def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """AURC: the mean selective risk over all coverages (Geifman et al. 2019). In [0, 1], lower is better.
+
+    A score that knows nothing has the share of errors. Cases of one score share their mean error, and a case
+    that counts twice is two of them. Arguments as for `error_detection`; NaN where a resample is empty.
+    """
+    e, order, ends, w = _sorted(errors, scores, weights, falling=False)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    cases, wrongs = np.add.reduceat(w, starts, 1), np.add.reduceat(w * e[order], starts, 1)
+    after = np.cumsum(cases, 1)
+    before, wrong_before = after - cases, np.cumsum(wrongs, 1) - wrongs
+    mean = np.divide(wrongs, cases, out=np.zeros_like(cases), where=cases > 0)
+    # n cases of mean error m after A with E errors: Σ_j (E + jm)/(A + j) = nm + (E − mA)·(H(A + n) − H(A)).
+    harmonic = digamma(after + 1) - digamma(before + 1)
+    risks = cases * mean + (wrong_before - mean * before) * harmonic
+    total = after[:, -1]
+    return np.divide(risks.sum(1), total, out=np.full(len(w), np.nan), where=total > 0)
+
+
+def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
+    """E-AURC: the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
+
+    In [0, 1), lower is better, 0 is perfect; what the share of errors alone costs is taken off. The perfect
+    score's area is counted; for many cases it nears r + (1 − r) log(1 − r), r the share of errors.
+    Arguments and undefined cases as for `area_under_risk`.
+    """
+    perfect = np.asarray(errors, dtype=np.float64)
+    return area_under_risk(errors, scores, weights) - area_under_risk(errors, perfect, weights)
+
+
+def _sorted(
+    errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None, *, falling: bool
+) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp], Floats]:
+    """Errors, the order of scores, where in it each group of equal ones ends, and the weights in order."""
+    e, s = np.asarray(errors, dtype=np.float64), np.asarray(scores, dtype=np.float64)
+    if not len(s) or e.shape != s.shape or not np.isfinite(s).all():
+        raise ValueError("errors and scores are vectors of one length, not empty, and finite")
+    w = np.ones((1, len(s))) if weights is None else np.asarray(weights, dtype=np.float64)
+    order = np.argsort(-s if falling else s, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(s[order]) != 0, True))
+    return e, order, ends, w[:, order]

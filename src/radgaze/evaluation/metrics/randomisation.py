@@ -1,0 +1,147 @@
+"""Does a map depend on what the model learnt? Its weights drawn anew, layer by layer (Adebayo et al. 2018).
+
+A map that hardly changes when nothing learnt is left in the model shows the image, not the model: an edge
+detector would do as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from radgaze.evaluation.metrics.faithfulness import correlation
+
+Mode = Literal["cascading", "independent"]
+
+_WINDOW, _SIGMA = 11, 1.5
+_K1, _K2 = 0.01, 0.03
+
+
+def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules that hold parameters themselves, by name, the one nearest to the output first.
+
+    With them those whose `reset_parameters` fills buffers alone: a batch norm's statistics are learnt too.
+    Nearest is last registered, as networks are built from the image on; one that stands at several places
+    counts once.
+    """
+    return [
+        (name, module)
+        for name, module in model.named_modules()
+        if any(True for _ in module.parameters(recurse=False))
+        or (_resets(module) and any(True for _ in module.buffers(recurse=False)))
+    ][::-1]
+
+
+def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
+    """The model with weights drawn anew: the layers from the last one up to each, or each one alone.
+
+    A layer draws as it does when it is built (`reset_parameters`, which also clears a batch norm's
+    statistics); parameters of a module that cannot are drawn from a normal distribution of their own mean and
+    deviation, or of their size where they are constant. A layer's draw depends on the seed and the layer
+    alone, and torch's own random state is as before. The model is changed in place; all its parameters and
+    buffers are as they were afterwards, to the bit, also when the loop is left early.
+
+    Args:
+        model: The trained model.
+        mode: "cascading": all layers from the output up to the one named; "independent": that one alone.
+        seed: Of the draws.
+
+    Yields:
+        The layer's name, and the model, as long as the next is not asked for.
+    """
+    if mode not in ("cascading", "independent"):
+        raise ValueError(f"weights are drawn anew cascading or independent, not {mode!r}")
+    trained = {name: value.detach().clone() for name, value in _tensors(model).items()}
+    try:
+        for place, (name, layer) in enumerate(layers(model)):
+            _draw(layer, seed + place)
+            yield name, model
+            if mode == "independent":
+                _restore(model, trained)
+    finally:
+        _restore(model, trained)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity of maps (B, 1, H, W) in [0, 1], Wang et al. (2004).
+
+    With their Gaussian window of 11 pixels, σ = 1.5, K₁ = .01, K₂ = .03; the mean over where it lies within
+    the map. In [−1, 1], 1 is equal. NaN where a map is not finite.
+
+    Raises:
+        ValueError: The maps differ in shape, or are smaller than the window.
+    """
+    if a.shape != b.shape or min(a.shape[-2:]) < _WINDOW:
+        raise ValueError(
+            f"maps of one shape, {_WINDOW} pixels or more; got {tuple(a.shape)}, {tuple(b.shape)}"
+        )
+    a, b = a.double(), b.double()
+    at = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
+    kernel = torch.exp(-0.5 * (at / _SIGMA) ** 2)
+    kernel = kernel / kernel.sum()
+
+    def mean(maps: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(maps, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))
+
+    of_a, of_b = mean(a), mean(b)
+    var_a, var_b = mean(a * a) - of_a**2, mean(b * b) - of_b**2
+    both = mean(a * b) - of_a * of_b
+    similar = (2 * of_a * of_b + _K1**2) * (2 * both + _K2**2)
+    return (similar / ((of_a**2 + of_b**2 + _K1**2) * (var_a + var_b + _K2**2))).mean((1, 2, 3))
+
+
+def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """Spearman's correlation of maps (B, 1, H, W) over their pixels, ties sharing their mean rank: (B,).
+
+    In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not finite.
+    """
+    a, b = a.flatten(1), b.flatten(1)
+    known = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
+    return torch.where(known, correlation(_ranks(a), _ranks(b)), torch.nan)
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """Places of values (B, K) in their row's order, from 0; equal ones share the mean of theirs."""
+    ordered, order = values.sort(1)
+    fresh = ordered[:, 1:] != ordered[:, :-1]
+    group = F.pad(fresh.long().cumsum(1), (1, 0))  # of equal values, in order
+    place = torch.arange(values.shape[1], dtype=torch.float64, device=values.device).expand(len(values), -1)
+    empty = torch.zeros_like(place)
+    count = empty.scatter_add(1, group, torch.ones_like(place))
+    mean = empty.scatter_add(1, group, place) / count.clamp_min(1)
+    return empty.scatter(1, order, mean.gather(1, group))
+
+
+@torch.no_grad()
+def _draw(layer: nn.Module, seed: int) -> None:
+    own = list(layer.parameters(recurse=False))
+    devices = {parameter.device for parameter in own if parameter.is_cuda}
+    with torch.random.fork_rng(devices=list(devices)):
+        torch.manual_seed(seed)
+        if _resets(layer):
+            layer.reset_parameters()  # type: ignore[operator]
+            return
+        for parameter in own:
+            size = float(parameter.abs().max())
+            spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            constant = spread <= 1e-6 * size  # single precision's rounding
+            parameter.normal_(float(parameter.mean()), size if constant else spread)
+
+
+def _resets(layer: nn.Module) -> bool:
+    return callable(getattr(layer, "reset_parameters", None))
+
+
+def _tensors(model: nn.Module) -> dict[str, Tensor]:
+    """Parameters and buffers, also those that a state dict leaves out."""
+    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+
+
+@torch.no_grad()
+def _restore(model: nn.Module, trained: dict[str, Tensor]) -> None:
+    for name, value in _tensors(model).items():
+        value.copy_(trained[name])

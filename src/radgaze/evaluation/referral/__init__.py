@@ -1,0 +1,1 @@
+"""Selective prediction: which cases a run should leave to a person, and what that gains."""

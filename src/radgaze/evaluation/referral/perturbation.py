@@ -1,0 +1,83 @@
+"""DOCTOR with the model at hand: images moved a little towards more trust, before they are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from radgaze.attribution.engine.modes import evaluating
+from radgaze.attribution.engine.turns import alone
+from radgaze.evaluation.metrics.confidence import DIFFERENTIABLE, Kind
+from radgaze.evaluation.referral.selective import Referral
+from radgaze.objectives.triangle import probabilities
+
+
+def perturbed(
+    model: nn.Module,
+    images: Tensor,
+    magnitudes: Sequence[float],
+    *,
+    score: str,
+    kind: Kind,
+    temperature: float = 1.0,
+    also: Sequence[Tensor] = (),
+) -> list[Tensor]:
+    """Probabilities (B, C) of images x − ε·sign(∂ log D/∂x), for each ε (Granese et al. 2021, section 4.1).
+
+    What is wrong gains less trust by the step than what is right. The image stays within its range. Of
+    classes that do not exclude each other D is that of the most doubtful.
+
+    Args:
+        model: Gives an output with `logits`; in evaluation mode within, as it was afterwards.
+        images: (B, 1, H, W) in [0, 1].
+        magnitudes: ε, in units of the image's range.
+        score: D: "alpha" or "beta".
+        kind: How logits become probabilities.
+        temperature: T, of D alone: the probabilities that come back are before any temperature.
+        also: What the model is called with after the images.
+    """
+    if score not in DIFFERENTIABLE:
+        raise ValueError(f"images are moved along D_alpha or D_beta, not {score}")
+    found = []
+    with alone(model), evaluating(model, parameters=True):
+        with torch.enable_grad():
+            x = images.detach().clone().requires_grad_()
+            p = probabilities(model(x, *also).logits.double() / temperature, kind).double()
+            (slope,) = torch.autograd.grad(_log(p, score, kind).sum(), x)
+        with torch.no_grad():
+            for magnitude in magnitudes:
+                moved = (images - magnitude * slope.sign()).clamp(0, 1)
+                found.append(probabilities(model(moved, *also).logits, kind).double())
+    return found
+
+
+def given(
+    rule: Referral, model: nn.Module, images: Tensor, plain: ArrayLike, also: Sequence[Tensor] = ()
+) -> NDArray[np.float64]:
+    """The probabilities (B, C) that a rule decides by: the plain ones, or those of the moved images."""
+    if not rule.magnitude:
+        return np.asarray(plain, dtype=np.float64)
+    (moved,) = perturbed(
+        model,
+        images,
+        (rule.magnitude,),
+        score=rule.score,
+        kind=rule.kind,
+        temperature=rule.temperature,
+        also=also,
+    )
+    return moved.cpu().numpy()
+
+
+def _log(p: Tensor, score: str, kind: Kind) -> Tensor:
+    """log D (B,), differentiable."""
+    least = 1e-12
+    if kind == "sigmoid":
+        p = torch.stack([p, 1 - p], -1)
+    known = p.square().sum(-1) if score == "alpha" else p.amax(-1)
+    log = (1 - known).clamp(min=least).log() - known.log()
+    return log.amax(1) if kind == "sigmoid" else log

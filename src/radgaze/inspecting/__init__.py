@@ -1,0 +1,1 @@
+"""What a prepared store holds, counted and drawn, without any run."""

@@ -1,0 +1,331 @@
+"""What is in a prepared store: counts, sizes, gaze, where people look, and how far readers agree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Subset
+
+from radgaze.evaluation.metrics import agreement
+from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.resampling import PatientBootstrap
+from radgaze.gaze.spec import GazeMaps
+from radgaze.sources.cohort import SPLITS
+from radgaze.store.batch import Batch
+from radgaze.store.dataset import GazeDataset, collate
+from radgaze.store.readers import each_against_others
+from radgaze.store.store import Store
+
+Floats = NDArray[np.float64]
+
+SIDE = 128
+"""Side of the maps, in pixels."""
+GRID = 48
+"""Side of the grid over a radiograph on which coverage is counted."""
+MOST_IMAGES = 300
+"""Radiographs that the mean radiograph of a class is the mean of, at most."""
+EXAMPLES = 3
+BETWEEN = tuple(name for name, metric in agreement.METRICS.items() if metric.needs != "others")
+"""Metrics of agreement between readers."""
+
+GAZE = GazeMaps(sigma=0.05, unit="share", boxes="attention")
+"""On a radiograph of 3,000 pixels the published 150, and as much of one of any other size."""
+
+
+@dataclass(frozen=True)
+class Average:
+    """The mean radiograph of a class and where people looked on it, both squeezed to a square.
+
+    Attributes:
+        image: (SIDE, SIDE) grey, in [0, 1].
+        gaze: (SIDE, SIDE) mean of the cases' gaze maps, or of their boxes'; None where no case has any.
+        cases: Of which the map is the mean.
+        of_boxes: How many of these have boxes, or masks, in place of gaze.
+    """
+
+    image: Floats
+    gaze: Floats | None
+    cases: int
+    of_boxes: int
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What is in a store.
+
+    Attributes:
+        classes: Its classes.
+        counts: split, cases, patients, with_several (patients of several cases), with_gaze, with_boxes,
+            with_masks, and a count for each class; a row per split and one for "all".
+        classes_per_case: classes, cases: how many cases have so many of the classes.
+        readers: reader (or null), readings, cases, fixations.
+        rejections: reason, count, examples: ids of cases or readings, EXAMPLES at most.
+        sizes: columns, rows, cases, in original pixels, the most frequent first.
+        readings: reading_id, recorded, on_image, duration (s), coverage (share of the radiograph within 5%
+            of its long side of a fixation).
+        fixations: duration (s) of each.
+        boxes: label, boxes, cases, area (median share of the radiograph).
+        masks: label, masks, cases, area, likewise.
+        averages: By class.
+        between: metric, value, low, high: a reader's gaze against that of all the others, mean over cases
+            with a 95% interval over patients, null of very few. No rows where no case has several readers.
+        several_readers: How many cases have.
+    """
+
+    classes: tuple[str, ...]
+    counts: pl.DataFrame
+    classes_per_case: pl.DataFrame
+    readers: pl.DataFrame
+    rejections: pl.DataFrame
+    sizes: pl.DataFrame
+    readings: pl.DataFrame
+    fixations: pl.DataFrame
+    boxes: pl.DataFrame
+    masks: pl.DataFrame
+    averages: Mapping[str, Average]
+    between: pl.DataFrame
+    several_readers: int
+
+    def quantiles(self) -> dict[str, dict[str, float]]:
+        """Least, quartiles and most of what readings and fixations measure; none where there is no gaze."""
+        columns = {
+            "fixations per reading": self.readings["recorded"],
+            "of these on the image": self.readings["on_image"],
+            "seconds per reading": self.readings["duration"],
+            "coverage": self.readings["coverage"],
+            "seconds per fixation": self.fixations["duration"],
+        }
+        shares = {"least": 0.0, "quarter": 0.25, "median": 0.5, "three quarters": 0.75, "most": 1.0}
+        return {
+            name: {word: float(np.quantile(values.to_numpy(), q)) for word, q in shares.items()}
+            for name, values in columns.items()
+            if len(values)
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """All but the maps and the single readings, as plain values."""
+        tables = ("counts", "classes_per_case", "readers", "rejections", "sizes", "boxes", "masks", "between")
+        return {
+            "classes": list(self.classes),
+            **{name: getattr(self, name).to_dicts() for name in tables},
+            "quantiles": self.quantiles(),
+            "several_readers": self.several_readers,
+        }
+
+
+def inspect(
+    store: Store,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+    advance: Callable[[float], None] = lambda cases: None,
+) -> Inspection:
+    """Look at a store.
+
+    Args:
+        store: The store.
+        resamples: Of the bootstrap of the agreement between readers.
+        seed: Of the bootstrap, and of which radiographs a mean is of.
+        advance: Called with the number of cases whose images were read.
+    """
+    between, cases = _between(store, resamples, seed)
+    return Inspection(
+        classes=store.classes,
+        counts=_counts(store),
+        classes_per_case=_classes_per_case(store),
+        readers=_readers(store),
+        rejections=_rejections(store),
+        sizes=store.cases.group_by("columns", "rows")
+        .agg(cases=pl.len())
+        .sort("cases", "columns", "rows", descending=[True, False, False]),
+        readings=_readings(store),
+        fixations=store.fixations.select("duration"),
+        boxes=_boxes(store),
+        masks=_masks(store),
+        averages=_averages(store, seed, advance),
+        between=between,
+        several_readers=cases,
+    )
+
+
+def images_to_read(store: Store, seed: int = 0) -> int:
+    """How many cases' images `inspect` reads, for a progress bar."""
+    gazed = GazeDataset(store, None, size=SIDE, gaze=GAZE)
+    return sum(len(_averaged(gazed, k, seed)) for k in range(len(store.classes)))
+
+
+def covered(points: Floats, shape: tuple[int, int], radius: float) -> float:
+    """The share of a radiograph within a radius of some fixation, on a grid of GRID × GRID cell centres.
+
+    Args:
+        points: (K, 2) as (x, y) in image pixels.
+        shape: (rows, columns) of the radiograph.
+        radius: In image pixels.
+    """
+    rows, columns = shape
+    centre = (np.arange(GRID) + 0.5) / GRID
+    dx = points[:, 0, None] - centre * columns
+    dy = points[:, 1, None] - centre * rows
+    near = dx[:, None, :] ** 2 + dy[:, :, None] ** 2 <= radius**2
+    return float(near.any(0).mean()) if len(points) else 0.0
+
+
+def _counts(store: Store) -> pl.DataFrame:
+    gazed = store.fixations.join(store.readings, on="reading_id")["case_id"].unique()
+    cases = store.cases.with_columns(
+        with_gaze=pl.col("case_id").is_in(gazed.implode()),
+        with_boxes=pl.col("case_id").is_in(store.boxes["case_id"].unique().implode()),
+        with_masks=pl.col("case_id").is_in(store.regions.table["case_id"].unique().implode()),
+    )
+    columns = [
+        pl.len().alias("cases"),
+        pl.col("patient").n_unique().alias("patients"),
+        # Where these are rarer in one split than in another, the splits are not exchangeable.
+        (pl.col("patient").value_counts().struct.field("count") > 1).sum().alias("with_several"),
+        pl.col("with_gaze", "with_boxes", "with_masks").cast(pl.Int64).sum(),
+        *(pl.col(f"label_{name}").cast(pl.Int64).sum().alias(name) for name in store.classes),
+    ]
+    rows = [(split, cases.filter(split=split)) for split in SPLITS] + [("all", cases)]
+    return pl.concat(
+        part.select(columns).select(pl.lit(split).alias("split"), pl.all().cast(pl.Int64))
+        for split, part in rows
+    )
+
+
+def _classes_per_case(store: Store) -> pl.DataFrame:
+    each = store.cases.select(classes=pl.sum_horizontal(f"label_{name}" for name in store.classes))
+    return each.group_by("classes").agg(cases=pl.len()).sort("classes")
+
+
+def _readers(store: Store) -> pl.DataFrame:
+    return (
+        store.readings.group_by("reader")
+        .agg(readings=pl.len(), cases=pl.col("case_id").n_unique(), fixations=pl.col("recorded").sum())
+        .sort("reader", nulls_last=True)
+    )
+
+
+def _rejections(store: Store) -> pl.DataFrame:
+    # The details stay in rejections.csv: a source's own words may hold its paths.
+    named = store.rejections.with_columns(example=pl.coalesce("reading_id", "case_id"))
+    return (
+        named.group_by("reason", maintain_order=True)
+        .agg(
+            count=pl.len(),
+            examples=pl.col("example").drop_nulls().unique(maintain_order=True).head(EXAMPLES),
+        )
+        .sort("count", "reason", descending=[True, False])
+    )
+
+
+def _readings(store: Store) -> pl.DataFrame:
+    found = store.fixations.group_by("reading_id").agg("x", "y")
+    shapes = store.cases.select("case_id", "rows", "columns")
+    readings = store.readings.join(shapes, on="case_id", how="left", maintain_order="left").join(
+        found, on="reading_id", how="left", maintain_order="left"
+    )
+    on_image, coverage = list[int](), list[float]()
+    for x, y, rows, columns in readings.select("x", "y", "rows", "columns").iter_rows():
+        points = np.array([x or [], y or []], dtype=np.float64).T
+        on_image.append(len(points))
+        coverage.append(covered(points, (rows, columns), GAZE.sigma * max(rows, columns)))
+    return readings.select("reading_id", "recorded", "duration").with_columns(
+        on_image=pl.Series(on_image, dtype=pl.Int64), coverage=pl.Series(coverage, dtype=pl.Float64)
+    )
+
+
+def _boxes(store: Store) -> pl.DataFrame:
+    shapes = store.cases.select("case_id", "rows", "columns")
+    size = (pl.col("x2") - pl.col("x1")) * (pl.col("y2") - pl.col("y1"))
+    return (
+        store.boxes.join(shapes, on="case_id")
+        .group_by("label")
+        .agg(
+            boxes=pl.len(),
+            cases=pl.col("case_id").n_unique(),
+            area=(size / (pl.col("rows") * pl.col("columns"))).median(),
+        )
+        .sort("boxes", "label", descending=[True, False])
+    )
+
+
+def _masks(store: Store) -> pl.DataFrame:
+    shapes = store.cases.select("case_id", whole=pl.col("rows") * pl.col("columns") * pl.col("scale") ** 2)
+    return (
+        store.regions.table.join(shapes, on="case_id")
+        .group_by("label")
+        .agg(
+            masks=pl.len(),
+            cases=pl.col("case_id").n_unique(),
+            area=(pl.col("area") / pl.col("whole")).median(),
+        )
+        .sort("masks", "label", descending=[True, False])
+    )
+
+
+def _averages(store: Store, seed: int, advance: Callable[[float], None]) -> dict[str, Average]:
+    cases = GazeDataset(store, None, size=SIDE, gaze=GAZE)
+    return {name: _average(cases, _averaged(cases, k, seed), advance) for k, name in enumerate(store.classes)}
+
+
+def _averaged(cases: GazeDataset, k: int, seed: int) -> list[int]:
+    """All of a class that were looked at, and others at random until there are enough for a mean image."""
+    own = np.flatnonzero(cases.labels[:, k].numpy() > 0)
+    looked_at = own[cases.attended[own]]
+    others = np.random.default_rng(seed).permutation(own[~cases.attended[own]])
+    enough = max(0, MOST_IMAGES - len(looked_at))
+    return sorted([*looked_at.tolist(), *others[:enough].tolist()])
+
+
+def _average(cases: GazeDataset, places: Sequence[int], advance: Callable[[float], None]) -> Average:
+    image, gaze, there, looked = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE)), 0, 0
+    for batch in _batches(cases, places):
+        image += batch.image[:, 0].double().sum(0).numpy()
+        gaze += batch.gaze_maps()[batch.has_gaze, 0].double().sum(0).numpy()
+        there += int(batch.has_gaze.sum())
+        looked += int((batch.weights > 0).any(1).sum())
+        advance(len(batch))
+    return Average(
+        image / max(1, len(places)), gaze / there if there else None, there, of_boxes=there - looked
+    )
+
+
+def _between(store: Store, resamples: int, seed: int) -> tuple[pl.DataFrame, int]:
+    """Each reader's fixations and gaze map under the map of all the other readers of the case."""
+    found: dict[str, list[dict[str, float]]] = {}
+    gaze = replace(GAZE, boxes="ignore")
+
+    def load(part: Store, ids: Sequence[str]) -> Iterator[Batch]:
+        cases = GazeDataset(part, None, size=SIDE, gaze=gaze)
+        place = {case_id: i for i, case_id in enumerate(cases.case_ids)}
+        return _batches(cases, [place[case_id] for case_id in ids])
+
+    for one, others in each_against_others(store, store.cases["case_id"].to_list(), load):
+        both = (one.has_gaze & others.has_gaze).numpy()
+        own, theirs = (side.gaze_maps()[:, 0].numpy().astype(np.float64) for side in (one, others))
+        F = agreement.fixation_counts(one.points.numpy(), (one.weights > 0).numpy(), (SIDE, SIDE))
+        figures = agreement.agreement(theirs, own, F, np.zeros_like(F))
+        for i in np.flatnonzero(both):
+            found.setdefault(one.case_id[i], []).append({m: float(figures[m][i]) for m in BETWEEN})
+    schema = {"metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
+    if not found:
+        return pl.DataFrame(schema=schema), 0
+    cases = [case_id for case_id in store.cases["case_id"] if case_id in found]
+    patients = store.cases.filter(pl.col("case_id").is_in(cases))["patient"].cast(pl.Int64).to_numpy()
+    bootstrap = PatientBootstrap(patients, np.zeros(len(cases), dtype=np.int64), resamples, seed)
+    figures = {m: np.array([np.nanmean([f[m] for f in found[case]]) for case in cases]) for m in BETWEEN}
+    rows = [
+        {"metric": m, **{key: entry[key] for key in ("value", "low", "high")}}
+        for m, mean in means(figures, patients, bootstrap).items()
+        for entry in [mean.entry(agreement.METRICS[m].bounds)]
+    ]
+    return pl.DataFrame(rows, schema=schema), len(cases)
+
+
+def _batches(cases: GazeDataset, places: Sequence[int]) -> Iterator[Batch]:
+    return iter(DataLoader(Subset(cases, list(places)), batch_size=32, collate_fn=collate))

@@ -1,0 +1,231 @@
+"""A cohort to a prepared store on disk."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import polars as pl
+
+from radgaze.cluster import load
+from radgaze.console import progress, say
+from radgaze.dicom.isolate import isolated
+from radgaze.dicom.read import DicomError
+from radgaze.errors import UserError
+from radgaze.sources.cohort import Cohort
+from radgaze.store.distributed import read_by_cluster
+from radgaze.store.finish import finish, without
+from radgaze.store.identity import finished, identity_of
+from radgaze.store.journal import DoneImages
+from radgaze.store.partial import Partial, partial_of
+from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
+from radgaze.store.store import Store
+
+Reader = Callable[[Sequence[Files]], Iterator[tuple[int, Fitted | DicomError]]]
+"""From the files of cases to what was read of each, or why it could not be, in any order."""
+
+
+def prepare(
+    cohort: Cohort,
+    out: str | Path,
+    *,
+    size: int = 512,
+    voi: Literal["window", "none"] = "window",
+    workers: int | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    fitted: bool = False,
+    engine: Literal["local", "ray"] = "local",
+    ray_address: str | None = None,
+) -> Store:
+    """Read a cohort's images and masks, and write everything to a store that later steps open in no time.
+
+    The store is written aside, to OUT.partial, and renamed when whole. Interrupted, it goes on where it was
+    when it is called again with the same cohort and parameters; with others it starts anew. A finished store
+    of the same content is left as it is. The bytes do not depend on the number of workers, on interruptions
+    or on where the source lies. The store holds no path, name, date or accession number.
+
+    Args:
+        cohort: What a source yields.
+        out: The store's folder.
+        size: Side of the square that each image is letterboxed to, in pixels.
+        voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
+        workers: Processes that read images; None for one per processor.
+        overwrite: Replace what store there is.
+        resume: Only go on with what was begun with the same cohort and parameters, and never begin anew.
+        engine: Where images are read: in processes here, or on a Ray cluster, whose machines see the images
+            under the same paths. The bytes do not depend on it.
+        ray_address: Of the cluster; None makes one on this machine.
+        fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
+
+    Raises:
+        UserError: Nothing to prepare or to go on with, no image can be read, or OUT holds something else.
+        KeyboardInterrupt: It was interrupted; the message says what is kept.
+    """
+    if ray_address is not None and engine != "ray":
+        raise UserError("--ray-address goes with --engine ray")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
+    if engine == "ray":
+        load()  # before anything is written
+    out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be
+    if not 1 <= size <= 16384:
+        raise UserError(f"--size is {size}; it is the side of the stored images in pixels, 1 to 16384")
+    if cohort.cases.is_empty():
+        raise UserError(
+            f"no case is left to prepare; rejected: {_tally(cohort.rejections['reason'].to_list())}"
+        )
+    parameters = {**cohort.parameters, "size": size, "voi": voi}
+    identity = identity_of(cohort, parameters)
+    aside = partial_of(out, len(cohort.cases), size, _places(cohort))
+    if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
+        say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
+        return store
+    # As it is read again: tuples are lists then.
+    plan = json.loads(json.dumps({**asdict(identity), "parameters": parameters}))
+    if resume:
+        _check_begun(aside, plan)
+    with aside.locked(), _faults_told(aside):
+        done = _begin_or_go_on(aside, plan)
+        try:
+            read = read_fitted if fitted else partial(read_case, size=size, voi=voi)
+            reader: Reader = partial(isolated, read, workers=workers)
+            if engine == "ray":
+                reader = partial(read_by_cluster, read, address=ray_address)
+            unreadable = _read_images(cohort, aside, done, reader)
+            if not done:
+                aside.remove()
+                raise UserError(
+                    f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
+                )
+            if identity_of(cohort, parameters) != identity:
+                raise UserError(
+                    f"image files changed while they were read, so that no store was made at {out}; the same "
+                    "command begins anew"
+                )
+            finish(without(cohort, unreadable), done, aside, parameters, identity)
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(
+                f"{len(done)} of {aside.images} images are kept in {aside.folder}, and the same command "
+                "goes on from there"
+            ) from None
+        aside.become(out)
+    return Store.open(out)
+
+
+@contextmanager
+def _faults_told(aside: Partial) -> Iterator[None]:
+    """A fault of the disk as a `UserError`: what is done is kept, and nothing that looks whole is left."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or aside.folder}: {error.strerror or error}; what is done is kept in "
+            f"{aside.folder}, and the same command goes on when that is put right"
+        ) from error
+
+
+def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
+    """Refuse to go on with what is not there, or was begun otherwise."""
+    plan = aside.plan()
+    if plan is None:
+        raise UserError(
+            f"there is nothing to go on with: {aside.folder} holds no preparation that was begun; leave "
+            "--resume out to begin one"
+        )
+    old, new = plan.get("parameters", {}), wanted["parameters"]
+    differ = [
+        f"{key} {old.get(key)}, not {new.get(key)}" for key in {**old, **new} if old.get(key) != new.get(key)
+    ]
+    if not differ and plan.get("content") != wanted["content"]:
+        differ.append("another source")
+    for name, told in (
+        ("file_sizes", "files of other sizes"),
+        ("file_times", "files changed or moved since"),
+    ):
+        if not differ and plan.get(name) != wanted[name]:
+            differ.append(told)
+    if differ:
+        raise UserError(
+            f"{aside.folder} was begun otherwise: {', '.join(differ)}; give the same as then, or leave "
+            "--resume out to begin anew"
+        )
+
+
+def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> DoneImages:
+    """The images that an interrupted preparation left; none after beginning anew."""
+    plan = aside.plan()
+    if plan == wanted:
+        with progress("Checking what is there", total=aside.journaled(), of="images") as bar:
+            done = aside.done(advance=bar.advance)
+        say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
+        return done
+    if plan is not None:
+        say(f"{aside.folder} was begun with another source or other parameters: starting anew")
+    aside.begin(wanted)
+    return DoneImages(aside.images)
+
+
+def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reader) -> dict[int, str]:
+    """Read what is not done yet, adding it to `done`; return why the others could not be read."""
+    # What could not be read before is tried again: a decoder may have been installed since.
+    todo = done.left()
+    marks = [table["case_id"].unique() for table in (cohort.readings, cohort.boxes, cohort.regions)]
+    placed = cohort.cases["case_id"].is_in(pl.concat(marks).implode())
+    unreadable: dict[int, str] = {}
+    with progress("Reading images", total=len(todo), of="images") as bar:
+        for k, result in reader(_Todo(cohort, aside.places, todo)):
+            i = todo[k]
+            if isinstance(result, DicomError):
+                aside.clear(i)
+                unreadable[i] = result.reason
+            elif result.turned and placed[i]:
+                # Gaze, boxes and masks are in the file's pixels, and the image would lie another way
+                # beneath them.
+                aside.clear(i)
+                unreadable[i] = "orientation"
+            else:
+                done[i] = aside.put(i, result)
+            bar.advance()
+    return unreadable
+
+
+class _Todo(Sequence[Files]):
+    """The files of cases, by their rows; made when they are asked for, as there may be very many."""
+
+    def __init__(self, cohort: Cohort, places: Mapping[int, Sequence[int]], rows: Sequence[int]) -> None:
+        self._images, self._masks = cohort.cases["image"], cohort.regions["file"]
+        self._places, self._rows = places, rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @overload
+    def __getitem__(self, k: int) -> Files: ...
+    @overload
+    def __getitem__(self, k: slice) -> list[Files]: ...
+    def __getitem__(self, k: int | slice) -> Files | list[Files]:
+        if isinstance(k, slice):
+            return [self[one] for one in range(*k.indices(len(self)))]
+        i = self._rows[k]
+        return Files(self._images[i], tuple(self._masks[place] for place in self._places.get(i, ())))
+
+
+def _places(cohort: Cohort) -> dict[int, list[int]]:
+    """Of each case, by row, the rows of its regions."""
+    row = {case_id: i for i, case_id in enumerate(cohort.cases["case_id"])} if len(cohort.regions) else {}
+    places: dict[int, list[int]] = {}
+    for place, case_id in enumerate(cohort.regions["case_id"]):
+        places.setdefault(row[case_id], []).append(place)
+    return places
+
+
+def _tally(reasons: Sequence[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in Counter(reasons).most_common()) or "nothing"
