@@ -90,8 +90,8 @@ class Referral:
             `decide` then takes the probabilities of the perturbed image.
         threshold: The highest score that is accepted.
         goal, value: What the threshold was chosen for.
-        calibration: The temperature that makes probabilities the most likely (`confidence.temperature`), which
-            `calibrated` divides by.
+        calibration: The temperature that makes probabilities the most likely (`confidence.temperature`),
+            which `calibrated` divides by.
         validation: cases, errors, coverage, frr and risk there.
     """
 
