@@ -67,8 +67,11 @@ def tune(
             raise UserError(f"--{option} is {value}; it must be 1 up")
     if out.is_dir():
         stay_within(out)  # what is stopped is removed there
-    _tell(search.config, store)
+    if not resume:
+        _tell(search.config, store)  # before there is a folder, for what cannot be trained leaves none
     with opened(search, out, resume=resume) as study:
+        if resume:
+            _tell(search.config, store)  # after the store was compared with that of before
         already = len(ended(study))
         with progress(f"Tuning {search.config.experiment}", total=max(trials, already)) as bar:
             bar.advance(already)

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor, nn
 
-from radgaze.attribution.engine.graph import VIEWS, Shape, before, channel_dim, name_of, shape_of
+from radgaze.attribution.engine.graph import VIEWS, Shape, before, channel_dim, leads_to, name_of, shape_of
 
 Channels = Literal["auto", "first", "last"]
 Arrange = Callable[[Tensor], Tensor]
@@ -74,8 +74,13 @@ def pooled(score: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, int]:
         UnpooledError: There are none, or they are not among those that were kept.
     """
     kept = {node: x for x, node in stages}
-    found = _frontier(score.grad_fn, kept)
+    found, tokens = _frontier(score.grad_fn, kept)
     node, dim = max(found, key=lambda one: one[0]._sequence_nr())
+    # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the
+    # first tokens were made of: those are not what is pooled.
+    made_of_them = next((each for each in reversed(tokens) if leads_to(each, node)), None)
+    if made_of_them is not None:
+        raise UnpooledError(_but(made_of_them))
     node = _uncopied(_without_prologue(_uncopied(node, kept)), kept)
     dim = channel_dim(node) or dim
     if node not in kept or dim not in (1, 3):
@@ -83,10 +88,10 @@ def pooled(score: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, int]:
     return kept[node], dim
 
 
-def _frontier(start: Any, kept: dict[Any, Tensor]) -> list[tuple[Any, int]]:
-    """The nodes of feature maps from which paths lead to the score without passing others."""
+def _frontier(start: Any, kept: dict[Any, Tensor]) -> tuple[list[tuple[Any, int]], list[Any]]:
+    """The nodes of feature maps from which paths lead to the score without passing others, and of tokens."""
     found: dict[Any, int] = {}
-    why = tokens = ""
+    why, tokens = "", list[Any]()
     seen, ahead = set(), [(start, start)]
     while ahead:
         node, after = ahead.pop()
@@ -104,14 +109,16 @@ def _frontier(start: Any, kept: dict[Any, Tensor]) -> list[tuple[Any, int]]:
             continue
         seen.add(node)
         if len(shape) >= 3 and _many(shape) and name_of(node) not in _TOKENS_POOLED:
-            tokens = f", but tokens {shape}"
+            tokens.append(node)
             continue
         ahead.extend((one, node) for one in before(node))
-    # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the
-    # first tokens were made of: those are not what is pooled.
-    if tokens or not found:
-        raise UnpooledError(tokens or why)
-    return list(found.items())
+    if not found:
+        raise UnpooledError(_but(tokens[-1]) if tokens else why)
+    return list(found.items()), tokens
+
+
+def _but(tokens: Any) -> str:
+    return f", but tokens {shape_of(tokens)}"
 
 
 def _channels_of_maps(node: Any, shape: Shape, kept: dict[Any, Tensor]) -> int | None:
