@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import NonNegativeInt, Parser, PositiveInt, Seed, listed
+from radgaze.cli.parser import NonNegativeInt, Parser, PositiveInt, Resamples, Seed, listed
 
 HELP = (
     "Measure a run's maps, method by method: agreement with gaze, localisation, faithfulness, sanity, "
@@ -49,7 +49,7 @@ def add_arguments(parser: Parser) -> None:
         "--stages", type=PositiveInt, default=4, help="layers at which weights are drawn anew (default 4)"
     )
     parser.add_argument(
-        "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
+        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
     )
     parser.add_argument("--seed", type=Seed, default=0, help="of all that is random (default 0)")
     parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")

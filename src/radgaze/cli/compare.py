@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from radgaze.cli.parser import Parser, PositiveInt
+from radgaze.cli.parser import Parser, Resamples
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,7 +25,7 @@ def add_arguments(parser: Parser) -> None:
         "--out", required=True, help="folder for compare.md, compare.csv, paired.csv and index.html"
     )
     parser.add_argument(
-        "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
+        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
     )
 
 

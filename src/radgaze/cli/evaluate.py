@@ -6,7 +6,7 @@ from argparse import Namespace
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from radgaze.cli.parser import Parser, PositiveInt
+from radgaze.cli.parser import Parser, Resamples
 from radgaze.cli.tables import show
 from radgaze.training.config import SELECTED_ON_TEST
 
@@ -29,7 +29,7 @@ def add_arguments(parser: Parser) -> None:
         "run of the faithful protocol)",
     )
     parser.add_argument(
-        "--resamples", type=PositiveInt, default=2000, help="resamples of the bootstrap (default 2000)"
+        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
     )
     parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
     parser.add_argument(

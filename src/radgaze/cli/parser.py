@@ -10,9 +10,12 @@ from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_t
 
 from radgaze.errors import UserError
 
-__all__ = ["NonNegativeInt", "Parser", "PositiveInt", "Seed"]
+__all__ = ["NonNegativeInt", "Parser", "PositiveInt", "Resamples", "Seed"]
 
 Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)], docstring="Of a draw: 0 to 2³² − 1.")
+Resamples = restricted_number_type(
+    "Resamples", int, [(">", 0), ("<=", 1_000_000)], docstring="Of a bootstrap: 1 to 1,000,000."
+)
 
 
 class Parser(ArgumentParser):
@@ -55,7 +58,12 @@ class Parser(ArgumentParser):
 
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
-BOUNDS = {"v>0": "above 0", "v>=0": "0 or more", "v>=0 and v<4294967296": "0 to 4294967295"}
+BOUNDS = {
+    "v>0": "above 0",
+    "v>=0": "0 or more",
+    "v>=0 and v<4294967296": "0 to 4294967295",
+    "v>0 and v<=1000000": "1 to 1000000",
+}
 
 
 def _plain(message: str, verb: Parser) -> str:
