@@ -52,10 +52,11 @@ test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyp
 fuzz: $(READY)    ## spoilt inputs of every kind: make fuzz SECONDS=300 SEED=0; the inputs of faults in fuzz-faults
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
-lint: $(READY)    ## ruff, and the import contract
-	$(BIN)/ruff check src tests benchmarks docs
-	$(BIN)/ruff format --check src tests benchmarks docs
+lint: $(READY)    ## ruff, the import contract, and its drawing
+	$(BIN)/ruff check src tests benchmarks docs tools
+	$(BIN)/ruff format --check src tests benchmarks docs tools
 	$(BIN)/lint-imports
+	$(BIN)/python tools/draw_architecture.py --check
 
 types: $(READY)   ## mypy, strict, on src
 	$(BIN)/mypy
