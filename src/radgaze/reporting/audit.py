@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
 from radgaze.evaluation.audit.results import CEILINGS, FLOORS
 from radgaze.evaluation.audit.rows import (
@@ -186,8 +187,8 @@ def _how(summary: Mapping[str, Any]) -> list[str]:
         f"Cases were drawn by seed {s['seed']}, evenly, whatever their class. Intervals: patients drawn "
         f"again {s['resamples']:,} times.",
         f"Maps are of the predicted class, at {s['size']} × {s['size']} pixels; beside boxes, of the true "
-        "class. For agreement and localisation they are blurred by the Gaussian of the gaze map, the lung "
-        "shape and the random map too.",
+        "class. For agreement and localisation they are blurred by the Gaussian of the gaze map, "
+        f"{listed([f'the {kind.title}' for kind in baselines.REGISTRY.values() if kind.blurred])} too.",
         f"A method that averages takes {passes}.",
         f"Deletion and insertion: {s['steps']} steps; the blur has a σ of {number(s['blur'], 2)} of the "
         f"image's side. Sensitivity-n: {s['subsets']} sets of {s['share']:.0%} of the pixels.",
@@ -195,12 +196,5 @@ def _how(summary: Mapping[str, Any]) -> list[str]:
         "class explained stays that of the trained model.",
         f"Stability: noise of σ {number(s['noise'], 2)} in units of the image's range, {s['draws']} times; "
         f"shifts by {s['shift']:.0%} of the side.",
-        f"Floors know nothing of the case: the mean gaze of the training cases, {_lungs(s)}, a random map.",
+        f"Floors know nothing of the case: {', '.join(k.summary(s) for k in baselines.REGISTRY.values())}.",
     ]
-
-
-def _lungs(settings: Mapping[str, Any]) -> str:
-    own = settings.get("own_lungs", 0)
-    if not own:
-        return "a lung shape that is the same for all"
-    return f"a lung shape, in {count(own, 'case')} the case's own lungs and else the same for all"

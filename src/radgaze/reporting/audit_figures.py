@@ -3,24 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
+from radgaze.evaluation.audit.results import CEILINGS
 from radgaze.evaluation.audit.rows import label, methods
 from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 from radgaze.reporting.wording import bounds
 
 BLUE, RED = COLOURS[0], COLOURS[1]
 # Of floors and ceilings: name, line style and colour.
+_STYLES: tuple[tuple[Any, str], ...] = (
+    ("--", MUTED),
+    ((0, (1, 1.2)), INK),
+    ("-.", MUTED),
+    ((0, (6, 2)), INK),
+    (":", MUTED),
+    ((0, (4, 1, 1, 1, 1, 1)), INK),
+)
 LINES: dict[str, tuple[str, Any, str]] = {
-    "mean_gaze": ("mean gaze", "--", MUTED),
-    "lung_shape": ("lung shape", (0, (1, 1.2)), INK),
-    "random": ("random map", "-.", MUTED),
-    "other_reader": ("another reader", "-", COLOURS[2]),
+    **{name: (kind.title, *style) for (name, kind), style in zip(baselines.REGISTRY.items(), cycle(_STYLES))},
+    **{name: (title, "-", COLOURS[2]) for name, title in CEILINGS.items()},
 }
 TITLES = {
     "agreement": "Gaze: {metric}",

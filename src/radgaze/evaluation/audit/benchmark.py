@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import time
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from radgaze import __version__, attribution, models
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
 from radgaze.errors import UserError
+from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import (
     ASPECTS,
     BLUR,
@@ -41,7 +41,7 @@ from radgaze.evaluation.audit.cache import FOLDER, SCHEMA, Part, keep, kept, row
 from radgaze.evaluation.audit.markdown import audit_markdown
 from radgaze.evaluation.audit.results import CEILINGS, FLOORS, Audit, write
 from radgaze.evaluation.audit.sampling import Gaze, Lot, Subjects, draw, gather
-from radgaze.evaluation.baselines import LungShapes
+from radgaze.evaluation.baselines import BaselineMap, Known, made
 from radgaze.evaluation.measuring import usable_device
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.files import write_text
@@ -111,7 +111,7 @@ def audit(
         "metrics": {aspect: sorted(metrics) for aspect, metrics in ASPECTS.items()},
         "device": device,
     }
-    lungs = LungShapes(run.store, run.config.input.fit, run.config.input.size)
+    known = Known(run.store, run.config.input.fit, run.config.input.size, seed=effort.seed)
     wanted: dict[str, dict[str, Any]] = {name: made_with | {"method": None} for name in (*FLOORS, *CEILINGS)}
     wanted |= {name: made_with | {"method": of_method} for name, of_method in recipes.items()}
     found = {name: part for name, w in wanted.items() if (part := kept(name, out / FOLDER, w)) is not None}
@@ -121,7 +121,15 @@ def audit(
     try:
         if missing:
             subjects = gather(run, model, split, drawn, device=device, batch_size=batch_size)
-            bench = _Bench(run, model, split, subjects, recipes, effort, lungs)
+            bench = _Bench(
+                run,
+                model,
+                split,
+                subjects,
+                recipes,
+                effort,
+                made(replace(known, mean_gaze=subjects.mean_gaze)),
+            )
             with progress("Auditing", total=len(missing)) as bar:
                 for name in missing:
                     bar.describe(f"Auditing {name}")
@@ -152,7 +160,7 @@ def audit(
                 "blur": BLUR,
                 "size": run.config.input.size,
                 "target": "predicted",
-                "own_lungs": lungs.own(drawn.cases["case_id"].to_list()),
+                **_counts(made(known), drawn.cases["case_id"].to_list()),
                 "device": device,
                 **asdict(effort),
             },
@@ -201,7 +209,7 @@ class _Bench:
     subjects: Subjects
     recipes: dict[str, dict[str, Any]]
     effort: Effort
-    lungs: LungShapes
+    floors: Mapping[str, BaselineMap]
 
     def measure(self, name: str) -> Part:
         if name in self.recipes:
@@ -240,7 +248,8 @@ class _Bench:
             maps = self._of_floor(name, lot)
             if maps is None:
                 break
-            P = maps[:, 0].double().cpu().numpy() if name == "mean_gaze" else smooth(lot, maps)
+            blurred = baselines.REGISTRY[name].blurred
+            P = smooth(lot, maps) if blurred else maps[:, 0].double().cpu().numpy()
             tables.append(_rows(name, "agreement", lot, self._agreement(P, lot.gaze)))
             if lot.boxed.any():
                 tables.append(_rows(name, "localisation", lot, localisation_of(lot, P), lot.boxed))
@@ -253,16 +262,9 @@ class _Bench:
 
     def _of_floor(self, name: str, lot: Lot) -> Tensor | None:
         """The floor's maps (B, 1, S, S) of a lot; None where nothing is known of it."""
-        size = (lot.images.shape[-2], lot.images.shape[-1])
-        if name == "random":
-            seeds = [[self.effort.seed, zlib.crc32(case_id.encode())] for case_id in lot.case_ids]
-            maps = np.stack([np.random.default_rng(seed).random(size) for seed in seeds])
-        elif name == "lung_shape":
-            maps = self.lungs(lot.case_ids)
-        else:
-            if self.subjects.mean_gaze is None:
-                return None
-            maps = np.broadcast_to(self.subjects.mean_gaze, (len(lot), *size))
+        if name not in self.floors:
+            return None
+        maps = self.floors[name](lot.case_ids)
         return torch.tensor(maps, dtype=torch.float32, device=lot.images.device)[:, None]
 
     def _other_reader(self) -> Part:
@@ -360,6 +362,10 @@ def _fingerprint(model: nn.Module) -> str:
         found.update(name.encode())
         found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return found.hexdigest()
+
+
+def _counts(floors: Mapping[str, BaselineMap], case_ids: Sequence[str]) -> dict[str, int]:
+    return {key: n for floor in floors.values() for key, n in floor.counts(case_ids).items()}
 
 
 def _check(counts: dict[str, int]) -> None:

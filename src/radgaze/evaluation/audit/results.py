@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES, UNCHANGED, Floats
 from radgaze.evaluation.audit.cache import SCHEMA, Part, plain
 from radgaze.evaluation.audit.sampling import Drawn
@@ -22,10 +23,10 @@ from radgaze.evaluation.statistics.verdict import against_all, verdict
 from radgaze.files import write_text
 from radgaze.tables import write_csv, write_parquet
 
-FLOORS = ("mean_gaze", "lung_shape", "random")
+FLOORS = tuple(baselines.REGISTRY)
 """Maps that know nothing of the case."""
-CEILINGS = ("other_reader",)
-"""What can be hoped for."""
+CEILINGS = {"other_reader": "another reader"}
+"""What can be hoped for: name and title."""
 COMPARED = ("agreement", "localisation", "faithfulness")
 """Aspects in which the floors are measured too."""
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
-from radgaze.evaluation.audit.results import COMPARED
+from radgaze.evaluation.audit.results import CEILINGS, COMPARED
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, least_discordant
 from radgaze.evaluation.statistics.means import FEW, LEAST
 
 MAPS = {
-    "mean_gaze": "mean gaze (floor)",
-    "lung_shape": "lung shape (floor)",
-    "random": "random (floor)",
-    "other_reader": "another reader (ceiling)",
+    **{name: kind.label for name, kind in baselines.REGISTRY.items()},
+    **{name: f"{title} (ceiling)" for name, title in CEILINGS.items()},
 }
 QUESTIONS = {
     "agreement": "Does it point where the radiologist looked?",
