@@ -1,0 +1,32 @@
+"""The aspects of an audit: what it asks of a map, one aspect a file."""
+
+# Each registers its aspect; this is the order in which they are shown.
+from radgaze.evaluation.audit.aspects import (  # noqa: I001
+    agreement,
+    localisation,
+    faithfulness,
+    sanity,
+    stability,
+    cost,
+)
+from radgaze.evaluation.audit.aspects.aspect import ASPECTS, Aspect, Course, Curve, Measured, Panel, register
+from radgaze.evaluation.audit.aspects.subject import Effort, Method, Subject
+
+__all__ = [
+    "ASPECTS",
+    "Aspect",
+    "Course",
+    "Curve",
+    "Effort",
+    "Measured",
+    "Method",
+    "Panel",
+    "Subject",
+    "agreement",
+    "cost",
+    "faithfulness",
+    "localisation",
+    "register",
+    "sanity",
+    "stability",
+]
