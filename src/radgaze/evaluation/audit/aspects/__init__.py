@@ -1,14 +1,7 @@
 """The aspects of an audit: what it asks of a map, one aspect a file."""
 
 # Each registers its aspect; this is the order in which they are shown.
-from radgaze.evaluation.audit.aspects import (  # noqa: I001
-    agreement,
-    localisation,
-    faithfulness,
-    sanity,
-    stability,
-    cost,
-)
+from radgaze.evaluation.audit.aspects import agreement, localisation, faithfulness, sanity, stability, cost  # noqa: F401, I001
 from radgaze.evaluation.audit.aspects.aspect import ASPECTS, Aspect, Course, Curve, Measured, Panel, register
 from radgaze.evaluation.audit.aspects.subject import Effort, Method, Subject
 
@@ -22,11 +15,5 @@ __all__ = [
     "Method",
     "Panel",
     "Subject",
-    "agreement",
-    "cost",
-    "faithfulness",
-    "localisation",
     "register",
-    "sanity",
-    "stability",
 ]
