@@ -13,7 +13,6 @@ from radgaze.evaluation.baselines.baseline_map import (
     evaluated,
     made,
     register,
-    unregister,
 )
 
-__all__ = ["REGISTRY", "BaselineMap", "Known", "evaluated", "made", "register", "unregister"]
+__all__ = ["REGISTRY", "BaselineMap", "Known", "evaluated", "made", "register"]

@@ -101,11 +101,6 @@ def register(
     return decorate
 
 
-def unregister(name: str) -> None:
-    """Remove a baseline map that was registered."""
-    del REGISTRY[name]
-
-
 def evaluated() -> dict[str, type[BaselineMap]]:
     """Those that `evaluate` scores."""
     return {name: kind for name, kind in REGISTRY.items() if kind.evaluated}
