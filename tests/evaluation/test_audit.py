@@ -17,7 +17,9 @@ from radgaze.attribution.engine.capture import Capture
 from radgaze.attribution.generator import Generator
 from radgaze.errors import UserError
 from radgaze.evaluation.audit import benchmark as auditing
-from radgaze.evaluation.audit.aspects import BLUR, UNCHANGED, Effort
+from radgaze.evaluation.audit.aspects import Effort
+from radgaze.evaluation.audit.aspects.faithfulness import BLUR
+from radgaze.evaluation.audit.aspects.sanity import UNCHANGED
 from radgaze.evaluation.audit.benchmark import audit, chosen, recipe
 from radgaze.evaluation.audit.cache import Part, rows
 from radgaze.evaluation.audit.results import FLOORS, write

@@ -11,7 +11,9 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
-from radgaze.evaluation.baselines import LungShapes, lung_shape, mean_gaze
+from radgaze.evaluation.baselines import Known
+from radgaze.evaluation.baselines.lung_shape import LungShape, lung_shape
+from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.preparation import prepare
@@ -134,11 +136,11 @@ def test_lungs_are_the_cases_own_where_a_store_has_both(
         orient="row",
     )
     store = prepare(replace(cohort, regions=regions), tmp_path / "store", size=100, workers=1)
-    lungs = LungShapes(store, fit, 40)
+    lungs = LungShape(Known(store, fit, 40))
     ids = ["case-00", "case-01", "case-02", "case-04"]
     found = lungs(ids)
     seen = GazeDataset(store, size=40, fit=fit, gaze=None)[0].image[0].numpy()
     np.testing.assert_allclose(found[0], seen, atol=0.02)
     for other in found[1:]:
         np.testing.assert_array_equal(other, lung_shape((40, 40)))
-    assert lungs.own([*ids, "case-03"]) == 2
+    assert lungs.counts([*ids, "case-03"]) == {"own_lungs": 2}

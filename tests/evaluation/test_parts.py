@@ -9,7 +9,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.audit.aspects import Cascade
 from radgaze.evaluation.audit.cache import Part, keep, kept, rows
 
 MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
@@ -18,7 +17,8 @@ MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
 @pytest.fixture
 def part(tmp_path: Path) -> Part:
     figures = rows("grad_cam", "agreement", ["a", "b"], {"cc": np.array([0.5, np.nan])})
-    whole = Part("grad_cam", figures, {"forward_passes": 2.0}, [Cascade("top", ("a",), {"cc": np.ones(2)})])
+    cascade = {"mode": "cascading", "layers": ["a"], "similarity": {"ssim": [[1.0, None]]}}
+    whole = Part("grad_cam", figures, {"cost": {"forward_passes": 2.0}}, {"sanity": [cascade]})
     keep(whole, tmp_path, MADE_WITH)
     return whole
 
@@ -27,7 +27,8 @@ def test_a_part_is_read_back_as_it_was_kept(part, tmp_path, capsys):
     found = kept("grad_cam", tmp_path, MADE_WITH)
     assert found is not None
     assert found.figures.equals(part.figures)
-    assert found.cost == part.cost
+    assert found.alone == part.alone
+    assert found.details == part.details
     assert kept("grad_cam", tmp_path, {**MADE_WITH, "seed": 1}) is None
     assert capsys.readouterr().err == ""
 
@@ -56,7 +57,9 @@ def other(path: Path) -> None:
 
 def no_numbers(path: Path) -> None:
     if path.suffix == ".json":
-        path.write_text(json.dumps({**json.loads(path.read_text()), "cascades": [{"mode": "top"}]}))
+        path.write_text(
+            json.dumps({**json.loads(path.read_text()), "details": {"sanity": [{"mode": "cascading"}]}})
+        )
     else:
         pl.read_parquet(path).with_columns(value=pl.lit("x")).write_parquet(path)
 

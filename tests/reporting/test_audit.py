@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.rows import verdict_rows
 from radgaze.reporting.audit import audit_page, findings
-from radgaze.reporting.audit_figures import cascades, overview
+from radgaze.reporting.audit_figures import course, overview
 from radgaze.reporting.wording import number
 from tests.reporting.fakes import FakeRun
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
+CASCADES = ASPECTS["sanity"].course
+assert CASCADES is not None
 
 
 def entry(value: float, n: int = 20) -> dict[str, Any]:
@@ -25,8 +27,8 @@ def entry(value: float, n: int = 20) -> dict[str, Any]:
 def method(verdict: str, left: float, of: int) -> dict[str, Any]:
     """A method of an audit; its figures differ from every other's."""
     figures = {
-        aspect: {metric: entry(0.1 * of + 0.01 * k) for k, metric in enumerate(metrics)}
-        for aspect, metrics in ASPECTS.items()
+        aspect: {metric: entry(0.1 * of + 0.01 * k) for k, metric in enumerate(found.metrics)}
+        for aspect, found in ASPECTS.items()
     }
     figures["sanity"]["cascading_rank_correlation"] = entry(left)
     figures["cost"] = {"images_per_second": {"value": 20.0 * of, "low": None, "high": None, "n": 20}}
@@ -60,10 +62,12 @@ def summary() -> dict[str, Any]:
     }
     compared = ("agreement", "localisation", "faithfulness")
     methods |= {
-        floor: {"figures": {a: {m: entry(0.6 + 0.01 * k) for m in ASPECTS[a]} for a in compared}}
+        floor: {"figures": {a: {m: entry(0.6 + 0.01 * k) for m in ASPECTS[a].metrics} for a in compared}}
         for k, floor in enumerate(FLOORS)
     }
-    methods["other_reader"] = {"figures": {"agreement": {m: entry(0.9, 7) for m in ASPECTS["agreement"]}}}
+    methods["other_reader"] = {
+        "figures": {"agreement": {m: entry(0.9, 7) for m in ASPECTS["agreement"].metrics}}
+    }
     return {
         "experiment": "set3_guided",
         "selection": "validate",
@@ -112,7 +116,7 @@ def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
 
 def test_every_figure_of_every_map_is_in_its_row(page: str) -> None:
     found = summary()["methods"]
-    for aspect, metrics in ASPECTS.items():
+    for aspect, of_aspect in ASPECTS.items():
         table = re.search(rf'<h2 id="{aspect}">.*?</table>', page, re.S)
         assert table
         rows = re.findall(r"<tr.*?</tr>", table[0], re.S)[1:]
@@ -120,7 +124,7 @@ def test_every_figure_of_every_map_is_in_its_row(page: str) -> None:
         assert len(rows) == len(measured)
         for name, row in zip(measured, rows, strict=True):
             text = Page(row).text
-            for metric in metrics:
+            for metric in of_aspect.metrics:
                 own = found[name]["figures"][aspect][metric]
                 interval = f" [{number(own['low'], 2)}, {number(own['high'], 2)}]" if own["low"] else ""
                 assert number(own["value"], 2) + interval in text, (name, metric)
@@ -128,8 +132,8 @@ def test_every_figure_of_every_map_is_in_its_row(page: str) -> None:
 
 def test_every_metric_is_explained_and_has_a_direction(page: str) -> None:
     text = Page(page).text
-    for metrics in ASPECTS.values():
-        for metric in metrics.values():
+    for aspect in ASPECTS.values():
+        for metric in aspect.metrics.values():
             assert f"{metric.title}: {metric.words}" in text
             assert f"{metric.title} {'↑' if metric.higher_is_better else '↓'}" in text
 
@@ -191,7 +195,7 @@ def test_an_aspect_that_was_not_measured_has_no_panel_and_no_table(tmp_path: Pat
 
 
 def test_the_cascade_starts_at_the_trained_map_and_ends_without_a_learnt_weight() -> None:
-    axes = panels(cascades(summary()))
+    axes = panels(course(summary(), CASCADES))
     assert [axis.get_title(loc="left") for axis in axes] == [
         "guided_backprop",
         "smooth_grad",

@@ -7,8 +7,8 @@ from argparse import Namespace
 from radgaze.cli.parser import NonNegativeInt, Parser, PositiveInt, Resamples, Seed, listed
 
 HELP = (
-    "Measure a run's maps, method by method: agreement with gaze, localisation, faithfulness, sanity, "
-    "stability and cost. Each is kept in DIR/methods once measured; the same command goes on from there."
+    "Measure a run's maps, method by method, from agreement with gaze to cost, one aspect after the other. "
+    "Each method is kept in DIR/methods once measured; the same command goes on from there."
 )
 EXAMPLE = "radgaze audit runs/set3_guided --methods guided_backprop,grad_cam --out audit"
 
@@ -26,14 +26,14 @@ def add_arguments(parser: Parser) -> None:
         "--cases",
         type=PositiveInt,
         default=100,
-        help="cases for agreement, localisation and cost (default 100)",
+        help="cases on which each method is run once (default 100)",
     )
     parser.add_argument(
         "--probed",
         type=PositiveInt,
         default=20,
-        help="how many of them for faithfulness, sanity and stability, which run a method and the model many "
-        "times (default 20, the fewest patients that a verdict is given on)",
+        help="how many of them for the aspects that run a method and the model many times, such as "
+        "faithfulness (default 20, the fewest patients that a verdict is given on)",
     )
     parser.add_argument(
         "--passes",
@@ -62,7 +62,7 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
-    from radgaze.evaluation.audit.aspects import Effort
+    from radgaze.evaluation.audit.aspects import ASPECTS, Effort
     from radgaze.evaluation.audit.benchmark import audit
     from radgaze.evaluation.audit.markdown import audit_markdown
     from radgaze.outputs import check_folder
@@ -85,7 +85,10 @@ def run(args: Namespace) -> int:
     )
     page = audit_page(audited, out, found.summary)
     put(audit_markdown(found.summary), lines=True)
-    for name in ("audit.md", "audit.csv", "audit.json", "cases.parquet", "audit.png", "sanity.png"):
+    for name in ("audit.md", "audit.csv", "audit.json", "cases.parquet", "audit.png"):
         put(out / name)
+    for name, aspect in ASPECTS.items():
+        if aspect.course is not None:
+            put(out / f"{name}.png")
     put(page)
     return 0

@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from radgaze.console import shown
+from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.statistics.evidence import Evidence, cautions, marked, p_words
 from radgaze.evaluation.statistics.power_words import HEADING, in_words, legend
@@ -26,10 +27,9 @@ MAPS = {
     "heatmap_raw": "heatmap, not smoothed",
     "grad_cam": "Grad-CAM",
     "mask": "mask",
-    "mean_gaze": "mean gaze (floor)",
-    "lung_shape": "lung shape (floor)",
+    **{name: kind.label for name, kind in baselines.evaluated().items()},
 }
-FLOORS = ("mean_gaze", "lung_shape")
+FLOORS = tuple(baselines.evaluated())
 MANY = 5
 """Columns of figures that a line of a terminal holds at most."""
 

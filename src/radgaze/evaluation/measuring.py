@@ -15,7 +15,7 @@ from radgaze.evaluation import summary
 from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-from radgaze.evaluation.scoring import SMOOTHING, agreement_table, localisation_table
+from radgaze.evaluation.scoring import agreement_table, localisation_table, smoothing
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import RESAMPLES, Resampling, SeedResamples
 from radgaze.files import write_text
@@ -94,7 +94,7 @@ def evaluate(
             "generator": generator,
             "target": target,
             "tolerance": tolerance,
-            "heatmap_smoothing": SMOOTHING,
+            "heatmap_smoothing": smoothing(),
             "gaze": asdict(run.config.gaze),
             "size": run.config.input.size,
             "fit": run.config.input.fit,
@@ -125,14 +125,14 @@ def evaluate(
         "compared": with_gaze.height,
         "without_gaze": found.without_gaze,
         "mean_gaze_of_training_cases": found.training_cases,
-        "own_lungs": found.own_lungs,
+        **found.counts,
         "constant_maps": found.constant,
     }
     write_parquet(found.table, run.path / "agreement.parquet")
     of_boxes = localisation_table(
         run,
         found.boxed,
-        found.mean_gaze,
+        found.floors,
         generator=generator,
         tolerance=tolerance,
         device=device,

@@ -17,13 +17,12 @@ from radgaze.evaluation.statistics.holm import holm
 from radgaze.evaluation.statistics.means import means
 from radgaze.evaluation.statistics.power import PLANNED, of_difference
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
-from radgaze.evaluation.summary import MACRO, MAPS, score
+from radgaze.evaluation.summary import MACRO, MAPS, OF_A_RUN, score
 from radgaze.training.run import Run
 
 Row = dict[str, Any]
 
 OF_A_CLASS = ("auc", "average_precision", "brier")
-OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")  # the floors are the same for every run
 LOWER_IS_BETTER: set[str] = {
     "brier",
     *(name for name, metric in METRICS.items() if not metric.higher_is_better),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,19 +12,27 @@ from numpy.typing import NDArray
 
 from radgaze.console import Bar, progress
 from radgaze.evaluation import baselines
+from radgaze.evaluation.baselines import BaselineMap
+from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
 from radgaze.evaluation.metrics import localisation
 from radgaze.evaluation.metrics.agreement import METRICS, agreement, fixation_counts, is_constant
+from radgaze.evaluation.words import listed
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import with_area
 from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
 
-SMOOTHING = (
-    "heatmap, grad_cam and lung_shape by the Gaussian of each case's gaze map; "
-    "heatmap_raw, mask and mean_gaze not at all"
-)
+
+def smoothing() -> str:
+    """Which maps are blurred before they are scored, as metrics.json says it."""
+    floors = baselines.evaluated()
+    blurred = ["heatmap", "grad_cam", *(name for name, kind in floors.items() if kind.blurred)]
+    others = ["heatmap_raw", "mask", *(name for name, kind in floors.items() if not kind.blurred)]
+    return f"{listed(blurred)} by the Gaussian of each case's gaze map; {listed(others)} not at all"
+
+
 _OF_BOXES = dict.fromkeys(localisation.METRICS, pl.Float64)
 SCHEMA: dict[str, Any] = {
     "case_id": pl.String,
@@ -43,18 +51,18 @@ class Agreement:
         without_gaze: Number of cases that were left out since nobody's gaze on them is known.
         training_cases: Number of cases that the mean gaze is the mean of.
         constant: Per map how many cases have one that is the same everywhere; it scores as chance.
-        mean_gaze: (H, W) the mean gaze of training cases, None where none has gaze.
+        floors: The baseline maps, by name.
         boxed: The ids of cases with boxes, or regions.
-        own_lungs: For how many cases the lung shape is that of their own lungs.
+        counts: What the baseline maps say of the cases that were compared, see `BaselineMap.counts`.
     """
 
     table: pl.DataFrame
     without_gaze: int
     training_cases: int
     constant: dict[str, int] = field(default_factory=dict)
-    mean_gaze: Floats | None = None
+    floors: dict[str, BaselineMap] = field(default_factory=dict)
     boxed: tuple[str, ...] = ()
-    own_lungs: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 def agreement_table(
@@ -79,14 +87,17 @@ def agreement_table(
     size = (run.config.input.size, run.config.input.size)
     everyone, boxed = np.zeros(size), list[str]()
     with progress("Gathering gaze", total=len(run.dataset("train")) + len(run.dataset(split))) as bar:
-        mean_gaze, training_cases = baselines.mean_gaze(_counted(run.batches("train", batch_size), bar), size)
+        mean, training_cases = mean_gaze(_counted(run.batches("train", batch_size), bar), size)
         for batch in _counted(run.batches(split, batch_size), bar):
             everyone += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
             there = with_area(batch.own_boxes()).any(1) | (batch.own_regions() >= 128).flatten(1).any(1)
             boxed += [case for case, has in zip(batch.case_id, there.tolist(), strict=True) if has]
-    lungs = baselines.LungShapes(run.store, run.config.input.fit, run.config.input.size)
+    known_of_run = baselines.Known(
+        run.store, run.config.input.fit, run.config.input.size, mean if training_cases else None
+    )
+    floors = baselines.made(known_of_run, evaluated_alone=True)
     parts: list[pl.DataFrame] = []
-    without, own_lungs, constant = 0, 0, dict[str, int]()
+    without, compared, constant = 0, list[str](), dict[str, int]()
     with progress("Comparing maps with gaze", total=len(run.dataset(split))) as bar:
         for cases in stream_maps(
             run,
@@ -99,8 +110,8 @@ def agreement_table(
         ):
             known = cases.has_gaze & cases.present.any(1)
             without += int((~known).sum())
-            own_lungs += lungs.own([case for case, has in zip(cases.case_ids, known, strict=True) if has])
-            maps = _maps(cases, lungs, mean_gaze if training_cases else None)
+            compared += [case for case, has in zip(cases.case_ids, known, strict=True) if has]
+            maps = _maps(cases, floors)
             own = fixation_counts(cases.points, cases.present, size)[known]
             for kind, P in maps.items():
                 constant[kind] = constant.get(kind, 0) + int(is_constant(P[known]).sum())
@@ -112,16 +123,16 @@ def agreement_table(
         without_gaze=without,
         training_cases=training_cases,
         constant=constant,
-        mean_gaze=mean_gaze if training_cases else None,
+        floors=floors,
         boxed=tuple(boxed),
-        own_lungs=own_lungs,
+        counts={key: n for floor in floors.values() for key, n in floor.counts(compared).items()},
     )
 
 
 def localisation_table(
     run: Run,
     case_ids: Sequence[str],
-    mean_gaze: Floats | None,
+    floors: Mapping[str, BaselineMap],
     *,
     split: str = "test",
     generator: str = GENERATOR,
@@ -138,14 +149,13 @@ def localisation_table(
     Args:
         run: The run.
         case_ids: Cases with boxes.
-        mean_gaze: A floor, (H, W), or None.
+        floors: The baseline maps, by name.
         split: Where the cases are.
         generator: The heatmap's; the same for all runs that are to be compared.
         tolerance: The pointing game's, in pixels of the map.
         device: Where the model runs.
         batch_size: Cases at a time.
     """
-    lungs = baselines.LungShapes(run.store, run.config.input.fit, run.config.input.size)
     schema = {**{name: SCHEMA[name] for name in ("case_id", "patient", "map")}, **_OF_BOXES}
     parts = [pl.DataFrame(schema=schema)]
     if not case_ids:
@@ -163,7 +173,7 @@ def localisation_table(
         ):
             everyone = np.asarray((cases.boxes[..., 2] > cases.boxes[..., 0]).any(1))
             everyone |= cases.regions.any((1, 2))
-            for kind, P in _maps(cases, lungs, mean_gaze).items():
+            for kind, P in _maps(cases, floors).items():
                 figures = localisation.localisation(
                     P[everyone], cases.boxes[everyone], tolerance, regions=cases.regions[everyone]
                 )
@@ -172,12 +182,9 @@ def localisation_table(
     return pl.concat(parts)
 
 
-def _maps(
-    cases: CaseMaps, lungs: baselines.LungShapes, mean_gaze: Floats | None
-) -> dict[str, NDArray[np.floating]]:
+def _maps(cases: CaseMaps, floors: Mapping[str, BaselineMap]) -> dict[str, NDArray[np.floating]]:
     """The maps that are scored, (B, H, W) each, by name."""
-    shape = cases.heatmap.shape
-    maps = {
+    maps: dict[str, NDArray[np.floating]] = {
         "heatmap": smoothed(cases.heatmap, cases.sigma),
         "heatmap_raw": cases.heatmap,
     }
@@ -185,9 +192,10 @@ def _maps(
         maps["grad_cam"] = smoothed(cases.grad_cam, cases.sigma)
     if cases.mask is not None:
         maps["mask"] = cases.mask
-    if mean_gaze is not None:
-        maps["mean_gaze"] = np.broadcast_to(mean_gaze, shape)
-    return maps | {"lung_shape": smoothed(lungs(cases.case_ids), cases.sigma)}
+    for name, floor in floors.items():
+        made = floor(cases.case_ids)
+        maps[name] = smoothed(made, cases.sigma) if floor.blurred else made
+    return maps
 
 
 def _counted(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics import agreement, calibration, discrimination, localisation, multilabel
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
@@ -25,7 +26,9 @@ from radgaze.evaluation.statistics.resampling import (
 
 SPECIFICITY = 0.9
 MACRO = "macro"
-MAPS = ("heatmap", "heatmap_raw", "grad_cam", "mask", "mean_gaze", "lung_shape")
+OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")
+"""Maps of a run; the floors beside them are the same for every run."""
+MAPS = (*OF_A_RUN, *baselines.evaluated())
 
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
-from radgaze.evaluation.audit.results import CEILINGS, FLOORS
+from radgaze.evaluation import baselines
+from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
+from radgaze.evaluation.audit.ceilings import CEILINGS
+from radgaze.evaluation.audit.results import FLOORS
 from radgaze.evaluation.audit.rows import (
-    QUESTIONS,
+    PROBED,
     VERDICT_COLUMNS,
     aspect_rows,
     criterion,
@@ -17,13 +19,12 @@ from radgaze.evaluation.audit.rows import (
     methods,
     unchanged,
     verdict_rows,
-    weights_verdict,
 )
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.reporting import audit_figures, description
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import bounds, count, listed, number
+from radgaze.reporting.wording import bounds, count, listed
 from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:
-    """Write DIR/audit.html, audit.png and sanity.png; return the page's path.
+    """Write DIR/audit.html, audit.png and the aspects' own figures; return the page's path.
 
     Args:
         run: The run.
@@ -39,7 +40,6 @@ def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:
         summary: As in audit.json.
     """
     overview = save(audit_figures.overview(summary), out / "audit.png")
-    cascades = save(audit_figures.cascades(summary), out / "sanity.png")
     about = description.summary(
         run, description.manifest(run), exclusive=exclusive(run.predictions(), run.classes)
     )
@@ -57,13 +57,12 @@ def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:
         ),
         verdict_columns=VERDICT_COLUMNS,
         verdicts=[
-            (name, words, found["changes"] is False)
+            (name, words, found.get("changes") is False)
             for (name, *words), found in zip(verdict_rows(summary), methods(summary).values(), strict=True)
         ],
         criterion=criterion(summary),
-        aspects=[_aspect(summary, aspect) for aspect in ASPECTS if aspect_rows(summary, aspect)],
-        cascades=figure_picture(cascades, "Likeness to the trained map while weights are drawn anew"),
-        layers=_layers(summary),
+        aspects=[_aspect(summary, a, out) for a in ASPECTS.values() if aspect_rows(summary, a)],
+        limits=[words for aspect in ASPECTS.values() for words in aspect.limits],
         how=_how(summary),
         columns=1,
     )
@@ -71,58 +70,7 @@ def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:
 
 def findings(summary: Mapping[str, Any]) -> list[str]:
     """What the verdicts amount to, in sentences."""
-    of_methods, sentences = methods(summary), []
-    asked = {
-        "agreement": "points where the radiologist looked better than every floor",
-        "localisation": "points into the boxes better than every floor",
-        "faithfulness": "points at what the model uses better than every floor",
-    }
-    for aspect, words in asked.items():
-        of = {
-            name: found["against_floors"][aspect]["verdict"]
-            for name, found in of_methods.items()
-            if aspect in found["against_floors"]
-        }
-        if not of:
-            continue
-        if set(of.values()) == {"few"}:
-            against = [found["against_floors"].get(aspect, {}) for found in of_methods.values()]
-            why = min((one["lacking"] for one in against if one.get("lacking")), default="")
-            sentences.append(f"Whether a method {words} cannot be said: {why or 'too little evidence'}.")
-            continue
-        good = [name for name, verdict in of.items() if verdict == "better"]
-        title = ASPECTS[aspect][HEADLINES[aspect]].title
-        if not good:
-            sentences.append(f"No method {words} ({title}).")
-        else:
-            sentences.append(
-                f"{_few(good, len(of))} {words if len(good) == 1 else _plural(words)} ({title})."
-            )
-    still = [name for name, found in of_methods.items() if found["changes"] is False]
-    if still:
-        sentences.append(
-            f"{listed(still)} {'does' if len(still) == 1 else 'do'} not change with the weights: what such a "
-            "map shows is largely in the image, or in the network's shape, and was not learnt."
-        )
-    blank = [name for name, found in of_methods.items() if found["changes"] is None]
-    if blank:
-        sentences.append(
-            f"{listed(blank)} {'gives' if len(blank) == 1 else 'give'} maps that are the same everywhere: "
-            "whether they depend on the weights cannot be said."
-        )
-    if not still and not blank:
-        sentences.append("Every method's maps change when the weights are drawn anew.")
-    return sentences
-
-
-def _few(names: list[str], of: int) -> str:
-    if len(names) == 1:
-        return names[0]
-    return f"{'All' if len(names) == of else len(names)} of {of} methods, {listed(names)},"
-
-
-def _plural(words: str) -> str:
-    return words.replace("points", "point", 1)
+    return [words for aspect in ASPECTS.values() for words in aspect.findings(methods(summary))]
 
 
 def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -130,26 +78,30 @@ def _facts(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
         ("Cases", f"{count(summary['cases'], 'case')} of {count(summary['patients'], 'patient')}"),
         ("Split", settings["split"]),
-        ("Probed for faithfulness, sanity, stability", count(summary["probed"], "case")),
+        (f"Probed for {', '.join(PROBED)}", count(summary["probed"], "case")),
         ("Methods", str(len(methods(summary)))),
         ("Maps of", "the predicted class"),
         ("Device", settings["device"]),
     ]
 
 
-def _aspect(summary: Mapping[str, Any], aspect: str) -> dict[str, Any]:
+def _aspect(summary: Mapping[str, Any], aspect: Aspect, out: Path) -> dict[str, Any]:
     """An aspect's table and what its metrics mean; a metric that nothing was measured in has no column."""
     rows = aspect_rows(summary, aspect)
     shown = [
         place
-        for place in range(len(ASPECTS[aspect]))
+        for place in range(len(aspect.metrics))
         if any(bounds(entries[place])[0] is not None for _, _, entries in rows)
     ]
-    metrics = [list(ASPECTS[aspect].values())[place] for place in shown]
+    metrics = [list(aspect.metrics.values())[place] for place in shown]
     of_methods = methods(summary)
     return {
-        "name": aspect,
-        "question": QUESTIONS[aspect],
+        "name": aspect.name,
+        "title": aspect.title,
+        "question": aspect.question,
+        "per_case": aspect.per_case,
+        "judged": aspect.judged,
+        "course": _course(summary, aspect, out),
         "columns": [(heading(metric), metric.chance) for metric in metrics],
         "rows": [
             {
@@ -157,7 +109,7 @@ def _aspect(summary: Mapping[str, Any], aspect: str) -> dict[str, Any]:
                 "floor": name in FLOORS,
                 "ceiling": name in CEILINGS,
                 "unchanged": unchanged(summary, name),
-                "verdict": weights_verdict(of_methods[name]) if aspect == "sanity" else "",
+                "verdict": aspect.verdict(of_methods[name]) if aspect.judged and name in of_methods else "",
                 "n": max((entries[p]["n"] for p in shown if entries[p] is not None), default=0),
                 "entries": [entries[place] for place in shown],
             }
@@ -167,18 +119,25 @@ def _aspect(summary: Mapping[str, Any], aspect: str) -> dict[str, Any]:
     }
 
 
-def _layers(summary: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """The layers at which the weights were drawn anew, numbered as in the figure."""
-    for found in methods(summary).values():
-        for cascade in found["cascades"]:
-            if cascade["mode"] == "cascading":
-                return list(enumerate(cascade["layers"], start=1))
-    return []
+def _course(summary: Mapping[str, Any], aspect: Aspect, out: Path) -> dict[str, Any] | None:
+    """An aspect's own figure, with what its ticks stand for; None where it has none."""
+    if aspect.course is None:
+        return None
+    path = save(audit_figures.course(summary, aspect.course), out / f"{aspect.name}.png")
+    points = max(map(aspect.course.points, methods(summary).values()), key=len, default=[])
+    return {
+        "picture": figure_picture(path, aspect.course.alternative),
+        "caption": aspect.course.caption,
+        "title": aspect.course.points_title,
+        "points": list(enumerate(points, start=1)),
+    }
 
 
 def _how(summary: Mapping[str, Any]) -> list[str]:
     """How the numbers came about, setting by setting."""
     s = summary["settings"]
+    smooth = [name for name, aspect in ASPECTS.items() if aspect.blurs]
+    too = [f"the {kind.title}" for kind in baselines.REGISTRY.values() if kind.blurred]
     passes = "as many forward passes as its preset says"
     if s["passes"]:
         passes = f"at most {s['passes']} forward {'pass' if s['passes'] == 1 else 'passes'} for one map"
@@ -186,21 +145,8 @@ def _how(summary: Mapping[str, Any]) -> list[str]:
         f"Cases were drawn by seed {s['seed']}, evenly, whatever their class. Intervals: patients drawn "
         f"again {s['resamples']:,} times.",
         f"Maps are of the predicted class, at {s['size']} × {s['size']} pixels; beside boxes, of the true "
-        "class. For agreement and localisation they are blurred by the Gaussian of the gaze map, the lung "
-        "shape and the random map too.",
+        f"class. For {listed(smooth)} they are blurred by the Gaussian of the gaze map, {listed(too)} too.",
         f"A method that averages takes {passes}.",
-        f"Deletion and insertion: {s['steps']} steps; the blur has a σ of {number(s['blur'], 2)} of the "
-        f"image's side. Sensitivity-n: {s['subsets']} sets of {s['share']:.0%} of the pixels.",
-        f"Weights drawn anew at {count(s['stages'], 'layer')} from the last to the first, in both ways; the "
-        "class explained stays that of the trained model.",
-        f"Stability: noise of σ {number(s['noise'], 2)} in units of the image's range, {s['draws']} times; "
-        f"shifts by {s['shift']:.0%} of the side.",
-        f"Floors know nothing of the case: the mean gaze of the training cases, {_lungs(s)}, a random map.",
+        *(words for aspect in ASPECTS.values() if (words := aspect.how(s))),
+        f"Floors know nothing of the case: {', '.join(k.summary(s) for k in baselines.REGISTRY.values())}.",
     ]
-
-
-def _lungs(settings: Mapping[str, Any]) -> str:
-    own = settings.get("own_lungs", 0)
-    if not own:
-        return "a lung shape that is the same for all"
-    return f"a lung shape, in {count(own, 'case')} the case's own lungs and else the same for all"

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
+from radgaze.evaluation import baselines
+from radgaze.evaluation.audit.aspects import ASPECTS, Aspect, Course
+from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.rows import label, methods
 from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 from radgaze.reporting.wording import bounds
 
 BLUE, RED = COLOURS[0], COLOURS[1]
 # Of floors and ceilings: name, line style and colour.
+_STYLES: tuple[tuple[Any, str], ...] = (
+    ("--", MUTED),
+    ((0, (1, 1.2)), INK),
+    ("-.", MUTED),
+    ((0, (6, 2)), INK),
+    (":", MUTED),
+    ((0, (4, 1, 1, 1, 1, 1)), INK),
+)
 LINES: dict[str, tuple[str, Any, str]] = {
-    "mean_gaze": ("mean gaze", "--", MUTED),
-    "lung_shape": ("lung shape", (0, (1, 1.2)), INK),
-    "random": ("random map", "-.", MUTED),
-    "other_reader": ("another reader", "-", COLOURS[2]),
-}
-TITLES = {
-    "agreement": "Gaze: {metric}",
-    "localisation": "Boxes: {metric}",
-    "faithfulness": "Faithfulness: {metric}",
-    "sanity": "Sanity: likeness without weights",
-    "stability": "Stability: likeness {metric}",
-    "cost": "Cost: {metric}",
+    **{name: (kind.title, *style) for (name, kind), style in zip(baselines.REGISTRY.items(), cycle(_STYLES))},
+    **{name: (ceiling.title, "-", COLOURS[2]) for name, ceiling in CEILINGS.items()},
 }
 
 
@@ -41,7 +42,11 @@ def overview(summary: Mapping[str, Any]) -> Figure:
         summary: As in audit.json.
     """
     of_methods = methods(summary)
-    aspects = [a for a in ASPECTS if any(a in found["figures"] for found in of_methods.values())]
+    aspects = [
+        aspect
+        for name, aspect in ASPECTS.items()
+        if any(name in found["figures"] for found in of_methods.values())
+    ]
     with styled():
         columns = min(3, len(aspects))
         rows = -(-len(aspects) // columns)
@@ -56,8 +61,13 @@ def overview(summary: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def cascades(summary: Mapping[str, Any]) -> Figure:
-    """A panel per method: likeness of its maps to the trained ones as weights are drawn anew."""
+def course(summary: Mapping[str, Any], of: Course) -> Figure:
+    """An aspect's own figure: a panel per method.
+
+    Args:
+        summary: As in audit.json.
+        of: What is drawn of a method.
+    """
     of_methods = methods(summary)
     with styled():
         columns = min(4, len(of_methods))
@@ -65,47 +75,49 @@ def cascades(summary: Mapping[str, Any]) -> Figure:
         figure = canvas(1.2 + 2.5 * columns, 0.9 + 1.75 * rows)
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for axis, (name, found) in zip(grid.flat, of_methods.items(), strict=False):
-            _fall(axis, found["cascades"])
-            unchanged = found["changes"] is False
+            _curves(axis, of, found)
+            unchanged = found.get("changes") is False
             axis.set_title(("✗ " if unchanged else "") + name, color=RED if unchanged else INK, fontsize=9)
-            axis.axhline(summary["unchanged_from"], color=MUTED, linewidth=0.9, linestyle=":")
+            if of.threshold is not None:
+                axis.axhline(summary[of.threshold], color=MUTED, linewidth=0.9, linestyle=":")
         for place, axis in enumerate(grid.flat):
             if place >= len(of_methods):
                 axis.remove()
             elif place + columns >= len(of_methods):  # the lowest of its column
                 axis.tick_params(labelbottom=True)
         for row in grid:
-            row[0].set_ylabel("likeness")
-        figure.supxlabel("layers drawn anew, from the classifier (left) to the input (right)", fontsize=9.5)
+            row[0].set_ylabel(of.y_title)
+        figure.supxlabel(of.x_title, fontsize=9.5)
         handles, labels = grid[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside upper center", ncols=4)
     return figure
 
 
-def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
-    name = HEADLINES[aspect]
-    metric = ASPECTS[aspect][name]
+def _panel(axis: Axes, aspect: Aspect, summary: Mapping[str, Any]) -> None:
+    name, panel = aspect.headline, aspect.panel
+    metric = aspect.metrics[name]
     of_methods = methods(summary)
     for place, found in enumerate(of_methods.values()):
-        value, low, high = bounds((found["figures"].get(aspect) or {}).get(name))
+        value, low, high = bounds((found["figures"].get(aspect.name) or {}).get(name))
         if value is None:
             axis.text(0.02, place, "–", transform=axis.get_yaxis_transform(), va="center", color=MUTED)
             continue
-        unchanged = found["changes"] is False
+        unchanged = found.get("changes") is False
         tint = RED if unchanged else BLUE
         if low is not None and high is not None:
             axis.plot([low, high], [place, place], color=tint, linewidth=2.2, solid_capstyle="butt")
         axis.plot(value, place, "o", color=tint, markerfacecolor="white" if unchanged else tint)
     for floor, (_, line, tint) in LINES.items():
-        entry = (summary["methods"].get(floor) or {"figures": {}})["figures"].get(aspect) or {}
+        entry = (summary["methods"].get(floor) or {"figures": {}})["figures"].get(aspect.name) or {}
         value, _, _ = bounds(entry.get(name))
         if value is not None:
             axis.axvline(value, color=tint, linestyle=line, linewidth=1.2, zorder=1)
-    if aspect == "sanity":
-        axis.axvspan(summary["unchanged_from"], 1, color=RED, alpha=0.1, linewidth=0)
-        axis.text(0.99, 0.02, "does not\nchange", transform=axis.transAxes, ha="right", color=RED, fontsize=8)
-        axis.set_xlim(right=1)
-    if aspect == "cost":
+    if panel.shaded is not None:
+        key, upto, words = panel.shaded
+        axis.axvspan(summary[key], upto, color=RED, alpha=0.1, linewidth=0)
+        axis.text(0.99, 0.02, words, transform=axis.transAxes, ha="right", color=RED, fontsize=8)
+        axis.set_xlim(right=upto)
+    if panel.times:
         axis.set_xscale("log")
         axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
         least, most = axis.get_xlim()
@@ -114,7 +126,7 @@ def _panel(axis: Axes, aspect: str, summary: Mapping[str, Any]) -> None:
     else:
         axis.xaxis.set_major_locator(MaxNLocator(5))
     arrow = "higher is better →" if metric.higher_is_better else "← lower is better"
-    axis.set_title(TITLES[aspect].format(metric=metric.title), fontsize=9.5)
+    axis.set_title(panel.title.format(metric=metric.title), fontsize=9.5)
     axis.set_xlabel(arrow, fontsize=8.5, color=MUTED)
     axis.set_yticks(range(len(of_methods)), [label(summary, n) for n in of_methods], fontsize=8.5)
     axis.set_ylim(len(of_methods) - 0.4, -0.6)
@@ -127,7 +139,7 @@ def _legend(figure: Figure, summary: Mapping[str, Any]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=BLUE, marker="o", linewidth=2.2, label="method, with its interval")]
-    if any(found["changes"] is False for found in methods(summary).values()):
+    if any(found.get("changes") is False for found in methods(summary).values()):
         handles.append(
             Line2D(
                 [],
@@ -145,33 +157,17 @@ def _legend(figure: Figure, summary: Mapping[str, Any]) -> None:
     figure.legend(handles=handles, loc="outside lower center", ncols=6)
 
 
-def _fall(axis: Axes, found: Sequence[Mapping[str, Any]]) -> None:
-    """The trained map is the first point of the cascade: it is like itself."""
-    for cascade in found:
-        whole = cascade["mode"] == "cascading"
-        for key, tint, name in (("rank_correlation", BLUE, "rank correlation"), ("ssim", COLOURS[5], "SSIM")):
-            y = [float("nan") if v is None else v for v in cascade[key]]
-            x = list(range(1, len(y) + 1))
-            if whole:
-                axis.plot(
-                    [0, *x],
-                    [1.0, *y],
-                    color=tint,
-                    marker="o" if key != "ssim" else "s",
-                    markersize=4,
-                    linestyle="-" if key != "ssim" else "--",
-                    label=f"{name}, all layers so far",
-                )
-            else:
-                axis.plot(
-                    x,
-                    y,
-                    color=tint,
-                    linestyle="none",
-                    marker="x",
-                    markersize=5,
-                    label=f"{name}, this layer alone",
-                )
-    axis.set_ylim(-0.45, 1.08)
-    stages = max((len(c["layers"]) for c in found), default=0)
+def _curves(axis: Axes, of: Course, method: Mapping[str, Any]) -> None:
+    for curve in of.curves(method):
+        axis.plot(
+            curve.x,
+            [float("nan") if value is None else value for value in curve.y],
+            color=COLOURS[curve.colour],
+            marker=curve.marker,
+            markersize=curve.size,
+            linestyle=curve.line,
+            label=curve.label,
+        )
+    axis.set_ylim(*of.y_limits)
+    stages = len(of.points(method))
     axis.set_xticks(range(stages + 1), ["0", *map(str, range(1, stages + 1))])

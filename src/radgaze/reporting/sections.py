@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.statistics.evidence import marked
 from radgaze.reporting.verdicts import Differences, chance_sentence, floor_sentence
 from radgaze.reporting.wording import (
@@ -128,7 +129,8 @@ def tiles(test: Mapping[str, Any], cases: pl.DataFrame) -> list[tuple[str, str, 
     value, low, high = bounds(auc)
     found = test.get("agreement") or {}
     nss = (found.get("heatmap") or {}).get("nss")
-    floor = (found.get("mean_gaze") or {}).get("nss")
+    name, of_floor = next(iter(baselines.evaluated().items()))
+    floor = (found.get(name) or {}).get("nss")
     interval = "no interval"
     if low is not None and high is not None:
         interval = f"95% interval {number(low)} to {number(high)}{marked(low, high)}"
@@ -137,7 +139,7 @@ def tiles(test: Mapping[str, Any], cases: pl.DataFrame) -> list[tuple[str, str, 
         (
             "Heatmap–gaze agreement (NSS)",
             number(bounds(nss)[0], 2),
-            f"mean gaze of the training cases reaches {number(bounds(floor)[0], 2)}"
+            f"{of_floor.summary({}).removeprefix('the ')} reaches {number(bounds(floor)[0], 2)}"
             if nss is not None
             else "not measured",
         ),
@@ -210,12 +212,7 @@ def _compared(cases: Mapping[str, Any]) -> str:
     parts = [f"{count(cases['compared'], 'test case')} compared"]
     if cases.get("without_gaze"):
         parts.append(f"{cases['without_gaze']} without gaze left out")
-    if cases.get("mean_gaze_of_training_cases"):
-        parts.append(
-            f"the mean gaze is that of {count(cases['mean_gaze_of_training_cases'], 'training case')}"
-        )
-    if cases.get("own_lungs"):
-        parts.append(f"the lung shape is that of the case's own lungs in {cases['own_lungs']} of them")
+    parts += [said for kind in baselines.evaluated().values() if (said := kind.remark(cases))]
     own = {k: n for k, n in (cases.get("constant_maps") or {}).items() if n and k not in FLOORS}
     if own:
         maps = listed([f"{MAPS.get(kind, kind)} {n}" for kind, n in own.items()])

@@ -64,7 +64,7 @@ def floor_differences(
 
 
 def floor_sentence(kind: str, differences: Differences) -> tuple[bool, str] | None:
-    """Whether the map beats both floors on every metric, and a sentence on which; None without numbers."""
+    """Whether the map beats every floor on every metric, and a sentence on which; None without numbers."""
     said: dict[Verdict | None, list[str]] = {"better": [], "even": [], "worse": [], "few": [], None: []}
     for metric, by_floor in differences.items():
         said[against_all(map(verdict, by_floor.values()))].append(METRICS[metric].title)
@@ -77,11 +77,13 @@ def floor_sentence(kind: str, differences: Differences) -> tuple[bool, str] | No
         return False, f"{MAPS[kind]} against the floors: no verdict, {min(lacking - {''})}."
     if not (said["better"] or said["even"] or said["worse"]):
         return None
+    two = max(map(len, differences.values())) <= 2
+    every, best = ("both floors", "better") if two else ("every floor", "best")
     parts = []
     if said["better"]:
-        parts.append(f"better than both floors on {listed(said['better'])}")
+        parts.append(f"better than {every} on {listed(said['better'])}")
     if said["even"]:
-        parts.append(f"not distinguishable from the better floor on {listed(said['even'])}")
+        parts.append(f"not distinguishable from the {best} floor on {listed(said['even'])}")
     if said["worse"]:
         parts.append(f"worse than at least one floor on {listed(said['worse'])}")
     sentence = f"{MAPS[kind]} against the floors, case by case: {'; '.join(parts)}."

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
+from radgaze.evaluation.words import count as count
+from radgaze.evaluation.words import listed as listed
 
 DASH = "–"  # where a metric is undefined
 
@@ -24,10 +27,9 @@ MAPS: dict[str, str] = {
     "heatmap_raw": "Heatmap, not blurred",
     "grad_cam": "Grad-CAM",
     "mask": "Mask",
-    "mean_gaze": "Mean gaze (floor)",
-    "lung_shape": "Lung shape (floor)",
+    **{name: kind.label[0].upper() + kind.label[1:] for name, kind in baselines.evaluated().items()},
 }
-FLOORS = ("mean_gaze", "lung_shape")
+FLOORS = tuple(baselines.evaluated())
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -103,13 +105,3 @@ def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
 def finite(value: Any) -> float | None:
     """The value as a float; None where it is None, NaN or infinite."""
     return None if value is None or not math.isfinite(float(value)) else float(value)
-
-
-def count(n: int, thing: str) -> str:
-    """`1 case`, `2 cases`."""
-    return f"{n:,} {thing}" + ("" if n == 1 else "s")
-
-
-def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
-    return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)

@@ -3,52 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import time
-import zlib
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze import __version__, attribution, models
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
 from radgaze.errors import UserError
-from radgaze.evaluation.audit.aspects import (
-    ASPECTS,
-    BLUR,
-    Effort,
-    Explain,
-    Figures,
-    Floats,
-    agreement_of,
-    explained,
-    faithfulness_of,
-    localisation_of,
-    sanity_figures,
-    sanity_of,
-    smooth,
-    stability_of,
-)
+from radgaze.evaluation.audit.aspects import ASPECTS, Effort, Method, Subject
+from radgaze.evaluation.audit.aspects.subject import Explain
 from radgaze.evaluation.audit.cache import FOLDER, SCHEMA, Part, keep, kept, rows
+from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.markdown import audit_markdown
-from radgaze.evaluation.audit.results import CEILINGS, FLOORS, Audit, write
-from radgaze.evaluation.audit.sampling import Gaze, Lot, Subjects, draw, gather
-from radgaze.evaluation.baselines import LungShapes
+from radgaze.evaluation.audit.results import FLOORS, Audit, write
+from radgaze.evaluation.audit.sampling import Subjects, draw, gather
+from radgaze.evaluation.audit.timing import Clock
+from radgaze.evaluation.baselines import BaselineMap, Known, made
 from radgaze.evaluation.measuring import usable_device
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.files import write_text
 from radgaze.training.run import Run
 
-TIMED = 2
-"""Lots on which the plain forward pass is timed, beside each method."""
 AVERAGED = ("samples", "steps")
 """Options of generators that say over how many forward passes they average."""
 
@@ -77,8 +58,8 @@ def audit(
         out: Folder.
         methods: Names of presets, "gradient" for all that the model can be trained through, or "all".
         split: Where the cases are.
-        cases: How many, drawn by the effort's seed; for agreement and localisation.
-        probed: How many of those also for faithfulness, sanity and stability.
+        cases: How many, drawn by the effort's seed.
+        probed: How many of those also for the aspects that are `probed`.
         passes: Most forward passes that a gradient method averages over for one map, in place of its
             preset's; None for its preset's.
         effort: How thoroughly the probed cases are looked at.
@@ -108,10 +89,10 @@ def audit(
         "cases": hashlib.sha256(ids.encode()).hexdigest(),
         "gaze": asdict(run.config.gaze),
         "effort": asdict(effort),
-        "metrics": {aspect: sorted(metrics) for aspect, metrics in ASPECTS.items()},
+        "metrics": {name: sorted(aspect.metrics) for name, aspect in ASPECTS.items()},
         "device": device,
     }
-    lungs = LungShapes(run.store, run.config.input.fit, run.config.input.size)
+    known = Known(run.store, run.config.input.fit, run.config.input.size, seed=effort.seed)
     wanted: dict[str, dict[str, Any]] = {name: made_with | {"method": None} for name in (*FLOORS, *CEILINGS)}
     wanted |= {name: made_with | {"method": of_method} for name, of_method in recipes.items()}
     found = {name: part for name, w in wanted.items() if (part := kept(name, out / FOLDER, w)) is not None}
@@ -121,7 +102,15 @@ def audit(
     try:
         if missing:
             subjects = gather(run, model, split, drawn, device=device, batch_size=batch_size)
-            bench = _Bench(run, model, split, subjects, recipes, effort, lungs)
+            bench = _Bench(
+                run,
+                model,
+                split,
+                subjects,
+                recipes,
+                effort,
+                made(replace(known, mean_gaze=subjects.mean_gaze)),
+            )
             with progress("Auditing", total=len(missing)) as bar:
                 for name in missing:
                     bar.describe(f"Auditing {name}")
@@ -149,10 +138,10 @@ def audit(
                 "split": split,
                 "resamples": resamples,
                 "passes": passes,
-                "blur": BLUR,
+                **{key: value for aspect in ASPECTS.values() for key, value in aspect.settings.items()},
                 "size": run.config.input.size,
                 "target": "predicted",
-                "own_lungs": lungs.own(drawn.cases["case_id"].to_list()),
+                **_counts(made(known), drawn.cases["case_id"].to_list()),
                 "device": device,
                 **asdict(effort),
             },
@@ -201,156 +190,58 @@ class _Bench:
     subjects: Subjects
     recipes: dict[str, dict[str, Any]]
     effort: Effort
-    lungs: LungShapes
+    floors: Mapping[str, BaselineMap]
 
     def measure(self, name: str) -> Part:
+        """Measure a method, a baseline map or a ceiling."""
+        if name in CEILINGS:
+            return Part(name, CEILINGS[name].measure(self.run, self.split, self.subjects))
         if name in self.recipes:
-            return self._method(name)
-        return self._other_reader() if name in CEILINGS else self._floor(name)
+            return self._part(name, self._method(name))
+        if name in self.floors:
+            return self._part(name, self._floor(name))
+        return Part(name, pl.DataFrame(schema=SCHEMA))
 
-    def _method(self, name: str) -> Part:
+    def _method(self, name: str) -> Subject:
         def make(model: nn.Module) -> Explain:
             return attribution.create(self.recipes[name]["generator"], model, **self.recipes[name]["options"])
 
-        explain, tables, at = make(self.model), list[pl.DataFrame](), dict[str, Tensor]()
-        clock = _Clock(self.model, explain, self.subjects.lots[0])
-        probed = {case_id for lot in self.subjects.probed for case_id in lot.case_ids}
+        explain, maps = make(self.model), dict[str, Tensor]()
+        clock = Clock(self.model, explain, self.subjects.lots[0])
         for lot in self.subjects.lots:
-            maps = clock.explained(lot)
-            at |= {i: m for i, m in zip(lot.case_ids, maps, strict=True) if i in probed}
-            smooth_maps = smooth(lot, maps)
-            tables.append(_rows(name, "agreement", lot, self._agreement(smooth_maps, lot.gaze)))
-            if lot.boxed.any():
-                of_truth = smooth(lot, _of_truth(explain, lot, maps))
-                tables.append(_rows(name, "localisation", lot, localisation_of(lot, of_truth), lot.boxed))
-        few = self.subjects.probed
-        theirs = tuple(torch.stack([at[case_id] for case_id in lot.case_ids]) for lot in few)
-        for lot, maps in zip(few, theirs, strict=True):
-            tables.append(_rows(name, "faithfulness", lot, self._faithfulness(lot, maps)))
-            tables.append(_rows(name, "stability", lot, stability_of(lot, maps, explain, self.effort)))
-        cascades = sanity_of(few, theirs, self.model, make, self.effort)
-        ids = [case_id for lot in few for case_id in lot.case_ids]
-        tables.append(rows(name, "sanity", ids, sanity_figures(cascades)))
-        return Part(name, pl.concat(tables), clock.cost(), cascades)
+            maps |= zip(lot.case_ids, clock.explained(lot), strict=True)
+        return self._subject(maps, Method(make, explain, clock.map_seconds, clock.pass_seconds))
 
-    def _floor(self, name: str) -> Part:
+    def _floor(self, name: str) -> Subject:
         """A map that knows nothing of the case, as if a method had made it."""
-        tables = []
+        floor, maps = self.floors[name], dict[str, Tensor]()
         for lot in self.subjects.lots:
-            maps = self._of_floor(name, lot)
-            if maps is None:
-                break
-            P = maps[:, 0].double().cpu().numpy() if name == "mean_gaze" else smooth(lot, maps)
-            tables.append(_rows(name, "agreement", lot, self._agreement(P, lot.gaze)))
-            if lot.boxed.any():
-                tables.append(_rows(name, "localisation", lot, localisation_of(lot, P), lot.boxed))
-        tables += [
-            _rows(name, "faithfulness", lot, self._faithfulness(lot, maps))
-            for lot in self.subjects.probed
-            if (maps := self._of_floor(name, lot)) is not None
-        ]
-        return Part(name, pl.concat([pl.DataFrame(schema=SCHEMA), *tables]))
+            made = torch.tensor(floor(lot.case_ids), dtype=torch.float32, device=lot.images.device)
+            maps |= zip(lot.case_ids, made[:, None], strict=True)
+        return replace(self._subject(maps), blurs=floor.blurred)
 
-    def _of_floor(self, name: str, lot: Lot) -> Tensor | None:
-        """The floor's maps (B, 1, S, S) of a lot; None where nothing is known of it."""
-        size = (lot.images.shape[-2], lot.images.shape[-1])
-        if name == "random":
-            seeds = [[self.effort.seed, zlib.crc32(case_id.encode())] for case_id in lot.case_ids]
-            maps = np.stack([np.random.default_rng(seed).random(size) for seed in seeds])
-        elif name == "lung_shape":
-            maps = self.lungs(lot.case_ids)
-        else:
-            if self.subjects.mean_gaze is None:
-                return None
-            maps = np.broadcast_to(self.subjects.mean_gaze, (len(lot), *size))
-        return torch.tensor(maps, dtype=torch.float32, device=lot.images.device)[:, None]
-
-    def _other_reader(self) -> Part:
-        """One reader's gaze map against the gaze of all the others of the case; the mean over the readers."""
-        ids = [case_id for lot in self.subjects.lots for case_id in lot.case_ids]
-        tables = [pl.DataFrame(schema=SCHEMA)]
-        for one, rest in self.run.readers(self.split, ids):
-            own, theirs = Gaze.of(one), Gaze.of(rest)
-            figures = self._agreement(own.maps, theirs, besides=own)
-            tables.append(rows("other_reader", "agreement", one.case_id, figures))
-        keys = [name for name in SCHEMA if name != "value"]
-        table = pl.concat(tables).group_by(keys, maintain_order=True).agg(pl.col("value").mean())
-        return Part("other_reader", table.select(list(SCHEMA)))
-
-    def _agreement(self, P: Floats, gaze: Gaze, besides: Gaze | None = None) -> Figures:
-        """Of smooth maps with the gaze on their cases; `besides` is more gaze on the same cases."""
-        seen = [gaze] if besides is None else [gaze, besides]
-        others = self.subjects.fixations - sum(g.fixations for g in seen)
-        # Two readers' maps, each 1 at its highest, add up to more than the map of both: not below zero.
-        other_gaze = np.maximum(self.subjects.gaze - sum(g.maps for g in seen), 0)
-        return agreement_of(P, gaze, others, other_gaze, self.subjects.mean_gaze)
-
-    def _faithfulness(self, lot: Lot, maps: Tensor) -> Figures:
+    def _subject(self, maps: Mapping[str, Tensor], method: Method | None = None) -> Subject:
         kind = self.run.config.objective.classification
-        return faithfulness_of(lot, maps, self.model, kind, self.effort)
+        return Subject(self.subjects, maps, self.model, kind, self.effort, method=method)
+
+    def _part(self, name: str, subject: Subject) -> Part:
+        """Everything that the aspects find of it."""
+        found = {key: a.measure(subject) for key, a in ASPECTS.items() if a.unsupported(subject) is None}
+        tables = [
+            rows(name, aspect, case_ids, figures)
+            for aspect, measured in found.items()
+            for case_ids, figures in measured.figures
+        ]
+        return Part(
+            name,
+            pl.concat([pl.DataFrame(schema=SCHEMA), *tables]),
+            alone={aspect: measured.alone for aspect, measured in found.items() if measured.alone},
+            details={a: measured.detail for a, measured in found.items() if measured.detail is not None},
+        )
 
 
-class _Clock:
-    """Times a method, and beside it the plain forward pass, on the first lots: the machine is as busy."""
-
-    def __init__(self, model: nn.Module, explain: Explain, lot: Lot) -> None:
-        self._model, self._explain = model, explain
-        self._maps = self._passes = 0.0
-        self._mapped = self._passed = 0
-        explained(explain, lot)  # memory and kernels: what comes first would seem slow
-        self._forward(lot)
-
-    def explained(self, lot: Lot) -> Tensor:
-        """The lot's maps."""
-        if self._passed < TIMED:
-            self._passes += self._timed(partial(self._forward, lot), lot)[1]
-            self._passed += len(lot)
-        maps, seconds = self._timed(partial(explained, self._explain, lot), lot)
-        self._maps, self._mapped = self._maps + seconds, self._mapped + len(lot)
-        return maps
-
-    def cost(self) -> dict[str, float]:
-        """Images per second, and how many plain forward passes one image's map takes the time of."""
-        map_, pass_ = self._maps / self._mapped, self._passes / self._passed
-        return {"images_per_second": 1 / map_, "forward_passes": map_ / pass_}
-
-    def _forward(self, lot: Lot) -> Tensor:
-        with torch.inference_mode():
-            logits: Tensor = self._model(lot.images, *lot.also).logits
-        return logits
-
-    def _timed(self, work: Callable[[], Tensor], lot: Lot) -> tuple[Tensor, float]:
-        _finish(lot.images)
-        start = time.perf_counter()
-        done = work()
-        _finish(done)
-        return done, time.perf_counter() - start
-
-
-def _finish(tensor: Tensor) -> None:
-    """Wait until the device has made it."""
-    if tensor.is_cuda:
-        torch.cuda.synchronize(tensor.device)
-
-
-def _of_truth(explain: Explain, lot: Lot, maps: Tensor) -> Tensor:
-    """Maps of the true class: those of the predicted one, and others for cases with boxes that are not it."""
-    other = torch.from_numpy(lot.boxed).to(lot.truth.device) & (lot.truth != lot.predicted)
-    if not other.any():
-        return maps
-    own = maps.clone()
-    own[other] = explain(lot.images[other], lot.truth[other], also=tuple(a[other] for a in lot.also))
-    return own
-
-
-def _rows(
-    method: str, aspect: str, lot: Lot, figures: Figures, there: NDArray[np.bool_] | None = None
-) -> pl.DataFrame:
-    """Rows of a lot's cases, or of those that are there."""
-    found = rows(method, aspect, lot.case_ids, figures)
-    if there is None:
-        return found
-    return found.filter(pl.col("case_id").is_in(list(np.array(lot.case_ids)[there])))
+def _counts(floors: Mapping[str, BaselineMap], case_ids: Sequence[str]) -> dict[str, int]:
+    return {key: n for floor in floors.values() for key, n in floor.counts(case_ids).items()}
 
 
 def _fingerprint(model: nn.Module) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.evaluation.audit.aspects import Cascade, Figures
+from radgaze.evaluation.audit.aspects import ASPECTS
+from radgaze.evaluation.audit.aspects.subject import Figures
 from radgaze.files import read_json, read_parquet, write_text
 from radgaze.tables import write_parquet
 
@@ -36,14 +37,14 @@ class Part:
     """Attributes:
     method: Name of the method, or of a map that knows nothing of the case.
     figures: case_id, method, aspect, metric, value (null where undefined).
-    cost: "images_per_second" and "forward_passes", where there is something to time.
-    cascades: Similarity while weights are drawn anew, where there are weights.
+    alone: By aspect and metric the figures that belong to no single case.
+    details: By aspect what else it keeps, as JSON holds it, see `Aspect.entry`.
     """
 
     method: str
     figures: pl.DataFrame
-    cost: Mapping[str, float] = field(default_factory=dict)
-    cascades: Sequence[Cascade] = ()
+    alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) -> pl.DataFrame:
@@ -67,14 +68,7 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
 def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
     """Write a part, each file whole or not at all; that which says what it was made with comes last."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = {
-        "made_with": made_with,
-        "cost": dict(part.cost),
-        "cascades": [
-            asdict(c) | {"similarity": {key: plain(v) for key, v in c.similarity.items()}}
-            for c in part.cascades
-        ],
-    }
+    about = {"made_with": made_with, "alone": part.alone, "details": part.details}
     text, table = (folder / f"{part.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
     write_parquet(part.figures, table)
@@ -91,27 +85,18 @@ def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None
         about = read_json(text, lambda found: isinstance(found, dict), again)
         if about["made_with"] != json.loads(json.dumps(made_with)):
             return None
-        cascades = [
-            Cascade(
-                c["mode"],
-                tuple(c["layers"]),
-                {key: np.array(v, dtype=np.float64) for key, v in c["similarity"].items()},
-            )
-            for c in about["cascades"]
-        ]
+        alone = {
+            aspect: {metric: float(value) for metric, value in found.items()}
+            for aspect, found in about["alone"].items()
+        }
+        for aspect, detail in about["details"].items():
+            ASPECTS[aspect].entry({}, detail)  # raises, where it is not what the aspect kept
         figures = read_parquet(table, tuple(SCHEMA), again)
         if dict(figures.schema) != SCHEMA:
             raise UserError(f"{table} does not hold figures of an audit; {again}")
-        return Part(method, figures, about["cost"], cascades)
+        return Part(method, figures, alone, about["details"])
     except UserError as error:
         say(str(error))
     except (ValueError, LookupError, TypeError, AttributeError):
         say(f"{text} does not hold what an audit writes; {again}")
     return None
-
-
-def plain(values: Any) -> Any:
-    """An array as nested lists, NaN as None."""
-    found = np.asarray(values, dtype=object)
-    found[~np.isfinite(np.asarray(values, dtype=np.float64))] = None
-    return found.tolist()

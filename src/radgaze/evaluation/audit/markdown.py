@@ -7,7 +7,7 @@ from typing import Any
 
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.rows import (
-    QUESTIONS,
+    PROBED,
     VERDICT_COLUMNS,
     aspect_rows,
     criterion,
@@ -17,6 +17,7 @@ from radgaze.evaluation.audit.rows import (
 )
 from radgaze.evaluation.markdown import table_of
 from radgaze.evaluation.statistics.evidence import cautions, marked
+from radgaze.evaluation.words import listed
 
 
 def audit_markdown(summary: Mapping[str, Any]) -> str:
@@ -24,25 +25,25 @@ def audit_markdown(summary: Mapping[str, Any]) -> str:
     parts = [
         f"# Audit of the maps of {summary['experiment']}",
         f"{summary['cases']} {summary['settings']['split']} cases of {summary['patients']} patients, "
-        f"{summary['probed']} of them probed for faithfulness, sanity and stability. In brackets intervals "
+        f"{summary['probed']} of them probed for {listed(PROBED)}. In brackets intervals "
         "over patients. ↑: higher is better, ↓: lower is better.",
         "## Verdicts",
         table_of(["method", *VERDICT_COLUMNS], verdict_rows(summary)),
         criterion(summary),
     ]
-    for aspect, metrics in ASPECTS.items():
-        rows = aspect_rows(summary, aspect)
+    for aspect in ASPECTS.values():
+        metrics, rows = aspect.metrics.values(), aspect_rows(summary, aspect)
         if rows:
             parts += [
-                f"## {aspect.capitalize()}. {QUESTIONS[aspect]}",
+                f"## {aspect.title}. {aspect.question}",
                 table_of(
-                    [aspect.capitalize(), *(heading(m) for m in metrics.values())],
+                    [aspect.title, *(heading(metric) for metric in metrics)],
                     [
                         [words + (" ✗" if unchanged(summary, name) else ""), *map(_cell, entries)]
                         for words, name, entries in rows
                     ],
                 ),
-                "\n".join(f"- {metric.title}: {metric.words}" for metric in metrics.values()),
+                "\n".join(f"- {metric.title}: {metric.words}" for metric in metrics),
             ]
     return "\n\n".join([*parts, *cautions("".join(parts))]) + "\n"
 

@@ -11,8 +11,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES, UNCHANGED, Floats
-from radgaze.evaluation.audit.cache import SCHEMA, Part, plain
+from radgaze.evaluation import baselines
+from radgaze.evaluation.audit.aspects import ASPECTS
+from radgaze.evaluation.audit.aspects.subject import Floats
+from radgaze.evaluation.audit.cache import SCHEMA, Part
+from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.sampling import Drawn
 from radgaze.evaluation.statistics.evidence import Evidence
 from radgaze.evaluation.statistics.means import Mean, means
@@ -22,11 +25,9 @@ from radgaze.evaluation.statistics.verdict import against_all, verdict
 from radgaze.files import write_text
 from radgaze.tables import write_csv, write_parquet
 
-FLOORS = ("mean_gaze", "lung_shape", "random")
+FLOORS = tuple(baselines.REGISTRY)
 """Maps that know nothing of the case."""
-CEILINGS = ("other_reader",)
-"""What can be hoped for."""
-COMPARED = ("agreement", "localisation", "faithfulness")
+COMPARED = tuple(name for name, aspect in ASPECTS.items() if aspect.of_baselines)
 """Aspects in which the floors are measured too."""
 
 
@@ -70,7 +71,7 @@ def write(
     figures = pl.concat([pl.DataFrame(schema=SCHEMA), *(part.figures for part in parts)])
     found = _of_aspects(figures, drawn, classes, resamples, seed)
     entries = {
-        key: mean.entry(ASPECTS[key[1]][key[2]].bounds)
+        key: mean.entry(ASPECTS[key[1]].metrics[key[2]].bounds)
         | {"n": int(np.isfinite(of.values[key]).sum()), "patients": mean.patients}
         for of in found.values()
         for key, mean in of.of(of.values).items()
@@ -83,25 +84,26 @@ def write(
         entry: dict[str, Any] = {"figures": {}}
         for (aspect, metric), of_metric in own.items():
             entry["figures"].setdefault(aspect, {})[metric] = of_metric
-        if part.cost:
-            alone = {
-                "low": None,
-                "high": None,
-                "n": drawn.cases.height,
-                "patients": drawn.cases["patient"].n_unique(),
-            }
-            entry["figures"]["cost"] = {name: {"value": v, **alone} for name, v in part.cost.items()}
+        alone = {
+            "low": None,
+            "high": None,
+            "n": drawn.cases.height,
+            "patients": drawn.cases["patient"].n_unique(),
+        }
+        for aspect, values in part.alone.items():
+            of_all = {metric: {"value": value, **alone} for metric, value in values.items()}
+            entry["figures"][aspect] = entry["figures"].get(aspect, {}) | of_all
         if part.method not in (*FLOORS, *CEILINGS):
             entry["against_floors"] = _against_floors(part.method, found)
-            entry["changes"] = _changes(entry["figures"].get("sanity", {}).get(HEADLINES["sanity"]))
-            entry["cascades"] = [_cascade(cascade) for cascade in part.cascades]
+            for name, of_aspect in ASPECTS.items():
+                entry |= of_aspect.entry(entry["figures"].get(name, {}), part.details.get(name))
         methods[part.method] = entry
     summary = {
         **about,
         "cases": drawn.cases.height,
         "patients": drawn.cases["patient"].n_unique(),
         "probed": len(drawn.probed),
-        "unchanged_from": UNCHANGED,
+        **{key: value for aspect in ASPECTS.values() for key, value in aspect.thresholds.items()},
         "methods": methods,
     }
     audit = Audit(summary, _tidy(methods), figures)
@@ -158,12 +160,12 @@ def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[
     better than all, "even" with the best, or worse than one. Over cases on which both are known."""
     verdicts = {}
     for aspect in COMPARED:
-        metric = HEADLINES[aspect]
+        metric = ASPECTS[aspect].headline
         of = found.get(aspect)
         if of is None or (method, aspect, metric) not in of.values:
             continue
         own = of.values[method, aspect, metric]
-        sign = 1.0 if ASPECTS[aspect][metric].higher_is_better else -1.0
+        sign = 1.0 if ASPECTS[aspect].metrics[metric].higher_is_better else -1.0
         gained = {
             floor: sign * (own - of.values[floor, aspect, metric])
             for floor in FLOORS
@@ -175,26 +177,6 @@ def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[
         why = min((one.lacking for one in rests_on if one.lacking), default="")
         verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said, "lacking": why}
     return verdicts
-
-
-def _changes(likeness: Mapping[str, Any] | None) -> bool | None:
-    """Whether a method's maps change with the weights, given what is left of them without any learnt one.
-
-    None where nothing can be said: every map is the same everywhere, and has no order of pixels.
-    """
-    return None if likeness is None else bool(likeness["value"] < UNCHANGED)
-
-
-def _cascade(cascade: Any) -> dict[str, Any]:
-    """The means over cases, layer by layer."""
-    means = {}
-    for name, values in cascade.similarity.items():
-        known = np.isfinite(values)
-        total = np.where(known, values, 0).sum(1)
-        means[name] = plain(
-            np.divide(total, known.sum(1), out=np.full(len(total), np.nan), where=known.any(1))
-        )
-    return {"mode": cascade.mode, "layers": list(cascade.layers), **means}
 
 
 def _tidy(methods: Mapping[str, Any]) -> pl.DataFrame:

@@ -5,62 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from radgaze.evaluation.audit.aspects import ASPECTS, HEADLINES
-from radgaze.evaluation.audit.results import COMPARED
+from radgaze.evaluation import baselines
+from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
+from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, least_discordant
 from radgaze.evaluation.statistics.means import FEW, LEAST
 
 MAPS = {
-    "mean_gaze": "mean gaze (floor)",
-    "lung_shape": "lung shape (floor)",
-    "random": "random (floor)",
-    "other_reader": "another reader (ceiling)",
-}
-QUESTIONS = {
-    "agreement": "Does it point where the radiologist looked?",
-    "localisation": "Does it point into the radiologist's boxes and masks?",
-    "faithfulness": "Does the model use what the map points at?",
-    "sanity": "Does the map depend on what was learnt?",
-    "stability": "Does the map stay when the image hardly changes?",
-    "cost": "What does it cost?",
-}
-VERDICTS = {
-    "better": "better than every floor",
-    "even": "no different from the best floor",
-    "worse": "worse than a floor",
-    "few": "no verdict",
-    None: "–",
+    **{name: kind.label for name, kind in baselines.REGISTRY.items()},
+    **{name: ceiling.label for name, ceiling in CEILINGS.items()},
 }
 INTERVALS = (
     f"Intervals are the patient bootstrap's, of fewer than {FEW} patients the t-interval with a correction "
     "for skewness: meant to cover 95%, it covers 91 to 96% in simulations of skewed figures of "
     f"{LEAST} patients and more; of fewer there is none."
 )
-WORDS_UNCHANGED = "✗ does not change with the weights"
 
-
-VERDICT_COLUMNS = ("gaze", "boxes", "faithfulness", "weights")
+PROBED = tuple(name for name, aspect in ASPECTS.items() if aspect.probed)
+"""Names of the aspects that are measured on the probed cases alone."""
+JUDGED = tuple(aspect for aspect in ASPECTS.values() if aspect.column)
+"""The aspects that say a verdict on each method."""
+VERDICT_COLUMNS = tuple(str(aspect.column) for aspect in JUDGED)
 
 
 def verdict_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """Per method its name and a verdict for each of `VERDICT_COLUMNS`."""
     rows = []
     for name, found in methods(summary).items():
-        of = found["against_floors"]
-        words = [
-            (of[aspect].get("lacking") or VERDICTS[of[aspect]["verdict"]]) if aspect in of else "–"
-            for aspect in COMPARED
-        ]
-        rows.append([label(summary, name), *words, weights_verdict(found)])
+        rows.append([label(summary, name), *(aspect.verdict(found) for aspect in JUDGED)])
     return rows
-
-
-def weights_verdict(found: Mapping[str, Any]) -> str:
-    """Whether a method's maps change with the weights, in words."""
-    if found["changes"] is None:
-        return "–"
-    return "changes" if found["changes"] else WORDS_UNCHANGED
 
 
 def unchanged(summary: Mapping[str, Any], name: str) -> bool:
@@ -70,19 +44,20 @@ def unchanged(summary: Mapping[str, Any], name: str) -> bool:
 
 def criterion(summary: Mapping[str, Any]) -> str:
     """How the verdicts are reached."""
-    named = ", ".join(f"{ASPECTS[a][HEADLINES[a]].title} ({a})" for a in COMPARED)
-    return (
+    compared = [aspect for aspect in ASPECTS.values() if aspect.of_baselines]
+    named = ", ".join(f"{aspect.metrics[aspect.headline].title} ({aspect.name})" for aspect in compared)
+    others = [words for aspect in ASPECTS.values() if (words := aspect.criterion(summary))]
+    against = (
         f"Against the floors by the paired difference of {named}, and its interval; no verdict is given on "
         f"fewer than {LEAST_PATIENTS} patients, or where fewer than {least_discordant()} differ at "
-        f"all. {INTERVALS} "
-        "A method does not change with the weights where its maps of a model without any learnt weight still "
-        f"have a mean rank correlation of {summary['unchanged_from']} or more with those of the trained one."
+        f"all. {INTERVALS}"
     )
+    return " ".join([against, *others])
 
 
 def methods(summary: Mapping[str, Any]) -> dict[str, Any]:
     """The entries of methods alone, without floors and ceilings."""
-    return {name: found for name, found in summary["methods"].items() if "changes" in found}
+    return {name: found for name, found in summary["methods"].items() if "against_floors" in found}
 
 
 def label(summary: Mapping[str, Any], name: str) -> str:
@@ -97,7 +72,7 @@ def heading(metric: Metric) -> str:
     return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
 
 
-def aspect_rows(summary: Mapping[str, Any], aspect: str) -> list[tuple[str, str, Sequence[Any]]]:
+def aspect_rows(summary: Mapping[str, Any], aspect: Aspect) -> list[tuple[str, str, Sequence[Any]]]:
     """Label, name and entries (None where not measured) of all that an aspect was measured of."""
     found = summary["methods"]
     ordered = [*methods(summary), *(name for name in found if name in MAPS)]
@@ -105,8 +80,8 @@ def aspect_rows(summary: Mapping[str, Any], aspect: str) -> list[tuple[str, str,
         (
             label(summary, name),
             name,
-            [found[name]["figures"][aspect].get(metric) for metric in ASPECTS[aspect]],
+            [found[name]["figures"][aspect.name].get(metric) for metric in aspect.metrics],
         )
         for name in ordered
-        if aspect in found[name]["figures"]
+        if aspect.name in found[name]["figures"]
     ]

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from radgaze import models
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
-from radgaze.evaluation import baselines
+from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.metrics.multilabel import true_class
@@ -149,13 +149,13 @@ def gather(run: Run, model: nn.Module, split: str, drawn: Drawn, *, device: str,
             return tuple(_lot(model, b.to(device)) for b in _counted(run.batches(split, batch_size, of), bar))
 
         everyone, few = lots(ids), lots(drawn.probed)
-        mean_gaze, known = baselines.mean_gaze(_counted(run.batches("train", batch_size), bar), (side, side))
+        mean, known = mean_gaze(_counted(run.batches("train", batch_size), bar), (side, side))
     return Subjects(
         lots=everyone,
         probed=few,
         fixations=np.sum([lot.gaze.fixations.sum(0) for lot in everyone], axis=0),
         gaze=np.sum([lot.gaze.maps.sum(0) for lot in everyone], axis=0),
-        mean_gaze=mean_gaze if known else None,
+        mean_gaze=mean if known else None,
     )
 
 

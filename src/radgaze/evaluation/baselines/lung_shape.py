@@ -1,49 +1,23 @@
-"""Maps that know nothing of a case, or only where its lungs are: what a heatmap has to beat.
-
-On plain metrics a lung-shaped mask ties another radiologist's gaze (arXiv 2112.11716), which is why it stands
-in every table of agreement, beside the mean gaze of the training cases.
-"""
+"""Two lungs: the case's own where they are known, else a shape that is the same for all."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from radgaze.store.batch import Batch
+from radgaze.evaluation.baselines.baseline_map import BaselineMap, Floats, Known, register
+from radgaze.evaluation.words import count
 from radgaze.store.names import plain
-from radgaze.store.placement import Fit, Frame
-from radgaze.store.store import Store
-
-Floats = NDArray[np.float64]
+from radgaze.store.placement import Frame
 
 # Right and left lung (left and right in the picture) as shares of the frame: centre (x, y), then half of the
 # width and of the height.
 _LUNGS = ((0.295, 0.47, 0.165, 0.345), (0.705, 0.47, 0.165, 0.345))
 _TAPER = 0.28  # an apex is narrower than a base
 _SIDES = {"left lung", "right lung"}
-
-
-def mean_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, int]:
-    """The mean gaze map (H, W) of training cases, and how many cases it is the mean of.
-
-    Args:
-        batches: Training cases, never those that are evaluated; cases without gaze are left out.
-        size: (H, W).
-
-    Returns:
-        The map, in [0, 1]; zeros if no case has gaze.
-    """
-    total, cases = np.zeros(size), 0
-    for batch in batches:
-        there = batch.has_gaze.cpu().numpy().astype(bool)
-        if there.any():
-            maps = batch.gaze_maps(size).cpu().numpy()[there, 0].astype(np.float64)
-            total += maps.sum(0)
-            cases += int(there.sum())
-    return total / max(1, cases), cases
 
 
 def lung_shape(size: tuple[int, int]) -> Floats:
@@ -61,18 +35,15 @@ def lung_shape(size: tuple[int, int]) -> Floats:
     return inside.astype(np.float64)
 
 
-class LungShapes:
-    """The lungs of each case: its own where the store has masks of both, else `lung_shape`.
+@register("lung_shape", title="lung shape")
+class LungShape(BaselineMap):
+    """The lungs of each case: its own where the store has masks of both, else `lung_shape`."""
 
-    Args:
-        store: The store.
-        fit: How images fill what the model sees.
-        size: Side of that.
-    """
-
-    def __init__(self, store: Store, fit: Fit, size: int) -> None:
-        self._regions, self._side, self._fit, self._size = store.regions, store.size, fit, size
-        self._same = lung_shape((size, size))
+    def __init__(self, known: Known) -> None:
+        super().__init__(known)
+        store = known.store
+        self._regions, self._side = store.regions, store.size
+        self._same = lung_shape((known.size, known.size))
         names = [plain(label) for label in store.regions.table["label"]]
         lungs = store.regions.table.with_row_index("row").with_columns(name=pl.Series(names, dtype=pl.String))
         lungs = lungs.filter(pl.col("name").is_in(list(_SIDES)) & (pl.col("area") > 0))
@@ -89,9 +60,20 @@ class LungShapes:
         """The lungs (B, S, S) of cases, in [0, 1]."""
         return np.stack([self._of(case_id) for case_id in case_ids])
 
-    def own(self, case_ids: Sequence[str]) -> int:
+    def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
         """Of how many cases they are the case's own."""
-        return sum(case_id in self._rows for case_id in case_ids)
+        return {"own_lungs": sum(case_id in self._rows for case_id in case_ids)}
+
+    @classmethod
+    def summary(cls, counts: Mapping[str, Any]) -> str:
+        if not (own := counts.get("own_lungs", 0)):
+            return "a lung shape that is the same for all"
+        return f"a lung shape, in {count(own, 'case')} the case's own lungs and else the same for all"
+
+    @classmethod
+    def remark(cls, counts: Mapping[str, Any]) -> str:
+        own = counts.get("own_lungs")
+        return f"the lung shape is that of the case's own lungs in {own} of them" if own else ""
 
     def _of(self, case_id: str) -> Floats:
         if case_id not in self._rows:
@@ -99,4 +81,4 @@ class LungShapes:
         inside = np.any([self._regions[row] for row in self._rows[case_id]], axis=0)
         square = inside.view(np.uint8) * np.uint8(255)
         frame = Frame(*self._shapes[case_id], self._side)
-        return frame.resized(square, self._fit, self._size) / 255.0
+        return frame.resized(square, self.known.fit, self.known.size) / 255.0
