@@ -153,11 +153,11 @@ def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
     try:
         yield pool
     finally:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble types some of its functions, not this
         pool.join()
 
 
-class _Process(CONTEXT.Process):
+class _Process(CONTEXT.Process):  # type: ignore[misc]  # which class it is depends on the system
     """A process that does not run the caller's script anew.
 
     Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this

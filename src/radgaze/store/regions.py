@@ -49,7 +49,8 @@ class Regions:
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self.path / shard_name(shard))
-        return self._open[shard][self._index[i]]
+        packed: NDArray[np.uint8] = self._open[shard][self._index[i]]
+        return packed
 
     def __getstate__(self) -> dict[str, Any]:
         # Not the table: workers are not to call polars, see the data set.

@@ -127,7 +127,8 @@ class Store:
     @property
     def knows_published(self) -> bool:
         """Whether the split on disk is the published one, drawn over the archive's own list of patients."""
-        return self.manifest["parameters"].get("split") == "published"
+        published: bool = self.manifest["parameters"].get("split") == "published"
+        return published
 
     def classes_without_cases(self) -> dict[str, list[str]]:
         """The classes that no case of a split has, by split; splits that have all of them are left out."""
@@ -213,7 +214,8 @@ class Images:
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self._path / shard_name(shard))
-        return self._open[shard][self._index[i]]
+        image: NDArray[np.uint8] = self._open[shard][self._index[i]]
+        return image
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}
