@@ -16,7 +16,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
   tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest fuzz lint types contract bench lock clean
+.PHONY: help setup demo test test-slow test-lowest fuzz lint limits types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -57,7 +57,12 @@ lint: $(READY)    ## ruff, and the import contract
 	$(BIN)/ruff format --check src tests benchmarks docs
 	$(BIN)/lint-imports
 
-types: $(READY)   ## mypy, strict, on src
+limits: $(READY)  ## no function too long or of too many arguments, and no more of Any in src (a part of lint)
+	$(BIN)/python tools/check_limits.py
+
+lint: limits
+
+types: $(READY)   ## mypy, strict, on src and tests
 	$(BIN)/mypy
 
 bench: $(READY)   ## the benchmarks, each a table and a JSON in benchmarks/results

@@ -53,7 +53,7 @@ class GazeDataset(Dataset[Sample]):
         UserError: A split that the store does not have.
     """
 
-    def __init__(
+    def __init__(  # many arguments: most are settings, given by name
         self,
         store: Store,
         split: str | Sequence[str] | None = None,

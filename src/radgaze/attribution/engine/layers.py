@@ -67,7 +67,7 @@ class ConvNorm(Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -108,7 +108,7 @@ class ConvAffine(Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -224,7 +224,7 @@ def _normalised(
     return y
 
 
-def _norm_gradients(
+def _norm_gradients(  # many arguments: those of torch's own
     ctx: Any,
     g: Tensor,
     x: Tensor,

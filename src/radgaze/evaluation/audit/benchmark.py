@@ -53,7 +53,7 @@ AVERAGED = ("samples", "steps")
 """Options of generators that say over how many forward passes they average."""
 
 
-def audit(
+def audit(  # many arguments: options of `radgaze audit`, given by name
     run: Run,
     out: Path,
     *,
@@ -66,7 +66,7 @@ def audit(
     resamples: int = RESAMPLES,
     device: str = "auto",
     batch_size: int = 16,
-) -> Audit:
+) -> Audit:  # long: steps in one order, each with what those before it found
     """Measure methods on a run's cases; write audit.json, .csv and .md and cases.parquet into a folder.
 
     Each method is kept in the folder as soon as it is measured: a later call with the same settings, cases
