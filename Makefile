@@ -62,7 +62,7 @@ limits: $(READY)  ## no function too long or of too many arguments, and no more 
 
 lint: limits
 
-types: $(READY)   ## mypy, strict, on src and tests
+types: $(READY)   ## mypy, strict on src and tools, and on what tests do
 	$(BIN)/mypy
 
 bench: $(READY)   ## the benchmarks, each a table and a JSON in benchmarks/results

@@ -49,7 +49,7 @@ def isolated(
     workers: int | None = None,
     timeout: float = TIMEOUT,
     memory: int = MEMORY,
-) -> Iterator[tuple[int, Result | DicomError]]:
+) -> Generator[tuple[int, Result | DicomError], None, None]:
     """Call a function on each item in worker processes; a crash, a hang or a memory bomb costs only its item.
 
     Results come as they are ready. Few items are in flight at a time, so `items` may be long and lazy.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,9 @@ class Regions:
 
     def __len__(self) -> int:
         return len(self._shard)
+
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> NDArray[np.bool_]:
         """(size, size), which pixels of the store's square are inside."""

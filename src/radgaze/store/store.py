@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -209,6 +210,9 @@ class Images:
 
     def __len__(self) -> int:
         return len(self._shard)
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         shard = int(self._shard[i])
