@@ -16,7 +16,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
   tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest fuzz lint types contract bench lock clean
+.PHONY: help setup demo test test-slow test-lowest fuzz lint limits types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,7 +58,12 @@ lint: $(READY)    ## ruff, the import contract, and its drawing
 	$(BIN)/lint-imports
 	$(BIN)/python tools/draw_architecture.py --check
 
-types: $(READY)   ## mypy, strict, on src
+limits: $(READY)  ## no function too long or of too many arguments, and no more of Any in src (a part of lint)
+	$(BIN)/python tools/check_limits.py
+
+lint: limits
+
+types: $(READY)   ## mypy, strict on src and tools, and on what tests do
 	$(BIN)/mypy
 
 bench: $(READY)   ## the benchmarks, each a table and a JSON in benchmarks/results

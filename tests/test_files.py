@@ -240,7 +240,7 @@ def test_a_write_that_fails_at_its_end_leaves_the_old_file_alone(way, tmp_path, 
     def full(number: int) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space") as caught:
         way(path)
     assert caught.value.errno == errno.ENOSPC

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import timm
@@ -22,19 +23,19 @@ Split = tuple[nn.Module, Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]
 
 
 def unet() -> Split:
-    model = models.create(models.ModelConfig(weights="none", dropout=0.0), 3)
+    model: Any = models.create(models.ModelConfig(weights="none", dropout=0.0), 3)
     network = model.network
     return model, lambda x: network.encoder(model.grey(x))[-1], network.classification_head
 
 
 def classifier() -> Split:
     config = models.ModelConfig(architecture="classifier", encoder="resnet18", weights="none", dropout=0.0)
-    model = models.create(config, 3)
+    model: Any = models.create(config, 3)
     return model, lambda x: model.encoder(model.grey(x))[-1], model.head
 
 
 def of_timm(name: str) -> Split:
-    model = timm.create_model(name, pretrained=False, num_classes=3, in_chans=1)
+    model: Any = timm.create_model(name, pretrained=False, num_classes=3, in_chans=1)
     return model, model.forward_features, model.forward_head
 
 

@@ -30,7 +30,7 @@ class Frozen(Net):
 
 
 class Several(Net):
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, images: Tensor) -> dict[str, Tensor]:  # type: ignore[override]
         found = self.features(images)
         return OrderedDict(embedding=found.mean((2, 3)), scores=self.head(found.mean((2, 3))), maps=found)
 

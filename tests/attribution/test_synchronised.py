@@ -50,7 +50,7 @@ def test_losses_maps_gradients_and_statistics_of_two_processes_are_those_of_one(
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the processes find this module
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)
+    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)  # type: ignore[attr-defined]
     try:
         until = time.monotonic() + SECONDS
         while not processes.join(timeout=1):

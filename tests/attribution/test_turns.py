@@ -208,7 +208,7 @@ class Caching(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bias, self.cache = nn.Parameter(torch.rand(1, 4, 1, 1)), {}
+        self.bias, self.cache = nn.Parameter(torch.rand(1, 4, 1, 1)), dict[str, Any]()
 
     def train(self, mode: bool = True) -> Caching:
         super().train(mode)

@@ -23,7 +23,7 @@ from pydicom.uid import (
 
 from tests.dicom.files import write
 
-Encode = Callable[[np.ndarray, int], bytes]
+Encode = Callable[[np.ndarray, int], bytes | bytearray]
 
 KINDS: dict[str, tuple[UID, Encode, tuple[int, ...], float]] = {
     "baseline": (JPEGBaseline8Bit, lambda a, bits: imagecodecs.jpeg8_encode(a, level=98), (8,), 0.02),

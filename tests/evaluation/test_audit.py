@@ -22,7 +22,7 @@ from radgaze.evaluation.audit.aspects.faithfulness import BLUR
 from radgaze.evaluation.audit.aspects.sanity import UNCHANGED
 from radgaze.evaluation.audit.benchmark import audit, chosen, recipe
 from radgaze.evaluation.audit.cache import Part, rows
-from radgaze.evaluation.audit.results import FLOORS, write
+from radgaze.evaluation.audit.results import FLOORS, Audit, write
 from radgaze.evaluation.audit.sampling import Drawn
 from radgaze.evaluation.maps import smoothed
 from radgaze.evaluation.metrics import agreement, faithfulness, localisation
@@ -37,9 +37,9 @@ EFFORT = Effort(steps=3, subsets=3, stages=2, draws=1)
 TWO = ("guided_backprop", "grad_cam")
 
 
-def audited(run: FakeRun, out: Path, **options: object) -> auditing.Audit:
+def audited(run: FakeRun, out: Path, **options: object) -> Audit:
     asked = {"methods": TWO, "probed": 4, "effort": EFFORT, "resamples": 50, "device": "cpu"} | options
-    return audit(run, out, **asked)  # type: ignore[arg-type]
+    return audit(run, out, **asked)
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +49,17 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
 
 
 @pytest.fixture(scope="module")
-def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[auditing.Audit, Path]:
+def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit, Path]:
     out = tmp_path_factory.mktemp("audit")
     return audited(run, out), out
 
 
-def values(found: auditing.Audit, method: str, metric: str) -> dict[str, float | None]:
+def values(found: Audit, method: str, metric: str) -> dict[str, float | None]:
     own = found.cases.filter(method=method, metric=metric)
     return dict(zip(own["case_id"], own["value"], strict=True))
 
 
-def test_the_files_hold_what_was_returned(done: tuple[auditing.Audit, Path]) -> None:
+def test_the_files_hold_what_was_returned(done: tuple[Audit, Path]) -> None:
     found, out = done
     text = (out / "audit.json").read_text(encoding="utf-8")
     assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) == found.summary
@@ -72,7 +72,7 @@ def test_the_files_hold_what_was_returned(done: tuple[auditing.Audit, Path]) -> 
 
 
 def test_agreement_is_that_of_the_blurred_map_of_the_predicted_class(
-    done: tuple[auditing.Audit, Path], run: FakeRun
+    done: tuple[Audit, Path], run: FakeRun
 ) -> None:
     """The fourth test case has no gaze: undefined, and not among those that are averaged."""
     found, _ = done
@@ -100,7 +100,7 @@ def test_agreement_is_that_of_the_blurred_map_of_the_predicted_class(
             assert row["low"] < row["value"] < row["high"]
 
 
-def test_intervals_of_few_patients_are_those_for_few(done: tuple[auditing.Audit, Path], run: FakeRun) -> None:
+def test_intervals_of_few_patients_are_those_for_few(done: tuple[Audit, Path], run: FakeRun) -> None:
     found, _ = done
     of_split = run.predictions().filter(pl.col("split").eq("test") & pl.col("case_id").ne("test-03"))
     own = values(found, "grad_cam", "nss")
@@ -134,7 +134,7 @@ def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_pat
 
 
 def test_faithfulness_follows_the_probability_of_the_predicted_class(
-    done: tuple[auditing.Audit, Path], run: FakeRun
+    done: tuple[Audit, Path], run: FakeRun
 ) -> None:
     found, _ = done
     own = values(found, "grad_cam", "deletion")
@@ -157,7 +157,7 @@ def test_faithfulness_follows_the_probability_of_the_predicted_class(
     np.testing.assert_allclose(list(both.values()), (inserted - deleted).numpy(), atol=1e-6)
 
 
-def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[auditing.Audit, Path]) -> None:
+def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[Audit, Path]) -> None:
     methods = done[0].summary["methods"]
     for floor in FLOORS:
         assert set(methods[floor]["figures"]) == {"agreement", "localisation", "faithfulness"}
@@ -186,7 +186,7 @@ def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path:
     found = audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
     assert found.summary["settings"]["own_lungs"] == 4
     nss = values(found, "lung_shape", "nss")
-    known = [nss[case_id] for case_id in run.lungs if nss[case_id] is not None]
+    known = [value for case_id in run.lungs if (value := nss[case_id]) is not None]
     others = [value for case_id, value in nss.items() if case_id not in run.lungs and value is not None]
     assert len(known) == 3  # one of them has no gaze
     assert min(known) > max(others)
@@ -204,7 +204,7 @@ def test_another_store_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_network_that_looks_where_the_reader_looked_is_better_than_every_floor(
-    done: tuple[auditing.Audit, Path],
+    done: tuple[Audit, Path],
 ) -> None:
     found = done[0].summary["methods"]["guided_backprop"]["against_floors"]
     for aspect in ("agreement", "localisation"):
@@ -324,7 +324,7 @@ def test_of_maps_that_are_the_same_everywhere_nothing_is_said_of_the_weights(tmp
 
 
 def test_the_trained_weights_are_as_before_and_the_files_repeat_whatever_the_batches(
-    done: tuple[auditing.Audit, Path], run: FakeRun, tmp_path: Path
+    done: tuple[Audit, Path], run: FakeRun, tmp_path: Path
 ) -> None:
     again = audited(run, tmp_path, batch_size=5)
     for (aspect, *_), before in done[0].cases.group_by("aspect", "method", "metric", maintain_order=True):
@@ -341,7 +341,7 @@ class Interrupted:
         self.measured: list[str] = []
         whole = auditing._Bench.measure
 
-        def measure(bench: auditing._Bench, name: str) -> auditing.Part:
+        def measure(bench: auditing._Bench, name: str) -> Part:
             if name == at:
                 raise KeyboardInterrupt
             self.measured.append(name)
@@ -351,7 +351,7 @@ class Interrupted:
 
 
 def test_an_interrupted_audit_goes_on_with_what_is_not_there(
-    run: FakeRun, done: tuple[auditing.Audit, Path], tmp_path: Path
+    run: FakeRun, done: tuple[Audit, Path], tmp_path: Path
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         before = Interrupted(patch, at="grad_cam")
@@ -456,7 +456,7 @@ def test_what_makes_no_sense_is_told(run: FakeRun, tmp_path: Path, options: dict
         audited(run, tmp_path, **options)
 
 
-def test_what_is_written_holds_case_ids_and_no_patients(done: tuple[auditing.Audit, Path]) -> None:
+def test_what_is_written_holds_case_ids_and_no_patients(done: tuple[Audit, Path]) -> None:
     tables = [pl.read_parquet(path) for path in done[1].rglob("*.parquet")]
     assert len(tables) == len(TWO) + len(FLOORS) + 2
     for table in tables:

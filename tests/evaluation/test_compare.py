@@ -301,7 +301,7 @@ def test_a_twin_and_too_few_patients_have_no_detectable_difference(tmp_path: Pat
 def test_a_bootstraps_p_at_its_floor_is_a_bound_in_every_form_and_delongs_is_none(
     runs: list[Evaluated], tmp_path: Path
 ) -> None:
-    found = compare(runs, tmp_path, resamples=99)  # type: ignore[arg-type]
+    found = compare(runs, tmp_path, resamples=99)
     written = pl.read_csv(tmp_path / "paired.csv")
     macro = written.filter(metric="auc", group="macro")
     clear = macro.filter(run="set3_guided").row(0, named=True)
@@ -326,7 +326,7 @@ def test_on_five_patients_no_run_is_better_and_no_p_value_is_shown(tmp_path: Pat
         Evaluated(tmp_path / "a", experiment="baseline", skill=-3.0, seed=1, cases=few),
         Evaluated(tmp_path / "b", experiment="set3_guided", skill=9.0, seed=2, look=3.0, cases=few),
     ]
-    found = compare(runs, resamples=200)  # type: ignore[arg-type]
+    found = compare(runs, resamples=200)
     assert (found.paired["low"] > 0).any()  # by its interval alone it would be better
     rows = [line for line in found.markdown().splitlines() if line.startswith("| set3_guided | ")]
     paired = [row for row in rows if "too few" in row]
@@ -366,6 +366,6 @@ def test_a_perfect_figure_without_width_is_marked_and_explained(tmp_path: Path) 
         Evaluated(tmp_path / "a", skill=60.0, seed=1, look=None),
         Evaluated(tmp_path / "b", experiment="baseline", skill=60.0, seed=2, look=None),
     ]
-    text = compare(runs, resamples=50).markdown()  # type: ignore[arg-type]
+    text = compare(runs, resamples=50).markdown()
     assert "1.000 [1.000, 1.000] †" in text
     assert text.count("a sound one-sided 95% lower limit") == 1

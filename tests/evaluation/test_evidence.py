@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, norm
 
-from radgaze.evaluation.paired import holm
 from radgaze.evaluation.statistics.evidence import (
     CAUTION,
     LEAST_PATIENTS,
@@ -23,6 +22,7 @@ from radgaze.evaluation.statistics.evidence import (
     p_words,
     too_few_seeds,
 )
+from radgaze.evaluation.statistics.holm import holm
 from radgaze.evaluation.statistics.resampling import Estimate
 
 

@@ -61,7 +61,7 @@ def test_iou_is_of_the_highest_pixels_as_many_as_are_inside():
     P, boxes = boxes_and_maps(2)
     P[5] = np.random.default_rng(3).random(SIZE)
     for p, own, value in zip(P, boxes, iou(P, boxes), strict=True):
-        target = {place for place in centres() if is_inside(*place, own)}
+        target = {place for place in centres() if is_inside(*place, own)}  # type: ignore[call-arg]
         chosen = set(sorted(centres(), key=lambda at: -p[at])[: len(target)])
         assert value == pytest.approx(len(target & chosen) / len(target | chosen))
 

@@ -113,7 +113,7 @@ def test_a_new_baseline_map_is_scored_and_shown_by_evaluate_compare_and_report(d
     assert "middle" in said["EVALUATE"]
     row = next(line for line in said["COMPARE"].splitlines() if "| middle of the image (floor) |" in line)
     assert row.startswith("| – |")  # once for all runs
-    assert row.split("|")[3].strip().startswith(f"{own['nss'].mean():.3f}".replace("-", "−"))
+    assert row.split("|")[3].strip().startswith(f"{float(own['nss'].mean() or 0):.3f}".replace("-", "−"))
     for part in ("PAGE OF THE COMPARISON", "REPORT", "BOXES", "PAPER", "FIGURE"):
         assert "'Middle of the image (floor)'" in said[part], part
     assert "both floors" not in said["REPORT"]  # there are three

@@ -94,5 +94,5 @@ def test_a_metric_added_as_contributing_says_is_in_every_table_under_its_own_hea
         names = [cell.strip() for cell in heading.replace("┃", "|").split("|")]
         cells = [cell.strip() for cell in next(line for line in lines if line.startswith(row)).split(rule)]
         for name, column in (("toy distance ↓", "toy"), ("SIM", "sim"), ("shuffled AUC", "shuffled_auc")):
-            value = f"{table[column].mean():.{digits}f}".replace("-", "−" if rule == "|" else "-")
+            value = f"{float(table[column].mean()):.{digits}f}".replace("-", "−" if rule == "|" else "-")
             assert cells[names.index(name)].startswith(value), (part, name)

@@ -116,7 +116,7 @@ def test_risk_over_coverage_is_counted():
 def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
     for w, found in zip(WEIGHTS, confidence.area_under_risk(ERRORS, SCORES, WEIGHTS), strict=True):
         errors, scores = repeated(w)
-        total, risks = 0.0, []
+        total, risks = 0.0, list[float]()
         for score in np.unique(scores):
             for _ in range(int((scores == score).sum())):
                 total += errors[scores == score].mean()

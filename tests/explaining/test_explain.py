@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,7 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
         return dict(found)
 
 
-def described(folder: Path) -> dict[str, object]:
+def described(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
 
 

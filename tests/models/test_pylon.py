@@ -28,7 +28,9 @@ def _same_numbers() -> Iterator[None]:
 
 
 def network(encoder: str = ENCODERS[0], **options: object) -> Pylon:
-    return create(ModelConfig("pylon", encoder, "none", **options), 3).eval()
+    model = create(ModelConfig("pylon", encoder, "none", **options), 3)
+    assert isinstance(model, Pylon)
+    return model.eval()
 
 
 def features(side: int = 256, cases: int = 2) -> list[Tensor]:

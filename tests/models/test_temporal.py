@@ -36,6 +36,7 @@ def network(form: str = "honest", *, size: int = SIZE, trained: bool = True, **o
         if trained and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
                 tensor.copy_(torch.rand_like(tensor) + 0.5)
+    assert isinstance(model, Temporal)
     return model.eval()
 
 

@@ -104,7 +104,7 @@ def summary() -> dict[str, Any]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     run = FakeRun(tmp_path_factory.mktemp("runs") / "run")
     out = tmp_path_factory.mktemp("audit")
-    written = audit_page(run, out, summary())  # type: ignore[arg-type]
+    written = audit_page(run, out, summary())
     assert {path.name for path in out.iterdir()} == {"audit.html", "audit.png", "sanity.png"}
     return written.read_text(encoding="utf-8")
 
@@ -189,7 +189,7 @@ def test_an_aspect_that_was_not_measured_has_no_panel_and_no_table(tmp_path: Pat
         found["figures"].pop("localisation", None)
         found.get("against_floors", {}).pop("localisation", None)
     assert len(panels(overview(without))) == len(ASPECTS) - 1
-    page = audit_page(FakeRun(tmp_path / "run"), tmp_path, without).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    page = audit_page(FakeRun(tmp_path / "run"), tmp_path, without).read_text(encoding="utf-8")
     assert 'id="localisation"' not in page
     assert 'id="faithfulness"' in page
 

@@ -12,7 +12,7 @@ from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 
 def written(run: FakeRun, metrics: dict[str, Any] | None = None, **options: Any) -> str:
-    return report(run, metrics, draw=draw, **options).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    return report(run, metrics, draw=draw, **options).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> No
     def gone(*_: Any) -> list[Any]:
         raise UserError("the store is gone")
 
-    text = report(run, metrics, draw=gone).read_text(encoding="utf-8")  # type: ignore[arg-type]
+    text = report(run, metrics, draw=gone).read_text(encoding="utf-8")
     assert_self_contained(text)
     for words in (
         "no history.csv",

@@ -90,7 +90,7 @@ def test_a_job_sees_its_share_of_the_machine_alone(does, tmp_path, monkeypatch):
     monkeypatch.setattr(local, "cores", lambda: 8)
     monkeypatch.delenv("OMP_NUM_THREADS")
     outcomes = local.run(jobs("a", "b"), tmp_path, quiet)
-    assert sorted(outcome.reason for outcome in outcomes) == ["4 5", "4 7"]
+    assert sorted(str(outcome.reason) for outcome in outcomes) == ["4 5", "4 7"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def run_until(out: Path, *names: str) -> None:
         """They have."""
 
     def watch(running: object) -> None:
-        if all((out / name).is_file() and time.sleep(0.2) is None for name in names):
+        if all((out / name).is_file() and time.sleep(0.2) is None for name in names):  # type: ignore[func-returns-value]
             raise Begun
 
     with suppress(Begun), closing(local.run(jobs(*names), out, watch, side_by_side=len(names))) as outcomes:

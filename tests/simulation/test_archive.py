@@ -274,7 +274,7 @@ def test_without_faults_only_what_every_session_holds_is_rejected(tmp_path: Path
 )
 def test_a_value_out_of_range_is_named(tmp_path: Path, wrong: dict[str, float], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        simulate(tmp_path / "out", **wrong)  # type: ignore[arg-type]
+        simulate(tmp_path / "out", **wrong)
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:

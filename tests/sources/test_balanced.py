@@ -38,7 +38,7 @@ def outcomes(chances, amounts, rows) -> Iterator[tuple[list[int], float]]:
     while waiting:
         ways = waiting.pop()
         script = Scripted(ways)
-        found = balanced_rounding(chances, amounts, rows, script)  # type: ignore[arg-type]
+        found = balanced_rounding(chances, amounts, rows, script)
         yield found, script.likelihood
         path = ways + (True,) * (script.taken - len(ways))
         waiting += [(*path[:at], False) for at in range(len(ways), len(path))]

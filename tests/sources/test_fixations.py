@@ -11,7 +11,8 @@ from radgaze.sources.fixations import by_dispersion, by_velocity
 def recorded(seed: int, *, hertz: float = 60.0, blinks: bool = True):
     """Five fixations of 0.2 to 0.5 s with a little noise, saccades of 3 samples between, lost samples."""
     draw = np.random.default_rng(seed)
-    x, y = [], []
+    x: list[float] = []
+    y: list[float] = []
     truth = []
     for _ in range(5):
         at = draw.uniform(100, 900, 2)
@@ -55,7 +56,7 @@ def dispersion_by_the_book(t, x, y, valid, dispersion, duration):
 
 
 def velocity_by_the_book(t, x, y, valid, velocity, duration):
-    found, run = [], []
+    found, run = [], list[int]()
     for i in range(len(t)):
         joined = bool(
             run and valid[i] and np.hypot(x[i] - x[i - 1], y[i] - y[i - 1]) / (t[i] - t[i - 1]) <= velocity

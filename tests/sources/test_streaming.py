@@ -17,7 +17,7 @@ from radgaze.sources.delimited import column_names, numbers, read_columns, read_
 PIECES = ("", "1", "x y", "a,b", 'say "a"', "two\nlines", "\r\n", '"', "ü", " ")
 
 
-def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | None, ...]]]:
+def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | int | None, ...]]]:
     """A CSV file of three columns, and its records that are not blank, with the lines where they begin."""
     draw = random.Random(seed)
     text, line, held = io.StringIO(newline=""), 2, []

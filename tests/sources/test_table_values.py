@@ -238,7 +238,7 @@ def test_images_without_a_finding_have_no_box_though_they_have_a_record(folder, 
 
 
 def test_positions_that_are_missing_are_off_the_image_and_commas_in_numbers_are_told(folder):
-    cohort = looks(folder, [("nan", "NULL", 0, 1), (3, 4, 2, 1), (5, 6, 4, 1)])  # type: ignore[list-item]
+    cohort = looks(folder, [("nan", "NULL", 0, 1), (3, 4, 2, 1), (5, 6, 4, 1)])
     assert (cohort.readings["recorded"].to_list(), len(cohort.fixations.collect())) == ([3], 2)
     (folder / "looks.csv").write_text("case;x;y;onset;duration\na;3,5;4;0;1\n")
     with pytest.raises(

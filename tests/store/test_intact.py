@@ -60,7 +60,7 @@ def mistake(store: Path) -> str | None:
     return None
 
 
-NONSENSE = (None, True, -1, "x" * 300, [], [None], {}, {"a": None}, 1e300)
+NONSENSE: tuple[object, ...] = (None, True, -1, "x" * 300, [], [None], {}, {"a": None}, 1e300)
 NEEDED = ("format", "classes", "hashes", "counts", "parameters", "source")
 
 

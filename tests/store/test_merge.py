@@ -47,9 +47,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, Store]:
     }
     tables["readings"] = tables["readings"].with_columns(reader=pl.lit("x"))
     two = relabelled(replace(two, **tables), {"CHF": "edema"})
-    return tuple(
-        prepare(cohort, folder / f"{name}-store", size=64, workers=1)
-        for name, cohort in (("one", one), ("two", two))
+    return (
+        prepare(one, folder / "one-store", size=64, workers=1),
+        prepare(two, folder / "two-store", size=64, workers=1),
     )
 
 

@@ -92,8 +92,8 @@ def test_tables_that_contradict_each_other_are_told(store):
     assert "there are 5 cases, the manifest says 6" in rewritten(store, "cases", cases.head(5))
     rewritten(store, "cases", cases)
     looks = store.fixations
-    said = rewritten(store, "fixations", looks.tail(-1))
-    assert said == [f"there are {looks.height - 1} fixations, the manifest says {looks.height}"]
+    told = rewritten(store, "fixations", looks.tail(-1))
+    assert told == [f"there are {looks.height - 1} fixations, the manifest says {looks.height}"]
     strange = pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("nobody's")).otherwise("reading_id")
     assert rewritten(store, "fixations", looks.with_columns(reading_id=strange)) == [
         "2 fixations belong to nothing that is here"

@@ -59,7 +59,7 @@ def test_maps_are_made_in_original_pixels_and_moved_to_the_models(store, fit):
         sigma = own.select("degree_y", "degree_x").to_numpy() * scale[::-1]
         shown = own.select(VIEWS[2:]).to_numpy() * np.tile(scale, 2) + np.tile(shift, 2)
         tensors = (torch.tensor(a, dtype=torch.float64)[None] for a in (points, own["duration"].to_numpy()))
-        expected = viewed_maps(
+        expected = viewed_maps(  # type: ignore[call-arg]
             *tensors, (48, 48), torch.tensor(sigma)[None], torch.tensor(shown).clamp(0, 48)[None]
         )
         np.testing.assert_allclose(maps[i, 0], expected[0, 0], atol=1e-4)

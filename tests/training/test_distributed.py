@@ -164,8 +164,8 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(experi
     histories = [run.history().drop("seconds") for run in (one, two)]
     assert histories[0].columns == histories[1].columns
     for name in histories[0].columns:
-        expected, found = (history[name].to_list() for history in histories)
-        assert found == pytest.approx(expected, abs=TOLERANCE), name
+        wanted, got = (history[name].to_list() for history in histories)
+        assert got == pytest.approx(wanted, abs=TOLERANCE), name
     columns = [f"probability_{name}" for name in one.classes]
     expected, found = (run.predictions() for run in (one, two))
     assert found["case_id"].equals(expected["case_id"])

@@ -183,7 +183,7 @@ def test_workers_load_the_same_batches(config, partial, workers):
             partial, partly(config, partial, input={"augment": True}, trainer={"workers": count})
         )
         loader = data.train_dataloader()
-        loader.sampler.set_epoch(3)
+        loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
         return list(loader)
 
     for alone, shared in zip(loaded(0), loaded(workers), strict=True):

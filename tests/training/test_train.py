@@ -128,7 +128,7 @@ def test_the_faithful_protocol_trains(config, tmp_path):
 
 
 def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(config, tmp_path, monkeypatch):
-    whole, calls = training_module.objective, [0]
+    whole, calls = training_module.objective, [0]  # type: ignore[attr-defined]
 
     def broken(*args):
         calls[0] += 1

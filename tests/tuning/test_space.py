@@ -59,7 +59,9 @@ def test_a_model_with_class_maps_has_its_own_map_among_the_generators():
     edge = {"heatmap_gaze": {"weight": 1.0}}
     for experiment, has in (("pylon", True), ("set3_guided", False)):
         space = default(settings.resolve(experiment, objective=edge))
-        choices = space["objective.heatmap.generator"].choices
+        generator = space["objective.heatmap.generator"]
+        assert isinstance(generator, CategoricalDistribution)
+        choices = generator.choices
         assert ("pylon" in choices) == has
         assert ("hires_cam" in choices) != has  # of a maximum it would be a single place
         assert {"guided_backprop", "grad_cam"} <= set(choices)

@@ -42,29 +42,35 @@ def run(args: Namespace) -> int:
 
 def show(found: Inspection) -> None:
     """What was found, as tables on standard output."""
+    _show_cases(found)
+    _show_readings(found)
+    _show_marks(found)
+
+
+def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+    """A table, where there are rows."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from radgaze.console import results
-    from radgaze.evaluation.statistics.evidence import cautions
-    from radgaze.reporting.wording import AGREEMENT, estimate, number
 
-    console = results()
+    if not rows:
+        return
+    shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    for place, name in enumerate(columns):
+        shown.add_column(name, justify="right" if place else "left", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    results().print(shown)
 
-    def table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-        if not rows:
-            return
-        shown = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
-        for place, name in enumerate(columns):
-            shown.add_column(name, justify="right" if place else "left", overflow="fold")
-        for row in rows:
-            shown.add_row(*row)
-        console.print(shown)
+
+def _show_cases(found: Inspection) -> None:
+    from radgaze.console import results
 
     kinds = ["split", *found.classes, "cases", "patients", "with_gaze", "with_boxes"]
     if found.masks.height:
         kinds.append("with_masks")
-    table(
+    _table(
         "Cases, and how many of them with gaze, boxes and masks",
         [kind.removeprefix("with_") for kind in kinds],
         [[str(row[kind]) for kind in kinds] for row in found.counts.iter_rows(named=True)],
@@ -74,35 +80,47 @@ def show(found: Inspection) -> None:
         for row in found.counts.iter_rows(named=True)
         if row["patients"]
     }
-    console.print(
-        "Patients with several cases: " + ", ".join(f"{share} of {split}" for split, share in several.items())
-    )
-    table(
+    shares = ", ".join(f"{share} of {split}" for split, share in several.items())
+    results().print(f"Patients with several cases: {shares}")
+    _table(
         "Rejected",
         ["reason", "count", "for example"],
         [[reason, str(count), ", ".join(ids)] for reason, count, ids in found.rejections.iter_rows()],
     )
+
+
+def _show_readings(found: Inspection) -> None:
+    from radgaze.console import results
+    from radgaze.evaluation.statistics.evidence import cautions
+    from radgaze.reporting.wording import AGREEMENT, estimate, number
+
     quantiles = found.quantiles()
-    table(
+    _table(
         "Readings",
         ["", *next(iter(quantiles.values()), {})],
         [[name, *(number(value, 2) for value in values.values())] for name, values in quantiles.items()],
     )
-    table(
+    _table(
         "Readers",
         found.readers.columns,
         [[reader or "not named", *map(str, counts)] for reader, *counts in found.readers.iter_rows()],
     )
     between = [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)]
-    table(
+    _table(
         f"Agreement between readers, {found.several_readers} cases",
         ["metric", "value [95% interval]"],
         between,
     )
     for note in cautions("".join(words for _, words in between)):
-        console.print(note, markup=False, highlight=False)
+        results().print(note, markup=False, highlight=False)
+
+
+def _show_marks(found: Inspection) -> None:
+    """Boxes, masks and the sizes of images."""
+    from radgaze.reporting.wording import number
+
     for kind, marks in (("boxes", found.boxes), ("masks", found.masks)):
-        table(
+        _table(
             kind.capitalize(),
             ["label", kind, "cases", "median share of the image"],
             [
@@ -111,7 +129,7 @@ def show(found: Inspection) -> None:
             ],
         )
     common = found.sizes.head(5)
-    table(
+    _table(
         f"Image sizes, {found.sizes.height} different",
         ["columns × rows", "cases"],
         [[f"{columns} × {rows}", str(cases)] for columns, rows, cases in common.iter_rows()],

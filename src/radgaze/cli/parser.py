@@ -52,8 +52,7 @@ class Parser(ArgumentParser):
         """An argument as its help shows it: an option, or the place-holder of a positional one."""
         for action in self._actions:
             if action.dest == name:
-                shown = action.option_strings[-1:] or [action.metavar or name]
-                return str(shown[0])
+                return action.option_strings[-1] if action.option_strings else str(action.metavar or name)
         return name
 
 

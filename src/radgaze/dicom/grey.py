@@ -52,7 +52,8 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
     table[padding] = 0
     if not np.isfinite(table[seen]).all():
         raise DicomError("not_finite", "the file's rescale, LUT or window gives values that are no numbers")
-    return np.clip(table, 0, 1).astype(np.float32)[pixels]
+    greys: NDArray[np.float32] = np.clip(table, 0, 1).astype(np.float32)[pixels]
+    return greys
 
 
 def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> NDArray[np.int64]:
@@ -61,8 +62,10 @@ def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> 
     Overlays may lie above and below them.
     """
     used = min(int(dataset.BitsStored), bits)  # a decoder may give bytes where a byte is enough
-    values = (patterns >> _shift(dataset)) & (2**used - 1)
-    return np.where(values >= 2 ** (used - 1), values - 2**used, values) if _signed(dataset) else values
+    values: NDArray[np.int64] = (patterns >> _shift(dataset)) & (2**used - 1)
+    if _signed(dataset):
+        values = np.where(values >= 2 ** (used - 1), values - 2**used, values)
+    return values
 
 
 def _shift(dataset: Dataset) -> int:
@@ -90,7 +93,8 @@ def _padding(stored: NDArray[np.int64], dataset: Dataset, bits: int) -> Flags:
     whole = np.arange(len(stored))
     if _signed(dataset):
         whole = np.where(whole >= 2 ** (bits - 1), whole - 2**bits, whole)
-    as_stored, as_whole = (stored >= low) & (stored <= high), (whole >= low) & (whole <= high)
+    as_stored: Flags = (stored >= low) & (stored <= high)
+    as_whole: Flags = (whole >= low) & (whole <= high)
     if not _shift(dataset):
         return as_stored | as_whole
     # With bits below, a number that Bits Stored can hold is a pixel's value, and any other its whole pattern.
@@ -106,7 +110,8 @@ def _modality(stored: NDArray[np.int64], dataset: Dataset) -> Floats:
     slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
     if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
         raise DicomError("bad_rescale", "Rescale Slope or Intercept is no usable number")
-    return stored * slope + intercept
+    rescaled: Floats = stored * slope + intercept
+    return rescaled
 
 
 def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
@@ -118,7 +123,8 @@ def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
         white = 2 ** int(lut.max()).bit_length() - 1
         # Steep values far outside the table are its ends; rint first, as rescaled values need not be whole.
         places = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)
-        return lut[places] / max(white, 1)
+        looked_up: Floats = lut[places] / max(white, 1)
+        return looked_up
     c, w = _number(dataset, "WindowCenter", None), _number(dataset, "WindowWidth", None)
     if c is None and w is None:
         return None
@@ -126,13 +132,14 @@ def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
     least = {"LINEAR": 1.0, "LINEAR_EXACT": 0.0, "SIGMOID": 0.0}.get(function)
     if least is None or c is None or w is None or not np.isfinite([c, w]).all() or w < least or w == 0:
         raise DicomError("bad_window", "Window Center, Window Width or VOI LUT Function makes no sense")
+    share: Floats
     if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - c) / w, -700, 700)))
+        share = 1 / (1 + np.exp(np.clip(-4 * (values - c) / w, -700, 700)))
+        return share
     if function == "LINEAR":
         c, w = c - 0.5, w - 1
-    if w == 0:
-        return (values > c).astype(np.float64)
-    return np.clip((values - c) / w + 0.5, 0, 1)
+    share = (values > c).astype(np.float64) if w == 0 else np.clip((values - c) / w + 0.5, 0, 1)
+    return share
 
 
 def _stretched(values: Floats, seen: Flags, *, from_zero: bool) -> Floats:

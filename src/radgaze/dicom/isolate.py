@@ -49,7 +49,7 @@ def isolated(
     workers: int | None = None,
     timeout: float = TIMEOUT,
     memory: int = MEMORY,
-) -> Iterator[tuple[int, Result | DicomError]]:
+) -> Generator[tuple[int, Result | DicomError], None, None]:
     """Call a function on each item in worker processes; a crash, a hang or a memory bomb costs only its item.
 
     Results come as they are ready. Few items are in flight at a time, so `items` may be long and lazy.
@@ -153,11 +153,11 @@ def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
     try:
         yield pool
     finally:
-        pool.stop()
+        pool.stop()  # type: ignore[no-untyped-call]  # pebble types some of its functions, not this
         pool.join()
 
 
-class _Process(CONTEXT.Process):
+class _Process(CONTEXT.Process):  # type: ignore[misc]  # which class it is depends on the system
     """A process that does not run the caller's script anew.
 
     Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this

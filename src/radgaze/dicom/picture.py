@@ -169,7 +169,7 @@ def _tags(image: Image.Image) -> dict[int, Any]:
 def _is_wide(file: BinaryIO, image: Image.Image) -> bool:
     """Whether a picture with several samples to a pixel has 16 bits of each, of which Pillow keeps 8."""
     if image.format == "TIFF":
-        return max(_tags(image).get(BITS, (8,))) > 8
+        return bool(max(_tags(image).get(BITS, (8,))) > 8)
     file.seek(24)
     return image.format == "PNG" and file.read(1) == b"\x10"
 
@@ -191,7 +191,8 @@ def _grey_of_wide(file: BinaryIO, image: Image.Image, colour: Literal["none", "b
         return np.asarray(samples.max(2))
     if (np.ptp(samples, axis=2) > TINT * 257).any():
         raise DicomError("not_grey", "the picture has colours")
-    return samples.mean(2, dtype=np.float32)
+    means: NDArray[np.float32] = samples.mean(2, dtype=np.float32)
+    return means
 
 
 def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
@@ -215,7 +216,8 @@ def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[A
         return np.asarray(colours.max(2))
     if (np.ptp(colours, axis=2) > TINT).any():
         raise DicomError("not_grey", "the picture has colours")
-    return colours.mean(2, dtype=np.float32)
+    means: NDArray[np.float32] = colours.mean(2, dtype=np.float32)
+    return means
 
 
 def _scaled(values: NDArray[Any], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:

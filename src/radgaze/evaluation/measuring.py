@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -25,7 +26,7 @@ from radgaze.training.run import Run
 Interval = Literal["delong", "bootstrap", "seed"]
 
 
-def evaluate(
+def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
     run: Run,
     *,
     device: str = "auto",
@@ -69,57 +70,31 @@ def evaluate(
     Raises:
         UserError: The run has no predictions, or an argument makes no sense.
     """
-    if resamples < 1:
-        raise UserError(f"--resamples is {resamples}; it must be at least 1")
-    if not tolerance >= 0:
-        raise UserError(f"--tolerance is {tolerance}; it must be at least 0")
+    _check_settings(resamples, tolerance)
     if interval is None:
         interval = "seed" if run.config.protocol == "faithful" else "delong"
     device = usable_device(device)
-    table = run.predictions()
-    missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
-    if missing:
-        raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
-    metrics: dict[str, Any] = {
-        "experiment": run.experiment,
-        "protocol": run.config.protocol,
-        "selection": run.config.selection,
-        "classes": list(run.classes),
-        "exclusive": multilabel.exclusive(table, run.classes),
-        "software": __version__,
-        "settings": {
-            "interval": interval,
-            "resamples": resamples,
-            "seed": seed,
-            "generator": generator,
-            "target": target,
-            "tolerance": tolerance,
-            "heatmap_smoothing": smoothing(),
-            "gaze": asdict(run.config.gaze),
-            "size": run.config.input.size,
-            "fit": run.config.input.fit,
-        },
+    table = _predictions(run)
+    metrics = _about(run, table)
+    metrics["settings"] = {
+        "interval": interval,
+        "resamples": resamples,
+        "seed": seed,
+        "generator": generator,
+        "target": target,
+        "tolerance": tolerance,
+        "heatmap_smoothing": smoothing(),
+        **_maps_of(run),
     }
 
     def resampling(cases: pl.DataFrame) -> Resampling:
         return policy.resampling_of(cases, run.classes, metrics["settings"])
 
     for split in ("test", "validate"):
-        cases = table.filter(pl.col("split") == split)
-        metrics[split] = summary.discrimination_summary(
-            cases,
-            run.classes,
-            resampling(cases),
-            SeedResamples(cases.height, seed=seed),
-            exclusive=metrics["exclusive"],
-            interval=interval,
-        )
+        metrics[split] = _discrimination(run, table.filter(pl.col("split") == split), metrics, resampling)
     test = table.filter(pl.col("split") == "test")
     found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)
-    with_gaze = test.join(
-        found.table.select("case_id").unique(), on="case_id", how="semi", maintain_order="left"
-    )
-    ordered = with_gaze.select("case_id").join(found.table, on="case_id", maintain_order="left")
+    with_gaze, ordered = _of_cases(found.table, test)
     metrics["test"]["agreement"] = summary.agreement_summary(ordered, resampling(with_gaze))
     metrics["test"]["agreement_cases"] = {
         "compared": with_gaze.height,
@@ -138,22 +113,85 @@ def evaluate(
         device=device,
         batch_size=batch_size,
     )
-    boxed = test.join(of_boxes.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
-    ordered = boxed.select("case_id").join(of_boxes, on="case_id", maintain_order="left")
-    metrics["test"]["localisation"] = summary.agreement_summary(
-        ordered, resampling(boxed), tuple(LOCALISATION)
-    )
-    metrics["test"]["localisation_cases"] = {
-        "compared": boxed.height,
-        "without_boxes": test.height - boxed.height,
-    }
-    (run.path / "localisation.parquet").unlink(missing_ok=True)
-    if boxed.height:
-        write_parquet(of_boxes, run.path / "localisation.parquet")
+    metrics["test"] |= _localisation(run, test, of_boxes, resampling)
     write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
     text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
     write_text(text + "\n", run.path / "metrics.json")
     return metrics
+
+
+def _check_settings(resamples: int, tolerance: float) -> None:
+    if resamples < 1:
+        raise UserError(f"--resamples is {resamples}; it must be at least 1")
+    if not tolerance >= 0:
+        raise UserError(f"--tolerance is {tolerance}; it must be at least 0")
+
+
+def _predictions(run: Run) -> pl.DataFrame:
+    """The run's predictions, with probabilities of all its classes."""
+    table = run.predictions()
+    missing = [c for c in run.classes if f"probability_{c}" not in table.columns]
+    if missing:
+        raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
+    return table
+
+
+def _about(run: Run, table: pl.DataFrame) -> dict[str, Any]:
+    """The entries of metrics.json that say what is measured."""
+    return {
+        "experiment": run.experiment,
+        "protocol": run.config.protocol,
+        "selection": run.config.selection,
+        "classes": list(run.classes),
+        "exclusive": multilabel.exclusive(table, run.classes),
+        "software": __version__,
+    }
+
+
+def _maps_of(run: Run) -> dict[str, object]:
+    """The settings of a run that its maps depend on."""
+    return {
+        "gaze": asdict(run.config.gaze),
+        "size": run.config.input.size,
+        "fit": run.config.input.fit,
+    }
+
+
+def _discrimination(
+    run: Run,
+    cases: pl.DataFrame,
+    metrics: Mapping[str, Any],
+    resampling: Callable[[pl.DataFrame], Resampling],
+) -> dict[str, Any]:
+    """The entries about the predictions of some cases."""
+    return summary.discrimination_summary(
+        cases,
+        run.classes,
+        resampling(cases),
+        SeedResamples(cases.height, seed=metrics["settings"]["seed"]),
+        exclusive=metrics["exclusive"],
+        interval=metrics["settings"]["interval"],
+    )
+
+
+def _of_cases(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The cases that have rows, and the rows in the order of the cases."""
+    having = cases.join(rows.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
+    return having, having.select("case_id").join(rows, on="case_id", maintain_order="left")
+
+
+def _localisation(
+    run: Run, test: pl.DataFrame, rows: pl.DataFrame, resampling: Callable[[pl.DataFrame], Resampling]
+) -> dict[str, object]:
+    """The entries about boxes; their rows are written where there are any."""
+    boxed, ordered = _of_cases(rows, test)
+    (run.path / "localisation.parquet").unlink(missing_ok=True)
+    if boxed.height:
+        write_parquet(rows, run.path / "localisation.parquet")
+    return {
+        "localisation": summary.agreement_summary(ordered, resampling(boxed), tuple(LOCALISATION)),
+        "localisation_cases": {"compared": boxed.height, "without_boxes": test.height - boxed.height},
+    }
 
 
 def usable_device(device: str) -> str:

@@ -70,7 +70,7 @@ class Outcome:
     failed: dict[Asked, str]
 
 
-def explain(
+def explain(  # many arguments: options of `radgaze explain`, given by name
     run: Run,
     images: Sequence[str],
     out: Path,

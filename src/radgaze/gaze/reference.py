@@ -79,4 +79,5 @@ def _viridis_lumas() -> np.ndarray:
     from PIL import Image
 
     picture = Image.fromarray(colormaps["viridis"](np.arange(256)[None], bytes=True), "RGBA")
-    return np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)[0] / 255
+    lumas: np.ndarray = np.asarray(picture.convert("RGB").convert("L"), dtype=np.float32)[0] / 255
+    return lumas

@@ -63,7 +63,7 @@ class Decoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Features (B, channels[k], …) as the encoder gives them."""
-        x = self.attention(features[-1])
+        x: Tensor = self.attention(features[-1])
         for up, finer in zip(self.up, features[-2:-5:-1], strict=True):
             x = up(finer, x)
         return x
@@ -90,7 +90,8 @@ class PyramidAttention(nn.Module):
         weight = self.level[2](levels[3])
         for k in (1, 0):
             weight = self.level[k](levels[k + 1]) + _resized(weight, levels[k + 1])
-        return self.features(x) * _resized(weight, x)
+        weighted: Tensor = self.features(x) * _resized(weight, x)
+        return weighted
 
 
 class Up(nn.Module):
@@ -102,7 +103,8 @@ class Up(nn.Module):
 
     def forward(self, finer: Tensor, coarser: Tensor) -> Tensor:
         """(B, channels, h, w) and (B, width, h', w') → (B, width, h, w)."""
-        return self.features(finer) + _resized(coarser, finer)
+        added: Tensor = self.features(finer) + _resized(coarser, finer)
+        return added
 
 
 class Norm(nn.BatchNorm2d):

@@ -109,7 +109,8 @@ class XRayNet(nn.Module):
             )
         x = self.pool(self.norm(F.relu(self.conv(rgb), inplace=True)))
         x = F.relu(self.hidden(torch.flatten(x, 1)))
-        return self.embed(self.dropout(F.relu(self.hidden_norm(x))))
+        embedded: Tensor = self.embed(self.dropout(F.relu(self.hidden_norm(x))))
+        return embedded
 
 
 class GazeBranch(nn.Module):
@@ -129,7 +130,8 @@ class GazeBranch(nn.Module):
         Without a frame that is there the honest form attends to nothing: the last layer's bias is the result.
         """
         read = self._as_published if self.faithful else self._masked
-        return self.out(read(frames, there))
+        embedded: Tensor = self.out(read(frames, there))
+        return embedded
 
     def _masked(self, frames: Tensor, there: Tensor) -> Tensor:
         found = self.frame(self.grey(frames[there].unsqueeze(1)))

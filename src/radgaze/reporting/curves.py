@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -147,7 +147,10 @@ def _canvas(classes: Sequence[str]) -> Figure:
     return canvas(SIZE[0] + BESIDE * (len(classes) > FEW), SIZE[1])
 
 
-def _explain(figure: Figure, axis: Axes, classes: Sequence[str], where: str, title: str) -> None:
+Corner = Literal["lower right", "lower left", "upper left"]
+
+
+def _explain(figure: Figure, axis: Axes, classes: Sequence[str], where: Corner, title: str) -> None:
     """A legend in the corner `where` of the curves, or of many classes beside them."""
     if len(classes) <= FEW:
         axis.legend(loc=where, title=title, alignment="left")

@@ -162,7 +162,8 @@ def overlay(
     mixed = (1 - alpha) * grey + alpha * 255 * HEAT(values)[..., :3]
     if outline is not None:
         mixed[outline] = CONTOUR
-    return np.round(mixed).astype(np.uint8)
+    laid: NDArray[np.uint8] = np.round(mixed).astype(np.uint8)
+    return laid
 
 
 def over(
@@ -192,7 +193,9 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
     """(H, W) brought to the drawn height and the radiograph's own shape."""
     width = round(HEIGHT * float(np.clip(aspect, 0.5, 2.0)))
     picture = Image.fromarray(np.asarray(values, dtype=np.float32))
-    return np.clip(np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC)), 0, None)
+    resized = np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC))
+    clipped: NDArray[np.floating] = np.clip(resized, 0, None)
+    return clipped
 
 
 def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: Any) -> None:

@@ -31,7 +31,7 @@ HEAT = LinearSegmentedColormap.from_list(
     "heat", matplotlib.colormaps["inferno"](np.linspace(0.25, 0.95, 256))
 )
 
-_STYLE: dict[str, Any] = {
+_STYLE: dict[Any, Any] = {  # Matplotlib's stubs want its own list of the names
     "font.family": fonts.BASE,
     "font.size": 9.5,
     "axes.titlesize": 10.5,

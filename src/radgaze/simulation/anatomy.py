@@ -125,7 +125,8 @@ class Shape:
         """Distance of the lung's outer border from the midline at height v."""
         t = np.clip(np.asarray(v, np.float32) / (0.80 * self.h), 0, 1)
         below = np.clip(np.asarray(v, np.float32) / self.h - 0.85, 0, None)
-        return APEX + (self.w - APEX) * (1 - (1 - t) ** 2.5) ** 0.58 - 6 * below
+        distance: np.ndarray = APEX + (self.w - APEX) * (1 - (1 - t) ** 2.5) ** 0.58 - 6 * below
+        return distance
 
     def medial(self, v: npt.ArrayLike, side: int) -> np.ndarray:
         """Distance of the lung's inner border from the midline at height v; side −1 right, +1 left."""
@@ -137,7 +138,8 @@ class Shape:
             border = border + self.thorax.knob * _bump(t, 0.24, 0.075) + 5 * _bump(t, 0.40, 0.08)
         else:
             border = border + 4 * _bump(t, 0.25, 0.2) + 4 * _bump(t, 0.75, 0.2)
-        return border + side * self.pose.turn
+        turned: np.ndarray = border + side * self.pose.turn
+        return turned
 
     def dome(self, u: npt.ArrayLike, side: int) -> np.ndarray:
         """Height v of the diaphragm at u, falling to the costophrenic angle outside, to the heart inside."""
@@ -145,7 +147,8 @@ class Shape:
         top = 0.48 * self.w
         s = (out - top) / (self.w - top)
         level = self.h if side < 0 else self.h + 11
-        return level + np.where(s > 0, self.angle * np.abs(s) ** 2.3, 15 * np.abs(s) ** 2)
+        height: np.ndarray = level + np.where(s > 0, self.angle * np.abs(s) ** 2.3, 15 * np.abs(s) ** 2)
+        return height
 
     @property
     def angle(self) -> float:
@@ -238,7 +241,8 @@ class Shape:
                 hangs = np.clip((v - centre) / (1.5 * size) + 1, 0, 1)  # thin above, a sharp fold below
                 breast = np.clip(1 - a * a - np.where(b < 0, 0.4 * b, b) ** 2, 0, 1) ** 0.45
                 body = body + (12 + 42 * thorax.breast) * breast * hangs**1.5 * (body > 20)
-        return body.astype(np.float32)
+        thickness: Grid = body.astype(np.float32)
+        return thickness
 
     def boxes(self) -> dict[str, tuple[float, float, float, float]]:
         """(u1, v1, u2, v2) of the 17 structures named in bounding_boxes.csv."""

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import (
+    UID,
     DigitalXRayImageStorageForPresentation,
     ExplicitVRLittleEndian,
     JPEG2000Lossless,
@@ -105,13 +106,13 @@ def _header(case: Case, pose: Pose, sex: str) -> FileDataset:
     return ds
 
 
-def _uid(name: str) -> str:
+def _uid(name: str) -> UID:
     return generate_uid(entropy_srcs=["radgaze phantom", name])
 
 
 def _collimate(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A border of padding where the collimator's blades stood; real pixels stay clear of its value."""
-    bordered = np.maximum(pixels, 1)
+    bordered: np.ndarray = np.maximum(pixels, 1)
     height, width = pixels.shape
     edge = np.round(rng.uniform(0.004, 0.018, 2) * (height, width)).astype(int) + 1
     bordered[: edge[0]] = 0

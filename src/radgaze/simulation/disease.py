@@ -162,7 +162,7 @@ def added_path(
         r = np.sqrt(a * a + b * b) + 0.16 * rough + 0.06 * fine
         f = np.clip((1.4 - r) / 0.8, 0, 1)
         added += opacity.contrast * f * f * (3 - 2 * f) * (1 + 0.18 * fine)
-    path = resize(added, full) * inside
+    path: Grid = resize(added, full) * inside
     if findings.opacities:
         path *= 1 - 0.22 * airways(shape, margin, np.random.default_rng(shape.thorax.texture))
     if findings.septal:
@@ -180,7 +180,8 @@ def _fluid(
     s = np.clip(u * side / shape.w, 0, 1)
     surface = shape.h + shape.angle - height * (0.62 + 0.75 * s**4) - 2
     share = np.clip((v - surface) / 11 + 0.35, 0, 1) * (u * side > 0)
-    return (MU_SOFT - MU_LUNG) * np.clip(air, 0, None) * share
+    fluid: np.ndarray = (MU_SOFT - MU_LUNG) * np.clip(air, 0, None) * share
+    return fluid
 
 
 def cloud(rng: np.random.Generator, size: tuple[int, int], grain: float) -> Grid:

@@ -146,7 +146,8 @@ def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     bend = rng.uniform(0.3, 1.5)  # more contrast in the lungs than in the abdomen
     grey = np.expm1(-bend * grey) / np.expm1(-bend)
     top = rng.uniform(0.86, 1.0) * (2**BITS - 1)
-    return np.round(grey * top).astype(np.uint16)
+    shown: npt.NDArray[np.uint16] = np.round(grey * top).astype(np.uint16)
+    return shown
 
 
 def _blur(field: np.ndarray, sigma: float) -> Grid:

@@ -11,7 +11,7 @@ from radgaze.simulation.tables import GAZE
 TICKS = 10_000_000
 
 
-def log_samples(
+def log_samples(  # long: most of it is the 37 columns of the tracker's file
     scan: Scan, pads: Pads, *, session: str, media: int, dicom_id: str, start: float, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """All samples of a reading, and of them the last one of each fixation (the rows of fixations.csv).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,10 @@ EXAMPLE = "radgaze prepare gazesearch --gazesearch gazesearch.json --images imag
 
 FRAME = 224
 """Side of the square that positions are in, whatever the shape of the image."""
+NO_BOXES = {
+    **dict.fromkeys(("case_id", "label"), pl.String),
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
+}
 WANTED = ("name", "subject", "task", "condition", "X", "Y", "T", "length", "split")
 
 
@@ -91,17 +96,7 @@ def read(
         )
     classes = tuple(sorted(searches["task"].unique()))
     keys = _patients(None if patients is None else Path(patients), searches)
-    has = searches.group_by("case_id", maintain_order=True).agg(
-        pl.col("image").first(),
-        *(
-            ((pl.col("task") == name) & (pl.col("condition") == "present"))
-            .any()
-            .cast(pl.Int8)
-            .alias(f"label_{name}")
-            for name in classes
-        ),
-    )
-    cases = has.join(keys, on="case_id", maintain_order="left")
+    cases = _labelled(searches, classes).join(keys, on="case_id", maintain_order="left")
     fixations = _placed(searches, cases)
     own = [frozenset(n for n in classes if row[f"label_{n}"]) for row in cases.iter_rows(named=True)]
     dealt = (
@@ -119,35 +114,10 @@ def read(
             "image",
             *(f"label_{name}" for name in classes),
         ),
-        readings=fixations.group_by("reading_id", maintain_order=True).agg(
-            pl.col("case_id").first(),
-            pl.col("subject").first().alias("reader"),
-            pl.len().cast(pl.Int32).alias("recorded"),
-            pl.col("duration").sum().alias("duration"),
-        ),
+        readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
-        boxes=pl.DataFrame(
-            schema={
-                **dict.fromkeys(("case_id", "label"), pl.String),
-                **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
-            }
-        ),
-        rejections=pl.concat(
-            [
-                missing.select(
-                    pl.lit("missing_image").alias("reason"),
-                    "case_id",
-                    pl.lit(None, pl.String).alias("reading_id"),
-                    pl.lit("no file of that name").alias("detail"),
-                ),
-                fixations.filter(~pl.col("on")).select(
-                    pl.lit("off_image_fixation").alias("reason"),
-                    "case_id",
-                    "reading_id",
-                    pl.format("index {}", "index").alias("detail"),
-                ),
-            ]
-        ),
+        boxes=pl.DataFrame(schema=NO_BOXES),
+        rejections=_rejections(missing, fixations),
         # Drawn over the patients that are here, it is nobody's published split: `Store.knows_published`.
         parameters={
             "split": {"published": "published order"}.get(split, split),
@@ -155,6 +125,50 @@ def read(
             "patients": patients is not None,
         },
         exclusive=False,
+    )
+
+
+def _labelled(searches: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """case_id, image and labels of each image: a class for each finding that some search has as present."""
+    return searches.group_by("case_id", maintain_order=True).agg(
+        pl.col("image").first(),
+        *(
+            ((pl.col("task") == name) & (pl.col("condition") == "present"))
+            .any()
+            .cast(pl.Int8)
+            .alias(f"label_{name}")
+            for name in classes
+        ),
+    )
+
+
+def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
+    """`Cohort.readings`: one row for each search."""
+    return fixations.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(),
+        pl.col("subject").first().alias("reader"),
+        pl.len().cast(pl.Int32).alias("recorded"),
+        pl.col("duration").sum().alias("duration"),
+    )
+
+
+def _rejections(missing: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
+    """`Cohort.rejections`: images without a file, and fixations off the image."""
+    return pl.concat(
+        [
+            missing.select(
+                pl.lit("missing_image").alias("reason"),
+                "case_id",
+                pl.lit(None, pl.String).alias("reading_id"),
+                pl.lit("no file of that name").alias("detail"),
+            ),
+            fixations.filter(~pl.col("on")).select(
+                pl.lit("off_image_fixation").alias("reason"),
+                "case_id",
+                "reading_id",
+                pl.format("index {}", "index").alias("detail"),
+            ),
+        ]
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 
@@ -53,7 +53,7 @@ class GazeDataset(Dataset[Sample]):
         UserError: A split that the store does not have.
     """
 
-    def __init__(
+    def __init__(  # many arguments: most are settings, given by name
         self,
         store: Store,
         split: str | Sequence[str] | None = None,
@@ -144,6 +144,9 @@ class GazeDataset(Dataset[Sample]):
     def set_epoch(self, epoch: int) -> None:
         """Tell the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[i] for i in range(len(self)))
 
     def __getitem__(self, place: int | tuple[int, int]) -> Sample:
         """The case at a place, or at (place, turn): each of its turns in an epoch is augmented on its own."""

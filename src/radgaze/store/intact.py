@@ -56,7 +56,7 @@ def seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
 def is_sealed(manifest: Mapping[str, Any]) -> bool:
     """Whether a manifest is as it was written; true as well of one without a hash of its own."""
     rest = {name: value for name, value in manifest.items() if name != SEAL}
-    return manifest.get(SEAL, _digest(rest)) == _digest(rest)
+    return bool(manifest.get(SEAL, _digest(rest)) == _digest(rest))
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

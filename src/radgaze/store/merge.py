@@ -89,7 +89,6 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
             part.join(echoes, on="reading_id", how="anti", maintain_order="left")
             for part in slices(fixations)
         )
-    nothing = pl.lit(None, pl.String)
     return Cohort(
         source="merge",
         classes=tuple(classes),
@@ -99,23 +98,7 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
         readings=readings,
         fixations=fixations,
         boxes=boxes,
-        rejections=pl.concat(
-            [
-                repeated,
-                echoes.select(
-                    pl.lit("duplicate_reading").alias("reason"),
-                    "case_id",
-                    "reading_id",
-                    pl.format("the same as {}", "of").alias("detail"),
-                ),
-                without.select(
-                    pl.lit("no_label").alias("reason"),
-                    "case_id",
-                    nothing.alias("reading_id"),
-                    pl.format("of {}: not one of the classes that are left", "origin").alias("detail"),
-                ),
-            ]
-        ),
+        rejections=pl.concat([repeated, _echoes(echoes), _without_class(without)]),
         parameters={
             "stores": [
                 {"name": name, "source": s.manifest["source"], "content": s.manifest["identity"]["content"]}
@@ -128,6 +111,26 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
         },
         exclusive=exclusive,
         regions=merged_regions(opened, first, ids, renamed),
+    )
+
+
+def _echoes(echoes: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of the readings that repeat one of an earlier store."""
+    return echoes.select(
+        pl.lit("duplicate_reading").alias("reason"),
+        "case_id",
+        "reading_id",
+        pl.format("the same as {}", "of").alias("detail"),
+    )
+
+
+def _without_class(cases: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of the cases that have not one of the classes that are left."""
+    return cases.select(
+        pl.lit("no_label").alias("reason"),
+        "case_id",
+        pl.lit(None, pl.String).alias("reading_id"),
+        pl.format("of {}: not one of the classes that are left", "origin").alias("detail"),
     )
 
 

@@ -189,11 +189,13 @@ class Partial:
 
     def _place(self, i: int, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
         shard, index = divmod(i, SHARD)
-        return np.load(self.store / shard_name(shard), mmap_mode=mode)[index]
+        place: NDArray[np.uint8] = np.load(self.store / shard_name(shard), mmap_mode=mode)[index]
+        return place
 
     def _region(self, place: int, mode: Literal["r", "r+"]) -> NDArray[np.uint8]:
         shard, index = divmod(place, regions.SHARD)
-        return np.load(self.store / regions.shard_name(shard), mmap_mode=mode)[index]
+        region: NDArray[np.uint8] = np.load(self.store / regions.shard_name(shard), mmap_mode=mode)[index]
+        return region
 
     def _digest(self, i: int) -> str:
         """Of what lies in the places of image i."""

@@ -32,7 +32,7 @@ Reader = Callable[[Sequence[Files]], Iterator[tuple[int, Fitted | DicomError]]]
 """From the files of cases to what was read of each, or why it could not be, in any order."""
 
 
-def prepare(
+def prepare(  # many arguments: options of `radgaze prepare`, given by name
     cohort: Cohort,
     out: str | Path,
     *,
@@ -69,10 +69,7 @@ def prepare(
         UserError: Nothing to prepare or to go on with, no image can be read, or OUT holds something else.
         KeyboardInterrupt: It was interrupted; the message says what is kept.
     """
-    if ray_address is not None and engine != "ray":
-        raise UserError("--ray-address goes with --engine ray")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers is {workers}; it must be at least 1")
+    _check_engine(engine, ray_address, workers)
     if engine == "ray":
         load()  # before anything is written
     out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be
@@ -118,6 +115,13 @@ def prepare(
             ) from None
         aside.become(out)
     return Store.open(out)
+
+
+def _check_engine(engine: str, ray_address: str | None, workers: int | None) -> None:
+    if ray_address is not None and engine != "ray":
+        raise UserError("--ray-address goes with --engine ray")
+    if workers is not None and workers < 1:
+        raise UserError(f"--workers is {workers}; it must be at least 1")
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,9 @@ class Regions:
     def __len__(self) -> int:
         return len(self._shard)
 
+    def __iter__(self) -> Iterator[NDArray[np.bool_]]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, i: int) -> NDArray[np.bool_]:
         """(size, size), which pixels of the store's square are inside."""
         return unpacked(self.bits(i), self.size)
@@ -49,7 +53,8 @@ class Regions:
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self.path / shard_name(shard))
-        return self._open[shard][self._index[i]]
+        packed: NDArray[np.uint8] = self._open[shard][self._index[i]]
+        return packed
 
     def __getstate__(self) -> dict[str, Any]:
         # Not the table: workers are not to call polars, see the data set.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -127,7 +128,8 @@ class Store:
     @property
     def knows_published(self) -> bool:
         """Whether the split on disk is the published one, drawn over the archive's own list of patients."""
-        return self.manifest["parameters"].get("split") == "published"
+        published: bool = self.manifest["parameters"].get("split") == "published"
+        return published
 
     def classes_without_cases(self) -> dict[str, list[str]]:
         """The classes that no case of a split has, by split; splits that have all of them are left out."""
@@ -209,11 +211,15 @@ class Images:
     def __len__(self) -> int:
         return len(self._shard)
 
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, i: int) -> NDArray[np.uint8]:
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self._path / shard_name(shard))
-        return self._open[shard][self._index[i]]
+        image: NDArray[np.uint8] = self._open[shard][self._index[i]]
+        return image
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_open": {}}

@@ -88,17 +88,12 @@ def train(
     best = _best(config, checkpoints.folder)
     training = Begun()
     trainer = _trainer(config, out, checkpoints, best, [*callbacks, training])
-    if trainer.world_size > 1 and config.model.reads_gaze:
-        # Its batch norms run as often as the longest reading of a process's own batch has frames.
-        raise UserError("the temporal model trains on one device: give --trainer.devices 1")
+    _check_devices(config, trainer.world_size)
     last = checkpoints.newest(tell=trainer.is_global_zero) if resume else None
     if resume:
         origin.check(store, out, "it cannot be resumed: prepare the store as it was, or train anew")
     if trainer.is_global_zero:
-        for notice in of_store(config, store):
-            say(notice)
-        if config.selection == "test":
-            say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
+        _tell_of_store(config, store)
         if resume:
             check_unchanged(settings.read(out / "config.yaml"), config)
         else:
@@ -116,11 +111,7 @@ def train(
         _make_folder(out, resume)  # not before all is known to fit: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
-        cases = data.train_cases
-        turns = data.gaze_turns(trainer.world_size)
-        announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
-        for notice in (*of_model(config.model, cases), *filter(None, [little])):
-            say(notice)
+        _tell_of_data(config, data, little, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -137,8 +128,7 @@ def train(
             f"the best weights so far are in {out / 'model'}; go on with: radgaze train --resume {out}"
         )
     if predictions:
-        on_gpu = next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
-        table = predict(model, store, config, device="cuda" if on_gpu else "cpu")
+        table = predict(model, store, config, device=_device(trainer, module))
         _write(table, out / "predictions.parquet")
     return Run.open(out)
 
@@ -146,6 +136,35 @@ def train(
 def is_first() -> bool:
     """Whether this process is the only one, or the first of those that trained together."""
     return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def _check_devices(config: Config, processes: int) -> None:
+    if processes > 1 and config.model.reads_gaze:
+        # Its batch norms run as often as the longest reading of a process's own batch has frames.
+        raise UserError("the temporal model trains on one device: give --trainer.devices 1")
+
+
+def _device(trainer: L.Trainer, module: GazeGuided) -> str:
+    """Where the model was trained, "cuda" or "cpu"."""
+    on_gpu = next(module.parameters()).is_cuda or trainer.strategy.root_device.type == "cuda"
+    return "cuda" if on_gpu else "cpu"
+
+
+def _tell_of_store(config: Config, store: Store) -> None:
+    """Notices that need nothing but the store."""
+    for notice in of_store(config, store):
+        say(notice)
+    if config.selection == "test":
+        say(f"Warning: --selection test. {SELECTED_ON_TEST}", bold=True)
+
+
+def _tell_of_data(config: Config, data: StoreData, little: str | None, processes: int) -> None:
+    """How much there is to train on, and what of it may be too little."""
+    cases = data.train_cases
+    turns = data.gaze_turns(processes)
+    announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
+    for notice in (*of_model(config.model, cases), *filter(None, [little])):
+        say(notice)
 
 
 def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None, training: Begun) -> bool:

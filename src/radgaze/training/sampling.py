@@ -153,7 +153,7 @@ class GazeShuffle(Sampler[tuple[int, int]]):
             yield from ((case, 0) for case in others)
 
 
-def _share(cases: int, rank: int, processes: int) -> slice:
+def _share(cases: int, rank: int, processes: int) -> slice[int, int, None]:
     """Which of the cases that all processes have together are this one's."""
     return slice(rank * cases // processes, (rank + 1) * cases // processes)
 

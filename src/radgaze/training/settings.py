@@ -41,14 +41,16 @@ def from_dict(settings: Any) -> Config:
     parser = _parser()
     try:
         parsed = parser.parse_object({"config": settings})
-        return parser.instantiate_classes(parsed).config
+        config: Config = parser.instantiate_classes(parsed).config
+        return config
     except Exception as error:  # jsonargparse raises what its own parts raise
         raise UserError(f"the configuration cannot be used: {_short(error)}") from error
 
 
 def to_dict(config: Config) -> dict[str, Any]:
     """A `Config` as a nested dictionary of plain values."""
-    return _plain(asdict(config))
+    plain: dict[str, Any] = _plain(asdict(config))
+    return plain
 
 
 def read(path: Path) -> Config:

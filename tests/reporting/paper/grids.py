@@ -79,4 +79,4 @@ def results(names: Sequence[str], **options: Any) -> Results:
         classes = options.pop("classes", CLASSES)
 
     given = {"protocol": "honest", "selection": "validation", "failed": {}, **options}
-    return Results(runs={name: {0: Nobody()} for name in names}, **given)  # type: ignore[misc]
+    return Results(runs={name: {0: Nobody()} for name in names}, **given)

@@ -74,7 +74,7 @@ def test_cases_with_gaze_go_first(results: Results, monkeypatch: pytest.MonkeyPa
 
 def test_the_four_panels_are_the_papers_and_empty_ones_say_why(results: Results) -> None:
     choice = cases.choose(results, each=1)
-    drawn = cases.draw_all(results, choice, draw, nothing)  # type: ignore[arg-type]
+    drawn = cases.draw_all(results, choice, draw, nothing)
     case_id = choice.ids["CHF"][0]
 
     def titles(name: str) -> list[tuple[str, str | None]]:
@@ -83,7 +83,7 @@ def test_the_four_panels_are_the_papers_and_empty_ones_say_why(results: Results)
 
     assert titles("set3_guided") == [(t, None) for t in ("Radiograph", "Gaze", "Mask", "Guided backprop")]
     assert titles("no_decoder")[2] == ("Mask", "no decoder")
-    assert titles("set1_guided")[0][1].startswith("failed: CUDA out of memory")  # type: ignore[union-attr]
+    assert titles("set1_guided")[0][1].startswith("failed: CUDA out of memory")
 
 
 def test_a_run_whose_store_is_gone_leaves_empty_panels_and_no_path(results: Results) -> None:
@@ -97,7 +97,7 @@ def test_a_run_whose_store_is_gone_leaves_empty_panels_and_no_path(results: Resu
 
 def test_every_experiment_has_its_rows_and_case_ids_are_nowhere(results: Results, tmp_path: Path) -> None:
     choice = cases.choose(results, each=1)
-    drawn = cases.draw_all(results, choice, draw, nothing)  # type: ignore[arg-type]
+    drawn = cases.draw_all(results, choice, draw, nothing)
     written = {path.relative_to(tmp_path).as_posix() for path in cases.write_figures(choice, drawn, tmp_path)}
     attempted = ("baseline", "no_decoder", "set1_guided", "set3_guided")
     assert written == {
@@ -134,7 +134,7 @@ def test_experiments_that_share_no_case_are_shown_without_cases(tmp_path: Path) 
     )
     both = Results("honest", "validation", {**one.runs, **other.runs}, {})
     choice = cases.choose(both)
-    drawn = cases.draw_all(both, choice, draw, nothing)  # type: ignore[arg-type]
+    drawn = cases.draw_all(both, choice, draw, nothing)
     assert all(ids == () for ids in choice.ids.values())
     assert cases.write_figures(choice, drawn, tmp_path) == []
     assert [group["rows"] for group in cases.page_groups(choice, drawn)] == [[]] * 3

@@ -85,7 +85,7 @@ def _is(**values: str | None) -> pl.Expr:
 
 def test_over_seeds_a_difference_is_the_mean_of_the_differences(three: Results) -> None:
     found = measured(three)
-    by_seed = [found.seeds["set3_guided"][s]["CHF"] - found.seeds["baseline"][s]["CHF"] for s in (0, 1, 2)]  # type: ignore[operator]
+    by_seed = [found.seeds["set3_guided"][s]["CHF"] - found.seeds["baseline"][s]["CHF"] for s in (0, 1, 2)]
     assert found.differences["baseline"]["set3_guided"]["CHF"]["value"] == pytest.approx(np.mean(by_seed))
     reverse = found.differences["set3_guided"]["baseline"]["CHF"]
     assert reverse["value"] == pytest.approx(-np.mean(by_seed))
@@ -106,7 +106,7 @@ def test_only_seeds_with_the_same_test_cases_are_paired(three: Results) -> None:
     runs = three.runs
     turned = {**runs, "set3_guided": {0: runs["set3_guided"][0], 1: runs["set3_guided"][2]}}
     found = measured(Results("honest", "validation", turned, {}))
-    expected = found.seeds["set3_guided"][0]["macro"] - found.seeds["baseline"][0]["macro"]  # type: ignore[operator]
+    expected = found.seeds["set3_guided"][0]["macro"] - found.seeds["baseline"][0]["macro"]
     assert found.differences["baseline"]["set3_guided"]["macro"]["value"] == pytest.approx(expected)
     apart = {"baseline": {0: runs["baseline"][0]}, "set3_guided": {0: runs["set3_guided"][1]}}
     found = measured(Results("honest", "validation", apart, {}))

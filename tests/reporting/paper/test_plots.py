@@ -88,7 +88,7 @@ def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -
     table = FakeRun(tmp_path / "run").test()
     names = ["baseline", *(f"ours_{i}" for i in range(9))]
     figure = plots.roc({name: [table] for name in names}, CLASSES[0], made(dict.fromkeys(names, 0.8)).auc)
-    ours = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[-1].lines[1:]]
+    ours = [(line.get_color(), str(line._unscaled_dash_pattern)) for line in figure.axes[-1].lines[1:]]  # type: ignore[attr-defined]
     assert len(ours) == len(set(ours)) == 10
 
 

@@ -38,7 +38,7 @@ def test_the_papers_interval_belongs_to_one_seed_of_the_faithful_protocol() -> N
     assert results(["baseline"], protocol="faithful").of_paper
     assert not results(["baseline"]).of_paper
     two = {0: None, 1: None}
-    assert not Results("faithful", "validation", {"baseline": two}, {}).of_paper  # type: ignore[dict-item]
+    assert not Results("faithful", "validation", {"baseline": two}, {}).of_paper
 
 
 def test_runs_of_other_classes_or_none_are_a_users_mistake() -> None:

@@ -114,7 +114,7 @@ def test_one_seed_among_several_is_named_for_its_interval_is_of_cases_alone() ->
     measured = made({"baseline": 0.8, "no_decoder": 0.7})
     for name, seeds in {"baseline": 3, "no_decoder": 1}.items():
         for of in measured.auc[name].values():
-            of["seeds"] = seeds  # type: ignore[index]
+            of["seeds"] = seeds
     first, second, *_ = tables(results(["baseline", "no_decoder"]), measured)
     assert "Of one seed: No decoder. Such an interval is of the drawing of cases alone." in first.notes
     assert not any("Of one seed" in note for note in second.notes)

@@ -89,12 +89,14 @@ def silu() -> Activation:
         if torch.is_grad_enabled():  # torch's own kernel cannot be differentiated
             s = torch.sigmoid(x)
             return g * s * (1 + x * (1 - s))
-        return aten.silu_backward(g, x)
+        dx: Tensor = aten.silu_backward(g, x)
+        return dx
 
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a'' = s·(1 − s)·(2 + x·(1 − 2s)), s = σ(x)
         s = torch.sigmoid(x)
-        return aten.sigmoid_backward(m, s).mul_(torch.addcmul(x, x, s, value=-2).add_(2))
+        dx: Tensor = aten.sigmoid_backward(m, s).mul_(torch.addcmul(x, x, s, value=-2).add_(2))
+        return dx
 
     return Activation("silu", F.silu, backward, curve)
 
@@ -119,7 +121,8 @@ def mish() -> Activation:
         if torch.is_grad_enabled():
             t = torch.tanh(F.softplus(x))
             return g * (t + x * (1 - t * t) * torch.sigmoid(x))
-        return aten.mish_backward(g, x)
+        dx: Tensor = aten.mish_backward(g, x)
+        return dx
 
     def curve(m: Tensor, x: Tensor) -> Tensor:
         # a = x·t, t = tanh(softplus(x)), t' = (1 − t²)·s, t'' = (1 − t²)·(s·(1 − s) − 2·t·s²)
@@ -151,7 +154,8 @@ def gelu(approximate: str = "none") -> Activation:
 @cache
 def softplus(beta: float = 1.0, threshold: float = 20.0) -> Activation:
     def curve(m: Tensor, x: Tensor) -> Tensor:
-        return aten.sigmoid_backward(beta * m, torch.sigmoid(beta * x)).masked_fill_(beta * x > threshold, 0)
+        dx: Tensor = aten.sigmoid_backward(beta * m, torch.sigmoid(beta * x))
+        return dx.masked_fill_(beta * x > threshold, 0)
 
     return Activation(
         "softplus",
@@ -180,7 +184,8 @@ def hardtanh(low: float, high: float) -> Activation:
 def sigmoid() -> Activation:
     def curve(m: Tensor, x: Tensor) -> Tensor:
         s = torch.sigmoid(x)
-        return aten.sigmoid_backward(m, s).mul_(1 - 2 * s)
+        dx: Tensor = aten.sigmoid_backward(m, s).mul_(1 - 2 * s)
+        return dx
 
     return Activation(
         "sigmoid",

@@ -104,7 +104,7 @@ def gradients(
     return dx.to(x.dtype), dgamma, dbeta
 
 
-def batch_norm(
+def batch_norm(  # many arguments: those of torch's own
     plain: Callable[..., Tensor],
     group: Group,
     input: Tensor,  # noqa: A002 - torch's own name

@@ -221,7 +221,7 @@ def layer_name(model: nn.Module, layer: object) -> str | None:
     if isinstance(layer, nn.Module):
         for name, module in model.named_modules():
             if module is layer:
-                return name
+                return str(name)
         raise ValueError(f"the layer, a {type(layer).__name__}, is no module of this model")
     if not isinstance(layer, str):
         raise ValueError(

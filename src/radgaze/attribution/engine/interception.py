@@ -185,17 +185,18 @@ class Interception(TorchFunctionMode):
         if not activation.gate:
             self._met(activation.name)
         if not activations.is_inplace(func, args, kwargs):
-            y = Activate.apply(x, activation, self.pass_)
+            y: Tensor = Activate.apply(x, activation, self.pass_)
             if func in _SIGMOID:
                 self._sigmoid = (Unchanged(x), Unchanged(y))
             return y
         # The rule needs x as it was, as a node of the graph; the model may go on under x's old name.
         before = x if keeps_output(activation, self.pass_) else x.clone()
-        return Activate.apply(before, activation, self.pass_, x, partial(func, *args, **kwargs))
+        after: Tensor = Activate.apply(before, activation, self.pass_, x, partial(func, *args, **kwargs))
+        return after
 
     def _spelled_out(self, function: Function, activation: Activation) -> Tensor:
         """An activation that the model writes in other functions, see `spelled`."""
-        y = Activate.apply(function.source, activation, self.pass_)
+        y: Tensor = Activate.apply(function.source, activation, self.pass_)
         if activation.gate:
             self._spelling.note(y, function)  # it may be a part of another one
         else:
@@ -222,7 +223,7 @@ class Interception(TorchFunctionMode):
         )
         return activations.silu() if same else None
 
-    def _conv(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def _conv(self, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
         call: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
         call.update(zip(names, args, strict=False))
@@ -239,7 +240,7 @@ class Interception(TorchFunctionMode):
         geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
         self._spelling.clear()
         first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
-        y = Conv.apply(x, weight, bias, geometry, self.pass_, first)
+        y: Tensor = Conv.apply(x, weight, bias, geometry, self.pass_, first)
         feature_maps.note(call["input"], y, self.pass_.stages)
         self._convolved = (tuple(Unchanged(each) for each in (y, x, weight, bias)), geometry, first)
         return y
@@ -257,6 +258,7 @@ class Interception(TorchFunctionMode):
     ) -> Tensor:
         statistics = (running_mean, running_var, training, momentum, eps)
         convolved, self._convolved = self._convolved, None
+        normalised: Tensor
         if input.numel() == 0:
             return F.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         if training and running_mean is None and self.pass_.evaluating:
@@ -269,9 +271,12 @@ class Interception(TorchFunctionMode):
             y, shared = y.detach(), (geometry, self.pass_, first)
             affine = _as_affine(y, weight, bias, running_mean, running_var, training, eps)
             if affine is not None:
-                return ConvAffine.apply(x, kernel, offset, y, *affine, *shared)
-            return ConvNorm.apply(x, kernel, offset, weight, bias, y, statistics, *shared)
-        return BatchNorm.apply(input, weight, bias, statistics, self.pass_)
+                normalised = ConvAffine.apply(x, kernel, offset, y, *affine, *shared)
+            else:
+                normalised = ConvNorm.apply(x, kernel, offset, weight, bias, y, statistics, *shared)
+        else:
+            normalised = BatchNorm.apply(input, weight, bias, statistics, self.pass_)
+        return normalised
 
     def _exact_norm(self, *args: Any, **kwargs: Any) -> Tensor:
         """Batch norm whose statistics are differentiated like the rest."""
@@ -279,14 +284,17 @@ class Interception(TorchFunctionMode):
             return F.batch_norm(*args, **kwargs)
         return batch_norm.batch_norm(F.batch_norm, self.pass_.group, *args, **kwargs)
 
-    def _concatenate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+    def _concatenate(
+        self, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Tensor:
         parts: Any = args[0] if args else None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
         # Where dimensions differ, one is torch's relic: the empty tensor that stands for none.
         alike = isinstance(parts, tuple | list) and len({(part.dtype, part.dim()) for part in parts}) == 1
         if not alike or not isinstance(dim, int) or set(kwargs) - {"dim"} or len(args) > 2:
             return func(*args, **kwargs)
-        return Concatenate.apply(dim, self.pass_, *parts)
+        y: Tensor = Concatenate.apply(dim, self.pass_, *parts)
+        return y
 
     def _notice(self, args: tuple[Any, ...], y: Any) -> None:
         """Keep the feature maps among a function's arguments that it may have pooled."""

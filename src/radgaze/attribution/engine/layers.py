@@ -19,6 +19,8 @@ from radgaze.attribution.engine import batch_norm
 from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, asked, asks_for, untouched
 
 Pair = list[int]
+Three = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Gradients in three inputs, None where none is needed."""
 Geometry = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups of a convolution."""
 
@@ -65,7 +67,7 @@ class ConvNorm(Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -95,6 +97,7 @@ class ConvNorm(Function):
             y = torch.conv2d(x, weight, bias, *ctx.geometry)
         affine = (gamma, running_mean, running_var, mean, rstd)
         dy, dgamma, dbeta = _norm_gradients(ctx, g, y, *affine, [True, True, True])
+        assert dy is not None
         return *_conv_gradients(ctx, dy, x, weight), dgamma, dbeta, *[None] * 5
 
 
@@ -105,7 +108,7 @@ class ConvAffine(Function):
     """
 
     @staticmethod
-    def forward(
+    def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
         ctx: Any,
         x: Tensor,
         weight: Tensor,
@@ -139,7 +142,9 @@ class ConvInputGradient(Function):
     def forward(ctx: Any, g: Tensor, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.geometry = geometry
-        return _conv_backward(g, x, weight, None, geometry, [True, False, False])[0]
+        dx = _conv_backward(g, x, weight, None, geometry, [True, False, False])[0]
+        assert dx is not None
+        return dx
 
     @staticmethod
     @untouched
@@ -199,6 +204,7 @@ def _normalised(
     mean, var, training, momentum, eps = statistics
     batch_norm.check(x, mean, var, gamma, beta)
     ctx.group, ctx.has_beta = group if training else None, beta is not None
+    y: Tensor
     if ctx.group is None:
         batch_norm.check_count(batch_norm.count(x) if training else None, x)
         y, save_mean, save_rstd = torch.ops.aten.native_batch_norm(
@@ -218,7 +224,7 @@ def _normalised(
     return y
 
 
-def _norm_gradients(
+def _norm_gradients(  # many arguments: those of torch's own
     ctx: Any,
     g: Tensor,
     x: Tensor,
@@ -228,12 +234,13 @@ def _norm_gradients(
     mean: Tensor,
     rstd: Tensor,
     needs: list[bool],
-) -> tuple[Any, Any, Any]:
+) -> Three:
     """Gradients in a batch norm's input, γ and β, those of them that are needed."""
     if ctx.group is None:
-        return torch.ops.aten.native_batch_norm_backward(
+        native: Three = torch.ops.aten.native_batch_norm_backward(
             g, x, gamma, running_mean, running_var, mean, rstd, ctx.training, ctx.eps, needs
         )
+        return native
     if torch.is_grad_enabled():
         raise RuntimeError(
             "a synchronised batch norm is differentiated twice only through a heatmap generator with "
@@ -244,7 +251,7 @@ def _norm_gradients(
     return dx, dgamma, dbeta
 
 
-def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any, Any, Any]:
+def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> Three:
     """Gradients in a convolution's input, weight and bias, those of them that are needed."""
     needs = [
         ctx.needs_input_grad[0] and not (ctx.first and not asks_for(ctx.pass_.images)),
@@ -254,9 +261,7 @@ def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> tuple[Any
     return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
 
 
-def _conv_read_out(
-    ctx: Any, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None
-) -> tuple[Any, Any, Any]:
+def _conv_read_out(ctx: Any, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None) -> Three:
     """The same while a heatmap is read out, of scale (C, 1, 1, 1) times the convolution, where asked for."""
     needs = [ctx.needs_input_grad[0], asked(ctx, 1), asked(ctx, 2)]
     if needs[1] or needs[2]:  # ordinary operations, that can be differentiated
@@ -268,7 +273,7 @@ def _conv_read_out(
 
 def _conv_backward(
     g: Tensor, x: Tensor, weight: Tensor, bias_size: Pair | None, geometry: Geometry, needs: list[bool]
-) -> tuple[Any, Any, Any]:
+) -> Three:
     stride, padding, dilation, groups = geometry
     rest = (stride, padding, dilation, False, [0, 0], groups)
     backward = torch.ops.aten.convolution_backward
@@ -279,7 +284,8 @@ def _conv_backward(
         )[1]
         dx, _, db = backward(g, x, weight, bias_size, *rest, [needs[0], False, needs[2]])
         return dx, dw, db
-    return backward(g, x, weight, bias_size, *rest, needs)
+    three: Three = backward(g, x, weight, bias_size, *rest, needs)
+    return three
 
 
 _ONLY_WEIGHT = [False, True, False]

@@ -167,4 +167,5 @@ def _sloped(rule: Rule, activation: Activation) -> bool:
 
 def _masked(g: Tensor, x: Tensor) -> Tensor:
     """g · [x > 0]."""
-    return torch.ops.aten.threshold_backward(g, x, 0)
+    masked: Tensor = torch.ops.aten.threshold_backward(g, x, 0)
+    return masked

@@ -34,7 +34,7 @@ AVERAGED = ("samples", "steps")
 """Options of generators that say over how many forward passes they average."""
 
 
-def audit(
+def audit(  # many arguments: options of `radgaze audit`, given by name
     run: Run,
     out: Path,
     *,
@@ -47,7 +47,7 @@ def audit(
     resamples: int = RESAMPLES,
     device: str = "auto",
     batch_size: int = 16,
-) -> Audit:
+) -> Audit:  # long: steps in one order, each with what those before it found
     """Measure methods on a run's cases; write audit.json, .csv and .md and cases.parquet into a folder.
 
     Each method is kept in the folder as soon as it is measured: a later call with the same settings, cases

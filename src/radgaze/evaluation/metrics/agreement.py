@@ -242,7 +242,8 @@ def _standardised(P: Floats) -> Floats:
     centred = P - P.mean((1, 2), keepdims=True)
     std = P.std((1, 2), keepdims=True)
     flat = _constant(P)[:, None, None]
-    return np.divide(centred, std, out=np.zeros_like(P), where=(std > 0) & ~flat)
+    standardised: Floats = np.divide(centred, std, out=np.zeros_like(P), where=(std > 0) & ~flat)
+    return standardised
 
 
 def _distribution(P: Floats, *, empty: float | None = None) -> Floats:
@@ -251,12 +252,14 @@ def _distribution(P: Floats, *, empty: float | None = None) -> Floats:
         raise ValueError("KL and SIM are of maps that are not negative")
     total = P.sum((1, 2), keepdims=True)
     rest = 1 / (P.shape[1] * P.shape[2]) if empty is None else empty
-    return np.divide(P, total, out=np.full_like(P, rest), where=total > 0)
+    shares: Floats = np.divide(P, total, out=np.full_like(P, rest), where=total > 0)
+    return shares
 
 
 def _constant(P: Floats) -> NDArray[np.bool_]:
     span, height = np.ptp(P, axis=(1, 2)), np.abs(P).max((1, 2))
-    return span <= _CONSTANT * height
+    constant: NDArray[np.bool_] = span <= _CONSTANT * height
+    return constant
 
 
 def _guarded(figure: Floats, P: Floats) -> Floats:
@@ -266,7 +269,8 @@ def _guarded(figure: Floats, P: Floats) -> Floats:
 def _over(above: Floats, below: Floats) -> Floats:
     """Σ above / Σ below per image, NaN where that is empty."""
     a, b = above.sum((1, 2)), below.sum((1, 2))
-    return np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
+    ratios: Floats = np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
+    return ratios
 
 
 def _maps(P: ArrayLike, other: ArrayLike) -> tuple[Floats, Floats]:

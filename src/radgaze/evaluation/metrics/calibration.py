@@ -56,7 +56,8 @@ def calibration_error(
     gaps = np.where(which[:, None] == np.arange(bins), (p - y)[:, None], 0.0)  # (n, bins)
     error = np.abs(w @ gaps).sum(1)
     total = w.sum(1)
-    return np.divide(error, total, out=np.full(len(w), np.nan), where=total > 0)
+    errors: Floats = np.divide(error, total, out=np.full(len(w), np.nan), where=total > 0)
+    return errors
 
 
 @dataclass(frozen=True)
@@ -91,4 +92,5 @@ def _bin_of(p: Floats, bins: int) -> NDArray[np.int64]:
 def _mean(values: Floats, weights: ArrayLike | None) -> Floats:
     w = np.ones((1, values.size)) if weights is None else np.asarray(weights, dtype=np.float64)
     total = w.sum(1)
-    return np.divide(w @ values, total, out=np.full(len(w), np.nan), where=total > 0)
+    means: Floats = np.divide(w @ values, total, out=np.full(len(w), np.nan), where=total > 0)
+    return means

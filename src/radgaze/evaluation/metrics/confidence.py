@@ -70,7 +70,8 @@ def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
     p = np.asarray(probabilities, dtype=np.float64)
     if kind == "softmax":
         return SCORES[score](p)
-    return SCORES[score](np.stack([p, 1 - p], -1)).max(-1)
+    largest: Floats = SCORES[score](np.stack([p, 1 - p], -1)).max(-1)
+    return largest
 
 
 def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np.bool_]:
@@ -170,7 +171,8 @@ def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | N
     harmonic = digamma(after + 1) - digamma(before + 1)
     risks = cases * mean + (wrong_before - mean * before) * harmonic
     total = after[:, -1]
-    return np.divide(risks.sum(1), total, out=np.full(len(w), np.nan), where=total > 0)
+    areas: Floats = np.divide(risks.sum(1), total, out=np.full(len(w), np.nan), where=total > 0)
+    return areas
 
 
 def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:

@@ -166,7 +166,8 @@ def correlation(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _length(x: Tensor) -> Tensor:
-    return x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny) * x.shape[1] ** 0.5
+    lengths: Tensor = x.abs().amax(1).clamp_min(torch.finfo(x.dtype).tiny) * x.shape[1] ** 0.5
+    return lengths
 
 
 def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -> Curve:

@@ -43,7 +43,8 @@ def true_class(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.int64]
         probabilities: (B, C).
     """
     y, p = np.asarray(labels) > 0, np.asarray(probabilities, dtype=np.float64)
-    return np.where(y | ~y.any(1, keepdims=True), p, -1.0).argmax(1).astype(np.int64)
+    classes: NDArray[np.int64] = np.where(y | ~y.any(1, keepdims=True), p, -1.0).argmax(1).astype(np.int64)
+    return classes
 
 
 def _labels(cases: pl.DataFrame, classes: Sequence[str]) -> NDArray[np.int64]:

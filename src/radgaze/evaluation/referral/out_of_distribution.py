@@ -84,5 +84,5 @@ def _picture(name: str) -> NDArray[np.float32]:
     from skimage import color, data
     from skimage.util import img_as_float32
 
-    pixels = img_as_float32(getattr(data, name)())
+    pixels = img_as_float32(getattr(data, name)())  # type: ignore[no-untyped-call]  # of skimage, not typed
     return np.asarray(color.rgb2gray(pixels[..., :3]) if pixels.ndim == 3 else pixels, dtype=np.float32)

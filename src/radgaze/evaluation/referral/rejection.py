@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from radgaze.evaluation.referral.scores import CANDIDATES, MOST, NAMES, Candidat
 from radgaze.evaluation.referral.selective import Goal, Referral, choose
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.auc_interval import Placed, auc_interval, placed
-from radgaze.evaluation.statistics.resampling import Statistic, estimates, mean_of
+from radgaze.evaluation.statistics.resampling import Estimate, Statistic, estimates, mean_of
 from radgaze.files import write_text
 from radgaze.objectives.triangle import probabilities as probabilities_of
 from radgaze.tables import write_parquet
@@ -84,15 +85,12 @@ def reject(
     if score not in NAMES:
         raise UserError(f"--score {score}: there are {', '.join(NAMES)}")
     kind: Kind = "sigmoid" if run.config.objective.classification == "sigmoid" else "softmax"
-    table = run.predictions()
-    validate, test = (table.filter(pl.col("split") == split) for split in ("validate", "test"))
-    for split, cases in (("validation", validate), ("test", test)):
-        if not cases.height:
-            raise UserError(f"{run.path} has no {split} cases")
+    tables = _cases_of(run)
+    validate, test = tables["validate"], tables["test"]
     device = usable_device(device)
     model = models.scoring(run.model(device))
     fitted = confidence.temperature(predicted(validate, run.classes), labelled(validate, run.classes), kind)
-    seen = Seen(run, model, validate, test, kind, fitted, device, batch_size, seed)
+    seen = Seen(run, model, tables, kind, fitted, device, batch_size, seed)
     rules = {candidate.name: _rule(candidate, seen, run.classes, goal) for candidate in CANDIDATES}
     resampling = policy.bootstrap(test, run.classes, resamples=resamples, seed=seed)
     errors = confidence.wrong(predicted(test, run.classes), labelled(test, run.classes), kind)
@@ -107,30 +105,14 @@ def reject(
         found["auc_kept"] = replace(found["auc_kept"], stated=kept_auc)
         told = auc_interval([placed(errors, scores, test["patient"])])
         found["error_detection"] = replace(found["error_detection"], stated=told)
-        rows[candidate.name] = {
-            "title": candidate.title,
-            "threshold": rule.threshold,
-            "temperature": rule.temperature,
-            "magnitude": rule.magnitude,
-            "validation": rule.validation,
-            **{name: estimate.entry() for name, estimate in found.items()},
-        }
-        coverage, risk = confidence.risk_coverage(errors, scores)
-        curves.append(
-            pl.DataFrame({"coverage": coverage, "risk": risk}).with_columns(candidate=pl.lit(candidate.name))
-        )
+        rows[candidate.name] = _row(candidate, rule, found)
+        curves.append(_curve(candidate, errors, scores))
     kept = next(candidate for candidate in CANDIDATES if candidate.name == score)
     referral = rules[score]
     whole = estimates(_of_all(errors, test, run.classes), test.height, resampling)
     whole["auc"] = replace(whole["auc"], stated=_auc_interval(test, averaged))
     found_summary = {
-        "run": run.path.resolve().name,
-        "experiment": run.experiment,
-        "selection": run.config.selection,
-        "classes": list(run.classes),
-        "kind": kind,
-        "goal": {"name": goal.name, "value": goal.value},
-        "score": score,
+        **_about(run, kind, goal, score),
         "cases": test.height,
         "patients": test["patient"].n_unique(),
         "errors": int(errors.sum()),
@@ -144,13 +126,59 @@ def reject(
     }
     decisions = pl.concat(
         _decided(split, cases, run.classes, kind, referral, seen.given(kept, referral, split))
-        for split, cases in (("validate", validate), ("test", test))
+        for split, cases in tables.items()
     )
-    referral.write(run.path)
-    text = json.dumps(found_summary, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(text + "\n", run.path / "rejection.json")
-    write_parquet(decisions, run.path / "decisions.parquet")
-    return Rejection(found_summary, decisions, pl.concat(curves), referral)
+    rejection = Rejection(found_summary, decisions, pl.concat(curves), referral)
+    _write(rejection, run.path)
+    return rejection
+
+
+def _cases_of(run: Run) -> dict[str, pl.DataFrame]:
+    """The predictions of the validation and the test cases, some of each."""
+    table = run.predictions()
+    tables = {split: table.filter(pl.col("split") == split) for split in ("validate", "test")}
+    for split, words in (("validate", "validation"), ("test", "test")):
+        if not tables[split].height:
+            raise UserError(f"{run.path} has no {words} cases")
+    return tables
+
+
+def _about(run: Run, kind: Kind, goal: Goal, score: str) -> dict[str, object]:
+    """The entries of rejection.json that say which run it is of, and what was asked for."""
+    return {
+        "run": run.path.resolve().name,
+        "experiment": run.experiment,
+        "selection": run.config.selection,
+        "classes": list(run.classes),
+        "kind": kind,
+        "goal": {"name": goal.name, "value": goal.value},
+        "score": score,
+    }
+
+
+def _row(candidate: Candidate, rule: Referral, found: Mapping[str, Estimate]) -> dict[str, object]:
+    """A candidate's entry in rejection.json."""
+    return {
+        "title": candidate.title,
+        "threshold": rule.threshold,
+        "temperature": rule.temperature,
+        "magnitude": rule.magnitude,
+        "validation": rule.validation,
+        **{name: estimate.entry() for name, estimate in found.items()},
+    }
+
+
+def _curve(candidate: Candidate, errors: NDArray[np.bool_], scores: Floats) -> pl.DataFrame:
+    """A candidate's risk at each coverage."""
+    coverage, risk = confidence.risk_coverage(errors, scores)
+    return pl.DataFrame({"coverage": coverage, "risk": risk}).with_columns(candidate=pl.lit(candidate.name))
+
+
+def _write(rejection: Rejection, folder: Path) -> None:
+    rejection.referral.write(folder)
+    text = json.dumps(rejection.summary, indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(text + "\n", folder / "rejection.json")
+    write_parquet(rejection.decisions, folder / "decisions.parquet")
 
 
 def _rule(candidate: Candidate, seen: Seen, classes: Sequence[str], goal: Goal) -> Referral:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,8 +64,7 @@ class Seen:
         self,
         run: Run,
         model: nn.Module,
-        validate: pl.DataFrame,
-        test: pl.DataFrame,
+        tables: Mapping[str, pl.DataFrame],
         kind: Kind,
         fitted: float,
         device: str,
@@ -73,7 +72,7 @@ class Seen:
         seed: int,
     ) -> None:
         self.run, self.model, self.kind, self.fitted = run, model, kind, fitted
-        self.tables = {"validate": validate, "test": test}
+        self.tables = tables
         self.device, self.batch_size, self.seed = device, batch_size, seed
         self._moved: dict[tuple[str, float, float, str], Floats] = {}
         self._chosen: dict[str, tuple[float, float]] = {}

@@ -153,7 +153,7 @@ class Referral:
         return Decision(accept, words, score)
 
 
-def choose(
+def choose(  # many arguments: what a `Referral` keeps, given by name
     probabilities: ArrayLike,
     labels: ArrayLike,
     *,

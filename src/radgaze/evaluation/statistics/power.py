@@ -126,7 +126,8 @@ class Power:
         if with_times(1 / self.cases) >= POWER:
             return 1
         times = brentq(lambda x: with_times(float(np.exp(x))) - POWER, -np.log(self.cases), np.log(1e9))
-        return ceil(self.cases * np.exp(times))
+        needed: float = ceil(self.cases * np.exp(times))
+        return needed
 
     def plan(self, difference: float = PLANNED) -> str:
         """What would be needed for a difference, such as "For ±0.05: 5 seeds with these cases"."""

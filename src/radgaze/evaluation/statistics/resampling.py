@@ -198,7 +198,8 @@ def mean_of(values: ArrayLike) -> Statistic:
 
     def statistic(weights: Floats) -> Floats:
         total = weights @ known.astype(np.float64)
-        return np.divide(weights @ filled, total, out=np.full(len(weights), np.nan), where=total > 0)
+        means: Floats = np.divide(weights @ filled, total, out=np.full(len(weights), np.nan), where=total > 0)
+        return means
 
     return statistic
 

@@ -31,6 +31,14 @@ def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def off_image(fixations: pl.DataFrame) -> pl.DataFrame:
+    """One row for each fixation off the image, with where it was recorded."""
+    return fixations.filter(~pl.col("on")).with_columns(
+        reason=pl.lit("off_image_fixation"),
+        detail=pl.format("index {} at ({}, {})", "index", *(shown(f"recorded_{axis}") for axis in "xy")),
+    )
+
+
 def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
     """Calibration frames, and images that were looked at and are not in the sheet: one row for each."""
     length = pl.col("case_id").str.len_chars()

@@ -24,7 +24,7 @@ from radgaze.sources.egd.files import (
 )
 from radgaze.sources.egd.masks import segmentations
 from radgaze.sources.egd.radiology_report import cut, spoken
-from radgaze.sources.egd.rejected import gaze_of_nothing, no_gaze, rejections, shown, unspoken
+from radgaze.sources.egd.rejected import gaze_of_nothing, no_gaze, off_image, rejections, shown, unspoken
 from radgaze.sources.egd.screen import Thresholds, filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.split import published_split, stratified_split
@@ -34,7 +34,7 @@ EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:  # long: one entry for each option
     """The options of `read`."""
     parser.add_argument("--egd", required=True, metavar="DIR", help="egd-cxr 1.0.0, with master_sheet.csv")
     parser.add_argument(
@@ -109,7 +109,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=42, help="of the stratified split")
 
 
-def read(
+def read(  # many arguments: one for each option of `radgaze prepare egd`
     egd: str | Path,
     mimic: str | Path,
     *,
@@ -127,7 +127,7 @@ def read(
     masks: bool = True,
     split: Literal["published", "stratified"] = "published",
     seed: int = 42,
-) -> Cohort:
+) -> Cohort:  # long: most of it is the options, and the cohort that it ends in
     """Read the archives, as they are downloaded, to a cohort; what is not in it is among its rejections.
 
     A case is one image; a reading is what one session recorded on it. Of the images only the headers are
@@ -159,42 +159,21 @@ def read(
     """
     egd, mimic = locate(egd, mimic)
     from_screen = gaze == "samples" or calibration_shift
-    sides = (
-        ("top", "bottom", "left", "right")
-        if from_screen
-        else ("top", "bottom")
-        if vertical_correction
-        else ()
-    )
+    sides = ("top", "bottom", "left", "right") if from_screen else ("top", "bottom") * vertical_correction
     sheet = read_sheet(egd, pads=sides)
     kept = None if keep_ids is None else read_keep_list(Path(keep_ids), set(sheet["case_id"]))
+    thresholds = None
     if gaze == "samples":
         thresholds = Thresholds(filter, dispersion, velocity, least_duration, pixels_per_degree)
-        looks = filtered(read_samples(egd), thresholds, shift=calibration_shift, whole=ID_LENGTH)
-    else:
-        looks = read_gaze(egd)
-        if calibration_shift:
-            looks = shifted(looks, whole=ID_LENGTH)
+    looks = _looks(egd, thresholds, shift=calibration_shift)
     boxes = read_boxes(egd)
 
     sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), kept)
-    if not sheet["there"].any():
-        looked = next((path for path in sheet["image"] if path), "none, as the sheet has no path")
-        raise UserError(
-            f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded? Looked for was, "
-            f"for one, {looked}"
-        )
+    _check_images(sheet, egd, mimic)
     cases = sheet.filter(pl.col("reason").is_null())
     fixations = _placed(looks, cases, vertical_correction=vertical_correction, from_screen=from_screen)
 
-    silent = fixations.clear()
-    if align_report is not None:
-        if align_report < 0:
-            raise UserError(f"--align-report {align_report}: it is a number of seconds, 0 or more")
-        told = cut(fixations, spoken(egd, cases), align_report)
-        fixations, silent = fixations.filter(told), fixations.filter(~told)
-        place = pl.int_range(pl.len()).over("reading_id").cast(pl.Int32)
-        fixations = fixations.with_columns(index=place)
+    fixations, silent = _aligned(fixations, egd, cases, align_report)
     looked = fixations
     unseen = cases.join(looked.filter("on"), on="case_id", how="anti", maintain_order="left")
     if without_gaze == "drop":
@@ -203,27 +182,12 @@ def read(
             for table in (cases, fixations)
         )
     regions = segmentations(egd, cases) if masks else pl.DataFrame(schema=NO_REGIONS)
-    splits = (
-        published_split(sheet["patient_id"].to_list())
-        if split == "published"
-        else stratified_split(cases["patient"].to_list(), cases["class"].to_list(), seed)
-    )
-    of_split = "patient_id" if split == "published" else "patient"
-    readings = fixations.group_by("reading_id", maintain_order=True).agg(
-        pl.col("case_id").first(),
-        pl.lit(None, pl.String).alias("reader"),
-        pl.len().cast(pl.Int32).alias("recorded"),
-        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
-    )
     rejected = [
         sheet.filter(pl.col("reason").is_not_null()),
         *([no_gaze(unseen, looked)] if without_gaze == "drop" else []),
         gaze_of_nothing(looks, sheet),
         unspoken(silent, fixations),
-        fixations.filter(~pl.col("on")).with_columns(
-            reason=pl.lit("off_image_fixation"),
-            detail=pl.format("index {} at ({}, {})", "index", *(shown(f"recorded_{axis}") for axis in "xy")),
-        ),
+        off_image(fixations),
     ]
     return Cohort(
         source="egd",
@@ -231,11 +195,11 @@ def read(
         cases=cases.select(
             "case_id",
             "patient",
-            pl.col(of_split).replace_strict(splits, return_dtype=pl.String).alias("split"),
+            _split_of(sheet, cases, split, seed).alias("split"),
             "image",
             *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in CLASSES),
         ),
-        readings=readings,
+        readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
         boxes=boxes.join(cases, on="case_id", how="semi", maintain_order="left"),
         rejections=pl.concat([rejections(table) for table in rejected]),
@@ -250,6 +214,57 @@ def read(
             "split": split,
             "seed": seed if split == "stratified" else None,
         },
+    )
+
+
+def _looks(egd: Path, thresholds: Thresholds | None, *, shift: bool) -> pl.DataFrame:
+    """The tracker's fixations, or those of its raw samples through a filter where thresholds are given."""
+    if thresholds is not None:
+        return filtered(read_samples(egd), thresholds, shift=shift, whole=ID_LENGTH)
+    looks = read_gaze(egd)
+    return shifted(looks, whole=ID_LENGTH) if shift else looks
+
+
+def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, split: str, seed: int) -> pl.Expr:
+    """Each case's split; the published one is drawn over all patients of the sheet."""
+    if split == "published":
+        splits = published_split(sheet["patient_id"].to_list())
+        return pl.col("patient_id").replace_strict(splits, return_dtype=pl.String)
+    splits = stratified_split(cases["patient"].to_list(), cases["class"].to_list(), seed)
+    return pl.col("patient").replace_strict(splits, return_dtype=pl.String)
+
+
+def _check_images(sheet: pl.DataFrame, egd: Path, mimic: Path) -> None:
+    """Refuse a sheet none of whose images is there."""
+    if not sheet["there"].any():
+        looked = next((path for path in sheet["image"] if path), "none, as the sheet has no path")
+        raise UserError(
+            f"no image of {egd / SHEET} is under --mimic {mimic}; are the files downloaded? Looked for was, "
+            f"for one, {looked}"
+        )
+
+
+def _aligned(
+    fixations: pl.DataFrame, egd: Path, cases: pl.DataFrame, seconds: float | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The fixations while the report speaks of the case's class, numbered anew, and the others; all without
+    `seconds`."""
+    if seconds is None:
+        return fixations, fixations.clear()
+    if seconds < 0:
+        raise UserError(f"--align-report {seconds}: it is a number of seconds, 0 or more")
+    told = cut(fixations, spoken(egd, cases), seconds)
+    place = pl.int_range(pl.len()).over("reading_id").cast(pl.Int32)
+    return fixations.filter(told).with_columns(index=place), fixations.filter(~told)
+
+
+def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
+    """`Cohort.readings`: one row for each reading that has a fixation."""
+    return fixations.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(),
+        pl.lit(None, pl.String).alias("reader"),
+        pl.len().cast(pl.Int32).alias("recorded"),
+        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
     )
 
 

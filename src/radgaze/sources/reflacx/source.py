@@ -96,37 +96,20 @@ def read(
         UserError: A wrong folder, a missing file or column, a value that makes no sense, no image at all.
     """
     reflacx, mimic = locate(reflacx, mimic)
-    if not phases or not set(phases) <= set(PHASES):
-        raise UserError(f"--phases {' '.join(map(str, phases))}: they are 1, 2 and 3")
-    if not 1 <= certainty <= 5:
-        raise UserError(f"--certainty {certainty}: it is from 1 to 5")
+    _check(phases, certainty)
     table = _together(read_metadata(reflacx, sorted(set(phases))))
     table = table.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
     cases, rejected_cases = _cases(table)
-    if not cases.height:
-        raise UserError(
-            f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded? Looked for was, "
-            f"for one, {table['image'][0]}"
-        )
+    _check_images(cases, table, reflacx, mimic)
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
     kept = table.filter(~pl.col("discarded"))
     fixations = _placed(read_gaze(reflacx, kept["reading_id"].to_list()), kept)
     unseen = cases.join(
         fixations.filter("on"), left_on="dicom_id", right_on="case_id", how="anti", maintain_order="left"
     )
-    rejected = [
-        rejected_cases,
-        table.filter("discarded").select(
-            pl.lit("discarded_reading").alias("reason"),
-            pl.col("dicom_id").alias("case_id"),
-            "reading_id",
-            pl.lit("the archive discards its eye tracking").alias("detail"),
-        ),
-    ]
+    rejected = [rejected_cases, _discarded(table)]
     if without_gaze == "drop":
-        reasons = (pl.lit("no_gaze").alias("reason"), pl.col("dicom_id").alias("case_id"))
-        detail = pl.lit("no fixation is on the image").alias("detail")
-        rejected.append(unseen.select(*reasons, pl.lit(None, pl.String).alias("reading_id"), detail))
+        rejected.append(_no_gaze(unseen))
         cases = cases.join(unseen, on="dicom_id", how="anti", maintain_order="left")
     ids = cases["dicom_id"].to_list()
     table, fixations = (
@@ -134,15 +117,7 @@ def read(
     )
     named = _classes(table, labels, certainty)
     boxes, lost = _boxes(reflacx, table, named, certainty)
-    rejected += [
-        lost,
-        fixations.filter(~pl.col("on")).select(
-            pl.lit("off_image_fixation").alias("reason"),
-            "case_id",
-            "reading_id",
-            pl.format("index {}", "index").alias("detail"),
-        ),
-    ]
+    rejected += [lost, _off_image(fixations)]
     has = _has(table, named, certainty)
     return Cohort(
         source="reflacx",
@@ -154,12 +129,7 @@ def read(
             "image",
             *(pl.col(name).cast(pl.Int8).alias(f"label_{title}") for name, title in named.items()),
         ),
-        readings=fixations.group_by("reading_id", maintain_order=True).agg(
-            pl.col("case_id").first(),
-            pl.lit(None, pl.String).alias("reader"),
-            pl.len().cast(pl.Int32).alias("recorded"),
-            ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
-        ),
+        readings=_readings(fixations),
         fixations=fixations.filter("on")
         .select("reading_id", "index", "x", "y", "onset", "duration", *VIEWS)
         .lazy(),
@@ -172,6 +142,62 @@ def read(
             "split": "published",
         },
         exclusive=False,
+    )
+
+
+def _check(phases: Sequence[int], certainty: int) -> None:
+    if not phases or not set(phases) <= set(PHASES):
+        raise UserError(f"--phases {' '.join(map(str, phases))}: they are 1, 2 and 3")
+    if not 1 <= certainty <= 5:
+        raise UserError(f"--certainty {certainty}: it is from 1 to 5")
+
+
+def _check_images(cases: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path) -> None:
+    """Refuse an archive none of whose images is there."""
+    if not cases.height:
+        raise UserError(
+            f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded? Looked for was, "
+            f"for one, {table['image'][0]}"
+        )
+
+
+def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
+    """`Cohort.readings`: one row for each reading that has a fixation."""
+    return fixations.group_by("reading_id", maintain_order=True).agg(
+        pl.col("case_id").first(),
+        pl.lit(None, pl.String).alias("reader"),
+        pl.len().cast(pl.Int32).alias("recorded"),
+        ((pl.col("onset") + pl.col("duration")).max() - pl.col("onset").min()).alias("duration"),
+    )
+
+
+def _discarded(table: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of the readings whose gaze the archive discards."""
+    return table.filter("discarded").select(
+        pl.lit("discarded_reading").alias("reason"),
+        pl.col("dicom_id").alias("case_id"),
+        "reading_id",
+        pl.lit("the archive discards its eye tracking").alias("detail"),
+    )
+
+
+def _no_gaze(unseen: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of the cases without a fixation on the image."""
+    return unseen.select(
+        pl.lit("no_gaze").alias("reason"),
+        pl.col("dicom_id").alias("case_id"),
+        pl.lit(None, pl.String).alias("reading_id"),
+        pl.lit("no fixation is on the image").alias("detail"),
+    )
+
+
+def _off_image(fixations: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of the fixations off the image."""
+    return fixations.filter(~pl.col("on")).select(
+        pl.lit("off_image_fixation").alias("reason"),
+        "case_id",
+        "reading_id",
+        pl.format("index {}", "index").alias("detail"),
     )
 
 

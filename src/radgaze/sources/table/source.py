@@ -26,7 +26,7 @@ EXAMPLE = (
 )
 
 
-def add_arguments(parser: ArgumentParser) -> None:
+def add_arguments(parser: ArgumentParser) -> None:  # long: one entry for each option
     """The options of `read`."""
     parser.add_argument(
         "--table", required=True, metavar="FILE", help="CSV or Parquet: a record for each image"
@@ -119,7 +119,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=42, help="of the split where the table has none")
 
 
-def read(
+def read(  # many arguments: one for each option of `radgaze prepare table`
     table: str | Path,
     images: str | Path | None = None,
     *,
@@ -143,7 +143,7 @@ def read(
     without_gaze: Literal["keep", "drop"] = "keep",
     key: str | Path | None = None,
     seed: int = 42,
-) -> Cohort:
+) -> Cohort:  # long: most of it is the options, and the cohort that it ends in
     """Read a table, and what belongs to it, to a cohort; what is not in it is among its rejections.
 
     A case has one class, or any number of them where `multi_label` says so or a record has several, of which
@@ -186,11 +186,7 @@ def read(
     own_ids = not sheet["case_id"].equals(sheet["name"])
     sheet = sheet.with_columns(file=pl.col("image").map_elements(lambda i: file_of(folder, i), pl.String))
     sheet = _judged(sheet)
-    if not sheet["there"].any():
-        raise UserError(
-            f"no image of {path} is under {folder}; --images names the folder they start from; looked for "
-            f"was, for one, {sheet['file'][0]}{_unended(sheet['image'][0])}"
-        )
+    _check_images(sheet, path, folder)
     cases = sheet.filter(pl.col("reason").is_null()).with_columns(image=pl.col("file"))
     gaze = gaze_of(fixations, fixation_columns or (), fixation_frame, sheet, cases, fixation_units or ())
     readings, off = gaze.readings, gaze.off
@@ -199,8 +195,8 @@ def read(
     rejected = [sheet.filter(pl.col("reason").is_not_null()), gaze.strangers, lost, unmarked]
     if without_gaze == "drop":
         unseen = cases.join(readings.filter("seen"), on="case_id", how="anti", maintain_order="left")
-        reasons = {"reason": pl.lit("no_gaze"), "detail": pl.lit("no fixation is on the image")}
-        rejected.append(unseen.with_columns(**reasons))
+        detail = pl.lit("no fixation is on the image")
+        rejected.append(unseen.with_columns(reason=pl.lit("no_gaze"), detail=detail))
         cases, readings, off, found, regions = (
             kept.join(unseen, on="case_id", how="anti", maintain_order="left")
             for kept in (cases, readings, off, found, regions)
@@ -208,23 +204,13 @@ def read(
     rejected.append(
         off.with_columns(reason=pl.lit("off_image_fixation"), detail=pl.format("index {}", "index"))
     )
-    if cases["split"].null_count():
-        # One object for each kind, however many cases are of it.
-        kinds = {own: own[0] if exclusive else frozenset(own) for own in map(tuple, cases["classes"])}
-        of_each = [kinds[tuple(own)] for own in cases["classes"]]
-        splits = stratified_split(cases["patient"].to_list(), of_each, seed)
-        cases = cases.with_columns(
-            pl.col("patient").replace_strict(splits, return_dtype=pl.String).alias("split")
-        )
-        way: str = "stratified"
-    else:
-        way = "table"
+    way = "stratified" if cases["split"].null_count() else "table"
+    if way == "stratified":
+        cases = _dealt(cases, seed, exclusive=exclusive)
     rejections, strangers = _rejections(rejected)
     if key is not None:
-        of_cases_ids = sheet.select(id="case_id", name="image" if own_ids else "name").unique(
-            maintain_order=True
-        )
-        write_key(key, pl.concat([of_cases_ids, strangers]))
+        ids = sheet.select(id="case_id", name="image" if own_ids else "name").unique(maintain_order=True)
+        write_key(key, pl.concat([ids, strangers]))
     return Cohort(
         source="table",
         classes=names,
@@ -253,6 +239,24 @@ def read(
         exclusive=exclusive,
         regions=regions,
     )
+
+
+def _check_images(sheet: pl.DataFrame, path: Path, folder: Path) -> None:
+    """Refuse a table none of whose images is there."""
+    if not sheet["there"].any():
+        raise UserError(
+            f"no image of {path} is under {folder}; --images names the folder they start from; looked for "
+            f"was, for one, {sheet['file'][0]}{_unended(sheet['image'][0])}"
+        )
+
+
+def _dealt(cases: pl.DataFrame, seed: int, *, exclusive: bool) -> pl.DataFrame:
+    """The cases with a split of patients that keeps class shares as even as they allow."""
+    # One object for each kind, however many cases are of it.
+    kinds = {own: own[0] if exclusive else frozenset(own) for own in map(tuple, cases["classes"])}
+    of_each = [kinds[tuple(own)] for own in cases["classes"]]
+    splits = stratified_split(cases["patient"].to_list(), of_each, seed)
+    return cases.with_columns(pl.col("patient").replace_strict(splits, return_dtype=pl.String).alias("split"))
 
 
 def _unended(image: str) -> str:
