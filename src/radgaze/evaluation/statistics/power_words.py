@@ -38,7 +38,7 @@ def statement(entry: Mapping[str, Any], given: str, figure: str) -> str:
     needed = f" {entry['needed']}." if entry.get("needed") else ""
     if entry.get("detectable") is None:
         note = entry.get("detectable_note") or "undefined"
-        return f"what true difference in {figure} {given} could have shown: {note}.{needed}"
+        return f"it is not stated what true difference in {figure} {given} could have shown: {note}.{needed}"
     return (
         f"with {given} a true difference in {figure} of about ±{in_words(entry)} would have been found in "
         f"four of five studies ({level_in_words(entry)}).{needed}"
