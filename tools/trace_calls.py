@@ -108,7 +108,7 @@ def main() -> None:
 
     from radgaze.evaluation.measuring import evaluate
     from radgaze.reporting.run_page import report
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     rank = layers()
     with tempfile.TemporaryDirectory() as folder:

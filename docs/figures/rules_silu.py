@@ -23,9 +23,9 @@ from torch import Tensor, nn
 from radgaze import attribution
 from radgaze.cli.demo import Scale, make_store
 from radgaze.reporting.style import HEAT, MUTED, canvas, save, styled
-from radgaze.training import settings
+from radgaze.runs import settings
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 PICTURE = Path(__file__).parents[1] / "images" / "rules_silu.png"
 SEED = 7

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -73,7 +73,21 @@ def put(text: object, *, lines: bool = False) -> None:
 
 def complain(message: object) -> None:
     """Print an error on standard error, on one line."""
-    print(shown(message), file=sys.stderr)
+    print(shown(_spelled(str(message))), file=sys.stderr)
+
+
+_spelled: Callable[[str], str] = str
+
+
+@contextmanager
+def spelling(by: Callable[[str], str]) -> Iterator[None]:
+    """Have `say` and `complain` spell settings and calls another way, see `radgaze.errors`."""
+    global _spelled
+    before, _spelled = _spelled, by
+    try:
+        yield
+    finally:
+        _spelled = before
 
 
 _silent = ContextVar("silent", default=False)
@@ -95,7 +109,7 @@ def say(message: str, *, bold: bool = False) -> None:
     Brackets are no markup, control characters are shown (`shown`), and a full line is not broken.
     """
     if not _silent.get():
-        console.print(message, style="bold" if bold else None, markup=False, soft_wrap=True)
+        console.print(_spelled(message), style="bold" if bold else None, markup=False, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):

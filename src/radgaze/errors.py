@@ -1,10 +1,23 @@
-"""The one exception a user's mistake raises; the command line prints it in one line and exits with 2."""
+"""The one exception a user's mistake raises; the command line prints it in one line and exits with 2.
+
+Messages name a setting by its field in backquotes, `` `resamples` `` or `` `input.size=224` ``, and what to
+do next as a `call`; the command line spells both as its flags and commands, see `radgaze.cli.flags`.
+"""
 
 from __future__ import annotations
 
 
 class UserError(Exception):
     """Something the user can put right: the message says what was wrong, where, and what to do."""
+
+
+def call(verb: str, *arguments: object, **options: object) -> str:
+    """A call of a verb for a message, in backquotes: `` `evaluate('runs/a', reject=True)` ``."""
+    words = [repr(str(argument)) for argument in arguments]
+    words += [
+        f"{name}={value if isinstance(value, bool) else repr(str(value))}" for name, value in options.items()
+    ]
+    return f"`{verb}({', '.join(words)})`"
 
 
 def in_words(error: Exception) -> str:

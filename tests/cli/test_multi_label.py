@@ -12,10 +12,10 @@ from PIL import Image
 
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.runs import settings
+from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training import settings
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 from tests.training.conftest import TINY
 
 CLASSES = ("Mass", "Effusion", "Fracture")

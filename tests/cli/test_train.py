@@ -8,7 +8,7 @@ import yaml
 from radgaze.cli import build_parser, main
 from radgaze.cli.parser import listed
 from radgaze.errors import UserError
-from radgaze.training import settings
+from radgaze.runs import settings
 
 
 def configured(*arguments: str):

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from radgaze.cli import main
-from radgaze.training import settings
+from radgaze.runs import settings
 from tests.training.conftest import store
 
 __all__ = ["store"]

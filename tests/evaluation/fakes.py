@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from radgaze import attribution
 from radgaze.gaze import GazeMaps
 from radgaze.models import Output
+from radgaze.runs.config import Config, InputConfig
 from radgaze.store.batch import Batch, Sample, collate
-from radgaze.training.config import Config, InputConfig
 
 SIZE = 64
 SIGMA = 4.0

@@ -18,12 +18,12 @@ from radgaze.errors import UserError
 from radgaze.explaining.explanation import explain
 from radgaze.explaining.inputs import Asked, Subject, find, read
 from radgaze.explaining.methods import chosen
+from radgaze.runs import settings
+from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
-from radgaze.training import settings
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 from tests.store.cohorts import make_cohort, write_dicom
 from tests.training.conftest import TINY
 

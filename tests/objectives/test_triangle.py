@@ -16,7 +16,7 @@ from radgaze.objectives import distances
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig
 from radgaze.objectives.matching import match
 from radgaze.objectives.triangle import Maps, classification, objective, probabilities
-from radgaze.training import settings
+from radgaze.runs import settings
 
 EDGES = ("mask_gaze", "heatmap_gaze", "mask_heatmap")
 NOTHING_BUT = HeatmapConfig(match="none", normalise="max", margin=0.0)

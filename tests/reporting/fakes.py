@@ -19,9 +19,9 @@ from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import SeedResamples
 from radgaze.reporting.gallery import decisions
 from radgaze.reporting.panels import Case
-from radgaze.training import settings
-from radgaze.training.config import Config
-from radgaze.training.origin import GONE
+from radgaze.runs import settings
+from radgaze.runs.config import Config
+from radgaze.runs.origin import GONE
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 # Mean and deviation over cases of each metric, of a map that is as good as the lung shape.
@@ -43,7 +43,7 @@ class FakeStore:
 
 @dataclass
 class FakeRun:
-    """The part of `training.run.Run` that reporting uses. `skill` is how far the classes lie apart, `cases`
+    """The part of `runs.run.Run` that reporting uses. `skill` is how far the classes lie apart, `cases`
     which cases there are."""
 
     path: Path

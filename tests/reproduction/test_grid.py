@@ -19,8 +19,8 @@ from radgaze.reproduction import state
 from radgaze.reproduction.grid import reproduce
 from radgaze.reproduction.plan import Outcome, Plan
 from radgaze.reproduction.state import State, run_folder
+from radgaze.runs.run import Run
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 from tests.reproduction.test_local import does, is_gone
 from tests.store.cohorts import contents
 

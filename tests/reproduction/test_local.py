@@ -15,7 +15,7 @@ import pytest
 from radgaze.reproduction import local, process
 from radgaze.reproduction.plan import Job
 from radgaze.reproduction.state import log_file
-from radgaze.training.config import Config
+from radgaze.runs.config import Config
 
 HEAD = "import os, pathlib, signal, sys, time\nout, experiment = sys.argv[1:3]\n"
 

@@ -10,10 +10,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from radgaze.runs import settings
+from radgaze.runs.config import Config
 from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
-from radgaze.training import settings
-from radgaze.training.config import Config
 from tests.store.cohorts import CLASSES, make_cohort, write_dicom
 
 TINY: dict[str, Any] = {

@@ -14,10 +14,11 @@ import yaml
 from radgaze import files
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.training import checkpoints, settings
+from radgaze.runs import settings
+from radgaze.runs.run import Run
+from radgaze.training import checkpoints
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 
 
 def predictions(run: Run) -> bytes:

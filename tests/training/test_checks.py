@@ -11,10 +11,10 @@ import torch
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.evaluation.measuring import evaluate
+from radgaze.runs.data import batches, dataset
 from radgaze.store.preparation import prepare
 from radgaze.training import checks
 from radgaze.training.checks import RANGES, check, check_gaze, check_network
-from radgaze.training.data import batches, dataset
 from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
 from tests.store.cohorts import make_cohort
@@ -66,7 +66,7 @@ def test_every_default_and_every_experiment_lies_in_its_ranges(config, store):
 
 def test_every_range_is_of_a_field_that_exists(config):
     from radgaze import experiments
-    from radgaze.training import settings
+    from radgaze.runs import settings
 
     assert RANGES.keys() <= experiments.flat(settings.to_dict(config())).keys()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from radgaze.training import data
-from radgaze.training.data import batches, dataset
+from radgaze.runs import data
+from radgaze.runs.data import batches, dataset
 
 
 @pytest.mark.parametrize(("workers", "devices"), [(0, 1), (3, 1), (0, 2)])

@@ -13,8 +13,8 @@ from radgaze import experiments
 from radgaze.experiments import faithful
 from radgaze.objectives.distances import bce
 from radgaze.objectives.triangle import classification
-from radgaze.training import settings
-from radgaze.training.config import Config
+from radgaze.runs import settings
+from radgaze.runs.config import Config
 from radgaze.training.module import triangular2
 
 # Weights of M–G, H–G, M–H and the generator, as in the paper's table; the last three are ours.

@@ -12,8 +12,8 @@ from torch import nn
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.training import settings
-from radgaze.training.config import OptimisationConfig
+from radgaze.runs import settings
+from radgaze.runs.config import OptimisationConfig
 from radgaze.training.module import cosine, decay_groups, triangular2
 
 

@@ -25,13 +25,13 @@ from radgaze.errors import UserError
 from radgaze.files import parse_yaml
 from radgaze.reproduction import grid, state
 from radgaze.reproduction import plan as reproduction
+from radgaze.runs import origin, settings
+from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import seal
 from radgaze.store.store import MANIFEST
 from radgaze.training import fitting as fitting
-from radgaze.training import origin, settings
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
 from tests.training.conftest import TINY

@@ -14,10 +14,10 @@ from sklearn.metrics import roc_auc_score
 from radgaze.cli.compare import compare_and_report
 from radgaze.cli.evaluate import evaluate_and_report
 from radgaze.errors import UserError
+from radgaze.runs.config import SELECTED_ON_TEST
+from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.config import SELECTED_ON_TEST
 from radgaze.training.fitting import _precision, train
-from radgaze.training.run import Run
 from tests.store.cohorts import CLASSES
 
 

@@ -13,11 +13,11 @@ from radgaze.evaluation.maps import stream_maps
 from radgaze.models.pylon import Pylon
 from radgaze.models.unet import Output
 from radgaze.objectives.triangle import Maps, objective
+from radgaze.runs.data import batches, dataset
+from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
-from radgaze.training.data import batches, dataset
 from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided
-from radgaze.training.run import Run
 
 OWN_MAP = {"mask_gaze": {"weight": 0.0}, "heatmap_gaze": {"weight": 1.0}, "heatmap": {"generator": "pylon"}}
 

@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from radgaze.runs import settings
+from radgaze.runs.run import Run
 from radgaze.store.preparation import prepare
-from radgaze.training import settings
-from radgaze.training.run import Run
 from tests.store.cohorts import make_cohort
 
 # case, reader, and where all of the reading's fixations lie

@@ -13,10 +13,10 @@ import torch
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import stream_maps
+from radgaze.runs import settings
+from radgaze.runs.run import Run
 from radgaze.store.preparation import prepare
-from radgaze.training import settings
 from radgaze.training.fitting import train
-from radgaze.training.run import Run
 from tests.store.cohorts import CLASSES, make_cohort
 
 PROBABILITIES = [f"probability_{name}" for name in CLASSES]

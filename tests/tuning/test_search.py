@@ -17,8 +17,8 @@ from optuna.trial import TrialState
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.training import settings
-from radgaze.training.data import open_store
+from radgaze.runs import settings
+from radgaze.runs.data import open_store
 from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module

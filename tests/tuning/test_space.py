@@ -7,7 +7,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.training import settings
+from radgaze.runs import settings
 from radgaze.tuning.space import default, laid_over, lambdas, overrides, own_values, read
 
 

@@ -11,9 +11,9 @@ import pytest
 
 from radgaze import models
 from radgaze.errors import UserError
+from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Images
-from radgaze.training.run import Run
 from radgaze.tuning.search import tune
 from radgaze.tuning.trial import Failed, Pruned, run_trial
 from radgaze.tuning.worker import Worker

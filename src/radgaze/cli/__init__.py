@@ -5,8 +5,12 @@ from __future__ import annotations
 import errno
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from functools import cache
 from importlib import import_module
 from inspect import signature
+
+from jsonargparse import Namespace
 
 from radgaze import __version__
 from radgaze.cli.parser import Parser
@@ -46,7 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             build_parser(arguments).print_help()
             return 2
         name = f"radgaze {args.command}"
-        return int(import_module(f"radgaze.cli.{args.command}").run(args[args.command]))
+        verb = import_module(f"radgaze.cli.{args.command}")
+        with _flags(arguments, args):
+            try:
+                return int(verb.run(args[args.command]))
+            except UserError as error:
+                _complain(f"{name}: {error}")
+                return 2
     except UserError as error:
         _complain(f"{name}: {error}")
         return 2
@@ -59,6 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
         return 130
+
+
+def _flags(arguments: Sequence[str], args: Namespace) -> AbstractContextManager[None]:
+    """Have messages name settings by the flags of the verb, and of its source, that is running."""
+    from radgaze.cli.flags import flags_of, spelled
+    from radgaze.console import spelling
+
+    def parser_of(verb: str) -> Parser | None:
+        return build_parser([verb]).parser_of(verb) if verb in VERBS else None
+
+    @cache
+    def flags() -> dict[str, str]:
+        parser = build_parser(arguments).parser_of(args.command)
+        source = None if parser is None else parser.parser_of(getattr(args[args.command], "source", ""))
+        return flags_of(*(one for one in (parser, source) if one is not None))
+
+    return spelling(lambda text: spelled(text, flags(), parser_of) if "`" in text else text)
 
 
 def _complain(message: str) -> None:

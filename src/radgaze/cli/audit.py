@@ -67,7 +67,7 @@ def run(args: Namespace) -> int:
     from radgaze.evaluation.audit.markdown import audit_markdown
     from radgaze.outputs import check_folder
     from radgaze.reporting.audit import audit_page
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     check_folder(args.out)
     out, audited = Path(args.out), Run.open(Path(args.path))

@@ -11,7 +11,7 @@ from radgaze.cli.parser import Parser, Resamples
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 HELP = "Compare runs with the first one: table, paired differences with p-values, figures."
 EXAMPLE = "radgaze compare runs/baseline runs/set3_guided --out comparison"
@@ -34,7 +34,7 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import say
     from radgaze.outputs import check_folder
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     check_folder(args.out)
     runs = [Run.open(Path(path)) for path in args.runs]

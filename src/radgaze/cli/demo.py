@@ -13,9 +13,9 @@ from jsonargparse import Namespace
 from radgaze.cli.parser import Parser, Seed
 
 if TYPE_CHECKING:
+    from radgaze.runs.config import Config
+    from radgaze.runs.run import Run
     from radgaze.store.store import Store
-    from radgaze.training.config import Config
-    from radgaze.training.run import Run
 
 HELP = (
     "Make a phantom whose classes are confounded with a marker, prepare it, train the baseline and set 3 "
@@ -139,7 +139,7 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
     import yaml
 
     from radgaze import experiments
-    from radgaze.training import settings
+    from radgaze.runs import settings
 
     own = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
     overrides = experiments.merge(own, scale.overrides)
@@ -148,10 +148,10 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
 
 def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
-    from radgaze.training import settings
+    from radgaze.runs import settings
+    from radgaze.runs.run import Run
     from radgaze.training.checkpoints import resumable
     from radgaze.training.fitting import train
-    from radgaze.training.run import Run
 
     same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
     if same and (out / "predictions.parquet").is_file():

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser, Resamples
 from radgaze.cli.tables import show
-from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
@@ -75,7 +75,7 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import put
     from radgaze.errors import UserError
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     goal = None
     if args.reject:

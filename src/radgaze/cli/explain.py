@@ -45,7 +45,7 @@ def run(args: Namespace) -> int:
     from radgaze.console import complain, put
     from radgaze.explaining.explanation import explain
     from radgaze.outputs import check_folder
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     check_folder(args.out)
     outcome = explain(

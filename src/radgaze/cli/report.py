@@ -22,7 +22,7 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import put
     from radgaze.reporting.run_page import report
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
     put(report(Run.open(Path(args.path)), each=args.each))
     return 0

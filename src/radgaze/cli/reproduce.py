@@ -25,7 +25,7 @@ OWN = ("experiment", "protocol", "data", "seed", "selection")
 
 
 def add_arguments(parser: Parser) -> None:
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
 
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
@@ -80,7 +80,7 @@ def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
     from radgaze.reproduction.grid import reproduce
     from radgaze.reproduction.plan import plan
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
 
     check_folder(args.out)
     given, fields = args.as_dict(), asdict(Config()).keys() - OWN

@@ -31,7 +31,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
 
 
 def _add_fields(parser: Parser) -> None:
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
 
     parser.add_argument("--out", metavar="RUN", help="folder of the run")
     parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
@@ -55,7 +55,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, Any]:
     except UserError:
         return {}  # the parser proper meets the same mistake, and tells it
     if named.resume is not None:
-        from radgaze.training import settings
+        from radgaze.runs import settings
 
         return settings.to_dict(settings.read(Path(named.resume) / "config.yaml"))
     return experiments.load(named.experiment, named.protocol)
@@ -63,7 +63,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, Any]:
 
 def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
-    from radgaze.training import settings
+    from radgaze.runs import settings
 
     config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OWN})
     out = args.resume or args.out

@@ -36,7 +36,7 @@ SHOWN = 5
 
 
 def add_arguments(parser: Parser) -> None:
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
 
     parser.add_argument("--experiment", required=True, metavar="NAME", help="whose settings are searched")
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
@@ -73,7 +73,7 @@ def add_arguments(parser: Parser) -> None:
 
 def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
     from radgaze.tuning.plan import plan
 
     check_folder(args.out)

@@ -14,9 +14,9 @@ from radgaze.evaluation.markdown import comparison_markdown
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.files import write_text
+from radgaze.runs.config import SELECTED_ON_TEST
+from radgaze.runs.run import Run
 from radgaze.tables import write_csv
-from radgaze.training.config import SELECTED_ON_TEST
-from radgaze.training.run import Run
 
 FEW_OF_A_CLASS = 30
 """Under this many patients with a class, or without, the interval of a difference of AUCs is too narrow."""

@@ -15,8 +15,8 @@ from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.objectives.matching import blur
+from radgaze.runs.run import Run
 from radgaze.store.boxes import of_own_class, regions_of_own_class
-from radgaze.training.run import Run
 
 Array = NDArray[np.float32]
 Target = Literal["predicted", "true"]

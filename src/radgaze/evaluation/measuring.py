@@ -8,9 +8,9 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 import polars as pl
-import torch
 
 from radgaze import __version__
+from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.evaluation import summary
 from radgaze.evaluation.maps import GENERATOR, Target
@@ -20,8 +20,8 @@ from radgaze.evaluation.scoring import agreement_table, localisation_table, smoo
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import RESAMPLES, Resampling, SeedResamples
 from radgaze.files import write_text
+from radgaze.runs.run import Run
 from radgaze.tables import write_parquet
-from radgaze.training.run import Run
 
 Interval = Literal["delong", "bootstrap", "seed"]
 
@@ -192,18 +192,3 @@ def _localisation(
         "localisation": summary.agreement_summary(ordered, resampling(boxed), tuple(LOCALISATION)),
         "localisation_cases": {"compared": boxed.height, "without_boxes": test.height - boxed.height},
     }
-
-
-def usable_device(device: str) -> str:
-    """The device, for "auto" the best there is.
-
-    Raises:
-        UserError: There is no such device here.
-    """
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
-        raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
-    return device

@@ -18,7 +18,7 @@ from radgaze.evaluation.statistics.means import means
 from radgaze.evaluation.statistics.power import PLANNED, of_difference
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
 from radgaze.evaluation.summary import MACRO, MAPS, OF_A_RUN, score
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 Row = dict[str, Any]
 

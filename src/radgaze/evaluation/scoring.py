@@ -17,10 +17,10 @@ from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import GENERATOR, CaseMaps, Target, smoothed, stream_maps
 from radgaze.evaluation.metrics import localisation
 from radgaze.evaluation.metrics.agreement import METRICS, agreement, fixation_counts, is_constant
-from radgaze.evaluation.words import listed
+from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import with_area
-from radgaze.training.run import Run
+from radgaze.words import listed
 
 Floats = NDArray[np.float64]
 

@@ -16,8 +16,8 @@ from radgaze import __version__, models
 from radgaze.attribution.generator import Generator
 from radgaze.attribution.memory import keep_freed_memory
 from radgaze.console import Bar, progress, say
+from radgaze.devices import usable_device
 from radgaze.errors import UserError
-from radgaze.evaluation.measuring import usable_device
 from radgaze.evaluation.referral.perturbation import given
 from radgaze.evaluation.referral.selective import FILE, Decision, Referral
 from radgaze.explaining.inputs import Asked, Subject, find, read
@@ -25,7 +25,7 @@ from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.writing import DONE, write
 from radgaze.files import read_json
 from radgaze.objectives.triangle import probabilities
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 REFERENCES = ("black", "mean", "blurred", "cases")
 MOST_CASES = 200  # that the mean radiograph is of

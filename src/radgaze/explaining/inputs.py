@@ -19,12 +19,12 @@ from radgaze.console import say
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
 from radgaze.errors import UserError, shortened
+from radgaze.runs.data import batches
+from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.pixels import Fitted, read_and_fit
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
-from radgaze.training.data import batches
-from radgaze.training.run import Run
 
 SIZE = 512  # the square of `radgaze prepare`, where the store is not at hand
 

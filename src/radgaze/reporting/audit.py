@@ -25,10 +25,10 @@ from radgaze.reporting import audit_figures, description
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import bounds, count, listed
-from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 
 def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:

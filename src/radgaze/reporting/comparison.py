@@ -24,10 +24,10 @@ from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic
 from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, lacking
-from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 METRICS = {
     "auc": ("AUC", True),

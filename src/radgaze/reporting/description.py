@@ -11,10 +11,10 @@ import polars as pl
 from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.reporting.wording import count, listed, number
-from radgaze.training.origin import StoreChangedError
+from radgaze.runs.origin import StoreChangedError
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 
 def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) -> str:

@@ -13,7 +13,7 @@ from radgaze.reporting.panels import Case, attention
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 Draw = Callable[["Run", Sequence[str], Mapping[str, Any]], list[Case]]
 """From a run, case ids and the settings in metrics.json to those cases with their maps, in that order."""

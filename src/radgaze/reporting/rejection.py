@@ -18,11 +18,11 @@ from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
+from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.tables import harmless
-from radgaze.training.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 COLUMNS = {
     "error_detection": ("AUROC of errors", True),

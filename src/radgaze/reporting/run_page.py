@@ -20,10 +20,10 @@ from radgaze.reporting.rejection import told
 from radgaze.reporting.style import save
 from radgaze.reporting.verdicts import floor_differences
 from radgaze.reporting.wording import listed, number
-from radgaze.training.config import SELECTED_ON_TEST
+from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 
 def report(

@@ -9,8 +9,8 @@ from typing import Any
 from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
-from radgaze.evaluation.words import count as count
-from radgaze.evaluation.words import listed as listed
+from radgaze.words import count as count
+from radgaze.words import listed as listed
 
 DASH = "–"  # where a metric is undefined
 

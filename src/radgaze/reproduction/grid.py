@@ -17,7 +17,7 @@ from radgaze.reproduction.watch import watching
 
 if TYPE_CHECKING:
     from radgaze.reporting.paper import Results
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 Engine = Literal["local", "ray"]
 
@@ -79,7 +79,7 @@ def reproduce(
 def results(grid: State) -> Results:
     """What the tables are made of: the runs that are done, and why the others failed."""
     from radgaze.reporting.paper import Results
-    from radgaze.training.run import Run  # torch, which only the jobs need until now
+    from radgaze.runs.run import Run  # torch, which only the jobs need until now
 
     runs: dict[str, dict[int, Run]] = {}
     for job in grid.plan.jobs:

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.runs import origin, settings
+from radgaze.runs.config import Config
 from radgaze.store.store import Store
-from radgaze.training import origin, settings
-from radgaze.training.config import Config
 
 SEED = 42
 """The first seed; the paper's only one."""

@@ -14,8 +14,8 @@ from radgaze import __version__, experiments
 from radgaze.errors import UserError
 from radgaze.files import is_leftover, read_json, write_text
 from radgaze.reproduction.plan import Job, Outcome, Plan
+from radgaze.runs import origin, settings
 from radgaze.store.store import Store
-from radgaze.training import origin, settings
 
 FORMAT = 1
 FILE, LOCK = "grid.json", "grid.lock"

@@ -12,8 +12,8 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
-from radgaze.training.history import read_history
 
 
 class EpochBar(L.Callback):

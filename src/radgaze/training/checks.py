@@ -11,18 +11,16 @@ from torch import nn
 
 from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
-from radgaze.attribution.registry import REGISTRY
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps, Geometry
-from radgaze.models import registry
-from radgaze.models.config import ModelConfig
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
+from radgaze.runs import settings
+from radgaze.runs.config import Config
+from radgaze.runs.run import unmet
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
-from radgaze.training import settings
-from radgaze.training.config import Config
 
 SEEDS = 2**32 - 1
 """The highest seed that NumPy takes."""
@@ -168,19 +166,6 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
     finally:
         for module in training:
             module.training = True
-
-
-def unmet(generator: str, config: ModelConfig) -> str | None:
-    """Say which output a heatmap generator needs and the architecture lacks; None if it lacks nothing."""
-    missing = set(REGISTRY[generator].needs) - set(config.network.provides)
-    if not missing:
-        return None
-    able = [name for name in registry.names() if missing <= set(registry.find(name).provides)]
-    maps = " and ".join(sorted(missing)).replace("_", " ")
-    return (
-        f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
-        f"--model.architecture {' or '.join(able)} does"
-    )
 
 
 def _problem(model: nn.Module, batch: Batch, name: str, options: dict[str, Any]) -> str | None:

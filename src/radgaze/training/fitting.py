@@ -25,19 +25,20 @@ from radgaze import attribution, models
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
+from radgaze.runs import origin, settings
+from radgaze.runs.config import SELECTED_ON_TEST, Config, TrainerConfig
+from radgaze.runs.data import open_store
+from radgaze.runs.history import HISTORY, read_history
+from radgaze.runs.prediction import predict
+from radgaze.runs.run import PREDICTIONS, Run
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
-from radgaze.training import origin, settings
 from radgaze.training.callbacks import Begun, EpochBar, History, Patience, announce
 from radgaze.training.checkpoints import FOLDER, LAST, Checkpoints, resumable
 from radgaze.training.checks import check, check_gaze, check_network, check_unchanged
-from radgaze.training.config import SELECTED_ON_TEST, Config, TrainerConfig
-from radgaze.training.data import StoreData, open_store
-from radgaze.training.history import HISTORY, read_history
+from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
-from radgaze.training.predict import predict
-from radgaze.training.run import PREDICTIONS, Run
 
 OWN = {
     *("config.yaml", origin.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),

@@ -26,8 +26,8 @@ from radgaze.objectives.triangle import (
     objective,
     probabilities,
 )
+from radgaze.runs.config import Config, OptimisationConfig
 from radgaze.store.batch import Batch
-from radgaze.training.config import Config, OptimisationConfig
 
 
 class NonFiniteLossError(UserError):

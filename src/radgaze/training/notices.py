@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from radgaze.models.config import ModelConfig
 from radgaze.models.temporal import frames_of
+from radgaze.runs.config import Config
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
-from radgaze.training.config import Config
 
 
 def of_store(config: Config, store: Store) -> Iterator[str]:

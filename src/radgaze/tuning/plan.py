@@ -9,7 +9,7 @@ from typing import Any
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.training import settings
+from radgaze.runs import settings
 from radgaze.tuning import space as spaces
 from radgaze.tuning.study import REDUCTION, Search
 

@@ -19,8 +19,8 @@ from radgaze.errors import UserError
 from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
-from radgaze.training import settings
-from radgaze.training.config import Config
+from radgaze.runs import settings
+from radgaze.runs.config import Config
 
 Space = dict[str, BaseDistribution]
 

@@ -22,9 +22,9 @@ from optuna.trial import FrozenTrial, TrialState
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, write_bytes, write_text
+from radgaze.runs import origin, settings
+from radgaze.runs.config import Config
 from radgaze.store.store import Store
-from radgaze.training import origin, settings
-from radgaze.training.config import Config
 from radgaze.tuning.space import Space, own_values
 
 JOURNAL, SETTINGS, LOCK = "study.journal", "tune.yaml", "study.lock"

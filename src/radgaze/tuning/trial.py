@@ -11,7 +11,7 @@ import lightning as L
 
 from radgaze.console import silence
 from radgaze.errors import UserError
-from radgaze.training.config import Config
+from radgaze.runs.config import Config
 from radgaze.training.fitting import train
 
 Report = Callable[[int, float], bool]

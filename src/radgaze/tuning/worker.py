@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from radgaze.errors import UserError, in_words
 
 if TYPE_CHECKING:
-    from radgaze.training.config import Config
+    from radgaze.runs.config import Config
     from radgaze.tuning.trial import Report
 
 
@@ -37,7 +37,7 @@ class Worker:
 
     def __call__(self, config: Config, out: Path, report: Report) -> float:
         """As `trial.run_trial`."""
-        from radgaze.training import settings
+        from radgaze.runs import settings
         from radgaze.tuning.trial import Failed, Pruned
 
         try:
@@ -100,7 +100,7 @@ def serve(line: Connection, threads: int, gpu: str | None) -> None:
     os.environ["OMP_NUM_THREADS"] = str(threads)
     import torch
 
-    from radgaze.training import settings
+    from radgaze.runs import settings
     from radgaze.training.module import NonFiniteLossError
     from radgaze.tuning.trial import Pruned, run_trial
 

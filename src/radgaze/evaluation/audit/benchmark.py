@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from radgaze import __version__, attribution, models
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
+from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.aspects import ASPECTS, Effort, Method, Subject
 from radgaze.evaluation.audit.aspects.subject import Explain
@@ -25,10 +26,9 @@ from radgaze.evaluation.audit.results import FLOORS, Audit, write
 from radgaze.evaluation.audit.sampling import Subjects, draw, gather
 from radgaze.evaluation.audit.timing import Clock
 from radgaze.evaluation.baselines import BaselineMap, Known, made
-from radgaze.evaluation.measuring import usable_device
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.files import write_text
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 AVERAGED = ("samples", "steps")
 """Options of generators that say over how many forward passes they average."""

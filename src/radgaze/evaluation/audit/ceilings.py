@@ -10,7 +10,7 @@ import polars as pl
 from radgaze.evaluation.audit.aspects import agreement
 from radgaze.evaluation.audit.cache import SCHEMA, rows
 from radgaze.evaluation.audit.sampling import Gaze, Subjects
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 
 @dataclass(frozen=True)

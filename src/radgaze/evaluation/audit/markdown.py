@@ -17,7 +17,7 @@ from radgaze.evaluation.audit.rows import (
 )
 from radgaze.evaluation.markdown import table_of
 from radgaze.evaluation.statistics.evidence import cautions, marked
-from radgaze.evaluation.words import listed
+from radgaze.words import listed
 
 
 def audit_markdown(summary: Mapping[str, Any]) -> str:

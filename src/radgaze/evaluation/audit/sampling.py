@@ -18,9 +18,9 @@ from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.metrics.multilabel import true_class
+from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import of_own_class, regions_of_own_class, with_area
-from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
 

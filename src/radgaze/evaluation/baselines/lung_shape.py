@@ -9,9 +9,9 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.baselines.baseline_map import BaselineMap, Floats, Known, register
-from radgaze.evaluation.words import count
 from radgaze.store.names import plain
 from radgaze.store.placement import Frame
+from radgaze.words import count
 
 # Right and left lung (left and right in the picture) as shares of the frame: centre (x, y), then half of the
 # width and of the height.

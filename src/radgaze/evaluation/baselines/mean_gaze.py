@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from radgaze.evaluation.baselines.baseline_map import BaselineMap, Floats, Known, register
-from radgaze.evaluation.words import count
 from radgaze.store.batch import Batch
+from radgaze.words import count
 
 
 def mean_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, int]:

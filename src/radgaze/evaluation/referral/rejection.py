@@ -16,8 +16,8 @@ from torch import Tensor
 
 from radgaze import models
 from radgaze.console import progress
+from radgaze.devices import usable_device
 from radgaze.errors import UserError
-from radgaze.evaluation.measuring import usable_device
 from radgaze.evaluation.metrics import confidence, multilabel
 from radgaze.evaluation.metrics.confidence import Kind
 from radgaze.evaluation.metrics.discrimination import auc
@@ -30,8 +30,8 @@ from radgaze.evaluation.statistics.auc_interval import Placed, auc_interval, pla
 from radgaze.evaluation.statistics.resampling import Estimate, Statistic, estimates, mean_of
 from radgaze.files import write_text
 from radgaze.objectives.triangle import probabilities as probabilities_of
+from radgaze.runs.run import Run
 from radgaze.tables import write_parquet
-from radgaze.training.run import Run
 
 Floats = NDArray[np.float64]
 

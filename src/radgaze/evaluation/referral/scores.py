@@ -16,7 +16,7 @@ from radgaze.evaluation.metrics import confidence
 from radgaze.evaluation.metrics.confidence import Kind
 from radgaze.evaluation.referral.perturbation import perturbed
 from radgaze.evaluation.referral.selective import Referral
-from radgaze.training.run import Run
+from radgaze.runs.run import Run
 
 Floats = NDArray[np.float64]
 

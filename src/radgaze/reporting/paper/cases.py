@@ -22,7 +22,7 @@ from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 EACH = 2
 SEED = 0

@@ -27,7 +27,7 @@ from radgaze.reporting.paper.scored import BOXES, GAZE, Held, Scored, maps_and_m
 from radgaze.reporting.wording import listed
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 Entry = Mapping[str, Any]
 """`{"value", "low", "high", "seeds"}`, None where undefined; low and high also of too few seeds. Of a

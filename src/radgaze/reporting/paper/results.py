@@ -12,7 +12,7 @@ from radgaze.reporting.description import without_paths
 from radgaze.reporting.wording import count, listed
 
 if TYPE_CHECKING:
-    from radgaze.training.run import Run
+    from radgaze.runs.run import Run
 
 BASELINE = "baseline"
 BEST_OF_PAPER = "set3_guided"

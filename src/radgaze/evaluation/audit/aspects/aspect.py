@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from radgaze.evaluation.audit.aspects.subject import Figures, Subject
 from radgaze.evaluation.metrics.metric import Metric
-from radgaze.evaluation.words import listed
+from radgaze.words import listed
 
 VERDICTS = {
     "better": "better than every floor",

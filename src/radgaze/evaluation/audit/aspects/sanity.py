@@ -13,7 +13,7 @@ from radgaze.evaluation.audit.aspects.subject import Figures, Floats, Subject, e
 from radgaze.evaluation.metrics import randomisation
 from radgaze.evaluation.metrics.agreement import is_constant
 from radgaze.evaluation.metrics.metric import Metric
-from radgaze.evaluation.words import count, listed
+from radgaze.words import count, listed
 
 UNCHANGED = 0.5
 """A method whose maps of a model without any learnt weight still have this mean rank correlation with those

@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser, Namespace
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, write_text
-from radgaze.training.config import Config
+from radgaze.runs.config import Config
 
 END = "..."
 """How YAML marks the end of a document: what lacks it may be cut."""

@@ -11,9 +11,9 @@ from torch import nn
 from radgaze import models
 from radgaze.console import progress
 from radgaze.objectives.triangle import probabilities
+from radgaze.runs.config import Config
+from radgaze.runs.data import batches, dataset
 from radgaze.store.store import Store
-from radgaze.training.config import Config
-from radgaze.training.data import batches, dataset
 
 
 def predict(

@@ -11,20 +11,35 @@ import polars as pl
 from torch import nn
 
 from radgaze import attribution, models
+from radgaze.attribution.registry import REGISTRY
 from radgaze.errors import UserError
 from radgaze.files import read_parquet, stay_within
+from radgaze.models import registry
+from radgaze.models.config import ModelConfig
 from radgaze.objectives.config import Map
+from radgaze.runs import origin, settings
+from radgaze.runs.config import Config
+from radgaze.runs.data import batches, dataset, open_store
+from radgaze.runs.history import HISTORY, read_history
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
-from radgaze.training import origin, settings
-from radgaze.training.checks import unmet
-from radgaze.training.config import Config
-from radgaze.training.data import batches, dataset, open_store
-from radgaze.training.history import HISTORY, read_history
 
 PREDICTIONS = "predictions.parquet"
+
+
+def unmet(generator: str, config: ModelConfig) -> str | None:
+    """Say which output a heatmap generator needs and the architecture lacks; None if it lacks nothing."""
+    missing = set(REGISTRY[generator].needs) - set(config.network.provides)
+    if not missing:
+        return None
+    able = [name for name in registry.names() if missing <= set(registry.find(name).provides)]
+    maps = " and ".join(sorted(missing)).replace("_", " ")
+    return (
+        f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
+        f"--model.architecture {' or '.join(able)} does"
+    )
 
 
 @dataclass(frozen=True)

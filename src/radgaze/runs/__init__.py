@@ -1,0 +1,1 @@
+"""Trained runs: their folder, configuration, model and predictions."""
