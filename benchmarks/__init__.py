@@ -1,4 +1,4 @@
-"""What the software takes: each benchmark is a function that measures and returns a table.
+"""Measurements of speed and memory: each benchmark is a function that measures and returns a table.
 
 python -m benchmarks                  the quick ones
 python -m benchmarks NAME ...         those named

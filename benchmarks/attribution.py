@@ -39,12 +39,12 @@ def run(
     """Time the plain step, ours with guided back-propagation, and that with `create_graph`, in turn.
 
     Args:
-        encoders: Of the U-Nets, as segmentation_models_pytorch calls them.
+        encoders: Encoders of the U-Nets, by their names in segmentation_models_pytorch.
         batches: Images in a step.
         layouts: "contiguous", "channels last".
-        size: Of the images, in pixels.
+        size: Side of the images in pixels.
         repeats: Turns; medians are given.
-        threads: Of torch.
+        threads: Number of torch threads.
         device: Where.
         precision: Under autocast, unless float32.
     """
@@ -79,7 +79,7 @@ def run(
 
 @dataclass
 class Case:
-    """What is timed: a model and what a step needs, made from its first six fields."""
+    """A timed case: a model and the inputs of a step, made from its first six fields."""
 
     encoder: str
     batch: int
@@ -239,7 +239,7 @@ def _ratio(above: list[float], below: list[float]) -> float:
 
 
 def _differences(case: Case) -> tuple[float, float]:
-    """What held statistics change in the raw heatmap, and what exact ones differ in from the straight one."""
+    """Return how held statistics change the raw heatmap, and how exact ones differ from the direct map."""
     maps: dict[str, Tensor] = {}
     with case.autocast():
         for statistics in ("held", "exact"):

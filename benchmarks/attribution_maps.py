@@ -40,9 +40,9 @@ def run(
     Args:
         images: How many RGB images; the methods that average take two batches of them.
         batch: Images in a batch, which is one turn.
-        side: Of an image, in pixels.
+        side: Side of an image in pixels.
         repeats: How often the images are gone through.
-        threads: Of torch.
+        threads: Number of torch threads.
         networks: Names that timm knows, of its ResNets or EfficientNets; their weights are random.
     """
     before = torch.get_num_threads()
@@ -144,7 +144,7 @@ def _ours(method: str, model: nn.Module) -> Maps:
 
 
 def _images_per_second(contestants: dict[str, Maps], batches: Sequence[Tensor]) -> dict[str, list[float]]:
-    """Of each contestant in each turn, after one that does not count: the first fetches memory.
+    """Time each contestant in each turn, after one turn that does not count: the first allocates memory.
 
     They start from either end in turn, so that none is always the one after the slowest.
     """

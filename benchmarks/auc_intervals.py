@@ -149,7 +149,7 @@ def run(
         sizes: Numbers of cases.
         aucs: True AUCs.
         trials: Per row.
-        resamples: Of the bootstraps.
+        resamples: Number of resamples of the bootstraps.
         most: On more cases bootstraps are left out: there all ways agree, and these take an hour.
     """
     rows: list[dict[str, Cell]] = []
@@ -242,7 +242,7 @@ def of_differences(
         sizes: Numbers of cases.
         aucs: True AUCs of the two.
         trials: Per row.
-        resamples: Of the bootstrap.
+        resamples: Number of bootstrap resamples.
     """
     rows: list[dict[str, Cell]] = []
     for n in sizes:

@@ -55,7 +55,7 @@ def run(*, each: int = 35, most: int = 3, seed: int = 0) -> Result:
     Args:
         each: Damaged files of each kind.
         most: Bytes that are changed at most; at least one.
-        seed: Of the changes.
+        seed: Random seed of the changes.
     """
     rows: list[dict[str, Cell]] = []
     with TemporaryDirectory() as folder:

@@ -24,7 +24,7 @@ def run(*, seeds: Sequence[int] = SEEDS, keep: str | None = None) -> Result:
     """Run the demo once for each seed: phantom, order of the cases and first weights all follow it.
 
     Args:
-        seeds: Of the demos.
+        seeds: Seeds of the demos.
         keep: Folder for what the demos make, so that a stopped benchmark goes on; without it nothing stays.
     """
     rows: list[dict[str, Cell]] = []

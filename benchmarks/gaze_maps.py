@@ -69,7 +69,7 @@ def run(
         whole_repeats: How often each way makes the map of a whole image, which takes SciPy seconds.
         readings: In a whole data set.
         readings_repeats: How often we and NumPy make its maps; SciPy makes one of them each time.
-        threads: Of torch and NumPy; SciPy's filter has one.
+        threads: Number of torch and NumPy threads; SciPy's filter has one.
     """
     before = torch.get_num_threads()
     torch.set_num_threads(threads)

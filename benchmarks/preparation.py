@@ -141,7 +141,7 @@ def _preparation(
 
 
 def _straight(paths: list[str], out: Path) -> None:
-    """What a script would do: no worker, no check, no hash, no journal."""
+    """Prepare as a plain script would: no workers, checks, hashes or journal."""
     import numpy as np
     from PIL import Image
     from pydicom import dcmread

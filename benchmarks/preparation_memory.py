@@ -38,10 +38,10 @@ def run(
     """Prepare each archive with `radgaze prepare table`, in a process of its own that is watched.
 
     Args:
-        cases: Of the smallest archive.
+        cases: Number of cases of the smallest archive.
         growth: Sizes of the archives, in times of the smallest.
-        side: Of the images, in pixels.
-        size: Of the stored ones.
+        side: Side of the images in pixels.
+        size: Side of the stored images in pixels.
         looks: Fixations on each of them.
         workers: Processes that read images.
     """
@@ -72,8 +72,8 @@ def tables(
 
     Args:
         archives: Cases of each, and fixations on each case.
-        side: Of the images, in pixels.
-        size: Of the stored ones.
+        side: Side of the images in pixels.
+        size: Side of the stored images in pixels.
         workers: Processes that read images.
     """
     return Result(

@@ -1,4 +1,4 @@
-"""What a benchmark found, with the machine that it was found on, as JSON and as Markdown."""
+"""The result of a benchmark and the machine it ran on, as JSON and as Markdown."""
 
 from __future__ import annotations
 

@@ -39,9 +39,9 @@ def differences(
         seeds: How many.
         s: Deviation of one run's AUC between seeds.
         experiments: How many are compared with the baseline.
-        cases: Of which a quarter is positive.
+        cases: Number of cases; a quarter of them is positive.
         gain: By which the experiments' AUC is truly higher.
-        resamples: Of the cases.
+        resamples: Number of resamples of the cases.
     """
     labels = np.arange(cases) < cases // 4
     methods = 1 + experiments
@@ -93,7 +93,7 @@ def run(experiments: int = 11, cases: int = 250, trials: int = 1000) -> Result:
 
     Args:
         experiments: Compared with one baseline.
-        cases: Of the test set, shared by all runs.
+        cases: Number of test cases, shared by all runs.
         trials: Per row.
     """
     rows = [

@@ -27,9 +27,9 @@ def run(
     """Load an epoch of each store in a process of its own.
 
     Args:
-        cases: Of the smallest store.
+        cases: Number of cases of the smallest store.
         growth: Sizes of the stores, in times of the smallest.
-        side: Of the stored images and of those loaded, in pixels.
+        side: Side of the stored and of the loaded images in pixels.
         batch: Cases in a batch.
     """
     rows: list[dict[str, Cell]] = []
@@ -90,7 +90,7 @@ def write_store(path: Path, cases: int, side: int) -> None:
 
 
 def measured(path: Path, batch: int, cache: bool) -> dict[str, Cell]:
-    """What `epoch` finds, in a process of its own."""
+    """Run `epoch` in a separate process and return its result."""
     arguments = [str(path), str(batch), "cache" if cache else "stream"]
     command = [sys.executable, "-m", "benchmarks.streaming", *arguments]
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

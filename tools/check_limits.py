@@ -82,7 +82,7 @@ def uses_of_any(text: str) -> int:
 
 
 def judged(rate: float) -> str | None:
-    """What is wrong with a number of `Any` per thousand lines, or None."""
+    """Message about a number of `Any` per thousand lines that is too high or too low, or None."""
     if rate > ANY:
         return (
             f"`Any` stands {rate:.1f} times per thousand lines of src, over {ANY}: give the new ones a type"

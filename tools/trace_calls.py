@@ -34,7 +34,7 @@ def layers() -> dict[str, int]:
 
 
 class Trace:
-    """What is entered while `call` runs, in the thread that calls it."""
+    """Record the functions and modules entered while `call` runs, in the calling thread."""
 
     def __init__(self, rank: dict[str, int]) -> None:
         self.rank = rank
