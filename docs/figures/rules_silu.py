@@ -24,8 +24,8 @@ from radgaze import attribution
 from radgaze.cli.demo import Scale, make_store
 from radgaze.reporting.style import HEAT, MUTED, canvas, save, styled
 from radgaze.runs import settings
-from radgaze.training.fitting import train
 from radgaze.runs.run import Run
+from radgaze.training.fitting import train
 
 PICTURE = Path(__file__).parents[1] / "images" / "rules_silu.png"
 SEED = 7
