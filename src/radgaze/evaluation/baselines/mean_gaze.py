@@ -33,7 +33,7 @@ def mean_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, 
 
 @register("mean_gaze", title="mean gaze", blurred=False)
 class MeanGaze(BaselineMap):
-    """The same map for every case, already as blurred as the gaze maps that it averages."""
+    """Mean gaze map, the same for every case; it is as blurred as the gaze maps that it averages."""
 
     @classmethod
     def unsupported(cls, inputs: BaselineInputs) -> str | None:

@@ -62,4 +62,4 @@ METRICS: dict[str, ClassMetric] = {
         bounds=(0.0, 1.0),
     ),
 }
-"""Metrics of each class and of their macro mean, in the order of metrics.json: the fields of `SplitResults`."""
+"""Metrics of each class and of their macro mean; `SplitResults` has a field for each, in the same order."""
