@@ -1,4 +1,4 @@
-"""`radgaze evaluate RUN`: measure a run on its test cases and write its report."""
+"""`radgaze evaluate RUN`: evaluate a run on its test cases and write its report."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
 DEFAULTS = EvaluationOptions()
+GOAL, SCORE = "coverage=0.9", "alpha"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,23 +30,20 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
-        "keep the "
-        "rule with the run; writes rejection.html",
+        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
+        "and keep it with the run; writes rejection.html",
     )
     parser.add_argument(
         "--goal",
-        default="coverage=0.9",
-        help="with --reject, what the rule is to reach on the validation cases: coverage=SHARE of "
-        "predictions "
+        default=GOAL,
+        help="with --reject, goal of the rule on the validation cases: coverage=SHARE of predictions "
         "accepted, frr=SHARE of right ones referred, or risk=SHARE of errors accepted (default coverage=0.9)",
     )
     parser.add_argument(
         "--score",
-        default="alpha",
-        help="with --reject, the score that the rule is on: alpha or beta (DOCTOR's, default alpha), either "
-        "of them "
-        "with _tempered or _perturbed, maximum, or entropy",
+        default=SCORE,
+        help="with --reject, score of the rule: alpha or beta (DOCTOR's, default alpha), either of them with "
+        "_tempered or _perturbed, maximum, or entropy",
     )
 
 
@@ -56,39 +54,35 @@ def run(args: Namespace) -> int:
     from radgaze.errors import UserError
     from radgaze.runs.run import Run
 
-    goal = None
-    if args.reject:
-        from radgaze.evaluation.referral.scores import NAMES
-        from radgaze.evaluation.referral.selective import Goal
-
-        goal = Goal.parse(args.goal)
-        if args.score not in NAMES:
-            raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
-    elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
-        raise UserError("--goal and --score are for --reject: add it")
     options = chosen(EvaluationOptions, args)
-    evaluated = Run.open(Path(args.path))
-    if goal is not None:
-        from radgaze.evaluation.referral.rejection import reject
-        from radgaze.reporting.rejection import rejection_markdown, write_rejection
+    if not args.reject:
+        if (args.goal, args.score) != (GOAL, SCORE):
+            raise UserError("`goal` and `score` need `reject=True`")
+        evaluate_and_report(Run.open(Path(args.path)), options)
+        return 0
+    from radgaze.evaluation.referral.rejection import reject
+    from radgaze.evaluation.referral.scores import NAMES
+    from radgaze.evaluation.referral.selective import Goal
+    from radgaze.reporting.rejection import rejection_markdown, write_rejection
 
-        # First, for the report to tell of it.
-        found = reject(
-            evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
-        )
-        page = write_rejection(evaluated, found)
+    goal = Goal.parse(args.goal)
+    if args.score not in NAMES:
+        raise UserError(f"`score` must be one of {', '.join(NAMES)}, got {args.score}")
+    evaluated = Run.open(Path(args.path))
+    # First, since the report mentions it.
+    rejection = reject(
+        evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
+    )
+    page = write_rejection(evaluated, rejection)
     evaluate_and_report(evaluated, options)
-    if goal is not None:
-        put(rejection_markdown(found.summary), lines=True)
-        for name in (
-            "selective.json",
-            "decisions.parquet",
-            "rejection.json",
-            "rejection.md",
-            "rejection.csv",
-        ):
-            put(evaluated.path / name)
-        put(page)
+    put(rejection_markdown(rejection.summary), lines=True)
+    for name in (
+        "selective.json",
+        "decisions.parquet",
+        *(f"rejection.{kind}" for kind in ("json", "md", "csv")),
+    ):
+        put(evaluated.path / name)
+    put(page)
     return 0
 
 
@@ -111,54 +105,54 @@ def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path
 
 
 def _show(results: EvaluationResults) -> None:
-    """The headline figures as tables on standard output."""
-    from radgaze.console import results as results_console
+    """Print the headline figures as tables on standard output."""
+    from radgaze import console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
     from radgaze.evaluation.statistics.evidence import cautions
 
-    console, test = results_console(), results.test
+    output, test = console.results(), results.test
     if results.selection == "test":
-        console.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
-    title = f"{results.experiment}: {test.cases} test cases of {test.patients} patients"
+        output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
     columns = {
-        "AUC": test.auc,
-        "AUC, as the seed paper": test.auc_seed,
-        "average precision": test.average_precision,
-        "Brier ↓": test.brier,
+        CLASSIFICATION["auc"].heading: test.auc,
+        f"{CLASSIFICATION['auc'].title}, as the seed paper": test.auc_seed,
+        CLASSIFICATION["average_precision"].heading: test.average_precision,
+        CLASSIFICATION["brier"].heading: test.brier,
     }
-    rows = [
-        (group, [_entry(column[group]) for column in columns.values()])
+    class_rows = [
+        (group, [_cell(column.get(group)) for column in columns.values()])
         for group in ("macro", *results.classes)
     ]
-    show(console, title, "class", list(columns), rows)
-    cells = [cell for _, of_group in rows for cell in of_group]
-    for part, compared, registry, maps in (
-        ("Agreement with gaze", test.agreement_cases.compared, AGREEMENT, test.agreement),
+    title = f"{results.experiment}: {test.cases} test cases of {test.patients} patients"
+    tables = [(title, "class", list(columns), class_rows)]
+    for title, maps, metrics in (
+        (f"Agreement with gaze, {test.agreement_cases.compared} cases", test.agreement, AGREEMENT),
         (
-            "Localisation of boxes and masks",
-            test.localisation_cases.compared,
-            LOCALISATION,
+            f"Localisation of boxes and masks, {test.localisation_cases.compared} cases",
             test.localisation,
+            LOCALISATION,
         ),
     ):
-        measured = {kind: entries for kind, entries in maps.items() if entries}
-        if measured:
-            headings = [metric.heading for metric in registry.values()]
-            # By name: a file of an earlier version may lack a metric, or have them in another order.
-            rows = [
-                (kind.replace("_", " "), [_entry(entries.get(name), 2) for name in registry])
-                for kind, entries in measured.items()
-            ]
-            show(console, f"{part}, {compared} cases", "map", headings, rows)
-            cells += [cell for _, of_map in rows for cell in of_map]
-        elif maps is test.agreement:
-            console.print("Agreement with gaze: no test case has gaze.")
+        # A file of an earlier version may lack a metric, or have them in another order.
+        map_rows = [
+            (name.replace("_", " "), [_cell(entries.get(metric), 2) for metric in metrics])
+            for name, entries in maps.items()
+            if entries
+        ]
+        if map_rows:
+            tables.append((title, "map", [metric.heading for metric in metrics.values()], map_rows))
+    for table in tables:
+        show(output, *table)
+    if not any(test.agreement.values()):
+        output.print("Agreement with gaze: no test case has gaze.")
+    cells = [cell for *_, rows in tables for _, row in rows for cell in row]
     for note in cautions("".join(cells)):
-        console.print(note, markup=False, highlight=False)
+        output.print(note, markup=False, highlight=False)
 
 
-def _entry(entry: IntervalEstimate | None, digits: int = 3) -> str:
+def _cell(entry: IntervalEstimate | None, digits: int = 3) -> str:
     from radgaze.evaluation.statistics.evidence import marked
 
     if entry is None:

@@ -73,6 +73,7 @@ def predict(run: Run, options: EvaluationOptions, split: str = "test") -> Predic
     if missing:
         raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
     references, boxed = _references(run, split, options.batch_size)
+    cases = table.filter(pl.col("split") == split).height
 
     def stream(title: str, total: int, target: Target, case_ids: list[str] | None) -> Iterator[CaseMaps]:
         with progress(title, total=total) as bar:
@@ -89,11 +90,10 @@ def predict(run: Run, options: EvaluationOptions, split: str = "test") -> Predic
                 yield cases
                 bar.advance(len(cases.case_ids))
 
-    total = len(run.dataset(split))
     return PredictedCases(
         table,
         references,
-        maps=stream("Comparing maps with gaze", total, options.target, None),
+        maps=stream("Comparing maps with gaze", cases, options.target, None),
         maps_with_boxes=stream("Comparing maps with boxes", len(boxed), "true", boxed) if boxed else iter(()),
     )
 
@@ -102,8 +102,8 @@ def _references(run: Run, split: str, batch_size: int) -> tuple[References, list
     """The references of a split, and the ids of its cases with boxes or regions."""
     size = (run.config.input.size, run.config.input.size)
     fixations, boxed = np.zeros(size), list[str]()
-    total = len(run.dataset("train")) + len(run.dataset(split))
-    with progress("Gathering gaze", total=total) as bar:
+    splits = run.store.cases["split"]
+    with progress("Gathering gaze", total=int(splits.is_in(["train", split]).sum())) as bar:
         mean, training_cases = mean_gaze(_advancing(run.batches("train", batch_size), bar), size)
         for batch in _advancing(run.batches(split, batch_size), bar):
             fixations += fixation_counts(batch.points, batch.weights > 0, size).sum(0)

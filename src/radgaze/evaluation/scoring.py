@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,20 +75,21 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
     for cases in predicted.maps:
         has_gaze = cases.has_gaze & cases.present.any(1)
         without_gaze += int((~has_gaze).sum())
-        compared += _chosen_ids(cases, has_gaze)
+        ids = _ids(cases, has_gaze)
+        compared += ids
         fixations = fixation_counts(cases.points, cases.present, (size[0], size[1]))[has_gaze]
         for name, maps in cases.maps_to_score(references.baselines).items():
             P = maps[has_gaze]
             constant_maps[name] = constant_maps.get(name, 0) + int(is_constant(P).sum())
             figures = agreement(P, cases.gaze[has_gaze], fixations, references.fixations - fixations)
-            agreement_parts.append(_rows(cases, has_gaze, name, figures, SCHEMA))
+            agreement_parts.append(_rows(ids, cases.patients[has_gaze], name, figures, SCHEMA))
     for cases in predicted.maps_with_boxes:
         marked = np.asarray((cases.boxes[..., 2] > cases.boxes[..., 0]).any(1))
         marked |= cases.regions.any((1, 2))
-        boxes, regions = cases.boxes[marked], cases.regions[marked]
+        ids, boxes, regions = _ids(cases, marked), cases.boxes[marked], cases.regions[marked]
         for name, maps in cases.maps_to_score(references.baselines).items():
             figures = localisation(maps[marked], boxes, tolerance, regions=regions)
-            localisation_parts.append(_rows(cases, marked, name, figures, LOCALISATION_SCHEMA))
+            localisation_parts.append(_rows(ids, cases.patients[marked], name, figures, LOCALISATION_SCHEMA))
     counts = [baseline.counts(compared) for baseline in references.baselines.values()]
     return CaseScores(
         predictions=predicted.predictions,
@@ -112,16 +113,15 @@ def smoothing() -> str:
 
 
 def _rows(
-    cases: CaseMaps,
-    chosen: NDArray[np.bool_],
+    ids: Sequence[str],
+    patients: NDArray[np.int64],
     name: str,
     figures: Mapping[str, Floats],
     schema: Mapping[str, pl.DataType | type[pl.DataType]],
 ) -> pl.DataFrame:
-    ids = _chosen_ids(cases, chosen)
-    content = {"case_id": ids, "patient": cases.patients[chosen], "map": [name] * len(ids), **figures}
+    content = {"case_id": ids, "patient": patients, "map": [name] * len(ids), **figures}
     return pl.DataFrame(content, schema=schema).with_columns(pl.col(list(figures)).fill_nan(None))
 
 
-def _chosen_ids(cases: CaseMaps, chosen: NDArray[np.bool_]) -> list[str]:
+def _ids(cases: CaseMaps, chosen: NDArray[np.bool_]) -> list[str]:
     return [case for case, is_chosen in zip(cases.case_ids, chosen, strict=True) if is_chosen]

@@ -53,12 +53,12 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
     """
     settings = _settings(run, options)
     exclusive = multilabel.exclusive(scores.predictions, run.classes)
-    drawing = {"interval": settings.interval, "resamples": settings.resamples, "seed": settings.seed}
     test, validate = (scores.predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
-
-    def resampling(cases: pl.DataFrame) -> Resampling:
-        return policy.resampling_of(cases, run.classes, drawing)
-
+    resampling = partial(
+        policy.resampling_of,
+        classes=run.classes,
+        settings={"interval": settings.interval, "resamples": settings.resamples, "seed": settings.seed},
+    )
     of_test, of_validate = (
         discrimination_summary(
             cases,
