@@ -69,7 +69,7 @@ class FakeRegions:
 
 @dataclass(frozen=True)
 class FakeStore:
-    """What of a store is looked at beside its cases."""
+    """The part of a store that evaluation reads."""
 
     cases: pl.DataFrame
     regions: FakeRegions
