@@ -24,6 +24,9 @@ from radgaze.store.boxes import of_own_class, regions_of_own_class
 Array = NDArray[np.float32]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
+BLURRED = {"heatmap": True, "heatmap_raw": False, "grad_cam": True, "mask": False}
+"""Maps of a run, and whether each is blurred by the Gaussian of the case's gaze map before it is scored."""
+
 
 @dataclass(frozen=True)
 class CaseMaps:
@@ -74,14 +77,16 @@ class CaseMaps:
         Args:
             baselines: The baseline maps, by name.
         """
-        maps: dict[str, NDArray[np.floating]] = {
-            "heatmap": smoothed(self.heatmap, self.sigma),
+        run_maps = {
+            "heatmap": self.heatmap,
             "heatmap_raw": self.heatmap,
+            "grad_cam": self.grad_cam,
+            "mask": self.mask,
         }
-        if self.grad_cam is not None:
-            maps["grad_cam"] = smoothed(self.grad_cam, self.sigma)
-        if self.mask is not None:
-            maps["mask"] = self.mask
+        maps: dict[str, NDArray[np.floating]] = {}
+        for name, raw in run_maps.items():
+            if raw is not None:
+                maps[name] = smoothed(raw, self.sigma) if BLURRED[name] else raw
         for name, baseline in baselines.items():
             made = baseline(self.case_ids)
             maps[name] = smoothed(made, self.sigma) if baseline.blurred else made

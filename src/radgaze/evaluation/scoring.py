@@ -11,15 +11,14 @@ from numpy.typing import NDArray
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.baselines.baseline_map import Floats
-from radgaze.evaluation.maps import CaseMaps
+from radgaze.evaluation.maps import BLURRED, CaseMaps
 from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
 from radgaze.evaluation.metrics.agreement import agreement, fixation_counts, is_constant
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.metrics.localisation import localisation
 from radgaze.evaluation.predicting import PredictedCases
-from radgaze.words import listed
 
-OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")
+OF_A_RUN = tuple(BLURRED)
 """Maps of a run; the baseline maps beside them are the same for every run."""
 MAPS = (*OF_A_RUN, *baselines.evaluated())
 
@@ -102,14 +101,6 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
             **{name: count for part in counts for name, count in part.items()},
         },
     )
-
-
-def smoothing() -> str:
-    """Describe which maps are blurred before they are scored, as metrics.json says it."""
-    kinds = baselines.evaluated()
-    blurred = ["heatmap", "grad_cam", *(name for name, kind in kinds.items() if kind.blurred)]
-    others = ["heatmap_raw", "mask", *(name for name, kind in kinds.items() if not kind.blurred)]
-    return f"{listed(blurred)} by the Gaussian of each case's gaze map; {listed(others)} not at all"
 
 
 def _rows(

@@ -11,8 +11,10 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze import __version__
+from radgaze.evaluation import baselines
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.maps import BLURRED
 from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
 from radgaze.evaluation.metrics.classification import METRICS, SPECIFICITY
 from radgaze.evaluation.metrics.metric import Metric
@@ -28,7 +30,7 @@ from radgaze.evaluation.results import (
 )
 from radgaze.evaluation.scoring import MAPS as MAPS
 from radgaze.evaluation.scoring import OF_A_RUN as OF_A_RUN
-from radgaze.evaluation.scoring import CaseScores, smoothing
+from radgaze.evaluation.scoring import CaseScores
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.means import means
 from radgaze.evaluation.statistics.resampling import (
@@ -38,6 +40,7 @@ from radgaze.evaluation.statistics.resampling import (
     estimates,
 )
 from radgaze.runs.run import Run
+from radgaze.words import listed
 
 score = class_estimates  # until its callers in other packages have moved
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
@@ -177,6 +180,10 @@ def agreement_summary(
 
 def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
     """The options, and the settings of the run that its maps depend on."""
+    is_blurred = BLURRED | {name: kind.blurred for name, kind in baselines.evaluated().items()}
+    blurred = [name for name in MAPS if is_blurred[name]]
+    others = [name for name in MAPS if not is_blurred[name]]
+    smoothing = f"{listed(blurred)} by the Gaussian of each case's gaze map; {listed(others)} not at all"
     return EvaluationSettings(
         interval=options.interval or ("seed" if run.config.protocol == "faithful" else "delong"),
         resamples=options.resamples,
@@ -184,7 +191,7 @@ def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
         generator=options.generator,
         target=options.target,
         tolerance=options.tolerance,
-        heatmap_smoothing=smoothing(),
+        heatmap_smoothing=smoothing,
         gaze=asdict(run.config.gaze),
         size=run.config.input.size,
         fit=run.config.input.fit,
