@@ -69,7 +69,7 @@ class FakeRegions:
 
 @dataclass(frozen=True)
 class FakeStore:
-    """What of a store is looked at beside its cases."""
+    """The part of a store that evaluation reads."""
 
     cases: pl.DataFrame
     regions: FakeRegions
@@ -99,7 +99,12 @@ class FakeRun:
             }
         )
         cases = pl.DataFrame(
-            {"case_id": [case.case_id for case in self.cases], "rows": SIZE, "columns": SIZE}
+            {
+                "case_id": [case.case_id for case in self.cases],
+                "split": [case.split for case in self.cases],
+                "rows": SIZE,
+                "columns": SIZE,
+            }
         )
         return FakeStore(cases, FakeRegions(table, [flags for _, _, flags in marks]))
 

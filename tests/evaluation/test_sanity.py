@@ -1,4 +1,4 @@
-"""Weights drawn anew, and the likeness of maps: against scikit-image, SciPy and the model's own state."""
+"""Model randomisation, and similarity of maps: against scikit-image, SciPy and the model's own state."""
 
 from __future__ import annotations
 

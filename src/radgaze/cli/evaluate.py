@@ -1,72 +1,49 @@
-"""`radgaze evaluate RUN`: measure a run on its test cases and write its report."""
+"""`radgaze evaluate RUN`: evaluate a run on its test cases and write its report."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from radgaze.cli.parser import Parser, Resamples
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
 from radgaze.cli.tables import show
+from radgaze.evaluation.options import EvaluationOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from radgaze.evaluation.interval_estimate import IntervalEstimate
+    from radgaze.evaluation.results import EvaluationResults
     from radgaze.runs.run import Run
 
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
+DEFAULTS = EvaluationOptions()
+GOAL, SCORE = "coverage=0.9", "alpha"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
-    parser.add_argument(
-        "--interval",
-        choices=("delong", "bootstrap", "seed"),
-        help="95%% intervals: of AUCs by DeLong's errors over patients and of all else by drawing patients "
-        "again; the bootstrap for AUCs, too; or the seed paper's 30 resamples (default: delong; seed for a "
-        "run of the faithful protocol)",
-    )
-    parser.add_argument(
-        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
-    )
-    parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
-    parser.add_argument(
-        "--target",
-        choices=("predicted", "true"),
-        default="predicted",
-        help="class whose heatmap is compared with gaze (default predicted)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.0,
-        help="pointing game: pixels off a box that are forgiven, on the map that the model sees (default 0)",
-    )
-    parser.add_argument(
-        "--generator", default="guided_backprop", help="the heatmaps' generator (default guided_backprop)"
-    )
+    add_options(parser, EvaluationOptions)
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
-        "keep the "
-        "rule with the run; writes rejection.html",
+        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
+        "and keep it with the run; writes rejection.html",
     )
     parser.add_argument(
         "--goal",
-        default="coverage=0.9",
-        help="with --reject, what the rule is to reach on the validation cases: coverage=SHARE of "
-        "predictions "
+        default=GOAL,
+        help="with --reject, goal of the rule on the validation cases: coverage=SHARE of predictions "
         "accepted, frr=SHARE of right ones referred, or risk=SHARE of errors accepted (default coverage=0.9)",
     )
     parser.add_argument(
         "--score",
-        default="alpha",
-        help="with --reject, the score that the rule is on: alpha or beta (DOCTOR's, default alpha), either "
-        "of them "
-        "with _tempered or _perturbed, maximum, or entropy",
+        default=SCORE,
+        help="with --reject, score of the rule: alpha or beta (DOCTOR's, default alpha), either of them with "
+        "_tempered or _perturbed, maximum, or entropy",
     )
 
 
@@ -77,112 +54,112 @@ def run(args: Namespace) -> int:
     from radgaze.errors import UserError
     from radgaze.runs.run import Run
 
-    goal = None
-    if args.reject:
-        from radgaze.evaluation.referral.scores import NAMES
-        from radgaze.evaluation.referral.selective import Goal
+    options = chosen(EvaluationOptions, args)
+    if not args.reject:
+        if (args.goal, args.score) != (GOAL, SCORE):
+            raise UserError("`goal` and `score` need `reject=True`")
+        evaluate_and_report(Run.open(Path(args.path)), options)
+        return 0
+    from radgaze.evaluation.referral.rejection import reject
+    from radgaze.evaluation.referral.scores import NAMES
+    from radgaze.evaluation.referral.selective import Goal
+    from radgaze.reporting.rejection import rejection_markdown, write_rejection
 
-        goal = Goal.parse(args.goal)
-        if args.score not in NAMES:
-            raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
-    elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
-        raise UserError("--goal and --score are for --reject: add it")
+    goal = Goal.parse(args.goal)
+    if args.score not in NAMES:
+        raise UserError(f"`score` must be one of {', '.join(NAMES)}, got {args.score}")
     evaluated = Run.open(Path(args.path))
-    if goal is not None:
-        from radgaze.evaluation.referral.rejection import reject
-        from radgaze.reporting.rejection import rejection_markdown, write_rejection
-
-        # First, for the report to tell of it.
-        found = reject(evaluated, goal=goal, score=args.score, device=args.device, resamples=args.resamples)
-        page = write_rejection(evaluated, found)
-    evaluate_and_report(
-        evaluated,
-        device=args.device,
-        resamples=args.resamples,
-        interval=args.interval,
-        generator=args.generator,
-        target=args.target,
-        tolerance=args.tolerance,
+    # First, since the report mentions it.
+    rejection = reject(
+        evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
     )
-    if goal is not None:
-        put(rejection_markdown(found.summary), lines=True)
-        for name in (
-            "selective.json",
-            "decisions.parquet",
-            "rejection.json",
-            "rejection.md",
-            "rejection.csv",
-        ):
-            put(evaluated.path / name)
-        put(page)
+    page = write_rejection(evaluated, rejection)
+    evaluate_and_report(evaluated, options)
+    put(rejection_markdown(rejection.summary), lines=True)
+    for name in (
+        "selective.json",
+        "decisions.parquet",
+        *(f"rejection.{kind}" for kind in ("json", "md", "csv")),
+    ):
+        put(evaluated.path / name)
+    put(page)
     return 0
 
 
-def evaluate_and_report(run: Run, **options: Any) -> Path:
-    """Measure a run, show the headline figures, write and return its report; options as of `evaluate`."""
+def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path:
+    """Evaluate a run, show the headline figures, and write its report.
+
+    Returns:
+        Path of the report.
+    """
     from radgaze.console import put
     from radgaze.evaluation import evaluate
     from radgaze.reporting.run_page import report
 
-    metrics = evaluate(run, **options)
-    page = report(run, metrics)
-    _show(metrics)
+    results = evaluate(run, options)
+    page = report(run)
+    _show(results)
     put(run.path / "metrics.json")
     put(page)
     return page
 
 
-def _show(metrics: dict[str, Any]) -> None:
-    """The headline figures as tables on standard output."""
-    from radgaze.console import results
+def _show(results: EvaluationResults) -> None:
+    """Print the headline figures as tables on standard output."""
+    from radgaze import console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
     from radgaze.evaluation.statistics.evidence import cautions
 
-    console, test = results(), metrics["test"]
-    if metrics["selection"] == "test":
-        console.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
-    title = f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients"
-    names = {
-        "auc": "AUC",
-        "auc_seed": "AUC, as the seed paper",
-        "average_precision": "average precision",
-        "brier": "Brier ↓",
+    output, test = console.results(), results.test
+    if results.selection == "test":
+        output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
+    columns = {
+        CLASSIFICATION["auc"].heading: test.auc,
+        f"{CLASSIFICATION['auc'].title}, as the seed paper": test.auc_seed,
+        CLASSIFICATION["average_precision"].heading: test.average_precision,
+        CLASSIFICATION["brier"].heading: test.brier,
     }
-    rows = [
-        (group, [_entry(test[metric][group]) for metric in names]) for group in ("macro", *metrics["classes"])
+    class_rows = [
+        (group, [_cell(column.get(group)) for column in columns.values()])
+        for group in ("macro", *results.classes)
     ]
-    show(console, title, "class", list(names.values()), rows)
-    cells = [cell for _, of_group in rows for cell in of_group]
-    for part, of, registry in (
-        ("agreement", "Agreement with gaze", AGREEMENT),
-        ("localisation", "Localisation of boxes and masks", LOCALISATION),
+    title = f"{results.experiment}: {test.cases} test cases of {test.patients} patients"
+    tables = [(title, "class", list(columns), class_rows)]
+    for title, maps, metrics in (
+        (f"Agreement with gaze, {test.agreement_cases.compared} cases", test.agreement, AGREEMENT),
+        (
+            f"Localisation of boxes and masks, {test.localisation_cases.compared} cases",
+            test.localisation,
+            LOCALISATION,
+        ),
     ):
-        found = {kind: entries for kind, entries in test[part].items() if entries}
-        if found:
-            title = f"{of}, {test[f'{part}_cases']['compared']} cases"
-            headings = [metric.heading for metric in registry.values()]
-            # By name: a file of an earlier version may lack a metric, or have them in another order.
-            rows = [
-                (kind.replace("_", " "), [_entry(entries.get(name), 2) for name in registry])
-                for kind, entries in found.items()
-            ]
-            show(console, title, "map", headings, rows)
-            cells += [cell for _, of_map in rows for cell in of_map]
-        elif part == "agreement":
-            console.print("Agreement with gaze: no test case has gaze.")
+        # A file of an earlier version may lack a metric, or have them in another order.
+        map_rows = [
+            (name.replace("_", " "), [_cell(entries.get(metric), 2) for metric in metrics])
+            for name, entries in maps.items()
+            if entries
+        ]
+        if map_rows:
+            tables.append((title, "map", [metric.heading for metric in metrics.values()], map_rows))
+    for table in tables:
+        show(output, *table)
+    if not any(test.agreement.values()):
+        output.print("Agreement with gaze: no test case has gaze.")
+    cells = [cell for *_, rows in tables for _, row in rows for cell in row]
     for note in cautions("".join(cells)):
-        console.print(note, markup=False, highlight=False)
+        output.print(note, markup=False, highlight=False)
 
 
-def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
+def _cell(entry: IntervalEstimate | None, digits: int = 3) -> str:
     from radgaze.evaluation.statistics.evidence import marked
 
     if entry is None:
         return "–"
-    value, low, high = entry["value"], entry["low"], entry["high"]
-    if value is None:
+    if entry.value is None:
         return "undefined"
-    if low is None or high is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" + marked(low, high)
+    if entry.low is None or entry.high is None:
+        return f"{entry.value:.{digits}f}"
+    interval = f"[{entry.low:.{digits}f}, {entry.high:.{digits}f}]"
+    return f"{entry.value:.{digits}f} {interval}{marked(entry.low, entry.high)}"
