@@ -137,5 +137,5 @@ def test_what_has_no_map_of_a_class_is_told() -> None:
     with pytest.raises(ValueError, match="has no layer"):
         attribution.create("pylon", Mapping(), layer="act")
     model = randomised(Mapping())
-    with pytest.raises(ValueError, match="is no target"):
+    with pytest.raises(ValueError, match="its target cannot be a function"):
         attribution.create("pylon", model)(images_for(model, 2), lambda output: output.logits[:, 0])

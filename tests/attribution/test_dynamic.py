@@ -240,7 +240,7 @@ def test_norm_without_running_statistics_is_differentiated_through_them_in_evalu
         more = {"samples": 1, "noise": 0.0} if name == "smooth_grad" else {}
         found = attribution.create(name, model, normalise="none", **more)(images, 1)
         torch.testing.assert_close(found, g.abs())
-    with pytest.raises(ValueError, match="leave internal_batch_size out"):
+    with pytest.raises(ValueError, match="internal_batch_size must be left out"):
         attribution.create("smooth_grad", model, internal_batch_size=2)(images, 1)
 
 

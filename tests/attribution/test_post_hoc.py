@@ -184,7 +184,7 @@ def test_what_cannot_be_is_told():
     model = plain(nn.ReLU)
     for name, options, said in (
         ("deep_lift", {"reference": "white"}, "black, mean, blurred"),
-        ("occlusion", {"window": 0}, "window is a share"),
+        ("occlusion", {"window": 0}, "window must be a share"),
         ("lime", {"samples": 1}, "samples must be two"),
         ("lime", {"internal_batch_size": 0}, "internal_batch_size"),
     ):

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
+from radgaze.attribution.engine.activations import Activation
+from radgaze.attribution.rules import Guided, Rule
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact, still
 from tests.attribution.generator_contract import approving, images_for
 from tests.attribution.networks import Inverted, Residual, Small, randomised
@@ -251,3 +253,61 @@ def test_generator_without_a_rule_warns_of_nothing() -> None:
         warnings.simplefilter("error")
         for name in ("backprop", "grad_cam", "integrated_gradients", "smooth_grad"):
             attribution.create(name, model, rule_for="relu")(images_for(model, 2), 1)
+
+
+class Formula(Rule):
+    """Guided back-propagation as nothing but its formula."""
+
+    name = "formula"
+
+    def backward(self, g: Tensor, x: Tensor, activation: Activation) -> Tensor:
+        return Guided().backward(g, x, activation)
+
+
+class Softened(Rule):
+    """A rule that is no mask: it bends in g and in x."""
+
+    name = "softened"
+
+    def backward(self, g: Tensor, x: Tensor, activation: Activation) -> Tensor:
+        return F.softplus(activation.backward(g, x)) * torch.sigmoid(x)
+
+
+class ByFormula(attribution.Generator):
+    rule = Formula()
+
+
+class BySoftened(attribution.Generator):
+    rule = Softened()
+
+
+def parametric() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 4, 3, stride=2), nn.PReLU(4), nn.Conv2d(4, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize("kind", [ByFormula, BySoftened])
+@pytest.mark.parametrize(
+    "network", [lambda: Small(nn.SiLU), lambda: Small(nn.Mish), lambda: Small(nn.GELU), parametric]
+)
+def test_a_rule_is_one_formula(network: Callable[[], nn.Module], kind: type[attribution.Generator]) -> None:
+    model = randomised(network()).eval()
+    assert_heatmap_loss_is_exact(kind(model, normalise="none", readout="sum"), images_for(model, 3))
+
+
+@pytest.mark.parametrize("activation", [nn.SiLU, nn.ReLU, nn.LeakyReLU, nn.Hardswish])
+def test_a_formula_gives_what_the_rule_with_derivatives_of_its_own_gives(
+    activation: Callable[[], nn.Module],
+) -> None:
+    model = randomised(Small(activation)).eval()
+    images = images_for(model, 3)
+    gradients = []
+    for generator in (attribution.create("guided_backprop", model), ByFormula(model)):
+        with generator.capture() as read:
+            heat = read(model(images), 1)
+        gradients.append(
+            [heat, *torch.autograd.grad(heat.square().sum(), [model.stem.weight, model.head.weight])]
+        )
+    for written, derived in zip(*gradients, strict=True):
+        torch.testing.assert_close(derived, written)

@@ -84,5 +84,5 @@ def test_boxes_are_drawn_as_the_gaze_maps_of_their_run_are():
 
 
 def test_a_wrong_shape_is_refused():
-    with pytest.raises(ValueError, match=r"boxes are \(B, N, 4\)"):
+    with pytest.raises(ValueError, match=r"boxes must be \(B, N, 4\)"):
         box_maps(torch.zeros(3, 4), (8, 8), 1.0)

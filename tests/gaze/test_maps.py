@@ -180,7 +180,7 @@ def test_more_mirrors_than_needed_change_nothing_and_fewer_do():
 
 
 def test_wrong_shapes_are_said():
-    with pytest.raises(ValueError, match="points are"):
+    with pytest.raises(ValueError, match="points must be"):
         static_maps(torch.zeros(1, 3), torch.zeros(1, 3), (8, 8), 1.0)
-    with pytest.raises(ValueError, match="frame is"):
+    with pytest.raises(ValueError, match="frame must be"):
         temporal_maps(torch.zeros(1, 3, 2), torch.zeros(1, 3), torch.zeros(1, 2), 2, (8, 8), 1.0)

@@ -82,5 +82,5 @@ def test_degrees_without_a_number_of_pixels_are_those_recorded(readings):
         readings["points"], readings["weights"], SIZE, readings["sigma"], readings["shown"]
     )
     torch.testing.assert_close(found, expected)
-    with pytest.raises(ValueError, match="`views` are needed"):
+    with pytest.raises(ValueError, match="views are needed"):
         spec.draw(readings["points"], readings["weights"], SIZE, torch.ones(2, 2))

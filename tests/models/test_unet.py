@@ -134,7 +134,7 @@ def test_every_parameter_learns(architecture: str) -> None:
 @pytest.mark.parametrize("weights", ["none", "imagenet"])
 @pytest.mark.parametrize("encoder", ["resnet81", "tu-resnet81"])
 def test_unknown_encoder_is_named_with_its_option(architecture: str, weights: str, encoder: str) -> None:
-    with pytest.raises(UserError, match=f"--model.encoder {encoder}") as caught:
+    with pytest.raises(UserError, match=f"`model.encoder={encoder}`") as caught:
         create(ModelConfig(architecture, encoder, weights), 3)
     assert "resnet18" not in str(caught.value)  # nor the hundreds of other names that there are
     assert "download" not in str(caught.value)

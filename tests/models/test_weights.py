@@ -170,10 +170,10 @@ def test_code_in_a_file_of_weights_is_not_run(tmp_path: Path) -> None:
     for protocol in (2, 4):
         path = tmp_path / "weights.pt"
         path.write_bytes(pickle.dumps({"conv.weight": Bomb()}, protocol))
-        with pytest.raises(UserError, match=f"--model.weights {path}: not a file of weights"):
+        with pytest.raises(UserError, match=f"`model.weights` must be safetensors.*; {path} is"):
             create(config(weights=str(path)), 3)
         torch.save({"conv.weight": Bomb()}, path)
-        with pytest.raises(UserError, match=f"--model.weights {path}: not a file of weights"):
+        with pytest.raises(UserError, match=f"`model.weights` must be safetensors.*; {path} is"):
             create(config(weights=str(path)), 3)
     assert not (tmp_path / "exploded").exists()
 
@@ -197,7 +197,7 @@ def test_a_file_that_holds_no_weights_is_refused_in_one_line(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(
-        UserError, match=f"--model.weights {tmp_path / name}: not a file of weights"
+        UserError, match=f"`model.weights` must be safetensors.*; {tmp_path / name} is"
     ) as caught:
         create(config(weights=str(tmp_path / name)), 3)
     assert "\n" not in str(caught.value)
@@ -212,14 +212,18 @@ def test_a_file_that_holds_no_weights_is_refused_in_one_line(
 def test_what_is_not_this_encoders_state_is_refused(state: Any, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(state, path)
-    with pytest.raises(UserError, match=f"--model.weights {path}: weights of another encoder"):
+    with pytest.raises(
+        UserError, match=f"`model.weights` must be weights of the encoder; those of {path} are not"
+    ):
         create(config(weights=str(path)), 3)
 
 
 def test_weights_of_another_encoder_are_refused(model: nn.Module, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(model.encoder.state_dict(), path)
-    with pytest.raises(UserError, match=f"--model.weights {path}: weights of another encoder") as caught:
+    with pytest.raises(
+        UserError, match=f"`model.weights` must be weights of the encoder; those of {path} are not"
+    ) as caught:
         create(config(encoder="resnet18", weights=str(path)), 3)
     assert "\n" not in str(caught.value)
 
@@ -227,7 +231,8 @@ def test_weights_of_another_encoder_are_refused(model: nn.Module, tmp_path: Path
 @pytest.mark.parametrize("weights", ["imagenett", "/nowhere/weights.pt", "."])
 def test_weights_that_are_no_file_are_refused_with_what_would_do(weights: str) -> None:
     with pytest.raises(
-        UserError, match=f"--model.weights {weights}: no such file.*imagenet, noisy-student or none"
+        UserError,
+        match=f"`model.weights` must be a file, imagenet, noisy-student or none; there is no file {weights}",
     ):
         create(config(weights=weights), 3)
 
@@ -246,18 +251,21 @@ def test_weights_that_cannot_be_downloaded_name_the_option(
         UserError, match=f"the {weights} weights of {encoder} could not be downloaded"
     ) as caught:
         create(config(architecture=architecture, encoder=encoder, weights=weights), 3)
-    assert "--model.weights none" in str(caught.value)
+    assert "`model.weights=none`" in str(caught.value)
 
 
 def test_weights_that_an_encoder_was_never_published_with_are_refused() -> None:
     with pytest.raises(
-        UserError, match=r"--model.encoder resnet18 --model.weights noisy-student: .*imagenet"
+        UserError,
+        match=r"`model.encoder=resnet18` with `model.weights=noisy-student` cannot be used: .*imagenet",
     ):
         create(config(encoder="resnet18", weights="noisy-student"), 3)
 
 
 def test_noisy_student_of_a_timm_encoder_is_refused_since_timm_would_give_other_weights() -> None:
-    with pytest.raises(UserError, match=f"--model.encoder {ENCODER} --model.weights noisy-student"):
+    with pytest.raises(
+        UserError, match=f"must be imagenet with `model.encoder={ENCODER}`, got noisy-student"
+    ):
         create(config(weights="noisy-student"), 3)
 
 

@@ -1,11 +1,11 @@
-"""Heatmap generators: what an image's class score points at, as a map that can be trained through."""
+"""The base class of heatmap generators: maps of a class score that can be trained through."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
 from torch import Tensor, nn
@@ -27,44 +27,49 @@ Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
 
 PART_ON_CPU = 8
-"""Cases looked at in one pass: on a CPU, what many more leave behind fits neither cache nor freed memory."""
+"""Cases per forward pass on a CPU: the tensors of many more fit neither cache nor freed memory."""
 
 
 class Read(Protocol):
-    """Reads a heatmap (B, 1, H, W) out of a forward pass, given its output or logits (B, C)."""
+    """Make a heatmap (B, 1, H, W) of a captured forward pass, given its output or logits (B, C)."""
 
-    def __call__(self, output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor: ...
+    def __call__(
+        self, output: object, target: Target = "predicted", labels: Tensor | None = None
+    ) -> Tensor: ...
 
 
 @dataclass
 class Generator:
     """Make heatmaps of a model's class scores.
 
-    Called on images it gives maps to look at, detached, with the model in evaluation mode and left as it was
-    found. Within `capture` it gives maps to train through, read out of the very forward pass that the other
-    losses use.
+    Called on images, a generator returns detached maps, made with the model in evaluation mode; the model is
+    left unchanged. Within `capture` it makes maps to train through, from the same forward pass that the other
+    losses use. `create` makes the generator of a name.
 
     Attributes:
-        model: The network.
+        model: The network, of images (B, C, H, W).
         layer: The module whose output (B, C, h, w) the map is made at, and enlarged from, or its dotted name.
-            None means the images or, for class-activation maps, what the classifier pools.
-        channels: Whether that output has its channels "first" or "last", (B, h, w, C); "auto" follows the
-            network's graph to the layer that made them.
-        reshape: What makes feature maps (B, C, h, w) of an output that is none, such as tokens (B, N, C); it
-            may only rearrange and leave out values, for it is applied to the gradient too.
-        output: Key, attribute or place of the logits in the model's output, where it is not plain which they
-            are. A function that is the target gets the whole output all the same.
-        readout: Name of the reduction over channels, see `readout.READOUTS`.
-        normalise: How a map is brought to [0, 1], see `readout.normalise`; "none" leaves it raw.
+            None means the images or, for class-activation maps, the feature maps that the classifier pools.
+        channels: Whether that output has its channels "first", (B, C, h, w), or "last", (B, h, w, C); "auto"
+            follows the network's graph to the layer that made them.
+        reshape: Function that makes feature maps (B, C, h, w) of another output, such as tokens (B, N, C). It
+            may only rearrange and drop values, as it is applied to the gradient too.
+        output: Key, attribute or index of the logits in the model's output, where they are not found by
+            themselves, see `logits_of`. A target function gets the whole output.
+        readout: Name of the reduction over channels, one of `readout.READOUTS`.
+        normalise: Scaling of each map to [0, 1], see `readout.normalise`; "none" leaves it raw.
         through_scale: Whether that scale is differentiated.
-        rule_for: "all" activations or, literally, "relu" alone.
-        gates: What the sigmoid gates of squeeze-and-excitation do in the read-out: "plain" passes their
-            derivative, "held" takes them for constants, which leaves the block linear, and "ruled" lays the
+        rule_for: Activations that rules are laid on: "all", or "relu" alone.
+        gates: Treatment of the sigmoid gates of squeeze-and-excitation in the read-out: "plain" passes their
+            derivative, "held" treats them as constants, so that the block is linear, and "ruled" lays the
             rule on them as on any activation.
-        batch_statistics: Batch norm's statistics in the read-out: "held" constant, or "exact".
+        batch_statistics: Treatment of batch norm's statistics in the read-out: "held" constant, or "exact".
         compiled: Whether the rules' formulas are compiled by `torch.compile`, which takes some seconds once
-            and needs a C++ compiler, or Triton on a GPU. They are compared with the plain ones first; where
-            that fails a warning says so, and the plain ones do it.
+            and needs a C++ compiler, or Triton on a GPU. They are compared with the uncompiled ones first; if
+            they differ or fail, a warning says so, and the uncompiled ones are used.
+
+    Raises:
+        ValueError: An option has an unknown value, the model has no such layer, or it is compiled.
     """
 
     model: nn.Module = field(repr=False)
@@ -80,23 +85,24 @@ class Generator:
     batch_statistics: Statistics = "held"
     compiled: bool = False
 
-    _told: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
+    _notices: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
     """Name on a figure."""
     needs: ClassVar[tuple[str, ...]] = ()
-    """What the model's output must have beside the logits, such as `class_maps`; the model lists it in an
-    attribute `provides`."""
+    """Names of outputs that the model must have beside the logits, such as `class_maps`; the model lists them
+    in an attribute `provides`."""
     rule: ClassVar[rules.Rule] = rules.BACKPROP
     differentiable: ClassVar[bool] = True
     without: ClassVar[tuple[str, ...]] = ()
-    """Options of generators in general that mean nothing to this one."""
+    """Names of the options above that do not apply to this generator."""
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
             if getattr(self, option) not in allowed:
-                raise ValueError(f"{option} is one of {', '.join(allowed)}; not {getattr(self, option)!r}")
+                value = getattr(self, option)
+                raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
         if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
             raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
         self.layer = layer_name(bare(self.model), self.layer)
@@ -105,7 +111,7 @@ class Generator:
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
-        """Why this generator makes no map of a model, in words; None if it does.
+        """The reason why this generator does not apply to a model; None if it applies.
 
         Args:
             model: The network.
@@ -123,11 +129,22 @@ class Generator:
         *,
         also: Sequence[Tensor] = (),
     ) -> Tensor:
-        """Heatmaps (B, 1, H, W), detached, of images (B, C, H, W).
+        """Make heatmaps of images.
 
-        The target is one class, one class per case, "predicted", "true" with labels (B,) or (B, C), or a
-        function of the model's output that gives a score for each case. What the model is called with after
-        the images is `also`, (B, …) each.
+        Args:
+            images: Images (B, C, H, W), of floating point and scaled as the model expects them.
+            target: Class that is explained: one class, one for each case (B,), "predicted", "true" (with
+                labels), or a function of the model's output that gives a score for each case (B,).
+            labels: Labels for the target "true": class indices (B,), or (B, C) with 1 for each class of a
+                case.
+            also: Further arguments of the model after the images, of shape (B, …) each.
+
+        Returns:
+            Detached maps (B, 1, H, W), in [0, 1] unless `normalise` is "none".
+
+        Raises:
+            ValueError: The images, targets or labels have a wrong shape or type, or the target is no class.
+            RuntimeError: The score does not depend on the images, or the rule met no activation.
         """
         check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
@@ -147,9 +164,9 @@ class Generator:
         with turns.alone(model), turns.undisturbed(), evaluating(model, parameters=True):
             for k in range(0, len(images), at_once):
                 part = slice(k, k + at_once)
-                asked = target[part] if isinstance(target, Tensor) else target
-                known = None if labels is None else labels[part]
-                maps.append(self.look(model, images[part], asked, known, [a[part] for a in also]))
+                targets = target[part] if isinstance(target, Tensor) else target
+                part_labels = None if labels is None else labels[part]
+                maps.append(self.look(model, images[part], targets, part_labels, [a[part] for a in also]))
         return torch.cat(maps)
 
     def look(
@@ -161,15 +178,22 @@ class Generator:
 
     @contextmanager
     def capture(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
-        """Within this context one forward pass of the model can be read out as heatmaps.
+        """Capture the model's next forward pass, to make heatmaps of it that can be trained through.
 
-        Yields `read(output, target, labels=None) -> (B, 1, H, W)`, differentiable with respect to every
-        parameter that the score depends on; it may be called several times. The rule is in force only while
-        `read` runs: the loss's own backward, inside the context or after it, is exact. Models that recompute
-        their activations (`torch.utils.checkpoint`, not re-entrant) are no exception.
+        The rule is in force only while `read` runs: the loss's own backward, inside the context or after it,
+        is exact, also in models that recompute their activations (`torch.utils.checkpoint`, not re-entrant).
+
+        Args:
+            model: The network as the training step calls it, e.g. wrapped for several processes; None for
+                the generator's own.
+            create_graph: Whether the maps will be differentiated.
+
+        Yields:
+            `read(output, target="predicted", labels=None)`, which returns maps (B, 1, H, W), differentiable
+            with respect to every parameter that the score depends on; it may be called several times.
 
         Raises:
-            RuntimeError: `read` before the model ran, or a rule that met no activation.
+            RuntimeError: `read` was called before the model ran, or the rule met no activation.
         """
         model = bare(self.model if model is None else model)
 
@@ -181,7 +205,7 @@ class Generator:
                 compiled=self.compiled,
             )
 
-        def read(output: Any, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
+        def read(output: object, target: Target = "predicted", labels: Tensor | None = None) -> Tensor:
             if watch.pass_.images is None:
                 raise RuntimeError(
                     "call the model inside `capture` before reading a heatmap out of its output"
@@ -189,21 +213,21 @@ class Generator:
             if not callable(target):
                 target = target_index(logits_of(output, self.output), target, labels)
             with watch.listening():
-                found = self.map(Capture(watch, watch.pass_, output, target, create_graph, self.output))
-            return normalise(found, self.normalise, through_scale=self.through_scale)
+                heat = self.map(Capture(watch, watch.pass_, output, target, create_graph, self.output))
+            return normalise(heat, self.normalise, through_scale=self.through_scale)
 
         layer = layer_name(model, self.layer)
-        looked_for = (self.channels, self.reshape, self._told)
-        with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *looked_for) as watch:
+        features = (self.channels, self.reshape, self._notices)
+        with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *features) as watch:
             yield read
 
     def map(self, read: Capture) -> Tensor:
-        """The raw map (B, 1, H, W) of a forward pass: its attribution, read out and enlarged to the image."""
+        """The map (B, 1, H, W) of a forward pass before scaling: its attribution, read out and enlarged."""
         heat = READOUTS[self.readout](full(self.attribute(read)))
         return enlarge(heat, read.images.shape[-2:])
 
     def attribute(self, read: Capture) -> Tensor:
-        """What each place counts for, signed, (B, K, h, w): the gradient under the generator's rule."""
+        """The signed contribution of each place, (B, K, h, w): the gradient under the generator's rule."""
         return read.gradient(read.place, self.rule)
 
 
@@ -218,12 +242,12 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def _at_once(images: Tensor) -> int:
-    """How many cases to look at in one pass: a case's map does not depend on the others'."""
+    """The number of cases per forward pass: a case's map does not depend on the others."""
     return PART_ON_CPU if images.device.type == "cpu" else max(len(images), 1)
 
 
 def bare(model: nn.Module) -> nn.Module:
-    """The network itself, of one that is wrapped for several processes."""
+    """The network itself, without its wrapper for several processes."""
     return model.module if isinstance(model, DistributedDataParallel) else model
 
 

@@ -1,8 +1,8 @@
-"""Memory that a step frees is kept for the next one.
+"""Keep the memory that a training step frees for the next one.
 
-glibc gives each large block back to the system when it is freed, and the next allocation gets it page by
-page, each page cleared. A step that reads heatmaps allocates more than a plain one, and on a CPU that alone
-was found to cost it half as much again.
+glibc returns each large block to the system when it is freed, and the next allocation gets it page by page,
+each page cleared. A step that makes heatmaps allocates more than a plain one; on a CPU this alone added half
+of its time.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 
 def keep_freed_memory() -> bool:
-    """From now on, let this process's allocator keep what is freed instead of giving it back.
+    """Let this process's allocator keep freed memory, instead of returning it to the system.
 
-    The process's size then stays at its largest. On a GPU it changes nothing: torch keeps that memory anyway.
+    The process then stays at its largest size. On a GPU this changes nothing, as torch keeps that memory.
 
     Returns:
-        Whether that could be had: only with glibc, on Linux.
+        True if supported (glibc on Linux), else False, and nothing has changed.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

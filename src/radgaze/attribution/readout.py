@@ -1,4 +1,4 @@
-"""From a gradient to a map: over the channels, then to [0, 1]."""
+"""Read-outs: reduce a gradient over its channels, enlarge it, and scale it to [0, 1]."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def absolute(g: Tensor) -> Tensor:
 
 
 def positive(g: Tensor) -> Tensor:
-    """Largest max(g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): what speaks for the class."""
+    """Largest max(g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): evidence for the class."""
     return g.clamp(min=0).amax(1, keepdim=True)
 
 
 def negative(g: Tensor) -> Tensor:
-    """Largest max(−g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): what speaks against it."""
+    """Largest max(−g, 0) over the channels, (B, C, H, W) → (B, 1, H, W): evidence against it."""
     return (-g).clamp(min=0).amax(1, keepdim=True)
 
 
@@ -51,7 +51,7 @@ READOUTS: dict[str, Callable[[Tensor], Tensor]] = {
 
 
 def enlarge(heat: Tensor, size: torch.Size) -> Tensor:
-    """A map (B, 1, h, w) at an image's size (H, W), by bilinear interpolation."""
+    """Enlarge maps (B, 1, h, w) to an image's size (H, W), by bilinear interpolation."""
     if heat.shape[-2:] == size:
         return heat
     return F.interpolate(heat, size=size, mode="bilinear", align_corners=False)
@@ -65,10 +65,10 @@ def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = Fal
     everywhere stays zero.
 
     Args:
-        heat: (B, 1, H, W).
-        how: Which scale.
-        through_scale: Whether the loss's gradient also flows through the scale. Held constant otherwise: a
-            scale that is itself a pixel of the map would push that one pixel for the sake of all others.
+        heat: Maps (B, 1, H, W).
+        how: Name of the scale.
+        through_scale: Whether the loss's gradient also flows through the scale. Otherwise the scale is held
+            constant: as one pixel of the map, it would collect the gradient of all others.
     """
     if how == "none":
         return heat
@@ -80,6 +80,6 @@ def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = Fal
     mapped = (heat - low.view(-1, 1, 1, 1)) / scale.view(-1, 1, 1, 1)
     if how == "minmax":
         return mapped
-    # Only a quantile is exceeded. Clipped at 1 the maximum would learn nothing, since torch's clamp passes no
-    # gradient at its bounds (in older versions it did).
+    # Only a quantile is exceeded. Clipping at 1 would cut the maximum's gradient, since torch's clamp passes
+    # none at its bounds (older versions did).
     return mapped.clamp(0, 1) if how == "quantile" else mapped.clamp(min=0)

@@ -1,10 +1,10 @@
-"""The registered generators, and the methods shown to people: generators with settings, in order."""
+"""The registered generators, and the methods that are shown: generators with settings, in order."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from torch import nn
 
@@ -17,7 +17,7 @@ REGISTRY: dict[str, type[Generator]] = {}
 
 @dataclass(frozen=True)
 class Preset:
-    """A method as it is offered: a generator with settings.
+    """A method that is shown: a generator with settings.
 
     Attributes:
         title: Name on a figure.
@@ -27,33 +27,33 @@ class Preset:
 
     title: str
     generator: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, object] = field(default_factory=dict)
 
     @property
     def differentiable(self) -> bool:
         """Whether its generator can be trained through."""
         return REGISTRY[self.generator].differentiable
 
-    def create(self, model: nn.Module, **options: Any) -> Generator:
-        """Its generator for a model, with other options where some are given."""
+    def create(self, model: nn.Module, **options: object) -> Generator:
+        """Create its generator for a model; options given replace the method's."""
         return create(self.generator, model, **{**self.options, **options})
 
 
 GROUPS = ("all", "gradient")
-"""Names that stand for several methods, see `choose`."""
+"""Names of groups of methods, see `choose`."""
 
 PRESETS: dict[str, Preset] = {}
-"""The methods that are shown to people, in the order in which they are shown."""
+"""The methods that are shown, by name, in the order in which they are shown."""
 
 
 def register(
-    name: str, *, title: str | None = None, options: Mapping[str, Any] | None = None
+    name: str, *, title: str | None = None, options: Mapping[str, object] | None = None
 ) -> Callable[[Kind], Kind]:
     """Register a generator under a name, and as a method of that name.
 
     Args:
-        name: Name that it is asked for by.
-        title: Name on a figure; by default the name in words.
+        name: Name of the generator, for `create`.
+        title: Name on a figure; by default the name with spaces.
         options: Options of the method that differ from the generator's defaults.
     """
 
@@ -66,13 +66,19 @@ def register(
     return decorate
 
 
-def register_method(name: str, title: str, generator: str, options: Mapping[str, Any] | None = None) -> None:
+def register_method(
+    name: str, title: str, generator: str, options: Mapping[str, object] | None = None
+) -> None:
     """Register a further method of a generator, with options of its own."""
     PRESETS[name] = Preset(title, generator, dict(options or {}))
 
 
 def names(*, differentiable: bool | None = None) -> tuple[str, ...]:
-    """Names of the generators; where asked, those alone that can or cannot be trained through."""
+    """Names of the registered generators.
+
+    Args:
+        differentiable: True for those that can be trained through, False for the others, None for all.
+    """
     return tuple(name for name, cls in REGISTRY.items() if differentiable in (None, cls.differentiable))
 
 
@@ -87,26 +93,31 @@ def methods(model: nn.Module, size: int = 64) -> tuple[str, ...]:
 
 
 def presets(model: nn.Module, size: int = 64) -> dict[str, Preset]:
-    """The methods that apply to a model of images of that side."""
+    """The methods that apply to a model, by name, in the order in which they are shown.
+
+    Args:
+        model: The network.
+        size: Side of its images in pixels.
+    """
     able = methods(model, size)
     return {name: preset for name, preset in PRESETS.items() if preset.generator in able}
 
 
-def choose(wanted: Sequence[str], model: nn.Module, size: int = 64) -> tuple[str, ...]:
+def choose(requested: Sequence[str], model: nn.Module, size: int = 64) -> tuple[str, ...]:
     """Choose methods for a model, by name or by group, in the order in which they are shown.
 
     Args:
-        wanted: Names of `PRESETS`; "all" for every method that applies to the model, "gradient" for those of
-            them that can be trained through.
+        requested: Names of `PRESETS`; "all" for every method that applies to the model, "gradient" for those
+            of them that can be trained through.
         model: The network.
         size: Side of its images in pixels.
 
     Raises:
-        ValueError: There is no method of a name, or it does not apply to the model.
+        ValueError: A method does not exist, or does not apply to the model.
     """
     able = presets(model, size)
     chosen: set[str] = set()
-    for name in wanted:
+    for name in requested:
         if name in GROUPS:
             chosen |= {each for each, preset in able.items() if name == "all" or preset.differentiable}
         elif name in able:
@@ -119,25 +130,30 @@ def choose(wanted: Sequence[str], model: nn.Module, size: int = 64) -> tuple[str
     return tuple(name for name in PRESETS if name in chosen)
 
 
-def create(name: str, model: nn.Module, **given: Any) -> Generator:
-    """Create the generator of that name for a model.
+def create(name: str, model: nn.Module, **given: object) -> Generator:
+    """Create a generator for a model.
 
     Args:
-        name: One of `names()`.
-        model: Any network of images (B, C, H, W). Its output is a tensor of logits, a tuple or mapping with
-            them first, an object with an attribute `logits`, or anything else with a function as the target.
-        **given: Fields of the generator, e.g. `normalise="none"` or `rule_for="relu"`.
+        name: Name of the generator, one of `names()`.
+        model: Any network of images (B, C, H, W). Its output is a tensor of logits (B, C), a tuple with them
+            first, a mapping or an object that has them as `logits`, or any other with a function as target.
+        **given: Options of the generator, e.g. `normalise="none"` or `rule_for="relu"`; `options(name)` lists
+            them, and `Generator` describes those of all generators.
+
+    Returns:
+        The generator; called on images it returns maps (B, 1, H, W).
 
     Raises:
-        ValueError: There is no generator of that name, it has no such option, or not that value of it.
+        ValueError: There is no such generator, or it has no such option, or an option has an unknown value.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no generator {name!r}; there are {', '.join(names())}")
-    known = options(name)
+    valid = options(name)
     for key in given:
-        if key not in known:
-            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(known)}")
-    return REGISTRY[name](model, **given)
+        if key not in valid:
+            raise ValueError(f"{name} has no option {key!r}; it has {', '.join(valid)}")
+    generator: Callable[..., Generator] = REGISTRY[name]
+    return generator(model, **given)
 
 
 def options(name: str) -> tuple[str, ...]:

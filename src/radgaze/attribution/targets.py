@@ -1,78 +1,95 @@
-"""Which score of a model's output a heatmap explains."""
+"""Targets: the score of a model's output that a heatmap explains."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from numbers import Integral
-from typing import Any
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 Index = int | str | Tensor
-Target = Index | Callable[[Any], Tensor]
-"""A class, one per case (B,), "predicted", "true" (with labels), or a function of the model's output."""
+Target = Index | Callable[..., Tensor]
+"""A class, one for each case (B,), "predicted", "true" (with labels), or a function of the model's output
+that gives the scores (B,)."""
 
 
-def score_of(output: Any, target: Target, which: str | int | None = None) -> Tensor:
-    """The score (B,) that is explained, for a target with "true" and "predicted" already looked up.
+@runtime_checkable
+class Indexable(Protocol):
+    """An object with items."""
+
+    def __getitem__(self, key: object, /) -> object: ...
+
+
+def score_of(output: object, target: Target, which: str | int | None = None) -> Tensor:
+    """The scores (B,) that are explained.
+
+    Args:
+        output: Output of the model.
+        target: A class for each case (B,), or a function of the output.
+        which: Key, attribute or index of the logits in the output, see `logits_of`.
 
     Raises:
-        ValueError: A function's scores are not one for each case.
+        ValueError: The result of the function is not of shape (B,).
     """
     if not callable(target):
         logits = logits_of(output, which)
         return logits.gather(1, target_index(logits, target)[:, None])[:, 0]
-    score: Any = target(output)
+    return _checked(target(output))
+
+
+def _checked(score: object) -> Tensor:
     if not isinstance(score, Tensor) or score.dim() != 1:
-        found = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
-        raise ValueError(f"a target function gives one score for each case, (B,); this one gave {found}")
+        given = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
+        raise ValueError(f"a target function must give one score for each case, (B,); this one gave {given}")
     return score
 
 
-def logits_of(output: Any, which: str | int | None = None) -> Tensor:
-    """The logits (B, C) in an output: a tensor, an object with `logits`, or first in a tuple.
+def logits_of(output: object, which: str | int | None = None) -> Tensor:
+    """The logits (B, C) in an output: a tensor, an object with `logits`, or the first item of a tuple.
 
     In a mapping without that key they are its only tensor (B, C).
 
     Args:
-        output: What the model gave.
-        which: The key, attribute or place of the logits in it, where that is not so.
+        output: Output of the model.
+        which: Key, attribute or index of the logits in another output.
 
     Raises:
-        ValueError: There are none, or it cannot be told which they are.
+        ValueError: The output holds no logits, or several tensors that may be the logits.
     """
-    found = output if which is None else _chosen(output, which)
-    while not isinstance(found, Tensor):
-        if hasattr(found, "logits"):
-            found = found.logits
-        elif isinstance(found, Mapping) and found:
-            found = found["logits"] if "logits" in found else _only(found)
-        elif isinstance(found, tuple | list) and found:
-            found = found[0]
+    logits = output if which is None else _chosen(output, which)
+    while not isinstance(logits, Tensor):
+        if hasattr(logits, "logits"):
+            logits = logits.logits
+        elif isinstance(logits, Mapping) and logits:
+            logits = logits["logits"] if "logits" in logits else _only(logits)
+        elif isinstance(logits, tuple | list) and logits:
+            logits = logits[0]
         else:
             raise ValueError(
                 f"the model's output, a {type(output).__name__}, holds no logits: give a function as target"
             )
-    if found.dim() != 2:
+    if logits.dim() != 2:
         raise ValueError(
-            f"logits have the shape (B, C); those of the model's output have {tuple(found.shape)}"
+            f"logits must have the shape (B, C); those of the model's output have {tuple(logits.shape)}"
         )
-    return found
+    return logits
 
 
-def _chosen(output: Any, which: str | int) -> Any:
-    try:
+def _chosen(output: object, which: str | int) -> object:
+    with suppress(AttributeError, IndexError, KeyError, TypeError):
         if isinstance(which, str) and not isinstance(output, Mapping):
             return getattr(output, which)
-        return output[which]
-    except (AttributeError, IndexError, KeyError, TypeError):
-        raise ValueError(
-            f"the model's output, a {type(output).__name__}, has no {which!r}: output names its logits"
-        ) from None
+        if isinstance(output, Indexable):
+            return output[which]
+    raise ValueError(
+        f"the model's output, a {type(output).__name__}, has no {which!r}: output names its logits"
+    )
 
 
-def _only(mapping: Mapping[Any, Any]) -> Any:
+def _only(mapping: Mapping[object, object]) -> object:
     """The one value of a mapping that may be logits; its first where none is a tensor (B, C)."""
     able = [key for key, value in mapping.items() if isinstance(value, Tensor) and value.dim() == 2]
     if len(able) > 1:
@@ -88,18 +105,20 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     """Class index (B,) of each case's target.
 
     Args:
-        logits: (B, C).
+        logits: Class scores (B, C).
         target: A `Target` that is no function.
-        labels: For "true": class indices (B,), or (B, C) with 1 for each class a case has. Of several one is
-            drawn at random, by torch's global generator; a case with none has its predicted class explained.
+        labels: Labels for "true": class indices (B,), or (B, C) with 1 for each class a case has. Of several
+            classes one is drawn at random, by torch's global generator; a case with none has its predicted
+            class explained.
 
     Raises:
-        ValueError: An unknown word, a class that there is not, or a tensor of another length than the batch.
+        ValueError: The target is an unknown word, a class that does not exist, or a tensor of another length
+            than the batch.
     """
     batch, classes = logits.shape
     if not _is_index(target):
         raise ValueError(
-            f"target is a class, one for each case, 'predicted', 'true' or a function; not {_told(target)}"
+            f"target is a class, one for each case, 'predicted', 'true' or a function; not {_shown(target)}"
         )
     if isinstance(target, str):
         if target == "predicted":
@@ -121,14 +140,14 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     return index
 
 
-def _is_index(target: Any) -> bool:
-    """Whether a target is a word or whole numbers."""
+def _is_index(target: object) -> bool:
+    """Whether a target is a word or an integer, or a tensor of integers."""
     if isinstance(target, Tensor):
         return not target.is_floating_point() and target.dtype != torch.bool
     return isinstance(target, str | Integral) and not isinstance(target, bool)
 
 
-def _told(target: Any) -> str:
+def _shown(target: object) -> str:
     return f"a tensor of {target.dtype}" if isinstance(target, Tensor) else repr(target)
 
 

@@ -1,14 +1,14 @@
-"""The one exception of this layer."""
+"""The exception of this package."""
 
 from __future__ import annotations
 
 
 class DicomError(Exception):
-    """A file cannot be read, for whatever reason; neither part holds a path or anything of a patient.
+    """A file cannot be read. Neither part holds a path or data of a patient.
 
     Attributes:
-        reason: Short and stable, for tallies: `truncated`, `no_decoder`, `crashed`, ….
-        detail: The same in words.
+        reason: Short and stable code, for tallies: `truncated`, `no_decoder`, `crashed`, ….
+        detail: The reason in words.
     """
 
     def __init__(self, reason: str, detail: str = "") -> None:

@@ -1,4 +1,4 @@
-"""A DICOM file, opened so that parsing it takes bounded memory and time."""
+"""Open a DICOM file so that parsing it takes bounded memory and time."""
 
 from __future__ import annotations
 
@@ -18,26 +18,31 @@ from radgaze.dicom.error import DicomError
 from radgaze.dicom.guard import opened
 
 HEADER_BYTES = 64 * 2**20
-"""What a file may hold beside its pixels."""
+"""Most bytes of a file beside its pixels."""
 
 MAX_READS = 100_000
-"""Reads of a file, of which an element takes one to four. Radiographs have a few hundred elements."""
+"""Most reads of a file; an element takes one to four. Radiographs have a few hundred elements."""
 
 MAX_VALUE = 2**20
-"""Bytes of an element that is used, pixels apart; look-up tables take 128 KiB."""
+"""Most bytes of an element that is used, besides the pixels; look-up tables take 128 KiB."""
 
 MAX_FRAGMENTS = 10_000
-"""Pieces that compressed pixels come in; most come in one."""
+"""Most fragments of compressed pixels; most files have one."""
 
 ITEM, END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
 
 
 @contextmanager
 def opened_dicom(path: str | os.PathLike[str], max_pixels: int) -> Iterator[tuple[BinaryIO, bool]]:
-    """The file, if it is not far larger than any image that would be read, and whether it is deflated.
+    """Open a file that is not far larger than any image that would be read.
 
-    What comes of a deflated file is the same inflated, under the transfer syntax that it then has. Reading
-    raises `too_large` once there have been `MAX_READS` reads.
+    Args:
+        path: The file.
+        max_pixels: Most pixels of an image that is read.
+
+    Yields:
+        The file and whether it is deflated. A deflated file is inflated, under the transfer syntax that it
+        then has. Reading raises `too_large` after `MAX_READS` reads.
     """
     limit = 2 * max_pixels + HEADER_BYTES
     with opened(path, limit) as file:
@@ -47,7 +52,7 @@ def opened_dicom(path: str | os.PathLike[str], max_pixels: int) -> Iterator[tupl
 
 
 class _Counted:
-    """A file that is read only so often: of very many tiny elements each costs microseconds."""
+    """A file with a limit on its reads, as parsing very many tiny elements takes long."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file, self._reads = file, 0
@@ -62,7 +67,7 @@ class _Counted:
 
 
 def _inflated(file: BinaryIO, limit: int) -> BinaryIO | None:
-    """A deflated file inflated piece by piece, so that it stays small; None for another."""
+    """A deflated file inflated piece by piece, so that its size is bounded; None for another file."""
     read_preamble(file, force=False)
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
@@ -80,17 +85,17 @@ def _inflated(file: BinaryIO, limit: int) -> BinaryIO | None:
             if plain.tell() > limit:
                 raise DicomError("too_large", f"the file inflates to more than {limit >> 20} MiB")
     except zlib.error as error:
-        raise DicomError("broken", "the deflated data make no sense") from error
+        raise DicomError("broken", "the deflated data are damaged") from error
     if not inflater.eof:
         raise DicomError("truncated", "the deflated data end early")
     return plain
 
 
 def check_values(dataset: Dataset, keywords: tuple[str, ...]) -> None:
-    """Refuse an element of `keywords` that would take long to parse.
+    """Refuse elements that would take long to parse.
 
     Raises:
-        DicomError: There is one.
+        DicomError: An element of `keywords` is too large.
     """
     for keyword in keywords:
         raw = dataset.get_item(keyword) if keyword in dataset else None
@@ -99,10 +104,10 @@ def check_values(dataset: Dataset, keywords: tuple[str, ...]) -> None:
 
 
 def check_fragments(data: bytes) -> None:
-    """Refuse compressed pixels in very many pieces, or in pieces that are cut.
+    """Refuse compressed pixels in very many fragments, or in truncated ones.
 
     Raises:
-        DicomError: They are.
+        DicomError: There are too many fragments, or they are damaged.
     """
     at = count = 0
     while data[at : at + 4] == ITEM:

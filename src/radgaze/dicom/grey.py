@@ -1,4 +1,4 @@
-"""Decoded pixels to greys: modality LUT, VOI, inversion, padding (DICOM PS3.3 C.7.6.3, C.11.1–2).
+"""Convert decoded pixels to greys: modality LUT, VOI, inversion, padding (DICOM PS3.3 C.7.6.3, C.11.1–2).
 
 Each step is a function of one pixel's stored value, so all of them are done in float64 on a table with one
 row for each bit pattern that a pixel can have (256 or 65,536 of them), and the image looks its greys up.
@@ -8,30 +8,34 @@ around where the LUT has fewer bits than the image.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.multival import MultiValue
+from pydicom.sequence import Sequence
 
 from radgaze.dicom.error import DicomError
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Default = TypeVar("Default", float, None)
 
 
-def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"]) -> NDArray[np.float32]:
-    """Pixels as decoded to greys in [0, 1], 0 black.
+def grey(
+    pixels: NDArray[np.generic], dataset: Dataset, voi: Literal["window", "none"]
+) -> NDArray[np.float32]:
+    """Convert decoded pixels to greys (H, W) in [0, 1], 0 black.
 
     Args:
-        pixels: (H, W), 8 or 16 bits, signed or not, unused bits as they are in the file.
+        pixels: Pixels (H, W) of 8 or 16 bits, signed or not, unused bits as they are in the file.
         dataset: The file's other elements.
-        voi: "window" for VOI LUT, else first window, else min–max of what is not padding; "none" for modality
-            values over their maximum, moved up first so that none is negative.
+        voi: "window" for VOI LUT, else first window, else min–max of all that is not padding; "none" for
+            modality values over their maximum, shifted first so that none is negative.
 
     Raises:
-        DicomError: An element is missing or makes no sense.
+        DicomError: An element is missing or invalid.
     """
     bits = pixels.dtype.itemsize * 8
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False).view(f"u{pixels.dtype.itemsize}")
@@ -39,13 +43,13 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
     seen = np.zeros(2**bits, bool)
     seen[pixels] = True
     padding = _padding(stored, dataset, bits)
-    with np.errstate(all="ignore"):  # what is no number in the end is refused below
+    with np.errstate(all="ignore"):  # values that are no numbers are refused below
         values = _modality(stored, dataset)
         table = _windowed(values, seen & ~padding, dataset) if voi == "window" else None
         if table is None:
             table = _stretched(values, seen & ~padding, from_zero=voi == "none")
     # The one inversion rule. Presentation LUT Shape is not applied on top: for MONOCHROME1 the standard
-    # demands that it be INVERSE (C.8.11.3), so it says the same thing a second time.
+    # demands that it be INVERSE (C.8.11.3), so it states the same inversion again.
     inverse = str(dataset.get("PresentationLUTShape") or "").strip().upper() == "INVERSE"
     if dataset.PhotometricInterpretation == "MONOCHROME1" or inverse:
         table = 1 - table
@@ -57,9 +61,9 @@ def grey(pixels: NDArray[Any], dataset: Dataset, voi: Literal["window", "none"])
 
 
 def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> NDArray[np.int64]:
-    """The numbers that bit patterns stand for: the Bits Stored that end at High Bit.
+    """The numbers that bit patterns represent: the Bits Stored that end at High Bit.
 
-    Overlays may lie above and below them.
+    Overlays may use the bits above and below them.
     """
     used = min(int(dataset.BitsStored), bits)  # a decoder may give bytes where a byte is enough
     values: NDArray[np.int64] = (patterns >> _shift(dataset)) & (2**used - 1)
@@ -69,7 +73,7 @@ def _stored_values(patterns: NDArray[np.int64], dataset: Dataset, bits: int) -> 
 
 
 def _shift(dataset: Dataset) -> int:
-    """How many bits lie below the stored ones."""
+    """The number of bits below the stored ones."""
     high = dataset.get("HighBit")
     return 0 if high is None else int(high) + 1 - int(dataset.BitsStored)
 
@@ -79,7 +83,7 @@ def _signed(dataset: Dataset) -> bool:
 
 
 def _padding(stored: NDArray[np.int64], dataset: Dataset, bits: int) -> Flags:
-    """Which bit patterns are padding: Pixel Padding Value, or all from there to Pixel Padding Range Limit."""
+    """Which bit patterns are padding: Pixel Padding Value, or the range to Pixel Padding Range Limit."""
     value, limit = dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")
     if value is None:
         return np.zeros(len(stored), bool)
@@ -103,23 +107,22 @@ def _padding(stored: NDArray[np.int64], dataset: Dataset, bits: int) -> Flags:
 
 
 def _modality(stored: NDArray[np.int64], dataset: Dataset) -> Floats:
-    """Modality LUT, or else rescale slope and intercept (C.11.1)."""
+    """Values by the modality LUT, or else by rescale slope and intercept (C.11.1)."""
     if dataset.get("ModalityLUTSequence"):
-        lut, first, _ = _lut(dataset.ModalityLUTSequence[0], dataset, signed=_signed(dataset))
+        lut, first = _lut(dataset, "ModalityLUTSequence", signed=_signed(dataset))
         return lut[np.clip(stored - first, 0, len(lut) - 1)]
     slope, intercept = _number(dataset, "RescaleSlope", 1.0), _number(dataset, "RescaleIntercept", 0.0)
     if not (np.isfinite(slope) and np.isfinite(intercept) and slope != 0):
         raise DicomError("bad_rescale", "Rescale Slope or Intercept is no usable number")
-    rescaled: Floats = stored * slope + intercept
-    return rescaled
+    return np.asarray(stored * slope + intercept, np.float64)
 
 
 def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
-    """VOI LUT, or else the first window (C.11.2), as a share of its output range; None without either."""
+    """Shares of the output range by the VOI LUT, or else the first window (C.11.2); None without either."""
     if dataset.get("VOILUTSequence"):
         signed = bool(seen.any() and values[seen].min() < 0)
-        lut, first, _ = _lut(dataset.VOILUTSequence[0], dataset, signed=signed)
-        # Some write 16 bits into the descriptor of a table of 10 or 12: its entries tell what white is.
+        lut, first = _lut(dataset, "VOILUTSequence", signed=signed)
+        # Some files state 16 bits in the descriptor of a table of 10 or 12: its entries show which is white.
         white = 2 ** int(lut.max()).bit_length() - 1
         # Steep values far outside the table are its ends; rint first, as rescaled values need not be whole.
         places = np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)
@@ -143,7 +146,7 @@ def _windowed(values: Floats, seen: Flags, dataset: Dataset) -> Floats | None:
 
 
 def _stretched(values: Floats, seen: Flags, *, from_zero: bool) -> Floats:
-    """Values over the range that is seen, or from zero if that is wanted and none is below."""
+    """Values over the range of the pixels seen, or over the range from zero if no value is below."""
     if not seen.any():
         return np.zeros_like(values)
     low, high = float(values[seen].min()), float(values[seen].max())
@@ -152,13 +155,25 @@ def _stretched(values: Floats, seen: Flags, *, from_zero: bool) -> Floats:
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 
 
-def _lut(item: Dataset, dataset: Dataset, *, signed: bool) -> tuple[Floats, int, int]:
-    """A look-up table's entries, the first value that it maps, and its depth in bits (C.11.1.1.1)."""
-    entries, first, depth = (int(number) for number in item.LUTDescriptor)
+def _lut(dataset: Dataset, keyword: str, *, signed: bool) -> tuple[Floats, int]:
+    """Entries of the first look-up table of a sequence, and the first value that it maps (C.11.1.1.1).
+
+    Raises:
+        DicomError: The table is missing, or makes no sense.
+    """
+    sequence = dataset[keyword].value
+    item = sequence[0] if isinstance(sequence, Sequence) else None
+    descriptor, data = (None, None) if item is None else (item.get("LUTDescriptor"), item.get("LUTData"))
+    if descriptor is None or data is None:
+        raise DicomError("bad_lut", f"the first item of the file's {keyword} holds no look-up table")
+    try:
+        entries, first, depth = (int(number) for number in descriptor)
+    except (TypeError, ValueError):
+        message = f"the LUT Descriptor in the file's {keyword} is not three numbers"
+        raise DicomError("bad_lut", message) from None
     entries = entries % 2**16 or 2**16  # 0 is 65,536, which 16 bits cannot say
     if signed and first >= 2**15:
         first -= 2**16
-    data = item.LUTData
     if isinstance(data, bytes):
         wide = len(data) >= 2 * entries
         order = "<" if dataset.original_encoding[1] else ">"
@@ -166,19 +181,19 @@ def _lut(item: Dataset, dataset: Dataset, *, signed: bool) -> tuple[Floats, int,
     else:
         lut = np.atleast_1d(np.asarray(data, np.int64)) & 0xFFFF
     if not 8 <= depth <= 16 or len(lut) < entries:
-        raise DicomError("bad_lut", f"a LUT of {len(lut)} entries and {depth} bits, {entries} said")
-    return lut[:entries].astype(np.float64), first, depth
+        raise DicomError("bad_lut", f"a LUT of {len(lut)} entries and {depth} bits, for {entries} stated")
+    return lut[:entries].astype(np.float64), first
 
 
-def _number(dataset: Dataset, keyword: str, default: Any) -> Any:
-    """An element's first number; the default if it is absent or empty."""
+def _number(dataset: Dataset, keyword: str, default: Default) -> float | Default:
+    """The first number of an element; the default if it is absent or empty."""
     value = dataset.get(keyword)
     if isinstance(value, MultiValue | list | tuple):
         value = value[0] if len(value) else None
     if value is None or value == "":
         return default
     try:
-        # pydicom leaves what is no number as text; some write numbers as their country does, 2048,5.
+        # pydicom leaves an invalid number as text; some files have a decimal comma, as in 2048,5.
         return float(value.replace(",", ".") if isinstance(value, str) else value)
     except ValueError:
         raise DicomError("bad_number", f"the file's {keyword} is no number") from None

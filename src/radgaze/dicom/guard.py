@@ -1,4 +1,4 @@
-"""A file from outside: opened only if its size is bearable, and whatever it breaks told in one way."""
+"""Guards for files from outside: a limit on their size, and one exception for all their errors."""
 
 from __future__ import annotations
 
@@ -15,8 +15,13 @@ from radgaze.dicom.error import DicomError
 
 
 @contextmanager
-def errors_only() -> Iterator[None]:
-    """Whatever goes wrong, of all that a decoder may raise on broken bytes, is a DicomError."""
+def errors_only(otherwise: str = "the file is damaged, or not as its format says") -> Iterator[None]:
+    """Raise any error of a parser or decoder as a DicomError.
+
+    Args:
+        otherwise: Detail of the reason `broken`, which stands for the errors that damaged bytes may cause
+            anywhere; the exception's class is added to it.
+    """
     try:
         yield
     except DicomError:
@@ -32,22 +37,22 @@ def errors_only() -> Iterator[None]:
     except EOFError as error:
         raise DicomError("truncated", "the file ends too early") from error
     except Exception as error:  # its message may hold the path, or elements of the patient
-        raise DicomError("broken", f"{type(error).__name__} while reading") from error
+        raise DicomError("broken", f"{otherwise} ({type(error).__name__})") from error
 
 
 @contextmanager
 def opened(path: str | os.PathLike[str], limit: int) -> Iterator[BinaryIO]:
-    """The file, if it is one, not empty, and at most `limit` bytes long.
+    """Open a file that is not empty and at most `limit` bytes long.
 
     Raises:
-        DicomError: It is not.
+        DicomError: The path is no file, or its size is not allowed.
     """
-    found = Path(path).stat()
-    if not stat.S_ISREG(found.st_mode):
+    status = Path(path).stat()
+    if not stat.S_ISREG(status.st_mode):
         raise DicomError("not_a_file", "this is a folder or a device")
-    if found.st_size == 0:
+    if status.st_size == 0:
         raise DicomError("empty", "the file is empty")
-    if found.st_size > limit:
+    if status.st_size > limit:
         raise DicomError("too_large", f"the file is larger than {limit >> 20} MiB")
     with Path(path).open("rb") as file:
         yield file

@@ -1,4 +1,4 @@
-"""An image file by what is in it: DICOM, or a picture (PNG, JPEG, TIFF)."""
+"""Image files of any supported format: DICOM, or a picture (PNG, JPEG, TIFF)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from radgaze.dicom.view import Radiograph
 
 
 def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window") -> Radiograph:
-    """The image as it is to be seen; see `read_radiograph` and `read_picture`.
+    """Read an image as it is meant to be seen, by the format of its content.
+
+    Args:
+        path: DICOM, PNG, JPEG or TIFF file.
+        voi: Grey scale, see `read_radiograph` and `read_picture`.
+
+    Returns:
+        The image, with greys (H, W) in [0, 1], 0 black.
 
     Raises:
         DicomError: The file cannot be read.
@@ -23,7 +30,7 @@ def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "
 
 
 def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
-    """Rows and columns, from the file's header.
+    """Rows and columns of an image in pixels, from the file's header.
 
     Raises:
         DicomError: The header cannot be read.

@@ -1,4 +1,4 @@
-"""A function over many items, in processes that no item can take down with the run."""
+"""Call a function on many items in processes, so that an item that crashes costs only itself."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -30,16 +30,16 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 TIMEOUT = 60.0
-"""Seconds for one item; the slowest honest image, one of 64 million pixels, takes about ten."""
+"""Seconds for one item; the slowest valid image, one of 64 million pixels, takes about ten."""
 
 MEMORY = 4 * 2**30
-"""Bytes that an item may take beside what its process has when it starts."""
+"""Bytes for one item, beyond those that its process has at its start."""
 
 AHEAD = 2
-"""Items that wait in the pool beside those that are worked on."""
+"""Items that wait in the pool beside those in progress."""
 
 GRACE = 150.0
-"""Seconds beyond an item's own after which a silent pool counts as broken; its locks take up to 60."""
+"""Seconds beyond an item's timeout after which a silent pool is taken to be broken; locks take up to 60."""
 
 
 def isolated(
@@ -52,22 +52,22 @@ def isolated(
 ) -> Generator[tuple[int, Result | DicomError], None, None]:
     """Call a function on each item in worker processes; a crash, a hang or a memory bomb costs only its item.
 
-    Results come as they are ready. Few items are in flight at a time, so `items` may be long and lazy.
+    Results are yielded as they are ready. Few items are in flight at a time, so `items` may be long and lazy.
     Closing the iterator, or Ctrl-C, ends the workers.
 
     Args:
-        function: Can be pickled; workers import its module, which should be light.
-        items: Can be pickled too.
-        workers: Processes; None for one per processor.
+        function: A function that can be pickled; workers import its module, which should be light.
+        items: Items that can be pickled.
+        workers: Number of processes; None for one per processor.
         timeout: Seconds for one item.
-        memory: Bytes for one item, on top of the worker's own (where the system can limit them: Linux).
+        memory: Bytes for one item, beyond the worker's own (where the system can limit them: Linux).
 
     Yields:
-        Index of the item, and what the function returned or a DicomError: its own, or with the reason
-        `crashed`, `timeout`, `out_of_memory` or `error`.
+        Index of the item, and the result of the function or a DicomError: the function's, or one with the
+        reason `crashed`, `timeout`, `out_of_memory` or `error`.
     """
     if workers is not None and workers < 1:
-        raise ValueError(f"{workers} processes cannot work")
+        raise ValueError(f"workers must be at least 1, got {workers}")
     workers = workers or _processors()
     call = pickle.dumps(function)
     todo = iter(enumerate(items))
@@ -75,21 +75,18 @@ def isolated(
         left = yield from _run(call, todo, workers, timeout, memory)
         if not left:
             return
-        # The pool broke and it does not show who did it: each item that was in flight gets a pool alone.
+        # It is unknown which item broke the pool: each that was in flight runs in a pool of its own.
         for index, item in left:
             suspects = yield from _run(call, iter([(index, item)]), 1, timeout, memory)
             for suspect, _ in suspects:
                 yield suspect, DicomError("crashed", "its process died")
 
 
-Pair = tuple[int, Any]
-
-
 def _run(
-    call: bytes, todo: Iterator[Pair], workers: int, timeout: float, memory: int
-) -> Generator[Pair, None, list[Pair]]:
-    """Yield results of one pool's life; return what was in flight when it broke, nothing if it did not."""
-    flying: dict[int, Any] = {}
+    call: bytes, todo: Iterator[tuple[int, Item]], workers: int, timeout: float, memory: int
+) -> Generator[tuple[int, Any], None, list[tuple[int, Item]]]:
+    """Yield the results of one pool; return the items in flight when it broke, none if it did not."""
+    flying: dict[int, Item] = {}
     landed: queue.SimpleQueue[tuple[int, Future[bytes]]] = queue.SimpleQueue()
     with _pool(workers, call, memory) as pool:
 
@@ -98,7 +95,7 @@ def _run(
                 flying[index] = item
                 try:
                     future = pool.schedule(_call, args=(call, item), timeout=timeout)
-                except RuntimeError:  # the pool has broken while nobody looked
+                except RuntimeError:  # the pool has broken meanwhile
                     return False
                 future.add_done_callback(partial(_land, landed, index))
             return True
@@ -125,21 +122,23 @@ def _land(landed: queue.SimpleQueue[tuple[int, Future[bytes]]], index: int, futu
     landed.put((index, future))
 
 
-def _call(call: bytes, item: Any) -> bytes:
-    """In the worker: the result, pickled here so that one that cannot be is its item's error alone."""
+def _call(call: bytes, item: object) -> bytes:
+    """In the worker: the result, pickled here so that an error of pickling is that item's alone."""
     try:
         return pickle.dumps(_function(call)(item), pickle.HIGHEST_PROTOCOL)
     except DicomError as error:
         return pickle.dumps(error)
     except MemoryError:
         return pickle.dumps(DicomError("out_of_memory", "it takes more memory than is allowed"))
-    except BaseException as error:  # SystemExit too; messages stay behind, as they may hold a path
-        return pickle.dumps(DicomError("error", f"{type(error).__name__} in its process"))
+    except BaseException as error:  # SystemExit too; no message, as it may hold a path
+        detail = f"an unexpected error ended its processing ({type(error).__name__})"
+        return pickle.dumps(DicomError("error", detail))
 
 
 @lru_cache(maxsize=1)
-def _function(call: bytes) -> Callable[[Any], Any]:
-    return cast(Callable[[Any], Any], pickle.loads(call))  # noqa: S301  our own parent's
+def _function(call: bytes) -> Callable[[object], object]:
+    function: Callable[[object], object] = pickle.loads(call)  # noqa: S301  our own parent's
+    return function
 
 
 @contextmanager
@@ -158,16 +157,16 @@ def _pool(workers: int, call: bytes, memory: int) -> Iterator[ProcessPool]:
 
 
 class _Process(CONTEXT.Process):  # type: ignore[misc]  # which class it is depends on the system
-    """A process that does not run the caller's script anew.
+    """A process that does not run the caller's script again.
 
-    Nothing of it is needed, and it cannot be run again where it is standard input, or starts all of this
+    Nothing of the script is needed, and it cannot run again where it is standard input, or calls this module
     without a guard.
     """
 
     @staticmethod
-    def _Popen(process: Any) -> Any:  # noqa: N802  the name that multiprocessing gives it
-        main: dict[str, Any] = vars(sys.modules["__main__"])
-        hidden: dict[str, Any] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
+    def _Popen(process: object) -> object:  # noqa: N802  the name that multiprocessing gives it
+        main: dict[str, object] = vars(sys.modules["__main__"])
+        hidden: dict[str, object] = {name: main[name] for name in ("__file__", "__spec__") if name in main}
         main.update(dict.fromkeys(hidden, None))
         try:
             return CONTEXT.Process._Popen(process)
@@ -178,8 +177,8 @@ class _Process(CONTEXT.Process):  # type: ignore[misc]  # which class it is depe
 def _begin(call: bytes, memory: int) -> None:
     """In a new worker: one thread, quiet, the function loaded, and only so much memory from here on."""
     os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
-    warnings.simplefilter("ignore")  # pydicom warns of what it forgives, thousands of times over
-    with suppress(Exception):  # whatever is wrong with it is said for each item
+    warnings.simplefilter("ignore")  # pydicom warns of each deviation that it tolerates, thousands of times
+    with suppress(Exception):  # each item reports an error of it
         _function(call)
     with suppress(ImportError, OSError, ValueError):  # not every system can
         resource = importlib.import_module("resource")

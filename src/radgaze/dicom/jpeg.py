@@ -1,8 +1,6 @@
-"""JPEG and JPEG-LS codestreams to pixels, by libjpeg-turbo and CharLS."""
+"""Decode JPEG and JPEG-LS codestreams, by libjpeg-turbo and CharLS."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +11,22 @@ from radgaze.dicom.scan import EOI, check_lossless, check_sequential, damaged, f
 BASELINE, EXTENDED, PROGRESSIVE, LOSSLESS = 0xC0, 0xC1, 0xC2, 0xC3
 
 
-def decode(codestream: bytes, rows: int, columns: int, *, ls: bool) -> NDArray[Any]:
-    """The pixels (rows, columns), 8 or 16 bits, unsigned: of signed ones their bits.
+def decode(codestream: bytes, rows: int, columns: int, *, ls: bool) -> NDArray[np.integer]:
+    """Decode a codestream to pixels (rows, columns) of 8 or 16 bits, unsigned: of signed ones their bits.
 
     Args:
         codestream: Baseline, extended (up to 12 bits) or lossless JPEG (ITU-T T.81), or JPEG-LS (T.87).
-        rows, columns: What it should hold.
+        rows, columns: Size of the image by the file's header.
         ls: Whether it is JPEG-LS.
 
     Raises:
-        DicomError: It is none, holds another image, ends early, or is damaged and that can be told.
+        DicomError: It is no codestream, of another size, ends early, or is found to be damaged.
     """
     import imagecodecs  # half a second, and few files need it
 
     if frame(codestream) != (rows, columns, 1):
         raise DicomError("wrong_length", "the JPEG codestream has not the size that the header says")
-    # Bytes of a scan are stuffed, so that this marker is nowhere in them. Decoders make up what is missing.
+    # Bytes of a scan are stuffed, so that this marker does not occur in them. Decoders fill missing data in.
     if EOI not in codestream[len(codestream) // 2 :]:
         raise DicomError("truncated", "the JPEG codestream has no end")
     if ls:
@@ -45,17 +43,17 @@ def decode(codestream: bytes, rows: int, columns: int, *, ls: bool) -> NDArray[A
 
 
 WALKED = 2**19
-"""Bytes up to which every code is looked at, which libjxl is quicker than."""
+"""Bytes up to which every code is checked; libjxl is faster, and finds less."""
 
 
 def check(codestream: bytes) -> None:
     """Refuse lossy JPEG whose data do not end where its image does.
 
-    Small and deep codestreams are gone through code by code. Of the others libjxl, which is quick, finds
-    fewer that are damaged.
+    Small and deep codestreams are checked code by code, the others by libjxl, which is faster and finds less
+    damage.
 
     Raises:
-        DicomError: It is damaged, and that can be told.
+        DicomError: The codestream is found to be damaged.
     """
     import imagecodecs
 
@@ -69,4 +67,4 @@ def check(codestream: bytes) -> None:
         except RuntimeError:
             if not (sequential and stream.whole):
                 raise damaged() from None
-            check_sequential(stream)  # libjxl refuses some that are unusual
+            check_sequential(stream)  # libjxl refuses some unusual ones

@@ -1,4 +1,4 @@
-"""Whether a JPEG 2000 codestream is the image that a header says, and whole (ITU-T T.800 annex A)."""
+"""Check that a JPEG 2000 codestream is complete and agrees with the file's header (ITU-T T.800 annex A)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ START, SOT, EOC = b"\xff\x4f\xff\x51", b"\xff\x90", b"\xff\xd9"
 
 
 def check(codestream: bytes, rows: int, columns: int, bits: int) -> None:
-    """Compare its own size (SIZ) with the header's, which the decoder does not, and count its tiles.
+    """Compare a codestream's size (SIZ) with the header's, which the decoder does not, and count its tiles.
 
-    What a tile lacks a decoder leaves black.
+    A decoder leaves missing tiles black.
 
     Raises:
-        DicomError: It is another image, has pixels of more than `bits`, or lacks tiles.
+        DicomError: The size differs, pixels have more than `bits` bits, or tiles are missing.
     """
     at = codestream.find(START, 0, 4096)  # 0 by the standard; some wrap it in a JP2 file
     if at < 0 or len(codestream) < at + 45:
@@ -36,7 +36,7 @@ def check(codestream: bytes, rows: int, columns: int, bits: int) -> None:
 
 
 def _main_header_end(codestream: bytes, at: int) -> int:
-    """Where the first tile-part begins."""
+    """Offset of the first tile-part."""
     while codestream[at : at + 2] != SOT:
         length = int.from_bytes(codestream[at + 2 : at + 4], "big")
         if codestream[at : at + 1] != b"\xff" or length < 2:
@@ -47,7 +47,7 @@ def _main_header_end(codestream: bytes, at: int) -> int:
 
 def _check_tiles(codestream: bytes, at: int, tiles: int) -> None:
     seen: Counter[int] = Counter()
-    said: dict[int, int] = {}
+    stated: dict[int, int] = {}
     while codestream[at : at + 2] == SOT:
         if len(codestream) < at + 12:
             raise DicomError("truncated", "the JPEG 2000 codestream ends early")
@@ -59,7 +59,7 @@ def _check_tiles(codestream: bytes, at: int, tiles: int) -> None:
             raise DicomError("broken", "the tiles of the JPEG 2000 codestream make no sense")
         seen[tile] += 1
         if parts:
-            said[tile] = parts
+            stated[tile] = parts
         if not length:  # the last one, which ends with the codestream
             end = codestream.rfind(EOC)
             at = end if end > at else len(codestream) + 1
@@ -69,5 +69,5 @@ def _check_tiles(codestream: bytes, at: int, tiles: int) -> None:
             raise DicomError("truncated", "the JPEG 2000 codestream ends early")
     if codestream[at : at + 2] not in (EOC, b"", b"\0"):
         raise DicomError("broken", "the tiles of the JPEG 2000 codestream do not end where it does")
-    if len(seen) != tiles or any(seen[tile] != parts for tile, parts in said.items()):
+    if len(seen) != tiles or any(seen[tile] != parts for tile, parts in stated.items()):
         raise DicomError("truncated", "the JPEG 2000 codestream lacks tiles")

@@ -1,4 +1,4 @@
-"""A mask file: a picture whose pixels are inside of something, or outside."""
+"""Mask files: pictures whose pixels are inside or outside of a region."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from radgaze.dicom.picture import grey_values
 from radgaze.dicom.read import MAX_PIXELS
 
 MOST_LABELS = 8
-"""Levels up to which a picture of more than two is taken for one of numbered parts, beyond for soft edges."""
+"""Most grey levels of a picture with numbered parts; with more levels, edges are taken to be soft."""
 
 
 def read_mask(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> NDArray[np.bool_]:
-    """Which pixels (H, W) are inside: those above half of the file's greatest value.
+    """Read which pixels (H, W) are inside: those above half of the file's greatest value.
 
-    So 0 and 1, 0 and 255, and soft edges between them are read alike; of a picture without a value above 0
-    nothing is inside.
+    So 0 and 1, 0 and 255, and soft edges between them are read alike; in a picture without a value above 0
+    no pixel is inside.
 
     Args:
         path: PNG, JPEG or TIFF: 1 to 16 bits, or colour, of which the brightest channel counts.
-        max_pixels: More than that are refused unread.
+        max_pixels: Most pixels of a picture that is read.
 
     Raises:
-        DicomError: The file is no such picture, is broken, or numbers several parts (`labels`).
+        DicomError: The file is no such picture, is damaged, or numbers several parts (`labels`).
     """
     with errors_only():
         values, _ = grey_values(path, max_pixels=max_pixels, colour="brightest")

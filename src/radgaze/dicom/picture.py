@@ -1,9 +1,10 @@
-"""One radiograph in PNG, JPEG or TIFF to grey values, checked before its pixels are touched."""
+"""Read a radiograph in PNG, JPEG or TIFF as grey values; it is checked before its pixels are read."""
 
 from __future__ import annotations
 
 import os
-from typing import Any, BinaryIO, Literal
+from collections.abc import Mapping
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,14 @@ from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS
 
 FORMATS = ("PNG", "JPEG", "TIFF")
 SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*")
-"""What files of these formats begin with."""
+"""First bytes of files of these formats."""
 
 GREY = ("1", "L", "I;16", "I;16L", "I;16B", "I", "F")
 COLOUR = ("LA", "P", "RGB", "RGBA")
-"""Pillow's modes that are read; those of colour where the picture shows none."""
+"""Modes of Pillow that are read; those of colour only if the picture is grey."""
 
 TINT = 8
-"""Levels of 256 by which red, green and blue may differ in what counts as grey: JPEG rounds."""
+"""Levels of 256 by which red, green and blue may differ in a grey picture, as JPEG rounds."""
 
 OTHERS = {
     b"BM": "BMP",
@@ -32,19 +33,19 @@ OTHERS = {
     b"\0\0\0\x0cjP  ": "JPEG 2000",
     b"\xff\x0a": "JPEG XL",
 }
-"""Pictures that are not read, by what they begin with."""
+"""Pictures that are not read, by their first bytes."""
 
 ORIENTATION, PHOTOMETRIC, BITS, SAMPLE_FORMAT = 0x0112, 262, 258, 339  # tags of EXIF and TIFF
 UPRIGHT = (0, 1)
-"""Orientations; 0 is no defined one, and some cameras and scanners write it."""
+"""Upright orientations; 0 is not defined, and some cameras and scanners write it."""
 WHITE_IS_ZERO, SIGNED = 0, 2
 
 
 def is_picture(file: BinaryIO) -> bool:
-    """Whether an open file begins as those of `FORMATS` do; it is left at its beginning.
+    """Whether an open file begins like those of `FORMATS`; its position is reset to the beginning.
 
     Raises:
-        DicomError: It begins as a picture of another format.
+        DicomError: The file begins like a picture of another format.
     """
     start = file.read(132)
     file.seek(0)
@@ -55,10 +56,10 @@ def is_picture(file: BinaryIO) -> bool:
 
 
 def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
-    """Rows and columns of a picture, from its header.
+    """Rows and columns of a picture in pixels, from its header.
 
     Raises:
-        DicomError: It is none, or one that would not be read.
+        DicomError: The file is no picture, or one that is not read.
     """
     with errors_only(), opened(path, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
@@ -68,18 +69,18 @@ def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) 
 def read_picture(
     path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.float32]:
-    """Read one picture as (H, W) greys in [0, 1], 0 black.
+    """Read a picture as greys (H, W) in [0, 1], 0 black.
 
-    Eight bits are taken as shown, 255 white. Deeper ones do not say what is white: like a DICOM file without
+    Eight bits are read as shown, 255 white. Deeper pictures do not define white: like a DICOM file without a
     window they are stretched from their least to their greatest value.
 
     Args:
-        path: PNG, JPEG or TIFF: 1 to 16 bits, or 32 as numbers; RGB, palette or opaque alpha if it is grey.
-        voi: "none" for values over their maximum, whatever the depth.
-        max_pixels: More than that are refused unread.
+        path: PNG, JPEG or TIFF file of 1 to 16 bits, or 32 as numbers; RGB, palette or opaque alpha if grey.
+        voi: Grey scale, "none" for values over their maximum at any depth.
+        max_pixels: Most pixels of a picture that is read.
 
     Raises:
-        DicomError: The file is not such a picture, or broken.
+        DicomError: The file is not such a picture, or damaged.
     """
     with errors_only():
         values, deep = grey_values(path, max_pixels=max_pixels)
@@ -91,28 +92,29 @@ def grey_values(
     *,
     max_pixels: int = MAX_PIXELS,
     colour: Literal["none", "brightest"] = "none",
-) -> tuple[NDArray[Any], bool]:
-    """A picture's values (H, W) as stored, 0 black, and whether they are deeper than 8 bits.
+) -> tuple[NDArray[np.number], bool]:
+    """Read a picture's values (H, W) as stored, 0 black, and whether they are deeper than 8 bits.
 
     Args:
-        path: As for `read_picture`.
-        max_pixels: More than that are refused unread.
-        colour: What is read of a picture with colours: nothing, or the brightest of its channels.
+        path: PNG, JPEG or TIFF file, see `read_picture`.
+        max_pixels: Most pixels of a picture that is read.
+        colour: Treatment of a picture with colours: "none" refuses it, "brightest" reads the brightest of its
+            channels.
 
     Raises:
-        DicomError: The file is not such a picture, or broken.
+        DicomError: The file is not such a picture, or damaged.
     """
     with opened(path, _limit(max_pixels)) as file:
         image = _checked(file, max_pixels)
         if image.format == "JPEG":
             file.seek(0)
             jpeg.check(file.read())
-        # Pillow turns 8 bits of white-is-zero around by itself, and no others.
+        # Pillow inverts 8 bits of white-is-zero itself, and no others.
         turned = _white_is_zero(image) and image.mode not in ("1", "L")
         wide = image.mode in COLOUR and _is_wide(file, image)
         try:
             image.load()
-        except OSError as error:  # Pillow's word for a file that ends early, and for broken data
+        except OSError as error:  # Pillow's error for a file that ends early, and for damaged data
             reason = "truncated" if "truncated" in str(error) else "broken"
             raise DicomError(reason, "the picture's data end early or make no sense") from error
         values = _grey_of_wide(file, image, colour) if wide else _grey(image, colour)
@@ -128,7 +130,7 @@ def _limit(max_pixels: int) -> int:
 
 
 def _checked(file: BinaryIO, max_pixels: int) -> Image.Image:
-    """The picture, its header read and found to be that of one grey upright image of a plausible size."""
+    """Open a picture whose header is that of one grey upright image of a plausible size."""
     try:
         image = Image.open(file, formats=FORMATS)
     except (UnidentifiedImageError, Image.DecompressionBombError) as error:
@@ -139,7 +141,7 @@ def _checked(file: BinaryIO, max_pixels: int) -> Image.Image:
         raise DicomError("multi_frame", "more than one frame")
     if image.mode not in (*GREY, *COLOUR):
         raise DicomError("not_grey", f"a picture of mode {image.mode}")
-    # Asked for the EXIF of a PNG that begins without any, Pillow decodes all of it to look at its end.
+    # For the EXIF of a PNG that has none at its beginning, Pillow decodes the whole file.
     exif = image.getexif() if image.format != "PNG" or "exif" in image.info else {}
     if exif.get(ORIENTATION, 1) not in UPRIGHT:
         # Boxes and fixations may refer to either position, and viewers differ.
@@ -158,24 +160,28 @@ def _has_second_frame(image: Image.Image) -> bool:
 
 
 def _white_is_zero(image: Image.Image) -> bool:
-    return _tags(image).get(PHOTOMETRIC) == WHITE_IS_ZERO
+    return _tag(image, PHOTOMETRIC) == (WHITE_IS_ZERO,)
 
 
-def _tags(image: Image.Image) -> dict[int, Any]:
-    """Those of a TIFF file; empty of others."""
-    return dict(getattr(image, "tag_v2", {})) if image.format == "TIFF" else {}
+def _tag(image: Image.Image, tag: int) -> tuple[object, ...]:
+    """The values of a TIFF file's tag; empty without it."""
+    tags: Mapping[int, object] = getattr(image, "tag_v2", {}) if image.format == "TIFF" else {}
+    value = tags.get(tag, ())
+    return value if isinstance(value, tuple) else (value,)
 
 
 def _is_wide(file: BinaryIO, image: Image.Image) -> bool:
     """Whether a picture with several samples to a pixel has 16 bits of each, of which Pillow keeps 8."""
     if image.format == "TIFF":
-        return bool(max(_tags(image).get(BITS, (8,))) > 8)
+        return any(isinstance(bits, int) and bits > 8 for bits in _tag(image, BITS))
     file.seek(24)
     return image.format == "PNG" and file.read(1) == b"\x10"
 
 
-def _grey_of_wide(file: BinaryIO, image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
-    """Values (H, W) of a picture with 16 bits of grey or colour and alpha, or of colour."""
+def _grey_of_wide(
+    file: BinaryIO, image: Image.Image, colour: Literal["none", "brightest"]
+) -> NDArray[np.number]:
+    """Values (H, W) of a picture with 16 bits per sample and several samples per pixel."""
     import imagecodecs  # half a second, and few files need it
 
     file.seek(0)
@@ -195,16 +201,15 @@ def _grey_of_wide(file: BinaryIO, image: Image.Image, colour: Literal["none", "b
     return means
 
 
-def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[Any]:
-    """Values (H, W) as stored: bytes where they are, else float32."""
+def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[np.number]:
+    """Values (H, W) as stored: bytes if the picture has 8 bits, else floating point."""
     if image.mode == "1":
         image = image.convert("L")
-    tags = _tags(image)
-    signed = tags.get(SAMPLE_FORMAT, (1,))[0] == SIGNED
+    signed = _tag(image, SAMPLE_FORMAT)[:1] == (SIGNED,)
     if image.mode == "L":
         return np.asarray(image).view(np.int8).astype(np.float32) if signed else np.asarray(image)
-    if image.mode == "I" and image.format == "TIFF" and tags.get(BITS) == (32,) and not signed:
-        return np.asarray(image).view(np.uint32).astype(np.float64)  # Pillow takes all for signed
+    if image.mode == "I" and image.format == "TIFF" and _tag(image, BITS) == (32,) and not signed:
+        return np.asarray(image).view(np.uint32).astype(np.float64)  # Pillow treats all as signed
     if image.mode in GREY:
         return np.asarray(image).astype(np.float64 if image.mode == "I" else np.float32)
     if image.mode in ("LA", "RGBA", "P"):
@@ -220,7 +225,7 @@ def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[A
     return means
 
 
-def _scaled(values: NDArray[Any], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:
+def _scaled(values: NDArray[np.number], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:
     low, high = float(values.min()), float(values.max())
     if voi == "none":
         low = min(low, 0.0)

@@ -1,10 +1,10 @@
-"""One DICOM radiograph to grey values, checked before its pixels are touched."""
+"""Read a DICOM radiograph as grey values; it is checked before its pixels are read."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,12 +48,13 @@ __all__ = [
 ]
 
 MAX_PIXELS = 64_000_000
-"""Four times the largest detectors of today, and little enough to hold in memory a few times over."""
+"""Most pixels of an image: four times the largest detectors, and a few copies fit into memory."""
 
 NATIVE = (ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian)
 JPEG_2000 = (JPEG2000Lossless, JPEG2000, HTJ2KLossless, HTJ2KLosslessRPCL, HTJ2K)
 JPEG = (*JPEGTransferSyntaxes, *JPEGLSTransferSyntaxes)
 LOSSY = (JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless)
+UNPARSED = "elements of the file cannot be parsed, or have values that make no sense"
 PIXELS, SIGNATURES, PADDING = 0x7FE0, 0xFFFA, 0xFFFC
 """Groups of elements that may end a file."""
 USED = (
@@ -61,12 +62,12 @@ USED = (
     *("WindowWidth", "RescaleSlope", "RescaleIntercept", "PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ViewPosition", "ViewCodeSequence", "PatientOrientation", "BurnedInAnnotation"),
 )
-"""Elements that are read beside `KEYWORDS`."""
+"""Elements that are used beside `KEYWORDS`."""
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of its image; nothing of it is checked beyond being numbers.
+    """The description of the image in a file, checked only to consist of numbers.
 
     Attributes:
         rows: Height in pixels.
@@ -74,9 +75,9 @@ class Header:
         photometric: Photometric Interpretation, as "MONOCHROME2".
         samples: Samples per pixel, 1 for grey.
         frames: Number of frames.
-        bits_allocated: Bits that a pixel takes.
+        bits_allocated: Bits of a pixel.
         bits_stored: Bits of them that are used.
-        high_bit: The highest of them, counted from 0.
+        high_bit: The highest bit used, counted from 0.
         signed: Whether stored values are signed.
         transfer_syntax: UID of the encoding.
     """
@@ -107,12 +108,16 @@ KEYWORDS = [
 
 
 def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> Header:
-    """Read a file's header; no pixel is touched.
+    """Read the header of a file, without its pixels.
+
+    Args:
+        path: The file.
+        max_pixels: Most pixels of an image that is read, which limits the size of the file.
 
     Raises:
-        DicomError: The file is not there, not DICOM, or does not say what its image is.
+        DicomError: The file is missing, not DICOM, or does not describe an image.
     """
-    with errors_only(), opened_dicom(path, max_pixels) as (file, deflated):
+    with errors_only(UNPARSED), opened_dicom(path, max_pixels) as (file, deflated):
         dataset = dcmread(file, stop_before_pixels=True, specific_tags=KEYWORDS)
         return _header(dataset, deflated=deflated)
 
@@ -120,7 +125,7 @@ def read_header(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -
 def read_image(
     path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window", max_pixels: int = MAX_PIXELS
 ) -> NDArray[np.float32]:
-    """The greys of `read_radiograph`."""
+    """Read the greys (H, W) of `read_radiograph`, in [0, 1]."""
     return read_radiograph(path, voi=voi, max_pixels=max_pixels).pixels
 
 
@@ -129,20 +134,23 @@ def read_radiograph(
 ) -> Radiograph:
     """Read one frontal single-frame grey image as it is meant to be seen.
 
-    In this order: the header, checks of size and transfer syntax, decoding, modality LUT or rescale, VOI,
-    inversion of MONOCHROME1, padding to black, turning upright.
+    The steps are, in this order: the header, checks of size and transfer syntax, decoding, modality LUT or
+    rescale, VOI, inversion of MONOCHROME1, padding to black, turning upright.
 
     Args:
         path: The file.
-        voi: "window" applies VOI LUT, else the first window, and gives shares of its output range; without
-            either, min–max of all that is not padding. "none" is modality values over their maximum, moved up
-            first so that none is negative, as many training scripts do it.
-        max_pixels: No image of more is read.
+        voi: Grey scale. "window" applies the VOI LUT, else the first window, and gives shares of its output
+            range; without either, min–max of all that is not padding. "none" gives modality values over
+            their maximum, shifted first so that none is negative, as many training scripts do.
+        max_pixels: Most pixels of an image that is read.
+
+    Returns:
+        The image, with greys (H, W) in [0, 1], 0 black, upright.
 
     Raises:
-        DicomError: For whatever reason, the file cannot be read; or it is a lateral view.
+        DicomError: The file cannot be read, or it is a lateral view.
     """
-    with errors_only(), opened_dicom(path, max_pixels) as (file, deflated):
+    with errors_only(UNPARSED), opened_dicom(path, max_pixels) as (file, deflated):
         dataset = dcmread(file, stop_before_pixels=True)
         header = _header(dataset, deflated=deflated)
         check_values(dataset, USED)
@@ -152,15 +160,18 @@ def read_radiograph(
             _check_length(file, header)
         file.seek(0)
         dataset = dcmread(file)
-        _check_pixel_data(dataset, header)
-        if deflated:
-            _check_rest(file, dataset)
-        if dataset.get("PixelRepresentation") in (None, ""):
-            dataset.PixelRepresentation = 0
-        pixels = _decoded(dataset, header)
+        with errors_only("the pixel data cannot be decoded"):
+            _check_pixel_data(dataset, header)
+            if deflated:
+                _check_rest(file, dataset)
+            if dataset.get("PixelRepresentation") in (None, ""):
+                dataset.PixelRepresentation = 0
+            pixels = _decoded(dataset, header)
         if pixels.shape != (header.rows, header.columns):
-            raise DicomError("wrong_length", "the decoded image has not the size that the header says")
-        return upright(grey(np.ascontiguousarray(pixels), dataset, voi), dataset)
+            raise DicomError("wrong_length", "the decoded image does not have the size stated in the header")
+        with errors_only("the elements that describe the greys cannot be used"):
+            greys = grey(np.ascontiguousarray(pixels), dataset, voi)
+        return upright(greys, dataset)
 
 
 def _header(dataset: Dataset, *, deflated: bool) -> Header:
@@ -185,7 +196,7 @@ def _header(dataset: Dataset, *, deflated: bool) -> Header:
 
 
 def _check(header: Header, max_pixels: int) -> None:
-    """Refuse what is no single grey image of a plausible size, or cannot be decoded."""
+    """Refuse all but single grey images of a plausible size with a transfer syntax that can be decoded."""
     if header.samples != 1 or header.photometric not in ("MONOCHROME1", "MONOCHROME2"):
         raise DicomError("not_grey", f"{header.samples} samples per pixel, not MONOCHROME1 or 2")
     if header.frames != 1:
@@ -199,14 +210,14 @@ def _check(header: Header, max_pixels: int) -> None:
     syntax = header.transfer_syntax
     if syntax not in (*NATIVE, RLELossless, *JPEG_2000, *JPEG):
         raise DicomError("no_decoder", "a transfer syntax that radgaze does not decode")
-    # A codestream says by itself how many bits its numbers have, and they lie lowest.
+    # A codestream states the number of its bits itself, and they are the lowest.
     low, high = header.bits_stored - 1, header.bits_allocated - 1
     if not low <= header.high_bit <= (high if syntax in (*NATIVE, RLELossless) else low):
         raise DicomError("bad_bits", f"High Bit {header.high_bit} with {header.bits_stored} bits stored")
 
 
 def _check_length(file: BinaryIO, header: Header) -> None:
-    """Compare the length that native pixels have with the one they should have, before reading them."""
+    """Compare the length of native pixels with that of the image in the header, before reading them."""
     start = file.read(12)
     if len(start) < 12:
         raise DicomError("no_pixels", "the file has no pixel data")
@@ -215,13 +226,13 @@ def _check_length(file: BinaryIO, header: Header) -> None:
     length = int.from_bytes(start[at : at + 4], order)
     value = file.tell() - 12 + at + 4
     if length not in _lengths(header):
-        raise DicomError("wrong_length", "the pixel data has not the length that the header says")
+        raise DicomError("wrong_length", "the pixel data do not have the length stated in the header")
     if file.seek(0, os.SEEK_END) < value + length:
         raise DicomError("truncated", "the file ends within its pixel data")
 
 
 def _lengths(header: Header) -> tuple[int, int]:
-    """Lengths that native pixels may have in bytes: exact, or padded to an even number."""
+    """Valid lengths of native pixels in bytes: exact, or padded to an even number."""
     exact = header.rows * header.columns * header.bits_allocated // 8
     return exact, exact + exact % 2
 
@@ -234,7 +245,7 @@ def _check_pixel_data(dataset: Dataset, header: Header) -> None:
         raise DicomError("no_pixels", "the file has no pixel data")
     if header.transfer_syntax in NATIVE:
         if len(data) not in _lengths(header):
-            raise DicomError("wrong_length", "the pixel data has not the length that the header says")
+            raise DicomError("wrong_length", "the pixel data do not have the length stated in the header")
         return
     check_fragments(data)
     if header.transfer_syntax in JPEG_2000:
@@ -243,32 +254,32 @@ def _check_pixel_data(dataset: Dataset, header: Header) -> None:
 
 
 def _check_rest(file: BinaryIO, dataset: Dataset) -> None:
-    """Refuse what cannot follow the pixels: deflate without its checksum shows damage only by its length."""
+    """Refuse unexpected elements after the pixels: without a checksum, deflate shows damage only so."""
     last = max(dataset.keys())
     end = file.tell()
     if end < file.seek(0, os.SEEK_END) or last.group not in (PIXELS, SIGNATURES, PADDING):
         raise DicomError("broken", "something follows the pixel data")
 
 
-def _decoded(dataset: Dataset, header: Header) -> NDArray[Any]:
+def _decoded(dataset: Dataset, header: Header) -> NDArray[np.generic]:
     syntax = header.transfer_syntax
     if syntax in JPEG:
         return _from_jpeg(dataset, header)
     if syntax == RLELossless:
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
         return rle.decode(frame, header.rows, header.columns, header.bits_allocated)
-    # The unused bits are dealt with in grey(), which must see padding as it is in the file.
+    # grey() handles the unused bits, as it needs padding as it is in the file.
     plugin = "pylibjpeg" if syntax in JPEG_2000 else ""
     return pixel_array(dataset, raw=True, decoding_plugin=plugin, correct_unused_bits=False)
 
 
-def _from_jpeg(dataset: Dataset, header: Header) -> NDArray[Any]:
+def _from_jpeg(dataset: Dataset, header: Header) -> NDArray[np.generic]:
     codestream = get_frame(dataset.PixelData, 0, number_of_frames=1)
     ls = header.transfer_syntax in JPEGLSTransferSyntaxes
     pixels = jpeg.decode(codestream, header.rows, header.columns, ls=ls)
     if 8 * pixels.itemsize > header.bits_allocated:
         raise DicomError("bad_bits", f"a codestream of more than the {header.bits_allocated} bits allocated")
     if header.transfer_syntax in LOSSY and not header.signed:
-        # Extended JPEG has 8 or 12 bits. Of 10 that are stored, white is rounded beyond them, to a black.
+        # Extended JPEG has 8 or 12 bits. With 10 bits stored, white may be rounded beyond them, to black.
         pixels = pixels.clip(max=min(2**header.bits_stored - 1, np.iinfo(pixels.dtype).max))
     return pixels

@@ -1,9 +1,8 @@
-"""RLE Lossless to pixels (DICOM PS3.5 annex G)."""
+"""Decode RLE Lossless (DICOM PS3.5 annex G)."""
 
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,14 +10,14 @@ from numpy.typing import NDArray
 from radgaze.dicom.error import DicomError
 
 HEADER = 64
-"""Bytes of the header: the number of segments, and where each begins."""
+"""Bytes of the header: the number of segments, and the offset of each."""
 
 
-def decode(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[Any]:
-    """The pixels (rows, columns) as they lie in the file, unsigned.
+def decode(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[np.integer]:
+    """Decode a frame to pixels (rows, columns) as they are in the file, unsigned.
 
     Raises:
-        DicomError: A segment does not give exactly one byte to each pixel.
+        DicomError: A segment does not have exactly one byte for each pixel.
     """
     import imagecodecs
 
@@ -26,7 +25,7 @@ def decode(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[Any]:
         raise DicomError("truncated", "the RLE data end early")
     count, *starts = struct.unpack("<16I", frame[:HEADER])
     if count != bits // 8:
-        raise DicomError("wrong_length", f"{count} RLE segments, {bits // 8} said")
+        raise DicomError("wrong_length", f"{count} RLE segments, for {bits // 8} stated")
     starts = starts[:count]
     ends = [*starts[1:], len(frame)]
     if starts[0] != HEADER or any(start >= end for start, end in zip(starts, ends, strict=True)):
@@ -48,7 +47,7 @@ def decode(frame: bytes, rows: int, columns: int, bits: int) -> NDArray[Any]:
 
 
 def _size(segment: bytes, pixels: int) -> int:
-    """Where the runs of a segment end: at most one byte follows them, for an even length."""
+    """Length of a segment's runs: at most one byte follows them, for an even length."""
     at, done = 0, 0
     while at < len(segment) and done < pixels:
         count = segment[at]

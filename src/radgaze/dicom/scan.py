@@ -1,7 +1,7 @@
-"""Whether the entropy-coded data of a JPEG codestream is as long as its image (ITU-T T.81).
+"""Check that the entropy-coded data of a JPEG codestream are as long as its image (ITU-T T.81).
 
-Decoders make up what is missing and pass over what is too much. Changed bits often move the end of the data,
-so the comparison finds damage that JPEG has no checksum for.
+Decoders fill missing data in and ignore surplus data. Changed bits often move the end of the data, so the
+comparison finds damage, for which JPEG has no checksum.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +32,7 @@ PREDICTORS: dict[int, Callable[..., NDArray[np.uint16]]] = {
 }
 """Predictions of a lossless scan from the samples beside, above and in between (table H.1), modulo 2¹⁶."""
 ROWS = 64
-"""Rows that are looked at together: what is computed of them stays in the processor's cache."""
+"""Rows processed together, so that their arrays stay in the processor's cache."""
 END_OF_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 RESTART = re.compile(rb"\xff+([\xd0-\xd7])")
 
@@ -45,14 +44,14 @@ class Stream:
     Attributes:
         kind: Second byte of the frame's marker.
         precision: Bits of a sample.
-        height, width: Of the image.
-        components: Per component its number to its sampling, across and along, and its quantisation table.
-        steps: Per quantisation table its first entry, the step of the block's mean.
-        tables: Code lengths: per class (0 DC or lossless, 1 AC) and number, symbol to (code, length).
+        height, width: Size of the image in pixels.
+        components: For each component's number its sampling, across and along, and its quantisation table.
+        steps: For each quantisation table its first entry, the step of the block's mean.
+        tables: For each class (0 DC or lossless, 1 AC) and number of a table, symbol to (code, length).
         interval: MCUs between restarts, 0 for none.
         parts: The data between restarts, unstuffed.
-        selected: Per component of the scan its number, and its tables' for DC and AC.
-        predictor, shift: Of a lossless scan.
+        selected: For each component of the scan its number, and the numbers of its tables for DC and AC.
+        predictor, shift: Predictor and point transform of a lossless scan.
         whole: Whether the image ends with this scan.
     """
 
@@ -77,12 +76,12 @@ def _halved(a: NDArray[np.uint16], b: NDArray[np.uint16]) -> NDArray[np.uint16]:
 
 
 def damaged() -> DicomError:
-    """What is raised wherever the data contradict the headers."""
+    """The error for data that contradict the headers."""
     return DicomError("broken", "the JPEG codestream is damaged: its data do not end where its image does")
 
 
 def frame(codestream: bytes) -> tuple[int, int, int]:
-    """Height, width and components, as the first frame's header says: decoders believe only this."""
+    """Height, width and components in the first frame's header, which decoders rely on."""
     for marker, body, _ in _segments(codestream):
         if marker in FRAMES and len(body) >= 6:
             return int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5]
@@ -92,10 +91,10 @@ def frame(codestream: bytes) -> tuple[int, int, int]:
 
 
 def parse(codestream: bytes) -> Stream:
-    """What the headers say, and the data of the first scan.
+    """Parse the headers of a codestream, and the data of its first scan.
 
     Raises:
-        DicomError: They make no sense.
+        DicomError: The headers make no sense.
     """
     stream = Stream()
     try:
@@ -129,11 +128,11 @@ def parse(codestream: bytes) -> Stream:
     raise DicomError("broken", "the JPEG codestream has no scan")
 
 
-def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
-    """Compare the bits that the decoded samples take with those that are there.
+def check_lossless(stream: Stream, pixels: NDArray[np.integer]) -> None:
+    """Compare the bits that the decoded samples take with those in the data.
 
     Raises:
-        DicomError: They are not as many, or there are samples of more bits than the image has.
+        DicomError: The numbers differ, or samples have more bits than the image.
     """
     if int(pixels.max()) >> stream.precision:
         raise damaged()
@@ -141,7 +140,7 @@ def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
     if stream.interval:
         _check_count(stream, stream.height * stream.width)
         if stream.interval % stream.width:
-            return  # it begins anew within rows, which only old software does
+            return  # restarts within rows, which only old software writes
         rows_at_once = stream.interval // stream.width
     bits = _bits_of_differences(stream.tables.get((0, stream.selected[0][1]), {}))
     for i, data in enumerate(stream.parts):
@@ -152,7 +151,7 @@ def check_lossless(stream: Stream, pixels: NDArray[Any]) -> None:
 
 
 def _bits_of_differences(table: dict[int, tuple[int, int]]) -> NDArray[np.uint8]:
-    """Bits that each difference modulo 2¹⁶ takes: its category's code, and as many more (table H.1)."""
+    """Bits that each difference modulo 2¹⁶ takes: its category's code, and the category (table H.1)."""
     lengths = np.zeros(17, np.uint8)
     for symbol, (_, length) in table.items():
         if symbol <= 16:
@@ -177,14 +176,14 @@ def _differences(samples: NDArray[np.uint16], stream: Stream) -> Iterator[NDArra
 
 
 def check_sequential(stream: Stream) -> None:
-    """Go through the codes of a scan of DCT coefficients, which Huffman coding gives one after the other.
+    """Check the Huffman codes of a scan of DCT coefficients, one after the other.
 
     Raises:
-        DicomError: They are no codes, or do not end with the image.
+        DicomError: The data are no codes, or do not end with the image.
     """
     numbers = [number for number, _, _ in stream.selected]
     if sorted(numbers) != sorted(stream.components) or not stream.whole:
-        raise damaged()  # of images with colours in several scans the other check is the only one
+        raise damaged()  # images with colours in several scans have the other check alone
     across = max(a for a, _, _ in stream.components.values()) if len(numbers) > 1 else 1
     along = max(b for _, b, _ in stream.components.values()) if len(numbers) > 1 else 1
     count = -(-stream.width // (8 * across)) * -(-stream.height // (8 * along))
@@ -209,20 +208,20 @@ def check_sequential(stream: Stream) -> None:
 
 
 def _check_count(stream: Stream, units: int) -> None:
-    """Compare the restarts that are there with those that so many units have."""
+    """Compare the number of restarts with that of an image of so many units."""
     if len(stream.parts) != (-(-units // stream.interval) if stream.interval else 1):
         raise damaged()
 
 
 def _check_end(part: bytes, needed: int) -> None:
-    """Compare a part's bits with those needed: less than a byte may be left, of ones (some write zeros)."""
+    """Compare a part's bits with those needed: less than a byte may remain, of ones (some write zeros)."""
     left = 8 * len(part) - needed
     if not 0 <= left < 8 or (part[-1] if part else 0) & (2**left - 1) not in (0, 2**left - 1):
         raise damaged()
 
 
 def _segments(codestream: bytes) -> Iterator[tuple[int, bytes, int]]:
-    """Markers, what follows their lengths, and where that ends, up to nonsense or the beginning of a scan."""
+    """Markers, the bodies of their segments, and where these end, up to invalid data or the first scan."""
     if not codestream.startswith(SOI):
         raise DicomError("broken", "no JPEG codestream")
     at = len(SOI)

@@ -1,4 +1,4 @@
-"""How a radiograph was taken and lies in its file: lateral ones are refused, others set upright."""
+"""View and orientation of a radiograph: lateral ones are refused, others turned upright."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydicom.dataset import Dataset
 from radgaze.dicom.error import DicomError
 
 LATERAL_POSITIONS = frozenset({"LL", "RL", "LAT", "LATERAL", "LLD", "RLD"})
-"""View Position (0018,5101): left and right lateral, and what is written for them beside these terms."""
+"""View Position (0018,5101): left and right lateral, and other terms in use for them."""
 LATERAL_CODES = frozenset({"399067008", "399173006", "399198007", "R-10236", "R-10232", "R-10228"})
 """Codes of lateral projections in View Code Sequence: SNOMED CT, and the older SNOMED-RT."""
 AXES = {"L": "across", "R": "across", "F": "along", "H": "along", "A": "depth", "P": "depth"}
@@ -19,12 +19,12 @@ AXES = {"L": "across", "R": "across", "F": "along", "H": "along", "A": "depth", 
 
 @dataclass(frozen=True)
 class Radiograph:
-    """An image as it is to be seen.
+    """An image as it is meant to be seen.
 
     Attributes:
-        pixels: (H, W) greys in [0, 1], 0 black, upright.
-        turned: Whether that is not how it lies in the file, so that coordinates of its pixels are others.
-        burned_in: Whether the file says that words are burnt into it, which may be a patient's.
+        pixels: Greys (H, W) in [0, 1], 0 black, upright.
+        turned: Whether it was turned, so that coordinates of its pixels differ from those in the file.
+        burned_in: Whether the file states that text is burnt into it, which may identify a patient.
     """
 
     pixels: NDArray[np.float32]
@@ -33,7 +33,7 @@ class Radiograph:
 
 
 def check_frontal(dataset: Dataset) -> None:
-    """Refuse what the header calls lateral; where it says nothing the image is taken for frontal.
+    """Refuse an image that the header calls lateral; without a statement it is taken to be frontal.
 
     Raises:
         DicomError: `not_frontal`.
@@ -47,12 +47,12 @@ def check_frontal(dataset: Dataset) -> None:
 
 
 def upright(pixels: NDArray[np.float32], dataset: Dataset) -> Radiograph:
-    """An image turned so that its columns run from head to foot, as Patient Orientation (0020,0020) tells.
+    """Turn an image so that its columns run from head to foot, by Patient Orientation (0020,0020).
 
-    The first letter of each of its two values counts: which way rows run (L, R: to the patient's left, right)
-    and which way columns do (F, H: to foot, head). An image on its side is turned by 90°, one on its head is
-    turned upside down; a mirrored one (R\\F) stays as it is, since that is how some are shown. Without the
-    element the image is as it is.
+    The first letter of each of its two values counts: the direction of rows (L, R: to the patient's left,
+    right) and of columns (F, H: to foot, head). An image on its side is turned by 90°, one on its head upside
+    down; a mirrored one (R\\F) stays as it is, since some are shown so. Without the element the image stays
+    as it is.
 
     Raises:
         DicomError: `orientation`, where the letters contradict each other.
@@ -76,7 +76,7 @@ def upright(pixels: NDArray[np.float32], dataset: Dataset) -> Radiograph:
 
 
 def _directions(dataset: Dataset) -> tuple[str, ...]:
-    """The first letters of Patient Orientation's two values; empty where it has not two."""
+    """The first letters of Patient Orientation's two values; empty without two values."""
     value = dataset.get("PatientOrientation") or ()
     words = [str(word).strip().upper() for word in ([value] if isinstance(value, str) else value)]
     return tuple(word[0] for word in words) if len(words) == 2 and all(words) else ()

@@ -1,9 +1,9 @@
-"""How many bits the Huffman codes of a sequential JPEG scan take (ITU-T T.81, F.2), without their values.
+"""Count the bits of the Huffman codes of a sequential JPEG scan (ITU-T T.81, F.2), without their values.
 
-Where a code begins is known only after the one before it, so that a loop over codes is slow. But Huffman
-codes synchronise: who begins at a wrong bit is soon at the right ones. Long data are cut into lanes, which
-take steps together from guesses; a lane counts only if it began exactly where the one before it ended, else
-it is walked again. What comes out is what the loop from the first bit gives.
+The beginning of a code is known only after the code before it, so that a loop over codes is slow. But Huffman
+codes synchronise: a walk from a wrong bit soon reaches the right ones. Long data are cut into lanes, which
+are walked together from guessed bits; a lane is used only if it began exactly where the one before it ended,
+else it is walked again. The result equals that of the loop from the first bit.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 LANE, WARM = 2048, 768
-"""Bits of a lane, and bits before it that its guess begins at."""
+"""Bits of a lane, and bits before it at which its walk begins."""
 TAIL = 2048
-"""Bits at the end, at least, that are walked one by one: only there may the data end."""
+"""Fewest bits at the end that are walked one by one: the data may end only there."""
 SHORT = 2**17
-"""Bits below which all are."""
+"""Bits below which all are walked one by one."""
 ROUNDS = 6
-"""How often lanes that began wrongly are walked again together."""
+"""Most rounds in which lanes that began at a wrong bit are walked again together."""
 END = 128
-"""What the end of a block adds to the index of its coefficients."""
+"""Value that the end of a block adds to the index of its coefficients."""
 
 
 class CodesError(Exception):
-    """The data are no codes, or codes of no image."""
+    """The data are no valid codes of an image."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block of a unit: its component, how far its mean may be from 0, and the tables of `lookup`."""
+    """A block of a unit: its component, the limit of its mean, and the tables of `lookup`."""
 
     component: int
     limit: int
@@ -42,7 +42,7 @@ class Block:
 
 @dataclass
 class Place:
-    """Where a walk is: bit, coefficient of the block, block of the unit, units done, sums of the means."""
+    """The state of a walk: bit, coefficient of the block, block of the unit, units done, sums of means."""
 
     at: int
     k: int
@@ -52,25 +52,26 @@ class Place:
 
 
 def lookup(table: dict[int, tuple[int, int]], *, ac: bool) -> NDArray[np.int32]:
-    """What begins with each 16 bits; 0 for nothing that may be.
+    """The code at the beginning of each 16 bits; 0 where there is no valid one.
 
-    Bits of the code and of its value, + 256 * how far it leads in the block, + 65,536 * bits of the value.
+    An entry is the bits of the code and of its value, + 256 * its step in the block, + 65,536 * bits of the
+    value.
     """
-    found = np.zeros(2**16, np.int32)
+    entries = np.zeros(2**16, np.int32)
     for symbol, (code, length) in table.items():
         size, run = (symbol & 15, symbol >> 4) if ac else (symbol, 0)
         if size > 16:
             continue
         step = 1 if not ac else run + 1 if size else 16 if run == 15 else END
-        found[code << (16 - length) : (code + 1) << (16 - length)] = length + size | step << 8 | size << 16
-    return found
+        entries[code << (16 - length) : (code + 1) << (16 - length)] = length + size | step << 8 | size << 16
+    return entries
 
 
 def walk(part: bytes, units: int, blocks: Sequence[Block]) -> int:
-    """Bits that so many units of blocks take.
+    """Count the bits of so many units of blocks.
 
     Raises:
-        CodesError: The data are not so many units.
+        CodesError: The data do not hold so many units.
     """
     data = np.frombuffer(part + bytes(8), np.uint8).astype(np.int32)
     window = data[:-2] << 16 | data[1:-1] << 8 | data[2:]
@@ -103,19 +104,19 @@ def _one_by_one(
     while done < units:
         if at >= stop:
             break
-        found = (ac if k else dc)[view[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
-        if not found:
+        entry = (ac if k else dc)[view[at >> 3] >> (8 - (at & 7)) & 0xFFFF]
+        if not entry:
             raise CodesError
-        if not k and (size := found >> 16):
-            value = at + (found & 255) - size
+        if not k and (size := entry >> 16):
+            value = at + (entry & 255) - size
             difference = (view[value >> 3] >> (8 - (value & 7)) & 0xFFFF) >> (16 - size)
             if not difference >> (size - 1):
                 difference -= (1 << size) - 1
             means[component] += difference
             if not -limit <= means[component] <= limit:
                 raise CodesError
-        at += found & 255
-        k += found >> 8 & 255
+        at += entry & 255
+        k += entry >> 8 & 255
         if k >= 64:
             if 64 < k < END:
                 raise CodesError
@@ -127,7 +128,7 @@ def _one_by_one(
 
 
 class _Lanes:
-    """Lanes of equal length from the first bit on, and what a walk through each gives."""
+    """Lanes of equal length from the first bit on, and the results of a walk through each."""
 
     def __init__(self, window: NDArray[np.int32], blocks: Sequence[Block], count: int) -> None:
         self.window, self.blocks, self.count = window, blocks, count
@@ -148,7 +149,7 @@ class _Lanes:
         every = np.arange(self.count)
         self.starts[1:, 0] = every[1:] * LANE - WARM
         self._run(every[1:], every[1:] * LANE)
-        dead = self.ends[:, 0] < 0  # a guess that led to nonsense; another one is the lane's first bit
+        dead = self.ends[:, 0] < 0  # the walk met invalid codes; the next begins at the lane's first bit
         self.starts = np.where(dead[:, None], every[:, None] * [LANE, 0, 0], self.ends)
         lost = every
         for _ in range(ROUNDS):
@@ -165,8 +166,8 @@ class _Lanes:
         for i in range(self.count):
             if place.units >= units:
                 return
-            known = i not in lost_ones and [place.at, place.k, place.block] == self.starts[i].tolist()
-            if not known:
+            valid = i not in lost_ones and [place.at, place.k, place.block] == self.starts[i].tolist()
+            if not valid:
                 origin = place.at & ~7
                 piece = self.window[origin >> 3 : ((i + 1) * LANE >> 3) + 8]
                 _one_by_one(piece, place, origin, units, (i + 1) * LANE, self.blocks)
@@ -181,7 +182,7 @@ class _Lanes:
             place.units += int(self.units[i])
 
     def _run(self, lanes: NDArray[np.int64], stops: NDArray[np.int64]) -> None:
-        """Walk lanes from their starts to the stops; the end of one with nonsense in it is -1."""
+        """Walk lanes from their starts to the stops; the end of one with invalid codes is -1."""
         at, k, b = (self.starts[lanes, i] for i in range(3))
         for held in (self.units, self.sums, self.lows, self.highs):
             held[lanes] = 0
@@ -206,18 +207,18 @@ class _Lanes:
         b: NDArray[np.int64],
         many: int,
     ) -> None:
-        """Go one code further, in place, wherever the stop is not reached."""
+        """Advance by one code, in place, the lanes whose stop is not reached."""
         begin = k == 0
         kind = (
             np.where(begin, self.dc[0], self.ac[0]) if many == 1 else np.where(begin, self.dc[b], self.ac[b])
         )
-        found = self.table[kind + (self.window[at >> 3] >> (8 - (at & 7)) & 0xFFFF)]
-        found[(at < 0) | (at >= stops)] = 0
-        going = found != 0
-        new = np.flatnonzero(begin & (found >> 16 != 0))
+        entry = self.table[kind + (self.window[at >> 3] >> (8 - (at & 7)) & 0xFFFF)]
+        entry[(at < 0) | (at >= stops)] = 0
+        going = entry != 0
+        new = np.flatnonzero(begin & (entry >> 16 != 0))
         if len(new):
-            size = found[new] >> 16
-            value = at[new] + (found[new] & 255) - size
+            size = entry[new] >> 16
+            value = at[new] + (entry[new] & 255) - size
             bits = (self.window[value >> 3] >> (8 - (value & 7)) & 0xFFFF) >> (16 - size)
             bits = bits - np.where(bits >> (size - 1) == 0, (1 << size) - 1, 0)
             spot = lanes[new], self.component[b[new]]
@@ -225,8 +226,8 @@ class _Lanes:
             self.lows[spot] = np.minimum(self.lows[spot], self.sums[spot])
             self.highs[spot] = np.maximum(self.highs[spot], self.sums[spot])
         at[~going & (at < stops)] = -1
-        at += found & 255
-        k += found >> 8 & 255
+        at += entry & 255
+        k += entry >> 8 & 255
         done = np.flatnonzero(k >= 64)
         if len(done):
             ends = k[done]

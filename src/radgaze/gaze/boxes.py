@@ -1,4 +1,4 @@
-"""Boxes and regions to attention maps, for cases where they were drawn and nobody's gaze is known."""
+"""Attention maps of boxes and regions, for cases that have these and no gaze."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ def box_maps(
     mirrors: int | None = None,
     regions: Tensor | None = None,
 ) -> Tensor:
-    """The map of every case's boxes and regions: their filled union, softened by the Gaussian of gaze maps.
+    """Draw the boxes and regions of each case: their filled union, blurred by the Gaussian of gaze maps.
 
     It is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the union, in which a pixel at a
-    box's edge holds the share that the box covers. The union, not the sum of the boxes' maps: what two
-    readers marked counts once, and neither a ridge nor a seam shows where boxes overlap or touch. With many
-    boxes it costs no more than with one, a matrix product from each side.
+    box's edge holds the share that the box covers. It is the union, not the sum of the boxes' maps: an area
+    marked by two readers counts once, and there is neither a ridge nor a seam where boxes overlap or touch.
+    The cost is two matrix products, whatever the number of boxes.
 
     Args:
-        boxes: (B, N, 4) as (x1, y1, x2, y2) in map pixels, pixel centres at +0.5. What lies off the map, and
-            a box without area (padding), counts nothing.
-        size: (H, W) of the maps.
-        sigma: In map pixels; one number, or (B, 2) as (σy, σx).
-        normalise: As in `static_maps`.
-        mirrors: As in `static_maps`.
-        regions: (B, H, W) in [0, 1], what share of each pixel is marked besides.
+        boxes: Boxes (B, N, 4) as (x1, y1, x2, y2) in map pixels, pixel centres at +0.5. Parts off the map,
+            and boxes without area (padding), are ignored.
+        size: Size (H, W) of the maps.
+        sigma: Standard deviation of the Gaussian in map pixels: one number, or (B, 2) as (σy, σx).
+        normalise: Scale of each map, see `static_maps`.
+        mirrors: Number of mirrored copies on each side, see `static_maps`.
+        regions: Share of each pixel that is marked beside the boxes, (B, H, W) in [0, 1].
 
     Returns:
-        (B, 1, H, W) float32 (float64 for float64 boxes); zeros for a case with nothing on the map.
+        Maps (B, 1, H, W), float32 (float64 for float64 boxes); zeros for a case without a box on the map.
+
+    Raises:
+        ValueError: `boxes` has another shape.
     """
     if boxes.ndim != 3 or boxes.shape[-1] != 4:
-        raise ValueError(f"boxes are (B, N, 4); got {tuple(boxes.shape)}")
+        raise ValueError(f"boxes must be (B, N, 4), got {tuple(boxes.shape)}")
     dtype = torch.float64 if boxes.dtype == torch.float64 else torch.float32
     with torch.autocast(boxes.device.type, enabled=False):
         sigma = torch.as_tensor(sigma, dtype=dtype, device=boxes.device).expand(len(boxes), 2)
@@ -52,11 +55,11 @@ def box_maps(
 
 
 def union(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """What share of each pixel a box covers, the largest share where several do: (B, H, W) in [0, 1].
+    """The share of each pixel that a box covers, the largest of several shares: (B, H, W) in [0, 1].
 
     Args:
-        boxes: (B, N, 4) as (x1, y1, x2, y2) in map pixels.
-        size: (H, W).
+        boxes: Boxes (B, N, 4) as (x1, y1, x2, y2) in map pixels.
+        size: Size (H, W) of the map in pixels.
     """
     height, width = size
     x1, y1, x2, y2 = boxes.unbind(-1)

@@ -1,4 +1,4 @@
-"""A reading as a sequence: in which frame each fixation lies, and how many frames there are."""
+"""A reading as a sequence: the frame of each fixation, and the number of frames."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from radgaze.gaze.maps import frames_of_seconds, one_frame_per_fixation
 
 @dataclass(frozen=True)
 class Frames:
-    """How readings become frames, each of which holds its own fixations alone.
+    """The division of readings into frames, each of which holds its own fixations alone.
 
     Attributes:
-        each: A frame for each "fixation", or for each time bin of so many "seconds", empty ones included.
-        seconds: Length of a bin.
-        most: Frames of a case at most; later ones are left out.
+        each: Content of a frame: one "fixation", or a time bin of some "seconds", empty bins included.
+        seconds: Length of a bin in seconds.
+        most: Most frames of a case; later ones are left out.
         off_image: Whether a fixation off the image has a frame too, a flat one, as in the sequences of the
             data set's authors.
+
+    Raises:
+        UserError: `seconds` is not greater than 0, or `most` is below 1.
     """
 
     each: Literal["fixation", "seconds"] = "fixation"
@@ -32,21 +35,21 @@ class Frames:
 
     def __post_init__(self) -> None:
         if not self.seconds > 0:
-            raise UserError(f"--model.frame_seconds is {self.seconds}; it must be greater than 0")
+            raise UserError(f"`model.frame_seconds` must be greater than 0, got {self.seconds}")
         if self.most < 1:
-            raise UserError(f"--model.most_frames is {self.most}; it must be at least 1")
+            raise UserError(f"`model.most_frames` must be at least 1, got {self.most}")
 
     def place(self, weights: Tensor, times: Tensor, order: Tensor, recorded: Tensor) -> tuple[Tensor, Tensor]:
-        """Put the fixations of cases into frames. `most` is not laid on yet.
+        """Assign the fixations of cases to frames, before later ones than `most` are left out.
 
         Args:
-            weights: (B, K); 0 for padding, and for a fixation off the image.
-            times: (B, K, 2) onset and duration in seconds.
-            order: (B, K) integers, the fixation's place among all that were recorded; −1 for padding.
-            recorded: (B,) integers, how many were recorded, off-image ones included.
+            weights: Weights (B, K); 0 for padding, and for a fixation off the image.
+            times: Onset and duration in seconds, (B, K, 2).
+            order: Index of each fixation among all recorded ones, (B, K) integers; −1 for padding.
+            recorded: Number of fixations recorded, off-image ones included, (B,) integers.
 
         Returns:
-            (B, K) int64, the frame of each fixation or −1; and (B,) int64, the number of frames.
+            The frame of each fixation or −1, (B, K) int64; and the number of frames, (B,) int64.
         """
         if self.each == "seconds":
             frame = frames_of_seconds(times[..., 0], times[..., 1], self.seconds)

@@ -1,4 +1,4 @@
-"""Fixations to gaze maps: a Gaussian is separable, so the map of K fixations is one small matrix product."""
+"""Gaze maps of fixations: a Gaussian is separable, so the map of K fixations is one small matrix product."""
 
 from __future__ import annotations
 
@@ -23,23 +23,28 @@ def static_maps(
     normalise: Normalise = "max",
     mirrors: int | None = None,
 ) -> Tensor:
-    """The gaze map of every reading: the weighted sum of one Gaussian per fixation, mirrored at the borders.
+    """Draw the gaze map of each reading: the weighted sum of one Gaussian per fixation, mirrored at borders.
 
     For fixations at pixel centres this is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the
     rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is. Its mass is its weight.
 
     Args:
-        points: (B, K, 2) as (x, y) in map pixels. A point off the map, or NaN, counts nothing.
-        weights: (B, K), e.g. durations; 0 for padding.
-        size: (H, W) of the maps.
-        sigma: In map pixels; one number, or (B, 2) as (σy, σx).
-        normalise: Divide each map by its maximum ("max"), stretch it from 0 to 1 ("minmax"), divide by its
-            sum ("sum"), or leave it ("none"; its sum is then the sum of the weights).
-        mirrors: Mirrored copies of the image to look at on each side; None works it out from sigma,
-            which waits for the device if sigma lies there (see `mirrors_for`).
+        points: Fixations (B, K, 2) as (x, y) in map pixels, pixel centres at +0.5. A point off the map, or
+            NaN, is ignored.
+        weights: Weights (B, K), e.g. durations in seconds; 0 for padding.
+        size: Size (H, W) of the maps.
+        sigma: Standard deviation of the Gaussian in map pixels: one number, or (B, 2) as (σy, σx).
+        normalise: Scale of each map: divided by its maximum ("max"), stretched from 0 to 1 ("minmax"),
+            divided by its sum ("sum"), or left ("none"; its sum is then the sum of the weights).
+        mirrors: Number of mirrored copies of the image on each side; None computes it from sigma, which
+            waits for the device if sigma is there (see `mirrors_for`).
 
     Returns:
-        (B, 1, H, W) float32 (float64 for float64 points); zeros for a reading without a fixation on the map.
+        Maps (B, 1, H, W), float32 (float64 for float64 points); zeros for a reading without a fixation on
+        the map.
+
+    Raises:
+        ValueError: `points` or `weights` has another shape.
     """
     with torch.autocast(points.device.type, enabled=False):
         weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
@@ -58,19 +63,24 @@ def temporal_maps(
     normalise: Normalise = "max",
     mirrors: int | None = None,
 ) -> Tensor:
-    """A gaze map for every frame of every reading; a frame holds only its own fixations, normalised alone.
+    """Draw a gaze map for each frame of each reading; a frame holds only its own fixations, normalised alone.
 
     Args:
-        frame: (B, K) integers, the frame of each fixation (`one_frame_per_fixation`, `frames_of_seconds`, or
-            the fixation's place in its reading); one that is not in 0 … frames−1 counts nothing.
-        frames: T, the number of frames.
-        points, weights, size, sigma, normalise, mirrors: As in `static_maps`.
+        points, weights, size, sigma, normalise, mirrors: Arguments of `static_maps`.
+        frame: Frame of each fixation, (B, K) integers (`one_frame_per_fixation`, `frames_of_seconds`, or the
+            fixation's index in its reading); a fixation whose frame is not in 0 … frames−1 is ignored.
+        frames: Number of frames T.
 
     Returns:
-        (B, T, H, W). A frame without a fixation on the map is zeros.
+        Maps (B, T, H, W); zeros for a frame without a fixation on the map.
+
+    Raises:
+        ValueError: `points`, `weights` or `frame` has another shape.
     """
     if frame.shape != weights.shape:
-        raise ValueError(f"frame is (B, K) like weights; got {tuple(frame.shape)} and {tuple(weights.shape)}")
+        raise ValueError(
+            f"frame must be (B, K) like weights, got {tuple(frame.shape)} and {tuple(weights.shape)}"
+        )
     with torch.autocast(points.device.type, enabled=False):
         weights, gy, gx = _factors(points, weights, size, sigma, mirrors)
         in_frame = frame.unsqueeze(1) == torch.arange(frames, device=frame.device).view(1, -1, 1)
@@ -89,20 +99,20 @@ def viewed_maps(
     *,
     normalise: Normalise = "max",
 ) -> Tensor:
-    """Gaze maps whose Gaussians are each of their own width, cut to what was on the screen, and of mass 1.
+    """Draw gaze maps of Gaussians of mass 1, each with a width of its own and cut to the part shown.
 
     H ∝ Σ_k w_k · N((x_k, y_k), diag(σ_k²)) inside the rectangle shown during fixation k, divided by its sum
-    (REFLACX, Bigolin Lanfredi et al. 2022, with σ_k one degree of visual angle). Nothing is mirrored: what
-    would fall outside the rectangle was not seen.
+    (REFLACX, Bigolin Lanfredi et al. 2022, with σ_k one degree of visual angle). Nothing is mirrored, as
+    nothing outside the rectangle was seen.
 
     Args:
-        points, weights, size, normalise: As in `static_maps`.
-        sigma: (B, K, 2) as (σy, σx) in map pixels.
-        shown: (B, K, 4) the part of the map that was shown, as (x1, y1, x2, y2).
-        frame, frames: As in `temporal_maps`; None for one map of all.
+        points, weights, size, normalise: Arguments of `static_maps`.
+        sigma: Standard deviations (B, K, 2) as (σy, σx) in map pixels.
+        shown: Part of the map that was shown, (B, K, 4) as (x1, y1, x2, y2) in map pixels.
+        frame, frames: Arguments of `temporal_maps`; None for one map of all fixations.
 
     Returns:
-        (B, T, H, W).
+        Maps (B, T, H, W); T is 1 without frames.
     """
     with torch.autocast(points.device.type, enabled=False):
         dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
@@ -126,7 +136,7 @@ def _cut_kernel(centre: Tensor, length: int, sigma: Tensor, start: Tensor, end: 
     sums to 1, or is 0 where nothing is shown."""
     pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
     sigma = sigma.clamp_min(SMALLEST_SIGMA).unsqueeze(-1)
-    # Beyond that processors are slow with numbers that are 0 anyway.
+    # Processors are slow with the tiny numbers beyond, which are 0 anyway.
     distance = ((pixel - centre.unsqueeze(-1)) / sigma).abs().clamp(max=12)
     seen = (pixel >= start.unsqueeze(-1)) & (pixel <= end.unsqueeze(-1))
     kernel = torch.exp(-0.5 * distance**2) * seen
@@ -135,23 +145,26 @@ def _cut_kernel(centre: Tensor, length: int, sigma: Tensor, start: Tensor, end: 
 
 
 def one_frame_per_fixation(weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Each fixation's own frame, in order, without gaps where the weight is 0.
+    """Number the fixations as frames, in order, without gaps where the weight is 0.
+
+    Args:
+        weights: Weights (B, K); 0 for padding and off-image fixations.
 
     Returns:
-        (B, K) int64 frames, −1 for fixations of weight 0; and (B,) the number of frames of each reading, by
-        which a sequence model masks the frames that are padding.
+        The frame of each fixation, (B, K) int64, −1 for weight 0; and the number of frames of each reading,
+        (B,) int64, by which a sequence model masks padded frames.
     """
-    there = weights > 0
-    return torch.where(there, there.cumsum(1) - 1, -1), there.sum(1)
+    counted = weights > 0
+    return torch.where(counted, counted.cumsum(1) - 1, -1), counted.sum(1)
 
 
 def frames_of_seconds(onset: Tensor, duration: Tensor, seconds: float) -> Tensor:
-    """The fixed time bin, `seconds` long, in which the middle of each fixation lies: (B, K) int64."""
+    """The time bin, `seconds` long, that contains the middle of each fixation: (B, K) int64."""
     return ((onset + duration / 2) / seconds).floor().long()
 
 
 def normalised(maps: Tensor, how: Normalise) -> Tensor:
-    """Each map (..., H, W) brought to a common scale; a flat map becomes zeros ("none": it stays)."""
+    """Scale each map (..., H, W), see `static_maps`; a flat map becomes zeros, with "none" it stays."""
     if how == "none":
         return maps
     if how == "minmax":
@@ -161,7 +174,7 @@ def normalised(maps: Tensor, how: Normalise) -> Tensor:
 
 
 def mirrors_for(sigma: float, side: int) -> int:
-    """How many mirrored copies on each side a Gaussian of this sigma reaches; sigma and side in pixels."""
+    """The number of mirrored copies on each side that a Gaussian reaches; sigma and side in pixels."""
     return math.ceil((math.floor(TRUNCATE * sigma + 0.5) + 0.5) / side)
 
 
@@ -171,7 +184,8 @@ def _factors(
     """Weights (B, K) with points off the map at 0, and the two 1-D kernels (B, K, H) and (B, K, W)."""
     if points.ndim != 3 or points.shape[-1] != 2 or weights.shape != points.shape[:2]:
         raise ValueError(
-            f"points are (B, K, 2) and weights (B, K); got {tuple(points.shape)} and {tuple(weights.shape)}"
+            "points must be (B, K, 2) and weights (B, K), got "
+            f"{tuple(points.shape)} and {tuple(weights.shape)}"
         )
     dtype = torch.float64 if points.dtype == torch.float64 else torch.float32
     points, weights = points.to(dtype), weights.to(dtype)
@@ -189,7 +203,7 @@ def _factors(
 
 
 def mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
-    """The 1-D Gaussians (B, K, length) about centre (B, K), with what falls over a border folded back.
+    """The 1-D Gaussians (B, K, length) about centre (B, K), folded back at the borders.
 
     Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so
     dividing by the sum over the pixels is SciPy's normalisation of its discrete kernel, at a pixel's centre
@@ -202,7 +216,7 @@ def mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) ->
     for j in range(-mirrors, mirrors + 1):
         copy = centre + j * length if j % 2 == 0 else (j + 1) * length - centre
         distance = (pixel - copy.unsqueeze(-1)).abs()
-        # Out of reach the exponential counts nothing; where it would underflow, processors take far longer.
+        # Out of reach the exponential is not used; where it would underflow, processors take far longer.
         gaussian = torch.exp(-0.5 * (distance.minimum(reach) / sigma) ** 2)
         kernel = kernel + gaussian * (distance <= reach)
     return kernel / kernel.sum(-1, keepdim=True)

@@ -16,20 +16,22 @@ SIGMA = 150.0  # full-resolution image pixels
 def reference_map(
     points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, sigma: float = SIGMA
 ) -> Tensor:
-    """The authors' static map of one reading.
+    """Draw the authors' static map of one reading.
 
-    The count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a viridis
-    picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is evaluated
-    at that size with sigma scaled alike, where the authors filtered at full size and resized the picture: on
-    made readings the two differ by less than 0.02 at 224×224, mostly by resizing a picture of 256 levels.
+    It is the count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a
+    viridis picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is
+    evaluated at that size with sigma scaled alike, where the authors filtered at full size and resized the
+    picture: on synthetic readings the two differ by less than 0.02 at 224×224, mostly by resizing a picture
+    of 256 levels.
 
     Args:
-        points: (K, 2) fixations as (x, y) in image pixels; those off the image or in its top row count 0.
-        image_size: (rows, columns) of the image.
-        size: (H, W) of the map; None for the image's.
+        points: Fixations (K, 2) as (x, y) in image pixels; those off the image or in its top row count 0.
+        image_size: Size of the image (rows, columns) in pixels.
+        size: Size (H, W) of the map; None for the image's.
+        sigma: Standard deviation of the Gaussian in image pixels.
 
     Returns:
-        (1, 1, H, W) float32. No fixation at all gives a flat map of 0.118.
+        Map (1, 1, H, W), float32; flat at 0.118 without a fixation.
     """
     at, counts, spread, size = _on_map(points, image_size, size, sigma)
     return viridis_grey(static_maps(at, counts, size, spread, normalise="minmax"))
@@ -38,10 +40,13 @@ def reference_map(
 def reference_frames(
     points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, sigma: float = SIGMA
 ) -> Tensor:
-    """The authors' temporal maps of one reading: one frame per fixation, each min–max on its own.
+    """Draw the authors' temporal maps of one reading: one frame per fixation, each min–max on its own.
+
+    Args:
+        points, image_size, size, sigma: Arguments of `reference_map`.
 
     Returns:
-        (1, K, H, W) float32; the frame of an off-image fixation is flat.
+        Maps (1, K, H, W), float32; the frame of an off-image fixation is flat.
     """
     at, counts, spread, size = _on_map(points, image_size, size, sigma)
     frame = torch.arange(len(points), device=points.device).unsqueeze(0)
@@ -49,7 +54,7 @@ def reference_frames(
 
 
 def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Fixations (..., 2) in image pixels moved to their pixel's centre, and their counts (...), [Y > 0].
+    """Move fixations (..., 2) in image pixels to their pixel's centre, and give their counts (...), [Y > 0].
 
     The authors kept integer positions and tested Y alone, so a fixation in the top row is lost too.
     """
@@ -58,7 +63,7 @@ def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def viridis_grey(maps: Tensor) -> Tensor:
-    """Maps in [0, 1] as the grey values of their viridis picture: matplotlib's colours, Pillow's luma."""
+    """Convert maps in [0, 1] to the greys of a viridis picture (matplotlib's colours, Pillow's luma)."""
     level = (maps * 256).long().clamp(0, 255)
     return torch.as_tensor(_viridis_lumas(), device=maps.device)[level]
 

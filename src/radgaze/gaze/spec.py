@@ -1,4 +1,4 @@
-"""What a gaze map is made of: from fixations on an image to points, weights and sigma on a map."""
+"""The settings of gaze maps: from fixations on an image to points, weights and sigma on a map."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from radgaze.gaze.maps import Normalise, static_maps, temporal_maps, viewed_maps
 from radgaze.gaze.reference import reference_points, viridis_grey
 
 TYPICAL = 0.05
-"""Of an image's long side: what a degree of visual angle takes, about, before a screen."""
+"""Approximate size of a degree of visual angle on a screen, as a share of an image's long side."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Where an image lies on a map: x_map = x·scale_x + shift_x, in pixels, and the same for y.
+    """The position of an image on a map: x_map = x·scale_x + shift_x, in pixels, and the same for y.
 
     Attributes:
-        rows, columns: Size of the original image.
+        rows, columns: Size of the original image in pixels.
+        scale_x, scale_y: Map pixels per image pixel.
+        shift_x, shift_y: Position of the image's left and top edge in map pixels.
     """
 
     rows: int
@@ -35,19 +37,22 @@ class Geometry:
 
 @dataclass(frozen=True)
 class GazeMaps:
-    """How gaze maps are made.
+    """The settings of gaze maps.
 
     Attributes:
-        weight: What a fixation counts: its duration, 1 ("count"), or as in the data set authors' maps
+        weight: Weight of a fixation: its duration, 1 ("count"), or as in the data set authors' maps
             ("reference", see `reference_map`: counts at whole pixels, min–max, and the grey values of a
             viridis picture).
-        sigma: Width of the Gaussian, in `unit`.
-        unit: Image pixels, degrees of visual angle, or a share of the image's long side.
-        pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None there for what
-            was recorded with each fixation, whose Gaussian is then cut to what was shown (`viewed_maps`).
-        normalise: How a map is brought to a common scale (`static_maps`); the reference mode has its own.
-        boxes: Whether boxes, ellipses and masks of findings stand in for gaze where a case has none
+        sigma: Standard deviation of the Gaussian, in `unit`.
+        unit: Unit of `sigma`: image pixels, degrees of visual angle, or a share of the image's long side.
+        pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None there for the
+            value recorded with each fixation, whose Gaussian is then cut to the part shown (`viewed_maps`).
+        normalise: Scale of a map (`static_maps`); the reference mode has its own.
+        boxes: Whether boxes, ellipses and masks of findings replace gaze where a case has none
             ("attention"), or not ("ignore").
+
+    Raises:
+        UserError: A value is out of range, or settings contradict each other.
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -59,25 +64,26 @@ class GazeMaps:
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
-            raise UserError(f"gaze maps: sigma is {self.sigma}; it must be greater than 0")
+            raise UserError(f"gaze maps: sigma must be greater than 0, got {self.sigma}")
         if self.pixels_per_degree is not None and not self.pixels_per_degree > 0:
             raise UserError(
-                f"gaze maps: pixels_per_degree is {self.pixels_per_degree}; it must be greater than 0"
+                f"gaze maps: pixels_per_degree must be greater than 0, got {self.pixels_per_degree}"
             )
         if self.recorded and self.weight == "reference":
             raise UserError("gaze maps: those of the reference have one sigma, in pixels or as a share")
 
     @property
     def recorded(self) -> bool:
-        """Whether each fixation's own angular resolution counts, and what was shown."""
+        """Whether the angular resolution and the part shown recorded with each fixation are used."""
         return self.unit == "degrees" and self.pixels_per_degree is None
 
     def place(self, points: Tensor, durations: Tensor, geometry: Geometry) -> tuple[Tensor, Tensor, Tensor]:
-        """Put one reading's fixations on the map.
+        """Place one reading's fixations on the map.
 
         Args:
-            points: (K, 2) as (x, y) in image pixels.
-            durations: (K,) in seconds.
+            points: Fixations (K, 2) as (x, y) in image pixels.
+            durations: Durations (K,) in seconds.
+            geometry: Position of the image on the map.
 
         Returns:
             Points (K, 2) in map pixels, weights (K,), and sigma (2,) as (σy, σx) in map pixels.
@@ -90,8 +96,8 @@ class GazeMaps:
         return points * scale + shift, weights, self.image_sigma(geometry) * scale.flip(0)
 
     def image_sigma(self, geometry: Geometry) -> float:
-        """Sigma in pixels of the original image; where each fixation has its own, a share that stands for it
-        where there is none."""
+        """Sigma in pixels of the original image; where each fixation has one of its own, a typical value for
+        those without."""
         if self.unit == "degrees":
             if self.pixels_per_degree is None:
                 return TYPICAL * max(geometry.rows, geometry.columns)
@@ -108,10 +114,16 @@ class GazeMaps:
         mirrors: int | None = None,
         views: Tensor | None = None,
     ) -> Tensor:
-        """The maps (B, 1, H, W) of placed fixations: points (B, K, 2), weights (B, K), sigma (B, 2).
+        """Draw the maps (B, 1, H, W) of placed fixations.
 
-        Where each fixation's own resolution counts, views (B, K, 6) are σy, σx and x1, y1, x2, y2 of what was
-        shown, in map pixels.
+        Args:
+            points: Fixations (B, K, 2) in map pixels.
+            weights: Weights (B, K).
+            size: Size (H, W) of the maps.
+            sigma: Standard deviations (B, 2) as (σy, σx) in map pixels.
+            mirrors: Number of mirrored copies on each side, see `static_maps`.
+            views: With `recorded`, σy, σx and x1, y1, x2, y2 of the part shown for each fixation, (B, K, 6),
+                in map pixels.
         """
         if self.recorded:
             sigma_of, shown = _views(views)
@@ -134,7 +146,7 @@ class GazeMaps:
         mirrors: int | None = None,
         views: Tensor | None = None,
     ) -> Tensor:
-        """The maps (B, T, H, W) of placed fixations, each frame normalised alone; see `temporal_maps`."""
+        """Draw the maps (B, T, H, W) of placed fixations, each frame normalised alone (`temporal_maps`)."""
         if self.recorded:
             sigma_of, shown = _views(views)
             return viewed_maps(
@@ -158,8 +170,8 @@ class GazeMaps:
         mirrors: int | None = None,
         regions: Tensor | None = None,
     ) -> Tensor:
-        """The maps (B, 1, H, W) of placed boxes (B, N, 4) and regions (B, H, W), scaled and coloured as those
-        of fixations are.
+        """Draw the maps (B, 1, H, W) of placed boxes (B, N, 4) and regions (B, H, W), scaled like those of
+        fixations.
         """
         reference = self.weight == "reference"
         normalise: Normalise = "minmax" if reference else self.normalise
@@ -169,5 +181,5 @@ class GazeMaps:
 
 def _views(views: Tensor | None) -> tuple[Tensor, Tensor]:
     if views is None:
-        raise ValueError("the fixations' own angular resolution counts: `views` are needed")
+        raise ValueError("views are needed for maps by the angular resolution recorded with each fixation")
     return views[..., :2], views[..., 2:]

@@ -1,9 +1,9 @@
-"""Networks: grey images in, and gaze for some; `Output` with logits and masks out."""
+"""Networks of grey images, some also of gaze, whose `Output` holds logits and masks."""
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from radgaze.models.architectures import create, forward, inputs, scoring
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save", "scoring"]
 
-_WHERE = {
+_MODULES = {
     "ModelConfig": "config",
     "Output": "unet",
     "create": "architectures",
@@ -25,8 +25,8 @@ _WHERE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    # The configuration is asked for by the command line, which must not wait for torch.
-    if name not in _WHERE:
+def __getattr__(name: str) -> object:
+    # The command line imports the configuration, and must not wait for torch.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from collections.abc import Callable
 
 from torch import Tensor, nn
 
@@ -14,33 +14,44 @@ SIZE = 224
 
 
 def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
-    """A model of grey images (B, 1, H, W) in [0, 1] with `Output` for that many classes.
+    """Create an untrained network; its encoder starts from the weights that `config.weights` names.
 
     Args:
-        config: The network.
-        classes: How many classes.
-        size: Side of the images; the temporal networks take no other afterwards, the rest any.
+        config: Architecture and settings of the network.
+        classes: Number of classes.
+        size: Side of the images in pixels. The temporal networks accept this size alone, others any.
+
+    Returns:
+        A network of grey images (B, 1, H, W) in [0, 1], whose output is an `Output`.
 
     Raises:
-        UserError: There is no such encoder, or its weights cannot be had, or a value makes no sense.
+        UserError: There is no such encoder, its weights cannot be downloaded, or a value is invalid.
     """
     architecture = config.network
     return architecture.network(config, classes, *((size,) if architecture.fixed_size else ()))
 
 
 def inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-    """What a model is called with on a batch: the images first; then what it says in a method `inputs`."""
-    own: Any = getattr(model, "inputs", None)
-    return (batch.image,) if own is None else tuple(own(batch))
+    """The arguments of a model's call on a batch.
+
+    Returns:
+        The result of the model's method `inputs` or, without one, the images (B, 1, H, W) alone.
+    """
+    method: Callable[[Batch], tuple[Tensor, ...]] | None = getattr(model, "inputs", None)
+    return (batch.image,) if method is None else tuple(method(batch))
 
 
 def forward(model: nn.Module, batch: Batch) -> Output:
-    """What a model gives for a batch on its device."""
-    return cast("Output", model(*inputs(model, batch)))
+    """Call a model on a batch that is on its device."""
+    output: Output = model(*inputs(model, batch))
+    return output
 
 
 def scoring(model: nn.Module) -> nn.Module:
-    """The part of a model that makes its class scores, with the same weights: what the model says in a method
-    `scoring`, by default the model itself."""
-    part: Any = getattr(model, "scoring", None)
-    return model if part is None else cast("nn.Module", part())
+    """The part of a model that computes its class scores, with the same weights.
+
+    Returns:
+        The result of the model's method `scoring` or, without one, the model itself.
+    """
+    method: Callable[[], nn.Module] | None = getattr(model, "scoring", None)
+    return model if method is None else method()

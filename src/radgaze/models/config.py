@@ -1,4 +1,4 @@
-"""What a model is made of. Free of torch, so that the command line can show it quickly."""
+"""The settings of a network. Free of torch, so that the command line starts quickly."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from radgaze.models import registry
 
 @dataclass
 class ModelConfig:
-    """The network.
+    """The settings of a network.
 
     Attributes:
-        architecture: "unet", classification head and mask decoder on one encoder; "classifier", which has no
-            decoder; "pylon", which makes a map of each class and reads its scores off them; "temporal",
-            which reads the gaze on a case beside its image, also in use; or "temporal_image_only", the
-            latter's image branch.
-        encoder: Encoder of segmentation-models-pytorch, by name. The temporal networks have their own,
-            "xraynet", and no other.
-        weights: What the encoder starts from: "imagenet", "noisy-student", "none", or the path of a weights
-            file (safetensors, or a state dict of torch). The temporal networks start from nothing.
+        architecture: "unet", classification head and mask decoder on one encoder; "classifier", without a
+            decoder; "pylon", which computes a map of each class and its scores from them; "temporal", which
+            takes the gaze on a case beside its image, also in use; or "temporal_image_only", the latter's
+            image branch.
+        encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have an encoder of
+            their own, "xraynet".
+        weights: Weights that the encoder starts from: "imagenet", "noisy-student", "none", or the path of a
+            weights file (safetensors, or a state dict of torch). The temporal networks start from none.
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
-        dropout: Before the classifier's last layer, in PYLON of whole channels; in the temporal networks,
-            before each embedding.
+        dropout: Probability of drop-out before the classifier's last layer, in PYLON of whole channels; in
+            the temporal networks, before each embedding.
         pylon_channels: Channels of PYLON's decoder.
-        form: Of the temporal networks: "honest", or "faithful" to the published code's oddities.
-        frames: What "temporal" sees in one frame: one "fixation", or a time bin of so many "seconds".
-        frame_seconds: Length of a time bin.
-        most_frames: Frames of a case at most; later ones are left out, and training says of how many cases.
-            At 224×224 each takes about 12 MB in a training step.
+        form: Form of the temporal networks: "honest", or "faithful" to the published code's oddities.
+        frames: Content of one frame of "temporal": one "fixation", or a time bin of some "seconds".
+        frame_seconds: Length of a time bin in seconds.
+        most_frames: Most frames of a case; later ones are left out, and training says in how many cases. At
+            224×224 each takes about 12 MB in a training step.
     """
 
     architecture: str = "unet"
@@ -45,13 +45,12 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         if self.architecture not in registry.names():
-            raise ValueError(
-                f"model.architecture must be one of {', '.join(registry.names())}, got {self.architecture!r}"
-            )
+            names = ", ".join(registry.names())
+            raise ValueError(f"`model.architecture` must be one of {names}, got {self.architecture!r}")
 
     @property
     def network(self) -> registry.Architecture:
-        """The architecture: what it is called, gives and reads."""
+        """The registered architecture."""
         return registry.find(self.architecture)
 
     @property
@@ -61,15 +60,15 @@ class ModelConfig:
 
     @property
     def has_class_maps(self) -> bool:
-        """Whether it makes a map of each class, which the generator `pylon` shows."""
+        """Whether it computes a map of each class, which the generator `pylon` shows."""
         return "class_maps" in self.network.provides
 
     @property
     def reads_gaze(self) -> bool:
-        """Whether gaze is part of its input, in use as in training."""
+        """Whether gaze is part of its input, in training and in use."""
         return self.network.reads_gaze
 
     @property
     def has_own_encoder(self) -> bool:
-        """Whether `encoder` and `weights` are not its to choose."""
+        """Whether it has an encoder of its own, so that `encoder` and `weights` have no effect."""
         return self.network.own_encoder is not None

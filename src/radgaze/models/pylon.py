@@ -1,11 +1,11 @@
-"""PYLON, the pyramid localization network: it makes a map of each class, and reads its scores off them.
+"""PYLON, the pyramid localization network: it computes a map of each class, and its scores from them.
 
 Preechakul, Sriswasdi, Kijsirikul and Chuangsuwanich, "Improved image classification explainability with
 high-accuracy heatmaps", iScience 2022, in the form of its published code: pyramid attention on the encoder's
 deepest features, three upsampling modules that add finer ones up to a quarter of the image's side, a 1×1
 convolution to the classes, and the largest value of each class's map as its score. A class-activation map is
-no explanation made afterwards here: it is what the score is taken from, 8 times as fine on each side as what
-a classifier pools.
+no explanation made afterwards here: the score is taken from it, and it is 8 times as fine on each side as the
+maps that a classifier pools.
 
 Two things differ, so that any image works whose sides are multiples of 32, and not of 256 alone: a side that
 is odd is halved upwards, and a norm left with a single value takes its running statistics. Drop-out, which
@@ -33,8 +33,8 @@ class Pylon(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        self.encoder = create_encoder(config)
-        self.decoder = Decoder(self.encoder.out_channels, config.pylon_channels)
+        self.encoder, channels = create_encoder(config)
+        self.decoder = Decoder(channels, config.pylon_channels)
         self.dropout = nn.Dropout2d(config.dropout)
         self.head = nn.Conv2d(config.pylon_channels, classes, 1)
         initialize_decoder(self.decoder)
@@ -52,8 +52,9 @@ class Decoder(nn.Module):
     """Features of an encoder to (B, width, h, w) at a quarter of the image's side.
 
     Args:
-        channels: Of the features, from the finest; the last are at 1/4, 1/8, 1/16 and 1/32 of the side.
-        width: Of what comes out.
+        channels: Channels of the features, from the finest; the last four features are at 1/4, 1/8, 1/16 and
+            1/32 of the side.
+        width: Channels of the result.
     """
 
     def __init__(self, channels: Sequence[int], width: int) -> None:

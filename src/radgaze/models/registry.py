@@ -1,6 +1,6 @@
-"""The registered network architectures, each with what it gives and what it reads.
+"""The registered network architectures, each with its inputs and outputs.
 
-Free of torch: an architecture of radgaze is imported when it is first asked about.
+Free of torch: an architecture of radgaze is imported when it is first looked up.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MODULES = {
     "temporal": "radgaze.models.temporal",
     "temporal_image_only": "radgaze.models.temporal",
 }
-"""Where the architectures of radgaze are registered."""
+"""The modules that register the architectures of radgaze."""
 
 
 @dataclass(frozen=True)
@@ -30,15 +30,15 @@ class Architecture:
     """A network architecture.
 
     Attributes:
-        name: Name that it is asked for by, `--model.architecture`.
+        name: Name, for `ModelConfig.architecture`.
         title: Name on a page.
-        network: Class of the network, made of (`ModelConfig`, number of classes) and, with `fixed_size`, the
-            side of the images in pixels. Its output is an `Output`.
-        provides: Which maps its output has: "mask", "class_maps".
-        reads_gaze: Whether gaze is part of its input, in use as in training.
+        network: Class of the network, called with (`ModelConfig`, number of classes) and, with `fixed_size`,
+            the side of the images in pixels. Its output is an `Output`.
+        provides: Names of the maps in its output: "mask", "class_maps".
+        reads_gaze: Whether gaze is part of its input, in training and in use.
         own_encoder: Name of its only encoder, which has no published weights; None where
-            `ModelConfig.encoder` chooses one.
-        fixed_size: Whether it takes images of the one size alone that it was made for.
+            `ModelConfig.encoder` selects one.
+        fixed_size: Whether it accepts only images of the size that it was made for.
     """
 
     name: str
@@ -65,7 +65,7 @@ def register(
     """Register a network's class as an architecture; see `Architecture` for the arguments."""
 
     def decorate(network: Network) -> Network:
-        setattr(network, "provides", provides)  # noqa: B010 - mypy; what `attribution.Generator.unsupported` asks for
+        setattr(network, "provides", provides)  # noqa: B010 - mypy; `attribution.Generator.unsupported` reads it
         _REGISTRY[name] = Architecture(
             name, title or name.replace("_", " "), network, provides, reads_gaze, own_encoder, fixed_size
         )
@@ -80,7 +80,7 @@ def unregister(name: str) -> None:
 
 
 def names() -> tuple[str, ...]:
-    """Names of the architectures: those of radgaze, then others that were registered."""
+    """Names of the architectures: those of radgaze, then others in the order of registration."""
     return tuple(dict.fromkeys((*MODULES, *_REGISTRY)))
 
 

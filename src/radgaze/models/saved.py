@@ -1,4 +1,4 @@
-"""A trained model as a folder: its weights as safetensors, and what it is made of as JSON."""
+"""A trained model as a folder: weights as safetensors, settings as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from radgaze.models.config import ModelConfig
 from radgaze.models.weights import one_line
 
 WIDEST = 8192
-"""Pixels, channels or frames of a trained model at most: a file may say any number."""
+"""Largest size in pixels, channels or frames of a trained model: a file may state any number."""
 
 
 def save(
@@ -26,7 +26,12 @@ def save(
 ) -> None:
     """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder.
 
-    `size` is the side of the images that the model was made for.
+    Args:
+        model: The trained network.
+        config: The settings that it was created with.
+        classes: Names of the classes, in the order of the logits.
+        folder: The folder; it is created if it is missing.
+        size: Side of the images in pixels that the model was made for.
     """
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
@@ -38,7 +43,14 @@ def save(
 
 
 def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model and class names kept in a folder by `save`; the model is in evaluation mode.
+    """Load a trained model from a folder that `save` wrote, such as `RUN/model`.
+
+    Args:
+        folder: The folder with `model.safetensors` and `config.json`.
+
+    Returns:
+        The network on the CPU in evaluation mode, which takes grey images (B, 1, H, W) in [0, 1] and returns
+        an `Output`; and the names of its classes, in the order of the logits.
 
     Raises:
         UserError: The folder holds no model, or a broken one.
@@ -58,12 +70,12 @@ def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
-    """The network that a `config.json` describes, and its class names."""
-    kept = read_json(about, lambda found: isinstance(found, dict), "put it back as it was, or train anew")
+    """The untrained network that a `config.json` describes, and its class names."""
+    record = read_json(about, lambda content: isinstance(content, dict), "restore it, or train again")
     try:
-        classes, size = tuple(kept["classes"]), kept.get("size", 224)
-        # What it started from does not matter any more, and is not fetched.
-        config = ModelConfig(**{**kept["model"], "weights": "none"})
+        classes, size = tuple(record["classes"]), record.get("size", 224)
+        # The weights that it started from are not needed, and not downloaded.
+        config = ModelConfig(**{**record["model"], "weights": "none"})
         if not classes or not all(isinstance(name, str) and 0 < len(name) <= 200 for name in classes):
             raise ValueError("its classes are no names")
         widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)

@@ -1,4 +1,4 @@
-"""The network that reads a case's gaze as a sequence of maps beside its image (the seed's figure 10).
+"""The network that takes a case's gaze as a sequence of maps beside its image (the seed's figure 10).
 
 It comes in two forms of the same parameters. The faithful one does what the published code does: padded
 frames go through the LSTM and the attention like others, so that a case's scores depend on the longest
@@ -26,7 +26,7 @@ MOMENTUM = {"honest": 0.1, "faithful": 0.01}  # of the batch norm on vectors
 
 
 def frames_of(config: ModelConfig) -> Frames:
-    """How readings become the frames that the network sees."""
+    """The frames that the network takes a reading as."""
     faithful = config.form == "faithful"
     return Frames(config.frames, config.frame_seconds, config.most_frames, off_image=faithful)
 
@@ -56,13 +56,13 @@ class Temporal(nn.Module):
         self.classifier = nn.Linear(2 * WIDTH, classes)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """Images, frames, and which frames are there, as `forward` takes them."""
+        """The arguments of `forward`: images (B, 1, H, W), frames (B, T, H, W), and which exist (B, T)."""
         return batch.image, *batch.frames(self.frames)
 
-    def forward(self, images: Tensor, frames: Tensor, there: Tensor) -> Output:
-        """Logits of images (B, 1, H, W) and gaze maps (B, T, H, W), the first ones `there` (B, T)."""
-        # The gaze first: class-activation maps look at what was flattened last, which has to be the image's.
-        gaze = self.gaze(frames, there)
+    def forward(self, images: Tensor, frames: Tensor, present: Tensor) -> Output:
+        """Logits of images (B, 1, H, W) and gaze maps (B, T, H, W), of which some are `present` (B, T)."""
+        # The gaze first: class-activation maps use the maps flattened last, which must be the image's.
+        gaze = self.gaze(frames, present)
         image = self.image(self.grey(images))
         return Output(self.classifier(torch.cat([image, gaze], 1)), None)
 
@@ -124,51 +124,51 @@ class GazeBranch(nn.Module):
         self.lstm = nn.LSTM(WIDTH, WIDTH, batch_first=True, bidirectional=True)
         self.out = nn.Linear(2 * WIDTH, WIDTH)
 
-    def forward(self, frames: Tensor, there: Tensor) -> Tensor:
-        """Frames (B, T, H, W) and which are there (B, T) → (B, 64).
+    def forward(self, frames: Tensor, present: Tensor) -> Tensor:
+        """Frames (B, T, H, W) and which are present (B, T) → (B, 64).
 
-        Without a frame that is there the honest form attends to nothing: the last layer's bias is the result.
+        Without a present frame the honest form attends to nothing: the last layer's bias is the result.
         """
-        read = self._as_published if self.faithful else self._masked
-        embedded: Tensor = self.out(read(frames, there))
+        encode = self._as_published if self.faithful else self._masked
+        embedded: Tensor = self.out(encode(frames, present))
         return embedded
 
-    def _masked(self, frames: Tensor, there: Tensor) -> Tensor:
-        found = self.frame(self.grey(frames[there].unsqueeze(1)))
-        embedded = found.new_zeros(*there.shape, WIDTH)
-        embedded[there] = found
-        # A case without any frame keeps one of zeros; what comes of it is masked in the attention.
-        lengths = there.sum(1).clamp(min=1).cpu()
+    def _masked(self, frames: Tensor, present: Tensor) -> Tensor:
+        vectors = self.frame(self.grey(frames[present].unsqueeze(1)))
+        embedded = vectors.new_zeros(*present.shape, WIDTH)
+        embedded[present] = vectors
+        # A case without any frame keeps one of zeros, which the attention masks.
+        lengths = present.sum(1).clamp(min=1).cpu()
         packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=False)
         outputs, (last, _) = self.lstm(packed)
-        outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=there.shape[1])
-        return attention(torch.cat([last[0], last[1]], 1), outputs, (2 * WIDTH) ** -0.5, there)
+        outputs, _ = pad_packed_sequence(outputs, batch_first=True, total_length=present.shape[1])
+        return attention(torch.cat([last[0], last[1]], 1), outputs, (2 * WIDTH) ** -0.5, present)
 
-    def _as_published(self, frames: Tensor, there: Tensor) -> Tensor:
+    def _as_published(self, frames: Tensor, present: Tensor) -> Tensor:
         embedded = []
         for t in range(frames.shape[1]):
             # Padding came after the colours were normalised: it is ImageNet's mean grey, not black.
             rgb = self.grey(frames[:, t : t + 1])
-            embedded.append(self.frame(torch.where(there[:, t].view(-1, 1, 1, 1), rgb, 0)))
+            embedded.append(self.frame(torch.where(present[:, t].view(-1, 1, 1, 1), rgb, 0)))
         outputs, (last, _) = self.lstm(torch.stack(embedded, 1))
         return attention(torch.cat([last[1], last[0]], 1), outputs, WIDTH**-0.5)
 
 
-def attention(query: Tensor, values: Tensor, scale: float, there: Tensor | None = None) -> Tensor:
-    """Σ_t softmax_t(scale · q·v_t) v_t, the sum being over the frames that are there; 0 where none is.
+def attention(query: Tensor, values: Tensor, scale: float, present: Tensor | None = None) -> Tensor:
+    """Σ_t softmax_t(scale · q·v_t) v_t, summed over the frames that are present; 0 where none is.
 
     Args:
-        query: (B, D).
-        values: (B, T, D), keys as well.
-        scale: Of the products.
-        there: (B, T), or None for all.
+        query: Queries q (B, D).
+        values: Values v (B, T, D), which are the keys as well.
+        scale: Factor of the products.
+        present: Which frames are present (B, T); None for all.
     """
     energy = scale * torch.einsum("bd,btd->bt", query, values)
-    if there is not None:
-        energy = energy.masked_fill(~there, torch.finfo(energy.dtype).min)
+    if present is not None:
+        energy = energy.masked_fill(~present, torch.finfo(energy.dtype).min)
     weight = energy.softmax(1)
-    if there is not None:
-        weight = weight.masked_fill(~there, 0)  # also where none is there, and the softmax is even
+    if present is not None:
+        weight = weight.masked_fill(~present, 0)  # also where none is present, and the softmax is uniform
     return torch.einsum("bt,btd->bd", weight, values)
 
 
@@ -180,7 +180,7 @@ class MapNorm(nn.BatchNorm2d):
 
 
 class VectorNorm(nn.BatchNorm1d):
-    """The same of vectors."""
+    """As `MapNorm`, for feature vectors."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         return _running(self, input) if self.training and len(input) < 2 else super().forward(input)

@@ -1,8 +1,8 @@
-"""The U-Net with a classification head, and the same without its decoder."""
+"""The U-Net with a classification head, and its classifier without a decoder."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import segmentation_models_pytorch as smp
 import torch
@@ -17,14 +17,14 @@ from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, publishe
 
 
 class Output(NamedTuple):
-    """What every model gives.
+    """Output of every model.
 
     Attributes:
         logits: Class scores, (B, C).
-        mask: Mask logits, (B, 1, H, W), or None of a model without decoder. Where there are class maps, that
-            of the predicted class.
-        class_maps: Logits of each class and place, (B, C, h, w), which the class scores are pooled from; None
-            of a model that has no such maps.
+        mask: Mask logits, (B, 1, H, W), or None without a decoder; of a model with class maps, the enlarged
+            map of the predicted class.
+        class_maps: Logits of each class and place, (B, C, h, w), from which the class scores are pooled, or
+            None.
     """
 
     logits: Tensor
@@ -32,7 +32,7 @@ class Output(NamedTuple):
     class_maps: Tensor | None = None
 
     def mask_of(self, classes: Tensor) -> Tensor | None:
-        """The mask (B, 1, H, W) of a class for each case (B,); without class maps the one that there is."""
+        """The mask (B, 1, H, W) of a class for each case (B,); without class maps, `mask` itself."""
         if self.class_maps is None or self.mask is None:
             return self.mask
         return map_of(self.class_maps, classes, self.mask.shape[-2:])
@@ -57,7 +57,7 @@ class UNet(nn.Module):
         _keep_apart(self.network.classification_head)
 
     def scoring(self) -> Classifier:
-        """The classifier alone: the decoder lies off the way to the class scores."""
+        """The classifier alone, as the class scores do not depend on the decoder."""
         return Classifier.of(self)
 
     def forward(self, images: Tensor) -> Output:
@@ -68,23 +68,24 @@ class UNet(nn.Module):
 
 @register("classifier")
 class Classifier(nn.Module):
-    """The same encoder and head without a decoder (the seed's figure 14)."""
+    """The U-Net's encoder and classification head without a decoder (the seed's figure 14)."""
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        self.encoder = create_encoder(config)
-        self.head = ClassificationHead(self.encoder.out_channels[-1], classes, dropout=config.dropout)
+        self.encoder, channels = create_encoder(config)
+        self.head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
         _keep_apart(self.head)
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:
-        """A U-Net's classifier, its very weights: the mask's decoder lies off the way to the class scores."""
-        own = cls.__new__(cls)
-        nn.Module.__init__(own)
-        own.grey, own.encoder, own.head = unet.grey, unet.network.encoder, unet.network.classification_head
-        own.train(unet.training)
-        return own
+        """The classifier of a U-Net, which shares its weights."""
+        classifier = cls.__new__(cls)
+        nn.Module.__init__(classifier)
+        classifier.grey, classifier.encoder = unet.grey, unet.network.encoder
+        classifier.head = unet.network.classification_head
+        classifier.train(unet.training)
+        return classifier
 
     def forward(self, images: Tensor) -> Output:
         """Logits of images (B, 1, H, W)."""
@@ -110,24 +111,24 @@ class GreyToRGB(nn.Module):
 
 
 def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
-    """Of class maps (B, C, h, w) that of a class for each case (B,), enlarged to (B, 1, H, W)."""
-    own = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
-    return F.interpolate(own, size=size, mode="bilinear", align_corners=False)
+    """Select one of the class maps (B, C, h, w) for each case (B,), and enlarge it to (B, 1, H, W)."""
+    selected = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
+    return F.interpolate(selected, size=size, mode="bilinear", align_corners=False)
 
 
-def create_encoder(config: ModelConfig) -> Any:
-    """The encoder alone, with its weights; `out_channels` are those of its features, from the finest."""
+def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:
+    """The encoder alone, with its weights, and the channels of its features, from the finest."""
     with pretrained(config):
         encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=published(config))
     tidy(encoder, config)
-    return encoder
+    return encoder, list(encoder.out_channels)
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:
-    """Load an encoder's weights where they are of a file, and spare it what costs without doing anything."""
+    """Load an encoder's weights from a file, if the configuration names one, and speed the encoder up."""
     if config.weights not in (*PUBLISHED, "none"):
         load_encoder(encoder, config.weights)
-    # timm writes Swish as x·σ(x), two passes over memory; SiLU is the same function in one.
+    # timm computes Swish as x·σ(x), in two passes over memory; SiLU is the same function in one.
     for module in encoder.modules():
         for name, child in module.named_children():
             if isinstance(child, Swish):
@@ -135,8 +136,8 @@ def tidy(encoder: nn.Module, config: ModelConfig) -> None:
 
 
 def _keep_apart(head: nn.Module) -> None:
-    """Let drop-out make a tensor of its own: in place, on a view of the pooled features, autograd no longer
-    tells that it is drop-out, and CAM cannot see that the head is an average and a linear layer."""
+    """Turn drop-out in place off: on a view of the pooled features, autograd would not record it as drop-out,
+    and CAM could not recognise the head as an average and a linear layer."""
     for module in head.modules():
         if isinstance(module, nn.Dropout):
             module.inplace = False

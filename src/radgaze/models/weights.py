@@ -1,13 +1,12 @@
-"""Weights that an encoder starts from. Nothing is ever unpickled blindly."""
+"""Weights that an encoder starts from. Files are read without running code in them."""
 
 from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -23,33 +22,42 @@ def load_encoder(encoder: nn.Module, path: str) -> None:
     """Load an encoder's weights from a file: safetensors, or a state dict of torch read with `weights_only`.
 
     Raises:
-        UserError: No such file, not weights, or weights of another encoder.
+        UserError: The file is missing, holds no weights, or holds weights of another encoder.
     """
     file = Path(path)
     if not file.is_file():
         raise UserError(
-            f"--model.weights {path}: no such file; name a file, or imagenet, noisy-student or none"
+            f"`model.weights` must be a file, imagenet, noisy-student or none; there is no file {path}"
         )
     try:
-        state: Any = (
-            load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-        )
-    except Exception as error:  # a broken pickle raises whatever it makes its reader stumble over
+        safe = file.suffix == ".safetensors"
+        state: object = load_file(file) if safe else torch.load(file, "cpu", weights_only=True)
+    except Exception as error:  # a broken pickle may raise anything
         raise UserError(
-            f"--model.weights {path}: not a file of weights, which is safetensors, or a state dict of torch"
-            " without code in it"
+            f"`model.weights` must be safetensors, or a state dict of torch without code in it; {path} is"
+            " neither"
         ) from error
     try:
-        encoder.load_state_dict(state.get("state_dict", state))
+        encoder.load_state_dict(_state_dict(state))
     except (RuntimeError, AttributeError, TypeError) as error:
-        raise UserError(f"--model.weights {path}: weights of another encoder ({one_line(error)})") from error
+        raise UserError(
+            f"`model.weights` must be weights of the encoder; those of {path} are not ({one_line(error)})"
+        ) from error
+
+
+def _state_dict(content: object) -> Mapping[str, object]:
+    """The state dict in the content of a file: its item `state_dict`, or the content itself."""
+    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state, Mapping):
+        raise TypeError(f"a {type(state).__name__} in place of a state dict")
+    return state
 
 
 def published(config: ModelConfig) -> str | bool | None:
-    """The weights that segmentation-models-pytorch is to fetch, in its words; None for none.
+    """The weights that segmentation-models-pytorch downloads, as it names them; None for none.
 
     Raises:
-        UserError: It would fetch others than those asked for.
+        UserError: It would download other weights than `config.weights`.
     """
     if config.weights not in PUBLISHED:
         return None
@@ -57,21 +65,21 @@ def published(config: ModelConfig) -> str | bool | None:
         return config.weights
     if config.weights != "imagenet":
         raise UserError(
-            f"--model.encoder {config.encoder} --model.weights {config.weights}: timm names weights in the"
-            " encoder, e.g. --model.encoder tu-tf_efficientnet_b0.ns_jft_in1k --model.weights imagenet"
+            f"`model.weights` must be imagenet with `model.encoder={config.encoder}`, got {config.weights}:"
+            " timm names weights in the encoder, e.g. `model.encoder=tu-tf_efficientnet_b0.ns_jft_in1k`"
         )
     return True
 
 
 @contextmanager
 def pretrained(config: ModelConfig) -> Iterator[None]:
-    """Turn what goes wrong while an encoder is made or its weights are fetched into a `UserError`."""
+    """Raise a `UserError` for errors while an encoder is created or its weights are downloaded."""
     if not re.fullmatch(r"[\w.+-]+", config.encoder):
-        # timm takes a name with a source before it for a hub's or a folder's, and asks there for its network,
-        # also where no weights are wanted: a run of it could never be read without.
+        # timm looks a name with a source before it up in a hub or a folder, also without weights: a run with
+        # such an encoder could not be loaded offline.
         raise UserError(
-            f"--model.encoder {config.encoder[:80]}: no name of an encoder; one from a hub or a folder "
-            "cannot be used"
+            "`model.encoder` must be the name of an encoder, not of one in a hub or a folder, got "
+            f"{config.encoder[:80]}"
         )
     try:
         with warnings.catch_warnings():
@@ -80,19 +88,19 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"the {config.weights} weights of {config.encoder} could not be downloaded"
-            f" ({type(error).__name__}); start from random ones with --model.weights none,"
-            " or name a file with --model.weights PATH"
+            f" ({type(error).__name__}); start from random ones with `model.weights=none`,"
+            " or name a file with `model.weights=PATH`"
         ) from error
     except (KeyError, RuntimeError, ValueError, AssertionError, TypeError, NotImplementedError) as error:
-        # There is no such encoder, or it was never published with such weights. The library's message goes on
-        # with the names of hundreds of encoders.
+        # There is no such encoder, or none with such weights. The library's message ends with the names of
+        # hundreds of encoders.
         why = one_line(error).split(", supported encoders")[0]
         raise UserError(
-            f"--model.encoder {config.encoder} --model.weights {config.weights}: {why}"
+            f"`model.encoder={config.encoder}` with `model.weights={config.weights}` cannot be used: {why}"
         ) from error
 
 
 def one_line(error: Exception) -> str:
-    """An exception's message in one line, cut where a library goes on about every parameter."""
+    """An exception's message in one line, cut after 200 characters."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(message.split())[:200] or type(error).__name__

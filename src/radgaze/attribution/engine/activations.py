@@ -10,7 +10,6 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -24,13 +23,13 @@ class Activation:
     """One elementwise activation a(x).
 
     Attributes:
-        name: Its usual name.
-        value: a(x).
-        backward: g·a'(x), of g and x.
-        curve: m·a''(x), of m and x, zero at kinks; None where a'' is zero everywhere.
-        rectifier: Whether it is the literal ReLU, the only one that textbook rules speak of.
-        gate: Whether it is a sigmoid, which scales other values rather than being one: rules leave it alone
-            unless told otherwise.
+        name: Usual name.
+        value: The function a(x).
+        backward: g·a'(x), as a function of g and x.
+        curve: m·a''(x), as a function of m and x, zero at kinks; None where a'' is zero everywhere.
+        rectifier: Whether it is the literal ReLU, the only one that textbook rules are defined for.
+        gate: Whether it is a sigmoid, which scales other values: rules are not laid on it unless the option
+            `gates` is "ruled".
     """
 
     name: str
@@ -40,14 +39,32 @@ class Activation:
     rectifier: bool = False
     gate: bool = False
 
+    def bend(self, c: Tensor, g: Tensor, x: Tensor) -> Tensor:
+        """c·g·a''(x), zero where a'' is zero everywhere."""
+        if self.curve is None:
+            return torch.zeros_like(x)
+        if c.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
+            return self.curve(c.float() * g.float(), x.float()).to(x.dtype)
+        return self.curve(c * g, x)
 
-def find(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation | None:
-    """The activation that the call `func(*args, **kwargs)` computes, or None where it is not one of ours."""
+
+Arguments = tuple[object, ...]
+Keywords = dict[str, object]
+TorchFunction = Callable[..., object]
+
+
+def first_argument(args: Arguments, kwargs: Keywords) -> object:
+    """The input of a torch function that was called with these arguments; None without one."""
+    return args[0] if args else kwargs.get("input")
+
+
+def find(func: TorchFunction, args: Arguments, kwargs: Keywords) -> Activation | None:
+    """The activation that the call `func(*args, **kwargs)` computes; None for another function."""
     maker = _FUNCTIONS.get(func)
-    return None if maker is None else maker(args, kwargs)
+    return None if maker is None else maker(*args, **kwargs)
 
 
-def is_inplace(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+def is_inplace(func: TorchFunction, args: Arguments, kwargs: Keywords) -> bool:
     """Whether the call overwrites its input: by `inplace=True`, or by a name that ends in an underscore."""
     name = getattr(func, "__name__", "")
     if name.endswith("_") and not name.endswith("__"):
@@ -200,7 +217,7 @@ def hardsigmoid() -> Activation:
     return Activation("hardsigmoid", F.hardsigmoid, lambda g, x: aten.hardsigmoid_backward(g, x), gate=True)
 
 
-UNRULED: dict[Callable[..., Any], str] = {
+UNRULED: dict[TorchFunction, str] = {
     F.softsign: "softsign",
     F.tanhshrink: "tanhshrink",
     F.softshrink: "softshrink",
@@ -211,54 +228,64 @@ UNRULED: dict[Callable[..., Any], str] = {
     F.threshold: "threshold",
     torch.threshold: "threshold",
 }
-"""Nonlinearities that no rule speaks of: they pass their plain derivative, and the user is told."""
+"""Nonlinearities that no rule covers: they pass their plain derivative, and a warning says so."""
 
-_Maker = Callable[[tuple[Any, ...], dict[str, Any]], Activation]
-
-
-def _constant(activation: Activation) -> _Maker:
-    return lambda args, kwargs: activation
+Maker = Callable[..., Activation]
+"""Makes an activation from the arguments of its torch function, whose names and places it shares."""
 
 
-def _argument(args: tuple[Any, ...], kwargs: dict[str, Any], position: int, name: str, default: Any) -> Any:
-    return args[position] if len(args) > position else kwargs.get(name, default)
+def _constant(activation: Activation) -> Maker:
+    def make(*args: object, **kwargs: object) -> Activation:
+        return activation
+
+    return make
 
 
-def _leaky(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    return leaky_relu(float(_argument(args, kwargs, 1, "negative_slope", 0.01)))
+def _leaky(input: object, negative_slope: float = 0.01, inplace: bool = False) -> Activation:  # noqa: A002
+    return leaky_relu(float(negative_slope))
 
 
-def _elu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    return elu(float(_argument(args, kwargs, 1, "alpha", 1.0)))
+def _elu(input: object, alpha: float = 1.0, inplace: bool = False) -> Activation:  # noqa: A002
+    return elu(float(alpha))
 
 
-def _celu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    alpha = float(_argument(args, kwargs, 1, "alpha", 1.0))
-    return elu(alpha, input_scale=1 / alpha)
+def _elu_in_place(
+    input: object,  # noqa: A002
+    alpha: float = 1.0,
+    scale: float = 1.0,
+    input_scale: float = 1.0,
+) -> Activation:
+    return elu(float(alpha), float(scale), float(input_scale))
 
 
-def _gelu(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    return gelu(str(_argument(args, kwargs, 1, "approximate", "none")))
+def _celu(input: object, alpha: float = 1.0, inplace: bool = False) -> Activation:  # noqa: A002
+    return elu(float(alpha), input_scale=1 / float(alpha))
 
 
-def _softplus(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    return softplus(
-        float(_argument(args, kwargs, 1, "beta", 1.0)), float(_argument(args, kwargs, 2, "threshold", 20.0))
-    )
+def _gelu(input: object, approximate: str = "none") -> Activation:  # noqa: A002
+    return gelu(approximate)
 
 
-def _hardtanh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Activation:
-    return hardtanh(
-        float(_argument(args, kwargs, 1, "min_val", -1.0)), float(_argument(args, kwargs, 2, "max_val", 1.0))
-    )
+def _softplus(input: object, beta: float = 1.0, threshold: float = 20.0) -> Activation:  # noqa: A002
+    return softplus(float(beta), float(threshold))
+
+
+def _hardtanh(
+    input: object,  # noqa: A002
+    min_val: float = -1.0,
+    max_val: float = 1.0,
+    inplace: bool = False,
+) -> Activation:
+    return hardtanh(float(min_val), float(max_val))
 
 
 _SELU = elu(1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
-_FUNCTIONS: dict[Callable[..., Any], _Maker] = {
+_FUNCTIONS: dict[TorchFunction, Maker] = {
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, Tensor.relu, Tensor.relu_), _constant(relu())),
     **dict.fromkeys((F.leaky_relu, F.leaky_relu_), _leaky),
-    **dict.fromkeys((F.elu, F.elu_), _elu),
+    F.elu: _elu,
+    F.elu_: _elu_in_place,
     **dict.fromkeys((F.celu, F.celu_, torch.celu, torch.celu_), _celu),
     **dict.fromkeys((F.selu, F.selu_, torch.selu, torch.selu_), _constant(_SELU)),
     F.silu: _constant(silu()),

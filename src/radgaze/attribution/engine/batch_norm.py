@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, TypeAlias
+from typing import Protocol, TypeAlias
 
 import torch
 import torch.distributed as dist
@@ -14,7 +14,7 @@ from torch.autograd import Function
 Group: TypeAlias = "dist.ProcessGroup | None"
 
 CURRENT: ContextVar[Group] = ContextVar("group", default=None)
-"""The processes whose batches count as one, as long as `synchronised.synchronised` is entered."""
+"""The processes whose batches count as one while `synchronised` is entered."""
 
 
 def current() -> Group:
@@ -29,9 +29,9 @@ def of_all(x: Tensor, group: Group) -> tuple[Tensor, Tensor, float]:
     digits where the mean is large.
     """
     var, mean = torch.var_mean(_full(x), _but_channels(x), correction=0)
-    own = torch.cat([mean, var, mean.new_tensor([count(x)])])
-    gathered = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
-    dist.all_gather(gathered, own, group)
+    ours = torch.cat([mean, var, mean.new_tensor([count(x)])])
+    gathered = [torch.empty_like(ours) for _ in range(dist.get_world_size(group))]
+    dist.all_gather(gathered, ours, group)
     means, variances, counts = torch.split(torch.stack(gathered), [len(mean), len(mean), 1], 1)
     check_count(float(counts.sum()), x)
     share = counts / counts.sum()
@@ -42,10 +42,10 @@ def of_all(x: Tensor, group: Group) -> tuple[Tensor, Tensor, float]:
 def check(
     x: Tensor, mean: Tensor | None, var: Tensor | None, gamma: Tensor | None, beta: Tensor | None
 ) -> None:
-    """Refuse what `F.batch_norm` refuses and the kernel below it does not, but reads beyond an end.
+    """Refuse shapes that `F.batch_norm` refuses, and with which its kernel would read beyond a tensor's end.
 
     Raises:
-        RuntimeError: A tensor has not one value for each channel.
+        RuntimeError: A tensor does not have one value for each channel.
     """
     for name, each in (("running_mean", mean), ("running_var", var), ("weight", gamma), ("bias", beta)):
         if each is not None and each.shape != x.shape[1:2]:
@@ -53,17 +53,17 @@ def check(
 
 
 def check_count(number: float | None, x: Tensor) -> None:
-    """Refuse what `F.batch_norm` refuses in training: the unbiased variance of one value is no number.
+    """Refuse one value per channel in training, as `F.batch_norm` does: its unbiased variance is NaN.
 
     Raises:
-        ValueError: There is one value in a channel.
+        ValueError: A channel holds one value.
     """
     if number == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.size()}")
 
 
 def count(x: Tensor) -> float:
-    """How many values of a channel x (B, C, …) holds."""
+    """The number of values in each channel of x (B, C, …)."""
     return x.numel() / x.shape[1]
 
 
@@ -92,7 +92,7 @@ def gradients(
     """Gradients of y = γ·x̂ + β, x̂ = (x − μ)/σ, in x, γ and β.
 
     That in x is of all processes' losses together, for x moves their statistics, too. Those in γ and β are
-    this process's own: they are averaged with those of all other parameters.
+    this process's: they are averaged with those of all other parameters.
     """
     normal, g_full = (_full(x) - wide(mean, x)) * wide(rstd, x), _full(g)
     dbeta, dgamma = over_channels(g_full), over_channels(g_full * normal)
@@ -134,17 +134,21 @@ def batch_norm(  # many arguments: those of torch's own
     return (y if bias is None else y + wide(bias, x)).to(input.dtype)
 
 
+class _SumContext(Protocol):
+    group: Group
+
+
 class _AllSum(Function):
     """The sum over all processes. Each of their losses depends on it: its gradient is the sum of theirs."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, group: Group) -> Tensor:
+    def forward(ctx: _SumContext, x: Tensor, group: Group) -> Tensor:
         ctx.group, total = group, x.clone()
         dist.all_reduce(total, group=group)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: _SumContext, *grads: Tensor) -> tuple[Tensor, None]:
         return _AllSum.apply(grads[0].contiguous(), ctx.group), None
 
 

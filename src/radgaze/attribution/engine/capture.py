@@ -1,10 +1,10 @@
-"""A captured forward pass, differentiated under a rule: what a generator makes its map from."""
+"""A captured forward pass, differentiated under a rule, from which a generator makes its map."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,8 +19,9 @@ from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.targets import Target, score_of
 
 HALF_SCALES = (2.0**8, 1.0, 2.0**-8)
-"""Of the score in float16, the first with which nothing overflows: a case's gradient in one pixel is near
-that format's smallest number, and that of a gate, a sum over all pixels, may be beyond its largest."""
+"""Factors of the score in float16, of which the first without overflow is used: a case's gradient in one
+pixel is near that format's smallest number, and that of a gate, a sum over all pixels, may exceed its
+largest."""
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,17 @@ class Capture:
     """One forward pass, ready to be differentiated.
 
     Attributes:
-        watch: Where the model runs.
+        watch: The watch of the model.
         pass_: The forward pass.
-        output: What the model gave.
+        output: Output of the model.
         target: A class for each case (B,), or a function of the output.
-        create_graph: Whether what is read out will be differentiated in turn.
-        which: Where the logits are in the output, see `logits_of`.
+        create_graph: Whether the map will be differentiated in turn.
+        which: Key, attribute or index of the logits in the output, see `logits_of`.
     """
 
     watch: Watch
     pass_: Pass
-    output: Any
+    output: object
     target: Target
     create_graph: bool
     which: str | int | None = None
@@ -51,7 +52,7 @@ class Capture:
 
     @cached_property
     def features(self) -> Tensor:
-        """Feature maps (B, C, h, w): of the layer asked for or, with none, what the classifier pools.
+        """Feature maps (B, C, h, w): of the layer asked for or, without one, those the classifier pools.
 
         Raises:
             RuntimeError: There are no such maps.
@@ -61,10 +62,11 @@ class Capture:
 
     @cached_property
     def as_made(self) -> tuple[Tensor, Arrange]:
-        """The same as the network has made them, perhaps with the channels last, and what arranges them."""
+        """The features as the network made them, perhaps with channels last, and the function that arranges
+        them."""
         if self.watch.layer is None:
-            found, dim = feature_maps.pooled(self.score, self.pass_.stages)
-            return found, feature_maps.arrangement(dim)
+            pooled, dim = feature_maps.pooled(self.score, self.pass_.stages)
+            return pooled, feature_maps.arrangement(dim)
         made = self.pass_.features
         if made is None:
             raise RuntimeError(
@@ -74,7 +76,7 @@ class Capture:
             self.watch.layer, made, self.watch.channels, self.watch.reshape
         )
         if assumed:
-            self.watch.tell(
+            self.watch.warn_once(
                 f"nothing tells whether {self.watch.layer} gives {_listed_shape(made)} with its channels "
                 "first or last; they are taken to be first: say channels='first' or 'last'"
             )
@@ -82,15 +84,15 @@ class Capture:
 
     @property
     def place(self) -> Tensor:
-        """Where a gradient map is made: at the layer asked for, else at the images."""
+        """The tensor at which a gradient map is made: the features of `layer`, else the images."""
         return self.images if self.watch.layer is None else self.features
 
     @cached_property
     def score(self) -> Tensor:
-        """What is differentiated: the cases' scores, summed.
+        """The sum of the cases' scores, which is differentiated.
 
         Raises:
-            RuntimeError: They depend on nothing.
+            RuntimeError: It has no gradient.
         """
         score = full(self._scores).sum()
         if not score.requires_grad:
@@ -107,27 +109,31 @@ class Capture:
             )
         return scores
 
-    def gradient(self, of: Tensor, rule: Rule = BACKPROP) -> Tensor:
-        """∂score/∂of under a rule, in the shape of `of`, never in half precision.
+    def gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
+        """∂score/∂source under a rule, in the shape of `source`, never in half precision.
+
+        Args:
+            source: A tensor of the forward pass: `images`, `features` or `place`.
+            rule: The rule laid on the activations.
 
         Raises:
-            RuntimeError: The rule met no activation, or the score does not depend on `of`.
+            RuntimeError: The rule met no activation, or the score does not depend on `source`.
         """
         if rule is not BACKPROP:
             self._check_matches(rule)
         arrange: Arrange | None = None
-        if "features" in self.__dict__ and of is self.features:
-            of, arrange = self.as_made
-        found = self._in_range(of, rule)
-        return found if arrange is None else arrange(found)
+        if "features" in self.__dict__ and source is self.features:
+            source, arrange = self.as_made
+        gradient = self._in_range(source, rule)
+        return gradient if arrange is None else arrange(gradient)
 
     def _check_matches(self, rule: Rule) -> None:
-        """Refuse a rule that meets nothing, and tell once what it does not reach."""
-        pass_, tell = self.pass_, self.watch.tell
+        """Refuse a rule that meets no activation, and warn once of operations that it does not cover."""
+        pass_, warn_once = self.pass_, self.watch.warn_once
         counted = f"{rule.name}: counted"  # the graph of another batch has the same operations
-        if pass_.activations and counted in self.watch.told:
+        if pass_.activations and counted in self.watch.notices:
             return
-        self.watch.told.add(counted)
+        self.watch.notices.add(counted)
         passed_over = census.unruled(self.score, self.images, pass_.unruled)
         if not pass_.activations:
             if not census.depends(self.score, self.images):
@@ -137,32 +143,32 @@ class Capture:
                 + (f"; {_listed(passed_over)} it does not know" if passed_over else "")
             )
         if pass_.literal and "relu" not in pass_.activations:
-            tell(
+            warn_once(
                 f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a "
                 f"ReLU, so this map is the plain gradient, not {rule.name}"
             )
         if passed_over:
-            tell(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
+            warn_once(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
 
-    def _in_range(self, of: Tensor, rule: Rule) -> Tensor:
-        in_half = torch.float16 in (of.dtype, self._scores.dtype) or _in_float16(of.device.type)
+    def _in_range(self, source: Tensor, rule: Rule) -> Tensor:
+        in_half = torch.float16 in (source.dtype, self._scores.dtype) or _in_float16(source.device.type)
         if not in_half:
-            return self._gradient(of, rule)
+            return self._gradient(source, rule)
         for scale in HALF_SCALES:
-            gradient = self._gradient(of, rule, scale)
+            gradient = self._gradient(source, rule, scale)
             if gradient.isfinite().all():
                 break
         return gradient
 
-    def _gradient(self, of: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
-        def differentiate(factor: float, kept: bool) -> Tensor:
+    def _gradient(self, source: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
+        def differentiate(factor: float, keep_graph: bool) -> Tensor:
             self.pass_.put_in_force(rule)
             try:
                 with torch.set_grad_enabled(True):
                     (gradient,) = torch.autograd.grad(
                         self.score * (scale * factor),
-                        of,
-                        create_graph=self.create_graph and kept,
+                        source,
+                        create_graph=self.create_graph and keep_graph,
                         retain_graph=True,
                         allow_unused=True,
                     )
@@ -172,20 +178,25 @@ class Capture:
                 raise RuntimeError(why_independent(self.score))
             return full(gradient) / (scale * factor)
 
-        if "followed" not in self.watch.told:  # once for each generator: it walks the graph
+        if "followed" not in self.watch.notices:  # once for each generator: it walks the graph
             refuse_without_derivative(self.score)
-            self.watch.told.add("followed")
-        return gradient_of_scores(differentiate, of, full(self._scores))
+            self.watch.notices.add("followed")
+        return gradient_of_scores(differentiate, source, full(self._scores))
 
     def again(self, images: Tensor, cases: Tensor) -> Capture:
-        """The same question asked of other images (N, C, H, W), each of one of the batch's cases (N,)."""
+        """Capture a forward pass of other images (N, C, H, W) with the same targets.
+
+        Args:
+            images: The images; the model runs on them in evaluation mode.
+            cases: Index of the batch's case that each belongs to, (N,).
+        """
         output, pass_ = self.watch.again(images, cases)
         target = self.target[cases] if isinstance(self.target, Tensor) else self.target
         return Capture(self.watch, pass_, output, target, self.create_graph, self.which)
 
 
 def full(tensor: Tensor) -> Tensor:
-    """Half precision to float32; float64 stays."""
+    """Convert half precision to float32; float64 stays."""
     return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
 
 
@@ -193,7 +204,7 @@ def _listed_shape(tensor: Tensor) -> str:
     return "(B, " + ", ".join(map(str, tensor.shape[1:])) + ")"
 
 
-def _listed(names: Any) -> str:
+def _listed(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 from torch import Tensor
+from torch.autograd.graph import Node
 
-from radgaze.attribution.engine.graph import before, name_of
+from radgaze.attribution.engine.graph import before, leaf_of, name_of
 
 NONLINEAR = {
     **{
@@ -30,33 +30,33 @@ NONLINEAR = {
     "RreluWithNoise": "rrelu",
     "PreluKernel": "prelu",
 }
-"""Nodes of torch's activations and of what they are written in, and how the user knows them."""
+"""Nodes of torch's activations and of the operations they are written in, with the names users know."""
 
 
 PARTS = {"softsign": "abs", "tanhshrink": "tanh"}
-"""What torch computes an activation of, whose own name is known already."""
+"""Operations that torch computes an activation of which is named already."""
 
 
-def unruled(score: Tensor, images: Tensor, known: Collection[str] = ()) -> list[str]:
-    """Names of the nonlinear operations on the way from the images to the score, without our own steps.
+def unruled(score: Tensor, images: Tensor, named: Collection[str] = ()) -> list[str]:
+    """Names of the nonlinear operations between the images and the score, without the steps of this engine.
 
     Normalisation, pooling and softmax are not among them.
 
     Args:
-        score: What is differentiated.
-        images: What it depends on.
-        known: Names of operations that were met by their functions.
+        score: The score that is differentiated.
+        images: Images (B, C, H, W) that it depends on.
+        named: Names of operations that were met by their functions.
     """
-    found = set(known)
+    names = set(named)
     for node in _between(score.grad_fn, images):
         kind = name_of(node)
         if kind in NONLINEAR and not _is_of_a_norm(node):
-            found.add(NONLINEAR[kind])
+            names.add(NONLINEAR[kind])
         elif kind == "DifferentiableGraph":
-            found.add("a scripted part")
-        elif _is_strange(node):
-            found.add(f"{kind} (a function of its own)")
-    return sorted(found - {PARTS[name] for name in known if name in PARTS})
+            names.add("a scripted part")
+        elif _is_foreign(node):
+            names.add(f"{kind} (a function of its own)")
+    return sorted(names - {PARTS[name] for name in named if name in PARTS})
 
 
 def depends(score: Tensor, images: Tensor) -> bool:
@@ -64,38 +64,37 @@ def depends(score: Tensor, images: Tensor) -> bool:
     return bool(_between(score.grad_fn, images))
 
 
-def _between(start: Any, images: Tensor) -> list[Any]:
-    """The nodes that the score depends on the images through; parameters have graphs of their own."""
-    order: list[Any] = []
-    seen: set[Any] = set()
-    stack: list[tuple[Any, bool]] = [(start, False)]
+def _between(start: Node | None, images: Tensor) -> list[Node]:
+    """The nodes between the images and the score; parameters have graphs of their own."""
+    order: list[Node] = []
+    seen: set[Node] = set()
+    stack: list[tuple[Node | None, bool]] = [(start, False)]
     while stack:
         node, left = stack.pop()
+        if node is None:
+            continue
         if left:
             order.append(node)
             continue
-        if node is None or node in seen:
+        if node in seen:
             continue
         seen.add(node)
         stack.append((node, True))
         stack.extend((ahead, False) for ahead in before(node))
-    leads: set[Any] = set()
+    leads: set[Node] = set()
     for node in order:  # inputs first
-        is_images = getattr(node, "variable", None) is images or (
-            images.grad_fn is not None and node is images.grad_fn
-        )
+        is_images = leaf_of(node) is images or (images.grad_fn is not None and node is images.grad_fn)
         if is_images or any(ahead in leads for ahead in before(node)):
             leads.add(node)
     return [node for node in order if node in leads and node is not images.grad_fn]
 
 
-def _is_of_a_norm(node: Any) -> bool:
-    """Whether it keeps a vector's length above 0, as `F.normalize` does."""
+def _is_of_a_norm(node: Node) -> bool:
+    """Whether a node keeps a vector's length above 0, as `F.normalize` does."""
     return name_of(node) == "ClampMin" and any("Norm" in name_of(ahead) for ahead in before(node))
 
 
-def _is_strange(node: Any) -> bool:
-    """Whether a node is somebody's own `torch.autograd.Function`: neither torch's nor ours."""
-    return hasattr(node, "_forward_cls") and not node._forward_cls.__module__.startswith(
-        ("radgaze.", "torch.")
-    )
+def _is_foreign(node: Node) -> bool:
+    """Whether a node is a `torch.autograd.Function` of another package: neither of torch nor of this one."""
+    function: type | None = getattr(node, "_forward_cls", None)
+    return function is not None and not function.__module__.startswith(("radgaze.", "torch."))

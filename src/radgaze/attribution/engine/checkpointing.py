@@ -1,4 +1,4 @@
-"""Activation checkpointing: what a model computes again in the backward, it computes under the same mode.
+"""Activation checkpointing: recompute a part of a model in the backward under the modes of its forward.
 
 `torch.utils.checkpoint` (not re-entrant) drops a part's saved tensors and runs that part once more when the
 backward asks for them. The steps of an intercepted forward pass save other tensors than the plain layers do,
@@ -9,15 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch.utils import checkpoint
 
 from radgaze.attribution.engine.turns import eagerly
 
+Mode = Callable[[], AbstractContextManager[object]]
+Args = ParamSpec("Args")
+Result = TypeVar("Result")
 
-def recompute_within(*modes: Callable[[], AbstractContextManager[Any]]) -> None:
+
+def recompute_within(*modes: Mode) -> None:
     """Have the checkpointed part that is running, if one is, run within all `mode()` when it is run again.
 
     PyTorch has no public way to reach that part; where a later version keeps it elsewhere, this does nothing,
@@ -33,15 +37,13 @@ def recompute_within(*modes: Callable[[], AbstractContextManager[Any]]) -> None:
             frame.recompute_fn = _within(modes, frame.recompute_fn)
 
 
-def _within(
-    modes: Sequence[Callable[[], AbstractContextManager[Any]]], again: Callable[..., Any]
-) -> Callable[..., Any]:
-    def run(*args: Any) -> Any:
+def _within(modes: Sequence[Mode], recompute: Callable[Args, Result]) -> Callable[Args, Result]:
+    def run(*args: Args.args, **kwargs: Args.kwargs) -> Result:
         with ExitStack() as stack:
             for mode in modes:
                 stack.enter_context(mode())
             stack.enter_context(eagerly())
-            return again(*args)
+            return recompute(*args, **kwargs)
 
     run.intercepted = True  # type: ignore[attr-defined]
     return run

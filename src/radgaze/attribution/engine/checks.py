@@ -1,4 +1,4 @@
-"""Inputs and models that no heatmap can be read out of, refused with a reason."""
+"""Checks that refuse inputs and models that no heatmap can be made of, with a reason."""
 
 from __future__ import annotations
 
@@ -8,24 +8,24 @@ from radgaze.attribution.engine.graph import name_of, walk
 
 
 def refuse_compiled(model: nn.Module) -> None:
-    """Refuse a model that torch.compile has made.
+    """Refuse a model made by torch.compile; compiled parts of a model run uncompiled instead.
 
     Raises:
-        ValueError: It is one. Of one with compiled parts these run as they were written instead.
+        ValueError: The model is compiled.
     """
     if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
         raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
 
 
 _WITHOUT_DERIVATIVE = ("WarnNotImplemented", "NotImplemented")
-"""Nodes of operations that autograd knows no derivative of."""
+"""Nodes of operations without a derivative in autograd."""
 
 
 def check_images(images: Tensor) -> None:
-    """Refuse what is no batch of images.
+    """Refuse an empty batch and integer images.
 
     Raises:
-        ValueError: There are none, or they are whole numbers.
+        ValueError: The batch is empty, or not of floating point.
     """
     if not len(images):
         raise ValueError("the batch holds no images")
@@ -36,13 +36,13 @@ def check_images(images: Tensor) -> None:
 
 
 def refuse_without_derivative(score: Tensor) -> None:
-    """Raise an error where an operation that a score is made by has no derivative, and would pass zero."""
+    """Raise a RuntimeError where an operation of the score has no derivative, and would pass zero."""
     if any(name_of(node) in _WITHOUT_DERIVATIVE for node in walk(score.grad_fn)):
         raise RuntimeError(why_independent(score))
 
 
 def why_independent(score: Tensor) -> str:
-    """What to say where a score has no gradient in what it is asked for."""
+    """The message for a score without a gradient in the tensor it is differentiated by."""
     text = "the class score does not depend on what its gradient is asked for"
     if any(name_of(node) in _WITHOUT_DERIVATIVE for node in walk(score.grad_fn)):
         return f"{text}: an operation has no gradient, as those of quantised layers; use the float model"

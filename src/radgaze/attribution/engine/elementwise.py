@@ -1,8 +1,8 @@
-"""A chain of elementwise operations in one walk through memory: block by block, or compiled.
+"""Evaluate a chain of elementwise operations in one pass over memory: block by block, or compiled.
 
-Written out with torch's operations, a formula of ten steps walks ten times over its tensors, and on a CPU
-the walk through memory is what it costs. In blocks that fit the cache only inputs and outputs are walked; a
-compiled formula also spares the steps between.
+Written with torch's operations, a formula of ten steps passes ten times over its tensors, and on a CPU
+memory traffic is most of its cost. In blocks that fit the cache only inputs and outputs are read from and
+written to memory; a compiled formula also saves the steps between.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ BLOCK = 2**17
 
 
 def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tuple[Tensor, ...]:
-    """`formula(*tensors)` for an elementwise formula of tensors of one shape; its results have that shape.
+    """Evaluate `formula(*tensors)`, an elementwise formula of tensors of one shape; results have that shape.
 
-    What fits a block is left to the formula itself, and so is a device other than the CPU, and what is to be
-    differentiated once more.
+    The formula is called directly on tensors that fit a block, on a device other than the CPU, and where the
+    results will be differentiated.
 
     Args:
-        formula: Made once and kept, where it is to be compiled.
-        tensors: Its arguments.
-        compiled: Whether it is; where that fails, a warning says so, and the blocks do it.
+        formula: The formula; the same object in each call if it is to be compiled.
+        tensors: Its arguments, of one shape.
+        compiled: Whether to compile it; if that fails, a warning says so, and it runs in blocks.
     """
     first = tensors[0]
     on_cpu = first.device.type == "cpu"
@@ -41,18 +41,18 @@ def blockwise(formula: Formula, *tensors: Tensor, compiled: bool = False) -> tup
     rows = [tensor.detach().contiguous(memory_format=layout) for tensor in tensors]
     rows = [row.as_strided((row.numel(),), (1,), row.storage_offset()) for row in rows]
     walk = _compiled(formula, len(rows), first.dtype, first.device) if compiled else None
-    found = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)
+    results = walk(*rows) if walk is not None else _in_blocks(formula, rows) if on_cpu else formula(*rows)
     strides = torch.empty(first.shape, device="meta", memory_format=layout).stride()
-    return tuple(part.as_strided(first.shape, strides) for part in found)
+    return tuple(part.as_strided(first.shape, strides) for part in results)
 
 
 def _in_blocks(formula: Formula, rows: list[Tensor]) -> list[Tensor]:
     wholes: list[Tensor] = []
     for k, blocks in enumerate(zip(*(torch.split(row, BLOCK) for row in rows), strict=True)):
-        found = formula(*blocks)
+        parts = formula(*blocks)
         if not wholes:
-            wholes = [torch.empty_like(rows[0], dtype=part.dtype) for part in found]
-        for whole, part in zip(wholes, found, strict=True):
+            wholes = [torch.empty_like(rows[0], dtype=part.dtype) for part in parts]
+        for whole, part in zip(wholes, parts, strict=True):
             whole[k * BLOCK : (k + 1) * BLOCK].copy_(part)
     return wholes
 
@@ -64,8 +64,8 @@ def _compiled(formula: Formula, arguments: int, dtype: torch.dtype, device: torc
     draw = torch.Generator().manual_seed(0)
     rows = [torch.randn(BLOCK + 1, generator=draw).to(device, dtype) for _ in range(arguments)]
     try:
-        for found, wanted in zip(walk(*rows), formula(*rows), strict=True):
-            torch.testing.assert_close(found, wanted)
+        for compiled, plain in zip(walk(*rows), formula(*rows), strict=True):
+            torch.testing.assert_close(compiled, plain)
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         warnings.warn(f"a rule's formula could not be compiled and is not: {reason}", stacklevel=2)

@@ -1,32 +1,43 @@
-"""Which feature maps a class-activation map is made of: the layer asked for, or what the classifier pools.
+"""The feature maps of a class-activation map: those of the layer asked for, or those the classifier pools.
 
-What is pooled is found in the graph of the score, whatever the pooling is called: going back from the score,
-it is the first tensor that still has places. A squeeze-and-excitation's pooling lies behind it.
+The pooled maps are found in the graph of the score, whatever the pooling is called: going back from the
+score, they are the first tensor that still has places. A squeeze-and-excitation's pooling lies behind it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
+from torch.autograd.graph import Node
 
-from radgaze.attribution.engine.graph import VIEWS, Shape, before, channel_dim, leads_to, name_of, shape_of
+from radgaze.attribution.engine.graph import (
+    VIEWS,
+    Shape,
+    before,
+    channel_dim,
+    leads_to,
+    leaf_of,
+    name_of,
+    saved,
+    shape_of,
+)
 
 Channels = Literal["auto", "first", "last"]
 Arrange = Callable[[Tensor], Tensor]
 
-Stage = tuple[Tensor, Any]
-"""Feature maps that something took the places from, and the node that had made them then."""
+Stage = tuple[Tensor, Node]
+"""Feature maps whose places a function removed, and the node that had made them then."""
 
 _PLACES = ("Select", "Slice", "Index", "Gather", "IndexSelect", "Take")
-"""What takes one of the places, and pools nothing."""
+"""Operations that take one of the places, and pool nothing."""
 
 _PROLOGUE = ("Pow", "Exp")
-"""What a generalised mean or a log-sum-exp does to each value first: the feature maps are what it had."""
+"""First operations of a generalised mean or a log-sum-exp: the feature maps are their input."""
 
 _FLOOR = ("Clamp", "ClampMin", "Abs")
-"""What keeps the values of a generalised mean positive, before the power."""
+"""Operations that keep the values of a generalised mean positive, before the power."""
 
 _TOKENS_POOLED = (
     *VIEWS,
@@ -36,7 +47,7 @@ _TOKENS_POOLED = (
     *("ScaledDotProductFlashAttention", "ScaledDotProductAttentionMath"),
     *("Topk", "Sort", "Pow", "Exp", "Clamp", "ClampMin", "Abs"),
 )
-"""What poolings of flattened maps are made of, attention pooling too. Transformers also have norms."""
+"""Operations of poolings of flattened maps, also attention pooling. Transformers have norms as well."""
 
 
 class UnpooledError(RuntimeError):
@@ -48,8 +59,8 @@ class UnpooledError(RuntimeError):
         )
 
 
-def note(x: Any, y: Any, stages: list[Stage]) -> None:
-    """Keep feature maps (B, C, h, w) or (B, h, w, C) that a function takes their places from, or may."""
+def note(x: object, y: object, stages: list[Stage]) -> None:
+    """Keep feature maps (B, C, h, w) or (B, h, w, C) whose places a function removes, or may remove."""
     if not (isinstance(x, Tensor) and isinstance(y, Tensor) and x.dim() == 4 and x.grad_fn is not None):
         return
     if _has_places(x.shape) and not (y.dim() == 4 and _has_places(y.shape)):
@@ -61,8 +72,8 @@ def _has_places(shape: Shape) -> bool:
     return shape[1] * shape[2] * shape[3] not in (shape[1], shape[3])
 
 
-def note_prologue(x: Any, stages: list[Stage]) -> None:
-    """Keep feature maps of which a function makes others, place by place, that may then be pooled."""
+def note_prologue(x: object, stages: list[Stage]) -> None:
+    """Keep feature maps that a function transforms place by place, before they may be pooled."""
     if isinstance(x, Tensor) and x.dim() == 4 and x.grad_fn is not None and x.shape[2:].numel() > 1:
         stages.append((x, x.grad_fn))
 
@@ -73,61 +84,62 @@ def pooled(score: Tensor, stages: Sequence[Stage]) -> tuple[Tensor, int]:
     Raises:
         UnpooledError: There are none, or they are not among those that were kept.
     """
-    kept = {node: x for x, node in stages}
-    found, tokens = _frontier(score.grad_fn, kept)
-    node, dim = max(found, key=lambda one: one[0]._sequence_nr())
+    maps = {node: x for x, node in stages}
+    frontier, tokens = _frontier(score.grad_fn, maps)
+    node, dim = max(frontier, key=lambda entry: entry[0]._sequence_nr())
     # Residual connections lead from a transformer's last tokens past all its blocks to the maps that the
     # first tokens were made of: those are not what is pooled.
     made_of_them = next((each for each in reversed(tokens) if leads_to(each, node)), None)
     if made_of_them is not None:
         raise UnpooledError(_but(made_of_them))
-    node = _uncopied(_without_prologue(_uncopied(node, kept)), kept)
+    node = _uncopied(_without_prologue(_uncopied(node, maps)), maps)
     dim = channel_dim(node) or dim
-    if node not in kept or dim not in (1, 3):
+    if node not in maps or dim not in (1, 3):
         raise UnpooledError(" in a way that can be followed")
-    return kept[node], dim
+    return maps[node], dim
 
 
-def _frontier(start: Any, kept: dict[Any, Tensor]) -> tuple[list[tuple[Any, int]], list[Any]]:
+def _frontier(start: Node | None, maps: dict[Node, Tensor]) -> tuple[list[tuple[Node, int]], list[Node]]:
     """The nodes of feature maps from which paths lead to the score without passing others, and of tokens."""
-    found: dict[Any, int] = {}
-    why, tokens = "", list[Any]()
-    seen, ahead = set(), [(start, start)]
+    dims: dict[Node, int] = {}
+    why, tokens = "", list[Node]()
+    seen: set[Node] = set()
+    ahead = [] if start is None else [(start, start)]
     while ahead:
         node, after = ahead.pop()
-        if node in seen or hasattr(node, "variable"):
+        if node in seen or leaf_of(node) is not None:
             continue
         shape = shape_of(node)
-        dim = found.get(node) or _channels_of_maps(node, shape, kept)
+        dim = dims.get(node) or _channels_of_maps(node, shape, maps)
         if dim is not None:
             if name_of(after).startswith("Conv") and not _covers(after, shape):
                 raise UnpooledError(": the last ones have one place")
-            if name_of(after) in _PLACES and getattr(after, "_saved_dim", None) != dim:
+            if name_of(after) in _PLACES and saved(after, "dim") != (dim,):
                 why = ": it takes one of their places"
             else:
-                found[node] = dim
+                dims[node] = dim
             continue
         seen.add(node)
         if len(shape) >= 3 and _many(shape) and name_of(node) not in _TOKENS_POOLED:
             tokens.append(node)
             continue
-        ahead.extend((one, node) for one in before(node))
-    if not found:
+        ahead.extend((source, node) for source in before(node))
+    if not dims:
         raise UnpooledError(_but(tokens[-1]) if tokens else why)
-    return list(found.items()), tokens
+    return list(dims.items()), tokens
 
 
-def _but(tokens: Any) -> str:
+def _but(tokens: Node) -> str:
     return f", but tokens {shape_of(tokens)}"
 
 
-def _channels_of_maps(node: Any, shape: Shape, kept: dict[Any, Tensor]) -> int | None:
-    """The dimension of a node's channels where it gave feature maps of more than one place, else None."""
+def _channels_of_maps(node: Node, shape: Shape, maps: dict[Node, Tensor]) -> int | None:
+    """The dimension of a node's channels where its output is feature maps of several places, else None."""
     if len(shape) != 4:
         return None
     dim = channel_dim(node)
-    if dim is None and node in kept and name_of(node) not in _TOKENS_POOLED:
-        dim = 1  # nothing tells; it was pooled, and so they are where they usually are
+    if dim is None and node in maps and name_of(node) not in _TOKENS_POOLED:
+        dim = 1  # unknown; it was pooled, so they are where they usually are
     if dim not in (1, 3):
         return None
     places = [size for k, size in enumerate(shape) if k not in (0, dim)]
@@ -139,17 +151,18 @@ def _many(shape: Shape) -> bool:
     return sum(size > 1 for size in shape[1:]) > 1
 
 
-def _covers(node: Any, shape: Shape) -> bool:
+def _covers(node: Node, shape: Shape) -> bool:
     """Whether a convolution's kernel lies on all places at once: it flattens, and is a linear layer."""
-    weight = getattr(node, "_saved_weight", None)
-    if weight is None and hasattr(node, "saved_tensors"):
-        weight = next((t for t in node.saved_tensors if t.dim() == 4 and t.shape[-2:] == shape[-2:]), None)
+    weight: Tensor | None = getattr(node, "_saved_weight", None)
+    if weight is None:
+        tensors: tuple[Tensor, ...] = getattr(node, "saved_tensors", ())
+        weight = next((t for t in tensors if t.dim() == 4 and t.shape[-2:] == shape[-2:]), None)
     return weight is not None and tuple(weight.shape[-2:]) == shape[-2:] and shape_of(node)[2:] == (1, 1)
 
 
-def _uncopied(node: Any, kept: dict[Any, Tensor]) -> Any:
-    """What a node copied or permuted, as flattening and einsum do by themselves."""
-    while node not in kept and name_of(node) in (*VIEWS, "Permute", "Transpose"):
+def _uncopied(node: Node, maps: dict[Node, Tensor]) -> Node:
+    """The node whose output a node copied or permuted, as flattening and einsum do."""
+    while node not in maps and name_of(node) in (*VIEWS, "Permute", "Transpose"):
         ahead = before(node)
         if not ahead or len(shape_of(ahead[0])) != 4:
             break
@@ -157,7 +170,7 @@ def _uncopied(node: Any, kept: dict[Any, Tensor]) -> Any:
     return node
 
 
-def _without_prologue(node: Any) -> Any:
+def _without_prologue(node: Node) -> Node:
     stripped = False
     while name_of(node) in _PROLOGUE and before(node):
         node, stripped = before(node)[0], True
@@ -169,16 +182,13 @@ def _without_prologue(node: Any) -> Any:
 def arranged(
     name: str | None, tensor: Tensor, channels: Channels, reshape: Arrange | None
 ) -> tuple[Arrange, bool]:
-    """How a layer's output becomes feature maps (B, C, h, w), and whether that is only taken for granted.
+    """The function that makes feature maps (B, C, h, w) of a layer's output, and whether that is a guess.
 
     Raises:
-        RuntimeError: It does not.
+        RuntimeError: There is none.
     """
     if reshape is not None:
-        made: Any = reshape(tensor)
-        if not isinstance(made, Tensor) or made.dim() != 4 or len(made) != len(tensor):
-            found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
-            raise RuntimeError(f"reshape makes feature maps (B, C, h, w) of what {name} gives, not {found}")
+        _check_reshaped(reshape(tensor), name, len(tensor))
         return reshape, False
     shape = tuple(tensor.shape)
     if tensor.dim() == 3:
@@ -197,6 +207,12 @@ def arranged(
     return (_last_to_first if dim == 3 else _as_it_is), dim is None
 
 
+def _check_reshaped(maps: object, name: str | None, batch: int) -> None:
+    if not isinstance(maps, Tensor) or maps.dim() != 4 or len(maps) != batch:
+        given = tuple(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
+        raise RuntimeError(f"reshape makes feature maps (B, C, h, w) of what {name} gives, not {given}")
+
+
 def _as_it_is(tensor: Tensor) -> Tensor:
     return tensor
 
@@ -206,7 +222,7 @@ def _last_to_first(tensor: Tensor) -> Tensor:
 
 
 def arrangement(dim: int) -> Arrange:
-    """What makes maps (B, C, h, w) of those with the channels in that dimension."""
+    """The function that makes maps (B, C, h, w) of maps with the channels in that dimension."""
     return _last_to_first if dim == 3 else _as_it_is
 
 

@@ -1,21 +1,42 @@
-"""The state that the layers of one forward pass share, and what every layer's backward has to ask."""
+"""The state that the layers of one forward pass share, and helpers for the backward of each layer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import get_gradient_edge
+from torch.autograd.graph import Node, get_gradient_edge
 
 from radgaze.attribution.engine import batch_norm
 from radgaze.attribution.rules import Rule
 
 Gradients = tuple[Tensor | None, ...]
-Saved = tuple[Any, ...]
+
+
+class Context(Protocol):
+    """What autograd hands to the forward and the backward of a step; each step adds fields of its own."""
+
+    @property
+    def saved_tensors(self) -> Any:  # each step's backward says which tensors these are
+        """The tensors that the forward saved."""
+
+    @property
+    def needs_input_grad(self) -> tuple[bool, ...]:
+        """For each input, whether its gradient is needed."""
+
+    @property
+    def next_functions(self) -> tuple[tuple[Node | None, int], ...]:
+        """For each input, the node that made it."""
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Save tensors for the backward."""
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        """Declare tensors as overwritten by the forward."""
 
 
 @dataclass
@@ -25,19 +46,19 @@ class Pass:
     Attributes:
         rule: The rule in force while a heatmap is read out, else None.
         literal: Whether rules are laid on ReLU alone.
-        gates: What sigmoid gates do in the read-out, see `generators.Generator`.
+        gates: Treatment of sigmoid gates in the read-out, see `Generator`.
         only_looked_at: Whether nothing is differentiated but the images.
         compiled: Whether the rules' formulas are compiled.
-        activations: How many activations the forward pass has met, by name.
-        unruled: Names of the nonlinearities met that no rule speaks of.
-        images: What the heatmap is made for, (B, C, H, W).
-        own_leaf: Whether they are a leaf made here, so that nobody wants the loss's gradient in them.
-        features: What the layer asked for gave.
-        stages: Feature maps that something may have pooled, in order, see `feature_maps`.
+        activations: Number of activations met in the forward pass, by name.
+        unruled: Names of the nonlinearities met that no rule covers.
+        images: The images (B, C, H, W) that the heatmap is made for.
+        own_leaf: Whether they are a leaf made here, so that the loss's gradient in them is not needed.
+        features: Output of the layer asked for.
+        stages: Feature maps that may have been pooled, in order, see `feature_maps`.
         linear: Input, weight and output of the last linear layer.
         group: The processes over whose batches batch norm takes its statistics; None for this one alone.
         evaluating: Whether the model was in evaluation mode.
-        inner: The passes of other readings that ran within this one: their layers are this one's, too.
+        inner: The passes of other captures that ran within this one: their layers are part of this one, too.
     """
 
     rule: Rule | None = None
@@ -50,7 +71,7 @@ class Pass:
     images: Tensor | None = None
     own_leaf: bool = False
     features: Tensor | None = None
-    stages: list[tuple[Tensor, Any]] = field(default_factory=list)
+    stages: list[tuple[Tensor, Node]] = field(default_factory=list)
     linear: tuple[Tensor, Tensor, Tensor] | None = None
     group: batch_norm.Group = field(default_factory=batch_norm.current)
     evaluating: bool = False
@@ -63,7 +84,7 @@ class Pass:
             pass_.put_in_force(rule)
 
     def take_over(self, inner: Pass) -> None:
-        """Know what another pass has met that ran within this one."""
+        """Add what another pass that ran within this one has met."""
         for name, count in inner.activations.items():
             self.activations[name] = self.activations.get(name, 0) + count
         self.unruled |= inner.unruled
@@ -71,47 +92,55 @@ class Pass:
         self.linear = inner.linear or self.linear
 
     def forget(self) -> None:
-        """Let go of all tensors.
+        """Release all tensors.
 
-        The graph's nodes hold the pass: were it to hold tensors of the graph on, only the garbage collector
-        would end that circle, steps later, and memory would fill up until then.
+        The graph's nodes hold the pass. If it kept holding tensors of the graph, that cycle would live until
+        the garbage collector ran, steps later, and memory would fill up until then.
         """
         self.images = self.features = self.linear = None
         self.stages, self.inner = [], []
 
 
-def untouched(backward: Callable[..., Gradients]) -> Callable[..., Gradients]:
-    """A backward whose own operations no torch function mode sees: they are not part of the model.
+Step = TypeVar("Step", bound=Context)
+Saved = TypeVar("Saved")
+Grads = ParamSpec("Grads")
 
-    What was saved is asked for before: where the model recomputes its activations that runs it once more,
-    and the mode has to see it. It can be asked for only once then.
+
+def untouched(
+    backward: Callable[Concatenate[Step, Saved, Grads], Gradients],
+) -> Callable[Concatenate[Step, Grads], Gradients]:
+    """Hide a backward's own operations from torch function modes: they are not part of the model.
+
+    The saved tensors are read before that. Where the model recomputes its activations, reading them runs it
+    once more, and the mode has to see that run. They can be read only once.
     """
 
     @wraps(backward)
-    def run(ctx: Any, *grads: Tensor) -> Gradients:
+    def run(ctx: Step, /, *grads: Grads.args, **kwargs: Grads.kwargs) -> Gradients:
         saved = ctx.saved_tensors
         with torch._C.DisableTorchFunction():
-            return backward(ctx, saved, *grads)
+            return backward(ctx, saved, *grads, **kwargs)
 
     return run
 
 
-def asked(ctx: Any, position: int) -> bool:
-    """Whether the read-out that runs now leads from a node's input on to what the heatmap is made at.
+def needed(ctx: Context, position: int) -> bool:
+    """Whether the read-out that runs now passes from a node's input to the tensor the heatmap is made at.
 
-    A weight may be made from the image, and its gradient is part of the image's then. That of one that is
-    learned is not computed while a heatmap is read out.
+    A weight may be made from the image, and its gradient is part of the image's then. The gradient of a
+    learned weight is not computed while a heatmap is read out.
     """
     if not ctx.needs_input_grad[position]:
         return False
     node = ctx.next_functions[position][0]
+    assert node is not None
     try:
         return torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # so it says of a leaf whose gradient is asked for
+    except RuntimeError:  # torch's answer for a leaf whose gradient is asked for
         return True
 
 
-def asks_for(images: Tensor | None) -> bool:
+def differentiates_by(images: Tensor | None) -> bool:
     """Whether the backward that runs now is a `torch.autograd.grad` in the images, a leaf."""
     if images is None:
         return False

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from math import prod
-from typing import Any
 
 from torch import Tensor
+from torch.autograd.graph import Node
 
 Shape = tuple[int, ...]
 
@@ -22,7 +22,7 @@ VIEWS = (
     "ToCopy",
     "Contiguous",
 )
-"""What gives the same values in the same order, in another shape at most."""
+"""Operations that keep the values and their order, and change the shape at most."""
 
 _FIRST = (
     "Convolution",
@@ -44,34 +44,48 @@ _FIRST = (
     "Gate",
     "ActivatePReLU",
 )
-"""Layers whose channels are dimension 1 of what they give."""
+"""Layers whose channels are dimension 1 of their output."""
 
 _LAST = ("Addmm", "Mm", "Linear")
 """Layers whose channels are the last dimension."""
 
 _FAR = 2000
-"""Nodes looked at to tell where the channels are: they stand near, or there is nothing to find."""
+"""Most nodes visited to find where the channels are: the layer that made them is near, or there is none."""
 
 
-def name_of(node: Any) -> str:
+def name_of(node: Node) -> str:
     """A node's operation, such as "Convolution", without what PyTorch adds."""
     return re.sub(r"(Compiled)?Backward\d*$", "", str(node.name()).rsplit("::", 1)[-1])
 
 
-def shape_of(node: Any) -> Shape:
-    """The shape of what a node gave."""
-    known = node._input_metadata
-    return tuple(int(size) for size in known[0].shape) if known else ()
+def shape_of(node: Node) -> Shape:
+    """The shape of a node's output."""
+    outputs = node._input_metadata
+    return tuple(int(size) for size in outputs[0].shape) if outputs else ()
 
 
-def before(node: Any) -> list[Any]:
+def leaf_of(node: Node) -> Tensor | None:
+    """The leaf tensor whose gradient a node accumulates; None for another node."""
+    leaf: Tensor | None = getattr(node, "variable", None)
+    return leaf
+
+
+def saved(node: Node, name: str) -> tuple[int, ...]:
+    """Numbers that a node saved, such as the dimensions that it permuted; empty where it saved none."""
+    value: int | tuple[int, ...] | None = getattr(node, f"_saved_{name}", None)
+    numbers = () if value is None else (value,) if isinstance(value, int) else value
+    return tuple(number - 2**64 if number >= 2**63 else number for number in numbers)
+
+
+def before(node: Node) -> list[Node]:
     """The nodes that a node got its inputs from."""
     return [ahead for ahead, _ in node.next_functions if ahead is not None]
 
 
-def walk(start: Any) -> Iterator[Any]:
-    """Each node that leads to a tensor of that node, once, beginning with it."""
-    seen, ahead = set(), [start]
+def walk(start: Node | None) -> Iterator[Node]:
+    """Each node that a node's output was computed by, once, beginning with the node itself."""
+    seen: set[Node] = set()
+    ahead = [start]
     while ahead:
         node = ahead.pop()
         if node is None or node in seen:
@@ -81,72 +95,72 @@ def walk(start: Any) -> Iterator[Any]:
         ahead.extend(before(node))
 
 
-def leads_to(start: Any, wanted: Any) -> bool:
+def leads_to(start: Node, other: Node | None) -> bool:
     """Whether a node's graph holds another."""
-    return wanted is not None and any(node is wanted for node in walk(start))
+    return other is not None and any(node is other for node in walk(start))
 
 
-def channel_dim(tensor: Tensor | Any) -> int | None:
-    """Which dimension of a tensor, or of what a node gave, holds the channels; None where nothing tells.
+def channel_dim(tensor: Tensor | Node) -> int | None:
+    """The dimension of a tensor, or of a node's output, that holds the channels; None where it is unknown.
 
     The graph is followed to the layer that made the channels: a convolution gives them in dimension 1, a
-    linear layer in the last, and layer norm over one dimension takes them there. What permutes, reshapes or
-    is elementwise in between is followed through.
+    linear layer in the last, and layer norm over one dimension takes them there. Permutations, reshapes and
+    elementwise operations in between are followed.
     """
     if isinstance(tensor, Tensor):
         return None if tensor.grad_fn is None else _channels(tensor.grad_fn, {})
     return _channels(tensor, {})
 
 
-def _channels(start: Any, known: dict[Any, int | None]) -> int | None:
-    """Depth first without recursion, for graphs are deep: a node's answer follows from one of its inputs'."""
+def _channels(start: Node, dims: dict[Node, int | None]) -> int | None:
+    """Depth first without recursion, as graphs are deep: a node's answer follows from one of its inputs'."""
     stack = [start]
-    while stack and len(known) < _FAR:
+    while stack and len(dims) < _FAR:
         node = stack[-1]
-        if known.get(node) is not None:
+        if dims.get(node) is not None:
             stack.pop()
             continue
-        if node not in known:
-            known[node] = _told(node)
-            if known[node] is not None:
+        if node not in dims:
+            dims[node] = _made(node)
+            if dims[node] is not None:
                 stack.pop()
                 continue
         waiting = False
         for ahead in before(node):
-            if ahead not in known:
+            if ahead not in dims:
                 stack.append(ahead)
                 waiting = True
                 break
-            dim = known[ahead]
+            dim = dims[ahead]
             moved = None if dim is None else _carried(node, dim, shape_of(ahead))
             if moved is not None:
-                known[node] = moved
+                dims[node] = moved
                 break
         if not waiting:
             stack.pop()
-    return known.get(start)
+    return dims.get(start)
 
 
-def _told(node: Any) -> int | None:
-    """Where a layer that makes channels puts them."""
+def _made(node: Node) -> int | None:
+    """The dimension in which a layer that makes channels puts them."""
     kind, shape = name_of(node), shape_of(node)
     if kind in _FIRST and len(shape) == 4:
         return 1
     if kind in _LAST and shape:
         return len(shape) - 1
-    if kind == "NativeLayerNorm" and len(getattr(node, "_saved_normalized_shape", ())) == 1:
+    if kind == "NativeLayerNorm" and len(saved(node, "normalized_shape")) == 1:
         return len(shape) - 1
     return None
 
 
-def _carried(node: Any, dim: int, came: Shape) -> int | None:
-    """Where a node puts the channels that came in a dimension of its input."""
+def _carried(node: Node, dim: int, came: Shape) -> int | None:
+    """The dimension in which a node puts the channels that are in dimension `dim` of its input."""
     kind, shape = name_of(node), shape_of(node)
     if kind == "Permute":
-        dims = [_signed(d) % len(came) for d in node._saved_dims]
+        dims = [d % len(came) for d in saved(node, "dims")]
         return dims.index(dim)
     if kind == "Transpose":
-        one, other = (_signed(d) % len(came) for d in (node._saved_dim0, node._saved_dim1))
+        one, other = (d % len(came) for d in (*saved(node, "dim0"), *saved(node, "dim1")))
         return {one: other, other: one}.get(dim, dim)
     if shape == came:
         return dim
@@ -156,7 +170,3 @@ def _carried(node: Any, dim: int, came: Shape) -> int | None:
         return fits[0] if fits else None
     # Cut, padded, rolled, joined or broadcast: the dimensions keep their places.
     return dim if len(shape) == len(came) else None
-
-
-def _signed(dim: int) -> int:
-    return dim - 2**64 if dim >= 2**63 else dim

@@ -1,16 +1,16 @@
-"""While this mode is on, convolutions, batch norms, activations and gates become the steps of `layers.py`.
+"""A torch function mode that turns convolutions, batch norms, activations and gates into steps of `layers`.
 
-A torch function mode sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused
-into timm's `BatchNormAct2d` or not), and it leaves the model itself untouched: nothing has to be put back.
+It sees modules and functional calls alike (`nn.SiLU`, `F.silu`, in place or not, fused into timm's
+`BatchNormAct2d` or not), and leaves the model itself untouched: nothing has to be restored.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Generic, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
 from radgaze.attribution.engine import activations, batch_norm, feature_maps, turns
-from radgaze.attribution.engine.activations import Activation
+from radgaze.attribution.engine.activations import (
+    Activation,
+    Arguments,
+    Keywords,
+    TorchFunction,
+    first_argument,
+)
 from radgaze.attribution.engine.checkpointing import recompute_within
 from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.graph import leaf_of
 from radgaze.attribution.engine.junctions import Concatenate, Gate
 from radgaze.attribution.engine.layers import (
     BatchNorm,
@@ -39,43 +46,63 @@ _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multip
 _RELU6 = (F.relu6, F.hardtanh)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
-_ATTENTION = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
-_PROLOGUE: tuple[Callable[..., Any], ...] = (
+_ATTENTION: tuple[TorchFunction, ...] = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
+_PROLOGUE: tuple[TorchFunction, ...] = (
     *(torch.pow, Tensor.pow, Tensor.__pow__, torch.exp, Tensor.exp, torch.abs, Tensor.abs),
     *(torch.clamp, Tensor.clamp, torch.clamp_min, Tensor.clamp_min),
 )
 
+Kept = TypeVar("Kept", bound=Tensor | None)
+
 
 @dataclass(frozen=True, eq=False)
-class Unchanged:
-    """A tensor met before, or None, and what it held then."""
+class Unchanged(Generic[Kept]):
+    """A tensor met before, or None, and its version then."""
 
-    tensor: Any
+    tensor: Kept
     _version: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_version", _version_of(self.tensor))
 
-    def still(self, other: Any) -> bool:
-        """Whether the other is this very tensor, and nothing has overwritten it since."""
+    def still(self, other: object) -> bool:
+        """Whether the other is this same tensor, and nothing has overwritten it since."""
         return other is self.tensor and _version_of(other) == self._version
 
 
-def _version_of(tensor: Any) -> int:
+def _version_of(tensor: object) -> int:
     return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
 
 
+@dataclass(frozen=True, eq=False)
+class Convolved:
+    """The last convolution: its result y, what it was computed from, and how, see `Conv`."""
+
+    y: Unchanged[Tensor]
+    x: Unchanged[Tensor]
+    weight: Unchanged[Tensor]
+    bias: Unchanged[Tensor | None]
+    geometry: Geometry
+    first: bool
+
+    def gave(self, x: Tensor) -> bool:
+        """Whether x is its result, and neither that nor what it was made from has been overwritten since."""
+        kept = (self.x, self.weight, self.bias)
+        return self.y.still(x) and all(each.still(each.tensor) for each in kept)
+
+
 class Interception(TorchFunctionMode):
-    """Turn the layers of the forward passes run inside into steps that a rule can be laid on.
+    """Turn the layers of the forward passes run within into steps that a rule can be laid on.
 
     Args:
-        pass_: The state shared with the steps; what is met is written there.
+        pass_: The state shared with the steps, in which the layers met are recorded.
         batch_statistics: "held" treats batch norm's statistics as constants in the read-out, so that one
             case's heatmap does not depend on its neighbours' gradients; "exact" differentiates through them.
-        recomputing: Whether this is for a part that is computed again, within a backward.
+        recomputing: Whether a part of the model is computed again, within a backward.
 
     Attributes:
-        around: Makes what the model runs within, and what it computes again later has to run within as well.
+        around: Function that makes the context that the model runs in, and that a part of it which is
+            computed again later has to run in as well.
     """
 
     def __init__(
@@ -87,40 +114,30 @@ class Interception(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.pass_, self.batch_statistics, self.recomputing = pass_, batch_statistics, recomputing
-        self.around: Callable[[], AbstractContextManager[Any]] = nullcontext
-        self._sigmoid: tuple[Unchanged, Unchanged] | None = None  # the last sigmoid's input and output
-        self._convolved: tuple[tuple[Unchanged, ...], Geometry, bool] | None = None
+        self.around: Callable[[], AbstractContextManager[object]] = nullcontext
+        # The last sigmoid's input and output, and the last convolution.
+        self._sigmoid: tuple[Unchanged[Tensor], Unchanged[Tensor]] | None = None
+        self._convolved: Convolved | None = None
         self._spelling = Spelling()
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._sigmoid = self._convolved = None
         self._spelling.clear()
         super().__exit__(*error)  # type: ignore[no-untyped-call]
 
     def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: tuple[Any, ...] = (),
-        kwargs: dict[str, Any] | None = None,
-    ) -> Any:
+        self, func: TorchFunction, types: object, args: Arguments = (), kwargs: Keywords | None = None
+    ) -> object:
         kwargs = kwargs or {}
         if not torch.is_grad_enabled() or not self._concerned() or "out" in kwargs:
             return func(*args, **kwargs)
         recompute_within(self._afresh, self.around)
-        if func in _CONV:
-            return self._conv(func, args, kwargs)
-        if func is F.batch_norm and self.batch_statistics == "held":
-            return self._batch_norm(*args, **kwargs)
+        layer = self._layer(func)
+        if layer is not None:
+            return layer(*args, **kwargs)
         if func in _ATTENTION and not self.pass_.only_looked_at:
             with sdpa_kernel(SDPBackend.MATH):  # the fused ones cannot be differentiated twice
                 return func(*args, **kwargs)
-        if func is F.batch_norm:
-            return self._exact_norm(*args, **kwargs)
-        if func in (F.prelu, torch.prelu):
-            self._met("prelu")
-            call = dict(zip(("input", "weight"), args, strict=False), **kwargs)
-            return ActivatePReLU.apply(call["input"], call["weight"], self.pass_)
         if func in activations.UNRULED:
             self.pass_.unruled.add(activations.UNRULED[func])
         if func in _PRODUCT and len(args) == 2:
@@ -138,21 +155,29 @@ class Interception(TorchFunctionMode):
             activation = None
         elif activation is None and function is not None and function.activation is not None:
             return self._spelled_out(function, function.activation)
-        if activation is not None:
-            x = args[0] if args else kwargs["input"]
-            if written_out is not None and self._sigmoid is not None:
-                x = self._sigmoid[0].tensor
-            y = self._activate(func, args, kwargs, activation, x)
-            self._spelling.note(y, function)
-            return y
+        x = first_argument(args, kwargs)
+        if written_out is not None and self._sigmoid is not None:
+            x = self._sigmoid[0].tensor
+        if activation is not None and isinstance(x, Tensor):
+            result = self._activate(func, args, kwargs, activation, x)
+            self._spelling.note(result, function)
+            return result
         y = func(*args, **kwargs)
         self._spelling.note(y, function)
-        if func is F.linear:
-            self.pass_.linear = (args[0], args[1] if len(args) > 1 else kwargs["weight"], y)
         self._notice(args, y)
         if func in _PROLOGUE:
-            feature_maps.note_prologue(args[0] if args else kwargs.get("input"), self.pass_.stages)
+            feature_maps.note_prologue(x, self.pass_.stages)
         return y
+
+    def _layer(self, func: TorchFunction) -> TorchFunction | None:
+        """The step of a layer with parameters, called as its torch function is; None for another function."""
+        if func in _CONV:
+            return self._conv
+        if func is F.batch_norm:
+            return self._batch_norm if self.batch_statistics == "held" else self._exact_norm
+        if func is F.linear:
+            return self._linear
+        return self._prelu if func in (F.prelu, torch.prelu) else None
 
     def _concerned(self) -> bool:
         """Whether what is computed now belongs to the model that is watched."""
@@ -161,7 +186,7 @@ class Interception(TorchFunctionMode):
         return turns.HERE.listens is self and torch._C._current_graph_task_id() == -1
 
     def _afresh(self) -> Interception:
-        """The same for a part that is computed again: only what it saves is looked at then."""
+        """A mode of the same settings for a part that is computed again, to save its tensors."""
         before = self.pass_
         again = Pass(
             literal=before.literal,
@@ -175,9 +200,9 @@ class Interception(TorchFunctionMode):
 
     def _activate(
         self,
-        func: Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        func: TorchFunction,
+        args: Arguments,
+        kwargs: Keywords,
         activation: Activation,
         x: Tensor,
     ) -> Tensor:
@@ -195,7 +220,7 @@ class Interception(TorchFunctionMode):
         return after
 
     def _spelled_out(self, function: Function, activation: Activation) -> Tensor:
-        """An activation that the model writes in other functions, see `spelled`."""
+        """An activation that the model writes in other functions, see `spellings`."""
         y: Tensor = Activate.apply(function.source, activation, self.pass_)
         if activation.gate:
             self._spelling.note(y, function)  # it may be a part of another one
@@ -203,17 +228,17 @@ class Interception(TorchFunctionMode):
             self._met(activation.name)
         return y
 
-    def _is_hard_gate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-        """Whether a ReLU6 is that of relu6(x + 3) / 6: a gate, which rules leave alone, and no activation."""
-        x = args[0] if args else kwargs.get("input")
-        found = self._spelling.function(x) if isinstance(x, Tensor) and x.grad_fn is not None else None
-        return found is not None and found.is_shifted_by_three
+    def _is_hard_gate(self, args: Arguments, kwargs: Keywords) -> bool:
+        """Whether a ReLU6 belongs to relu6(x + 3) / 6, a gate, on which no rule is laid."""
+        x = first_argument(args, kwargs)
+        function = self._spelling.function(x) if isinstance(x, Tensor) and x.grad_fn is not None else None
+        return function is not None and function.is_shifted_by_three
 
     def _met(self, name: str) -> None:
         self.pass_.activations[name] = self.pass_.activations.get(name, 0) + 1
 
-    def _written_out(self, func: Callable[..., Any], args: tuple[Any, ...]) -> Activation | None:
-        """SiLU where a model writes it as x·σ(x) (timm's `Swish` does), without an activation function."""
+    def _written_out(self, func: TorchFunction, args: Arguments) -> Activation | None:
+        """SiLU where a model computes it as x·σ(x), as timm's `Swish` does."""
         in_place = func in _PRODUCT_IN_PLACE
         if self._sigmoid is None or len(args) < 2 or not (in_place or func in _PRODUCT):
             return None
@@ -223,26 +248,50 @@ class Interception(TorchFunctionMode):
         )
         return activations.silu() if same else None
 
-    def _conv(self, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
-        names = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
-        call: dict[str, Any] = {"bias": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1}
-        call.update(zip(names, args, strict=False))
-        call.update(kwargs)
-        x, weight, bias = call["input"], call["weight"], call["bias"]
-        if isinstance(call["padding"], str) or x.dim() != 4:
-            return func(*args, **kwargs)
+    def _linear(
+        self,
+        input: Tensor,  # noqa: A002 - torch's own name
+        weight: Tensor,
+        bias: Tensor | None = None,
+    ) -> Tensor:
+        y = F.linear(input, weight, bias)
+        self.pass_.linear = (input, weight, y)
+        self._notice((input, weight, bias), y)
+        return y
+
+    def _prelu(self, input: Tensor, weight: Tensor) -> Tensor:  # noqa: A002
+        self._met("prelu")
+        y: Tensor = ActivatePReLU.apply(input, weight, self.pass_)
+        return y
+
+    def _conv(
+        self,
+        input: Tensor,  # noqa: A002 - torch's own name
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        if isinstance(padding, str) or input.dim() != 4:
+            plain: Callable[..., Tensor] = torch.conv2d
+            return plain(input, weight, bias, stride, padding, dilation, groups)
+        x = input
         if self.pass_.only_looked_at and x.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)  # the layout that oneDNN is fastest in
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)
             bias = None if bias is None else bias.to(dtype)
-        geometry = (_pair(call["stride"]), _pair(call["padding"]), _pair(call["dilation"]), call["groups"])
+        geometry = (_pair(stride), _pair(padding), _pair(dilation), groups)
         self._spelling.clear()
         first = self.pass_.own_leaf and _depends_on_nothing_but(self.pass_.images, x)
         y: Tensor = Conv.apply(x, weight, bias, geometry, self.pass_, first)
-        feature_maps.note(call["input"], y, self.pass_.stages)
-        self._convolved = (tuple(Unchanged(each) for each in (y, x, weight, bias)), geometry, first)
+        feature_maps.note(input, y, self.pass_.stages)
+        self._convolved = Convolved(
+            Unchanged(y), Unchanged(x), Unchanged(weight), Unchanged(bias), geometry, first
+        )
         return y
 
     def _batch_norm(
@@ -264,11 +313,11 @@ class Interception(TorchFunctionMode):
         if training and running_mean is None and self.pass_.evaluating:
             return self._exact_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
         learned = weight is not None and bias is not None and weight.is_leaf and bias.is_leaf
-        if convolved is not None and learned and _follows(input, convolved[0]):
+        if convolved is not None and learned and convolved.gave(input):
             assert weight is not None
             assert bias is not None
-            (y, x, kernel, offset), (geometry, first) = (each.tensor for each in convolved[0]), convolved[1:]
-            y, shared = y.detach(), (geometry, self.pass_, first)
+            x, kernel, offset = convolved.x.tensor, convolved.weight.tensor, convolved.bias.tensor
+            y, shared = convolved.y.tensor.detach(), (convolved.geometry, self.pass_, convolved.first)
             affine = _as_affine(y, weight, bias, running_mean, running_var, training, eps)
             if affine is not None:
                 normalised = ConvAffine.apply(x, kernel, offset, y, *affine, *shared)
@@ -278,25 +327,29 @@ class Interception(TorchFunctionMode):
             normalised = BatchNorm.apply(input, weight, bias, statistics, self.pass_)
         return normalised
 
-    def _exact_norm(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Batch norm whose statistics are differentiated like the rest."""
-        if self.pass_.group is None:
-            return F.batch_norm(*args, **kwargs)
-        return batch_norm.batch_norm(F.batch_norm, self.pass_.group, *args, **kwargs)
+    def _exact_norm(self, *args: object, **kwargs: object) -> Tensor:
+        """Batch norm whose statistics are differentiated like all else."""
+        norm: Callable[..., Tensor] = F.batch_norm
+        if self.pass_.group is not None:
+            norm = partial(batch_norm.batch_norm, F.batch_norm, self.pass_.group)
+        return norm(*args, **kwargs)
 
-    def _concatenate(
-        self, func: Callable[..., Tensor], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Tensor:
-        parts: Any = args[0] if args else None
+    def _concatenate(self, func: TorchFunction, args: Arguments, kwargs: Keywords) -> object:
+        parts = args[0] if args else None
         dim = args[1] if len(args) > 1 else kwargs.get("dim", 0)
-        # Where dimensions differ, one is torch's relic: the empty tensor that stands for none.
-        alike = isinstance(parts, tuple | list) and len({(part.dtype, part.dim()) for part in parts}) == 1
-        if not alike or not isinstance(dim, int) or set(kwargs) - {"dim"} or len(args) > 2:
+        # Where dimensions differ, one is an empty tensor (0,), which torch accepts for compatibility.
+        if (
+            not isinstance(parts, tuple | list)
+            or len({(part.dtype, part.dim()) for part in parts}) != 1
+            or not isinstance(dim, int)
+            or set(kwargs) - {"dim"}
+            or len(args) > 2
+        ):
             return func(*args, **kwargs)
         y: Tensor = Concatenate.apply(dim, self.pass_, *parts)
         return y
 
-    def _notice(self, args: tuple[Any, ...], y: Any) -> None:
+    def _notice(self, args: Arguments, y: object) -> None:
         """Keep the feature maps among a function's arguments that it may have pooled."""
         for x in args:
             if isinstance(x, list | tuple):
@@ -323,12 +376,7 @@ def _as_affine(
     return scale, beta - mean * scale
 
 
-def _follows(x: Tensor, convolved: tuple[Unchanged, ...]) -> bool:
-    """Whether x is what was convolved last, and none of what it was made from has been overwritten since."""
-    return convolved[0].still(x) and all(each.still(each.tensor) for each in convolved)
-
-
-def _is_gate(s: Any, x: Any) -> bool:
+def _is_gate(s: object, x: object) -> bool:
     """Whether s (B, C, 1, 1) scales the channels of feature maps x (B, C, H, W)."""
     if not (isinstance(s, Tensor) and isinstance(x, Tensor) and x.dim() == s.dim() == 4):
         return False
@@ -339,20 +387,21 @@ def _depends_on_nothing_but(leaf: Tensor | None, x: Tensor) -> bool:
     """Whether `leaf` is the only leaf of x's graph. A network's first convolution has a short one."""
     if x is leaf:
         return True
-    found, ahead = False, [x.grad_fn]
+    met, ahead = False, [x.grad_fn]
     for _ in range(16):
         if not ahead:
-            return found
+            return met
         node = ahead.pop()
         if node is None:
             continue
-        if hasattr(node, "variable"):
-            if node.variable is not leaf:
+        other = leaf_of(node)
+        if other is not None:
+            if other is not leaf:
                 return False
-            found = True
+            met = True
         ahead.extend(before for before, _ in node.next_functions)
     return False
 
 
-def _pair(value: int | tuple[int, ...] | list[int]) -> list[int]:
+def _pair(value: int | Sequence[int]) -> list[int]:
     return [value, value] if isinstance(value, int) else [value[0], value[-1]]

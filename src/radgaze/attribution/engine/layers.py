@@ -9,20 +9,67 @@ The loss's own backward through the forward pass is exact and untouched by any r
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.autograd import Function
 
 from radgaze.attribution.engine import batch_norm
-from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, asked, asks_for, untouched
+from radgaze.attribution.engine.forward_pass import (
+    Context,
+    Gradients,
+    Pass,
+    differentiates_by,
+    needed,
+    untouched,
+)
 
 Pair = list[int]
 Three = tuple[Tensor | None, Tensor | None, Tensor | None]
 """Gradients in three inputs, None where none is needed."""
 Geometry = tuple[Pair, Pair, Pair, int]
 """Stride, padding, dilation and groups of a convolution."""
+Statistics = tuple[Tensor | None, Tensor | None, bool, float, float]
+"""Running mean and variance of a batch norm, whether it trains, momentum and ε."""
+
+
+class ConvContext(Context, Protocol):
+    """The context of a convolution."""
+
+    geometry: Geometry
+    pass_: Pass
+    first: bool
+    bias_size: Pair | None
+
+
+class NormContext(Context, Protocol):
+    """The context of a batch norm."""
+
+    pass_: Pass
+    group: batch_norm.Group
+    has_beta: bool
+    training: bool
+    eps: float
+    count: float
+
+
+NormSaved = tuple[Tensor, Tensor | None, Tensor, Tensor, Tensor | None, Tensor | None]
+"""Input, γ, 1/σ, μ, and the running mean and variance as they were."""
+ConvNormSaved = tuple[
+    Tensor, Tensor, Tensor, Tensor, Tensor | None, Tensor | None, Tensor, Tensor, Tensor | None
+]
+"""`NormSaved`, then the convolution's input, weight and bias."""
+
+
+class ConvNormContext(ConvContext, NormContext, Protocol):
+    """The context of a convolution and the batch norm after it."""
+
+
+class GradientContext(Context, Protocol):
+    """The context of a convolution's input gradient."""
+
+    geometry: Geometry
 
 
 class Conv(Function):
@@ -34,7 +81,7 @@ class Conv(Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: ConvContext,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -49,7 +96,7 @@ class Conv(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: ConvContext, saved: tuple[Tensor, Tensor], *grads: Tensor) -> Gradients:
         (g,) = grads
         x, weight = saved
         if ctx.pass_.rule is not None:
@@ -68,14 +115,14 @@ class ConvNorm(Function):
 
     @staticmethod
     def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
-        ctx: Any,
+        ctx: ConvNormContext,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
         gamma: Tensor,
         beta: Tensor,
         y: Tensor,
-        statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+        statistics: Statistics,
         geometry: Geometry,
         pass_: Pass,
         first: bool,
@@ -87,13 +134,13 @@ class ConvNorm(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: ConvNormContext, saved: ConvNormSaved, *grads: Tensor) -> Gradients:
         (g,) = grads
         y, gamma, rstd, mean, running_mean, running_var, x, weight, bias = saved
         if ctx.pass_.rule is not None:
             scale = (gamma * rstd).to(weight.dtype).view(-1, 1, 1, 1)
             return *_conv_read_out(ctx, g, x, weight, scale), *[None] * 7
-        if torch.is_grad_enabled():  # y was given, without a graph: only now does anybody need it
+        if torch.is_grad_enabled():  # y was given, without a graph: it is needed only here
             y = torch.conv2d(x, weight, bias, *ctx.geometry)
         affine = (gamma, running_mean, running_var, mean, rstd)
         dy, dgamma, dbeta = _norm_gradients(ctx, g, y, *affine, [True, True, True])
@@ -109,7 +156,7 @@ class ConvAffine(Function):
 
     @staticmethod
     def forward(  # many arguments: autograd gives gradients to tensors, not to what holds them
-        ctx: Any,
+        ctx: ConvContext,
         x: Tensor,
         weight: Tensor,
         bias: Tensor | None,
@@ -127,7 +174,7 @@ class ConvAffine(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: ConvContext, saved: tuple[Tensor, Tensor, Tensor], *grads: Tensor) -> Gradients:
         (g,) = grads
         x, weight, scale = saved
         if ctx.pass_.rule is not None:
@@ -139,7 +186,7 @@ class ConvInputGradient(Function):
     """The input gradient of a convolution as a forward operation: y = convᵀ(g; w), bilinear in g and w."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
+    def forward(ctx: GradientContext, g: Tensor, weight: Tensor, x: Tensor, geometry: Geometry) -> Tensor:
         ctx.save_for_backward(g, weight)
         ctx.geometry = geometry
         dx = _conv_backward(g, x, weight, None, geometry, [True, False, False])[0]
@@ -148,7 +195,7 @@ class ConvInputGradient(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: GradientContext, saved: tuple[Tensor, Tensor], *grads: Tensor) -> Gradients:
         (c,) = grads
         g, weight = saved
         # <c, convᵀ(g; w)> = <conv(c; w), g>: the adjoint in g is a convolution, in w a weight gradient.
@@ -165,11 +212,11 @@ class BatchNorm(Function):
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: NormContext,
         x: Tensor,
         gamma: Tensor | None,
         beta: Tensor | None,
-        statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+        statistics: Statistics,
         pass_: Pass,
     ) -> Tensor:
         ctx.pass_ = pass_
@@ -177,14 +224,14 @@ class BatchNorm(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: NormContext, saved: NormSaved, *grads: Tensor) -> Gradients:
         (g,) = grads
         x, gamma, rstd, mean, running_mean, running_var = saved
         if ctx.pass_.rule is not None:
             scale = rstd if gamma is None else rstd * gamma
             centre = mean if ctx.training or running_mean is None else running_mean
-            dgamma = batch_norm.slope_in_gamma(g, x, centre, rstd) if asked(ctx, 1) else None
-            dbeta = batch_norm.over_channels(g) if asked(ctx, 2) else None
+            dgamma = batch_norm.slope_in_gamma(g, x, centre, rstd) if needed(ctx, 1) else None
+            dbeta = batch_norm.over_channels(g) if needed(ctx, 2) else None
             return g * batch_norm.wide(scale, g).to(g.dtype), dgamma, dbeta, None, None
         needs = [ctx.needs_input_grad[0], gamma is not None, ctx.has_beta]
         affine = (gamma, running_mean, running_var, mean, rstd)
@@ -192,11 +239,11 @@ class BatchNorm(Function):
 
 
 def _normalised(
-    ctx: Any,
+    ctx: NormContext,
     x: Tensor,
     gamma: Tensor | None,
     beta: Tensor | None,
-    statistics: tuple[Tensor | None, Tensor | None, bool, float, float],
+    statistics: Statistics,
     group: batch_norm.Group,
     *also: Tensor | None,
 ) -> Tensor:
@@ -225,7 +272,7 @@ def _normalised(
 
 
 def _norm_gradients(  # many arguments: those of torch's own
-    ctx: Any,
+    ctx: NormContext,
     g: Tensor,
     x: Tensor,
     gamma: Tensor | None,
@@ -246,24 +293,26 @@ def _norm_gradients(  # many arguments: those of torch's own
             "a synchronised batch norm is differentiated twice only through a heatmap generator with "
             'batch_statistics="exact"'
         )
-    found = batch_norm.gradients(g, x, gamma, mean, rstd, ctx.count, ctx.group)
-    dx, dgamma, dbeta = (value if wanted else None for value, wanted in zip(found, needs, strict=True))
+    gradients = batch_norm.gradients(g, x, gamma, mean, rstd, ctx.count, ctx.group)
+    dx, dgamma, dbeta = (value if need else None for value, need in zip(gradients, needs, strict=True))
     return dx, dgamma, dbeta
 
 
-def _conv_gradients(ctx: Any, g: Tensor, x: Tensor, weight: Tensor) -> Three:
+def _conv_gradients(ctx: ConvContext, g: Tensor, x: Tensor, weight: Tensor) -> Three:
     """Gradients in a convolution's input, weight and bias, those of them that are needed."""
     needs = [
-        ctx.needs_input_grad[0] and not (ctx.first and not asks_for(ctx.pass_.images)),
+        ctx.needs_input_grad[0] and not (ctx.first and not differentiates_by(ctx.pass_.images)),
         ctx.needs_input_grad[1],
         ctx.bias_size is not None and ctx.needs_input_grad[2],
     ]
     return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
 
 
-def _conv_read_out(ctx: Any, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None) -> Three:
-    """The same while a heatmap is read out, of scale (C, 1, 1, 1) times the convolution, where asked for."""
-    needs = [ctx.needs_input_grad[0], asked(ctx, 1), asked(ctx, 2)]
+def _conv_read_out(
+    ctx: ConvContext, g: Tensor, x: Tensor, weight: Tensor, scale: Tensor | None = None
+) -> Three:
+    """`_conv_gradients` while a heatmap is read out, of the convolution times scale (C, 1, 1, 1) if given."""
+    needs = [ctx.needs_input_grad[0], needed(ctx, 1), needed(ctx, 2)]
     if needs[1] or needs[2]:  # ordinary operations, that can be differentiated
         g = g if scale is None else g * scale.view(-1, 1, 1)
         return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)

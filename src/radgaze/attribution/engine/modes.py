@@ -1,10 +1,9 @@
-"""A model in evaluation mode for a while, and then as it was found."""
+"""Put a model into evaluation mode for a while, then restore it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -12,33 +11,35 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 @contextmanager
 def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
-    """Evaluation mode and, with `parameters`, none with gradient; all is put back as it was.
+    """Switch to evaluation mode and, with `parameters`, turn their gradients off; restore all afterwards.
 
-    Modules with a `train` of their own get to know: LeViT's attention, for one, keeps a tensor in evaluation
-    and drops it when training begins. What such a module keeps is put back as well.
+    The `train` method of modules that override it is called: LeViT's attention, for example, keeps a tensor
+    in evaluation and drops it when training begins. Such a cache is restored as well.
     """
     modules = list(model.modules())
     modes = [(module, module.training) for module in modules]
-    wanted = [(parameter, parameter.requires_grad) for parameter in model.parameters()] if parameters else []
-    minded = [module for module in modules if type(module).train is not nn.Module.train]
-    caches = [(cache, dict(cache)) for module in minded for cache in _caches(module)]
-    told = bool(minded) and any(module.training for module in modules)
+    required = (
+        [(parameter, parameter.requires_grad) for parameter in model.parameters()] if parameters else []
+    )
+    overriding = [module for module in modules if type(module).train is not nn.Module.train]
+    caches = [(cache, dict(cache)) for module in overriding for cache in _caches(module)]
+    notified = bool(overriding) and any(module.training for module in modules)
     try:
-        if told:
+        if notified:
             model.train(False)
         _set(dict.fromkeys(modules, False))
-        for parameter, _ in wanted:
+        for parameter, _ in required:
             parameter.requires_grad_(False)
         yield
     finally:
-        if told:
+        if notified:
             model.train(True)
         _set(dict(modes))
-        for cache, kept in caches:
-            if cache.keys() != kept.keys() or any(cache[key] is not kept[key] for key in kept):
+        for cache, content in caches:
+            if cache.keys() != content.keys() or any(cache[key] is not content[key] for key in content):
                 cache.clear()
-                cache.update(kept)
-        for parameter, flag in wanted:
+                cache.update(content)
+        for parameter, flag in required:
             parameter.requires_grad_(flag)
 
 
@@ -53,6 +54,6 @@ def _set(modes: dict[nn.Module, bool]) -> None:
             module.training = mode
 
 
-def _caches(module: nn.Module) -> list[dict[Any, Any]]:
-    """What a module may keep tensors in: its own dictionaries, and not those of every module."""
+def _caches(module: nn.Module) -> list[dict[object, object]]:
+    """The dictionaries of a module, beside those of every `nn.Module`, in which it may keep tensors."""
     return [value for key, value in vars(module).items() if type(value) is dict and not key.startswith("_")]

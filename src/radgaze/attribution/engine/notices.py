@@ -1,4 +1,4 @@
-"""Warnings that point at the user's own line, however deep within this package or torch they arise."""
+"""Warnings that point at the user's line, however deep within this package or torch they arise."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _OURS = (str(Path(__file__).parents[2]), str(Path(torch.__file__).parent))
 
 
 def warn_user(text: str) -> None:
-    """Warn of what the caller of this package did."""
+    """Warn at the line that called this package."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and _is_ours(frame.f_code.co_filename):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Maps that are nothing but rounding: they are zero, and must not be scaled to 1."""
+"""Detect maps that consist of rounding errors alone: they are zero, and must not be scaled to 1."""
 
 from __future__ import annotations
 
@@ -8,43 +8,45 @@ import torch
 from torch import Tensor
 
 SUSPECT = 1e-2
-"""A gradient that, over all places, moves a score by less than this share of it is looked at twice."""
+"""A gradient that, over all places, moves a score by less than this share of it is checked again."""
 
 OTHERS = (1.1, 0.7, 1.9)
-"""Factors that are no powers of two: under each everything is rounded otherwise."""
+"""Factors that are no powers of two: each changes the rounding of all values."""
 
 AGREES = 0.1
-"""Two gradients that differ by more than this share of their largest value agree by chance alone."""
+"""Gradients that differ by more than this share of their largest value are rounding errors."""
 
 ROUNDINGS = 16
-"""What a score that does not change comes out differently by at most, in units of its last place."""
+"""Largest difference between evaluations of an unchanged score, in units in the last place."""
 
 
-def gradient_of_scores(differentiate: Callable[[float, bool], Tensor], of: Tensor, scores: Tensor) -> Tensor:
-    """∂score/∂of, zero for the cases in which it is rounding noise, the rest of terms that cancel.
+def gradient_of_scores(
+    differentiate: Callable[[float, bool], Tensor], source: Tensor, scores: Tensor
+) -> Tensor:
+    """∂score/∂source, zero for cases in which it is rounding noise, the remainder of terms that cancel.
 
-    A gradient is proportional to what the score is multiplied by, and its rounding is not: where a gradient
-    is small beside its score, it is computed of other multiples as well, and compared.
+    A gradient is proportional to a factor of the score, and its rounding is not: where a gradient is small
+    compared with its score, it is computed for other factors as well, and compared.
 
     Args:
-        differentiate: Gives the gradient of the score times a factor, for that factor, over it; and whether
-            the graph is kept for differentiating that.
-        of: What is differentiated by, (B, …).
-        scores: (B,).
+        differentiate: Function of a factor, and of whether the graph is kept, that gives the gradient of the
+            score times the factor, divided by the factor.
+        source: The tensor (B, …) that is differentiated by.
+        scores: Scores (B,).
     """
-    found = differentiate(1.0, True)
+    gradient = differentiate(1.0, True)
     with torch.no_grad():
-        size = found.detach().abs().flatten(1).amax(1)
-        reach = size * of.detach().to(found.dtype).abs().flatten(1).sum(1)
-        if not bool(((reach < SUSPECT * scores.detach().abs().to(found)) & (size > 0)).any()):
-            return found
+        size = gradient.detach().abs().flatten(1).amax(1)
+        reach = size * source.detach().to(gradient.dtype).abs().flatten(1).sum(1)
+        if not bool(((reach < SUSPECT * scores.detach().abs().to(gradient)) & (size > 0)).any()):
+            return gradient
         noise = torch.zeros_like(size, dtype=torch.bool)
         for factor in OTHERS:
             again = differentiate(factor, False)
-            noise |= (again - found).abs().flatten(1).amax(1) > AGREES * size
+            noise |= (again - gradient).abs().flatten(1).amax(1) > AGREES * size
     if not bool(noise.any()):
-        return found
-    return found.masked_fill(noise.view(-1, *[1] * (found.dim() - 1)), 0)
+        return gradient
+    return gradient.masked_fill(noise.view(-1, *[1] * (gradient.dim() - 1)), 0)
 
 
 def without_rounding(attributions: Tensor, scores: Tensor) -> Tensor:

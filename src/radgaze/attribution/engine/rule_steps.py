@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -12,19 +12,26 @@ from torch.autograd import Function
 
 from radgaze.attribution.engine.activations import Activation
 from radgaze.attribution.engine.elementwise import Formula, blockwise
-from radgaze.attribution.engine.forward_pass import Gradients, Pass, Saved, asked, untouched
-from radgaze.attribution.rules import BACKPROP, Rule
+from radgaze.attribution.engine.forward_pass import Context, Gradients, Pass, needed, untouched
+from radgaze.attribution.rules import BACKPROP, Rule, where_positive
+
+
+class ActivationContext(Context, Protocol):
+    """The context of `Activate`."""
+
+    activation: Activation
+    pass_: Pass
 
 
 class Activate(Function):
     """An activation that a rule is laid on.
 
-    Where the model computes it in place, `overwritten` is what it overwrites and `call` does so.
+    Where the model computes it in place, `overwritten` is the tensor that `call` overwrites.
     """
 
     @staticmethod
     def forward(
-        ctx: Any,
+        ctx: ActivationContext,
         x: Tensor,
         activation: Activation,
         pass_: Pass,
@@ -42,130 +49,130 @@ class Activate(Function):
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: ActivationContext, saved: tuple[Tensor], *grads: Tensor) -> Gradients:
         (g,) = grads
         (x,) = saved
-        activation: Activation = ctx.activation
+        activation = ctx.activation
         if activation.name == "sigmoid" and keeps_output(activation, ctx.pass_):
-            activation = _OF_SIGMOID
+            activation = _SIGMOID_BY_OUTPUT
         rule = ctx.pass_.rule
         if rule is None:
             return activation.backward(g, x), *[None] * 4
-        spared = (ctx.pass_.literal and not activation.rectifier) or (
+        exempt = (ctx.pass_.literal and not activation.rectifier) or (
             activation.gate and ctx.pass_.gates != "ruled"
         )
         if activation.rectifier:
             x = x.detach()
-        rule = BACKPROP if spared else rule
+        rule = BACKPROP if exempt else rule
         return RuleStep.apply(g, x, activation, rule, ctx.pass_.compiled), *[None] * 4
 
 
 def keeps_output(activation: Activation, pass_: Pass) -> bool:
-    """Whether an activation keeps its output, as torch's own does, and a model may overwrite its input then.
+    """Whether an activation keeps its output, as torch's own does, so that a model may overwrite its input.
 
-    A ReLU's output tells all that its input would (y > 0 where x > 0), and so does a sigmoid's, of which a
-    rule that is laid on it has to know the input's sign.
+    A ReLU's output is positive where its input is, and a sigmoid's output gives its derivative; a rule that
+    is laid on a sigmoid needs the sign of its input as well.
     """
     return activation.rectifier or (activation.name == "sigmoid" and pass_.gates != "ruled")
 
 
-_OF_SIGMOID = Activation(
+_SIGMOID_BY_OUTPUT = Activation(
     "sigmoid",
     torch.sigmoid,
     lambda g, y: torch.ops.aten.sigmoid_backward(g, y),
     lambda m, y: m * (1 - 2 * y),
     gate=True,
 )
-"""The sigmoid's derivative, and that derivative's own, of its output y."""
+"""The sigmoid's derivative as a function of its output y, and the derivative of that in y."""
+
+
+class PassContext(Context, Protocol):
+    """The context of a step that keeps the forward pass."""
+
+    pass_: Pass
 
 
 class ActivatePReLU(Function):
-    """PReLU: x where x > 0 and w·x elsewhere, w learned, one for all channels or one each."""
+    """PReLU: x where x > 0 and w·x elsewhere, w learned, one for all channels or one for each."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, pass_: Pass) -> Tensor:
+    def forward(ctx: PassContext, x: Tensor, weight: Tensor, pass_: Pass) -> Tensor:
         ctx.pass_ = pass_
         ctx.save_for_backward(x, weight)
         return torch.prelu(x, weight)
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: PassContext, saved: tuple[Tensor, Tensor], *grads: Tensor) -> Gradients:
         (g,) = grads
         x, weight = saved
-        rule: Rule | None = ctx.pass_.rule
+        rule = ctx.pass_.rule
         w = weight.view(-1, *[1] * (x.dim() - 2)) if weight.numel() > 1 else weight
         if rule is None:
             dx, dw = torch.ops.aten._prelu_kernel_backward(g, x, w.to(x.dtype).expand_as(x))
             return dx, dw.sum_to_size(w.shape).view_as(weight), None
         rule = BACKPROP if ctx.pass_.literal else rule
         # Its slope is learned: ordinary operations, through which the loss's backward reaches w.
-        r = g.clamp(min=0) if rule.rectify else g
-        below = torch.zeros_like(r) if rule.gate else r * w if rule.slope else r
+        prelu = Activation(
+            "prelu", lambda x: torch.prelu(x, weight), lambda r, x: torch.where(x > 0, r, r * w)
+        )
         dw = None
-        if asked(ctx, 1) and not rule.gate:  # the slope is made from the image
+        if needed(ctx, 1):  # the slope is made from the image
+            r = rule.backward(g, x, _LINEAR)
             dw = torch.where(x > 0, torch.zeros_like(r), r * x).sum_to_size(w.shape).view_as(weight)
-        return torch.where(x > 0, r, below), dw, None
+        return rule.backward(g, x, prelu), dw, None
+
+
+_LINEAR = Activation("linear", torch.clone, lambda g, x: g)
+
+
+class RuleContext(Context, Protocol):
+    """The context of `RuleStep`."""
+
+    activation: Activation
+    rule: Rule
+    compiled: bool
+    only_masks: bool
 
 
 class RuleStep(Function):
-    """A rule as a forward operation: p = r(g) · [x > 0] · a'(x), with its derivatives in g and in x."""
+    """A rule as a forward operation, p = `rule.backward(g, x, activation)`, with derivatives in g and x."""
 
     @staticmethod
-    def forward(ctx: Any, g: Tensor, x: Tensor, activation: Activation, rule: Rule, compiled: bool) -> Tensor:
+    def forward(
+        ctx: RuleContext, g: Tensor, x: Tensor, activation: Activation, rule: Rule, compiled: bool
+    ) -> Tensor:
         ctx.activation, ctx.rule, ctx.compiled = activation, rule, compiled
-
-        (p,) = blockwise(_pass_back(activation, rule), g, x, compiled=compiled)
-        # Where nothing but masks was applied, p > 0 tells where they let through, and is kept anyway.
-        ctx.only_masks = rule.rectify and not _sloped(rule, activation)
+        (p,) = blockwise(_backward(activation, rule), g, x, compiled=compiled)
+        # Where nothing but masks was applied, p > 0 says where they let through, and p is kept anyway.
+        ctx.only_masks = rule.only_masks(activation)
         ctx.save_for_backward(*((p, p) if ctx.only_masks else (g, x)))
         return p
 
     @staticmethod
     @untouched
-    def backward(ctx: Any, saved: Saved, *grads: Tensor) -> Gradients:
+    def backward(ctx: RuleContext, saved: tuple[Tensor, Tensor], *grads: Tensor) -> Gradients:
         (c,) = grads
         g, x = saved
-        activation, rule = ctx.activation, ctx.rule
         if ctx.only_masks:
-            return _masked(c, g), None, None, None, None
-        curve = activation.curve if rule.slope and ctx.needs_input_grad[1] else None
-
-        formula = _differentiate(activation, rule, curve is not None)
-        return *blockwise(formula, c, g, x, compiled=ctx.compiled), *[None] * (4 if curve is None else 3)
+            return where_positive(c, g), None, None, None, None
+        curved = ctx.activation.curve is not None and ctx.needs_input_grad[1]
+        formula = _adjoint(ctx.activation, ctx.rule, curved)
+        return *blockwise(formula, c, g, x, compiled=ctx.compiled), *[None] * (3 if curved else 4)
 
 
 @cache
-def _pass_back(activation: Activation, rule: Rule) -> Formula:
+def _backward(activation: Activation, rule: Rule) -> Formula:
     def formula(g: Tensor, x: Tensor) -> tuple[Tensor]:
-        r = g.clamp(min=0) if rule.rectify else g
-        r = _masked(r, x) if rule.gate else r
-        return (activation.backward(r, x) if _sloped(rule, activation) else r,)
+        return (rule.backward(g, x, activation),)
 
     return formula
 
 
 @cache
-def _differentiate(activation: Activation, rule: Rule, curved: bool) -> Formula:
+def _adjoint(activation: Activation, rule: Rule, curved: bool) -> Formula:
     def formula(c: Tensor, g: Tensor, x: Tensor) -> tuple[Tensor, ...]:
-        t = _masked(c, g) if rule.rectify else c
-        t = _masked(t, x) if rule.gate else t
-        dg = activation.backward(t, x) if _sloped(rule, activation) else t
-        if not curved or activation.curve is None:
-            return (dg,)
-        if t.dtype in (torch.float16, torch.bfloat16):  # a product of two gradients, and a''(x)
-            return dg, activation.curve(t.float() * g.float(), x.float()).to(x.dtype)
-        return dg, activation.curve(t * g, x)
+        dg, dx = rule.adjoint(c, g, x, activation, curved=curved)
+        return (dg,) if dx is None else (dg, dx)
 
     return formula
-
-
-def _sloped(rule: Rule, activation: Activation) -> bool:
-    """Whether a'(x) is still to be multiplied by: a gated ReLU's is in the gate."""
-    return rule.slope and not (rule.gate and activation.rectifier)
-
-
-def _masked(g: Tensor, x: Tensor) -> Tensor:
-    """g · [x > 0]."""
-    masked: Tensor = torch.ops.aten.threshold_backward(g, x, 0)
-    return masked

@@ -1,29 +1,27 @@
-"""Activations that a model writes out in other functions: `x * torch.sigmoid(1.702 * x)`, `x.clamp(min=0)`.
+"""Recognise activations written in other functions: `x * torch.sigmoid(1.702 * x)`, `x.clamp(min=0)`.
 
-Beside each elementwise operation of the model the same operation runs on a few fixed numbers. Where its
-result depends on one tensor alone, those numbers are the values of a function of that tensor, and tell which
-activation it is, in whatever words it is written.
+Each elementwise operation of the model is repeated on a few fixed numbers. Where its result depends on one
+tensor alone, those numbers are the values of a function of that tensor, which identify the activation,
+however it is written.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from radgaze.attribution.engine import activations
-from radgaze.attribution.engine.activations import Activation
+from radgaze.attribution.engine.activations import Activation, Arguments, Keywords, TorchFunction
 
 PROBES = torch.linspace(-9, 9, 64, dtype=torch.float64) + 0.0137
-"""None of them is a kink of an activation."""
+"""Points at which functions are compared; none is a kink of an activation."""
 
 TOLERANCE = 1e-6
-"""Constants in models are written with that many digits: √2, 1.702, 0.044715."""
+"""Tolerance of the comparison: constants in models have that many digits, as √2, 1.702, 0.044715."""
 
 _ARITHMETIC = (
     "add",
@@ -77,13 +75,13 @@ _CUTS = (
     "float",
 )
 ELEMENTWISE = frozenset((*_ARITHMETIC, *_METHODS, *_CURVES, *_CUTS))
-"""Names of the functions that are followed; none of them works in place."""
+"""Names of the functions that are followed; none works in place."""
 
 _OF_CONSTANTS = ("maximum", "minimum", "where")
 """Functions whose other arguments may be tensors of one value, such as `torch.zeros_like(x)`."""
 
 KEPT = 12
-"""Results that are remembered: an activation is written in few steps."""
+"""Number of results kept: an activation is written in few steps."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +93,7 @@ class Function:
 
     @property
     def activation(self) -> Activation | None:
-        """The activation that it is; None of another function."""
+        """The activation with these values; None where there is none."""
         if self.values.dtype != torch.float64:  # a comparison
             return None
         for activation, values in _known():
@@ -105,7 +103,7 @@ class Function:
 
     @property
     def is_shifted_by_three(self) -> bool:
-        """Whether it is x + 3, as in the gate relu6(x + 3) / 6."""
+        """Whether the function is x + 3, as in the gate relu6(x + 3) / 6."""
         return self.values.dtype == torch.float64 and torch.allclose(self.values, PROBES + 3)
 
 
@@ -115,45 +113,44 @@ class Spelling:
 
     _last: deque[tuple[Tensor, int, Tensor, int, Tensor]] = field(default_factory=lambda: deque(maxlen=KEPT))
 
-    def follow(
-        self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Function | None:
-        """What a call will give, as a function of one tensor; None where it depends on several or on none."""
+    def follow(self, func: TorchFunction, args: Arguments, kwargs: Keywords) -> Function | None:
+        """The result of a call as a function of one tensor; None where it depends on several or on none."""
         name = getattr(func, "__name__", "")
         if name not in ELEMENTWISE or kwargs.get("inplace"):
             return None
         source: Tensor | None = None
-        shadows: list[Any] = []
+        shadows: list[object] = []
         for value in (*args, *kwargs.values()):
             if not isinstance(value, Tensor):
                 shadows.append(value)
                 continue
-            found = self.function(value)
-            if found is None:
+            function = self.function(value)
+            if function is None:
                 constant = _constant(value) if name in _OF_CONSTANTS else None
                 if constant is None:
                     return None
                 shadows.append(constant)
                 continue
-            if source is not None and found.source is not source:
+            if source is not None and function.source is not source:
                 return None
-            source = found.source
-            shadows.append(found.values)
+            source = function.source
+            shadows.append(function.values)
         if source is None:
             return None
         try:
-            if name == "float":
+            if name == "float" and isinstance(shadows[0], Tensor):
                 return Function(source, shadows[0].double())
             if name in _OF_CONSTANTS:
                 shadows = [_as_tensor(shadow) for shadow in shadows]
             values = func(*shadows[: len(args)], **dict(zip(kwargs, shadows[len(args) :], strict=True)))
         except (RuntimeError, TypeError, ValueError):
             return None
-        fits = isinstance(values, Tensor) and values.shape == PROBES.shape
-        return Function(source, values) if fits else None
+        if not isinstance(values, Tensor) or values.shape != PROBES.shape:
+            return None
+        return Function(source, values)
 
     def function(self, tensor: Tensor) -> Function | None:
-        """A tensor as a function of what it was computed from, of itself at least; None of a constant."""
+        """A tensor as a function of the tensor it was computed from, or of itself; None of a constant."""
         for result, version, source, source_version, values in reversed(self._last):
             if result is tensor and tensor._version == version and source._version == source_version:
                 return Function(source, values)
@@ -161,20 +158,20 @@ class Spelling:
             return None
         return Function(tensor, PROBES)
 
-    def note(self, result: Any, function: Function | None) -> None:
-        """Remember what a call gave."""
+    def note(self, result: object, function: Function | None) -> None:
+        """Keep the result of a call."""
         if function is not None and isinstance(result, Tensor) and not result.is_inference():
             source = function.source
             self._last.append((result, result._version, source, source._version, function.values))
 
     def clear(self) -> None:
-        """Forget, and let go of, all tensors."""
+        """Release all tensors."""
         self._last.clear()
 
 
 @cache
 def _known() -> tuple[tuple[Activation, Tensor], ...]:
-    found = (
+    followed = (
         activations.relu(),
         activations.hardtanh(0, 6),
         activations.silu(),
@@ -188,11 +185,11 @@ def _known() -> tuple[tuple[Activation, Tensor], ...]:
         activations.sigmoid(),
         activations.hardsigmoid(),
     )
-    return tuple((activation, activation.value(PROBES)) for activation in found)
+    return tuple((activation, activation.value(PROBES)) for activation in followed)
 
 
 def _leaky(values: Tensor) -> Activation | None:
-    """Leaky ReLU of whatever slope."""
+    """Leaky ReLU of any slope; None of another function."""
     below = PROBES < 0
     slope = float(values[0] / PROBES[0])
     straight = torch.allclose(values, torch.where(below, slope * PROBES, PROBES), rtol=TOLERANCE)
@@ -200,12 +197,12 @@ def _leaky(values: Tensor) -> Activation | None:
 
 
 def _constant(tensor: Tensor) -> float | None:
-    """The one value of a tensor that nothing is learned in; None where it has several."""
+    """The one value of a tensor without gradient; None where it has several."""
     if tensor.requires_grad or not tensor.numel() or tensor.dtype == torch.bool:
         return None
     first = tensor.flatten()[0]
     return float(first) if bool((tensor == first).all()) else None
 
 
-def _as_tensor(value: Any) -> Any:
+def _as_tensor(value: object) -> object:
     return torch.full_like(PROBES, value) if isinstance(value, int | float) else value

@@ -1,7 +1,7 @@
-"""Whose turn it is: one thread at a time reads a model; of nested readings the running model's listens.
+"""Turns of captures: one thread at a time captures a model; of nested captures the running model's listens.
 
-Readings are nested where a teacher is read beside its pupil, where two maps come out of one forward pass, and
-where a map is looked at within a training step.
+Captures are nested where a teacher is captured beside its student, where two maps come from one forward pass,
+and where a map is made within a training step.
 """
 
 from __future__ import annotations
@@ -9,48 +9,47 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 from torch import nn
 
 PATIENCE = 600.0
-"""Seconds to wait for another thread. Were it to wait for this one in turn, both would wait for ever."""
+"""Seconds to wait for another thread, which may in turn wait for this one."""
 
 
 class Here(threading.local):
-    """What is being read in this thread.
+    """The captures of this thread.
 
     Attributes:
-        watches: Those entered, from the outermost to the innermost.
-        running: Those of them whose model is running, likewise.
-        listens: The interception that the torch functions called now belong to.
+        watches: The `Watch`es entered, from the outermost to the innermost.
+        running: Those of them whose model is running, in the same order.
+        listens: The `Interception` that the torch functions called now belong to.
     """
 
     def __init__(self) -> None:
-        self.watches: list[Any] = []
-        self.running: list[Any] = []
-        self.listens: Any = None
+        self.watches: list[object] = []
+        self.running: list[object] = []
+        self.listens: object = None
 
 
 HERE = Here()
 
 
 @contextmanager
-def undisturbed(*watches: Any, listens: Any = None) -> Iterator[None]:
-    """Run models that no capture of this thread takes for its own, but for the given ones."""
-    kept = HERE.watches, HERE.running, HERE.listens
+def undisturbed(*watches: object, listens: object = None) -> Iterator[None]:
+    """Run models that no capture of this thread, besides the given ones, takes for its model."""
+    outer = HERE.watches, HERE.running, HERE.listens
     HERE.watches, HERE.running, HERE.listens = list(watches), [], listens
     try:
         yield
     finally:
-        HERE.watches, HERE.running, HERE.listens = kept
+        HERE.watches, HERE.running, HERE.listens = outer
 
 
 @contextmanager
-def listening(interception: Any) -> Iterator[None]:
-    """Have what is computed within belong to this capture."""
+def listening(interception: object) -> Iterator[None]:
+    """Assign the torch functions called within to this capture."""
     before, HERE.listens = HERE.listens, interception
     try:
         yield
@@ -59,15 +58,15 @@ def listening(interception: Any) -> Iterator[None]:
 
 
 _free = threading.Condition()
-_taken: dict[int, tuple[int, int]] = {}  # of a module, by its id: the thread that has it, and how many times
+_taken: dict[int, tuple[int, int]] = {}  # per module, by its id: the thread that has it, and how many times
 
 
 @contextmanager
 def alone(model: nn.Module) -> Iterator[None]:
-    """Have the model and all its parts for this thread alone; another that wants one of them waits.
+    """Reserve a model and all its parts for this thread; others that need one of them wait.
 
     Raises:
-        RuntimeError: Another thread has not given it back for `PATIENCE` seconds.
+        RuntimeError: Another thread has not released it within `PATIENCE` seconds.
     """
     modules, thread = list(model.modules()), threading.get_ident()
 
@@ -94,14 +93,14 @@ def alone(model: nn.Module) -> Iterator[None]:
 
 
 _stance = threading.Lock()
-_eager: list[Any] = []  # torch's stance, and who wants it
+_eager: list[AbstractContextManager[object] | None] = []  # torch's stance, then None for each further user
 
 
 @contextmanager
 def eagerly() -> Iterator[None]:
-    """Run what torch.compile has made as it was written: what is compiled cannot be looked into.
+    """Run compiled functions uncompiled, as torch function modes do not see into compiled ones.
 
-    The stance is the process's, so that the first who wants it takes it, and the last one lays it down.
+    The stance is one for the process: the first user sets it, and the last one resets it.
     """
     if "torch._dynamo" not in sys.modules:  # nothing has been compiled
         yield
@@ -112,8 +111,6 @@ def eagerly() -> Iterator[None]:
         yield
     finally:
         with _stance:
-            if len(_eager) == 1:
-                _eager[0].__exit__(None, None, None)
-                _eager.clear()
-            else:
-                _eager.pop()
+            stance = _eager.pop()
+            if stance is not None:
+                stance.__exit__(None, None, None)

@@ -1,4 +1,4 @@
-"""Watching the forward passes of a model, and keeping what a heatmap is read out of."""
+"""Watch the forward passes of a model, and keep the tensors that a heatmap is read out of."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
 from radgaze.attribution.engine import turns
+from radgaze.attribution.engine.activations import Arguments, Keywords
 from radgaze.attribution.engine.checks import check_images, refuse_compiled
 from radgaze.attribution.engine.feature_maps import Arrange, Channels
 from radgaze.attribution.engine.forward_pass import Pass
@@ -28,10 +30,10 @@ class Watch:
         model: The network.
         layer: Name of the module whose output is kept as `Pass.features`.
         channels: Where that output has its channels.
-        reshape: What makes feature maps (B, C, h, w) of it.
-        told: What has been counted and warned of, and is not again.
-        new_pass: Makes the state of a forward pass.
-        batch_statistics: As for `Interception`.
+        reshape: Function that makes feature maps (B, C, h, w) of it.
+        notices: Names and texts of what has been counted and warned of, once for each generator.
+        new_pass: Function that makes the state of a forward pass.
+        batch_statistics: Treatment of batch norm's statistics, see `Interception`.
     """
 
     def __init__(
@@ -42,15 +44,15 @@ class Watch:
         batch_statistics: Literal["held", "exact"],
         channels: Channels = "auto",
         reshape: Arrange | None = None,
-        told: set[str] | None = None,
+        notices: set[str] | None = None,
     ) -> None:
         self.model, self.layer, self._new_pass = model, layer, new_pass
         self.channels, self.reshape = channels, reshape
         self._interception = Interception(new_pass(), batch_statistics)
-        self._hooks: list[Any] = []
-        self.told: set[str] = set() if told is None else told
+        self._hooks: list[RemovableHandle] = []
+        self.notices: set[str] = set() if notices is None else notices
         self._passes: list[Pass] = []
-        self._call: tuple[int, tuple[Any, ...], dict[str, Any]] = (0, (), {})
+        self._call: tuple[int, Arguments, Keywords] = (0, (), {})
         self._held, self._eager = ExitStack(), ExitStack()
         self._depth, self._thread = 0, threading.get_ident()
 
@@ -74,7 +76,7 @@ class Watch:
         self._interception.__enter__()  # type: ignore[no-untyped-call]
         return self
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         self._interception.__exit__(*error)
         for hook in self._hooks:
             hook.remove()
@@ -87,21 +89,23 @@ class Watch:
         self._eager.close()
         self._held.close()
 
-    def again(self, images: Tensor, cases: Tensor) -> Any:
-        """The model's output for other images (N, C, H, W), each of one of the batch's cases (N,).
+    def again(self, images: Tensor, cases: Tensor) -> tuple[object, Pass]:
+        """Run the model on other images (N, C, H, W), each of one of the batch's cases (N,).
 
         The model runs in evaluation mode: no running statistic moves, nothing is dropped, and a case's result
         does not depend on its neighbours. Its other arguments are those of the last call.
+
+        Returns:
+            The model's output, and its forward pass.
         """
         place, args, kwargs = self._call
-        batch = len(args[place])
+        batch = _length(args[place])
 
-        def chosen(value: Any) -> Any:
-            is_of_batch = isinstance(value, Tensor) and value.dim() and len(value) == batch
-            return value[cases] if is_of_batch else value
+        def chosen(value: object) -> object:
+            return value[cases] if isinstance(value, Tensor) and _length(value) == batch else value
 
         before = [images if k == place else chosen(value) for k, value in enumerate(args)]
-        kept, outer = self._call, self._interception.pass_
+        call, outer = self._call, self._interception.pass_
         self._interception.around = partial(evaluating, self.model)
         try:
             with turns.undisturbed(self, listens=self._interception), evaluating(self.model):
@@ -109,24 +113,26 @@ class Watch:
                     *before, **{key: chosen(value) for key, value in kwargs.items()}
                 ), self.pass_
         finally:
-            self._call, self._interception.pass_ = kept, outer
+            self._call, self._interception.pass_ = call, outer
             self._interception.around = nullcontext
 
     def listening(self) -> AbstractContextManager[None]:
-        """Within it what is computed belongs to this reading."""
+        """Assign the torch functions called within to this capture."""
         return turns.listening(self._interception)
 
     def _here(self) -> bool:
-        """Whether it is this capture that a module's call belongs to."""
+        """Whether a module's call belongs to this capture."""
         return torch.is_grad_enabled() and self in turns.HERE.watches
 
-    def tell(self, text: str) -> None:
-        """Warn, once for each generator, at the line of the user's that asked for the map."""
-        if text not in self.told:
-            self.told.add(text)
+    def warn_once(self, text: str) -> None:
+        """Warn, once for each generator, at the user's line that asked for the map."""
+        if text not in self.notices:
+            self.notices.add(text)
             warn_user(text)
 
-    def _catch(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _catch(
+        self, module: nn.Module, args: Arguments, kwargs: Keywords
+    ) -> tuple[Arguments, Keywords] | None:
         again = torch._C._current_graph_task_id() != -1  # computed again, within a backward
         if torch.is_grad_enabled() and not again and threading.get_ident() != self._thread:
             raise RuntimeError(
@@ -138,22 +144,24 @@ class Watch:
         self._depth += not again
         if self._depth > 1:  # the model calls itself
             return None
-        place = next((k for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), None)
-        if place is None:
+        place, images = next(
+            ((k, a) for k, a in enumerate(args) if isinstance(a, Tensor) and a.dim() == 4), (0, None)
+        )
+        if images is None:
             named = [key for key, a in kwargs.items() if isinstance(a, Tensor) and a.dim() == 4]
             raise RuntimeError(
                 "the model was called without images (B, C, H, W) as a positional argument"
                 + (f": call model(images), not model({named[0]}=images)" if named else "")
             )
-        images: Tensor = args[place]
         if again:
             leaf = images if images.requires_grad else images.detach().requires_grad_()
             return (*args[:place], leaf, *args[place + 1 :]), kwargs
         check_images(images)
         pass_ = self._interception.pass_ = self._new_pass()
         pass_.evaluating = not self.model.training
-        if turns.HERE.running:
-            turns.HERE.running[-1].include(self)
+        outer = _innermost()
+        if outer is not None:
+            outer.include(self)
         turns.HERE.running.append(self)
         turns.HERE.listens = self._interception
         self._eager.enter_context(turns.eagerly())
@@ -163,39 +171,39 @@ class Watch:
         self._call = (place, args, kwargs)
         return (*args[:place], pass_.images, *args[place + 1 :]), kwargs
 
-    def _done(self, module: nn.Module, args: Any, output: Any) -> None:
+    def _done(self, module: nn.Module, args: object, output: object) -> None:
         if not self._depth or not self._here() or torch._C._current_graph_task_id() != -1:
             return
         self._depth -= 1
-        running = turns.HERE.running
-        if self._depth or not (running and running[-1] is self):
+        if self._depth or _innermost() is not self:
             return
-        running.pop()
+        turns.HERE.running.pop()
         self._eager.close()
-        if running:
-            running[-1].pass_.take_over(self.pass_)
-            turns.HERE.listens = running[-1]._interception
+        outer = _innermost()
+        if outer is not None:
+            outer.pass_.take_over(self.pass_)
+            turns.HERE.listens = outer._interception
 
     def include(self, inner: Watch) -> None:
-        """Take a forward pass that another capture watches for a part of this one's, which it runs within.
+        """Include a forward pass of another capture that runs within this one's.
 
         Raises:
-            RuntimeError: The two are to treat it differently.
+            RuntimeError: The two captures have different settings.
         """
-        outer, own = self.pass_, inner.pass_
+        outer, nested = self.pass_, inner.pass_
         alike = (outer.literal, outer.gates, self._interception.batch_statistics) == (
-            own.literal,
-            own.gates,
+            nested.literal,
+            nested.gates,
             inner._interception.batch_statistics,
         )
         if not alike:
             raise RuntimeError(
-                "readings of one forward pass have the same rule_for, gates, batch_statistics; these differ"
+                "captures of one forward pass must have the same rule_for, gates and batch_statistics"
             )
-        own.only_looked_at = own.only_looked_at and outer.only_looked_at
-        outer.inner.append(own)
+        nested.only_looked_at = nested.only_looked_at and outer.only_looked_at
+        outer.inner.append(nested)
 
-    def _keep(self, module: nn.Module, args: Any, output: Any) -> Tensor | None:
+    def _keep(self, module: nn.Module, args: object, output: object) -> Tensor | None:
         if not self._here():
             return None
         if not isinstance(output, Tensor):
@@ -206,4 +214,16 @@ class Watch:
             )
         if torch._C._current_graph_task_id() == -1:  # else it is computed again, within a backward
             self.pass_.features = output
-        return output.clone()  # what follows may overwrite it
+        return output.clone()  # the next layers may overwrite it
+
+
+def _innermost() -> Watch | None:
+    """The innermost capture whose model is running in this thread."""
+    watch = turns.HERE.running[-1] if turns.HERE.running else None
+    assert watch is None or isinstance(watch, Watch)
+    return watch
+
+
+def _length(value: object) -> int:
+    """The length of a tensor; 0 of a scalar and of another object."""
+    return len(value) if isinstance(value, Tensor) and value.dim() else 0

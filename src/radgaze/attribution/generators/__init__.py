@@ -1,1 +1,1 @@
-"""The heatmap generators, each written as its formula. Importing a module registers what it holds."""
+"""The heatmap generators, each written as its formula. Importing a module registers its generators."""

@@ -7,12 +7,12 @@ map is enlarged to the image by bilinear interpolation.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.engine.graph import before
 from radgaze.attribution.generator import Generator
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
@@ -23,27 +23,27 @@ from radgaze.attribution.targets import logits_of
 class CAM(Generator):
     """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2): signed, as there.
 
-    Only for a head of global average pooling and one linear layer, with at most drop-out in between. For
-    others, `hires_cam` is its generalisation.
+    It applies to a head of global average pooling and one linear layer, with at most drop-out in between; its
+    generalisation to other heads is `hires_cam`.
     """
 
     readout: str = "sum"
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
-        """Why there is no such head, found by a black image of that side."""
+        """The reason why the model has no such head, tested with a black image."""
         first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
         if first is not None:
             weight = first.weight
             black = torch.zeros(1, first.in_channels, size, size, dtype=weight.dtype, device=weight.device)
-            # Some networks make three channels of one themselves.
+            # Some networks expand one channel to three.
             if any(_makes_a_map(cls, model, image) for image in (black[:, :1], black)):
                 return None
         return "the model's head is not average pooling and one linear layer; grad_cam takes any"
 
     def attribute(self, read: Capture) -> Tensor:
         if not isinstance(read.target, Tensor):
-            raise ValueError("cam explains a class; a function of the output is no target for it")
+            raise ValueError("cam explains a class; its target cannot be a function of the output")
         weight = _linear_weight(read)
         return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
 
@@ -62,14 +62,14 @@ class GradCAM(Generator):
 class GradCAMPlusPlus(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
 
-    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is taken for the exponent
+    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is treated as the exponent
     of a smooth one, as in the paper's equation 19.
     """
 
     def attribute(self, read: Capture) -> Tensor:
         A = read.features
         g = read.gradient(A)
-        # g² cancelled: what is left has no 0/0 where g is merely small
+        # g² is cancelled, so that there is no 0/0 where g is merely small.
         below = 2 + g * full(A).sum((2, 3), keepdim=True)
         a = torch.where((g == 0) | (below == 0), torch.zeros_like(g), 1 / torch.where(below == 0, 1.0, below))
         alpha = (a * g.clamp(min=0)).sum((2, 3), keepdim=True)
@@ -114,20 +114,20 @@ _AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
 def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool:
     try:
         kind(model)(image)
-    except Exception:  # whatever a network does that is no such network
+    except Exception:  # a network of another kind may fail in any way
         return False
     return True
 
 
 def _linear_weight(read: Capture) -> Tensor:
-    """The weight (classes, K) of the linear layer that makes the logits of the pooled features.
+    """The weight (classes, K) of the linear layer that computes the logits from the pooled features.
 
     Raises:
-        RuntimeError: The head is another one.
+        RuntimeError: The head is of another kind.
     """
-    found = read.pass_.linear
-    if found is not None and found[2].grad_fn is logits_of(read.output, read.which).grad_fn:
-        x, weight, _ = found
+    linear = read.pass_.linear
+    if linear is not None and linear[2].grad_fn is logits_of(read.output, read.which).grad_fn:
+        x, weight, _ = linear
         if weight.shape[1] == read.features.shape[1] and _is_average_of(x, read.as_made[0]):
             return weight
     raise RuntimeError(
@@ -136,8 +136,8 @@ def _linear_weight(read: Capture) -> Tensor:
 
 
 def _is_average_of(x: Tensor, features: Tensor) -> bool:
-    """Whether x was made from the features by one average and by what only reshapes, scales or drops out."""
-    node: Any = x.grad_fn
+    """Whether x is one average of the features, otherwise only reshaped, scaled or dropped out."""
+    node = x.grad_fn
     averages = 0
     while node is not None and node is not features.grad_fn:
         kind = node.name().removesuffix("Backward0").removesuffix("Backward1")
@@ -145,6 +145,6 @@ def _is_average_of(x: Tensor, features: Tensor) -> bool:
             averages += 1
         elif not kind.startswith(_BETWEEN):
             return False
-        ahead = [before for before, _ in node.next_functions if before is not None]
-        node = ahead[0] if len(ahead) == 1 else None
+        sources = before(node)
+        node = sources[0] if len(sources) == 1 else None
     return node is not None and averages == 1

@@ -1,4 +1,4 @@
-"""The maps that a model makes of its classes itself: nothing is attributed, what is there is shown."""
+"""The class maps that a model computes itself, shown without attribution."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from radgaze.attribution.registry import register
 class ClassMap(Generator):
     """H = σ(M_y), M_y the logits of the class's own map, enlarged (Preechakul et al. 2022).
 
-    Only for a model whose output has such maps as an attribute `class_maps`, (B, C, h, w). No gradient is
-    needed, and rules and statistics do not matter.
+    It applies to a model whose output has these maps as an attribute `class_maps`, (B, C, h, w). It needs no
+    gradient, and rules and statistics do not matter.
 
     Raises:
-        ValueError: The model's output has none, or the target is no class.
+        ValueError: The model's output has no class maps, or the target is no class.
     """
 
     needs = ("class_maps",)
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
-        """Why the model's output has no class maps."""
+        """The reason why the model has no class maps."""
         missing = super().unsupported(model, size)
         return f"{missing}; a network of the architecture pylon does" if missing else None
 
@@ -42,6 +42,6 @@ class ClassMap(Generator):
                 "its output; this model makes none"
             )
         if not isinstance(read.target, Tensor):
-            raise ValueError("pylon shows a class's map; a function of the output is no target for it")
-        own: Tensor = maps.take_along_dim(read.target.view(-1, 1, 1, 1), 1)
-        return enlarge(full(own), read.images.shape[-2:]).sigmoid()
+            raise ValueError("pylon shows a class's map; its target cannot be a function of the output")
+        class_map: Tensor = maps.take_along_dim(read.target.view(-1, 1, 1, 1), 1)
+        return enlarge(full(class_map), read.images.shape[-2:]).sigmoid()

@@ -1,4 +1,4 @@
-"""Generators made of others: a product, an average over noise, an integral along a path."""
+"""Generators composed of others: a product, an average over noise, an integral along a path."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from radgaze.attribution.readout import enlarge
 from radgaze.attribution.registry import create, register, register_method
 
 FEW = 4
-"""Images in one forward pass at least: one alone takes nearly as long."""
+"""Fewest images in one forward pass: one alone takes nearly as long."""
 
 
 _SHOWN = {"samples": 50, "noise": 0.15}  # Smilkov et al. 2017, section 3.2: 10% to 20%, and 50 copies
@@ -41,16 +41,17 @@ class GuidedGradCAM(GradCAM):
 class SmoothGrad(Generator):
     """The mean of another generator's attributions over noisy copies (Smilkov et al. 2017, eq. 1).
 
-    The copies run through the model in evaluation mode, a training step's too. Each case gets the same noise,
-    so that its map does not depend on the batch it is in.
+    The copies run through the model in evaluation mode, also in a training step. Each case gets the same
+    noise, so that its map does not depend on its batch.
 
     Attributes:
         base: Name of the other generator.
-        samples: How many noisy copies.
+        samples: Number of noisy copies.
         noise: Standard deviation of the noise, as a share of the image's range.
-        seed: Of the noise, one noise for every call; None draws anew, from torch's global generator.
-        internal_batch_size: Most images in one forward pass; None means as many as are asked about, or `FEW`
-            where these are fewer. While training the passes' graphs add up in memory all the same.
+        seed: Random seed of the noise, the same noise in every call; None draws new noise from torch's global
+            generator.
+        internal_batch_size: Most images in one forward pass; None means the batch's size, or `FEW` if that is
+            larger. In training the graphs of all passes are in memory together.
     """
 
     base: str = "backprop"
@@ -65,7 +66,7 @@ class SmoothGrad(Generator):
         super().__post_init__()
         _check_positive(samples=self.samples, internal_batch_size=self.internal_batch_size)
         if self.noise < 0:
-            raise ValueError(f"noise is a share of the image's range, 0 or more; not {self.noise}")
+            raise ValueError(f"noise must be at least 0, a share of the image's range, got {self.noise}")
         self._base = create(
             self.base,
             self.model,
@@ -88,10 +89,10 @@ class SmoothGrad(Generator):
         noise = torch.randn(shape, generator=source, dtype=x.dtype, device=x.device)
 
         def sample(k: Tensor, cases: Tensor) -> Tensor:
-            there = read.again(x[cases] + spread[cases] * noise[k], cases)
-            found = self._base.attribute(there) / self.samples
-            there.pass_.forget()  # else it would hold its graph until all have been read
-            return found
+            copy = read.again(x[cases] + spread[cases] * noise[k], cases)
+            attribution = self._base.attribute(copy) / self.samples
+            copy.pass_.forget()  # else it would hold its graph until all are done
+            return attribution
 
         return _summed(sample, self.samples, len(x), _at_once(read, self.internal_batch_size))
 
@@ -110,9 +111,9 @@ class IntegratedGradients(Generator):
     `readout="sum"` and `normalise="none"` keep.
 
     Attributes:
-        steps: How many points of the path.
-        baseline: The grey value of x', the image that shows nothing.
-        internal_batch_size: As for `SmoothGrad`.
+        steps: Number of points on the path.
+        baseline: Grey value of x', the image without content.
+        internal_batch_size: Most images in one forward pass, see `SmoothGrad`.
     """
 
     steps: int = 50
@@ -132,28 +133,28 @@ class IntegratedGradients(Generator):
         weight = x.new_tensor(weights / 2).view(-1, 1, 1, 1)
 
         def sample(k: Tensor, cases: Tensor) -> Tensor:
-            there = read.again(self.baseline + alpha[k] * (x[cases] - self.baseline), cases)
-            found = weight[k] * there.gradient(there.images)
-            there.pass_.forget()
-            return found
+            point = read.again(self.baseline + alpha[k] * (x[cases] - self.baseline), cases)
+            gradient = weight[k] * point.gradient(point.images)
+            point.pass_.forget()
+            return gradient
 
         at_once = _at_once(read, self.internal_batch_size)
         return (x - self.baseline) * _summed(sample, self.steps, len(x), at_once)
 
 
-def _at_once(read: Capture, wanted: int | None) -> int | None:
-    """How many images to evaluate at once: where cases are compared with each other, always the same ones.
+def _at_once(read: Capture, internal_batch_size: int | None) -> int | None:
+    """The number of images per forward pass; the whole batch where a case's output depends on its batch.
 
     Raises:
-        ValueError: They are, and fewer are wanted.
+        ValueError: It does, and another size is given.
     """
     batch = len(read.images)
     if not compares_cases(read.watch.model):
-        return wanted
-    if wanted is not None and wanted != batch:
+        return internal_batch_size
+    if internal_batch_size is not None and internal_batch_size != batch:
         raise ValueError(
-            "the model's batch norms have no running statistics, so that its output depends on what else it "
-            "is given together: leave internal_batch_size out"
+            "internal_batch_size must be left out: the model's batch norms have no running statistics, so "
+            "that its output depends on the batch"
         )
     return batch
 
@@ -166,10 +167,10 @@ def _summed(
     pairs = torch.arange(samples * batch)
     for part in torch.split(pairs, at_once or max(batch, FEW)):
         k, cases = part // batch, part % batch
-        found = sample(k, cases)
+        values = sample(k, cases)
         if total is None:
-            total = found.new_zeros(batch, *found.shape[1:])
-        total = total.index_add(0, cases.to(found.device), found)
+            total = values.new_zeros(batch, *values.shape[1:])
+        total = total.index_add(0, cases.to(values.device), values)
     assert total is not None
     return total
 
@@ -177,4 +178,4 @@ def _summed(
 def _check_positive(**counts: int | None) -> None:
     for name, count in counts.items():
         if count is not None and count < 1:
-            raise ValueError(f"{name} is 1 or more; not {count}")
+            raise ValueError(f"{name} must be at least 1, got {count}")

@@ -1,4 +1,4 @@
-"""Generators that are one gradient of the score, each by its rule for what an activation passes back."""
+"""Generators that are one gradient of the score, each under its rule for activations."""
 
 from __future__ import annotations
 

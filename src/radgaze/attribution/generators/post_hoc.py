@@ -1,7 +1,7 @@
-"""Generators to look at alone, through Captum: there is no training through them.
+"""Generators through Captum, whose maps cannot be trained through.
 
-DeepLIFT compares with an image that shows nothing; LIME and occlusion ask what the score loses without a part
-of the image. Captum and scikit-image are imported only when one is called.
+DeepLIFT compares with a reference image; LIME and occlusion measure how the score falls without a part of the
+image. Captum and scikit-image are imported only when one is called.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import _GeneratorContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 from unittest.mock import patch
 
 import torch
@@ -49,7 +49,7 @@ class PostHoc(Generator):
     def capture(
         self, model: nn.Module | None = None, *, create_graph: bool = True
     ) -> _GeneratorContextManager[Read]:
-        """There is none.
+        """Refuse to capture, as these maps have no graph.
 
         Raises:
             ValueError: Always.
@@ -63,27 +63,27 @@ class PostHoc(Generator):
         if not callable(target):
             with torch.no_grad():
                 target = target_index(logits_of(model(images, *also), self.output), target, labels)
-        # A model's graph is only wanted where gradients are taken.
+        # A model's graph is only needed for gradients.
         with torch.enable_grad() if isinstance(self, DeepLift) else torch.no_grad():
             score = _Score(model, target, self.output)
             if isinstance(self, DeepLift):
                 followed = images.detach().requires_grad_()
                 refuse_without_derivative(score_of(model(followed, *also), target, self.output))
-            found = self.attributions(score, images.detach(), target, tuple(also)).detach()
+            attributions = self.attributions(score, images.detach(), target, tuple(also)).detach()
             with torch.no_grad():
                 values = score_of(model(images, *also), target, self.output)
-        return normalise(READOUTS[self.readout](without_rounding(found, values)), self.normalise)
+        return normalise(READOUTS[self.readout](without_rounding(attributions, values)), self.normalise)
 
     def attributions(
         self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
     ) -> Tensor:
-        """What each place counts for, signed, (B, C or 1, H, W).
+        """The signed contribution of each place, (B, C or 1, H, W).
 
         Args:
-            score: Gives the logits or, where the target is a function, the score (B,).
-            images: (B, C, H, W).
+            score: Module that gives the logits or, for a function as target, the scores (B,).
+            images: Images (B, C, H, W).
             target: A class for each case (B,), or a function.
-            also: What the model is called with after the images.
+            also: Further arguments of the model after the images.
         """
         raise NotImplementedError
 
@@ -91,16 +91,15 @@ class PostHoc(Generator):
 @register("deep_lift", title="DeepLIFT")
 @dataclass
 class DeepLift(PostHoc):
-    """(x − x')·m, m the multipliers by the rescale rule from the image to a reference x' (Shrikumar et al.
-    2017).
+    """(x − x')·m, m the multipliers of the rescale rule for a reference x' (Shrikumar et al. 2017).
 
-    At each activation (f(x) − f(x'))/(x − x') stands in for its derivative, at SiLU, GELU and the like too.
-    Where activations are called as functions, and where a product gates (squeeze-and-excitation), the
-    derivative itself is taken, so that attributions add up to y(x) − y(x') only for networks without these.
+    At each activation (f(x) − f(x'))/(x − x') replaces its derivative, also at SiLU, GELU and the like. Where
+    activations are called as functions, and at products that gate (squeeze-and-excitation), the derivative is
+    used, so that attributions add up to y(x) − y(x') only for networks without these.
 
     Attributes:
-        reference: The image that shows nothing: "black", "mean" (of its own grey values), "blurred" beyond
-            recognition, or one to share, (1, H, W) or (C, H, W).
+        reference: The reference image: "black", "mean" (of the image's grey values), "blurred" beyond
+            recognition, or one for all images, (1, H, W) or (C, H, W).
     """
 
     reference: Reference | Tensor = "black"
@@ -121,28 +120,28 @@ class DeepLift(PostHoc):
         with patch.dict(deep_lift.SUPPORTED_NON_LINEAR, more), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it sets hooks and says so
             once = _each_used_once(score, tuple(deep_lift.SUPPORTED_NON_LINEAR), images, also)
-            found: Tensor = Captums(once).attribute(
+            attributions: Tensor = Captums(once).attribute(
                 images,
                 referred(self.reference, images),
                 target=None if callable(target) else target,
                 additional_forward_args=also or None,
             )
-        return found
+        return attributions
 
 
 @register("occlusion", title="Occlusion")
 @dataclass
 class Occlusion(PostHoc):
-    """What the score loses while a square lies on the image, mean over the squares that cover a place.
+    """The score's loss under a square on the image, mean over the squares that cover a place.
 
     Zeiler and Fergus (2014), section 4.2.
 
     Attributes:
-        readout: "positive" shows what speaks for the class.
+        readout: Name of the reduction over channels; "positive" shows evidence for the class.
         window: Side of the square, as a share of the image's shorter side.
-        stride: How far it moves, as a share of its own side.
-        reference: What lies there, as for `DeepLift`.
-        internal_batch_size: Images in one forward pass; None for as many as suit the device.
+        stride: Step of the square, as a share of its side.
+        reference: Image shown in the square, see `DeepLift`.
+        internal_batch_size: Images in one forward pass; None for a number that suits the device.
     """
 
     readout: str = "positive"
@@ -156,7 +155,7 @@ class Occlusion(PostHoc):
         _check_reference(self.reference)
         for name in ("window", "stride"):
             if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a share, above 0 up to 1; not {getattr(self, name)}")
+                raise ValueError(f"{name} must be a share above 0 and up to 1, got {getattr(self, name)}")
         _check_batch(self.internal_batch_size)
 
     def attributions(
@@ -167,7 +166,7 @@ class Occlusion(PostHoc):
 
         channels, side = images.shape[1], max(1, round(self.window * min(images.shape[-2:])))
         step = max(1, round(self.stride * side))
-        found: Tensor = Captums(score).attribute(
+        attributions: Tensor = Captums(score).attribute(
             images,
             sliding_window_shapes=(channels, side, side),
             strides=(channels, step, step),
@@ -176,27 +175,26 @@ class Occlusion(PostHoc):
             additional_forward_args=also or None,
             perturbations_per_eval=max(1, _at_once(self.internal_batch_size, images) // len(images)),
         )
-        return found[:, :1]  # the same in every channel
+        return attributions[:, :1]  # the same in every channel
 
 
 @register("lime", title="LIME")
 @dataclass
 class Lime(PostHoc):
-    """Weights of a linear model of the score, fitted on images without some superpixels (Ribeiro et al.
-    2016).
+    """Weights of a linear model of the score, fitted on images without some superpixels.
 
-    Ridge regression on which superpixels are there, weighted by exp(−d²/w²), d the cosine distance to all of
-    them being there. Superpixels are scikit-image's SLIC.
+    Ribeiro et al. (2016). Ridge regression on the presence of superpixels, weighted by exp(−d²/w²), d the
+    cosine distance to the presence of all. Superpixels are scikit-image's SLIC.
 
     Attributes:
-        readout: "positive" shows what speaks for the class.
-        superpixels: About how many.
-        samples: Images without some of them, each left out with a probability of ½.
-        width: w.
-        penalty: Of the ridge regression.
-        reference: What takes a superpixel's place, as for `DeepLift`.
-        seed: Of the draws, the same for each image, so that its map does not depend on the others.
-        internal_batch_size: Images in one forward pass; None for as many as suit the device.
+        readout: Name of the reduction over channels; "positive" shows evidence for the class.
+        superpixels: Approximate number of superpixels.
+        samples: Number of images without some superpixels, each left out with a probability of ½.
+        width: Width w of the weights.
+        penalty: Penalty of the ridge regression.
+        reference: Image shown in place of a superpixel, see `DeepLift`.
+        seed: Random seed, the same for each image, so that its map does not depend on the others.
+        internal_batch_size: Images in one forward pass; None for a number that suits the device.
     """
 
     readout: str = "positive"
@@ -213,9 +211,9 @@ class Lime(PostHoc):
         _check_reference(self.reference)
         for name in ("superpixels", "samples"):
             if getattr(self, name) < 2:
-                raise ValueError(f"{name} must be two or more; not {getattr(self, name)}")
+                raise ValueError(f"{name} must be at least 2, got {getattr(self, name)}")
         if not (self.width > 0 and self.penalty >= 0):
-            raise ValueError("width is above 0, and penalty 0 or more")
+            raise ValueError("width must be greater than 0, and penalty at least 0")
         _check_batch(self.internal_batch_size)
 
     def attributions(
@@ -232,7 +230,7 @@ class Lime(PostHoc):
             one = slice(i, i + 1)
             with torch.random.fork_rng(devices=[images.device] if images.is_cuda else []):
                 torch.manual_seed(self.seed)
-                found = lime.attribute(
+                attributions = lime.attribute(
                     images[one],
                     baselines=reference[one],
                     target=target[one] if isinstance(target, Tensor) else None,
@@ -241,17 +239,17 @@ class Lime(PostHoc):
                     n_samples=self.samples,
                     perturbations_per_eval=_at_once(self.internal_batch_size, images),
                 )
-            maps.append(found[:, :1])  # the same in every channel
+            maps.append(attributions[:, :1])  # the same in every channel
         return torch.cat(maps).to(images.dtype)
 
-    def _weight(self, image: Tensor, changed: Tensor, there: Tensor, **_: Any) -> Tensor:
-        """Of an image in the regression, from which superpixels (1, K) are there."""
-        distance = 1 - there.float().mean().sqrt()  # the cosine to a vector of ones
+    def _weight(self, image: Tensor, changed: Tensor, present: Tensor, **_: object) -> Tensor:
+        """The weight of an image in the regression, by the presence of its superpixels (1, K)."""
+        distance = 1 - present.float().mean().sqrt()  # the cosine to a vector of ones
         return torch.exp(-(distance**2) / self.width**2)
 
 
 def superpixels(image: Tensor, count: int) -> Tensor:
-    """SLIC's superpixels (Achanta et al. 2012) of an image (C, H, W): (1, 1, H, W) int64, numbered from 0."""
+    """SLIC superpixels (Achanta et al. 2012) of an image (C, H, W): (1, 1, H, W) int64, numbered from 0."""
     from skimage.segmentation import slic
 
     grey = image.mean(0).float().cpu().numpy()
@@ -275,7 +273,7 @@ def referred(reference: Reference | Tensor, images: Tensor) -> Tensor:
 
 
 class _Score(nn.Module):
-    """The model's logits or, where the target is a function, its score (B,), as Captum wants them."""
+    """The model's logits or, for a function as target, its scores (B,), as Captum needs them."""
 
     def __init__(self, model: nn.Module, target: Target, which: str | int | None) -> None:
         super().__init__()
@@ -294,22 +292,23 @@ class _InTurn(nn.Module):
         self.copies, self.calls = nn.ModuleList(copies), 0
 
     def forward(self, x: Tensor) -> Tensor:
-        own = self.copies[self.calls % len(self.copies)]
+        copied = self.copies[self.calls % len(self.copies)]
         self.calls += 1
-        found: Tensor = own(x)
-        return found
+        y: Tensor = copied(x)
+        return y
 
 
 def _each_used_once(
     score: nn.Module, kinds: tuple[type[nn.Module], ...], images: Tensor, also: tuple[Tensor, ...]
 ) -> nn.Module:
-    """The network with a module of its own wherever one of these kinds is called; itself where it has that.
+    """A copy of the network in which each call of a module of these kinds has its own module.
 
-    Captum keeps what went in and out of a module, of its last call alone.
+    Captum keeps the input and output of a module's last call alone. The network itself is returned where no
+    module is called twice.
     """
     calls: Counter[nn.Module] = Counter()
 
-    def count(module: nn.Module, *_: Any) -> None:
+    def count(module: nn.Module, *_: object) -> None:
         calls[module] += 1
 
     hooks = [m.register_forward_hook(count) for m in score.modules() if isinstance(m, kinds)]
@@ -341,16 +340,16 @@ _ACTIVATIONS: tuple[type[nn.Module], ...] = (
 
 def _check_reference(reference: object) -> None:
     if not isinstance(reference, Tensor) and reference not in get_args(Reference):
-        known = ", ".join(get_args(Reference))
-        raise ValueError(f"reference is one of {known}, or an image; not {reference!r}")
+        choices = ", ".join(get_args(Reference))
+        raise ValueError(f"reference must be one of {choices}, or an image, got {reference!r}")
 
 
-def _at_once(asked: int | None, images: Tensor) -> int:
-    if asked is not None:
-        return asked
+def _at_once(internal_batch_size: int | None, images: Tensor) -> int:
+    if internal_batch_size is not None:
+        return internal_batch_size
     return 8 if images.device.type == "cpu" else 64  # on a CPU many do not fit the cache
 
 
 def _check_batch(size: int | None) -> None:
     if size is not None and size < 1:
-        raise ValueError(f"internal_batch_size must be 1 or more; not {size}")
+        raise ValueError(f"internal_batch_size must be at least 1, got {size}")

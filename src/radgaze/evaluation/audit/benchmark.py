@@ -176,7 +176,8 @@ def recipe(name: str, passes: int | None) -> dict[str, Any]:
     if passes is not None and kind.differentiable:
         for option in fields(kind):
             if option.name in AVERAGED:
-                options[option.name] = min(passes, options.get(option.name, option.default))
+                count = options.get(option.name, option.default)
+                options[option.name] = min(passes, count) if isinstance(count, int) else count
     return {"generator": preset.generator, "options": options}
 
 
