@@ -1,11 +1,12 @@
-"""The parser of every verb: a mistake is told in one line, not after a page of usage."""
+"""The parser of every verb: a mistake gives one line, not a page of usage, and help one default for each."""
 
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS, Action, BooleanOptionalAction
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from radgaze.errors import UserError
@@ -18,14 +19,64 @@ Resamples = restricted_number_type(
 )
 
 
+class HelpFormatter(DefaultHelpFormatter):
+    """Help with the description of each argument and its default, where it has one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog.replace(" [options]", ""))  # type: ignore[no-untyped-call]  # jsonargparse's
+
+    def _get_help_string(self, action: Action) -> str:
+        text = (action.help or "").replace(" (default: %(default)s)", "").replace("%%", "%")
+        if "(default" in text:  # it says so in its own words
+            return text
+        if action.option_strings and action.required:
+            return f"{text} (required)"
+        shown = _shown_default(action)
+        return f"{text} (default: {shown})" if shown else text
+
+
+def _shown_default(action: Action) -> str:
+    """The default as the command line would have it; empty where an argument is without one."""
+    value = action.default
+    if value is None or value is SUPPRESS or value is False or not (action.option_strings or action.nargs):
+        return ""
+    if isinstance(action, BooleanOptionalAction):
+        return action.option_strings[0]
+    if value is True:
+        return "true"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 class Parser(ArgumentParser):
     """An argument parser that raises `UserError`, which names the verb's own help.
 
     Options have no abbreviations: a field's name that happens to begin like another's must never set it.
+
+    Args:
+        prog: Name of the program, in its help.
+        description: Text above the arguments.
+        epilog: Text below them.
+        version: Version that --version prints; without it there is no such flag.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+    def __init__(
+        self,
+        *,
+        prog: str | None = None,
+        description: str | None = None,
+        epilog: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            version=version,
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
+        )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""
