@@ -10,9 +10,9 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
-from radgaze.store.preparation import prepare
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

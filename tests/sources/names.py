@@ -10,7 +10,8 @@ import polars as pl
 
 from radgaze.sources import table
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.table.files import stem
+from radgaze.sources.table import TableOptions
+from radgaze.sources.table.matching import stem
 from radgaze.tables import read_csv
 
 
@@ -18,7 +19,7 @@ def read_named(path: Path, **options) -> Cohort:
     """What `table.read` finds, each id of ours replaced by the stem of what the key says it stands for."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key.csv"
-        cohort = table.read(path, key=key, **options)
+        cohort = table.read(TableOptions(path, key=key, **options))
         names = {own: stem(name) for own, name in read_csv(key).iter_rows()}
 
     def known(one):

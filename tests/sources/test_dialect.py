@@ -13,7 +13,7 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, read_columns
-from radgaze.sources.dialect import written_with
+from radgaze.sources.dialect import TextOptions, written_with
 
 COLUMNS = ("image", "patient", "note")
 ROWS = [("0.png", "Müller", "a, b; c"), ("1.png", "Möller", 'so-called "a"'), ("2.png", "Ωκ|x", "two\nlines")]
@@ -102,7 +102,7 @@ def test_what_is_guessed_of_a_file_is_said_once(tmp_path, capsys):
         read(path)
     said = capsys.readouterr().err
     assert said.count("cells are taken to be parted by semicolons; else give --separator") == 1
-    assert said.count("what begins with # before the header is passed over (lines: 1)") == 1
+    assert said.count("lines before the header that begin with # are skipped (lines: 1)") == 1
     assert said.count("f.csv: line 7 and 1 more have fewer cells than the header") == 1
 
 
@@ -110,7 +110,7 @@ def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("a;b,c;d\n1;2,3;4\n")
     assert column_names(path) == ["a", "b,c", "d"]
-    with written_with(separator="comma"):
+    with written_with(TextOptions(separator="comma")):
         assert column_names(path) == ["a;b", "c;d"]
 
 

@@ -14,11 +14,12 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources import table
-from radgaze.sources.table.files import cases_by_key, stem
+from radgaze.sources.table import TableOptions
+from radgaze.sources.table.matching import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.tables import read_csv
 from tests.sources.names import read_named
+from tests.stores import prepare
 
 LABELS = """image,patient_id,age,Normal,Sick
 a.png,p1,40,1,0
@@ -295,7 +296,7 @@ def private(folder: Path) -> Path:
 
 def of_private(folder: Path, **options):
     more = {"fixations": folder / "looks.csv", "boxes": folder / "marks.csv", "masks": folder / "marks"}
-    return table.read(folder / "labels.csv", **(more | options))
+    return table.read(TableOptions(folder / "labels.csv", **(more | options)))
 
 
 def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(folder, tmp_path):
@@ -347,10 +348,10 @@ def test_other_files_under_the_same_numbers_are_another_store(folder, tmp_path):
     Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / "f.png")
     Image.fromarray(np.full((60, 40), 9, np.uint8)).save(folder / "g.png")
     (folder / "labels.csv").write_text(text.format("f", "g"))
-    prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+    prepare(table.read(TableOptions(folder / "labels.csv")), tmp_path / "store", size=60, workers=1)
     (folder / "labels.csv").write_text(text.format("g", "f"))
     with pytest.raises(UserError, match="another store"):
-        prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+        prepare(table.read(TableOptions(folder / "labels.csv")), tmp_path / "store", size=60, workers=1)
 
 
 def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
@@ -358,7 +359,7 @@ def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
         Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / f"{name}.png")
     (folder / "labels.csv").write_text("image,patient,label\nz.png,0,x\ncase-000001.png,1,y\n")
     (folder / "looks.csv").write_text("case,x,y,onset,duration\ncase-000001,1,2,0,1\n")
-    cohort = table.read(folder / "labels.csv", fixations=folder / "looks.csv")
+    cohort = table.read(TableOptions(folder / "labels.csv", fixations=folder / "looks.csv"))
     assert cohort.readings["case_id"].to_list() == ["case-000002"]
 
 

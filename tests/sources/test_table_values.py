@@ -13,6 +13,7 @@ from PIL import Image
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.sources import table
+from radgaze.sources.table import TableOptions
 from radgaze.store.store import Store
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -32,7 +33,7 @@ def read(folder: Path, values: list[str], column: str = "label", **options):
         f"{name},{name}.png,{k},{label}" for k, (name, label) in enumerate(zip(NAMES, values, strict=False))
     ]
     (folder / "labels.csv").write_text("\n".join([f"case,image,patient,{column}", *rows]), encoding="utf-8")
-    return table.read(folder / "labels.csv", **options)
+    return table.read(TableOptions(folder / "labels.csv", **options))
 
 
 def classes(cohort) -> list[str]:
@@ -77,14 +78,14 @@ def test_unicode_forms_of_a_name_are_one_name(folder):
     (folder / "looks.csv").write_text(
         f"case,x,y,onset,duration\n{decomposed},20,30,0,1\nA.PNG,21,31,0,1\n", encoding="utf-8"
     )
-    cohort = table.read(folder / "t.csv", fixations=folder / "looks.csv")
+    cohort = table.read(TableOptions(folder / "t.csv", fixations=folder / "looks.csv"))
     assert cohort.cases["patient"].to_list() == [0, 0]
     assert cohort.readings["case_id"].to_list() == cohort.cases["case_id"].to_list()
 
 
 def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(folder, capsys):
     (folder / "t.csv").write_text("image,patient,label\na.png,P1,x\nb.png,q,y\nc.png,p 1,y\n")
-    assert table.read(folder / "t.csv").cases["patient"].to_list() == [0, 1, 2]
+    assert table.read(TableOptions(folder / "t.csv")).cases["patient"].to_list() == [0, 1, 2]
     assert "2 patients are written as another but for letter case or spaces, as in lines 2 and 4" in told(
         capsys
     )
@@ -93,7 +94,7 @@ def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(fo
 def test_boxes_and_masks_find_their_case_in_another_spelling_but_not_one_of_two(folder, capsys):
     (folder / "t.csv").write_text("image,patient,label,case\na.png,1,x,K1\nb.png,2,y,k2\nc.png,3,y,K2\n")
     (folder / "boxes.csv").write_text("case,x1,y1,x2,y2\nk1,1,2,30,40\nK 2,1,2,3,4\nK2,1,2,33,44\n")
-    cohort = table.read(folder / "t.csv", boxes=folder / "boxes.csv")
+    cohort = table.read(TableOptions(folder / "t.csv", boxes=folder / "boxes.csv"))
     assert cohort.boxes.select("case_id", "x2").rows() == [("K1", 30), ("K2", 33)]
     assert cohort.rejections["reason"].to_list() == ["box_without_case"]
     assert "1 records write their case with another letter case" in told(capsys)
@@ -153,7 +154,7 @@ def test_what_is_named_twice_is_a_mistake(folder):
 def test_a_patient_that_is_missing_is_none(folder, word):
     (folder / "t.csv").write_text(f"image,patient,label\na.png,1,x\nb.png,{word},y\n")
     with pytest.raises(UserError, match=f"line 3, column patient: it is '{word}', a patient expected"):
-        table.read(folder / "t.csv")
+        table.read(TableOptions(folder / "t.csv"))
 
 
 def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
@@ -161,13 +162,13 @@ def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
         read(folder, ["x", "y"], images=folder / "sub")
     (folder / "t.csv").write_text("image,patient,label\nq,1,x\nr,2,y\n")
     with pytest.raises(UserError, match=r"lack an ending such as \.png"):
-        table.read(folder / "t.csv")
+        table.read(TableOptions(folder / "t.csv"))
 
 
 def test_backslashes_part_folders(folder):
     Image.open(folder / "a.png").save(folder / "sub" / "a.png")
     (folder / "t.csv").write_text("image,patient,label\nsub\\a.png,1,x\nb.png,2,y\n")
-    assert table.read(folder / "t.csv").cases["image"][0] == str(folder / "sub" / "a.png")
+    assert table.read(TableOptions(folder / "t.csv")).cases["image"][0] == str(folder / "sub" / "a.png")
 
 
 def looks(folder: Path, rows: list[tuple[float, float, float, float]], **options):

@@ -91,9 +91,11 @@ def _command(text: str, parser_of: Callable[[str], Parser | None]) -> str | None
 
 
 def _read(text: str) -> object:
-    """A literal of Python; the text itself where it is none, as of a placeholder such as PATH."""
+    """A string, list or truth value of Python; other text as it is, such as a number or a placeholder."""
+    if not text.startswith(("'", '"', "[", "(")) and text not in ("True", "False", "None"):
+        return text
     try:
         value: object = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         return text
-    return text if value is ... else value
+    return value
