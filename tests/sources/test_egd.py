@@ -282,15 +282,15 @@ def test_an_empty_or_missing_table_is_told(tree, name):
 def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
     archive, images = made
     for folders, message in [
-        ((images, archive), r"--egd and --mimic look swapped"),
-        ((archive.parent, images), rf"--egd .* which has master_sheet.csv; did you mean {archive}\?"),
-        ((archive, images.parent), rf"--mimic .* which has files/p10 .*; did you mean {images}\?"),
-        ((archive, images / "files"), rf"--mimic .*; did you mean {images}\?"),
-        ((archive, images / "files" / "p12"), rf"--mimic .*; did you mean {images}\?"),
-        ((tmp_path / "none", images), r"--egd .*none is not a folder; expected is that of egd-cxr 1.0.0"),
+        ((images, archive), r"`egd` and `mimic` look swapped"),
+        ((archive.parent, images), rf"`egd=.* which has master_sheet.csv; did you mean {archive}\?"),
+        ((archive, images.parent), rf"`mimic=.* which has files/p10 .*; did you mean {images}\?"),
+        ((archive, images / "files"), rf"`mimic=.*; did you mean {images}\?"),
+        ((archive, images / "files" / "p12"), rf"`mimic=.*; did you mean {images}\?"),
+        ((tmp_path / "none", images), r"`egd=.*none` must be the folder of egd-cxr 1.0.0.* it is not a folder"),
         (
             (archive, tmp_path),
-            r"--mimic .* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",
+            r"`mimic=.* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",
         ),
     ]:
         with pytest.raises(UserError, match=message):
@@ -299,19 +299,19 @@ def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
 
 def test_a_mimic_folder_without_any_of_the_images_is_told(made, tmp_path):
     (tmp_path / "files" / "p10").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under --mimic"):
+    with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under `mimic="):
         egd.read(EgdOptions(made[0], tmp_path))
 
 
 def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text(",filename\n1,abc.dcm\n")
-    with pytest.raises(UserError, match=r"none of the 1 ids of --keep-ids .*list.csv is in master_sheet.csv"):
+    with pytest.raises(UserError, match=r"none of the 1 ids of `keep_ids=.*list.csv` is in master_sheet.csv"):
         egd.read(EgdOptions(*made, keep_ids=path))
     with pytest.raises(UserError, match=r"they are like 'abc', those of master_sheet.csv like '[0-9a-f]{8}-"):
         egd.read(EgdOptions(*made, keep_ids=path))
     path.write_text(",filename\n")
-    with pytest.raises(UserError, match=r"list.csv has no ids"):
+    with pytest.raises(UserError, match=r"list.csv` has no ids"):
         egd.read(EgdOptions(*made, keep_ids=path))
     path.write_text(f"name,{SEEN}\n{TWIN},1\n")
     with pytest.raises(UserError, match=rf"list.csv has no column filename; .* 2 columns: name, {SEEN[:30]}"):

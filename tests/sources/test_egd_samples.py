@@ -111,10 +111,10 @@ def test_a_shift_moves_fixations_and_samples_alike(made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dispersion": 0.0}, "--dispersion 0.0"),
-        ({"velocity": -1.0}, "--velocity -1.0"),
-        ({"least_duration": -0.1}, "--least-duration"),
-        ({"pixels_per_degree": 0.0}, "--pixels-per-degree"),
+        ({"dispersion": 0.0}, "`dispersion` must be above 0, got 0.0"),
+        ({"velocity": -1.0}, "`velocity` must be above 0, got -1.0"),
+        ({"least_duration": -0.1}, "`least_duration` must be at least 0"),
+        ({"pixels_per_degree": 0.0}, "`pixels_per_degree` must be above 0"),
     ],
 )
 def test_thresholds_that_make_no_sense_are_told(options, said, made):

@@ -66,7 +66,7 @@ def test_a_case_is_an_image_with_what_was_found_on_it(made, capfd):
     assert not cohort.exclusive
     table = cohort.cases.select("case_id", "patient", "label_Edema", "label_Pleural Effusion")
     assert table.rows() == [("a", 0, 1, 1), ("b", 1, 0, 0), ("c", 2, 1, 0)]
-    assert "1 of 4 images stand in several" in capfd.readouterr().err
+    assert "1 of 4 images are in several" in capfd.readouterr().err
     assert Counter(cohort.rejections["reason"]) == {"missing_image": 1, "off_image_fixation": 2}
 
 

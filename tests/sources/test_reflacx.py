@@ -48,7 +48,7 @@ def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_hal
         (THREE, 0, "test", 0, 0, 1, 0),
     ]
     said = capfd.readouterr().err
-    assert "1 patients stood in several" in said  # ONE trains, THREE tests, and both are of one patient
+    assert "1 patients are in several" in said  # ONE trains, THREE tests, and both are of one patient
 
 
 def test_certainty_says_from_where_a_finding_is_there(made):
@@ -130,7 +130,7 @@ def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"phases": [4]}, "they are 1, 2 and 3"),
+        ({"phases": [4]}, "`phases` must be one of 1, 2, 3, got 4"),
         ({"certainty": 0}, "from 1 to 5"),
         ({"labels": ["Mass"]}, "is no finding"),
         ({"labels": ["Cardiomegaly"]}, "is no finding"),
@@ -142,9 +142,9 @@ def test_a_mistake_is_told(options, said, made):
 
 
 def test_folders_that_are_none_are_told(made, tmp_path):
-    with pytest.raises(UserError, match=r"--reflacx .* is not the folder"):
+    with pytest.raises(UserError, match=r"`reflacx=.* is not the folder"):
         reflacx.read(ReflacxOptions(made[1], made[1]))
-    with pytest.raises(UserError, match=r"--mimic .* is not the folder"):
+    with pytest.raises(UserError, match=r"`mimic=.* is not the folder"):
         reflacx.read(ReflacxOptions(made[0], made[0]))
     (tmp_path / "files").mkdir()
     with pytest.raises(UserError, match="are the files downloaded"):

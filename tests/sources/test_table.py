@@ -216,20 +216,20 @@ def test_what_is_guessed_is_said(folder, capsys):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("image,patient,A\na.png,1,1\nc.png,2,0\n", {"labels": ["A"], "multi_label": True}, r"--multi-label is of several"),
+        ("image,patient,A\na.png,1,1\nc.png,2,0\n", {"labels": ["A"], "multi_label": True}, r"`multi_label` needs several"),
         ("image,patient,A,B\na.png,1,1,0\nc.png,2,maybe,0\n", {"labels": ["A", "B"]}, r"line 3, column A: it is 'maybe', 0 or 1"),
         ("image,patient,label\na.png,1,x\na.png,1,y\n", {}, r"lines 2 and 3: the case 'a' is x and y"),
         ("image,patient,label\na.png,1,x\nsub/a.png,1,y\n", {}, r"lines 2 and 3: two images would be the case 'a'"),
         ("image,patient,label\na.png,1,x\nc.png,2,x\n", {}, r"column label: one class, x"),
         ("image,patient,label\na.png,,x\nc.png,2,y\n", {}, r"line 2, column patient: it is blank"),
-        ("image,patient,label,split\na.png,1,x,train\nc.png,1,y,test\n", {}, r"lines 2 and 3: one patient stands in train and in test"),
+        ("image,patient,label,split\na.png,1,x,train\nc.png,1,y,test\n", {}, r"lines 2 and 3: one patient is in train and in test"),
         ("image,patient,label,split\na.png,1,x,train\nc.png,2,y,later\n", {}, r"line 3, column split: it is 'later'"),
         ("image,label\na.png,x\nc.png,y\n", {}, r"no column tells the patient"),
         ("image,patient,u,v\na.png,1,x,3\nc.png,2,y,4\n", {}, r"which columns are the labels\? .*u, v"),
         ("picture,patient,label\na.png,1,x\nc.png,2,y\n", {}, r"which column is the image\?"),
         ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["patient=who"]}, r"has no such column; it has image"),
-        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["who"]}, r"KEY=COLUMN is expected"),
-        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"classes": ["x", "z"]}, r"--classes z: no record"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["who"]}, r"must be KEY=COLUMN"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"classes": ["x", "z"]}, r"`classes=z`: no record"),
         ("image,patient,label\nq.png,1,x\nr.png,2,y\n", {}, r"no image of .* is under"),
         ("image,patient,label\n", {}, r"has no records"),
     ],
@@ -247,7 +247,7 @@ def test_mistakes_are_told_with_their_place(folder, text, options, message):
         ("boxes", "image,x,y,width\na.png,1,1,3\n", {}, r"a box is x1, y1, x2, y2 or"),
         ("boxes", "image,x,y,width,height\na.png,1,one,3,3\n", {}, r"line 2, column y: it is 'one', a number"),
         ("boxes", "image,x,y,width,height\nq,1,1,3,3\n", {}, r"no record belongs to a case"),
-        ("boxes", BOXES, {"box_frame": "1024"}, r"--box-frame 1024: WIDTHxHEIGHT"),
+        ("boxes", BOXES, {"box_frame": "1024"}, r"`box_frame=1024` must be WIDTHxHEIGHT"),
         ("fixations", "case,x,y,onset\na,1,1,0\n", {}, r"which column is the duration\?"),
         ("fixations", "case,x,y,onset,duration\na,1,1,0,-1\n", {}, r"line 2, column duration"),
     ],
@@ -326,10 +326,10 @@ def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(
     assert first.cases.equals(again.cases)
     assert first.rejections.equals(again.rejections)
     (folder / "labels.csv").write_text(f"image,patient,label\n{NAMES[1]}.png,0,x\n{NAMES[0]}.png,1,y\n")
-    with pytest.raises(UserError, match=r"--key .*key.csv.*something else is there"):
+    with pytest.raises(UserError, match=r"`key=.*key.csv.*another file is there"):
         of_private(folder, key=tmp_path / "key.csv")
     for wrong in (tmp_path, tmp_path / "none" / "key.csv"):
-        with pytest.raises(UserError, match="--key"):
+        with pytest.raises(UserError, match="`key="):
             of_private(folder, key=wrong)
 
 
@@ -431,8 +431,8 @@ def test_masks_reach_the_store_and_stand_in_for_gaze(folder, tmp_path):
         ({"masks": "none.csv"}, "none.csv"),
         ({"masks": "empty"}, "has no mask: a PNG, JPEG or TIFF named as its image"),
         ({"masks": "others"}, "no record belongs to a case of the table"),
-        ({"masks": "others", "mask_columns": ["case=x"]}, "--mask-columns is for a table of masks"),
-        ({"masks": "few.csv"}, "which column is the file.*--mask-columns file=COLUMN"),
+        ({"masks": "others", "mask_columns": ["case=x"]}, "`mask_columns` is for a table of masks"),
+        ({"masks": "few.csv"}, "which column is the file.*`mask_columns=file=COLUMN`"),
         ({"masks": "blank.csv"}, "line 2.*a file expected"),
     ],
 )

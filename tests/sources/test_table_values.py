@@ -111,7 +111,7 @@ def test_flags_however_written_are_guessed(folder, yes, no):
 def test_what_minus_one_and_blanks_say_is_asked_for(folder, capsys):
     rows, columns = ["1,0", "0,1", "-1,1", ",1", "nan,1", "0,-1.0"], {"labels": ["A", "B"]}
     with pytest.raises(
-        UserError, match=r"line 4, column A: it is '-1', 0 or 1 expected; --present, --absent"
+        UserError, match=r"line 4, column A: it is '-1', 0 or 1 expected; `present`, `absent`"
     ):
         read(folder, rows, "A,B", **columns)
     missing = read(folder, rows, "A,B", missing=["-1"], **columns)
@@ -126,7 +126,7 @@ def test_what_minus_one_and_blanks_say_is_asked_for(folder, capsys):
 
 
 def test_one_column_of_minus_one_0_and_1_is_no_guess(folder):
-    with pytest.raises(UserError, match="--present, --absent or --missing says what -1 stands for"):
+    with pytest.raises(UserError, match="`present`, `absent` or `missing` says what -1 stands for"):
         read(folder, ["-1", "0", "1"], "A", labels=["A"])
     assert classes(read(folder, ["-1", "0", "1"], "A", labels=["A"], absent=["-1"])) == ["no A", "no A", "A"]
     assert read(folder, ["-1", "0", "1"], labels=["label"], classes=["0", "1", "-1"]).classes == (
@@ -142,9 +142,9 @@ def test_the_column_of_chestx_ray14_is_guessed(folder):
 
 
 def test_what_is_named_twice_is_a_mistake(folder):
-    with pytest.raises(UserError, match="--labels A: it is named 2 times"):
+    with pytest.raises(UserError, match="`labels=A` is named 2 times"):
         read(folder, ["1,0", "0,1"], "A,B", labels=["A", "A"])
-    with pytest.raises(UserError, match="--classes x: it is named 2 times"):
+    with pytest.raises(UserError, match="`classes=x` is named 2 times"):
         read(folder, ["x", "y"], classes=["x", "x", "y"])
     with pytest.raises(UserError, match="several columns “label”"):
         read(folder, ["x,y", "y,x"], "label,label")
@@ -158,7 +158,7 @@ def test_a_patient_that_is_missing_is_none(folder, word):
 
 
 def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
-    with pytest.raises(UserError, match=rf"--images names .*was, for one, {folder}/sub/a.png$"):
+    with pytest.raises(UserError, match=rf"`images` names .*expected is {folder}/sub/a.png$"):
         read(folder, ["x", "y"], images=folder / "sub")
     (folder / "t.csv").write_text("image,patient,label\nq,1,x\nr,2,y\n")
     with pytest.raises(UserError, match=r"lack an ending such as \.png"):
@@ -179,12 +179,12 @@ def looks(folder: Path, rows: list[tuple[float, float, float, float]], **options
 
 def test_fractions_are_told_and_taken_so_by_the_frame(folder):
     rows = [(0.5, 0.25, 0, 0.2), (0.1, 0.9, 0.3, 0.2), (1.2, 0.5, 0.6, 0.2), (0, 0, 0.9, 0.2)]
-    with pytest.raises(UserError, match=r"2 of 3 positions are from 0 to 1.*--fixation-frame 1x1"):
+    with pytest.raises(UserError, match=r"2 of 3 positions are from 0 to 1.*`fixation_frame=1x1`"):
         looks(folder, rows)
     placed = looks(folder, rows, fixation_frame="1x1").fixations.collect()
     np.testing.assert_allclose(placed.select("x", "y").rows(), [(20, 15), (4, 54), (0, 0)])
     (folder / "boxes.csv").write_text("case,x,y,width,height\na,0.25,0.5,0.5,0.25\n")
-    with pytest.raises(UserError, match=r"1 of 1 positions.*--box-frame 1x1"):
+    with pytest.raises(UserError, match=r"1 of 1 positions.*`box_frame=1x1`"):
         read(folder, ["x", "y"], boxes=folder / "boxes.csv")
     found = read(folder, ["x", "y"], boxes=folder / "boxes.csv", box_frame="1x1")
     assert found.boxes.rows() == [("a", "box", 10, 30, 30, 45)]
@@ -194,23 +194,23 @@ def test_milliseconds_are_told_and_taken_so_where_they_are_named(folder):
     times = [(300.0 * k, 250.0) for k in range(12)]
     in_ms = [(5, 6, onset, duration) for onset, duration in times]
     with pytest.raises(
-        UserError, match=r"12 of 12 durations are more than 10 s; --fixation-units duration=ms"
+        UserError, match=r"12 of 12 durations are more than 10 s; `fixation_units=duration=ms`"
     ):
         looks(folder, in_ms)
-    with pytest.raises(UserError, match=r"10 of 10 steps from one onset.*--fixation-units onset=ms"):
+    with pytest.raises(UserError, match=r"10 of 10 steps from one onset.*`fixation_units=onset=ms`"):
         looks(folder, [(5, 6, onset, duration / 1000) for onset, duration in times])
     cohort = looks(folder, in_ms, fixation_units=["onset=ms", "duration=ms"])
     found = cohort.fixations.collect().select("onset", "duration").to_numpy()
     np.testing.assert_allclose(found, np.array(times) / 1000)
     as_they_are = looks(folder, in_ms, fixation_units=["onset=s", "duration=s"]).fixations.collect()
     assert as_they_are["duration"].to_list() == [250] * 12
-    with pytest.raises(UserError, match="--fixation-units duration=hours: KEY=UNIT is expected"):
+    with pytest.raises(UserError, match="`fixation_units=duration=hours` must be KEY=UNIT"):
         looks(folder, in_ms, fixation_units=["duration=hours"])
 
 
 def test_fixations_that_are_off_their_images_are_told(folder, capsys):
     looks(folder, [(500, 600, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
-    assert "2 of 3 fixations are not on their image; --fixation-frame" in told(capsys)
+    assert "2 of 3 fixations are not on their image; `fixation_frame`" in told(capsys)
     looks(folder, [(5, 6, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
     assert "on their image" not in told(capsys)
 
