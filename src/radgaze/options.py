@@ -36,9 +36,9 @@ class Rules:
         at_most: Highest value.
         above: Number that the value must exceed.
         choices: Function that gives the names of the allowed values, called when a value is checked.
-        show_choices: Whether `--help` lists the choices. The function must then be quick: it is called
-            for the help, which imports no torch.
-        metavar: Placeholder of the value in `--help`.
+        show_choices: Whether the help of the command line lists the choices. The function must then be
+            quick, and import no torch.
+        metavar: Placeholder of the value in the help.
         positional: Whether the command line takes it without a flag.
         comma: Whether the command line takes several values as one argument, separated by commas; without it
             they are separated by spaces.

@@ -287,7 +287,10 @@ def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
         ((archive, images.parent), rf"`mimic=.* which has files/p10 .*; did you mean {images}\?"),
         ((archive, images / "files"), rf"`mimic=.*; did you mean {images}\?"),
         ((archive, images / "files" / "p12"), rf"`mimic=.*; did you mean {images}\?"),
-        ((tmp_path / "none", images), r"`egd=.*none` must be the folder of egd-cxr 1.0.0.* it is not a folder"),
+        (
+            (tmp_path / "none", images),
+            r"`egd=.*none` must be the folder of egd-cxr 1.0.0.* it is not a folder",
+        ),
         (
             (archive, tmp_path),
             r"`mimic=.* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",

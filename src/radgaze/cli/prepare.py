@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,7 +55,8 @@ def run(args: Namespace) -> int:
     with written_with(chosen(TextOptions, given)):
         cohort = source.read(options)
     if source.fitted:
-        preparation = replace(preparation, **{name: cohort.parameters[name] for name in OF_IMAGES})
+        of_images = {name: cohort.parameters[name] for name in OF_IMAGES}
+        preparation = chosen(PrepareOptions, given, fitted=True, **of_images)
     store = prepare(cohort, preparation)
     show(store)
     put(store.path)
