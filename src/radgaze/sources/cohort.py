@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pandera.polars as pa
@@ -37,8 +38,31 @@ REASONS = (
 
 SPLITS = ("train", "validate", "test")
 
+Schema = dict[str, type[pl.DataType]]
+NO_READINGS: Schema = {
+    **dict.fromkeys(("reading_id", "case_id", "reader"), pl.String),
+    "recorded": pl.Int32,
+    "duration": pl.Float64,
+}
+NO_FIXATIONS: Schema = {
+    "reading_id": pl.String,
+    "index": pl.Int32,
+    **dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64),
+}
+NO_BOXES: Schema = {
+    **dict.fromkeys(("case_id", "label"), pl.String),
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
+}
+NO_REJECTIONS: Schema = dict.fromkeys(("reason", "case_id", "reading_id", "detail"), pl.String)
+NO_REGIONS: Schema = dict.fromkeys(("case_id", "label", "file"), pl.String)
+"""Columns of tables that a source may leave out."""
 
-@dataclass(frozen=True)
+
+def _none(schema: Schema) -> Callable[[], pl.DataFrame]:
+    return partial(pl.DataFrame, schema=schema)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cohort:
     """The tables of a source, checked when the cohort is created.
 
@@ -71,13 +95,13 @@ class Cohort:
     source: str
     classes: tuple[str, ...]
     cases: pl.DataFrame
-    readings: pl.DataFrame
-    fixations: pl.LazyFrame
-    boxes: pl.DataFrame
-    rejections: pl.DataFrame
+    readings: pl.DataFrame = field(default_factory=_none(NO_READINGS))
+    fixations: pl.LazyFrame = field(default_factory=partial(pl.LazyFrame, schema=NO_FIXATIONS))
+    boxes: pl.DataFrame = field(default_factory=_none(NO_BOXES))
+    rejections: pl.DataFrame = field(default_factory=_none(NO_REJECTIONS))
     parameters: Mapping[str, object]
     exclusive: bool = True
-    regions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NO_REGIONS))
+    regions: pl.DataFrame = field(default_factory=_none(NO_REGIONS))
 
     def __post_init__(self) -> None:
         labels = {
@@ -187,7 +211,6 @@ OPTIONAL_OF_FIXATIONS = {
 }
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
 OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
-NO_REGIONS: dict[str, type[pl.DataType]] = dict.fromkeys(("case_id", "label", "file"), pl.String)
 REGIONS = {name: _text() for name in NO_REGIONS}
 REJECTIONS = {
     "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),

@@ -22,10 +22,6 @@ from radgaze.sources.split import published_split, stratified_split
 
 FRAME = 224
 """Side of the square that positions are in, whatever the shape of the image."""
-NO_BOXES = {
-    **dict.fromkeys(("case_id", "label"), pl.String),
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
-}
 KEYS = ("name", "subject", "task", "condition", "X", "Y", "T", "length", "split")
 """Keys of a scan path that are read."""
 
@@ -86,7 +82,6 @@ def read(options: GazeSearchOptions) -> Cohort:
         ),
         readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
-        boxes=pl.DataFrame(schema=NO_BOXES),
         rejections=_rejections(missing, fixations),
         # Drawn over the patients that are here, it is no published split: see `Store.knows_published`.
         parameters={

@@ -9,6 +9,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.sources.cohort import NO_BOXES
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
@@ -35,7 +36,7 @@ def boxes_of(
     """
     frame = frame_of(options.box_frame, "box_frame")
     if options.boxes is None:
-        return pl.DataFrame(schema=_BOXES), pl.DataFrame(schema=_REJECTIONS)
+        return pl.DataFrame(schema=NO_BOXES), pl.DataFrame(schema=_REJECTIONS)
     path, shape = Path(options.boxes), options.box_shape
     read = pl.concat(read_boxes(path, options.box_columns, framed=frame is not None))
     read = of_cases(read, sheet, path)
@@ -56,7 +57,7 @@ def boxes_of(
         "key",
         pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
     )
-    columns = [*_BOXES, *(["shape"] if shape == "ellipse" else [])]
+    columns = [*NO_BOXES, *(["shape"] if shape == "ellipse" else [])]
     return boxes.filter("seen").select(columns), pl.concat([lost, strangers], how="diagonal")
 
 
@@ -109,9 +110,4 @@ def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Ite
         fractions.check(path, "box_frame")
 
 
-_BOXES = {
-    "case_id": pl.String,
-    "label": pl.String,
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
-}
 _REJECTIONS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)

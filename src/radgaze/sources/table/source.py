@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import Cohort
+from radgaze.sources.cohort import NO_REJECTIONS, Cohort
 from radgaze.sources.source import Source
 from radgaze.sources.split import stratified_split
 from radgaze.sources.table.boxes import boxes_of
@@ -168,10 +168,8 @@ def _rejections(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFr
     ids = numbered(names, "stranger")
     together = together.with_columns(case_id=pl.coalesce("case_id", ids)).drop("key")
     key = pl.DataFrame({"id": ids, "name": names}, schema=KEY).drop_nulls().unique(maintain_order=True)
-    return together.select(*_COLUMNS), key
+    return together.select(*NO_REJECTIONS), key
 
-
-_COLUMNS = ("reason", "case_id", "reading_id", "detail")
 
 SOURCE = Source(
     TableOptions,
