@@ -1,4 +1,4 @@
-"""What a verb cannot write to, or would damage, is told before its work; numbers are checked with it."""
+"""Output folders that a verb cannot write to, or would damage, are refused before it starts."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def recount(out: Path) -> dict[str, object]:
-    """What a reader must find, counted from the written files alone, by the rules of rejection."""
+    """Numbers that a reader must find, counted from the written files only, by the rules of rejection."""
     read_of: dict[str, list[dict[str, str]]] = defaultdict(list)
     frames = set()
     for row in rows(out / "egd" / "fixations.csv"):

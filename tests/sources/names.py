@@ -16,7 +16,7 @@ from radgaze.tables import read_csv
 
 
 def read_named(path: Path, **options) -> Cohort:
-    """What `table.read` finds, each id of ours replaced by the stem of what the key says it stands for."""
+    """The cohort of `table.read`, with each numbered id replaced by the stem of its name in the key."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key.csv"
         cohort = table.read(TableOptions(path, key=key, **options))

@@ -31,7 +31,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 @pytest.mark.parametrize("kind", ["idt", "ivt"])
 def test_filtered_samples_are_about_the_trackers_fixations(made, kind, tmp_path):
-    """Of the same readings, and maps that tell the same."""
+    """They belong to the same readings, and their maps agree."""
     tracked, filtered = (
         egd.read(EgdOptions(*made)),
         egd.read(EgdOptions(*made, gaze="samples", filter=kind)),

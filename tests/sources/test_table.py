@@ -1,4 +1,4 @@
-"""Anybody's table: what is read, what is guessed, what is rejected, and what is refused with its place."""
+"""A generic table: values that are read, guessed, rejected, and refused with their place."""
 
 # ruff: noqa: E501  tables of mistakes, one to a line
 from __future__ import annotations

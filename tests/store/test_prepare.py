@@ -195,7 +195,7 @@ def make_cohort_table_only():
 
 def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_path, monkeypatch, capfd):
     cohort = make_cohort(tmp_path / "source")
-    with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave --resume out"):
+    with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave `resume` out"):
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
     assert not (tmp_path / "store.partial").exists()
     interrupt_after(monkeypatch, 4)
