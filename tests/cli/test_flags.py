@@ -92,7 +92,10 @@ def test_the_settings_of_a_source_are_spelled_too(capsys, monkeypatch):
 
     monkeypatch.setattr(verb, "run", refused)
     assert main(["prepare", "egd", "--egd", "x", "--mimic", "y", "--out", "z"]) == 2
-    assert capsys.readouterr().err == (
+    given = capsys.readouterr().err
+    assert main(["prepare", "egd", "--mimic", "y", "--out", "z", "--egd", "x"]) == 2
+    assert given == capsys.readouterr().err
+    assert given == (
         "radgaze prepare: --keep-ids or --size: see radgaze prepare table --labels a b or radgaze verify "
         "STORE\n"
     )

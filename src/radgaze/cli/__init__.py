@@ -81,9 +81,12 @@ def _flags(arguments: Sequence[str]) -> AbstractContextManager[None]:
 
     @cache
     def settings() -> dict[str, Action]:
-        verb, *others = (argument for argument in arguments if not argument.startswith("-"))
-        parsers = (parser_of(verb), *(parser_of(f"{verb} {other}") for other in others[:1]))
-        return settings_of(*(parser for parser in parsers if parser is not None))
+        verb, *others = [argument for argument in arguments if not argument.startswith("-")] or [""]
+        parser = parser_of(verb)
+        if parser is None:
+            return {}
+        sources = (parser_of(f"{verb} {other}") for other in others if parser.parser_of(other))
+        return settings_of(parser, *(source for source in sources if source is not None))
 
     def with_flags(text: str) -> str:
         return spelled(text, settings(), parser_of) if "`" in text else text

@@ -38,11 +38,11 @@ def boxes_of(
     if options.boxes is None:
         return pl.DataFrame(schema=NO_BOXES), pl.DataFrame(schema=_REJECTIONS)
     path, shape = Path(options.boxes), options.box_shape
-    read = pl.concat(read_boxes(path, options.box_columns, framed=frame is not None))
-    read = of_cases(read, sheet, path)
-    marked = cases.with_row_index("case").join(read, on="case_id", how="semi", maintain_order="left")
+    records = pl.concat(read_boxes(path, options.box_columns, framed=frame is not None))
+    records = of_cases(records, sheet, path)
+    marked = cases.with_row_index("case").join(records, on="case_id", how="semi", maintain_order="left")
     sizes = marked.select("case_id", "case").join(image_sizes(marked), on="case_id", maintain_order="left")
-    boxes = read.join(sizes, on="case_id", maintain_order="left")
+    boxes = records.join(sizes, on="case_id", maintain_order="left")
     boxes = scaled(boxes, frame, ("x1", "x2"), ("y1", "y2")).sort("case", maintain_order=True)
     cut = {name: pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")}
     cut |= {name: pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")}
@@ -52,7 +52,7 @@ def boxes_of(
     lost = boxes.filter(~pl.col("seen")).select(
         pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
     )
-    strangers = read.filter(pl.col("case_id").is_null()).select(
+    strangers = records.filter(pl.col("case_id").is_null()).select(
         pl.lit("box_without_case").alias("reason"),
         "key",
         pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
@@ -90,18 +90,18 @@ def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Ite
     for part in read_parts(path, tuple(needed), archive="a table of boxes"):
         tell_first(part, path, columns["case"], key.is_null(), "a case expected")
         records, blank = records + len(part), blank + len(part.filter(none))
-        read = numbers(part.filter(~none), path, names)
+        boxes = numbers(part.filter(~none), path, names)
         x, y, second_x, second_y = (pl.col(name) for name in names)
         if sides is CORNERS:
-            tell_first(read, path, names[2], second_x <= x, f"more than {names[0]} expected")
-            tell_first(read, path, names[3], second_y <= y, f"more than {names[1]} expected")
+            tell_first(boxes, path, names[2], second_x <= x, f"more than {names[0]} expected")
+            tell_first(boxes, path, names[3], second_y <= y, f"more than {names[1]} expected")
         else:
             for name in names[2:]:
-                tell_first(read, path, name, pl.col(name) <= 0, "more than 0 expected")
+                tell_first(boxes, path, name, pl.col(name) <= 0, "more than 0 expected")
             second_x, second_y = x + second_x, y + second_y
-        read = read.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
-        fractions.add(read, columns=CORNERS)
-        yield read
+        boxes = boxes.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        fractions.add(boxes, columns=CORNERS)
+        yield boxes
     if blank:
         say(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
     elif not records:

@@ -94,20 +94,20 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
     reader = pl.col(columns["reader"]) if "reader" in columns else pl.lit(None, pl.String)
     for part in read_parts(path, tuple(dict.fromkeys(columns.values())), archive="a table of fixations"):
         tell_first(part, path, case, pl.col(case).is_null(), "a case expected")
-        read = numbers(part, path, (onset, duration))
-        read = numbers(read, path, (x, y), blank=True)
-        tell_first(read, path, duration, pl.col(duration) < 0, "a duration expected")
-        read = read.select(
+        fixations = numbers(part, path, (onset, duration))
+        fixations = numbers(fixations, path, (x, y), blank=True)
+        tell_first(fixations, path, duration, pl.col(duration) < 0, "a duration expected")
+        fixations = fixations.select(
             key=composed(pl.col(case)),
             reader=pl.when(~is_missing(reader)).then(reader),
             **{name: pl.col(columns[name]) for name in needed[1:]},
         )
         # Not where it is 1: a product with it may be another number to the last bit.
-        read = read.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
-        times.add(read)
-        fractions.add(read, columns=("x", "y"))
-        records += len(read)
-        yield read
+        fixations = fixations.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
+        times.add(fixations)
+        fractions.add(fixations, columns=("x", "y"))
+        records += len(fixations)
+        yield fixations
     if not records:
         say(f"{path.name} has no records: there is no gaze in it")
     times.check(path)
