@@ -10,8 +10,9 @@ from tempfile import TemporaryDirectory
 from time import perf_counter
 
 from benchmarks.results import Cell, Result
-from radgaze.simulation import simulate
+from radgaze.simulation import SimulationOptions, simulate
 from radgaze.sources import egd
+from radgaze.sources.egd import EgdOptions
 from radgaze.store.preparation import prepare
 
 CASES = 1083
@@ -31,7 +32,9 @@ def phantom(*, patients: int = 400, pixels: int = 1024, workers: int | None = No
     """
     with TemporaryDirectory() as folder:
         with _timed([]) as seconds:
-            counts = simulate(Path(folder) / "phantom", patients=patients, pixels=pixels, workers=workers)
+            counts = simulate(
+                SimulationOptions(Path(folder) / "phantom", patients=patients, pixels=pixels, workers=workers)
+            )
         files = list(Path(folder).rglob("*.dcm"))
         size = sum(file.stat().st_size for file in files)
     row: dict[str, Cell] = {
@@ -101,14 +104,18 @@ def _preparation(
     straight: list[float] = []
     with TemporaryDirectory() as name:
         folder = Path(name)
-        simulate(folder, patients=cases, pixels=pixels, two_studies=0, faults=False, workers=workers)
+        simulate(
+            SimulationOptions(
+                folder, patients=cases, pixels=pixels, two_studies=0, faults=False, workers=workers
+            )
+        )
         megabytes = sum(file.stat().st_size for file in folder.rglob("*.dcm")) / 1e6
         for repeat in range(repeats):
             with _timed(headers):
-                cohort = egd.read(folder / "egd", folder / "mimic", masks=False)
+                cohort = egd.read(EgdOptions(folder / "egd", folder / "mimic", masks=False))
             with _timed(images):
                 store = prepare(cohort, folder / f"store{repeat}", size=SIZE, workers=workers)
-            with_masks = egd.read(folder / "egd", folder / "mimic")
+            with_masks = egd.read(EgdOptions(folder / "egd", folder / "mimic"))
             with _timed(masked):
                 prepare(with_masks, folder / f"masked{repeat}", size=SIZE, workers=workers)
             with _timed(straight):

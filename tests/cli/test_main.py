@@ -28,6 +28,18 @@ def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
         assert verb in shown
 
 
+def test_no_help_of_a_verb_or_source_imports_torch():
+    """Options are defined in modules that are quick to import."""
+    code = (
+        "import sys; from radgaze.cli import VERBS, build_parser\n"
+        "from radgaze.sources.registry import SOURCES\n"
+        "for command in [[verb] for verb in VERBS] + [['prepare', name] for name in SOURCES]:\n"
+        "    build_parser(command)\n"
+        "    assert 'torch' not in sys.modules, command\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_preparing_needs_no_torch():
     """It would be half a GiB more in memory, and seconds before the first image."""
     code = (
@@ -59,6 +71,7 @@ def test_every_verb_shows_an_example(verb, capsys):
     ("arguments", "said"),
     [
         (["fly"], "fly"),
+        (["--fly"], "see `radgaze --help`"),
         (["train", "--experiment", "set9", "--out", "RUN"], "baseline, no_decoder, "),
         (["train", "--experiment", "baseline", "--out", "RUN"], "--data STORE"),
         (["train", "--experiment", "baseline", "--data", "nowhere", "--out", "RUN"], "nowhere"),

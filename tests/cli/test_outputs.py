@@ -1,4 +1,4 @@
-"""What a verb cannot write to, or would damage, is told before its work; numbers are checked with it."""
+"""Output folders that a verb cannot write to, or would damage, are refused before it starts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
-from radgaze.store.preparation import prepare
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import re
 import subprocess
 import sys
-from argparse import ArgumentParser
 from contextlib import suppress
 from functools import partial
+from typing import get_type_hints
 
 import pytest
 from PIL import Image
 
-from radgaze.cli import main
-from radgaze.sources.cohort import REASONS
+from radgaze.cli import build_parser, main
+from radgaze.cli.options import chosen
+from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.sources.registry import SOURCES, find
+from radgaze.store.options import PrepareOptions
 from radgaze.store.store import Store
 from tests.sources.trees import BROKEN, SEEN, TWIN, write_tree
 
@@ -79,9 +80,11 @@ def test_no_patient_of_the_archives_is_in_the_store(tree, tmp_path):
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_manifest_counts_are_exactly_what_the_phantom_planted(tmp_path, seed):
-    from radgaze.simulation import simulate
+    from radgaze.simulation import SimulationOptions, simulate
 
-    planted = simulate(tmp_path / "made", patients=14, pixels=64, seed=seed, workers=1)["counts"]
+    planted = simulate(SimulationOptions(tmp_path / "made", patients=14, pixels=64, seed=seed, workers=1))[
+        "counts"
+    ]
     assert prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store") == 0
     found = json.loads((tmp_path / "store/manifest.json").read_text())["counts"]
     assert found.pop("rejections") == dict.fromkeys(REASONS, 0) | planted.pop("rejections")
@@ -91,9 +94,9 @@ def test_manifest_counts_are_exactly_what_the_phantom_planted(tmp_path, seed):
 def test_the_phantoms_split_is_the_one_that_is_read(tmp_path):
     import polars as pl
 
-    from radgaze.simulation import simulate
+    from radgaze.simulation import SimulationOptions, simulate
 
-    simulate(tmp_path / "made", patients=14, pixels=64, seed=5, workers=1)
+    simulate(SimulationOptions(tmp_path / "made", patients=14, pixels=64, seed=5, workers=1))
     prepare((tmp_path / "made/egd", tmp_path / "made/mimic"), tmp_path / "store")
     planned = dict(pl.read_csv(tmp_path / "made/truth.csv").select("case_id", "split").iter_rows())
     found = dict(Store.open(tmp_path / "store").cases.select("case_id", "split").iter_rows())
@@ -152,13 +155,15 @@ def test_help_has_an_example(arguments, source, capsys):
     assert f"Example: radgaze prepare {source}" in capsys.readouterr().out
 
 
-def test_every_source_of_the_registry_has_what_the_command_line_asks_of_it():
+def test_every_source_reads_its_own_options_and_its_example_can_be_parsed():
     for name in SOURCES:
-        source, parser = find(name), ArgumentParser()
-        source.add_arguments(parser)
-        own = {action.dest for action in parser._actions if action.dest != "help"}
-        assert own <= set(inspect.signature(source.read).parameters)
-        assert source.EXAMPLE.startswith(f"radgaze prepare {name} ")
+        source = find(name)
+        assert get_type_hints(source.read) == {"options": source.options, "return": Cohort}
+        words = source.example.split()
+        assert words[:3] == ["radgaze", "prepare", name]
+        given = build_parser(words[1:]).parse_args(words[1:]).prepare[name]
+        assert isinstance(chosen(source.options, given), source.options)
+        assert chosen(PrepareOptions, given, fitted=source.fitted).out == "store"
 
 
 def test_a_table_becomes_a_store(tmp_path, capsys):
@@ -175,7 +180,7 @@ def test_a_table_becomes_a_store(tmp_path, capsys):
     assert store.boxes.rows() == [("case-000001", "box", 1, 1, 5, 5)]
     assert "4 cases, 0 readings, 0 fixations" in capsys.readouterr().out
     assert main(["prepare", "table", *map(str, [*given[:-1], "big", *out])]) == 2
-    assert "--box-frame big: WIDTHxHEIGHT" in capsys.readouterr().err
+    assert "--box-frame big must be WIDTHxHEIGHT" in capsys.readouterr().err
 
 
 def test_a_missing_or_unknown_source_is_refused(capsys):
@@ -203,7 +208,8 @@ def test_ctrl_c_is_told_in_one_line_and_the_same_command_goes_on(
 
 SLOWLY = """
 import sys, time
-from radgaze.cli import main
+from radgaze.cli import build_parser, main
+from radgaze.cli.options import chosen
 from radgaze.store.partial import Partial
 
 put = Partial.put

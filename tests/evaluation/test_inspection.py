@@ -14,9 +14,9 @@ from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, means
 from radgaze.gaze.maps import static_maps
 from radgaze.inspecting import inspection
 from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import CLASSES, make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

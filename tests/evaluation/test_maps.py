@@ -16,9 +16,9 @@ from radgaze.evaluation.baselines.lung_shape import LungShape, lung_shape
 from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from tests.evaluation.fakes import SIZE, FakeRun
 from tests.store.cohorts import make_cohort, write_dicom
+from tests.stores import prepare
 
 
 def test_cases_come_in_the_order_asked_for_whatever_the_batches(tmp_path: Path) -> None:

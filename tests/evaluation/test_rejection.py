@@ -20,10 +20,10 @@ from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
 from radgaze.reporting.rejection import findings, rejection_markdown, rule_in_words, told
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.store.preparation import prepare
 from radgaze.training.fitting import train
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort
+from tests.stores import prepare
 from tests.training.conftest import TINY
 
 

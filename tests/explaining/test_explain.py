@@ -21,10 +21,10 @@ from radgaze.explaining.methods import chosen
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from tests.store.cohorts import make_cohort, write_dicom
+from tests.stores import prepare
 from tests.training.conftest import TINY
 
 FEW = "guided_backprop,grad_cam"

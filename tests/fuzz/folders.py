@@ -6,10 +6,10 @@ import random
 import shutil
 from pathlib import Path
 
-from radgaze.store.preparation import prepare
 from tests.fuzz.mutate import spoil_file
 from tests.fuzz.runner import Fault, command
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 FIELDS = (
     *("--model.encoder", "tu-test_efficientnet", "--model.weights", "none", "--model.decoder_channels"),

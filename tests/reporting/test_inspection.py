@@ -8,8 +8,8 @@ import re
 import pytest
 
 from radgaze.cli import main
-from radgaze.store.preparation import prepare
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from radgaze.errors import UserError
-from radgaze.simulation import simulate
+from radgaze.simulation import SimulationOptions, simulate
 
 # Written out once more, from the description of egd-cxr 1.0.0, so that the package's own list is checked.
 MASTER = """
@@ -69,7 +69,7 @@ def tree(root: Path) -> dict[str, str]:
 
 
 def recount(out: Path) -> dict[str, object]:
-    """What a reader must find, counted from the written files alone, by the rules of rejection."""
+    """Numbers that a reader must find, counted from the written files only, by the rules of rejection."""
     read_of: dict[str, list[dict[str, str]]] = defaultdict(list)
     frames = set()
     for row in rows(out / "egd" / "fixations.csv"):
@@ -255,7 +255,11 @@ def test_every_reading_has_its_transcript_and_four_regions(archive: Path) -> Non
 
 def test_one_seed_gives_the_same_bytes_with_one_and_two_workers(tmp_path: Path) -> None:
     for name, seed, workers in (("one", 5, 1), ("two", 5, 2), ("other", 6, 1)):
-        simulate(tmp_path / name, patients=12, seed=seed, pixels=96, confounding=0.5, workers=workers)
+        simulate(
+            SimulationOptions(
+                tmp_path / name, patients=12, seed=seed, pixels=96, confounding=0.5, workers=workers
+            )
+        )
     one = tree(tmp_path / "one")
     assert one == tree(tmp_path / "two")
     assert len(one) > 60
@@ -263,7 +267,7 @@ def test_one_seed_gives_the_same_bytes_with_one_and_two_workers(tmp_path: Path) 
 
 
 def test_without_faults_only_what_every_session_holds_is_rejected(tmp_path: Path) -> None:
-    planted = simulate(tmp_path / "clean", patients=8, pixels=96, faults=False, workers=1)
+    planted = simulate(SimulationOptions(tmp_path / "clean", patients=8, pixels=96, faults=False, workers=1))
     assert set(planted["counts"]["rejections"]) <= {"calibration_frame", "off_image_fixation"}
     assert planted["counts"] == recount(tmp_path / "clean")
 
@@ -274,11 +278,11 @@ def test_without_faults_only_what_every_session_holds_is_rejected(tmp_path: Path
 )
 def test_a_value_out_of_range_is_named(tmp_path: Path, wrong: dict[str, float], named: str) -> None:
     with pytest.raises(UserError, match=named):
-        simulate(tmp_path / "out", **wrong)
+        simulate(SimulationOptions(tmp_path / "out", **wrong))
 
 
 def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(UserError, match="empty"):
-        simulate(tmp_path, patients=8, pixels=96)
+        simulate(SimulationOptions(tmp_path, patients=8, pixels=96))
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]

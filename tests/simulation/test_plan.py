@@ -6,11 +6,16 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from radgaze.simulation.options import SimulationOptions
 from radgaze.simulation.plan import CLASSES, MARKERS, Case, plan_cases
 
 
 def plan(confounding: float = 0.0, patients: int = 1200, seed: int = 1) -> list[Case]:
-    cases = plan_cases(patients=patients, seed=seed, confounding=confounding, two_studies=0.07, faults=True)
+    cases = plan_cases(
+        SimulationOptions(
+            "unused", patients=patients, seed=seed, confounding=confounding, two_studies=0.07, faults=True
+        )
+    )
     return [case for case in cases if case.fault != "gaze_without_case"]
 
 

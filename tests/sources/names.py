@@ -10,15 +10,16 @@ import polars as pl
 
 from radgaze.sources import table
 from radgaze.sources.cohort import Cohort
-from radgaze.sources.table.files import stem
+from radgaze.sources.table import TableOptions
+from radgaze.sources.table.matching import stem
 from radgaze.tables import read_csv
 
 
 def read_named(path: Path, **options) -> Cohort:
-    """What `table.read` finds, each id of ours replaced by the stem of what the key says it stands for."""
+    """The cohort of `table.read`, with each numbered id replaced by the stem of its name in the key."""
     with tempfile.TemporaryDirectory() as folder:
         key = Path(folder) / "key.csv"
-        cohort = table.read(path, key=key, **options)
+        cohort = table.read(TableOptions(path, key=key, **options))
         names = {own: stem(name) for own, name in read_csv(key).iter_rows()}
 
     def known(one):

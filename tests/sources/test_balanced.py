@@ -64,7 +64,7 @@ def test_each_unit_is_taken_with_its_own_chance_exactly(seed):
 
 
 def test_the_first_sum_is_kept_and_the_others_are_nearly_so():
-    """Of 300 units with three sums; a draw of each for itself is some ten times as far off."""
+    """Independent draws of 300 units with three sums would be about ten times as far off."""
     draw = np.random.default_rng(1)
     chances = [0.1] * 300
     sizes = np.sort(draw.integers(1, 8, (300, 2)), axis=0)[::-1]

@@ -96,7 +96,7 @@ def test_a_table_without_one_of_its_columns_is_refused(cohort, table):
             pl.lit(2, pl.Int32).alias("recorded"),
             "1 fixations have an index past the number",
         ),
-        ("cases", pl.Series("split", ["train", "test"]), "1 patients stand in more than one split"),
+        ("cases", pl.Series("split", ["train", "test"]), "1 patients are in more than one split"),
     ],
 )
 def test_tables_that_contradict_each_other_are_refused(cohort, table, change, message):

@@ -13,7 +13,7 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.sources import streaming
 from radgaze.sources.delimited import column_names, read_columns
-from radgaze.sources.dialect import written_with
+from radgaze.sources.dialect import TextOptions, written_with
 
 COLUMNS = ("image", "patient", "note")
 ROWS = [("0.png", "Müller", "a, b; c"), ("1.png", "Möller", 'so-called "a"'), ("2.png", "Ωκ|x", "two\nlines")]
@@ -51,9 +51,9 @@ def test_an_encoding_that_a_file_does_not_tell_is_asked_for_and_believed(tmp_pat
     rows = [("0.png", "Ωκ", "α"), ("1.png", "Ωλ", "β")]
     path.write_bytes("\n".join(map(",".join, [COLUMNS, *rows])).encode(encoding))
     if encoding != "iso2022_jp":  # which is ASCII, and so UTF-8 too
-        with pytest.raises(UserError, match=r"f.csv.*--encoding"):
+        with pytest.raises(UserError, match=r"f.csv.*`encoding(=utf-16-le)?`"):
             read(path)
-    with written_with(encoding):
+    with written_with(TextOptions(encoding)):
         assert read(path) == (rows, [2, 3])
 
 
@@ -62,19 +62,19 @@ def test_a_byte_that_is_no_utf8_is_told_with_its_line_and_two_patients_are_never
     path.write_bytes("image,patient,note\na,b,c\n0,Müller,\n1,Möller,\n".encode("latin-1"))
     for block in (1, 2**21):
         monkeypatch.setattr(streaming, "BLOCK", block)
-        with pytest.raises(UserError, match=r"f.csv, line 3: byte 0xFC is not UTF-8; --encoding"):
+        with pytest.raises(UserError, match=r"f.csv, line 3: byte 0xFC is not UTF-8; `encoding`"):
             read(path)
-    with written_with("latin-1"):
+    with written_with(TextOptions("latin-1")):
         assert read(path)[0][1:] == [("0", "Müller", None), ("1", "Möller", None)]
 
 
 def test_an_encoding_that_is_asked_for_though_the_file_is_utf8_is_told(tmp_path, capsys):
     path = tmp_path / "f.csv"
     path.write_text(text(), encoding="utf-8")
-    with written_with("cp1250"):
+    with written_with(TextOptions("cp1250")):
         read(path)
-    assert "f.csv: it is valid UTF-8; --encoding has it read otherwise" in capsys.readouterr().err
-    with written_with("utf-8"):
+    assert "f.csv: it is valid UTF-8, but read as `encoding` says" in capsys.readouterr().err
+    with written_with(TextOptions("utf-8")):
         assert read(path) == (ROWS, LINES)
     assert not capsys.readouterr().err
 
@@ -101,8 +101,8 @@ def test_what_is_guessed_of_a_file_is_said_once(tmp_path, capsys):
     for _ in range(2):
         read(path)
     said = capsys.readouterr().err
-    assert said.count("cells are taken to be parted by semicolons; else give --separator") == 1
-    assert said.count("what begins with # before the header is passed over (lines: 1)") == 1
+    assert said.count("cells are taken to be separated by semicolons; else give `separator`") == 1
+    assert said.count("lines before the header that begin with # are skipped (lines: 1)") == 1
     assert said.count("f.csv: line 7 and 1 more have fewer cells than the header") == 1
 
 
@@ -110,7 +110,7 @@ def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path):
     path = tmp_path / "f.csv"
     path.write_text("a;b,c;d\n1;2,3;4\n")
     assert column_names(path) == ["a", "b,c", "d"]
-    with written_with(separator="comma"):
+    with written_with(TextOptions(separator="comma")):
         assert column_names(path) == ["a;b", "c;d"]
 
 
@@ -128,12 +128,12 @@ def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(tmp_path, mon
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"a,b\n1,2\n\n3,4,5\n", "line 4: 3 cells, the header has 2;.*--separator"),
+        (b"a,b\n1,2\n\n3,4,5\n", "line 4: 3 cells, the header has 2;.*`separator`"),
         (b'a,b\n1,"2\n"\n3,4,5\n', "line 4: 3 cells, the header has 2"),
         (b'a,b\n1,2" x\n3,4,5\n', "line 3: 3 cells, the header has 2"),
         (b'a,b\n1,2\n3,"four\n5,6\n', "line 3: a quote opens a cell and does not close it"),
         (b'a,b\n1,2\n3,"f 5" w"\n', "line 3: a quote opens a cell and does not close it"),
-        (b"a,b\n1,x\0y\n", "zero bytes.*--encoding utf-16-le"),
+        (b"a,b\n1,x\0y\n", "zero bytes.*`encoding=utf-16-le`"),
         (b"PK\x03\x04 of a sheet", "a spreadsheet or a zip archive: save its sheet as CSV"),
         (b"PAR1 and so on", "its name must end in .parquet"),
         (b"a,b,b\n1,2,3\n", "several columns “b”"),
@@ -165,15 +165,15 @@ def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path):
 @pytest.mark.parametrize(
     ("options", "told"),
     [
-        ({"encoding": "klingon"}, "--encoding klingon: no such encoding"),
-        ({"encoding": "undefined"}, "--encoding undefined: no such encoding"),
-        ({"encoding": "rot13"}, "--encoding rot13: no such encoding"),
-        ({"separator": "::"}, "--separator ::: one character is expected"),
-        ({"separator": '"'}, "one character is expected"),
+        ({"encoding": "klingon"}, "`encoding=klingon` must be the name"),
+        ({"encoding": "undefined"}, "`encoding=undefined` must be the name"),
+        ({"encoding": "rot13"}, "`encoding=rot13` must be the name"),
+        ({"separator": "::"}, "`separator=::` must be one character"),
+        ({"separator": '"'}, "must be one character"),
     ],
 )
 def test_an_encoding_or_separator_that_is_none_is_told(options, told):
-    with pytest.raises(UserError, match=told), written_with(**options):
+    with pytest.raises(UserError, match=told), written_with(TextOptions(**options)):
         pass
 
 

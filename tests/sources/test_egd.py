@@ -13,10 +13,10 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources import egd
+from radgaze.sources.egd import EgdOptions
 from radgaze.sources.egd.files import read_samples
 from radgaze.sources.split import published_split
 from radgaze.store.finish import without
-from radgaze.store.preparation import prepare
 from tests.sources.trees import (
     ASIDE,
     BLANK,
@@ -32,6 +32,7 @@ from tests.sources.trees import (
     UNREAD,
     write_tree,
 )
+from tests.stores import prepare
 
 Tree = tuple[Path, Path]
 
@@ -55,7 +56,7 @@ def swap(path: Path, old: str, new: str) -> None:
 
 
 def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
-    cohort = egd.read(*made)
+    cohort = egd.read(EgdOptions(*made))
     splits = published_split([patient for _, patient, *_ in SHEET])
     assert cohort.cases.drop("image").rows() == [
         (SEEN, 0, splits[12345678], 0, 1, 0),
@@ -67,7 +68,7 @@ def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
 
 
 def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
-    cohort = egd.read(*made)
+    cohort = egd.read(EgdOptions(*made))
     assert cohort.fixations.collect().rows() == [
         (f"{SEEN}/0", 0, 20.5, 30.5, 0.1, 0.3),
         (f"{SEEN}/0", 2, 0.5, 0.5, 0.8, 0.25),
@@ -80,7 +81,7 @@ def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
 
 
 def test_readings_count_what_was_recorded_off_the_image_too(made):
-    rows = egd.read(*made).readings.rows()
+    rows = egd.read(EgdOptions(*made)).readings.rows()
     assert [row[:4] for row in rows] == [
         (f"{SEEN}/0", SEEN, None, 5),
         (f"{TWIN}/0", TWIN, None, 2),
@@ -91,14 +92,14 @@ def test_readings_count_what_was_recorded_off_the_image_too(made):
 
 
 def test_boxes_have_their_sides_in_our_order(made):
-    assert egd.read(*made).boxes.rows() == [
+    assert egd.read(EgdOptions(*made)).boxes.rows() == [
         (SEEN, "right lung", 1, 2, 30, 40),
         (TWIN, "left lung", 5, 7, 60, 80),
     ]
 
 
 def test_every_rejected_thing_has_one_row(made):
-    rejections = egd.read(*made).rejections
+    rejections = egd.read(EgdOptions(*made)).rejections
     assert sorted(rejections.drop("detail").rows(), key=str) == sorted(
         [
             ("duplicate_case", SEEN, None),
@@ -123,7 +124,7 @@ def test_every_rejected_thing_has_one_row(made):
 
 
 def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(made):
-    cohort = without(egd.read(*made), {2: "decode"})
+    cohort = without(egd.read(EgdOptions(*made)), {2: "decode"})
     counts = Counter(cohort.rejections["reason"])
     assert counts["unreadable_image"] == 1
     assert counts["off_image_fixation"] == 2
@@ -131,7 +132,7 @@ def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(mad
 
 
 def test_cases_without_gaze_can_be_kept(made):
-    cohort = egd.read(*made, without_gaze="keep")
+    cohort = egd.read(EgdOptions(*made, without_gaze="keep"))
     assert cohort.cases["case_id"].to_list() == [SEEN, UNREAD, ASIDE, TWIN, BROKEN]
     counts = Counter(cohort.rejections["reason"])
     assert counts["no_gaze"] == 0
@@ -144,7 +145,7 @@ def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
     path = tmp_path / "filenames.csv"
     lines = [",filename", f"1,images\\{BROKEN}.dcm", f"2,files/p1/{LOST}.jpg", f"3,{BOTH}", "4,unknown"]
     path.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
-    cohort = egd.read(*made, keep_ids=path)
+    cohort = egd.read(EgdOptions(*made, keep_ids=path))
     assert cohort.cases["case_id"].to_list() == [BROKEN]
     counts = Counter(cohort.rejections["reason"])
     # The first reason wins: two classes come before the list, the list before the missing image.
@@ -152,26 +153,29 @@ def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
     assert counts["not_in_keep_list"] == 4
     assert counts["off_image_fixation"] == 1
     # The split and the patients' keys do not depend on who is left.
-    assert cohort.cases.drop("image").rows()[0] == egd.read(*made).cases.drop("image").rows()[2]
+    assert cohort.cases.drop("image").rows()[0] == egd.read(EgdOptions(*made)).cases.drop("image").rows()[2]
     assert BROKEN not in str(cohort.parameters)
 
 
 def test_a_byte_order_mark_and_crlf_do_no_harm(tree):
-    expected = egd.read(*tree)
+    expected = egd.read(EgdOptions(*tree))
     for name in ("master_sheet.csv", "fixations.csv", "bounding_boxes.csv"):
         path = tree[0] / name
         with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.reader(file))
         with path.open("w", newline="", encoding="utf-8-sig") as file:
             csv.writer(file, lineterminator="\r\n").writerows(rows)
-    found = egd.read(*tree)
+    found = egd.read(EgdOptions(*tree))
     for name in ("cases", "readings", "fixations", "boxes"):
         assert getattr(found, name).lazy().collect().equals(getattr(expected, name).lazy().collect())
 
 
 def test_vertical_correction_is_the_letterbox_turned_back(made):
     """A picture line seen on a screen where 1024 lines stand in the middle of 1080 is that line again."""
-    plain, corrected = egd.read(*made), egd.read(*made, vertical_correction=True)
+    plain, corrected = (
+        egd.read(EgdOptions(*made)),
+        egd.read(EgdOptions(*made, vertical_correction=True)),
+    )
     # FPOGY is 0.25 at SEEN's first fixation: screen line 270 is line 242 of 1024.
     assert corrected.fixations.collect()["y"][0] == pytest.approx((270 - 28) / 1024 * ROWS)
     # The middle of the screen is the middle of the picture either way.
@@ -183,8 +187,8 @@ def test_vertical_correction_is_the_letterbox_turned_back(made):
 
 def test_correction_leaves_out_what_was_beside_the_smaller_picture(tree):
     swap(tree[0] / "fixations.csv", f"s1,2,{SEEN},5,,,,0.25,", f"s1,2,{SEEN},5,,,,0.02,")
-    assert 0 not in egd.read(*tree, vertical_correction=True).fixations.collect()["index"][:2]
-    assert egd.read(*tree).fixations.collect()["index"][0] == 0
+    assert 0 not in egd.read(EgdOptions(*tree, vertical_correction=True)).fixations.collect()["index"][:2]
+    assert egd.read(EgdOptions(*tree)).fixations.collect()["index"][0] == 0
 
 
 def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
@@ -201,20 +205,20 @@ def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
         path = tree[0] / "fixations.csv"
         before = path.read_bytes()
         swap(path, "20,30\n", f"{x},{y}\n")
-        assert (egd.read(*tree).fixations.collect()["index"][0] == 0) is seen, (x, y)
+        assert (egd.read(EgdOptions(*tree)).fixations.collect()["index"][0] == 0) is seen, (x, y)
         path.write_bytes(before)
 
 
 def test_stratified_split_is_by_patient_and_seed(made):
-    cohort = egd.read(*made, split="stratified", seed=5)
+    cohort = egd.read(EgdOptions(*made, split="stratified", seed=5))
     assert cohort.cases["split"][0] == cohort.cases["split"][1]
     assert cohort.parameters["seed"] == 5
-    assert egd.read(*made, seed=5).parameters["seed"] is None
+    assert egd.read(EgdOptions(*made, seed=5)).parameters["seed"] is None
 
 
 def test_boxes_may_be_missing(tree, capfd):
     (tree[0] / "bounding_boxes.csv").unlink()
-    assert egd.read(*tree).boxes.is_empty()
+    assert egd.read(EgdOptions(*tree)).boxes.is_empty()
     assert "bounding_boxes.csv is missing" in " ".join(capfd.readouterr().err.split())
 
 
@@ -261,7 +265,7 @@ def test_samples_are_not_needed(made):
 def test_a_spoilt_table_is_told_with_file_column_and_line(tree, name, old, new, message):
     swap(tree[0] / name, old, new)
     with pytest.raises(UserError, match=message) as caught:
-        egd.read(*tree)
+        egd.read(EgdOptions(*tree))
     assert "\n" not in str(caught.value)
 
 
@@ -269,58 +273,61 @@ def test_a_spoilt_table_is_told_with_file_column_and_line(tree, name, old, new, 
 def test_an_empty_or_missing_table_is_told(tree, name):
     (tree[0] / name).write_bytes(b"")
     with pytest.raises(UserError, match=f"{name} has no column"):
-        egd.read(*tree)
+        egd.read(EgdOptions(*tree))
     (tree[0] / name).unlink()
     with pytest.raises(UserError, match=name):
-        egd.read(*tree)
+        egd.read(EgdOptions(*tree))
 
 
 def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
     archive, images = made
     for folders, message in [
-        ((images, archive), r"--egd and --mimic look swapped"),
-        ((archive.parent, images), rf"--egd .* which has master_sheet.csv; did you mean {archive}\?"),
-        ((archive, images.parent), rf"--mimic .* which has files/p10 .*; did you mean {images}\?"),
-        ((archive, images / "files"), rf"--mimic .*; did you mean {images}\?"),
-        ((archive, images / "files" / "p12"), rf"--mimic .*; did you mean {images}\?"),
-        ((tmp_path / "none", images), r"--egd .*none is not a folder; expected is that of egd-cxr 1.0.0"),
+        ((images, archive), r"`egd` and `mimic` look swapped"),
+        ((archive.parent, images), rf"`egd=.* which has master_sheet.csv; did you mean {archive}\?"),
+        ((archive, images.parent), rf"`mimic=.* which has files/p10 .*; did you mean {images}\?"),
+        ((archive, images / "files"), rf"`mimic=.*; did you mean {images}\?"),
+        ((archive, images / "files" / "p12"), rf"`mimic=.*; did you mean {images}\?"),
+        (
+            (tmp_path / "none", images),
+            r"`egd=.*none` must be the folder of egd-cxr 1.0.0.* it is not a folder",
+        ),
         (
             (archive, tmp_path),
-            r"--mimic .* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",
+            r"`mimic=.* is not the folder of MIMIC-CXR 2.0.0, which has files/p10 … files/p19$",
         ),
     ]:
         with pytest.raises(UserError, match=message):
-            egd.read(*folders)
+            egd.read(EgdOptions(*folders))
 
 
 def test_a_mimic_folder_without_any_of_the_images_is_told(made, tmp_path):
     (tmp_path / "files" / "p10").mkdir(parents=True)
-    with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under --mimic"):
-        egd.read(made[0], tmp_path)
+    with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under `mimic="):
+        egd.read(EgdOptions(made[0], tmp_path))
 
 
 def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
     path = tmp_path / "list.csv"
     path.write_text(",filename\n1,abc.dcm\n")
-    with pytest.raises(UserError, match=r"none of the 1 ids of --keep-ids .*list.csv is in master_sheet.csv"):
-        egd.read(*made, keep_ids=path)
+    with pytest.raises(UserError, match=r"none of the 1 ids of `keep_ids=.*list.csv` is in master_sheet.csv"):
+        egd.read(EgdOptions(*made, keep_ids=path))
     with pytest.raises(UserError, match=r"they are like 'abc', those of master_sheet.csv like '[0-9a-f]{8}-"):
-        egd.read(*made, keep_ids=path)
+        egd.read(EgdOptions(*made, keep_ids=path))
     path.write_text(",filename\n")
-    with pytest.raises(UserError, match=r"list.csv has no ids"):
-        egd.read(*made, keep_ids=path)
+    with pytest.raises(UserError, match=r"list.csv` has no ids"):
+        egd.read(EgdOptions(*made, keep_ids=path))
     path.write_text(f"name,{SEEN}\n{TWIN},1\n")
     with pytest.raises(UserError, match=rf"list.csv has no column filename; .* 2 columns: name, {SEEN[:30]}"):
-        egd.read(*made, keep_ids=path)
+        egd.read(EgdOptions(*made, keep_ids=path))
     path.write_text(f"{SEEN}\n{TWIN}\n")
     with pytest.raises(UserError, match=r"list.csv has no column filename"):
-        egd.read(*made, keep_ids=path)
+        egd.read(EgdOptions(*made, keep_ids=path))
     with pytest.raises(UserError, match=r"other.csv is missing"):
-        egd.read(*made, keep_ids=tmp_path / "other.csv")
+        egd.read(EgdOptions(*made, keep_ids=tmp_path / "other.csv"))
 
 
 def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made, tmp_path):
-    cohort = egd.read(*made)
+    cohort = egd.read(EgdOptions(*made))
     assert "masks" not in cohort.parameters
     assert cohort.regions.select("case_id", "label").rows() == [
         (SEEN, "left lung"),
@@ -347,12 +354,12 @@ def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made, tmp_p
 
 
 def test_masks_of_organs_can_be_left_out(made, tmp_path, capfd):
-    cohort = egd.read(*made, masks=False)
+    cohort = egd.read(EgdOptions(*made, masks=False))
     assert cohort.regions.is_empty()
     assert cohort.parameters["masks"] is False
     shutil.copytree(made[0], tmp_path / "egd", ignore=shutil.ignore_patterns("audio_*"))
     capfd.readouterr()
-    assert egd.read(tmp_path / "egd", made[1]).regions.is_empty()
+    assert egd.read(EgdOptions(tmp_path / "egd", made[1])).regions.is_empty()
     assert "No masks of organs are under" in capfd.readouterr().err
 
 
@@ -361,7 +368,7 @@ def test_a_keep_list_is_read_whatever_its_letter_case(made, tmp_path):
     path.write_text(f"FileName\n{SEEN.upper()}.DCM\n{TWIN}\n")
     lower = tmp_path / "lower.csv"
     lower.write_text(f"filename\n{SEEN}.dcm\n{TWIN}\n")
-    one, other = (egd.read(*made, keep_ids=list_) for list_ in (path, lower))
+    one, other = (egd.read(EgdOptions(*made, keep_ids=list_)) for list_ in (path, lower))
     assert one.cases.equals(other.cases)
     assert SEEN in set(one.cases["case_id"])
     assert one.parameters == other.parameters
@@ -370,11 +377,11 @@ def test_a_keep_list_is_read_whatever_its_letter_case(made, tmp_path):
 @pytest.mark.parametrize("name", ["fixations.csv", "bounding_boxes.csv"])
 def test_a_file_of_the_archive_without_records_is_told(name, made, tmp_path, capsys):
     shutil.copytree(made[0], tmp_path / "egd")
-    egd.read(tmp_path / "egd", made[1], without_gaze="keep")
+    egd.read(EgdOptions(tmp_path / "egd", made[1], without_gaze="keep"))
     assert "has no records" not in capsys.readouterr().err
     path = tmp_path / "egd" / name
     path.write_text(path.read_text().splitlines()[0] + "\n")
-    cohort = egd.read(tmp_path / "egd", made[1], without_gaze="keep")
+    cohort = egd.read(EgdOptions(tmp_path / "egd", made[1], without_gaze="keep"))
     what = {"fixations.csv": "gaze", "bounding_boxes.csv": "boxes"}[name]
     assert f"{name}hasnorecords:thereisno{what}init" in "".join(capsys.readouterr().err.split())
     assert (cohort.boxes.is_empty(), cohort.readings.is_empty()) == (what == "boxes", what == "gaze")

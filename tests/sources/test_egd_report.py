@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.simulation import simulate
+from radgaze.simulation import SimulationOptions, simulate
 from radgaze.sources import egd
+from radgaze.sources.egd import EgdOptions
 from radgaze.sources.egd.files import TRANSCRIPTS
-from radgaze.sources.egd.radiology_report import cut, speaks_of, spoken
+from radgaze.sources.egd.radiology_report import speaks_of, spoken, while_spoken
 
 
 @pytest.mark.parametrize(
@@ -45,14 +46,17 @@ def test_fixations_are_kept_while_it_is_spoken_of_and_a_moment_before():
             "duration": [0.5, 0.4, 0.3, 0.3, 3.0, 0.2],
         }
     )
-    assert cut(fixations, times, 0.0).to_list() == [False, False, True, False, True, False]
-    assert cut(fixations, times, 1.5).to_list() == [False, True, True, False, True, False]
+    assert while_spoken(fixations, times, 0.0).to_list() == [False, False, True, False, True, False]
+    assert while_spoken(fixations, times, 1.5).to_list() == [False, True, True, False, True, False]
 
 
 def test_a_reading_is_cut_and_told_of(tmp_path: Path):
-    simulate(tmp_path, patients=14, pixels=64, seed=3, workers=1)
+    simulate(SimulationOptions(tmp_path, patients=14, pixels=64, seed=3, workers=1))
     archives = tmp_path / "egd", tmp_path / "mimic"
-    whole, aligned = egd.read(*archives), egd.read(*archives, align_report=1.0)
+    whole, aligned = (
+        egd.read(EgdOptions(*archives)),
+        egd.read(EgdOptions(*archives, align_report=1.0)),
+    )
     assert aligned.parameters["align_report"] == 1.0
     assert 0 < len(aligned.fixations.collect()) < len(whole.fixations.collect())
     rejected = aligned.rejections.filter(reason="not_spoken")
@@ -66,7 +70,7 @@ def test_a_reading_is_cut_and_told_of(tmp_path: Path):
     )
     times = spoken(archives[0], classes)
     own = aligned.fixations.collect().join(aligned.readings, on="reading_id")
-    assert cut(own, times, 1.0).all()
+    assert while_spoken(own, times, 1.0).all()
 
 
 def test_what_is_missing_or_wrong_is_told(tmp_path: Path):

@@ -10,13 +10,14 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
-from radgaze.simulation import simulate
+from radgaze.simulation import SimulationOptions, simulate
 from radgaze.sources import egd
+from radgaze.sources.egd import EgdOptions
 from radgaze.sources.egd.files import read_gaze, read_samples
 from radgaze.sources.egd.screen import on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.store.dataset import GazeDataset, collate
-from radgaze.store.preparation import prepare
+from tests.stores import prepare
 
 Tree = tuple[Path, Path]
 
@@ -24,14 +25,17 @@ Tree = tuple[Path, Path]
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     folder = tmp_path_factory.mktemp("samples")
-    simulate(folder, patients=14, pixels=64, seed=3, workers=1)
+    simulate(SimulationOptions(folder, patients=14, pixels=64, seed=3, workers=1))
     return folder / "egd", folder / "mimic"
 
 
 @pytest.mark.parametrize("kind", ["idt", "ivt"])
 def test_filtered_samples_are_about_the_trackers_fixations(made, kind, tmp_path):
-    """Of the same readings, and maps that tell the same."""
-    tracked, filtered = egd.read(*made), egd.read(*made, gaze="samples", filter=kind)
+    """They belong to the same readings, and their maps agree."""
+    tracked, filtered = (
+        egd.read(EgdOptions(*made)),
+        egd.read(EgdOptions(*made, gaze="samples", filter=kind)),
+    )
     assert filtered.cases["case_id"].to_list() == tracked.cases["case_id"].to_list()
     assert 0.7 < len(filtered.fixations.collect()) / len(tracked.fixations.collect()) < 1.3
     stores = [
@@ -53,7 +57,7 @@ def test_from_the_screen_to_the_image_is_the_mapping_of_the_authors(made):
     sheet = pl.read_csv(made[0] / "master_sheet.csv", infer_schema_length=None)
     sides = {f"image_{side}_pad": side for side in ("top", "bottom", "left", "right")}
     pads = sheet.select(pl.col("dicom_id").alias("case_id"), *sides).rename(sides).unique("case_id")
-    cohort = egd.read(*made)
+    cohort = egd.read(EgdOptions(*made))
     store_sizes = dict.fromkeys(cohort.cases["case_id"], 64)
     assert store_sizes
 
@@ -92,7 +96,7 @@ def test_the_calibration_shift_is_the_middle_less_the_mean_of_the_last_looks():
 
 
 def test_a_shift_moves_fixations_and_samples_alike(made):
-    plain, moved = egd.read(*made), egd.read(*made, calibration_shift=True)
+    plain, moved = egd.read(EgdOptions(*made)), egd.read(EgdOptions(*made, calibration_shift=True))
     assert moved.parameters["calibration_shift"]
     seen = image_sizes(plain.cases).drop_nulls()["case_id"].to_list()  # one cannot be read
     own = plain.readings.filter(pl.col("case_id").is_in(seen))["reading_id"].to_list()
@@ -107,15 +111,15 @@ def test_a_shift_moves_fixations_and_samples_alike(made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"dispersion": 0.0}, "--dispersion 0.0"),
-        ({"velocity": -1.0}, "--velocity -1.0"),
-        ({"least_duration": -0.1}, "--least-duration"),
-        ({"pixels_per_degree": 0.0}, "--pixels-per-degree"),
+        ({"dispersion": 0.0}, "`dispersion` must be above 0, got 0.0"),
+        ({"velocity": -1.0}, "`velocity` must be above 0, got -1.0"),
+        ({"least_duration": -0.1}, "`least_duration` must be at least 0"),
+        ({"pixels_per_degree": 0.0}, "`pixels_per_degree` must be above 0"),
     ],
 )
 def test_thresholds_that_make_no_sense_are_told(options, said, made):
     with pytest.raises(UserError, match=said):
-        egd.read(*made, gaze="samples", **options)
+        egd.read(EgdOptions(*made, gaze="samples", **options))
 
 
 def test_what_is_wrong_with_the_samples_is_told(made, tmp_path):

@@ -13,7 +13,8 @@ from PIL import Image
 
 from radgaze.errors import UserError
 from radgaze.sources import gazesearch
-from radgaze.store.preparation import prepare
+from radgaze.sources.gazesearch import GazeSearchOptions
+from tests.stores import prepare
 
 ROWS, COLUMNS = 448, 112
 
@@ -60,17 +61,17 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_a_case_is_an_image_with_what_was_found_on_it(made, capfd):
-    cohort = gazesearch.read(*made)
+    cohort = gazesearch.read(GazeSearchOptions(*made))
     assert cohort.classes == ("Edema", "Pleural Effusion")
     assert not cohort.exclusive
     table = cohort.cases.select("case_id", "patient", "label_Edema", "label_Pleural Effusion")
     assert table.rows() == [("a", 0, 1, 1), ("b", 1, 0, 0), ("c", 2, 1, 0)]
-    assert "1 of 4 images stand in several" in capfd.readouterr().err
+    assert "1 of 4 images are in several" in capfd.readouterr().err
     assert Counter(cohort.rejections["reason"]) == {"missing_image": 1, "off_image_fixation": 2}
 
 
 def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made):
-    cohort = gazesearch.read(*made)
+    cohort = gazesearch.read(GazeSearchOptions(*made))
     own = cohort.fixations.collect().filter(reading_id="a/Edema/0")
     assert own.select("x", "y").rows() == [(0.25, 1.0), (223.5 * 0.5, 223.5 * 2)]
     assert own.select("onset", "duration").rows() == [(0.0, 0.2), (0.2, 0.3)]
@@ -88,7 +89,7 @@ def test_patients_are_kept_apart_where_they_are_known(made, tmp_path):
     table = tmp_path / "patients.csv"
     table.write_text("image,patient\na.jpg,x\nb,x\nc.jpg,y\nlost,z\n")
     for seed in range(4):
-        cohort = gazesearch.read(*made, patients=table, seed=seed, split="published")
+        cohort = gazesearch.read(GazeSearchOptions(*made, patients=table, seed=seed, split="published"))
         splits = dict(cohort.cases.select("case_id", "split").iter_rows())
         assert splits["a"] == splits["b"]
         assert cohort.cases["patient"].to_list() == [0, 0, 1]
@@ -96,11 +97,11 @@ def test_patients_are_kept_apart_where_they_are_known(made, tmp_path):
         assert cohort.parameters["split"] != "published"
     table.write_text("image,patient\na.jpg,x\n")
     with pytest.raises(UserError, match="2 images are not in it, such as b"):
-        gazesearch.read(*made, patients=table)
+        gazesearch.read(GazeSearchOptions(*made, patients=table))
 
 
 def test_it_becomes_a_store(made, tmp_path):
-    store = prepare(gazesearch.read(*made), tmp_path / "store", size=64, workers=1)
+    store = prepare(gazesearch.read(GazeSearchOptions(*made)), tmp_path / "store", size=64, workers=1)
     assert store.cases.height == 3
     assert not store.exclusive
 
@@ -119,18 +120,18 @@ def test_what_is_wrong_in_the_list_is_told_with_its_place(change, said, made):
     first = {key: value for key, value in (SEARCHES[0] | change).items() if value is not None}
     path.write_text(json.dumps([first, *SEARCHES[1:]]))
     with pytest.raises(UserError, match=said):
-        gazesearch.read(path, images)
+        gazesearch.read(GazeSearchOptions(path, images))
 
 
 def test_what_is_no_list_or_no_folder_is_told(made, tmp_path):
     path, images = made
     with pytest.raises(UserError, match="no such file"):
-        gazesearch.read(tmp_path / "none.json", images)
+        gazesearch.read(GazeSearchOptions(tmp_path / "none.json", images))
     with pytest.raises(UserError, match="is not a folder"):
-        gazesearch.read(path, tmp_path / "none")
+        gazesearch.read(GazeSearchOptions(path, tmp_path / "none"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no image of"):
-        gazesearch.read(path, tmp_path / "empty")
+        gazesearch.read(GazeSearchOptions(path, tmp_path / "empty"))
     for text, said in (
         ("{", "cannot be read, it is cut"),
         ("{}", "is no list"),
@@ -138,4 +139,4 @@ def test_what_is_no_list_or_no_folder_is_told(made, tmp_path):
     ):
         path.write_text(text)
         with pytest.raises(UserError, match=said):
-            gazesearch.read(path, images)
+            gazesearch.read(GazeSearchOptions(path, images))

@@ -15,6 +15,7 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.sources import reflacx
 from radgaze.sources.cohort import VIEWS
+from radgaze.sources.reflacx import ReflacxOptions
 from radgaze.store.store import Store
 from tests.sources.reflacx_tree import LOST, ONE, SMALL, THREE, TWO, UNSEEN, WHOLE, write_tree
 
@@ -34,7 +35,7 @@ def tree(made, tmp_path) -> Tree:
 
 
 def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_half_its_readers(made, capfd):
-    cohort = reflacx.read(*made)
+    cohort = reflacx.read(ReflacxOptions(*made))
     assert not cohort.exclusive
     # Phase 1's mass and nodule are one class, and its pleural effusion is an abnormality of the pleura.
     assert cohort.classes == ("Atelectasis", "Consolidation", "Lung nodule or mass", "Pleural abnormality")
@@ -47,20 +48,20 @@ def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_hal
         (THREE, 0, "test", 0, 0, 1, 0),
     ]
     said = capfd.readouterr().err
-    assert "1 patients stood in several" in said  # ONE trains, THREE tests, and both are of one patient
+    assert "1 patients are in several" in said  # ONE trains, THREE tests, and both are of one patient
 
 
 def test_certainty_says_from_where_a_finding_is_there(made):
-    strict = reflacx.read(*made, certainty=4)
+    strict = reflacx.read(ReflacxOptions(*made, certainty=4))
     assert strict.cases.filter(case_id=ONE).select(r"^label_.*$").row(0) == (0, 0)
     assert strict.classes == ("Consolidation", "Lung nodule or mass")
-    loose = reflacx.read(*made, certainty=2, labels=["atelectasis", "Pleural abnormality"])
+    loose = reflacx.read(ReflacxOptions(*made, certainty=2, labels=["atelectasis", "Pleural abnormality"]))
     assert loose.classes == ("Atelectasis", "Pleural abnormality")
     assert loose.cases["label_Atelectasis"].to_list() == [1, 0, 0]
 
 
 def test_readings_hold_their_gaze_with_its_resolution_and_view(made):
-    cohort = reflacx.read(*made)
+    cohort = reflacx.read(ReflacxOptions(*made))
     ids = ["P101R000001", "P102R000002", "P103R000003", "P101R000005", "P201R000006", "P300R000007"]
     assert sorted(cohort.readings["reading_id"]) == sorted(ids)
     own = cohort.fixations.collect().filter(reading_id="P101R000001")
@@ -77,7 +78,7 @@ def test_readings_hold_their_gaze_with_its_resolution_and_view(made):
 
 
 def test_what_is_left_out_has_its_reason(made):
-    cohort = reflacx.read(*made)
+    cohort = reflacx.read(ReflacxOptions(*made))
     assert Counter(cohort.rejections["reason"]) == {
         "missing_image": 1,
         "size_mismatch": 1,
@@ -91,7 +92,7 @@ def test_what_is_left_out_has_its_reason(made):
 
 
 def test_ellipses_are_named_after_their_class_and_the_chest_is_a_box(made):
-    cohort = reflacx.read(*made, without_gaze="keep")
+    cohort = reflacx.read(ReflacxOptions(*made, without_gaze="keep"))
     found = sorted(cohort.boxes.rows())
     assert found == sorted(
         [
@@ -108,16 +109,16 @@ def test_ellipses_are_named_after_their_class_and_the_chest_is_a_box(made):
 
 
 def test_phases_can_be_read_apart(made):
-    third = reflacx.read(*made, phases=[3])
+    third = reflacx.read(ReflacxOptions(*made, phases=[3]))
     assert third.cases["case_id"].to_list() == [THREE]
     assert third.cases["split"].to_list() == ["test"]
-    first = reflacx.read(*made, phases=[1])
+    first = reflacx.read(ReflacxOptions(*made, phases=[1]))
     assert "Pleural effusion" in first.classes
     assert first.cases["split"].to_list() == ["train", "validate"]
 
 
 def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
-    first = reflacx.read(*made, phases=[1], labels=["Mass", "Nodule"])
+    first = reflacx.read(ReflacxOptions(*made, phases=[1], labels=["Mass", "Nodule"]))
     assert first.classes == ("Mass", "Nodule")
     assert sorted(first.boxes.filter(shape="ellipse").rows()) == [
         (ONE, "Mass", 30, 30, 50, 50, "ellipse"),
@@ -129,7 +130,7 @@ def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"phases": [4]}, "they are 1, 2 and 3"),
+        ({"phases": [4]}, "`phases` must be one of 1, 2, 3, got 4"),
         ({"certainty": 0}, "from 1 to 5"),
         ({"labels": ["Mass"]}, "is no finding"),
         ({"labels": ["Cardiomegaly"]}, "is no finding"),
@@ -137,17 +138,17 @@ def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
 )
 def test_a_mistake_is_told(options, said, made):
     with pytest.raises(UserError, match=said):
-        reflacx.read(*made, **options)
+        reflacx.read(ReflacxOptions(*made, **options))
 
 
 def test_folders_that_are_none_are_told(made, tmp_path):
-    with pytest.raises(UserError, match=r"--reflacx .* is not the folder"):
-        reflacx.read(made[1], made[1])
-    with pytest.raises(UserError, match=r"--mimic .* is not the folder"):
-        reflacx.read(made[0], made[0])
+    with pytest.raises(UserError, match=r"`reflacx=.* is not the folder"):
+        reflacx.read(ReflacxOptions(made[1], made[1]))
+    with pytest.raises(UserError, match=r"`mimic=.* is not the folder"):
+        reflacx.read(ReflacxOptions(made[0], made[0]))
     (tmp_path / "files").mkdir()
     with pytest.raises(UserError, match="are the files downloaded"):
-        reflacx.read(made[0], tmp_path)
+        reflacx.read(ReflacxOptions(made[0], tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -166,7 +167,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_place(file, old, new, said, tr
     assert old.encode() in text
     path.write_bytes(text.replace(old.encode(), new.encode(), 1))
     with pytest.raises(UserError, match=said) as told:
-        reflacx.read(*tree)
+        reflacx.read(ReflacxOptions(*tree))
     assert str(path) in str(told.value)
 
 
@@ -200,7 +201,7 @@ def test_the_whole_way_from_the_archive_to_a_report(tmp_path):
 
 def test_hidden_things_stay_hidden(made):
     """Neither subject ids nor paths are in what is kept."""
-    cohort = reflacx.read(*made)
+    cohort = reflacx.read(ReflacxOptions(*made))
     kept = (
         b"".join(
             table.drop("image", strict=False).write_csv().encode()
@@ -221,12 +222,12 @@ def test_hidden_things_stay_hidden(made):
 
 def test_readings_without_a_row_of_gaze_are_counted(tree, capsys):
     told = r"(\d+) of \1 readings have no fixations.csv, or one without records"
-    reflacx.read(*tree)
+    reflacx.read(ReflacxOptions(*tree))
     assert not re.search(told, " ".join(capsys.readouterr().err.split()))
     paths = list(tree[0].rglob("fixations.csv"))
     assert paths
     for path in paths:
         path.write_text(path.read_text().splitlines()[0] + "\n")
     with pytest.raises(UserError, match="no case"):
-        reflacx.read(*tree)
+        reflacx.read(ReflacxOptions(*tree))
     assert re.search(told, " ".join(capsys.readouterr().err.split()))

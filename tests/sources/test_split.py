@@ -212,7 +212,7 @@ def test_a_class_of_one_case_patients_has_its_share_rounded_up_or_down():
 
 
 def test_a_split_of_a_seed_never_changes():
-    # Written down once: a split is drawn anew wherever a run is evaluated, maybe on another machine.
+    # A constant: a split is drawn again where a run is evaluated, perhaps on another machine.
     split = stratified_split(*several_each(0), 7)
     assert digest(split) == "c6fa7aabef74233c"
     split = fold_split(*in_several_classes(0), 7, folds=5, fold=3)

@@ -1,4 +1,4 @@
-"""Anybody's table: what is read, what is guessed, what is rejected, and what is refused with its place."""
+"""A generic table: values that are read, guessed, rejected, and refused with their place."""
 
 # ruff: noqa: E501  tables of mistakes, one to a line
 from __future__ import annotations
@@ -14,11 +14,12 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources import table
-from radgaze.sources.table.files import cases_by_key, stem
+from radgaze.sources.table import TableOptions
+from radgaze.sources.table.matching import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.tables import read_csv
 from tests.sources.names import read_named
+from tests.stores import prepare
 
 LABELS = """image,patient_id,age,Normal,Sick
 a.png,p1,40,1,0
@@ -215,20 +216,20 @@ def test_what_is_guessed_is_said(folder, capsys):
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
-        ("image,patient,A\na.png,1,1\nc.png,2,0\n", {"labels": ["A"], "multi_label": True}, r"--multi-label is of several"),
+        ("image,patient,A\na.png,1,1\nc.png,2,0\n", {"labels": ["A"], "multi_label": True}, r"`multi_label` needs several"),
         ("image,patient,A,B\na.png,1,1,0\nc.png,2,maybe,0\n", {"labels": ["A", "B"]}, r"line 3, column A: it is 'maybe', 0 or 1"),
         ("image,patient,label\na.png,1,x\na.png,1,y\n", {}, r"lines 2 and 3: the case 'a' is x and y"),
         ("image,patient,label\na.png,1,x\nsub/a.png,1,y\n", {}, r"lines 2 and 3: two images would be the case 'a'"),
         ("image,patient,label\na.png,1,x\nc.png,2,x\n", {}, r"column label: one class, x"),
         ("image,patient,label\na.png,,x\nc.png,2,y\n", {}, r"line 2, column patient: it is blank"),
-        ("image,patient,label,split\na.png,1,x,train\nc.png,1,y,test\n", {}, r"lines 2 and 3: one patient stands in train and in test"),
+        ("image,patient,label,split\na.png,1,x,train\nc.png,1,y,test\n", {}, r"lines 2 and 3: one patient is in train and in test"),
         ("image,patient,label,split\na.png,1,x,train\nc.png,2,y,later\n", {}, r"line 3, column split: it is 'later'"),
         ("image,label\na.png,x\nc.png,y\n", {}, r"no column tells the patient"),
         ("image,patient,u,v\na.png,1,x,3\nc.png,2,y,4\n", {}, r"which columns are the labels\? .*u, v"),
         ("picture,patient,label\na.png,1,x\nc.png,2,y\n", {}, r"which column is the image\?"),
         ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["patient=who"]}, r"has no such column; it has image"),
-        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["who"]}, r"KEY=COLUMN is expected"),
-        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"classes": ["x", "z"]}, r"--classes z: no record"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"columns": ["who"]}, r"must be KEY=COLUMN"),
+        ("image,patient,label\na.png,1,x\nc.png,2,y\n", {"classes": ["x", "z"]}, r"`classes=z`: no record"),
         ("image,patient,label\nq.png,1,x\nr.png,2,y\n", {}, r"no image of .* is under"),
         ("image,patient,label\n", {}, r"has no records"),
     ],
@@ -246,7 +247,7 @@ def test_mistakes_are_told_with_their_place(folder, text, options, message):
         ("boxes", "image,x,y,width\na.png,1,1,3\n", {}, r"a box is x1, y1, x2, y2 or"),
         ("boxes", "image,x,y,width,height\na.png,1,one,3,3\n", {}, r"line 2, column y: it is 'one', a number"),
         ("boxes", "image,x,y,width,height\nq,1,1,3,3\n", {}, r"no record belongs to a case"),
-        ("boxes", BOXES, {"box_frame": "1024"}, r"--box-frame 1024: WIDTHxHEIGHT"),
+        ("boxes", BOXES, {"box_frame": "1024"}, r"`box_frame=1024` must be WIDTHxHEIGHT"),
         ("fixations", "case,x,y,onset\na,1,1,0\n", {}, r"which column is the duration\?"),
         ("fixations", "case,x,y,onset,duration\na,1,1,0,-1\n", {}, r"line 2, column duration"),
     ],
@@ -295,7 +296,7 @@ def private(folder: Path) -> Path:
 
 def of_private(folder: Path, **options):
     more = {"fixations": folder / "looks.csv", "boxes": folder / "marks.csv", "masks": folder / "marks"}
-    return table.read(folder / "labels.csv", **(more | options))
+    return table.read(TableOptions(folder / "labels.csv", **(more | options)))
 
 
 def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(folder, tmp_path):
@@ -325,10 +326,10 @@ def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(
     assert first.cases.equals(again.cases)
     assert first.rejections.equals(again.rejections)
     (folder / "labels.csv").write_text(f"image,patient,label\n{NAMES[1]}.png,0,x\n{NAMES[0]}.png,1,y\n")
-    with pytest.raises(UserError, match=r"--key .*key.csv.*something else is there"):
+    with pytest.raises(UserError, match=r"`key=.*key.csv.*another file is there"):
         of_private(folder, key=tmp_path / "key.csv")
     for wrong in (tmp_path, tmp_path / "none" / "key.csv"):
-        with pytest.raises(UserError, match="--key"):
+        with pytest.raises(UserError, match="`key="):
             of_private(folder, key=wrong)
 
 
@@ -347,10 +348,10 @@ def test_other_files_under_the_same_numbers_are_another_store(folder, tmp_path):
     Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / "f.png")
     Image.fromarray(np.full((60, 40), 9, np.uint8)).save(folder / "g.png")
     (folder / "labels.csv").write_text(text.format("f", "g"))
-    prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+    prepare(table.read(TableOptions(folder / "labels.csv")), tmp_path / "store", size=60, workers=1)
     (folder / "labels.csv").write_text(text.format("g", "f"))
     with pytest.raises(UserError, match="another store"):
-        prepare(table.read(folder / "labels.csv"), tmp_path / "store", size=60, workers=1)
+        prepare(table.read(TableOptions(folder / "labels.csv")), tmp_path / "store", size=60, workers=1)
 
 
 def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
@@ -358,7 +359,7 @@ def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
         Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / f"{name}.png")
     (folder / "labels.csv").write_text("image,patient,label\nz.png,0,x\ncase-000001.png,1,y\n")
     (folder / "looks.csv").write_text("case,x,y,onset,duration\ncase-000001,1,2,0,1\n")
-    cohort = table.read(folder / "labels.csv", fixations=folder / "looks.csv")
+    cohort = table.read(TableOptions(folder / "labels.csv", fixations=folder / "looks.csv"))
     assert cohort.readings["case_id"].to_list() == ["case-000002"]
 
 
@@ -430,8 +431,8 @@ def test_masks_reach_the_store_and_stand_in_for_gaze(folder, tmp_path):
         ({"masks": "none.csv"}, "none.csv"),
         ({"masks": "empty"}, "has no mask: a PNG, JPEG or TIFF named as its image"),
         ({"masks": "others"}, "no record belongs to a case of the table"),
-        ({"masks": "others", "mask_columns": ["case=x"]}, "--mask-columns is for a table of masks"),
-        ({"masks": "few.csv"}, "which column is the file.*--mask-columns file=COLUMN"),
+        ({"masks": "others", "mask_columns": ["case=x"]}, "`mask_columns` is for a table of masks"),
+        ({"masks": "few.csv"}, "which column is the file.*`mask_columns=file=COLUMN`"),
         ({"masks": "blank.csv"}, "line 2.*a file expected"),
     ],
 )

@@ -13,10 +13,12 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.sources import external_sort as spool
 from radgaze.sources import streaming, table
+from radgaze.sources.table import TableOptions
 from radgaze.sources.table import gaze as table_gaze
 from radgaze.store import merge
-from radgaze.store.preparation import prepare
+from radgaze.store.merge import MergeOptions
 from tests.sources.names import read_named
+from tests.stores import prepare
 
 CASES, SIDE = 12, 20
 
@@ -94,13 +96,15 @@ def test_fixations_of_other_images_alone_are_a_mistake(folder, tmp_path, monkeyp
     with pytest.raises(
         UserError, match=r"looks.csv: no record belongs to a case.*they are of 'other-0'.*'i0'"
     ):
-        table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv")
+        table.read(TableOptions(folder / "labels.csv", fixations=tmp_path / "looks.csv"))
     (tmp_path / "looks.csv").write_text("\n".join([*looks, "i3.png,1,2,0,1"]))
     cohort = read_named(folder / "labels.csv", fixations=tmp_path / "looks.csv")
     assert cohort.readings["case_id"].to_list() == ["i3"]
     assert dict(cohort.rejections["reason"].value_counts().iter_rows()) == {"gaze_without_case": 20}
     (tmp_path / "looks.csv").write_text(looks[0])
-    assert table.read(folder / "labels.csv", fixations=tmp_path / "looks.csv").readings.is_empty()
+    assert table.read(
+        TableOptions(folder / "labels.csv", fixations=tmp_path / "looks.csv")
+    ).readings.is_empty()
 
 
 def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_own(folder):
@@ -130,11 +134,11 @@ def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
     whole = prepare(read(folder), tmp_path / "whole", size=16, workers=1)
     half = pl.read_csv(folder / "labels.csv").head(CASES // 2)
     half.write_csv(tmp_path / "labels.csv")
-    fewer = table.read(tmp_path / "labels.csv", folder, fixations=folder / "looks.csv")
+    fewer = table.read(TableOptions(tmp_path / "labels.csv", folder, fixations=folder / "looks.csv"))
     again = prepare(fewer, tmp_path / "again", size=16, workers=1)
-    at_once = merge.read([whole.path, again.path])
+    at_once = merge.read(MergeOptions([whole.path, again.path]))
     cut(monkeypatch, 500, 40)
-    cohort = merge.read([whole.path, again.path])
+    cohort = merge.read(MergeOptions([whole.path, again.path]))
     assert set(cohort.rejections["reason"]) == {"duplicate_case", "duplicate_reading"}
     assert cohort.fixations.collect().equals(at_once.fixations.collect())
     assert cohort.fixations.collect().drop("reading_id").equals(whole.fixations.drop("reading_id"))

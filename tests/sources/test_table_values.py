@@ -13,6 +13,7 @@ from PIL import Image
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.sources import table
+from radgaze.sources.table import TableOptions
 from radgaze.store.store import Store
 
 NAMES = ("a", "b", "c", "d", "e", "f")
@@ -32,7 +33,7 @@ def read(folder: Path, values: list[str], column: str = "label", **options):
         f"{name},{name}.png,{k},{label}" for k, (name, label) in enumerate(zip(NAMES, values, strict=False))
     ]
     (folder / "labels.csv").write_text("\n".join([f"case,image,patient,{column}", *rows]), encoding="utf-8")
-    return table.read(folder / "labels.csv", **options)
+    return table.read(TableOptions(folder / "labels.csv", **options))
 
 
 def classes(cohort) -> list[str]:
@@ -77,14 +78,14 @@ def test_unicode_forms_of_a_name_are_one_name(folder):
     (folder / "looks.csv").write_text(
         f"case,x,y,onset,duration\n{decomposed},20,30,0,1\nA.PNG,21,31,0,1\n", encoding="utf-8"
     )
-    cohort = table.read(folder / "t.csv", fixations=folder / "looks.csv")
+    cohort = table.read(TableOptions(folder / "t.csv", fixations=folder / "looks.csv"))
     assert cohort.cases["patient"].to_list() == [0, 0]
     assert cohort.readings["case_id"].to_list() == cohort.cases["case_id"].to_list()
 
 
 def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(folder, capsys):
     (folder / "t.csv").write_text("image,patient,label\na.png,P1,x\nb.png,q,y\nc.png,p 1,y\n")
-    assert table.read(folder / "t.csv").cases["patient"].to_list() == [0, 1, 2]
+    assert table.read(TableOptions(folder / "t.csv")).cases["patient"].to_list() == [0, 1, 2]
     assert "2 patients are written as another but for letter case or spaces, as in lines 2 and 4" in told(
         capsys
     )
@@ -93,7 +94,7 @@ def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(fo
 def test_boxes_and_masks_find_their_case_in_another_spelling_but_not_one_of_two(folder, capsys):
     (folder / "t.csv").write_text("image,patient,label,case\na.png,1,x,K1\nb.png,2,y,k2\nc.png,3,y,K2\n")
     (folder / "boxes.csv").write_text("case,x1,y1,x2,y2\nk1,1,2,30,40\nK 2,1,2,3,4\nK2,1,2,33,44\n")
-    cohort = table.read(folder / "t.csv", boxes=folder / "boxes.csv")
+    cohort = table.read(TableOptions(folder / "t.csv", boxes=folder / "boxes.csv"))
     assert cohort.boxes.select("case_id", "x2").rows() == [("K1", 30), ("K2", 33)]
     assert cohort.rejections["reason"].to_list() == ["box_without_case"]
     assert "1 records write their case with another letter case" in told(capsys)
@@ -110,7 +111,7 @@ def test_flags_however_written_are_guessed(folder, yes, no):
 def test_what_minus_one_and_blanks_say_is_asked_for(folder, capsys):
     rows, columns = ["1,0", "0,1", "-1,1", ",1", "nan,1", "0,-1.0"], {"labels": ["A", "B"]}
     with pytest.raises(
-        UserError, match=r"line 4, column A: it is '-1', 0 or 1 expected; --present, --absent"
+        UserError, match=r"line 4, column A: it is '-1', 0 or 1 expected; `present`, `absent`"
     ):
         read(folder, rows, "A,B", **columns)
     missing = read(folder, rows, "A,B", missing=["-1"], **columns)
@@ -125,7 +126,7 @@ def test_what_minus_one_and_blanks_say_is_asked_for(folder, capsys):
 
 
 def test_one_column_of_minus_one_0_and_1_is_no_guess(folder):
-    with pytest.raises(UserError, match="--present, --absent or --missing says what -1 stands for"):
+    with pytest.raises(UserError, match="`present`, `absent` or `missing` says what -1 stands for"):
         read(folder, ["-1", "0", "1"], "A", labels=["A"])
     assert classes(read(folder, ["-1", "0", "1"], "A", labels=["A"], absent=["-1"])) == ["no A", "no A", "A"]
     assert read(folder, ["-1", "0", "1"], labels=["label"], classes=["0", "1", "-1"]).classes == (
@@ -141,9 +142,9 @@ def test_the_column_of_chestx_ray14_is_guessed(folder):
 
 
 def test_what_is_named_twice_is_a_mistake(folder):
-    with pytest.raises(UserError, match="--labels A: it is named 2 times"):
+    with pytest.raises(UserError, match="`labels=A` is named 2 times"):
         read(folder, ["1,0", "0,1"], "A,B", labels=["A", "A"])
-    with pytest.raises(UserError, match="--classes x: it is named 2 times"):
+    with pytest.raises(UserError, match="`classes=x` is named 2 times"):
         read(folder, ["x", "y"], classes=["x", "x", "y"])
     with pytest.raises(UserError, match="several columns “label”"):
         read(folder, ["x,y", "y,x"], "label,label")
@@ -153,21 +154,21 @@ def test_what_is_named_twice_is_a_mistake(folder):
 def test_a_patient_that_is_missing_is_none(folder, word):
     (folder / "t.csv").write_text(f"image,patient,label\na.png,1,x\nb.png,{word},y\n")
     with pytest.raises(UserError, match=f"line 3, column patient: it is '{word}', a patient expected"):
-        table.read(folder / "t.csv")
+        table.read(TableOptions(folder / "t.csv"))
 
 
 def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
-    with pytest.raises(UserError, match=rf"--images names .*was, for one, {folder}/sub/a.png$"):
+    with pytest.raises(UserError, match=rf"`images` names .*expected is {folder}/sub/a.png$"):
         read(folder, ["x", "y"], images=folder / "sub")
     (folder / "t.csv").write_text("image,patient,label\nq,1,x\nr,2,y\n")
     with pytest.raises(UserError, match=r"lack an ending such as \.png"):
-        table.read(folder / "t.csv")
+        table.read(TableOptions(folder / "t.csv"))
 
 
 def test_backslashes_part_folders(folder):
     Image.open(folder / "a.png").save(folder / "sub" / "a.png")
     (folder / "t.csv").write_text("image,patient,label\nsub\\a.png,1,x\nb.png,2,y\n")
-    assert table.read(folder / "t.csv").cases["image"][0] == str(folder / "sub" / "a.png")
+    assert table.read(TableOptions(folder / "t.csv")).cases["image"][0] == str(folder / "sub" / "a.png")
 
 
 def looks(folder: Path, rows: list[tuple[float, float, float, float]], **options):
@@ -178,12 +179,12 @@ def looks(folder: Path, rows: list[tuple[float, float, float, float]], **options
 
 def test_fractions_are_told_and_taken_so_by_the_frame(folder):
     rows = [(0.5, 0.25, 0, 0.2), (0.1, 0.9, 0.3, 0.2), (1.2, 0.5, 0.6, 0.2), (0, 0, 0.9, 0.2)]
-    with pytest.raises(UserError, match=r"2 of 3 positions are from 0 to 1.*--fixation-frame 1x1"):
+    with pytest.raises(UserError, match=r"2 of 3 positions are from 0 to 1.*`fixation_frame=1x1`"):
         looks(folder, rows)
     placed = looks(folder, rows, fixation_frame="1x1").fixations.collect()
     np.testing.assert_allclose(placed.select("x", "y").rows(), [(20, 15), (4, 54), (0, 0)])
     (folder / "boxes.csv").write_text("case,x,y,width,height\na,0.25,0.5,0.5,0.25\n")
-    with pytest.raises(UserError, match=r"1 of 1 positions.*--box-frame 1x1"):
+    with pytest.raises(UserError, match=r"1 of 1 positions.*`box_frame=1x1`"):
         read(folder, ["x", "y"], boxes=folder / "boxes.csv")
     found = read(folder, ["x", "y"], boxes=folder / "boxes.csv", box_frame="1x1")
     assert found.boxes.rows() == [("a", "box", 10, 30, 30, 45)]
@@ -193,23 +194,23 @@ def test_milliseconds_are_told_and_taken_so_where_they_are_named(folder):
     times = [(300.0 * k, 250.0) for k in range(12)]
     in_ms = [(5, 6, onset, duration) for onset, duration in times]
     with pytest.raises(
-        UserError, match=r"12 of 12 durations are more than 10 s; --fixation-units duration=ms"
+        UserError, match=r"12 of 12 durations are more than 10 s; `fixation_units=duration=ms`"
     ):
         looks(folder, in_ms)
-    with pytest.raises(UserError, match=r"10 of 10 steps from one onset.*--fixation-units onset=ms"):
+    with pytest.raises(UserError, match=r"10 of 10 steps from one onset.*`fixation_units=onset=ms`"):
         looks(folder, [(5, 6, onset, duration / 1000) for onset, duration in times])
     cohort = looks(folder, in_ms, fixation_units=["onset=ms", "duration=ms"])
     found = cohort.fixations.collect().select("onset", "duration").to_numpy()
     np.testing.assert_allclose(found, np.array(times) / 1000)
     as_they_are = looks(folder, in_ms, fixation_units=["onset=s", "duration=s"]).fixations.collect()
     assert as_they_are["duration"].to_list() == [250] * 12
-    with pytest.raises(UserError, match="--fixation-units duration=hours: KEY=UNIT is expected"):
+    with pytest.raises(UserError, match="`fixation_units=duration=hours` must be KEY=UNIT"):
         looks(folder, in_ms, fixation_units=["duration=hours"])
 
 
 def test_fixations_that_are_off_their_images_are_told(folder, capsys):
     looks(folder, [(500, 600, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
-    assert "2 of 3 fixations are not on their image; --fixation-frame" in told(capsys)
+    assert "2 of 3 fixations are not on their image; `fixation_frame`" in told(capsys)
     looks(folder, [(5, 6, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
     assert "on their image" not in told(capsys)
 

@@ -131,7 +131,7 @@ def write_tree(folder: Path) -> tuple[Path, Path]:
 
 
 def write_masks(folder: Path) -> None:
-    """Of each organ a quarter of the image: upper left, upper right, lower left, lower right."""
+    """Write a mask for each organ: the upper left, upper right, lower left, lower right quarter."""
     for case_id, names in MASKS.items():
         (folder / case_id).mkdir(parents=True)
         for k, name in enumerate(names):

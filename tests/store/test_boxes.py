@@ -15,9 +15,9 @@ from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.boxes import corners, hull
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort, write_dicom
+from tests.stores import prepare
 
 ATTENTION = GazeMaps(sigma=5, boxes="attention")
 

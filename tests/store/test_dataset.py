@@ -18,9 +18,9 @@ from radgaze.gaze import GazeMaps, static_maps
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort, write_dicom
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

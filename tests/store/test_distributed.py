@@ -12,9 +12,9 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources.cohort import Cohort
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from radgaze.gaze import Frames, GazeMaps, reference_frames, static_maps
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 SIZE = 32
 

@@ -14,10 +14,10 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import COLUMNS, seal
-from radgaze.store.preparation import prepare
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")

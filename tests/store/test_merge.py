@@ -19,10 +19,11 @@ from radgaze.errors import UserError
 from radgaze.sources.cohort import VIEWS, Cohort
 from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.preparation import prepare
+from radgaze.store.merge import MergeOptions
 from radgaze.store.store import Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 def relabelled(cohort: Cohort, names: dict[str, str]) -> Cohort:
@@ -118,13 +119,13 @@ def test_the_same_again_is_left_as_it_is_and_stores_in_another_place_are_the_sam
     for store in stores:
         shutil.copytree(store.path, tmp_path / store.path.name)
     paths = [tmp_path / store.path.name for store in stores]
-    cohort = merge.read(paths, map=["edema=CHF"])
+    cohort = merge.read(MergeOptions(paths, map=["edema=CHF"]))
     again = prepare(cohort, whole.path, size=64, voi="window", fitted=True, workers=1)
     assert again.manifest == whole.manifest
 
 
 def test_a_class_that_is_left_out_leaves_cases_without_one(stores):
-    cohort = merge.read([s.path for s in stores], map=["edema=CHF", "Normal="])
+    cohort = merge.read(MergeOptions([s.path for s in stores], map=["edema=CHF", "Normal="]))
     assert cohort.classes == ("CHF", "pneumonia")
     counts = Counter(cohort.rejections["reason"])
     gone = sum(int(store.cases["label_Normal"].sum()) for store in stores)
@@ -135,8 +136,8 @@ def test_a_class_that_is_left_out_leaves_cases_without_one(stores):
 def test_what_a_store_does_not_know_is_an_error_unless_it_is_taken_for_absent(stores):
     paths = [s.path for s in stores]
     with pytest.raises(UserError, match="one-store has no class edema"):
-        merge.read(paths)
-    cohort = merge.read(paths, absent=True)
+        merge.read(MergeOptions(paths))
+    cohort = merge.read(MergeOptions(paths, absent=True))
     assert cohort.classes == ("Normal", "CHF", "pneumonia", "edema")
     assert cohort.cases["label_edema"].sum() == stores[1].cases["label_edema"].sum()
 
@@ -145,28 +146,28 @@ def test_what_a_store_does_not_know_is_an_error_unless_it_is_taken_for_absent(st
     ("options", "said"),
     [
         ({"map": ["edema"]}, "CLASS=NAME"),
-        ({"map": ["Fracture=CHF"]}, "--map Fracture=CHF"),
+        ({"map": ["Fracture=CHF"]}, "`map=Fracture=CHF`"),
         ({"map": ["Normal=", "CHF=", "pneumonia=", "edema="]}, "leaves no class"),
     ],
 )
 def test_a_map_that_makes_no_sense_is_told(options, said, stores):
     with pytest.raises(UserError, match=said):
-        merge.read([s.path for s in stores], **options)
+        merge.read(MergeOptions([s.path for s in stores], **options))
 
 
 def test_stores_that_do_not_fit_are_told(stores, tmp_path):
     with pytest.raises(UserError, match="one store"):
-        merge.read([stores[0].path])
+        merge.read(MergeOptions([stores[0].path]))
     with pytest.raises(UserError, match="named twice"):
-        merge.read([stores[0].path, stores[0].path])
+        merge.read(MergeOptions([stores[0].path, stores[0].path]))
     small = prepare(make_cohort(tmp_path / "images", 3), tmp_path / "small", size=32, workers=1)
-    with pytest.raises(UserError, match="another --size: one-store 64, small 32"):
-        merge.read([stores[0].path, small.path])
+    with pytest.raises(UserError, match="another `size`: one-store 64, small 32"):
+        merge.read(MergeOptions([stores[0].path, small.path]))
 
 
 def test_a_store_that_vanishes_meanwhile_costs_its_images(stores, tmp_path):
     shutil.copytree(stores[1].path, tmp_path / "gone")
-    cohort = merge.read([stores[0].path, tmp_path / "gone"], absent=True)
+    cohort = merge.read(MergeOptions([stores[0].path, tmp_path / "gone"], absent=True))
     shutil.rmtree(Path(tmp_path / "gone"))
     store = prepare(cohort, tmp_path / "store", size=64, fitted=True, workers=1)
     assert set(store.cases["origin"]) == {"one-store"}
@@ -197,7 +198,7 @@ def findings(**of_class: list[int]) -> Callable[[Cohort], Cohort]:
 def test_a_case_of_both_has_the_classes_that_either_knows(tmp_path, capfd):
     one = prepared(tmp_path, "one", findings(Edema=[1, 0, 0, 1], Mass=[0, 0, 1, 0]))
     two = prepared(tmp_path, "two", findings(Edema=[1, 1, 0, 1], Nodule=[0, 1, 0, 1]))
-    cohort = merge.read([one, two], absent=True)
+    cohort = merge.read(MergeOptions([one, two], absent=True))
     assert cohort.cases.select("label_Edema", "label_Mass", "label_Nodule").rows() == [
         (1, 0, 0),
         (0, 0, 1),  # the first store's word on edema counts; of nodules only the second knows
@@ -218,7 +219,7 @@ def test_a_case_of_both_has_the_classes_that_either_knows(tmp_path, capfd):
 def test_of_exclusive_classes_the_first_stores_counts(tmp_path):
     """The cohort would refuse a case of two."""
     two = prepared(tmp_path, "two", lambda cohort: relabelled(cohort, {"CHF": "edema"}))
-    cohort = merge.read([prepared(tmp_path, "one"), two], absent=True)
+    cohort = merge.read(MergeOptions([prepared(tmp_path, "one"), two], absent=True))
     assert cohort.exclusive
     assert cohort.cases["label_CHF"].to_list() == [0, 1, 0, 0]
     assert cohort.cases["label_edema"].to_list() == [0, 0, 0, 0]
@@ -226,7 +227,7 @@ def test_of_exclusive_classes_the_first_stores_counts(tmp_path):
     assert told["case_id"] == "case-01"
     assert told["detail"].endswith("labelled otherwise there: edema")
     # Without a class of its own left, the case has the other store's.
-    mapped = merge.read([tmp_path / "one", two], map=["CHF="], absent=True)
+    mapped = merge.read(MergeOptions([tmp_path / "one", two], map=["CHF="], absent=True))
     assert mapped.cases["label_edema"].to_list() == [0, 1, 0, 0]
 
 
@@ -238,7 +239,7 @@ def test_a_reading_of_both_is_no_second_reader(tmp_path):
         x = pl.when(one).then(pl.col("x") + 1).otherwise("x")
         return replace(cohort, fixations=cohort.fixations.with_columns(x=x))
 
-    cohort = merge.read([prepared(tmp_path, "one"), prepared(tmp_path, "two", nudged)])
+    cohort = merge.read(MergeOptions([prepared(tmp_path, "one"), prepared(tmp_path, "two", nudged)]))
     assert sorted(cohort.readings["reading_id"]) == ["r0@one", "r1@one", "r1@two", "r2@one"]
     assert set(cohort.fixations.collect()["reading_id"]) == set(cohort.readings["reading_id"])
     told = cohort.rejections.filter(reason="duplicate_reading").drop("reason")
@@ -259,15 +260,17 @@ def test_what_part_of_an_image_was_shown_is_kept_where_all_stores_with_gaze_know
 
     one, two = prepared(tmp_path, "one", viewed), prepared(tmp_path, "two")
     blind = prepared(tmp_path, "blind", without)
-    kept = merge.read([blind, one]).fixations.collect()
+    kept = merge.read(MergeOptions([blind, one])).fixations.collect()
     assert kept.select(VIEWS).unique().rows() == [(9.0, 10.0, 11.0, 12.0, 13.0, 14.0)]
     assert kept.height == Store.open(one).fixations.height
     assert "resolution" not in capfd.readouterr().err
-    lost = merge.read([one, two]).fixations.collect()
+    lost = merge.read(MergeOptions([one, two])).fixations.collect()
     assert not set(VIEWS) & set(lost.columns)
     assert lost.height == 2 * kept.height
     assert "the merged one holds none" in capfd.readouterr().err
-    assert merge.read([blind, prepared(tmp_path, "too", without)]).fixations.collect().is_empty()
+    assert (
+        merge.read(MergeOptions([blind, prepared(tmp_path, "too", without)])).fixations.collect().is_empty()
+    )
 
 
 def test_what_tests_in_one_store_does_not_train_in_the_merged_one(tmp_path, capfd):
@@ -277,7 +280,7 @@ def test_what_tests_in_one_store_does_not_train_in_the_merged_one(tmp_path, capf
         split = pl.when(pl.col("patient") == 0).then(pl.lit("test")).otherwise("split")
         return replace(cohort, cases=cohort.cases.with_columns(split=split))
 
-    cohort = merge.read([prepared(tmp_path, "one"), prepared(tmp_path, "two", tests)])
+    cohort = merge.read(MergeOptions([prepared(tmp_path, "one"), prepared(tmp_path, "two", tests)]))
     assert cohort.cases["split"].to_list() == ["test", "test", "train", "train"]
     assert "1 patients came to stand in several splits" in capfd.readouterr().err
 

@@ -28,10 +28,10 @@ from radgaze.sources.cohort import REASONS
 from radgaze.store.digest import file_digest
 from radgaze.store.finish import without
 from radgaze.store.partial import Partial
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
+from tests.stores import prepare
 
 
 def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
@@ -195,7 +195,7 @@ def make_cohort_table_only():
 
 def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_path, monkeypatch, capfd):
     cohort = make_cohort(tmp_path / "source")
-    with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave --resume out"):
+    with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave `resume` out"):
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
     assert not (tmp_path / "store.partial").exists()
     interrupt_after(monkeypatch, 4)
@@ -257,6 +257,7 @@ def test_nothing_to_prepare_is_said(tmp_path):
 
 SLOWLY = """
 import pathlib, pickle, sys, time
+from radgaze.store.options import PrepareOptions
 from radgaze.store.partial import Partial
 from radgaze.store.preparation import prepare
 
@@ -269,7 +270,8 @@ Partial.put = slowly
 
 if __name__ == "__main__":
     folder = pathlib.Path(sys.argv[1])
-    prepare(pickle.loads((folder / "cohort").read_bytes()), folder / "store", size=64, workers=2)
+    cohort = pickle.loads((folder / "cohort").read_bytes())
+    prepare(cohort, PrepareOptions(folder / "store", size=64, workers=2))
 """
 
 

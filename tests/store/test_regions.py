@@ -23,10 +23,11 @@ from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.letterbox import letterbox
 from radgaze.store.masks import read_region, unpacked
+from radgaze.store.merge import MergeOptions
 from radgaze.store.partial import Partial
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort, write_dicom
+from tests.stores import prepare
 
 ATTENTION = GazeMaps(sigma=5, boxes="attention")
 
@@ -256,7 +257,7 @@ def merged(folder: Path, **options: object) -> Store:
             ("case-01", also, written(folder / f"{name}-own.png", own)),
         ]
         paths.append(prepare(marked(cohort, rows), folder / name, size=32, workers=1).path)
-    cohort = merge.read(paths, **options)
+    cohort = merge.read(MergeOptions(paths, **options))
     for path in paths:
         assert path.is_dir()
     return prepare(cohort, folder / "merged", size=32, fitted=True, workers=1)
@@ -289,6 +290,8 @@ def test_masks_and_boxes_are_called_as_their_class_and_go_with_it(tmp_path):
         replace(cohort, boxes=cohort.boxes.with_columns(label=label)), folder / "one", size=32, workers=1
     )
     other = prepare(make_cohort(folder / "more", 4, seed=5), folder / "two", size=32, workers=1)
-    found = merge.read([boxes.path, other.path], map=["CHF=edema", "pneumonia="], absent=True).boxes
+    found = merge.read(
+        MergeOptions([boxes.path, other.path], map=["CHF=edema", "pneumonia="], absent=True)
+    ).boxes
     # Case 2 of each store is pneumonia alone, and so in neither.
     assert sorted(found["label"]) == ["edema"] * 2 + ["heart"] * 3

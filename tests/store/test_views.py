@@ -20,9 +20,9 @@ from radgaze.store.augmentation import Augmentation
 from radgaze.store.boxes import strips
 from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.placement import Frame
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 RECORDED = GazeMaps(sigma=1.0, unit="degrees")
 

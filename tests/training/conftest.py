@@ -12,9 +12,9 @@ import pytest
 
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from tests.store.cohorts import CLASSES, make_cohort, write_dicom
+from tests.stores import prepare
 
 TINY: dict[str, Any] = {
     "model": {"encoder": "tu-test_efficientnet", "weights": "none", "decoder_channels": [16, 8, 8, 4, 4]},

@@ -12,12 +12,12 @@ from radgaze import models
 from radgaze.errors import UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.runs.data import batches, dataset
-from radgaze.store.preparation import prepare
 from radgaze.training import checks
 from radgaze.training.checks import RANGES, check, check_gaze, check_network
 from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 @pytest.mark.parametrize(

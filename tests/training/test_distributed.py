@@ -21,12 +21,12 @@ from radgaze import models
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.store.preparation import prepare
 from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.sampling import SeededShuffle
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 from tests.training.conftest import TINY
 
 TOLERANCE = 2e-4

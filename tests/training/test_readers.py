@@ -11,8 +11,8 @@ import pytest
 
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.store.preparation import prepare
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 # case, reader, and where all of the reading's fixations lie
 READ = (

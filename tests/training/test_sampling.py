@@ -14,12 +14,12 @@ from radgaze.errors import UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.reporting.run_page import report
 from radgaze.store.batch import Batch
-from radgaze.store.preparation import prepare
 from radgaze.training.fitting import Stopped, train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.sampling import GazeShuffle, SeededShuffle
 from tests.store.cohorts import make_cohort
+from tests.stores import prepare
 
 
 class Cases:

@@ -15,9 +15,9 @@ from radgaze.errors import UserError
 from radgaze.evaluation.maps import stream_maps
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.store.preparation import prepare
 from radgaze.training.fitting import train
 from tests.store.cohorts import CLASSES, make_cohort
+from tests.stores import prepare
 
 PROBABILITIES = [f"probability_{name}" for name in CLASSES]
 

@@ -1,42 +1,42 @@
-"""The command line: one thin file per verb, each imported only when it is asked for."""
+"""The command line: one thin file for each verb, imported only when it is requested."""
 
 from __future__ import annotations
 
 import errno
 import sys
+from argparse import Action
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from functools import cache
 from importlib import import_module
 from inspect import signature
 
-from jsonargparse import Namespace
-
 from radgaze import __version__
+from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
 
-OF_THE_DISK = (
+DISK_ERRORS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
     errno.ESTALE,
 )
-OF_THE_PATH = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
-"""What stands in the way of any verb and is no defect of ours: rights, room, and a path that cannot be."""
+PATH_ERRORS = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+"""Errors of the environment that any verb may meet: permissions, disk space, an impossible path."""
 
 VERBS = {
-    "demo": "the whole way on made data: phantom, prepare, train, evaluate, compare",
-    "phantom": "make a data set that looks like egd-cxr and MIMIC-CXR",
+    "demo": "run every step on simulated data: phantom, prepare, train, evaluate, compare",
+    "phantom": "simulate a data set in the layout of egd-cxr and MIMIC-CXR",
     "prepare": "turn a raw data set into a store",
-    "verify": "check that a store is as it was written",
-    "inspect": "show what is in a store, in words and pictures",
+    "verify": "check a store against its hashes",
+    "inspect": "show the content of a store, in words and pictures",
     "train": "train a classifier on a store, guided by gaze as the experiment says",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
     "audit": "measure how good a run's maps are, method by method",
     "compare": "compare runs, with intervals and paired tests",
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
-    "explain": "make the maps of images by every method, as arrays and pictures",
-    "report": "write a run's report anew",
+    "explain": "compute the maps of images by several methods, as arrays and pictures",
+    "report": "write a run's report again",
 }
 
 
@@ -44,52 +44,58 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     name = "radgaze"
-    try:
-        args = build_parser(arguments).parse_args(arguments)
-        if args.command is None:
-            build_parser(arguments).print_help()
-            return 2
-        name = f"radgaze {args.command}"
-        verb = import_module(f"radgaze.cli.{args.command}")
-        with _flags(arguments, args):
-            try:
-                return int(verb.run(args[args.command]))
-            except UserError as error:
-                _complain(f"{name}: {error}")
+    with _flags(arguments):
+        try:
+            args = build_parser(arguments).parse_args(arguments)
+            if args.command is None:
+                build_parser(arguments).print_help()
                 return 2
-    except UserError as error:
-        _complain(f"{name}: {error}")
-        return 2
-    except OSError as error:
-        if error.errno not in OF_THE_DISK + OF_THE_PATH:
-            raise
-        words = (name, shortened(str(error.filename or "")), str(error.strerror))
-        _complain(": ".join(part for part in words if part))
-        return 2
-    except KeyboardInterrupt as stop:
-        _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
-        return 130
+            name = f"radgaze {args.command}"
+            verb = import_module(f"radgaze.cli.{args.command}")
+            return int(verb.run(args[args.command]))
+        except UserError as error:
+            _complain(f"{name}: {error}")
+            return 2
+        except OSError as error:
+            if error.errno not in DISK_ERRORS + PATH_ERRORS:
+                raise
+            parts = (name, shortened(str(error.filename or "")), str(error.strerror))
+            _complain(": ".join(part for part in parts if part))
+            return 2
+        except KeyboardInterrupt as stop:
+            _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
+            return 130
 
 
-def _flags(arguments: Sequence[str], args: Namespace) -> AbstractContextManager[None]:
+def _flags(arguments: Sequence[str]) -> AbstractContextManager[None]:
     """Have messages name settings by the flags of the verb, and of its source, that is running."""
-    from radgaze.cli.flags import flags_of, spelled
     from radgaze.console import spelling
 
-    def parser_of(verb: str) -> Parser | None:
-        return build_parser([verb]).parser_of(verb) if verb in VERBS else None
+    @cache
+    def parser_of(command: str) -> Parser | None:
+        verb, _, source = command.partition(" ")
+        if verb not in VERBS:
+            return None
+        parser = build_parser([verb, source]).parser_of(verb)
+        return parser.parser_of(source) if parser is not None and source else parser
 
     @cache
-    def flags() -> dict[str, str]:
-        parser = build_parser(arguments).parser_of(args.command)
-        source = None if parser is None else parser.parser_of(getattr(args[args.command], "source", ""))
-        return flags_of(*(one for one in (parser, source) if one is not None))
+    def settings() -> dict[str, Action]:
+        verb, *others = [argument for argument in arguments if not argument.startswith("-")] or [""]
+        parser = parser_of(verb)
+        if parser is None:
+            return {}
+        sources = (parser_of(f"{verb} {other}") for other in others if parser.parser_of(other))
+        return settings_of(parser, *(source for source in sources if source is not None))
 
-    return spelling(lambda text: spelled(text, flags(), parser_of) if "`" in text else text)
+    def with_flags(text: str) -> str:
+        return spelled(text, settings(), parser_of) if "`" in text else text
+
+    return spelling(with_flags)
 
 
 def _complain(message: str) -> None:
-    from radgaze.console import complain  # not before it is needed: help comes at once
+    from radgaze.console import complain  # imported here, so that help is quick
 
     complain(message)
 
@@ -97,7 +103,7 @@ def _complain(message: str) -> None:
 def build_parser(arguments: Sequence[str]) -> Parser:
     """The parser of `radgaze`.
 
-    Only the verb that `arguments` names is given its options, so that help comes at once.
+    Only the verb that `arguments` names gets its options, so that help is quick.
     """
     parser = Parser(
         prog="radgaze",
@@ -107,9 +113,9 @@ def build_parser(arguments: Sequence[str]) -> Parser:
         epilog="Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
     )
     verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs", required=False)
-    asked = next((argument for argument in arguments if not argument.startswith("-")), None)
+    requested = next((argument for argument in arguments if not argument.startswith("-")), None)
     for name, about in VERBS.items():
-        if name != asked:
+        if name != requested:
             verbs.add_subcommand(name, Parser(description=about), help=about)
             continue
         verb = import_module(f"radgaze.cli.{name}")

@@ -1,16 +1,20 @@
-"""`radgaze demo`: the main job on made data, from a phantom to a comparison of two runs."""
+"""`radgaze demo`: every step on simulated data, up to a comparison of two runs."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from radgaze.cli.parser import Parser, Seed
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.options import Options, option
+from radgaze.simulation.options import SimulationOptions
 
 if TYPE_CHECKING:
     from radgaze.runs.config import Config
@@ -18,8 +22,8 @@ if TYPE_CHECKING:
     from radgaze.store.store import Store
 
 HELP = (
-    "Make a phantom whose classes are confounded with a marker, prepare it, train the baseline and set 3 "
-    "guided, compare and report them. Stopped, it goes on where it was."
+    "Simulate a data set whose classes are confounded with a marker, prepare it, train the baseline and "
+    "set 3 guided, compare and report them. An interrupted demo continues when it is started again."
 )
 EXAMPLE = "radgaze demo --out demo-out"
 
@@ -27,42 +31,60 @@ EXPERIMENTS = ("baseline", "set3_guided")
 
 
 @dataclass(frozen=True)
-class Scale:
-    """How much a demonstration does.
+class DemoOptions(Options):
+    """A demo.
 
     Attributes:
-        patients: Of the phantom.
-        confounding: How strongly the marker follows the class, except in test patients.
-        pixels: Long side of the phantom's images.
-        overrides: Laid over `demo.yaml`.
+        out: Folder for all files of the demo.
+        seed: Random seed of the simulation and of the training.
+        quick: Take few patients and one epoch: every step runs, but its figures mean nothing.
+    """
+
+    out: str = option(metavar="DIR")
+    seed: int = option(7, at_least=0, at_most=2**32 - 1)
+    quick: bool = False
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Size of a demo.
+
+    Attributes:
+        patients: Number of simulated patients.
+        confounding: Strength of the marker's dependence on the class, see `SimulationOptions`.
+        pixels: Long side of the simulated images.
+        overrides: Settings that override demo.yaml.
     """
 
     patients: int
     confounding: float
     pixels: int
-    overrides: dict[str, Any]
+    overrides: Mapping[str, object]
+
+    def simulation(self, out: Path, seed: int) -> SimulationOptions:
+        """The simulation of this size."""
+        return SimulationOptions(
+            out, patients=self.patients, seed=seed, pixels=self.pixels, confounding=self.confounding
+        )
 
 
 FULL = Scale(patients=1200, confounding=0.9, pixels=512, overrides={})
 QUICK = Scale(patients=60, confounding=0.9, pixels=160, overrides={"trainer": {"max_epochs": 1}})
-"""Whether the way holds together, in seconds; its figures mean nothing."""
+"""A demo of seconds, which shows that every step runs; its figures mean nothing."""
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for everything the demo makes")
-    parser.add_argument("--seed", type=Seed, default=7, help="of the phantom and of the training")
-    parser.add_argument(
-        "--quick", action="store_true", help="a few patients and one epoch: the way, not the figures"
-    )
+    add_options(parser, DemoOptions)
 
 
 def run(args: Namespace) -> int:
     from radgaze.console import put, say
     from radgaze.outputs import check_folder
 
-    check_folder(args.out)
+    options = chosen(DemoOptions, args)
+    check_folder(options.out)
     started = time.monotonic()
-    pages = demonstrate(Path(args.out), seed=args.seed, scale=QUICK if args.quick else FULL)
+    pages = demonstrate(Path(options.out), seed=options.seed, scale=QUICK if options.quick else FULL)
     say(f"Done in {(time.monotonic() - started) / 60:.1f} minutes. Open these in a browser:")
     for page in pages:
         put(page)
@@ -70,9 +92,9 @@ def run(args: Namespace) -> int:
 
 
 def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
-    """The whole way in one folder; return the pages that were written, the comparison last.
+    """Run every step in one folder; return the pages, the comparison last.
 
-    What is there already, of the same seed and scale, is not made again.
+    Results of the same seed and scale that are there already are kept.
 
     Raises:
         UserError: The folder holds something else.
@@ -82,55 +104,58 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     from radgaze.console import say
 
     store, runs = make_store(out, seed=seed, scale=scale), []
-    say(f"3 of 4  {' and '.join(EXPERIMENTS)}: trained, evaluated, reported", bold=True)
+    say(f"3 of 4  Training, evaluating and reporting {' and '.join(EXPERIMENTS)}", bold=True)
     pages = []
     for experiment in EXPERIMENTS:
         run = _train(_config(experiment, store, seed, scale), out / experiment)
         pages.append(evaluate_and_report(run))
         runs.append(run)
-    say("4 of 4  The two compared on the test patients, whose markers tell nothing", bold=True)
+    say("4 of 4  Comparing both on the test patients, whose markers are independent of the class", bold=True)
     pages.append(compare_and_report(runs, out / "comparison"))
     return pages
 
 
 def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
-    """The first half of `demonstrate`: the phantom and its store."""
+    """Run the first half of `demonstrate`: the simulation and its store."""
     from radgaze.console import say
 
     phantom = out / "phantom"
-    say("1 of 4  A phantom: made radiographs, and where made radiologists looked", bold=True)
-    _simulate(phantom, seed, scale)
-    say("2 of 4  Its store, as of the real archives", bold=True)
+    say("1 of 4  Simulating radiographs and the gaze of radiologists", bold=True)
+    _simulate(scale.simulation(phantom, seed))
+    say("2 of 4  Preparing a store", bold=True)
     return _prepare(phantom, out / "store")
 
 
-def _simulate(out: Path, seed: int, scale: Scale) -> None:
+def _simulate(options: SimulationOptions) -> None:
     from radgaze.console import say
     from radgaze.errors import UserError
     from radgaze.files import read_json
-    from radgaze.simulation import simulate
+    from radgaze.simulation.archive import simulate
 
-    planted = out / "planted.json"  # written last: where it is, the phantom is whole
-    if not planted.is_file():
-        simulate(out, seed=seed, patients=scale.patients, pixels=scale.pixels, confounding=scale.confounding)
+    out = Path(options.out)
+    path = out / "planted.json"  # written last: where it exists, the phantom is complete
+    if not path.is_file():
+        simulate(options)
         return
-    found = read_json(planted, _is_planted, "name another --out")
-    wanted = {"patients": scale.patients, "pixels": scale.pixels, "confounding": scale.confounding}
-    if found["seed"] != seed or any(found["parameters"].get(k) != v for k, v in wanted.items()):
-        raise UserError(f"{out.parent} holds a demo of another seed or size; name another --out")
-    say(f"{out} was made before: left as it is")
+    planted = read_json(path, _is_planted, "name another `out`")
+    expected = {name: getattr(options, name) for name in ("patients", "pixels", "confounding")}
+    if planted["seed"] != options.seed or not expected.items() <= planted["parameters"].items():
+        raise UserError(f"{out.parent} holds a demo of another seed or size; name another `out`")
+    say(f"{out} exists: it is kept")
 
 
-def _is_planted(found: Any) -> bool:
-    return isinstance(found, dict) and "seed" in found and isinstance(found.get("parameters"), dict)
+def _is_planted(content: object) -> bool:
+    return isinstance(content, dict) and "seed" in content and isinstance(content.get("parameters"), dict)
 
 
 def _prepare(phantom: Path, out: Path) -> Store:
     from radgaze.cli.prepare import show
     from radgaze.sources import egd
+    from radgaze.store.options import PrepareOptions
     from radgaze.store.preparation import prepare
 
-    store = prepare(egd.read(phantom / "egd", phantom / "mimic"), out, size=256)
+    cohort = egd.read(egd.EgdOptions(phantom / "egd", phantom / "mimic"))
+    store = prepare(cohort, PrepareOptions(out, size=256))
     show(store)
     return store
 
@@ -141,8 +166,8 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
     from radgaze import experiments
     from radgaze.runs import settings
 
-    own = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
-    overrides = experiments.merge(own, scale.overrides)
+    fields = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
+    overrides = experiments.merge(fields, dict(scale.overrides))
     return settings.resolve(experiment, data=str(store.path.resolve()), seed=seed, **overrides)
 
 
@@ -155,6 +180,6 @@ def _train(config: Config, out: Path) -> Run:
 
     same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
     if same and (out / "predictions.parquet").is_file():
-        say(f"{out} was trained before: left as it is")
+        say(f"{out} is trained already: it is kept")
         return Run.open(out)
     return train(config, out, resume=same and resumable(out), overwrite=True)

@@ -1,4 +1,4 @@
-"""Messages of the library name settings and calls as Python does; the command line spells them its own way.
+"""Spelling of settings and calls in messages: Python's in the library, flags on the command line.
 
 `` `resamples` `` becomes --resamples, `` `overwrite=True` `` --overwrite, `` `input.size=224` ``
 --input.size 224, and `` `train(resume='runs/a')` `` radgaze train --resume runs/a.
@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from argparse import Action, BooleanOptionalAction
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 
 from radgaze.cli.parser import Parser
 
@@ -18,39 +18,51 @@ QUOTED = re.compile(r"`([^`\n]+)`")
 SETTING = re.compile(r"([A-Za-z_][\w.]*)(?:=(.*))?", re.DOTALL)
 
 
-def spelled(text: str, flags: Mapping[str, str], parser_of: Callable[[str], Parser | None]) -> str:
+def spelled(text: str, settings: Mapping[str, Action], parser_of: Callable[[str], Parser | None]) -> str:
     """A message with the flags of the command line.
 
     Args:
-        text: The message. What stands in backquotes and is neither a setting nor a call stays as it is.
-        flags: The flag of each setting of the verb that is running.
+        text: The message. Text in backquotes that is neither a setting nor a call stays as it is.
+        settings: The argument of each setting of the verb that is running.
         parser_of: Gives a verb's parser, or None where there is no such verb.
     """
 
     def replaced(match: re.Match[str]) -> str:
         setting = SETTING.fullmatch(match[1])
-        if setting is not None and setting[1] in flags:
-            return _argument(flags[setting[1]], setting[2])
+        if setting is not None and setting[1] in settings:
+            value = None if setting[2] is None else _read(setting[2])
+            return _argument(settings[setting[1]], value)
         return _command(match[1], parser_of) or match[0]
 
     return QUOTED.sub(replaced, text)
 
 
-def flags_of(*parsers: Parser) -> dict[str, str]:
-    """The flag, or the placeholder of a positional argument, of each setting that the parsers know."""
-    actions = [action for parser in parsers for action in parser._actions if action.dest != "help"]
-    return {
-        each.dest: each.option_strings[-1] if each.option_strings else str(each.metavar or each.dest)
-        for each in actions
-    }
+def settings_of(*parsers: Parser) -> dict[str, Action]:
+    """The argument of each setting that the parsers know."""
+    actions = (action for parser in parsers for action in parser._actions)
+    return {action.dest: action for action in actions if action.dest != "help"}
 
 
-def _argument(flag: str, value: str | None) -> str:
-    if value is None or value == "True":
-        return flag
-    with suppress(ValueError, SyntaxError):  # a placeholder, such as PATH
-        value = str(ast.literal_eval(value))
-    return f"{flag} {shlex.quote(value) if value else value}"
+def _argument(action: Action, value: object) -> str:
+    """A setting as an argument; without its value where that is None or True."""
+    name = next(
+        (one for one in action.option_strings if one.startswith("--")),
+        "".join(action.option_strings) or str(action.metavar or action.dest),
+    )
+    if value is None or value is True:
+        return name
+    if value is False:
+        return action.option_strings[-1] if isinstance(action, BooleanOptionalAction) else f"no {name}"
+    words = _words(value)
+    if not action.option_strings:
+        return " ".join(words)
+    if type(action).__name__ == "_AppendAction":
+        return " ".join(f"{name} {word}" for word in words)
+    return f"{name} {(' ' if action.nargs is not None else ',').join(words)}"
+
+
+def _words(value: object) -> list[str]:
+    return [shlex.quote(str(one)) for one in (value if isinstance(value, (list, tuple)) else (value,))]
 
 
 def _command(text: str, parser_of: Callable[[str], Parser | None]) -> str | None:
@@ -64,13 +76,26 @@ def _command(text: str, parser_of: Callable[[str], Parser | None]) -> str | None
     parser = parser_of(call.func.id)
     if parser is None:
         return None
-    flags = flags_of(parser)
-    words = ["radgaze", call.func.id, *(_word(argument) for argument in call.args)]
+    words = ["radgaze", call.func.id]
+    for argument in call.args:
+        words += _words(_read(ast.unparse(argument)))
+        # A source of `prepare` has settings of its own.
+        parser = parser_of(f"{call.func.id} {words[-1]}") or parser
+    settings = settings_of(parser)
     for keyword in call.keywords:
-        name = keyword.arg or ""
-        words.append(_argument(flags.get(name, "--" + name.replace("_", "-")), ast.unparse(keyword.value)))
+        name, value = keyword.arg or "", _read(ast.unparse(keyword.value))
+        flag = "--" + name.replace("_", "-")
+        action = settings.get(name, Action([flag], name))
+        words.append(_argument(action, value))
     return " ".join(words)
 
 
-def _word(argument: ast.expr) -> str:
-    return shlex.quote(str(argument.value)) if isinstance(argument, ast.Constant) else ast.unparse(argument)
+def _read(text: str) -> object:
+    """A string, list or truth value of Python; other text as it is, such as a number or a placeholder."""
+    if not text.startswith(("'", '"', "[", "(")) and text not in ("True", "False", "None"):
+        return text
+    try:
+        value: object = ast.literal_eval(text)
+    except (ValueError, SyntaxError):
+        return text
+    return value

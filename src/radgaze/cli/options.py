@@ -2,40 +2,57 @@
 
 from __future__ import annotations
 
+import re
 import types
-from argparse import Namespace
-from collections.abc import Collection
+from argparse import Action, BooleanOptionalAction, Namespace
+from collections.abc import Collection, Sequence
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from radgaze.cli.parser import Parser, listed
-from radgaze.options import Options, descriptions, literal, rules
+from radgaze.errors import UserError, shortened
+from radgaze.options import Options, descriptions, literal, rules_of
 
 Chosen = TypeVar("Chosen", bound=Options)
 
 
-def add_options(parser: Parser, cls: type[Options], *, without: Collection[str] = ()) -> None:
-    """Add an argument for each field: `without_gaze: bool` becomes `--without-gaze`.
+class Settings(TypedDict, total=False):
+    """Arguments of `add_argument`."""
 
-    A `Literal` gives the choices, a false `bool` a flag, a sequence several values.
+    action: str | type[Action]
+    choices: tuple[object, ...]
+    default: object
+    help: str
+    metavar: str
+    nargs: str
+    required: bool
+    type: type
+
+
+def add_options(parser: Parser, cls: type[Options], *, without: Collection[str] = ()) -> None:
+    """Add an argument for each field: `without_gaze: bool = False` becomes `--without-gaze`.
+
+    A `Literal` gives the choices and a sequence several values. A `bool` is a flag; where it is true or None
+    by default there is `--no-without-gaze` too.
 
     Args:
         parser: The verb's parser.
         cls: The options.
         without: Fields that get no argument.
     """
-    about, hints = descriptions(cls), get_type_hints(cls)
+    texts, hints = descriptions(cls), get_type_hints(cls)
     for each in fields(cls):
-        if each.name in without or rules(each).hidden:
+        rules = rules_of(each)
+        if each.name in without or rules.hidden:
             continue
+        if each.name not in texts:
+            raise TypeError(f"{cls.__name__}.{each.name} has no description in the docstring of its class")
         settings = _settings(each, hints[each.name])
-        settings["help"] = _help(about[each.name])
-        if rules(each).positional:
-            settings.pop("required", None)
-            parser.add_argument(each.name, **settings)
-        else:
-            parser.add_argument(flag(each.name), **settings)
+        settings["help"] = _help(texts[each.name])
+        if rules.positional and not settings.pop("required", False) and "nargs" not in settings:
+            settings["nargs"] = "?"
+        parser.add_argument(each.name if rules.positional else flag(each.name), **settings)
 
 
 def chosen(cls: type[Chosen], args: Namespace, **others: object) -> Chosen:
@@ -44,14 +61,14 @@ def chosen(cls: type[Chosen], args: Namespace, **others: object) -> Chosen:
     Args:
         cls: The options.
         args: The parsed arguments.
-        others: Fields that have no argument.
+        others: Values of fields that are not taken from the arguments.
 
     Raises:
         UserError: A value is not allowed.
     """
     hints = get_type_hints(cls)
     given = {
-        each.name: _value(getattr(args, each.name), hints[each.name], comma=rules(each).comma)
+        each.name: _value(each, getattr(args, each.name), hints[each.name])
         for each in fields(cls)
         if each.name not in others and hasattr(args, each.name)
     }
@@ -63,54 +80,70 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def _settings(each: Field[Any], annotation: object) -> dict[str, Any]:
-    inner, is_several = _unwrapped(annotation)
-    settings: dict[str, Any] = {} if each.default is MISSING else {"default": each.default}
-    if each.default is MISSING:
-        settings["required"] = True
-    if inner is bool and each.default is False:
-        return {"action": "store_true"}
-    if known := literal(annotation):
-        settings["choices"] = known
-        if not isinstance(known[0], str):
-            settings["type"] = type(known[0])
-    else:
-        settings["type"] = str if inner is Path else inner
-    if is_several and rules(each).comma:
-        settings["type"] = str
-        settings.pop("choices", None)
+def _settings(each: Field[Any], annotation: object) -> Settings:
+    rules, (inner, is_several) = rules_of(each), _unwrapped(annotation)
+    settings: Settings = {"required": True} if each.default is MISSING else {"default": each.default}
+    if inner is bool:
+        action: str | type[Action] = "store_true" if each.default is False else BooleanOptionalAction
+        return {**settings, "action": action}
+    choices = literal(annotation)
+    if rules.choices is not None and rules.show_choices:
+        choices = rules.choices()
+    if is_several and rules.comma:
+        choices, inner = (), str
         if isinstance(each.default, tuple):
             settings["default"] = ",".join(map(str, each.default))
     elif is_several:
-        settings["nargs"] = "+"
+        settings |= {"action": "append"} if rules.repeated else {"nargs": "+"}
         if isinstance(each.default, tuple):
             settings["default"] = list(each.default)
-    if rules(each).metavar is not None:
-        settings["metavar"] = rules(each).metavar
+    if choices:
+        settings["choices"], inner = choices, type(choices[0])
+    settings["type"] = str if inner is Path else inner
+    if rules.metavar is not None:
+        settings["metavar"] = rules.metavar
     return settings
 
 
-def _unwrapped(annotation: object) -> tuple[Any, bool]:
+def _unwrapped(annotation: object) -> tuple[type, bool]:
     """The type of one value, and whether there may be several."""
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        several = [part for part in parts if get_origin(part) is tuple]
+        several = [part for part in parts if get_origin(part) in (tuple, Sequence)]
         return _unwrapped(several[0] if several else parts[0])
-    if get_origin(annotation) is tuple:
-        return get_args(annotation)[0], True
-    return annotation, False
+    if get_origin(annotation) in (tuple, Sequence):
+        return _unwrapped(get_args(annotation)[0])[0], True
+    return (annotation if isinstance(annotation, type) else str), False
 
 
-def _value(value: object, annotation: object, *, comma: bool) -> object:
+def _value(each: Field[Any], value: object, annotation: object) -> object:
+    """A value of the command line as its field has it."""
     inner, is_several = _unwrapped(annotation)
     if value is None:
         return None
-    if is_several:
-        parts = listed(value) if comma and isinstance(value, str) else value
-        return tuple(parts) if isinstance(parts, (list, tuple)) else (parts,)
-    return Path(str(value)) if inner is Path else value
+    if not is_several:
+        return Path(str(value)) if inner is Path else value
+    parts = listed(value) if isinstance(value, str) else value
+    several = parts if isinstance(parts, (list, tuple)) else [parts]
+    return tuple(_read(each, inner, one) if isinstance(one, str) else one for one in several)
 
 
-def _help(about: str) -> str:
-    text = about[:1].lower() + about[1:] if about[1:2].islower() else about
-    return text.rstrip(".")
+def _read(each: Field[Any], kind: type, text: object) -> object:
+    """One of several values that stood in one argument."""
+    try:
+        return kind(text)
+    except ValueError as error:
+        raise UserError(
+            f"`{each.name}` must be {NUMBERS.get(kind, kind.__name__)} separated by commas, "
+            f"got {shortened(str(text))}"
+        ) from error
+
+
+NUMBERS: dict[type, str] = {int: "whole numbers", float: "numbers"}
+
+
+def _help(text: str) -> str:
+    """A description as help: without the full stop, and the first letter small unless it is a name's."""
+    first = re.match(r"[A-Z][a-z]*\b", text)
+    text = text[:1].lower() + text[1:] if first else text
+    return text.removesuffix(".")

@@ -1,38 +1,92 @@
-"""The parser of every verb: a mistake is told in one line, not after a page of usage."""
+"""The parser of every verb: a mistake gives one line, not a page of usage, and help one default for each."""
 
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS, Action, BooleanOptionalAction
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, DefaultHelpFormatter
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from radgaze.errors import UserError
 
 __all__ = ["NonNegativeInt", "Parser", "PositiveInt", "Resamples", "Seed"]
 
-Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)], docstring="Of a draw: 0 to 2³² − 1.")
+Seed = restricted_number_type("Seed", int, [(">=", 0), ("<", 2**32)], docstring="Random seed, 0 to 2³² − 1.")
 Resamples = restricted_number_type(
-    "Resamples", int, [(">", 0), ("<=", 1_000_000)], docstring="Of a bootstrap: 1 to 1,000,000."
+    "Resamples",
+    int,
+    [(">", 0), ("<=", 1_000_000)],
+    docstring="Number of bootstrap resamples, 1 to 1,000,000.",
 )
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Help with the description of each argument and its default, where it has one."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog.replace(" [options]", ""))  # type: ignore[no-untyped-call]  # jsonargparse's
+
+    def _get_help_string(self, action: Action) -> str:
+        text = (action.help or "").replace(" (default: %(default)s)", "").replace("%%", "%")
+        if "(default" in text:  # it says so in its own words
+            return text
+        if action.option_strings and action.required:
+            return f"{text} (required)"
+        shown = _shown_default(action)
+        return f"{text} (default: {shown})" if shown else text
+
+
+def _shown_default(action: Action) -> str:
+    """The default as the command line would have it; empty where an argument is without one."""
+    value = action.default
+    if value is None or value is SUPPRESS or value is False or not (action.option_strings or action.nargs):
+        return ""
+    if isinstance(action, BooleanOptionalAction):
+        return action.option_strings[0]
+    if value is True:
+        return "true"
+    if isinstance(value, (list, tuple)):
+        return " ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 class Parser(ArgumentParser):
     """An argument parser that raises `UserError`, which names the verb's own help.
 
     Options have no abbreviations: a field's name that happens to begin like another's must never set it.
+
+    Args:
+        prog: Name of the program, in its help.
+        description: Text above the arguments.
+        epilog: Text below them.
+        version: Version that --version prints; without it there is no such flag.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **{"allow_abbrev": False, **kwargs})
+    def __init__(
+        self,
+        *,
+        prog: str | None = None,
+        description: str | None = None,
+        epilog: str | None = None,
+        version: str | None = None,
+    ) -> None:
+        super().__init__(
+            prog=prog,
+            description=description,
+            epilog=epilog,
+            version=version,
+            allow_abbrev=False,
+            formatter_class=HelpFormatter,
+        )
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""
         verb = getattr(ex, "subcommand_parser", None) or self
         message = " ".join(message.split()).rstrip(".")
         missing = re.search(r'arguments are required: (.+)$|expected "(\S+)" to be one of', message)
-        if missing:  # jsonargparse tells of a verb's argument by the top parser, as "verb.argument"
+        if missing:  # jsonargparse's top parser names a verb's argument "verb.argument"
             names = [name.strip().split(".") for name in (missing[1] or missing[2]).split(",")]
             for part in names[0][:-1]:
                 verb = verb.parser_of(part) or verb
@@ -45,11 +99,11 @@ class Parser(ArgumentParser):
     def parser_of(self, name: str) -> Parser | None:
         """The parser of a verb, or of a source of `prepare`."""
         action: Any = self._subcommands_action
-        found = None if action is None else action.choices.get(name)
-        return found if isinstance(found, Parser) else None
+        parser = None if action is None else action.choices.get(name)
+        return parser if isinstance(parser, Parser) else None
 
     def _shown(self, name: str) -> str:
-        """An argument as its help shows it: an option, or the place-holder of a positional one."""
+        """An argument as its help shows it: a flag, or the placeholder of a positional one."""
         for action in self._actions:
             if action.dest == name:
                 return action.option_strings[-1] if action.option_strings else str(action.metavar or name)
@@ -67,22 +121,22 @@ BOUNDS = {
 
 def _plain(message: str, verb: Parser) -> str:
     """A message of jsonargparse about a value, in the words of the command line."""
-    found = re.match(r'Parser key "([\w.]+)": (.*)', message)
-    if found is None:
+    fault = re.match(r'Parser key "([\w.]+)": (.*)', message)
+    if fault is None:
         return message
-    option = f"--{found[1]}" if "." in found[1] else verb._shown(found[1])
-    out = re.fullmatch(r"Not of type \w+: (.+) does not conform to restriction (.+)", found[2])
+    option = f"--{fault[1]}" if "." in fault[1] else verb._shown(fault[1])
+    out = re.fullmatch(r"Not of type \w+: (.+) does not conform to restriction (.+)", fault[2])
     if out is not None:
         return f"{option} {out[1]}: it must be {BOUNDS.get(out[2], out[2])}"
-    text = re.fullmatch(r"Not of type \w+: invalid literal for int\(\) with base 10: '(.*)'", found[2])
+    text = re.fullmatch(r"Not of type \w+: invalid literal for int\(\) with base 10: '(.*)'", fault[2])
     if text is not None:
         return f"{option} {text[1]}: a whole number is expected"
-    kind = re.fullmatch(r"Expected a <class '(\w+)'>\. Got value: (.*)", found[2])
+    kind = re.fullmatch(r"Expected a <class '(\w+)'>\. Got value: (.*)", fault[2])
     if kind is not None and kind[1] in KINDS:
         return f"{option} {kind[2]}: {KINDS[kind[1]]} is expected"
-    return f"{option}: {found[2]}"
+    return f"{option}: {fault[2]}"
 
 
 def listed(text: str) -> list[str]:
-    """Names parted by commas; spaces around them, and empty ones, do not count."""
+    """Names separated by commas, without spaces around them, and without empty ones."""
     return [name.strip() for name in text.split(",") if name.strip()]

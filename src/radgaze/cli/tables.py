@@ -1,4 +1,4 @@
-"""Tables on the terminal that stay readable however many columns there are and however narrow it is."""
+"""Tables on the terminal that are split where they are wider than it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Row = tuple[str, Sequence[str]]
 def show(console: Console, title: str, corner: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
     """Print a table; one that is wider than the console is split into several, each with the rows' names.
 
-    A cell is never broken or cut, so that an interval stays whole. Nothing in it is taken for markup.
+    A cell is never wrapped or cut, so that an interval stays whole. Its text is not markup.
 
     Args:
-        console: Where to.
-        title: Stands above the first table.
-        corner: What the rows are.
+        console: Console to print on.
+        title: Title of the first table.
+        corner: Heading of the rows' names.
         columns: Names of the columns.
         rows: Name and cells of each row.
     """
@@ -43,16 +43,16 @@ def show(console: Console, title: str, corner: str, columns: Sequence[str], rows
 
 
 def blocks(first: int, widths: Sequence[int], width: int) -> list[list[int]]:
-    """Which columns stand side by side under `width`, beside a first column: at least one each time."""
-    found: list[list[int]] = [[]]
-    used = free = first + 4  # a cell has a space at either side, and a rule
+    """Columns that fit side by side into `width`, beside a first column: at least one in each block."""
+    parts: list[list[int]] = [[]]
+    used = free = first + 4  # a cell has a space on each side, and a rule
     for place, wide in enumerate(widths):
-        if found[-1] and used + wide + 3 > width:
-            found.append([])
+        if parts[-1] and used + wide + 3 > width:
+            parts.append([])
             used = free
-        found[-1].append(place)
+        parts[-1].append(place)
         used += wide + 3
-    return found
+    return parts
 
 
 def _width(text: str) -> int:

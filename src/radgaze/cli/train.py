@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import Namespace
 
@@ -17,35 +16,35 @@ HELP = "Train a classifier on a prepared store, guided by gaze as the experiment
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 
-OWN = ("out", "resume", "overwrite", "evaluate", "config")
-"""Arguments of the verb that are no fields of the configuration."""
+OF_VERB = ("out", "resume", "overwrite", "evaluate", "config")
+"""Arguments of the verb that are not fields of the configuration."""
 
 
 def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
-    """The verb's own arguments, and every field of the configuration, the experiment's as defaults."""
+    """Add the verb's arguments, and the configuration's fields with the experiment's values as defaults."""
     _add_fields(parser)
     parser.set_defaults(experiments.flat(_defaults(arguments)))
-    known = ", ".join(experiments.names())
+    names = ", ".join(experiments.names())
     parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
-    parser.description = f"{HELP} Experiments: {known}. Any field of a run's config.yaml can be given."
+    parser.description = f"{HELP} Experiments: {names}. Any field of a run's config.yaml can be given."
 
 
 def _add_fields(parser: Parser) -> None:
     from radgaze.runs.config import Config
 
     parser.add_argument("--out", metavar="RUN", help="folder of the run")
-    parser.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped")
-    parser.add_argument("--overwrite", action="store_true", help="replace a run that is in --out")
-    parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report when trained")
+    parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to continue")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
+    parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_class_arguments(Config, nested_key=None)
 
 
-def _defaults(arguments: Sequence[str]) -> dict[str, Any]:
-    """The fields' defaults: those of the experiment and protocol, or of the run to resume, that are named.
+def _defaults(arguments: Sequence[str]) -> dict[str, object]:
+    """The defaults of the fields: those of the given experiment and protocol, or of the run to resume.
 
-    They are found by parsing the arguments once without these defaults, so that they are the same ones that
-    the run is recorded under, wherever they stand: on the command line or in a file given as --config.
+    The arguments are parsed once without these defaults, so that experiment and protocol are those that the
+    run will record, whether they are given on the command line or in a file given as --config.
     """
     first = Parser(prog="radgaze train")
     _add_fields(first)
@@ -53,7 +52,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, Any]:
     try:
         named = first.parse_args(rest[rest.index("train") + 1 :] if "train" in rest else rest)
     except UserError:
-        return {}  # the parser proper meets the same mistake, and tells it
+        return {}  # the final parser reports the same mistake
     if named.resume is not None:
         from radgaze.runs import settings
 
@@ -65,16 +64,16 @@ def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.runs import settings
 
-    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OWN})
+    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OF_VERB})
     out = args.resume or args.out
     if out is None:
-        raise UserError("name the run's folder with --out RUN, or one to go on with: --resume RUN")
+        raise UserError("name the run's folder with `out=RUN`, or an interrupted run with `resume=RUN`")
     check_folder(out, "--resume" if args.resume else "--out", may_be=("run",))
     if not config.data:
-        raise UserError("name the store to train on with --data STORE (made by `radgaze prepare`)")
+        raise UserError("name the store to train on with `data=STORE` (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
 
-    from radgaze.training.fitting import is_first, train  # torch: after what can be told without it
+    from radgaze.training.fitting import is_first, train  # imports torch: after the checks
 
     trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
     if args.evaluate and is_first():

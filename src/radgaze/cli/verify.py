@@ -1,4 +1,4 @@
-"""`radgaze verify STORE`: whether a store is as it was written."""
+"""`radgaze verify STORE`: check a store against its hashes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from argparse import Namespace
 from radgaze.cli.parser import Parser
 
 HELP = (
-    "Compare every file of a store with the hash that was taken when it was written, and its tables with "
-    "each "
+    "Compare every file of a store with the hash recorded when it was written, and its tables with each "
     "other. Exits with 1 if something is wrong."
 )
 EXAMPLE = "radgaze verify store"

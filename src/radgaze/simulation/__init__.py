@@ -1,12 +1,13 @@
 """A simulator of chest radiographs and of the radiologists who read them, laid out like the real archives.
 
 `simulate` writes OUT/egd (egd-cxr 1.0.0) and OUT/mimic (MIMIC-CXR 2.0.0), what was planted in
-OUT/planted.json, and what is really on each image in OUT/truth.csv. The audio of the dictations and
-`table_descriptions.pdf` are left out. Nothing in it stems from a real patient.
+OUT/planted.json, and the true findings of each image in OUT/truth.csv. The audio of the dictations and
+`table_descriptions.pdf` are left out. It uses no data of real patients.
 """
 
 from __future__ import annotations
 
-from radgaze.simulation.archive import simulate
+from radgaze.simulation.archive import Planted, simulate
+from radgaze.simulation.options import SimulationOptions
 
-__all__ = ["simulate"]
+__all__ = ["Planted", "SimulationOptions", "simulate"]

@@ -29,11 +29,11 @@ def write_image(
 
     Args:
         path: The file; its folders are made.
-        pixels: (H, W), 12 bits, dense is bright.
-        case: Whose it is.
-        pose: Its geometry and view.
+        pixels: (H, W), 12 bits, bright where dense.
+        case: The case.
+        pose: Geometry and view of the exposure.
         sex: "F" or "M".
-        rng: The study's own.
+        rng: Random generator of the study.
     """
     inverted, padded, packed = rng.random(3) < (0.05, 0.04, 0.03)
     low, high = np.percentile(pixels[::8, ::8], [rng.uniform(2, 6), rng.uniform(99, 99.9)])
@@ -111,7 +111,7 @@ def _uid(name: str) -> UID:
 
 
 def _collimate(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A border of padding where the collimator's blades stood; real pixels stay clear of its value."""
+    """The image with a border of padding, as of a collimator; its other pixels never have that value."""
     bordered: np.ndarray = np.maximum(pixels, 1)
     height, width = pixels.shape
     edge = np.round(rng.uniform(0.004, 0.018, 2) * (height, width)).astype(int) + 1

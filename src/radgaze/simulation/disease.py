@@ -1,4 +1,4 @@
-"""What is wrong with the patient, drawn to a random degree, and what it adds to the X-ray path."""
+"""Findings of a disease, drawn to a random degree, and the X-ray path that they add."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from radgaze.simulation.anatomy import MU_LUNG, MU_SOFT, Grid, Pose, Shape, Thor
 from radgaze.simulation.strokes import airways, septal_lines
 
 COARSE = 4
-"""Clouds are computed on every fourth pixel: they hold nothing finer."""
+"""Clouds are computed on every fourth pixel: they have no finer detail."""
 
 
 @dataclass(frozen=True)
 class Opacity:
-    """A focal consolidation: an ellipse (mm) with a ragged edge; `contrast` is what it adds to the path."""
+    """A focal consolidation: an ellipse (mm) with a ragged edge; `contrast` is the path that it adds."""
 
     u: float
     v: float
@@ -29,14 +29,24 @@ class Opacity:
 
 @dataclass(frozen=True)
 class Findings:
-    """What a study shows. `severity` is 0 … 1, and 0 only for Normal."""
+    """Findings of a study.
+
+    Attributes:
+        severity: Severity of the disease, 0 to 1; 0 only for Normal.
+        ratio: Cardiothoracic ratio.
+        upper: Relative widening of the upper-lobe vessels.
+        haze: Path added at the right and the left hilum.
+        septal: Strength of septal lines.
+        effusion: Height of the fluid on the right and on the left, mm.
+        opacities: Focal consolidations.
+    """
 
     severity: float
-    ratio: float  # cardiothoracic
-    upper: float = 0.0  # how much wider the upper-lobe vessels are
-    haze: tuple[float, float] = (0.0, 0.0)  # right, left; added path at the hila
+    ratio: float
+    upper: float = 0.0
+    haze: tuple[float, float] = (0.0, 0.0)
     septal: float = 0.0
-    effusion: tuple[float, float] = (0.0, 0.0)  # right, left; height of the fluid, mm
+    effusion: tuple[float, float] = (0.0, 0.0)
     opacities: tuple[Opacity, ...] = field(default=())
 
     @classmethod
@@ -74,7 +84,7 @@ def _failure(rng: np.random.Generator, magnified: float) -> Findings:
 
 def _opacities(rng: np.random.Generator, shape: Shape) -> tuple[Opacity, ...]:
     width = shape.pose.width / shape.pose.scale
-    found = []
+    opacities = []
     for _ in range(int(rng.choice([1, 2, 3], p=[0.50, 0.32, 0.18]))):
         side = int(rng.choice([-1, 1]))
         diameter = rng.uniform(0.08, 0.155) * width
@@ -85,30 +95,26 @@ def _opacities(rng: np.random.Generator, shape: Shape) -> tuple[Opacity, ...]:
         out = inner + rng.uniform(0.18, 0.80) * (outer - inner)
         v = min(v, float(shape.dome(side * out, side)) - 0.45 * radius_v)
         contrast = float(np.clip(rng.lognormal(np.log(0.62), 0.55), 0.14, 1.5))
-        found.append(Opacity(side * out, v, radius_u, radius_v, float(rng.uniform(0, np.pi)), contrast, side))
-    return tuple(found)
+        opacities.append(
+            Opacity(side * out, v, radius_u, radius_v, float(rng.uniform(0, np.pi)), contrast, side)
+        )
+    return tuple(opacities)
 
 
 def regions(findings: Findings, shape: Shape) -> list[tuple[str, float, float, float, float]]:
-    """(name, u1, v1, u2, v2), mm, of everything abnormal: where a radiologist dwells."""
-    found = [
-        (
-            "opacity",
-            *_box(o.u, o.v, *_reach(o)),
-        )
-        for o in findings.opacities
-    ]
+    """(name, u1, v1, u2, v2), mm, of everything abnormal, on which a radiologist dwells."""
+    boxes = [("opacity", *_box(o.u, o.v, *_reach(o))) for o in findings.opacities]
     if findings.ratio > 0.5 and findings.severity > 0 and not findings.opacities:
-        found.append(("heart", *shape.heart_box))
+        boxes.append(("heart", *shape.heart_box))
         for side, haze, fluid in zip((-1, 1), findings.haze, findings.effusion, strict=True):
             if haze > 0.1:
                 u, v = shape.hilum(side)
-                found.append(("haze", *_box(u + side * 18, v, 34, 46)))
+                boxes.append(("haze", *_box(u + side * 18, v, 34, 46)))
             if fluid > 0:
                 low = shape.h + shape.angle
                 inner, outer = sorted((side * 0.55 * shape.w, side * (shape.w + 4)))
-                found.append(("effusion", inner, low - fluid - 14, outer, low))
-    return found
+                boxes.append(("effusion", inner, low - fluid - 14, outer, low))
+    return boxes
 
 
 def _reach(o: Opacity) -> tuple[float, float]:
@@ -130,16 +136,16 @@ def added_path(
     air: Grid,
     rng: np.random.Generator,
 ) -> Grid | None:
-    """What the disease adds to the path (H, W), or None where there is nothing.
+    """The path (H, W) that the disease adds, or None without a disease.
 
     Args:
-        findings: What the study shows.
+        findings: Findings of the study.
         shape: The thorax in its pose.
-        margin: More pixels on every side.
-        u: (1, W) mm.
-        v: (H, 1) mm.
-        air: (H, W) thickness of the lungs, mm; disease stays inside them.
-        rng: The study's own.
+        margin: Additional pixels on each side.
+        u: Coordinates across, of shape (1, W), mm.
+        v: Coordinates down, of shape (H, 1), mm.
+        air: Thickness of the lungs, of shape (H, W), mm; disease stays inside them.
+        rng: Random generator of the study.
     """
     if not findings.severity:
         return None
@@ -176,7 +182,7 @@ def added_path(
 def _fluid(
     shape: Shape, u: np.ndarray, v: np.ndarray, air: np.ndarray, side: int, height: float
 ) -> np.ndarray:
-    """A pleural effusion: fluid takes the place of lung below a meniscus that climbs the lateral wall."""
+    """A pleural effusion: fluid replaces lung below a meniscus that climbs the lateral wall."""
     s = np.clip(u * side / shape.w, 0, 1)
     surface = shape.h + shape.angle - height * (0.62 + 0.75 * s**4) - 2
     share = np.clip((v - surface) / 11 + 0.35, 0, 1) * (u * side > 0)
@@ -191,6 +197,6 @@ def cloud(rng: np.random.Generator, size: tuple[int, int], grain: float) -> Grid
 
 
 def resize(field: np.ndarray, size: tuple[int, int]) -> Grid:
-    """`field` stretched bilinearly-smoothly to `size` (H, W)."""
+    """`field` resized to `size` (H, W), bicubically."""
     image = Image.fromarray(np.ascontiguousarray(field, np.float32), mode="F")
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)

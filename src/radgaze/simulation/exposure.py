@@ -16,10 +16,10 @@ BITS = 12
 
 
 def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> Grid:
-    """The attenuation −log(transmission) along every ray (H, W), the tilt included."""
+    """The attenuation −log(transmission) along each ray (H, W), with the tilt."""
     pose = shape.pose
     margin = int(np.ceil(abs(np.sin(pose.tilt)) * max(pose.width, pose.height) / 2)) + 2
-    own = np.random.default_rng(shape.thorax.texture)  # the patient's vessels, the same in every study
+    patient = np.random.default_rng(shape.thorax.texture)  # for the same vessels in each study
     u, v = shape.grids(margin)
     air, heart = shape.lungs(u, v), shape.heart(u, v)
     air = np.maximum(air - 0.9 * heart, 0.12 * air)
@@ -27,10 +27,12 @@ def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> G
     body = resize(shape.body(u[:, ::2], v[::2]), air.shape)
     path = MU_SOFT * body - (MU_SOFT - MU_LUNG) * air
     inside = np.clip(air / (1.1 * shape.thorax.depth), 0, 1)
-    lung = vessels(shape, margin, own, findings.upper) + 0.013 * cloud(own, air.shape, 1.6 * pose.scale)
+    lung = vessels(shape, margin, patient, findings.upper) + 0.013 * cloud(
+        patient, air.shape, 1.6 * pose.scale
+    )
     coarse = (air.shape[0] // COARSE, air.shape[1] // COARSE)
-    broad = 0.016 * cloud(own, coarse, 5 * pose.scale / COARSE)
-    broad += 0.035 * cloud(own, coarse, 22 * pose.scale / COARSE)
+    broad = 0.016 * cloud(patient, coarse, 5 * pose.scale / COARSE)
+    broad += 0.035 * cloud(patient, coarse, 22 * pose.scale / COARSE)
     for side in (-1, 1):
         hilum_u, hilum_v = shape.hilum(side)
         blob_u = np.exp(-(((u[:, : coarse[1] * COARSE : COARSE] - hilum_u) / 15) ** 2))
@@ -47,7 +49,7 @@ def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> G
 
 
 def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, slice], Grid]:
-    """What air in the trachea and the main bronchi takes from the path, and where."""
+    """Part of the grid, and the path that air in the trachea and main bronchi removes there."""
     carina = 0.30 * shape.h
     centre = 3 + shape.pose.turn * 0.7
     where = _window(u, v, -60, -200, 60, carina + 45)
@@ -64,7 +66,7 @@ def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, s
 def _bowel(
     shape: Shape, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[tuple[slice, slice], Grid]]:
-    """What gas takes from the path, and where: the stomach's bubble under the left dome, and some bowel."""
+    """Parts of the grid, and the path that gas in stomach and bowel removes there."""
     size = rng.uniform(8, 30)
     bubbles = [
         (
@@ -95,7 +97,7 @@ def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
     """Turn the picture about its middle by the tilt and cut the margin off."""
     c, s = np.cos(pose.tilt), np.sin(pose.tilt)
     mid_x, mid_y = pose.width / 2, pose.height / 2
-    # Pillow asks where each pixel of the result comes from: the inverse of Pose.to_pixels.
+    # Pillow needs the source of each pixel of the result: the inverse of Pose.to_pixels.
     affine = (c, s, mid_x + margin - c * mid_x - s * mid_y, -s, c, mid_y + margin + s * mid_x - c * mid_y)
     image = Image.fromarray(np.ascontiguousarray(path, np.float32), mode="F")
     turned = image.transform(
@@ -105,7 +107,7 @@ def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
 
 
 def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """The finished picture (H, W), 12 bits, dense is bright (MONOCHROME2).
+    """The final image (H, W), 12 bits, bright where dense (MONOCHROME2).
 
     Exposure, scatter and the unit's processing vary from picture to picture.
     """
@@ -114,14 +116,14 @@ def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
 
 
 def detect(path: Grid, rng: np.random.Generator, *, photons: float, scatter: float) -> Grid:
-    """What a detector measures, as −log of the transmission (H, W).
+    """The measurement of a detector, as −log of the transmission (H, W).
 
     Args:
-        path: (H, W) attenuation.
-        rng: Of the noise: Poisson's, in its normal limit.
-        photons: Per pixel in the open beam.
-        scatter: Scattered over primary photons: a blurred share of what passes, which takes contrast away
-            where the patient is thick.
+        path: Attenuation of shape (H, W).
+        rng: Random generator of the noise, Poisson's in its normal limit.
+        photons: Number of photons per pixel in the open beam.
+        scatter: Ratio of scattered to primary photons; the scatter is a blurred share of the primary photons
+            and reduces contrast where the patient is thick.
     """
     height, width = path.shape
     primary = np.exp(-path)
@@ -133,7 +135,7 @@ def detect(path: Grid, rng: np.random.Generator, *, photons: float, scatter: flo
 
 
 def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """The unit's own processing: a little levelling of broad differences, a range, a curve."""
+    """The processing of the X-ray unit: levelling of broad differences, a range, a curve."""
     small = dense[::8, ::8]
     body = small[small > 0.6 * np.median(small)]
     level = resize(_blur(small, max(small.shape) / 12), dense.shape)

@@ -1,7 +1,7 @@
-"""A radiologist's eyes on one image: a search over lungs and heart, and dwell on what is abnormal.
+"""A radiologist's gaze on one image: a search over lungs and heart, with dwell on abnormal regions.
 
-Durations are log-normal with a median near a quarter of a second, samples come at 60 Hz, and the tracker adds
-noise of its own. The eyes do not visit the burnt-in marker: a radiologist knows it is not the patient.
+Durations are log-normal with a median near a quarter of a second, samples are taken at 60 Hz, and the tracker
+adds noise. The gaze does not visit the burnt-in marker: a radiologist knows it is not the patient.
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def read(
 
     Args:
         shape: The thorax in its pose.
-        abnormal: (name, u1, v1, u2, v2) mm of what is abnormal.
+        abnormal: (name, u1, v1, u2, v2) mm of the abnormal regions.
         marker: (x1, y1, x2, y2) px of the marker, which is not looked at.
-        rng: The reading's own.
+        rng: Random generator of the reading.
     """
     boxes, dwell = _itinerary(shape, abnormal, rng)
     low, high = boxes[:, :2], boxes[:, 2:]
@@ -110,7 +110,7 @@ def read(
 def _itinerary(
     shape: Shape, abnormal: Sequence[Region], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Where the eyes go in order: boxes (K, 4) in mm, and how much longer they stay there (K)."""
+    """The places of the gaze in order: boxes (K, 4) in mm, and relative durations there (K)."""
     named = shape.boxes()
     search = [
         named[name]
@@ -130,7 +130,7 @@ def _itinerary(
         )
         for _ in range(rng.poisson(visits * (1.0 if not abnormal else 0.72)))
     ]
-    first = bool(rng.random() < 0.5)  # some read from the left, and nobody keeps to the order strictly
+    first = bool(rng.random() < 0.5)  # some read from the left, and none keeps strictly to the order
     order = np.argsort(np.arange(len(search)) * (1 if first else -1) + rng.normal(0, 5, len(search)))
     path = [(search[i], 1.0) for i in order]
     if not path:
@@ -139,7 +139,7 @@ def _itinerary(
     for name, u1, v1, u2, v2 in abnormal:
         visits = 1 + rng.poisson(weight[name] * 17 / np.sqrt(max(1, len(abnormal))))
         place = int(rng.integers(0, len(path) + 1))
-        burst = max(1, visits // 2)  # found: several looks at once, then it is come back to
+        burst = max(1, visits // 2)  # several fixations when it is found, and later ones
         path[place:place] = [((u1, v1, u2, v2), float(rng.uniform(1.2, 1.8)))] * burst
         for _ in range(visits - burst):
             path.insert(

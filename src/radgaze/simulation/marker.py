@@ -1,4 +1,4 @@
-"""The marker that is burnt into an image: what a classifier may learn instead of the disease.
+"""The marker that is burnt into an image, which a classifier may learn instead of the disease.
 
 Three kinds, each with a place of its own outside the lungs: a round lead letter above the patient's left
 shoulder, a portable unit's tag above the right one, an upright plate beside the right shoulder.

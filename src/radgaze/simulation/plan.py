@@ -1,4 +1,4 @@
-"""Who is in the study: patients, their studies, ids, classes, splits, markers and planted faults."""
+"""The plan of the study: patients, their studies, ids, classes, splits, markers and planted faults."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from radgaze.simulation.options import SimulationOptions
 from radgaze.sources.split import published_split
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 FILE_ORDER = ("CHF", "pneumonia", "Normal")
-"""The classes as columns, and in the order in which their rows stand in the real master sheet."""
+"""The classes as columns, and in the order of their rows in the real master sheet."""
 
 SHARES = {"Normal": 360, "CHF": 363, "pneumonia": 360}
 MARKERS = ("lead_letter", "portable_tag", "upright_plate")
@@ -21,10 +22,11 @@ STREAM_PLAN, STREAM_PATIENT, STREAM_STUDY, STREAM_GAZE, STREAM_SESSION, STREAM_M
 
 @dataclass(frozen=True)
 class Case:
-    """One radiograph of the phantom, before anything of it is drawn.
+    """One planned radiograph of the phantom.
 
-    `fault` is what is wrong with it on purpose: None, "missing_image", "unreadable_image", "no_gaze",
-    "no_label", "duplicate_case" (its row stands twice) or "gaze_without_case" (it has gaze and no row).
+    Attributes:
+        fault: Planted fault: None, "missing_image", "unreadable_image", "no_gaze", "no_label",
+            "duplicate_case" (two rows) or "gaze_without_case" (gaze and no row).
     """
 
     index: int
@@ -51,25 +53,15 @@ def stream(seed: int, *key: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=key)))
 
 
-def plan_cases(
-    *, patients: int, seed: int, confounding: float, two_studies: float, faults: bool
-) -> tuple[Case, ...]:
-    """Plan the study: cases in the order of the master sheet's rows, those without a row last.
-
-    Args:
-        patients: Number of patients; a share `two_studies` of them has two studies.
-        seed: Of everything.
-        confounding: Probability that a training or validation case carries the marker of its class.
-        two_studies: Share of the patients who come twice.
-        faults: Whether rejects are planted.
-    """
-    rng = stream(seed, STREAM_PLAN)
-    cases = _number(_draw_diagnoses(rng, patients, two_studies), rng)
-    strangers = _count(len(cases), 0.01) if faults else 0
-    if faults:
+def plan_cases(options: SimulationOptions) -> tuple[Case, ...]:
+    """Plan the study: cases in the order of the master sheet's rows, those without a row last."""
+    rng = stream(options.seed, STREAM_PLAN)
+    cases = _number(_draw_diagnoses(rng, options.patients, options.two_studies), rng)
+    strangers = _count(len(cases), 0.01) if options.faults else 0
+    if options.faults:
         cases = _plant(rng, cases)
     cases = _assign_splits(cases)
-    cases = [replace(case, marker=_marker(seed, case, confounding)) for case in cases]
+    cases = [replace(case, marker=_marker(options.seed, case, options.confounding)) for case in cases]
     cases += _strangers(rng, cases, strangers)
     return tuple(cases)
 
@@ -80,11 +72,11 @@ def _draw_diagnoses(
     """(patient, study, diagnosis) in file order; shares of the classes as in the real sheet."""
     total = sum(SHARES.values())
     bounds = np.cumsum([round(patients * SHARES[name] / total) for name in FILE_ORDER[:-1]])
-    own = np.searchsorted(bounds, np.arange(patients), side="right")
-    rng.shuffle(own)
-    studies = [(patient, 0, FILE_ORDER[kind]) for patient, kind in enumerate(own)]
+    kinds = np.searchsorted(bounds, np.arange(patients), side="right")
+    rng.shuffle(kinds)
+    studies = [(patient, 0, FILE_ORDER[kind]) for patient, kind in enumerate(kinds)]
     for patient in np.flatnonzero(rng.random(patients) < two_studies):
-        kind = int(own[patient]) if rng.random() < 0.6 else int(rng.integers(3))
+        kind = int(kinds[patient]) if rng.random() < 0.6 else int(rng.integers(3))
         studies.append((int(patient), 1, FILE_ORDER[kind]))
     order = rng.permutation(len(studies))
     return sorted((studies[i] for i in order), key=lambda study: FILE_ORDER.index(study[2]))
@@ -123,7 +115,7 @@ def _count(cases: int, share: float) -> int:
 
 def _plant(rng: np.random.Generator, cases: list[Case]) -> list[Case]:
     """Give some cases one fault each; none gets two, so that the counts are exact."""
-    wanted = [
+    faults = [
         fault
         for fault, share in (
             ("missing_image", 0.006),
@@ -134,8 +126,8 @@ def _plant(rng: np.random.Generator, cases: list[Case]) -> list[Case]:
         )
         for _ in range(_count(len(cases), share))
     ]
-    chosen = rng.choice(len(cases), size=min(len(wanted), len(cases) // 2), replace=False)
-    faulty = dict(zip(chosen.tolist(), wanted, strict=False))
+    chosen = rng.choice(len(cases), size=min(len(faults), len(cases) // 2), replace=False)
+    faulty = dict(zip(chosen.tolist(), faults, strict=False))
     return [replace(case, fault=faulty.get(case.index)) for case in cases]
 
 

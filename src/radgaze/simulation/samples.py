@@ -14,16 +14,16 @@ TICKS = 10_000_000
 def log_samples(  # long: most of it is the 37 columns of the tracker's file
     scan: Scan, pads: Pads, *, session: str, media: int, dicom_id: str, start: float, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All samples of a reading, and of them the last one of each fixation (the rows of fixations.csv).
+    """All samples of a reading, and the last one of each fixation (the rows of fixations.csv).
 
     Args:
-        scan: Its fixations, in fractions of the screen.
-        pads: Of the picture on the screen.
+        scan: Fixations, in fractions of the screen.
+        pads: Borders of the picture on the screen.
         session: SESSION_ID.
-        media: MEDIA_ID, the place of the image in the session.
+        media: MEDIA_ID, the position of the image in the session.
         dicom_id: DICOM_ID, cut to 39 characters for a calibration frame.
-        start: The tracker's own clock at the first sample, s; "Time" restarts with each image.
-        rng: The reading's own.
+        start: Clock of the tracker at the first sample, s; "Time" restarts with each image.
+        rng: Random generator of the reading.
     """
     steps = np.maximum(np.round(scan.duration * RATE).astype(int), 3)
     gaps = np.maximum(np.round(scan.saccade * RATE).astype(int), 1)

@@ -25,7 +25,7 @@ class Layer:
     def bands(self, points: np.ndarray, widths: np.ndarray, values: np.ndarray) -> None:
         """Draw N polylines (N, K, 2) mm, `widths` (N) mm wide, adding `values` (N) to the path."""
         pixels = widths * self._scale
-        # What is thinner than a pixel is drawn as one, and fainter.
+        # Bands thinner than a pixel are drawn one pixel wide, and fainter.
         ink = (
             np.round(np.clip(values / self._full * LEVELS, 0, 255) * np.minimum(pixels, 1))
             .astype(int)
@@ -58,7 +58,7 @@ class Layer:
 
 
 def bones(shape: Shape, margin: int, u: np.ndarray, v: np.ndarray) -> Grid:
-    """What bone adds to the path (H, W): ribs, clavicles, shoulder blades, arms, spine."""
+    """The path (H, W) that bones add: ribs, clavicles, shoulder blades, arms, spine."""
     layers = [Layer(shape, margin, 0.9) for _ in range(3)]
     _ribs(shape, layers[0], "posterior")
     _ribs(shape, layers[1], "anterior")
@@ -124,12 +124,12 @@ def _spine(shape: Shape, u: np.ndarray, v: np.ndarray) -> Grid:
 
 
 def vessels(shape: Shape, margin: int, rng: np.random.Generator, upper: float) -> Grid:
-    """What the pulmonary vessels add to the path (H, W): trees that branch from both hila.
+    """The path (H, W) that the pulmonary vessels add: trees that branch from both hila.
 
     Args:
         shape: The thorax in its pose.
-        margin: More pixels on every side.
-        rng: The patient's own, so that two studies show the same tree.
+        margin: Additional pixels on each side.
+        rng: Random generator of the patient, so that two studies show the same tree.
         upper: 0 for a normal calibre of the upper-lobe vessels; 1 doubles it.
     """
     layer = Layer(shape, margin, 0.25)
@@ -141,7 +141,7 @@ def vessels(shape: Shape, margin: int, rng: np.random.Generator, upper: float) -
 
 
 def airways(shape: Shape, margin: int, rng: np.random.Generator) -> Grid:
-    """The same trees, thin and of unit value (H, W): air bronchograms, where an opacity makes them seen."""
+    """The trees of `vessels`, thin and of unit value (H, W): air bronchograms, visible within opacities."""
     layer = Layer(shape, margin, 1.0)
     for side in (-1, 1):
         points, widths = _tree(shape, rng, side)

@@ -6,7 +6,6 @@ import io
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,7 +15,7 @@ from radgaze.simulation.anatomy import Pose, Shape, Thorax
 from radgaze.simulation.dicom import spoil, write_image
 from radgaze.simulation.disease import Findings, regions
 from radgaze.simulation.exposure import expose, path_length
-from radgaze.simulation.gaze import Pads, Scan, read
+from radgaze.simulation.gaze import Pads, Region, Scan, read
 from radgaze.simulation.marker import burn
 from radgaze.simulation.plan import CLASSES, STREAM_GAZE, STREAM_PATIENT, STREAM_STUDY, Case, stream
 from radgaze.simulation.samples import log_samples
@@ -27,22 +26,29 @@ Box = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Slot:
-    """When a case is read: its session, its place in it, the clock (s), and the calibration before it."""
+    """The time at which a case is read.
+
+    Attributes:
+        session: Name of the session.
+        media: Position in the session.
+        clock: Time of the tracker's clock, s.
+        calibration: MEDIA_ID of the calibration frame shown just before.
+    """
 
     session: str
     media: int
     clock: float
-    calibration: int | None = None  # MEDIA_ID of the calibration frame shown just before
+    calibration: int | None = None
 
 
 @dataclass(frozen=True)
 class Made:
-    """What a case leaves besides its image: rows of the tables (CSV lines of the two gaze tables)."""
+    """Data of a case besides its image: rows of the tables, and CSV lines of the two gaze tables."""
 
     case: Case
-    master: dict[str, Any]
-    boxes: list[tuple[Any, ...]]
-    truth: list[tuple[Any, ...]]
+    master: dict[str, object]
+    boxes: list[tuple[object, ...]]
+    truth: list[tuple[object, ...]]
     samples: bytes
     fixations: bytes
     on_image: int
@@ -50,7 +56,7 @@ class Made:
 
 
 def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Path, mimic: Path) -> Made:
-    """Make one case and write its files; everything depends on the seed and the case, on nothing else."""
+    """Make one case and write its files; they depend on the seed and the case only."""
     patient = stream(seed, STREAM_PATIENT, case.patient)
     rng = stream(seed, STREAM_STUDY, case.patient, case.study)
     thorax = Thorax.draw(patient)
@@ -114,9 +120,9 @@ def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Pat
 
 
 def _read(
-    case: Case, slot: Slot | None, seed: int, shape: Shape, abnormal: list[Any], marker: Box, pads: Pads
+    case: Case, slot: Slot | None, seed: int, shape: Shape, abnormal: list[Region], marker: Box, pads: Pads
 ) -> tuple[bytes, bytes, int, int, float]:
-    """(samples, fixations) as CSV lines, fixations on and off the image, and the seconds the reading took."""
+    """(samples, fixations) as CSV lines, fixations on and off the image, and the reading's duration (s)."""
     if slot is None:
         return b"", b"", 0, 0, 0.0
     rng = stream(seed, STREAM_GAZE, case.index)
@@ -124,15 +130,15 @@ def _read(
     if slot.calibration is not None:
         frames.append(_calibration(case, slot.session, slot.calibration, slot.clock - 10, pads, rng))
     scan = read(shape, abnormal, marker, rng)
-    if case.fault == "no_gaze":  # somebody looked, but never at the image
+    if case.fault == "no_gaze":  # gaze was recorded, but never on the image
         scan = replace(scan, x=np.full_like(scan.x, -0.02), y=np.full_like(scan.y, 0.5))
-    own = log_samples(
+    samples = log_samples(
         scan, pads, session=slot.session, media=slot.media, dicom_id=case.dicom_id, start=slot.clock, rng=rng
     )
-    frames.append(own)
+    frames.append(samples)
     lines = [b"".join(_csv(frame[table]) for frame in frames) for table in (0, 1)]
-    off = int((own[1]["X_ORIGINAL"] < 0).sum())
-    return lines[0], lines[1], len(own[1]) - off, off, len(own[0]) / 60
+    off = int((samples[1]["X_ORIGINAL"] < 0).sum())
+    return lines[0], lines[1], len(samples[1]) - off, off, len(samples[0]) / 60
 
 
 def _calibration(

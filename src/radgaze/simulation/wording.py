@@ -1,8 +1,6 @@
-"""What stands in words in the archive: indications, reports, dictation, diagnoses and findings of a case."""
+"""Texts of the archive: indications, reports, dictation, diagnoses and findings of a case."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
@@ -46,9 +44,9 @@ OTHER_DX = (
 )
 
 
-def describe(diagnosis: str, findings: Findings, rng: np.random.Generator) -> dict[str, Any]:
+def describe(diagnosis: str, findings: Findings, rng: np.random.Generator) -> dict[str, object]:
     """The master sheet's diagnoses, findings, report and indication of a case; None is blank."""
-    row: dict[str, Any] = dict.fromkeys((*DIAGNOSES, *CHEXPERT, "normal_reports"))
+    row: dict[str, object] = dict.fromkeys((*DIAGNOSES, *CHEXPERT, "normal_reports"))
     row |= dict.fromkeys(FINDINGS, 0)
     dx = [DX[diagnosis][int(rng.integers(2))]]
     dx += [OTHER_DX[i] for i in rng.permutation(len(OTHER_DX))[: rng.integers(0, 5)]]
@@ -81,7 +79,7 @@ def describe(diagnosis: str, findings: Findings, rng: np.random.Generator) -> di
     return row
 
 
-def dictate(diagnosis: str, findings: Findings, seconds: float) -> dict[str, Any]:
+def dictate(diagnosis: str, findings: Findings, seconds: float) -> dict[str, object]:
     """transcript.json: the dictation of a reading that took so many seconds."""
     if diagnosis == "CHF":
         phrases = [

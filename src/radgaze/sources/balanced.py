@@ -1,4 +1,4 @@
-"""Drawing a part of a population at random, with exact chances and totals as even as they let."""
+"""Random selection of a part of a population, with exact probabilities and totals as even as possible."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 ZERO = 1e-9
-"""Below it a chance is 0: it is what additions and divisions leave of one."""
+"""Probabilities below it are 0: they are rounding errors."""
 
 _NONE = 1e-6
-"""Below it an amount is 0; amounts are whole numbers, of which each step leaves a little."""
+"""Amounts below it are 0; they are whole numbers with rounding errors of each step."""
 
 
 def balanced_rounding(
     chances: Sequence[float], amounts: Sequence[Mapping[int, float]], rows: int, draw: random.Random
 ) -> list[int]:
-    """Each chance rounded to 0 or 1 at random: the expected value of each is its chance, exactly.
+    """Round each probability to 0 or 1 at random, so that its expected value is the probability, exactly.
 
-    The sums over units of amount times chance stay what they were, as nearly as whole units let. This is the
-    cube method: Deville and Tillé, "Efficient balanced sampling: the cube method", Biometrika 2004, with the
-    fast flight of Chauvet and Tillé 2006. Where nothing keeps all sums any more, the last of the sums is
-    given up, and so on.
+    The sums over units of amount times probability are kept as nearly as whole units allow. This is the cube
+    method: Deville and Tillé, "Efficient balanced sampling: the cube method", Biometrika 2004, with the fast
+    flight of Chauvet and Tillé 2006. When no move keeps all sums, the last of the sums is given up, and so
+    on.
 
-    The same chances, amounts and seed give the same result on every machine: it takes additions,
-    multiplications and divisions of single numbers alone, whose rounding is laid down.
+    The same probabilities, amounts and seed give the same result on every machine: only additions,
+    multiplications and divisions of single numbers are used, whose rounding is standardised.
 
     Args:
-        chances: Of each unit, in [0, 1].
-        amounts: Of each unit, what it adds to each sum: {row: amount}, zeros left out. Units with large
-            amounts had better come first: what is left over at the end is then of small ones.
-        rows: How many sums, those to be kept longest first.
-        draw: The source of chance.
+        chances: Probability of each unit, in [0, 1].
+        amounts: Contribution of each unit to each sum: {row: amount}, without zeros. Units with large amounts
+            should come first, so that the units that remain at the end have small ones.
+        rows: Number of sums, the most important first.
+        draw: Random generator.
     """
     x = [0.0 if p < ZERO else 1.0 if p > 1 - ZERO else p for p in chances]
     open_ = [unit for unit, p in enumerate(x) if 0 < p < 1]
-    for kept in range(rows, -1, -1):
-        open_ = _flight(x, open_, amounts, kept, draw)
+    for sums in range(rows, -1, -1):
+        open_ = _flight(x, open_, amounts, sums, draw)
     return [round(p) for p in x]
 
 
@@ -49,14 +49,15 @@ def _flight(
     rows: int,
     draw: random.Random,
 ) -> list[int]:
-    """Move the chances of units at random, keeping the first `rows` sums, until that can be done no more.
+    """Move the probabilities of units at random, keeping the first `rows` sums, until no move is left.
 
-    Units come one after another. Those that are still open are `held`, and their amounts are independent:
-    `reduced` times the amounts of the one held at a row is 1 at that row and 0 at all others. A new unit
-    depends on them, or is held as well. Where it depends, all move together until one has reached 0 or 1.
+    Units are added one after another. Those that are still open are `held`, and their amounts are
+    independent: `reduced` times the amounts of the one held at a row is 1 at that row and 0 at all others. A
+    new unit depends on them, or is held as well. Where it depends, all move together until one has reached 0
+    or 1.
 
     Returns:
-        The units that are open still, at most as many as rows.
+        The units that are still open, at most as many as rows.
     """
     reduced: NDArray[np.float64] = np.eye(rows)
     held: dict[int, int] = {}
@@ -87,7 +88,7 @@ def _flight(
 
 
 def _move(x: list[float], moves: Mapping[int, float], draw: random.Random) -> None:
-    """Along a direction or against it, to where the first has reached 0 or 1; neither way is favoured."""
+    """Move along a direction or against it until the first unit reaches 0 or 1; neither is favoured."""
     forth = min((1 - x[unit] if by > 0 else x[unit]) / abs(by) for unit, by in moves.items())
     back = min((x[unit] if by > 0 else 1 - x[unit]) / abs(by) for unit, by in moves.items())
     step = forth if draw.random() * (forth + back) < back else -back

@@ -1,10 +1,11 @@
-"""What every source yields: typed, validated tables, and what was rejected."""
+"""The result of reading a source: typed, validated tables, and rejections with reasons."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
 
 import numpy as np
 import pandera.polars as pa
@@ -33,35 +34,58 @@ REASONS = (
     "unreadable_mask",
     "mask_without_case",
 )
-"""Why a thing of the source is not in the cohort; stable identifiers."""
+"""Reasons of rejections; stable identifiers."""
 
 SPLITS = ("train", "validate", "test")
 
+Schema = dict[str, type[pl.DataType]]
+NO_READINGS: Schema = {
+    **dict.fromkeys(("reading_id", "case_id", "reader"), pl.String),
+    "recorded": pl.Int32,
+    "duration": pl.Float64,
+}
+NO_FIXATIONS: Schema = {
+    "reading_id": pl.String,
+    "index": pl.Int32,
+    **dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64),
+}
+NO_BOXES: Schema = {
+    **dict.fromkeys(("case_id", "label"), pl.String),
+    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
+}
+NO_REJECTIONS: Schema = dict.fromkeys(("reason", "case_id", "reading_id", "detail"), pl.String)
+NO_REGIONS: Schema = dict.fromkeys(("case_id", "label", "file"), pl.String)
+"""Columns of tables that a source may leave out."""
 
-@dataclass(frozen=True)
+
+def _none(schema: Schema) -> Callable[[], pl.DataFrame]:
+    return partial(pl.DataFrame, schema=schema)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cohort:
-    """The tables of a source, checked when they are put together.
+    """The tables of a source, checked when the cohort is created.
 
-    Every reading, fixation and box belongs to something that is here, and a patient stands in one split only.
+    Each reading, fixation and box belongs to a case of the cohort, and a patient is in one split only.
 
     Attributes:
-        source: The source's name, e.g. "egd".
-        classes: The classes, in the order of the label columns.
+        source: Name of the source, e.g. "egd".
+        classes: Names of the classes, in the order of the label columns.
         cases: case_id, patient (a key counted from 0, not the source's own), split, image (absolute path,
-            in memory only: it may tell who the patient is), label_<class> (0 or 1) for each class; and
-            origin, the store it comes from, where there are several.
+            in memory only: it may reveal the patient), label_<class> (0 or 1) for each class; and origin,
+            the store it comes from, where there are several.
         readings: reading_id, case_id, reader (or null), recorded (number of fixations, off-image ones
             included), duration (s).
-        fixations: reading_id, index (place in the reading, off-image ones counted), x, y (image px from the
-            top left, pixel centres at +0.5), onset, duration (s); only those on the image. `VIEWS` where the
-            source recorded them. Lazy, as they may be more than memory holds: in memory or of `spooled`.
+        fixations: reading_id, index (position in the reading, off-image ones counted), x, y (image px from
+            the top left, pixel centres at +0.5), onset, duration (s); only those on the image. `VIEWS` where
+            the source recorded them. Lazy, as they may be larger than memory: in memory, or of `spooled`.
         boxes: case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all are boxes:
-            an ellipse fills its corners' middle.
-        rejections: reason, case_id or null, reading_id or null, detail; one row per rejected thing.
-        parameters: How the cohort was made; can be written as JSON and tells nothing about a patient.
-        exclusive: Whether each case has exactly one of the classes; else any number of them, or none.
-        regions: case_id, label, file (absolute path of a mask, in memory only): parts of images that are
-            marked pixel by pixel.
+            an ellipse touches the four sides.
+        rejections: reason, case_id or null, reading_id or null, detail; one row for each rejected item.
+        parameters: Settings that the cohort depends on; JSON values that reveal nothing about a patient.
+        exclusive: Whether each case has exactly one of the classes; if not, any number of them, or none.
+        regions: case_id, label, file (absolute path of a mask, in memory only): parts of images marked pixel
+            by pixel.
 
     Raises:
         pandera.errors.SchemaError: A table is not as described here.
@@ -71,13 +95,13 @@ class Cohort:
     source: str
     classes: tuple[str, ...]
     cases: pl.DataFrame
-    readings: pl.DataFrame
-    fixations: pl.LazyFrame
-    boxes: pl.DataFrame
-    rejections: pl.DataFrame
-    parameters: dict[str, Any]
+    readings: pl.DataFrame = field(default_factory=_none(NO_READINGS))
+    fixations: pl.LazyFrame = field(default_factory=partial(pl.LazyFrame, schema=NO_FIXATIONS))
+    boxes: pl.DataFrame = field(default_factory=_none(NO_BOXES))
+    rejections: pl.DataFrame = field(default_factory=_none(NO_REJECTIONS))
+    parameters: Mapping[str, object]
     exclusive: bool = True
-    regions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=NO_REGIONS))
+    regions: pl.DataFrame = field(default_factory=_none(NO_REGIONS))
 
     def __post_init__(self) -> None:
         labels = {
@@ -97,24 +121,24 @@ class Cohort:
     def _check_fixations(self) -> None:
         viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.collect_schema()) else {}
         table = _table("fixations", {**FIXATIONS, **viewed})
-        # Every fixation that was recorded has a place, reading after reading.
+        # Each recorded fixation has a place, reading after reading.
         recorded = pl.col("recorded").cast(pl.Int64)
         places = self.readings.select("reading_id", "recorded", first=recorded.cum_sum() - recorded)
-        there = np.zeros(int(self.readings["recorded"].sum()), np.bool_)
+        taken = np.zeros(int(self.readings["recorded"].sum()), np.bool_)
         wrong = Counter[str]()
         for part in slices(self.fixations):
             table.validate(part)
-            own = part.join(places, on="reading_id", how="left", maintain_order="left")
-            orphan, late = own["first"].is_null(), own["index"] >= own["recorded"]
+            placed = part.join(places, on="reading_id", how="left", maintain_order="left")
+            orphan, late = placed["first"].is_null(), placed["index"] >= placed["recorded"]
             wrong["have a reading_id that is nowhere else"] += int(orphan.sum())
             wrong["have an index past the number that was recorded"] += int(late.sum())
-            place = own.filter(~(orphan | late)).select(pl.col("first") + pl.col("index")).to_series()
+            place = placed.filter(~(orphan | late)).select(pl.col("first") + pl.col("index")).to_series()
             once = place.unique().to_numpy()
-            wrong["repeat another's index in its reading"] += len(place) - len(once) + int(there[once].sum())
-            there[once] = True
-        for what, count in wrong.items():
+            wrong["repeat another's index in its reading"] += len(place) - len(once) + int(taken[once].sum())
+            taken[once] = True
+        for fault, count in wrong.items():
             if count:
-                raise ValueError(f"{count} fixations {what}")
+                raise ValueError(f"{count} fixations {fault}")
 
     def _check_that_tables_agree(self) -> None:
         if self.exclusive:
@@ -134,7 +158,7 @@ class Cohort:
 
         splits = self.cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
         if len(splits):
-            raise ValueError(f"{len(splits)} patients stand in more than one split")
+            raise ValueError(f"{len(splits)} patients are in more than one split")
 
 
 def _table(name: str, columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
@@ -187,7 +211,6 @@ OPTIONAL_OF_FIXATIONS = {
 }
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
 OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
-NO_REGIONS: dict[str, Any] = dict.fromkeys(("case_id", "label", "file"), pl.String)
 REGIONS = {name: _text() for name in NO_REGIONS}
 REJECTIONS = {
     "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),

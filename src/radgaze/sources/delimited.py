@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as a table of text and numbers; what is wrong with it is told with its place."""
+"""A CSV or Parquet file as a table of text and numbers; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from radgaze.sources.dialect import called
 from radgaze.sources.streaming import TWICE, Part, is_parquet, parts
 
 LONG = 32
-"""MiB of a file that takes so long that it is shown how far it is read."""
+"""Size of a file in MiB from which a progress bar is shown."""
 
 
 MISSING = frozenset(
     ("nan", "-nan", "n/a", "na", "#n/a", "#na", "<na>", "null", "nil", "-", "--", "–", "—", ".")
 )
-"""What is written, in any case, where a value is missing. "None" and "unknown" may be classes."""
+"""Words for a missing value, in lower case. "None" and "unknown" may be classes."""
 SPACE = " \t\r\n\f\v\u00a0\u2007\u202f\u3000\u200b\u2060\ufeff"
-"""What is taken off a value's ends, the invisible included."""
+"""Characters that are stripped from a value, the invisible ones included."""
 
 
 def is_missing(text: pl.Expr) -> pl.Expr:
-    """Whether there is a word of `MISSING`; false where there is nothing."""
+    """Whether a text is a word of `MISSING`; false where it is null."""
     return text.str.to_lowercase().is_in(list(MISSING)).fill_null(False)
 
 
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
-    """Named columns as text, blanks as null, and `line`: where each record begins (Parquet: which row it is).
+    """Named columns as text, blanks as null, and `line`: the line of each record (Parquet: its row).
 
-    Quoted values may hold line breaks, the file may begin with a byte order mark, columns may lack a name. A
-    column that is there with other letter case alone is taken.
+    Quoted values may contain line breaks, the file may begin with a byte order mark, columns may lack a name.
+    A column whose name differs in letter case only is accepted.
 
     Args:
-        path: The file.
-        columns: What is wanted of it, in this order.
-        archive: What the file is expected to belong to, for the message.
+        path: CSV or Parquet file.
+        columns: Names of the columns, in this order.
+        archive: Name of the data set that the file is expected to belong to, for messages.
 
     Raises:
         UserError: There is no such file, or it is no CSV or Parquet file with these columns.
@@ -47,7 +47,7 @@ def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.Data
 
 
 def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[pl.DataFrame]:
-    """What `read_columns` reads, part after part, so that memory holds one; there is at least one."""
+    """As `read_columns`, in parts of which one is in memory at a time; there is at least one."""
     if not path.is_file():
         raise UserError(f"{path} is missing; {archive} has it")
     columns = [called(name) for name in columns]
@@ -60,7 +60,7 @@ def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[
         if missing:
             raise UserError(
                 f"{path} has no column {', '.join(missing)}; {archive} has it, "
-                f"this file has {len(table.columns)} columns: {_few(table.columns)}{_parted(table.columns)}"
+                f"this file has {len(table.columns)} columns: {_few(table.columns)}{_hint(table.columns)}"
             )
         text = pl.col(columns).str.strip_chars(SPACE).replace("", None)
         filled = table.select(pl.any_horizontal(pl.all().is_not_null())).to_series()
@@ -95,8 +95,8 @@ def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expec
     first = table.filter(bad).head(1)
     if len(first):
         value = first[column][0]
-        found = "it is blank" if value is None else f"it is {str(value)[:40]!r}"
-        raise UserError(f"{path}, {place(path)} {first['line'][0]}, column {column}: {found}, {expected}")
+        fault = "it is blank" if value is None else f"it is {str(value)[:40]!r}"
+        raise UserError(f"{path}, {place(path)} {first['line'][0]}, column {column}: {fault}, {expected}")
 
 
 def column_names(path: Path) -> list[str]:
@@ -112,12 +112,12 @@ def column_names(path: Path) -> list[str]:
 
 
 def place(path: Path) -> str:
-    """What a record of the file is called where one is pointed to."""
+    """The word for a record's position in the file: row or line."""
     return "row" if is_parquet(path) else "line"
 
 
 def _shown(path: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-    """The parts of a file, with a bar where it takes long to read them."""
+    """The parts of a file, with a progress bar if it is large."""
     size = round(path.stat().st_size / 2**20)
     if size < LONG:
         yield from ((table, lines) for table, lines, _ in _parts(path))
@@ -138,14 +138,14 @@ def _parts(path: Path) -> Iterator[Part]:
         raise UserError(f"{path} cannot be read as {kind}: {str(error).strip().splitlines()[0]}") from error
 
 
-def _spelled(names: Sequence[str], wanted: Sequence[str]) -> dict[str, str]:
-    """Of a file's columns those that are wanted but for their letter case, each the only one so."""
+def _spelled(names: Sequence[str], requested: Sequence[str]) -> dict[str, str]:
+    """The columns that differ from a requested one in letter case only, each the only such one."""
     plain = [name.partition(TWICE)[0].casefold() for name in names]
-    lost = {name.casefold(): name for name in wanted if name and name not in names}
+    lost = {name.casefold(): name for name in requested if name and name not in names}
     return {
         name: lost[word]
         for name, word in zip(names, plain, strict=True)
-        if word in lost and plain.count(word) == 1 and name not in wanted
+        if word in lost and plain.count(word) == 1 and name not in requested
     }
 
 
@@ -154,5 +154,5 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(shown) + (", …" if len(names) > 6 else "")
 
 
-def _parted(names: Sequence[str]) -> str:
-    return "" if len(names) > 1 else "; --separator says what parts its cells"
+def _hint(names: Sequence[str]) -> str:
+    return "" if len(names) > 1 else "; `separator` says what separates its cells"

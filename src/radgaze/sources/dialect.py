@@ -1,4 +1,4 @@
-"""How a file of delimited text is written: encoding, separator, and what stands before its header."""
+"""How a file of delimited text is written: encoding, separator, and lines before its header."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ from typing import BinaryIO, cast
 
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.options import Options, option
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What is looked for in a header, and what it is called."""
+"""Separators that are looked for in a header, and their names in messages."""
 NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "space": " "}
-"""What a separator may be called that a shell does not pass easily."""
+"""Names of separators, some of which are hard to type in a shell."""
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-"""Byte order marks; they stand at the beginning of a file and tell its encoding."""
+"""Byte order marks at the beginning of a file, and the encodings they stand for."""
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 OTHERS = {
     b"PK\x03\x04": "a spreadsheet or a zip archive: save its sheet as CSV UTF-8",
@@ -30,39 +31,49 @@ OTHERS = {
     b"PAR1": "a Parquet file: its name must end in .parquet",
     b"%PDF": "a PDF",
 }
-"""What files begin with that are no delimited text."""
+"""First bytes of files that are no delimited text, and what these files are."""
 SAMPLE = 2**16
-"""Bytes in which the header is looked for."""
+"""Number of bytes that are searched for the header."""
 
 _chosen: ContextVar[tuple[str | None, str | None]] = ContextVar("chosen", default=(None, None))
-_told = set[tuple[object, ...]]()
+_said = set[tuple[object, ...]]()
+
+
+@dataclass(frozen=True)
+class TextOptions(Options):
+    """How files of delimited text are written.
+
+    Attributes:
+        encoding: Encoding of CSV files without a byte order mark, such as cp1252; without it UTF-8.
+        separator: Character between the cells of CSV files, or comma, semicolon, tab, bar, space; without it
+            the one in their header.
+    """
+
+    encoding: str | None = option(None, metavar="NAME")
+    separator: str | None = option(None, metavar="CHARACTER")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.encoding is not None:
+            try:
+                "".encode(codecs.lookup(self.encoding).name)
+            except (LookupError, ValueError) as error:  # some names, such as `undefined`, raise the other
+                raise UserError(
+                    f"`encoding={self.encoding}` must be the name of an encoding: utf-8, cp1252, latin-1 …"
+                ) from error
+        if self.separator is not None:
+            character = NAMES.get(self.separator, self.separator)
+            if len(character) != 1 or not character.isascii() or character in '"\r\n':
+                raise UserError(
+                    f"`separator={self.separator}` must be one character, or one of {', '.join(NAMES)}"
+                )
 
 
 @contextmanager
-def written_with(encoding: str | None = None, separator: str | None = None) -> Iterator[None]:
-    """Within it all delimited text is taken to be written so; None is for what the file itself tells.
-
-    Args:
-        encoding: As Python names it; a file with a byte order mark keeps its own.
-        separator: One character, or one of `NAMES`.
-
-    Raises:
-        UserError: There is no such encoding, or the separator is not one character.
-    """
-    if encoding is not None:
-        try:
-            "".encode(codecs.lookup(encoding).name)
-        except (LookupError, ValueError) as error:  # some names, such as `undefined`, raise the other
-            raise UserError(
-                f"--encoding {encoding}: no such encoding; known are utf-8, cp1252, latin-1 …"
-            ) from error
-    if separator is not None:
-        separator = NAMES.get(separator, separator)
-        if len(separator) != 1 or not separator.isascii() or separator in '"\r\n':
-            raise UserError(
-                f"--separator {separator}: one character is expected, or one of {', '.join(NAMES)}"
-            )
-    before = _chosen.set((encoding, separator))
+def written_with(options: TextOptions) -> Iterator[None]:
+    """Read all delimited text with these options inside this context."""
+    separator = options.separator
+    before = _chosen.set((options.encoding, None if separator is None else NAMES.get(separator, separator)))
     try:
         yield
     finally:
@@ -74,10 +85,10 @@ class Dialect:
     """How a file is written.
 
     Attributes:
-        separator: Of its cells.
-        names: Of its columns, in Unicode's composed form; "" for one without a name.
-        begin: How much of the text, as UTF-8, stands before the first record.
-        line: In which the first record begins.
+        separator: Character between its cells.
+        names: Names of its columns, in Unicode's composed form; "" for one without a name.
+        begin: Number of bytes of the text, as UTF-8, before the first record.
+        line: Number of the line in which the first record begins.
     """
 
     separator: str
@@ -87,12 +98,15 @@ class Dialect:
 
 
 def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
-    """How a file is written that begins with `text`; a notice tells of what is not plain CSV.
+    """The dialect of a file that begins with `text`, with a notice about anything that is not plain CSV.
 
     Args:
-        text: UTF-8.
+        text: Beginning of the file, in UTF-8.
         path: The file, for messages.
-        whole: Whether there is no more of it; else None may be the answer, if the header is longer.
+        whole: Whether it is all of the file.
+
+    Returns:
+        The dialect; None if the header is longer than the text.
     """
     rest, lines, separator = text, 0, _chosen.get()[1]
     # Spreadsheets write the separator before the header.
@@ -113,12 +127,13 @@ def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
         csv.reader([f"{one}\n" for one in header.rstrip("\r\n").split("\n")], delimiter=separator), []
     )
     if comments:
-        tell_once(
-            path, f"{path.name}: what begins with # before the header is passed over (lines: {comments})"
+        say_once(
+            path, f"{path.name}: lines before the header that begin with # are skipped (lines: {comments})"
         )
     if separator != "," and _chosen.get()[1] is None:
         kind = SEPARATORS.get(separator, f"“{separator}”")
-        tell_once(path, f"{path.name}: its cells are taken to be parted by {kind}; else give --separator")
+        message = f"{path.name}: its cells are taken to be separated by {kind}; else give `separator`"
+        say_once(path, message)
     return Dialect(
         separator,
         tuple(unicodedata.normalize("NFC", name.strip().strip("\ufeff")) for name in names),
@@ -128,11 +143,11 @@ def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
 
 
 class Text:
-    """A file's text as UTF-8 with \\n at the ends of lines, as a stream, whatever it is on disk.
+    """A file's text as a stream of UTF-8 with \\n at the ends of lines, whatever its encoding on disk.
 
     Args:
-        raw: The file, opened; it may be packed with gzip or Zstandard.
-        path: Of it, for messages.
+        raw: The opened file; it may be compressed with gzip or Zstandard.
+        path: Its path, for messages.
 
     Raises:
         UserError: It is not text in this encoding, or no text at all.
@@ -150,10 +165,10 @@ class Text:
         if b"\0" in self._rest and not (mark or given):
             raise UserError(
                 f"{path} holds zero bytes: it is no CSV file, or UTF-16 without a byte order mark "
-                "(--encoding utf-16-le or utf-16-be)"
+                "(`encoding=utf-16-le` or utf-16-be)"
             )
         self._rest = self._rest[len(mark) :]
-        # Old Macintosh's lines end with \r alone.
+        # Lines of old Macintosh files end with \r alone.
         self._lone = b"\r" in self._rest and b"\n" not in self._rest
         self._decoder = codecs.getincrementaldecoder(self._encoding)()
         self._other = given is not None and not mark and codecs.lookup(given).name != "utf-8"
@@ -161,7 +176,7 @@ class Text:
         self._plain, self._lines = True, 1
 
     def read(self, size: int) -> bytes:
-        """About so many bytes; none at the end."""
+        """Read about `size` bytes; none at the end."""
         while True:
             block, self._rest = self._rest[:size], self._rest[size:]
             block = block or self._file.read(size)
@@ -181,13 +196,13 @@ class Text:
         byte = error.object[error.start]
         name = "UTF-8" if self._encoding == "utf-8" else self._encoding
         return UserError(
-            f"{self._path}, line {line}: byte 0x{byte:02X} is not {name}; --encoding names what the file is "
+            f"{self._path}, line {line}: byte 0x{byte:02X} is not {name}; `encoding` names what the file is "
             "written in, such as cp1252 (Windows, western Europe), cp1250, cp1251, shift_jis or gb18030; or "
             "save it as UTF-8"
         )
 
     def _look_for_utf8(self, block: bytes) -> None:
-        """Tell where another encoding is asked for and the file's bytes are UTF-8 as well."""
+        """Say if the file's bytes are valid UTF-8 although another encoding is requested."""
         if not self._other:
             return
         try:
@@ -197,20 +212,20 @@ class Text:
             return
         self._plain &= block.isascii()
         if not block and not self._plain:
-            tell_once(self._path, f"{self._path.name}: it is valid UTF-8; --encoding has it read otherwise")
+            say_once(self._path, f"{self._path.name}: it is valid UTF-8, but read as `encoding` says")
 
 
 def called(name: str) -> str:
-    """A column's name, as a user typed it, in the form in which `Dialect.names` has it."""
+    """A column's name, as a user typed it, in the form of `Dialect.names`."""
     return unicodedata.normalize("NFC", name)
 
 
-def tell_once(path: Path, message: str) -> None:
-    """Say it once of a file, however often that is read."""
+def say_once(path: Path, message: str) -> None:
+    """Say a message once for a file, however often that is read."""
     about = path.stat()
     key = (path.absolute(), about.st_mtime_ns, about.st_size, message)
-    if key not in _told:
-        _told.add(key)
+    if key not in _said:
+        _said.add(key)
         say(message)
 
 
@@ -232,17 +247,15 @@ def _unpacked(raw: BinaryIO) -> BinaryIO:
 
 
 def _is_comment(text: bytes, separator: str | None) -> bool:
-    """Whether the first line, which begins with #, has fewer cells than what comes after: else it is the
-    header.
-    """
+    """Whether the first line, which begins with #, has fewer cells than the next; else it is the header."""
     first, *after = (line.decode(errors="replace") for line in text.split(b"\n", 100)[:100])
     header = next((line for line in after if line.strip() and not line.startswith("#")), "")
-    own = separator or _likely(header)
-    return _cells(header, own) > _cells(first, own)
+    separator = separator or _likely(header)
+    return _cells(header, separator) > _cells(first, separator)
 
 
 def _likely(header: str) -> str:
-    """What parts the most cells; of none a comma."""
+    """The separator that gives the most cells; a comma if none occurs."""
     return max(SEPARATORS, key=lambda separator: _cells(header, separator))
 
 
@@ -254,7 +267,7 @@ def _cells(line: str, separator: str) -> int:
 
 
 def _end_of_header(text: bytes) -> int | None:
-    """Where the first line ends with an even number of quotes before."""
+    """The end of the first line that has an even number of quotes before it."""
     end = 0
     while (end := text.find(b"\n", end) + 1) > 0:
         if text.count(b'"', 0, end) % 2 == 0:

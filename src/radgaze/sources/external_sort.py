@@ -1,4 +1,4 @@
-"""Tables that may be larger than memory: in files that are gone when the process ends."""
+"""Tables that may be larger than memory, in files that are deleted when the process ends."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ import polars as pl
 from radgaze.tables import write_parquet
 
 ROWS = 2**16
-"""Rows that are in memory at a time."""
+"""Number of rows in memory at a time."""
 
 
 def spooled(parts: Iterable[pl.DataFrame]) -> pl.LazyFrame:
-    """Tables, at least one, below each other, read again as they are needed.
+    """Concatenate tables without holding all of them in memory.
 
-    A single one stays in memory. Several lie in files, in the folder that TMPDIR names or, without it, in
-    /var/tmp, which is on a disk where /tmp may not be.
+    A single table stays in memory. Several are written to files, in the folder that TMPDIR names or, without
+    it, in /var/tmp, which is on disk where /tmp may not be.
 
     Args:
-        parts: The tables, of one schema, each small enough for memory.
+        parts: At least one table, all of one schema, each small enough for memory.
     """
     todo = iter(parts)
     first, second = next(todo), next(todo, None)
@@ -34,18 +34,18 @@ def spooled(parts: Iterable[pl.DataFrame]) -> pl.LazyFrame:
 
 
 def slices(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """What is in memory or comes from `spooled`, in its order, at least one slice, each of few rows."""
+    """Slices of a table in memory or of `spooled`, in order, at least one, each of at most `ROWS` rows."""
     for first in range(0, max(height(table), 1), ROWS):
         yield table.slice(first, ROWS).collect()
 
 
 def height(table: pl.LazyFrame) -> int:
-    """How many rows it has."""
+    """The number of rows of a table."""
     return int(table.select(pl.len()).collect().item())
 
 
 def scratch() -> TemporaryDirectory[str]:
-    """A new folder for such files."""
+    """A new temporary folder for such files."""
     named = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
     large = not named and os.access(_LARGE, os.W_OK)
     return TemporaryDirectory(prefix="radgaze-", dir=_LARGE if large else None)

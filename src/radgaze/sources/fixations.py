@@ -1,7 +1,7 @@
 """Raw gaze samples to fixations: the two classic filters of Salvucci and Goldberg (2000).
 
 "Identifying fixations and saccades in eye-tracking protocols", ETRA 2000. Positions and thresholds are in one
-unit, here pixels of the screen. A sample without a valid position ends what it stands in.
+unit, here pixels of the screen. A sample without a valid position ends a run of samples.
 """
 
 from __future__ import annotations
@@ -16,24 +16,26 @@ Spans = NDArray[np.int64]
 def by_dispersion(
     t: Floats, x: Floats, y: Floats, valid: NDArray[np.bool_], *, dispersion: float, duration: float
 ) -> Spans:
-    """I-DT: the longest runs whose spread, (max x − min x) + (max y − min y), stays within a threshold.
+    """Find fixations by I-DT: the longest runs whose spread stays within a threshold.
 
-    From the first sample on: the fewest samples that last `duration` are a fixation if their spread is within
-    `dispersion`, and grow as long as it is; if it is not, the first sample is dropped. Published: half a
-    degree to one of visual angle, and 100 ms.
+    The spread is (max x − min x) + (max y − min y).
+    From the first sample on, the fewest samples that last `duration` are a fixation if their spread is within
+    `dispersion`, and it is extended as long as it is; if it is not, the first sample is dropped. Published
+    thresholds are half a degree to one of visual angle, and 100 ms.
 
     Args:
-        t: (N,) times in seconds, rising.
-        x, y: (N,) positions.
-        valid: (N,) whether there is one.
-        dispersion: In the positions' unit.
-        duration: In seconds.
+        t: Increasing times of shape (N,), in seconds.
+        x: Horizontal positions of shape (N,).
+        y: Vertical positions of shape (N,).
+        valid: Whether a position is valid, of shape (N,).
+        dispersion: Largest spread, in the unit of the positions.
+        duration: Shortest duration, in seconds.
 
     Returns:
-        (K, 2) first and last sample of each fixation.
+        First and last sample of each fixation, of shape (K, 2).
     """
-    found = list[tuple[int, int]]()
-    times, xs, ys = t.tolist(), x.tolist(), y.tolist()  # Python's own numbers: each is looked at by itself
+    spans = list[tuple[int, int]]()
+    times, xs, ys = t.tolist(), x.tolist(), y.tolist()  # numbers of Python, as each is used by itself
     for start, stop in _runs(valid):
         i = start
         while i < stop:
@@ -52,28 +54,30 @@ def by_dispersion(
                     break
                 j += 1
             if ok:
-                found.append((i, j - 1))
+                spans.append((i, j - 1))
                 i = j
             else:
                 i += 1
-    return np.array(found, dtype=np.int64).reshape(-1, 2)
+    return np.array(spans, dtype=np.int64).reshape(-1, 2)
 
 
 def by_velocity(
     t: Floats, x: Floats, y: Floats, valid: NDArray[np.bool_], *, velocity: float, duration: float
 ) -> Spans:
-    """I-VT: runs of samples between which the eye moves more slowly than a threshold, if they last long
-    enough.
+    """Find fixations by I-VT: runs of samples between which the eye moves slowly, if they last long enough.
 
     Published: 20 to 30 degrees of visual angle a second; that a run must last is the usual addition.
 
     Args:
-        t, x, y, valid: As in `by_dispersion`.
-        velocity: In the positions' unit a second.
-        duration: In seconds; 0 for runs of any length.
+        t: Increasing times of shape (N,), in seconds.
+        x: Horizontal positions of shape (N,).
+        y: Vertical positions of shape (N,).
+        valid: Whether a position is valid, of shape (N,).
+        velocity: Highest velocity, in units of the positions per second.
+        duration: Shortest duration, in seconds; 0 for runs of any length.
 
     Returns:
-        (K, 2) first and last sample of each fixation.
+        First and last sample of each fixation, of shape (K, 2).
     """
     if len(t) < 2:
         return np.zeros((0, 2), dtype=np.int64)
@@ -86,6 +90,6 @@ def by_velocity(
 
 
 def _runs(flags: NDArray[np.bool_]) -> list[tuple[int, int]]:
-    """Where runs of True begin, and end (one past)."""
+    """Begin and end (one past the last) of runs of True."""
     edges = np.diff(np.concatenate([[0], flags.astype(np.int8), [0]]))
     return list(zip(np.flatnonzero(edges == 1).tolist(), np.flatnonzero(edges == -1).tolist(), strict=True))

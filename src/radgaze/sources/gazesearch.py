@@ -2,130 +2,126 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.files import read_json
+from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
+from radgaze.sources.delimited import is_missing, read_columns, tell_first
+from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes
+from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
-
-EXAMPLE = "radgaze prepare gazesearch --gazesearch gazesearch.json --images images --out store"
 
 FRAME = 224
 """Side of the square that positions are in, whatever the shape of the image."""
-NO_BOXES = {
-    **dict.fromkeys(("case_id", "label"), pl.String),
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
-}
-WANTED = ("name", "subject", "task", "condition", "X", "Y", "T", "length", "split")
+KEYS = ("name", "subject", "task", "condition", "X", "Y", "T", "length", "split")
+"""Keys of a scan path that are read."""
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of `read`."""
-    parser.add_argument("--gazesearch", required=True, metavar="FILE", help="the JSON list of scan paths")
-    parser.add_argument(
-        "--images", required=True, metavar="DIR", help="folder that holds the images, at any depth"
-    )
-    parser.add_argument(
-        "--patients",
-        metavar="FILE",
-        help="CSV with the columns `image` and `patient`; without it each image is a patient of its own",
-    )
-    parser.add_argument(
-        "--split",
-        choices=("stratified", "published"),
-        default="stratified",
-        help="anew by patient, with even class shares, or 80/10/10 as the baselines' draw; the file's own "
-        "leaks",
-    )
-    parser.add_argument("--seed", type=int, default=42, help="of the split")
+@dataclass(frozen=True)
+class GazeSearchOptions(Options):
+    """How GazeSearch is read.
+
+    Attributes:
+        gazesearch: JSON file with the list of scan paths.
+        images: Folder that holds the images at any depth, as .jpg, or as .png or .dcm of the same name.
+        patients: CSV file with the columns `image` (name, with or without an ending) and `patient`; without
+            it each image is a patient of its own.
+        split: New split by patient, with even class shares (stratified) or 80/10/10 as the published
+            baselines draw it; the file's own split leaks.
+        seed: Seed of the split.
+    """
+
+    gazesearch: str | Path = option(metavar="FILE")
+    images: str | Path = option(metavar="DIR")
+    patients: str | Path | None = option(None, metavar="FILE")
+    split: Literal["stratified", "published"] = "stratified"
+    seed: int = 42
 
 
-def read(
-    gazesearch: str | Path,
-    images: str | Path,
-    *,
-    patients: str | Path | None = None,
-    split: Literal["stratified", "published"] = "stratified",
-    seed: int = 42,
-) -> Cohort:
-    """Read the list and its images to a cohort; what is not in it is among its rejections.
+def read(options: GazeSearchOptions) -> Cohort:
+    """Read the list and its images to a cohort; what is left out is among its rejections.
 
     A case is one image, and has a class for each finding that was searched for on it and is present; a
-    reading is one search. The list's own split is of searches: hundreds of images stand in several parts of
-    it. So the split is made anew, by patient where `patients` tells them, else by image.
+    reading is one search. The list's own split is of searches: hundreds of images are in several parts of it.
+    So the patients are split again; without a table of patients, each image is a patient.
 
     Positions are whole pixels of a 224 × 224 frame, to which the image was squeezed: a position is taken for
     the middle of its pixel and scaled to the image's own size. The list has one unnamed reader, and no
     onsets: fixations follow each other.
 
     Args:
-        gazesearch: The JSON file.
-        images: A folder that holds the images, in any folder below, as .jpg, or as .png or .dcm of the same
-            name.
-        patients: CSV file with the columns image (its name, with or without an ending) and patient.
-        split: How patients are dealt, see `sources.split`.
-        seed: Of the split.
+        options: Files and settings.
 
     Raises:
-        UserError: A file is missing, no such list, or no image is there.
+        UserError: A file is missing, it is not such a list, or no image exists.
     """
-    path, folder = Path(gazesearch).absolute(), Path(images).absolute()
-    searches = _read_list(path)
-    known = _images(folder)
-    searches = searches.with_columns(
-        case_id=pl.col("name").str.replace(r"\.[^.]*$", ""),
-        image=pl.col("name")
-        .str.replace(r"\.[^.]*$", "")
-        .replace_strict(known, default=None, return_dtype=pl.String),
-    )
-    _tell_leakage(searches)
-    missing = searches.filter(pl.col("image").is_null()).unique("case_id", keep="first", maintain_order=True)
-    searches = searches.filter(pl.col("image").is_not_null())
-    if not searches.height:
-        raise UserError(
-            f"no image of {path} is under --images {folder}; looked for was, for one, {missing['name'][0]} "
-            "at any depth"
-        )
+    path, folder = Path(options.gazesearch).absolute(), Path(options.images).absolute()
+    searches, missing = _searches(path, folder)
     classes = tuple(sorted(searches["task"].unique()))
-    keys = _patients(None if patients is None else Path(patients), searches)
+    keys = _patients(None if options.patients is None else Path(options.patients), searches)
     cases = _labelled(searches, classes).join(keys, on="case_id", maintain_order="left")
     fixations = _placed(searches, cases)
-    own = [frozenset(n for n in classes if row[f"label_{n}"]) for row in cases.iter_rows(named=True)]
-    dealt = (
-        published_split(cases["patient"].to_list(), seed)
-        if split == "published"
-        else stratified_split(cases["patient"].to_list(), own, seed)
-    )
     return Cohort(
         source="gazesearch",
         classes=classes,
         cases=cases.select(
             "case_id",
             "patient",
-            pl.col("patient").replace_strict(dealt, return_dtype=pl.String).alias("split"),
+            _split_of(cases, classes, options).alias("split"),
             "image",
             *(f"label_{name}" for name in classes),
         ),
         readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
-        boxes=pl.DataFrame(schema=NO_BOXES),
         rejections=_rejections(missing, fixations),
-        # Drawn over the patients that are here, it is nobody's published split: `Store.knows_published`.
+        # Drawn over the patients that are here, it is no published split: see `Store.knows_published`.
         parameters={
-            "split": {"published": "published order"}.get(split, split),
-            "seed": seed,
-            "patients": patients is not None,
+            "split": {"published": "published order"}.get(options.split, options.split),
+            "seed": options.seed,
+            "patients": options.patients is not None,
         },
         exclusive=False,
     )
+
+
+def _searches(path: Path, folder: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The searches whose images exist, with case_id and image; and one row for each image that is missing."""
+    searches, images = _read_list(path), _images(folder)
+    case_id = pl.col("name").str.replace(r"\.[^.]*$", "")
+    searches = searches.with_columns(
+        case_id=case_id, image=case_id.replace_strict(images, default=None, return_dtype=pl.String)
+    )
+    _say_leakage(searches)
+    exists = pl.col("image").is_not_null()
+    missing = searches.filter(~exists).unique("case_id", keep="first", maintain_order=True)
+    searches = searches.filter(exists)
+    if not searches.height:
+        raise UserError(
+            f"no image of {path} is under `images={folder}`; the first one expected, at any depth, is "
+            f"{missing['name'][0]}"
+        )
+    return searches, missing
+
+
+def _split_of(cases: pl.DataFrame, classes: Sequence[str], options: GazeSearchOptions) -> pl.Expr:
+    """The split of each case's patient."""
+    patients = cases["patient"].to_list()
+    if options.split == "published":
+        splits = published_split(patients, options.seed)
+    else:
+        rows = cases.iter_rows(named=True)
+        labels = [frozenset(name for name in classes if row[f"label_{name}"]) for row in rows]
+        splits = stratified_split(patients, labels, options.seed)
+    return pl.col("patient").replace_strict(splits, return_dtype=pl.String)
 
 
 def _labelled(searches: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
@@ -175,29 +171,28 @@ def _rejections(missing: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
 def _read_list(path: Path) -> pl.DataFrame:
     """The searches in the list's order: name, subject, task, condition, split, X, Y, T."""
     if not path.is_file():
-        raise UserError(f"--gazesearch {path}: no such file")
-    found = read_json(path, lambda _: True, "give GazeSearch's list of scan paths")
-    if not isinstance(found, list) or not found:
+        raise UserError(f"`gazesearch={path}`: no such file")
+    searches = read_json(path, lambda _: True, "give GazeSearch's list of scan paths")
+    if not isinstance(searches, list) or not searches:
         raise UserError(f"{path} is no list of scan paths; GazeSearch's has 4,875")
-    return pl.DataFrame([_search(one, k, path) for k, one in enumerate(found, 1)])
+    return pl.DataFrame([_search(one, number, path) for number, one in enumerate(searches, 1)])
 
 
-def _search(one: Any, place: int, path: Path) -> dict[str, Any]:
-    where = f"{path}, scan path {place}"
-    if not isinstance(one, dict) or (lacking := [name for name in WANTED if name not in one]):
-        wanted = ", ".join(lacking if isinstance(one, dict) else WANTED)
-        raise UserError(f"{where}: it has no {wanted}")
-    lists = {name: one[name] for name in ("X", "Y", "T")}
-    if not all(isinstance(v, list) and all(_is_number(x) for x in v) for v in lists.values()):
-        raise UserError(f"{where}: X, Y and T are lists of numbers")
-    lengths = {len(v) for v in lists.values()}
-    if lengths != {one["length"]}:
-        raise UserError(f"{where}: X, Y and T are not as long as its length says, {one['length']}")
-    if any(t < 0 for t in lists["T"]):
+def _search(search: object, number: int, path: Path) -> dict[str, object]:
+    where = f"{path}, scan path {number}"
+    if not isinstance(search, dict) or any(name not in search for name in KEYS):
+        lacking = [name for name in KEYS if not isinstance(search, dict) or name not in search]
+        raise UserError(f"{where}: it has no {', '.join(lacking)}")
+    lists = {name: search[name] for name in ("X", "Y", "T")}
+    if not all(isinstance(values, list) and all(map(_is_number, values)) for values in lists.values()):
+        raise UserError(f"{where}: X, Y and T must be lists of numbers")
+    if {len(values) for values in lists.values()} != {search["length"]}:
+        raise UserError(f"{where}: X, Y and T are not as long as its length says, {search['length']}")
+    if any(seconds < 0 for seconds in lists["T"]):
         raise UserError(f"{where}: a duration in T is below 0")
     return {
-        **{name: str(one[name]) for name in ("name", "subject", "task", "condition", "split")},
-        **{name: [float(x) for x in values] for name, values in lists.items()},
+        **{name: str(search[name]) for name in ("name", "subject", "task", "condition", "split")},
+        **{name: [float(value) for value in values] for name, values in lists.items()},
     }
 
 
@@ -206,20 +201,18 @@ def _is_number(value: object) -> bool:
 
 
 def _images(folder: Path) -> dict[str, str]:
-    """Paths by name without ending."""
+    """Paths of images, by name without ending."""
     if not folder.is_dir():
-        raise UserError(f"--images {folder} is not a folder")
+        raise UserError(f"`images={folder}` is not a folder")
     kinds = {".jpg", ".jpeg", ".png", ".dcm"}
     return {p.stem: str(p) for p in sorted(folder.rglob("*"), reverse=True) if p.suffix.lower() in kinds}
 
 
-def _tell_leakage(searches: pl.DataFrame) -> None:
+def _say_leakage(searches: pl.DataFrame) -> None:
     splits = searches.group_by("case_id").agg(pl.col("split").n_unique())
     leaking = splits.filter(pl.col("split") > 1).height
     if leaking:
-        say(
-            f"{leaking} of {splits.height} images stand in several of the list's own splits: it is split anew"
-        )
+        say(f"{leaking} of {splits.height} images are in several of the list's own splits: it is split again")
 
 
 def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:
@@ -227,9 +220,6 @@ def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:
     cases = searches.select(pl.col("case_id").unique(maintain_order=True))
     if path is None:
         return cases.with_columns(patient=pl.int_range(pl.len(), dtype=pl.Int32))
-    from radgaze.sources.delimited import is_missing, read_columns, tell_first
-    from radgaze.sources.keys import composed
-
     table = read_columns(path, ("image", "patient"), archive="a table of patients")
     for name in ("image", "patient"):
         tell_first(table, path, name, pl.col(name).is_null() | is_missing(pl.col(name)), "a value expected")
@@ -241,7 +231,7 @@ def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:
     lacking = cases.filter(pl.col("patient").is_null())
     if lacking.height:
         raise UserError(
-            f"--patients {path}: {lacking.height} images are not in it, such as {lacking['case_id'][0]}"
+            f"`patients={path}`: {lacking.height} images are not in it, such as {lacking['case_id'][0]}"
         )
     keys = {name: k for k, name in enumerate(dict.fromkeys(cases["patient"]))}
     return cases.with_columns(pl.col("patient").replace_strict(keys, return_dtype=pl.Int32))
@@ -251,14 +241,15 @@ def _placed(searches: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
     """The fixations in original pixels, and whether they are `on` the image."""
     sizes = image_sizes(cases.select("case_id", "image"))
     place = pl.int_range(pl.len()).over("case_id")
-    found = searches.with_columns(reading_id=pl.format("{}/{}/{}", "case_id", "task", place))
-    found = found.select("reading_id", "case_id", "subject", "X", "Y", "T").filter(pl.col("X").list.len() > 0)
-    found = found.explode("X", "Y", "T").join(sizes, on="case_id", maintain_order="left")
-    # A header that cannot be read leaves no size; its image will not be in a store either.
+    fixations = searches.with_columns(reading_id=pl.format("{}/{}/{}", "case_id", "task", place))
+    columns = ("reading_id", "case_id", "subject", "X", "Y", "T")
+    fixations = fixations.select(columns).filter(pl.col("X").list.len() > 0)
+    fixations = fixations.explode("X", "Y", "T").join(sizes, on="case_id", maintain_order="left")
+    # A header that cannot be read gives no size; its image will not be in a store.
     x = (pl.col("X") + 0.5) * pl.col("columns").fill_null(FRAME) / FRAME
     y = (pl.col("Y") + 0.5) * pl.col("rows").fill_null(FRAME) / FRAME
     on = pl.col("X").is_between(0, FRAME - 1) & pl.col("Y").is_between(0, FRAME - 1)
-    return found.with_columns(
+    return fixations.with_columns(
         index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32),
         onset=pl.col("T").cum_sum().over("reading_id") - pl.col("T"),
         duration=pl.col("T"),
@@ -266,3 +257,10 @@ def _placed(searches: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
         y=y,
         on=on,
     )
+
+
+SOURCE = Source(
+    GazeSearchOptions,
+    read,
+    "radgaze prepare gazesearch --gazesearch gazesearch.json --images images --out store",  # flags: a command
+)

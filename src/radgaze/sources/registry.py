@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import Any
 
-if TYPE_CHECKING:
-    from radgaze.sources.cohort import Cohort
+from radgaze.sources.source import Source
 
 SOURCES = {
     "egd": "Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR",
@@ -16,35 +14,15 @@ SOURCES = {
     "merge": "several prepared stores, to one",
     "table": "your own table of images and labels, with fixations and boxes where there are any",
 }
-
-
-class Read(Protocol):
-    """Reads a source, given what the command line collected for `add_arguments`."""
-
-    def __call__(self, **options: object) -> Cohort: ...
-
-
-class Source(Protocol):
-    """What a source's module has.
-
-    Attributes:
-        EXAMPLE: One command that prepares it.
-        FITTED: True where its images are squares of stores already; may be left out.
-    """
-
-    EXAMPLE: str
-    read: Read
-    FITTED: bool
-
-    def add_arguments(self, parser: ArgumentParser) -> None:
-        """Add the source's own options, named as the parameters of `read`."""
-        ...
-
+"""Description of each source, by name."""
 
 ELSEWHERE = {"merge": "radgaze.store.merge"}
 """Modules that are not of this folder."""
 
 
-def find(name: str) -> Source:
-    """The module of a source, imported now."""
-    return cast(Source, import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")))
+def find(name: str) -> Source[Any]:  # each source takes options of its own
+    """A source; its module is imported now."""
+    source = import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")).SOURCE
+    if not isinstance(source, Source):
+        raise TypeError(f"SOURCE of radgaze.sources.{name} must be a Source, got {type(source).__name__}")
+    return source

@@ -16,24 +16,24 @@ _SIZES = {"rows": pl.Int32, "columns": pl.Int32}
 
 
 def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
-    """case_id, rows and columns of each image as its header has them; null where that cannot be read.
+    """Read case_id, rows and columns of each image from its header; null where that cannot be read.
 
     Args:
-        cases: With case_id and image (a path).
+        cases: Table with case_id and image (a path).
     """
-    found = [pl.DataFrame(schema=_SIZES)]
+    parts = [pl.DataFrame(schema=_SIZES)]
     with (
         ThreadPoolExecutor(THREADS) as threads,
         progress("Reading headers", total=len(cases), of="files") as bar,
     ):
-        # Some at a time: a pool holds all it is given.
+        # In slices, as a pool keeps all tasks that it is given.
         for some in cases.iter_slices(AT_ONCE):
             sizes = []
             for size in threads.map(_size, some["image"]):
                 sizes.append(size)
                 bar.advance()
-            found.append(pl.DataFrame(sizes, schema=_SIZES, orient="row"))
-    return cases.select("case_id").hstack(pl.concat(found))
+            parts.append(pl.DataFrame(sizes, schema=_SIZES, orient="row"))
+    return cases.select("case_id").hstack(pl.concat(parts))
 
 
 def _size(path: str) -> tuple[int | None, int | None]:

@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as text, part after part, so that memory holds a part of it, whatever its size."""
+"""A CSV or Parquet file as text, in parts, so that files larger than memory can be read."""
 
 from __future__ import annotations
 
@@ -12,36 +12,37 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.dialect import Dialect, Text, dialect_of, tell_once
+from radgaze.sources.dialect import Dialect, Text, dialect_of, say_once
 
 BLOCK = 2**21
-"""Bytes of a CSV file in one part."""
+"""Number of bytes of a CSV file in one part."""
 ROWS = 2**16
-"""Rows of a Parquet file in one part."""
+"""Number of rows of a Parquet file in one part."""
 LONGEST = 2**24
-"""Bytes in which a record must end, for its quotes to be believed."""
+"""Length of a record in bytes from which its quotes are taken for plain characters."""
 TWICE = "\0"
-"""Stands after the name of a column that has another's, or none, and before its place."""
+"""Character between the name of a column, where it is missing or repeated, and its place."""
 
 Part = tuple[pl.DataFrame, pl.Series, float]
 
 
 def is_parquet(path: Path) -> bool:
+    """Whether a file is Parquet, by its name."""
     return path.suffix.lower() in (".parquet", ".pq")
 
 
 def parts(path: Path) -> Iterator[Part]:
     """All columns of a file as text, at least one part; blank lines of a CSV file are rows of nulls.
 
-    Columns without a name, and all of one name, are called so with `TWICE` and their place.
+    The names of columns without a name, and of those with the same name, end with `TWICE` and their place.
 
     Yields:
-        A part, in which line each of its records begins (Parquet: which row it is), and how much of the file
-        has been read, from 0 to 1.
+        A part, the line in which each of its records begins (Parquet: its row), and the share of the file
+        that has been read, from 0 to 1.
 
     Raises:
-        UserError: A record is not what it must be; with its line.
-        polars.exceptions.PolarsError: It is not what its name says.
+        UserError: A record is malformed; the message has its line.
+        polars.exceptions.PolarsError: It is not a file of the kind that its name says.
         OSError: It cannot be read.
     """
     return _of_parquet(path) if is_parquet(path) else _of_csv(path)
@@ -104,9 +105,10 @@ def _of_csv(path: Path) -> Iterator[Part]:
                 left, first = left[end:], False
             if whole:
                 break
-            block = text.read(max(BLOCK, len(left)))  # more where no record has ended: all is looked through
+            # Longer blocks where no record has ended, as all of it is searched again.
+            block = text.read(max(BLOCK, len(left)))
             left, whole = left + block, not block
-        short.tell()
+        short.say()
 
 
 class _Short:
@@ -115,32 +117,34 @@ class _Short:
     def __init__(self, path: Path, dialect: Dialect) -> None:
         self.path, self.columns, self.count, self.first = path, len(dialect.names), 0, 0
 
-    def look(self, cells: list[str], line: int) -> None:
+    def add(self, cells: list[str], line: int) -> None:
+        """Count a record if it is short; refuse one with more cells than the header."""
         if len(cells) > self.columns:
             raise UserError(
                 f"{self.path}, line {line}: {len(cells)} cells, the header has {self.columns}; a cell that "
-                "holds the separator stands in double quotes, and --separator names another one"
+                "contains the separator must be in double quotes, and `separator` names another one"
             )
         if 0 < len(cells) < self.columns:
             self.count += 1
             self.first = self.first or line
 
-    def tell(self) -> None:
+    def say(self) -> None:
+        """Say how many there are."""
         if self.count:
             more = f" and {self.count - 1:,} more have" if self.count > 1 else " has"
-            tell_once(
+            say_once(
                 self.path,
-                f"{self.path.name}: line {self.first}{more} fewer cells than the header; the last are taken "
-                "for blank",
+                f"{self.path.name}: line {self.first}{more} fewer cells than the header; the last ones "
+                "are taken for blank",
             )
 
 
 def _parsed(block: bytes, path: Path, dialect: Dialect, line: int, short: _Short) -> pl.DataFrame:
     columns = len(dialect.names)
-    parted = {line.count(dialect.separator.encode()) for line in block.removesuffix(b"\n").split(b"\n")}
-    if b'"' in block or parted != {columns - 1}:
+    counts = {line.count(dialect.separator.encode()) for line in block.removesuffix(b"\n").split(b"\n")}
+    if b'"' in block or counts != {columns - 1}:
         for row, start in _rows(iter(_lines_of(block)), path, dialect, line):
-            short.look(row, start)
+            short.add(row, start)
     head = dialect.separator.join(f"c{i}" for i in range(columns)).encode() + b"\n"
     table = pl.read_csv(
         head + block,
@@ -161,12 +165,12 @@ def _by_hand(
     line: int,
     short: _Short,
 ) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-    """The rest of a file with quotes within cells that do not begin with one: these mean nothing there."""
+    """The rest of a file that has quotes within cells that do not begin with one: these are plain text."""
     rows = _rows(_streamed(left, text), path, dialect, line)
     columns = len(dialect.names)
     while some := list(islice(rows, ROWS)):
         for cells, start in some:
-            short.look(cells, start)
+            short.add(cells, start)
         table = pl.DataFrame(
             [[cell or None for cell in cells] + [None] * (columns - len(cells)) for cells, _ in some],
             schema=dict.fromkeys(_unique(dialect.names), pl.String),
@@ -176,7 +180,7 @@ def _by_hand(
 
 
 def _rows(lines: Iterator[str], path: Path, dialect: Dialect, line: int) -> Iterator[tuple[list[str], int]]:
-    """Records, and in which line each begins."""
+    """Records, and the line in which each begins."""
     reader = csv.reader(lines, delimiter=dialect.separator, strict=True)
     while True:
         start = line + reader.line_num
@@ -204,32 +208,32 @@ def _streamed(left: bytes, text: Text) -> Iterator[str]:
 
 
 def _lines_of(block: bytes) -> list[str]:
-    """Lines without what ends them but \\n."""
+    """The lines of a block, each with its \\n."""
     lines = block.decode().split("\n")
     last = lines.pop()
     return [f"{one}\n" for one in lines] + ([last] if last else [])
 
 
 def _lines(table: pl.DataFrame, line: int) -> pl.Series:
-    """A record may hold line breaks."""
+    """The line in which each record begins; records may contain line breaks."""
     breaks = pl.sum_horizontal(pl.all().str.count_matches("\n", literal=True)).cum_sum()
     after = table.select(pl.int_range(1, 1 + pl.len()) + breaks).to_series()
     return (line + after.shift(1, fill_value=0)).alias("line").cast(pl.Int64)
 
 
 def _is_regular(block: bytes, separator: str) -> bool:
-    """Whether quotes stand at the edges of cells alone, and doubled within quoted ones."""
+    """Whether quotes are only at the edges of cells, and doubled within quoted ones."""
     if b'"' not in block:
         return True
-    own = separator.encode()
+    between = separator.encode()
     outside = block.replace(b'""', b"").split(b'"')[::2]
     if len(outside) != 1 + block.replace(b'""', b"").count(b'"') / 2:
         return False
-    begins = re.compile(re.escape(own) + rb"|\r?\n|\r?$")
+    begins = re.compile(re.escape(between) + rb"|\r?\n|\r?$")
     *before, _ = outside
     _, *after = outside
-    return all(not piece or piece.endswith((own, b"\n")) for piece in before[:1]) and all(
-        begins.match(piece) and (piece.endswith((own, b"\n")) or k == len(after) - 1)
+    return all(not piece or piece.endswith((between, b"\n")) for piece in before[:1]) and all(
+        begins.match(piece) and (piece.endswith((between, b"\n")) or k == len(after) - 1)
         for k, piece in enumerate(after)
     )
 
@@ -240,7 +244,7 @@ def _unique(names: tuple[str, ...]) -> list[str]:
 
 
 def _end_of_records(block: bytes) -> int:
-    """How much of a block, which begins with a record, is whole records."""
+    """The number of bytes of a block, which begins with a record, that are whole records."""
     quotes, end = block.count(b'"'), len(block)
     while (start := block.rfind(b"\n", 0, end)) >= 0:
         quotes -= block.count(b'"', start, end)

@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices, spooled
+from radgaze.sources.source import Source
 from radgaze.store.merge_marks import each_once, merged_gaze, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name
 
-EXAMPLE = "radgaze prepare merge egd-store reflacx-store --map edema=CHF --map effusion= --out store"
-FITTED = True
-"""Its images are those of stores: their size is the merged store's."""
 STRICTEST = ("test", "validate", "train")
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of `read`."""
-    parser.add_argument("stores", nargs="+", metavar="STORE", help="prepared stores, of one --size")
-    parser.add_argument(
-        "--map",
-        action="append",
-        metavar="CLASS=NAME",
-        help="what a class is called in the merged store; CLASS= leaves it out; may be given several times",
-    )
-    parser.add_argument(
-        "--absent",
-        action="store_true",
-        help="take a class that a store does not have for absent from all of its cases; else that is an "
-        "error",
-    )
+@dataclass(frozen=True)
+class MergeOptions(Options):
+    """Stores to merge.
+
+    Attributes:
+        stores: Folders of at least two prepared stores, of one size.
+        map: Name of a class in the merged store; CLASS= leaves it out, and cases with it alone have no class.
+            It may be given several times.
+        absent: Take a class that a store does not have for absent from all of its cases; without it that is
+            an error.
+    """
+
+    stores: Sequence[str | Path] = option(metavar="STORE", positional=True)
+    map: Sequence[str] = option((), repeated=True, metavar="CLASS=NAME")
+    absent: bool = False
 
 
-def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, absent: bool = False) -> Cohort:  # noqa: A002  the option's name
+def read(options: MergeOptions) -> Cohort:
     """Read stores to one cohort.
 
     Patients of two stores are different ones, unless the very same image file is in both: then the case is
@@ -52,21 +51,19 @@ def read(stores: Sequence[str | Path], *, map: Sequence[str] | None = None, abse
     readings, get the store's name after them; readers get it before theirs.
 
     Args:
-        stores: Folders, at least two, of one size.
-        map: "CLASS=NAME" for classes that are called otherwise; "CLASS=" leaves a class out, and cases with
-            it alone are left without one.
-        absent: Whether a class that a store does not have is absent from its cases.
+        options: Stores and how their classes are merged.
 
     Raises:
         UserError: Stores that do not fit together, or a map that makes no sense.
     """
-    opened = [Store.open(path) for path in stores]
+    absent = options.absent
+    opened = [Store.open(path) for path in options.stores]
     names = _names(opened)
     _check(opened, names)
-    renamed = _renamed(opened, map or ())
+    renamed = _renamed(opened, options.map)
     classes = list(dict.fromkeys(new for store in opened for new in _own(store, renamed).values() if new))
     if not classes:
-        raise UserError("--map leaves no class")
+        raise UserError("`map` leaves no class")
     if not absent:
         _check_classes(opened, names, renamed, classes)
     cases = pl.concat(
@@ -150,7 +147,7 @@ def _check(stores: Sequence[Store], names: Sequence[str]) -> None:
     windows = {
         name: store.manifest["parameters"].get("voi") for store, name in zip(stores, names, strict=True)
     }
-    for what, found in (("--size", sizes), ("--voi", windows)):
+    for what, found in (("`size`", sizes), ("`voi`", windows)):
         if len(set(found.values())) > 1:
             told = ", ".join(f"{name} {value}" for name, value in found.items())
             raise UserError(f"the stores were prepared with another {what}: {told}; prepare them alike")
@@ -162,7 +159,7 @@ def _renamed(stores: Sequence[Store], pairs: Sequence[str]) -> dict[str, str]:
     for pair in pairs:
         old, sign, new = pair.partition("=")
         if not sign or old not in known:
-            raise UserError(f"--map {pair}: it is CLASS=NAME, the class one of {', '.join(sorted(known))}")
+            raise UserError(f"`map={pair}` must be CLASS=NAME, the class one of {', '.join(sorted(known))}")
         renamed[old] = new.strip()
     return renamed
 
@@ -178,9 +175,9 @@ def _check_classes(
         lacking = [c for c in classes if c not in _own(store, renamed).values()]
         if lacking:
             raise UserError(
-                f"{name} has no class {', '.join(lacking)}: its cases may have it all the same. --map says "
-                "what is the "
-                "same in another store, --map CLASS= leaves a class out, --absent takes it for absent"
+                f"{name} has no class {', '.join(lacking)}: its cases may have it all the same. `map` says "
+                "what is the same in another store, `map=CLASS=` leaves a class out, `absent` takes it for "
+                "absent"
             )
 
 
@@ -318,3 +315,12 @@ def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
         one: numbers.setdefault(root(one), len(numbers))
         for one in cases.select("store", "own_patient").unique(maintain_order=True).iter_rows()
     }
+
+
+SOURCE = Source(
+    MergeOptions,
+    read,
+    "radgaze prepare merge egd-store reflacx-store "
+    "--map edema=CHF --map effusion= --out store",  # flags: a command
+    fitted=True,
+)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, overload
 
 import polars as pl
 
@@ -24,6 +24,7 @@ from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finish import finish, without
 from radgaze.store.identity import finished, identity_of
 from radgaze.store.journal import DoneImages
+from radgaze.store.options import PrepareOptions
 from radgaze.store.partial import Partial, partial_of
 from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
@@ -32,70 +33,47 @@ Reader = Callable[[Sequence[Files]], Iterator[tuple[int, Fitted | DicomError]]]
 """From the files of cases to what was read of each, or why it could not be, in any order."""
 
 
-def prepare(  # many arguments: options of `radgaze prepare`, given by name
-    cohort: Cohort,
-    out: str | Path,
-    *,
-    size: int = 512,
-    voi: Literal["window", "none"] = "window",
-    workers: int | None = None,
-    overwrite: bool = False,
-    resume: bool = False,
-    fitted: bool = False,
-    engine: Literal["local", "ray"] = "local",
-    ray_address: str | None = None,
-) -> Store:
+def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
     """Read a cohort's images and masks, and write everything to a store that later steps open in no time.
 
-    The store is written aside, to OUT.partial, and renamed when whole. Interrupted, it goes on where it was
-    when it is called again with the same cohort and parameters; with others it starts anew. A finished store
-    of the same content is left as it is. The bytes do not depend on the number of workers, on interruptions
-    or on where the source lies. The store holds no path, name, date or accession number.
+    The store is written to OUT.partial, and renamed when it is complete. An interrupted preparation
+    continues when it is called again with the same cohort and parameters; with others it starts again. A
+    finished store of the same content is left as it is. The bytes do not depend on the number of workers, the
+    engine, interruptions or the location of the source. The store holds no path, name, date or accession
+    number.
 
     Args:
-        cohort: What a source yields.
-        out: The store's folder.
-        size: Side of the square that each image is letterboxed to, in pixels.
-        voi: Apply the file's first window ("window"), or take pixels over their maximum ("none").
-        workers: Processes that read images; None for one per processor.
-        overwrite: Replace what store there is.
-        resume: Only go on with what was begun with the same cohort and parameters, and never begin anew.
-        engine: Where images are read: in processes here, or on a Ray cluster, whose machines see the images
-            under the same paths. The bytes do not depend on it.
-        ray_address: Of the cluster; None makes one on this machine.
-        fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
+        cohort: Cohort of a source.
+        options: Options of the preparation.
 
     Raises:
-        UserError: Nothing to prepare or to go on with, no image can be read, or OUT holds something else.
-        KeyboardInterrupt: It was interrupted; the message says what is kept.
+        UserError: Nothing to prepare or to continue, no image can be read, or OUT holds something else.
+        KeyboardInterrupt: It was interrupted; the message names what is kept.
     """
-    _check_engine(engine, ray_address, workers)
-    if engine == "ray":
+    if options.engine == "ray":
         load()  # before anything is written
-    out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link that OUT may be
-    if not 1 <= size <= 16384:
-        raise UserError(f"--size is {size}; it is the side of the stored images in pixels, 1 to 16384")
+    out, size = Path(os.path.abspath(options.out)), options.size  # noqa: PTH100  OUT may be a link
     if cohort.cases.is_empty():
         raise UserError(
             f"no case is left to prepare; rejected: {_tally(cohort.rejections['reason'].to_list())}"
         )
-    parameters = {**cohort.parameters, "size": size, "voi": voi}
+    parameters = {**cohort.parameters, "size": size, "voi": options.voi}
     identity = identity_of(cohort, parameters)
     aside = partial_of(out, len(cohort.cases), size, _places(cohort))
-    if (store := finished(out, cohort, identity, parameters, overwrite=overwrite)) is not None:
+    if (store := finished(out, cohort, identity, parameters, overwrite=options.overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
     # As it is read again: tuples are lists then.
     plan = json.loads(json.dumps({**asdict(identity), "parameters": parameters}))
-    if resume:
+    if options.resume:
         _check_begun(aside, plan)
     with aside.locked(), _faults_told(aside):
         done = _begin_or_go_on(aside, plan)
         try:
-            read = read_fitted if fitted else partial(read_case, size=size, voi=voi)
-            reader: Reader = partial(isolated, read, workers=workers)
-            if engine == "ray":
-                reader = partial(read_by_cluster, read, address=ray_address)
+            read = read_fitted if options.fitted else partial(read_case, size=size, voi=options.voi)
+            reader: Reader = partial(isolated, read, workers=options.workers)
+            if options.engine == "ray":
+                reader = partial(read_by_cluster, read, address=options.ray_address)
             unreadable = _read_images(cohort, aside, done, reader)
             if not done:
                 aside.remove()
@@ -117,13 +95,6 @@ def prepare(  # many arguments: options of `radgaze prepare`, given by name
     return Store.open(out)
 
 
-def _check_engine(engine: str, ray_address: str | None, workers: int | None) -> None:
-    if ray_address is not None and engine != "ray":
-        raise UserError("--ray-address goes with --engine ray")
-    if workers is not None and workers < 1:
-        raise UserError(f"--workers is {workers}; it must be at least 1")
-
-
 @contextmanager
 def _faults_told(aside: Partial) -> Iterator[None]:
     """A fault of the disk as a `UserError`: what is done is kept, and nothing that looks whole is left."""
@@ -142,7 +113,7 @@ def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
     if plan is None:
         raise UserError(
             f"there is nothing to go on with: {aside.folder} holds no preparation that was begun; leave "
-            "--resume out to begin one"
+            "`resume` out to begin one"
         )
     old, new = plan.get("parameters", {}), wanted["parameters"]
     differ = [
@@ -159,7 +130,7 @@ def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
     if differ:
         raise UserError(
             f"{aside.folder} was begun otherwise: {', '.join(differ)}; give the same as then, or leave "
-            "--resume out to begin anew"
+            "`resume` out to begin again"
         )
 
 

@@ -1,4 +1,4 @@
-"""The files of `egd-cxr` 1.0.0 that are needed, found and read as typed tables with names of our own."""
+"""The files of `egd-cxr` 1.0.0, read as typed tables with column names of our own."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
+from radgaze.sources.cohort import NO_REGIONS
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
 
 CLASSES = ("Normal", "CHF", "pneumonia")
@@ -17,34 +18,50 @@ ARCHIVE = "egd-cxr 1.0.0"
 SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
 SAMPLES = "eye_gaze.csv"
 TRANSCRIPTS = "audio_segmentation_transcripts"
-"""A folder for each image: what was said of it, and where its organs lie."""
+"""Name of the folder with, for each image, a transcript of the report and masks of organs."""
 
 ID_LENGTH = 44
 """Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
 
 
+MASKS = {
+    "left_lung.png": "left lung",
+    "right_lung.png": "right lung",
+    "mediastanum.png": "mediastinum",  # the archive's spelling
+    "aortic_knob.png": "aortic knob",
+}
+"""Files of an image's anatomical segmentation, and their labels."""
+
+
 def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
-    """Both folders as absolute paths, or UserError that says what is wrong with them."""
+    """Both folders as absolute paths.
+
+    Raises:
+        UserError: One is not the folder of its archive.
+    """
     egd, mimic = Path(egd).absolute(), Path(mimic).absolute()
     if not _is_egd(egd) and _is_egd(mimic):
-        raise UserError(f"--egd and --mimic look swapped: {SHEET} is in {mimic}")
-    for option, folder, fits, wanted in (
-        ("--egd", egd, _is_egd, f"{ARCHIVE}, which has {SHEET}"),
-        ("--mimic", mimic, _is_mimic, "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
+        raise UserError(f"`egd` and `mimic` look swapped: {SHEET} is in {mimic}")
+    for name, folder, fits, archive in (
+        ("egd", egd, _is_egd, f"{ARCHIVE}, which has {SHEET}"),
+        ("mimic", mimic, _is_mimic, "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
     ):
         if not folder.is_dir():
-            raise UserError(f"{option} {folder} is not a folder; expected is that of {wanted}")
+            raise UserError(f"`{name}={folder}` must be the folder of {archive}; it is not a folder")
         if not fits(folder):
             near = _near(folder, fits)
             hint = f"; did you mean {near}?" if near else ""
-            raise UserError(f"{option} {folder} is not the folder of {wanted}{hint}")
+            raise UserError(f"`{name}={folder}` is not the folder of {archive}{hint}")
     return egd, mimic
 
 
 def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
     """master_sheet.csv in the file's order: case_id, path (or null), patient_id (the source's own), patient
-    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; and the picture's borders on the
-    screen that are asked for, of top, bottom, left and right, in its pixels.
+    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; and `pads`.
+
+    Args:
+        folder: Folder of egd-cxr.
+        pads: Borders of the picture on the screen to read, of top, bottom, left and right, in its pixels.
     """
     path = folder / SHEET
     names = {"dicom_id": "case_id", "path": "path", "patient_id": "patient_id"}
@@ -106,18 +123,18 @@ def read_samples(folder: Path) -> pl.DataFrame:
         "BPOGY": "screen_y",
         "BPOGV": "valid",
     }
-    there = pl.col("screen_x").is_finite() & pl.col("screen_y").is_finite()
+    finite = pl.col("screen_x").is_finite() & pl.col("screen_y").is_finite()
     samples = []
     for part in read_parts(path, tuple(names), archive=ARCHIVE):
         for name in ("CNT", "Time (in secs)", "BPOGX", "BPOGY", "BPOGV"):
-            number = pl.col(name).cast(pl.Float64, strict=False)  # which may be no finite one
+            number = pl.col(name).cast(pl.Float64, strict=False)  # which may be infinite
             tell_first(part, path, name, number.is_null() & pl.col(name).is_not_null(), "a number expected")
             part = part.with_columns(number)
-        own = part.select(pl.col(old).alias(new) for old, new in names.items())
+        renamed = part.select(pl.col(old).alias(new) for old, new in names.items())
         samples.append(
-            own.with_columns(
+            renamed.with_columns(
                 pl.col("session", "media", "case_id").fill_null(""),
-                valid=((pl.col("valid") > 0) & there).fill_null(False),
+                valid=((pl.col("valid") > 0) & finite).fill_null(False),
             )
         )
     _tell_empty(samples[0], path, "gaze")
@@ -139,33 +156,51 @@ def read_boxes(folder: Path) -> pl.DataFrame:
     return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides)
 
 
-def read_keep_list(path: Path, known: set[str]) -> set[str]:
+def read_masks(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
+    """The masks that exist, in the order of cases: case_id, label, file; with a notice if there are none.
+
+    Args:
+        folder: Folder of egd-cxr.
+        cases: Table with case_id.
+    """
+    rows = [
+        (case_id, label, str(path))
+        for case_id in cases["case_id"]
+        for name, label in MASKS.items()
+        if (path := folder / TRANSCRIPTS / case_id / name).is_file()
+    ]
+    if not rows and cases.height:
+        say(f"No masks of organs are under {folder / TRANSCRIPTS}: the store will hold none")
+    return pl.DataFrame(rows, schema=NO_REGIONS, orient="row")
+
+
+def read_keep_list(path: Path, sheet_ids: set[str]) -> set[str]:
     """The ids to keep; values of its column `filename` may carry a folder and an extension.
 
     Args:
-        path: The list.
-        known: The ids of the master sheet; those of the list that are not there are told of.
+        path: CSV file with the list.
+        sheet_ids: Ids of the master sheet; a notice counts those of the list that are not among them.
     """
     names = read_columns(path, ("filename",), archive="a list of ids to keep")["filename"].drop_nulls()
     if names.is_empty():
-        raise UserError(f"--keep-ids {path} has no ids: it would keep nothing")
-    spelled = {name.casefold(): name for name in known}
+        raise UserError(f"`keep_ids={path}` has no ids: it would keep nothing")
+    spellings = {name.casefold(): name for name in sheet_ids}
     listed = dict.fromkeys(names.str.replace(r"^.*[/\\]", "").str.replace(r"\..*$", ""))
-    ids = {spelled.get(name.casefold(), name) for name in listed}
-    strangers = ids - known
+    ids = {spellings.get(name.casefold(), name) for name in listed}
+    strangers = ids - sheet_ids
     if len(strangers) == len(ids):
         raise UserError(
-            f"none of the {len(ids)} ids of --keep-ids {path} is in {SHEET}: they are like "
-            f"{shortened(next(iter(listed)), 60)!r}, those of {SHEET} like {min(known, default='')!r}"
+            f"none of the {len(ids)} ids of `keep_ids={path}` is in {SHEET}: they are like "
+            f"{shortened(next(iter(listed)), 60)!r}, those of {SHEET} like {min(sheet_ids, default='')!r}"
         )
     if strangers:
         say(f"{len(strangers)} of the {len(ids)} ids of {path} are not in {SHEET}")
     return ids
 
 
-def _tell_empty(table: pl.DataFrame, path: Path, what: str) -> None:
+def _tell_empty(table: pl.DataFrame, path: Path, content: str) -> None:
     if table.is_empty():
-        say(f"{path} has no records: there is no {what} in it")
+        say(f"{path} has no records: there is no {content} in it")
 
 
 def _is_egd(folder: Path) -> bool:
@@ -177,19 +212,19 @@ def _is_mimic(folder: Path) -> bool:
 
 
 def _near(folder: Path, fits: Callable[[Path], bool], *, depth: int = 4, most: int = 300) -> Path | None:
-    """A folder above or below that fits; only the nearest few are looked at, MIMIC has many."""
+    """A folder above or below that fits; only the nearest `most` are checked, as MIMIC has many."""
     for above in list(folder.parents)[:2]:
         if fits(above):
             return above
     waiting, seen = deque([(folder, 0)]), 0
     while waiting and seen < most:
-        here, level = waiting.popleft()
+        folder, level = waiting.popleft()
         seen += 1
-        if fits(here):
-            return here
+        if fits(folder):
+            return folder
         if level < depth:
             try:
-                waiting.extend((path, level + 1) for path in sorted(here.iterdir()) if path.is_dir())
+                waiting.extend((path, level + 1) for path in sorted(folder.iterdir()) if path.is_dir())
             except OSError:
                 continue
     return None

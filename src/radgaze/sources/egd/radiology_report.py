@@ -1,4 +1,4 @@
-"""The spoken reports of egd-cxr: at what times of a reading a finding of the case's class is spoken of."""
+"""The spoken reports of egd-cxr: times at which a finding of the case's class is mentioned."""
 
 from __future__ import annotations
 
@@ -27,21 +27,22 @@ WORDS: dict[str, tuple[str, ...]] = {
     ),
     "pneumonia": ("pneumonia", "consolidat", "opacit", "infiltrat", "airspace", "air space"),
 }
-"""Beginnings of words that speak of a class; chosen by us, the data set has none."""
+"""Beginnings of words that mention a class; chosen by us, the data set has none."""
 NEGATED = re.compile(r"\b(no|without|not|negative for|free of)\b")
-"""Where a phrase of an abnormal class holds one of these, it says that the finding is not there."""
+"""Words with which a phrase denies a finding of an abnormal class."""
 
 
 def spoken(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
-    """case_id, begin, end (s): the phrases that speak of the case's class. A case without a transcript has
-    none.
+    """Times of the phrases that mention the case's class: case_id, begin, end (s).
+
+    A case without a transcript has none.
 
     Args:
-        folder: Of egd-cxr.
-        cases: case_id and class.
+        folder: Folder of egd-cxr.
+        cases: Table with case_id and class.
 
     Raises:
-        UserError: No case has a transcript, or one is not what it must be.
+        UserError: No case has a transcript, or one is malformed.
     """
     rows, read = list[tuple[str, float, float]](), 0
     with progress("Reading transcripts", total=cases.height) as bar:
@@ -54,28 +55,28 @@ def spoken(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
                 ]
             bar.advance()
     if not read:
-        raise UserError(f"no case has a transcript under {folder / TRANSCRIPTS}; --align-report needs them")
+        raise UserError(f"no case has a transcript under {folder / TRANSCRIPTS}; `align_report` needs them")
     schema = {"case_id": pl.String, "begin": pl.Float64, "end": pl.Float64}
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
 def speaks_of(phrase: str, name: str) -> bool:
-    """Whether a phrase speaks of a class, by `WORDS`, and does not deny it."""
+    """Whether a phrase mentions a class, by `WORDS`, and does not deny it."""
     text = " ".join(phrase.casefold().split())
     if not any(re.search(rf"\b{re.escape(word)}", text) for word in WORDS[name]):
         return False
     return name == "Normal" or not NEGATED.search(text)
 
 
-def cut(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
-    """Whether each fixation touches the time in which its case's class is spoken of, or the seconds before.
+def while_spoken(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
+    """Whether each fixation overlaps the time in which its case's class is mentioned, or the seconds before.
 
-    The eyes are there first: what is spoken was looked at a moment ago.
+    Gaze precedes speech: a finding is looked at a moment before it is named.
 
     Args:
-        fixations: case_id, onset, duration (s), the onset since the image came up, as the transcript's times
-            are [inferred].
-        times: As `spoken` gives them.
+        fixations: Table with case_id, onset, duration (s), the onset since the image came up, as the
+            transcript's times are [inferred].
+        times: Times of phrases, see `spoken`.
         lead: Seconds by which gaze may precede speech.
     """
     numbered = fixations.select("case_id", "onset", "duration").with_row_index("row")
@@ -86,13 +87,13 @@ def cut(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
 
 
 def _phrases(path: Path) -> Sequence[tuple[str, float, float]]:
-    found = read_json(
+    transcript = read_json(
         path,
-        lambda found: isinstance(found, dict),
-        "it is no transcript with phrases; put egd-cxr's own back",
+        lambda content: isinstance(content, dict),
+        "it is no transcript with phrases; restore the file of egd-cxr",
     )
     try:
-        phrases = found["time_stamped_text"]
+        phrases = transcript["time_stamped_text"]
         return [(str(p["phrase"]), float(p["begin_time"]), float(p["end_time"])) for p in phrases]
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no transcript with phrases and their times") from error

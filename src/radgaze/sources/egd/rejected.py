@@ -1,4 +1,4 @@
-"""What of `egd-cxr` is not in a cohort, and why, as rows of its rejections."""
+"""Rejections: the parts of `egd-cxr` that are not in a cohort, and why."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from radgaze.sources.egd.files import ID_LENGTH
 
 
 def unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
-    """One row for each reading that the report cuts."""
-    kept = left.group_by("reading_id").len("kept")
+    """One row for each reading of which fixations are left out by the report's times."""
+    remaining = left.group_by("reading_id").len("remaining")
     cut_off = gone.group_by("reading_id", maintain_order=True).agg(
         pl.col("case_id").first(), pl.len().alias("gone")
     )
-    cut_off = cut_off.join(kept, on="reading_id", how="left", maintain_order="left")
+    cut_off = cut_off.join(remaining, on="reading_id", how="left", maintain_order="left")
     return cut_off.with_columns(
         reason=pl.lit("not_spoken"),
-        detail=pl.format("{} of {} fixations", "gone", pl.col("gone") + pl.col("kept").fill_null(0)),
+        detail=pl.format("{} of {} fixations", "gone", pl.col("gone") + pl.col("remaining").fill_null(0)),
     )
 
 
 def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
+    """One row for each case without a fixation on the image."""
     counts = fixations.group_by("case_id").len("looks")
     looks = pl.col("looks").fill_null(0)
     return unseen.join(counts, on="case_id", how="left", maintain_order="left").with_columns(
@@ -32,7 +33,7 @@ def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def off_image(fixations: pl.DataFrame) -> pl.DataFrame:
-    """One row for each fixation off the image, with where it was recorded."""
+    """One row for each fixation off the image, with its recorded position."""
     return fixations.filter(~pl.col("on")).with_columns(
         reason=pl.lit("off_image_fixation"),
         detail=pl.format("index {} at ({}, {})", "index", *(shown(f"recorded_{axis}") for axis in "xy")),
@@ -40,7 +41,7 @@ def off_image(fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
-    """Calibration frames, and images that were looked at and are not in the sheet: one row for each."""
+    """One row for each calibration frame, and for each image with gaze that is not in the sheet."""
     length = pl.col("case_id").str.len_chars()
     frames = gaze.filter(length != ID_LENGTH)
     frames = frames.group_by("session", "media", "case_id", maintain_order=True).len("looks")

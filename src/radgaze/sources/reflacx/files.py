@@ -1,16 +1,17 @@
-"""The files of REFLACX 1.0.0 that are needed, found and read as typed tables with names of our own."""
+"""The files of REFLACX 1.0.0, read as typed tables with column names of our own."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
+
+Schema = Mapping[str, type[pl.DataType]]
 
 ARCHIVE = "REFLACX 1.0.0"
 MAIN = "main_data"
@@ -28,7 +29,7 @@ ABOUT = (
     "image_size_y",
 )
 NO_FINDINGS = frozenset({"support devices", "quality issue", "other"})
-"""Columns that are no findings with a certainty: two are true or false, one is text."""
+"""Columns without a certainty: two are true or false, one is text."""
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 
 SHOWN = {
@@ -42,33 +43,36 @@ SHOWN = {
 
 
 def locate(reflacx: str | Path, mimic: str | Path) -> tuple[Path, Path]:
-    """Both folders as absolute paths, or UserError that says what is wrong with them."""
+    """Both folders as absolute paths.
+
+    Raises:
+        UserError: One is not the folder of its archive.
+    """
     reflacx, mimic = Path(reflacx).absolute(), Path(mimic).absolute()
-    for option, folder, there, wanted in (
-        ("--reflacx", reflacx, _has_metadata(reflacx), f"{ARCHIVE}, which has {MAIN}/metadata_phase_1.csv"),
-        ("--mimic", mimic, (mimic / "files").is_dir(), "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
+    for name, folder, fits, archive in (
+        ("reflacx", reflacx, _has_metadata(reflacx), f"{ARCHIVE}, which has {MAIN}/metadata_phase_1.csv"),
+        ("mimic", mimic, (mimic / "files").is_dir(), "MIMIC-CXR 2.0.0, which has files/p10 … files/p19"),
     ):
         if not folder.is_dir():
-            raise UserError(f"{option} {folder} is not a folder; expected is that of {wanted}")
-        if not there:
-            raise UserError(f"{option} {folder} is not the folder of {wanted}")
+            raise UserError(f"`{name}={folder}` must be the folder of {archive}; it is not a folder")
+        if not fits:
+            raise UserError(f"`{name}={folder}` is not the folder of {archive}")
     return reflacx, mimic
 
 
 def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
     """The readings of some phases: reading_id, phase, split, discarded, path (below `files/`), dicom_id,
-    subject_id, rows, columns, line, and a certainty 0 to 5 for each finding of these phases, null where a
-    phase has none of it.
+    subject_id, rows, columns, line, and a certainty 0 to 5 for each finding of these phases, null in phases
+    without it.
 
     Raises:
-        UserError: A file or column is missing, or a value is not what it must be.
+        UserError: A file or column is missing, a value is malformed, or a reading occurs twice.
     """
-    tables = [_read_phase(folder, phase) for phase in phases]
-    found = pl.concat(tables, how="diagonal")
-    twice = found.filter(pl.col("reading_id").is_duplicated())
-    if twice.height:
-        raise UserError(f"{folder / MAIN}: the reading {twice['reading_id'][0]} stands there twice")
-    return found
+    table = pl.concat([_read_phase(folder, phase) for phase in phases], how="diagonal")
+    repeated = table.filter(pl.col("reading_id").is_duplicated())
+    if repeated.height:
+        raise UserError(f"{folder / MAIN}: the reading {repeated['reading_id'][0]} occurs twice")
+    return table
 
 
 def findings(table: pl.DataFrame) -> list[str]:
@@ -81,33 +85,33 @@ def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
     """The fixations of readings, in their order and in time: reading_id, x, y (image px, null where blank),
     onset, duration (s) and `cohort.VIEWS` (null where blank). A reading without the file has none.
     """
-    gaze = _of_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
-    without = len(set(reading_ids)) - gaze["reading_id"].n_unique()
-    if without:
-        say(f"{without} of {len(set(reading_ids))} readings have no fixations.csv, or one without records")
+    gaze = _read_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
+    missing = len(set(reading_ids)) - gaze["reading_id"].n_unique()
+    if missing:
+        say(f"{missing} of {len(set(reading_ids))} readings have no fixations.csv, or one without records")
     return gaze
 
 
 def read_ellipses(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
     """The ellipses of readings, a row for each finding: reading_id, x1, y1, x2, y2 (px), certainty, label."""
-    return _of_each(folder, reading_ids, "anomaly_location_ellipses.csv", _ellipses, _ELLIPSES)
+    return _read_each(folder, reading_ids, "anomaly_location_ellipses.csv", _ellipses, _ELLIPSES)
 
 
 def read_chests(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
     """The box around the chest of each reading: reading_id, x1, y1, x2, y2 (image px)."""
-    return _of_each(folder, reading_ids, "chest_bounding_box.csv", _chest, _CHESTS)
+    return _read_each(folder, reading_ids, "chest_bounding_box.csv", _chest, _CHESTS)
 
 
-_FIXATIONS = {
+_FIXATIONS: Schema = {
     "reading_id": pl.String,
     **dict.fromkeys(("x", "y", "onset", "duration", *SHOWN.values()), pl.Float64),
 }
-_ELLIPSES = {
+_ELLIPSES: Schema = {
     "reading_id": pl.String,
     **dict.fromkeys(("x1", "y1", "x2", "y2", "certainty"), pl.Float64),
     "label": pl.String,
 }
-_CHESTS = {"reading_id": pl.String, **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64)}
+_CHESTS: Schema = {"reading_id": pl.String, **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64)}
 _CORNERS = {"xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"}
 
 
@@ -131,7 +135,7 @@ def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
         pl.lit(phase).alias("phase"),
         _lower("split").replace_strict(SPLITS, return_dtype=pl.String).alias("split"),
         discarded.is_in(TRUE).alias("discarded"),
-        # physionet.org/files/mimic-cxr/2.0.0/files/p10/…: what is before the images' own folder is not there.
+        # physionet.org/files/mimic-cxr/2.0.0/files/p10/…: only the part below the images' folder is kept.
         pl.col("image").str.replace(r"^.*?(files/p\d\d/)", "${1}").alias("path"),
         "dicom_id",
         "subject_id",
@@ -143,12 +147,12 @@ def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
 
 
 def plain(name: str) -> str:
-    """A finding's name without case, parted by single spaces: phases and files write it differently."""
+    """A finding's name in lower case, with single spaces: phases and files write it differently."""
     return " ".join(name.replace("_", " ").replace("/", " / ").casefold().split())
 
 
 def _true_as_certain(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
-    """ "True" stands for certain, where a finding is no number."""
+    """The table with "True" as the highest certainty, where a finding is no number."""
     words = {"true": "5", "false": "0"}
     return table.with_columns(pl.col(name).str.to_lowercase().replace(words) for name in labels)
 
@@ -157,12 +161,12 @@ def _lower(name: str) -> pl.Expr:
     return pl.col(name).fill_null("").str.to_lowercase()
 
 
-def _of_each(
+def _read_each(
     folder: Path,
     reading_ids: Sequence[str],
     file: str,
     read: Callable[[Path], pl.DataFrame],
-    schema: Mapping[str, Any],
+    schema: Schema,
 ) -> pl.DataFrame:
     parts = [pl.DataFrame(schema=schema)]
     with progress(f"Reading {file}", total=len(reading_ids)) as bar:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -11,9 +11,9 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
+from radgaze.options import Options, option
 from radgaze.sources.cohort import VIEWS, Cohort
 from radgaze.sources.reflacx.files import (
-    PHASES,
     findings,
     locate,
     plain,
@@ -23,141 +23,116 @@ from radgaze.sources.reflacx.files import (
     read_metadata,
 )
 from radgaze.sources.sizes import image_sizes
-
-EXAMPLE = "radgaze prepare reflacx --reflacx reflacx/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
+from radgaze.sources.source import Source
 
 CHEST = "chest"
-TOGETHER = {
+JOINED = {
     "mass": "lung nodule or mass",
     "nodule": "lung nodule or mass",
     "pleural effusion": "pleural abnormality",
     "pleural thickening": "pleural abnormality",
 }
-"""What phase 1 tells apart and phases 2 and 3 name together; inferred from the names."""
+"""Findings that phase 1 distinguishes and phases 2 and 3 name together; inferred from the names."""
 STRICTEST = ("test", "validate", "train")
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """The options of `read`."""
-    parser.add_argument("--reflacx", required=True, metavar="DIR", help="REFLACX 1.0.0, with main_data")
-    parser.add_argument(
-        "--mimic", required=True, metavar="DIR", help="MIMIC-CXR 2.0.0, with files/p10 and so on"
-    )
-    parser.add_argument(
-        "--phases", nargs="+", type=int, default=list(PHASES), help="of 1, 2, 3 (default all)"
-    )
-    parser.add_argument(
-        "--certainty",
-        type=int,
-        default=3,
-        help="1 to 5: from which certainty a finding, or an ellipse, is there (default 3, possibly)",
-    )
-    parser.add_argument(
-        "--labels", nargs="+", help="findings that are the classes; default: all that the phases share"
-    )
-    parser.add_argument(
-        "--without-gaze",
-        choices=("drop", "keep"),
-        default="drop",
-        help="what becomes of cases without gaze on the image",
-    )
+@dataclass(frozen=True)
+class ReflacxOptions(Options):
+    """How REFLACX is read.
+
+    Attributes:
+        reflacx: Folder of REFLACX 1.0.0, with main_data.
+        mimic: Folder of MIMIC-CXR 2.0.0, with files/p10 and so on.
+        phases: Phases of the study to read. They name findings differently: only findings that all of them
+            have can be classes, after those that phase 1 distinguishes are joined.
+        certainty: Certainty, 1 to 5, from which a finding or an ellipse counts as present; 3 is "possibly".
+        labels: Findings that are the classes; without it all that the phases share and some case has.
+        without_gaze: Whether cases without a fixation on the image are dropped or kept.
+    """
+
+    reflacx: str | Path = option(metavar="DIR")
+    mimic: str | Path = option(metavar="DIR")
+    phases: Sequence[Literal[1, 2, 3]] = (1, 2, 3)
+    certainty: int = option(3, at_least=1, at_most=5)
+    labels: Sequence[str] = ()
+    without_gaze: Literal["drop", "keep"] = "drop"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.phases:
+            raise UserError("`phases` must name at least one of 1, 2, 3")
 
 
-def read(
-    reflacx: str | Path,
-    mimic: str | Path,
-    *,
-    phases: Sequence[int] = PHASES,
-    certainty: int = 3,
-    labels: Sequence[str] | None = None,
-    without_gaze: Literal["drop", "keep"] = "drop",
-) -> Cohort:
-    """Read the archives, as they are downloaded, to a cohort; what is not in it is among its rejections.
+def read(options: ReflacxOptions) -> Cohort:
+    """Read the archives, as they are downloaded, to a cohort; what is left out is among its rejections.
 
-    A case is one image, in whatever phases it was read; a reading is what one reader did. The archive names
+    A case is one image, in all phases in which it was read; a reading is one reader's gaze. The archive names
     no readers, but those of one case are different ones. A case has a finding where at least half of its
     readers are as certain of it; it may have several, or none. Ellipses are boxes of the shape "ellipse",
-    named after their finding; the chest is a box. Discarded readings give no gaze, and their labels and
+    named after their finding; the chest is a box. Discarded readings give no gaze, but their labels and
     ellipses count.
 
-    The split is the archive's, MIMIC-CXR-JPG's. A patient who stands in several is in the strictest, test
-    before validation before training, of which a notice tells.
+    The split is the archive's, MIMIC-CXR-JPG's. A patient in several of them is assigned to the strictest,
+    test before validation before training, and a notice says how many.
 
     Args:
-        reflacx: Folder of REFLACX 1.0.0.
-        mimic: Folder of MIMIC-CXR 2.0.0.
-        phases: Which of 1, 2 and 3. They name findings differently: only what all of these have is a class,
-            after what phase 1 tells apart is put together (`TOGETHER`).
-        certainty: From which certainty, 1 to 5, a finding is there.
-        labels: The findings that are classes; None for all that the phases share and some case has.
-        without_gaze: What becomes of cases without a fixation on the image.
+        options: Folders and settings.
 
     Raises:
         UserError: A wrong folder, a missing file or column, a value that makes no sense, no image at all.
     """
-    reflacx, mimic = locate(reflacx, mimic)
-    _check(phases, certainty)
-    table = _together(read_metadata(reflacx, sorted(set(phases))))
+    reflacx, mimic = locate(options.reflacx, options.mimic)
+    table = _joined(read_metadata(reflacx, sorted(set(options.phases))))
     table = table.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
     cases, rejected_cases = _cases(table)
     _check_images(cases, table, reflacx, mimic)
     table = table.join(cases.select("dicom_id"), on="dicom_id", how="semi", maintain_order="left")
-    kept = table.filter(~pl.col("discarded"))
-    fixations = _placed(read_gaze(reflacx, kept["reading_id"].to_list()), kept)
-    unseen = cases.join(
-        fixations.filter("on"), left_on="dicom_id", right_on="case_id", how="anti", maintain_order="left"
-    )
+    accepted = table.filter(~pl.col("discarded"))
+    fixations = _placed(read_gaze(reflacx, accepted["reading_id"].to_list()), accepted)
     rejected = [rejected_cases, _discarded(table)]
-    if without_gaze == "drop":
-        rejected.append(_no_gaze(unseen))
+    if options.without_gaze == "drop":
+        seen = fixations.filter("on").select(dicom_id="case_id")
+        unseen = cases.join(seen, on="dicom_id", how="anti", maintain_order="left")
+        rejected.append(_rejected(unseen, "no_gaze", pl.lit("no fixation is on the image")))
         cases = cases.join(unseen, on="dicom_id", how="anti", maintain_order="left")
     ids = cases["dicom_id"].to_list()
-    table, fixations = (
-        t.filter(pl.col(key).is_in(ids)) for t, key in ((table, "dicom_id"), (fixations, "case_id"))
-    )
-    named = _classes(table, labels, certainty)
-    boxes, lost = _boxes(reflacx, table, named, certainty)
-    rejected += [lost, _off_image(fixations)]
-    has = _has(table, named, certainty)
+    table = table.filter(pl.col("dicom_id").is_in(ids))
+    fixations = fixations.filter(pl.col("case_id").is_in(ids))
+    titles = _classes(table, options)
+    boxes, lost = _boxes(reflacx, table, titles, options.certainty)
+    present = _present(table, titles, options.certainty)
     return Cohort(
         source="reflacx",
-        classes=tuple(named.values()),
-        cases=cases.join(has, on="dicom_id", maintain_order="left").select(
+        classes=tuple(titles.values()),
+        cases=cases.join(present, on="dicom_id", maintain_order="left").select(
             pl.col("dicom_id").alias("case_id"),
             "patient",
             "split",
             "image",
-            *(pl.col(name).cast(pl.Int8).alias(f"label_{title}") for name, title in named.items()),
+            *(pl.col(name).cast(pl.Int8).alias(f"label_{title}") for name, title in titles.items()),
         ),
         readings=_readings(fixations),
         fixations=fixations.filter("on")
         .select("reading_id", "index", "x", "y", "onset", "duration", *VIEWS)
         .lazy(),
         boxes=boxes,
-        rejections=pl.concat(rejected),
+        rejections=pl.concat([*rejected, lost, _off_image(fixations)]),
         parameters={
-            "phases": sorted(set(phases)),
-            "certainty": certainty,
-            "without_gaze": without_gaze,
+            "phases": sorted(set(options.phases)),
+            "certainty": options.certainty,
+            "without_gaze": options.without_gaze,
             "split": "published",
         },
         exclusive=False,
     )
 
 
-def _check(phases: Sequence[int], certainty: int) -> None:
-    if not phases or not set(phases) <= set(PHASES):
-        raise UserError(f"--phases {' '.join(map(str, phases))}: they are 1, 2 and 3")
-    if not 1 <= certainty <= 5:
-        raise UserError(f"--certainty {certainty}: it is from 1 to 5")
-
-
 def _check_images(cases: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path) -> None:
-    """Refuse an archive none of whose images is there."""
+    """Refuse an archive without any image file."""
     if not cases.height:
         raise UserError(
-            f"no image of {reflacx} is under --mimic {mimic}; are the files downloaded? Looked for was, "
-            f"for one, {table['image'][0]}"
+            f"no image of {reflacx} is under `mimic={mimic}`; are the files downloaded? The first one "
+            f"expected is {table['image'][0]}"
         )
 
 
@@ -181,16 +156,6 @@ def _discarded(table: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _no_gaze(unseen: pl.DataFrame) -> pl.DataFrame:
-    """Rejections of the cases without a fixation on the image."""
-    return unseen.select(
-        pl.lit("no_gaze").alias("reason"),
-        pl.col("dicom_id").alias("case_id"),
-        pl.lit(None, pl.String).alias("reading_id"),
-        pl.lit("no fixation is on the image").alias("detail"),
-    )
-
-
 def _off_image(fixations: pl.DataFrame) -> pl.DataFrame:
     """Rejections of the fixations off the image."""
     return fixations.filter(~pl.col("on")).select(
@@ -201,24 +166,24 @@ def _off_image(fixations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _together(table: pl.DataFrame) -> pl.DataFrame:
-    """What phase 1 tells apart under the name that the other phases have for it, where there are such."""
+def _joined(table: pl.DataFrame) -> pl.DataFrame:
+    """The table with findings that phase 1 distinguishes under the name that other phases have for them."""
     names = findings(table)
     parts = {
-        whole: [part for part, of in TOGETHER.items() if of == whole and part in names]
-        for whole in TOGETHER.values()
+        whole: [part for part, joint in JOINED.items() if joint == whole and part in names]
+        for whole in JOINED.values()
     }
-    for whole, own in parts.items():
-        if whole in names and own:
-            joint = pl.max_horizontal(pl.col(part) for part in own)
-            table = table.with_columns(pl.coalesce(whole, joint).alias(whole)).drop(own)
+    for whole, present in parts.items():
+        if whole in names and present:
+            joint = pl.max_horizontal(pl.col(part) for part in present)
+            table = table.with_columns(pl.coalesce(whole, joint).alias(whole)).drop(present)
     return table
 
 
 def _cases(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """dicom_id, patient (a key counted from 0), split, image, rows, columns of each image in the order in
-    which they
-    come; and those that are rejected."""
+    """dicom_id, patient (a key counted from 0), split, image, rows, columns of each image in the order of the
+    table; and the rejected ones.
+    """
     order = {split: place for place, split in enumerate(STRICTEST)}
     strictest = table.group_by("subject_id").agg(
         pl.col("split").n_unique().alias("splits"),
@@ -226,9 +191,7 @@ def _cases(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     moved = strictest.filter(pl.col("splits") > 1).height
     if moved:
-        say(
-            f"{moved} patients stood in several of the archive's splits: each is in the strictest of them now"
-        )
+        say(f"{moved} patients are in several of the archive's splits: each is assigned to the strictest one")
     patients = {subject: key for key, subject in enumerate(dict.fromkeys(table["subject_id"]))}
     cases = (
         table.unique("dicom_id", keep="first", maintain_order=True)
@@ -236,24 +199,23 @@ def _cases(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         .join(strictest, on="subject_id", maintain_order="left")
         .with_columns(patient=pl.col("subject_id").replace_strict(patients, return_dtype=pl.Int32))
     )
-    cases = cases.with_columns(
-        there=pl.Series([Path(path).is_file() for path in cases["image"]], dtype=pl.Boolean)
-    )
-    there = cases.filter("there")
-    sizes = image_sizes(there.select(pl.col("dicom_id").alias("case_id"), "image"))
-    sizes = sizes.rename({"case_id": "dicom_id", "rows": "own_rows", "columns": "own_columns"})
-    there = there.join(sizes, on="dicom_id", maintain_order="left")
-    # A header that cannot be read is found out when the image is.
-    other = (pl.col("own_rows") != pl.col("rows")) | (pl.col("own_columns") != pl.col("columns"))
-    other = other.fill_null(False)
-    sized = pl.format("{} × {}, the archive says {} × {}", "own_columns", "own_rows", "columns", "rows")
+    exists = pl.Series([Path(path).is_file() for path in cases["image"]], dtype=pl.Boolean)
+    missing, cases = cases.filter(~exists), cases.filter(exists)
+    sizes = image_sizes(cases.select(pl.col("dicom_id").alias("case_id"), "image"))
+    sizes = sizes.rename({"case_id": "dicom_id", "rows": "file_rows", "columns": "file_columns"})
+    cases = cases.join(sizes, on="dicom_id", maintain_order="left")
+    # A header that cannot be read gives no size; its image is rejected when it is read.
+    differs = (pl.col("file_rows") != pl.col("rows")) | (pl.col("file_columns") != pl.col("columns"))
+    differs = differs.fill_null(False)
+    sized = pl.format("{} × {}, the archive says {} × {}", "file_columns", "file_rows", "columns", "rows")
     rejected = pl.concat(
         [
-            _rejected(cases.filter(~pl.col("there")), "missing_image", pl.lit("there is no file")),
-            _rejected(there.filter(other), "size_mismatch", sized),
+            _rejected(missing, "missing_image", pl.lit("there is no file")),
+            _rejected(cases.filter(differs), "size_mismatch", sized),
         ]
     )
-    return there.filter(~other).select("dicom_id", "patient", "split", "image", "rows", "columns"), rejected
+    columns = ("dicom_id", "patient", "split", "image", "rows", "columns")
+    return cases.filter(~differs).select(columns), rejected
 
 
 def _rejected(cases: pl.DataFrame, reason: str, detail: pl.Expr) -> pl.DataFrame:
@@ -265,38 +227,39 @@ def _rejected(cases: pl.DataFrame, reason: str, detail: pl.Expr) -> pl.DataFrame
     )
 
 
-def _classes(table: pl.DataFrame, labels: Sequence[str] | None, certainty: int) -> dict[str, str]:
-    """The findings that are classes, and what they are called."""
-    known = findings(table)
-    shared = [name for name in known if not table[name].null_count()]
-    if labels is not None:
-        wanted = [plain(name) for name in labels]
-        for name, asked in zip(wanted, labels, strict=True):
+def _classes(table: pl.DataFrame, options: ReflacxOptions) -> dict[str, str]:
+    """The findings that are classes, and their titles."""
+    names = findings(table)
+    shared = [name for name in names if not table[name].null_count()]
+    if options.labels:
+        chosen = {plain(label): label for label in options.labels}
+        for name, label in chosen.items():
             if name not in shared:
-                why = "is not in all of these phases" if name in known else "is no finding"
-                raise UserError(f"--labels {asked}: it {why}; there are {', '.join(shared)}")
-        return {name: _title(name) for name in dict.fromkeys(wanted)}
-    left_out = [name for name in known if name not in shared]
+                why = "is not in all of these phases" if name in names else "is no finding"
+                raise UserError(f"`labels={label}` {why}; there are {', '.join(shared)}")
+        return {name: _title(name) for name in chosen}
+    left_out = [name for name in names if name not in shared]
     if left_out:
         say(f"Not in all of these phases, and so no classes: {', '.join(left_out)}")
-    has = _has(table, {name: name for name in shared}, certainty)
-    there = [name for name in shared if has[name].any()]
-    if not there:
-        raise UserError(f"no case has any finding with a certainty of {certainty} or more")
-    if len(there) < len(shared):
-        say(f"No case has, and so no classes: {', '.join(name for name in shared if name not in there)}")
-    return {name: _title(name) for name in there}
+    present = _present(table, shared, options.certainty)
+    classes = [name for name in shared if present[name].any()]
+    if not classes:
+        raise UserError(f"no case has any finding with a certainty of {options.certainty} or more")
+    if len(classes) < len(shared):
+        absent = (name for name in shared if name not in classes)
+        say(f"No case has these findings, and so they are no classes: {', '.join(absent)}")
+    return {name: _title(name) for name in classes}
 
 
-def _has(table: pl.DataFrame, named: dict[str, str], certainty: int) -> pl.DataFrame:
+def _present(table: pl.DataFrame, names: Collection[str], certainty: int) -> pl.DataFrame:
     """dicom_id, and for each finding whether at least half of the readers are that certain of it."""
     return table.group_by("dicom_id", maintain_order=True).agg(
-        ((pl.col(name) >= certainty).mean() >= 0.5).alias(name) for name in named
+        ((pl.col(name) >= certainty).mean() >= 0.5).alias(name) for name in names
     )
 
 
 def _placed(gaze: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
-    """Fixations with case_id, index in the reading, and whether they are `on` the image and were shown."""
+    """Fixations with case_id, index in the reading, and whether they are `on` the part of the image shown."""
     about = readings.select("reading_id", pl.col("dicom_id").alias("case_id"), "rows", "columns")
     on = (
         (pl.col("x") >= 0)
@@ -314,18 +277,18 @@ def _placed(gaze: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
 
 
 def _boxes(
-    folder: Path, table: pl.DataFrame, named: dict[str, str], certainty: int
+    folder: Path, table: pl.DataFrame, titles: dict[str, str], certainty: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Ellipses of the classes, and chests, that reach onto the image; and those that are off it."""
+    """Ellipses of the classes, and chests, at least partly on the image; and rejections of others."""
     ids = table["reading_id"].to_list()
-    # A part that still has a column of its own, as of phase 1 alone, was not put together.
-    joined = {part: whole for part, whole in TOGETHER.items() if part not in findings(table)}
+    # A part that still has a column, as of phase 1 alone, was not joined.
+    joined = {part: whole for part, whole in JOINED.items() if part not in findings(table)}
     ellipses = read_ellipses(folder, ids).with_columns(label=pl.col("label").replace(joined))
-    ellipses = ellipses.filter((pl.col("certainty") >= certainty) & pl.col("label").is_in(list(named)))
-    ellipses = ellipses.unique(maintain_order=True)  # of two findings that are one class
-    found = pl.concat(
+    ellipses = ellipses.filter((pl.col("certainty") >= certainty) & pl.col("label").is_in(list(titles)))
+    ellipses = ellipses.unique(maintain_order=True)  # where two findings are one class
+    boxes = pl.concat(
         [
-            ellipses.with_columns(label=pl.col("label").replace(named), shape=pl.lit("ellipse")).drop(
+            ellipses.with_columns(label=pl.col("label").replace(titles), shape=pl.lit("ellipse")).drop(
                 "certainty"
             ),
             read_chests(folder, ids).with_columns(label=pl.lit(CHEST), shape=pl.lit("box")),
@@ -333,15 +296,22 @@ def _boxes(
         how="diagonal",
     )
     about = table.select("reading_id", pl.col("dicom_id").alias("case_id"), "rows", "columns")
-    found = found.join(about, on="reading_id", maintain_order="left")
+    boxes = boxes.join(about, on="reading_id", maintain_order="left")
     on = (pl.col("x2") > pl.col("x1").clip(0)) & (pl.col("y2") > pl.col("y1").clip(0))
     on &= (pl.col("x1") < pl.col("columns")) & (pl.col("y1") < pl.col("rows"))
-    lost = found.filter(~on).select(
+    lost = boxes.filter(~on).select(
         pl.lit("off_image_box").alias("reason"), "case_id", "reading_id", pl.col("label").alias("detail")
     )
-    # An ellipse that reaches over the border keeps its shape; the map ends there.
-    return found.filter(on).select("case_id", "label", "x1", "y1", "x2", "y2", "shape"), lost
+    # An ellipse that crosses the border keeps its shape.
+    return boxes.filter(on).select("case_id", "label", "x1", "y1", "x2", "y2", "shape"), lost
 
 
 def _title(name: str) -> str:
     return name[:1].upper() + name[1:]
+
+
+SOURCE = Source(
+    ReflacxOptions,
+    read,
+    "radgaze prepare reflacx --reflacx reflacx/1.0.0 --mimic mimic-cxr/2.0.0 --out store",  # flags: a command
+)

@@ -1,5 +1,6 @@
-"""Import a generic data set: a table of images and labels, with fixations and boxes where there are any."""
+"""A generic data set: a table of images and labels, with fixations, boxes and masks where there are any."""
 
-from radgaze.sources.table.source import EXAMPLE, add_arguments, read
+from radgaze.sources.table.options import TableOptions
+from radgaze.sources.table.source import SOURCE, read
 
-__all__ = ["EXAMPLE", "add_arguments", "read"]
+__all__ = ["SOURCE", "TableOptions", "read"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,11 +12,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.console import Bar, progress, say
+from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.external_sort import ROWS, scratch, spooled
-from radgaze.sources.keys import respelled
+from radgaze.sources.keys import composed, respelled
 from radgaze.sources.sizes import image_sizes
-from radgaze.sources.table.files import cases_by_key, nothing_belongs, read_fixations, tell_respelled
-from radgaze.sources.table.frame import frame_of, scaled
+from radgaze.sources.table.columns import FIXATIONS, chosen_columns
+from radgaze.sources.table.matching import cases_by_key, nothing_belongs, say_respelled
+from radgaze.sources.table.options import TableOptions
+from radgaze.sources.table.units import Fractions, Times, frame_of, scaled, units_of
 from radgaze.tables import write_parquet
 
 
@@ -25,10 +28,10 @@ class Gaze:
     """The gaze on some cases.
 
     Attributes:
-        readings: As `Cohort.readings`, and `seen`: whether a fixation of it is on the image.
-        fixations: As `Cohort.fixations`.
+        readings: `Cohort.readings`, and `seen`: whether a fixation of the reading is on the image.
+        fixations: `Cohort.fixations`.
         off: reading_id, case_id and index of the fixations off the image.
-        strangers: reason, key (what names the image) and detail of the rejections of what is of no record.
+        strangers: Rejections of gaze that belongs to no record: reason, key (name of the image) and detail.
     """
 
     readings: pl.DataFrame
@@ -37,50 +40,90 @@ class Gaze:
     strangers: pl.DataFrame
 
 
-def gaze_of(
-    path: str | Path | None,
-    columns: Sequence[str],
-    frame: str | None,
-    sheet: pl.DataFrame,
-    cases: pl.DataFrame,
-    units: Sequence[str] = (),
-) -> Gaze:
-    """The readings of cases, in their order; a reading's fixations are in time.
+def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> Gaze:
+    """The readings of cases, in their order; the fixations of a reading are sorted by time.
 
     Args:
-        path: CSV or Parquet, see `read_fixations`; None if there is no gaze.
-        columns: KEY=COLUMN where names do not tell.
-        frame: "WIDTHxHEIGHT" of the picture that positions refer to, if it is not the image.
+        options: File of the fixations, if there is one, and how it is read.
         sheet: case_id, name and image (as the table has it) of all records.
-        cases: case_id and image (a path) of those that are kept.
-        units: KEY=UNIT of times, see `read_fixations`.
+        cases: case_id and image (a path) of the accepted ones.
 
     Raises:
-        UserError: A missing file or column, a value that is none, or nothing belongs to a record.
+        UserError: A missing file or column, a malformed value, or nothing belongs to a record.
     """
-    picture = frame_of(frame, "--fixation-frame")
-    if path is None:
+    frame = frame_of(options.fixation_frame, "fixation_frame")
+    if options.fixations is None:
         return _gaze([pl.DataFrame(schema=_PLACED)], pl.DataFrame(schema=_STRANGERS))
+    path = Path(options.fixations)
     with scratch() as folder:
-        looks = read_fixations(Path(path), columns, units, framed=picture is not None)
-        read = _sorted(Path(path), looks, sheet, cases, Path(folder))
-        looked = cases.with_row_index("case").filter(pl.Series(read.counts > 0))
-        sizes = looked.select("case_id", "case").join(
-            image_sizes(looked), on="case_id", maintain_order="left"
+        fixations = read_fixations(path, options, framed=frame is not None)
+        ordered = _sorted(path, fixations, sheet, cases, Path(folder))
+        looked_at = cases.with_row_index("case").filter(pl.Series(ordered.counts > 0))
+        sizes = looked_at.select("case_id", "case").join(
+            image_sizes(looked_at), on="case_id", maintain_order="left"
         )
-        with progress("Sorting fixations", total=int(read.counts.sum())) as bar:
-            gaze = _gaze(_by_cases(read, sizes, picture, bar), read.strangers)
-    if 2 * len(gaze.off) > (every := int(read.counts.sum())):
+        every = int(ordered.counts.sum())
+        with progress("Sorting fixations", total=every) as bar:
+            gaze = _gaze(_by_cases(ordered, sizes, frame, bar), ordered.strangers)
+    if 2 * len(gaze.off) > every:
         say(
-            f"{Path(path).name}: {len(gaze.off):,} of {every:,} fixations are not on their image; "
-            "--fixation-frame gives the size of the picture that x and y refer to"
+            f"{path.name}: {len(gaze.off):,} of {every:,} fixations are not on their image; "
+            "`fixation_frame` gives the size of the picture that x and y refer to"
         )
     return gaze
 
 
+def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -> Iterator[pl.DataFrame]:
+    """Fixations in the file's order, part after part: key (name of the case), reader (or null), x, y (null
+    where blank), onset, duration (s).
+
+    Args:
+        path: CSV or Parquet file.
+        options: Columns and units.
+        framed: Whether the picture that positions refer to is given, so that they may be fractions of it.
+
+    Raises:
+        UserError: A missing file or column, a malformed value; and, at the end, positions or times that
+            cannot be in pixels or seconds.
+    """
+    seconds = units_of(options.fixation_units)
+    times, fractions, records = Times(seconds), Fractions(), 0
+    needed = ("case", "x", "y", "onset", "duration")
+    columns = chosen_columns(path, "fixation_columns", options.fixation_columns, FIXATIONS, needed)
+    case, x, y, onset, duration = (columns[name] for name in needed)
+    reader = pl.col(columns["reader"]) if "reader" in columns else pl.lit(None, pl.String)
+    for part in read_parts(path, tuple(dict.fromkeys(columns.values())), archive="a table of fixations"):
+        tell_first(part, path, case, pl.col(case).is_null(), "a case expected")
+        fixations = numbers(part, path, (onset, duration))
+        fixations = numbers(fixations, path, (x, y), blank=True)
+        tell_first(fixations, path, duration, pl.col(duration) < 0, "a duration expected")
+        fixations = fixations.select(
+            key=composed(pl.col(case)),
+            reader=pl.when(~is_missing(reader)).then(reader),
+            **{name: pl.col(columns[name]) for name in needed[1:]},
+        )
+        # Not where it is 1: a product with it may be another number to the last bit.
+        fixations = fixations.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
+        times.add(fixations)
+        fractions.add(fixations, columns=("x", "y"))
+        records += len(fixations)
+        yield fixations
+    if not records:
+        say(f"{path.name} has no records: there is no gaze in it")
+    times.check(path)
+    if not framed:
+        fractions.check(path, "fixation_frame")
+
+
 @dataclass(frozen=True)
-class _Read:
-    """Files of fixations, `_READ`, each in the order of the cases; and how many there are of each case."""
+class _Sorted:
+    """Fixations in files, each in the order of the cases.
+
+    Attributes:
+        runs: Files with the columns `_READ`.
+        counts: Number of fixations of each case.
+        strangers: `Gaze.strangers`.
+    """
 
     runs: list[Path]
     counts: NDArray[np.int64]
@@ -88,66 +131,66 @@ class _Read:
 
 
 def _sorted(
-    path: Path, looks: Iterator[pl.DataFrame], sheet: pl.DataFrame, cases: pl.DataFrame, folder: Path
-) -> _Read:
+    path: Path, fixations: Iterator[pl.DataFrame], sheet: pl.DataFrame, cases: pl.DataFrame, folder: Path
+) -> _Sorted:
     order = cases.select("case_id", pl.int_range(pl.len(), dtype=pl.UInt32).alias("case"))
-    known = cases_by_key(sheet).join(order, on="case_id", how="left", maintain_order="left")
+    keys = cases_by_key(sheet).join(order, on="case_id", how="left", maintain_order="left")
     readers: dict[str, str] = {}
     strangers = Counter[str]()
     runs = list[Path]()
     counts = np.zeros(len(cases), np.int64)
     first, rows, other = None, 0, 0
-    for part in looks:
+    for part in fixations:
         first = first or next(iter(part["key"]), None)
-        if spelled := respelled(part["key"], known):
-            other += int(part["key"].is_in(list(spelled)).sum())
-            part = part.with_columns(pl.col("key").replace(spelled))
+        if spellings := respelled(part["key"], keys):
+            other += int(part["key"].is_in(list(spellings)).sum())
+            part = part.with_columns(pl.col("key").replace(spellings))
         for name in part["reader"].unique(maintain_order=True).drop_nulls():
             readers.setdefault(name, f"reader-{len(readers) + 1}")
-        named = part.with_row_index("place", offset=rows).join(
-            known, on="key", how="left", maintain_order="left"
+        matched = part.with_row_index("place", offset=rows).join(
+            keys, on="key", how="left", maintain_order="left"
         )
         rows += len(part)
-        lost = named.filter(pl.col("case_id").is_null())
-        strangers.update(dict(lost.group_by("key", maintain_order=True).len().iter_rows()))
-        own = named.filter(pl.col("case").is_not_null()).with_columns(
+        unmatched = matched.filter(pl.col("case_id").is_null())
+        strangers.update(dict(unmatched.group_by("key", maintain_order=True).len().iter_rows()))
+        matched = matched.filter(pl.col("case").is_not_null()).with_columns(
             reader=pl.col("reader").replace_strict(readers, default=None, return_dtype=pl.String)
         )
-        counts += np.bincount(own["case"], minlength=len(cases))
+        counts += np.bincount(matched["case"], minlength=len(cases))
         runs.append(folder / f"{len(runs)}.parquet")
-        # In small groups, of which a range of cases is in few.
-        write_parquet(own.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16), lasting=False)
+        # In small row groups, so that a range of cases is in few of them.
+        write_parquet(matched.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16), lasting=False)
     if other:
-        tell_respelled(path, other)
+        say_respelled(path, other)
     if first is not None and strangers.total() == rows:
         raise nothing_belongs(path, first, sheet)
-    lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "looks": pl.Int64}, orient="row")
-    told = lost.select(
+    lost = pl.DataFrame(list(strangers.items()), schema={"key": pl.String, "count": pl.Int64}, orient="row")
+    rejections = lost.select(
         pl.lit("gaze_without_case").alias("reason"),
         "key",
-        pl.format("{} fixations on an image that is not in the table", "looks").alias("detail"),
+        pl.format("{} fixations on an image that is not in the table", "count").alias("detail"),
     )
-    return _Read(runs, counts, told)
+    return _Sorted(runs, counts, rejections)
 
 
 def _by_cases(
-    read: _Read, sizes: pl.DataFrame, picture: tuple[int, int] | None, bar: Bar
+    ordered: _Sorted, sizes: pl.DataFrame, frame: tuple[int, int] | None, bar: Bar
 ) -> Iterator[pl.DataFrame]:
-    """All fixations, those of some cases after those of others."""
-    runs = pl.scan_parquet(read.runs, glob=False)
-    parts = (np.cumsum(read.counts) - read.counts) // ROWS
-    for part in np.unique(parts[read.counts > 0]) if read.counts.any() else (0,):
-        (own,) = np.nonzero(parts == part)
-        found = runs.filter(pl.col("case").is_between(own[0], own[-1])).collect()
-        yield _placed(found.join(sizes, on="case", maintain_order="left"), picture)
-        bar.advance(len(found))
+    """All fixations, in parts that each hold those of some cases."""
+    runs = pl.scan_parquet(ordered.runs, glob=False)
+    parts = (np.cumsum(ordered.counts) - ordered.counts) // ROWS
+    for part in np.unique(parts[ordered.counts > 0]) if ordered.counts.any() else (0,):
+        (cases,) = np.nonzero(parts == part)
+        fixations = runs.filter(pl.col("case").is_between(cases[0], cases[-1])).collect()
+        yield _placed(fixations.join(sizes, on="case", maintain_order="left"), frame)
+        bar.advance(len(fixations))
 
 
-def _placed(own: pl.DataFrame, picture: tuple[int, int] | None) -> pl.DataFrame:
-    """All fixations of some cases, with rows and columns of the images, in order and as `_PLACED`."""
+def _placed(fixations: pl.DataFrame, frame: tuple[int, int] | None) -> pl.DataFrame:
+    """The fixations of some cases, which have rows and columns of the images, in order and as `_PLACED`."""
     first = pl.col("place").min()
-    own = (
-        scaled(own, picture, ("x",), ("y",))
+    fixations = (
+        scaled(fixations, frame, ("x",), ("y",))
         .with_columns(first=first.over("case", "reader"))
         .sort("case", "first", "onset", "place")
         .with_columns(number=pl.col("first").rank("dense").over("case") - 1)
@@ -155,9 +198,9 @@ def _placed(own: pl.DataFrame, picture: tuple[int, int] | None) -> pl.DataFrame:
         .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
     )
     on = (pl.col("x") >= 0) & (pl.col("y") >= 0)
-    # A header that cannot be read leaves no edges; its image will not be in a store either.
+    # A header that cannot be read gives no edges; its image will not be in a store.
     on &= (pl.col("x") <= pl.col("columns")).fill_null(True) & (pl.col("y") <= pl.col("rows")).fill_null(True)
-    return own.with_columns(on=on.fill_null(False)).select(*_PLACED)
+    return fixations.with_columns(on=on.fill_null(False)).select(*_PLACED)
 
 
 def _gaze(parts: Iterable[pl.DataFrame], strangers: pl.DataFrame) -> Gaze:
@@ -181,14 +224,14 @@ def _gaze(parts: Iterable[pl.DataFrame], strangers: pl.DataFrame) -> Gaze:
     return Gaze(pl.concat(readings), fixations, pl.concat(off), strangers)
 
 
-_LOOK = dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64)
-_READ = {"case": pl.UInt32, "place": pl.UInt32, "reader": pl.String, **_LOOK}
+_FIXATION = dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64)
+_READ = {"case": pl.UInt32, "place": pl.UInt32, "reader": pl.String, **_FIXATION}
 _PLACED = {
     "reading_id": pl.String,
     "case_id": pl.String,
     "reader": pl.String,
     "index": pl.Int32,
-    **_LOOK,
+    **_FIXATION,
     "on": pl.Boolean,
 }
 _STRANGERS = dict.fromkeys(("reason", "key", "detail"), pl.String)

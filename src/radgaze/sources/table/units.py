@@ -1,8 +1,8 @@
-"""What positions and times of a table are measured in: told where they cannot be pixels or seconds."""
+"""Units of a table's positions and times, and checks whether they can be pixels and seconds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,73 +13,121 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 """Units of time, in seconds."""
 TIMES = ("onset", "duration")
 LONG = 10.0
-"""Seconds that no fixation takes; they take tenths."""
+"""Duration in seconds that no fixation has; usual are tenths."""
 ENOUGH = 10
 """Steps from one onset to the next from which these are judged."""
 
 
-def units_of(given: Sequence[str], option: str) -> dict[str, float]:
-    """How many seconds the unit of each of `TIMES` is, where it is given as KEY=UNIT.
+def frame_of(text: str | None, option: str) -> tuple[int, int] | None:
+    """Width and height of the picture that positions refer to; None for the image itself.
+
+    Args:
+        text: WIDTHxHEIGHT.
+        option: Name of the setting, for messages.
 
     Raises:
-        UserError: It is not given so.
+        UserError: The text is not WIDTHxHEIGHT.
     """
-    found = {}
+    if text is None:
+        return None
+    width, cross, height = text.lower().partition("x")
+    if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise UserError(f"`{option}={text}` must be WIDTHxHEIGHT in pixels, such as 1024x1024")
+    return int(width), int(height)
+
+
+def scaled(
+    table: pl.DataFrame, frame: tuple[int, int] | None, across: Sequence[str], down: Sequence[str]
+) -> pl.DataFrame:
+    """A table with its positions in pixels of the images.
+
+    Args:
+        table: Table with positions, and rows and columns of the images.
+        frame: Width and height of the picture that positions refer to; None for the image itself.
+        across: Columns with positions along the width.
+        down: Columns with positions along the height.
+    """
+    if frame is None:
+        return table
+    zoom = {
+        **dict.fromkeys(across, pl.col("columns") / frame[0]),
+        **dict.fromkeys(down, pl.col("rows") / frame[1]),
+    }
+    return table.with_columns(pl.col(name) * by.fill_null(1) for name, by in zoom.items())
+
+
+def units_of(given: Sequence[str]) -> dict[str, float]:
+    """The unit of each of `TIMES` in seconds, where it is given as KEY=UNIT.
+
+    Raises:
+        UserError: A key or unit that does not exist.
+    """
+    units = {}
     for word in given:
         key, _, unit = word.partition("=")
         if key not in TIMES or unit not in SECONDS:
             raise UserError(
-                f"{option} {word}: KEY=UNIT is expected, with a KEY of {', '.join(TIMES)} and a UNIT of "
+                f"`fixation_units={word}` must be KEY=UNIT, with a KEY of {', '.join(TIMES)} and a UNIT of "
                 f"{', '.join(SECONDS)}"
             )
-        found[key] = SECONDS[unit]
-    return found
+        units[key] = SECONDS[unit]
+    return units
 
 
 class Fractions:
-    """Whether most of positions lie in the first pixel, as fractions of the image would."""
+    """Count of positions that lie in the first pixel, as fractions of the image would."""
 
     def __init__(self) -> None:
         self._few = self._all = 0
 
-    def look(self, places: pl.DataFrame, *, far: Sequence[str]) -> None:
-        """Count places whose coordinates, columns `far`, are from 0 to 1; (0, 0) is of a lost sample."""
-        there = places.select(far).drop_nulls().filter(pl.any_horizontal(pl.all() != 0))
-        self._all += len(there)
-        self._few += len(there.filter(pl.all_horizontal(pl.all().is_between(0, 1))))
+    def add(self, places: pl.DataFrame, *, columns: Sequence[str]) -> None:
+        """Count places whose coordinates are from 0 to 1, leaving out (0, 0), a lost sample's.
 
-    def judge(self, path: Path, option: str) -> None:
+        Args:
+            places: Table with places.
+            columns: Its columns with coordinates that are large where they are pixels.
+        """
+        places = places.select(columns).drop_nulls().filter(pl.any_horizontal(pl.all() != 0))
+        self._all += len(places)
+        self._few += len(places.filter(pl.all_horizontal(pl.all().is_between(0, 1))))
+
+    def check(self, path: Path, option: str) -> None:
         """Raise UserError where most are fractions."""
         if self._few * 2 > self._all:
             raise UserError(
                 f"{path}: {self._few:,} of {self._all:,} positions are from 0 to 1, as fractions of the "
-                f"image are: {option} 1x1 takes them so; {option} WIDTHxHEIGHT if of another picture"
+                f"image are: `{option}=1x1` takes them so; `{option}=WIDTHxHEIGHT` if of another picture"
             )
 
 
 class Times:
-    """Durations, and steps from onset to onset, counted by whether they are too long for seconds."""
+    """Count of durations, and of steps from onset to onset, that are too long for seconds.
 
-    def __init__(self, given: dict[str, float]) -> None:
+    Args:
+        given: Units that the user has given, see `units_of`.
+    """
+
+    def __init__(self, given: Mapping[str, float]) -> None:
         self._given = given
         self._counts = {key: [0, 0] for key in TIMES}
 
-    def look(self, part: pl.DataFrame) -> None:
+    def add(self, part: pl.DataFrame) -> None:
         """Count those of a part with key, reader, onset and duration (s)."""
         same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in ("key", "reader"))
         step = part.select(pl.col("onset").diff().filter(same.fill_null(False))).to_series()
         for key, values in (("duration", part["duration"]), ("onset", step)):
-            more = values.filter(values > 0)
-            self._counts[key][0] += int((more > LONG).sum())
-            self._counts[key][1] += len(more)
+            positive = values.filter(values > 0)
+            self._counts[key][0] += int((positive > LONG).sum())
+            self._counts[key][1] += len(positive)
 
-    def judge(self, path: Path, option: str) -> None:
-        """Raise UserError where most are too long, and nobody has said that they are seconds."""
+    def check(self, path: Path) -> None:
+        """Raise UserError where most are too long, and no unit is given."""
         for key, least in (("duration", 1), ("onset", ENOUGH)):
             long, every = self._counts[key]
             if key not in self._given and every >= least and 2 * long > every:
-                what = "durations" if key == "duration" else "steps from one onset to the next"
+                kind = "durations" if key == "duration" else "steps from one onset to the next"
                 raise UserError(
-                    f"{path}: {long:,} of {every:,} {what} are more than {LONG:g} s; {option} {key}=ms if "
-                    f"they are milliseconds, {key}=s if they are seconds indeed"
+                    f"{path}: {long:,} of {every:,} {kind} are more than {LONG:g} s; "
+                    f"`fixation_units={key}=ms` if they are milliseconds, `fixation_units={key}=s` if they "
+                    "are seconds indeed"
                 )

@@ -1,0 +1,56 @@
+"""Options of the source `egd`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from radgaze.options import Options, option
+
+
+@dataclass(frozen=True)
+class EgdOptions(Options):
+    """How egd-cxr is read.
+
+    Attributes:
+        egd: Folder of egd-cxr 1.0.0, with master_sheet.csv and fixations.csv.
+        mimic: Folder of MIMIC-CXR 2.0.0, with files/p10 and so on.
+        keep_ids: CSV file whose column `filename` lists the images to keep, as the published baselines have
+            it; without it all are kept.
+        without_gaze: Whether cases without a fixation on the image are dropped or kept.
+        vertical_correction: Undo the vertical bias that positions have if the pictures shown had 1024 lines;
+            inferred, not documented by the data set.
+        gaze: Take fixations.csv, which the tracker filtered, or the raw samples of eye_gaze.csv through
+            `filter`.
+        filter: Filter of samples: by dispersion (idt) or by velocity (ivt), as in Salvucci and Goldberg 2000.
+        dispersion: Threshold of idt, in degrees of visual angle.
+        velocity: Threshold of ivt, in degrees a second.
+        least_duration: Duration of the shortest fixation that the filter gives, in seconds.
+        pixels_per_degree: Screen pixels in one degree of visual angle; 45 is inferred for a 22-inch screen at
+            63 cm.
+        calibration_shift: Shift each session's gaze by the distance of the last points looked at on its
+            calibration frames from their middle.
+        align_report: Keep only fixations while the report speaks of the case's class, or up to so many
+            seconds before; without it all are kept.
+        masks: Keep the masks of lungs, mediastinum and aortic knob, four files for each image.
+        split: Split of the published baselines, or one with even class shares; both by patient.
+        seed: Seed of the stratified split; the published one has its own.
+    """
+
+    egd: str | Path = option(metavar="DIR")
+    mimic: str | Path = option(metavar="DIR")
+    keep_ids: str | Path | None = option(None, metavar="FILE")
+    without_gaze: Literal["drop", "keep"] = "drop"
+    vertical_correction: bool = False
+    gaze: Literal["fixations", "samples"] = "fixations"
+    filter: Literal["idt", "ivt"] = "idt"
+    dispersion: float = option(1.0, above=0)
+    velocity: float = option(30.0, above=0)
+    least_duration: float = option(0.1, at_least=0)
+    pixels_per_degree: float = option(45.0, above=0)
+    calibration_shift: bool = False
+    align_report: float | None = option(None, at_least=0, metavar="SECONDS")
+    masks: bool = True
+    split: Literal["published", "stratified"] = "published"
+    seed: int = 42

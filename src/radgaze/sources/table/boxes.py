@@ -1,0 +1,113 @@
+"""Boxes and ellipses of a table, in pixels of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.sources.cohort import NO_BOXES
+from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
+from radgaze.sources.keys import composed
+from radgaze.sources.sizes import image_sizes
+from radgaze.sources.table.columns import BOXES, chosen_columns
+from radgaze.sources.table.matching import of_cases
+from radgaze.sources.table.options import TableOptions
+from radgaze.sources.table.units import Fractions, frame_of, scaled
+
+CORNERS, SIZED = ("x1", "y1", "x2", "y2"), ("x", "y", "width", "height")
+"""Columns that describe a box, in either of two ways."""
+
+
+def boxes_of(
+    options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The boxes of the cases, cut to the images; and rejections of those off them, or of no record.
+
+    Ellipses that cross a border keep their corners, and so their shape.
+
+    Args:
+        options: File of the boxes, if there is one, and how it is read.
+        sheet: case_id, name and image (as the table has it) of all records.
+        cases: case_id and image (a path) of the accepted ones.
+    """
+    frame = frame_of(options.box_frame, "box_frame")
+    if options.boxes is None:
+        return pl.DataFrame(schema=NO_BOXES), pl.DataFrame(schema=_REJECTIONS)
+    path, shape = Path(options.boxes), options.box_shape
+    records = pl.concat(read_boxes(path, options.box_columns, framed=frame is not None))
+    records = of_cases(records, sheet, path)
+    marked = cases.with_row_index("case").join(records, on="case_id", how="semi", maintain_order="left")
+    sizes = marked.select("case_id", "case").join(image_sizes(marked), on="case_id", maintain_order="left")
+    boxes = records.join(sizes, on="case_id", maintain_order="left")
+    boxes = scaled(boxes, frame, ("x1", "x2"), ("y1", "y2")).sort("case", maintain_order=True)
+    cut = {name: pl.col(name).clip(0, pl.col("columns")) for name in ("x1", "x2")}
+    cut |= {name: pl.col(name).clip(0, pl.col("rows")) for name in ("y1", "y2")}
+    boxes = boxes.with_columns(seen=(cut["x2"] > cut["x1"]) & (cut["y2"] > cut["y1"]))
+    added = {"shape": pl.lit(shape)} if shape == "ellipse" else cut
+    boxes = boxes.with_columns(**added)
+    lost = boxes.filter(~pl.col("seen")).select(
+        pl.lit("off_image_box").alias("reason"), "case_id", pl.format("record {}", "line").alias("detail")
+    )
+    strangers = records.filter(pl.col("case_id").is_null()).select(
+        pl.lit("box_without_case").alias("reason"),
+        "key",
+        pl.format("record {}, of an image that is not in the table", "line").alias("detail"),
+    )
+    columns = [*NO_BOXES, *(["shape"] if shape == "ellipse" else [])]
+    return boxes.filter("seen").select(columns), pl.concat([lost, strangers], how="diagonal")
+
+
+def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
+    """Boxes in the file's order, part after part: key, label ("box" where there is no name), x1, y1, x2, y2,
+    line. Records with blanks for all sides, as of images without a finding, are left out, with a notice.
+
+    Args:
+        path: CSV or Parquet file.
+        given: Columns as KEY=COLUMN, where names do not tell.
+        framed: Whether the picture that positions refer to is given, so that they may be fractions of it.
+    """
+    fractions, records, blank = Fractions(), 0, 0
+    columns = chosen_columns(path, "box_columns", given, BOXES, ("case",))
+    sides = next((names for names in (CORNERS, SIZED) if all(name in columns for name in names)), None)
+    if sides is None:
+        present = [columns[name] for name in (*CORNERS, *SIZED) if name in columns]
+        raise UserError(
+            f"{path}: a box is x1, y1, x2, y2 or x, y, width, height; found are "
+            f"{', '.join(present) or 'none of them'}: name the columns with `box_columns=x1=COLUMN` …"
+        )
+    names = [columns[name] for name in sides]
+    label = pl.lit("box")
+    if "name" in columns:
+        given_name = pl.col(columns["name"])
+        label = pl.when(~is_missing(given_name)).then(given_name).fill_null("box")
+    none = pl.all_horizontal(pl.col(name).is_null() | is_missing(pl.col(name)) for name in names)
+    key = pl.col(columns["case"])
+    needed = dict.fromkeys([columns["case"], *names, *([columns["name"]] if "name" in columns else [])])
+    for part in read_parts(path, tuple(needed), archive="a table of boxes"):
+        tell_first(part, path, columns["case"], key.is_null(), "a case expected")
+        records, blank = records + len(part), blank + len(part.filter(none))
+        boxes = numbers(part.filter(~none), path, names)
+        x, y, second_x, second_y = (pl.col(name) for name in names)
+        if sides is CORNERS:
+            tell_first(boxes, path, names[2], second_x <= x, f"more than {names[0]} expected")
+            tell_first(boxes, path, names[3], second_y <= y, f"more than {names[1]} expected")
+        else:
+            for name in names[2:]:
+                tell_first(boxes, path, name, pl.col(name) <= 0, "more than 0 expected")
+            second_x, second_y = x + second_x, y + second_y
+        boxes = boxes.select("line", key=composed(key), label=label, x1=x, y1=y, x2=second_x, y2=second_y)
+        fractions.add(boxes, columns=CORNERS)
+        yield boxes
+    if blank:
+        say(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
+    elif not records:
+        say(f"{path.name} has no records: there are no boxes in it")
+    if not framed:
+        fractions.check(path, "box_frame")
+
+
+_REJECTIONS = dict.fromkeys(("reason", "case_id", "detail"), pl.String)
