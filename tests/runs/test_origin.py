@@ -207,7 +207,7 @@ def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys
     for verb in verbs:
         assert main(verb) == 2, verb
         said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert "drawn otherwise by this version" in said, said
+        assert "this version of radgaze draws the split" in said, said
 
 
 def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, capsys):
