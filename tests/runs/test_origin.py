@@ -28,7 +28,7 @@ from radgaze.reproduction import plan as reproduction
 from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import seal
+from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST
 from radgaze.training import fitting, run_folder
 from radgaze.training.fitting import train

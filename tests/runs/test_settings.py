@@ -58,9 +58,7 @@ def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path)
 
 def test_sections_that_do_not_fit_together_are_refused() -> None:
     heatmap: dict[str, object] = {"match": "pool", "cells": 64}
-    with pytest.raises(
-        UserError, match=r"^`objective\.heatmap\.cells` must be at most the 32 px"
-    ):
+    with pytest.raises(UserError, match=r"^`objective\.heatmap\.cells` must be at most the 32 px"):
         settings.resolve("baseline", objective={"heatmap": heatmap}, input={"size": 32})
     with pytest.raises(UserError, match=r"^`objective\.heatmap\.scales` must be at most 14: "):
         settings.resolve("baseline", objective={"heatmap": {**heatmap, "cells": 14, "scales": [1, 15]}})
