@@ -13,7 +13,8 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import COLUMNS, seal
+from radgaze.store.intact import COLUMNS
+from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort

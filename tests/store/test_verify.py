@@ -11,7 +11,7 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import seal
+from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verify import verify
 from tests.store.cohorts import make_cohort

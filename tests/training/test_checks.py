@@ -13,7 +13,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.runs.data import batches, dataset
 from radgaze.training import checks
-from radgaze.training.checks import RANGES, check, check_gaze, check_network
+from radgaze.training.checks import check, check_gaze, check_network
 from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
 from tests.store.cohorts import make_cohort
@@ -38,8 +38,8 @@ from tests.stores import prepare
         ("objective.heatmap.scales", [], "at least 1"),
         ("objective.heatmap.scales", [0], "at least 1"),
         ("input.size", 10**9, "at most 8192"),
-        ("trainer.accelerator", "tpu", "there are auto, cpu"),
-        ("trainer.precision", "16-true", "there are auto, 32-true"),
+        ("trainer.accelerator", "tpu", "must be one of auto, cpu"),
+        ("trainer.precision", "16-true", "must be one of auto, 32-true"),
         ("gaze.sigma", 1e9, "10 times as wide as every image"),
         ("objective.heatmap.scales", [1000], "cannot be made coarser"),
     ],
@@ -51,7 +51,7 @@ def test_a_value_out_of_range_is_named_with_the_range(field, value, words, confi
     for group in groups:
         inner[group] = inner = {}
     inner[name] = value
-    with pytest.raises(UserError, match=rf"--{field}.*{words}"):
+    with pytest.raises(UserError, match=rf"`{field}\b.*{words}"):
         check(config(**nested), store)
 
 
@@ -62,13 +62,6 @@ def test_every_default_and_every_experiment_lies_in_its_ranges(config, store):
         for protocol in ("honest", "faithful"):
             model = {"model": {"encoder": "resnet18"}}
             check(config(name, protocol, **model), store)
-
-
-def test_every_range_is_of_a_field_that_exists(config):
-    from radgaze import experiments
-    from radgaze.runs import settings
-
-    assert RANGES.keys() <= experiments.flat(settings.to_dict(config())).keys()
 
 
 @pytest.mark.parametrize("change", ["duration", "off_image"])
@@ -117,7 +110,7 @@ def test_little_gaze_is_told_with_its_number(config, store, monkeypatch):
 
 def test_a_network_that_does_not_fit_the_size_is_refused_before_training(config, store, tmp_path):
     for encoder, size, words in (
-        ("tu-swin_tiny_patch4_window7_224", 32, "does not work with --input.size 32"),
+        ("tu-swin_tiny_patch4_window7_224", 32, "does not work with `input.size=32`"),
         ("tu-vit_tiny_patch16_224", 224, "tu-vit_tiny_patch16_224"),
     ):
         wanted = config("no_decoder", model={"encoder": encoder}, input={"size": size})
@@ -155,13 +148,13 @@ def test_cam_trains_through_a_head_with_drop_out(config, tmp_path):
 @pytest.mark.parametrize("experiment", ["baseline", "set2_guided"])
 def test_a_run_that_diverges_tells_so_whatever_its_edges(experiment, config, tmp_path):
     wanted = config(experiment, optimisation={"learning_rate": 1e9, "clip": "none"})
-    with pytest.raises(NonFiniteLossError, match=r"not finite at step .* lower --optimisation.learning_rate"):
+    with pytest.raises(NonFiniteLossError, match=r"not finite at step .* lower `optimisation.learning_rate`"):
         train(wanted, tmp_path / "run")
 
 
 def test_a_batch_of_one_value_per_channel_is_told(config, tmp_path):
     wanted = config("no_decoder", optimisation={"batch_size": 1})
-    with pytest.raises(UserError, match=r"--optimisation\.batch_size 2"):
+    with pytest.raises(UserError, match=r"`optimisation\.batch_size` must be at least 2"):
         train(wanted, tmp_path / "run")
 
 
@@ -173,6 +166,6 @@ def test_a_run_goes_on_as_what_it_began_as(config, tmp_path):
         config("baseline", seed=43),
         config("baseline", objective={"gamma": 0.9}),
     ):
-        with pytest.raises(UserError, match=r"began with --.* and cannot go on with"):
+        with pytest.raises(UserError, match=r"began with `.*` and cannot go on with"):
             train(other, out, resume=True)
     assert train(config("baseline", trainer={"max_epochs": 3}), out, resume=True).history().height == 3

@@ -18,7 +18,8 @@ from radgaze.evaluation import EvaluationOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import _precision, train
+from radgaze.training.fitting import train
+from radgaze.training.trainer import precision
 from tests.store.cohorts import CLASSES
 
 
@@ -131,5 +132,5 @@ def test_the_faithful_protocol_trains_in_32_bits_on_a_gpu_too(config, monkeypatc
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     wanted = replace(config().trainer, accelerator="gpu")
-    assert _precision(wanted, "faithful") == "32-true"
-    assert _precision(wanted, "honest") == "bf16-mixed"
+    assert precision(wanted, "faithful") == "32-true"
+    assert precision(wanted, "honest") == "bf16-mixed"

@@ -56,7 +56,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
     if named.resume is not None:
         from radgaze.runs import settings
 
-        return settings.to_dict(settings.read(Path(named.resume) / "config.yaml"))
+        return dict(settings.to_dict(settings.read(Path(named.resume) / "config.yaml")))
     return experiments.load(named.experiment, named.protocol)
 
 

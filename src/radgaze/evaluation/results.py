@@ -13,7 +13,7 @@ from radgaze.errors import UserError, call
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
 from radgaze.files import read_json, read_parquet, write_text
-from radgaze.records import Record, as_json, optional, plain, validated
+from radgaze.records import Record, as_json, optional, plain_fields, validated
 
 METRICS = "metrics.json"
 AGREEMENT, LOCALISATION, CURVES = "agreement.parquet", "localisation.parquet", "curves.parquet"
@@ -182,11 +182,16 @@ class EvaluationResults(Record):
 
 def write_results(results: EvaluationResults, run: Path) -> None:
     """Write RUN/metrics.json, whole or not at all."""
-    content = plain(results)
-    cases = content["test"]["agreement_cases"]
-    counts, constant = cases.pop("baseline_counts"), cases.pop("constant_maps")
-    content["test"]["agreement_cases"] = {**cases, **counts, "constant_maps": constant}
-    write_text(as_json(content), run / METRICS)
+    content, test = plain_fields(results), plain_fields(results.test)
+    cases = plain_fields(results.test.agreement_cases)
+    del cases["baseline_counts"]
+    constant = cases.pop("constant_maps")
+    test["agreement_cases"] = {
+        **cases,
+        **results.test.agreement_cases.baseline_counts,
+        "constant_maps": constant,
+    }
+    write_text(as_json({**content, "test": test}), run / METRICS)
 
 
 def read_results(run: Path) -> EvaluationResults:

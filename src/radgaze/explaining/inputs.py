@@ -194,7 +194,7 @@ def _as_prepared(run: Run) -> tuple[int, Literal["window", "none"]]:
             f"(--size {SIZE} --voi window)"
         )
         return SIZE, "window"
-    return store.size, store.manifest["parameters"].get("voi", "window")
+    return store.size, store.voi
 
 
 def _hidden(path: Path, below: Path) -> bool:

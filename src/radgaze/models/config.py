@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from radgaze.models import registry
+from radgaze.sections import Section, check_choice, within
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(Section):
     """The settings of a network.
 
     Attributes:
@@ -35,18 +36,22 @@ class ModelConfig:
     architecture: str = "unet"
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
-    decoder_channels: tuple[int, int, int, int, int] = (256, 128, 64, 32, 16)
-    dropout: float = 0.5
-    pylon_channels: int = 128
+    decoder_channels: tuple[int, int, int, int, int] = within("[1, inf)", (256, 128, 64, 32, 16))
+    dropout: float = within("[0, 1)", 0.5)
+    pylon_channels: int = within("[1, inf)", 128)
     form: Literal["honest", "faithful"] = "honest"
     frames: Literal["fixation", "seconds"] = "fixation"
-    frame_seconds: float = 1.0
-    most_frames: int = 64
+    frame_seconds: float = within("(0, inf)", 1.0)
+    most_frames: int = within("[1, inf)", 64)
 
-    def __post_init__(self) -> None:
-        if self.architecture not in registry.names():
-            names = ", ".join(registry.names())
-            raise ValueError(f"`model.architecture` must be one of {names}, got {self.architecture!r}")
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A number is out of range, or there is no such architecture.
+        """
+        super().check()
+        check_choice("architecture", self.architecture, registry.names())
 
     @property
     def network(self) -> registry.Architecture:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Self
 
+from radgaze.sections import Section, within
+
 
 class Map(StrEnum):
     """The three maps of one image."""
@@ -49,7 +51,7 @@ class Edge(StrEnum):
 
 
 @dataclass
-class EdgeConfig:
+class EdgeConfig(Section):
     """One edge of the triangle of maps.
 
     Attributes:
@@ -57,12 +59,12 @@ class EdgeConfig:
         distance: Name of a map distance, see `objectives.distances`.
     """
 
-    weight: float = 0.0
+    weight: float = within("[0, inf)", 0.0)
     distance: str = "bce"
 
 
 @dataclass
-class HeatmapConfig:
+class HeatmapConfig(Section):
     """How the heatmap H is made and brought to the scale of the gaze map.
 
     Attributes:
@@ -86,15 +88,15 @@ class HeatmapConfig:
     readout: str | None = None
     target: Literal["true", "predicted"] = "true"
     match: Literal["blur", "pool", "none"] = "blur"
-    cells: int = 14
+    cells: int = within("[1, inf)", 14)
     normalise: Literal["max", "minmax", "quantile"] = "max"
-    margin: float = 0.02
+    margin: float = within("[0, 0.5)", 0.02)
     compiled: bool = False
-    scales: tuple[int, ...] = (1,)
+    scales: tuple[int, ...] = within("[1, inf)", (1,))
 
 
 @dataclass
-class ObjectiveConfig:
+class ObjectiveConfig(Section):
     """loss = γ · classification + (1 − γ) · Σ weight · distance(edge).
 
     Attributes:
@@ -108,7 +110,7 @@ class ObjectiveConfig:
         heatmap: How H is made.
     """
 
-    gamma: float = 0.41731
+    gamma: float = within("[0, 1]", 0.41731)
     classification: Literal["auto", "softmax", "sigmoid"] = "auto"
     mask_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)

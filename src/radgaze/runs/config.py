@@ -1,4 +1,4 @@
-"""Everything a run is made of, as typed configuration.
+"""The configuration of a run, as typed sections.
 
 Free of torch, so that the command line can show it quickly.
 """
@@ -10,6 +10,17 @@ from typing import Literal
 
 from radgaze.models.config import ModelConfig
 from radgaze.objectives.config import ObjectiveConfig
+from radgaze.sections import FieldError, Section, check_choice, within
+
+SEEDS = f"[0, {2**32 - 1}]"
+"""The seeds that NumPy takes."""
+
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
+PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
+"""Those that a batch of radgaze can be trained in: its fixations and boxes stay in 32 bits."""
+
+STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "ddp_notebook")
+"""Lightning's others may write to places of their own, or shard the layers that a heatmap is read from."""
 
 SELECTED_ON_TEST = (
     "The epoch was chosen by the AUC on the test cases, as the paper's code did: the figures are too high, "
@@ -18,31 +29,41 @@ SELECTED_ON_TEST = (
 
 
 @dataclass
-class InputConfig:
-    """What the network sees.
+class InputConfig(Section):
+    """The images that the network sees.
 
     Attributes:
         size: Side of the square image in pixels, a multiple of 32.
-        fit: "stretch" loses the aspect (the seed's), "pad" keeps it.
+        fit: "stretch" loses the aspect ratio (as the seed did), "pad" keeps it.
         augment: Move, turn, scale and relight image and fixations together while training.
         cache: Keep the resized images in memory: true, false, or "auto", where they take less than a quarter
-            of what is free. Without it they are read from the disk as they are needed.
+            of the free memory. Without it they are read from the disk when they are needed.
     """
 
-    size: int = 224
+    size: int = within("[32, 8192]", 224)
     fit: Literal["stretch", "pad"] = "stretch"
     augment: bool = False
     cache: bool | Literal["auto"] = "auto"
 
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: The size is out of range, or no encoder takes it.
+        """
+        super().check()
+        if self.size % 32:
+            raise FieldError("size", f"must be a multiple of 32, as the encoders need it, got {self.size}")
+
 
 @dataclass
-class GazeConfig:
+class GazeConfig(Section):
     """How fixations become a gaze map.
 
     Attributes:
         weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map as the data
             set's authors made it.
-        sigma: Deviation of the Gaussian.
+        sigma: Standard deviation of the Gaussian, in `unit`.
         unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
         pixels_per_degree: Pixels of the original image in one degree, where `unit` is "degrees".
         boxes: Whether boxes, ellipses and masks of a case without gaze take its place: "attention", softened
@@ -51,123 +72,144 @@ class GazeConfig:
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
-    sigma: float = 0.05
+    sigma: float = within("(0, inf)", 0.05)
     unit: Literal["pixels", "degrees", "share"] = "share"
-    pixels_per_degree: float | None = None
+    pixels_per_degree: float | None = within("(0, inf)", None)
     boxes: Literal["ignore", "attention"] = "ignore"
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A number is out of range, or weight and unit do not fit together.
+        """
+        super().check()
+        if self.weight == "reference" and self.unit == "degrees" and self.pixels_per_degree is None:
+            raise FieldError("unit", "must be pixels or share where the weight is reference, got degrees")
 
 
 @dataclass
-class SplitConfig:
-    """Who trains, who validates and who tests; always whole patients.
+class SplitConfig(Section):
+    """The split into training, validation and test cases, by patient.
 
     Attributes:
-        kind: "store", as prepared; "published", the baselines', of a store that was prepared with it;
-            "stratified", 80/10/10 of the patients with even class shares; or "folds", of which one tests,
-            and an eighth of the rest or so (a tenth of all) validates.
-        seed: Of the draw; None takes the run's.
-        folds: How many folds.
-        fold: Which of them tests, from 0.
+        kind: "store", as prepared; "published", that of the published baselines, for a store that was
+            prepared with it; "stratified", 80/10/10 of the patients with even class shares; or "folds", of
+            which one tests, and about an eighth of the rest (a tenth of all) validates.
+        seed: Random seed of the split; None takes the run's.
+        folds: Number of folds.
+        fold: Index of the fold that tests, from 0.
     """
 
     kind: Literal["store", "published", "stratified", "folds"] = "store"
-    seed: int | None = None
+    seed: int | None = within(SEEDS, None)
     folds: int = 5
     fold: int = 0
 
 
 @dataclass
-class OptimisationConfig:
-    """How the weights are found.
+class OptimisationConfig(Section):
+    """The optimiser, its schedule and its batches.
 
     Attributes:
         optimiser: "adamw" or "adam".
         learning_rate: Peak learning rate.
-        weight_decay: Of AdamW, not laid on biases and norms.
+        weight_decay: Weight decay of AdamW; biases and norms have none.
         batch_size: Cases in a step, on each device: two devices train as one does with twice as many.
         gaze_fraction: Share of each batch that is drawn from the cases with gaze, where most have none; an
-            epoch is then one pass over the cases without, and those with gaze return as often as they must.
-            None shuffles all cases alike.
-        last_batch: Of the cases that are left over after the epoch's whole batches: "drop" leaves them out,
-            others in each epoch; "keep" makes a smaller batch of them (the seed's), where there are two at
-            least for each device and no `gaze_fraction`.
-        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (the seed's): its multiplier
-            peaks at 1, halves each cycle, and its floor is the learning rate itself.
-        warmup_epochs: Of the cosine schedule; may be a fraction.
-        step_epochs: Half a cycle of triangular2.
+            epoch is then one pass over the cases without, and those with gaze are repeated as needed. None
+            shuffles all cases alike.
+        last_batch: Cases that remain after the epoch's whole batches: "drop" leaves them out, other ones in
+            each epoch; "keep" makes a smaller batch of them (as the seed did), where there are at least two
+            for each device and no `gaze_fraction`.
+        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (as the seed did): its
+            multiplier peaks at 1, halves each cycle, and its floor is the learning rate itself.
+        warmup_epochs: Length of the warm-up of the cosine schedule, in epochs; may be a fraction.
+        step_epochs: Half a cycle of triangular2, in epochs.
         clip: Gradient clipping: "norm", "value" or "none".
-        clip_at: Where gradients are clipped.
+        clip_at: Norm or value at which gradients are clipped.
     """
 
     optimiser: Literal["adamw", "adam"] = "adamw"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    batch_size: int = 32
-    gaze_fraction: float | None = None
+    learning_rate: float = within("(0, inf)", 1e-3)
+    weight_decay: float = within("[0, inf)", 0.05)
+    batch_size: int = within("[1, inf)", 32)
+    gaze_fraction: float | None = within("(0, 1)", None)
     last_batch: Literal["drop", "keep"] = "drop"
     schedule: Literal["cosine", "triangular2"] = "cosine"
-    warmup_epochs: float = 2.0
-    step_epochs: int = 2
+    warmup_epochs: float = within("[0, inf)", 2.0)
+    step_epochs: int = within("[1, inf)", 2)
     clip: Literal["norm", "value", "none"] = "norm"
-    clip_at: float = 1.0
+    clip_at: float = within("(0, inf)", 1.0)
 
 
 @dataclass
-class TrainerConfig:
-    """How and where training runs; what Lightning's Trainer is given.
+class TrainerConfig(Section):
+    """How and where training runs: the arguments of Lightning's Trainer.
 
     Attributes:
-        max_epochs: Epochs at most.
+        max_epochs: Maximum number of epochs.
         patience: Epochs without a better validation AUC after which training stops; 0 never stops early.
-        workers: Processes that load data; the result does not depend on it.
+        workers: Number of processes that load data; the result does not depend on it.
         accelerator: "auto", "cpu" or "gpu".
         devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several share each
             batch, take batch norm's statistics together, and give the result of one with their whole batch.
-        num_nodes: Machines.
-        strategy: Lightning's; "auto" is "ddp" where there are several devices. Under SLURM or torchrun their
-            processes are used, else `radgaze train` starts the others by itself.
-        precision: "auto" takes bfloat16 where the device has it, else 32 bits; or Lightning's own words.
+        num_nodes: Number of machines.
+        strategy: Strategy of Lightning; "auto" is "ddp" where there are several devices. Under SLURM or
+            torchrun their processes are used, else `radgaze train` starts the others by itself.
+        precision: "auto" takes bfloat16 where the device has it, else 32 bits; or a precision of Lightning.
         logger: "tensorboard" or "none".
         keep_checkpoints: The "best" and the last epoch's, or "all" epochs'.
     """
 
-    max_epochs: int = 35
-    patience: int = 10
-    workers: int = 0
+    max_epochs: int = within("[1, inf)", 35)
+    patience: int = within("[0, inf)", 10)
+    workers: int = within("[0, inf)", 0)
     accelerator: str = "auto"
     devices: int | str = "auto"
-    num_nodes: int = 1
+    num_nodes: int = within("[1, inf)", 1)
     strategy: str = "auto"
     precision: str = "auto"
     logger: Literal["tensorboard", "none"] = "tensorboard"
     keep_checkpoints: Literal["best", "all"] = "best"
 
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A number is out of range, or a name is not one that runs can be trained with.
+        """
+        super().check()
+        check_choice("accelerator", self.accelerator, ACCELERATORS)
+        check_choice("precision", self.precision, PRECISIONS)
+        check_choice("strategy", self.strategy, STRATEGIES)
+
 
 @dataclass
-class Config:
-    """One run, resolved: what `RUN/config.yaml` holds.
+class Config(Section):
+    """The resolved configuration of a run, as `RUN/config.yaml` holds it.
 
     Attributes:
         experiment: Name of the experiment it started from.
         protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps);
             docs/protocols.md lists where it differs from the published code.
-        data: The prepared store.
-        seed: One seed gives one result on one machine.
+        data: Folder of the prepared store.
+        seed: Random seed; one seed gives one result on one machine.
         selection: The split whose AUC chooses the epoch. "test" is what the paper's code did; figures of such
             a run are too high, and every table and page of it says so.
-        split: Who trains, validates and tests.
-        model: The network.
-        input: What it sees.
+        split: Split into training, validation and test cases.
+        model: Network.
+        input: Images that it sees.
         gaze: How fixations become gaze maps.
-        objective: What is learned.
-        optimisation: How the weights are found.
+        objective: Loss and maps that are learned.
+        optimisation: Optimiser, schedule and batches.
         trainer: How and where training runs.
     """
 
     experiment: str = "baseline"
     protocol: Literal["honest", "faithful"] = "honest"
     data: str = ""
-    seed: int = 42
+    seed: int = within(SEEDS, 42)
     selection: Literal["validate", "test"] = "validate"
     split: SplitConfig = field(default_factory=SplitConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
@@ -176,3 +218,20 @@ class Config:
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+
+    def check(self) -> None:
+        """Check the values of all sections, and that they fit together.
+
+        Raises:
+            FieldError: A value is not allowed, or does not fit one of another section.
+        """
+        super().check()
+        heatmap, size = self.objective.heatmap, self.input.size
+        if heatmap.match == "pool":
+            if heatmap.cells > size:
+                rule = f"must be at most the {size} px of an image, got {heatmap.cells}"
+                raise FieldError("objective.heatmap.cells", rule)
+            size = heatmap.cells
+        if max(heatmap.scales) > size:
+            rule = f"must be at most {size}: a map of {size} px cannot be made coarser than that"
+            raise FieldError("objective.heatmap.scales", f"{rule}, got {list(heatmap.scales)}")

@@ -1,15 +1,16 @@
-"""The cases of a run: its store with its split, and each split as the run sees it."""
+"""The cases of a run: its store with its split, and the data set of each split."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from torch.utils.data import DataLoader, Subset
 
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
-from radgaze.runs.config import Config
+from radgaze.runs.config import Config, GazeConfig
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import Augmentation, GazeDataset
 from radgaze.store.memory import available_memory
@@ -17,10 +18,10 @@ from radgaze.store.store import Store
 
 
 def open_store(config: Config) -> Store:
-    """The run's store with the run's split.
+    """Open the store of a run, with the run's split.
 
     Raises:
-        UserError: It cannot be opened, or split so.
+        UserError: It cannot be opened, or cannot be split in this way.
     """
     split = config.split
     seed = config.seed if split.seed is None else split.seed
@@ -29,8 +30,8 @@ def open_store(config: Config) -> Store:
 
 
 def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:
-    """The cases of one split as a run sees them."""
-    gaze, cache = config.gaze, config.input.cache
+    """Make the data set of one split with the settings of a run."""
+    cache = config.input.cache
     if cache == "auto":
         cache = _fits(int((store.cases["split"] == split).sum()), config)
     return GazeDataset(
@@ -38,31 +39,36 @@ def dataset(store: Store, config: Config, split: str, *, augment: bool = False) 
         split,
         size=config.input.size,
         fit=config.input.fit,
-        gaze=GazeMaps(gaze.weight, gaze.sigma, gaze.unit, gaze.pixels_per_degree, boxes=gaze.boxes),
+        gaze=gaze_maps(config.gaze),
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=cache,
     )
 
 
+def gaze_maps(config: GazeConfig) -> GazeMaps:
+    """Make the gaze maps that a configuration describes. Its fields are those of `GazeMaps`."""
+    return GazeMaps(**asdict(config))
+
+
 def _fits(cases: int, config: Config) -> bool:
-    """Whether the cases' images take less than a quarter of the free memory, in all processes together."""
+    """Whether the images of so many cases take less than a quarter of the free memory, in all processes."""
     devices = str(config.trainer.devices)
     copies = (int(devices) if devices.isdigit() else 1) * (1 + config.trainer.workers)
     return cases * config.input.size**2 * copies < available_memory() / 4
 
 
 def batches(cases: GazeDataset, batch_size: int, case_ids: Sequence[str] | None = None) -> Iterator[Batch]:
-    """The cases in order, as batches; only those named, in the order named, where names are given.
+    """Load cases as batches, in their order, or only the named ones in the order of the names.
 
     Raises:
-        UserError: A case is not among them.
+        UserError: A name is of no case.
     """
-    wanted: GazeDataset | Subset[object] = cases
+    selected: GazeDataset | Subset[object] = cases
     if case_ids is not None:
         place = {case_id: i for i, case_id in enumerate(cases.case_ids)}
         missing = [case_id for case_id in case_ids if case_id not in place]
         if missing:
             raise UserError(f"no such case here: {', '.join(missing[:3])}")
-        wanted = Subset(cases, [place[case_id] for case_id in case_ids])
-    yield from DataLoader(wanted, batch_size=batch_size, collate_fn=collate)
+        selected = Subset(cases, [place[case_id] for case_id in case_ids])
+    yield from DataLoader(selected, batch_size=batch_size, collate_fn=collate)

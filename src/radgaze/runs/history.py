@@ -1,4 +1,4 @@
-"""RUN/history.csv: what became of each epoch."""
+"""RUN/history.csv: losses, AUC, learning rate and time of each epoch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ HISTORY = "history.csv"
 
 
 def read_history(path: Path) -> pl.DataFrame:
-    """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds.
+    """Read a history: a row per epoch with epoch, train/…, validate/…, learning_rate and seconds.
 
     Raises:
-        UserError: It is damaged, or no history.
+        UserError: The file is damaged, or is no history.
     """
-    advice = "it is no history of a training: remove it, and figures go on without the epochs in it"
+    advice = "it is no history of a training: remove it, and pages show no epochs before"
     table = read_csv(path, ("epoch", "learning_rate", "seconds"), advice)
-    # A figure that no epoch had is no text.
+    # A column that no epoch has a number for is read as Null.
     if not table["epoch"].dtype.is_integer() or not all(
         kind.is_numeric() or kind == pl.Null for kind in table.dtypes
     ):

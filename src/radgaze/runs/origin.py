@@ -1,19 +1,19 @@
-"""RUN/store.json: which store a run was trained on, so that no other one is taken for it."""
+"""RUN/store.json: hashes of the store that a run was trained on, to recognise it again."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
+from radgaze import records
 from radgaze.errors import UserError
-from radgaze.files import read_json, write_text
+from radgaze.records import Record, optional
 from radgaze.store.store import Store
+from radgaze.words import listed
 
 FILE = "store.json"
 
@@ -27,8 +27,7 @@ PARTS = {
     "gaze": "the gaze",
     "boxes": "the boxes and masks",
 }
-"""What is compared, in the user's words."""
-
+"""The parts of a store that are compared, as messages name them."""
 
 GONE = (
     "The store of this run is gone or cannot be read, so that it could not be compared with the one that the "
@@ -44,11 +43,24 @@ class StoreChangedError(UserError):
     """A store is not the one that a run was trained on; the message says what differs."""
 
 
+@dataclass(frozen=True)
+class Origin(Record):
+    """The store of a run.
+
+    Attributes:
+        contents: Hash of each of `PARTS`.
+        drawn: Hash of the run's split; None in runs from before it was recorded.
+    """
+
+    contents: dict[str, str]
+    drawn: str | None = optional()
+
+
 def contents(store: Store) -> dict[str, str]:
-    """A hash of each of `PARTS`, of the store as it is on disk, without another split."""
+    """Compute a hash of each of `PARTS`, of the store as it is on disk, without the run's split."""
     cases = replace(store, splits=None).cases.sort("case_id")
     labels = cases.select("case_id", *sorted(f"label_{name}" for name in store.classes))
-    files: Mapping[str, str] = store.manifest["hashes"]
+    files = store.manifest["hashes"]
 
     def of_files(*starts: str) -> str:
         return _hash(f"{name} {files[name]}" for name in sorted(files) if name.startswith(starts))
@@ -66,76 +78,66 @@ def contents(store: Store) -> dict[str, str]:
 
 
 def write(store: Store, run: Path) -> None:
-    """Keep in a run's folder what its store holds, and who trains, validates and tests in this run."""
-    kept = {"contents": contents(store), "drawn": drawn(store)}
-    write_text(json.dumps(kept, indent=2) + "\n", run / FILE)
+    """Record in a run's folder the hashes of its store and of its split."""
+    records.write(Origin(contents(store), drawn(store)), run / FILE)
 
 
 def drawn(store: Store) -> str:
-    """A hash of who trains, validates and tests, by the run's own split."""
+    """Compute a hash of the split of a store that was opened for a run."""
     return _rows(store.cases.select("case_id", "split").sort("case_id"))
 
 
-def read(run: Path) -> dict[str, str] | None:
-    """What the store of a run held when it was trained; None where that was not kept.
+def read(run: Path) -> Origin | None:
+    """Read the origin of a run; None where it was not recorded.
 
     Raises:
         UserError: The file is damaged.
     """
-    found = _read(run)
-    return None if found is None else dict(found["contents"])
-
-
-def _read(run: Path) -> dict[str, Any] | None:
     path = run / FILE
     if not path.is_file():
         return None
-
-    def fits(found: Any) -> bool:
-        parts = found.get("contents") if isinstance(found, dict) else None
-        return isinstance(parts, dict) and parts.keys() == PARTS.keys()
-
     advice = "remove it, and this run and its store are no longer compared"
-    return dict(read_json(path, fits, advice))
+    origin = records.read(Origin, path, advice)
+    if origin.contents.keys() != PARTS.keys():
+        raise UserError(f"{path} does not hold what it should; {advice}")
+    return origin
 
 
 def check(store: Store, run: Path, advice: str) -> None:
     """Compare a store with the one that a run was trained on.
 
     Args:
-        store: The store.
-        run: The run's folder.
-        advice: What to do where they differ.
+        store: Store, opened with the run's split.
+        run: Folder of the run.
+        advice: What to do where they differ; the end of the message.
 
     Raises:
         StoreChangedError: They differ.
     """
-    before = _read(run)
+    before = read(run)
     if before is None:
         return
-    changed = differences(before["contents"], contents(store))
+    changed = differences(before.contents, contents(store))
     if changed:
         raise StoreChangedError(
             f"the store {store.path} is not the one that {run} was trained on, {changed}; {advice}"
         )
-    if before.get("drawn", drawn(store)) != drawn(store):
-        raise StoreChangedError(drawn_otherwise(run))
+    if before.drawn is not None and before.drawn != drawn(store):
+        raise StoreChangedError(other_split(run))
 
 
-def drawn_otherwise(run: Path) -> str:
-    """What to say where a run's split is not drawn again as it was."""
+def other_split(run: Path) -> str:
+    """The message where a run's split is not the recorded one."""
     return (
-        f"the split of {run} is drawn otherwise by this version of radgaze, or its configuration is another: "
-        "cases that it trained on would be tested; use the version that it was trained with, or train anew"
+        f"this version of radgaze draws the split of {run} otherwise, or its configuration is another: "
+        "cases that it trained on would be tested; use the version that it was trained with, or train again"
     )
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """What of two stores differs, in words; nothing where they are alike."""
+    """Name the parts in which two stores differ; empty where they are alike."""
     changed = [words for part, words in PARTS.items() if before.get(part) != now.get(part)]
-    if not changed:
-        return ""
-    return f"{' and '.join([', '.join(changed[:-1]), changed[-1]] if changed[1:] else changed)} differ"
+    return f"{listed(changed)} differ" if changed else ""
 
 
 def _rows(table: pl.DataFrame) -> str:
@@ -143,7 +145,7 @@ def _rows(table: pl.DataFrame) -> str:
 
 
 def _hash(lines: Iterable[str]) -> str:
-    made = hashlib.sha256()
+    digest = hashlib.sha256()
     for line in lines:
-        made.update(line.encode() + b"\n")
-    return made.hexdigest()
+        digest.update(line.encode() + b"\n")
+    return digest.hexdigest()

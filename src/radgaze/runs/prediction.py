@@ -23,9 +23,10 @@ def predict(
     splits: Sequence[str] = ("validate", "test"),
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """case_id, patient, split, then probability_<class> and label_<class> for each class; one row per case.
+    """Predict the cases of splits. The model is put into evaluation mode on the device.
 
-    The model is put into evaluation mode on the device.
+    Returns:
+        A row per case: case_id, patient, split, then probability_<class> and label_<class> for each class.
     """
     model = model.eval().to(device)
     tables = []

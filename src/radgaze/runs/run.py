@@ -1,4 +1,4 @@
-"""A run: the folder that training leaves, and what can be asked of it."""
+"""A run: the folder that training writes, with its configuration, model, store and predictions."""
 
 from __future__ import annotations
 
@@ -11,16 +11,14 @@ import polars as pl
 from torch import nn
 
 from radgaze import attribution, models
-from radgaze.attribution.registry import REGISTRY
-from radgaze.errors import UserError
+from radgaze.errors import UserError, call
 from radgaze.files import read_parquet, stay_within
-from radgaze.models import registry
-from radgaze.models.config import ModelConfig
 from radgaze.objectives.config import Map
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import batches, dataset, open_store
 from radgaze.runs.history import HISTORY, read_history
+from radgaze.runs.requirements import unmet
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.readers import each_against_others
@@ -29,26 +27,13 @@ from radgaze.store.store import Store
 PREDICTIONS = "predictions.parquet"
 
 
-def unmet(generator: str, config: ModelConfig) -> str | None:
-    """Say which output a heatmap generator needs and the architecture lacks; None if it lacks nothing."""
-    missing = set(REGISTRY[generator].needs) - set(config.network.provides)
-    if not missing:
-        return None
-    able = [name for name in registry.names() if missing <= set(registry.find(name).provides)]
-    maps = " and ".join(sorted(missing)).replace("_", " ")
-    return (
-        f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
-        f"--model.architecture {' or '.join(able)} does"
-    )
-
-
 @dataclass(frozen=True)
 class Run:
     """A trained run.
 
     Attributes:
-        path: Its folder.
-        config: Its resolved configuration.
+        path: Folder of the run.
+        config: Resolved configuration.
     """
 
     path: Path
@@ -56,14 +41,14 @@ class Run:
 
     @classmethod
     def open(cls, path: Path | str) -> Run:
-        """The run in a folder.
+        """Open the run in a folder.
 
         Raises:
             UserError: The folder is not a run.
         """
         path = Path(path)
         if not path.is_dir():
-            raise UserError(f"{path}: no such folder; a run is what `radgaze train --out` wrote")
+            raise UserError(f"{path}: no such folder; a run is a folder that `radgaze train` wrote")
         stay_within(path)
         return cls(path, settings.read(path / "config.yaml"))
 
@@ -79,16 +64,16 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The store it was trained on.
+        """The store that the run was trained on.
 
         Raises:
-            UserError: It is no longer where it was.
-            StoreChangedError: It holds something else than it did.
+            UserError: The store is no longer where it was.
+            StoreChangedError: Its content has changed.
         """
         if not Path(self.config.data).is_dir():
             raise UserError(
-                f"the store of {self.path}, {self.config.data}, is gone; put it back, or change `data:` in"
-                f" {self.path / 'config.yaml'}"
+                f"the store of {self.path}, {self.config.data}, is gone; put it back, or change "
+                f"`data` in {self.path / 'config.yaml'}"
             )
         store = open_store(self.config)
         origin.check(store, self.path, "put that one back, or train a run on this one")
@@ -97,10 +82,13 @@ class Run:
         return store
 
     def compared(self) -> str | None:
-        """Why the store could not be compared with the one that the run was trained on, or not all of it.
+        """Say why the store could not, or not wholly, be compared with the one that the run was trained on.
+
+        Returns:
+            The reason; None where the store was compared and is the same.
 
         Raises:
-            StoreChangedError: It was compared, and holds something else.
+            StoreChangedError: The store was compared, and has changed.
         """
         try:
             _ = self.store
@@ -111,7 +99,7 @@ class Run:
         return origin.UNKNOWN if origin.read(self.path) is None else None
 
     def check_store(self) -> str | None:
-        """What of the store is not as it was when the run was trained; None where nothing, or it is gone."""
+        """Describe how the store has changed since training; None where it has not, or is gone."""
         try:
             _ = self.store
         except origin.StoreChangedError as error:
@@ -121,54 +109,56 @@ class Run:
         return None
 
     def _check_cases(self, store: Store) -> None:
-        """Raise StoreChangedError where predictions were made of cases that the store has not, or labels."""
+        """Raise StoreChangedError where the store lacks predicted cases, or has other labels for them."""
         path = self.path / PREDICTIONS
         if origin.read(self.path) is not None or not path.is_file():
             return
         columns = ["case_id", *(f"label_{name}" for name in store.classes)]
-        told, there = self.predictions(), store.cases
-        known = [name for name in columns if name in told.columns]
-        left = told.select(known).with_columns(pl.col(known[1:]).cast(pl.Int64))
-        right = there.select(known).with_columns(pl.col(known[1:]).cast(pl.Int64))
-        other = left.join(right, on=known, how="anti")
-        if len(known) < len(columns) or other.height:
+        predicted = self.predictions()
+        shared = [name for name in columns if name in predicted.columns]
+        left, right = (
+            table.select(shared).with_columns(pl.col(shared[1:]).cast(pl.Int64))
+            for table in (predicted, store.cases)
+        )
+        missing = left.join(right, on=shared, how="anti").height
+        if len(shared) < len(columns) or missing:
             raise origin.StoreChangedError(
                 f"the store {store.path} is not the one that {self.path} was trained on: "
-                f"{other.height or told.height} of {told.height} predicted cases are not in it, or have "
+                f"{missing or predicted.height} of {predicted.height} predicted cases are not in it, or have "
                 "other labels; put that one back, or train a run on this one"
             )
 
     def _check_split(self, store: Store) -> None:
-        """Raise StoreChangedError where the predicted cases are not those that validate and test.
+        """Raise StoreChangedError where the predicted cases are not the validation and test cases.
 
-        `origin.check` finds it as well, but not of runs from before it kept the split.
+        `origin.check` finds this too, but not in runs from before the split was recorded.
         """
         if (self.path / PREDICTIONS).is_file():
-            own = self.predictions().select("case_id", "split")
-            if own.join(store.cases, on=["case_id", "split"], how="anti").height:
-                raise origin.StoreChangedError(origin.drawn_otherwise(self.path))
+            predicted = self.predictions().select("case_id", "split")
+            if predicted.join(store.cases, on=["case_id", "split"], how="anti").height:
+                raise origin.StoreChangedError(origin.other_split(self.path))
 
     def model(self, device: str = "cpu") -> nn.Module:
-        """The trained model, in evaluation mode."""
+        """Load the trained model, in evaluation mode."""
         return models.load(self.path / "model")[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:
-        """The cases of a split as the run saw them, without augmentation."""
+        """Make the data set of a split with the run's settings, without augmentation."""
         return dataset(self.store, self.config, split)
 
     def batches(
         self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None
     ) -> Iterator[Batch]:
-        """The cases of a split in order, or those named, as batches."""
+        """Load the cases of a split as batches, in their order, or the named ones in the order of names."""
         return batches(self.dataset(split), batch_size or self.config.optimisation.batch_size, case_ids)
 
     def readers(
         self, split: str, case_ids: Sequence[str], batch_size: int = 16
     ) -> Iterator[tuple[Batch, Batch]]:
-        """The gaze of one reader and that of all the others, for cases that several read.
+        """Load the gaze of one reader beside that of all the others, for cases with several readers.
 
-        Each reader of a case is the one once, in batches of their own. Readings by someone of no name count
-        as readers of their own.
+        Each reader of a case is the one reader once, in a batch of its own. A reading without a reader's name
+        counts as a reader.
         """
         return each_against_others(
             self.store,
@@ -177,7 +167,15 @@ class Run:
         )
 
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
-        """A heatmap generator for the run's model: the one named, its own, or guided back-propagation."""
+        """Create a heatmap generator for the run's model.
+
+        Args:
+            model: Model of the run.
+            name: Name of the generator; None for that of training, or guided back-propagation without one.
+
+        Raises:
+            UserError: There is no such generator, or it cannot show this model.
+        """
         heatmap = self.config.objective.heatmap
         trained_with = self.config.objective.compares(Map.HEATMAP)
         if name is None:
@@ -194,32 +192,32 @@ class Run:
         return attribution.create(name, model)
 
     def predictions(self) -> pl.DataFrame:
-        """case_id, patient, split, probability_<class>, label_<class> of the validation and test cases.
+        """Read the predictions of the validation and test cases.
+
+        Returns:
+            A row per case: case_id, patient, split, probability_<class>… and label_<class>….
 
         Raises:
-            UserError: The run was stopped before it made any, or they are damaged.
+            UserError: Training was stopped before it predicted, or the file is damaged.
         """
         path = self.path / PREDICTIONS
         if not path.is_file():
             raise UserError(
                 f"{self.path} has no predictions: training was not finished; "
-                f"go on with radgaze train --resume {self.path}"
+                f"go on with {call('train', resume=self.path)}"
             )
-        advice = f"remove it, and make it anew: radgaze train --resume {self.path}"
+        advice = f"remove it, and make it again with {call('train', resume=self.path)}"
         table = read_parquet(path, ("case_id", "patient", "split"), advice)
-        figures = [name for name in table.columns if name.startswith(("probability_", "label_"))]
-        if (
-            not all(table[name].dtype.is_numeric() for name in figures)
-            or table.null_count().sum_horizontal()[0]
-        ):
+        values = table.select(pl.col("^(probability|label)_.*$"))
+        if not all(dtype.is_numeric() for dtype in values.dtypes) or table.null_count().sum_horizontal()[0]:
             raise UserError(f"{path} has cells that are no predictions; {advice}")
         return table
 
     def history(self) -> pl.DataFrame:
-        """A row per epoch: epoch, train/…, validate/…, learning_rate, seconds; empty where there is none.
+        """Read the history: a row per epoch, see `read_history`; empty where there is no file.
 
         Raises:
-            UserError: It is damaged.
+            UserError: The file is damaged.
         """
         path = self.path / HISTORY
         return read_history(path) if path.is_file() else pl.DataFrame({"epoch": []})

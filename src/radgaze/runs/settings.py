@@ -1,11 +1,11 @@
-"""Configuration in and out: from an experiment's name and overrides to a resolved `Config`, and to YAML."""
+"""Configurations made from an experiment and overrides, and read and written as YAML."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import TypeVar, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -13,51 +13,54 @@ from jsonargparse import ArgumentParser, Namespace
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, write_text
+from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
+from radgaze.sections import FieldError, Section
 
 END = "..."
-"""How YAML marks the end of a document: what lacks it may be cut."""
+"""YAML's mark of the end of a document: a file without it may be cut."""
+
+AnySection = TypeVar("AnySection", bound=Section)
 
 
-def resolve(experiment: str, *, protocol: str = "honest", **overrides: Any) -> Config:
-    """The configuration of an experiment, with overrides as nested dictionaries laid over it.
+def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -> Config:
+    """Resolve the configuration of an experiment, with overrides as nested dictionaries laid over it.
 
     Example: `resolve("baseline", data="store", trainer={"max_epochs": 3})`.
 
     Raises:
-        UserError: No such experiment or field, or a value of the wrong type.
+        UserError: No such experiment or field, or a value that is not allowed.
     """
     settings = experiments.merge(experiments.load(experiment, protocol), overrides)
     return from_dict({**settings, "experiment": experiment, "protocol": protocol})
 
 
-def from_dict(settings: Any) -> Config:
-    """A `Config` from a nested dictionary, every value checked against its type.
+def from_dict(settings: object) -> Config:
+    """Make a `Config` of a nested dictionary, with every value checked.
 
     Raises:
-        UserError: A field that does not exist, or a value of the wrong type.
+        UserError: A field that does not exist, or a value of the wrong type or that is not allowed.
     """
     _check_fields(settings, Config)
-    parser = _parser()
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", type=Config)  # flags: the parser's own argument
     try:
         parsed = parser.parse_object({"config": settings})
-        config: Config = parser.instantiate_classes(parsed).config
-        return config
     except Exception as error:  # jsonargparse raises what its own parts raise
         raise UserError(f"the configuration cannot be used: {_short(error)}") from error
+    return _made(Config, parsed.config)
 
 
-def to_dict(config: Config) -> dict[str, Any]:
-    """A `Config` as a nested dictionary of plain values."""
-    plain: dict[str, Any] = _plain(asdict(config))
-    return plain
+def to_dict(config: Config) -> dict[str, Plain]:
+    """Convert a `Config` to a nested dictionary of plain values."""
+    return {name: plain(value) for name, value in asdict(config).items()}
 
 
 def read(path: Path) -> Config:
-    """The configuration of a run, in a YAML file that `write` wrote.
+    """Read the configuration of a run from a YAML file that `write` wrote.
 
     Raises:
-        UserError: The file is missing, cut, is not YAML, or holds what a `Config` does not.
+        UserError: The file is missing, cut or not YAML, or is not the configuration of a run.
     """
     try:
         settings = read_yaml(path)
@@ -65,8 +68,7 @@ def read(path: Path) -> Config:
     except FileNotFoundError as error:
         raise UserError(f"{path.parent} is not a run: it holds no {path.name}") from error
     try:
-        _check_fields(settings, Config)
-        absent = _absent(settings, Config, deep=not whole)
+        absent = _absent(_check_fields(settings, Config), Config, deep=not whole)
         if absent:
             raise UserError(f"it is cut or no run's: {', '.join(absent[:3])} is missing")
         return from_dict(settings)
@@ -75,62 +77,66 @@ def read(path: Path) -> Config:
 
 
 def write(config: Config, path: Path) -> None:
-    """Write a configuration, resolved, as YAML, with YAML's own mark at its end."""
+    """Write a resolved configuration as YAML, with YAML's mark at its end."""
     write_text(yaml.safe_dump(to_dict(config), sort_keys=False, default_flow_style=False) + END + "\n", path)
 
 
 def from_namespace(namespace: Namespace) -> Config:
-    """A `Config` from what the command line parsed."""
+    """Make a `Config` of the arguments that the command line parsed."""
     return from_dict(namespace.as_dict())
 
 
-def _check_fields(settings: Any, kind: Any, within: str = "") -> None:
-    """Raise UserError where a configuration is not made of a `Config`'s own fields and plain values.
+def _made(cls: type[AnySection], values: Namespace) -> AnySection:
+    """Make a section of parsed values; an error names its field from the outermost section on."""
+    hints = get_type_hints(cls)
+    arguments = dict(vars(values))
+    for name, value in arguments.items():
+        if isinstance(value, Namespace):
+            try:
+                arguments[name] = _made(hints[name], value)
+            except FieldError as error:
+                raise error.inside(name) from None
+    return cls(**arguments)
 
-    jsonargparse would take the name of a class to import for a section, or of a file to read.
+
+def _check_fields(settings: object, section: type[Section], within: str = "") -> Mapping[str, object]:
+    """Check that settings consist of the fields of a section and plain values; return them.
+
+    jsonargparse would take the name of a class to import for a section, or that of a file to read.
+
+    Raises:
+        UserError: They do not.
     """
     if not isinstance(settings, Mapping):
         raise UserError(f"{within or 'the configuration'} is not made of fields and values")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(section)
     for name, value in settings.items():
-        where = f"{within}.{name}" if within else str(name)
+        place = f"{within}.{name}" if within else str(name)
         if name not in hints:
-            raise UserError(f"there is no field {where[:80]!r} in the configuration of a run")
+            raise UserError(f"there is no field {place[:80]!r} in the configuration of a run")
         if is_dataclass(hints[name]):
             if not is_dataclass(value):
-                _check_fields(value, hints[name], where)
+                _check_fields(value, hints[name], place)
         elif not _is_plain(value):
-            raise UserError(f"{where} is neither a plain value nor a list of them")
+            raise UserError(f"{place} is neither a plain value nor a list of them")
+    return settings
 
 
-def _is_plain(value: Any) -> bool:
-    inner = value if isinstance(value, list | tuple) else [value]
-    return all(one is None or isinstance(one, str | int | float) for one in inner)
+def _is_plain(value: object) -> bool:
+    values = value if isinstance(value, list | tuple) else [value]
+    return all(each is None or isinstance(each, str | int | float) for each in values)
 
 
-def _absent(settings: Mapping[str, Any], kind: Any, *, deep: bool, within: str = "") -> list[str]:
-    """The fields that a configuration lacks; of its sections only where `deep`."""
-    found = []
-    for name, hint in get_type_hints(kind).items():
-        if name not in settings:
-            found.append(within + name)
-        elif deep and is_dataclass(hint):
-            found += _absent(settings[name], hint, deep=deep, within=f"{within}{name}.")
-    return found
-
-
-def _parser() -> ArgumentParser:
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", type=Config)
-    return parser
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(inner) for inner in value]
-    return value
+def _absent(settings: object, section: type[Section], *, deep: bool, within: str = "") -> list[str]:
+    """The fields that settings lack; of the sections in them only where `deep`."""
+    absent: list[str] = []
+    given = settings if isinstance(settings, Mapping) else {}
+    for name, hint in get_type_hints(section).items():
+        if name not in given:
+            absent.append(within + name)
+        elif deep and isinstance(hint, type) and issubclass(hint, Section):
+            absent += _absent(given[name], hint, deep=deep, within=f"{within}{name}.")
+    return absent
 
 
 def _short(error: Exception) -> str:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 import polars as pl
 
@@ -18,9 +18,9 @@ from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
 from radgaze.store.identity import Identity
-from radgaze.store.intact import seal
 from radgaze.store.journal import Done
 from radgaze.store.letterbox import letterbox
+from radgaze.store.manifest import Counts, Manifest, Parameters, seal
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
@@ -33,10 +33,16 @@ GEOMETRY = {
 }
 
 
-def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
-    """The cohort less the cases (by row) whose image cannot be read; they become rejections.
+class BurnedIn(TypedDict, total=False):
+    """The entry of a manifest for burnt-in text; left out where no file has any."""
 
-    Their readings, fixations, boxes, regions and off-image rejections go with them.
+    burned_in_annotation: list[str]
+
+
+def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
+    """Remove the cases (by row) whose image cannot be read, and add a rejection for each.
+
+    Their readings, fixations, boxes, regions and off-image rejections are removed too.
     """
     if not unreadable:
         return cohort
@@ -45,7 +51,7 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
     of_gone = pl.col("case_id").is_in(gone).fill_null(False) | pl.col("reading_id").is_in(
         readings_gone
     ).fill_null(False)
-    kept = cohort.rejections.filter(~((pl.col("reason") == "off_image_fixation") & of_gone))
+    other = cohort.rejections.filter(~((pl.col("reason") == "off_image_fixation") & of_gone))
     rejected = pl.DataFrame(
         {
             "reason": [
@@ -55,7 +61,7 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
             "reading_id": [None] * len(gone),
             "detail": [unreadable[i] for i in sorted(unreadable)],
         },
-        schema=kept.schema,
+        schema=other.schema,
     )
     return replace(
         cohort,
@@ -66,25 +72,27 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
         ),
         boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
         regions=cohort.regions.filter(~pl.col("case_id").is_in(gone)),
-        rejections=pl.concat([kept, rejected]),
+        rejections=pl.concat([other, rejected]),
     )
 
 
 def finish(
-    cohort: Cohort, done: Mapping[int, Done], aside: Partial, parameters: dict[str, Any], identity: Identity
+    cohort: Cohort, done: Mapping[int, Done], aside: Partial, parameters: Parameters, identity: Identity
 ) -> None:
     """Write tables, rejections and manifest into the folder that holds the images.
 
     Args:
-        cohort: What the store holds: only cases whose image is done.
-        done: Every image that is, by its place.
-        aside: Where they are.
+        cohort: Cases whose image is done, with all that belongs to them.
+        done: Images that are done, by their row in the whole cohort.
+        aside: Unfinished store that holds them.
+        parameters: Parameters of the preparation.
+        identity: Identity of the preparation.
     """
     folder = aside.store
     (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
     clear_leftovers(folder)
     tables = {
-        "cases": _cases(cohort, done, parameters["size"]),
+        "cases": _cases(cohort, done, aside.size),
         "readings": cohort.readings,
         "boxes": cohort.boxes,
     }
@@ -98,32 +106,32 @@ def finish(
     write_csv(rejections, folder / REJECTIONS)
     rejected = dict(rejections["reason"].value_counts().iter_rows())
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    manifest = {
-        "format": FORMAT,
-        "source": cohort.source,
-        "classes": list(cohort.classes),
-        "exclusive": cohort.exclusive,
-        "counts": {
-            "cases": len(cohort.cases),
-            "readings": len(cohort.readings),
-            "fixations": height(cohort.fixations),
-            **({"regions": len(regions)} if len(cohort.regions) else {}),
-            "rejections": {reason: rejected.get(reason, 0) for reason in REASONS},
-        },
-        "parameters": parameters,
-        "geometry": GEOMETRY,
-        "software": __version__,
-        "identity": identity.kept(),
+    counts = Counts(
+        cases=len(cohort.cases), readings=len(cohort.readings), fixations=height(cohort.fixations)
+    )
+    if len(cohort.regions):
+        counts["regions"] = len(regions)
+    counts["rejections"] = {reason: rejected.get(reason, 0) for reason in REASONS}
+    manifest = Manifest(
+        format=FORMAT,
+        source=cohort.source,
+        classes=list(cohort.classes),
+        exclusive=cohort.exclusive,
+        counts=counts,
+        parameters=parameters,
+        geometry=GEOMETRY,
+        software=__version__,
+        identity=identity.recorded(),
         **_burned_in(cohort, done),
-        "hashes": _hashes(folder, files),
-    }
+        hashes=_hashes(folder, files),
+    )
     write_text(json.dumps(seal(manifest), indent=2, ensure_ascii=False) + "\n", folder / MANIFEST)
     for path in (*files, folder / MANIFEST):
         _flush(path)
 
 
 def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The regions that were read, with their places, and the rejections of the others."""
+    """Make the table of the regions that were read, and the rejections of the others."""
     rows, labels = [], cohort.regions["label"].to_list()
     lies = [
         (place, case_id, why, area)
@@ -135,8 +143,8 @@ def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[
     for label, (place, case_id, why, area) in zip(labels, sorted(lies), strict=True):
         if why:
             reason = why.partition(":")[0]
-            kept = reason if reason == "size_mismatch" else "unreadable_mask"
-            rejected.append((kept, case_id, None, f"{label}: {why}"))
+            reason = reason if reason == "size_mismatch" else "unreadable_mask"
+            rejected.append((reason, case_id, None, f"{label}: {why}"))
         else:
             rows.append((case_id, label, place // SHARD_OF_REGIONS, place % SHARD_OF_REGIONS, area))
     return pl.DataFrame(rows, schema=SCHEMA, orient="row"), pl.DataFrame(
@@ -145,7 +153,7 @@ def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[
 
 
 def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
-    """Every file's hash, by its name from the folder: minutes, where a store is large."""
+    """Compute the hash of each file, by its path in the folder; takes minutes for a large store."""
     hashes = {}
     with progress("Taking hashes", total=len(files), of="files") as bar:
         for path in files:
@@ -154,28 +162,29 @@ def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
     return hashes
 
 
-def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> dict[str, list[str]]:
-    """The cases whose files say that words are burnt into the image, where there are any."""
+def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> BurnedIn:
+    """List the cases whose files say that text is burnt into the image, where there are any."""
     ids = [
         case_id for case_id, i in zip(cohort.cases["case_id"], sorted(done), strict=True) if done[i].burned_in
     ]
-    if ids:
-        say(
-            f"{len(ids)} images have burnt-in annotation, as their files say; {MANIFEST} names them under "
-            "burned_in_annotation: look at them before you show any"
-        )
-    return {"burned_in_annotation": ids} if ids else {}
+    if not ids:
+        return {}
+    say(
+        f"{len(ids)} images have burnt-in annotation, as their files say; {MANIFEST} names them under "
+        "burned_in_annotation: look at them before you show any"
+    )
+    return {"burned_in_annotation": ids}
 
 
 def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:
-    """The cohort's cases with original size, place and geometry of each image, and without its path."""
+    """Make the table of cases: with original size, place and geometry of each image, without its path."""
     places = sorted(done)
     parts = (places[first : first + ROWS] for first in range(0, len(places), ROWS))
-    found = pl.concat([_found(part, [done[i] for i in part], size) for part in parts])
-    return pl.concat([cohort.cases.drop("image"), found], how="horizontal")
+    images = pl.concat([_images(part, [done[i] for i in part], size) for part in parts])
+    return pl.concat([cohort.cases.drop("image"), images], how="horizontal")
 
 
-def _found(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFrame:
+def _images(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFrame:
     boxes = [letterbox(one.rows, one.columns, size) for one in done]
     return pl.DataFrame(
         {
@@ -193,6 +202,6 @@ def _found(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFra
 
 
 def _flush(path: Path) -> None:
-    """Make sure that the file is on the disk before the store is given its name."""
+    """Wait until a file is on the disk: the store must not get its name before."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

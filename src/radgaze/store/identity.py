@@ -1,4 +1,4 @@
-"""What makes two preparations the same, and whether a finished store is the one that is wanted."""
+"""The identity of a preparation, and whether a finished store is its result."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -18,14 +17,14 @@ from radgaze.errors import UserError, shortened
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import is_manifest
+from radgaze.store.manifest import Parameters, is_manifest
 from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, TABLES, Store
 
-OWN = re.compile(
+STORE_FILES = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions)\.parquet"
     r"|(images|regions)(/shard-\d{5,}\.npy)?|(.*/)?\.[^/]*\.part|(.*/)?(\.DS_Store|Thumbs\.db)"
 )
-"""All that a store's folder may hold, and what systems leave in any folder."""
+"""Files that a store's folder may hold, and those that operating systems add to any folder."""
 
 
 @dataclass(frozen=True)
@@ -34,23 +33,22 @@ class Identity:
 
     Attributes:
         content: Digest of the cohort's tables and of the parameters.
-        file_sizes: Digest of the files' sizes, images and masks.
-        file_times: Digest of the files' paths and times, which the store depends on no more than it
-            keeps them.
+        file_sizes: Digest of the sizes of the image and mask files.
+        file_times: Digest of the paths and times of these files, on which the store does not depend.
     """
 
     content: str
     file_sizes: str
     file_times: str
 
-    def kept(self) -> dict[str, str]:
-        """The part that the manifest keeps: the same wherever the source lies."""
+    def recorded(self) -> dict[str, str]:
+        """The part that the manifest records: the same wherever the source is."""
         return {"content": self.content, "file_sizes": self.file_sizes}
 
 
-def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
-    """The identity of preparing a cohort with these parameters; image files are looked at, not read."""
-    head = [FORMAT, cohort.source, list(cohort.classes), parameters]
+def identity_of(cohort: Cohort, parameters: Parameters) -> Identity:
+    """Compute the identity of a preparation from sizes and times of the image files; they are not read."""
+    head: list[object] = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
     names = [*TABLES, "rejections", *(["regions"] if len(cohort.regions) else [])]
     content = _Digest()
@@ -62,29 +60,29 @@ def identity_of(cohort: Cohort, parameters: dict[str, Any]) -> Identity:
         size, time = _stat(path)
         sizes.add(_json(size))
         times.add(_json([path, time]))
-    return Identity(content.taken(), sizes.taken(), times.taken())
+    return Identity(content.hexdigest(), sizes.hexdigest(), times.hexdigest())
 
 
 class _Digest:
-    """SHA-256 of a list as JSON, taken item by item, as it may be long."""
+    """SHA-256 of a list as JSON, updated item by item, as the list may be long."""
 
     def __init__(self) -> None:
         self._sha, self._before = hashlib.sha256(b"["), b""
 
     def add(self, item: str) -> None:
-        """One more item, as JSON."""
+        """Add an item, as JSON."""
         self._sha.update(self._before + item.encode())
         self._before = b", "
 
     def add_text(self, pieces: Iterable[str]) -> None:
-        """One more item: a text, in pieces."""
+        """Add an item that is a text, in pieces."""
         self._sha.update(self._before + b'"')
         for piece in pieces:
             self._sha.update(_json(piece)[1:-1].encode())
         self._sha.update(b'"')
         self._before = b", "
 
-    def taken(self) -> str:
+    def hexdigest(self) -> str:
         self._sha.update(b"]")
         return self._sha.hexdigest()
 
@@ -99,31 +97,41 @@ def _json(value: object) -> str:
 
 
 def finished(
-    out: Path, cohort: Cohort, identity: Identity, parameters: dict[str, Any], *, overwrite: bool
+    out: Path, cohort: Cohort, identity: Identity, parameters: Parameters, *, overwrite: bool
 ) -> Store | None:
-    """The store at `out` if it is the one wanted; None if there is nothing, or what may be overwritten.
+    """Find the finished result of a preparation.
 
-    An image file that was written after the store is read to see whether it is the same still; one of the
-    same size that claims to be older is taken for it. A mask that was written after is taken for another.
+    An image file that was written after the store is read to see whether it is the same; one of the same size
+    with an older time is taken for the same. A mask that was written after the store counts as another.
+
+    Args:
+        out: Folder of the store.
+        cohort: Cohort of the preparation.
+        identity: Identity of the preparation.
+        parameters: Parameters of the preparation.
+        overwrite: Whether the store in the folder is to be replaced.
+
+    Returns:
+        The store; None if the folder is empty or missing, or is to be replaced.
 
     Raises:
-        UserError: Something else is there.
+        UserError: Something else is in the folder.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
     if not (out / MANIFEST).is_file():
-        raise UserError(f"{out} is there and is not a store; choose another --out")
+        raise UserError(f"{out} exists and is not a store; choose another `out`")
     if overwrite:
         _check_replaceable(out)
         return None
     store = Store.open(out)
-    if store.manifest.get("identity") == identity.kept() and not _changed_since(store, cohort):
+    if store.manifest.get("identity") == identity.recorded() and not _changed_since(store, cohort):
         return store
     old = store.manifest["parameters"]
     differ = [f"{key} {old.get(key)}, not {new}" for key, new in parameters.items() if old.get(key) != new]
     raise UserError(
         f"{out} holds another store ({', '.join(differ) or 'its source has changed since'}); "
-        "add --overwrite to replace it, or choose another --out"
+        "add `overwrite=True` to replace it, or choose another `out`"
     )
 
 
@@ -131,23 +139,23 @@ def _check_replaceable(out: Path) -> None:
     """Raise UserError where a folder is not a store and nothing else, whole or damaged."""
     if not is_manifest(out / MANIFEST):
         raise UserError(
-            f"{out / MANIFEST} is not a store's, so --overwrite leaves {out} alone; choose another --out, or "
-            "remove the folder yourself if it is a damaged store"
+            f"{out / MANIFEST} is not a store's, so `overwrite=True` does not replace {out}; choose another "
+            "`out`, or remove the folder yourself if it is a damaged store"
         )
     foreign = sorted(
         path.relative_to(out).as_posix()
         for path in out.rglob("*")
-        if not OWN.fullmatch(path.relative_to(out).as_posix())
+        if not STORE_FILES.fullmatch(path.relative_to(out).as_posix())
     )
     if foreign:
         raise UserError(
-            f"{out} holds {shortened(foreign[0], 60)}, which is no part of a store, so --overwrite leaves it "
-            "alone; move that away, or choose another --out"
+            f"{out} holds {shortened(foreign[0], 60)}, which is no part of a store, so `overwrite=True` does "
+            "not replace it; move that file, or choose another `out`"
         )
 
 
 def _changed_since(store: Store, cohort: Cohort) -> bool:
-    """Whether a file written after the store is not the one that the store was made from."""
+    """Whether a file that was written after the store differs from the one that the store was made of."""
     made = (store.path / MANIFEST).stat().st_mtime_ns
     if any(_stat(path)[1] > made for path in cohort.regions["file"]):
         return True
@@ -158,18 +166,18 @@ def _changed_since(store: Store, cohort: Cohort) -> bool:
     ]
     if not newer:
         return False
-    known = dict(store.cases.select("case_id", "sha256").iter_rows())
+    digests = dict(store.cases.select("case_id", "sha256").iter_rows())
     with progress("Looking whether images have changed", total=len(newer)) as bar:
         for case_id, path in newer:
-            # A case that is not in the store could not be read: whether it can be now, only reading it tells.
-            if case_id not in known or file_digest(path) != known[case_id]:
+            # A case that is not in the store could not be read; it may be readable now.
+            if case_id not in digests or file_digest(path) != digests[case_id]:
                 return True
             bar.advance()
     return False
 
 
 def _stat(path: str) -> tuple[int, int]:
-    """Size and time of last change (ns); (−1, 0) for a file that is gone."""
+    """Size in bytes and time of last change in ns; (−1, 0) for a file that is gone."""
     try:
         stat = Path(path).stat()
     except OSError:

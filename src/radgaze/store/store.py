@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, call
 from radgaze.sources.split import fold_split, stratified_split
-from radgaze.store.intact import WHOLE, check_shards, read_manifest, read_shard, read_table, scan_table
+from radgaze.store.intact import WHOLE, check_shards, read_shard, read_table, scan_table
+from radgaze.store.manifest import Manifest, read_manifest
 from radgaze.store.regions import Regions
 from radgaze.tables import read_csv
 
@@ -31,23 +32,23 @@ class Store:
     """A prepared store; open one with `Store.open`.
 
     Attributes:
-        path: Its folder.
+        path: Folder of the store.
         manifest: Source, classes, parameters, counts, geometry, software version and file hashes.
-        splits: The split of each row of `cases`, where another than that on disk was asked for.
-        kept: The ids of the readings that count, where not all do.
+        splits: Split of each row of `cases`; None for the split on disk.
+        reading_ids: Ids of the readings that are used; None for all.
     """
 
     path: Path
-    manifest: dict[str, Any] = field(repr=False)
+    manifest: Manifest = field(repr=False)
     splits: pl.Series | None = field(default=None, repr=False)
-    kept: pl.Series | None = field(default=None, repr=False)
+    reading_ids: pl.Series | None = field(default=None, repr=False)
 
     @classmethod
     def open(cls, path: str | Path) -> Store:
         """Open a store.
 
         Raises:
-            UserError: It is not there, not a store, unfinished, of another format, or lacks files.
+            UserError: It is missing, not a store, unfinished, of another format, or lacks files.
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
@@ -56,30 +57,38 @@ class Store:
         made_with, files = manifest["format"], manifest["hashes"]
         if made_with != FORMAT:
             raise UserError(
-                f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it anew, "
-                "into another folder or with --overwrite"
+                f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it "
+                "again, into another folder or with `overwrite=True`"
             )
         missing = [name for name in files if not (path / name).is_file()]
         if missing:
             raise UserError(
                 f"{path} is damaged: {', '.join(missing[:3])} is missing ({len(missing)} of {len(files)} "
-                "files); prepare it anew with --overwrite"
+                "files); prepare it again with `overwrite=True`"
             )
         return cls(path, manifest)
 
     @property
     def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the labels."""
         return tuple(self.manifest["classes"])
 
     @property
     def exclusive(self) -> bool:
         """Whether each case has exactly one of the classes; else any number of them, or none."""
-        return bool(self.manifest.get("exclusive", True))
+        return self.manifest.get("exclusive", True)
 
     @property
     def size(self) -> int:
         """Side of the square images, in pixels."""
-        return int(self.manifest["parameters"]["size"])
+        size = self.manifest["parameters"]["size"]
+        assert isinstance(size, int)  # as `read_manifest` checks
+        return size
+
+    @property
+    def voi(self) -> Literal["window", "none"]:
+        """Grey values of the images: through the window of their DICOM file, or over their maximum."""
+        return "none" if self.manifest["parameters"].get("voi") == "none" else "window"
 
     @cached_property
     def cases(self) -> pl.DataFrame:
@@ -92,15 +101,15 @@ class Store:
     @cached_property
     def readings(self) -> pl.DataFrame:
         """reading_id, case_id, reader, recorded (fixations, off-image ones included), duration (s)."""
-        return self._of_kept(read_table(self.path, "readings"))
+        return self._selected(read_table(self.path, "readings"))
 
     @cached_property
     def fixations(self) -> pl.DataFrame:
         """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
-        return self._of_kept(read_table(self.path, "fixations"))
+        return self._selected(read_table(self.path, "fixations"))
 
     def scan_fixations(self) -> pl.LazyFrame:
-        """The table of fixations as it is on disk, of all readings, to be read in parts."""
+        """Open the table of the fixations of all readings lazily, to be read in parts."""
         return scan_table(self.path, "fixations")
 
     @cached_property
@@ -110,12 +119,12 @@ class Store:
 
     @cached_property
     def regions(self) -> Regions:
-        """Parts of images that are marked pixel by pixel; none in most stores."""
+        """Masks: parts of images that are marked pixel by pixel; none in most stores."""
         return Regions(self.path, self.size)
 
     @cached_property
     def rejections(self) -> pl.DataFrame:
-        """reason, case_id, reading_id, detail; one row for each thing of the source that is not here."""
+        """reason, case_id, reading_id, detail; one row for each item of the source that was rejected."""
         try:
             table = read_csv(self.path / REJECTIONS)
         except pl.exceptions.PolarsError as error:
@@ -128,81 +137,86 @@ class Store:
     @property
     def knows_published(self) -> bool:
         """Whether the split on disk is the published one, drawn over the archive's own list of patients."""
-        published: bool = self.manifest["parameters"].get("split") == "published"
-        return published
+        return self.manifest["parameters"].get("split") == "published"
 
     def classes_without_cases(self) -> dict[str, list[str]]:
-        """The classes that no case of a split has, by split; splits that have all of them are left out."""
-        found = {}
+        """Find the classes that no case of a split has, by split; splits without any are left out."""
+        empty = {}
         for split in ("train", "validate", "test"):
-            own = self.cases.filter(pl.col("split") == split)
-            lacking = [name for name in self.classes if not own[f"label_{name}"].sum()]
-            if lacking:
-                found[split] = lacking
-        return found
+            cases = self.cases.filter(pl.col("split") == split)
+            names = [name for name in self.classes if not cases[f"label_{name}"].sum()]
+            if names:
+                empty[split] = names
+        return empty
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
-        """The same store with its patients split anew, or as they are on disk; nothing is written.
+        """Split the patients again, or as they are on disk; nothing is written.
 
         Args:
-            kind: "store" (as it is on disk), "published", "stratified" or "folds", see `sources.split`. The
-                published split is that of the archive's own list of patients, whatever the seed and however
-                many of them are here; only a store that was prepared with it knows it.
-            seed: Of the draw.
-            folds: How many folds.
-            fold: Which of them tests.
+            kind: "store" (as on disk), "published", "stratified" or "folds", see `sources.split`. The
+                published split is that of the archive's own list of patients, whatever the seed and the
+                patients that are in the store; only a store that was prepared with it has it.
+            seed: Random seed of the split.
+            folds: Number of folds.
+            fold: Index of the fold that tests, from 0.
 
         Raises:
-            UserError: No such kind or fold, or a published split that the store does not know.
+            UserError: No such kind or fold, or a published split that the store does not have.
         """
         if kind == "published" and not self.knows_published:
             raise UserError(
                 f"{self.path} does not know the published split, which is of the archive's own list "
-                "of patients: prepare it with --split published, or give --split.kind store or stratified"
+                "of patients: prepare it with the option split=published, or give `split.kind` store or "
+                "stratified"
             )
         if kind in ("store", "published"):
             return replace(self, splits=None)
-        patients = self.cases["patient"].to_list()
-        labels: list[Any] = self.cases.select(f"label_{name}" for name in self.classes).rows()
-        if not self.exclusive:
-            labels = [
-                frozenset(name for name, has in zip(self.classes, row, strict=True) if has) for row in labels
-            ]
-        try:
-            found = {
-                "stratified": lambda: stratified_split(patients, labels, seed),
-                "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),
-            }[kind]()
-        except KeyError as error:
+        patients, labels = self.cases["patient"].to_list(), self._labels()
+        draws = {
+            "stratified": lambda: stratified_split(patients, labels, seed),
+            "folds": lambda: fold_split(patients, labels, seed, folds=folds, fold=fold),
+        }
+        if kind not in draws:
             raise UserError(
                 f"there is no split of the kind {kind!r}; there are store, published, stratified, folds"
-            ) from error
+            )
+        try:
+            split_of = draws[kind]()
         except ValueError as error:
             raise UserError(str(error)) from error
-        return replace(self, splits=pl.Series("split", [found[patient] for patient in patients]))
+        return replace(self, splits=pl.Series("split", [split_of[patient] for patient in patients]))
+
+    def _labels(self) -> list[Hashable]:
+        """The labels of each case, as one value to stratify by."""
+        rows = self.cases.select(f"label_{name}" for name in self.classes).rows()
+        if self.exclusive:
+            return list(rows)
+        return [frozenset(name for name, has in zip(self.classes, row, strict=True) if has) for row in rows]
 
     def of_readings(self, ids: pl.Series) -> Store:
-        """The same store with some of its readings alone, and the fixations of these."""
-        return replace(self, kept=ids)
+        """Restrict the store to some of its readings and their fixations."""
+        return replace(self, reading_ids=ids)
 
     @cached_property
     def images(self) -> Images:
-        """The images, by row of `cases`."""
+        """The images, in the order of `cases`."""
         shard, index = (self.cases[name].to_numpy() for name in ("shard", "index"))
         names = {int(number): shard_name(int(number)) for number in np.unique(shard)}
         check_shards(self.path, names, shard, index, (self.size, self.size))
         return Images(self.path, shard, index)
 
     def image(self, i: int) -> NDArray[np.uint8]:
-        """The image of row i of `cases`: (size, size) uint8, read-only, straight from the disk's cache."""
+        """The image of row i of `cases`, of shape (size, size): a read-only view of the file."""
         return self.images[i]
 
-    def _of_kept(self, table: pl.DataFrame) -> pl.DataFrame:
-        return table if self.kept is None else table.filter(pl.col("reading_id").is_in(self.kept.implode()))
+    def _selected(self, table: pl.DataFrame) -> pl.DataFrame:
+        if self.reading_ids is None:
+            return table
+        return table.filter(pl.col("reading_id").is_in(self.reading_ids.implode()))
 
 
 class Images:
-    """The images of a store, as a sequence; each process opens the files for itself, when first needed."""
+    """The images of a store, as a sequence. Each process opens the files when they are first needed."""
 
     def __init__(self, path: Path, shard: NDArray[np.integer], index: NDArray[np.integer]) -> None:
         self._path, self._shard, self._index = path, shard, index
@@ -221,33 +235,31 @@ class Images:
         image: NDArray[np.uint8] = self._open[shard][self._index[i]]
         return image
 
-    def __getstate__(self) -> dict[str, Any]:
+    def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_open": {}}
 
 
 def shard_name(shard: int) -> str:
-    """The shard's file, from the store's folder."""
+    """Path of a shard of images in a store's folder."""
     return f"images/shard-{shard:05d}.npy"
 
 
 def partial_path(path: Path) -> Path:
-    """Where a store is written before it is whole."""
+    """Folder in which a store is written before it is complete."""
     path = Path(os.path.abspath(path))  # noqa: PTH100  `.` has no name, and resolve() would follow a link
     return path.with_name(path.name + ".partial")
 
 
 def _advice(path: Path) -> str:
-    return f"`radgaze verify {path}` tells what else is damaged"
+    return f"{call('verify', path)} lists what else is damaged"
 
 
 def _why_not(path: Path) -> str:
     if partial_path(path).exists():
         return (
-            f"{path} is not finished: what there is lies in {partial_path(path)}; "
-            "the `radgaze prepare` that began it goes on from there"
+            f"{path} is not finished: its images so far are in {partial_path(path)}; "
+            "the `radgaze prepare` that began it continues from there"
         )
     if not path.exists():
-        return f"{path}: no such folder; a store is what `radgaze prepare … --out STORE` writes"
-    return (
-        f"{path} is not a store: it has no {MANIFEST}; a store is what `radgaze prepare … --out STORE` writes"
-    )
+        return f"{path}: no such folder; a store is a folder that `radgaze prepare` wrote"
+    return f"{path} is not a store: it has no {MANIFEST}; a store is a folder that `radgaze prepare` wrote"

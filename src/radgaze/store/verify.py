@@ -10,7 +10,7 @@ import polars as pl
 from radgaze.errors import UserError
 from radgaze.sources.external_sort import height, slices
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import is_sealed
+from radgaze.store.manifest import is_sealed
 from radgaze.store.store import MANIFEST, Store
 
 

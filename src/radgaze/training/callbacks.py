@@ -1,11 +1,10 @@
-"""What happens beside training: a progress bar, the history, and what survives a stop."""
+"""Callbacks of a training: progress bar, history and early stopping."""
 
 from __future__ import annotations
 
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import lightning as L
 import polars as pl
@@ -30,15 +29,15 @@ class EpochBar(L.Callback):
             self._bar = self._stack.enter_context(progress(f"Training {self.name}", total=total))
             self._bar.advance(trainer.global_step)
 
-    def on_train_batch_end(self, trainer: L.Trainer, *args: Any, **kwargs: Any) -> None:
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object, **kwargs: object) -> None:
         if self._bar is not None:
             self._bar.advance()
 
     def on_train_epoch_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self._bar is not None:
-            seen = trainer.callback_metrics
+            metrics = trainer.callback_metrics
             loss, auc = (
-                float(seen[k]) if k in seen else float("nan") for k in ("train/loss", f"{self.split}/auc")
+                float(metrics.get(name, float("nan"))) for name in ("train/loss", f"{self.split}/auc")
             )
             split = {"validate": "validation"}.get(self.split, self.split)
             self._bar.describe(
@@ -56,7 +55,7 @@ class EpochBar(L.Callback):
 
 
 class History(L.Callback):
-    """Writes `history.csv`, one row per epoch, after each epoch, so that it survives whatever comes."""
+    """Write a row of `history.csv` after each epoch, so that it outlives a stop."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -80,7 +79,7 @@ class History(L.Callback):
 
 
 class Begun(L.Callback):
-    """Whether training itself has begun: all that a checkpoint restores is restored then."""
+    """Record whether training itself has begun: everything in a checkpoint is restored by then."""
 
     def __init__(self) -> None:
         self.true = False
@@ -90,7 +89,7 @@ class Begun(L.Callback):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that outlives a kill: a run that had stopped and is resumed trains no further epoch."""
+    """Early stopping that outlives a kill: a stopped run that is resumed trains no further epoch."""
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.wait_count >= self.patience:  # as the checkpoint has it
@@ -100,7 +99,7 @@ class Patience(EarlyStopping):
 def announce(
     train: int, with_gaze: int, with_boxes: int, validate: int, gaze_turns: float | None = None
 ) -> None:
-    """Say what is trained on, and how often a case with gaze comes in an epoch, if not once."""
+    """Print the numbers of cases, and how often a case with gaze comes in an epoch, if not once."""
     boxes = f", {with_boxes:,} with boxes or masks in its place" if with_boxes else ""
     say(f"{train:,} training cases, {with_gaze:,} of them with gaze{boxes}; {validate:,} validation cases")
     if gaze_turns is not None:

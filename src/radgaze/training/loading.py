@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from multiprocessing.context import BaseContext
-from typing import Any, cast
+from typing import cast
 
 import lightning as L
 import torch
@@ -20,11 +20,11 @@ from radgaze.training.sampling import GazeShuffle, SeededShuffle
 
 
 class StoreData(L.LightningDataModule):
-    """Training cases of a store, and those that the epoch is chosen by: validation's, unless asked otherwise.
+    """The training cases of a store, and the cases by which the epoch is chosen (`Config.selection`).
 
     Args:
-        store: The prepared store.
-        config: The run.
+        store: Prepared store.
+        config: Configuration of the run.
     """
 
     def __init__(self, store: Store, config: Config) -> None:
@@ -41,16 +41,16 @@ class StoreData(L.LightningDataModule):
         return self._loader(self.train_cases, self._shuffle(rank, processes))
 
     def gaze_turns(self, processes: int) -> float | None:
-        """How often a case with gaze comes in an epoch, on average; None where all cases come once."""
+        """The mean number of times that a case with gaze comes in an epoch; None where all come once."""
         shuffled = self._shuffle(0, processes)
         return shuffled.turns if isinstance(shuffled, GazeShuffle) else None
 
     def _shuffle(self, rank: int, processes: int) -> SeededShuffle | GazeShuffle:
-        wanted, seed = self.config.optimisation, self.config.seed
-        if wanted.gaze_fraction is None:
-            keep = wanted.last_batch == "keep"
-            return SeededShuffle(self.train_cases, seed, wanted.batch_size, rank, processes, keep_last=keep)
-        return GazeShuffle(self.train_cases, wanted.gaze_fraction, seed, wanted.batch_size, rank, processes)
+        cases, seed, settings = self.train_cases, self.config.seed, self.config.optimisation
+        if settings.gaze_fraction is None:
+            keep = settings.last_batch == "keep"
+            return SeededShuffle(cases, seed, settings.batch_size, rank, processes, keep_last=keep)
+        return GazeShuffle(cases, settings.gaze_fraction, seed, settings.batch_size, rank, processes)
 
     def val_dataloader(self) -> DataLoader[Batch]:
         cases = len(self.validation_cases)
@@ -59,24 +59,28 @@ class StoreData(L.LightningDataModule):
         return self._loader(self.validation_cases, range(rank, cases, processes))
 
     def _place(self, cases: int) -> tuple[int, int]:
-        """This process's number, and how many there are."""
+        """The number of this process, and of all processes."""
         if self.trainer is None:
             return 0, 1
         processes = self.trainer.world_size
         if cases < processes:
-            raise UserError(f"{cases} cases are too few for {processes} processes; ask for fewer devices")
+            raise UserError(
+                f"{cases} cases are too few for {processes} processes; give fewer `trainer.devices`"
+            )
         return self.trainer.global_rank, processes
 
-    def _loader(self, cases: GazeDataset, sampler: Sampler[Any] | range) -> DataLoader[Batch]:
+    def _loader(
+        self, cases: GazeDataset, sampler: Sampler[int] | Sampler[tuple[int, int]] | range
+    ) -> DataLoader[Batch]:
         workers = self.config.trainer.workers
         return DataLoader(
-            cast("Dataset[Batch]", cases),  # what `collate` makes of its samples
+            cast("Dataset[Batch]", cases),  # the loader's type is that of the batches which `collate` makes
             batch_size=self.config.optimisation.batch_size,
             sampler=sampler,
             num_workers=workers,
             collate_fn=collate,
             pin_memory=torch.cuda.is_available(),
-            # Its own generator: the loader would else draw from the one that drop-out draws from.
+            # A separate generator: the loader would else draw from the one that drop-out draws from.
             generator=torch.Generator().manual_seed(self.config.seed),
             multiprocessing_context=_forkserver() if workers else None,
             persistent_workers=workers > 0,

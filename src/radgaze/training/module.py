@@ -8,6 +8,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MultilabelAUROC
@@ -35,9 +36,9 @@ class NonFiniteLossError(UserError):
 
 
 class DefinedAUROC(MultilabelAUROC):
-    """The mean AUC of the classes that some cases have and some have not; NaN without any.
+    """The mean AUC of the classes that some cases have and some lack; NaN without any.
 
-    torchmetrics counts the AUC of another class as 0, which of many rare classes leaves little.
+    torchmetrics counts the AUC of every other class as 0, which lowers the mean of many rare classes.
     """
 
     def compute(self) -> Tensor:  # type: ignore[override]  # MultilabelAUROC's own differs from its base's too
@@ -49,8 +50,8 @@ class GazeGuided(L.LightningModule):
     """Trains a model on the objective of a configuration.
 
     Args:
-        model: Network with `Output`, called by `models.forward`.
-        config: The run.
+        model: Network that returns an `Output`, called by `models.forward`.
+        config: Configuration of the run.
         classes: Number of classes.
     """
 
@@ -101,26 +102,28 @@ class GazeGuided(L.LightningModule):
         self.auc.update(probabilities(logits, self.config.objective.classification), batch.label.long())
         self.log(f"{split}/auc", self.auc, on_epoch=True, batch_size=len(batch.case_id))
 
-    def configure_optimizers(self) -> Any:
-        wanted = self.config.optimisation
-        if wanted.optimiser == "adam":
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        settings = self.config.optimisation
+        if settings.optimiser == "adam":
             optimiser: torch.optim.Optimizer = torch.optim.Adam(
-                self.model.parameters(), lr=wanted.learning_rate
+                self.model.parameters(), lr=settings.learning_rate
             )
         else:
             optimiser = torch.optim.AdamW(
-                decay_groups(self.model, wanted.weight_decay), lr=wanted.learning_rate
+                decay_groups(self.model, settings.weight_decay), lr=settings.learning_rate
             )
-        if wanted.schedule == "triangular2":
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda epoch: triangular2(epoch, wanted))
+        if settings.schedule == "triangular2":
+            schedule = torch.optim.lr_scheduler.LambdaLR(
+                optimiser, lambda epoch: triangular2(epoch, settings)
+            )
             return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "epoch"}}
         steps = int(self.trainer.estimated_stepping_batches)
-        warmup = wanted.warmup_epochs * steps / max(self.config.trainer.max_epochs, 1)
+        warmup = settings.warmup_epochs * steps / max(self.config.trainer.max_epochs, 1)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, warmup))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Logits, mask and heatmap; where the mask is a class's, both maps are of the same class."""
+        """Compute logits, mask and heatmap; of a mask of one class, the heatmap of the same class."""
         capture: AbstractContextManager[Read | None] = (
             nullcontext() if self.generator is None else self.generator.capture(self.model)
         )
@@ -136,8 +139,8 @@ class GazeGuided(L.LightningModule):
     def _shares(self, batch: Batch) -> Shares:
         if self.trainer.world_size == 1:
             return ALONE
-        own = torch.stack([torch.ones_like(batch.has_gaze).sum(), batch.has_gaze.sum()]).float()
-        cases, gaze = own / self.trainer.strategy.reduce(own.clone(), reduce_op="mean").clamp(min=1e-6)
+        counts = torch.stack([torch.ones_like(batch.has_gaze).sum(), batch.has_gaze.sum()]).float()
+        cases, gaze = counts / self.trainer.strategy.reduce(counts.clone(), reduce_op="mean").clamp(min=1e-6)
         return Shares(cases, gaze)
 
     def _gaze(self, batch: Batch) -> Tensor:
@@ -153,8 +156,8 @@ class GazeGuided(L.LightningModule):
         ]
         raise NonFiniteLossError(
             f"the loss is not finite at step {self.global_step}: {', '.join(broken)}; "
-            f"cases {', '.join(batch.case_id)}; try a lower --optimisation.learning_rate, "
-            "or --trainer.precision 32-true"
+            f"cases {', '.join(batch.case_id)}; try a lower `optimisation.learning_rate`, "
+            "or `trainer.precision=32-true`"
         )
 
 
@@ -166,7 +169,7 @@ def cosine(step: int, steps: int, warmup: float) -> float:
 
 
 def triangular2(epoch: int, config: OptimisationConfig) -> float:
-    """The seed's multiplier: a triangle that peaks at 1 and halves each cycle, above the rate itself."""
+    """Multiplier of the seed: a triangle that peaks at 1 and halves each cycle, above the rate itself."""
     low, half = config.learning_rate, config.step_epochs
     cycle = math.floor(1 + epoch / (2 * half))
     x = abs(epoch / half - 2 * cycle + 1)
@@ -174,7 +177,7 @@ def triangular2(epoch: int, config: OptimisationConfig) -> float:
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameters with weight decay, and those without: biases and norms, which have one dimension."""
+    """Group the parameters with weight decay, and those without: biases and norms, of one dimension."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

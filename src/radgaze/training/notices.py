@@ -1,4 +1,4 @@
-"""What a user may not expect of a run, told before it starts."""
+"""Notices about a store and a model, shown before a run is trained."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from radgaze.store.store import Store
 
 
 def of_store(config: Config, store: Store) -> Iterator[str]:
-    """A sentence each: what there is to know of a store, split as the run's is, before it is trained on."""
+    """Yield notices about a store, opened with the run's split, a sentence each."""
     if not store.exclusive:
         yield (
             f"The {len(store.classes)} classes of {store.path} do not exclude each other: each is learned "
-            "for itself (--objective.classification sigmoid)"
+            "separately (`objective.classification=sigmoid`)"
         )
     for split, names in store.classes_without_cases().items():
         use = {"train": "learned", "validate": "chosen by", "test": "tested"}[split]
         yield f"Note: no {split} case has the class {', '.join(names)}: it is not {use}"
     if config.protocol == "faithful" and store.manifest["parameters"].get("voi", "none") != "none":
         yield (
-            f"Note: the images of {store.path} went through their DICOM window; the paper's did "
-            "not: `radgaze prepare --voi none` makes a store like theirs"
+            f"Note: the images of {store.path} went through their DICOM window; the paper's did not: "
+            "`radgaze prepare` with the option voi=none makes a store like theirs"
         )
 
 
 def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
-    """A sentence each: settings that this model has no use for, and gaze that it will not see."""
-    own = config.network.own_encoder
-    if own is not None and config.encoder != own:
-        yield f"{config.architecture} has an encoder of its own; --model.encoder {config.encoder} is not used"
+    """Yield notices about settings that a model does not use, and gaze that it will not see."""
+    fixed_encoder = config.network.own_encoder
+    if fixed_encoder is not None and config.encoder != fixed_encoder:
+        yield f"{config.architecture} has its own encoder; `model.encoder={config.encoder}` is not used"
     if config.reads_gaze:
         frames = frames_of(config)
         counts, most = cases.frame_counts(frames), frames.most
@@ -40,5 +40,5 @@ def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
         if cut:
             yield (
                 f"{cut} of {len(cases)} training cases have more than {most} frames of gaze, up to"
-                f" {int(counts.max())}; the later ones are left out (--model.most_frames)"
+                f" {int(counts.max())}; the later ones are left out (`model.most_frames`)"
             )

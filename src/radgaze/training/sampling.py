@@ -10,24 +10,26 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from radgaze.errors import UserError
+from radgaze.sections import FieldError
 from radgaze.store.dataset import GazeDataset
+
+FIELD = "optimisation.gaze_fraction"
 
 
 class SeededShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone; it tells the cases their epoch, to augment by.
+    """A permutation that depends on seed and epoch alone; it sets the epoch of the cases' augmentation.
 
     Several processes share it batch by batch: the k-th batches of all of them are together the k-th batch
     that one process would have with a batch size as many times as large.
 
     Args:
-        cases: What is shuffled.
-        seed: Of the permutations.
+        cases: Cases to shuffle.
+        seed: Seed of the permutations.
         batch_size: Cases in a batch of one process.
         rank: Number of this process.
-        processes: How many there are.
-        keep_last: Make a smaller batch of what is left over after the whole ones, where that is two cases at
-            least for each process: of one there are no batch statistics. Else it is left out.
+        processes: Number of processes.
+        keep_last: Make a smaller batch of the cases that remain after the whole ones, where there are at
+            least two for each process: one case has no batch statistics. Else they are left out.
     """
 
     def __init__(
@@ -44,11 +46,11 @@ class SeededShuffle(Sampler[int]):
         self._together = min(batch_size * processes, len(cases))
         self._own = _share(self._together, rank, processes)
         left = len(cases) % self._together
-        # Of a few cases the statistics are noisy: unless it is asked for, they are left out.
+        # The statistics of a few cases are noisy: they are left out by default.
         self._last = _share(left, rank, processes) if keep_last and left >= 2 * processes else slice(0, 0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = epoch
         self.cases.set_epoch(epoch)
 
@@ -74,15 +76,15 @@ class GazeShuffle(Sampler[tuple[int, int]]):
     be. Boxes that stand in for gaze count as gaze.
 
     Args:
-        cases: What is shuffled.
-        fraction: The share of a batch, in (0, 1); at least one case, and not all.
-        seed: Of the orders.
+        cases: Cases to shuffle.
+        fraction: Share of a batch, in (0, 1); at least one case, and not all.
+        seed: Seed of the orders.
         batch_size: Cases in a batch of one process.
         rank: Number of this process.
-        processes: How many there are.
+        processes: Number of processes.
 
     Raises:
-        UserError: The fraction is none, or there is nothing to choose between.
+        UserError: The fraction is out of range, or all or none of the cases have gaze.
     """
 
     def __init__(
@@ -94,24 +96,24 @@ class GazeShuffle(Sampler[tuple[int, int]]):
         rank: int = 0,
         processes: int = 1,
     ) -> None:
-        option = f"--optimisation.gaze_fraction is {fraction}"
         if not 0 < fraction < 1:
-            raise UserError(f"{option}; it must be above 0 and below 1")
+            raise FieldError(FIELD, f"must be above 0 and below 1, got {fraction}")
         self.cases, self.seed, self.epoch = cases, seed, 0
         self._seen: NDArray[np.int64] = np.flatnonzero(cases.attended)
         self._unseen: NDArray[np.int64] = np.flatnonzero(~cases.attended)
         if not (len(self._seen) and len(self._unseen)):
             which = "all" if len(self._seen) else "none"
-            raise UserError(f"{option}, but {which} of the training cases have gaze; leave it out")
+            raise FieldError(FIELD, f"has no use where {which} of the training cases have gaze; leave it out")
         together = batch_size * processes
         if together < 2:
-            raise UserError(f"{option}, but a batch of one case cannot hold cases with and without gaze")
+            raise FieldError(FIELD, "needs batches of two cases or more, with and without gaze")
         self._with = min(max(1, round(fraction * together)), together - 1)
         self._without = together - self._with
         if len(self._unseen) < self._without:  # then one smaller batch, with about that share, is all
             together = round(together * len(self._unseen) / self._without) // processes * processes
             if together < 2:
-                raise UserError(f"{option}, but {len(self._unseen)} cases without gaze make no batch")
+                rule = f"must be lower: {len(self._unseen)} cases without gaze make no batch, got {fraction}"
+                raise FieldError(FIELD, rule)
             self._without = min(len(self._unseen), together - 1)
             self._with = together - self._without
         self._own = _share(self._with + self._without, rank, processes)
@@ -119,16 +121,16 @@ class GazeShuffle(Sampler[tuple[int, int]]):
 
     @property
     def batches(self) -> int:
-        """How many there are in an epoch."""
+        """The number of batches in an epoch."""
         return len(self._unseen) // self._without
 
     @property
     def turns(self) -> float:
-        """How often a case with gaze comes in an epoch, on average."""
+        """The mean number of times that a case with gaze comes in an epoch."""
         return self.batches * self._with / len(self._seen)
 
     def set_epoch(self, epoch: int) -> None:
-        """Called by Lightning before each epoch."""
+        """Set the epoch; Lightning calls this before each one."""
         self.epoch = epoch
         self.cases.set_epoch(epoch)
 
@@ -154,7 +156,7 @@ class GazeShuffle(Sampler[tuple[int, int]]):
 
 
 def _share(cases: int, rank: int, processes: int) -> slice[int, int, None]:
-    """Which of the cases that all processes have together are this one's."""
+    """The slice of one process in the cases that all processes have together."""
     return slice(rank * cases // processes, (rank + 1) * cases // processes)
 
 

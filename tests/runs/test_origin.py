@@ -28,9 +28,9 @@ from radgaze.reproduction import plan as reproduction
 from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
-from radgaze.store.intact import seal
+from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST
-from radgaze.training import fitting as fitting
+from radgaze.training import fitting, run_folder
 from radgaze.training.fitting import train
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
@@ -207,7 +207,7 @@ def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys
     for verb in verbs:
         assert main(verb) == 2, verb
         said = capsys.readouterr().err.strip().splitlines()[-1]
-        assert "drawn otherwise by this version" in said, said
+        assert "this version of radgaze draws the split" in said, said
 
 
 def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, capsys):
@@ -307,7 +307,7 @@ def test_a_run_of_before_is_still_read(place):
 
 def test_overwrite_removes_what_runs_write_and_nothing_else(place, capsys):
     run = place / "run"
-    assert {path.name for path in run.iterdir()} <= fitting.OWN
+    assert {path.name for path in run.iterdir()} <= run_folder.FILES
     for name in ("thesis.txt", "notes/thesis.txt"):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text("years of work")
@@ -315,7 +315,7 @@ def test_overwrite_removes_what_runs_write_and_nothing_else(place, capsys):
     (place / "outside" / "thesis.txt").write_text("years of work")
     shutil.rmtree(run / "figures")
     (run / "figures").symlink_to(place / "outside")
-    fitting._make_folder(run, resume=False)
+    run_folder.make(run, resume=False)
     assert sorted(path.relative_to(run).as_posix() for path in run.rglob("*")) == [
         *("notes", "notes/thesis.txt", "thesis.txt")
     ]

@@ -1,0 +1,20 @@
+"""Outputs of a network that a heatmap generator requires."""
+
+from __future__ import annotations
+
+from radgaze.attribution.registry import REGISTRY
+from radgaze.models import registry
+from radgaze.models.config import ModelConfig
+
+
+def unmet(generator: str, config: ModelConfig) -> str | None:
+    """Name the outputs that a heatmap generator needs and an architecture lacks; None without any."""
+    missing = set(REGISTRY[generator].needs) - set(config.network.provides)
+    if not missing:
+        return None
+    able = [name for name in registry.names() if missing <= set(registry.find(name).provides)]
+    maps = " and ".join(sorted(missing)).replace("_", " ")
+    return (
+        f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
+        f"`model.architecture` {' or '.join(able)} does"
+    )

@@ -1,0 +1,83 @@
+"""The folder of a run that is trained: what may be in it before, and what is removed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from radgaze.console import say
+from radgaze.errors import UserError, shortened
+from radgaze.files import clear_leftovers, stay_within
+from radgaze.runs import origin, settings
+from radgaze.runs.history import HISTORY, read_history
+from radgaze.runs.run import PREDICTIONS
+from radgaze.training.checkpoints import FOLDER, LAST, resumable
+
+FILES = {
+    *("config.yaml", origin.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
+    *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
+    *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
+    *("report.html", "figures"),
+}
+"""Files and folders that training, evaluating and reporting write into a run's folder."""
+
+
+def check_resumable(out: Path, *, clear: bool) -> None:
+    """Check that the run in a folder can be resumed.
+
+    Args:
+        out: Folder of the run.
+        clear: Remove files that were being written.
+
+    Raises:
+        UserError: There is no checkpoint, a link leads out of the folder, or the history is damaged.
+    """
+    if not resumable(out):
+        raise UserError(f"{out} cannot be resumed: it has no {FOLDER}/{LAST}")
+    stay_within(out)
+    if clear:
+        for folder in (out, out / FOLDER):
+            clear_leftovers(folder)
+    if (out / HISTORY).is_file():
+        read_history(out / HISTORY)
+
+
+def check_new(out: Path, overwrite: bool) -> None:
+    """Check that a new run can be written to a folder.
+
+    Raises:
+        UserError: The folder is not empty, and `overwrite` is not set or it is not a run's.
+    """
+    if out.is_dir():
+        clear_leftovers(out)
+    if out.exists() and any(out.iterdir()):
+        if not overwrite:
+            raise UserError(f"{out} is not empty; give another `out`, `resume={out}`, or `overwrite=True`")
+        try:
+            settings.read(out / "config.yaml")
+        except UserError as error:
+            raise UserError(
+                f"{out} is not empty and not a run, so `overwrite=True` does not replace it ({error}); give "
+                "another `out`"
+            ) from error
+        if out.is_symlink():
+            raise UserError(
+                f"{out} is a link, so `overwrite=True` does not replace it; give the folder it points to"
+            )
+
+
+def make(out: Path, *, resume: bool) -> None:
+    """Make the folder of a run. Of a run that is replaced, `FILES` are removed and nothing else."""
+    if out.exists() and not resume:
+        remaining = []
+        for path in sorted(out.iterdir()):
+            if path.name not in FILES:
+                remaining.append(shortened(path.name, 40))
+            elif path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if remaining:
+            names = ", ".join(remaining[:3]) + (", …" if remaining[3:] else "")
+            say(f"{out}: {names} is left as it is, for training and evaluating do not write it")
+    out.mkdir(parents=True, exist_ok=True)

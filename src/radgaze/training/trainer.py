@@ -1,0 +1,117 @@
+"""Lightning's trainer with the settings and callbacks of a run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning as L
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.strategies import DDPStrategy
+
+from radgaze.errors import UserError
+from radgaze.runs.config import Config, TrainerConfig
+from radgaze.runs.history import HISTORY
+from radgaze.training.callbacks import EpochBar, History, Patience
+from radgaze.training.checkpoints import Checkpoints
+
+
+def make_trainer(
+    config: Config, out: Path, checkpoints: Checkpoints, best: ModelCheckpoint, others: Sequence[Callback]
+) -> L.Trainer:
+    """Make the trainer of a run.
+
+    Args:
+        config: Configuration of the run.
+        out: Folder of the run.
+        checkpoints: Reads and writes the run's checkpoints.
+        best: Callback that keeps the best epoch's checkpoint.
+        others: Further callbacks, called after the run's own.
+
+    Raises:
+        UserError: Lightning cannot train with these settings here.
+    """
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    settings, optimisation = config.trainer, config.optimisation
+    callbacks = [*_callbacks(config, out, checkpoints, best), *others]
+
+    def trainer(strategy: str | DDPStrategy) -> L.Trainer:
+        return L.Trainer(
+            max_epochs=settings.max_epochs,
+            accelerator=settings.accelerator,
+            devices=settings.devices,
+            num_nodes=settings.num_nodes,
+            strategy=strategy,
+            use_distributed_sampler=False,  # `StoreData` does it
+            precision=precision(settings, config.protocol),  # type: ignore[arg-type]  # Lightning's Literal
+            gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
+            gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
+            logger=TensorBoardLogger(out, name="", version="tensorboard")
+            if settings.logger == "tensorboard"
+            else False,
+            callbacks=list(callbacks),  # Lightning may add to them
+            num_sanity_val_steps=0,
+            log_every_n_steps=10,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            deterministic="warn",
+            default_root_dir=out,
+            plugins=[checkpoints],
+        )
+
+    try:
+        made = trainer(settings.strategy)
+        if isinstance(made.strategy, DDPStrategy) and settings.strategy in ("auto", "ddp"):
+            # The decoder is not used where no edge has a mask. Statistics are synchronised as they are made;
+            # sent before each batch, they would wait for processes that have no batch left to validate.
+            return trainer(DDPStrategy(find_unused_parameters=True, broadcast_buffers=False))
+        return made
+    except (MisconfigurationException, ValueError, TypeError, ImportError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"the settings of `trainer` cannot be used here: {reason}") from error
+
+
+def best_checkpoint(config: Config, folder: Path) -> ModelCheckpoint:
+    """Make the callback that keeps the checkpoint of the best epoch, or those of all epochs."""
+    every = config.trainer.keep_checkpoints == "all"
+    return ModelCheckpoint(
+        folder,
+        "epoch-{epoch:03d}" if every else "best",
+        monitor=f"{config.selection}/auc",
+        mode="max",
+        save_top_k=-1 if every else 1,
+        auto_insert_metric_name=False,
+        enable_version_counter=False,
+    )
+
+
+def precision(settings: TrainerConfig, protocol: str) -> str:
+    """Choose the precision, in Lightning's words."""
+    if settings.precision != "auto":
+        return settings.precision
+    if protocol == "faithful":
+        return "32-true"  # as the published code trained
+    if settings.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return "bf16-mixed" if torch.cuda.is_bf16_supported() else "16-mixed"
+    return "32-true"
+
+
+def _callbacks(config: Config, out: Path, checkpoints: Checkpoints, best: ModelCheckpoint) -> list[Callback]:
+    callbacks: list[Callback] = [
+        EpochBar(config.experiment, config.selection),
+        History(out / HISTORY),
+        best,
+        # Every epoch, as `save_last` would not; after `best`, whose state it holds.
+        ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),
+    ]
+    patience = config.trainer.patience
+    if patience:
+        callbacks.append(
+            Patience(f"{config.selection}/auc", mode="max", patience=patience, check_finite=False)
+        )
+    return callbacks

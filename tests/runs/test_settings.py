@@ -1,0 +1,66 @@
+"""A configuration's values are checked wherever it comes from; the error is one line that names the field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from radgaze.cli import main
+from radgaze.errors import UserError
+from radgaze.runs import settings
+
+BAD = [
+    ("gaze.sigma", -1.0, "must be above 0, got -1.0"),
+    ("input.size", 48, "must be a multiple of 32, as the encoders need it, got 48"),
+    ("model.dropout", 1.0, "must be at least 0 and below 1, got 1.0"),
+    ("objective.mask_gaze.weight", -2.0, "must be at least 0, got -2.0"),
+    ("trainer.precision", "16-true", "must be one of auto, 32-true, 32, 16-mixed, bf16-mixed, got 16-true"),
+    ("seed", -1, "must be at least 0 and at most 4294967295, got -1"),
+]
+
+
+def nested(field: str, value: object) -> dict[str, object]:
+    for name in reversed(field.split(".")):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+@pytest.mark.parametrize(("field", "value", "rule"), BAD)
+def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
+    field: str, value: object, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(UserError) as error:
+        settings.resolve("baseline", **nested(field, value))
+    assert str(error.value) == f"`{field}` {rule}"
+
+    train = ["train", "--data", "store", "--out", str(tmp_path / "run")]
+    assert main([*train, f"--{field}", str(value)]) == 2
+    assert capsys.readouterr().err == f"radgaze train: --{field} {rule}\n"
+
+    part = tmp_path / "part.yaml"
+    part.write_text(yaml.safe_dump(nested(field, value)))
+    assert main([*train, "--config", str(part)]) == 2
+    assert capsys.readouterr().err == f"radgaze train: --{field} {rule}\n"
+
+
+def test_a_bad_value_in_a_runs_own_file_is_refused_with_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    settings.write(settings.resolve("baseline"), path)
+    text = path.read_text()
+    path.write_text(text.replace("sigma: 0.05", "sigma: -3.0"))
+    with pytest.raises(UserError) as error:
+        settings.read(path)
+    assert str(error.value).startswith(f"{path}: `gaze.sigma` must be above 0, got -3.0; ")
+
+
+def test_sections_that_do_not_fit_together_are_refused() -> None:
+    heatmap: dict[str, object] = {"match": "pool", "cells": 64}
+    with pytest.raises(UserError, match=r"^`objective\.heatmap\.cells` must be at most the 32 px"):
+        settings.resolve("baseline", objective={"heatmap": heatmap}, input={"size": 32})
+    with pytest.raises(UserError, match=r"^`objective\.heatmap\.scales` must be at most 14: "):
+        settings.resolve("baseline", objective={"heatmap": {**heatmap, "cells": 14, "scales": [1, 15]}})
+    with pytest.raises(UserError, match=r"^`gaze\.unit` must be pixels or share"):
+        settings.resolve("baseline", gaze={"weight": "reference", "unit": "degrees"})
