@@ -1,4 +1,4 @@
-"""`radgaze evaluate RUN`: evaluate a run on its test cases and write its report."""
+"""`radgaze evaluate RUN`: measure a run on its test cases and write its report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
 DEFAULTS = EvaluationOptions()
-GOAL, SCORE = "coverage=0.9", "alpha"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -30,20 +29,23 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
-        "and keep it with the run; writes rejection.html",
+        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
+        "keep the "
+        "rule with the run; writes rejection.html",
     )
     parser.add_argument(
         "--goal",
-        default=GOAL,
-        help="with --reject, goal of the rule on the validation cases: coverage=SHARE of predictions "
+        default="coverage=0.9",
+        help="with --reject, what the rule is to reach on the validation cases: coverage=SHARE of "
+        "predictions "
         "accepted, frr=SHARE of right ones referred, or risk=SHARE of errors accepted (default coverage=0.9)",
     )
     parser.add_argument(
         "--score",
-        default=SCORE,
-        help="with --reject, score of the rule: alpha or beta (DOCTOR's, default alpha), either of them with "
-        "_tempered or _perturbed, maximum, or entropy",
+        default="alpha",
+        help="with --reject, the score that the rule is on: alpha or beta (DOCTOR's, default alpha), either "
+        "of them "
+        "with _tempered or _perturbed, maximum, or entropy",
     )
 
 
@@ -54,35 +56,39 @@ def run(args: Namespace) -> int:
     from radgaze.errors import UserError
     from radgaze.runs.run import Run
 
-    options = chosen(EvaluationOptions, args)
-    if not args.reject:
-        if (args.goal, args.score) != (GOAL, SCORE):
-            raise UserError("`goal` and `score` need `reject=True`")
-        evaluate_and_report(Run.open(Path(args.path)), options)
-        return 0
-    from radgaze.evaluation.referral.rejection import reject
-    from radgaze.evaluation.referral.scores import NAMES
-    from radgaze.evaluation.referral.selective import Goal
-    from radgaze.reporting.rejection import rejection_markdown, write_rejection
+    goal = None
+    if args.reject:
+        from radgaze.evaluation.referral.scores import NAMES
+        from radgaze.evaluation.referral.selective import Goal
 
-    goal = Goal.parse(args.goal)
-    if args.score not in NAMES:
-        raise UserError(f"`score` must be one of {', '.join(NAMES)}, got {args.score}")
+        goal = Goal.parse(args.goal)
+        if args.score not in NAMES:
+            raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
+    elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
+        raise UserError("--goal and --score are for --reject: add it")
+    options = chosen(EvaluationOptions, args)
     evaluated = Run.open(Path(args.path))
-    # First, since the report mentions it.
-    rejection = reject(
-        evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
-    )
-    page = write_rejection(evaluated, rejection)
+    if goal is not None:
+        from radgaze.evaluation.referral.rejection import reject
+        from radgaze.reporting.rejection import rejection_markdown, write_rejection
+
+        # First, for the report to tell of it.
+        found = reject(
+            evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
+        )
+        page = write_rejection(evaluated, found)
     evaluate_and_report(evaluated, options)
-    put(rejection_markdown(rejection.summary), lines=True)
-    for name in (
-        "selective.json",
-        "decisions.parquet",
-        *(f"rejection.{kind}" for kind in ("json", "md", "csv")),
-    ):
-        put(evaluated.path / name)
-    put(page)
+    if goal is not None:
+        put(rejection_markdown(found.summary), lines=True)
+        for name in (
+            "selective.json",
+            "decisions.parquet",
+            "rejection.json",
+            "rejection.md",
+            "rejection.csv",
+        ):
+            put(evaluated.path / name)
+        put(page)
     return 0
 
 
