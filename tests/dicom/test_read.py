@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import re
 import zlib
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from pydicom.dataset import Dataset
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
@@ -19,6 +21,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from radgaze.dicom.guard import errors_only
 from radgaze.dicom.read import DicomError, read_header, read_image
 from tests.dicom.files import lut, write
 
@@ -304,6 +307,51 @@ def test_what_cannot_be_shown_is_refused_with_its_reason(
     tmp_path: Path, elements: dict[str, Any], reason: str
 ) -> None:
     assert refused(write(tmp_path / "a.dcm", picture(), bits=12, **elements)) == reason
+
+
+def incomplete(*elements: str, items: int = 1) -> list[Dataset]:
+    """Items of a sequence of look-up tables that lack all elements but these."""
+    item = lut([0, 4095], 0, 12)[0]
+    for keyword in ("LUTDescriptor", "LUTData"):
+        if keyword not in elements:
+            delattr(item, keyword)
+    return [item] * items
+
+
+@pytest.mark.parametrize(
+    ("elements", "message"),
+    [
+        (
+            {"VOILUTSequence": incomplete(items=130_000)},
+            "VOILUTSequence has more than 1,000 items",
+        ),
+        ({"VOILUTSequence": incomplete()}, "first item .* VOILUTSequence holds no look-up table"),
+        ({"VOILUTSequence": incomplete("LUTDescriptor")}, "VOILUTSequence holds no look-up table"),
+        ({"VOILUTSequence": incomplete("LUTData")}, "VOILUTSequence holds no look-up table"),
+        ({"ModalityLUTSequence": incomplete()}, "ModalityLUTSequence holds no look-up table"),
+        ({"Rows": [45, 45]}, "Rows is not one whole number"),
+        ({"BitsStored": [12, 12]}, "BitsStored is not one whole number"),
+        ({"PixelPaddingValue": [1, 2]}, r"elements that describe the greys cannot be used \(TypeError\)"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_file_with_odd_elements_is_refused_in_words(
+    tmp_path: Path, elements: dict[str, Any], message: str
+) -> None:
+    path = write(tmp_path / "a.dcm", picture(), bits=12, **elements)
+    with pytest.raises(DicomError, match=message) as caught:
+        read_image(path)
+    assert not re.search(r": \w*(Error|Exception)\b", str(caught.value))
+
+
+@pytest.mark.parametrize(
+    "broken", [AttributeError("secret"), ValueError(), RecursionError(), KeyError("secret")]
+)
+def test_an_error_of_a_library_is_told_in_words_and_without_its_message(broken: Exception) -> None:
+    match = r"broken: the file is damaged, or not .* \(\w+Error\)"
+    with pytest.raises(DicomError, match=match) as caught, errors_only():
+        raise broken
+    assert "secret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("syntax", ["explicit", "implicit", "big", "deflated", "rle", "jpeg2000"])

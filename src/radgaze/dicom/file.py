@@ -29,7 +29,10 @@ MAX_VALUE = 2**20
 MAX_FRAGMENTS = 10_000
 """Most fragments of compressed pixels; most files have one."""
 
-ITEM, END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+MAX_ITEMS = 1000
+"""Most items of a sequence that is used; of a look-up table's the first is used."""
+
+ITEM, END, ITEM_BIG = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0", b"\xff\xfe\xe0\x00"
 
 
 @contextmanager
@@ -99,8 +102,13 @@ def check_values(dataset: Dataset, keywords: tuple[str, ...]) -> None:
     """
     for keyword in keywords:
         raw = dataset.get_item(keyword) if keyword in dataset else None
-        if isinstance(raw, RawDataElement) and raw.value is not None and len(raw.value) > MAX_VALUE:
+        if not isinstance(raw, RawDataElement) or raw.value is None:
+            continue
+        if len(raw.value) > MAX_VALUE:
             raise DicomError("too_large", f"the file's {keyword} is larger than {MAX_VALUE >> 20} MiB")
+        item = ITEM if raw.is_little_endian else ITEM_BIG
+        if keyword.endswith("Sequence") and raw.value.count(item) > MAX_ITEMS:
+            raise DicomError("too_large", f"the file's {keyword} has more than {MAX_ITEMS:,} items")
 
 
 def check_fragments(data: bytes) -> None:

@@ -182,17 +182,26 @@ def _header(dataset: Dataset, *, deflated: bool) -> Header:
         if dataset.get(keyword) in (None, ""):
             raise DicomError("no_image", f"the file has no {keyword}")
     return Header(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
+        rows=_integer(dataset, "Rows", 0),
+        columns=_integer(dataset, "Columns", 0),
         photometric=str(dataset.PhotometricInterpretation),
-        samples=int(dataset.get("SamplesPerPixel") or 1),
-        frames=int(dataset.get("NumberOfFrames") or 1),
-        bits_allocated=int(dataset.BitsAllocated),
-        bits_stored=int(dataset.BitsStored),
-        high_bit=int(dataset.BitsStored) - 1 if dataset.get("HighBit") is None else int(dataset.HighBit),
-        signed=int(dataset.get("PixelRepresentation") or 0) == 1,
+        samples=_integer(dataset, "SamplesPerPixel", 1) or 1,
+        frames=_integer(dataset, "NumberOfFrames", 1) or 1,
+        bits_allocated=_integer(dataset, "BitsAllocated", 0),
+        bits_stored=_integer(dataset, "BitsStored", 0),
+        high_bit=_integer(dataset, "HighBit", _integer(dataset, "BitsStored", 0) - 1),
+        signed=_integer(dataset, "PixelRepresentation", 0) == 1,
         transfer_syntax=str(syntax),
     )
+
+
+def _integer(dataset: Dataset, keyword: str, default: int) -> int:
+    """The number in an element; the default if it is absent or empty."""
+    value = dataset.get(keyword)
+    try:
+        return default if value is None or value == "" else int(value)
+    except (TypeError, ValueError):
+        raise DicomError("bad_number", f"the file's {keyword} is not one whole number") from None
 
 
 def _check(header: Header, max_pixels: int) -> None:
