@@ -111,7 +111,7 @@ def test_options_reach_the_cohort_and_the_store(tree, tmp_path):
     store = Store.open(tmp_path / "store")
     assert store.cases["case_id"].to_list() == [TWIN]
     parameters = store.manifest["parameters"]
-    assert parameters.pop("keep_ids").startswith("2 ids")
+    assert str(parameters.pop("keep_ids")).startswith("2 ids")
     assert parameters == {
         "without_gaze": "keep",
         "vertical_correction": True,
