@@ -203,7 +203,7 @@ def test_ctrl_c_is_told_in_one_line_and_the_same_command_goes_on(
     assert last == f"radgaze prepare: stopped: {kept_in}, and the same command goes on from there"
     monkeypatch.undo()
     assert prepare(tree, tmp_path / "store", "--resume") == 0
-    assert f"{kept} of 3 images are there" in capfd.readouterr().err
+    assert f"{kept} of 3 images are done" in capfd.readouterr().err
 
 
 SLOWLY = """

@@ -35,7 +35,7 @@ def store(whole: Store, tmp_path: Path) -> Path:
 
 
 def sealed(store: Path) -> None:
-    """Take all hashes anew, as somebody would who means harm."""
+    """Compute all hashes again, as an attacker would."""
     manifest = json.loads((store / MANIFEST).read_text())
     manifest["hashes"] = {name: file_digest(store / name) for name in manifest["hashes"]}
     (store / MANIFEST).write_text(json.dumps(seal(manifest)))
@@ -117,7 +117,7 @@ def test_a_table_that_is_cut_or_another_is_told_by_its_name(store, name):
         lambda: columns.with_columns(pl.lit([1]).alias(list(COLUMNS[name])[-1])).write_parquet(path),
     ):
         spoil()
-        with pytest.raises(UserError, match=rf"{name}\.parquet .*radgaze verify"):
+        with pytest.raises(UserError, match=rf"{name}\.parquet .*`verify\("):
             used(store)
         sealed(store)
         assert any(f"{name}.parquet" in problem for problem in verify(Store.open(store)))
@@ -137,7 +137,7 @@ def test_pixels_that_are_cut_or_another_kind_are_told_by_their_file(store, name,
         lambda: np.save(path, np.array([{"a": 1}], dtype=object), allow_pickle=True),
     ):
         spoil()
-        with pytest.raises(UserError, match=rf"{name} .*radgaze verify"):
+        with pytest.raises(UserError, match=rf"{name} .*`verify\("):
             used(store)
 
 

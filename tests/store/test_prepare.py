@@ -230,7 +230,7 @@ def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_pat
     capfd.readouterr()
     files = len(prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True).manifest["hashes"])
     said = capfd.readouterr().err
-    assert "4 of 9 images are there" in said
+    assert "4 of 9 images are done" in said
     for bar in (
         r"Checking what is there .* 4/4 \d",
         r"Reading images .* 5/5 \d",
@@ -303,7 +303,7 @@ def test_a_killed_preparation_goes_on_where_it_was_and_gives_the_same_bytes(tmp_
     Partial(tmp_path / "store.partial", 9, 64).clear(json.loads(journal.read_text().splitlines()[0])["image"])
     capfd.readouterr()
     prepare(cohort, tmp_path / "store", size=64, workers=2)
-    assert f"{before - 1} of 9 images are there" in " ".join(capfd.readouterr().err.split())
+    assert f"{before - 1} of 9 images are done" in " ".join(capfd.readouterr().err.split())
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
     assert not (tmp_path / "store.partial").exists()
 
@@ -338,7 +338,7 @@ def test_an_unfinished_store_of_something_else_is_begun_anew_and_that_is_said(
         draw = np.random.default_rng(5)
         write_dicom(Path(cohort.cases["image"][0]), draw.random((90, 90)))
     store = prepare(cohort, tmp_path / "store", size=size, workers=1)
-    assert "starting anew" in capfd.readouterr().err
+    assert "starting again" in capfd.readouterr().err
     fresh = prepare(cohort, tmp_path / "fresh", size=size, workers=1)
     assert contents(store.path) == contents(fresh.path)
 
@@ -358,10 +358,10 @@ def test_a_finished_store_is_left_as_it_is_and_that_is_said(tmp_path, capfd):
 def test_a_store_of_another_content_is_only_replaced_when_asked(tmp_path):
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "store", size=32, workers=1)
-    with pytest.raises(UserError, match=r"another store \(size 32, not 48\).*--overwrite"):
+    with pytest.raises(UserError, match=r"another store \(size 32, not 48\).*`overwrite=True`"):
         prepare(cohort, tmp_path / "store", size=48, workers=1)
     write_dicom(Path(cohort.cases["image"][2]), np.full((100, 100), 0.5))
-    with pytest.raises(UserError, match=r"its source has changed since.*--overwrite"):
+    with pytest.raises(UserError, match=r"its source has changed since.*`overwrite=True`"):
         prepare(cohort, tmp_path / "store", size=32, workers=1)
     assert prepare(cohort, tmp_path / "store", size=48, workers=1, overwrite=True).size == 48
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "store"]
@@ -395,7 +395,9 @@ def test_overwrite_replaces_no_folder_with_a_manifest_of_something_else(manifest
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "manifest.json").write_text(manifest)
     before = contents(tmp_path / "site")
-    with pytest.raises(UserError, match=r"manifest\.json is not a store's, so --overwrite leaves"):
+    with pytest.raises(
+        UserError, match=r"manifest\.json is not a store's, so `overwrite=True` does not replace"
+    ):
         prepare(cohort, tmp_path / "site", size=32, workers=1, overwrite=True)
     assert contents(tmp_path / "site") == before
 
@@ -519,7 +521,7 @@ def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(Path, call, refused)
-        with pytest.raises(UserError, match=r"cannot be written to: Read-only.*choose another --out"):
+        with pytest.raises(UserError, match=r"cannot be written to: Read-only.*choose another `out`"):
             prepare(cohort, tmp_path / "store", size=64, workers=1)
     assert not (tmp_path / "store").exists()
 

@@ -237,7 +237,7 @@ def test_a_mask_that_was_lost_in_an_interruption_is_read_again(tmp_path, monkeyp
     bits.flush()
     capfd.readouterr()
     prepare(cohort, tmp_path / "store", size=32, workers=1)
-    assert "3 of 6 images are there" in " ".join(capfd.readouterr().err.split())
+    assert "3 of 6 images are done" in " ".join(capfd.readouterr().err.split())
     straight = prepare(cohort, tmp_path / "straight", size=32, workers=1)
     assert contents(tmp_path / "store") == contents(straight.path)
 

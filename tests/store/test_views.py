@@ -80,7 +80,7 @@ def test_augmentation_moves_the_view_with_the_image(store):
 def test_the_columns_are_kept_and_a_store_without_them_says_what_is_missing(store, tmp_path):
     assert set(VIEWS) <= set(Store.open(store.path).fixations.columns)
     plain = prepare(make_cohort(tmp_path / "images", 3), tmp_path / "store", size=64, workers=1)
-    with pytest.raises(UserError, match=r"--gaze\.pixels_per_degree"):
+    with pytest.raises(UserError, match=r"`gaze\.pixels_per_degree`"):
         GazeDataset(plain, None, size=48, gaze=RECORDED)
 
 

@@ -170,7 +170,7 @@ def test_a_run_stopped_midway_resumes_to_the_same_bytes(config, partial, tmp_pat
 
     with monkeypatch.context() as patch:
         patch.setattr(GazeGuided, "training_step", interrupted)
-        with pytest.raises(Stopped, match="--resume"):
+        with pytest.raises(Stopped, match="resume="):
             train(wanted, tmp_path / "stopped")
     resumed = train(wanted, tmp_path / "stopped", resume=True)
     assert resumed.predictions().equals(whole.predictions())

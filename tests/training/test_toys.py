@@ -103,5 +103,5 @@ def test_an_edge_or_a_generator_that_a_toy_cannot_serve_is_refused_by_what_it_pr
         "mask_gaze": {"weight": 0.0},
         "heatmap": {"generator": "pylon"},
     }
-    with pytest.raises(UserError, match=r"toy gives no class maps.*--model\.architecture pylon does"):
+    with pytest.raises(UserError, match=r"toy gives no class maps.*`model\.architecture` pylon does"):
         train(config("baseline", model={"architecture": "toy"}, objective=of_maps), Path("nowhere"))

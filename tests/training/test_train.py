@@ -51,7 +51,7 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     out = tmp_path / "stopped"
     with monkeypatch.context() as patch:
         patch.setattr(GazeGuided, "training_step", interrupted)
-        with pytest.raises(Stopped, match="--resume"):
+        with pytest.raises(Stopped, match="resume="):
             train(wanted, out)
     assert models.load(out / "model")[1] == CLASSES
     assert Run.open(out).history().height == 1

@@ -1,4 +1,4 @@
-"""Small random changes of a case; the image and what is marked on it move together."""
+"""Small random changes of a case; the image and everything marked on it move together."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torchvision.tv_tensors import Image, KeyPoints
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What may happen to a case, as a patient's position and the exposure vary.
+    """Random changes of a case, like those of a patient's position and the exposure.
 
     Attributes:
-        rotate: Up to so many degrees either way.
-        scale: Zoom from … to.
-        translate: Up to this share of the side, each way.
-        flip: Probability of mirroring left and right; off, since the heart has a side.
-        brightness, contrast: Factor 1 ± up to this much.
+        rotate: Maximum rotation either way, in degrees.
+        scale: Lowest and highest zoom.
+        translate: Maximum shift each way, as a share of the side.
+        flip: Probability of mirroring left and right; 0 by default, since the heart is on one side.
+        brightness, contrast: Maximum difference of the factor from 1.
     """
 
     rotate: float = 7.0
@@ -34,14 +34,14 @@ class Augmentation:
     def __call__(
         self, image: Tensor, points: Tensor, sigma: Tensor, seed: int, regions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Change one case; the same seed gives the same change, whatever was drawn before.
+        """Change one case; the same seed gives the same change, whatever the state of the generators.
 
         Args:
             image: (1, S, S) in [0, 1].
             points: (K, 2) fixations in pixels of the image.
             sigma: (2,) of the gaze map; it grows with the zoom.
-            seed: Of the change.
-            regions: (M, S, S) in 256 levels: what share of a pixel is inside.
+            seed: Random seed of the change.
+            regions: (M, S, S) in 256 levels: the share of each pixel that is inside.
 
         Returns:
             Image, points, sigma and regions.

@@ -1,10 +1,10 @@
-"""What the data set yields, one case at a time and many."""
+"""Samples of a data set, and batches of them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -23,23 +23,23 @@ class Sample:
     Attributes:
         image: (1, S, S) float32 grey in [0, 1].
         label: (C,) float32, one 0 or 1 per class.
-        gaze: The gaze map (1, S, S), where the data set was asked for maps.
-        case_id, patient: As in the store.
+        gaze: Gaze map (1, S, S), where the data set makes maps.
+        case_id, patient: Ids in the store.
         points: (K, 2) fixations as (x, y) in pixels of `image`, in time order, reading after reading.
-        weights: (K,) what each counts; 0 for one that augmentation moved off the image.
+        weights: (K,) weight of each fixation; 0 for one that augmentation moved off the image.
         sigma: (2,) as (σy, σx) of the gaze map, in pixels of `image`.
         times: (K, 2) onset since the start of its reading, and duration, in seconds.
         order: (K,) int64, the place of each among all fixations recorded, off-image ones included.
-        recorded: How many those are.
-        spec: How its gaze map is made; None where the data set was asked for no gaze.
-        views: (K, 6) of each fixation, where its own counts (`GazeMaps.recorded`): σy, σx and x1, y1, x2, y2
-            of the part of the image that was shown, in pixels of `image`.
+        recorded: Number of all fixations recorded.
+        spec: How its gaze map is made; None where the data set has no gaze.
+        views: (K, 6) for each fixation, where its resolution was recorded (`GazeMaps.recorded`): σy, σx and
+            x1, y1, x2, y2 of the part of the image that was shown, in pixels of `image`.
         boxes: (N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area where
             augmentation moved one off the image.
         box_class: (N,) int64, the class that a box is named after, −1 for none.
-        regions: (M, S, S) uint8 of findings that are marked pixel by pixel: what share of a pixel is inside,
-            255 for all.
-        region_class: (M,) int64, as `box_class`.
+        regions: (M, S, S) uint8 of findings that are marked pixel by pixel: the share of each pixel that is
+            inside, 255 for all of it.
+        region_class: (M,) int64, like `box_class`.
     """
 
     image: Tensor
@@ -73,17 +73,18 @@ class Batch:
         sigma: (B, 2) as (σy, σx), in pixels of `image`.
         times: (B, K, 2) onset and duration, in seconds.
         order: (B, K) int64, the place among all fixations recorded; −1 for padding.
-        recorded: (B,) int64, how many those are.
+        recorded: (B,) int64, number of all fixations recorded.
         boxes: (B, N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area for padding.
         box_class: (B, N) int64, the class that a box is named after, −1 for none.
-        regions: (B, M, S, S) uint8 as of a sample, zeros for padding; M is 0 where no case has any.
-        region_class: (B, M) int64, as `box_class`.
+        regions: (B, M, S, S) uint8 as in a sample, zeros for padding; M is 0 where no case has any.
+        region_class: (B, M) int64, like `box_class`.
         has_gaze: (B,) bool: some fixation lies on the image, or boxes or regions stand in for gaze
             (`GazeMaps.boxes`).
-        case_id, patient: Of each case.
+        case_id, patient: Ids of each case.
         spec: How gaze maps are made, or None.
-        views: (B, K, 6) as of a sample, or None.
-        mirrors: Mirrored copies that gaze maps need at the borders; kept, so as not to wait for the device.
+        views: (B, K, 6) as in a sample, or None.
+        mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
+            waiting for the device.
     """
 
     image: Tensor
@@ -109,21 +110,21 @@ class Batch:
         return len(self.case_id)
 
     def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
-        """The gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
+        """Make the gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
 
         Where boxes stand in for gaze, a case without a fixation on the image has the map of its own boxes and
         regions.
 
         Args:
-            size: Side, or (H, W), of the maps; None for the images'.
+            size: Side, or (H, W), of the maps; None for the images' size.
         """
         spec = self._spec()
-        own = tuple(self.image.shape[-2:])
-        height, width = own if size is None else (size, size) if isinstance(size, int) else size
-        scale = self.sigma.new_tensor([height / own[0], width / own[1]])
+        shape = tuple(self.image.shape[-2:])
+        height, width = shape if size is None else (size, size) if isinstance(size, int) else size
+        scale = self.sigma.new_tensor([height / shape[0], width / shape[1]])
         points, sigma = self.points * scale.flip(0), self.sigma * scale
-        # Rounding may need a copy more at another size, and may not at the images' own.
-        mirrors = self.mirrors + ((height, width) != own)
+        # At another size than the images', rounding may need one copy more.
+        mirrors = self.mirrors + ((height, width) != shape)
         views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
         maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors, views=views)
         if spec.boxes == "ignore" or not (self.boxes.shape[1] or self.regions.shape[1]):
@@ -136,18 +137,18 @@ class Batch:
         return torch.where((self.weights > 0).any(1).view(-1, 1, 1, 1), maps, of_boxes)
 
     def own_boxes(self) -> Tensor:
-        """The boxes (B, N, 4), less those named after a class that the case has not: these have no area."""
+        """The boxes (B, N, 4); those named after a class that the case does not have are without area."""
         return of_own_class(self.boxes, self.box_class, self.label)
 
     def own_regions(self) -> Tensor:
-        """The union (B, S, S) uint8 of the regions, less those named after a class that the case has not."""
+        """The union (B, S, S) uint8 of the regions, without those named after another class."""
         return regions_of_own_class(self.regions, self.region_class, self.label)
 
     def frames(self, how: Frames) -> tuple[Tensor, Tensor]:
-        """The gaze as sequences of maps, on the batch's device, padded to the longest.
+        """Make sequences of gaze maps, on the batch's device, padded to the longest.
 
         Returns:
-            Maps (B, T, H, W) of the images' size, T ≥ 1, and (B, T) bool, which of them are no padding: the
+            Maps (B, T, H, W) of the images' size, T ≥ 1, and (B, T) bool, which of them are not padding: the
             first ones of each case, and none of a case without gaze.
         """
         spec = self._spec()
@@ -167,11 +168,11 @@ class Batch:
         return maps, torch.arange(longest, device=counts.device) < counts.unsqueeze(1)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Batch:
-        """The batch on another device; Lightning calls this."""
+        """Copy the batch to another device; Lightning calls this."""
         return self._each(lambda tensor: tensor.to(device, non_blocking=non_blocking))
 
     def pin_memory(self) -> Batch:
-        """The batch in page-locked memory; torch's loader calls this."""
+        """Copy the batch to page-locked memory; torch's loader calls this."""
         return self._each(lambda tensor: tensor.pin_memory())
 
     def _spec(self) -> GazeMaps:
@@ -180,22 +181,23 @@ class Batch:
         return self.spec
 
     def _each(self, move: Callable[[Tensor], Tensor]) -> Batch:
-        moved: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        for name, value in moved.items():
+        moved = copy(self)
+        for each in fields(self):
+            value = getattr(self, each.name)
             if isinstance(value, Tensor):
-                moved[name] = move(value)
-        return Batch(**moved)
+                setattr(moved, each.name, move(value))
+        return moved
 
 
 def _resized(regions: Tensor, size: tuple[int, int]) -> Tensor:
-    """Regions (B, S, S) at another size."""
+    """Resize regions (B, S, S)."""
     if regions.shape[-2:] == size:
         return regions
     return interpolate(regions[:, None], size, mode="bilinear", antialias=True)[:, 0]
 
 
 def collate(samples: Sequence[Sample]) -> Batch:
-    """Samples to a batch."""
+    """Pad and stack samples to a batch."""
     longest = max(len(sample.weights) for sample in samples)
     points = samples[0].points.new_zeros(len(samples), longest, 2)
     weights = samples[0].weights.new_zeros(len(samples), longest)

@@ -39,15 +39,17 @@ class GazeDataset(Dataset[Sample]):
     pixel by pixel.
 
     Args:
-        store: The prepared store.
+        store: Prepared store.
         split: "train", "validate", "test", several of them, or None for all.
         size: Side S of the square images and maps, in pixels.
-        fit: "stretch" loses the aspect, as the published baselines did; "pad" keeps it, with black borders.
+        fit: "stretch" loses the aspect ratio, as the published baselines did; "pad" keeps it, with black
+            borders.
         gaze: How gaze maps are made; None for no gaze.
         maps: Also make each sample's gaze map; else `Batch.gaze_maps` makes them, on the device.
-        augment: Random changes, drawn from (seed, epoch, index) alone, however many workers there are.
-        seed: Of the augmentation.
-        cache: Keep the resized images in memory (S² bytes each), made here; about three times as fast after.
+        augment: Random changes, which depend on (seed, epoch, index) alone, not on the number of workers.
+        seed: Random seed of the augmentation.
+        cache: Resize all images at once and keep them in memory (S² bytes each); then about three times as
+            fast.
 
     Raises:
         UserError: A split that the store does not have.
@@ -77,12 +79,12 @@ class GazeDataset(Dataset[Sample]):
         ).reshape(len(cases), len(store.classes))
         self._patients: list[int] = cases["patient"].to_list()
         # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
-        found = _fixations_of(store, cases) if gaze else _none_of(len(cases))
-        self._fixations, self._ends, self._recorded = found
+        fixations = _fixations_of(store, cases) if gaze else _none_of(len(cases))
+        self._fixations, self._ends, self._recorded = fixations
         if gaze is not None and gaze.recorded and self._fixations.shape[1] == PLAIN:
             raise UserError(
                 f"{store.path} holds no angular resolution of its fixations: sigma in degrees needs "
-                "--gaze.pixels_per_degree, the image pixels per degree"
+                "`gaze.pixels_per_degree`, the image pixels per degree"
             )
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
@@ -101,12 +103,12 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_gaze(self) -> int:
-        """How many of the cases have gaze that makes a map."""
+        """The number of cases with gaze that makes a map."""
         return int(self.gazed.sum())
 
     @cached_property
     def gazed(self) -> NDArray[np.bool_]:
-        """(N,) which cases have a fixation on the image that counts: where durations do, one above 0."""
+        """Whether each case (N,) has a fixation on the image with a weight above 0."""
         gazed = np.diff(self._ends) > 0
         if self.gaze is not None and self.gaze.weight == "duration":
             for i in np.flatnonzero(gazed):
@@ -114,7 +116,7 @@ class GazeDataset(Dataset[Sample]):
         return gazed
 
     def frame_counts(self, frames: Frames) -> Tensor:
-        """How many frames the gaze on each case has, however many may be used: (N,) int64."""
+        """Count the frames of the gaze on each case, (N,) int64, without the limit on their number."""
         counts = []
         for i, recorded in enumerate(self._recorded):
             times, order = self._timed(i)
@@ -124,12 +126,12 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_boxes_for_gaze(self) -> int:
-        """How many have no gaze that makes a map, and boxes or regions that stand in (`GazeMaps.boxes`)."""
+        """The number of cases where boxes or regions stand in for gaze (`GazeMaps.boxes`)."""
         return int(self.attended.sum()) - self.with_gaze
 
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
-        """(N,) which cases have gaze that makes a map, or boxes or regions that stand in for gaze."""
+        """Whether each case (N,) has gaze that makes a map, or boxes or regions that stand in for gaze."""
         attended = self.gazed.copy()
         if self.gaze is not None and self.gaze.boxes == "attention":
             for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
@@ -137,19 +139,19 @@ class GazeDataset(Dataset[Sample]):
                 attended[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
             for i in np.flatnonzero(~attended & (np.diff(self._box_ends) > 0)):
                 boxes, box_class = self._boxed(int(i))
-                own = of_own_class(boxes[None], box_class[None], self.labels[i][None])
-                attended[i] = bool(with_area(own).any())
+                matching = of_own_class(boxes[None], box_class[None], self.labels[i][None])
+                attended[i] = bool(with_area(matching).any())
         return attended
 
     def set_epoch(self, epoch: int) -> None:
-        """Tell the epoch, on which the augmentation depends."""
+        """Set the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, place: int | tuple[int, int]) -> Sample:
-        """The case at a place, or at (place, turn): each of its turns in an epoch is augmented on its own."""
+        """Make the sample at a place, or (place, turn): each turn in an epoch is augmented differently."""
         i, turn = place if isinstance(place, tuple) else (place, 0)
         if not -len(self) <= i < len(self):
             raise IndexError(i)
@@ -163,7 +165,7 @@ class GazeDataset(Dataset[Sample]):
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
         if self.augment:
-            # Fixations and the boxes' corners in one go: what is drawn for a seed is drawn once.
+            # Fixations and the boxes' corners together: the random change of a seed is drawn once.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
@@ -215,44 +217,44 @@ class GazeDataset(Dataset[Sample]):
         )
 
     def _viewed(self, i: int) -> Tensor | None:
-        """Views (K, 6) on the (S, S) image, where each fixation's own count."""
+        """Views (K, 6) on the (S, S) image, where those recorded with each fixation are used."""
         if self.gaze is None or not self.gaze.recorded:
             return None
-        own = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], PLAIN:])
+        recorded = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], PLAIN:])
         where = self._frames[i].geometry(self.fit, self.size)
         scale = torch.tensor([where.scale_x, where.scale_y])
         shift = torch.tensor([where.shift_x, where.shift_y])
-        spread = own[:, :2] * self.gaze.sigma * scale
-        shown = own[:, 2:] * scale.repeat(2) + shift.repeat(2)
+        spread = recorded[:, :2] * self.gaze.sigma * scale
+        shown = recorded[:, 2:] * scale.repeat(2) + shift.repeat(2)
         return torch.cat([spread.flip(1), shown.clamp(0, self.size)], 1)
 
     def _timed(self, i: int) -> tuple[Tensor, Tensor]:
         """Onsets and durations (K, 2), and places among the fixations recorded (K,)."""
-        own = self._fixations[self._ends[i] : self._ends[i + 1], 2:5]
-        duration, onset, order = torch.from_numpy(own.T)
+        fixations = self._fixations[self._ends[i] : self._ends[i + 1], 2:5]
+        duration, onset, order = torch.from_numpy(fixations.T)
         return torch.stack([onset, duration], 1), order.long()
 
     def _boxed(self, i: int) -> tuple[Tensor, Tensor]:
         """Boxes (N, 4) on the (S, S) image, cut to it, and the classes (N,) that they are named after."""
-        own = slice(self._box_ends[i], self._box_ends[i + 1])
+        rows = slice(self._box_ends[i], self._box_ends[i + 1])
         where = self._frames[i].geometry(self.fit, self.size)
-        boxes = torch.from_numpy(self._boxes[own]) * torch.tensor([where.scale_x, where.scale_y] * 2)
+        boxes = torch.from_numpy(self._boxes[rows]) * torch.tensor([where.scale_x, where.scale_y] * 2)
         boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self.size)
-        return boxes, torch.from_numpy(self._box_class[own])
+        return boxes, torch.from_numpy(self._box_class[rows])
 
     def _marked(self, i: int) -> tuple[Tensor, Tensor]:
         """Regions (M, S, S) in 256 levels, those of one class together, and their classes (M,)."""
-        own = slice(self._region_ends[i], self._region_ends[i + 1])
-        together: dict[int, NDArray[np.bool_]] = {}
-        for row, of in zip(self._regions[own], self._region_class[own], strict=True):
-            region = self._regions_of[int(row)]
-            together[int(of)] = together[int(of)] | region if int(of) in together else region
+        rows = slice(self._region_ends[i], self._region_ends[i + 1])
+        unions: dict[int, NDArray[np.bool_]] = {}
+        for row, label in zip(self._regions[rows].tolist(), self._region_class[rows].tolist(), strict=True):
+            region = self._regions_of[row]
+            unions[label] = unions[label] | region if label in unions else region
         squares = [
             self._frames[i].resized(region.view(np.uint8) * np.uint8(255), self.fit, self.size)
-            for region in together.values()
+            for region in unions.values()
         ]
         regions = np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
-        return torch.from_numpy(regions), torch.tensor(list(together), dtype=torch.int64)
+        return torch.from_numpy(regions), torch.tensor(list(unions), dtype=torch.int64)
 
     def _seed_of(self, i: int, turn: int) -> int:
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))
@@ -263,34 +265,37 @@ class GazeDataset(Dataset[Sample]):
 def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[np.int64]:
     if split is None:
         return np.arange(len(cases))
-    wanted = [split] if isinstance(split, str) else list(split)
-    known = ("train", "validate", "test")
-    unknown = [name for name in wanted if name not in known]
+    requested = [split] if isinstance(split, str) else list(split)
+    splits = ("train", "validate", "test")
+    unknown = [name for name in requested if name not in splits]
     if unknown:
-        raise UserError(f"there is no split {unknown[0]!r}; splits are {', '.join(known)}")
-    return np.flatnonzero(cases["split"].is_in(wanted).to_numpy())
+        raise UserError(f"there is no split {unknown[0]!r}; splits are {', '.join(splits)}")
+    return np.flatnonzero(cases["split"].is_in(requested).to_numpy())
 
 
 def _fixations_of(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """x, y, duration, onset, place, reading (N, 6) of all fixations, and `VIEWS` where there are any, case by
-    case; those of case i are at ends[i] … ends[i+1]; and how many fixations were recorded of each case.
+    """Collect the fixations of cases, case by case.
+
+    Returns:
+        (N, 6) x, y, duration, onset, place and reading, with `VIEWS` where the store has them; the ends, so
+        that case i has ends[i] … ends[i+1]; and the number of fixations recorded for each case.
     """
     order = cases.select("case_id").with_row_index("case")
     readings = store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
     earlier = (pl.col("recorded").cum_sum() - pl.col("recorded")).over("case")
     readings = readings.select("reading_id", "case", "reading", "recorded", earlier=earlier)
-    found = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
+    table = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
         "case", "reading", "onset", maintain_order=True
     )
-    found = found.with_columns(place=pl.col("earlier") + pl.col("index"))
-    counts = np.bincount(found["case"].to_numpy(), minlength=len(cases))
+    table = table.with_columns(place=pl.col("earlier") + pl.col("index"))
+    counts = np.bincount(table["case"].to_numpy(), minlength=len(cases))
     recorded = np.zeros(len(cases), np.int64)
     np.add.at(recorded, readings["case"].to_numpy(), readings["recorded"].to_numpy())
     columns = ["x", "y", "duration", "onset", "place", "reading"]
-    columns += [name for name in VIEWS if name in found.columns]
-    values = found.select(columns).to_numpy().astype(np.float32).reshape(-1, len(columns))
+    columns += [name for name in VIEWS if name in table.columns]
+    values = table.select(columns).to_numpy().astype(np.float32).reshape(-1, len(columns))
     return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)]), recorded
 
 

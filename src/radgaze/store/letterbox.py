@@ -1,4 +1,4 @@
-"""Where an image lies when it is made square with its aspect kept."""
+"""Letterboxing: an image on a square with its aspect ratio kept."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Letterbox:
-    """Where an image lies on its square: x_store = x·scale + pad_x, y_store = y·scale + pad_y, in pixels.
+    """Placement of an image on its square: x_store = x·scale + pad_x, y_store = y·scale + pad_y, in pixels.
 
     Attributes:
         scale: Square pixels per image pixel; the same both ways, exactly.
-        width, height: Of the image on the square; rounded down, so up to one square pixel of the right or
-            lower edge is cut off and no square pixel is half image, half padding.
+        width, height: Size of the image on the square; rounded down, so that up to one square pixel of the
+            right or lower edge is cut off and no square pixel is half image, half padding.
     """
 
     scale: float
@@ -23,7 +23,7 @@ class Letterbox:
 
 
 def letterbox(rows: int, columns: int, size: int) -> Letterbox:
-    """The letterbox of an image of rows × columns on a square of size × size."""
+    """Compute the letterbox of an image of rows × columns on a square of size × size."""
     scale = size / max(rows, columns)
     # The small number is for a product that should be whole and is not, such as 3 · (512 / 3).
     width, height = (max(1, int(side * scale + 1e-6)) for side in (columns, rows))

@@ -1,9 +1,8 @@
-"""Mask files to the bits of their squares, in a worker process."""
+"""Mask files as the bits of a square, read in a worker process."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,31 +14,31 @@ from radgaze.store.letterbox import letterbox
 Floats = NDArray[np.float64]
 
 ASPECT = 0.01
-"""Share by which a mask's aspect may differ from its image's: one that was made smaller was rounded."""
+"""Relative difference allowed between the aspect ratios of mask and image: a smaller mask is rounded."""
 
 
 def packed_shape(size: int) -> tuple[int, int]:
-    """Of one region in a store of that size."""
+    """Shape of the bits of one region in a store of a size."""
     return size, -(-size // 8)
 
 
 def packed(inside: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """(…, W) to bits (…, ⌈W/8⌉)."""
+    """Pack (…, W) into bits (…, ⌈W/8⌉)."""
     return np.packbits(inside, axis=-1)
 
 
 def unpacked(bits: NDArray[np.uint8], width: int) -> NDArray[np.bool_]:
-    """Bits (…, ⌈W/8⌉) to (…, W)."""
+    """Unpack bits (…, ⌈W/8⌉) into (…, W)."""
     return np.unpackbits(bits, axis=-1, count=width).view(bool)
 
 
 def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDArray[np.uint8]:
-    """Read one mask file and letterbox it as its image is: a pixel of the square is inside if half of it is.
+    """Read a mask file and letterbox it like its image: a pixel of the square is inside if half of it is.
 
     Args:
-        path: The mask, of the image's size or of another with its aspect.
-        rows, columns: Of the image.
-        size: Side of the square.
+        path: Path of the mask, of the image's size or of another size with its aspect ratio.
+        rows, columns: Size of the image, in pixels.
+        size: Side of the square, in pixels.
 
     Returns:
         Bits (size, ⌈size/8⌉).
@@ -53,7 +52,7 @@ def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDAr
     if abs(width * rows - height * columns) > max(ASPECT * height * columns, rows + columns):
         raise DicomError("size_mismatch", f"{width}×{height} pixels on an image of {columns}×{rows}")
     box = letterbox(rows, columns, size)
-    # As of images: what is beyond the last whole pixel of the square is cut off.
+    # As for images: the part beyond the last whole pixel of the square is cut off.
     down = np.minimum(np.arange(box.height + 1) / box.scale / rows, 1) * height
     across = np.minimum(np.arange(box.width + 1) / box.scale / columns, 1) * width
     square = np.zeros((size, size), dtype=bool)
@@ -64,17 +63,17 @@ def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDAr
 
 
 def _shares(mask: NDArray[np.bool_], down: Floats, across: Floats) -> Floats:
-    """What share is marked of each cell that edges (E,) and (F,) make, (E − 1, F − 1)."""
+    """The marked share (E − 1, F − 1) of each cell between edges (E,) and (F,)."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
         return np.zeros((len(down) - 1, len(across) - 1))
-    # Most of a mask is empty: the sums take as long as all else together.
+    # Most of a mask is empty, and the sums take half of the time.
     marked = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     sums = _sums(_sums(marked, down - rows[0]).T, across - columns[0]).T
     return sums / np.outer(np.diff(down), np.diff(across))
 
 
-def _sums(values: NDArray[Any], edges: Floats) -> Floats:
+def _sums(values: NDArray[np.bool_] | Floats, edges: Floats) -> Floats:
     """The sums (E − 1, W) of values (H, W) between one edge and the next, each value one unit high."""
     sums = np.zeros((len(values) + 1, values.shape[1]), np.int32 if values.dtype == bool else np.float64)
     np.cumsum(values, axis=0, out=sums[1:])

@@ -1,4 +1,4 @@
-"""How much memory a process can still have."""
+"""The memory that is available to a process."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ CONTAINERS = (
         "total_inactive_file",
     ),
 )
-"""Where control groups of version 2 and 1 tell what a container may have, what it has, and what of that are
-files that can be let go."""
+"""Control groups of version 2 and 1: folder, limit and use of a container's memory, and the entry of the part
+of it that is cached files."""
 
 
 def available_memory() -> int:
-    """Bytes that can be had without swapping; where a container has a limit, within it."""
+    """Memory in bytes that is available without swapping, within the limit of a container."""
     return max(
         0, min([_of_machine(), *(free for free in map(_of_container, CONTAINERS) if free is not None)])
     )
 
 
 def _of_machine() -> int:
-    found = _entry(MEMINFO, "MemAvailable:")
-    if found is not None:
-        return found * 1024
+    kibibytes = _entry(MEMINFO, "MemAvailable:")
+    if kibibytes is not None:
+        return kibibytes * 1024
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
@@ -39,7 +39,7 @@ def _of_container(names: tuple[Path, str, str, str]) -> int | None:
         free = int((folder / limit).read_text(encoding="ascii")) - int(
             (folder / used).read_text(encoding="ascii")
         )
-    except (OSError, ValueError):  # there is none, or it says "max"
+    except (OSError, ValueError):  # there is no limit, or it is "max"
         return None
     return free + (_entry(folder / "memory.stat", files) or 0)
 

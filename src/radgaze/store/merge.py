@@ -216,16 +216,20 @@ def _cases(
 def _once(
     cases: pl.DataFrame, classes: Sequence[str], *, exclusive: bool
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Which case each row became (store, own_id, case_id, again), and the cases that are kept."""
+    """Merge cases that share an image.
+
+    Returns:
+        The merged case of each row (store, own_id, case_id, again), and the merged cases.
+    """
     labels = [f"label_{name}" for name in classes]
     elsewhere = {name: pl.col(name).drop_nulls().first().over("sha256") for name in labels}
     may = pl.sum_horizontal(labels) == 0 if exclusive else pl.lit(True)
     patients = _patients(cases)
-    # Of one store two cases may well be one file: only another store's repeats it.
+    # Two cases of one store may share a file: only those of another store repeat it.
     cases = cases.with_columns(
         *(
-            pl.coalesce(name, pl.when(may).then(known), 0).cast(pl.Int8).alias(name)
-            for name, known in elsewhere.items()
+            pl.coalesce(name, pl.when(may).then(other), 0).cast(pl.Int8).alias(name)
+            for name, other in elsewhere.items()
         ),
         leader=pl.col("store").min().over("sha256"),
         patient=pl.struct("store", "own_patient").map_elements(
@@ -237,7 +241,7 @@ def _once(
     moved = cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
     if moved:
         say(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
-    # Repeated cases count here as well: what tests in one store must train in none.
+    # Repeated cases count too: a test case of one store must not train in another.
     cases = cases.with_columns(split=pl.col("split").sort_by(strictness).first().over("patient"))
     again = cases["store"] > cases["leader"]
     leading = cases.filter(~again)
@@ -264,38 +268,38 @@ def _once(
 def _repeated(
     cases: pl.DataFrame, first: pl.DataFrame, kept: pl.DataFrame, classes: Sequence[str]
 ) -> pl.DataFrame:
-    """The rejections of cases that an earlier store has, with the classes that are otherwise there."""
+    """Make the rejections of cases that an earlier store has, with the classes that differ there."""
     labels = [f"label_{name}" for name in classes]
-    found = cases.join(
+    repeated = cases.join(
         first.filter(pl.col("again")), on=("store", "own_id"), how="inner", maintain_order="left"
     )
-    found = found.join(
+    repeated = repeated.join(
         kept.select("case_id", *labels), on="case_id", suffix="_kept", how="left", maintain_order="left"
     )
     differ = (
         pl.when(pl.col(name) != pl.col(f"{name}_kept")).then(pl.lit(name.removeprefix("label_")))
         for name in labels
     )
-    found = found.with_columns(
+    repeated = repeated.with_columns(
         differ=pl.concat_str(*differ, separator=", ", ignore_nulls=True),
-        told=pl.format("of {}: the image is in an earlier store too", "origin"),
+        reason=pl.format("of {}: the image is in an earlier store too", "origin"),
     )
     otherwise = pl.col("differ") != ""
-    if conflicts := found.filter(otherwise).height:
+    if conflicts := repeated.filter(otherwise).height:
         say(f"{conflicts} cases are labelled otherwise in a later store, as the rejections tell")
-    return found.select(
+    return repeated.select(
         pl.lit("duplicate_case").alias("reason"),
         pl.col("own_id").alias("case_id"),
         pl.lit(None, pl.String).alias("reading_id"),
         pl.when(otherwise)
-        .then(pl.format("{}, labelled otherwise there: {}", "told", "differ"))
-        .otherwise("told")
+        .then(pl.format("{}, labelled otherwise there: {}", "reason", "differ"))
+        .otherwise("reason")
         .alias("detail"),
     )
 
 
 def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
-    """A number for each (store, patient), one for all that share an image."""
+    """Number the patients by (store, patient); those that share an image get one number."""
     parent: dict[tuple[int, int], tuple[int, int]] = {}
 
     def root(one: tuple[int, int]) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""What is known of the cases of several stores beside their images: gaze, boxes and masks, put together."""
+"""Gaze, boxes and masks of several stores, merged."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def merged_gaze(
     stores: Sequence[Store],
     names: Sequence[str],
     first: pl.DataFrame,
-    kept: set[str],
+    case_ids: set[str],
     renamed: Mapping[str, str],
 ) -> tuple[pl.DataFrame, pl.LazyFrame, pl.DataFrame]:
-    """Readings, with the place of their store, fixations and boxes of all stores; no two share an id.
+    """Merge readings (with the place of their store), fixations and boxes; no two share an id.
 
     Args:
-        stores: The stores.
-        names: What they are called.
-        first: store (its place), own_id, case_id (in the merged store).
-        kept: Which of these are kept.
-        renamed: What a class is called in the merged store, "" for one that is left out, and its boxes too.
+        stores: Stores to merge.
+        names: Names of the stores.
+        first: Cases: store (its place), own_id, case_id (in the merged store).
+        case_ids: Ids of the cases that the merged store has.
+        renamed: Names of classes in the merged store; "" for one that is left out, with its boxes.
     """
     clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
     shaped = any("shape" in store.boxes.columns for store in stores)
     parts: dict[str, list[pl.DataFrame]] = {"readings": [], "boxes": []}
     new_ids = []
     for place, (store, name) in enumerate(zip(stores, names, strict=True)):
-        own = _own_cases(first, place, kept)
+        cases = _cases_of(first, place, case_ids)
         ids = {r: f"{r}@{name}" if clash[r] > 1 else r for r in store.readings["reading_id"]}
         new_id = pl.col("reading_id").replace_strict(ids, default=None, return_dtype=pl.String)
-        readings = store.readings.join(own, on="case_id", maintain_order="left")
+        readings = store.readings.join(cases, on="case_id", maintain_order="left")
         reader = pl.when(pl.col("reader").is_not_null()).then(pl.format("{}:{}", pl.lit(name), "reader"))
         parts["readings"].append(
             readings.with_columns(case_id="new", reading_id=new_id, reader=reader, store=pl.lit(place)).drop(
@@ -50,7 +50,7 @@ def merged_gaze(
             )
         )
         new_ids.append(readings.select("reading_id", new=new_id))
-        boxes = store.boxes.join(own, on="case_id", maintain_order="left")
+        boxes = store.boxes.join(cases, on="case_id", maintain_order="left")
         boxes = boxes.with_columns(case_id="new").drop("new")
         boxes = boxes.with_columns(label=pl.Series(_called(boxes["label"], renamed), dtype=pl.String))
         boxes = boxes.filter(pl.col("label") != "")
@@ -62,27 +62,27 @@ def merged_gaze(
 
 
 def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The fixations of all stores, part after part, with the new ids of their readings."""
+    """Yield the fixations of all stores, part after part, with the new ids of their readings."""
     tables = [store.scan_fixations() for store in stores]
     both = list(zip(tables, new_ids, strict=True))
-    # Of a table without a row the columns do not matter.
+    # The columns of a table without a row do not matter.
     both = [(table, ids) for table, ids in both if height(table)] or both[:1]
     viewed = all(set(VIEWS) <= set(table.collect_schema()) for table, _ in both)
     if not viewed and any(set(VIEWS) & set(table.collect_schema()) for table in tables):
         say("Not all stores hold the resolution of their fixations: the merged one holds none")
     for table, ids in both:
         for part in slices(table):
-            own = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")
-            yield own.select(*FIXATIONS, *(VIEWS if viewed else ()))
+            merged = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")
+            yield merged.select(*FIXATIONS, *(VIEWS if viewed else ()))
 
 
 def merged_regions(
-    stores: Sequence[Store], first: pl.DataFrame, kept: set[str], renamed: Mapping[str, str]
+    stores: Sequence[Store], first: pl.DataFrame, case_ids: set[str], renamed: Mapping[str, str]
 ) -> pl.DataFrame:
-    """The regions of all stores, each once: case_id, label and, as file, where it lies. See `merged_gaze`."""
+    """Merge the regions, each once: case_id, label and, as file, a reference. See `merged_gaze`."""
     seen, rows = set[tuple[str, str, bytes]](), list[tuple[str, str, str]]()
     for place, store in enumerate(stores):
-        new = dict(_own_cases(first, place, kept).iter_rows())
+        new = dict(_cases_of(first, place, case_ids).iter_rows())
         table = store.regions.table
         for row, (label, (case_id, shard, index)) in enumerate(
             zip(
@@ -100,15 +100,19 @@ def merged_regions(
     return pl.DataFrame(rows, schema=NO_REGIONS, orient="row")
 
 
-def _own_cases(first: pl.DataFrame, place: int, kept: set[str]) -> pl.DataFrame:
-    """Of the cases of a store what they are called there, case_id, and here, `new`."""
-    own = first.filter((pl.col("store") == place) & pl.col("case_id").is_in(list(kept)))
-    return own.select(pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new"))
+def _cases_of(first: pl.DataFrame, place: int, case_ids: set[str]) -> pl.DataFrame:
+    """The ids of a store's cases there, `case_id`, and in the merged store, `new`."""
+    cases = first.filter((pl.col("store") == place) & pl.col("case_id").is_in(list(case_ids)))
+    return cases.select(pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new"))
 
 
 def each_once(readings: pl.DataFrame, fixations: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Readings less those that repeat one of an earlier store; and these, as case_id, reading_id and of."""
-    # Kept twice, a reading would be another reader's, who agrees with the first in everything.
+    """Separate the readings that repeat one of an earlier store.
+
+    Returns:
+        The other readings; and the repeated ones, as case_id, reading_id and `of`, the id of the first one.
+    """
+    # Kept twice, a reading would count as a second reader who agrees with the first in everything.
     shared = readings.filter(pl.col("store").n_unique().over("case_id") > 1)
     paths = (
         fixations.join(shared.lazy(), on="reading_id", how="semi")
@@ -123,22 +127,22 @@ def each_once(readings: pl.DataFrame, fixations: pl.LazyFrame) -> tuple[pl.DataF
         "store", "reading_id", "case_id", "recorded", "duration"
     ).iter_rows():
         same = (case_id, recorded, duration, tuple(paths.get(reading_id, ())))
-        earlier, of = seen.setdefault(same, (store, reading_id))
+        earlier, first_id = seen.setdefault(same, (store, reading_id))
         if earlier < store:
-            echoes.append((case_id, reading_id, of))
-    found = pl.DataFrame(
+            echoes.append((case_id, reading_id, first_id))
+    repeated = pl.DataFrame(
         echoes, schema=dict.fromkeys(("case_id", "reading_id", "of"), pl.String), orient="row"
     )
-    return readings.join(found, on="reading_id", how="anti", maintain_order="left").drop("store"), found
+    return readings.join(repeated, on="reading_id", how="anti", maintain_order="left").drop("store"), repeated
 
 
 def _called(labels: pl.Series, renamed: Mapping[str, str]) -> list[str]:
-    """What boxes and masks that are named after classes are called, "" where the class is left out."""
+    """Rename boxes and masks that are named after classes; "" where the class is left out."""
     new = {plain(old): name for old, name in renamed.items()}
     return [new.get(plain(label), label) for label in labels]
 
 
 def _stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Tables below each other; of those without a row the columns do not matter."""
+    """Concatenate tables; the columns of those without a row do not matter."""
     filled = [table for table in tables if table.height] or list(tables[:1])
     return reduce(lambda a, b: pl.concat([a, b.select(a.columns)]), filled)

@@ -1,4 +1,4 @@
-"""A store that is being written: what is done so far, so that what was interrupted goes on."""
+"""A store that is being written, so that an interrupted preparation can continue."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Literal, TypedDict, TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from radgaze.errors import UserError
 from radgaze.files import is_leftover, read_json, write_text
 from radgaze.store import regions
 from radgaze.store.journal import Done, DoneImages
+from radgaze.store.manifest import Parameters
 from radgaze.store.masks import packed_shape
 from radgaze.store.pixels import Fitted
 from radgaze.store.store import SHARD, partial_path, shard_name
@@ -30,18 +31,28 @@ from radgaze.store.store import SHARD, partial_path, shard_name
 PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store", "old"
 
 
+class Plan(TypedDict):
+    """The content of `plan.json`: the identity and the parameters of the preparation that was begun."""
+
+    content: str
+    file_sizes: str
+    file_times: str
+    parameters: Parameters
+
+
 class Partial:
     """The folder STORE.partial, in which a store is written.
 
-    It holds a plan (whose preparation this is), a journal (images that are done), and `store`, which becomes
-    STORE when whole. Every image, and every region, has a place that depends on its row in the cohort alone,
-    so neither workers nor interruptions change a byte; the place of one that cannot be read stays zeros.
+    It holds a plan (which preparation this is), a journal (images that are done), and `store`, which becomes
+    STORE when it is complete. Every image, and every region, has a place that depends on its row in the
+    cohort alone, so neither workers nor interruptions change a byte; the place of one that cannot be read
+    stays zeros.
 
     Args:
-        folder: STORE.partial.
-        images: How many there are.
+        folder: Path of STORE.partial.
+        images: Number of images.
         size: Side of their squares, in pixels.
-        places: Of each image those of its regions; none for images without any.
+        places: Places of the regions of each image; images without any are left out.
     """
 
     def __init__(
@@ -50,8 +61,8 @@ class Partial:
         self.folder, self.images, self.size, self.places = folder, images, size, places
         self.store = folder / WHOLE
 
-    def begin(self, plan: dict[str, Any]) -> None:
-        """Throw away what was there, make room for the images, and write the plan.
+    def begin(self, plan: Plan) -> None:
+        """Remove an earlier preparation, allocate the files of the images, and write the plan.
 
         Raises:
             UserError: The disk is too full.
@@ -61,7 +72,7 @@ class Partial:
         shutil.rmtree(self.store, ignore_errors=True)
         (self.store / "images").mkdir(parents=True)
         bits = packed_shape(self.size)
-        count = sum(len(own) for own in self.places.values())
+        count = sum(map(len, self.places.values()))
         files = [
             (shard_name(shard), (min(SHARD, self.images - first), self.size, self.size))
             for shard, first in enumerate(range(0, self.images, SHARD))
@@ -77,16 +88,17 @@ class Partial:
                 needed = sum(math.prod(shape) for _, shape in files) / 2**20
                 raise UserError(
                     f"no room for {needed:,.0f} MiB of images in {self.folder.parent}; "
-                    "free some, or choose another --out"
+                    "free some, or choose another `out`"
                 )
         write_text(json.dumps(plan), self.folder / PLAN)
 
-    def plan(self) -> dict[str, Any] | None:
-        """The plan, or None where there is none that can be read."""
+    def plan(self) -> Plan | None:
+        """Read the plan; None where there is none, or it is damaged."""
         try:
-            return dict(read_json(self.folder / PLAN, _is_plan, "it is begun anew"))
+            content: object = read_json(self.folder / PLAN, lambda _: True, "it is begun again")
         except UserError:
             return None
+        return content if _is_plan(content) else None
 
     def put(self, i: int, image: Fitted) -> Done:
         """Write image i and its regions, then its line in the journal."""
@@ -107,16 +119,16 @@ class Partial:
         return done
 
     def journaled(self) -> int:
-        """How many images were put."""
+        """The number of images in the journal."""
         return sum(1 for _ in self._journal())
 
     def done(self, *, advance: Callable[[], None] = lambda: None) -> DoneImages:
-        """Images of the journal whose pixels are really there; a power cut can lose pixels or half a line.
+        """Read the journal's images whose pixels are on the disk; a power cut can lose pixels or half a line.
 
         Args:
             advance: Called for each line of the journal before it is looked at.
         """
-        found = DoneImages(self.images)
+        images = DoneImages(self.images)
         for line in self._journal():
             advance()
             try:
@@ -127,28 +139,28 @@ class Partial:
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 continue
             if self._digest(i) == pixels:
-                found[i] = done
+                images[i] = done
         journal = self.folder / JOURNAL
         if journal.exists():
             with journal.open("a", encoding="utf-8") as file:
-                file.write("\n")  # a line cut in half would swallow the next one
-        return found
+                file.write("\n")  # else the next line would be appended to one that was cut
+        return images
 
     def _journal(self) -> Iterator[str]:
-        """The journal's lines, one for each image that was put; a power cut may have left half a one."""
+        """Read the lines of the journal, one for each image; the last may be cut."""
         journal = self.folder / JOURNAL
         if journal.exists():
             with journal.open(encoding="utf-8") as file:
                 yield from (line for line in file if line.strip())
 
     def clear(self, i: int) -> None:
-        """Zeros in the places of image i and its regions."""
+        """Write zeros to the places of image i and its regions."""
         self._place(i, "r+")[...] = 0
         for place in self.places.get(i, ()):
             self._region(place, "r+")[...] = 0
 
     def become(self, out: Path) -> None:
-        """Put the whole store where it belongs, in the place of what is there, and remove the rest."""
+        """Move the complete store to `out`, in place of what is there, and remove this folder."""
         if out.exists():
             shutil.rmtree(self.folder / OLD, ignore_errors=True)
             out.rename(self.folder / OLD)
@@ -156,6 +168,7 @@ class Partial:
         self.remove()
 
     def remove(self) -> None:
+        """Remove this folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     @contextmanager
@@ -198,39 +211,40 @@ class Partial:
         return region
 
     def _digest(self, i: int) -> str:
-        """Of what lies in the places of image i."""
-        found = hashlib.sha256(np.ascontiguousarray(self._place(i, "r")).data)
+        """Hash of the pixels of image i and its regions."""
+        digest = hashlib.sha256(np.ascontiguousarray(self._place(i, "r")).data)
         for place in self.places.get(i, ()):
-            found.update(np.ascontiguousarray(self._region(place, "r")).data)
-        return found.hexdigest()
+            digest.update(np.ascontiguousarray(self._region(place, "r")).data)
+        return digest.hexdigest()
 
 
 def partial_of(
     out: Path, images: int, size: int, places: Mapping[int, Sequence[int]] = MappingProxyType({})
 ) -> Partial:
-    """The unfinished store beside `out`.
+    """Open the unfinished store beside `out`; its folder need not exist.
 
     Raises:
-        UserError: Something else goes by its name.
+        UserError: Something else has its name.
     """
     folder = partial_path(out)
-    known = {PLAN, JOURNAL, LOCK, WHOLE, OLD}
+    names = {PLAN, JOURNAL, LOCK, WHOLE, OLD}
     if folder.exists() and (
         not folder.is_dir()
-        or {entry.name for entry in folder.iterdir() if not is_leftover(entry, PLAN)} - known
+        or {entry.name for entry in folder.iterdir() if not is_leftover(entry, PLAN)} - names
     ):
         raise UserError(
-            f"{folder} is in the way and is no unfinished store; move it, or choose another --out"
+            f"{folder} is in the way and is no unfinished store; move it, or choose another `out`"
         )
     return Partial(folder, images, size, places)
 
 
-def _is_plan(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("parameters"), dict)
+def _is_plan(content: object) -> TypeGuard[Plan]:
+    """Whether a plan can be compared; one that lacks an entry differs from every other one."""
+    return isinstance(content, dict) and isinstance(content.get("parameters"), dict)
 
 
 def _allocated(path: Path) -> bool:
-    """Whether the disk has the room a file claims: writing to a map of a full disk kills the process."""
+    """Whether a file's room on the disk is reserved: writing to a map of a full disk kills the process."""
     if not hasattr(os, "posix_fallocate"):
         return shutil.disk_usage(path).free > path.stat().st_size
     with path.open("r+b") as file:

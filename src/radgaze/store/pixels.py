@@ -1,4 +1,4 @@
-"""The files of one case to squares of pixels, in a worker process."""
+"""The files of one case as squares of pixels, read in a worker process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from radgaze.store.masks import read_region
 
 @dataclass(frozen=True)
 class Files:
-    """The files of one case, or `reference`s in their place."""
+    """The image and mask files of one case, or `reference`s in their place."""
 
     image: str
     masks: tuple[str, ...] = ()
@@ -29,15 +29,15 @@ class Files:
 
 @dataclass(frozen=True)
 class Fitted:
-    """What comes back of one image file.
+    """The square of an image file, and of its masks.
 
     Attributes:
-        pixels: Its square.
-        rows, columns: Its original size, upright.
-        sha256: Of the file.
-        turned: Whether it was turned upright, so that coordinates in the file's pixels are others.
-        burned_in: Whether the file says that words are burnt into the image.
-        regions: Of each mask its bits, see `store.regions`, or why it cannot be read.
+        pixels: Square of the image, of shape (size, size).
+        rows, columns: Original size of the upright image, in pixels.
+        sha256: SHA-256 of the file.
+        turned: Whether the image was turned upright, so that coordinates in the file's pixels do not fit it.
+        burned_in: Whether the file says that text is burnt into the image.
+        regions: Bits of each mask, see `store.regions`, or the reason why it cannot be read.
     """
 
     pixels: NDArray[np.uint8]
@@ -75,20 +75,20 @@ def read_case(files: Files, *, size: int, voi: Literal["window", "none"]) -> Fit
 def reference(
     shard: Path, index: int, rows: int, columns: int, sha256: str, *, burned_in: bool = False
 ) -> str:
-    """An image that lies in a store already, in place of the path of its file."""
+    """Describe an image that is in a store already, in place of the path of its file."""
     return "\n".join([str(shard.absolute()), *map(str, (index, rows, columns, sha256, int(burned_in)))])
 
 
 def region_reference(shard: Path, index: int) -> str:
-    """The same of a region."""
+    """Describe a region that is in a store already, in place of the path of its mask."""
     return f"{shard.absolute()}\n{index}"
 
 
 def read_fitted(files: Files) -> Fitted:
-    """What a case's `reference`s are to.
+    """Read the image and masks that the `reference`s of a case describe.
 
     Raises:
-        DicomError: The image is not there any more.
+        DicomError: The image is no longer there.
     """
     shard, index, rows, columns, sha256, burned_in = files.image.split("\n")
     regions = tuple(_or_why_not(_referred, region) for region in files.masks)
@@ -116,7 +116,7 @@ def _or_why_not(read: Callable[[str], NDArray[np.uint8]], path: str) -> NDArray[
 
 
 def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """An image (rows, columns) in [0, 1] letterboxed to (size, size), antialiased, in 256 levels."""
+    """Letterbox an image (rows, columns) in [0, 1] to (size, size), antialiased, in 256 levels."""
     rows, columns = image.shape
     box = letterbox(rows, columns, size)
     seen = (0.0, 0.0, min(box.width / box.scale, columns), min(box.height / box.scale, rows))

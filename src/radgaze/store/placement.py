@@ -1,4 +1,4 @@
-"""From an image's square in the store to what a model sees of it."""
+"""Placement of an image on its square in the store, and on the input of a model."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ Fit = Literal["stretch", "pad"]
 
 
 class Frame:
-    """Where a case's image lies on its square in the store, and on the map that a model sees.
+    """Placement of a case's image on its square in the store, and on the input of a model.
 
     Args:
-        rows, columns: Of the original image.
-        side: Of the square, in pixels.
+        rows, columns: Size of the original image, in pixels.
+        side: Side of the square, in pixels.
     """
 
     def __init__(self, rows: int, columns: int, side: int) -> None:
         self.rows, self.columns, self.side, self.box = rows, columns, side, letterbox(rows, columns, side)
 
     def seen(self, fit: Fit) -> tuple[int, int, int, int]:
-        """The part of the square that fills the map: left, top, right, bottom."""
+        """The part of the square that fills the model's input: left, top, right, bottom."""
         if fit == "pad":
             return 0, 0, self.side, self.side
         box = self.box
         return box.pad_x, box.pad_y, box.pad_x + box.width, box.pad_y + box.height
 
     def resized(self, square: NDArray[np.uint8], fit: Fit, size: int) -> NDArray[np.uint8]:
-        """The square's image at (size, size). In 8 bits: Pillow is fastest there, and so a cache is small."""
-        # Not resize's own `box`, which lets what lies beyond into the outermost pixels.
+        """Resize the square's image to (size, size), in 8 bits: fastest in Pillow, and small in a cache."""
+        # Cropped before: the argument `box` of `resize` mixes pixels beyond it into the outermost ones.
         image = Image.fromarray(np.asarray(square)).crop(self.seen(fit))
-        # A copy: torch wants memory that it may write to.
+        # A copy: torch needs memory that it may write to.
         return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
     def geometry(self, fit: Fit, size: int) -> Geometry:
-        """Where the original image's pixels lie on a map of that side."""
+        """Compute where the original image's pixels are on a map of a size."""
         left, top, right, bottom = self.seen(fit)
         zoom_x, zoom_y = size / (right - left), size / (bottom - top)
         return Geometry(

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import overload
 
 import polars as pl
 
@@ -25,7 +25,7 @@ from radgaze.store.finish import finish, without
 from radgaze.store.identity import finished, identity_of
 from radgaze.store.journal import DoneImages
 from radgaze.store.options import PrepareOptions
-from radgaze.store.partial import Partial, partial_of
+from radgaze.store.partial import Partial, Plan, partial_of
 from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
 
@@ -97,7 +97,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
 
 @contextmanager
 def _faults_told(aside: Partial) -> Iterator[None]:
-    """A fault of the disk as a `UserError`: what is done is kept, and nothing that looks whole is left."""
+    """Turn a fault of the disk into a `UserError`; finished images are kept."""
     try:
         yield
     except OSError as error:
@@ -107,8 +107,8 @@ def _faults_told(aside: Partial) -> Iterator[None]:
         ) from error
 
 
-def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
-    """Refuse to go on with what is not there, or was begun otherwise."""
+def _check_begun(aside: Partial, wanted: Plan) -> None:
+    """Raise UserError where no preparation was begun, or another one."""
     plan = aside.plan()
     if plan is None:
         raise UserError(
@@ -121,12 +121,12 @@ def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
     ]
     if not differ and plan.get("content") != wanted["content"]:
         differ.append("another source")
-    for name, told in (
-        ("file_sizes", "files of other sizes"),
-        ("file_times", "files changed or moved since"),
+    for is_same, words in (
+        (plan.get("file_sizes") == wanted["file_sizes"], "files of other sizes"),
+        (plan.get("file_times") == wanted["file_times"], "files changed or moved since"),
     ):
-        if not differ and plan.get(name) != wanted[name]:
-            differ.append(told)
+        if not differ and not is_same:
+            differ.append(words)
     if differ:
         raise UserError(
             f"{aside.folder} was begun otherwise: {', '.join(differ)}; give the same as then, or leave "
@@ -134,23 +134,23 @@ def _check_begun(aside: Partial, wanted: dict[str, Any]) -> None:
         )
 
 
-def _begin_or_go_on(aside: Partial, wanted: dict[str, Any]) -> DoneImages:
-    """The images that an interrupted preparation left; none after beginning anew."""
+def _begin_or_go_on(aside: Partial, new: Plan) -> DoneImages:
+    """Read the images of an interrupted preparation; none where another one, or none, was begun."""
     plan = aside.plan()
-    if plan == wanted:
-        with progress("Checking what is there", total=aside.journaled(), of="images") as bar:
+    if plan == new:
+        with progress("Checking earlier images", total=aside.journaled(), of="images") as bar:
             done = aside.done(advance=bar.advance)
-        say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are there")
+        say(f"Going on with {aside.folder}: {len(done)} of {aside.images} images are done")
         return done
     if plan is not None:
-        say(f"{aside.folder} was begun with another source or other parameters: starting anew")
-    aside.begin(wanted)
+        say(f"{aside.folder} was begun with another source or other parameters: starting again")
+    aside.begin(new)
     return DoneImages(aside.images)
 
 
 def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reader) -> dict[int, str]:
     """Read what is not done yet, adding it to `done`; return why the others could not be read."""
-    # What could not be read before is tried again: a decoder may have been installed since.
+    # Images that could not be read before are tried again: a decoder may have been installed since.
     todo = done.left()
     marks = [table["case_id"].unique() for table in (cohort.readings, cohort.boxes, cohort.regions)]
     placed = cohort.cases["case_id"].is_in(pl.concat(marks).implode())
@@ -162,8 +162,7 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
                 aside.clear(i)
                 unreadable[i] = result.reason
             elif result.turned and placed[i]:
-                # Gaze, boxes and masks are in the file's pixels, and the image would lie another way
-                # beneath them.
+                # Gaze, boxes and masks are in the file's pixels, and would not fit the upright image.
                 aside.clear(i)
                 unreadable[i] = "orientation"
             else:
@@ -173,7 +172,7 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
 
 
 class _Todo(Sequence[Files]):
-    """The files of cases, by their rows; made when they are asked for, as there may be very many."""
+    """The files of cases, by their rows; made on access, as there may be very many."""
 
     def __init__(self, cohort: Cohort, places: Mapping[int, Sequence[int]], rows: Sequence[int]) -> None:
         self._images, self._masks = cohort.cases["image"], cohort.regions["file"]
@@ -194,7 +193,7 @@ class _Todo(Sequence[Files]):
 
 
 def _places(cohort: Cohort) -> dict[int, list[int]]:
-    """Of each case, by row, the rows of its regions."""
+    """The rows of the regions of each case, by the case's row."""
     row = {case_id: i for i, case_id in enumerate(cohort.cases["case_id"])} if len(cohort.regions) else {}
     places: dict[int, list[int]] = {}
     for place, case_id in enumerate(cohort.regions["case_id"]):

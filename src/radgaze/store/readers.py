@@ -1,4 +1,4 @@
-"""Several readers of a case: the gaze of each of them beside that of all the others."""
+"""Cases with several readers: the gaze of each reader beside that of all the others."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from radgaze.store.batch import Batch
 from radgaze.store.store import Store
 
 Load = Callable[[Store, Sequence[str]], Iterator[Batch]]
-"""From a store and ids of its cases to these cases in that order, as batches."""
+"""Loads the named cases of a store as batches, in the order of their ids."""
 
 
 def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> Iterator[tuple[Batch, Batch]]:
-    """The gaze of one reader and that of all the others, for cases that several read.
+    """Yield the gaze of one reader and that of all the others, for cases with several readers.
 
-    Each reader of a case is the one once, in batches of their own. Readings by someone of no name count as
-    readers of their own.
+    Each reader of a case is the one reader once, in a batch of its own. A reading without a reader's name
+    counts as a reader.
 
     Args:
-        store: The store.
-        case_ids: Which cases; those that one or nobody read are left out.
-        load: How cases become batches; called for both sides with the same ids.
+        store: Prepared store.
+        case_ids: Ids of cases; those with fewer than two readers are left out.
+        load: Loads cases as batches; called for both sides with the same ids.
     """
     readings = store.readings.filter(
         pl.col("case_id").is_in(list(case_ids)) & (pl.col("recorded") > 0)
@@ -32,9 +32,11 @@ def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> It
         readers=pl.col("reader").n_unique().over("case_id"),
     ).filter(pl.col("readers") > 1)
     for turn in range(readings.select(pl.col("readers").max()).item() or 0):
-        there = readings.filter(pl.col("readers") > turn)
-        own = there["turn"] == turn
-        known = set(there["case_id"])
-        ids = [case_id for case_id in case_ids if case_id in known]
-        one, others = (load(store.of_readings(there.filter(side)["reading_id"]), ids) for side in (own, ~own))
+        remaining = readings.filter(pl.col("readers") > turn)
+        is_one = remaining["turn"] == turn
+        in_turn = set(remaining["case_id"])
+        ids = [case_id for case_id in case_ids if case_id in in_turn]
+        one, others = (
+            load(store.of_readings(remaining.filter(side)["reading_id"]), ids) for side in (is_one, ~is_one)
+        )
         yield from zip(one, others, strict=True)

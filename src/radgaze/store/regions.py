@@ -1,10 +1,9 @@
-"""Parts of images that are marked pixel by pixel, as mask files have them: a bit for each of the square."""
+"""Regions: parts of images that are marked pixel by pixel, with a bit for each pixel of the square."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,12 +17,12 @@ TABLE = "regions.parquet"
 
 
 def shard_name(shard: int) -> str:
-    """The shard's file, from the store's folder."""
+    """Path of a shard of regions in a store's folder."""
     return f"regions/shard-{shard:05d}.npy"
 
 
 class Regions:
-    """The regions of a store, as a sequence by row of its table; each process opens the files for itself.
+    """The regions of a store, as a sequence by row of its table. Each process opens the files itself.
 
     Attributes:
         table: case_id, label, shard, index, area (of the square, in pixels).
@@ -31,8 +30,8 @@ class Regions:
 
     def __init__(self, path: Path, size: int) -> None:
         self.path, self.size = path, size
-        there = (path / TABLE).is_file()
-        self.table = read_table(path, "regions") if there else pl.DataFrame(schema=SCHEMA)
+        has_table = (path / TABLE).is_file()
+        self.table = read_table(path, "regions") if has_table else pl.DataFrame(schema=SCHEMA)
         self._shard, self._index = (self.table[name].to_numpy() for name in ("shard", "index"))
         names = {int(number): shard_name(int(number)) for number in np.unique(self._shard)}
         check_shards(path, names, self._shard, self._index, packed_shape(size))
@@ -49,15 +48,15 @@ class Regions:
         return unpacked(self.bits(i), self.size)
 
     def bits(self, i: int) -> NDArray[np.uint8]:
-        """The same as it is stored."""
+        """The bits (size, ⌈size/8⌉) of a region, as stored."""
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self.path / shard_name(shard))
         packed: NDArray[np.uint8] = self._open[shard][self._index[i]]
         return packed
 
-    def __getstate__(self) -> dict[str, Any]:
-        # Not the table: workers are not to call polars, see the data set.
+    def __getstate__(self) -> dict[str, object]:
+        # Without the table: workers must not call polars, see the data set.
         return self.__dict__ | {"_open": {}, "table": None}
 
 

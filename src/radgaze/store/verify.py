@@ -1,4 +1,4 @@
-"""Whether a store is what it was when it was written, and whether its tables fit together."""
+"""Verification of a store: its files are unchanged, and its tables fit together."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from radgaze.store.store import MANIFEST, Store
 
 
 def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[str]:
-    """What is wrong with a store; nothing, if it is whole.
+    """List the faults of a store; none if it is whole.
 
     Every file's SHA-256 is compared with the manifest's. Where all tables are as they were written, they are
     also compared with each other, with the images and with the manifest's counts.
 
     Args:
-        store: The store, opened: its files are there.
+        store: Opened store: its files exist.
         advance: Called after each file of the manifest.
     """
     wrong = [] if is_sealed(store.manifest) else [f"{MANIFEST} is not the file that was written"]
-    hashes: dict[str, str] = store.manifest["hashes"]
+    hashes = store.manifest["hashes"]
     for name, digest in hashes.items():
         path = store.path / name
         try:
@@ -34,12 +34,12 @@ def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[
         except OSError as error:
             wrong.append(f"{name} cannot be read: {error.strerror}")
         advance()
-    strangers = sorted(
+    extra = sorted(
         path.relative_to(store.path).as_posix()
         for path in store.path.rglob("*")
         if path.is_file() and path.relative_to(store.path).as_posix() not in (*hashes, MANIFEST)
     )
-    wrong += [f"{name} is there, and not in the manifest" for name in strangers]
+    wrong += [f"{name} is there, and not in the manifest" for name in extra]
     damaged = any(not name.startswith("images/") for name in hashes if any(w.startswith(name) for w in wrong))
     if damaged:
         return wrong
@@ -92,5 +92,5 @@ def _images(store: Store) -> list[str]:
 
 
 def advice(path: Path) -> str:
-    """What to do with a store that is damaged."""
-    return f"prepare {path} anew, from the same source, with --overwrite"
+    """Say how a damaged store is repaired."""
+    return f"prepare {path} again, from the same source, with `overwrite=True`"
