@@ -171,6 +171,16 @@ def test_help_is_the_description_with_one_default_and_no_type():
     assert not any(word in shown for word in ("type:", "null", "<", "secret", "None", "%%", "False"))
 
 
+def test_help_of_the_configuration_shows_defaults_as_the_command_line_takes_them():
+    parser = build_parser(["train"]).parser_of("train")
+    assert parser is not None
+    shown = " ".join(parser.format_help().split())
+    assert "from the deepest. (default: [256,128,64,32,16])" in shown
+    assert "image and fixations together while training. (default: false)" in shown
+    assert "evaluate and report the trained run (default: true)" in shown
+    assert "Peak learning rate. (default: 0.001)" in shown
+
+
 def test_a_field_without_a_description_is_a_defect():
     @dataclass(frozen=True)
     class Bare(Options):

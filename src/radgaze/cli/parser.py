@@ -39,16 +39,21 @@ class HelpFormatter(DefaultHelpFormatter):
 
 
 def _shown_default(action: Action) -> str:
-    """The default as the command line would have it; empty where an argument is without one."""
-    value = action.default
-    if value is None or value is SUPPRESS or value is False or not (action.option_strings or action.nargs):
+    """The default as the command line takes it; empty where there is none."""
+    value, is_flag = action.default, action.nargs == 0
+    if value is None or value is SUPPRESS or not (action.option_strings or action.nargs):
         return ""
     if isinstance(action, BooleanOptionalAction):
-        return action.option_strings[0]
-    if value is True:
-        return "true"
+        return action.option_strings[0] if value else action.option_strings[-1]
+    if isinstance(value, bool):
+        return "" if is_flag else str(value).lower()
     if isinstance(value, (list, tuple)):
-        return " ".join(map(str, value))
+        words = [_text(one) for one in value]
+        return " ".join(words) if action.nargs is not None else f"[{','.join(words)}]" * bool(words)
+    return _text(value)
+
+
+def _text(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -56,30 +61,10 @@ class Parser(ArgumentParser):
     """An argument parser that raises `UserError`, which names the verb's own help.
 
     Options have no abbreviations: a field's name that happens to begin like another's must never set it.
-
-    Args:
-        prog: Name of the program, in its help.
-        description: Text above the arguments.
-        epilog: Text below them.
-        version: Version that --version prints; without it there is no such flag.
     """
 
-    def __init__(
-        self,
-        *,
-        prog: str | None = None,
-        description: str | None = None,
-        epilog: str | None = None,
-        version: str | None = None,
-    ) -> None:
-        super().__init__(
-            prog=prog,
-            description=description,
-            epilog=epilog,
-            version=version,
-            allow_abbrev=False,
-            formatter_class=HelpFormatter,
-        )
+    def __init__(self, **settings: Any) -> None:  # those of `ArgumentParser`, which makes some itself
+        super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter, **settings})
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""
