@@ -16,30 +16,47 @@ from radgaze.attribution import registry
 from radgaze.attribution.engine.capture import Capture
 from radgaze.attribution.generator import Generator
 from radgaze.errors import UserError
-from radgaze.evaluation.audit import benchmark as auditing
-from radgaze.evaluation.audit.aspects import Effort
+from radgaze.evaluation.audit import measuring
 from radgaze.evaluation.audit.aspects.faithfulness import BLUR
-from radgaze.evaluation.audit.aspects.sanity import UNCHANGED
-from radgaze.evaluation.audit.benchmark import audit, chosen, recipe
-from radgaze.evaluation.audit.cache import Part, rows
-from radgaze.evaluation.audit.results import FLOORS, Audit, write
-from radgaze.evaluation.audit.sampling import Drawn
+from radgaze.evaluation.audit.aspects.sanity import UNCHANGED, weight_dependence
+from radgaze.evaluation.audit.benchmark import audit
+from radgaze.evaluation.audit.cache import MethodMeasurements, rows
+from radgaze.evaluation.audit.files import Audit, read_results
+from radgaze.evaluation.audit.measuring import recipe, select_methods
+from radgaze.evaluation.audit.options import AuditOptions
+from radgaze.evaluation.audit.sampling import Sample
+from radgaze.evaluation.audit.summary import summarise_methods
+from radgaze.evaluation.baselines import REGISTRY
 from radgaze.evaluation.maps import smoothed
 from radgaze.evaluation.metrics import agreement, faithfulness, localisation
 from radgaze.evaluation.statistics.means import FEW, mean_interval
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import estimates, mean_of
 from radgaze.models import Output
+from radgaze.records import plain
+from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.store.batch import Batch
 from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases, lungs_about_the_spot
 
-EFFORT = Effort(steps=3, subsets=3, stages=2, draws=1)
 TWO = ("guided_backprop", "grad_cam")
+FLOORS = tuple(REGISTRY)
+OPTIONS = {
+    "methods": TWO,
+    "probed": 4,
+    "resamples": 50,
+    "device": "cpu",
+    "steps": 3,
+    "subsets": 3,
+    "stages": 2,
+    "draws": 1,
+}
 
 
 def audited(run: FakeRun, out: Path, **options: object) -> Audit:
-    asked = {"methods": TWO, "probed": 4, "effort": EFFORT, "resamples": 50, "device": "cpu"} | options
-    return audit(run, out, **asked)
+    """Audit a run and write the tables in Markdown too."""
+    audited = audit(run, out, AuditOptions(**(OPTIONS | options)))
+    write_audit_markdown(audited.results, out)
+    return audited
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +71,17 @@ def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit,
     return audited(run, out), out
 
 
+def plain_file(found: Audit) -> dict[str, object]:
+    """What audit.json holds: the fields of the aspects and the baseline maps stand beside the others."""
+    content = plain(found.results)
+    content |= content.pop("thresholds")
+    content["settings"] |= content["settings"].pop("constants") | content["settings"].pop("baseline_counts")
+    for method in content["methods"].values():
+        for details in method.pop("details").values():
+            method |= details
+    return content
+
+
 def values(found: Audit, method: str, metric: str) -> dict[str, float | None]:
     own = found.cases.filter(method=method, metric=metric)
     return dict(zip(own["case_id"], own["value"], strict=True))
@@ -62,7 +90,10 @@ def values(found: Audit, method: str, metric: str) -> dict[str, float | None]:
 def test_the_files_hold_what_was_returned(done: tuple[Audit, Path]) -> None:
     found, out = done
     text = (out / "audit.json").read_text(encoding="utf-8")
-    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) == found.summary
+    assert json.loads(text, parse_constant=lambda word: pytest.fail(f"{word} is no JSON")) == plain_file(
+        found
+    )
+    assert read_results(out) == found.results
     assert pl.read_csv(out / "audit.csv", schema=found.table.schema).equals(found.table)
     assert pl.read_parquet(out / "cases.parquet").equals(found.cases)
     assert not list(out.rglob("*.part"))
@@ -158,14 +189,12 @@ def test_faithfulness_follows_the_probability_of_the_predicted_class(
 
 
 def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[Audit, Path]) -> None:
-    methods = done[0].summary["methods"]
+    methods = done[0].results.methods
     for floor in FLOORS:
-        assert set(methods[floor]["figures"]) == {"agreement", "localisation", "faithfulness"}
-    assert methods["mean_gaze"]["figures"]["agreement"]["information_gain"]["value"] == pytest.approx(
-        0, abs=1e-6
-    )
+        assert set(methods[floor].figures) == {"agreement", "localisation", "faithfulness"}
+    assert methods["mean_gaze"].figures["agreement"]["information_gain"].value == pytest.approx(0, abs=1e-6)
     for method in TWO:
-        assert set(methods[method]["figures"]) == {
+        assert set(methods[method].figures) == {
             "agreement",
             "localisation",
             "faithfulness",
@@ -173,18 +202,18 @@ def test_floors_are_measured_where_methods_are_compared_with_them(done: tuple[Au
             "stability",
             "cost",
         }
-        cost = methods[method]["figures"]["cost"]
-        assert cost["images_per_second"]["value"] > 0
-        assert cost["forward_passes"]["value"] > 0
-        against = methods[method]["against_floors"]["agreement"]
-        assert set(against["differences"]) == set(FLOORS)
+        cost = methods[method].figures["cost"]
+        assert cost["images_per_second"].value > 0
+        assert cost["forward_passes"].value > 0
+        against = methods[method].against_floors["agreement"]
+        assert set(against.differences) == set(FLOORS)
 
 
 def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path: Path) -> None:
     run = FakeRun(tmp_path, cases(test=6))
     run.lungs = {case.case_id: lungs_about_the_spot(case) for case in run.dataset("test")[:4]}
     found = audited(run, tmp_path / "out", methods=["guided_backprop"], probed=1)
-    assert found.summary["settings"]["own_lungs"] == 4
+    assert found.results.settings.baseline_counts["own_lungs"] == 4
     nss = values(found, "lung_shape", "nss")
     known = [value for case_id in run.lungs if (value := nss[case_id]) is not None]
     others = [value for case_id, value in nss.items() if case_id not in run.lungs and value is not None]
@@ -206,14 +235,14 @@ def test_another_store_is_measured_anew(tmp_path: Path, monkeypatch: pytest.Monk
 def test_a_network_that_looks_where_the_reader_looked_is_better_than_every_floor(
     done: tuple[Audit, Path],
 ) -> None:
-    found = done[0].summary["methods"]["guided_backprop"]["against_floors"]
+    found = done[0].results.methods["guided_backprop"].against_floors
     for aspect in ("agreement", "localisation"):
-        assert all(entry["low"] > 0 for entry in found[aspect]["differences"].values())
-        assert found[aspect]["verdict"] == "few"  # of a dozen patients nothing is called better
+        assert all(entry.low > 0 for entry in found[aspect].differences.values())
+        assert found[aspect].verdict == "few"  # of a dozen patients nothing is called better
 
 
 @pytest.mark.parametrize(("patients", "verdict"), [(19, "few"), (20, "better"), (80, "better")])
-def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(tmp_path, patients, verdict):
+def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(patients, verdict):
     random = np.random.default_rng(0)
     ids = [f"case-{k}" for k in range(patients)]
     labels = np.eye(3, dtype=np.int8)[np.arange(patients) % 3]
@@ -223,16 +252,18 @@ def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(tmp_pat
     )
     easy = random.normal(size=patients)  # what cases share tells nothing of a difference
     figures = {"mine": easy + random.normal(2, 0.1, patients), "mean_gaze": easy}
-    parts = [Part(name, rows(name, "agreement", ids, {"nss": x})) for name, x in figures.items()]
-    found = write(tmp_path, parts, Drawn(cases, ()), CLASSES, resamples=50, seed=0, about={}).summary
-    against = found["methods"]["mine"]["against_floors"]["agreement"]
-    assert against["verdict"] == verdict
+    parts = [
+        MethodMeasurements(name, rows(name, "agreement", ids, {"nss": x})) for name, x in figures.items()
+    ]
+    found = summarise_methods(parts, Sample(cases, ()), CLASSES, AuditOptions(resamples=50))
+    against = found["mine"].against_floors["agreement"]
+    assert against.verdict == verdict
     gained = figures["mine"] - figures["mean_gaze"]
     resampling = bootstrap(cases, CLASSES, resamples=50, seed=0)
     of_many = estimates({"nss": mean_of(gained)}, patients, resampling)["nss"].interval
     expected = mean_interval(gained, np.arange(patients)) if patients < FEW else of_many
-    entry = against["differences"]["mean_gaze"]
-    assert (entry["low"], entry["high"]) == pytest.approx(expected)
+    entry = against.differences["mean_gaze"]
+    assert (entry.low, entry.high) == pytest.approx(expected)
 
 
 @dataclass
@@ -287,25 +318,23 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("made_up")
 def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_is_not(tmp_path: Path) -> None:
     run = DeepRun(tmp_path / "run", cases(test=6))
-    found = audited(
-        run, tmp_path / "out", methods=("edges", "guided_backprop"), effort=replace(EFFORT, stages=3)
-    )
-    methods = found.summary["methods"]
+    found = audited(run, tmp_path / "out", methods=("edges", "guided_backprop"), stages=3)
+    methods = found.results.methods
     still, changing = methods["edges"], methods["guided_backprop"]
-    assert still["changes"] is False
-    assert changing["changes"] is True
-    for figure in still["figures"]["sanity"].values():
-        assert figure["value"] == pytest.approx(1)
-    assert changing["figures"]["sanity"]["cascading_rank_correlation"]["value"] < UNCHANGED
-    cascade = changing["cascades"][0]
-    assert cascade["mode"] == "cascading"
-    assert cascade["layers"] == ["head", "layers.2", "layers.0"]
-    assert len(cascade["rank_correlation"]) == len(cascade["ssim"]) == 3
+    assert weight_dependence(still).changes is False
+    assert weight_dependence(changing).changes is True
+    for figure in still.figures["sanity"].values():
+        assert figure.value == pytest.approx(1)
+    assert changing.figures["sanity"]["cascading_rank_correlation"].value < UNCHANGED
+    cascade = weight_dependence(changing).cascades[0]
+    assert cascade.mode == "cascading"
+    assert cascade.layers == ("head", "layers.2", "layers.0")
+    assert len(cascade.rank_correlation) == len(cascade.ssim) == 3
     markdown = (tmp_path / "out" / "audit.md").read_text(encoding="utf-8")
     verdicts, *tables = markdown.split("\n## ")[1:]
     marked = [line for line in verdicts.splitlines() if "| ✗ does not change with the weights |" in line]
     assert [line.split(" |")[0] for line in marked] == ["| edges"]
-    assert len(tables) == len(still["figures"])
+    assert len(tables) == len(still.figures)
     for table in tables:
         assert "| edges ✗ |" in table
         assert table.count("✗") == 1
@@ -316,11 +345,11 @@ def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_i
 @pytest.mark.usefixtures("made_up")
 def test_of_maps_that_are_the_same_everywhere_nothing_is_said_of_the_weights(tmp_path: Path) -> None:
     found = audited(DeepRun(tmp_path / "run", cases(test=4)), tmp_path / "out", methods=("blank",))
-    blank = found.summary["methods"]["blank"]
-    assert blank["changes"] is None
-    assert "cascading_rank_correlation" not in blank["figures"]["sanity"]
-    assert blank["figures"]["agreement"]["nss"]["value"] == pytest.approx(0)
-    assert "stability" not in blank["figures"]
+    blank = found.results.methods["blank"]
+    assert weight_dependence(blank).changes is None
+    assert "cascading_rank_correlation" not in blank.figures["sanity"]
+    assert blank.figures["agreement"]["nss"].value == pytest.approx(0)
+    assert "stability" not in blank.figures
 
 
 def test_the_trained_weights_are_as_before_and_the_files_repeat_whatever_the_batches(
@@ -339,15 +368,15 @@ class Interrupted:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, at: str | None = None) -> None:
         self.measured: list[str] = []
-        whole = auditing._Bench.measure
+        whole = measuring.Benchmark.measure
 
-        def measure(bench: auditing._Bench, name: str) -> Part:
+        def measure(bench: measuring.Benchmark, name: str) -> MethodMeasurements:
             if name == at:
                 raise KeyboardInterrupt
             self.measured.append(name)
             return whole(bench, name)
 
-        monkeypatch.setattr(auditing._Bench, "measure", measure)
+        monkeypatch.setattr(measuring.Benchmark, "measure", measure)
 
 
 def test_an_interrupted_audit_goes_on_with_what_is_not_there(
@@ -405,11 +434,11 @@ def test_another_reader_is_the_ceiling_where_there_is_one(tmp_path: Path) -> Non
         audited(ReadTwice(tmp_path / "run", cases(test=8), off=off), tmp_path / str(off), methods=TWO[:1])
         for off in (0.0, 20.0)
     )
-    of_one, of_other = (found.summary["methods"]["other_reader"]["figures"] for found in (at_one, apart))
+    of_one, of_other = (found.results.methods["other_reader"].figures for found in (at_one, apart))
     assert set(of_one) == {"agreement"}
-    assert of_one["agreement"]["cc"]["value"] == pytest.approx(1)
-    assert of_one["agreement"]["cc"]["n"] == 4
-    assert of_other["agreement"]["cc"]["value"] < 0.5
+    assert of_one["agreement"]["cc"].value == pytest.approx(1)
+    assert of_one["agreement"]["cc"].n == 4
+    assert of_other["agreement"]["cc"].value < 0.5
     assert "another reader (ceiling)" in (tmp_path / "0.0" / "audit.md").read_text(encoding="utf-8")
 
 
@@ -418,23 +447,23 @@ def test_cases_are_drawn_by_the_seed_and_the_probed_ones_from_them(run: FakeRun,
     of = {a: set(found.cases.filter(aspect=a)["case_id"]) for a in ("agreement", "sanity", "faithfulness")}
     assert len(of["agreement"]) == 5
     assert of["sanity"] == of["faithfulness"] < of["agreement"]
-    assert (found.summary["cases"], found.summary["probed"]) == (5, 3)
-    other = audited(run, tmp_path / "b", methods=TWO[:1], cases=5, effort=replace(EFFORT, seed=1))
+    assert (found.results.cases, found.results.probed) == (5, 3)
+    other = audited(run, tmp_path / "b", methods=TWO[:1], cases=5, seed=1)
     assert set(other.cases.filter(aspect="agreement")["case_id"]) != of["agreement"]
 
 
 def test_averages_take_no_more_passes_than_told_and_nothing_else_is_changed() -> None:
-    assert recipe("smooth_grad", 2)["options"]["samples"] == 2
-    whole = recipe("smooth_grad", None)
-    assert whole["options"] == dict(registry.PRESETS["smooth_grad"].options)
-    assert recipe("integrated_gradients", 5)["options"]["steps"] == 5
-    assert recipe("grad_cam", 2) == recipe("grad_cam", None)
+    assert recipe("smooth_grad", 2).options["samples"] == 2
+    whole = recipe("smooth_grad", 0)
+    assert whole.options == dict(registry.PRESETS["smooth_grad"].options)
+    assert recipe("integrated_gradients", 5).options["steps"] == 5
+    assert recipe("grad_cam", 2) == recipe("grad_cam", 0)
 
 
 def test_methods_are_those_that_the_model_can_show() -> None:
-    every = chosen(Looker(), "all", 64)
-    assert set(chosen(Looker(), "gradient", 64)) <= set(every) <= set(registry.PRESETS)
-    assert chosen(Looker(), ("grad_cam", "backprop"), 64) == tuple(
+    every = select_methods(Looker(), ("all",), 64)
+    assert set(select_methods(Looker(), ("gradient",), 64)) <= set(every) <= set(registry.PRESETS)
+    assert select_methods(Looker(), ("grad_cam", "backprop"), 64) == tuple(
         n for n in every if n in ("grad_cam", "backprop")
     )
     assert "pylon" not in every
@@ -445,10 +474,10 @@ def test_methods_are_those_that_the_model_can_show() -> None:
     [
         ({"methods": ("grad_cma",)}, "there is no method 'grad_cma'; there are all, gradient,"),
         ({"methods": ("pylon",)}, "the method pylon does not apply: the model gives no class maps"),
-        ({"cases": 0}, "--cases is 0"),
-        ({"passes": -1}, "--passes is -1"),
-        ({"effort": Effort(steps=0)}, "--steps is 0"),
-        ({"split": "train"}, "no predictions of the split 'train'"),
+        ({"cases": 0}, "`cases` must be at least 1, got 0"),
+        ({"passes": -1}, "`passes` must be at least 0, got -1"),
+        ({"steps": 0}, "`steps` must be at least 1, got 0"),
+        ({"split": "train"}, "`split` must be one of test, validate, got train"),
     ],
 )
 def test_what_makes_no_sense_is_told(run: FakeRun, tmp_path: Path, options: dict, words: str) -> None:

@@ -23,12 +23,14 @@ from pathlib import Path
 import polars as pl
 import radgaze
 from radgaze.evaluation import EvaluationOptions, compare, evaluate
-from radgaze.evaluation.audit.aspects import Effort
+from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
-from radgaze.reporting import audit_figures, intervals, sections
+from radgaze.reporting import intervals, sections
+from radgaze.reporting.audit.figures import overview as audit_overview
 from radgaze.evaluation.results import read_metrics
-from radgaze.reporting.audit import audit_page
+from radgaze.reporting.audit.markdown import write_audit_markdown
+from radgaze.reporting.audit.page import write_audit_page
 from radgaze.reporting.comparison import _agreement
 from radgaze.reporting.paper.write import _of_maps
 from radgaze.reporting.verdicts import floor_differences
@@ -54,13 +56,14 @@ print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localis
 print("PAPER", [row["name"] for row in _of_maps({"baseline": test["agreement"]}, ["nss"]) if row["floor"]])
 figure = intervals.agreement({"one": test["agreement"]})
 print("FIGURE", [label.get_text() for label in figure.axes[0].get_yticklabels()])
-effort = Effort(steps=1, subsets=3, stages=1, draws=1)
-found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,
-    device="cpu")
-overview = audit_figures.overview(found.summary)
+options = AuditOptions(methods=("backprop",), cases=8, probed=2, resamples=20, device="cpu",
+    steps=1, subsets=3, stages=1, draws=1)
+found = audit(runs[0], out / "a", options)
+overview = audit_overview(found.results)
 print("PANELS", [axis.get_title(loc="left") for axis in overview.axes])
 print("LEGEND", [text.get_text() for text in overview.legends[0].get_texts()])
-audit_page(PageRun(out / "page"), out / "a", found.summary)
+write_audit_markdown(found.results, out / "a")
+write_audit_page(PageRun(out / "page"), out / "a", found.results)
 """
 
 

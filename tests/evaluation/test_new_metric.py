@@ -25,12 +25,12 @@ from pathlib import Path
 import polars as pl
 import radgaze
 from radgaze.evaluation import EvaluationOptions, compare, evaluate
-from radgaze.evaluation.audit.aspects import Effort
+from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
-from radgaze.evaluation.audit.markdown import audit_markdown
+from radgaze.reporting.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
 from radgaze.evaluation.results import read_metrics
-from radgaze.reporting import audit_figures, intervals, sections
+from radgaze.reporting import intervals, sections
 from radgaze.reporting.comparison import _paired
 from radgaze.reporting.verdicts import floor_differences, floor_sentence
 from tests.evaluation.fakes import FakeRun, cases
@@ -49,10 +49,10 @@ found = floor_differences(table, "heatmap", test, runs[0].classes, metrics[0]["s
 print("REPORT", sections.agreement(metrics[0]["test"], {"heatmap": found}))
 figure = intervals.agreement({"one": metrics[0]["test"]["agreement"]})
 print("FIGURE", [axis.get_title(loc='left') for axis in figure.axes])
-effort = Effort(steps=1, subsets=3, stages=1, draws=1)
-found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,
-    device="cpu")
-print("AUDIT"); print(audit_markdown(found.summary))
+options = AuditOptions(methods=("backprop",), cases=8, probed=2, resamples=20, device="cpu",
+    steps=1, subsets=3, stages=1, draws=1)
+found = audit(runs[0], out / "a", options)
+print("AUDIT"); print(audit_markdown(found.results))
 """
 
 

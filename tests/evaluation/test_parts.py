@@ -1,4 +1,4 @@
-"""A part of an audit that is damaged is told and measured anew, and never taken for figures."""
+"""A damaged part of an audit is reported and measured again, and never taken for figures."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ import numpy as np
 import polars as pl
 import pytest
 
-from radgaze.evaluation.audit.cache import Part, keep, kept, rows
+from radgaze.evaluation.audit.aspects.sanity import CascadeSimilarity
+from radgaze.evaluation.audit.cache import MethodMeasurements, load, rows, save
 
 MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
 
 
 @pytest.fixture
-def part(tmp_path: Path) -> Part:
+def part(tmp_path: Path) -> MethodMeasurements:
     figures = rows("grad_cam", "agreement", ["a", "b"], {"cc": np.array([0.5, np.nan])})
-    cascade = {"mode": "cascading", "layers": ["a"], "similarity": {"ssim": [[1.0, None]]}}
-    whole = Part("grad_cam", figures, {"cost": {"forward_passes": 2.0}}, {"sanity": [cascade]})
-    keep(whole, tmp_path, MADE_WITH)
+    cascade = CascadeSimilarity("cascading", ("a",), {"ssim": [[1.0, None]]})
+    whole = MethodMeasurements("grad_cam", figures, {"cost": {"forward_passes": 2.0}}, {"sanity": (cascade,)})
+    save(whole, tmp_path, MADE_WITH)
     return whole
 
 
 def test_a_part_is_read_back_as_it_was_kept(part, tmp_path, capsys):
-    found = kept("grad_cam", tmp_path, MADE_WITH)
+    found = load("grad_cam", tmp_path, MADE_WITH)
     assert found is not None
     assert found.figures.equals(part.figures)
-    assert found.alone == part.alone
+    assert found.overall == part.overall
     assert found.details == part.details
-    assert kept("grad_cam", tmp_path, {**MADE_WITH, "seed": 1}) is None
+    assert load("grad_cam", tmp_path, {**MADE_WITH, "seed": 1}) is None
     assert capsys.readouterr().err == ""
 
 
@@ -69,9 +70,9 @@ def no_numbers(path: Path) -> None:
     [(kind, way) for kind in ("json", "parquet") for way in (cut, other, no_numbers)]
     + [("json", deep), ("parquet", pages)],
 )
-def test_a_damaged_part_is_told_and_measured_anew(kind, damage, part, tmp_path, capsys):
+def test_a_damaged_part_is_told_and_measured_again(kind, damage, part, tmp_path, capsys):
     damage(tmp_path / f"grad_cam.{kind}")
-    assert kept("grad_cam", tmp_path, MADE_WITH) is None
+    assert load("grad_cam", tmp_path, MADE_WITH) is None
     said = " ".join(capsys.readouterr().err.split())
     assert f"grad_cam.{kind}" in said.replace(" ", "")
-    assert "measured anew" in said
+    assert "measured again" in said

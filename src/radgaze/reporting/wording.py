@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from radgaze.evaluation import baselines
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
 from radgaze.words import count as count
@@ -96,7 +97,9 @@ def signed(value: Any, digits: int = 3) -> str:
 
 
 def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high of a metric's entry: `{"value", "low", "high"}`, a plain number, or None."""
+    """Value, low and high of a metric's entry: an estimate, `{"value", "low", "high"}`, a number, or None."""
+    if isinstance(entry, IntervalEstimate):
+        return finite(entry.value), finite(entry.low), finite(entry.high)
     if isinstance(entry, Mapping):
         return finite(entry.get("value")), finite(entry.get("low")), finite(entry.get("high"))
     return finite(entry), None, None

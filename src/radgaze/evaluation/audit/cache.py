@@ -1,7 +1,7 @@
-"""What an audit measured of one method, kept in a file of its own as soon as it is whole.
+"""Measurements of one method, kept in files of their own as soon as they are complete.
 
-An audit that was interrupted, or is asked for one method more, goes on from there. A part holds under which
-settings, of which cases and of which weights it was measured; one that was measured otherwise does not count.
+An audit that was interrupted, or gets one more method, continues from them. They hold the settings, cases and
+weights with which they were measured, and count only for the same ones.
 """
 
 from __future__ import annotations
@@ -10,20 +10,21 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.aspects import ASPECTS
-from radgaze.evaluation.audit.aspects.subject import Figures
+from radgaze.evaluation.audit.aspects.audited_maps import Figures
 from radgaze.files import read_json, read_parquet, write_text
+from radgaze.records import plain
 from radgaze.tables import write_parquet
 
 FOLDER = "methods"
-SCHEMA: dict[str, Any] = {
+SCHEMA: dict[str, type[pl.DataType]] = {
     "case_id": pl.String,
     "method": pl.String,
     "aspect": pl.String,
@@ -33,22 +34,24 @@ SCHEMA: dict[str, Any] = {
 
 
 @dataclass(frozen=True)
-class Part:
-    """Attributes:
-    method: Name of the method, or of a map that knows nothing of the case.
-    figures: case_id, method, aspect, metric, value (null where undefined).
-    alone: By aspect and metric the figures that belong to no single case.
-    details: By aspect what else it keeps, as JSON holds it, see `Aspect.entry`.
+class MethodMeasurements:
+    """Measurements of a method, a baseline map or a ceiling.
+
+    Attributes:
+        method: Its name.
+        figures: case_id, method, aspect, metric, value (null where undefined).
+        overall: Figures that belong to no single case, by aspect and metric.
+        details: Further values by aspect, see `Measurement.detail`.
     """
 
     method: str
     figures: pl.DataFrame
-    alone: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
-    details: Mapping[str, Any] = field(default_factory=dict)
+    overall: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    details: Mapping[str, object] = field(default_factory=dict)
 
 
 def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) -> pl.DataFrame:
-    """Figures (B,) of one aspect as rows of `Part.figures`."""
+    """Return figures (B,) of one aspect as rows of `MethodMeasurements.figures`."""
     parts = [
         pl.DataFrame(
             {
@@ -65,38 +68,40 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
     return pl.concat([pl.DataFrame(schema=SCHEMA), *parts]).with_columns(pl.col("value").fill_nan(None))
 
 
-def keep(part: Part, folder: Path, made_with: Mapping[str, Any]) -> None:
-    """Write a part, each file whole or not at all; that which says what it was made with comes last."""
+def save(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str, object]) -> None:
+    """Write measurements, each file whole or not at all, with what they were made with last."""
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"made_with": made_with, "alone": part.alone, "details": part.details}
-    text, table = (folder / f"{part.method}.{kind}" for kind in ("json", "parquet"))
+    text, table = (folder / f"{measurements.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
-    write_parquet(part.figures, table)
-    write_text(json.dumps(about, ensure_ascii=False, allow_nan=False) + "\n", text)
+    write_parquet(measurements.figures, table)
+    content = {
+        "made_with": made_with,
+        "alone": measurements.overall,
+        "details": measurements.details,
+    }
+    write_text(json.dumps(plain(content), ensure_ascii=False, allow_nan=False) + "\n", text)
 
 
-def kept(method: str, folder: Path, made_with: Mapping[str, Any]) -> Part | None:
-    """The part of a method, if it is there, whole, and was made with the same."""
+def load(method: str, folder: Path, made_with: Mapping[str, object]) -> MethodMeasurements | None:
+    """Return the measurements of a method; None where they are missing, damaged or made with other values."""
     text, table = (folder / f"{method}.{kind}" for kind in ("json", "parquet"))
     if not (text.is_file() and table.is_file()):
         return None
-    again = "it is measured anew"
+    advice = "it is measured again"
     try:
-        about = read_json(text, lambda found: isinstance(found, dict), again)
-        if about["made_with"] != json.loads(json.dumps(made_with)):
+        content = read_json(text, lambda value: isinstance(value, dict), advice)
+        if content["made_with"] != json.loads(json.dumps(made_with)):
             return None
-        alone = {
-            aspect: {metric: float(value) for metric, value in found.items()}
-            for aspect, found in about["alone"].items()
+        overall = TypeAdapter(dict[str, dict[str, float]]).validate_python(content["alone"])
+        details: dict[str, object] = {
+            aspect: ASPECTS[aspect].read_detail(detail) for aspect, detail in content["details"].items()
         }
-        for aspect, detail in about["details"].items():
-            ASPECTS[aspect].entry({}, detail)  # raises, where it is not what the aspect kept
-        figures = read_parquet(table, tuple(SCHEMA), again)
+        figures = read_parquet(table, tuple(SCHEMA), advice)
         if dict(figures.schema) != SCHEMA:
-            raise UserError(f"{table} does not hold figures of an audit; {again}")
-        return Part(method, figures, alone, about["details"])
+            raise UserError(f"{table} does not hold figures of an audit; {advice}")
+        return MethodMeasurements(method, figures, overall, details)
     except UserError as error:
         say(str(error))
     except (ValueError, LookupError, TypeError, AttributeError):
-        say(f"{text} does not hold what an audit writes; {again}")
+        say(f"{text} does not hold what an audit writes; {advice}")
     return None

@@ -1,4 +1,4 @@
-"""What can be hoped for: maps that know more of a case than a model does."""
+"""Ceilings: figures of maps that know more of a case than a model does."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from radgaze.evaluation.audit.aspects import agreement
+from radgaze.evaluation.audit.aspects.agreement import Agreement, agreement_with_gaze
 from radgaze.evaluation.audit.cache import SCHEMA, rows
-from radgaze.evaluation.audit.sampling import Gaze, Subjects
+from radgaze.evaluation.audit.sampling import AuditCases, CaseGaze
 from radgaze.runs.run import Run
 
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What can be hoped for.
+    """A ceiling.
 
     Attributes:
         title: Name in a figure's legend.
-        measure: Of a run, the split and the cases to rows of `SCHEMA`.
+        measure: Measures it on the cases of a run's split; returns rows of `SCHEMA`.
     """
 
     title: str
-    measure: Callable[[Run, str, Subjects], pl.DataFrame]
+    measure: Callable[[Run, str, AuditCases], pl.DataFrame]
 
     @property
     def label(self) -> str:
@@ -31,18 +31,18 @@ class Ceiling:
         return f"{self.title} (ceiling)"
 
 
-def other_reader(run: Run, split: str, subjects: Subjects) -> pl.DataFrame:
-    """One reader's gaze map against the gaze of all the others of the case; the mean over the readers."""
-    ids = [case_id for lot in subjects.lots for case_id in lot.case_ids]
+def other_reader(run: Run, split: str, cases: AuditCases) -> pl.DataFrame:
+    """Compare each reader's gaze map with the gaze of all other readers of the case; mean over readers."""
+    case_ids = [case_id for batch in cases.batches for case_id in batch.case_ids]
     tables = [pl.DataFrame(schema=SCHEMA)]
-    for one, rest in run.readers(split, ids):
-        own, theirs = Gaze.of(one), Gaze.of(rest)
-        figures = agreement.of_gaze(own.maps, theirs, subjects, besides=own)
-        tables.append(rows("other_reader", agreement.Agreement.name, one.case_id, figures))
+    for reader, other_readers in run.readers(split, case_ids):
+        gaze, other_gaze = CaseGaze.of(reader), CaseGaze.of(other_readers)
+        figures = agreement_with_gaze(gaze.maps, other_gaze, cases, same_cases=gaze)
+        tables.append(rows("other_reader", Agreement.name, reader.case_id, figures))
     keys = [name for name in SCHEMA if name != "value"]
     table = pl.concat(tables).group_by(keys, maintain_order=True).agg(pl.col("value").mean())
     return table.select(list(SCHEMA))
 
 
 CEILINGS = {"other_reader": Ceiling("another reader", other_reader)}
-"""In the order in which they are shown."""
+"""The ceilings, in the order in which they are shown."""

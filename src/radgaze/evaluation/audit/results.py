@@ -1,193 +1,151 @@
-"""What an audit found: estimates with intervals, verdicts against the floors, and their files."""
+"""Results of an audit, as audit.json holds them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
-import numpy as np
-import polars as pl
-
-from radgaze.evaluation import baselines
-from radgaze.evaluation.audit.aspects import ASPECTS
-from radgaze.evaluation.audit.aspects.subject import Floats
-from radgaze.evaluation.audit.cache import SCHEMA, Part
-from radgaze.evaluation.audit.ceilings import CEILINGS
-from radgaze.evaluation.audit.sampling import Drawn
-from radgaze.evaluation.statistics.evidence import Evidence
-from radgaze.evaluation.statistics.means import Mean, means
-from radgaze.evaluation.statistics.policy import bootstrap
-from radgaze.evaluation.statistics.resampling import PatientBootstrap
-from radgaze.evaluation.statistics.verdict import against_all, verdict
-from radgaze.files import write_text
-from radgaze.tables import write_csv, write_parquet
-
-FLOORS = tuple(baselines.REGISTRY)
-"""Maps that know nothing of the case."""
-COMPARED = tuple(name for name, aspect in ASPECTS.items() if aspect.of_baselines)
-"""Aspects in which the floors are measured too."""
+from radgaze.evaluation.audit.options import Split
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.statistics.verdict import Verdict
+from radgaze.records import Record, optional
 
 
 @dataclass(frozen=True)
-class Audit:
-    """What `audit` found.
+class AuditEstimate(IntervalEstimate):
+    """A figure of an audit and its 95% interval.
 
     Attributes:
-        summary: What is in audit.json: of each method `figures`, `against_floors`, `changes` and `cascades`.
-        table: method, aspect, metric, value, low, high, n, changes (with the weights; null of what has none);
-            unrounded, null where undefined.
-        cases: case_id, method, aspect, metric, value.
+        n: Number of cases on which it is defined.
+        patients: Number of their patients; None in files of earlier versions.
     """
 
-    summary: dict[str, Any]
-    table: pl.DataFrame
-    cases: pl.DataFrame
-
-
-def write(
-    out: Path,
-    parts: Sequence[Part],
-    drawn: Drawn,
-    classes: Sequence[str],
-    *,
-    resamples: int,
-    seed: int,
-    about: Mapping[str, Any],
-) -> Audit:
-    """Summarise the parts; write audit.json, audit.csv and cases.parquet into a folder.
-
-    Args:
-        out: Folder.
-        parts: Of methods, floors and ceilings.
-        drawn: The cases.
-        classes: Within which patients are drawn again.
-        resamples: Of the patient bootstrap.
-        seed: Of the bootstrap.
-        about: What else audit.json is to hold.
-    """
-    figures = pl.concat([pl.DataFrame(schema=SCHEMA), *(part.figures for part in parts)])
-    found = _of_aspects(figures, drawn, classes, resamples, seed)
-    entries = {
-        key: mean.entry(ASPECTS[key[1]].metrics[key[2]].bounds)
-        | {"n": int(np.isfinite(of.values[key]).sum()), "patients": mean.patients}
-        for of in found.values()
-        for key, mean in of.of(of.values).items()
-    }
-    methods = {}
-    for part in parts:
-        own = {key[1:]: one for key, one in entries.items() if key[0] == part.method}
-        if not own:
-            continue
-        entry: dict[str, Any] = {"figures": {}}
-        for (aspect, metric), of_metric in own.items():
-            entry["figures"].setdefault(aspect, {})[metric] = of_metric
-        alone = {
-            "low": None,
-            "high": None,
-            "n": drawn.cases.height,
-            "patients": drawn.cases["patient"].n_unique(),
-        }
-        for aspect, values in part.alone.items():
-            of_all = {metric: {"value": value, **alone} for metric, value in values.items()}
-            entry["figures"][aspect] = entry["figures"].get(aspect, {}) | of_all
-        if part.method not in (*FLOORS, *CEILINGS):
-            entry["against_floors"] = _against_floors(part.method, found)
-            for name, of_aspect in ASPECTS.items():
-                entry |= of_aspect.entry(entry["figures"].get(name, {}), part.details.get(name))
-        methods[part.method] = entry
-    summary = {
-        **about,
-        "cases": drawn.cases.height,
-        "patients": drawn.cases["patient"].n_unique(),
-        "probed": len(drawn.probed),
-        **{key: value for aspect in ASPECTS.values() for key, value in aspect.thresholds.items()},
-        "methods": methods,
-    }
-    audit = Audit(summary, _tidy(methods), figures)
-    out.mkdir(parents=True, exist_ok=True)
-    write_parquet(figures, out / "cases.parquet")
-    write_csv(audit.table, out / "audit.csv")
-    text = json.dumps(summary, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(text + "\n", out / "audit.json")
-    return audit
-
-
-Key = tuple[str, str, str]
-"""Method, aspect, metric."""
+    n: int = 0
+    patients: int | None = None
 
 
 @dataclass(frozen=True)
-class _Means:
-    """Figures of the same cases, and how these are drawn again: every mean and difference is of these draws.
+class DifferenceEstimate(IntervalEstimate):
+    """A paired difference to a baseline map, positive where the method is better.
 
     Attributes:
-        cases: Those on which some figure of the aspect is known.
-        values: (n,) of each method and metric of the aspect, NaN where undefined.
-        draws: Of the cases.
+        patients: Number of patients on whose cases both are defined; None in files of earlier versions.
+        discordant: Number of patients on whose cases both differ; None in files of earlier versions.
     """
 
-    cases: pl.DataFrame
-    values: Mapping[Key, Floats]
-    draws: PatientBootstrap
-
-    def of(self, values: Mapping[Any, Floats]) -> dict[Any, Mean]:
-        return means(values, self.cases["patient"].to_numpy(), self.draws)
+    patients: int | None = None
+    discordant: int | None = None
 
 
-def _of_aspects(
-    figures: pl.DataFrame, drawn: Drawn, classes: Sequence[str], resamples: int, seed: int
-) -> dict[str, _Means]:
-    """Within an aspect all methods see the same resamples of the same cases, so differences are paired."""
-    found: dict[str, _Means] = {}
-    for aspect in ASPECTS:
-        own = figures.filter((pl.col("aspect") == aspect) & pl.col("value").is_not_null())
-        cases = drawn.cases.join(own, on="case_id", how="semi", maintain_order="left")
-        if cases.is_empty():
-            continue
-        values: dict[Key, Floats] = {}
-        for (method, metric), of_one in own.group_by("method", "metric", maintain_order=True):
-            aligned = cases.select("case_id").join(of_one, on="case_id", how="left", maintain_order="left")
-            values[str(method), aspect, str(metric)] = aligned["value"].cast(pl.Float64).to_numpy()
-        found[aspect] = _Means(cases, values, bootstrap(cases, classes, resamples=resamples, seed=seed))
-    return found
+@dataclass(frozen=True)
+class BaselineComparison:
+    """A method against all baseline maps, in one aspect.
+
+    Attributes:
+        metric: The metric compared, the headline of the aspect.
+        differences: Difference to each baseline map, by the map's name.
+        verdict: Better than all, even with the best or worse than one; None where it is undefined.
+        lacking: Why there is no verdict; empty where there is one.
+    """
+
+    metric: str
+    differences: dict[str, DifferenceEstimate]
+    verdict: Verdict | None
+    lacking: str = ""
 
 
-def _against_floors(method: str, found: Mapping[str, _Means]) -> dict[str, dict[str, Any]]:
-    """How much better than each floor a method is, by aspect and floor, positive where it is; and a verdict:
-    better than all, "even" with the best, or worse than one. Over cases on which both are known."""
-    verdicts = {}
-    for aspect in COMPARED:
-        metric = ASPECTS[aspect].headline
-        of = found.get(aspect)
-        if of is None or (method, aspect, metric) not in of.values:
-            continue
-        own = of.values[method, aspect, metric]
-        sign = 1.0 if ASPECTS[aspect].metrics[metric].higher_is_better else -1.0
-        gained = {
-            floor: sign * (own - of.values[floor, aspect, metric])
-            for floor in FLOORS
-            if (floor, aspect, metric) in of.values
-        }
-        entries = {floor: difference.difference() for floor, difference in of.of(gained).items()}
-        said = against_all(verdict(entry) for entry in entries.values())
-        rests_on = [Evidence(entry["patients"], entry["discordant"]) for entry in entries.values()]
-        why = min((one.lacking for one in rests_on if one.lacking), default="")
-        verdicts[aspect] = {"metric": metric, "differences": entries, "verdict": said, "lacking": why}
-    return verdicts
+@dataclass(frozen=True)
+class MethodResults:
+    """Results of a method, a baseline map or a ceiling.
+
+    Attributes:
+        figures: Figures by aspect and metric.
+        against_floors: Comparison with the baseline maps by aspect, for methods only.
+        details: Further results of the aspects, by the aspect's name, of the type `Aspect.details`. In the
+            file their fields stand beside `figures`.
+    """
+
+    figures: dict[str, dict[str, AuditEstimate]]
+    against_floors: dict[str, BaselineComparison] | None = optional()
+    details: dict[str, object] = field(default_factory=dict)
 
 
-def _tidy(methods: Mapping[str, Any]) -> pl.DataFrame:
-    rows = [
-        {"method": method, "aspect": aspect, "metric": metric}
-        | {key: entry[key] for key in ("value", "low", "high", "n")}
-        | {"changes": found.get("changes")}
-        for method, found in methods.items()
-        for aspect, figures in found["figures"].items()
-        for metric, entry in figures.items()
-    ]
-    names = {"method": pl.String, "aspect": pl.String, "metric": pl.String}
-    numbers = dict.fromkeys(("value", "low", "high"), pl.Float64)
-    return pl.DataFrame(rows, schema=names | numbers | {"n": pl.Int64, "changes": pl.Boolean})
+@dataclass(frozen=True)
+class Recipe:
+    """How the maps of a method are made.
+
+    Attributes:
+        generator: Name of the generator.
+        options: Options of the generator.
+    """
+
+    generator: str
+    options: dict[str, object]
+
+
+@dataclass(frozen=True)
+class AuditSettings:
+    """The settings that the figures depend on; see `AuditOptions` for those not described here.
+
+    Attributes:
+        passes: Most forward passes for one map; None for the number of each method's preset.
+        constants: Constants of the aspects (`Aspect.settings`). The file holds them beside the other
+            settings.
+        size: Side of the model's input, in pixels.
+        target: Class of the maps.
+        baseline_counts: Numbers of cases that the baseline maps count (`BaselineMap.counts`). The file holds
+            them beside the other settings.
+        device: Device of the model.
+    """
+
+    split: Split
+    resamples: int
+    passes: int | None
+    constants: dict[str, float]
+    size: int
+    target: str
+    baseline_counts: dict[str, int]
+    device: str
+    steps: int
+    subsets: int
+    share: float
+    stages: int
+    noise: float
+    draws: int
+    shift: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class AuditResults(Record):
+    """The content of audit.json.
+
+    Attributes:
+        experiment: Name of the experiment.
+        classes: Names of the classes.
+        software: Version of radgaze.
+        selection: Split that selected the epoch, "validate" or "test".
+        settings: Settings of the audit.
+        recipes: How the maps of each method are made, by the method's name.
+        cases: Number of cases.
+        patients: Number of their patients.
+        probed: Number of probed cases.
+        thresholds: Constants of the aspects that figures are judged by (`Aspect.thresholds`). The file holds
+            them beside the other fields.
+        methods: Results by name: methods, then baseline maps and ceilings, in the order of their measurement.
+    """
+
+    experiment: str
+    classes: tuple[str, ...]
+    software: str
+    selection: str
+    settings: AuditSettings
+    recipes: dict[str, Recipe]
+    cases: int
+    patients: int
+    probed: int
+    thresholds: dict[str, float]
+    methods: dict[str, MethodResults]
+
+    def audited(self) -> dict[str, MethodResults]:
+        """Return the results of methods only, without baseline maps and ceilings."""
+        return {name: method for name, method in self.methods.items() if method.against_floors is not None}

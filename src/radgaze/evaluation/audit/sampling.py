@@ -1,4 +1,4 @@
-"""The cases that an audit looks at: drawn by a seed, and brought to the device once for all methods."""
+"""The cases of an audit: drawn by a seed, and loaded onto the device once for all methods."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from radgaze import models
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
+from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
@@ -26,46 +27,46 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Gaze:
-    """The gaze on some cases.
+class CaseGaze:
+    """Gaze on some cases.
 
     Attributes:
-        maps: (B, S, S) gaze maps.
-        fixations: (B, S, S) how many fixations fell on each pixel.
-        there: (B,) whether there is any.
+        maps: Gaze maps of shape (B, S, S).
+        fixations: Number of fixations on each pixel, of shape (B, S, S).
+        present: Whether a case has gaze, of shape (B,).
     """
 
     maps: Floats
     fixations: Floats
-    there: NDArray[np.bool_]
+    present: NDArray[np.bool_]
 
     @classmethod
-    def of(cls, batch: Batch) -> Gaze:
-        """The gaze of a batch, at the size of its images."""
-        present = (batch.weights > 0).cpu().numpy()
+    def of(cls, batch: Batch) -> CaseGaze:
+        """Return the gaze of a batch, at the size of its images."""
+        weighted = (batch.weights > 0).cpu().numpy()
         size = (batch.image.shape[-2], batch.image.shape[-1])
         return cls(
             maps=batch.gaze_maps().double().cpu().numpy()[:, 0],
-            fixations=fixation_counts(batch.points.cpu().numpy(), present, size),
-            there=batch.has_gaze.cpu().numpy().astype(bool) & present.any(1),
+            fixations=fixation_counts(batch.points.cpu().numpy(), weighted, size),
+            present=batch.has_gaze.cpu().numpy().astype(bool) & weighted.any(1),
         )
 
 
 @dataclass(frozen=True)
-class Lot:
-    """Some cases side by side. Tensors are on the device.
+class CaseBatch:
+    """A batch of audited cases. Tensors are on the device.
 
     Attributes:
-        case_ids: Of each case.
-        images: (B, 1, S, S).
-        also: What the model is called with after the images, (B, …) each.
-        predicted: (B,) the class that the model gives most; maps are of this class, except beside boxes.
-        truth: (B,) the true class, see `several.true_class`, whose boxes are the ones that count.
-        gaze: Where they were looked at.
-        sigma: (B, 2) as (σy, σx), the gaze map's Gaussian.
-        boxes: (B, N, 4) in pixels of the images; without area for padding.
-        regions: (B, S, S) whether a pixel is in a region of the true class, or of none.
-        boxed: (B,) whether there is a box with area, or a region.
+        case_ids: Ids of the cases.
+        images: Images of shape (B, 1, S, S).
+        also: Further inputs of the model after the images, of shape (B, …) each.
+        predicted: Most probable class of shape (B,); maps are of this class, except beside boxes.
+        truth: True class of shape (B,), see `multilabel.true_class`; boxes and regions are of this class.
+        gaze: Gaze on the cases.
+        sigma: Standard deviations (σy, σx) of the gaze map's Gaussian, of shape (B, 2).
+        boxes: Boxes of shape (B, N, 4) in pixels of the images; without area for padding.
+        regions: Whether a pixel is in a region of the true class, or of no class, of shape (B, S, S).
+        boxed: Whether a case has a box with area, or a region, of shape (B,).
     """
 
     case_ids: tuple[str, ...]
@@ -73,7 +74,7 @@ class Lot:
     also: tuple[Tensor, ...]
     predicted: Tensor
     truth: Tensor
-    gaze: Gaze
+    gaze: CaseGaze
     sigma: Tensor
     boxes: NDArray[np.float32]
     regions: NDArray[np.bool_]
@@ -84,97 +85,109 @@ class Lot:
 
 
 @dataclass(frozen=True)
-class Subjects:
-    """What is audited.
+class AuditCases:
+    """The audited cases.
 
     Attributes:
-        lots: All cases.
-        probed: Those on which a method is run again and again.
-        fixations: (S, S) counts of all cases together.
-        gaze: (S, S) their gaze maps, added up.
-        mean_gaze: (S, S) of the training cases, None where none has gaze.
+        batches: All cases.
+        probed: The probed cases, on which a method is run many times.
+        fixations: Fixation counts of all cases together, of shape (S, S).
+        gaze: Sum of all gaze maps, of shape (S, S).
+        mean_gaze: Mean gaze map of the training cases, of shape (S, S); None where none has gaze.
     """
 
-    lots: tuple[Lot, ...]
-    probed: tuple[Lot, ...]
+    batches: tuple[CaseBatch, ...]
+    probed: tuple[CaseBatch, ...]
     fixations: Floats
     gaze: Floats
     mean_gaze: Floats | None
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """Which cases of a split are audited.
+class Sample:
+    """The cases of a split that are drawn for an audit.
 
     Attributes:
-        cases: case_id, patient, label_<class>, in the split's order.
-        probed: The ids of those on which a method is run again and again.
+        cases: case_id, patient, label_<class>, in the order of the split.
+        probed: Ids of the probed cases.
     """
 
     cases: pl.DataFrame
     probed: tuple[str, ...]
 
+    @property
+    def case_ids(self) -> list[str]:
+        """Ids of the cases."""
+        return list(self.cases["case_id"])
 
-def draw(run: Run, split: str, *, cases: int, probed: int, seed: int) -> Drawn:
+    @property
+    def patients(self) -> int:
+        """Number of patients."""
+        return self.cases["patient"].n_unique()
+
+
+def draw(run: Run, options: AuditOptions) -> Sample:
     """Draw cases evenly, whatever their class, and from them the probed ones; all, if there are no more.
 
     Raises:
         UserError: The run has no predictions of the split.
     """
-    table = run.predictions().filter(pl.col("split") == split)
+    table = run.predictions().filter(pl.col("split") == options.split)
     if table.is_empty():
-        raise UserError(f"{run.path} has no predictions of the split {split!r}; there are validate and test")
-    order = np.random.default_rng(seed).permutation(table.height)
-    few = table[np.sort(order[: min(cases, probed)])]
-    drawn = table[np.sort(order[:cases])].select("case_id", "patient", *(f"label_{c}" for c in run.classes))
-    return Drawn(drawn, tuple(few["case_id"]))
+        raise UserError(f"{run.path} has no predictions of the {options.split} cases")
+    order = np.random.default_rng(options.seed).permutation(table.height)
+    probed = table[np.sort(order[: min(options.cases, options.probed)])]
+    labels = [f"label_{name}" for name in run.classes]
+    cases = table[np.sort(order[: options.cases])].select("case_id", "patient", *labels)
+    return Sample(cases, tuple(probed["case_id"]))
 
 
-def gather(run: Run, model: nn.Module, split: str, drawn: Drawn, *, device: str, batch_size: int) -> Subjects:
-    """Bring the cases to the device, with their gaze, and the mean gaze of the training cases.
+def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, device: str) -> AuditCases:
+    """Load the cases onto the device, with their gaze, and the mean gaze of the training cases.
 
     Args:
         run: The run.
-        model: What makes its class scores, on the device.
-        split: Where the cases are.
-        drawn: Which they are.
-        device: Where the model is.
-        batch_size: Cases at a time.
+        model: The model that gives the class scores, on the device.
+        sample: The cases.
+        options: Options of the audit.
+        device: Device of the model.
     """
-    ids, side = drawn.cases["case_id"].to_list(), run.config.input.size
-    total = len(run.dataset("train")) + len(ids) + len(drawn.probed)
+    side = run.config.input.size
+    total = len(run.dataset("train")) + sample.cases.height + len(sample.probed)
     with progress("Gathering cases and gaze", total=total) as bar:
 
-        def lots(of: Sequence[str]) -> tuple[Lot, ...]:
-            return tuple(_lot(model, b.to(device)) for b in _counted(run.batches(split, batch_size, of), bar))
+        def batches(case_ids: Sequence[str]) -> tuple[CaseBatch, ...]:
+            stored = run.batches(options.split, options.batch_size, case_ids)
+            return tuple(_case_batch(model, batch.to(device)) for batch in _counted(stored, bar))
 
-        everyone, few = lots(ids), lots(drawn.probed)
-        mean, known = mean_gaze(_counted(run.batches("train", batch_size), bar), (side, side))
-    return Subjects(
-        lots=everyone,
-        probed=few,
-        fixations=np.sum([lot.gaze.fixations.sum(0) for lot in everyone], axis=0),
-        gaze=np.sum([lot.gaze.maps.sum(0) for lot in everyone], axis=0),
-        mean_gaze=mean if known else None,
+        every, probed = batches(sample.case_ids), batches(sample.probed)
+        training = _counted(run.batches("train", options.batch_size), bar)
+        mean, cases_with_gaze = mean_gaze(training, (side, side))
+    return AuditCases(
+        batches=every,
+        probed=probed,
+        fixations=np.sum([batch.gaze.fixations.sum(0) for batch in every], axis=0),
+        gaze=np.sum([batch.gaze.maps.sum(0) for batch in every], axis=0),
+        mean_gaze=mean if cases_with_gaze else None,
     )
 
 
-def _lot(model: nn.Module, batch: Batch) -> Lot:
+def _case_batch(model: nn.Module, batch: Batch) -> CaseBatch:
     images, *also = models.inputs(model, batch)
     with torch.inference_mode():
         logits = model(images, *also).logits
     # Which class is the most probable does not depend on how logits become probabilities.
     truth = torch.from_numpy(true_class(batch.label.cpu(), logits.double().cpu())).to(images.device)
-    shown = torch.nn.functional.one_hot(truth, batch.label.shape[1])
-    boxes = of_own_class(batch.boxes, batch.box_class, shown)
-    regions = inside_region(regions_of_own_class(batch.regions, batch.region_class, shown))
-    return Lot(
+    of_truth = torch.nn.functional.one_hot(truth, batch.label.shape[1])
+    boxes = of_own_class(batch.boxes, batch.box_class, of_truth)
+    regions = inside_region(regions_of_own_class(batch.regions, batch.region_class, of_truth))
+    return CaseBatch(
         case_ids=tuple(batch.case_id),
         images=images,
         also=tuple(also),
         predicted=logits.argmax(1).clone(),
         truth=truth,
-        gaze=Gaze.of(batch),
+        gaze=CaseGaze.of(batch),
         sigma=batch.sigma,
         boxes=boxes.cpu().numpy(),
         regions=regions,

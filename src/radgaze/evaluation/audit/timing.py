@@ -1,4 +1,4 @@
-"""How long a method takes, beside the class scores alone."""
+"""Time of a method's maps, and of the class scores alone."""
 
 from __future__ import annotations
 
@@ -9,56 +9,56 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from radgaze.evaluation.audit.aspects.subject import Explain, explained
-from radgaze.evaluation.audit.sampling import Lot
+from radgaze.evaluation.audit.aspects.audited_maps import Explain, explained
+from radgaze.evaluation.audit.sampling import CaseBatch
 
 TIMED = 2
-"""Cases on which the plain forward pass is timed at least, beside each method."""
+"""Fewest cases on which the plain forward pass is timed, beside each method."""
 
 
 class Clock:
-    """Times a method, and beside it the plain forward pass, on the first lots: the machine is as busy."""
+    """Times a method, and the plain forward pass on its first batches, while the machine is as busy."""
 
-    def __init__(self, model: nn.Module, explain: Explain, lot: Lot) -> None:
+    def __init__(self, model: nn.Module, explain: Explain, batch: CaseBatch) -> None:
         self._model, self._explain = model, explain
-        self._maps = self._passes = 0.0
-        self._mapped = self._passed = 0
-        explained(explain, lot)  # memory and kernels: what comes first would seem slow
-        self._forward(lot)
+        self._map_total = self._pass_total = 0.0
+        self._maps = self._passes = 0
+        explained(explain, batch)  # memory and kernels: the first call would seem slow
+        self._forward(batch)
 
-    def explained(self, lot: Lot) -> Tensor:
-        """The lot's maps."""
-        if self._passed < TIMED:
-            self._passes += self._timed(partial(self._forward, lot), lot)[1]
-            self._passed += len(lot)
-        maps, seconds = self._timed(partial(explained, self._explain, lot), lot)
-        self._maps, self._mapped = self._maps + seconds, self._mapped + len(lot)
+    def explained(self, batch: CaseBatch) -> Tensor:
+        """Return the maps of a batch."""
+        if self._passes < TIMED:
+            self._pass_total += self._timed(partial(self._forward, batch), batch)[1]
+            self._passes += len(batch)
+        maps, seconds = self._timed(partial(explained, self._explain, batch), batch)
+        self._map_total, self._maps = self._map_total + seconds, self._maps + len(batch)
         return maps
 
     @property
     def map_seconds(self) -> float:
-        """Time of one image's map."""
-        return self._maps / self._mapped
+        """Time of one image's map, in seconds."""
+        return self._map_total / self._maps
 
     @property
     def pass_seconds(self) -> float:
-        """Time of one image's class scores alone."""
-        return self._passes / self._passed
+        """Time of one image's class scores alone, in seconds."""
+        return self._pass_total / self._passes
 
-    def _forward(self, lot: Lot) -> Tensor:
+    def _forward(self, batch: CaseBatch) -> Tensor:
         with torch.inference_mode():
-            logits: Tensor = self._model(lot.images, *lot.also).logits
+            logits: Tensor = self._model(batch.images, *batch.also).logits
         return logits
 
-    def _timed(self, work: Callable[[], Tensor], lot: Lot) -> tuple[Tensor, float]:
-        _finish(lot.images)
+    def _timed(self, work: Callable[[], Tensor], batch: CaseBatch) -> tuple[Tensor, float]:
+        _wait_for(batch.images)
         start = time.perf_counter()
-        done = work()
-        _finish(done)
-        return done, time.perf_counter() - start
+        result = work()
+        _wait_for(result)
+        return result, time.perf_counter() - start
 
 
-def _finish(tensor: Tensor) -> None:
-    """Wait until the device has made it."""
+def _wait_for(tensor: Tensor) -> None:
+    """Wait until the device has computed a tensor."""
     if tensor.is_cuda:
         torch.cuda.synchronize(tensor.device)

@@ -1,19 +1,28 @@
-"""The aspects of an audit: what it asks of a map, one aspect a file."""
+"""Aspects of an audit: questions about maps, one in each file."""
 
-# Each registers its aspect; this is the order in which they are shown.
+# Each module registers its aspect; tables and figures show them in this order.
 from radgaze.evaluation.audit.aspects import agreement, localisation, faithfulness, sanity, stability, cost  # noqa: F401, I001
-from radgaze.evaluation.audit.aspects.aspect import ASPECTS, Aspect, Course, Curve, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Effort, Method, Subject
+from radgaze.evaluation.audit.aspects.aspect import (
+    ASPECTS,
+    Aspect,
+    AspectFigure,
+    Curve,
+    Measurement,
+    Panel,
+    Shading,
+    register,
+)
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, AuditedMethod
 
 __all__ = [
     "ASPECTS",
     "Aspect",
-    "Course",
+    "AspectFigure",
+    "AuditedMaps",
+    "AuditedMethod",
     "Curve",
-    "Effort",
-    "Measured",
-    "Method",
+    "Measurement",
     "Panel",
-    "Subject",
+    "Shading",
     "register",
 ]

@@ -7,9 +7,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from radgaze.evaluation.audit.aspects.aspect import Aspect, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Figures, Floats, Subject
-from radgaze.evaluation.audit.sampling import Gaze, Subjects
+from radgaze.evaluation.audit.aspects.aspect import Aspect, Measurement, Panel, register
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, Floats
+from radgaze.evaluation.audit.sampling import AuditCases, CaseGaze
 from radgaze.evaluation.metrics import agreement
 from radgaze.evaluation.metrics.metric import Metric
 
@@ -27,7 +27,7 @@ class Agreement(Aspect):
         ),
         "information_gain": Metric(
             title="information gain",
-            words="Bits per fixation by which the map foretells the gaze better than the mean gaze of the "
+            words="Bits per fixation by which the map predicts the gaze better than the mean gaze of the "
             "training cases does.",
             chance=0.0,
         ),
@@ -43,35 +43,39 @@ class Agreement(Aspect):
         "rightly disagree with the radiologist: the model may look elsewhere.",
     )
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured(
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        return Measurement(
             [
                 (
-                    lot.case_ids,
-                    of_gaze(subject.smooth(lot, subject.maps_of(lot)), lot.gaze, subject.cases),
+                    batch.case_ids,
+                    agreement_with_gaze(
+                        audited.smooth(batch, audited.maps_of(batch)), batch.gaze, audited.cases
+                    ),
                 )
-                for lot in subject.lots
+                for batch in audited.batches
             ]
         )
 
 
-def of_gaze(P: Floats, gaze: Gaze, everyone: Subjects, besides: Gaze | None = None) -> Figures:
-    """Every metric of agreement of smooth maps P (B, S, S), NaN for a case without gaze.
+def agreement_with_gaze(
+    P: Floats, gaze: CaseGaze, cases: AuditCases, same_cases: CaseGaze | None = None
+) -> Figures:
+    """Measure every metric of agreement; NaN for a case without gaze.
 
     Args:
-        P: Maps.
-        gaze: The gaze on their cases.
-        everyone: All cases, whose other gaze is that of other cases.
-        besides: More gaze on the same cases, which is not other cases' gaze either.
+        P: Smooth maps of shape (B, S, S).
+        gaze: Gaze on their cases.
+        cases: All cases, which give the gaze on other cases.
+        same_cases: More gaze on the same cases, which is not gaze on other cases either.
     """
-    seen = [gaze] if besides is None else [gaze, besides]
-    others = everyone.fixations - sum(g.fixations for g in seen)
+    excluded = [gaze] if same_cases is None else [gaze, same_cases]
+    other_fixations = cases.fixations - sum(each.fixations for each in excluded)
     # Two readers' maps, each 1 at its highest, add up to more than the map of both: not below zero.
-    other_gaze = np.maximum(everyone.gaze - sum(g.maps for g in seen), 0)
+    other_gaze = np.maximum(cases.gaze - sum(each.maps for each in excluded), 0)
     Q, F = gaze.maps, gaze.fixations
-    figures = agreement.agreement(P, Q, F, others)
+    figures = agreement.agreement(P, Q, F, other_fixations)
     figures["shuffled_cc"] = agreement.shuffled_cc(P, Q, other_gaze)
-    if everyone.mean_gaze is not None:
-        prior = np.broadcast_to(everyone.mean_gaze, P.shape)
+    if cases.mean_gaze is not None:
+        prior = np.broadcast_to(cases.mean_gaze, P.shape)
         figures["information_gain"] = agreement.information_gain(P, F, prior)
-    return {name: np.where(gaze.there, figure, np.nan) for name, figure in figures.items()}
+    return {name: np.where(gaze.present, figure, np.nan) for name, figure in figures.items()}

@@ -1,13 +1,16 @@
-"""What an aspect of the audit is, and the registered ones in the order in which they are shown."""
+"""Base class of the aspects of an audit, and their registry."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
-from radgaze.evaluation.audit.aspects.subject import Figures, Subject
+import polars as pl
+
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures
+from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, AuditSettings, MethodResults
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.words import listed
 
@@ -21,44 +24,62 @@ VERDICTS = {
 
 
 @dataclass(frozen=True)
-class Measured:
-    """What an aspect found of a method or a baseline map.
+class Measurement:
+    """What an aspect measures on a method or a baseline map.
 
     Attributes:
-        figures: Ids of cases, and their figures (B,) by metric, lot by lot.
-        alone: Figures that belong to no single case, by metric.
-        detail: What else is kept, as JSON holds it, see `Aspect.entry`.
+        figures: For each batch the case ids, and figures of shape (B,) by metric.
+        overall: Figures that belong to no single case, by metric.
+        detail: Further values for `Aspect.summarise`: a record (`radgaze.records`) or plain values.
     """
 
     figures: Sequence[tuple[Sequence[str], Figures]] = ()
-    alone: Mapping[str, float] = field(default_factory=dict)
-    detail: Any = None
+    overall: Mapping[str, float] = field(default_factory=dict)
+    detail: object = None
+
+
+@dataclass(frozen=True)
+class Shading:
+    """A range of a panel that is shaded in red.
+
+    Attributes:
+        threshold: Name of the threshold (`Aspect.thresholds`) at which it starts.
+        end: Where it ends.
+        words: Label.
+    """
+
+    threshold: str
+    end: float
+    words: str
 
 
 @dataclass(frozen=True)
 class Panel:
-    """How an aspect's headline is drawn in the overview.
+    """How the overview figure shows an aspect's headline.
 
     Attributes:
-        title: Of the panel, where `{metric}` stands for the headline's title.
-        times: Whether the headline is a factor, drawn on a logarithmic axis.
-        shaded: From where on (a key of audit.json), to where, and why the panel is shaded in red.
+        title: Title, in which `{metric}` stands for the title of the headline.
+        is_factor: Whether the headline is a factor, on a logarithmic axis.
+        shading: A shaded range.
     """
 
     title: str
-    times: bool = False
-    shaded: tuple[str, float, str] | None = None
+    is_factor: bool = False
+    shading: Shading | None = None
 
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of an aspect's own figure.
+    """A curve of an aspect's own figure.
 
     Attributes:
-        label: In the legend.
-        x, y: Its points, y None where undefined.
-        colour: Place in the palette.
-        marker, line, size: Mark, style of the line between marks ("none" for none), and size of a mark.
+        label: Label in the legend.
+        x: Abscissae.
+        y: Ordinates, None where undefined.
+        colour: Index in the palette.
+        marker: Marker of a point.
+        line: Style of the line between points, "none" for no line.
+        size: Size of a marker.
     """
 
     label: str
@@ -70,16 +91,17 @@ class Curve:
     size: float
 
 
-class Course(ABC):
-    """A figure of an aspect's own, NAME.png: a panel for each method.
+class AspectFigure(ABC):
+    """A figure of an aspect's own, NAME.png, with a panel for each method.
 
     Attributes:
-        alternative: What the picture shows, for those who cannot see it.
-        caption: What stands below it.
-        x_title, y_title: Of the axes.
-        y_limits: Of the axes.
-        threshold: Key of audit.json whose value is drawn as a dotted line, None for no line.
-        points_title: What the ticks are.
+        alternative: Text in place of the picture.
+        caption: Caption.
+        x_title: Title of the x axis.
+        y_title: Title of the y axis.
+        y_limits: Limits of the y axis.
+        threshold: Name of the threshold (`Aspect.thresholds`) that is drawn as a dotted line, or None.
+        ticks_title: Title of the list of ticks.
     """
 
     alternative: ClassVar[str]
@@ -88,15 +110,15 @@ class Course(ABC):
     y_title: ClassVar[str]
     y_limits: ClassVar[tuple[float, float]]
     threshold: ClassVar[str | None] = None
-    points_title: ClassVar[str]
+    ticks_title: ClassVar[str]
 
     @abstractmethod
-    def curves(self, method: Mapping[str, Any]) -> list[Curve]:
-        """The lines of a method, given its part of audit.json."""
+    def curves(self, method: MethodResults) -> list[Curve]:
+        """Return the curves of a method."""
 
     @abstractmethod
-    def points(self, method: Mapping[str, Any]) -> list[str]:
-        """What each tick from 1 on stands for."""
+    def ticks(self, method: MethodResults) -> list[str]:
+        """Return what each tick from 1 on stands for."""
 
 
 class Aspect(ABC):
@@ -104,22 +126,25 @@ class Aspect(ABC):
 
     Attributes:
         name: Name in files and tables.
-        question: What it asks of a map.
-        metrics: What it measures, by name.
-        headline: The metric that stands for it, in verdicts and in the overview.
-        panel: How the overview draws that.
-        of_baselines: Whether baseline maps are measured too; methods then get a verdict against them.
-        probed: Whether it is measured on the probed cases alone.
-        blurs: Whether it looks at maps that are blurred as far as the gaze map.
-        done: What a method does that is good at it, as in "points into the boxes"; where it has a verdict
-            against the baseline maps.
-        column: Heading of its verdicts in the table of verdicts; None where it has none.
-        judged: Whether its own table holds its verdicts too.
-        per_case: Whether its figures are means over cases.
+        question: The question.
+        metrics: The metrics, by name.
+        headline: Name of the metric that verdicts and the overview figure use.
+        panel: How the overview figure shows the headline.
+        of_baselines: Whether it is measured on baseline maps too; methods then get a verdict against them.
+        probed: Whether it is measured on the probed cases only.
+        blurs: Whether maps are blurred by the Gaussian of the gaze map before they are compared.
+        done: What a good method does, as in "points into the boxes", where there is a verdict against the
+            baseline maps.
+        column: Heading of the verdicts in the table of verdicts; None where it has none.
+        judged: Whether the aspect's own table holds its verdicts too.
+        per_case: Whether the figures are means over cases.
         settings: Constants that audit.json holds among the settings.
-        thresholds: Constants that audit.json holds beside them.
-        limits: What its numbers do not say.
-        course: A figure of its own.
+        thresholds: Constants that audit.json holds at its top level.
+        limits: Sentences on what the numbers do not say.
+        figure: A figure of its own.
+        details: Frozen dataclass that `summarise` returns; None where it returns nothing.
+        columns: Fields of `details` that audit.csv holds, with their types.
+        flag: What is wrong with a method that `flags` marks, as in "does not change with the weights".
     """
 
     name: ClassVar[str]
@@ -137,63 +162,85 @@ class Aspect(ABC):
     settings: ClassVar[Mapping[str, float]] = {}
     thresholds: ClassVar[Mapping[str, float]] = {}
     limits: ClassVar[tuple[str, ...]] = ()
-    course: ClassVar[Course | None] = None
+    figure: ClassVar[AspectFigure | None] = None
+    details: ClassVar[type | None] = None
+    columns: ClassVar[Mapping[str, type[pl.DataType]]] = {}
+    flag: ClassVar[str] = ""
 
     @property
     def title(self) -> str:
-        """Its name as a heading."""
+        """The name as a heading."""
         return self.name.capitalize()
 
-    def unsupported(self, subject: Subject) -> str | None:
-        """Why it cannot be measured; None where it can."""
-        if subject.method is None and not self.of_baselines:
-            return "it is measured of methods alone"
+    def unsupported(self, audited: AuditedMaps) -> str | None:
+        """Return why the aspect cannot be measured on some maps; None where it can."""
+        if audited.method is None and not self.of_baselines:
+            return "it is measured on methods only"
         return None
 
     @abstractmethod
-    def measure(self, subject: Subject) -> Measured:
-        """The figures of a method, or of a baseline map where `of_baselines`."""
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        """Measure a method, or a baseline map where `of_baselines`."""
 
-    def entry(self, figures: Mapping[str, Any], detail: Any) -> dict[str, Any]:
-        """What a method's part of audit.json holds besides, given its figures and `Measured.detail`."""
-        return {}
+    def summarise(self, figures: Mapping[str, AuditEstimate], detail: object) -> object:
+        """Return the further results of a method, a `details`; None for none.
 
-    def verdict(self, method: Mapping[str, Any]) -> str:
-        """What is said of a method in `column`, given its part of audit.json."""
-        of = method["against_floors"].get(self.name)
-        return "–" if of is None else of.get("lacking") or VERDICTS[of["verdict"]]
+        Args:
+            figures: The method's figures by metric.
+            detail: `Measurement.detail`.
+        """
+        return None
 
-    def criterion(self, summary: Mapping[str, Any]) -> str:
-        """How `verdict` is reached, where that is not against the baseline maps."""
+    def read_detail(self, content: object) -> object:
+        """Return a `Measurement.detail` from the values of JSON that it was kept as.
+
+        Raises:
+            ValueError: It is not what `measure` returns.
+        """
+        return content
+
+    def flags(self, method: MethodResults) -> bool:
+        """Return whether a method is to be marked in every table and figure; see `flag`."""
+        return False
+
+    def verdict(self, method: MethodResults) -> str:
+        """Return the verdict on a method in `column`."""
+        comparison = (method.against_floors or {}).get(self.name)
+        return "–" if comparison is None else comparison.lacking or VERDICTS[comparison.verdict]
+
+    def criterion(self, results: AuditResults) -> str:
+        """Return how `verdict` is reached, where that is not against the baseline maps."""
         return ""
 
-    def findings(self, methods: Mapping[str, Any]) -> list[str]:
-        """What the verdicts on all methods amount to, in sentences."""
-        against = {
-            name: found["against_floors"][self.name]
-            for name, found in methods.items()
-            if self.name in found["against_floors"]
+    def findings(self, methods: Mapping[str, MethodResults]) -> list[str]:
+        """Summarise the verdicts on all methods in sentences."""
+        comparisons = {
+            name: comparison
+            for name, method in methods.items()
+            if (comparison := (method.against_floors or {}).get(self.name)) is not None
         }
-        if not against:
+        if not comparisons:
             return []
-        words, verdicts = f"{self.done} better than every floor", [of["verdict"] for of in against.values()]
-        if set(verdicts) == {"few"}:
-            why = min((of["lacking"] for of in against.values() if of.get("lacking")), default="")
-            return [f"Whether a method {words} cannot be said: {why or 'too little evidence'}."]
-        good = [name for name, of in against.items() if of["verdict"] == "better"]
+        success = f"{self.done} better than every floor"
+        if {comparison.verdict for comparison in comparisons.values()} == {"few"}:
+            reasons = [comparison.lacking for comparison in comparisons.values() if comparison.lacking]
+            reason = min(reasons, default="too little evidence")
+            return [f"Whether a method {success} cannot be said: {reason}."]
+        good = [name for name, comparison in comparisons.items() if comparison.verdict == "better"]
         title = self.metrics[self.headline].title
         if not good:
-            return [f"No method {words} ({title})."]
+            return [f"No method {success} ({title})."]
         if len(good) == 1:
-            return [f"{good[0]} {words} ({title})."]
-        many = "All" if len(good) == len(against) else len(good)
-        verb, _, rest = words.partition(" ")  # points into, point into
+            return [f"{good[0]} {success} ({title})."]
+        many = "All" if len(good) == len(comparisons) else len(good)
+        verb, _, rest = success.partition(" ")  # points into, point into
         return [
-            f"{many} of {len(against)} methods, {listed(good)}, {verb.removesuffix('s')} {rest} ({title})."
+            f"{many} of {len(comparisons)} methods, {listed(good)}, {verb.removesuffix('s')} {rest} "
+            f"({title})."
         ]
 
-    def how(self, settings: Mapping[str, Any]) -> str:
-        """How its numbers came about, setting by setting; empty where nothing is to be said."""
+    def how(self, settings: AuditSettings) -> str:
+        """Describe how the numbers were measured, with the settings; empty where nothing is to be said."""
         return ""
 
 

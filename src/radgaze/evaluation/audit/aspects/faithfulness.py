@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from radgaze.evaluation.audit.aspects.aspect import Aspect, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Figures, Subject, floats, repeated
-from radgaze.evaluation.audit.sampling import Lot
+from radgaze.evaluation.audit.aspects.aspect import Aspect, Measurement, Panel, register
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, floats, repeated
+from radgaze.evaluation.audit.results import AuditSettings
+from radgaze.evaluation.audit.sampling import CaseBatch
 from radgaze.evaluation.metrics import faithfulness
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.objectives.triangle import probabilities
 
 BLUR = 0.1
-"""σ of the blur that takes an image's details away, as a share of its side."""
+"""Standard deviation of the blur that removes an image's details, as a share of its side."""
 
 
 @register
@@ -26,7 +27,7 @@ class Faithfulness(Aspect):
     metrics: ClassVar[Mapping[str, Metric]] = {
         "deletion": Metric(
             title="deletion",
-            words="Mean probability of the class while the image is blurred from the map's highest pixels "
+            words="Mean probability of the class while the image is blurred, from the map's highest pixels "
             "on.",
             higher_is_better=False,
             bounds=(0.0, 1.0),
@@ -39,13 +40,12 @@ class Faithfulness(Aspect):
         ),
         "insertion_minus_deletion": Metric(
             title="insertion − deletion",
-            words="Both in one: what is pointed at is needed, and is enough.",
+            words="Both in one: the highlighted pixels are needed, and are enough.",
             bounds=(-1.0, 1.0),
         ),
         "sensitivity_n": Metric(
             title="sensitivity-n",
-            words="Correlation of the map's sum over random sets of pixels with what the score loses without "
-            "them.",
+            words="Correlation of the map's sum over random sets of pixels with the score lost without them.",
             chance=0.0,
             bounds=(-1.0, 1.0),
         ),
@@ -58,40 +58,42 @@ class Faithfulness(Aspect):
     column = "faithfulness"
     settings: ClassVar[Mapping[str, float]] = {"blur": BLUR}
     limits = (
-        "Deletion and insertion show the model images that it was not trained on, and what it makes of them "
+        "Deletion and insertion show the model images unlike those of its training, and how it handles them "
         "is part of the figure.",
     )
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured([(lot.case_ids, _figures(subject, lot)) for lot in subject.probed])
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        return Measurement([(batch.case_ids, _figures(audited, batch)) for batch in audited.probed])
 
-    def how(self, settings: Mapping[str, Any]) -> str:
+    def how(self, settings: AuditSettings) -> str:
         return (
-            f"Deletion and insertion: {settings['steps']} steps; the blur has a σ of {settings['blur']:.2f} "
-            f"of the image's side. Sensitivity-n: {settings['subsets']} sets of {settings['share']:.0%} of "
-            "the pixels."
+            f"Deletion and insertion: {settings.steps} steps; the blur has a σ of "
+            f"{settings.constants['blur']:.2f} of the image's side. Sensitivity-n: {settings.subsets} sets "
+            f"of {settings.share:.0%} of the pixels."
         )
 
 
-def _figures(subject: Subject, lot: Lot) -> Figures:
-    """How the class score follows what the maps of a lot point at.
+def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
+    """Measure how the class score depends on the pixels that the maps of a batch highlight.
 
-    Deletion and insertion are of the class's probability, sensitivity-n of its logit. What is deleted becomes
-    the blurred image, which insertion starts from.
+    Deletion and insertion use the probability of the class, sensitivity-n its logit. A deleted pixel becomes
+    that of the blurred image, which insertion starts from.
     """
 
     def probability(images: Tensor) -> Tensor:
-        return _of_class(probabilities(_logits(subject, lot, images), subject.classification), lot)
+        logits = _logits(audited, batch, images)
+        return _of_class(probabilities(logits, audited.classification), batch)
 
     def logit(images: Tensor) -> Tensor:
-        return _of_class(_logits(subject, lot, images), lot)
+        return _of_class(_logits(audited, batch, images), batch)
 
-    x, maps, effort, side = lot.images, subject.maps_of(lot), subject.effort, lot.images.shape[-1]
+    x, maps, options = batch.images, audited.maps_of(batch), audited.options
+    side = x.shape[-1]
     baseline = faithfulness.blurred(x, BLUR * side)
-    deletion = faithfulness.deletion(probability, x, maps, baseline, steps=effort.steps).area
-    insertion = faithfulness.insertion(probability, x, maps, baseline, steps=effort.steps).area
-    n = max(1, round(effort.share * side**2))
-    sensitivity = faithfulness.sensitivity_n(logit, x, maps, n=n, samples=effort.subsets, seed=effort.seed)
+    deletion = faithfulness.deletion(probability, x, maps, baseline, steps=options.steps).area
+    insertion = faithfulness.insertion(probability, x, maps, baseline, steps=options.steps).area
+    n = max(1, round(options.share * side**2))
+    sensitivity = faithfulness.sensitivity_n(logit, x, maps, n=n, samples=options.subsets, seed=options.seed)
     return {
         "deletion": floats(deletion),
         "insertion": floats(insertion),
@@ -100,12 +102,12 @@ def _figures(subject: Subject, lot: Lot) -> Figures:
     }
 
 
-def _logits(subject: Subject, lot: Lot, images: Tensor) -> Tensor:
-    turns = len(images) // len(lot)
+def _logits(audited: AuditedMaps, batch: CaseBatch, images: Tensor) -> Tensor:
+    turns = len(images) // len(batch)
     with torch.inference_mode():
-        logits: Tensor = subject.model(images, *(repeated(a, turns) for a in lot.also)).logits
+        logits: Tensor = audited.model(images, *(repeated(values, turns) for values in batch.also)).logits
     return logits.float()
 
 
-def _of_class(scores: Tensor, lot: Lot) -> Tensor:
-    return scores.gather(1, repeated(lot.predicted, len(scores) // len(lot))[:, None])[:, 0]
+def _of_class(scores: Tensor, batch: CaseBatch) -> Tensor:
+    return scores.gather(1, repeated(batch.predicted, len(scores) // len(batch))[:, None])[:, 0]

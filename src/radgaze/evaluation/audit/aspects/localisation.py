@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from radgaze.evaluation.audit.aspects.aspect import Aspect, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Subject
+from radgaze.evaluation.audit.aspects.aspect import Aspect, Measurement, Panel, register
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps
 from radgaze.evaluation.metrics import localisation
 from radgaze.evaluation.metrics.metric import Metric
 
@@ -25,15 +25,15 @@ class Localisation(Aspect):
     done = "points into the boxes"
     column = "boxes"
 
-    def unsupported(self, subject: Subject) -> str | None:
-        return None if any(lot.boxed.any() for lot in subject.lots) else "no case has boxes or masks"
+    def unsupported(self, audited: AuditedMaps) -> str | None:
+        return None if any(batch.boxed.any() for batch in audited.batches) else "no case has boxes or masks"
 
-    def measure(self, subject: Subject) -> Measured:
-        found = []
-        for lot in subject.lots:
-            if lot.boxed.any():
-                P = subject.smooth(lot, subject.of_truth(lot))
-                figures = localisation.localisation(P, lot.boxes, regions=lot.regions)
-                boxed = list(np.array(lot.case_ids)[lot.boxed])
-                found.append((boxed, {name: figure[lot.boxed] for name, figure in figures.items()}))
-        return Measured(found)
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        measured = []
+        for batch in audited.batches:
+            if batch.boxed.any():
+                P = audited.smooth(batch, audited.of_truth(batch))
+                figures = localisation.localisation(P, batch.boxes, regions=batch.regions)
+                boxed = list(np.array(batch.case_ids)[batch.boxed])
+                measured.append((boxed, {name: figure[batch.boxed] for name, figure in figures.items()}))
+        return Measurement(measured)

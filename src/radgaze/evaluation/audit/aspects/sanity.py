@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
-from torch import Tensor
+import polars as pl
+from pydantic import TypeAdapter
+from torch import Tensor, nn
 
-from radgaze.evaluation.audit.aspects.aspect import Aspect, Course, Curve, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Figures, Floats, Subject, explained, floats, plain
+from radgaze.evaluation.audit.aspects.aspect import (
+    Aspect,
+    AspectFigure,
+    Curve,
+    Measurement,
+    Panel,
+    Shading,
+    register,
+)
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, as_list, explained, floats
+from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, AuditSettings, MethodResults
 from radgaze.evaluation.metrics import randomisation
 from radgaze.evaluation.metrics.agreement import is_constant
 from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.metrics.randomisation import Mode
 from radgaze.words import count, listed
 
 UNCHANGED = 0.5
@@ -21,40 +34,86 @@ of the trained one does not change with the weights: half of the order of its pi
 _LIKENESS = (-1.0, 1.0)
 
 
-class Cascades(Course):
-    """Likeness of a method's maps to the trained ones as weights are drawn anew."""
+@dataclass(frozen=True)
+class CascadeSimilarity:
+    """Likeness of maps to those of the trained model under one randomisation of weights, case by case.
 
-    alternative = "Likeness to the trained map while weights are drawn anew"
+    Attributes:
+        mode: Kind of randomisation.
+        layers: Names of the layers at which the maps were compared.
+        similarity: Likeness by metric, layer and case; None where undefined.
+    """
+
+    mode: Mode
+    layers: tuple[str, ...]
+    similarity: dict[str, list[list[float | None]]]
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """Mean likeness of maps to those of the trained model under one randomisation of weights.
+
+    Attributes:
+        mode: Kind of randomisation.
+        layers: Names of the layers at which the maps were compared.
+        rank_correlation: Mean rank correlation over cases, by layer; None where undefined.
+        ssim: Mean structural similarity over cases, by layer; None where undefined.
+    """
+
+    mode: Mode
+    layers: tuple[str, ...]
+    rank_correlation: list[float | None]
+    ssim: list[float | None]
+
+
+@dataclass(frozen=True)
+class WeightDependence:
+    """How the maps of a method depend on the weights.
+
+    Attributes:
+        changes: Whether they change with the weights; None where every map is constant and has no order of
+            pixels.
+        cascades: Likeness layer by layer, for both randomisations.
+    """
+
+    changes: bool | None = None
+    cascades: tuple[Cascade, ...] = ()
+
+
+class Cascades(AspectFigure):
+    """Likeness of a method's maps to the trained ones as weights are randomised."""
+
+    alternative = "Likeness to the trained map while weights are randomised"
     caption = (
-        "Each point is a layer whose weights were drawn anew. Lines: with all layers before it (cascading); "
+        "Each point is a layer whose weights were randomised. Lines: with all layers before it (cascading); "
         "crosses: that layer alone. Above the dotted line at the right end, a method does not change with "
         "the weights."
     )
-    x_title = "layers drawn anew, from the classifier (left) to the input (right)"
+    x_title = "layers randomised, from the classifier (left) to the input (right)"
     y_title = "likeness"
     y_limits = (-0.45, 1.08)
     threshold = "unchanged_from"
-    points_title = "Layers"
+    ticks_title = "Layers"
 
-    def curves(self, method: Mapping[str, Any]) -> list[Curve]:
-        """The trained map is the first point of the cascade: it is like itself."""
-        found = []
-        for cascade in method["cascades"]:
-            for key, colour, marker, line, name in (
-                ("rank_correlation", 0, "o", "-", "rank correlation"),
-                ("ssim", 5, "s", "--", "SSIM"),
+    def curves(self, method: MethodResults) -> list[Curve]:
+        """Return the curves; the first point of a cascade is the trained map, which is like itself."""
+        curves = []
+        for cascade in weight_dependence(method).cascades:
+            for y, colour, marker, line, name in (
+                (cascade.rank_correlation, 0, "o", "-", "rank correlation"),
+                (cascade.ssim, 5, "s", "--", "SSIM"),
             ):
-                y = cascade[key]
                 x = range(1, len(y) + 1)
-                if cascade["mode"] == "cascading":
+                if cascade.mode == "cascading":
                     label = f"{name}, all layers so far"
-                    found.append(Curve(label, [0, *x], [1.0, *y], colour, marker, line, 4))
+                    curves.append(Curve(label, [0, *x], [1.0, *y], colour, marker, line, 4))
                 else:
-                    found.append(Curve(f"{name}, this layer alone", list(x), y, colour, "x", "none", 5))
-        return found
+                    curves.append(Curve(f"{name}, this layer alone", list(x), y, colour, "x", "none", 5))
+        return curves
 
-    def points(self, method: Mapping[str, Any]) -> list[str]:
-        return list(max((c["layers"] for c in method["cascades"]), key=len, default=[]))
+    def ticks(self, method: MethodResults) -> list[str]:
+        layers = [list(cascade.layers) for cascade in weight_dependence(method).cascades]
+        return max(layers, key=len, default=[])
 
 
 @register
@@ -76,7 +135,7 @@ class Sanity(Aspect):
         ),
         "independent_rank_correlation": Metric(
             title="rank correlation, one layer",
-            words="Likeness with the weights of one layer drawn anew, mean over layers.",
+            words="Likeness with the weights of one layer randomised, mean over layers.",
             higher_is_better=False,
             bounds=_LIKENESS,
         ),
@@ -88,85 +147,107 @@ class Sanity(Aspect):
         ),
     }
     headline = "cascading_rank_correlation"
-    panel = Panel("Sanity: likeness without weights", shaded=("unchanged_from", 1.0, "does not\nchange"))
+    panel = Panel(
+        "Sanity: likeness without weights", shading=Shading("unchanged_from", 1.0, "does not\nchange")
+    )
     probed = True
     column = "weights"
     judged = True
     thresholds: ClassVar[Mapping[str, float]] = {"unchanged_from": UNCHANGED}
-    course = Cascades()
+    figure = Cascades()
+    details = WeightDependence
+    columns: ClassVar[Mapping[str, type[pl.DataType]]] = {"changes": pl.Boolean}
+    flag = "does not change with the weights"
+    limits = ("One draw of random weights was made.",)
 
-    def measure(self, subject: Subject) -> Measured:
-        """Redraw weights at some layers, evenly from the last to the first.
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        """Randomise weights at some layers, evenly from the last to the first.
 
-        A map that the new weights leave without any contrast has nothing of the old one: 0.
+        A map that the new weights leave without any contrast keeps nothing of the old one: 0.
         """
-        maps = [subject.maps_of(lot) for lot in subject.probed]
-        total = len(randomisation.layers(subject.model))
-        stages = min(subject.effort.stages, total)
-        wanted = set(np.linspace(0, total - 1, stages).round().astype(int).tolist())
+        maps = [audited.maps_of(batch) for batch in audited.probed]
         figures, cascades = Figures(), []
         for mode in ("cascading", "independent"):
             layers, parts = list[str](), list[Figures]()
-            drawn_anew = randomisation.randomisations(subject.model, mode, seed=subject.effort.seed)
-            for place, (name, drawn) in enumerate(drawn_anew):
-                if place in wanted:
-                    layers.append(name)
-                    parts.append(_similarity(subject, drawn, maps))
+            for name, model in _at_stages(audited, mode):
+                layers.append(name)
+                parts.append(_similarity(audited, model, maps))
             similarity = {key: np.stack([part[key] for part in parts]) for key in parts[0]}
             for key, values in similarity.items():
                 figures[f"{mode}_{key}"] = values[-1] if mode == "cascading" else values.mean(0)
-            plainly = {key: plain(values) for key, values in similarity.items()}
-            cascades.append({"mode": mode, "layers": layers, "similarity": plainly})
-        ids = [case_id for lot in subject.probed for case_id in lot.case_ids]
-        return Measured([(ids, figures)], detail=cascades)
+            by_case = {key: [as_list(row) for row in values] for key, values in similarity.items()}
+            cascades.append(CascadeSimilarity(mode, tuple(layers), by_case))
+        ids = [case_id for batch in audited.probed for case_id in batch.case_ids]
+        return Measurement([(ids, figures)], detail=tuple(cascades))
 
-    def entry(self, figures: Mapping[str, Any], detail: Any) -> dict[str, Any]:
-        """Whether the maps change with the weights, and the means over cases, layer by layer.
-
-        None where nothing can be said: every map is the same everywhere, and has no order of pixels.
-        """
+    def summarise(self, figures: Mapping[str, AuditEstimate], detail: object) -> WeightDependence:
         likeness = figures.get(self.headline)
-        changes = None if likeness is None else bool(likeness["value"] < UNCHANGED)
-        return {"changes": changes, "cascades": [_means(cascade) for cascade in detail or ()]}
+        changes = None if likeness is None or likeness.value is None else likeness.value < UNCHANGED
+        cascades = detail if isinstance(detail, tuple) else ()
+        return WeightDependence(changes, tuple(_mean(cascade) for cascade in cascades))
 
-    def verdict(self, method: Mapping[str, Any]) -> str:
-        if method["changes"] is None:
+    def read_detail(self, content: object) -> tuple[CascadeSimilarity, ...]:
+        return TypeAdapter(tuple[CascadeSimilarity, ...]).validate_python(content)
+
+    def flags(self, method: MethodResults) -> bool:
+        return weight_dependence(method).changes is False
+
+    def verdict(self, method: MethodResults) -> str:
+        changes = weight_dependence(method).changes
+        if changes is None:
             return "–"
-        return "changes" if method["changes"] else "✗ does not change with the weights"
+        return "changes" if changes else f"✗ {self.flag}"
 
-    def criterion(self, summary: Mapping[str, Any]) -> str:
+    def criterion(self, results: AuditResults) -> str:
         return (
             "A method does not change with the weights where its maps of a model without any learnt weight "
-            f"still have a mean rank correlation of {summary['unchanged_from']} or more with those of the "
-            "trained one."
+            f"still have a mean rank correlation of {results.thresholds['unchanged_from']} or more with "
+            "those of the trained one."
         )
 
-    def findings(self, methods: Mapping[str, Any]) -> list[str]:
+    def findings(self, methods: Mapping[str, MethodResults]) -> list[str]:
         sentences = []
-        if still := [name for name, found in methods.items() if found["changes"] is False]:
+        if unchanged := [name for name, method in methods.items() if self.flags(method)]:
             sentences.append(
-                f"{listed(still)} {'does' if len(still) == 1 else 'do'} not change with the weights: what "
-                "such a map shows is largely in the image, or in the network's shape, and was not learnt."
+                f"{listed(unchanged)} {'does' if len(unchanged) == 1 else 'do'} not change with the weights: "
+                "what such a map shows is largely in the image or in the network's shape, and was not learnt."
             )
-        if blank := [name for name, found in methods.items() if found["changes"] is None]:
+        if blank := [name for name, method in methods.items() if weight_dependence(method).changes is None]:
             sentences.append(
                 f"{listed(blank)} {'gives' if len(blank) == 1 else 'give'} maps that are the same "
                 "everywhere: whether they depend on the weights cannot be said."
             )
-        return sentences or ["Every method's maps change when the weights are drawn anew."]
+        return sentences or ["Every method's maps change when the weights are randomised."]
 
-    def how(self, settings: Mapping[str, Any]) -> str:
+    def how(self, settings: AuditSettings) -> str:
         return (
-            f"Weights drawn anew at {count(settings['stages'], 'layer')} from the last to the first, in both "
-            "ways; the class explained stays that of the trained model."
+            f"Weights are randomised at {count(settings.stages, 'layer')} from the last to the first, in "
+            "both ways; the class explained stays that of the trained model."
         )
 
 
-def _similarity(subject: Subject, drawn: Any, maps: Sequence[Tensor]) -> Figures:
-    """Likeness of the maps of a model with weights drawn anew to those of the trained one, of all cases."""
-    explain, parts = subject.required.make(drawn), list[Figures]()
-    for lot, trained in zip(subject.probed, maps, strict=True):
-        new = explained(explain, lot)
+def weight_dependence(method: MethodResults) -> WeightDependence:
+    """Return the results of `Sanity` for a method, empty where it was not measured."""
+    details = method.details.get(Sanity.name)
+    return details if isinstance(details, WeightDependence) else WeightDependence()
+
+
+def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Module]]:
+    """Yield the randomised model at the stages at which maps are compared, with the layer's name."""
+    total = len(randomisation.layers(audited.model))
+    stages = min(audited.options.stages, total)
+    places = set(np.linspace(0, total - 1, stages).round().astype(int).tolist())
+    randomised = randomisation.randomisations(audited.model, mode, seed=audited.options.seed)
+    for place, (name, model) in enumerate(randomised):
+        if place in places:
+            yield name, model
+
+
+def _similarity(audited: AuditedMaps, model: nn.Module, maps: Sequence[Tensor]) -> Figures:
+    """Measure the likeness of the maps of a randomised model to those of the trained one, for all cases."""
+    explain, parts = audited.required.make(model), list[Figures]()
+    for batch, trained in zip(audited.probed, maps, strict=True):
+        new = explained(explain, batch)
         flat = is_constant(new[:, 0].cpu().numpy()) & ~is_constant(trained[:, 0].cpu().numpy())
         figures = {
             "rank_correlation": randomisation.rank_correlation(trained, new),
@@ -176,13 +257,12 @@ def _similarity(subject: Subject, drawn: Any, maps: Sequence[Tensor]) -> Figures
     return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
 
 
-def _means(cascade: Mapping[str, Any]) -> dict[str, Any]:
+def _mean(cascade: CascadeSimilarity) -> Cascade:
     means = {}
-    for name, similarity in cascade["similarity"].items():
-        values: Floats = np.array(similarity, dtype=np.float64)  # (stages, cases)
-        known = np.isfinite(values)
-        total = np.where(known, values, 0).sum(1)
-        means[name] = plain(
-            np.divide(total, known.sum(1), out=np.full(len(total), np.nan), where=known.any(1))
-        )
-    return {"mode": cascade["mode"], "layers": list(cascade["layers"]), **means}
+    for name, similarity in cascade.similarity.items():
+        values = np.array(similarity, dtype=np.float64)  # (stages, cases)
+        defined = np.isfinite(values)
+        total = np.where(defined, values, 0).sum(1)
+        undefined = np.full(len(total), np.nan)
+        means[name] = as_list(np.divide(total, defined.sum(1), out=undefined, where=defined.any(1)))
+    return Cascade(cascade.mode, cascade.layers, means["rank_correlation"], means["ssim"])

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch import Tensor
 
-from radgaze.evaluation.audit.aspects.aspect import Aspect, Measured, Panel, register
-from radgaze.evaluation.audit.aspects.subject import Figures, Subject, explained, floats
-from radgaze.evaluation.audit.sampling import Lot
+from radgaze.evaluation.audit.aspects.aspect import Aspect, Measurement, Panel, register
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, explained, floats
+from radgaze.evaluation.audit.results import AuditSettings
+from radgaze.evaluation.audit.sampling import CaseBatch
 from radgaze.evaluation.metrics import robustness
 from radgaze.evaluation.metrics.metric import Metric
 
@@ -32,25 +33,25 @@ class Stability(Aspect):
     panel = Panel("Stability: likeness {metric}")
     probed = True
 
-    def measure(self, subject: Subject) -> Measured:
-        return Measured([(lot.case_ids, _figures(subject, lot)) for lot in subject.probed])
+    def measure(self, audited: AuditedMaps) -> Measurement:
+        return Measurement([(batch.case_ids, _figures(audited, batch)) for batch in audited.probed])
 
-    def how(self, settings: Mapping[str, Any]) -> str:
+    def how(self, settings: AuditSettings) -> str:
         return (
-            f"Stability: noise of σ {settings['noise']:.2f} in units of the image's range, "
-            f"{settings['draws']} times; shifts by {settings['shift']:.0%} of the side."
+            f"Stability: noise of σ {settings.noise:.2f} in units of the image's range, {settings.draws} "
+            f"times; shifts by {settings.shift:.0%} of the side."
         )
 
 
-def _figures(subject: Subject, lot: Lot) -> Figures:
-    maps, effort = subject.maps_of(lot), subject.effort
+def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
+    maps, options = audited.maps_of(batch), audited.options
 
     def again(images: Tensor) -> Tensor:
-        return maps if images is lot.images else explained(subject.required.explain, lot, images)
+        return maps if images is batch.images else explained(audited.required.explain, batch, images)
 
-    pixels = max(1, round(effort.shift * lot.images.shape[-1]))
+    pixels = max(1, round(options.shift * batch.images.shape[-1]))
     noisy = robustness.under_noise(
-        again, lot.images, noise=effort.noise, samples=effort.draws, seed=effort.seed
+        again, batch.images, noise=options.noise, samples=options.draws, seed=options.seed
     )
-    shifted = robustness.under_shifts(again, lot.images, pixels=pixels)
+    shifted = robustness.under_shifts(again, batch.images, pixels=pixels)
     return {"under_noise": floats(noisy), "under_shifts": floats(shifted)}

@@ -1,0 +1,124 @@
+"""Input of the aspects: maps of one method or baseline map, with their cases and the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from radgaze.evaluation.audit.options import AuditOptions
+from radgaze.evaluation.audit.sampling import AuditCases, CaseBatch
+from radgaze.evaluation.maps import smoothed
+
+Floats = NDArray[np.float64]
+Figures = dict[str, Floats]
+"""Figures of shape (B,) by metric, NaN where undefined."""
+Explain = Callable[..., Tensor]
+"""A generator: images (N, 1, S, S), classes (N,) and `also=` to maps (N, 1, S, S)."""
+
+
+@dataclass(frozen=True)
+class AuditedMethod:
+    """A method, which a baseline map lacks.
+
+    Attributes:
+        make: Creates the method for a model.
+        explain: The method for the trained model.
+        map_seconds: Time of one map, in seconds.
+        pass_seconds: Time of the class scores of one image alone, in seconds.
+    """
+
+    make: Callable[[nn.Module], Explain]
+    explain: Explain
+    map_seconds: float
+    pass_seconds: float
+
+
+@dataclass(frozen=True)
+class AuditedMaps:
+    """Maps of all cases, of a method or a baseline map.
+
+    Attributes:
+        cases: The cases with their gaze, boxes and images.
+        maps: Map of the predicted class of each case, of shape (1, S, S), by case id.
+        model: The trained model. An aspect that changes it restores it.
+        classification: Kind of the class scores, see `objectives.triangle.probabilities`.
+        options: Options of the audit.
+        blurs: Whether the maps are blurred before they are compared with gaze or boxes.
+        method: The method; None for a baseline map.
+    """
+
+    cases: AuditCases
+    maps: Mapping[str, Tensor]
+    model: nn.Module
+    classification: str
+    options: AuditOptions
+    blurs: bool = True
+    method: AuditedMethod | None = None
+
+    @property
+    def batches(self) -> tuple[CaseBatch, ...]:
+        """All cases, in batches."""
+        return self.cases.batches
+
+    @property
+    def probed(self) -> tuple[CaseBatch, ...]:
+        """The cases on which the method and the model may be run many times, in batches."""
+        return self.cases.probed
+
+    def maps_of(self, batch: CaseBatch) -> Tensor:
+        """Return the maps of a batch, of shape (B, 1, S, S), as they are."""
+        return torch.stack([self.maps[case_id] for case_id in batch.case_ids])
+
+    def smooth(self, batch: CaseBatch, maps: Tensor) -> Floats:
+        """Return maps of shape (B, S, S), blurred by the Gaussian of each case's gaze map if `blurs`."""
+        return smooth(batch, maps) if self.blurs else maps[:, 0].double().cpu().numpy()
+
+    def of_truth(self, batch: CaseBatch) -> Tensor:
+        """Return maps of the true class, of shape (B, 1, S, S); of the predicted one for unboxed cases."""
+        maps = self.maps_of(batch)
+        other = torch.from_numpy(batch.boxed).to(batch.truth.device) & (batch.truth != batch.predicted)
+        if self.method is None or not other.any():
+            return maps
+        also = tuple(values[other] for values in batch.also)
+        maps[other] = self.method.explain(batch.images[other], batch.truth[other], also=also)
+        return maps
+
+    @property
+    def required(self) -> AuditedMethod:
+        """The method, for an aspect that is not measured on baseline maps."""
+        if self.method is None:
+            raise ValueError("this is measured on methods only, see `Aspect.of_baselines`")
+        return self.method
+
+
+def explained(explain: Explain, batch: CaseBatch, images: Tensor | None = None) -> Tensor:
+    """Return maps of a batch's images, or of others: its cases in order, once or several times."""
+    images = batch.images if images is None else images
+    turns = len(images) // len(batch)
+    also = tuple(repeated(values, turns) for values in batch.also)
+    return explain(images, repeated(batch.predicted, turns), also=also)
+
+
+def smooth(batch: CaseBatch, maps: Tensor) -> Floats:
+    """Return maps of shape (B, S, S), blurred by the Gaussian of each case's gaze map."""
+    return smoothed(maps[:, 0].float().cpu().numpy(), batch.sigma.cpu().numpy()).astype(np.float64)
+
+
+def repeated(tensor: Tensor, turns: int) -> Tensor:
+    """Return a tensor repeated along its first axis."""
+    return tensor.repeat(turns, *[1] * (tensor.dim() - 1))
+
+
+def floats(figure: Tensor) -> Floats:
+    """Return a figure of shape (B,) as an array."""
+    return figure.detach().double().cpu().numpy()
+
+
+def as_list(values: Floats) -> list[float | None]:
+    """Return an array of shape (N,) as a list, with None for NaN."""
+    return [float(value) if np.isfinite(value) else None for value in values]

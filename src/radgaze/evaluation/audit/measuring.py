@@ -1,0 +1,241 @@
+"""First step of an audit: every method, baseline map and ceiling measured on the same cases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+import polars as pl
+import torch
+from torch import Tensor, nn
+
+from radgaze import __version__, attribution, models
+from radgaze.attribution.registry import PRESETS, REGISTRY
+from radgaze.console import progress, say
+from radgaze.devices import usable_device
+from radgaze.errors import UserError
+from radgaze.evaluation import baselines
+from radgaze.evaluation.audit import cache
+from radgaze.evaluation.audit.aspects import ASPECTS, AuditedMaps, AuditedMethod
+from radgaze.evaluation.audit.aspects.audited_maps import Explain
+from radgaze.evaluation.audit.cache import FOLDER, SCHEMA, MethodMeasurements
+from radgaze.evaluation.audit.ceilings import CEILINGS
+from radgaze.evaluation.audit.options import AuditOptions
+from radgaze.evaluation.audit.results import Recipe
+from radgaze.evaluation.audit.sampling import AuditCases, Sample, draw, load
+from radgaze.evaluation.audit.timing import Clock
+from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
+from radgaze.runs.run import Run
+
+PASSES = ("samples", "steps")
+"""Options of generators that give the number of forward passes that they average over."""
+
+
+@dataclass(frozen=True)
+class AuditMeasurements:
+    """Measurements of an audit.
+
+    Attributes:
+        sample: The cases.
+        methods: Measurements of baseline maps, ceilings and methods.
+        recipes: How the maps of each method are made.
+        baseline_counts: Numbers of cases that the baseline maps count.
+        device: Device of the model.
+    """
+
+    sample: Sample
+    methods: tuple[MethodMeasurements, ...]
+    recipes: dict[str, Recipe]
+    baseline_counts: dict[str, int]
+    device: str
+
+
+def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
+    """Measure what an earlier audit in the folder has not measured with the same settings.
+
+    Args:
+        run: The run.
+        folder: Folder of the audit, in which each method is kept once it is measured.
+        options: Options of the audit.
+
+    Raises:
+        UserError: A method or a device is not available, or there are no cases.
+        KeyboardInterrupt: The audit was interrupted; the message says what is kept.
+    """
+    device = usable_device(options.device)
+    if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
+        attribution.keep_freed_memory()
+    model = models.scoring(run.model(device))
+    recipes = {
+        name: recipe(name, options.passes)
+        for name in select_methods(model, options.methods, run.config.input.size)
+    }
+    sample = draw(run, options)
+    made_with = _made_with(run, model, sample, options, device)
+    keys = {name: {**made_with, "method": None} for name in (*baselines.REGISTRY, *CEILINGS)}
+    keys |= {name: {**made_with, "method": asdict(each)} for name, each in recipes.items()}
+    measured = {
+        name: loaded
+        for name, key in keys.items()
+        if (loaded := cache.load(name, folder / FOLDER, key)) is not None
+    }
+    if measured:
+        say(f"{len(measured)} of {len(keys)} are in {folder / FOLDER} already and left as they are")
+    inputs = BaselineInputs(run.store, run.config.input.fit, run.config.input.size, seed=options.seed)
+    missing = [name for name in keys if name not in measured]
+    try:
+        if missing:
+            cases = load(run, model, sample, options, device)
+            maps = baselines.create(replace(inputs, mean_gaze=cases.mean_gaze))
+            benchmark = Benchmark(run, model, cases, recipes, maps, options)
+            with progress("Auditing", total=len(missing)) as bar:
+                for name in missing:
+                    bar.describe(f"Auditing {name}")
+                    measured[name] = benchmark.measure(name)
+                    cache.save(measured[name], folder / FOLDER, keys[name])
+                    bar.advance()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{len(measured)} of {len(keys)} are measured and kept in {folder / FOLDER}; the same command "
+            "goes on from there"
+        ) from None
+    counts = [each.counts(sample.case_ids) for each in baselines.create(inputs).values()]
+    return AuditMeasurements(
+        sample,
+        tuple(measured[name] for name in keys),
+        recipes,
+        {name: number for each in counts for name, number in each.items()},
+        device,
+    )
+
+
+def select_methods(model: nn.Module, methods: Sequence[str], size: int) -> tuple[str, ...]:
+    """Return the requested presets, in the order of the presets.
+
+    Args:
+        model: The model.
+        methods: Names of presets, "gradient" or "all", see `AuditOptions`.
+        size: Side of its images, in pixels.
+
+    Raises:
+        UserError: There is no such preset, or it does not apply to the model.
+    """
+    try:
+        return attribution.choose(methods, model, size)
+    except ValueError as error:
+        raise UserError(str(error)) from error
+
+
+def recipe(name: str, passes: int) -> Recipe:
+    """Return the generator and options of a preset.
+
+    Args:
+        name: Name of the preset.
+        passes: Most forward passes for one map; 0 for the number of the preset.
+    """
+    preset = PRESETS[name]
+    kind, options = REGISTRY[preset.generator], dict(preset.options)
+    if passes and kind.differentiable:
+        for each in fields(kind):
+            if each.name in PASSES:
+                options[each.name] = min(passes, options.get(each.name, each.default))
+    return Recipe(preset.generator, options)
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Measures one method after the other on the same cases.
+
+    Attributes:
+        run: The run.
+        model: Its model, on the device.
+        cases: The cases.
+        recipes: How the maps of each method are made.
+        baseline_maps: The baseline maps that the run supports.
+        options: Options of the audit.
+    """
+
+    run: Run
+    model: nn.Module
+    cases: AuditCases
+    recipes: Mapping[str, Recipe]
+    baseline_maps: Mapping[str, BaselineMap]
+    options: AuditOptions
+
+    def measure(self, name: str) -> MethodMeasurements:
+        """Measure a method, a baseline map or a ceiling; empty for a map that the run does not support."""
+        if name in CEILINGS:
+            rows = CEILINGS[name].measure(self.run, self.options.split, self.cases)
+            return MethodMeasurements(name, rows)
+        if name in self.recipes:
+            return _measured(name, self._method(self.recipes[name]))
+        if name in self.baseline_maps:
+            return _measured(name, self._baseline(self.baseline_maps[name]))
+        return MethodMeasurements(name, pl.DataFrame(schema=SCHEMA))
+
+    def _method(self, made_by: Recipe) -> AuditedMaps:
+        def make(model: nn.Module) -> Explain:
+            return attribution.create(made_by.generator, model, **made_by.options)
+
+        explain, maps = make(self.model), dict[str, Tensor]()
+        clock = Clock(self.model, explain, self.cases.batches[0])
+        for batch in self.cases.batches:
+            maps |= zip(batch.case_ids, clock.explained(batch), strict=True)
+        return self._audited(maps, AuditedMethod(make, explain, clock.map_seconds, clock.pass_seconds))
+
+    def _baseline(self, baseline: BaselineMap) -> AuditedMaps:
+        maps = dict[str, Tensor]()
+        for batch in self.cases.batches:
+            values = torch.tensor(baseline(batch.case_ids), dtype=torch.float32, device=batch.images.device)
+            maps |= zip(batch.case_ids, values[:, None], strict=True)
+        return replace(self._audited(maps), blurs=baseline.blurred)
+
+    def _audited(self, maps: Mapping[str, Tensor], method: AuditedMethod | None = None) -> AuditedMaps:
+        kind = self.run.config.objective.classification
+        return AuditedMaps(self.cases, maps, self.model, kind, self.options, method=method)
+
+
+def _measured(name: str, audited: AuditedMaps) -> MethodMeasurements:
+    """Measure every aspect that applies."""
+    measured = {
+        key: aspect.measure(audited) for key, aspect in ASPECTS.items() if aspect.unsupported(audited) is None
+    }
+    tables = [
+        cache.rows(name, aspect, case_ids, figures)
+        for aspect, each in measured.items()
+        for case_ids, figures in each.figures
+    ]
+    return MethodMeasurements(
+        name,
+        pl.concat([pl.DataFrame(schema=SCHEMA), *tables]),
+        overall={aspect: each.overall for aspect, each in measured.items() if each.overall},
+        details={aspect: each.detail for aspect, each in measured.items() if each.detail is not None},
+    )
+
+
+def _made_with(
+    run: Run, model: nn.Module, sample: Sample, options: AuditOptions, device: str
+) -> dict[str, object]:
+    """Return everything that measurements depend on besides the method."""
+    ids = "\n".join([*sample.case_ids, "", *sample.probed])
+    return {
+        "software": __version__,
+        "weights": _fingerprint(model),
+        "store": hashlib.sha256(repr(sorted(run.store.manifest["hashes"].items())).encode()).hexdigest(),
+        "cases": hashlib.sha256(ids.encode()).hexdigest(),
+        "gaze": asdict(run.config.gaze),
+        "effort": options.probing(),
+        "metrics": {name: sorted(aspect.metrics) for name, aspect in ASPECTS.items()},
+        "device": device,
+    }
+
+
+def _fingerprint(model: nn.Module) -> str:
+    """Return a hash of all weights."""
+    digest = hashlib.sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

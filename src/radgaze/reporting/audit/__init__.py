@@ -1,0 +1,1 @@
+"""Page, figures and tables of an audit."""
