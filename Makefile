@@ -12,7 +12,7 @@ LOWEST ?= .venv-lowest
 LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/training/test_protocols.py \
   tests/dicom tests/sources/test_table.py tests/sources/test_egd.py tests/attribution/test_generators.py \
   tests/attribution/test_post_hoc.py tests/models/test_unet.py tests/store/test_dataset.py \
-  tests/evaluation/test_evaluate.py tests/evaluation/test_discrimination.py tests/reporting/test_report.py \
+  tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_discrimination.py tests/reporting/test_report.py \
   tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help

@@ -138,18 +138,16 @@ def discrimination_summary(
         exact_match = _entry(means({"exact_match": right}, patients, resampling)["exact_match"], (0.0, 1.0))
         averaged = multilabel.averaged(predictions, classes)
         not_averaged = tuple(name for name in classes if name not in averaged)
+    sensitivity = by_metric.pop("sensitivity_at_specificity")
     return SplitResults(
-        auc=by_metric["auc"],
-        average_precision=by_metric["average_precision"],
-        sensitivity_at_specificity={f"{SPECIFICITY}": by_metric["sensitivity_at_specificity"]},
-        brier=by_metric["brier"],
-        calibration_error=by_metric["calibration_error"],
+        sensitivity_at_specificity={f"{SPECIFICITY}": sensitivity},
         auc_seed={group: _entry(by_seed_paper["auc", group], METRICS["auc"].bounds) for group in groups},
         accuracy=accuracy,
         exact_match=exact_match,
         not_averaged=not_averaged,
         cases=predictions.height,
         patients=predictions["patient"].n_unique(),
+        **by_metric,
     )
 
 

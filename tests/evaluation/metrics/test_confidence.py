@@ -1,4 +1,4 @@
-"""Scores of doubt and what they are worth: by closed forms, scikit-learn and loops."""
+"""Confidence scores and their metrics, against closed forms, scikit-learn and loops."""
 
 from __future__ import annotations
 

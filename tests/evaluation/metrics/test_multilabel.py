@@ -1,4 +1,4 @@
-"""Classes that stand beside one another: what is averaged, what is drawn again, and which class is shown."""
+"""Multi-label data: the macro mean, the resampling, and the class that is explained."""
 
 from __future__ import annotations
 
