@@ -185,7 +185,7 @@ def test_what_cannot_be_is_told():
     for name, options, said in (
         ("deep_lift", {"reference": "white"}, "black, mean, blurred"),
         ("occlusion", {"window": 0}, "window must be a share"),
-        ("lime", {"samples": 1}, "samples must be two"),
+        ("lime", {"samples": 1}, "samples must be at least 2"),
         ("lime", {"internal_batch_size": 0}, "internal_batch_size"),
     ):
         with pytest.raises(ValueError, match=said):

@@ -1,1 +1,1 @@
-"""What is learned: the triangle of gaze, mask and heatmap, and the distances along its edges."""
+"""The objective of training: the triangle of gaze, mask and heatmap, and the distances along its edges."""

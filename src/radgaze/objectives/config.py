@@ -1,4 +1,4 @@
-"""What is learned. Free of torch, so that the command line can show it quickly."""
+"""The settings of the objective. Free of torch, so that the command line starts quickly."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Edge(StrEnum):
     """An edge of the triangle of maps, named as its field of `ObjectiveConfig`."""
 
     summary: str
-    """What a run with this edge learned, as the end of a sentence."""
+    """Description of a run with this edge, as the end of a sentence."""
 
     MASK_GAZE = "mask_gaze", "its decoder learned to draw the gaze map"
     HEATMAP_GAZE = "heatmap_gaze", "its own heatmap was pulled towards the gaze map"
@@ -35,7 +35,7 @@ class Edge(StrEnum):
 
     @property
     def ends(self) -> tuple[Map, Map]:
-        """The two maps that it compares."""
+        """The two maps that the edge compares."""
         first, second = self.value.split("_")
         return Map(first), Map(second)
 
@@ -46,7 +46,7 @@ class Edge(StrEnum):
 
     @property
     def predicted(self) -> Map:
-        """The map that learns; the other one is what it learns from. Of mask and heatmap, both learn."""
+        """The map that learns from the other one; between mask and heatmap, both learn."""
         return self.ends[0]
 
 
@@ -55,7 +55,7 @@ class EdgeConfig(Section):
     """One edge of the triangle of maps.
 
     Attributes:
-        weight: Its share of the map loss; 0 leaves it out.
+        weight: Weight of the edge in the map loss; 0 leaves it out.
         distance: Name of a map distance, see `objectives.distances`.
     """
 
@@ -65,23 +65,23 @@ class EdgeConfig(Section):
 
 @dataclass
 class HeatmapConfig(Section):
-    """How the heatmap H is made and brought to the scale of the gaze map.
+    """The settings of the heatmap H, and of its scale beside the gaze map.
 
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
-        readout: Its reduction over channels; by default the generator's own, as a rule "absolute".
-        target: The class whose score is read out, and whose map the mask is where each class has one: "true"
-            (the label; of several, one drawn at every step) or "predicted".
-        match: How a speckled gradient map is brought to the smoothness of gaze before the two are compared:
-            "blur" by the gaze map's own Gaussian, "pool" to a coarse grid of cells both, or "none".
+        readout: Reduction over channels; by default the generator's own, in most cases "absolute".
+        target: Class whose score is explained, and whose map is the mask where each class has one: "true"
+            (the label; of several, one drawn in each step) or "predicted".
+        match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" by the
+            gaze map's Gaussian, "pool" both to a coarse grid of cells, or "none".
         cells: Cells of that grid along a side.
         normalise: Scale that brings the matched map to [0, 1], constant in the backward: by its "max", by
             "minmax", or by a high "quantile".
-        margin: ε in [0, 0.5): the scaled map is drawn into [ε, 1 − ε], so that cross-entropy does not take
-            its maximum, which is always 1, for certainty (see `objectives.matching.match`).
+        margin: Margin ε in [0, 0.5): the scaled map is mapped to [ε, 1 − ε], so that cross-entropy does not
+            treat its maximum, which is always 1, as certain (see `objectives.matching.match`).
         compiled: Whether its rules are compiled, which takes some seconds at the start and needs a C++
             compiler; without one they are not, and a warning says so.
-        scales: A pyramid: the distance is averaged over these factors of coarsening, 1 being the map itself.
+        scales: Pyramid: factors of coarsening over which the distance is averaged, 1 being the map itself.
     """
 
     generator: str = "guided_backprop"
@@ -100,14 +100,14 @@ class ObjectiveConfig(Section):
     """loss = γ · classification + (1 − γ) · Σ weight · distance(edge).
 
     Attributes:
-        gamma: γ in [0, 1].
+        gamma: Share γ of the classification in the loss, in [0, 1].
         classification: "softmax" cross-entropy over exclusive classes, "sigmoid" binary cross-entropy per
             class (the seed's), or "auto": softmax, but sigmoid where the store's classes do not exclude each
-            other. A run's own config.yaml says which it was.
+            other. The run's config.yaml states the choice.
         mask_gaze: Edge M–G, the decoder's mask, or a model's own map of the class, to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.
-        heatmap: How H is made.
+        heatmap: Settings of H.
     """
 
     gamma: float = within("[0, 1]", 0.41731)

@@ -1,6 +1,6 @@
 """Distances between two maps, one number per case: each a formula, 0 (or smallest) where the maps agree.
 
-`p` is predicted, `q` is what it should be; both are (B, 1, H, W) in [0, 1].
+`p` is the predicted map, `q` its target; both are (B, 1, H, W) in [0, 1].
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def bce(p: Tensor, q: Tensor) -> Tensor:
     # torch refuses NaN: with an exception, and on a GPU with an assertion that ends the process.
     broken = torch.isnan(p) | torch.isnan(q)
     p, q = p.masked_fill(broken, 0.5), q.masked_fill(broken, 0.5)
-    # A saturated p would give q, where that is learned as well, the gradient log(1 − p) − log p = ∓∞.
+    # With a saturated p the gradient in q, where that is learned as well, would be log(1 − p) − log p = ∓∞.
     least = torch.finfo(p.dtype).eps
     pixels = F.binary_cross_entropy(p.clamp(least, 1 - least), q, reduction="none")
     return pixels.masked_fill(broken, torch.nan).flatten(1).mean(1)
@@ -65,10 +65,10 @@ def dice(p: Tensor, q: Tensor) -> Tensor:
 
 
 def find(name: str) -> Distance:
-    """The distance of that name.
+    """Find a distance by its name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such distance.
     """
     if name not in REGISTRY:
         raise ValueError(f"there is no map distance {name!r}; there are {', '.join(REGISTRY)}")

@@ -1,4 +1,4 @@
-"""Bringing a gradient map to the scale of a gaze map: a gradient is speckle, gaze is smooth."""
+"""Match a gradient map, which is speckled, with a gaze map, which is smooth."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from radgaze.objectives.config import HeatmapConfig
 
 
 def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> tuple[Tensor, Tensor]:
-    """The raw heatmap and the gaze map, brought to one scale and to [0, 1].
+    """Bring a raw heatmap and a gaze map to one scale, in [0, 1].
 
     The heatmap becomes H' = ε + (1 − 2ε) · Ĥ/c with Ĥ = H/‖H‖, c = max Ĥ held constant in the backward, and
-    ε the margin. Two things would else ruin the training, both seen:
+    ε the margin. This avoids two failures of training, both observed:
 
     - H/max H with its scale held constant leaves a gradient along H itself, which shrinks (or swells) the
-      whole map and cannot lower the loss, since the scale takes it out again. Within two epochs guided
-      back-propagation's map had died: zero everywhere, and without a gradient to come back by. Ĥ's own
-      gradient is orthogonal to H, so only the shape is learned.
-    - Whatever a map shows, it is 1 at its maximum and may be 0 elsewhere, and cross-entropy takes that for
-      certainty: its slope (p − q)/(p(1 − p)) at those pixels drowns everything else. The margin bounds it.
+      whole map and cannot lower the loss, since the scale cancels it. Within two epochs guided
+      back-propagation's map was zero everywhere, and without a gradient. Ĥ's gradient is orthogonal to H, so
+      only the shape is learned.
+    - Every map is 1 at its maximum and may be 0 elsewhere, which cross-entropy treats as certain: its slope
+      (p − q)/(p(1 − p)) at those pixels outweighs all others. The margin bounds it.
 
     Args:
-        heat: Raw heatmap, (B, 1, H, W), not negative.
-        gaze: Gaze map, (B, 1, H, W), in [0, 1].
-        sigma: The gaze maps' (σy, σx) in pixels of the map, (B, 2).
-        config: `match`, `cells`, `normalise` and `margin`.
+        heat: Raw heatmaps (B, 1, H, W), not negative.
+        gaze: Gaze maps (B, 1, H, W), in [0, 1].
+        sigma: Standard deviations (σy, σx) of the gaze maps in pixels of the map, (B, 2).
+        config: Settings, of which `match`, `cells`, `normalise` and `margin` are used.
 
     Returns:
         Both maps, of one size.
@@ -44,16 +44,16 @@ def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> t
 
 
 def of_unit_norm(heat: Tensor) -> Tensor:
-    """Each map of (B, 1, H, W) over its Euclidean norm; a map of zeros stays zeros, without a gradient."""
+    """Divide each map (B, 1, H, W) by its Euclidean norm; a map of zeros stays zeros, without a gradient."""
     norm = heat.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
     dead = norm == 0
     return torch.where(dead, torch.zeros_like(heat), heat / torch.where(dead, torch.ones_like(norm), norm))
 
 
 def blur(heat: Tensor, sigma: Tensor) -> Tensor:
-    """Gaussian blur of (B, 1, H, W), each case with its own (σy, σx) in pixels, (B, 2); reflecting borders.
+    """Blur maps (B, 1, H, W), each case by its own (σy, σx) in pixels, (B, 2), with reflecting borders.
 
-    Two small matrix products per case, the same Gaussian that gaze maps are made with.
+    It is two small matrix products per case, with the same Gaussian as for gaze maps.
     """
     rows, columns = heat.shape[-2:]
     heat = heat.float()
@@ -64,7 +64,7 @@ def blur(heat: Tensor, sigma: Tensor) -> Tensor:
 
 
 def pyramid(p: Tensor, q: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Both maps coarsened by average pooling of scale × scale pixels."""
+    """Coarsen both maps by average pooling of scale × scale pixels."""
     return (p, q) if scale == 1 else (F.avg_pool2d(p, scale), F.avg_pool2d(q, scale))
 
 

@@ -1,4 +1,4 @@
-"""The triangle of maps: gaze G, mask M, heatmap H. Every experiment is a choice of weights on its edges."""
+"""The triangle of maps: gaze G, mask M, heatmap H. An experiment is a choice of weights on its edges."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from radgaze.objectives.matching import match, pyramid
 
 @dataclass(frozen=True)
 class Maps:
-    """The three maps of one batch, each (B, 1, H, W) or None where there is none.
+    """The three maps of one batch, each (B, 1, H, W), or None where there is none.
 
     Attributes:
-        gaze: In [0, 1]; rows of cases without gaze are ignored.
+        gaze: Gaze maps in [0, 1]; rows of cases without gaze are ignored.
         has_gaze: Which cases have gaze, (B,) bool.
-        sigma: The gaze maps' (σy, σx) in pixels, (B, 2).
-        mask: Logits of the decoder.
-        heatmap: Raw heatmap, not negative.
+        sigma: Standard deviations (σy, σx) of the gaze maps in pixels, (B, 2).
+        mask: Mask logits of the decoder.
+        heatmap: Raw heatmaps, not negative.
     """
 
     gaze: Tensor
@@ -34,14 +34,14 @@ class Maps:
 
 @dataclass(frozen=True)
 class Shares:
-    """How many cases this process's batch has, over the mean of all processes' batches.
+    """The size of this process's batch, over the mean of all processes' batches.
 
     Terms are means over cases; times these, the mean of all processes' terms is that over all their cases,
     also where one of them has more cases, or more cases with gaze.
 
     Attributes:
-        cases: Of cases.
-        gaze: Of cases with gaze.
+        cases: Share by the number of cases.
+        gaze: Share by the number of cases with gaze.
     """
 
     cases: Tensor | float = 1.0
@@ -59,17 +59,17 @@ def objective(
     Without any edge the loss is the classification alone, whatever γ.
 
     Args:
-        logits: (B, C).
-        labels: (B, C), 0 or 1.
-        maps: The maps of the batch; a case without gaze adds nothing to an edge with G.
-        config: γ, edges, distances.
-        shares: Of this batch in the batches of all processes.
+        logits: Class scores (B, C).
+        labels: Labels (B, C), 0 or 1.
+        maps: Maps of the batch; a case without gaze adds nothing to an edge with G.
+        config: Settings: γ, edges, distances.
+        shares: Share of this batch in the batches of all processes.
 
     Returns:
         "loss", "classification" and one term for each edge with weight, all scalars.
 
     Raises:
-        ValueError: An edge needs a map that is not there.
+        ValueError: An edge needs a map that is missing.
     """
     terms = {"classification": shares.cases * classification(logits, labels, config.classification)}
     edges = config.edges

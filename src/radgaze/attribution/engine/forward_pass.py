@@ -18,7 +18,7 @@ Gradients = tuple[Tensor | None, ...]
 
 
 class Context(Protocol):
-    """What autograd hands to the forward and the backward of a step; each step adds fields of its own."""
+    """The object that autograd hands to a step's forward and backward; each step adds fields of its own."""
 
     @property
     def saved_tensors(self) -> Any:  # each step's backward says which tensors these are

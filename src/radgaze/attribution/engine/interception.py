@@ -87,8 +87,8 @@ class Convolved:
 
     def gave(self, x: Tensor) -> bool:
         """Whether x is its result, and neither that nor what it was made from has been overwritten since."""
-        kept = (self.x, self.weight, self.bias)
-        return self.y.still(x) and all(each.still(each.tensor) for each in kept)
+        sources = (self.x, self.weight, self.bias)
+        return self.y.still(x) and all(source.still(source.tensor) for source in sources)
 
 
 class Interception(TorchFunctionMode):

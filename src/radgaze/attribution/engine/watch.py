@@ -198,7 +198,8 @@ class Watch:
         )
         if not alike:
             raise RuntimeError(
-                "captures of one forward pass must have the same rule_for, gates and batch_statistics"
+                "captures of one forward pass must have the same rule_for, gates, batch_statistics; "
+                "these differ"
             )
         nested.only_looked_at = nested.only_looked_at and outer.only_looked_at
         outer.inner.append(nested)
