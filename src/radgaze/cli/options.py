@@ -49,7 +49,7 @@ def add_options(parser: Parser, cls: type[Options], *, without: Collection[str] 
         if each.name not in texts:
             raise TypeError(f"{cls.__name__}.{each.name} has no description in the docstring of its class")
         settings = _settings(each, hints[each.name])
-        settings["help"] = _help(texts[each.name])
+        settings["help"] = _help(texts[each.name], cls)
         if rules.positional and not settings.pop("required", False) and "nargs" not in settings:
             settings["nargs"] = "?"
         parser.add_argument(each.name if rules.positional else flag(each.name), **settings)
@@ -98,7 +98,7 @@ def _settings(each: Field[Any], annotation: object) -> Settings:
         if isinstance(each.default, tuple):
             settings["default"] = list(each.default)
     if choices:
-        settings["choices"], inner = choices, type(choices[0])
+        settings["choices"] = choices
     settings["type"] = str if inner is Path else inner
     if rules.metavar is not None:
         settings["metavar"] = rules.metavar
@@ -106,12 +106,14 @@ def _settings(each: Field[Any], annotation: object) -> Settings:
 
 
 def _value_type(annotation: object) -> type:
-    """The type of one value; text where it is a choice."""
+    """The type of one value."""
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
         return _value_type(next(filter(is_sequence, parts), parts[0]))
     if is_sequence(annotation):
         return _value_type(get_args(annotation)[0])
+    if choices := literal(annotation):
+        return type(choices[0])
     return annotation if isinstance(annotation, type) else str
 
 
@@ -141,8 +143,10 @@ def _read(each: Field[Any], kind: type, text: object) -> object:
 NUMBERS: dict[type, str] = {int: "whole numbers", float: "numbers"}
 
 
-def _help(text: str) -> str:
-    """A description as help: without the full stop, and the first letter small unless it is a name's."""
-    first = re.match(r"[A-Z][a-z]*\b", text)
-    text = text[:1].lower() + text[1:] if first else text
+def _help(text: str, cls: type[Options]) -> str:
+    """A description as help: with flags and without the full stop; a first letter is small unless a name's."""
+    flags = {each.name: flag(each.name) for each in fields(cls) if not rules_of(each).positional}
+    text = re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), text)
+    if re.match(r"[A-Z][a-z]*\b", text):
+        text = text[:1].lower() + text[1:]
     return text.removesuffix(".")
