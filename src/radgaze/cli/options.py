@@ -144,7 +144,7 @@ NUMBERS: dict[type, str] = {int: "whole numbers", float: "numbers"}
 
 
 def _help(text: str, cls: type[Options]) -> str:
-    """A description as help: with flags and without the full stop; a first letter is small unless a name's."""
+    """A description as help: with flags, a small first letter (unless a name's) and no full stop."""
     flags = {each.name: flag(each.name) for each in fields(cls) if not rules_of(each).positional}
     text = re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), text)
     if re.match(r"[A-Z][a-z]*\b", text):
