@@ -59,6 +59,7 @@ class Study(Sampling):
         ({"most": 6}, "`most` must be at most 5, got 6"),
         ({"kind": "last"}, "`kind` must be one of random, first, got last"),
         ({"method": "up"}, "`method` must be one of left, right, got up"),
+        ({"seeds": "12"}, "`seeds` must be a sequence of values, got '12'"),
         ({"phases": (1, 4)}, "`phases` must be one of 1, 2, 3, got 4"),
     ],
 )

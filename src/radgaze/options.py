@@ -15,9 +15,10 @@ The command line makes an argument of each field (`radgaze.cli.options`), with i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import DocstringStyle, parse
 
@@ -115,15 +116,18 @@ class Options:
         """Check the values; defaults and None are taken as they are.
 
         Raises:
-            UserError: A value is outside of its bounds or none of its choices. The message names the field.
+            UserError: A value is outside of its bounds, none of its choices, or a string in place of several
+                values. The message names the field.
         """
-        types = get_type_hints(type(self))
+        hints = get_type_hints(type(self))
         for each in fields(self):
             value = getattr(self, each.name)
             if value is None or value is each.default:
                 continue
+            if isinstance(value, str) and is_sequence(hints[each.name]):
+                raise UserError(f"`{each.name}` must be a sequence of values, got {shortened(value)!r}")
             rules = rules_of(each)
-            choices = rules.choices() if rules.choices is not None else literal(types[each.name])
+            choices = rules.choices() if rules.choices is not None else literal(hints[each.name])
             for one in value if isinstance(value, (tuple, list)) else (value,):
                 _check_bounds(each.name, one, rules)
                 if choices and one not in choices:
@@ -149,6 +153,14 @@ def _check_bounds(name: str, value: object, rules: Rules) -> None:
 
 def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+
+
+def is_sequence(annotation: object) -> bool:
+    """Whether an annotation is a sequence of values, also inside `| None`."""
+    if get_origin(annotation) in (tuple, Sequence):
+        return True
+    is_union = get_origin(annotation) in (Union, types.UnionType)
+    return is_union and any(map(is_sequence, get_args(annotation)))
 
 
 def literal(annotation: object) -> tuple[object, ...]:

@@ -26,9 +26,10 @@ class Reading(Options):
         labels: Findings that are the classes.
         phases: Phases that count.
         seeds: Seeds, separated by commas.
+        folds: Folds, separated by commas.
         map: Name of a class in the store, given for each.
         resamples: Number of resamples.
-        tolerance: Pixels off a box.
+        tolerance: Pixels off a box, of `gaze` or a `box`.
         gaze: CSV file with gaze; 95% of cases have it.
         kind: Kind of map.
         method: Name of a method.
@@ -45,6 +46,7 @@ class Reading(Options):
     labels: tuple[str, ...] | None = option(None, metavar="NAME")
     phases: tuple[Literal[1, 2, 3], ...] = (1, 2, 3)
     seeds: tuple[int, ...] = option((42, 43), comma=True)
+    folds: tuple[Literal[1, 2], ...] = option((), comma=True)
     map: tuple[str, ...] = option((), repeated=True, metavar="CLASS=NAME")
     resamples: int = option(2000, at_least=1)
     tolerance: float = 0.0
@@ -81,6 +83,7 @@ def test_values_have_the_types_of_their_fields():
     assert parsed("--seeds", " 7, 8,", "--gaze", "g.csv", "--tolerance", "1") == Reading(
         "store", Path("x"), seeds=(7, 8), gaze=Path("g.csv"), tolerance=1.0
     )
+    assert parsed("--folds", "2,1").folds == (2, 1)
     assert parsed("--map", "a=b", "--map", "c=").map == ("a=b", "c=")
 
 
@@ -111,6 +114,7 @@ def test_a_false_flag_cannot_be_denied_and_a_hidden_field_has_no_argument():
         (["--resamples", "0"], "`resamples` must be at least 1, got 0"),
         (["--resamples", "many"], "--resamples many: a whole number is expected"),
         (["--seeds", "1,x"], "`seeds` must be whole numbers separated by commas, got x"),
+        (["--folds", "2,3"], "`folds` must be one of 1, 2, got 3"),
         (["other"], "other"),
     ],
 )
@@ -158,7 +162,7 @@ def test_help_is_the_description_with_one_default_and_no_type():
     assert "--out DIR folder to write (required)" in shown
     assert "STORE folder of the store options:" in shown
     assert "--resamples RESAMPLES number of resamples (default: 2000)" in shown
-    assert "--tolerance TOLERANCE pixels off a box (default: 0)" in shown
+    assert "--tolerance TOLERANCE pixels off a box, of --gaze or a `box` (default: 0)" in shown
     assert "--gaze GAZE CSV file with gaze; 95% of cases have it --kind" in shown
     assert "--kind {soft,hard} kind of map (default: soft)" in shown
     assert "--method {left,right} name of a method (default: left)" in shown

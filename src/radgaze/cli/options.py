@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import types
 from argparse import Action, BooleanOptionalAction, Namespace
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, TypedDict, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from radgaze.cli.parser import Parser, listed
 from radgaze.errors import UserError, shortened
-from radgaze.options import Options, descriptions, literal, rules_of
+from radgaze.options import Options, descriptions, is_sequence, literal, rules_of
 
 Chosen = TypeVar("Chosen", bound=Options)
 
@@ -49,7 +49,7 @@ def add_options(parser: Parser, cls: type[Options], *, without: Collection[str] 
         if each.name not in texts:
             raise TypeError(f"{cls.__name__}.{each.name} has no description in the docstring of its class")
         settings = _settings(each, hints[each.name])
-        settings["help"] = _help(texts[each.name])
+        settings["help"] = _help(texts[each.name], cls)
         if rules.positional and not settings.pop("required", False) and "nargs" not in settings:
             settings["nargs"] = "?"
         parser.add_argument(each.name if rules.positional else flag(each.name), **settings)
@@ -81,7 +81,7 @@ def flag(name: str) -> str:
 
 
 def _settings(each: Field[Any], annotation: object) -> Settings:
-    rules, (inner, is_several) = rules_of(each), _unwrapped(annotation)
+    rules, inner, is_several = rules_of(each), _value_type(annotation), is_sequence(annotation)
     settings: Settings = {"required": True} if each.default is MISSING else {"default": each.default}
     if inner is bool:
         action: str | type[Action] = "store_true" if each.default is False else BooleanOptionalAction
@@ -98,30 +98,31 @@ def _settings(each: Field[Any], annotation: object) -> Settings:
         if isinstance(each.default, tuple):
             settings["default"] = list(each.default)
     if choices:
-        settings["choices"], inner = choices, type(choices[0])
+        settings["choices"] = choices
     settings["type"] = str if inner is Path else inner
     if rules.metavar is not None:
         settings["metavar"] = rules.metavar
     return settings
 
 
-def _unwrapped(annotation: object) -> tuple[type, bool]:
-    """The type of one value, and whether there may be several."""
+def _value_type(annotation: object) -> type:
+    """The type of one value."""
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [part for part in get_args(annotation) if part is not type(None)]
-        several = [part for part in parts if get_origin(part) in (tuple, Sequence)]
-        return _unwrapped(several[0] if several else parts[0])
-    if get_origin(annotation) in (tuple, Sequence):
-        return _unwrapped(get_args(annotation)[0])[0], True
-    return (annotation if isinstance(annotation, type) else str), False
+        return _value_type(next(filter(is_sequence, parts), parts[0]))
+    if is_sequence(annotation):
+        return _value_type(get_args(annotation)[0])
+    if choices := literal(annotation):
+        return type(choices[0])
+    return annotation if isinstance(annotation, type) else str
 
 
 def _value(each: Field[Any], value: object, annotation: object) -> object:
     """A value of the command line as its field has it."""
-    inner, is_several = _unwrapped(annotation)
+    inner = _value_type(annotation)
     if value is None:
         return None
-    if not is_several:
+    if not is_sequence(annotation):
         return Path(str(value)) if inner is Path else value
     parts = listed(value) if isinstance(value, str) else value
     several = parts if isinstance(parts, (list, tuple)) else [parts]
@@ -142,8 +143,10 @@ def _read(each: Field[Any], kind: type, text: object) -> object:
 NUMBERS: dict[type, str] = {int: "whole numbers", float: "numbers"}
 
 
-def _help(text: str) -> str:
-    """A description as help: without the full stop, and the first letter small unless it is a name's."""
-    first = re.match(r"[A-Z][a-z]*\b", text)
-    text = text[:1].lower() + text[1:] if first else text
+def _help(text: str, cls: type[Options]) -> str:
+    """A description as help: with flags, a small first letter (unless a name's) and no full stop."""
+    flags = {each.name: flag(each.name) for each in fields(cls) if not rules_of(each).positional}
+    text = re.sub(r"`(\w+)`", lambda match: flags.get(match[1], match[0]), text)
+    if re.match(r"[A-Z][a-z]*\b", text):
+        text = text[:1].lower() + text[1:]
     return text.removesuffix(".")

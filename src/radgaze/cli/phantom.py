@@ -23,7 +23,7 @@ def run(args: Namespace) -> int:
     from radgaze.simulation.archive import simulate
 
     options = chosen(SimulationOptions, args)
-    check_folder(options.out, "folder")
+    check_folder(options.out)
     counts = simulate(options)["counts"]
     say(f"{counts['cases']} cases with {counts['fixations']} fixations in {options.out}")
     folders = {name: f"{options.out}/{name}" for name in ("egd", "mimic")}

@@ -68,7 +68,7 @@ def run(args: Namespace) -> int:
     out = args.resume or args.out
     if out is None:
         raise UserError("name the run's folder with `out=RUN`, or an interrupted run with `resume=RUN`")
-    check_folder(out, "--resume" if args.resume else "--out", may_be=("run",))
+    check_folder(out, "resume" if args.resume else "out", may_be=("run",))
     if not config.data:
         raise UserError("name the store to train on with `data=STORE` (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())

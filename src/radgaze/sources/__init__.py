@@ -1,1 +1,1 @@
-"""Raw data sets, each read into a cohort: cases, gaze, boxes, and what was left out with the reason."""
+"""Raw data sets, each read into a cohort: cases, gaze, boxes, masks, and rejections with reasons."""
