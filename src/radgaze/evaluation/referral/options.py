@@ -30,7 +30,7 @@ GOALS: dict[GoalName, str] = {
 
 @dataclass(frozen=True)
 class Goal:
-    """What a threshold must reach on the validation cases.
+    """Goal of a threshold on the validation cases.
 
     Attributes:
         name: One of `GOALS`.
@@ -63,10 +63,10 @@ class ReferralOptions(Options):
     """How cases to refer are chosen.
 
     Attributes:
-        goal: Goal of the rule on the validation cases: coverage=SHARE of predictions accepted, frr=SHARE of
-            right ones referred, or risk=SHARE of errors among those accepted.
-        score: Score of the rule: alpha or beta (DOCTOR's), either of them with _tempered or _perturbed,
-            maximum, or entropy.
+        goal: For reject, the goal of the rule on the validation cases: coverage=SHARE of predictions
+            accepted, frr=SHARE of right ones referred, or risk=SHARE of errors among those accepted.
+        score: For reject, the score of the rule: alpha or beta (DOCTOR's), either of them with _tempered or
+            _perturbed, maximum, or entropy.
         device: Device of the model: cpu, cuda, or auto for cuda where there is one.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap and of the images out of distribution.
