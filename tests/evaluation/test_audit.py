@@ -490,3 +490,16 @@ def test_what_is_written_holds_case_ids_and_no_patients(done: tuple[Audit, Path]
     assert len(tables) == len(TWO) + len(FLOORS) + 2
     for table in tables:
         assert table.columns == ["case_id", "method", "aspect", "metric", "value"]
+
+
+def test_a_file_of_an_earlier_version_is_read(done: tuple[Audit, Path], tmp_path: Path) -> None:
+    content = json.loads((done[1] / "audit.json").read_text(encoding="utf-8"))
+    assert content.pop("schema") == 1
+    (tmp_path / "audit.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_results(tmp_path) == done[0].results
+    content["methods"]["grad_cam"]["cascades"] = [{"mode": "cascading"}]
+    (tmp_path / "audit.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(UserError, match=r"audit\.json is damaged: sanity; audit the run again"):
+        read_results(tmp_path)
+    with pytest.raises(UserError, match=r"has no audit\.json"):
+        read_results(tmp_path / "other")

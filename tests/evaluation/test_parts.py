@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from radgaze.evaluation.audit.aspects.sanity import CascadeSimilarity
-from radgaze.evaluation.audit.cache import MethodMeasurements, load, rows, save
+from radgaze.evaluation.audit.cache import MethodMeasurements, load, rows, store
 
 MADE_WITH = {"seed": 0, "cases": ["a", "b"]}
 
@@ -20,7 +20,7 @@ def part(tmp_path: Path) -> MethodMeasurements:
     figures = rows("grad_cam", "agreement", ["a", "b"], {"cc": np.array([0.5, np.nan])})
     cascade = CascadeSimilarity("cascading", ("a",), {"ssim": [[1.0, None]]})
     whole = MethodMeasurements("grad_cam", figures, {"cost": {"forward_passes": 2.0}}, {"sanity": (cascade,)})
-    save(whole, tmp_path, MADE_WITH)
+    store(whole, tmp_path, MADE_WITH)
     return whole
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.errors import UserError
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import confidence
-from radgaze.evaluation.referral.rejection import reject
-from radgaze.evaluation.referral.scores import NAMES
-from radgaze.evaluation.referral.selective import Goal, Referral
+from radgaze.evaluation.referral.measuring import evaluate_referral
+from radgaze.evaluation.referral.options import ReferralOptions
+from radgaze.evaluation.referral.results import ReferralResults, read_results
+from radgaze.evaluation.referral.scores import CANDIDATES
+from radgaze.evaluation.referral.selective import Referral
 from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
-from radgaze.reporting.rejection import findings, rejection_markdown, rule_in_words, told
+from radgaze.records import plain
+from radgaze.reporting.rejection import findings, referral_sentences, rejection_markdown, rule_in_words
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.training.fitting import train
@@ -42,13 +47,30 @@ def written(run: Run) -> dict[str, object]:
     return json.loads((run.path / "rejection.json").read_text(encoding="utf-8"))
 
 
+@pytest.fixture
+def results(run: Run, written: dict[str, object]) -> ReferralResults:
+    results = read_results(run.path)
+    assert results is not None
+    assert plain(results) == written
+    return results
+
+
+def test_files_of_an_earlier_version_are_read(run, written, tmp_path):
+    for name in ("rejection.json", "selective.json"):
+        content = json.loads((run.path / name).read_text(encoding="utf-8"))
+        assert content.pop("schema") == 1
+        (tmp_path / name).write_text(json.dumps(content), encoding="utf-8")
+    assert read_results(tmp_path) == read_results(run.path)
+    assert Referral.read(tmp_path) == Referral.read(run.path)
+
+
 def test_every_score_is_measured_on_the_test_cases(run, written):
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
     errors = confidence.wrong(p, y, "softmax")
     assert written["errors"] == int(errors.sum())
-    assert tuple(written["scores"]) == NAMES
+    assert list(written["scores"]) == list(CANDIDATES)
     assert written["all"]["accuracy"]["value"] == pytest.approx(1 - errors.mean())
     for name in ("alpha", "beta", "maximum", "entropy"):
         row, scores = written["scores"][name], confidence.SCORES[name](p)
@@ -95,7 +117,7 @@ def test_decisions_are_those_of_the_rule_that_is_kept(run, written):
     assert rule.magnitude == written["scores"]["alpha_perturbed"]["magnitude"]
     assert (decisions["accept"] == (decisions["score"] <= rule.threshold)).all()
     own = decisions.filter(split="validate")
-    assert own["accept"].mean() == pytest.approx(rule.validation["coverage"])
+    assert own["accept"].mean() == pytest.approx(rule.validation.coverage)
     assert set(decisions["predicted"]) <= set(CLASSES)
 
 
@@ -136,9 +158,9 @@ def test_a_later_explanation_carries_the_decision(run, written, tmp_path):
 
 
 def test_the_same_seed_gives_the_same_numbers(run, written):
-    options = {"goal": Goal("frr", 0.3), "score": "alpha_perturbed", "resamples": 40}
-    assert reject(run, **options).summary == written
-    few = reject(run, **options, batch_size=5).summary
+    options = ReferralOptions(goal="frr=0.3", score="alpha_perturbed", resamples=40)
+    assert plain(evaluate_referral(run, options).results) == written
+    few = plain(evaluate_referral(run, replace(options, batch_size=5)).results)
     for name, entry in few["out_of_distribution"].items():
         assert entry["referred"]["value"] == written["out_of_distribution"][name]["referred"]["value"]
     np.testing.assert_allclose(
@@ -148,53 +170,53 @@ def test_the_same_seed_gives_the_same_numbers(run, written):
     )
 
 
-def test_without_an_error_it_says_so(written):
-    none = {**written, "errors": 0}
+def test_without_an_error_it_says_so(results):
+    none = replace(results, errors=0)
     assert (
         findings(none)[0]
-        == f"All {written['cases']} test predictions are right: no score can be measured on errors."
+        == f"All {results.cases} test predictions are right: no score can be measured on errors."
     )
     assert rejection_markdown(none)
 
 
-def test_what_is_undefined_is_said(written):
-    undefined = {"value": None, "low": None, "high": None}
+def test_what_is_undefined_is_said(results):
+    undefined = IntervalEstimate(None)
 
-    def said(**changes: object) -> str:
-        row = {**written["scores"]["alpha"], **changes}
-        return " ".join(findings({**written, "score": "alpha", "scores": {"alpha": row}}))
+    def said(**changes: IntervalEstimate) -> str:
+        score = replace(results.scores["alpha"], **changes)
+        return " ".join(findings(replace(results, score="alpha", scores={"alpha": score})))
 
-    assert "of some class the kept cases are all, or none" in said(auc_kept=undefined)
+    assert "for some class all kept cases have it, or none has" in said(auc_kept=undefined)
     nothing = said(auc_kept=undefined, accuracy_kept=undefined)
     assert "No test case is kept" in nothing
     assert "–" not in nothing
-    all_wrong = {**written, "errors": written["cases"]}
-    assert findings(all_wrong)[0].startswith(f"All {written['cases']} test predictions are wrong")
+    all_wrong = replace(results, errors=results.cases)
+    assert findings(all_wrong)[0].startswith(f"All {results.cases} test predictions are wrong")
 
 
-def test_the_runs_report_tells_of_it(run, written):
+def test_the_runs_report_tells_of_it(run, results):
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert_self_contained(page)
     assert_accessible(page)
-    sentences = told(run.path)
-    assert sentences == [rule_in_words(written), *findings(written)]
+    sentences = referral_sentences(run.path)
+    assert sentences == [rule_in_words(results), *findings(results)]
     assert all(sentence in Page(page).text for sentence in sentences)
 
 
 def test_a_report_without_or_with_a_broken_rejection(tmp_path):
-    assert told(tmp_path) == []
+    assert referral_sentences(tmp_path) == []
     for text in ("{", "[]", "{}"):
         (tmp_path / "rejection.json").write_text(text)
-        with pytest.raises(UserError, match="make it anew"):
-            told(tmp_path)
+        with pytest.raises(UserError, match="make it again"):
+            referral_sentences(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["--reject", "--goal", "accuracy=1"], "coverage=SHARE"),
-        (["--reject", "--score", "gamma"], "--score gamma"),
-        (["--score", "beta"], "add it"),
+        (["--reject", "--score", "gamma"], "--score must be one of alpha,"),
+        (["--score", "beta"], "add --reject"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_measured(arguments, said, run, capsys):

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from radgaze.errors import UserError
 from radgaze.evaluation.metrics import confidence
 from radgaze.evaluation.referral import out_of_distribution
+from radgaze.evaluation.referral.options import Goal
 from radgaze.evaluation.referral.perturbation import given, perturbed
-from radgaze.evaluation.referral.selective import FILE, Goal, Referral, choose
+from radgaze.evaluation.referral.selective import FILE, Referral, choose
 
 CLASSES = ("a", "b", "c")
 
@@ -57,7 +58,7 @@ def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_b
         assert keeps(found)
         accepted = [d.accept for d in rule.decide(p)]
         assert np.mean(accepted) == found["coverage"]
-        assert rule.validation["coverage"] == found["coverage"]
+        assert rule.validation.coverage == found["coverage"]
         fit = [t for t in ladder if keeps(measured(t))]
         best = max(fit) if goal == "risk" else min(fit)
         assert found["coverage"] == measured(best)["coverage"], goal
@@ -113,11 +114,11 @@ def test_the_file_gives_the_rule_back(cases, tmp_path):
 def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
     path = chosen(cases, "coverage=0.9").write(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(UserError, match="choose anew"):
+    with pytest.raises(UserError, match="choose the rule again"):
         Referral.read(tmp_path)
     for text in ("{", "[]", "[" * 200_000):
         path.write_text(text)
-        with pytest.raises(UserError, match="choose anew"):
+        with pytest.raises(UserError, match="choose the rule again"):
             Referral.read(tmp_path)
 
 

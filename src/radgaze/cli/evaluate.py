@@ -9,6 +9,7 @@ from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.cli.tables import show
 from radgaze.evaluation.options import EvaluationOptions
+from radgaze.evaluation.referral.options import ReferralOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
@@ -33,20 +34,7 @@ def add_arguments(parser: Parser) -> None:
         "keep the "
         "rule with the run; writes rejection.html",
     )
-    parser.add_argument(
-        "--goal",
-        default="coverage=0.9",
-        help="with --reject, what the rule is to reach on the validation cases: coverage=SHARE of "
-        "predictions "
-        "accepted, frr=SHARE of right ones referred, or risk=SHARE of errors accepted (default coverage=0.9)",
-    )
-    parser.add_argument(
-        "--score",
-        default="alpha",
-        help="with --reject, the score that the rule is on: alpha or beta (DOCTOR's, default alpha), either "
-        "of them "
-        "with _tempered or _perturbed, maximum, or entropy",
-    )
+    add_options(parser, ReferralOptions, without=("device", "resamples"))
 
 
 def run(args: Namespace) -> int:
@@ -56,39 +44,26 @@ def run(args: Namespace) -> int:
     from radgaze.errors import UserError
     from radgaze.runs.run import Run
 
-    goal = None
-    if args.reject:
-        from radgaze.evaluation.referral.scores import NAMES
-        from radgaze.evaluation.referral.selective import Goal
-
-        goal = Goal.parse(args.goal)
-        if args.score not in NAMES:
-            raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
-    elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
-        raise UserError("--goal and --score are for --reject: add it")
+    default = ReferralOptions()
+    if not args.reject and (args.goal, args.score) != (default.goal, default.score):
+        raise UserError("`goal` and `score` are for referral: add `reject=True`")
+    referral = chosen(ReferralOptions, args) if args.reject else None
     options = chosen(EvaluationOptions, args)
     evaluated = Run.open(Path(args.path))
-    if goal is not None:
-        from radgaze.evaluation.referral.rejection import reject
-        from radgaze.reporting.rejection import rejection_markdown, write_rejection
+    if referral is None:
+        evaluate_and_report(evaluated, options)
+        return 0
+    from radgaze.evaluation.referral.measuring import evaluate_referral
+    from radgaze.reporting.rejection import rejection_markdown, write_rejection
 
-        # First, for the report to tell of it.
-        found = reject(
-            evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
-        )
-        page = write_rejection(evaluated, found)
+    # Before the report, which states the rule.
+    evaluation = evaluate_referral(evaluated, referral)
+    page = write_rejection(evaluated, evaluation)
     evaluate_and_report(evaluated, options)
-    if goal is not None:
-        put(rejection_markdown(found.summary), lines=True)
-        for name in (
-            "selective.json",
-            "decisions.parquet",
-            "rejection.json",
-            "rejection.md",
-            "rejection.csv",
-        ):
-            put(evaluated.path / name)
-        put(page)
+    put(rejection_markdown(evaluation.results), lines=True)
+    for name in ("selective.json", "decisions.parquet", "rejection.json", "rejection.md", "rejection.csv"):
+        put(evaluated.path / name)
+    put(page)
     return 0
 
 

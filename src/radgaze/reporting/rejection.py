@@ -1,28 +1,26 @@
-"""RUN/rejection.md, .csv, .html and figures/rejection.png: what referring doubtful cases does."""
+"""RUN/rejection.md, rejection.html and figures/rejection.png: selective prediction of a run."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from radgaze.errors import UserError
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.markdown import table_of
+from radgaze.evaluation.referral.measuring import ReferralEvaluation
+from radgaze.evaluation.referral.options import GOALS
 from radgaze.evaluation.referral.out_of_distribution import TITLES
-from radgaze.evaluation.referral.rejection import Rejection
-from radgaze.evaluation.referral.selective import GOALS
+from radgaze.evaluation.referral.results import ReferralResults, read_results
 from radgaze.evaluation.statistics.evidence import Evidence, cautions
-from radgaze.files import read_json, write_text, written
+from radgaze.files import write_text
 from radgaze.reporting.page import figure_picture, write_page
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
-from radgaze.reporting.wording import bounds, estimate, number
+from radgaze.reporting.wording import estimate, number
 from radgaze.runs.config import SELECTED_ON_TEST
-from radgaze.tables import harmless
-
-if TYPE_CHECKING:
-    from radgaze.runs.run import Run
+from radgaze.runs.run import Run
 
 COLUMNS = {
     "error_detection": ("AUROC of errors", True),
@@ -34,17 +32,17 @@ COLUMNS = {
     "accuracy_kept": ("accuracy kept", True),
     "auc_kept": ("AUC kept", True),
 }
+"""Heading of each figure of `ScoreResults`, and whether higher is better."""
 GLOSSARY = (
-    ("AUROC of errors", "how well the score tells wrong predictions from right ones; 0.5 is chance."),
+    ("AUROC of errors", "how well the score separates wrong predictions from right ones; 0.5 is chance."),
     (
         "FRR at 95% TRR",
         "share of the right predictions that are referred where 95% of the wrong ones are (false and true "
-        "rejection "
-        "rate).",
+        "rejection rate).",
     ),
     (
         "AURC",
-        "area under the risk–coverage curve: the mean share of errors among what is accepted, over all "
+        "area under the risk–coverage curve: the mean share of errors among accepted predictions, over all "
         "coverages.",
     ),
     (
@@ -55,239 +53,201 @@ GLOSSARY = (
 )
 
 
-def write_rejection(run: Run, found: Rejection) -> Path:
-    """Write all of it into the run's folder; return the page's path."""
-    summary = found.summary
-    figure = save(risk_coverage(summary, found.curves), run.path / "figures" / "rejection.png")
-    write_text(rejection_markdown(summary), run.path / "rejection.md")
-    with (
-        written(run.path / "rejection.csv") as aside,
-        aside.open("w", newline="", encoding="utf-8") as file,
-    ):
-        writer = csv.writer(file)
-        writer.writerow(["score", "metric", "value", "low", "high"])
-        for name, row in summary["scores"].items():
-            for metric in COLUMNS:
-                writer.writerow(
-                    [harmless(name), metric, *("" if x is None else x for x in bounds(row[metric]))]
-                )
+def write_rejection(run: Run, evaluation: ReferralEvaluation) -> Path:
+    """Write the figure, the tables in Markdown and the page into the run's folder.
+
+    Returns:
+        Path of the page.
+    """
+    results = evaluation.results
+    figure = save(risk_coverage(results, evaluation.curves), run.path / "figures" / "rejection.png")
+    write_text(rejection_markdown(results), run.path / "rejection.md")
     return write_page(
         "rejection.html",
         run.path / "rejection.html",
-        title=f"{summary['run']}: when to refer – radgaze",
-        summary=summary,
-        stamp=SELECTED_ON_TEST if summary["selection"] == "test" else None,
-        rule=rule_in_words(summary),
-        findings=findings(summary),
+        title=f"{results.run}: when to refer – radgaze",
+        results=results,
+        stamp=SELECTED_ON_TEST if results.selection == "test" else None,
+        rule=rule_in_words(results),
+        findings=findings(results),
         figure=figure_picture(
             figure,
             "Share of errors among accepted predictions over coverage; share referred by kind of image",
         ),
         head=[(name, "↑" if higher else "↓") for name, higher in COLUMNS.values()],
         rows=[
-            (row["title"], name == summary["score"], [row[metric] for metric in COLUMNS])
-            for name, row in summary["scores"].items()
+            (score.title, name == results.score, list(score.figures().values()))
+            for name, score in results.scores.items()
         ],
-        outside=[
-            (TITLES.get(name, "Test cases"), entry["referred"], entry.get("auroc"))
-            for name, entry in summary["out_of_distribution"].items()
+        image_kinds=[
+            (_kind_title(name), kind.referred, kind.auroc)
+            for name, kind in results.out_of_distribution.items()
         ],
         glossary=GLOSSARY,
         columns=1,
     )
 
 
-def told(folder: Path) -> list[str]:
-    """What a run's report says of referring; nothing where nothing was chosen yet.
+def referral_sentences(folder: Path) -> list[str]:
+    """Return what a run's report says about referral; nothing where no rule has been chosen yet.
 
     Raises:
-        UserError: The run's rejection.json is broken.
+        UserError: The run's rejection.json is damaged.
     """
-    path = folder / "rejection.json"
-    if not path.is_file():
-        return []
-    advice = f"make it anew: radgaze evaluate {folder} --reject"
-    summary = read_json(path, lambda found: isinstance(found, dict), advice)
-    try:
-        return [rule_in_words(summary), *findings(summary)]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UserError(f"{path} cannot be used; {advice}") from error
+    results = read_results(folder)
+    return [] if results is None else [rule_in_words(results), *findings(results)]
 
 
-def rule_in_words(summary: dict[str, Any]) -> str:
-    """What is kept with the run."""
-    row, goal = summary["scores"][summary["score"]], summary["goal"]
-    how = f" of the image moved by {row['magnitude']:g}" if row["magnitude"] else ""
-    heat = f", logits divided by {row['temperature']:.2f}" if row["temperature"] != 1 else ""
-    reached = number(row["validation"][goal["name"]], 2)
+def rule_in_words(results: ReferralResults) -> str:
+    """Describe the rule that is kept with the run."""
+    score, goal = results.chosen, results.goal
+    moved = f" of the image moved by {score.magnitude:g}" if score.magnitude else ""
+    tempered = f", logits divided by {score.temperature:.2f}" if score.temperature != 1 else ""
     return (
-        f"A prediction is accepted where {row['title']}{how}{heat} is at most {row['threshold']:.3f}, and "
-        f"referred otherwise. On the {row['validation']['cases']} validation cases, on which that was "
-        "chosen, the "
-        f"{GOALS[goal['name']]} is {reached}, for a goal of {goal['value']:g}."
+        f"A prediction is accepted where {score.title}{moved}{tempered} is at most {score.threshold:.3f}, "
+        f"and referred otherwise. On the {score.validation.cases} validation cases, on which that was "
+        f"chosen, the {GOALS[goal.name]} is {number(score.validation.reached(goal.name), 2)}, for a goal of "
+        f"{goal.value:g}."
     )
 
 
-def findings(summary: dict[str, Any]) -> list[str]:
-    """What may be said, and no more."""
-    row, whole = summary["scores"][summary["score"]], summary["all"]
+def findings(results: ReferralResults) -> list[str]:
+    """Summarise the results in sentences."""
+    score, overall = results.chosen, results.all
     sentences = [
-        f"{summary['errors']} of {summary['cases']} test predictions are wrong. {row['title']} tells them "
-        "from the "
-        f"right ones with an AUROC of {estimate(row['error_detection'])}"
-        + _against_chance(row["error_detection"], _evidence(summary))
-        + ".",
-        f"Of the test cases {estimate(row['coverage'], 2)} are kept. Accuracy is "
-        f"{estimate(whole['accuracy'])} on "
-        f"all and {estimate(row['accuracy_kept'])} on what is kept, macro AUC {estimate(whole['auc'])} and "
-        f"{estimate(row['auc_kept'])}.",
+        f"{results.errors} of {results.cases} test predictions are wrong. {score.title} separates them from "
+        f"the right ones with an AUROC of {estimate(score.error_detection)}"
+        f"{_against_chance(score.error_detection, _evidence(results))}.",
+        f"Of the test cases {estimate(score.coverage, 2)} are kept. Accuracy is "
+        f"{estimate(overall.accuracy)} on all and {estimate(score.accuracy_kept)} on the kept ones, macro "
+        f"AUC {estimate(overall.auc)} and {estimate(score.auc_kept)}.",
     ]
-    if summary["errors"] in (0, summary["cases"]):
+    if results.errors in (0, results.cases):
         sentences[0] = (
-            f"All {summary['cases']} test predictions are {'wrong' if summary['errors'] else 'right'}: "
+            f"All {results.cases} test predictions are {'wrong' if results.errors else 'right'}: "
             "no score can be measured on errors."
         )
-    if bounds(row["accuracy_kept"])[0] is None:
-        sentences[1] = "No test case is kept: accuracy and AUC of what is kept are undefined."
-    elif bounds(row["auc_kept"])[0] is None:
+    if score.accuracy_kept.value is None:
+        sentences[1] = "No test case is kept: accuracy and AUC of kept cases are undefined."
+    elif score.auc_kept.value is None:
         sentences.append(
-            "The AUC of what is kept is undefined: of some class the kept cases are all, or none, of it."
+            "The AUC of kept cases is undefined: for some class all kept cases have it, or none has."
         )
-    least = min(
-        (
-            (bounds(entry["referred"])[0], name)
-            for name, entry in summary["out_of_distribution"].items()
-            if name != "test"
-        ),
-        default=None,
-    )
-    if least is not None and least[0] is not None and least[0] < 0.5:
+    referred = [
+        (kind.referred.value, name)
+        for name, kind in results.out_of_distribution.items()
+        if name != "test" and kind.referred.value is not None
+    ]
+    least = min(referred, default=None)
+    if least is not None and least[0] < 0.5:
         sentences.append(
-            f"Images that are no radiographs are not safely caught: of {TITLES[least[1]].lower()} images "
-            f"{number(least[0], 2)} are referred. Confidence knows nothing of what was never seen."
+            f"Images that are no radiographs are not reliably referred: of {TITLES[least[1]].lower()} images "
+            f"{number(least[0], 2)} are. Confidence says nothing about images unlike those of the training."
         )
     return sentences
 
 
-def risk_coverage(summary: dict[str, Any], curves: pl.DataFrame) -> Figure:
-    """Left: risk–coverage curves of the scores. Right: the share referred by kind of image."""
-    shown = [
-        name
-        for name in summary["scores"]
-        # The maximum probability orders cases as D_β does: their curves are one.
-        if name in ("alpha", "beta", "entropy", "alpha_perturbed", summary["score"])
-    ]
+def risk_coverage(results: ReferralResults, curves: pl.DataFrame) -> Figure:
+    """Draw risk–coverage curves of the scores, and the share referred by kind of image."""
     with styled():
         figure = canvas(10.4, 4.0)
         left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
-        for place, name in enumerate(shown):
-            own = curves.filter(candidate=name)
-            left.plot(
-                own["coverage"],
-                own["risk"],
-                color=colour(place),
-                linestyle=line(place),
-                label=summary["scores"][name]["title"].replace(" (baseline)", ""),
-                linewidth=2.4 if name == summary["score"] else 1.4,
-            )
-        share = summary["errors"] / summary["cases"]
-        left.axhline(share, color=MUTED, linewidth=0.9, linestyle=":")
-        left.annotate(
-            "all predictions", (0.01, share), xytext=(0, 3), textcoords="offset points", color=MUTED
-        )
-        kept = bounds(summary["scores"][summary["score"]]["coverage"])[0]
-        if kept is not None:
-            left.axvline(kept, color=INK, linewidth=0.8)
-            left.annotate(
-                "kept", (kept, 0), xytext=(-4, 4), textcoords="offset points", ha="right", color=INK
-            )
-        left.set(
-            xlabel="coverage: share of test cases accepted",
-            ylabel="share of errors among them",
-            title="Risk over coverage",
-            xlim=(0, 1),
-            ylim=(0, None),
-        )
-        left.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
-        kinds = summary["out_of_distribution"]
-        names = [TITLES.get(name, "Test cases") for name in kinds]
-        for place, entry in enumerate(kinds.values()):
-            value, low, high = bounds(entry["referred"])
-            if value is None:
-                continue
-            right.barh(place, value, color=colour(0) if place == 0 else colour(1), height=0.55)
-            if low is not None and high is not None:
-                right.plot([low, high], [place, place], color=INK, linewidth=1.2)
-        right.set_yticks(range(len(names)), names)
-        right.invert_yaxis()
-        right.set(xlabel="share referred, with 95% interval", title="What is referred", xlim=(0, 1))
-        right.grid(axis="y", visible=False)
+        _draw_curves(left, results, curves)
+        _draw_kinds(right, results)
     return figure
 
 
-def rejection_markdown(summary: dict[str, Any]) -> str:
-    """The tables as Markdown."""
-    head = [name + ("" if higher else " ↓") for name, higher in COLUMNS.values()]
-    rows = [
-        [row["title"] + (", kept" if name == summary["score"] else "")]
-        + [estimate(row[metric], 3) for metric in COLUMNS]
-        for name, row in summary["scores"].items()
-    ]
-    rows.append(
-        [
-            "all accepted",
-            "",
-            "",
-            "",
-            "",
-            "1",
-            "0",
-            *(estimate(summary["all"][k]) for k in ("accuracy", "auc")),
-        ]
-    )
-    outside = [
-        [TITLES.get(name, "Test cases"), estimate(entry["referred"], 2), estimate(entry.get("auroc"), 2)]
-        for name, entry in summary["out_of_distribution"].items()
-    ]
-    likelihood = summary["likelihood"]
-    text = (
-        "\n\n".join(
-            [
-                f"# When to refer: {summary['run']}",
-                rule_in_words(summary),
-                *findings(summary),
-                _table(["score", *head], rows),
-                f"A perfect score would have an AURC of {number(summary['best_area'])}. Temperature scaling "
-                "on the "
-                f"validation cases gives T = {number(summary['temperature'], 2)}; the negative log "
-                "likelihood of the "
-                f"test cases goes from {number(likelihood['before'])} to {number(likelihood['after'])}.",
-                "## Images that are no upright radiographs",
-                _table(["image", "share referred", "AUROC, told from test cases"], outside),
-            ]
+def _draw_curves(axis: Axes, results: ReferralResults, curves: pl.DataFrame) -> None:
+    # The maximum probability orders cases as D_β does: their curves are one.
+    names = ("alpha", "beta", "entropy", "alpha_perturbed", results.score)
+    for place, name in enumerate(name for name in results.scores if name in names):
+        curve = curves.filter(candidate=name)
+        axis.plot(
+            curve["coverage"],
+            curve["risk"],
+            color=colour(place),
+            linestyle=line(place),
+            label=results.scores[name].title.replace(" (baseline)", ""),
+            linewidth=2.4 if name == results.score else 1.4,
         )
-        + "\n"
+    share = results.errors / results.cases
+    axis.axhline(share, color=MUTED, linewidth=0.9, linestyle=":")
+    axis.annotate("all predictions", (0.01, share), xytext=(0, 3), textcoords="offset points", color=MUTED)
+    coverage = results.chosen.coverage.value
+    if coverage is not None:
+        axis.axvline(coverage, color=INK, linewidth=0.8)
+        axis.annotate(
+            "kept", (coverage, 0), xytext=(-4, 4), textcoords="offset points", ha="right", color=INK
+        )
+    axis.set(
+        xlabel="coverage: share of test cases accepted",
+        ylabel="share of errors among them",
+        title="Risk over coverage",
+        xlim=(0, 1),
+        ylim=(0, None),
     )
+    axis.legend(loc="upper left", bbox_to_anchor=(0.0, 0.9))
+
+
+def _draw_kinds(axis: Axes, results: ReferralResults) -> None:
+    kinds = results.out_of_distribution
+    for place, kind in enumerate(kinds.values()):
+        referred = kind.referred
+        if referred.value is None:
+            continue
+        axis.barh(place, referred.value, color=colour(0) if place == 0 else colour(1), height=0.55)
+        if referred.low is not None and referred.high is not None:
+            axis.plot([referred.low, referred.high], [place, place], color=INK, linewidth=1.2)
+    axis.set_yticks(range(len(kinds)), [_kind_title(name) for name in kinds])
+    axis.invert_yaxis()
+    axis.set(xlabel="share referred, with 95% interval", title="What is referred", xlim=(0, 1))
+    axis.grid(axis="y", visible=False)
+
+
+def rejection_markdown(results: ReferralResults) -> str:
+    """Return the tables as Markdown."""
+    headings = [name + ("" if higher else " ↓") for name, higher in COLUMNS.values()]
+    rows = [
+        [score.title + (", kept" if name == results.score else "")]
+        + [estimate(entry, 3) for entry in score.figures().values()]
+        for name, score in results.scores.items()
+    ]
+    overall = [estimate(results.all.accuracy), estimate(results.all.auc)]
+    rows.append(["all accepted", "", "", "", "", "1", "0", *overall])
+    kinds = [
+        [_kind_title(name), estimate(kind.referred, 2), estimate(kind.auroc, 2)]
+        for name, kind in results.out_of_distribution.items()
+    ]
+    likelihood = results.likelihood
+    parts = [
+        f"# When to refer: {results.run}",
+        rule_in_words(results),
+        *findings(results),
+        table_of(["score", *headings], rows),
+        f"A perfect score would have an AURC of {number(results.best_area)}. Temperature scaling on the "
+        f"validation cases gives T = {number(results.temperature, 2)}; the negative log likelihood of the "
+        f"test cases changes from {number(likelihood.before)} to {number(likelihood.after)}.",
+        "## Images that are no upright radiographs",
+        table_of(["image", "share referred", "AUROC, against test cases"], kinds),
+    ]
+    text = "\n\n".join(parts) + "\n"
     return text + "".join(f"\n{note}\n" for note in cautions(text))
 
 
-def _evidence(summary: dict[str, Any]) -> Evidence:
-    """Every pair of a wrong and a right prediction is one that a score can tell apart, or not."""
-    wrong = summary["errors"]
-    return Evidence(summary["patients"], min(wrong, summary["cases"] - wrong))
+def _kind_title(name: str) -> str:
+    return TITLES.get(name, "Test cases")
 
 
-def _against_chance(entry: Any, evidence: Evidence) -> str:
-    _, low, high = bounds(entry)
-    if low is None or high is None:
+def _evidence(results: ReferralResults) -> Evidence:
+    """Return the evidence of an AUROC of errors: pairs of a wrong and a right prediction are discordant."""
+    return Evidence(results.patients, min(results.errors, results.cases - results.errors))
+
+
+def _against_chance(entry: IntervalEstimate, evidence: Evidence) -> str:
+    if entry.value is None or entry.low is None or entry.high is None:
         return ""
-    if low <= 0.5 <= high:
+    if entry.low <= 0.5 <= entry.high:
         return ", not distinguishable from chance"
     if evidence.lacking:
         return f", no verdict on it: {evidence.lacking}"
-    return ", better than chance" if low > 0.5 else ", worse than chance"
-
-
-def _table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return ", better than chance" if entry.low > 0.5 else ", worse than chance"

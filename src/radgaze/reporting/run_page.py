@@ -16,7 +16,7 @@ from radgaze.reporting import curves, description, intervals, sections
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, Draw, choose, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, mosaic, panels
-from radgaze.reporting.rejection import told
+from radgaze.reporting.rejection import referral_sentences
 from radgaze.reporting.style import save
 from radgaze.reporting.verdicts import floor_differences
 from radgaze.reporting.wording import listed, number
@@ -73,7 +73,7 @@ def report(
             columns=max((len(case["panels"]) for group in groups for case in group["cases"]), default=5),
             **description.data(run, predictions, manifest),
             uncompared=run.compared(),
-            referring=told(run.path),
+            referring=referral_sentences(run.path),
             limits=sections.limits(numbers, run.classes, test),
             configuration=description.configuration(run),
         )

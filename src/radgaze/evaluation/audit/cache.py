@@ -68,7 +68,7 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
     return pl.concat([pl.DataFrame(schema=SCHEMA), *parts]).with_columns(pl.col("value").fill_nan(None))
 
 
-def save(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str, object]) -> None:
+def store(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str, object]) -> None:
     """Write measurements, each file whole or not at all, with what they were made with last."""
     folder.mkdir(parents=True, exist_ok=True)
     text, table = (folder / f"{measurements.method}.{kind}" for kind in ("json", "parquet"))

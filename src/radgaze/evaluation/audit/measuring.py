@@ -94,7 +94,7 @@ def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
                 for name in missing:
                     bar.describe(f"Auditing {name}")
                     measured[name] = benchmark.measure(name)
-                    cache.save(measured[name], folder / FOLDER, keys[name])
+                    cache.store(measured[name], folder / FOLDER, keys[name])
                     bar.advance()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(

@@ -1,1 +1,1 @@
-"""Selective prediction: which cases a run should leave to a person, and what that gains."""
+"""Selective prediction: which cases a run should refer to a person, and what that gains."""

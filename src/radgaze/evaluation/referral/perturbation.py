@@ -1,4 +1,4 @@
-"""DOCTOR with the model at hand: images moved a little towards more trust, before they are scored."""
+"""DOCTOR with perturbed images: they are moved slightly towards more trust before they are scored."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ def perturbed(
     temperature: float = 1.0,
     also: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    """Probabilities (B, C) of images x − ε·sign(∂ log D/∂x), for each ε (Granese et al. 2021, section 4.1).
+    """Return probabilities (B, C) of images x − ε·sign(∂ log D/∂x) for each ε.
 
-    What is wrong gains less trust by the step than what is right. The image stays within its range. Of
-    classes that do not exclude each other D is that of the most doubtful.
+    See Granese et al. (2021), section 4.1. Wrong predictions gain less trust by the step than right ones. The
+    images stay within their range. For classes that do not exclude each other D is that of the most doubtful.
 
     Args:
-        model: Gives an output with `logits`; in evaluation mode within, as it was afterwards.
-        images: (B, 1, H, W) in [0, 1].
-        magnitudes: ε, in units of the image's range.
-        score: D: "alpha" or "beta".
+        model: Model whose output has `logits`. It is put into evaluation mode, and restored afterwards.
+        images: Images of shape (B, 1, H, W) in [0, 1].
+        magnitudes: Magnitudes ε, in units of the image's range.
+        score: Discriminator D, "alpha" or "beta".
         kind: How logits become probabilities.
-        temperature: T, of D alone: the probabilities that come back are before any temperature.
-        also: What the model is called with after the images.
+        temperature: Temperature of D only; the returned probabilities are without temperature.
+        also: Further inputs of the model after the images.
     """
     if score not in DIFFERENTIABLE:
-        raise ValueError(f"images are moved along D_alpha or D_beta, not {score}")
-    found = []
+        raise ValueError(f"`score` must be alpha or beta to perturb images, not {score}")
+    results = []
     with alone(model), evaluating(model, parameters=True):
         with torch.enable_grad():
             x = images.detach().clone().requires_grad_()
@@ -51,14 +51,14 @@ def perturbed(
         with torch.no_grad():
             for magnitude in magnitudes:
                 moved = (images - magnitude * slope.sign()).clamp(0, 1)
-                found.append(probabilities(model(moved, *also).logits, kind).double())
-    return found
+                results.append(probabilities(model(moved, *also).logits, kind).double())
+    return results
 
 
 def given(
     rule: Referral, model: nn.Module, images: Tensor, plain: ArrayLike, also: Sequence[Tensor] = ()
 ) -> NDArray[np.float64]:
-    """The probabilities (B, C) that a rule decides by: the plain ones, or those of the moved images."""
+    """Return the probabilities (B, C) that a rule uses: the plain ones, or those of the perturbed images."""
     if not rule.magnitude:
         return np.asarray(plain, dtype=np.float64)
     (moved,) = perturbed(
@@ -74,10 +74,10 @@ def given(
 
 
 def _log(p: Tensor, score: str, kind: Kind) -> Tensor:
-    """log D (B,), differentiable."""
+    """Return log D of shape (B,), differentiable."""
     least = 1e-12
     if kind == "sigmoid":
         p = torch.stack([p, 1 - p], -1)
-    known = p.square().sum(-1) if score == "alpha" else p.amax(-1)
-    log = (1 - known).clamp(min=least).log() - known.log()
+    trust = p.square().sum(-1) if score == "alpha" else p.amax(-1)
+    log = (1 - trust).clamp(min=least).log() - trust.log()
     return log.amax(1) if kind == "sigmoid" else log

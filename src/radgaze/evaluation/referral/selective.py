@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from pydantic import Field
 
-from radgaze.errors import UserError
+from radgaze import records
+from radgaze.errors import UserError, call
 from radgaze.evaluation.metrics import confidence
 from radgaze.evaluation.metrics.confidence import Kind
-from radgaze.files import read_json, write_text
+from radgaze.evaluation.referral.options import Goal, GoalName, ScoreName
+from radgaze.records import Record
 
-FORMAT = 1
 FILE = "selective.json"
-GOALS = {
-    "coverage": "share of all predictions that are accepted",
-    "frr": "share of the right predictions that are referred",
-    "risk": "share of errors among the accepted predictions",
-}
-NAMES = {
+SYMBOLS: dict[ScoreName, str] = {
     "alpha": "D_α",
     "beta": "D_β",
     "maximum": "1 − maximum probability",
@@ -31,15 +26,18 @@ NAMES = {
 }
 
 Floats = NDArray[np.float64]
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+Positive = Annotated[float, Field(strict=True, allow_inf_nan=False, gt=0)]
+NotNegative = Annotated[float, Field(strict=True, allow_inf_nan=False, ge=0)]
 
 
 class Decision(NamedTuple):
-    """What becomes of a prediction.
+    """A decision on a prediction.
 
     Attributes:
-        accept: Whether it is accepted; else the case is referred.
-        reason: Why, in words.
-        score: How little it is to be trusted.
+        accept: Whether the prediction is accepted; otherwise the case is referred.
+        reason: The reason, in words.
+        score: Score of doubt, higher for predictions that are to be trusted less.
     """
 
     accept: bool
@@ -48,109 +46,102 @@ class Decision(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Goal:
-    """What a threshold is to reach on the validation cases.
+class ReferralValidation:
+    """A threshold on the validation cases.
 
     Attributes:
-        name: One of `GOALS`.
-        value: A share, in [0, 1].
+        cases: Number of cases.
+        errors: Number of cases that are predicted wrong.
+        coverage: Share of cases that are accepted.
+        frr: Share of right predictions that are referred; None where none is right.
+        risk: Share of errors among accepted predictions; None where none is accepted.
     """
 
-    name: str
-    value: float
+    cases: int
+    errors: int
+    coverage: float
+    frr: float | None
+    risk: float | None
 
-    @classmethod
-    def parse(cls, text: str) -> Goal:
-        """From "coverage=0.9" and the like.
-
-        Raises:
-            UserError: It is nothing like that.
-        """
-        name, _, value = text.partition("=")
-        try:
-            share = float(value)
-        except ValueError:
-            share = float("nan")
-        if name not in GOALS or not 0 <= share <= 1:
-            known = ", ".join(f"{goal}=SHARE ({words})" for goal, words in GOALS.items())
-            raise UserError(f"--goal {text}: it is one of {known}, the share from 0 to 1")
-        return cls(name, share)
+    def reached(self, goal: GoalName) -> float | None:
+        """Return the figure that a goal is about."""
+        return {"coverage": self.coverage, "frr": self.frr, "risk": self.risk}[goal]
 
 
 @dataclass(frozen=True)
-class Referral:
-    """Whether to accept a prediction, as chosen on the validation cases of a run.
+class Referral(Record):
+    """A rule that accepts predictions or refers cases, chosen on the validation cases of a run.
 
     Attributes:
-        classes: The run's.
+        format: Format of the file.
+        classes: Names of the run's classes.
         kind: "softmax" for classes that exclude each other, or "sigmoid".
         score: Name of one of `confidence.SCORES`.
-        temperature: That logits are divided by first.
-        magnitude: Of the perturbation of the image, in units of its range (0 for none, see `perturbation`);
-            `decide` then takes the probabilities of the perturbed image.
-        threshold: The highest score that is accepted.
-        goal, value: What the threshold was chosen for.
-        calibration: The temperature that makes probabilities the most likely (`confidence.temperature`),
-            which `calibrated` divides by.
-        validation: cases, errors, coverage, frr and risk there.
+        temperature: Temperature that logits are divided by first.
+        magnitude: Magnitude of the perturbation of the image, in units of its range (0 for none, see
+            `perturbation`); `decide` then takes the probabilities of the perturbed image.
+        threshold: Highest score that is accepted.
+        goal: Name of the goal that the threshold was chosen for, one of `GOALS`.
+        value: Value of that goal.
+        calibration: Temperature of the least validation loss (`confidence.temperature`), which `calibrated`
+            divides by.
+        validation: What the threshold reaches on the validation cases.
     """
 
-    classes: tuple[str, ...]
+    __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic
+
+    format: Literal[1] = field(default=1, kw_only=True)
+    classes: Annotated[tuple[str, ...], Field(min_length=1)]
     kind: Kind
-    score: str
-    temperature: float
-    magnitude: float
-    threshold: float
-    goal: str
-    value: float
-    calibration: float
-    validation: dict[str, float | None]
+    score: ScoreName
+    temperature: Positive
+    magnitude: NotNegative
+    threshold: Number
+    goal: GoalName
+    value: Number
+    calibration: Positive
+    validation: ReferralValidation
+
+    def __post_init__(self) -> None:
+        """Check that the score allows the perturbation."""
+        if self.magnitude and self.score not in confidence.DIFFERENTIABLE:
+            raise ValueError(f"images are not moved along {self.score}")
 
     def decide(self, probabilities: ArrayLike) -> list[Decision]:
-        """Accept or refer predictions, (n, C) probabilities as the model gives them."""
+        """Accept or refer predictions, given the model's probabilities of shape (n, C)."""
         return [self._decision(score) for score in self.scores(probabilities).tolist()]
 
     def scores(self, probabilities: ArrayLike) -> Floats:
-        """How little predictions (n, C) are to be trusted, (n,)."""
+        """Return the score of doubt of predictions of shape (n, C), of shape (n,)."""
         p = np.asarray(probabilities, dtype=np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.classes):
-            raise ValueError(f"probabilities are (n, {len(self.classes)}); these are {p.shape}")
+            raise ValueError(f"probabilities must have shape (n, {len(self.classes)}), got {p.shape}")
         return confidence.distrust(self.score, confidence.tempered(p, self.temperature, self.kind), self.kind)
 
     def calibrated(self, probabilities: ArrayLike) -> Floats:
-        """Probabilities (n, C) as temperature scaling has them."""
+        """Return probabilities of shape (n, C) after temperature scaling."""
         return confidence.tempered(probabilities, self.calibration, self.kind)
 
     def write(self, folder: Path) -> Path:
-        """Write it into a run's folder."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, indent=2, ensure_ascii=False)
-        write_text(text + "\n", folder / FILE)
+        """Write the rule into a run's folder."""
+        records.write(self, folder / FILE)
         return folder / FILE
 
     @classmethod
     def read(cls, folder: Path) -> Referral | None:
-        """What a run's folder holds, None where nothing was chosen yet.
+        """Read the rule of a run's folder; None where no rule has been chosen yet.
 
         Raises:
-            UserError: The file is broken, or of another format.
+            UserError: The file is damaged, or of another format.
         """
         path = folder / FILE
-        if not path.is_file():
-            return None
-        advice = f"choose anew: radgaze evaluate {folder} --reject"
-        found: dict[str, Any] = read_json(path, lambda found: isinstance(found, dict), advice)
-        try:
-            if found.pop("format") != FORMAT:
-                raise ValueError("another format")
-            return cls(**_checked(found))
-        # The last: an integer that no float holds.
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
-            raise UserError(f"{path} cannot be used; {advice}") from error
+        advice = f"choose the rule again: {call('evaluate', folder, reject=True)}"
+        return records.read(cls, path, advice) if path.is_file() else None
 
     def _decision(self, score: float) -> Decision:
         accept = score <= self.threshold
-        words = f"{NAMES[self.score]} {score:.3f} is {'within' if accept else 'above'} {self.threshold:.3f}"
-        return Decision(accept, words, score)
+        where = "within" if accept else "above"
+        return Decision(accept, f"{SYMBOLS[self.score]} {score:.3f} is {where} {self.threshold:.3f}", score)
 
 
 def choose(  # many arguments: what a `Referral` keeps, given by name
@@ -159,7 +150,7 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
     *,
     classes: tuple[str, ...],
     kind: Kind,
-    score: str,
+    score: ScoreName,
     goal: Goal,
     temperature: float = 1.0,
     magnitude: float = 0.0,
@@ -168,72 +159,56 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
 ) -> Referral:
     """Choose the threshold on validation cases.
 
-    Coverage: the lowest threshold that accepts as many. FRR: the lowest that refers no more of what is right.
-    Risk: the highest at which no more of what is accepted is wrong, and below all scores where there is none.
-    These hold on the validation cases; on others they hold about as well as those are many.
+    Coverage: the lowest threshold that accepts as many. FRR: the lowest that refers no more of the right
+    predictions. Risk: the highest at which no more of the accepted predictions are wrong, and below all
+    scores where there is none. A goal is kept on the validation cases; how well it is kept on others depends
+    on the number of validation cases.
 
     Args:
-        probabilities: (n, C) of the validation cases' images, which say what is predicted.
-        labels: (n, C).
-        classes: Names.
+        probabilities: Probabilities of the validation cases, of shape (n, C), which give the predictions.
+        labels: Labels of shape (n, C).
+        classes: Names of the classes.
         kind: See `Referral`.
         score: See `Referral`.
-        goal: What is to be reached.
+        goal: The goal.
         temperature: See `Referral`.
         magnitude: See `Referral`.
         calibration: See `Referral`.
-        given: (n, C) of the perturbed images, which are scored; None where there is no perturbation.
+        given: Probabilities of the perturbed images, of shape (n, C), which are scored; None where there is
+            no perturbation.
 
     Raises:
-        UserError: There is no case, or, for FRR, none that is right.
+        UserError: There are no cases or, for FRR, no right predictions.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if not len(p):
         raise UserError("the run has no validation cases to choose a threshold on")
     errors = confidence.wrong(p, labels, kind)
-    seen = confidence.tempered(p if given is None else given, temperature, kind)
-    scores = confidence.distrust(score, seen, kind)
+    scores = confidence.distrust(
+        score, confidence.tempered(p if given is None else given, temperature, kind), kind
+    )
     threshold = _threshold(scores, errors, goal)
     accepted = scores <= threshold
     right = int((~errors).sum())
-    validation: dict[str, float | None] = {
-        "cases": len(p),
-        "errors": int(errors.sum()),
-        "coverage": float(accepted.mean()),
-        "frr": float((~accepted & ~errors).sum() / right) if right else None,
-        "risk": float(errors[accepted].mean()) if accepted.any() else None,
-    }
-    return Referral(
-        classes,
-        kind,
-        score,
-        temperature,
-        magnitude,
-        threshold,
-        goal.name,
-        goal.value,
-        calibration,
-        validation,
+    validation = ReferralValidation(
+        cases=len(p),
+        errors=int(errors.sum()),
+        coverage=float(accepted.mean()),
+        frr=float((~accepted & ~errors).sum() / right) if right else None,
+        risk=float(errors[accepted].mean()) if accepted.any() else None,
     )
-
-
-def _checked(found: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a rule that a file holds; a ValueError where one is none that `choose` makes."""
-    classes = found["classes"]
-    if not (isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)):
-        raise ValueError("no classes")
-    if found["score"] not in confidence.SCORES or found["kind"] not in get_args(Kind):
-        raise ValueError("an unknown score")
-    if found["goal"] not in GOALS or not isinstance(found["validation"], dict):
-        raise ValueError("an unknown goal")
-    for name in ("temperature", "magnitude", "threshold", "calibration", "value"):
-        if type(found[name]) not in (int, float) or not math.isfinite(found[name]):
-            raise ValueError(f"{name} is no number")
-    if min(found["temperature"], found["calibration"]) <= 0 or found["magnitude"] < 0:
-        raise ValueError("out of range")
-    if found["magnitude"] and found["score"] not in confidence.DIFFERENTIABLE:
-        raise ValueError("images are not moved along this score")
-    return {**found, "classes": tuple(classes)}
+    return Referral(
+        classes=classes,
+        kind=kind,
+        score=score,
+        temperature=temperature,
+        magnitude=magnitude,
+        threshold=threshold,
+        goal=goal.name,
+        value=goal.value,
+        calibration=calibration,
+        validation=validation,
+    )
 
 
 def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:
@@ -241,12 +216,12 @@ def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:
         ordered = np.sort(scores)
         _, risk = confidence.risk_coverage(errors, scores)
         fits = np.flatnonzero(risk <= goal.value + 1e-12)
-        # As many of the scores as are no greater than the last that fits.
+        # All scores that are no greater than the last that fits.
         return float(np.unique(ordered)[fits[-1]]) if len(fits) else _below(ordered[0])
     counted = scores if goal.name == "coverage" else scores[~errors]
     if not len(counted):
         raise UserError(
-            "no prediction of the validation cases is right: there is no FRR to keep below; choose a coverage"
+            "no prediction of the validation cases is right, so their FRR is undefined; choose a coverage"
         )
     share = goal.value if goal.name == "coverage" else 1 - goal.value
     count = int(np.ceil(share * len(counted) - 1e-9))
@@ -255,5 +230,5 @@ def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:
 
 
 def _below(score: float) -> float:
-    """A threshold that accepts nothing, of scores that are not negative."""
+    """Return a threshold that accepts nothing, for scores that are not negative."""
     return float(np.nextafter(score, -np.inf))

@@ -25,7 +25,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What an aspect measures on a method or a baseline map.
+    """Values that an aspect measures on a method or a baseline map.
 
     Attributes:
         figures: For each batch the case ids, and figures of shape (B,) by metric.
