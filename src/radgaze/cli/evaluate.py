@@ -115,7 +115,7 @@ def _show(results: EvaluationResults) -> None:
     from radgaze.console import results as results_console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-    from radgaze.evaluation.statistics.evidence import cautions
+    from radgaze.reporting.statistics_words import cautions
 
     console, test = results_console(), results.test
     if results.selection == "test":
@@ -159,7 +159,7 @@ def _show(results: EvaluationResults) -> None:
 
 
 def _entry(entry: IntervalEstimate | None, digits: int = 3) -> str:
-    from radgaze.evaluation.statistics.evidence import marked
+    from radgaze.reporting.statistics_words import marked
 
     if entry is None:
         return "–"

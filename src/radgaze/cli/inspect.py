@@ -91,7 +91,7 @@ def _show_cases(found: Inspection) -> None:
 
 def _show_readings(found: Inspection) -> None:
     from radgaze.console import results
-    from radgaze.evaluation.statistics.evidence import cautions
+    from radgaze.reporting.statistics_words import cautions
     from radgaze.reporting.wording import AGREEMENT, estimate, number
 
     quantiles = found.quantiles()

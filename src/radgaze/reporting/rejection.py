@@ -13,9 +13,10 @@ from radgaze.errors import UserError
 from radgaze.evaluation.referral.out_of_distribution import TITLES
 from radgaze.evaluation.referral.rejection import Rejection
 from radgaze.evaluation.referral.selective import GOALS
-from radgaze.evaluation.statistics.evidence import Evidence, cautions
+from radgaze.evaluation.statistics.evidence import Evidence
 from radgaze.files import read_json, write_text, written
 from radgaze.reporting.page import figure_picture, write_page
+from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import bounds, estimate, number
 from radgaze.runs.config import SELECTED_ON_TEST

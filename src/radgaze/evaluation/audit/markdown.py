@@ -15,8 +15,8 @@ from radgaze.evaluation.audit.rows import (
     unchanged,
     verdict_rows,
 )
-from radgaze.evaluation.markdown import table_of
-from radgaze.evaluation.statistics.evidence import cautions, marked
+from radgaze.markdown import table_of
+from radgaze.reporting.statistics_words import cautions, marked
 from radgaze.words import listed
 
 
