@@ -138,7 +138,7 @@ def test_seeds_and_cases_that_are_needed_are_the_least_that_do():
     assert power(Spread(0.008, 0.03, k), 0.05) >= 0.8 > power(Spread(0.008, 0.03, k - 1), 0.05)
     assert found.cases_for(0.05) == inf  # three seeds that differ so much cannot, whatever the cases
     assert found.plan() == f"For ±0.05: {k} seeds with these cases"
-    half = replace(found, own=0.9, spread=Spread(0.02, 0.02, 3))
+    half = replace(found, case_share=0.9, spread=Spread(0.02, 0.02, 3))
     n = half.cases_for(0.05)
     shrunk = Spread(0.02 * np.sqrt(250 / n), 0.02 * np.sqrt(0.1 + 0.9 * 250 / n), 3)
     assert power(shrunk, 0.05) == pytest.approx(0.8, abs=0.005)

@@ -69,7 +69,7 @@ class Power:
             number.
         cases: Number of cases.
         runs: Number of seeds.
-        own: Share of s² that cases cause in one seed alone; more cases reduce it, too.
+        case_share: Share of s² that cases cause in one seed alone; more cases reduce it, too.
         comparisons: Number of comparisons in Holm's correction.
         reached: Highest two-sided level below `level` that p-values of the resamples can have.
         largest: Largest possible difference of the figure.
@@ -79,7 +79,7 @@ class Power:
     spread: Spread
     cases: int
     runs: int = 1
-    own: float = 0.0
+    case_share: float = 0.0
     comparisons: int = 1
     reached: float = LEVEL
     largest: float = inf
@@ -139,7 +139,7 @@ class Power:
         """
 
         def with_times(times: float) -> float:
-            left = self.spread.seeds * np.sqrt(1 - self.own + self.own / times)
+            left = self.spread.seeds * np.sqrt(1 - self.case_share + self.case_share / times)
             moved = replace(self.spread, cases=self.spread.cases / np.sqrt(times), seeds=float(left))
             return power(moved, difference, self.reached)
 
@@ -198,7 +198,7 @@ def of_difference(
         return replace(nothing, lacking=lacking)
     if too_few_seeds(len(defined)):
         return replace(nothing, lacking=f"{FEW_SEEDS} ({len(defined)}; at least {LEAST_SEEDS})")
-    variation, own = _variation(defined)
+    variation, case_share = _variation(defined)
     if max(variation.cases, variation.seeds) < _NONE:
         return replace(nothing, lacking="the two do not differ on these cases")
     resamples = int(np.isfinite(defined[0].resampled).sum())
@@ -207,7 +207,7 @@ def of_difference(
     reached = reached_level(resamples, comparisons)
     if not reached:
         return replace(nothing, lacking=f"too few resamples ({resamples:,}) for {comparisons} comparisons")
-    return Power(variation, cases, len(defined), own, comparisons, reached, largest)
+    return Power(variation, cases, len(defined), case_share, comparisons, reached, largest)
 
 
 def _variation(estimates: Sequence[Estimate]) -> tuple[Spread, float]:

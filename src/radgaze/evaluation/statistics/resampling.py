@@ -102,23 +102,23 @@ class Part:
     Their number differs between resamples, unlike that of all cases.
 
     Attributes:
-        of: Resampling of all cases.
+        whole: Resampling of all cases.
         places: Indices of these cases among all, an array of shape (n,).
     """
 
-    of: Resampling
+    whole: Resampling
     places: NDArray[np.int64]
 
     def chunks(self) -> Iterator[Floats]:
         """See `Resampling`."""
-        for weights in self.of.chunks():
+        for weights in self.whole.chunks():
             yield weights[:, self.places]
 
 
 def of_patients(resampling: Resampling) -> bool:
     """Whether patients are resampled, unlike in the seed paper."""
     while isinstance(resampling, Part):
-        resampling = resampling.of
+        resampling = resampling.whole
     return isinstance(resampling, PatientBootstrap)
 
 
