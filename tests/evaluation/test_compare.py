@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -379,3 +379,20 @@ def test_a_perfect_figure_without_width_is_marked_and_explained(tmp_path: Path) 
     text = comparison_markdown(compared(runs, 50))
     assert "1.000 [1.000, 1.000] †" in text
     assert text.count("a sound one-sided 95% lower limit") == 1
+
+
+def test_rows_of_a_comparison_have_the_columns_of_its_tables(runs: list[Evaluated]) -> None:
+    found = compared(runs[:2], 20)
+    rows = found.differences(metric="auc", group="macro")
+    assert [asdict(row) for row in found.differences()] == found.paired.to_dicts()
+    assert [asdict(row) for row in found.estimates()] == found.table.to_dicts()
+    (macro,) = rows
+    assert macro.estimate.value == macro.difference
+    assert macro.estimate.patients == found.patients
+    assert macro.power.detectable_at == 0.05
+
+
+@pytest.mark.parametrize("resamples", [0, 1_000_001])
+def test_resamples_are_within_their_bounds(resamples: int) -> None:
+    with pytest.raises(UserError, match="`resamples` must be from 1 to 1,000,000"):
+        CompareOptions(resamples=resamples)

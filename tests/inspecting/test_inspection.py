@@ -1,4 +1,4 @@
-"""What `inspect` says of a store, against counting by hand and brute force."""
+"""Compare `inspect` with counts that are computed from the cohort by hand."""
 
 from __future__ import annotations
 

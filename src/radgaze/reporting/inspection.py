@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -110,7 +109,7 @@ def _distributions(inspection: Inspection, out: Path) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> dict[str, Any]:
+def _averaged(name: str, average: Average) -> object:
     """A class's mean radiograph with its mean gaze over it, for the template's `case_row`."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())
@@ -162,7 +161,7 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
     return drawn
 
 
-def _shown(case: Case) -> dict[str, Any]:
+def _shown(case: Case) -> dict[str, object]:
     return {
         "case_id": case.case_id,
         "truth": case.truth,
