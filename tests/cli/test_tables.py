@@ -1,3 +1,4 @@
+from dataclasses import replace
 from io import StringIO
 
 import polars as pl
@@ -5,7 +6,8 @@ from rich.console import Console
 
 from radgaze.cli.tables import blocks, show
 from radgaze.evaluation import paired
-from radgaze.evaluation.markdown import comparison_markdown
+from radgaze.evaluation.comparison import Comparison
+from radgaze.reporting.comparison_markdown import comparison_markdown
 
 
 def shown(width: int, columns: list[str], rows: list[tuple[str, list[str]]]) -> str:
@@ -47,10 +49,12 @@ def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty
         for place, group in enumerate(groups)
     ]
     table = pl.DataFrame(rows, schema=paired.TABLE, orient="row")
-    text = comparison_markdown(table, pl.DataFrame(schema=paired.PAIRED), classes, 90, 80, ())
+    none = pl.DataFrame(schema=paired.PAIRED)
+    comparison = Comparison(("one", "two"), tuple(classes), 90, 80, table, none, ())
+    text = comparison_markdown(comparison)
     of_classes = text.split("## Paired")[0]
     lines = [line for line in of_classes.splitlines() if line.startswith("|")]
     assert max(map(len, lines)) <= 80
     assert "| finding 7 | 0.580 [0.400, 0.900] | 0.580 [0.400, 0.900] |" in lines
-    few = comparison_markdown(table, pl.DataFrame(schema=paired.PAIRED), classes[:3], 90, 80, ())
+    few = comparison_markdown(replace(comparison, classes=tuple(classes[:3])))
     assert "| run | macro | finding 0 | finding 1 | finding 2 |" in few

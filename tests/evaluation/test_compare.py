@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
-from radgaze.evaluation import compare
-from radgaze.evaluation.markdown import escaped, table_of
+from radgaze.evaluation import Comparison, compare
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.paired import differing
 from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.evaluation.statistics.holm import holm
 from radgaze.evaluation.statistics.means import mean_interval, mean_p
+from radgaze.markdown import escaped, table_of
+from radgaze.reporting.comparison_markdown import comparison_markdown, write_markdown
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
 MANY = cases(test=90)
@@ -52,6 +55,10 @@ class Evaluated(FakeRun):
         (self.path / "metrics.json").write_text(json.dumps({"settings": self.settings}), encoding="utf-8")
 
 
+def compared(runs: Sequence[Evaluated], resamples: int) -> Comparison:
+    return compare(runs, CompareOptions(resamples=resamples))
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluated]:
     folder = tmp_path_factory.mktemp("runs")
@@ -63,7 +70,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluated]:
 
 
 def test_values_and_differences_are_those_of_scikit_learn(runs: list[Evaluated]) -> None:
-    found = compare(runs, resamples=200)
+    found = compared(runs, 200)
     tables = [run.predictions().filter(split="test") for run in runs]
     auc = [{c: roc_auc_score(t[f"label_{c}"], t[f"probability_{c}"]) for c in CLASSES} for t in tables]
     for of_run in auc:
@@ -79,7 +86,7 @@ def test_values_and_differences_are_those_of_scikit_learn(runs: list[Evaluated])
 
 
 def test_a_much_better_run_is_told_from_the_reference(runs: list[Evaluated]) -> None:
-    macro = compare(runs, resamples=1000).paired.filter(metric="auc", group="macro", run="set3_guided")
+    macro = compared(runs, 1000).paired.filter(metric="auc", group="macro", run="set3_guided")
     assert macro["p_bootstrap_holm"].item() < 0.01
     assert macro["p_delong_holm"].item() < 0.01
 
@@ -90,16 +97,14 @@ def test_equally_good_runs_are_rarely_told_apart(tmp_path: Path) -> None:
         pair = [
             Evaluated(tmp_path, experiment=f"{s}", skill=0.5, seed=s, look=None) for s in (seed, seed + 1)
         ]
-        found.append(
-            compare(pair, resamples=200).paired.filter(metric="auc", group="macro").row(0, named=True)
-        )
+        found.append(compared(pair, 200).paired.filter(metric="auc", group="macro").row(0, named=True))
     # Of 20 at 5%, four or more come by chance in 1.6% of the cases; the draws are fixed.
     assert sum(row["p_bootstrap"] < 0.05 for row in found) < 4
     assert sum(row["p_delong"] < 0.05 for row in found) < 4
 
 
 def test_agreement_is_compared_case_by_case(runs: list[Evaluated]) -> None:
-    found = compare(runs, resamples=1000)
+    found = compared(runs, 1000)
     paired = found.paired.filter(map="heatmap", metric="nss")
     of_table = found.table.filter(map="heatmap", metric="nss")
     changed = paired.filter(run="set3_guided")
@@ -120,7 +125,7 @@ def test_agreement_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: P
         )
         for seed in (1, 2)
     ]
-    found, test = compare(pair, resamples=50), pair[0].predictions().filter(split="test")
+    found, test = compared(pair, 50), pair[0].predictions().filter(split="test")
     tables = [pl.read_parquet(run.path / "agreement.parquet").filter(map="heatmap") for run in pair]
     with_gaze = tables[0].select("case_id").join(test, on="case_id", maintain_order="left")
     patients, (first, second) = with_gaze["patient"].to_numpy(), (t["cc"].to_numpy() for t in tables)
@@ -137,12 +142,12 @@ def test_agreement_on_very_few_patients_has_no_interval_and_is_shown_all_the_sam
         Evaluated(tmp_path / f"{seed}", experiment=f"{seed}", seed=seed, look=0.1, cases=cases(test=6))
         for seed in (1, 2)
     ]
-    found = compare(pair, tmp_path / "out", resamples=50)
+    found = compared(pair, 50)
     own = found.paired.filter(map="heatmap")
     assert own["difference"].is_not_null().all()
     assert own["low"].is_null().all()
     assert own["p_bootstrap"].is_null().all()
-    assert "nan" not in found.markdown().lower()
+    assert "nan" not in comparison_markdown(found).lower()
 
 
 def _is(**values: str) -> pl.Expr:
@@ -152,7 +157,7 @@ def _is(**values: str) -> pl.Expr:
 def test_a_class_of_few_patients_is_said_to_have_too_narrow_differences(tmp_path: Path) -> None:
     def notes(of: tuple[FakeCase, ...]) -> list[str]:
         pair = [Evaluated(tmp_path / f"{s}", experiment=f"{s}", seed=s, look=None, cases=of) for s in (1, 2)]
-        return [note for note in compare(pair, resamples=20).notes if "have the class" in note]
+        return [note for note in compared(pair, 20).notes if "have the class" in note]
 
     many = cases(test=150)  # 50 cases of each class
     assert notes(many) == []
@@ -163,7 +168,7 @@ def test_a_class_of_few_patients_is_said_to_have_too_narrow_differences(tmp_path
 
 
 def test_a_run_does_not_differ_from_its_twin(runs: list[Evaluated]) -> None:
-    found = compare([runs[0], runs[0]], resamples=100)
+    found = compared([runs[0], runs[0]], 100)
     assert found.names == ("1: baseline", "2: baseline")
     assert found.paired["difference"].abs().max() == 0
     assert found.paired["p_bootstrap"].min() == 1
@@ -176,14 +181,16 @@ def test_the_order_of_a_runs_cases_does_not_matter(runs: list[Evaluated], tmp_pa
             return super().predictions().sample(fraction=1, shuffle=True, seed=1)
 
     shuffled = Shuffled(tmp_path, experiment="set3_guided", skill=2.5, seed=2, look=0.3)
-    expected = compare(runs[:2], resamples=50)
-    found = compare([runs[0], shuffled], resamples=50)
+    expected = compared(runs[:2], 50)
+    found = compared([runs[0], shuffled], 50)
     assert found.table.equals(expected.table)
     assert found.paired.equals(expected.paired)
 
 
 def test_tables_are_written_as_markdown_and_csv(runs: list[Evaluated], tmp_path: Path) -> None:
-    found = compare(runs, tmp_path / "out", resamples=50)
+    found = compared(runs, 50)
+    found.write(tmp_path / "out")
+    write_markdown(found, tmp_path / "out")
     text = (tmp_path / "out" / "compare.md").read_text(encoding="utf-8")
     macro = found.table.filter(run="baseline", metric="auc", group="macro")["value"].item()
     assert f"| baseline | {macro:.3f} [" in text
@@ -195,7 +202,7 @@ def test_tables_are_written_as_markdown_and_csv(runs: list[Evaluated], tmp_path:
 
 
 def test_repeated_patients_are_noted(runs: list[Evaluated]) -> None:
-    found = compare(runs[:2], resamples=20)
+    found = compared(runs[:2], 20)
     assert found.patients < found.cases == 90
     assert any("DeLong" in note for note in found.notes)
 
@@ -215,7 +222,7 @@ def test_runs_that_cannot_be_compared_are_named(
     runs: list[Evaluated], tmp_path: Path, other: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        compare([runs[0], Evaluated(tmp_path, experiment="other", **other)], resamples=10)
+        compared([runs[0], Evaluated(tmp_path, experiment="other", **other)], 10)
 
 
 def test_one_run_is_not_enough(runs: list[Evaluated]) -> None:
@@ -233,10 +240,10 @@ def test_agreement_measured_otherwise_is_left_out_with_the_reason(
         ),
     }
     for words, run in others.items():
-        found = compare([runs[0], run], resamples=10)
+        found = compared([runs[0], run], 10)
         assert found.paired["map"].null_count() == found.paired.height
         assert any(words in note for note in found.notes)
-        assert words in found.markdown()
+        assert words in comparison_markdown(found)
 
 
 def test_holms_correction_of_a_worked_example() -> None:
@@ -255,13 +262,13 @@ def test_names_in_markdown_tables_are_text_on_one_line():
 
 
 def test_detectable_difference_of_aucs_is_what_delongs_error_gives(runs: list[Evaluated]) -> None:
-    found = compare(runs[:2], resamples=2000).paired.filter(metric="auc", group="macro").row(0, named=True)
+    found = compared(runs[:2], 2000).paired.filter(metric="auc", group="macro").row(0, named=True)
     assert found["detectable_at"] == 0.05
     (labels, b), (_, a) = scored(runs[0]), scored(runs[1])
     error = delong_test(labels, a, b).error
     # Patients of several cases make it a little larger than DeLong's, which takes cases as independent.
     assert found["detectable"] == pytest.approx((1.96 + 0.8416) * error, rel=0.15)
-    three = compare(runs, resamples=2000).paired.filter(metric="auc", group="macro", run="set3_guided")
+    three = compared(runs, 2000).paired.filter(metric="auc", group="macro", run="set3_guided")
     assert three["detectable_at"].item() == 0.025
     assert three["detectable"].item() == pytest.approx(
         found["detectable"] * (2.241 + 0.8416) / 2.8016, rel=0.01
@@ -278,7 +285,7 @@ def scored(run: Evaluated) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 def test_every_paired_figure_says_what_could_have_been_found_or_why_not(runs: list[Evaluated]) -> None:
-    paired = compare(runs, resamples=200).paired
+    paired = compared(runs, 200).paired
     known = paired["detectable"].is_not_null()
     assert (known | paired["detectable_note"].is_not_null()).all()
     assert paired.filter(known)["metric"].n_unique() >= 3 + len(METRICS)
@@ -290,18 +297,19 @@ def test_a_twin_and_too_few_patients_have_no_detectable_difference(tmp_path: Pat
         Evaluated(tmp_path / f"{s}", seed=s, cases=cases(test=12), look=None, experiment=f"{s}")
         for s in (1, 2)
     ]
-    notes = set(compare(few, resamples=100).paired["detectable_note"])
+    notes = set(compared(few, 100).paired["detectable_note"])
     assert len(notes) == 1
     assert "too few patients" in notes.pop()
-    twin = compare([few[0], few[0]], resamples=100)
+    twin = compared([few[0], few[0]], 100)
     assert twin.paired["detectable"].null_count() == twin.paired.height
-    assert "not stated: too few patients" in twin.markdown()
+    assert "not stated: too few patients" in comparison_markdown(twin)
 
 
 def test_a_bootstraps_p_at_its_floor_is_a_bound_in_every_form_and_delongs_is_none(
     runs: list[Evaluated], tmp_path: Path
 ) -> None:
-    found = compare(runs, tmp_path, resamples=99)
+    found = compared(runs, 99)
+    found.write(tmp_path)
     written = pl.read_csv(tmp_path / "paired.csv")
     macro = written.filter(metric="auc", group="macro")
     clear = macro.filter(run="set3_guided").row(0, named=True)
@@ -313,7 +321,9 @@ def test_a_bootstraps_p_at_its_floor_is_a_bound_in_every_form_and_delongs_is_non
     assert written["p_bootstrap_is_bound"].to_list() == at_floor.to_list()
     assert 0 < at_floor.sum() < written.height
     assert not any("delong" in name and "bound" in name for name in written.columns)
-    line = next(one for one in found.markdown().splitlines() if one.startswith("| set3_guided | AUC macro"))
+    line = next(
+        one for one in comparison_markdown(found).splitlines() if one.startswith("| set3_guided | AUC macro")
+    )
     cells = [cell.strip() for cell in line.strip("|").split("|")]
     assert cells[3:5] == ["better", "≤ 0.020"]
     assert cells[6] == "≤ 0.040"
@@ -326,9 +336,9 @@ def test_on_five_patients_no_run_is_better_and_no_p_value_is_shown(tmp_path: Pat
         Evaluated(tmp_path / "a", experiment="baseline", skill=-3.0, seed=1, cases=few),
         Evaluated(tmp_path / "b", experiment="set3_guided", skill=9.0, seed=2, look=3.0, cases=few),
     ]
-    found = compare(runs, resamples=200)
+    found = compared(runs, 200)
     assert (found.paired["low"] > 0).any()  # by its interval alone it would be better
-    rows = [line for line in found.markdown().splitlines() if line.startswith("| set3_guided | ")]
+    rows = [line for line in comparison_markdown(found).splitlines() if line.startswith("| set3_guided | ")]
     paired = [row for row in rows if "too few" in row]
     assert len(paired) == found.paired.height
     for row in paired:
@@ -366,6 +376,23 @@ def test_a_perfect_figure_without_width_is_marked_and_explained(tmp_path: Path) 
         Evaluated(tmp_path / "a", skill=60.0, seed=1, look=None),
         Evaluated(tmp_path / "b", experiment="baseline", skill=60.0, seed=2, look=None),
     ]
-    text = compare(runs, resamples=50).markdown()
+    text = comparison_markdown(compared(runs, 50))
     assert "1.000 [1.000, 1.000] †" in text
     assert text.count("a sound one-sided 95% lower limit") == 1
+
+
+def test_rows_of_a_comparison_have_the_columns_of_its_tables(runs: list[Evaluated]) -> None:
+    found = compared(runs[:2], 20)
+    rows = found.differences(metric="auc", group="macro")
+    assert [asdict(row) for row in found.differences()] == found.paired.to_dicts()
+    assert [asdict(row) for row in found.estimates()] == found.table.to_dicts()
+    (macro,) = rows
+    assert macro.estimate.value == macro.difference
+    assert macro.estimate.patients == found.patients
+    assert macro.power.detectable_at == 0.05
+
+
+@pytest.mark.parametrize("resamples", [0, 1_000_001])
+def test_resamples_are_within_their_bounds(resamples: int) -> None:
+    with pytest.raises(UserError, match="`resamples` must be from 1 to 1,000,000"):
+        CompareOptions(resamples=resamples)

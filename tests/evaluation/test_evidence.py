@@ -9,21 +9,16 @@ import pytest
 from scipy.stats import binomtest, norm
 
 from radgaze.evaluation.statistics.evidence import (
-    CAUTION,
     LEAST_PATIENTS,
     Evidence,
-    bounded_p,
     bounds_after,
-    cautions,
     least_discordant,
     least_p,
-    marked,
-    p_equals,
-    p_words,
     too_few_seeds,
 )
 from radgaze.evaluation.statistics.holm import holm
 from radgaze.evaluation.statistics.resampling import Estimate
+from radgaze.reporting.statistics_words import CAUTION, bounded_p, cautions, marked, p_equals, p_words
 
 
 def sign_flip_p(differences: np.ndarray) -> float:

@@ -23,6 +23,7 @@ from pathlib import Path
 import polars as pl
 import radgaze
 from radgaze.evaluation import EvaluationOptions, compare, evaluate
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
@@ -31,9 +32,10 @@ from radgaze.reporting.audit.figures import overview as audit_overview
 from radgaze.evaluation.results import read_metrics
 from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.reporting.audit.page import write_audit_page
+from radgaze.reporting.comparison_markdown import comparison_markdown
 from radgaze.reporting.comparison import _agreement
 from radgaze.reporting.paper.write import _of_maps
-from radgaze.reporting.verdicts import floor_differences
+from radgaze.evaluation.baseline_comparison import baseline_differences
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
 print(radgaze.__file__)
@@ -45,11 +47,11 @@ metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run 
 print("EVALUATE"); _show(metrics[0])
 metrics = [read_metrics(run.path) for run in runs]
 test = metrics[0]["test"]
-print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
-print("PAGE OF THE COMPARISON", [row["name"] for row in _agreement(compared) if row["floor"]])
+print("COMPARE"); compared = compare(runs, CompareOptions(resamples=20)); print(comparison_markdown(compared))
+print("PAGE OF THE COMPARISON", [row.name for row in _agreement(compared) if row.floor])
 table = pl.read_parquet(runs[0].path / "agreement.parquet")
 of_test = runs[0].predictions().filter(pl.col("split") == "test")
-found = floor_differences(table, "heatmap", of_test, runs[0].classes, metrics[0]["settings"])
+found = baseline_differences(table, "heatmap", of_test, runs[0].classes, metrics[0]["settings"])
 said = sections.agreement(test, {"heatmap": found})
 print("REPORT", [row["name"] for row in said["rows_agreement"] if row["floor"]], said["verdicts"])
 print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localisation"] if row["floor"]])

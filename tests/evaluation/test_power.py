@@ -20,8 +20,8 @@ from radgaze.evaluation.statistics.power import (
     power,
     reached_level,
 )
-from radgaze.evaluation.statistics.power_words import in_words, level_in_words, statement
 from radgaze.evaluation.statistics.resampling import Estimate, PatientBootstrap
+from radgaze.reporting.statistics_words import in_words, level_in_words, statement
 
 HOLM = 0.05 / 11
 
@@ -52,7 +52,7 @@ def test_critical_value_is_the_normals_or_students_alone_and_that_of_the_sum_bet
     ("k", "cases", "seeds"), [(3, 0.01, 0.03), (3, 0.02, 0.01), (5, 0.01, 0.02), (10, 0.0, 0.03)]
 )
 def test_power_at_the_detectable_difference_is_that_of_studies_drawn_one_by_one(k, cases, seeds):
-    """The test is written out anew: a plain mean and deviation, and its quantile by brute force."""
+    """The test is written out again: a plain mean and deviation, and its quantile by brute force."""
     delta = detectable(Spread(cases, seeds, k))
     rng, trials = np.random.default_rng(k), 3000
     figures = delta + rng.normal(0, cases, (trials, 1)) + rng.normal(0, seeds, (trials, k))
@@ -116,8 +116,8 @@ def test_comparisons_raise_what_is_needed_and_the_level_is_said():
     )
     assert eleven.detectable > 1.2 * one.detectable
     assert eleven.level == pytest.approx(HOLM)
-    assert level_in_words(one.entry()) == "two-sided 0.05"
-    assert "0.05/11, the strictest step of Holm's correction over 11" in level_in_words(eleven.entry())
+    assert level_in_words(one.summary()) == "two-sided 0.05"
+    assert "0.05/11, the strictest step of Holm's correction over 11" in level_in_words(eleven.summary())
 
 
 @pytest.mark.parametrize(("resamples", "comparisons"), [(200, 1), (200, 3), (2000, 11)])
@@ -138,7 +138,7 @@ def test_seeds_and_cases_that_are_needed_are_the_least_that_do():
     assert power(Spread(0.008, 0.03, k), 0.05) >= 0.8 > power(Spread(0.008, 0.03, k - 1), 0.05)
     assert found.cases_for(0.05) == inf  # three seeds that differ so much cannot, whatever the cases
     assert found.plan() == f"For ±0.05: {k} seeds with these cases"
-    half = replace(found, own=0.9, spread=Spread(0.02, 0.02, 3))
+    half = replace(found, case_share=0.9, spread=Spread(0.02, 0.02, 3))
     n = half.cases_for(0.05)
     shrunk = Spread(0.02 * np.sqrt(250 / n), 0.02 * np.sqrt(0.1 + 0.9 * 250 / n), 3)
     assert power(shrunk, 0.05) == pytest.approx(0.8, abs=0.005)
@@ -176,14 +176,14 @@ def test_one_network_each_says_how_many_cases_and_nothing_of_seeds():
 def test_where_nothing_can_be_said_the_reason_stands_in_place_of_a_number(of, patients, why):
     found = of_difference(of, patients=patients, cases=patients, comparisons=11, largest=1.0)
     assert found.detectable is None
-    entry = found.entry(0.05)
-    assert entry["detectable_note"] == why
+    entry = found.summary(0.05)
+    assert entry.detectable_note == why
     assert in_words(entry) == f"not stated: {why}"
     assert why in statement(entry, "these cases", "macro AUC")
 
 
 def test_a_statement_names_cases_figure_difference_and_level():
-    entry = of_difference([estimate(0.0, 0.012)], patients=90, cases=90).entry(0.05)
+    entry = of_difference([estimate(0.0, 0.012)], patients=90, cases=90).summary(0.05)
     assert statement(entry, "these 90 cases", "macro AUC") == (
         "with these 90 cases a true difference in macro AUC of about ±0.034 would have been found in four of "
         "five studies (two-sided 0.05). For ±0.05: these cases do."

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 
 from radgaze.evaluation.statistics.evidence import Evidence
-from radgaze.evaluation.statistics.verdict import against_all, verdict, verdict_words
+from radgaze.evaluation.statistics.verdict import Difference, against_all, verdict
+from radgaze.records import plain
+from radgaze.reporting.statistics_words import verdict_words
 
 ABOVE, ACROSS, BELOW = ({"value": v, "low": v - 0.1, "high": v + 0.1} for v in (0.3, 0.0, -0.3))
 
@@ -30,7 +32,7 @@ def test_too_few_patients_or_pairs_that_differ_have_no_verdict():
     assert verdict(ABOVE | {"patients": 5, "discordant": 5}) == "few"
     assert verdict(ABOVE | {"patients": 100, "discordant": 2}) == "few"
     assert verdict(ABOVE | {"patients": 100, "discordant": 100}) == "better"
-    assert verdict(ABOVE, evidence=Evidence(5)) == "few"
+    assert verdict(Difference(0.3, 0.2, 0.4, patients=5)) == "few"
 
 
 def test_better_than_all_is_better_than_each():
@@ -42,10 +44,29 @@ def test_better_than_all_is_better_than_each():
 
 
 def test_in_the_place_of_a_verdict_stands_why_there_is_none():
-    assert verdict_words(ABOVE | {"patients": 5}) == "too few patients (5; at least 20)"
-    assert verdict_words(ABOVE | {"patients": 50, "discordant": 50}) == "better"
-    assert verdict_words(ABOVE | {"patients": 50, "discordant": 50}, higher_is_better=False) == "worse"
+    assert verdict_words(Difference.of(ABOVE | {"patients": 5})) == "too few patients (5; at least 20)"
+    assert verdict_words(Difference.of(ABOVE | {"patients": 50, "discordant": 50})) == "better"
+    assert (
+        verdict_words(Difference.of(ABOVE | {"patients": 50, "discordant": 50}), higher_is_better=False)
+        == "worse"
+    )
     of_seeds = ABOVE | {"patients": 50, "discordant": 50, "seeds": 2, "low": None, "high": None, "p": None}
-    assert verdict_words(of_seeds) == "too few seeds (2; at least 3)"
+    assert verdict_words(Difference.of(of_seeds)) == "too few seeds (2; at least 3)"
     assert verdict(of_seeds, tested=True) == "few"
-    assert verdict_words(ACROSS | {"patients": 5}) == "too few patients (5; at least 20)"
+    assert verdict_words(Difference.of(ACROSS | {"patients": 5})) == "too few patients (5; at least 20)"
+
+
+def test_a_difference_is_written_with_its_evidence_and_without_what_it_lacks():
+    assert plain(Difference(0.3, 0.2, 0.4, patients=30, discordant=12)) == {
+        "value": 0.3,
+        "low": 0.2,
+        "high": 0.4,
+        "patients": 30,
+        "discordant": 12,
+    }
+    entry = ABOVE | {"patients": 30, "discordant": 8, "comparisons": 11, "seeds": 3, "p": 0.01, "more": 1}
+    difference = Difference.of(entry)
+    assert difference.evidence == Evidence(30, 8, comparisons=11, seeds=3)
+    assert difference.lacking == "too few discordant pairs (8; at least 9)"
+    assert verdict(difference, tested=True) == verdict(entry, tested=True) == "few"
+    assert Difference.of(ABOVE).evidence is None

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from radgaze.evaluation.comparison import Comparison, compare
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.reporting import intervals
 from radgaze.reporting.comparison import comparison, findings
 from radgaze.reporting.wording import number
@@ -30,7 +31,7 @@ def runs(folder: Path) -> list[FakeRun]:
 
 @pytest.fixture(scope="module")
 def compared(runs: list[FakeRun]) -> Comparison:
-    return compare(runs, resamples=200)
+    return compare(runs, CompareOptions(resamples=200))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,7 @@ def test_agreement_draws_the_floors_once(runs: list[FakeRun]) -> None:
 
 def test_runs_that_were_not_evaluated_are_compared_without_agreement(tmp_path: Path) -> None:
     runs = [FakeRun(tmp_path / "a", experiment="baseline"), FakeRun(tmp_path / "b", seed=2)]
-    compared = compare(runs, resamples=50)
+    compared = compare(runs, CompareOptions(resamples=50))
     text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
     assert "Agreement is not compared" in Page(text).text
     assert "was not evaluated yet" in Page(text).text
@@ -140,7 +141,7 @@ def test_on_few_patients_the_page_calls_nothing_better_and_says_why(tmp_path: Pa
         FakeRun(tmp_path / "a", experiment="baseline", skill=-4, test_cases=20),
         FakeRun(tmp_path / "b", skill=9, seed=2, test_cases=20),
     ]
-    compared = compare(runs, resamples=50)
+    compared = compare(runs, CompareOptions(resamples=50))
     text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
     assert compared.patients < 20
     assert (compared.paired["low"] > 0).any()  # by its interval alone it would be better
@@ -164,7 +165,7 @@ def test_a_page_explains_intervals_without_width_where_it_has_any(tmp_path: Path
         FakeRun(tmp_path / "a", experiment="baseline", skill=60),
         FakeRun(tmp_path / "b", skill=60, seed=2),
     ]
-    compared = compare(runs, resamples=50)
+    compared = compare(runs, CompareOptions(resamples=50))
     text = comparison(runs, tmp_path / "out", compared, draw=draw).read_text(encoding="utf-8")
     assert "[1.000, 1.000] †" in text
     assert text.count("†: the interval has no width") == 1

@@ -4,16 +4,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from radgaze.evaluation.baseline_comparison import baseline_differences as differences_of
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.statistics.policy import resampling_of
 from radgaze.evaluation.summary import agreement_summary
-from radgaze.records import plain
 from radgaze.reporting.verdicts import chance_sentence, floor_sentence
-from radgaze.reporting.verdicts import floor_differences as differences_of
 from radgaze.reporting.wording import AGREEMENT
 from tests.reporting.fakes import FakeRun, agreement_table
 
 
-def floor_differences(table: pl.DataFrame, kind: str, run: FakeRun, **settings: object):
+def baseline_differences(table: pl.DataFrame, kind: str, run: FakeRun, **settings: object):
     return differences_of(table, kind, run.test(), run.classes, {"resamples": 200, **settings})
 
 
@@ -24,25 +24,25 @@ def run(tmp_path: Path) -> FakeRun:
 
 def test_differences_are_the_paired_means_positive_where_better(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=1.2, mask=0.0)
-    found = floor_differences(table, "heatmap", run)
+    found = baseline_differences(table, "heatmap", run)
     wide = table.pivot(on="map", index="case_id", values=["nss", "kl"])
     nss = (wide["nss_heatmap"] - wide["nss_mean_gaze"]).mean()
     kl = (wide["kl_mean_gaze"] - wide["kl_heatmap"]).mean()
-    assert found["nss"]["mean_gaze"]["value"] == pytest.approx(nss)
-    assert found["kl"]["mean_gaze"]["value"] == pytest.approx(kl)
+    assert found["nss"]["mean_gaze"].value == pytest.approx(nss)
+    assert found["kl"]["mean_gaze"].value == pytest.approx(kl)
 
 
 def test_pairing_does_not_depend_on_the_order_of_rows(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=1.2, mask=0.0)
     floors = pl.col("map") != "heatmap"
     turned = pl.concat([table.filter(~floors), table.filter(floors).reverse()])
-    assert floor_differences(turned, "heatmap", run) == floor_differences(table, "heatmap", run)
+    assert baseline_differences(turned, "heatmap", run) == baseline_differences(table, "heatmap", run)
 
 
 def test_a_map_well_above_the_floors_is_called_better_and_one_below_is_not(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=0.2, mask=2.0)
-    good, of_mask = floor_sentence("mask", floor_differences(table, "mask", run)) or (False, "")
-    bad, of_heatmap = floor_sentence("heatmap", floor_differences(table, "heatmap", run)) or (True, "")
+    good, of_mask = floor_sentence("mask", baseline_differences(table, "mask", run)) or (False, "")
+    bad, of_heatmap = floor_sentence("heatmap", baseline_differences(table, "heatmap", run)) or (True, "")
     assert good
     assert not bad
     assert of_mask.startswith("Mask against the floors, case by case: better than both floors on NSS")
@@ -61,8 +61,8 @@ def test_equal_maps_are_not_distinguishable(run: FakeRun) -> None:
     ]
     columns = ["case_id", "patient", "map", *AGREEMENT]
     own = values.with_columns(map=pl.lit("heatmap"))
-    found = floor_differences(pl.concat([t.select(columns) for t in (own, *floors)]), "heatmap", run)
-    even = [m for m, by_floor in found.items() if all(e["low"] <= 0 <= e["high"] for e in by_floor.values())]
+    found = baseline_differences(pl.concat([t.select(columns) for t in (own, *floors)]), "heatmap", run)
+    even = [m for m, by_floor in found.items() if all(e.low <= 0 <= e.high for e in by_floor.values())]
     assert len(even) >= 4  # of 6, at 95% each
     _, sentence = floor_sentence("heatmap", found) or (True, "")
     assert "not distinguishable from the better floor" in sentence
@@ -70,7 +70,7 @@ def test_equal_maps_are_not_distinguishable(run: FakeRun) -> None:
 
 def test_without_the_map_nothing_is_said(run: FakeRun) -> None:
     run.decoder = False
-    found = floor_differences(agreement_table(run, 1.0, 1.0), "mask", run)
+    found = baseline_differences(agreement_table(run, 1.0, 1.0), "mask", run)
     assert found == {}
     assert floor_sentence("mask", found) is None
 
@@ -99,16 +99,16 @@ def test_verdicts_draw_the_cases_as_the_tables_beside_them_do(run: FakeRun, sett
     cases = run.test()
     of_table = agreement_summary(table, resampling_of(cases, run.classes, settings), ("nss",))
     found = differences_of(table, "heatmap", cases, run.classes, settings)["nss"]["mean_gaze"]
-    assert {key: found[key] for key in ("value", "low", "high")} == plain(of_table["heatmap"]["nss"])
+    assert IntervalEstimate(found.value, found.low, found.high) == of_table["heatmap"]["nss"]
     other = differences_of(table, "heatmap", cases, run.classes, {**settings, "seed": 6})
-    assert other["nss"]["mean_gaze"]["low"] != found["low"]
+    assert other["nss"]["mean_gaze"].low != found.low
 
 
 def test_on_few_patients_there_is_a_number_and_no_verdict(run: FakeRun) -> None:
     table = agreement_table(run, heatmap=9.0, mask=0.0)
     few = run.test().filter(pl.col("patient").is_in(run.test()["patient"].unique(maintain_order=True)[:8]))
     found = differences_of(table, "heatmap", few, run.classes, {"resamples": 100})
-    assert found["nss"]["mean_gaze"]["low"] > 0
+    assert found["nss"]["mean_gaze"].low > 0
     good, sentence = floor_sentence("heatmap", found) or (True, "")
     assert not good
     assert "no verdict, too few patients (8; at least 20)" in sentence

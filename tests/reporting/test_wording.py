@@ -3,7 +3,7 @@ import math
 import pytest
 
 from radgaze.evaluation.metrics.agreement import METRICS
-from radgaze.evaluation.statistics.evidence import p_words
+from radgaze.reporting.statistics_words import p_words
 from radgaze.reporting.wording import (
     AGREEMENT,
     bounds,

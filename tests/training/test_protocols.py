@@ -15,6 +15,7 @@ from radgaze.cli.compare import compare_and_report
 from radgaze.cli.evaluate import evaluate_and_report
 from radgaze.errors import UserError
 from radgaze.evaluation import EvaluationOptions
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
@@ -112,7 +113,7 @@ def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path,
     for own in (run, honest):
         page = evaluate_and_report(own, EvaluationOptions(resamples=20)).read_text(encoding="utf-8")
         assert (SELECTED_ON_TEST in unescape(page)) == (own is run)
-    compare_and_report([honest, run], tmp_path / "compared", resamples=20)
+    compare_and_report([honest, run], tmp_path / "compared", CompareOptions(resamples=20))
     for file in ("index.html", "compare.md"):
         assert SELECTED_ON_TEST in unescape((tmp_path / "compared" / file).read_text(encoding="utf-8"))
     assert json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["selection"] == "test"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from radgaze.cli.parser import Parser, Resamples
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.evaluation.comparison_options import CompareOptions
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,9 +26,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out", required=True, help="folder for compare.md, compare.csv, paired.csv and index.html"
     )
-    parser.add_argument(
-        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
-    )
+    add_options(parser, CompareOptions)
 
 
 def run(args: Namespace) -> int:
@@ -36,27 +36,31 @@ def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
     from radgaze.runs.run import Run
 
+    options = chosen(CompareOptions, args)
     check_folder(args.out)
     runs = [Run.open(Path(path)) for path in args.runs]
     for each in runs:
         note = each.compared()
         if note is not None:
             say(f"{each.path}: {note}")
-    compare_and_report(runs, Path(args.out), resamples=args.resamples)
+    compare_and_report(runs, Path(args.out), options)
     return 0
 
 
-def compare_and_report(runs: Sequence[Run], out: Path, **options: Any) -> Path:
-    """Compare runs, print the tables, write and return the page; options as of `compare`."""
+def compare_and_report(runs: Sequence[Run], out: Path, options: CompareOptions | None = None) -> Path:
+    """Compare runs, print the tables, write the files and the page; return the page's path."""
     from radgaze.console import put
     from radgaze.evaluation import compare
     from radgaze.reporting.comparison import comparison, findings
+    from radgaze.reporting.comparison_markdown import comparison_markdown, write_markdown
 
-    compared = compare(runs, out, **options)
+    compared = compare(runs, options)
+    tables = compared.write(out)
+    markdown = write_markdown(compared, out)
     page = comparison(runs, out, compared)
-    put(compared.markdown(), lines=True)
+    put(comparison_markdown(compared), lines=True)
     for sentence in findings(compared):
         put(sentence)
-    for path in (out / "compare.md", out / "compare.csv", out / "paired.csv", page):
+    for path in (markdown, *tables, page):
         put(path)
     return page

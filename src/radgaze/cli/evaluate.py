@@ -91,7 +91,7 @@ def _show(results: EvaluationResults) -> None:
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-    from radgaze.evaluation.statistics.evidence import cautions
+    from radgaze.reporting.statistics_words import cautions
 
     output, test = console.results(), results.test
     if results.selection == "test":
@@ -134,7 +134,7 @@ def _show(results: EvaluationResults) -> None:
 
 
 def _cell(entry: IntervalEstimate | None, digits: int = 3) -> str:
-    from radgaze.evaluation.statistics.evidence import marked
+    from radgaze.reporting.statistics_words import marked
 
     if entry is None:
         return "–"

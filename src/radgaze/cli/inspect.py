@@ -1,11 +1,13 @@
-"""`radgaze inspect STORE`: what is in a prepared store, in words and pictures."""
+"""`radgaze inspect STORE`: a prepared store in tables and pictures."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from radgaze.cli.parser import NonNegativeInt, Parser, Seed
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.inspecting.options import InspectOptions
 
 if TYPE_CHECKING:
     from radgaze.inspecting.inspection import Inspection
@@ -21,8 +23,7 @@ def add_arguments(parser: Parser) -> None:
         default="inspection",
         help="folder for inspect.html, inspect.json and readings.png (default inspection)",
     )
-    parser.add_argument("--each", type=NonNegativeInt, default=4, help="cases drawn per class (default 4)")
-    parser.add_argument("--seed", type=Seed, default=0, help="of the draw of cases (default 0)")
+    add_options(parser, InspectOptions)
 
 
 def run(args: Namespace) -> int:
@@ -33,22 +34,23 @@ def run(args: Namespace) -> int:
     from radgaze.reporting.inspection import inspection_page
     from radgaze.store.store import Store
 
+    options = chosen(InspectOptions, args)
     check_folder(args.out)
-    found, page = inspection_page(Store.open(args.path), Path(args.out), each=args.each, seed=args.seed)
-    show(found)
+    inspection, page = inspection_page(Store.open(args.path), Path(args.out), options)
+    show(inspection)
     put(page)
     return 0
 
 
-def show(found: Inspection) -> None:
-    """What was found, as tables on standard output."""
-    _show_cases(found)
-    _show_readings(found)
-    _show_marks(found)
+def show(inspection: Inspection) -> None:
+    """Print an inspection as tables."""
+    _show_cases(inspection)
+    _show_readings(inspection)
+    _show_marks(inspection)
 
 
 def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    """A table, where there are rows."""
+    """Print a table, where there are rows."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -64,20 +66,20 @@ def _table(title: str, columns: list[str], rows: list[list[str]]) -> None:
     results().print(shown)
 
 
-def _show_cases(found: Inspection) -> None:
+def _show_cases(inspection: Inspection) -> None:
     from radgaze.console import results
 
-    kinds = ["split", *found.classes, "cases", "patients", "with_gaze", "with_boxes"]
-    if found.masks.height:
+    kinds = ["split", *inspection.classes, "cases", "patients", "with_gaze", "with_boxes"]
+    if inspection.masks.height:
         kinds.append("with_masks")
     _table(
         "Cases, and how many of them with gaze, boxes and masks",
         [kind.removeprefix("with_") for kind in kinds],
-        [[str(row[kind]) for kind in kinds] for row in found.counts.iter_rows(named=True)],
+        [[str(row[kind]) for kind in kinds] for row in inspection.counts.iter_rows(named=True)],
     )
     several = {
         row["split"]: f"{row['with_several'] / row['patients']:.0%}"
-        for row in found.counts.iter_rows(named=True)
+        for row in inspection.counts.iter_rows(named=True)
         if row["patients"]
     }
     shares = ", ".join(f"{share} of {split}" for split, share in several.items())
@@ -85,16 +87,16 @@ def _show_cases(found: Inspection) -> None:
     _table(
         "Rejected",
         ["reason", "count", "for example"],
-        [[reason, str(count), ", ".join(ids)] for reason, count, ids in found.rejections.iter_rows()],
+        [[reason, str(count), ", ".join(ids)] for reason, count, ids in inspection.rejections.iter_rows()],
     )
 
 
-def _show_readings(found: Inspection) -> None:
+def _show_readings(inspection: Inspection) -> None:
     from radgaze.console import results
-    from radgaze.evaluation.statistics.evidence import cautions
+    from radgaze.reporting.statistics_words import cautions
     from radgaze.reporting.wording import AGREEMENT, estimate, number
 
-    quantiles = found.quantiles()
+    quantiles = inspection.quantiles()
     _table(
         "Readings",
         ["", *next(iter(quantiles.values()), {})],
@@ -102,12 +104,14 @@ def _show_readings(found: Inspection) -> None:
     )
     _table(
         "Readers",
-        found.readers.columns,
-        [[reader or "not named", *map(str, counts)] for reader, *counts in found.readers.iter_rows()],
+        inspection.readers.columns,
+        [[reader or "not named", *map(str, counts)] for reader, *counts in inspection.readers.iter_rows()],
     )
-    between = [[AGREEMENT[row["metric"]][0], estimate(row, 2)] for row in found.between.iter_rows(named=True)]
+    between = [
+        [AGREEMENT[metric][0], estimate(entry, 2)] for metric, entry in inspection.between_readers().items()
+    ]
     _table(
-        f"Agreement between readers, {found.several_readers} cases",
+        f"Agreement between readers, {inspection.several_readers} cases",
         ["metric", "value [95% interval]"],
         between,
     )
@@ -115,11 +119,11 @@ def _show_readings(found: Inspection) -> None:
         results().print(note, markup=False, highlight=False)
 
 
-def _show_marks(found: Inspection) -> None:
+def _show_marks(inspection: Inspection) -> None:
     """Boxes, masks and the sizes of images."""
     from radgaze.reporting.wording import number
 
-    for kind, marks in (("boxes", found.boxes), ("masks", found.masks)):
+    for kind, marks in (("boxes", inspection.boxes), ("masks", inspection.masks)):
         _table(
             kind.capitalize(),
             ["label", kind, "cases", "median share of the image"],
@@ -128,9 +132,9 @@ def _show_marks(found: Inspection) -> None:
                 for label, count, cases, area in marks.iter_rows()
             ],
         )
-    common = found.sizes.head(5)
+    common = inspection.sizes.head(5)
     _table(
-        f"Image sizes, {found.sizes.height} different",
+        f"Image sizes, {inspection.sizes.height} different",
         ["columns × rows", "cases"],
         [[f"{columns} × {rows}", str(cases)] for columns, rows, cases in common.iter_rows()],
     )

@@ -1,4 +1,4 @@
-"""`compare`: several runs on the same test cases, side by side and in paired differences."""
+"""`compare`: estimates of several runs on the same test cases, and their paired differences."""
 
 from __future__ import annotations
 
@@ -10,35 +10,31 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.evaluation import paired
-from radgaze.evaluation.markdown import comparison_markdown
+from radgaze.evaluation.agreement_tables import comparable_agreement
+from radgaze.evaluation.comparison_options import CompareOptions
+from radgaze.evaluation.paired import EstimateRow, PairedRow
 from radgaze.evaluation.statistics import policy
-from radgaze.evaluation.statistics.resampling import RESAMPLES
-from radgaze.files import write_text
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.tables import write_csv
 
 FEW_OF_A_CLASS = 30
-"""Under this many patients with a class, or without, the interval of a difference of AUCs is too narrow."""
+"""Below this number of patients with a class, or without, intervals of differences of AUCs are too narrow."""
+TABLE, PAIRED = "compare.csv", "paired.csv"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side.
+    """Several runs on the same test cases.
 
     Attributes:
-        names: The runs; the first is the reference that differences are taken against.
-        classes: Their classes.
-        cases, patients: How many test cases, of how many patients.
-        table: run, metric, map, group, value, low, high. `group` is a class or "macro" for the metrics of
-            predictions, `map` the map for those of agreement; the other is null.
-        paired: run, reference, metric, map, group, difference (run − reference), low, high (95%, patient
-            bootstrap; of agreement on few patients Student's t), p_bootstrap (which belongs to these),
-            p_delong (AUC only) and both after Holm's correction, higher_is_better, and what `power` says:
-            detectable, detectable_at, detectable_note, needed; patients, and of how many of them some case
-            differs (discordant); whether the bootstrap's p, and that after Holm's correction, is at the floor
-            of the resampling and only a bound.
-        notes: What a reader must know.
+        names: Names of the runs; the first is the reference of all differences.
+        classes: Names of the classes.
+        cases: Number of test cases.
+        patients: Number of their patients.
+        table: An `EstimateRow` for each run and figure.
+        paired: A `PairedRow` for each run but the reference, and each figure.
+        notes: Limits of the comparison, as sentences.
     """
 
     names: tuple[str, ...]
@@ -51,95 +47,95 @@ class Comparison:
 
     @property
     def reference(self) -> str:
-        """The run that differences are taken against."""
+        """Name of the run that differences are taken against."""
         return self.names[0]
 
-    def markdown(self) -> str:
-        """The tables as Markdown."""
-        return comparison_markdown(
-            self.table, self.paired, self.classes, self.cases, self.patients, self.notes
-        )
+    def estimates(self, **where: str) -> list[EstimateRow]:
+        """The rows of `table` with these values."""
+        return [EstimateRow(**row) for row in self.table.filter(**where).iter_rows(named=True)]
 
-    def write(self, out: Path) -> tuple[Path, ...]:
-        """Write compare.md, compare.csv and paired.csv; return their paths."""
+    def differences(self, **where: str) -> list[PairedRow]:
+        """The rows of `paired` with these values."""
+        return [PairedRow(**row) for row in self.paired.filter(**where).iter_rows(named=True)]
+
+    def write(self, out: Path) -> tuple[Path, Path]:
+        """Write compare.csv and paired.csv into a folder; return their paths."""
         out.mkdir(parents=True, exist_ok=True)
-        write_text(self.markdown(), out / "compare.md")
-        write_csv(self.table, out / "compare.csv")
-        write_csv(self.paired, out / "paired.csv")
-        return tuple(out / name for name in ("compare.md", "compare.csv", "paired.csv"))
+        write_csv(self.table, out / TABLE)
+        write_csv(self.paired, out / PAIRED)
+        return out / TABLE, out / PAIRED
 
 
-def compare(
-    runs: Sequence[Run], out: Path | None = None, *, resamples: int = RESAMPLES, seed: int = 0
-) -> Comparison:
+def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Comparison:
     """Compare runs with the first of them, on the same test cases.
 
-    Intervals are of the patient bootstrap, of a run's AUC `auc_interval`'s, and of means over fewer patients
-    than `means.FEW` Student's t; every run and difference uses the same resamples. Holm's
-    correction goes over the runs that are compared with the reference on one figure. It does not correct for
-    the number of figures: decide beforehand which one counts; macro AUC stands first.
+    Intervals come from the patient bootstrap, those of a run's AUC from `auc_interval`, and those of means
+    over fewer patients than `means.FEW` from Student's t; all runs and differences use the same resamples.
+    Holm's correction is over the runs, for each figure separately. It does not correct for the number of
+    figures: decide beforehand which one counts.
 
     Args:
-        runs: At least two; agreement is compared where all were evaluated, and alike.
-        out: Folder for compare.md, compare.csv and paired.csv; nothing is written if None.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap.
+        runs: At least two runs; agreement is compared where all were evaluated with the same settings.
+        options: The options.
 
     Raises:
-        UserError: Fewer than two runs, or runs of other classes, test cases or labels than the first's.
+        UserError: There are fewer than two runs, or their classes, test cases or labels differ.
     """
+    options = options or CompareOptions()
     if len(runs) < 2:
         raise UserError("compare needs at least two runs")
-    if resamples < 1:
-        raise UserError(f"--resamples is {resamples}; it must be at least 1")
-    names, classes = _names(runs), runs[0].classes
+    names, classes = _names(runs), tuple(runs[0].classes)
     tables = _aligned(runs, names)
-    cases, patients = tables[0].height, tables[0]["patient"].n_unique()
-    draws = policy.bootstrap(tables[0], classes, resamples=resamples, seed=seed)
-    rows, differences = paired.of_predictions(names, tables, classes, draws)
-    agreements, notes = paired.comparable_agreement(runs, names, tables[0])
-    if agreements:
-        with_gaze = tables[0].join(agreements[0], on="case_id", how="semi", maintain_order="left")
-        draws = policy.bootstrap(with_gaze, classes, resamples=resamples, seed=seed)
-        more, more_differences = paired.of_agreement(names, agreements, with_gaze, draws)
-        rows, differences = rows + more, differences + more_differences
-    if patients < cases:
+    test = tables[0]
+    resampling = policy.bootstrap(test, classes, resamples=options.resamples, seed=options.seed)
+    rows = paired.compare_predictions(names, tables, classes, resampling)
+    agreement, reason = comparable_agreement(runs, names, test)
+    if agreement:
+        with_gaze = test.join(agreement[0], on="case_id", how="semi", maintain_order="left")
+        resampling = policy.bootstrap(with_gaze, classes, resamples=options.resamples, seed=options.seed)
+        rows += paired.compare_agreement(names, agreement, with_gaze, resampling)
+    return Comparison(
+        names=names,
+        classes=classes,
+        cases=test.height,
+        patients=test["patient"].n_unique(),
+        table=pl.DataFrame(rows.estimates, schema=paired.TABLE),
+        paired=pl.DataFrame(rows.differences, schema=paired.PAIRED),
+        notes=(*_selected_on_test(runs, names), *([reason] if reason else []), *_limits(test, classes)),
+    )
+
+
+def _selected_on_test(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
+    on_test = [name for name, run in zip(names, runs, strict=True) if run.config.selection == "test"]
+    return [f"{', '.join(on_test)}: {SELECTED_ON_TEST}"] if on_test else []
+
+
+def _limits(test: pl.DataFrame, classes: Sequence[str]) -> list[str]:
+    """Notes on test cases where p-values or intervals are too small."""
+    notes = []
+    if test["patient"].n_unique() < test.height:
         notes.append(
             "Some patients have more than one case. DeLong's p-values take cases as independent and are then "
             "somewhat too small; the bootstrap draws patients."
         )
-    rare = [name for name in classes if _fewer_side(tables[0], name) < FEW_OF_A_CLASS]
+    rare = [name for name in classes if _patients_of_rarer_label(test, name) < FEW_OF_A_CLASS]
     if rare:
         notes.append(
             f"{', '.join(rare)}: fewer than {FEW_OF_A_CLASS} patients have the class, or have it not. There "
             "the interval of a difference of AUCs covers .82 to .95 in simulations in place of .95, and the "
             "bootstrap's p is too small."
         )
-    on_test = [name for name, run in zip(names, runs, strict=True) if run.config.selection == "test"]
-    if on_test:
-        notes.insert(0, f"{', '.join(on_test)}: {SELECTED_ON_TEST}")
-    comparison = Comparison(
-        names,
-        tuple(classes),
-        cases,
-        patients,
-        pl.DataFrame(rows, schema=paired.TABLE),
-        pl.DataFrame(differences, schema=paired.PAIRED),
-        tuple(notes),
-    )
-    if out is not None:
-        comparison.write(out)
-    return comparison
+    return notes
 
 
-def _fewer_side(cases: pl.DataFrame, name: str) -> int:
-    """How many patients have cases of the class, or cases without it: the fewer of the two."""
+def _patients_of_rarer_label(cases: pl.DataFrame, name: str) -> int:
+    """Number of patients with cases of the class, or with cases without it, whichever is smaller."""
     sides = (cases.filter(pl.col(f"label_{name}") == label) for label in (0, 1))
     return min(side["patient"].n_unique() for side in sides)
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Experiment names; folder names where those repeat; numbered where these repeat, too."""
+    """Names of the experiments; names of the folders where those repeat; numbered where these repeat, too."""
     for names in ([run.experiment for run in runs], [run.path.resolve().name for run in runs]):
         if len(set(names)) == len(names):
             return tuple(names)
@@ -147,7 +143,7 @@ def _names(runs: Sequence[Run]) -> tuple[str, ...]:
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> list[pl.DataFrame]:
-    """The test predictions of every run, in the order of the first's cases."""
+    """The test predictions of each run, in the order of the first one's cases."""
     tables: list[pl.DataFrame] = []
     for run, name in zip(runs, names, strict=True):
         if tuple(run.classes) != tuple(runs[0].classes):
@@ -157,11 +153,11 @@ def _aligned(runs: Sequence[Run], names: Sequence[str]) -> list[pl.DataFrame]:
             )
         table = run.predictions().filter(pl.col("split") == "test")
         first = tables[0] if tables else table
-        unlike = set(first["case_id"]).symmetric_difference(table["case_id"])
-        if unlike:
+        unshared = set(first["case_id"]).symmetric_difference(table["case_id"])
+        if unshared:
             raise UserError(
-                f"{names[0]} and {name} have different test cases ({len(unlike)} are in one of them "
-                f"only, such as {min(unlike)}); only runs on the same store and split can be compared"
+                f"{names[0]} and {name} have different test cases ({len(unshared)} are in one of them "
+                f"only, such as {min(unshared)}); only runs on the same store and split can be compared"
             )
         table = first.select("case_id").join(table, on="case_id", maintain_order="left")
         labels = [f"label_{c}" for c in run.classes]

@@ -1,37 +1,40 @@
-"""Figures of several runs on the same cases, and their differences to the first run's."""
+"""Estimates of several runs on the same cases, and their paired differences to the first run."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from radgaze.evaluation.classification import class_estimates
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.metrics import classification
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.metrics.multilabel import averaged
-from radgaze.evaluation.results import read_agreement, read_metrics
+from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.scoring import MAPS, OF_A_RUN
 from radgaze.evaluation.statistics.delong import delong_test, placements
 from radgaze.evaluation.statistics.evidence import bounds_after
 from radgaze.evaluation.statistics.holm import holm
 from radgaze.evaluation.statistics.means import means
-from radgaze.evaluation.statistics.power import PLANNED, of_difference
+from radgaze.evaluation.statistics.power import PLANNED, PowerSummary, of_difference
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
-from radgaze.evaluation.summary import MACRO, MAPS, OF_A_RUN, score
-from radgaze.runs.run import Run
+from radgaze.evaluation.statistics.verdict import Difference
 
-Row = dict[str, Any]
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
 
-OF_A_CLASS = ("auc", "average_precision", "brier")
-LOWER_IS_BETTER: set[str] = {
-    "brier",
-    *(name for name, metric in METRICS.items() if not metric.higher_is_better),
-}
+CLASS_METRICS = ("auc", "average_precision", "brier")
+"""Metrics of predictions that runs are compared in."""
 
 TABLE = {
     **dict.fromkeys(("run", "metric", "map", "group"), pl.String),
     **dict.fromkeys(("value", "low", "high"), pl.Float64),
 }
+"""Columns of `Comparison.table`."""
 PAIRED = {
     **dict.fromkeys(("run", "reference", "metric", "map", "group"), pl.String),
     **dict.fromkeys(("difference", "low", "high"), pl.Float64),
@@ -42,97 +45,222 @@ PAIRED = {
     **dict.fromkeys(("patients", "discordant"), pl.Int64),
     **dict.fromkeys(("p_bootstrap_is_bound", "p_bootstrap_holm_is_bound"), pl.Boolean),
 }
+"""Columns of `Comparison.paired`."""
 
 
-def of_predictions(
-    names: Sequence[str], tables: Sequence[pl.DataFrame], classes: Sequence[str], draws: Resampling
-) -> tuple[list[Row], list[Row]]:
-    """Rows of `TABLE` and of `PAIRED` for AUC, average precision and Brier score, macro and per class.
+@dataclass(frozen=True)
+class EstimateRow:
+    """A figure of a run, as a row of compare.csv.
 
-    Args:
-        names: The runs, the reference first.
-        tables: Their predictions of the same cases in the same order.
-        classes: The classes.
-        draws: Resamples of the cases.
+    Attributes:
+        run: Name of the run.
+        metric: Name of the metric.
+        map: Name of the map; None for a metric of predictions.
+        group: A class or `MACRO`; None for a metric of maps.
+        value: The figure; None where it is undefined.
+        low: Lower end of its 95% interval.
+        high: Upper end of its 95% interval.
     """
-    scores = [score(table, classes, draws, OF_A_CLASS) for table in tables]
-    rows, differences = [], []
-    for metric in OF_A_CLASS:
-        for group in (MACRO, *classes):
-            found = [of_run[metric, group] for of_run in scores]
-            rows += [_row(n, e, metric, group=group) for n, e in zip(names, found, strict=True)]
-            delong = (
-                [_delong(table, tables[0], group, classes) for table in tables[1:]]
-                if metric == "auc"
-                else None
-            )
-            changes = [estimate - found[0] for estimate in found[1:]]
-            rests_on = [
-                rests_on_patients(tables[0], differing(table, tables[0], metric, group, classes))
-                for table in tables[1:]
-            ]
-            differences += _differences(
-                names, changes, metric, tables[0], rests_on, group=group, delong=delong
-            )
-    return rows, differences
+
+    run: str
+    metric: str
+    map: str | None
+    group: str | None
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @property
+    def estimate(self) -> IntervalEstimate:
+        """The figure with its interval."""
+        return IntervalEstimate(self.value, self.low, self.high)
 
 
-def comparable_agreement(
-    runs: Sequence[Run], names: Sequence[str], cases: pl.DataFrame
-) -> tuple[list[pl.DataFrame], list[str]]:
-    """Each run's agreement.parquet, or none of them and the reason why they cannot be compared."""
-    for name, run in zip(names, runs, strict=True):
-        if not ((run.path / "agreement.parquet").is_file() and (run.path / "metrics.json").is_file()):
-            return [], [
-                f"Agreement with gaze is left out: {name} was not evaluated yet (`radgaze evaluate RUN`)."
-            ]
-    metrics = [read_metrics(run.path) for run in runs]
-    for key in ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit"):
-        values = [found.get("settings", {}).get(key) for found in metrics]
-        for name, value in zip(names, values, strict=True):
-            if value != values[0]:
-                return [], [
-                    f"Agreement with gaze is left out: {names[0]} and {name} measured it with another {key}."
-                ]
-    tables = [read_agreement(run.path) for run in runs]
-    for name, table in zip(names, tables, strict=True):
-        if lacking := [metric for metric in METRICS if metric not in table.columns]:
-            return [], [
-                f"Agreement with gaze is left out: {name} was evaluated before there was {lacking[0]}; "
-                "evaluate it anew."
-            ]
-    known = [set(table["case_id"]) for table in tables]
-    if any(ids != known[0] for ids in known) or not known[0] <= set(cases["case_id"]):
-        return [], [
-            "Agreement with gaze is left out: the runs were evaluated on different cases; evaluate them anew."
-        ]
-    return (tables, []) if known[0] else ([], ["Agreement with gaze is left out: no test case has gaze."])
+@dataclass(frozen=True)
+class PairedRow:
+    """A paired difference of a run to the reference, as a row of paired.csv.
+
+    Attributes:
+        run: Name of the run.
+        reference: Name of the reference.
+        metric: Name of the metric.
+        map: Name of the map; None for a metric of predictions.
+        group: A class or `MACRO`; None for a metric of maps.
+        difference: Figure of the run minus that of the reference; None where it is undefined.
+        low: Lower end of its 95% interval: percentiles of the patient bootstrap, or Student's t for a mean
+            over few patients.
+        high: Upper end of its 95% interval.
+        p_bootstrap: P-value of the same kind as the interval.
+        p_delong: P-value of DeLong's test; for AUCs only.
+        p_bootstrap_holm: `p_bootstrap` after Holm's correction over the runs.
+        p_delong_holm: `p_delong` after Holm's correction over the runs.
+        higher_is_better: Direction of the metric.
+        detectable: See `PowerSummary`.
+        detectable_at: See `PowerSummary`.
+        detectable_note: See `PowerSummary`.
+        needed: See `PowerSummary`; for the macro AUC only.
+        patients: Number of patients.
+        discordant: Number of patients on whose cases the two runs differ.
+        p_bootstrap_is_bound: Whether `p_bootstrap` is an upper bound, at the floor of the resampling.
+        p_bootstrap_holm_is_bound: Whether `p_bootstrap_holm` is an upper bound.
+    """
+
+    run: str
+    reference: str
+    metric: str
+    map: str | None
+    group: str | None
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_bootstrap: float | None
+    p_delong: float | None
+    p_bootstrap_holm: float | None
+    p_delong_holm: float | None
+    higher_is_better: bool
+    detectable: float | None
+    detectable_at: float | None
+    detectable_note: str | None
+    needed: str | None
+    patients: int
+    discordant: int
+    p_bootstrap_is_bound: bool
+    p_bootstrap_holm_is_bound: bool
+
+    @property
+    def estimate(self) -> Difference:
+        """The difference with the evidence for a verdict on it."""
+        return Difference(
+            self.difference, self.low, self.high, patients=self.patients, discordant=self.discordant
+        )
+
+    @property
+    def power(self) -> PowerSummary:
+        """The difference that could have been found."""
+        return PowerSummary(self.detectable, self.detectable_at, self.detectable_note, self.needed)
 
 
-def of_agreement(
-    names: Sequence[str], tables: Sequence[pl.DataFrame], cases: pl.DataFrame, draws: Resampling
-) -> tuple[list[Row], list[Row]]:
-    """Rows of `TABLE` and of `PAIRED` for the agreement of every run's maps with gaze.
+@dataclass(frozen=True)
+class Rows:
+    """Rows of a comparison.
 
-    A difference is the mean over cases of the difference, over those cases on which both are defined.
+    Attributes:
+        estimates: Rows of `Comparison.table`.
+        differences: Rows of `Comparison.paired`.
+    """
+
+    estimates: tuple[EstimateRow, ...] = ()
+    differences: tuple[PairedRow, ...] = ()
+
+    def __add__(self, other: Rows) -> Rows:
+        return Rows(self.estimates + other.estimates, self.differences + other.differences)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure that runs are compared in.
+
+    Attributes:
+        metric: Name of the metric.
+        map: Name of the map; None for a metric of predictions.
+        group: A class or `MACRO`; None for a metric of maps.
+    """
+
+    metric: str
+    map: str | None = None
+    group: str | None = None
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Range of the figure."""
+        metric = METRICS.get(self.metric) or classification.METRICS[self.metric]
+        return metric.bounds
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Direction of the figure."""
+        metric = METRICS.get(self.metric) or classification.METRICS[self.metric]
+        return metric.higher_is_better
+
+    def row(self, run: str, estimate: Estimate) -> EstimateRow:
+        """The row of a run's estimate."""
+        entry = estimate.summary(self.bounds)
+        return EstimateRow(run, self.metric, self.map, self.group, entry.value, entry.low, entry.high)
+
+
+@dataclass(frozen=True)
+class Change:
+    """Difference of a figure between a run and the reference.
+
+    Attributes:
+        run: Name of the run.
+        estimate: The difference.
+        patients: Number of patients on whose cases it is defined.
+        discordant: Number of patients on whose cases the two runs differ.
+        p_delong: P-value of DeLong's test; None for other figures than AUCs.
+    """
+
+    run: str
+    estimate: Estimate
+    patients: int
+    discordant: int
+    p_delong: float | None = None
+
+
+def compare_predictions(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], classes: Sequence[str], resampling: Resampling
+) -> Rows:
+    """Compare AUC, average precision and Brier score, for the macro mean and each class.
 
     Args:
-        names: The runs, the reference first.
+        names: Names of the runs, the reference first.
+        tables: Their predictions of the same cases in the same order.
+        classes: Names of the classes.
+        resampling: Resampling of the cases.
+    """
+    by_run = [class_estimates(table, classes, resampling, CLASS_METRICS) for table in tables]
+    rows, reference = Rows(), tables[0]
+    for metric in CLASS_METRICS:
+        for group in (MACRO, *classes):
+            figure = Figure(metric, group=group)
+            estimates = [of_run[metric, group] for of_run in by_run]
+            changes = [
+                Change(
+                    name,
+                    estimate - estimates[0],
+                    reference["patient"].n_unique(),
+                    patients_of(reference, differing(table, reference, metric, group, classes)),
+                    _delong(table, reference, group, classes) if metric == "auc" else None,
+                )
+                for name, table, estimate in zip(names[1:], tables[1:], estimates[1:], strict=True)
+            ]
+            rows += Rows(
+                tuple(figure.row(name, each) for name, each in zip(names, estimates, strict=True)),
+                _paired_rows(figure, names[0], changes, reference),
+            )
+    return rows
+
+
+def compare_agreement(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], cases: pl.DataFrame, resampling: Resampling
+) -> Rows:
+    """Compare the agreement with gaze of each map of the runs.
+
+    A difference is the mean of the differences over the cases on which both are defined.
+
+    Args:
+        names: Names of the runs, the reference first.
         tables: Their agreement tables.
         cases: The cases with gaze.
-        draws: Resamples of these.
+        resampling: Resampling of these cases.
     """
-    values: dict[tuple[str, str, str], np.ndarray[Any, Any]] = {}
-    for name, table in zip(names, tables, strict=True):
-        for kind in MAPS:
-            own = table.filter(pl.col("map") == kind)
-            if own.height:
-                own = cases.select("case_id").join(own, on="case_id", how="left", maintain_order="left")
-                values |= {(name, kind, m): own[m].to_numpy().astype(np.float64) for m in METRICS}
+    values = _agreement_values(names, tables, cases)
     patients = cases["patient"].to_numpy()
-    found = means(values, patients, draws)
-    rows = [_row(name, estimate, metric, kind=kind) for (name, kind, metric), estimate in found.items()]
-    differences: list[Row] = []
+    estimates = tuple(
+        Figure(metric, map=kind).row(name, estimate)
+        for (name, kind, metric), estimate in means(values, patients, resampling).items()
+    )
+    differences: list[PairedRow] = []
     for kind in OF_A_RUN:
         if (names[0], kind, "nss") not in values:
             continue
@@ -140,112 +268,113 @@ def of_agreement(
         for metric in METRICS:
             reference = values[names[0], kind, metric]
             changed = {name: values[name, kind, metric] - reference for name in others}
-            changes = list(means(changed, patients, draws).values())
-            rests_on = []
-            for name in others:
-                defined = np.isfinite(changed[name])
-                known = cases.filter(pl.Series(defined))
-                rests_on.append(rests_on_patients(known, changed[name][defined] != 0))
-            differences += _differences([names[0], *others], changes, metric, cases, rests_on, kind=kind)
-    return rows, differences
+            changes = []
+            for name, estimate in means(changed, patients, resampling).items():
+                is_defined = np.isfinite(changed[name])
+                defined = cases.filter(pl.Series(is_defined))
+                differ = patients_of(defined, changed[name][is_defined] != 0)
+                changes.append(Change(name, estimate, defined["patient"].n_unique(), differ))
+            differences += _paired_rows(Figure(metric, map=kind), names[0], changes, cases)
+    return Rows(estimates, tuple(differences))
 
 
 def differing(
     table: pl.DataFrame, reference: pl.DataFrame, metric: str, group: str, classes: Sequence[str]
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """(n,) the cases on which two runs differ in a figure of the predictions.
+) -> Booleans:
+    """Cases on which two runs differ in a metric of predictions.
 
-    Of the Brier score those with another probability. AUC and average precision see only the order of a
-    class's cases and the others, so that a case must, besides, be placed otherwise among the other side's.
+    For the Brier score these are the cases with another probability. AUC and average precision depend only on
+    the order of a class's cases and the others, so that a case must also have another rank among the cases of
+    the other side.
 
     Args:
-        table, reference: Predictions of the same cases in the same order.
-        metric: One of `OF_A_CLASS`.
-        group: A class, or "macro".
-        classes: The classes.
+        table: Predictions of one run.
+        reference: Predictions of the other run, of the same cases in the same order.
+        metric: One of `CLASS_METRICS`.
+        group: A class, or `MACRO`.
+        classes: Names of the classes.
+
+    Returns:
+        Array of shape (n,).
     """
-    found = np.zeros(table.height, dtype=bool)
+    is_different = np.zeros(table.height, dtype=bool)
     for name in averaged(reference, classes) if group == MACRO else [group]:
         scores = np.stack([t[f"probability_{name}"].cast(pl.Float64).to_numpy() for t in (table, reference)])
-        differ = scores[0] != scores[1]
+        of_class = scores[0] != scores[1]
         if metric != "brier":
             first, second = placements(reference[f"label_{name}"].to_numpy(), scores)
-            differ &= ~np.isclose(first, second, rtol=0, atol=1e-9)
-        found |= differ
-    return found
+            of_class &= ~np.isclose(first, second, rtol=0, atol=1e-9)
+        is_different |= of_class
+    return is_different
 
 
-def rests_on_patients(cases: pl.DataFrame, differ: np.ndarray[Any, np.dtype[np.bool_]]) -> dict[str, int]:
-    """How many patients these are, and how many of them have a case on which the two sides differ."""
-    return {
-        "patients": cases["patient"].n_unique(),
-        "discordant": cases.filter(pl.Series(differ, dtype=pl.Boolean))["patient"].n_unique(),
-    }
+def patients_of(cases: pl.DataFrame, chosen: Booleans) -> int:
+    """Number of patients who have at least one of the chosen cases."""
+    return cases.filter(pl.Series(chosen, dtype=pl.Boolean))["patient"].n_unique()
+
+
+def _agreement_values(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], cases: pl.DataFrame
+) -> Mapping[tuple[str, str, str], Floats]:
+    """Figures of shape (n,) by run, map and metric, in the order of the cases."""
+    values: dict[tuple[str, str, str], Floats] = {}
+    for name, table in zip(names, tables, strict=True):
+        for kind in MAPS:
+            rows = table.filter(pl.col("map") == kind)
+            if rows.height:
+                rows = cases.select("case_id").join(rows, on="case_id", how="left", maintain_order="left")
+                values |= {(name, kind, m): rows[m].to_numpy().astype(np.float64) for m in METRICS}
+    return values
 
 
 def _delong(table: pl.DataFrame, reference: pl.DataFrame, group: str, classes: Sequence[str]) -> float | None:
-    chosen = averaged(reference, classes) if group == MACRO else [group]
-    labels = reference.select([f"label_{c}" for c in chosen]).to_numpy().T
-    a, b = (t.select([f"probability_{c}" for c in chosen]).to_numpy().T for t in (table, reference))
+    names = averaged(reference, classes) if group == MACRO else [group]
+    labels = reference.select([f"label_{c}" for c in names]).to_numpy().T
+    a, b = (t.select([f"probability_{c}" for c in names]).to_numpy().T for t in (table, reference))
     return number(delong_test(labels, a, b).p)
 
 
-def _row(
-    name: str, estimate: Estimate, metric: str, *, group: str | None = None, kind: str | None = None
-) -> Row:
-    found = estimate.entry(METRICS[metric].bounds) if metric in METRICS else estimate.entry()
-    entry = {key: found[key] for key in ("value", "low", "high")}
-    return {"run": name, "metric": metric, "map": kind, "group": group, **entry}
-
-
-def _differences(
-    names: Sequence[str],
-    changes: Sequence[Estimate],
-    metric: str,
-    cases: pl.DataFrame,
-    rests_on: Sequence[dict[str, int]],
-    *,
-    group: str | None = None,
-    kind: str | None = None,
-    delong: Sequence[float | None] | None = None,
-) -> list[Row]:
-    """Rows of `PAIRED` of one figure: each run but the first, Holm's correction over them."""
-    of_bootstrap = [number(change.p) for change in changes]
-    at_floor = [change.p_is_bound for change in changes]
-    after_holm = bounds_after(holm, of_bootstrap, at_floor)
-    of_delong = delong or [None] * len(changes)
-    columns = zip(
-        names[1:], changes, of_bootstrap, holm(of_bootstrap), of_delong, holm(of_delong), strict=True
-    )
-    largest = float(np.ptp(METRICS[metric].bounds)) if metric in METRICS else 1.0
+def _paired_rows(
+    figure: Figure, reference: str, changes: Sequence[Change], cases: pl.DataFrame
+) -> tuple[PairedRow, ...]:
+    """Rows of one figure, with Holm's correction over the runs."""
+    p_bootstrap = [number(change.estimate.p) for change in changes]
+    p_delong = [change.p_delong for change in changes]
+    at_floor = [change.estimate.p_is_bound for change in changes]
+    corrected = zip(holm(p_bootstrap), holm(p_delong), bounds_after(holm, p_bootstrap, at_floor), strict=True)
     rows = []
-    for place, (name, change, p_bootstrap, p_bootstrap_holm, p_delong, p_delong_holm) in enumerate(columns):
-        entry = change.entry()
+    for change, p, adjusted in zip(changes, p_bootstrap, corrected, strict=True):
+        entry = change.estimate.summary()
+        power = of_difference(
+            [change.estimate],
+            patients=cases["patient"].n_unique(),
+            cases=cases.height,
+            comparisons=sum(value is not None for value in p_bootstrap),
+            largest=float(np.ptp(figure.bounds)),
+        ).summary(PLANNED if (figure.metric, figure.group) == ("auc", MACRO) else None)
         rows.append(
-            {
-                "run": name,
-                "reference": names[0],
-                "metric": metric,
-                "map": kind,
-                "group": group,
-                "difference": entry["value"],
-                "low": entry["low"],
-                "high": entry["high"],
-                "p_bootstrap": p_bootstrap,
-                "p_delong": p_delong,
-                "p_bootstrap_holm": p_bootstrap_holm,
-                "p_delong_holm": p_delong_holm,
-                "higher_is_better": metric not in LOWER_IS_BETTER,
-                **of_difference(
-                    [change],
-                    patients=cases["patient"].n_unique(),
-                    cases=cases.height,
-                    comparisons=sum(p is not None for p in of_bootstrap),
-                    largest=largest,
-                ).entry(PLANNED if (metric, group) == ("auc", MACRO) else None),
-                **rests_on[place],
-                "p_bootstrap_is_bound": at_floor[place],
-                "p_bootstrap_holm_is_bound": after_holm[place],
-            }
+            PairedRow(
+                run=change.run,
+                reference=reference,
+                metric=figure.metric,
+                map=figure.map,
+                group=figure.group,
+                difference=entry.value,
+                low=entry.low,
+                high=entry.high,
+                p_bootstrap=p,
+                p_delong=change.p_delong,
+                p_bootstrap_holm=adjusted[0],
+                p_delong_holm=adjusted[1],
+                higher_is_better=figure.higher_is_better,
+                detectable=power.detectable,
+                detectable_at=power.detectable_at,
+                detectable_note=power.detectable_note,
+                needed=power.needed,
+                patients=change.patients,
+                discordant=change.discordant,
+                p_bootstrap_is_bound=change.estimate.p_is_bound,
+                p_bootstrap_holm_is_bound=adjusted[2],
+            )
         )
-    return rows
+    return tuple(rows)

@@ -203,4 +203,4 @@ def _in_order(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl
 
 
 def _entry(estimate: Estimate, bounds: tuple[float, float]) -> IntervalEstimate:
-    return IntervalEstimate(**estimate.entry(bounds))
+    return estimate.summary(bounds)

@@ -1,1 +1,1 @@
-"""What a prepared store holds, counted and drawn, without any run."""
+"""Inspection of a prepared store: counts, distributions and mean maps, without any run."""

@@ -1,20 +1,21 @@
-"""What is in a prepared store: counts, sizes, gaze, where people look, and how far readers agree."""
+"""`inspect`: counts of a prepared store, image sizes, gaze, mean gaze maps, and agreement between readers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Subset
 
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement
 from radgaze.evaluation.statistics.means import means
-from radgaze.evaluation.statistics.resampling import PatientBootstrap
+from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.gaze.spec import GazeMaps
+from radgaze.inspecting.options import InspectOptions
 from radgaze.sources.cohort import SPLITS
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset, collate
@@ -28,24 +29,26 @@ SIDE = 128
 GRID = 48
 """Side of the grid over a radiograph on which coverage is counted."""
 MOST_IMAGES = 300
-"""Radiographs that the mean radiograph of a class is the mean of, at most."""
+"""Largest number of radiographs in the mean radiograph of a class."""
 EXAMPLES = 3
+"""Largest number of examples of a reason of rejection."""
 BETWEEN = tuple(name for name, metric in agreement.METRICS.items() if metric.needs != "others")
 """Metrics of agreement between readers."""
 
 GAZE = GazeMaps(sigma=0.05, unit="share", boxes="attention")
-"""On a radiograph of 3,000 pixels the published 150, and as much of one of any other size."""
+"""Settings of gaze maps: the published 150 pixels on a radiograph of 3,000, in proportion on others."""
 
 
 @dataclass(frozen=True)
 class Average:
-    """The mean radiograph of a class and where people looked on it, both squeezed to a square.
+    """The mean radiograph and the mean gaze map of a class, both squeezed to a square.
 
     Attributes:
-        image: (SIDE, SIDE) grey, in [0, 1].
-        gaze: (SIDE, SIDE) mean of the cases' gaze maps, or of their boxes'; None where no case has any.
-        cases: Of which the map is the mean.
-        of_boxes: How many of these have boxes, or masks, in place of gaze.
+        image: Grey values in [0, 1], an array of shape (SIDE, SIDE).
+        gaze: Mean of the cases' gaze maps, or of their boxes, an array of shape (SIDE, SIDE); None where no
+            case has any.
+        cases: Number of cases in `gaze`.
+        of_boxes: Number of these that have boxes, or masks, in place of gaze.
     """
 
     image: Floats
@@ -56,25 +59,26 @@ class Average:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What is in a store.
+    """The content of a store in numbers.
 
     Attributes:
-        classes: Its classes.
-        counts: split, cases, patients, with_several (patients of several cases), with_gaze, with_boxes,
-            with_masks, and a count for each class; a row per split and one for "all".
-        classes_per_case: classes, cases: how many cases have so many of the classes.
+        classes: Names of the classes.
+        counts: split, cases, patients, with_several (patients with several cases), with_gaze, with_boxes,
+            with_masks, and a count for each class; a row for each split and one for "all".
+        classes_per_case: classes, cases: number of cases by their number of classes.
         readers: reader (or null), readings, cases, fixations.
-        rejections: reason, count, examples: ids of cases or readings, EXAMPLES at most.
+        rejections: reason, count, examples (ids of at most EXAMPLES cases or readings).
         sizes: columns, rows, cases, in original pixels, the most frequent first.
         readings: reading_id, recorded, on_image, duration (s), coverage (share of the radiograph within 5%
             of its long side of a fixation).
-        fixations: duration (s) of each.
+        fixations: duration (s).
         boxes: label, boxes, cases, area (median share of the radiograph).
-        masks: label, masks, cases, area, likewise.
-        averages: By class.
-        between: metric, value, low, high: a reader's gaze against that of all the others, mean over cases
-            with a 95% interval over patients, null of very few. No rows where no case has several readers.
-        several_readers: How many cases have.
+        masks: label, masks, cases, area (median share of the radiograph).
+        averages: The mean radiograph and gaze map of each class.
+        between: metric, value, low, high: a reader's gaze compared with that of all other readers, mean over
+            cases with a 95% interval over patients, null for very few. Empty where no case has several
+            readers.
+        several_readers: Number of cases with several readers.
     """
 
     classes: tuple[str, ...]
@@ -92,7 +96,7 @@ class Inspection:
     several_readers: int
 
     def quantiles(self) -> dict[str, dict[str, float]]:
-        """Least, quartiles and most of what readings and fixations measure; none where there is no gaze."""
+        """Least, quartiles and most of the measures of readings and fixations; empty without gaze."""
         columns = {
             "fixations per reading": self.readings["recorded"],
             "of these on the image": self.readings["on_image"],
@@ -107,7 +111,14 @@ class Inspection:
             if len(values)
         }
 
-    def as_json(self) -> dict[str, Any]:
+    def between_readers(self) -> dict[str, IntervalEstimate]:
+        """The agreement between readers, by metric."""
+        return {
+            metric: IntervalEstimate(value, low, high)
+            for metric, value, low, high in self.between.select("metric", "value", "low", "high").iter_rows()
+        }
+
+    def as_json(self) -> dict[str, object]:
         """All but the maps and the single readings, as plain values."""
         tables = ("counts", "classes_per_case", "readers", "rejections", "sizes", "boxes", "masks", "between")
         return {
@@ -120,20 +131,19 @@ class Inspection:
 
 def inspect(
     store: Store,
+    options: InspectOptions | None = None,
     *,
-    resamples: int = 2000,
-    seed: int = 0,
     advance: Callable[[float], None] = lambda cases: None,
 ) -> Inspection:
-    """Look at a store.
+    """Inspect a store.
 
     Args:
         store: The store.
-        resamples: Of the bootstrap of the agreement between readers.
-        seed: Of the bootstrap, and of which radiographs a mean is of.
+        options: The options; the seed also chooses the radiographs of a mean.
         advance: Called with the number of cases whose images were read.
     """
-    between, cases = _between(store, resamples, seed)
+    options = options or InspectOptions()
+    between, cases = _between(store, options)
     return Inspection(
         classes=store.classes,
         counts=_counts(store),
@@ -147,25 +157,25 @@ def inspect(
         fixations=store.fixations.select("duration"),
         boxes=_boxes(store),
         masks=_masks(store),
-        averages=_averages(store, seed, advance),
+        averages=_averages(store, options.seed, advance),
         between=between,
         several_readers=cases,
     )
 
 
 def images_to_read(store: Store, seed: int = 0) -> int:
-    """How many cases' images `inspect` reads, for a progress bar."""
+    """Number of cases whose images `inspect` reads, for a progress bar."""
     gazed = GazeDataset(store, None, size=SIDE, gaze=GAZE)
     return sum(len(_averaged(gazed, k, seed)) for k in range(len(store.classes)))
 
 
 def covered(points: Floats, shape: tuple[int, int], radius: float) -> float:
-    """The share of a radiograph within a radius of some fixation, on a grid of GRID × GRID cell centres.
+    """Share of a radiograph within a radius of some fixation, on a grid of GRID × GRID cell centres.
 
     Args:
-        points: (K, 2) as (x, y) in image pixels.
-        shape: (rows, columns) of the radiograph.
-        radius: In image pixels.
+        points: Fixations as (x, y) in image pixels, an array of shape (K, 2).
+        shape: Rows and columns of the radiograph.
+        radius: Radius in image pixels.
     """
     rows, columns = shape
     centre = (np.arange(GRID) + 0.5) / GRID
@@ -211,7 +221,7 @@ def _readers(store: Store) -> pl.DataFrame:
 
 
 def _rejections(store: Store) -> pl.DataFrame:
-    # The details stay in rejections.csv: a source's own words may hold its paths.
+    # The details stay in rejections.csv: messages of a source may hold its paths.
     named = store.rejections.with_columns(example=pl.coalesce("reading_id", "case_id"))
     return (
         named.group_by("reason", maintain_order=True)
@@ -224,10 +234,10 @@ def _rejections(store: Store) -> pl.DataFrame:
 
 
 def _readings(store: Store) -> pl.DataFrame:
-    found = store.fixations.group_by("reading_id").agg("x", "y")
+    points_of_reading = store.fixations.group_by("reading_id").agg("x", "y")
     shapes = store.cases.select("case_id", "rows", "columns")
     readings = store.readings.join(shapes, on="case_id", how="left", maintain_order="left").join(
-        found, on="reading_id", how="left", maintain_order="left"
+        points_of_reading, on="reading_id", how="left", maintain_order="left"
     )
     on_image, coverage = list[int](), list[float]()
     for x, y, rows, columns in readings.select("x", "y", "rows", "columns").iter_rows():
@@ -274,30 +284,33 @@ def _averages(store: Store, seed: int, advance: Callable[[float], None]) -> dict
 
 
 def _averaged(cases: GazeDataset, k: int, seed: int) -> list[int]:
-    """All of a class that were looked at, and others at random until there are enough for a mean image."""
-    own = np.flatnonzero(cases.labels[:, k].numpy() > 0)
-    looked_at = own[cases.attended[own]]
-    others = np.random.default_rng(seed).permutation(own[~cases.attended[own]])
-    enough = max(0, MOST_IMAGES - len(looked_at))
-    return sorted([*looked_at.tolist(), *others[:enough].tolist()])
+    """All cases of a class with gaze or boxes, and others at random up to MOST_IMAGES."""
+    members = np.flatnonzero(cases.labels[:, k].numpy() > 0)
+    attended = members[cases.attended[members]]
+    others = np.random.default_rng(seed).permutation(members[~cases.attended[members]])
+    missing = max(0, MOST_IMAGES - len(attended))
+    return sorted([*attended.tolist(), *others[:missing].tolist()])
 
 
 def _average(cases: GazeDataset, places: Sequence[int], advance: Callable[[float], None]) -> Average:
-    image, gaze, there, looked = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE)), 0, 0
+    image, gaze, with_map, with_fixations = np.zeros((SIDE, SIDE)), np.zeros((SIDE, SIDE)), 0, 0
     for batch in _batches(cases, places):
         image += batch.image[:, 0].double().sum(0).numpy()
         gaze += batch.gaze_maps()[batch.has_gaze, 0].double().sum(0).numpy()
-        there += int(batch.has_gaze.sum())
-        looked += int((batch.weights > 0).any(1).sum())
+        with_map += int(batch.has_gaze.sum())
+        with_fixations += int((batch.weights > 0).any(1).sum())
         advance(len(batch))
     return Average(
-        image / max(1, len(places)), gaze / there if there else None, there, of_boxes=there - looked
+        image / max(1, len(places)),
+        gaze / with_map if with_map else None,
+        with_map,
+        of_boxes=with_map - with_fixations,
     )
 
 
-def _between(store: Store, resamples: int, seed: int) -> tuple[pl.DataFrame, int]:
-    """Each reader's fixations and gaze map under the map of all the other readers of the case."""
-    found: dict[str, list[dict[str, float]]] = {}
+def _between(store: Store, options: InspectOptions) -> tuple[pl.DataFrame, int]:
+    """Compare each reader's gaze with the map of all other readers of the case; also the number of cases."""
+    by_case: dict[str, list[dict[str, float]]] = {}
     gaze = replace(GAZE, boxes="ignore")
 
     def load(part: Store, ids: Sequence[str]) -> Iterator[Batch]:
@@ -307,24 +320,24 @@ def _between(store: Store, resamples: int, seed: int) -> tuple[pl.DataFrame, int
 
     for one, others in each_against_others(store, store.cases["case_id"].to_list(), load):
         both = (one.has_gaze & others.has_gaze).numpy()
-        own, theirs = (side.gaze_maps()[:, 0].numpy().astype(np.float64) for side in (one, others))
+        maps, other_maps = (side.gaze_maps()[:, 0].numpy().astype(np.float64) for side in (one, others))
         F = agreement.fixation_counts(one.points.numpy(), (one.weights > 0).numpy(), (SIDE, SIDE))
-        figures = agreement.agreement(theirs, own, F, np.zeros_like(F))
+        figures = agreement.agreement(other_maps, maps, F, np.zeros_like(F))
         for i in np.flatnonzero(both):
-            found.setdefault(one.case_id[i], []).append({m: float(figures[m][i]) for m in BETWEEN})
+            by_case.setdefault(one.case_id[i], []).append({m: float(figures[m][i]) for m in BETWEEN})
     schema = {"metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}
-    if not found:
+    if not by_case:
         return pl.DataFrame(schema=schema), 0
-    cases = [case_id for case_id in store.cases["case_id"] if case_id in found]
-    patients = store.cases.filter(pl.col("case_id").is_in(cases))["patient"].cast(pl.Int64).to_numpy()
-    bootstrap = PatientBootstrap(patients, np.zeros(len(cases), dtype=np.int64), resamples, seed)
-    figures = {m: np.array([np.nanmean([f[m] for f in found[case]]) for case in cases]) for m in BETWEEN}
-    rows = [
-        {"metric": m, **{key: entry[key] for key in ("value", "low", "high")}}
-        for m, mean in means(figures, patients, bootstrap).items()
-        for entry in [mean.entry(agreement.METRICS[m].bounds)]
-    ]
-    return pl.DataFrame(rows, schema=schema), len(cases)
+    cases = store.cases.filter(pl.col("case_id").is_in(list(by_case)))
+    resampling = bootstrap(cases, store.classes, resamples=options.resamples, seed=options.seed)
+    figures = {
+        m: np.array([np.nanmean([f[m] for f in by_case[c]]) for c in cases["case_id"]]) for m in BETWEEN
+    }
+    rows = []
+    for m, mean in means(figures, cases["patient"].to_numpy(), resampling).items():
+        entry = mean.summary(agreement.METRICS[m].bounds)
+        rows.append({"metric": m, "value": entry.value, "low": entry.low, "high": entry.high})
+    return pl.DataFrame(rows, schema=schema), cases.height
 
 
 def _batches(cases: GazeDataset, places: Sequence[int]) -> Iterator[Batch]:

@@ -2,38 +2,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.comparison import Comparison
-from radgaze.evaluation.markdown import p_of
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
-from radgaze.evaluation.results import read_metrics
-from radgaze.evaluation.statistics.evidence import p_equals
-from radgaze.evaluation.statistics.power_words import in_words, legend, statement
-from radgaze.evaluation.statistics.verdict import verdict_words
+from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
+from radgaze.evaluation.results import MACRO, read_metrics
+from radgaze.evaluation.statistics.verdict import Difference
 from radgaze.reporting import description, intervals
+from radgaze.reporting.comparison_markdown import p_value
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.run_page import slug
+from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, lacking
+from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
-METRICS = {
-    "auc": ("AUC", True),
-    "average_precision": ("average precision", True),
-    "brier": ("Brier score", False),
-}
+
+@dataclass(frozen=True)
+class ClassTable:
+    """A metric of predictions, runs by classes.
+
+    Attributes:
+        name: Title of the metric.
+        higher: Whether higher is better.
+        rows: Name of each run and its estimates; None where there is none.
+    """
+
+    name: str
+    higher: bool
+    rows: tuple[tuple[str, list[IntervalEstimate | None]], ...]
+
+
+@dataclass(frozen=True)
+class AgreementRow:
+    """A map in the agreement table.
+
+    Attributes:
+        name: Title of the map, and the run.
+        floor: Whether it is a baseline map.
+        entries: Estimates of the metrics.
+    """
+
+    name: str
+    floor: bool
+    entries: list[IntervalEstimate | None]
+
+
+@dataclass(frozen=True)
+class DifferenceRow:
+    """A row in the table of paired differences.
+
+    Attributes:
+        run: Name of the run.
+        figure: Title of the figure.
+        estimate: The difference.
+        verdict: Verdict on it, in words.
+        detectable: Detectable difference, in words.
+        main: Whether it stands in the first table.
+        p: P-values of the bootstrap and of DeLong's test, and both after Holm's correction, in words.
+    """
+
+    run: str
+    figure: str
+    estimate: Difference
+    verdict: str
+    detectable: str
+    main: bool
+    p: list[str]
+
+
+@dataclass(frozen=True)
+class CaseRows:
+    """A case through every run.
+
+    Attributes:
+        case_id: Id of the case.
+        rows: Label and pictures of each run.
+    """
+
+    case_id: str
+    rows: list[tuple[str, Sequence[object]]]
+
+
+@dataclass(frozen=True)
+class CaseGroup:
+    """The cases of a class.
+
+    Attributes:
+        name: Name of the class.
+        cases: Its cases.
+    """
+
+    name: str
+    cases: list[CaseRows]
+
+
+@dataclass(frozen=True)
+class DrawnRun:
+    """The drawn cases of a run.
+
+    Attributes:
+        name: Name of the run.
+        title: Title of the generator of its heatmaps.
+        cases: The cases, by id.
+    """
+
+    name: str
+    title: str
+    cases: Mapping[str, Case]
 
 
 def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Draw = draw_cases) -> Path:
@@ -41,9 +132,9 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
 
     Args:
         runs: The runs, in the order of `compared.names`; the first is the reference.
-        out: Folder.
-        compared: What `evaluation.compare` found.
-        draw: Makes the cases' maps; by default each run's own model does.
+        out: Folder of the page and the pictures.
+        compared: Result of `evaluation.compare`.
+        draw: Function that makes the cases' maps; by default with each run's own model.
     """
     names = compared.names
     with progress("Writing the comparison", total=len(runs) + 1) as bar:
@@ -60,8 +151,8 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             experiments=[(name, *_about(run)) for name, run in zip(names, runs, strict=True)],
             findings=findings(compared),
             forest=_forest(compared, out),
-            columns_auc=["macro", *compared.classes],
-            tables=[_table(compared, metric) for metric in METRICS],
+            columns_auc=[MACRO, *compared.classes],
+            tables=[_table(compared, metric) for metric in CLASS_METRICS],
             agreement=_agreement(compared),
             agreement_figure=_agreement_figure(compared, out),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
@@ -73,7 +164,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             groups=groups,
             without=without,
             columns=max(
-                (len(row) for g in groups for case in g["cases"] for _, row in case["rows"]), default=4
+                (len(pictures) for g in groups for case in g.cases for _, pictures in case.rows), default=4
             ),
         )
         bar.advance()
@@ -81,177 +172,188 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
 
 
 def findings(compared: Comparison) -> list[str]:
-    """Each run against the reference in macro AUC and in agreement, saying no more than intervals allow."""
+    """State the differences of each run to the reference in macro AUC and in agreement with gaze."""
     sentences = []
     for name in compared.names[1:]:
-        macro = _row(compared.paired, run=name, metric="auc", group="macro")
-        if macro is None:
+        macro = compared.differences(run=name, metric="auc", group=MACRO)
+        if not macro:
             continue
-        tests = _tests(macro, {"bootstrap": "p_bootstrap", "DeLong": "p_delong"})
-        sentences.append(f"Macro AUC, {name} minus {compared.reference}: {difference(_entry(macro))}{tests}.")
+        tests = _tests(macro[0], {"bootstrap": "p_bootstrap", "DeLong": "p_delong"})
+        sentences.append(
+            f"Macro AUC, {name} minus {compared.reference}: {difference(macro[0].estimate)}{tests}."
+        )
         sentences.append(
             f"{name} against {compared.reference}, as trained: "
-            + statement(macro, f"these {compared.cases} cases", "macro AUC")
+            + statement(macro[0].power, f"these {compared.cases} cases", "macro AUC")
         )
         for kind in ("heatmap", "mask"):
-            nss = _row(compared.paired, run=name, metric="nss", map=kind)
-            if nss is not None:
-                sentences.append(
-                    f"{MAPS[kind]}–gaze agreement (NSS), {name} minus {compared.reference}: "
-                    f"{difference(_entry(nss), 2)}{_tests(nss, {'bootstrap': 'p_bootstrap'})}."
-                )
+            sentences += [
+                f"{MAPS[kind]}–gaze agreement (NSS), {name} minus {compared.reference}: "
+                f"{difference(nss.estimate, 2)}{_tests(nss, {'bootstrap': 'p_bootstrap'})}."
+                for nss in compared.differences(run=name, metric="nss", map=kind)
+            ]
     return sentences
 
 
 def _about(run: Run) -> tuple[str, str]:
-    """What the run is, and where its report lies (its folder's name only)."""
+    """Describe the run, and name its report's file, relative to the folder of the run."""
     one_each = exclusive(run.predictions(), run.classes)
     words = description.summary(run, description.manifest(run), exclusive=one_each)
     return words, f"{run.path.resolve().name}/report.html"
 
 
 def _forest(compared: Comparison, out: Path) -> Picture:
-    groups = ["macro", *compared.classes]
-    values = {name: _by(compared.table, "group", run=name, metric="auc") for name in compared.names}
-    differences = {name: _by(compared.paired, "group", run=name, metric="auc") for name in compared.names[1:]}
+    groups = [MACRO, *compared.classes]
+    values = {name: _by_group(compared.estimates(run=name, metric="auc")) for name in compared.names}
+    differences = {
+        name: _by_group(compared.differences(run=name, metric="auc")) for name in compared.names[1:]
+    }
     path = save(intervals.forest(values, differences, groups, compared.reference), out / "forest.png")
     return figure_picture(
         path, "AUC of every run, macro and per class, and paired differences; the numbers are in the tables"
     )
 
 
-def _table(compared: Comparison, metric: str) -> dict[str, Any]:
-    name, higher = METRICS[metric]
-    rows = []
+def _table(compared: Comparison, metric: str) -> ClassTable:
+    described, rows = METRICS[metric], []
     for run in compared.names:
-        found = _by(compared.table, "group", run=run, metric=metric)
-        rows.append((run, [found.get(group) for group in ("macro", *compared.classes)]))
-    return {"name": name[0].upper() + name[1:], "higher": higher, "rows": rows}
+        by_group = _by_group(compared.estimates(run=run, metric=metric))
+        rows.append((run, [by_group.get(group) for group in (MACRO, *compared.classes)]))
+    return ClassTable(
+        described.title[0].upper() + described.title[1:], described.higher_is_better, tuple(rows)
+    )
 
 
-def _agreement(compared: Comparison) -> list[dict[str, Any]]:
-    """Rows of the agreement table, kind by kind, so that the runs stand under each other; the floors once."""
+def _agreement(compared: Comparison) -> list[AgreementRow]:
+    """Rows of the agreement table by map, so that the runs stand under each other; baseline maps once."""
     rows = []
     for kind, label in MAPS.items():
         if kind == "heatmap_raw":
             continue
-        for run in compared.names[:1] if kind in FLOORS else compared.names:
-            found = _by(compared.table, "metric", run=run, map=kind)
-            if found:
-                name = label if kind in FLOORS else f"{label}, {run}"
-                entries = [found.get(metric) for metric in AGREEMENT]
-                rows.append({"name": name, "floor": kind in FLOORS, "entries": entries})
+        is_baseline = kind in FLOORS
+        for run in compared.names[:1] if is_baseline else compared.names:
+            by_metric = _by_metric(compared.estimates(run=run, map=kind))
+            if by_metric:
+                name = label if is_baseline else f"{label}, {run}"
+                rows.append(AgreementRow(name, is_baseline, [by_metric.get(metric) for metric in AGREEMENT]))
     return rows
 
 
 def _agreement_figure(compared: Comparison, out: Path) -> Picture | None:
     runs = {
-        run: {kind: _by(compared.table, "metric", run=run, map=kind) for kind in MAPS}
+        run: {kind: _by_metric(compared.estimates(run=run, map=kind)) for kind in MAPS}
         for run in compared.names
     }
-    if not any(found for maps in runs.values() for found in maps.values()):
+    if not any(by_metric for maps in runs.values() for by_metric in maps.values()):
         return None
     path = save(intervals.agreement(runs), out / "agreement.png")
     return figure_picture(path, "Agreement of every run's maps with gaze; the numbers are in the table")
 
 
-def _paired(compared: Comparison) -> list[dict[str, Any]]:
-    """Rows of the table of paired differences, with what may be said of each."""
-    rows = []
-    for row in compared.paired.filter(pl.col("map").is_null() | pl.col("map").ne("heatmap_raw")).iter_rows(
-        named=True
-    ):
-        if row["map"] is None:
-            name, _ = METRICS.get(row["metric"], (row["metric"], True))
-            what = f"{name}, {row['group']}"
-        else:
-            what = f"{AGREEMENT[row['metric']][0]}, {MAPS[row['map']].lower()}"
-        rows.append(
-            {
-                "run": row["run"],
-                "what": what,
-                "entry": _entry(row),
-                "verdict": verdict_words(row, higher_is_better=row["higher_is_better"]),
-                "detectable": in_words(row),
-                "main": row["metric"] == "auc" or row["map"] in ("heatmap", "mask"),
-                "p": [p_of(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
-            }
+def _paired(compared: Comparison) -> list[DifferenceRow]:
+    """Rows of the table of paired differences."""
+    return [
+        DifferenceRow(
+            run=row.run,
+            figure=_figure(row),
+            estimate=row.estimate,
+            verdict=verdict_words(row.estimate, higher_is_better=row.higher_is_better),
+            detectable=in_words(row.power),
+            main=row.metric == "auc" or row.map in ("heatmap", "mask"),
+            p=[p_value(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
         )
-    return rows
+        for row in compared.differences()
+        if row.map != "heatmap_raw"
+    ]
+
+
+def _figure(row: PairedRow) -> str:
+    if row.map is None:
+        return f"{METRICS[row.metric].title}, {row.group}"
+    return f"{AGREEMENT[row.metric][0]}, {MAPS[row.map].lower()}"
 
 
 def _legend_of_power(compared: Comparison) -> str:
-    macro = compared.paired.filter(metric="auc", group="macro")
-    return legend(macro.row(0, named=True)) if macro.height else ""
+    macro = compared.differences(metric="auc", group=MACRO)
+    return legend(macro[0].power) if macro else ""
 
 
 def _cases(
-    runs: Sequence[Run], names: Sequence[str], out: Path, draw: Draw, advance: Any
-) -> tuple[list[dict[str, Any]], str]:
-    """The same cases through every run: a row per run, the radiograph and the gaze beside the first two."""
+    runs: Sequence[Run],
+    names: Sequence[str],
+    out: Path,
+    draw: Draw,
+    advance: Callable[[], object],
+) -> tuple[list[CaseGroup], str]:
+    """Draw the same cases through every run, by class.
+
+    Args:
+        runs: The runs.
+        names: Their names.
+        out: Folder of the pictures.
+        draw: Function that makes the cases' maps.
+        advance: Called after each run.
+
+    Returns:
+        The groups, and nothing; or no group, and the reason.
+    """
     first, last = (run.predictions().filter(pl.col("split") == "test") for run in (runs[0], runs[-1]))
     chosen = choose_changed(first, last, runs[0].classes)
     ids = [case_id for of_class in chosen.values() for case_id in of_class]
-    drawn: list[dict[str, Case]] = []
-    titles = []
-    for run in runs:
+    drawn = []
+    for run, name in zip(runs, names, strict=True):
         settings = _settings(run)
         try:
-            drawn.append({case.case_id: case for case in draw(run, ids, settings)})
+            by_id = {case.case_id: case for case in draw(run, ids, settings)}
         except UserError as error:
             return [], f"The pictures need the store: {error}."
-        titles.append(generator_title(settings))
+        drawn.append(DrawnRun(name, generator_title(settings), by_id))
         advance()
-    mask = any(case.mask is not None for cases in drawn for case in cases.values())
-    groups = []
-    for name, case_ids in chosen.items():
-        cases, rows = [], []
-        for case_id in case_ids:
-            of_case = []
-            for place, (name_of_run, title, of_run) in enumerate(zip(names, titles, drawn, strict=True)):
-                case = of_run[case_id]
-                beside = radiograph(case) if place == 0 else gaze_of(case) if place == 1 else Panel("", None)
-                row = [beside, *maps_of_model(case, title, mask=mask)]
-                label = f"{'✓' if case.correct else '✗'} {case.predicted} {case.probability:.2f}"
-                rows.append((f"{name_of_run}\n{label}", row))
-                of_case.append((f"{name_of_run}: {label}", panel_pictures(row, case_id)))
-            cases.append({"case_id": case_id, "rows": of_case})
-        if rows:
-            save(mosaic(rows), out / f"cases_{slug(name)}.png")
-        groups.append({"name": name, "cases": cases})
-    return groups, ""
+    mask = any(case.mask is not None for run in drawn for case in run.cases.values())
+    return [_group(name, ids_of_class, drawn, out, mask=mask) for name, ids_of_class in chosen.items()], ""
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _group(
+    name: str, case_ids: Sequence[str], drawn: Sequence[DrawnRun], out: Path, *, mask: bool
+) -> CaseGroup:
+    """Draw the cases of a class: a row for each run, the radiograph and the gaze beside the first two."""
+    cases, rows = [], []
+    for case_id in case_ids:
+        shown: list[tuple[str, Sequence[object]]] = []
+        for place, run in enumerate(drawn):
+            case = run.cases[case_id]
+            beside = radiograph(case) if place == 0 else gaze_of(case) if place == 1 else Panel("", None)
+            row = [beside, *maps_of_model(case, run.title, mask=mask)]
+            label = f"{'✓' if case.correct else '✗'} {case.predicted} {case.probability:.2f}"
+            rows.append((f"{run.name}\n{label}", row))
+            shown.append((f"{run.name}: {label}", panel_pictures(row, case_id)))
+        cases.append(CaseRows(case_id, shown))
+    if rows:
+        save(mosaic(rows), out / f"cases_{slug(name)}.png")
+    return CaseGroup(name, cases)
+
+
+def _settings(run: Run) -> dict[str, object]:
     try:
         return dict(read_metrics(run.path).get("settings") or {})
     except UserError:
         return {}
 
 
-def _by(table: pl.DataFrame, key: str, **where: str) -> dict[str, dict[str, Any]]:
-    """Entries by the values of a column, of the rows that match."""
-    return {
-        row[key]: _entry(row) for row in table.filter(**where).iter_rows(named=True) if row[key] is not None
-    }
+def _by_group(rows: Iterable[EstimateRow] | Iterable[PairedRow]) -> dict[str, IntervalEstimate]:
+    return {row.group: row.estimate for row in rows if row.group is not None}
 
 
-def _row(table: pl.DataFrame, **where: str) -> dict[str, Any] | None:
-    rows = table.filter(**where)
-    return rows.row(0, named=True) if rows.height else None
+def _by_metric(rows: Iterable[EstimateRow]) -> dict[str, IntervalEstimate]:
+    return {row.metric: row.estimate for row in rows}
 
 
-def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
-    value = row["value"] if "value" in row else row["difference"]
-    rests_on = {key: row[key] for key in ("patients", "discordant") if key in row}
-    return {"value": value, "low": row["low"], "high": row["high"], **rests_on}
-
-
-def _tests(row: Mapping[str, Any], columns: Mapping[str, str]) -> str:
-    """` (bootstrap p ≤ 0.001, DeLong p = 0.012)`; nothing where too few patients were tested."""
-    if lacking(row):
+def _tests(row: PairedRow, columns: Mapping[str, str]) -> str:
+    """` (bootstrap p ≤ 0.001, DeLong p = 0.012)`; nothing where there are too few patients for a test."""
+    if row.estimate.lacking:
         return ""
     words = [
-        f"{name} p {p_equals(row[column], row.get(f'{column}_is_bound'))}" for name, column in columns.items()
+        f"{name} p {p_equals(getattr(row, column), getattr(row, f'{column}_is_bound', False))}"
+        for name, column in columns.items()
     ]
     return f" ({', '.join(words)})"

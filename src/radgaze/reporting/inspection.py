@@ -1,10 +1,9 @@
-"""DIR/inspect.html: a store in numbers, in pictures, and in some of its cases with the gaze over them."""
+"""DIR/inspect.html: a store in numbers and figures, and some of its cases with the gaze over them."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from radgaze.console import progress
 from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
+from radgaze.inspecting.options import InspectOptions
 from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
@@ -26,19 +26,24 @@ SIZE = 320
 """Side of the drawn radiographs before they get their own shape again, in pixels."""
 
 
-def inspection_page(store: Store, out: Path, *, each: int = 4, seed: int = 0) -> tuple[Inspection, Path]:
-    """Inspect a store; write DIR/inspect.html, inspect.json and readings.png. Return findings and page.
+def inspection_page(
+    store: Store, out: Path, options: InspectOptions | None = None
+) -> tuple[Inspection, Path]:
+    """Inspect a store; write DIR/inspect.html, inspect.json and readings.png.
 
     Args:
         store: The store.
-        out: Folder.
-        each: Cases drawn per class, at most.
-        seed: Of the draw of cases, and of all else that is random.
+        out: Folder of the files.
+        options: The options.
+
+    Returns:
+        The inspection, and the path of the page.
     """
-    chosen = {name: _drawn(store, name, each, seed) for name in store.classes}
-    total = images_to_read(store, seed) + sum(map(len, chosen.values()))
+    options = options or InspectOptions()
+    chosen = {name: _drawn(store, name, options.each, options.seed) for name in store.classes}
+    total = images_to_read(store, options.seed) + sum(map(len, chosen.values()))
     with progress("Inspecting", total=total) as bar:
-        found = inspect(store, seed=seed, advance=bar.advance)
+        inspection = inspect(store, options, advance=bar.advance)
         groups = []
         for name, ids in chosen.items():
             groups.append({"name": name, "cases": [_shown(case) for case in _cases(store, ids)]})
@@ -51,28 +56,28 @@ def inspection_page(store: Store, out: Path, *, each: int = 4, seed: int = 0) ->
         source=store.manifest["source"],
         size=store.size,
         exclusive=store.exclusive,
-        found=found,
-        counts=found.counts.to_dicts(),
-        quantiles=found.quantiles(),
-        between=[(*AGREEMENT[row["metric"]], row) for row in found.between.iter_rows(named=True)],
-        distributions=_distributions(found, out),
-        averages=[_averaged(name, average) for name, average in found.averages.items()],
+        inspection=inspection,
+        counts=inspection.counts.to_dicts(),
+        quantiles=inspection.quantiles(),
+        between=[(*AGREEMENT[metric], entry) for metric, entry in inspection.between_readers().items()],
+        distributions=_distributions(inspection, out),
+        averages=[_averaged(name, average) for name, average in inspection.averages.items()],
         groups=groups,
         columns=4,
     )
-    write_text(json.dumps(found.as_json(), indent=2) + "\n", out / "inspect.json")
-    return found, path
+    write_text(json.dumps(inspection.as_json(), indent=2) + "\n", out / "inspect.json")
+    return inspection, path
 
 
-def distributions(found: Inspection) -> Figure | None:
+def distributions(inspection: Inspection) -> Figure | None:
     """Histograms of fixations per reading, durations and coverage; None where there is no gaze."""
     panels = (
-        ("Fixations per reading", "fixations on the image", found.readings["on_image"]),
-        ("Length of a reading", "seconds", found.readings["duration"]),
-        ("Length of a fixation", "seconds, the longest 1% left out", _without_tail(found)),
-        ("Coverage", "share of the radiograph", found.readings["coverage"]),
+        ("Fixations per reading", "fixations on the image", inspection.readings["on_image"]),
+        ("Length of a reading", "seconds", inspection.readings["duration"]),
+        ("Length of a fixation", "seconds, the longest 1% left out", _without_tail(inspection)),
+        ("Coverage", "share of the radiograph", inspection.readings["coverage"]),
     )
-    if not found.readings.height:
+    if not inspection.readings.height:
         return None
     with styled():
         figure = canvas(10.8, 2.7)
@@ -89,13 +94,13 @@ def distributions(found: Inspection) -> Figure | None:
     return figure
 
 
-def _without_tail(found: Inspection) -> NDArray[np.float64]:
-    durations = found.fixations["duration"].to_numpy().astype(np.float64)
+def _without_tail(inspection: Inspection) -> NDArray[np.float64]:
+    durations = inspection.fixations["duration"].to_numpy().astype(np.float64)
     return durations[durations <= np.quantile(durations, 0.99)] if len(durations) else durations
 
 
-def _distributions(found: Inspection, out: Path) -> Picture | None:
-    figure = distributions(found)
+def _distributions(inspection: Inspection, out: Path) -> Picture | None:
+    figure = distributions(inspection)
     if figure is None:
         return None
     path = save(figure, out / "readings.png")
@@ -104,8 +109,8 @@ def _distributions(found: Inspection, out: Path) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> dict[str, Any]:
-    """A class's mean radiograph with its mean gaze over it, as the template's `case_row` wants it."""
+def _averaged(name: str, average: Average) -> object:
+    """A class's mean radiograph with its mean gaze over it, for the template's `case_row`."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())
     pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain
@@ -117,13 +122,13 @@ def _averaged(name: str, average: Average) -> dict[str, Any]:
 
 
 def _drawn(store: Store, name: str, each: int, seed: int) -> list[str]:
-    """Ids of a class's cases, at random, those with gaze first, then those with boxes or masks."""
-    own = store.cases.filter(store.cases[f"label_{name}"] == 1)["case_id"].to_list()
+    """Ids of cases of a class, at random, those with gaze first, then those with boxes or masks."""
+    members = store.cases.filter(store.cases[f"label_{name}"] == 1)["case_id"].to_list()
     gazed = set(store.readings.join(store.fixations, on="reading_id")["case_id"])
     boxed = {*store.boxes["case_id"], *store.regions.table["case_id"]}
-    order = np.random.default_rng(seed).permutation(len(own))
-    rank = {own[i]: place for place, i in enumerate(order)}
-    return sorted(own, key=lambda case: (case not in gazed, case not in boxed, rank[case]))[:each]
+    order = np.random.default_rng(seed).permutation(len(members))
+    rank = {members[i]: place for place, i in enumerate(order)}
+    return sorted(members, key=lambda case: (case not in gazed, case not in boxed, rank[case]))[:each]
 
 
 def _cases(store: Store, case_ids: list[str]) -> list[Case]:
@@ -133,8 +138,8 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
     drawn = []
     for case_id in case_ids:
         batch = collate([cases[place[case_id]]])
-        looked = bool((batch.weights > 0).any())
-        there = bool(batch.has_gaze[0])
+        has_fixations = bool((batch.weights > 0).any())
+        has_map = bool(batch.has_gaze[0])
         truth = [name for name, has in zip(store.classes, batch.label[0].tolist(), strict=True) if has]
         drawn.append(
             Case(
@@ -142,21 +147,21 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
                 image=batch.image[0, 0].numpy(),
                 heatmap=None,
                 grad_cam=None,
-                gaze=batch.gaze_maps()[0, 0].numpy() if there else None,
+                gaze=batch.gaze_maps()[0, 0].numpy() if has_map else None,
                 mask=None,
                 truth=", ".join(truth),
                 predicted="",
                 probability=0.0,
                 aspect=float(shapes[case_id]),
                 attention=attention(
-                    looked=looked or not there, boxes=bool(with_area(batch.own_boxes()).any())
+                    looked=has_fixations or not has_map, boxes=bool(with_area(batch.own_boxes()).any())
                 ),
             )
         )
     return drawn
 
 
-def _shown(case: Case) -> dict[str, Any]:
+def _shown(case: Case) -> dict[str, object]:
     return {
         "case_id": case.case_id,
         "truth": case.truth,

@@ -12,9 +12,9 @@ from markupsafe import escape
 from PIL import Image
 
 from radgaze import __version__
-from radgaze.evaluation.statistics.evidence import cautions
 from radgaze.files import write_text
 from radgaze.reporting.panels import Panel
+from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import heat_gradient, picture_uri, png_uri
 from radgaze.reporting.wording import bounds, difference, interval, number, signed
 

@@ -9,14 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.markdown import table_of
 from radgaze.evaluation.referral.measuring import ReferralEvaluation
 from radgaze.evaluation.referral.options import GOALS
 from radgaze.evaluation.referral.out_of_distribution import TITLES
 from radgaze.evaluation.referral.results import ReferralResults, read_results
-from radgaze.evaluation.statistics.evidence import Evidence, cautions
+from radgaze.evaluation.statistics.evidence import Evidence
 from radgaze.files import write_text
+from radgaze.markdown import table_of
 from radgaze.reporting.page import figure_picture, write_page
+from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import estimate, number
 from radgaze.runs.config import SELECTED_ON_TEST

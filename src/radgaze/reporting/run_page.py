@@ -11,6 +11,7 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.evaluation.baseline_comparison import baseline_differences
 from radgaze.evaluation.results import read_agreement, read_metrics
 from radgaze.reporting import curves, description, intervals, sections
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, Draw, choose, draw_cases, generator_title
@@ -18,7 +19,6 @@ from radgaze.reporting.page import Picture, figure_picture, panel_pictures, writ
 from radgaze.reporting.panels import Case, mosaic, panels
 from radgaze.reporting.rejection import referral_sentences
 from radgaze.reporting.style import save
-from radgaze.reporting.verdicts import floor_differences
 from radgaze.reporting.wording import listed, number
 from radgaze.runs.config import SELECTED_ON_TEST
 
@@ -127,7 +127,9 @@ def _differences(run: Run, test: pl.DataFrame, metrics: Mapping[str, Any]) -> di
         return {}
     table = read_agreement(run.path)
     settings = metrics.get("settings") or {}
-    return {kind: floor_differences(table, kind, test, run.classes, settings) for kind in ("heatmap", "mask")}
+    return {
+        kind: baseline_differences(table, kind, test, run.classes, settings) for kind in ("heatmap", "mask")
+    }
 
 
 def _agreement_figure(run: Run, numbers: Mapping[str, Any]) -> Picture:

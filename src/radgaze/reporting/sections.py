@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from radgaze.evaluation import baselines
-from radgaze.evaluation.statistics.evidence import marked
+from radgaze.reporting.statistics_words import marked
 from radgaze.reporting.verdicts import Differences, chance_sentence, floor_sentence
 from radgaze.reporting.wording import (
     AGREEMENT,

@@ -9,7 +9,9 @@ from typing import Any
 from radgaze.evaluation import baselines
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement, localisation
-from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, marked, too_few_seeds
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, too_few_seeds
+from radgaze.evaluation.statistics.verdict import Difference
+from radgaze.reporting.statistics_words import marked
 from radgaze.words import count as count
 from radgaze.words import listed as listed
 
@@ -72,6 +74,8 @@ def of_few_seeds(entry: Any) -> bool:
 
 def lacking(entry: Any) -> str:
     """Why no verdict can be given on a difference, by what its entry rests on; empty if one can."""
+    if isinstance(entry, Difference):
+        return entry.lacking
     evidence = Evidence.of(entry) if isinstance(entry, Mapping) else None
     return evidence.lacking if evidence is not None else ""
 
@@ -102,6 +106,8 @@ def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
         return finite(entry.value), finite(entry.low), finite(entry.high)
     if isinstance(entry, Mapping):
         return finite(entry.get("value")), finite(entry.get("low")), finite(entry.get("high"))
+    if isinstance(entry, IntervalEstimate):
+        return finite(entry.value), finite(entry.low), finite(entry.high)
     return finite(entry), None, None
 
 

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from radgaze.evaluation.comparison import compare
+from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.statistics.across_seeds import across
 from radgaze.evaluation.statistics.means import mean_interval, mean_p
 from radgaze.evaluation.statistics.policy import bootstraps
@@ -37,7 +38,7 @@ def three(tmp_path_factory: pytest.TempPathFactory) -> Results:
 def test_figures_and_paired_differences_of_one_seed_are_those_of_compare(one: Results) -> None:
     found = measured(one)
     runs = [one.runs[name][0] for name in ("baseline", "no_decoder", "set3_guided")]
-    compared = compare(runs, resamples=300)
+    compared = compare(runs, CompareOptions(resamples=300))
     names = dict(zip(compared.names, ("baseline", "no_decoder", "set3_guided"), strict=True))
     for run, name in names.items():
         for group in GROUPS:

@@ -1,8 +1,8 @@
 import pytest
 
-from radgaze.evaluation.statistics.evidence import CAUTION
 from radgaze.reporting.paper.published import FIGURES, published
 from radgaze.reporting.paper.tables import Cell, beside_words, difference_words, own_words, tables
+from radgaze.reporting.statistics_words import CAUTION
 from tests.reporting.paper.grids import REASON, entry, made, results
 
 PAPER = ["temporal", "temporal_image_only", "no_decoder", "baseline"]

@@ -1,1 +1,1 @@
-"""How sure a figure is: resampling, intervals, tests, seeds, power, and when a verdict may be given."""
+"""Uncertainty of figures: resampling, intervals, tests, means over seeds, power and verdicts."""

@@ -1,9 +1,9 @@
-"""A figure over several seeds: its mean, with an interval that counts the drawing of cases and of seeds.
+"""Means over several seeds, with intervals for the sampling of cases and of seeds.
 
-A seed draws the split, the initial weights and the order of training. Between seeds a figure differs by
-these, by how they act on single cases, and by the cases that it was measured on; see `across`. Without the
-first parts, an interval is of one network that happened to be trained (Bouthillier et al. 2021,
-"Accounting for variance in machine learning benchmarks").
+A seed draws the split, the initial weights and the order of training. Between seeds a figure differs because
+of these, of their effect on single cases, and of the cases that it was measured on; see `across`. An interval
+for the cases alone is about one network (Bouthillier et al. 2021, "Accounting for variance in machine
+learning benchmarks").
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from radgaze.evaluation.statistics.resampling import RESAMPLES, Estimate, Floats
 
 
 def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
-    """The mean over seeds; its resamples spread as far as other cases and other seeds would move it.
+    """Average over seeds, with resamples that vary as with other cases and other seeds.
 
-    A resample is the mean plus N(0, √c), which is how far other cases move all seeds alike, plus s/√k·t from
-    Student's t of k − 1 degrees of freedom, which is how far other seeds do; see `spread`. Few seeds tell
-    little about s, and t says so: with three its 95% quantile is 4.3, not 1.96.
+    A resample is the mean plus N(0, √c), the effect of other cases on all seeds alike, plus s/√k·t with
+    Student's t of k − 1 degrees of freedom, the effect of other seeds; see `spread`. With few seeds s is
+    uncertain, which t accounts for: with three seeds its 95% quantile is 4.3, not 1.96.
 
     Args:
-        estimates: One for each seed, all of as many resamples; those of a difference, to compare. Seeds where
-            the figure is undefined are left out.
-        within: Bounds of the figure, such as (0, 1) of an AUC: no resample lies beyond them.
+        estimates: Estimate of each seed, all with the same number of resamples; the differences, to compare
+            two experiments. Seeds for which the figure is undefined are left out.
+        within: Range of the figure, such as (0, 1) for an AUC; it clips the resamples.
 
     Returns:
-        The mean, with no fewer resamples than the seeds have. Of one seed, that seed's own estimate: nothing
-        is known of others. Of two it is computed, but see `evidence.too_few_seeds`.
+        The mean, with at least as many resamples as the seeds have. For one seed this is its own estimate.
+        For two seeds it is computed, but see `evidence.too_few_seeds`.
 
     Raises:
         ValueError: Numbers of resamples differ.
     """
     if len({len(estimate.resampled) for estimate in estimates}) > 1:
         raise ValueError("the seeds' estimates come from different numbers of resamples")
-    known = [estimate for estimate in estimates if np.isfinite(estimate.value)]
-    if len(known) < 2:
-        return known[0] if known else Estimate(float("nan"), np.empty(0))
-    found, count = spread(known), max(RESAMPLES, len(known[0].resampled))
-    normal, student = _draws(count, found.count - 1)
-    moved = found.cases * normal + found.seeds / np.sqrt(found.count) * student
-    value = float(np.mean([estimate.value for estimate in known]))
-    return Estimate(value, np.clip(value + moved, *within))
+    defined = [estimate for estimate in estimates if np.isfinite(estimate.value)]
+    if len(defined) < 2:
+        return defined[0] if defined else Estimate(float("nan"), np.empty(0))
+    variation, count = spread(defined), max(RESAMPLES, len(defined[0].resampled))
+    normal, student = _draws(count, variation.count - 1)
+    shift = variation.cases * normal + variation.seeds / np.sqrt(variation.count) * student
+    value = float(np.mean([estimate.value for estimate in defined]))
+    return Estimate(value, np.clip(value + shift, *within))
 
 
 @dataclass(frozen=True)
 class Spread:
-    """What moves a mean over seeds.
+    """Variation of a mean over seeds.
 
     Attributes:
-        cases: √c, c the mean covariance of two seeds over resamples of cases: what other cases move in all
-            seeds alike. 0 where seeds share no cases.
-        seeds: s, the standard deviation of the figures. What cases do to one seed alone is in it.
-        count: How many seeds, k.
+        cases: √c, with c the mean covariance of two seeds over resamples of cases: the effect of other cases
+            on all seeds alike. 0 where seeds share no cases.
+        seeds: s, the standard deviation of the figures, which includes the effect of cases on one seed alone.
+        count: Number of seeds k.
     """
 
     cases: float
@@ -66,11 +66,11 @@ class Spread:
 
 
 def spread(estimates: Sequence[Estimate]) -> Spread:
-    """The parts of the variance of a mean over k ≥ 2 seeds, c + s²/k.
+    """Components of the variance of a mean over k ≥ 2 seeds, c + s²/k.
 
-    s² is not reduced by what cases explain: of few seeds such a remainder is 0 in a third of all sets of
-    three, and the interval is then too narrow. As c counts the cases anew, the interval is rather somewhat
-    too wide where seeds share no cases or differ in nothing else.
+    s² is not reduced by the part that cases explain: with few seeds such a remainder is 0 in a third of all
+    sets of three, and the interval is then too narrow. Since c counts the cases again, the interval is
+    somewhat too wide where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
     resampled = np.stack([estimate.resampled for estimate in estimates])
@@ -84,7 +84,7 @@ def spread(estimates: Sequence[Estimate]) -> Spread:
 
 @lru_cache(maxsize=32)
 def _draws(count: int, freedom: int) -> tuple[Floats, Floats]:
-    """So many of N(0, 1), and of Student's t: quantiles, evenly, each in an order that is always the same."""
+    """Evenly spaced quantiles of N(0, 1) and of Student's t, each in a fixed random order."""
     places = (np.arange(count) + 0.5) / count
     first, second = np.random.default_rng(count).spawn(2)
     return first.permutation(stats.norm.ppf(places)), second.permutation(stats.t.ppf(places, freedom))

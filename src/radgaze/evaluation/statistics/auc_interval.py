@@ -1,8 +1,8 @@
-"""The interval of an AUC, or of a mean of classes' AUCs: near 1, on few cases, and for patients of several.
+"""Interval of an AUC, or of a mean over classes, also near 1, on few cases, and with several cases a patient.
 
-The percentiles of a bootstrap cover .88 of what they say for an AUC of .95 on 84 cases, and less with fewer
-cases of the class: near 1 an AUC is skewed, and resamples hold no worse case than those that were seen. Here
-the error is DeLong's, summed over patients (Obuchowski 1997), on the scale of the logit, with the quantile of
+The percentiles of a bootstrap have a coverage of .88 for an AUC of .95 on 84 cases, and less with fewer cases
+of the class: near 1 an AUC is skewed, and resamples hold no worse case than those that were seen. Here the
+error is DeLong's, summed over patients (Obuchowski 1997), on the scale of the logit, with the quantile of
 Student's t. `python -m benchmarks auc_intervals` measures the alternatives.
 """
 
@@ -22,19 +22,20 @@ from radgaze.evaluation.statistics.resampling import LEVEL
 Floats = NDArray[np.float64]
 
 FEW = 6
-"""Under this many patients on a side their spread is not known, and its model is taken for it."""
+"""Below this number of patients on a side their variance is taken from a model."""
 _NONE = 1e-12
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A class's AUC and what each patient adds to its error.
+    """The AUC of a class, and the influence of each patient on its error.
 
     Attributes:
         value: The AUC.
-        positive, negative: (P,) of each patient, by their cases of the class and by their others. The sum of
-            the squares of both together is the AUC's variance.
-        patients: How many have cases of the class, and how many have others.
+        positive: Influence of each patient by their cases of the class, an array of shape (P,).
+        negative: Influence of each patient by their other cases, an array of shape (P,). The variance of the
+            AUC is the sum of squares of `positive + negative`.
+        patients: Numbers of patients with cases of the class, and with others.
     """
 
     value: float
@@ -44,62 +45,62 @@ class Placed:
 
     @property
     def error(self) -> float:
-        """The standard error, NaN where a side is one case."""
+        """Standard error; NaN where a side has only one case."""
         return float(np.sqrt(((self.positive + self.negative) ** 2).sum()))
 
     @property
     def measured(self) -> bool:
-        """Whether the cases tell the error: not of too few patients, nor where all are in order."""
+        """Whether the cases determine the error: not for too few patients, nor for an AUC of 0 or 1."""
         return min(self.patients) >= FEW and 0 < self.value < 1 and self.error > _NONE
 
 
 def placed(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> Placed:
-    """The AUC of a class, and what each patient adds to its error.
+    """Compute the AUC of a class, and the influence of each patient on its error.
 
     With one case of each patient the error is DeLong's; with several it is Obuchowski's (1997) for clustered
-    data, which needs no assumption on how alike a patient's cases are, of the class or not.
+    data, which assumes nothing about the correlation of a patient's cases.
 
     Args:
-        labels: (n,) 1 of the class, 0 of the rest.
-        scores: (n,).
-        patients: (n,) whose the cases are.
+        labels: Array of shape (n,): 1 for the class, 0 for the rest.
+        scores: Array of shape (n,).
+        patients: Patient of each case, an array of shape (n,).
     """
     y = np.asarray(labels, dtype=bool)
-    who, place = np.unique(np.asarray(patients), return_inverse=True)
+    ids, place = np.unique(np.asarray(patients), return_inverse=True)
     value, phi = influence(y, scores)
     sides, counts = list[Floats](), list[int]()
     for side in (y, ~y):
-        cases, own = int(side.sum()), len(np.unique(place[side]))
-        # DeLong's √(m(m − 1)) counts cases; what varies freely is one less than the patients.
-        factor = np.sqrt((cases - 1) / cases * own / (own - 1)) if own > 1 else np.nan
-        sides.append(np.bincount(place[side], phi[0, side] * factor, minlength=len(who)).astype(np.float64))
-        counts.append(own)
+        cases, count = int(side.sum()), len(np.unique(place[side]))
+        # DeLong's √(m(m − 1)) counts cases; the degrees of freedom are one less than the patients.
+        factor = np.sqrt((cases - 1) / cases * count / (count - 1)) if count > 1 else np.nan
+        sides.append(np.bincount(place[side], phi[0, side] * factor, minlength=len(ids)).astype(np.float64))
+        counts.append(count)
     return Placed(float(value[0]), sides[0], sides[1], (counts[0], counts[1]))
 
 
-def auc_interval(of: Sequence[Placed], level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a class's AUC, or of the mean of several classes'.
+def auc_interval(classes: Sequence[Placed], level: float = LEVEL) -> tuple[float, float]:
+    """Compute the interval of the AUC of a class, or of the mean over several classes.
 
-    Classes whose error the cases tell have one interval together, symmetric about the logit of their mean. Of
-    the others (too few patients, or an AUC of 1) each has the `score_interval`. The two are combined by the
-    distances to their ends, squared and added (Zou and Donner 2008).
+    Classes whose cases determine the error have one interval together, symmetric about the logit of their
+    mean. Each of the others (too few patients, or an AUC of 1) has the `score_interval`. The two are combined
+    by the distances to their ends, squared and added (Zou and Donner 2008).
 
     Args:
-        of: The classes, on the same cases.
-        level: Of the interval.
+        classes: The classes, on the same cases.
+        level: Level of the interval.
 
     Returns:
-        (NaN, NaN) where an AUC is undefined.
+        The interval; (NaN, NaN) where an AUC is undefined.
     """
-    if not of or not all(np.isfinite(one.value) for one in of):
+    if not classes or not all(np.isfinite(each.value) for each in classes):
         return float("nan"), float("nan")
-    told, others = [one for one in of if one.measured], [one for one in of if not one.measured]
-    parts = [(1.0, one.value, *score_interval(one.value, *one.patients, level)) for one in others]
-    if told:
-        mean = float(np.mean([one.value for one in told]))
-        parts.append((len(told), mean, *_logit_interval(told, mean, level)))
+    measured, others = [c for c in classes if c.measured], [c for c in classes if not c.measured]
+    parts = [(1.0, each.value, *score_interval(each.value, *each.patients, level)) for each in others]
+    if measured:
+        mean = float(np.mean([each.value for each in measured]))
+        parts.append((len(measured), mean, *_logit_interval(measured, mean, level)))
     weight, value, low, high = np.array(parts).T
-    weight = weight / len(of)
+    weight = weight / len(classes)
     centre = float(weight @ value)
     below, above = (float(np.sqrt(((weight * end) ** 2).sum())) for end in (value - low, high - value))
     return max(0.0, centre - below), min(1.0, centre + above)
@@ -108,14 +109,16 @@ def auc_interval(of: Sequence[Placed], level: float = LEVEL) -> tuple[float, flo
 def score_interval(value: float, m: int, n: int, level: float = LEVEL) -> tuple[float, float]:
     """Newcombe's (2006) interval of an AUC from its value alone, his method 5.
 
-    It holds all θ whose own error |value − θ| is within, as Wilson's does of a share. The variance at θ is
-    Hanley and McNeil's (1982), with (m + n)/2 in place of both numbers in its sums. It is not empty at 1.
+    It contains all θ for which |value − θ| is within the error at θ, as Wilson's interval of a proportion.
+    The variance at θ is Hanley and McNeil's (1982), with (m + n)/2 in place of both numbers in its sums. It
+    has a width also at 1.
 
     Args:
         value: The AUC.
-        m, n: How many there are on each side. Patients, where these have several cases: as if their cases
-            told no more than one of them.
-        level: Of the interval.
+        m: Number of patients with cases of the class. Patients with several cases count once, as if these
+            carried no more information than one.
+        n: Number of patients with other cases.
+        level: Level of the interval.
     """
     z, more = float(stats.norm.ppf((1 + level) / 2)), (m + n) / 2 - 1
 
@@ -129,27 +132,28 @@ def score_interval(value: float, m: int, n: int, level: float = LEVEL) -> tuple[
     return lowest(value), 1 - lowest(1 - value)  # the variance is the same at θ and 1 − θ
 
 
-def _logit_interval(of: Sequence[Placed], mean: float, level: float) -> tuple[float, float]:
-    phi = np.mean([one.positive + one.negative for one in of], axis=0)
+def _logit_interval(classes: Sequence[Placed], mean: float, level: float) -> tuple[float, float]:
+    phi = np.mean([each.positive + each.negative for each in classes], axis=0)
     error = float(np.sqrt((phi**2).sum()))
-    if error <= _NONE:  # the classes' errors make up for each other
+    if error <= _NONE:  # the errors of the classes cancel
         return mean, mean
-    half = float(stats.t.ppf((1 + level) / 2, _freedom(of, phi))) * error / (mean * (1 - mean))
+    half = float(stats.t.ppf((1 + level) / 2, _freedom(classes, phi))) * error / (mean * (1 - mean))
     low, high = 1 / (1 + np.exp(-(np.log(mean / (1 - mean)) + np.array([-half, half]))))
     return float(low), float(high)
 
 
-def _freedom(of: Sequence[Placed], phi: Floats) -> float:
-    """How many degrees of freedom the variance Σφ² has: the fewer of two counts.
+def _freedom(classes: Sequence[Placed], phi: Floats) -> float:
+    """Degrees of freedom of the variance Σφ²: the smaller of two numbers.
 
-    Satterthwaite's, of the classes' sides; and twice the inverse of the variance's own relative variance,
-    Σφ⁴/(Σφ²)² − 1/P. Near an AUC of 1 nearly all of the error comes from the few cases out of order, which
-    only the latter counts: of k such, and nothing from the others, it is about 2k; of normal φ it is P.
+    These are Satterthwaite's, for the two sides of the classes; and twice the inverse of the relative
+    variance of the variance, Σφ⁴/(Σφ²)² − 1/P. Near an AUC of 1 nearly all of the error comes from the few
+    cases out of order, which only the latter counts: for k such cases, and nothing from the others, it is
+    about 2k; for normal φ it is P.
     """
     sides = [
         (float((side**2).sum()), count)
-        for one in of
-        for side, count in zip((one.positive, one.negative), one.patients, strict=True)
+        for each in classes
+        for side, count in zip((each.positive, each.negative), each.patients, strict=True)
     ]
     of_sides = sum(v for v, _ in sides) ** 2 / sum(v**2 / (count - 1) for v, count in sides)
     excess = float((phi**4).sum() / (phi**2).sum() ** 2) - 1 / len(phi)

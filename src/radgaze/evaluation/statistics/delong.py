@@ -1,7 +1,7 @@
 """DeLong's covariance of AUCs, by the fast algorithm of Sun and Xu (2014).
 
-DeLong assumes independent cases. Patients with two studies break that: its p-values are then somewhat too
-small, and those of the bootstrap, which draws patients, are not.
+DeLong assumes independent cases. With two studies of a patient its p-values are somewhat too small; those of
+the bootstrap, which draws patients, are not.
 """
 
 from __future__ import annotations
@@ -17,8 +17,16 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Difference:
-    """A difference of AUCs: value, standard error, 95% interval, two-sided p. NaN where undefined."""
+class AucDifference:
+    """A difference of AUCs; all fields are NaN where it is undefined.
+
+    Attributes:
+        value: The difference.
+        error: Standard error.
+        low: Lower end of the 95% interval.
+        high: Upper end of the 95% interval.
+        p: Two-sided p-value.
+    """
 
     value: float
     error: float
@@ -28,20 +36,20 @@ class Difference:
 
 
 def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """AUCs, and what each case adds to their errors.
+    """AUCs, and the influence of each case on their errors.
 
-    A case's placement is the share of the other side that it beats, ties half: V10 of a positive, V01 of a
-    negative (DeLong et al. 1988, eq. 5 and 6). Its influence is φ = (V − AUC) / √(m (m − 1)), m the number of
-    its own side, so that Φ Φᵀ is DeLong's covariance S10/m + S01/n. Being one number per case, influences of
-    different classes can be averaged: neither the macro AUC nor the difference of two runs needs a formula of
-    its own.
+    The placement of a case is the share of the other side that it beats, ties half: V10 of a positive, V01 of
+    a negative (DeLong et al. 1988, eq. 5 and 6). Its influence is φ = (V − AUC) / √(m (m − 1)), m the number
+    of cases on its own side, so that Φ Φᵀ is DeLong's covariance S10/m + S01/n. Since it is one number for
+    each case, influences of different classes can be averaged: neither the macro AUC nor the difference of
+    two runs needs another formula.
 
     Args:
-        labels: (n,) 1 of the class, 0 of the rest.
-        scores: (k, n) of k runs on the same cases.
+        labels: Array of shape (n,): 1 for the class, 0 for the rest.
+        scores: Array of shape (k, n): scores of k runs on the same cases.
 
     Returns:
-        AUCs (k,) and Φ (k, n); NaN where a side is empty, Φ also where it has one case only.
+        AUCs (k,) and Φ (k, n); NaN where a side is empty, Φ also where it has only one case.
     """
     y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if s.shape[1] != y.size:
@@ -61,11 +69,11 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
-    """(k, n) how many cases of the other side lie below each case, ties half."""
+    """Number of cases of the other side with a lower score, ties half; an array of shape (k, n)."""
     y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
-    every, own = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
-    own[:, y], own[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
-    return np.asarray(every - own)
+    among_all, within_side = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
+    within_side[:, y], within_side[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
+    return np.asarray(among_all - within_side)
 
 
 def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
@@ -74,12 +82,13 @@ def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Flo
     return auc, phi @ phi.T
 
 
-def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayLike) -> Difference:
+def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayLike) -> AucDifference:
     """The difference AUC(a) − AUC(b) on the same cases, with DeLong's error.
 
     Args:
-        labels: (n,), or (C, n) for the macro AUC over C classes.
-        a, b: Scores, the same shape as `labels`.
+        labels: Array of shape (n,), or (C, n) for the macro AUC over C classes.
+        a: Scores of one run, an array of the same shape.
+        b: Scores of the other run, an array of the same shape.
     """
     y, a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (labels, a, b))
     if not y.shape == a.shape == b.shape:
@@ -93,6 +102,6 @@ def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayL
         # No normal distribution to take p from: that of an exact test which exchanges the two runs' scores of
         # each case, and whose every case points the same way.
         least = min(1.0, 2.0 ** (1 - y.shape[1]))
-        return Difference(value, 0.0, value, value, 1.0 if abs(value) < 1e-12 else least)
+        return AucDifference(value, 0.0, value, value, 1.0 if abs(value) < 1e-12 else least)
     half = float(norm.ppf(0.975)) * error
-    return Difference(value, error, value - half, value + half, float(2 * norm.sf(abs(value) / error)))
+    return AucDifference(value, error, value - half, value + half, float(2 * norm.sf(abs(value) / error)))

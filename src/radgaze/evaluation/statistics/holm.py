@@ -1,4 +1,4 @@
-"""Holm's correction of p-values for how many are tested together."""
+"""Holm's correction of p-values for multiple testing."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Holm's (1979) step-down adjusted p-values; None and NaN are not counted and stay None."""
-    known = sorted(
+    """Adjust p-values by Holm's (1979) step-down method; None and NaN do not count and become None."""
+    in_order = sorted(
         (value, place) for place, value in enumerate(p) if value is not None and np.isfinite(value)
     )
     adjusted: list[float | None] = [None] * len(p)
     largest = 0.0
-    for rank, (value, place) in enumerate(known):
-        largest = max(largest, min(1.0, (len(known) - rank) * value))
+    for rank, (value, place) in enumerate(in_order):
+        largest = max(largest, min(1.0, (len(in_order) - rank) * value))
         adjusted[place] = largest
     return adjusted

@@ -1,16 +1,16 @@
-"""Means over cases, and their intervals, which also hold on the few cases that an audit probes.
+"""Means over cases, with intervals that are also valid for few patients, as in an audit.
 
 The percentile interval of a bootstrap of few patients is too narrow: it uses the normal's quantiles and the
-standard deviation divided by n, and knows nothing of skewness. On 10 patients it covers .84 to .90 where .95
-is meant, on 20 .87 to .93. Below `FEW` patients the interval is Student's t with Hall's (1992) correction for
-skewness in its place: .91 to .96 from 10 patients on, for normal, beta, exponential and log-normal figures,
-with one image of a patient and with several (tests/evaluation/test_means.py simulates it).
+standard deviation divided by n, and ignores skewness. On 10 patients its coverage is .84 to .90 instead of
+.95, on 20 it is .87 to .93. Below `FEW` patients the interval is therefore Student's t with Hall's (1992)
+correction for skewness: .91 to .96 from 10 patients on, for normal, beta, exponential and log-normal figures,
+with one image or several of each patient (tests/evaluation/test_means.py simulates it).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -26,13 +26,14 @@ from radgaze.evaluation.statistics.resampling import (
     mean_of,
     of_patients,
 )
+from radgaze.evaluation.statistics.verdict import Difference
 
 Floats = NDArray[np.float64]
 
 FEW = 50
-"""Under this many patients the interval of a mean is the t-interval."""
+"""Below this number of patients the interval of a mean is the t-interval."""
 LEAST = 6
-"""Under this many patients a mean has no interval: none that is tried here covers what it says."""
+"""Below this number of patients a mean has no interval, since none has the stated coverage."""
 UNKNOWN = (float("nan"), float("nan"))
 
 
@@ -41,9 +42,10 @@ class Mean(Estimate):
     """The mean of a figure over cases.
 
     Attributes:
-        patients: Of how many patients the figure is known. Of few the stated interval is `mean_interval`.
-        discordant: Of how many of them it is not 0: of a difference, on whom the two sides differ.
-        stated_p: The p-value that belongs to the stated interval.
+        patients: Number of patients for whom the figure is defined. For few the stated interval is
+            `mean_interval`.
+        discordant: Number of patients for whom it is not 0; for a difference, those on whom the sides differ.
+        stated_p: P-value that belongs to the stated interval.
     """
 
     patients: int = 0
@@ -57,82 +59,90 @@ class Mean(Estimate):
 
     @property
     def p_is_bound(self) -> bool:
-        """As of any `Estimate`; a formula has no floor."""
+        """Whether `p` is at the floor of the resampling; a formula has none."""
         return self.stated is None and super().p_is_bound
 
+    def paired_difference(self) -> Difference:
+        """The mean of a difference, with the evidence for a verdict on it."""
+        return Difference(**asdict(self.summary()), patients=self.patients, discordant=self.discordant)
+
     def difference(self) -> dict[str, Any]:
-        """The entry, with what a verdict on it rests on: `patients` and `discordant`."""
+        """The `paired_difference` as a dictionary."""
         return self.entry() | {"patients": self.patients, "discordant": self.discordant}
 
 
 def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resampling) -> dict[Key, Mean]:
-    """The mean of each figure over the cases on which it is defined.
+    """Average each figure over the cases on which it is defined.
 
     Args:
-        values: (n,) figures of the same cases, NaN where undefined.
-        patients: (n,) the patient of each case.
-        resampling: Of these cases. The seed paper's way is left as it is, whatever the number of patients.
+        values: Figures of the same cases, each an array of shape (n,), NaN where undefined.
+        patients: Patient of each case, an array of shape (n,).
+        resampling: Resampling of these cases. With the seed paper's the interval is always percentiles.
     """
-    who = np.asarray(patients)
-    found = {}
-    for key, estimate in estimates({k: mean_of(x) for k, x in values.items()}, len(who), resampling).items():
+    ids = np.asarray(patients)
+    statistics = {key: mean_of(x) for key, x in values.items()}
+    by_key = {}
+    for key, estimate in estimates(statistics, len(ids), resampling).items():
         x = np.asarray(values[key], dtype=np.float64)
-        known = len(np.unique(who[np.isfinite(x)]))
-        differ = len(np.unique(who[np.isfinite(x) & (x != 0)]))
-        few = of_patients(resampling) and known < FEW
-        stated, p = (mean_interval(x, who), mean_p(x, who)) if few else (None, float("nan"))
-        found[key] = Mean(estimate.value, estimate.resampled, stated, known, differ, p)
-    return found
+        count = len(np.unique(ids[np.isfinite(x)]))
+        discordant = len(np.unique(ids[np.isfinite(x) & (x != 0)]))
+        few = of_patients(resampling) and count < FEW
+        stated, p = (mean_interval(x, ids), mean_p(x, ids)) if few else (None, float("nan"))
+        by_key[key] = Mean(estimate.value, estimate.resampled, stated, count, discordant, p)
+    return by_key
 
 
 def mean_interval(values: ArrayLike, patients: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
-    """Hall's transformed t-interval of a mean over cases of few patients, each of whom may have several.
+    """Hall's transformed t-interval of a mean over the cases of few patients, who may have several each.
 
     With s the patients' sums and n their numbers of cases, the mean is Σs/Σn, its standard error the
     jackknife's over patients, the skewness that of s − mean · n, and t has one degree of freedom less than
-    there are patients. (NaN, NaN) under `LEAST` patients, and where all have the same mean: that tells
-    nothing of how much others would differ.
+    there are patients.
 
     Args:
-        values: (n,) figures; NaN is left out.
-        patients: (n,) whose they are.
-        level: Of the interval.
+        values: Figures, an array of shape (n,); NaN is left out.
+        patients: Patient of each case, an array of shape (n,).
+        level: Level of the interval.
+
+    Returns:
+        The interval; (NaN, NaN) below `LEAST` patients, and where all have the same mean, which says nothing
+        about how much others would differ.
     """
-    found = _moments(values, patients)
-    if found is None:
+    moments = _moments(values, patients)
+    if moments is None:
         return UNKNOWN
-    mean, error, skewness, P = found
+    mean, error, skewness, P = moments
     t = float(stats.t.ppf((1 + level) / 2, P - 1))
     high, low = (mean - error * _untransformed(z, skewness, P) for z in (-t, t))
     return float(low), float(high)
 
 
 def mean_p(values: ArrayLike, patients: ArrayLike) -> float:
-    """Two-sided p-value of "the mean is 0": below 1 − level where `mean_interval` of that level leaves 0 out.
+    """Two-sided p-value of "the mean is 0": below 1 − level where `mean_interval` of that level excludes 0.
 
     NaN where there is no interval, but 1 where every figure is 0.
     """
-    found = _moments(values, patients)
-    if found is None:
+    moments = _moments(values, patients)
+    if moments is None:
         x = np.asarray(values, dtype=np.float64)
         x = x[np.isfinite(x)]
         return 1.0 if x.size and not x.any() else float("nan")
-    mean, error, skewness, P = found
+    mean, error, skewness, P = moments
     T, a = mean / error, skewness / 3
     z = T + a * T**2 / np.sqrt(P) + a**2 * T**3 / (3 * P) + skewness / (6 * np.sqrt(P))
     return float(2 * stats.t.sf(abs(z), P - 1))
 
 
 def _moments(values: ArrayLike, patients: ArrayLike) -> tuple[float, float, float, int] | None:
-    """The mean, its standard error, the skewness, and how many patients; None where that is no interval."""
-    x, who = np.asarray(values, dtype=np.float64), np.asarray(patients)
-    known = np.isfinite(x)
-    _, place = np.unique(who[known], return_inverse=True)
+    """Mean, standard error, skewness and number of patients; None where these give no interval."""
+    x, ids = np.asarray(values, dtype=np.float64), np.asarray(patients)
+    is_defined = np.isfinite(x)
+    _, place = np.unique(ids[is_defined], return_inverse=True)
     n = np.bincount(place).astype(np.float64)
     P = len(n)
     if P < LEAST:
         return None
-    s = np.bincount(place, x[known])
+    s = np.bincount(place, x[is_defined])
     mean = float(s.sum() / n.sum())
     left_out = (s.sum() - s) / (n.sum() - n)
     error = float(np.sqrt((P - 1) / P * ((left_out - mean) ** 2).sum()))

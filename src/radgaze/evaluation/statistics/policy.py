@@ -1,9 +1,9 @@
-"""How the cases of a split, of a run or of several seeds are drawn again: one policy for every interval."""
+"""Resampling of the cases of a split, a run or several seeds: one policy for all intervals."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -18,52 +18,85 @@ from radgaze.evaluation.statistics.resampling import (
 )
 
 
-def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
-    """The patient bootstrap of a table of cases with `patient` and `label_<class>`.
+class ResamplingSettings(Protocol):
+    """Settings of a resampling, see `EvaluationOptions`."""
 
-    Classes that exclude each other are its strata; without them there are none.
+    @property
+    def interval(self) -> str | None:
+        """Kind of the intervals: "seed" for the resamples of the seed paper."""
+        ...
+
+    @property
+    def resamples(self) -> int:
+        """Number of resamples."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Random seed."""
+        ...
+
+
+def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
+    """Bootstrap patients, stratified by class where the classes exclude each other.
+
+    Args:
+        cases: One row per case: `patient` and `label_<class>`.
+        classes: Names of the classes.
+        resamples: Number of resamples.
+        seed: Random seed.
     """
     labels = cases.select([f"label_{name}" for name in classes]).to_numpy()
     # Combinations of classes are no strata: one that a single patient has would be drawn once every time.
-    of_class = np.zeros(len(labels), dtype=np.int64)
+    strata = np.zeros(len(labels), dtype=np.int64)
     if multilabel.exclusive(cases, classes) and len(labels):
-        of_class = labels.argmax(1)
-    return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), of_class, resamples, seed)
+        strata = labels.argmax(1)
+    return PatientBootstrap(cases["patient"].cast(pl.Int64).to_numpy(), strata, resamples, seed)
 
 
-def resampling_of(cases: pl.DataFrame, classes: Sequence[str], settings: Mapping[str, Any]) -> Resampling:
-    """How a run's cases are drawn again, as its metrics.json says: for every interval and every verdict.
+def resampling_of(
+    cases: pl.DataFrame, classes: Sequence[str], settings: ResamplingSettings | Mapping[str, object]
+) -> Resampling:
+    """The resampling that the settings in a run's metrics.json state: for all intervals and verdicts.
 
     Args:
-        cases: Those that are drawn: `patient` and `label_<class>`.
-        classes: The classes.
-        settings: `interval` ("seed" for the paper's way, anything else for patients), `resamples` and `seed`.
+        cases: One row per case: `patient` and `label_<class>`.
+        classes: Names of the classes.
+        settings: The settings; a mapping may lack some.
     """
-    seed = int(settings.get("seed", 0))
-    if settings.get("interval") == "seed":
+    if isinstance(settings, Mapping):
+        interval, resamples, seed = (
+            settings.get(name, default)
+            for name, default in (("interval", None), ("resamples", RESAMPLES), ("seed", 0))
+        )
+    else:
+        interval, resamples, seed = settings.interval, settings.resamples, settings.seed
+    if not (isinstance(resamples, int) and isinstance(seed, int)):
+        raise TypeError("`resamples` and `seed` must be whole numbers")
+    if interval == "seed":
         return SeedResamples(cases.height, seed=seed)
-    resamples = int(settings.get("resamples", RESAMPLES))
     return bootstrap(cases, classes, resamples=resamples, seed=seed)
 
 
 def bootstraps(
     tables: Sequence[pl.DataFrame], classes: Sequence[str], *, resamples: int, seed: int
 ) -> list[Part]:
-    """Draws of each seed's cases in which a patient counts equally often in all seeds' resample r.
+    """Bootstrap the cases of several seeds so that a patient counts equally often in resample r of all seeds.
 
-    The patients of all tables are drawn together, once. Splits drawn anew share some test patients, and
-    repeated cross-validation tests each patient once per repetition; drawn table by table, such a patient
-    would be a new one each time, and an interval the narrower the more often the same patients are tested.
-    Where all tables hold the same cases, these are the draws of `bootstrap`.
+    The patients of all tables are drawn together, once. Splits drawn again for each seed share some test
+    patients, and repeated cross-validation tests each patient once per repetition; drawn table by table, such
+    a patient would be another one each time, and intervals would be the narrower the more often the same
+    patients are tested. Where all tables hold the same cases, these are the resamples of `bootstrap`.
 
     Args:
-        tables: One of each seed: `case_id`, `patient` and `label_<class>`.
-        classes: The classes.
-        resamples: How many.
-        seed: Of the draws.
+        tables: One table for each seed: `case_id`, `patient` and `label_<class>`.
+        classes: Names of the classes.
+        resamples: Number of resamples.
+        seed: Random seed.
     """
     columns = ["case_id", "patient", *(f"label_{name}" for name in classes)]
     every = pl.concat([table.select(columns) for table in tables]).unique("case_id", maintain_order=True)
-    draws = bootstrap(every, classes, resamples=resamples, seed=seed)
+    resampling = bootstrap(every, classes, resamples=resamples, seed=seed)
     place = dict(zip(every["case_id"], range(every.height), strict=True))
-    return [Part(draws, np.array([place[c] for c in table["case_id"]], dtype=np.int64)) for table in tables]
+    places = [np.array([place[c] for c in table["case_id"]], dtype=np.int64) for table in tables]
+    return [Part(resampling, of_table) for of_table in places]

@@ -1,14 +1,12 @@
-"""What difference a paired comparison could have shown, whatever it did show.
+"""Power of a paired comparison: the difference that it could have detected.
 
 A difference that is not significant says little without the difference that would have been: with few cases
-and few seeds, large ones are missed as well. `Power` computes, from the variances that were measured, the
-least true difference that the same test would find in four of five studies, and what would be needed for a
-given one.
+and few seeds, large ones are missed as well. `Power` computes, from the measured variances, the least true
+difference that the same test finds in four of five studies, and the numbers that a given difference needs.
 
-This is not the power at the difference that was measured ("observed power"). That is the p-value in another
-scale and tells nothing that the p-value does not: a difference that is not significant always has a low one
-(Hoenig & Heisey 2001, "The abuse of power", The American Statistician 55:19-24). Here the measured difference
-is not used at all.
+This is not the power at the measured difference ("observed power"). That is the p-value in another scale and
+adds nothing to it: a difference that is not significant always has a low one (Hoenig & Heisey 2001, "The
+abuse of power", The American Statistician 55:19-24). Here the measured difference is not used at all.
 
 The variances are estimates. With three seeds, the true s lies anywhere from half to six times the measured
 one (its 95% interval), and the difference is as rough; `python -m benchmarks power` measures it.
@@ -17,10 +15,9 @@ one (its 95% interval), and the difference is as rough; `python -m benchmarks po
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from math import ceil, inf, isfinite
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +27,7 @@ from scipy.special import ndtr
 from scipy.stats import chi, norm, t
 
 from radgaze.evaluation.statistics.across_seeds import Spread, spread
-from radgaze.evaluation.statistics.evidence import LEAST_SEEDS, LEVEL, Evidence, too_few_seeds
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEAST_SEEDS, LEVEL, Evidence, too_few_seeds
 from radgaze.evaluation.statistics.means import FEW, Mean
 from radgaze.evaluation.statistics.resampling import RESAMPLES, Estimate
 
@@ -38,32 +35,51 @@ Floats = NDArray[np.float64]
 
 POWER = 0.8
 PLANNED = 0.05
-"""The difference of macro AUCs for which pages and tables say what would be needed."""
+"""The difference of macro AUCs for which tables and pages state what would be needed."""
 MOST_SEEDS = 100
-"""More than these nobody trains."""
+"""Largest number of seeds that is considered."""
 _NONE = 1e-12
 
 
 @dataclass(frozen=True)
-class Power:
-    """What one paired comparison of a figure could have shown.
+class PowerSummary:
+    """Detectable difference of a comparison, as tables hold it.
 
     Attributes:
-        spread: What moves the difference. Of one seed, `cases` is its standard error; of a mean over few
-            patients, whose test is Student's, `seeds` is their deviation and `count` their number.
-        cases: How many were tested.
-        runs: How many seeds.
-        own: Share of s² that cases make in one seed alone; more cases reduce it, too.
-        comparisons: How many Holm's correction goes over.
-        reached: The two-sided level that p-values of the resamples can tell from `level`, a little below it.
-        largest: No difference is larger than this.
-        lacking: Why nothing can be said, such as "too few seeds (2; at least 3)"; empty if something can.
+        detectable: Least true difference that is found with 80% power; None where there is none.
+        detectable_at: Two-sided level of `detectable`.
+        detectable_note: Why there is no `detectable` difference; None where there is one.
+        needed: Numbers of cases or seeds that a given difference needs, in words; None if no difference is
+            given.
+    """
+
+    detectable: float | None
+    detectable_at: float | None
+    detectable_note: str | None
+    needed: str | None
+
+
+@dataclass(frozen=True)
+class Power:
+    """Power of one paired comparison of a figure.
+
+    Attributes:
+        spread: Variation of the difference. For one seed, `cases` is its standard error; for a mean over few
+            patients, which is tested by Student's t, `seeds` is their standard deviation and `count` their
+            number.
+        cases: Number of cases.
+        runs: Number of seeds.
+        case_share: Share of s² that cases cause in one seed alone; more cases reduce it, too.
+        comparisons: Number of comparisons in Holm's correction.
+        reached: Highest two-sided level below `level` that p-values of the resamples can have.
+        largest: Largest possible difference of the figure.
+        lacking: Why there is no power analysis, such as "too few seeds (2; at least 3)"; empty if there is.
     """
 
     spread: Spread
     cases: int
     runs: int = 1
-    own: float = 0.0
+    case_share: float = 0.0
     comparisons: int = 1
     reached: float = LEVEL
     largest: float = inf
@@ -71,8 +87,11 @@ class Power:
 
     @property
     def level(self) -> float:
-        """0.05, or 0.05/m: Holm's first step, which the smallest of m p-values must pass. The worst case:
-        the others are held against larger levels once it has."""
+        """0.05, or 0.05/m for m comparisons.
+
+        This is Holm's first step, which the smallest of m p-values must pass, and the worst case: the others
+        are compared with larger levels after it.
+        """
         return LEVEL / max(1, self.comparisons)
 
     @cached_property
@@ -80,18 +99,21 @@ class Power:
         """The least true difference that is found with 80% power; None for the reason in `why_not`."""
         if self.lacking:
             return None
-        found = detectable(self.spread, self.reached)
-        return found if found <= self.largest else None
+        least = detectable(self.spread, self.reached)
+        return least if least <= self.largest else None
 
-    def entry(self, difference: float | None = None) -> dict[str, Any]:
-        """For tables: `detectable`, at the level `detectable_at`; where there is none, why, as
-        `detectable_note`; and what is `needed` for a difference, if one is given."""
-        return {
-            "detectable": self.detectable,
-            "detectable_at": self.level,
-            "detectable_note": self.why_not or None,
-            "needed": (self.plan(difference) or None) if difference is not None else None,
-        }
+    def summary(self, difference: float | None = None) -> PowerSummary:
+        """Summarise the power for a table.
+
+        Args:
+            difference: A difference to state the needed numbers for.
+        """
+        needed = None if difference is None else self.plan(difference) or None
+        return PowerSummary(self.detectable, self.level, self.why_not or None, needed)
+
+    def entry(self, difference: float | None = None) -> dict[str, float | str | None]:
+        """The `summary` as a dictionary."""
+        return dict(asdict(self.summary(difference)))
 
     @property
     def why_not(self) -> str:
@@ -99,10 +121,10 @@ class Power:
         return self.lacking or ("" if self.detectable is not None else "none, however large")
 
     def seeds_for(self, difference: float) -> float:
-        """How many seeds with these cases find a true difference with 80% power.
+        """Number of seeds that, with these cases, find a true difference with 80% power.
 
-        Infinite where no number does, as cases move all seeds alike. For several seeds only: one tells
-        nothing of others.
+        Infinite where no number does, since cases move all seeds alike. For several seeds only: one says
+        nothing about others.
         """
         if power(Spread(self.spread.cases, 0.0, 1), difference, self.reached) < POWER:
             return inf
@@ -111,13 +133,13 @@ class Power:
         )
 
     def cases_for(self, difference: float) -> float:
-        """How many cases like these find it with as many seeds; infinite where no number does.
+        """Number of cases that find a true difference with as many seeds; infinite where no number does.
 
-        Variances by cases shrink with their number. What seeds differ by beyond that does not.
+        The variance caused by cases shrinks with their number; the other variance between seeds does not.
         """
 
         def with_times(times: float) -> float:
-            left = self.spread.seeds * np.sqrt(1 - self.own + self.own / times)
+            left = self.spread.seeds * np.sqrt(1 - self.case_share + self.case_share / times)
             moved = replace(self.spread, cases=self.spread.cases / np.sqrt(times), seeds=float(left))
             return power(moved, difference, self.reached)
 
@@ -130,7 +152,7 @@ class Power:
         return needed
 
     def plan(self, difference: float = PLANNED) -> str:
-        """What would be needed for a difference, such as "For ±0.05: 5 seeds with these cases"."""
+        """State the numbers that a difference needs, such as "For ±0.05: 5 seeds with these cases"."""
         if self.lacking:
             return ""
         start, cases = f"For ±{difference:g}: ", self.cases_for(difference)
@@ -158,109 +180,122 @@ def of_difference(
     comparisons: int = 1,
     largest: float = inf,
 ) -> Power:
-    """The power of a test of one difference, of one network each or over seeds.
+    """Compute the power of a test of one difference, between two networks or over seeds.
 
     Args:
         estimates: The paired difference of each seed, on the same resamples; undefined ones are left out.
-        patients: How many were tested, at least.
-        cases: How many.
-        comparisons: How many Holm's correction goes over.
-        largest: No difference of this figure is larger.
+        patients: Number of patients; over seeds the least.
+        cases: Number of cases.
+        comparisons: Number of comparisons in Holm's correction.
+        largest: Largest possible difference of the figure.
     """
-    known = [one for one in estimates if isfinite(one.value) and np.isfinite(one.resampled).sum() > 1]
-    nothing = Power(Spread(0.0, 0.0, 1), cases, len(known), comparisons=comparisons)
-    if not known:
+    defined = [each for each in estimates if isfinite(each.value) and np.isfinite(each.resampled).sum() > 1]
+    nothing = Power(Spread(0.0, 0.0, 1), cases, len(defined), comparisons=comparisons)
+    if not defined:
         return replace(nothing, lacking="undefined")
-    patients = min([patients, *(one.patients for one in known if isinstance(one, Mean))])
+    patients = min([patients, *(each.patients for each in defined if isinstance(each, Mean))])
     if lacking := Evidence(patients).lacking:
         return replace(nothing, lacking=lacking)
-    if too_few_seeds(len(known)):
-        return replace(nothing, lacking=f"too few seeds ({len(known)}; at least {LEAST_SEEDS})")
-    own, resamples = 0.0, int(np.isfinite(known[0].resampled).sum())
-    if len(known) > 1:
-        found, resamples = spread(known), max(RESAMPLES, len(known[0].resampled))
-        of_one = float(np.mean([np.nanvar(one.resampled, ddof=1) for one in known]))
-        if found.seeds > 0:
-            own = min(1.0, max(0.0, of_one - found.cases**2) / found.seeds**2)
-    else:
-        found = Spread(float(np.nanstd(known[0].resampled, ddof=1)), 0.0, 1)
-        if isinstance(known[0], Mean) and known[0].patients < FEW:
-            count = known[0].patients
-            found, own = Spread(0.0, found.cases * float(np.sqrt(count)), count), 1.0
-    if max(found.cases, found.seeds) < _NONE:
+    if too_few_seeds(len(defined)):
+        return replace(nothing, lacking=f"{FEW_SEEDS} ({len(defined)}; at least {LEAST_SEEDS})")
+    variation, case_share = _variation(defined)
+    if max(variation.cases, variation.seeds) < _NONE:
         return replace(nothing, lacking="the two do not differ on these cases")
+    resamples = int(np.isfinite(defined[0].resampled).sum())
+    if len(defined) > 1:
+        resamples = max(RESAMPLES, len(defined[0].resampled))
     reached = reached_level(resamples, comparisons)
     if not reached:
         return replace(nothing, lacking=f"too few resamples ({resamples:,}) for {comparisons} comparisons")
-    return Power(found, cases, len(known), own, comparisons, reached, largest)
+    return Power(variation, cases, len(defined), case_share, comparisons, reached, largest)
+
+
+def _variation(estimates: Sequence[Estimate]) -> tuple[Spread, float]:
+    """The variation of a difference, and the share of s² that cases cause in one seed alone."""
+    first = estimates[0]
+    if len(estimates) > 1:
+        over_seeds = spread(estimates)
+        if not over_seeds.seeds > 0:
+            return over_seeds, 0.0
+        of_one = float(np.mean([np.nanvar(each.resampled, ddof=1) for each in estimates]))
+        return over_seeds, min(1.0, max(0.0, of_one - over_seeds.cases**2) / over_seeds.seeds**2)
+    error = float(np.nanstd(first.resampled, ddof=1))
+    if isinstance(first, Mean) and first.patients < FEW:
+        return Spread(0.0, error * float(np.sqrt(first.patients)), first.patients), 1.0
+    return Spread(error, 0.0, 1), 0.0
 
 
 def reached_level(resamples: int, comparisons: int = 1) -> float:
-    """The level that p-values of so many resamples have where p < 0.05 over the comparisons is asked.
+    """Highest level below 0.05/m that a p-value of R resamples can have, for m comparisons.
 
-    p is 2 (1 + N)/(R + 1), N of R resamples on the other side of 0: the level is the largest such number
-    below 0.05/m. Of 2,000 resamples it is 0.0040 for 0.05/11. 0 where even N = 0 is too many.
+    p is 2 (1 + N)/(R + 1), with N of R resamples on the other side of 0: the level is the largest such number
+    below 0.05/m. With 2,000 resamples it is 0.0040 for 0.05/11. It is 0 where even N = 0 is too large.
     """
     steps = ceil(LEVEL / max(1, comparisons) * (resamples + 1) / 2) - 1
     return 2 * steps / (resamples + 1)
 
 
-def detectable(of: Spread, level: float = LEVEL, wanted: float = POWER) -> float:
-    """The least true difference δ with P(reject | δ) of what is wanted."""
-    scale = float(np.hypot(of.cases, of.seeds / np.sqrt(of.count)))
+def detectable(variation: Spread, level: float = LEVEL, target: float = POWER) -> float:
+    """The least true difference δ with P(reject | δ) equal to the target power."""
+    scale = float(np.hypot(variation.cases, variation.seeds / np.sqrt(variation.count)))
     if scale < _NONE:
         return 0.0
-    rejects = _test(of, level)
+    rejects = _test(variation, level)
     high = 4 * scale
-    while rejects(high) < wanted:
+    while rejects(high) < target:
         high *= 2
-    return float(brentq(lambda delta: rejects(delta) - wanted, 0.0, high, xtol=1e-9 * scale))
+    return float(brentq(lambda delta: rejects(delta) - target, 0.0, high, xtol=1e-9 * scale))
 
 
-def power(of: Spread, difference: float, level: float = LEVEL) -> float:
-    """P(reject | δ): how often the interval of `seeds.across` leaves 0 out, at a level, if δ is the truth.
+def power(variation: Spread, difference: float, level: float = LEVEL) -> float:
+    """P(reject | δ): probability that the interval of `across` excludes 0, at a level, if δ is the truth.
 
-    The mean of k seeds is N(δ, c + σ²/k), and s² is σ²χ²/(k − 1), apart from it. The test rejects beyond
-    q(√c, s), the quantile of N(0, c) + s/√k·t; the power is its mean over what s may come out as. c is taken
+    The mean of k seeds is N(δ, c + σ²/k), and s² is σ²χ²/(k − 1), independent of it. The test rejects beyond
+    q(√c, s), the quantile of N(0, c) + s/√k·t; the power is its mean over the distribution of s. c is taken
     as known.
     """
-    return _test(of, level)(difference)
+    return _test(variation, level)(difference)
 
 
 def critical(cases: ArrayLike, seeds: ArrayLike, freedom: int, level: float = LEVEL) -> Floats:
-    """q with P(|a N(0, 1) + b t| > q) = level, t Student's of so many degrees of freedom.
+    """q with P(|a N(0, 1) + b t| > q) = level, with Student's t.
 
     Args:
-        cases, seeds: a and b, of one shape; not both 0.
-        freedom: Degrees of freedom.
-        level: Two-sided.
+        cases: a, an array of any shape.
+        seeds: b, an array of the same shape; not both are 0.
+        freedom: Degrees of freedom of t.
+        level: Two-sided level.
     """
     a, b = np.asarray(cases, dtype=np.float64), np.asarray(seeds, dtype=np.float64)
     return np.asarray(np.hypot(a, b) * _critical(freedom, level)(np.arctan2(b, a)))
 
 
-def _test(of: Spread, level: float) -> Callable[[float], float]:
-    """δ → P(reject | δ)."""
-    error = float(np.hypot(of.cases, of.seeds / np.sqrt(of.count)))
+def _test(variation: Spread, level: float) -> Callable[[float], float]:
+    """The function δ → P(reject | δ)."""
+    count = variation.count
+    error = float(np.hypot(variation.cases, variation.seeds / np.sqrt(count)))
     if error < _NONE:
         return lambda delta: float(abs(delta) > 0)
-    if of.count > 1 and of.seeds > 0:
-        ratio, weight = _chi(of.count - 1)
-        b = ratio * of.seeds / np.sqrt(of.count)
-        q = critical(np.full_like(b, of.cases), b, of.count - 1, level)
+    if count > 1 and variation.seeds > 0:
+        ratio, weight = _chi(count - 1)
+        b = ratio * variation.seeds / np.sqrt(count)
+        q = critical(np.full_like(b, variation.cases), b, count - 1, level)
     else:
-        q, weight = np.array([of.cases * norm.isf(level / 2)]), np.ones(1)
+        q, weight = np.array([variation.cases * norm.isf(level / 2)]), np.ones(1)
     return lambda delta: float(weight @ (ndtr((delta - q) / error) + ndtr((-delta - q) / error)))
 
 
 @lru_cache(maxsize=256)
 def _critical(freedom: int, level: float) -> CubicSpline:
-    """q of cos θ N + sin θ t by θ. A t is a normal over χ/√ν: the sum's tail is a mean of normal tails."""
+    """q of cos θ N + sin θ t as a function of θ.
+
+    t is a normal variable over χ/√ν: the tail of the sum is a mean of normal tails.
+    """
     theta = np.linspace(0, np.pi / 2, 65)
     ratio, weight = _chi(freedom)
     deviation = np.hypot(np.cos(theta)[:, None], np.sin(theta)[:, None] / ratio)
     low = np.zeros_like(theta)
-    # Where the sum is beyond x + y, one of the two is beyond its part: a bound, at half the level each.
+    # If the sum exceeds x + y, one of the two exceeds its part: a bound, at half the level each.
     high = np.cos(theta) * norm.isf(level / 4) + np.sin(theta) * t.isf(level / 4, freedom)
     for _ in range(45):
         middle = (low + high) / 2
@@ -271,7 +306,7 @@ def _critical(freedom: int, level: float) -> CubicSpline:
 
 @lru_cache(maxsize=256)
 def _chi(freedom: int) -> tuple[Floats, Floats]:
-    """Values of s/σ, which is χ/√ν, and their weights: Gauss and Legendre's, times the density."""
+    """Nodes and weights of a Gauss–Legendre quadrature over s/σ = χ/√ν."""
     places, weight = np.polynomial.legendre.leggauss(200)
     lowest, highest = chi.ppf(1e-14, freedom), chi.isf(1e-14, freedom)
     x = lowest + (highest - lowest) * (places + 1) / 2
@@ -279,18 +314,18 @@ def _chi(freedom: int) -> tuple[Floats, Floats]:
     return x / np.sqrt(freedom), w / w.sum()
 
 
-def _least(rises: Callable[[int], float], low: int, most: int) -> float:
-    """The least number from low to most from which power is enough; one more than most where none is."""
-    if rises(most) < POWER:
+def _least(power_of: Callable[[int], float], low: int, most: int) -> float:
+    """The least number from low to most with sufficient power, which rises with it; most + 1 if none has."""
+    if power_of(most) < POWER:
         return most + 1
     high = most
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if rises(middle) >= POWER else (middle + 1, high)
+        low, high = (low, middle) if power_of(middle) >= POWER else (middle + 1, high)
     return low
 
 
 def _rounded(cases: float) -> int:
-    """Up to two digits: variances are not known better."""
+    """Round up to two significant digits: the variances are not more precise."""
     unit = 10 ** max(0, len(str(int(cases))) - 2)
     return int(ceil(cases / unit) * unit)

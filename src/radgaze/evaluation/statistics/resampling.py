@@ -1,32 +1,34 @@
-"""Intervals by drawing again: patients with replacement, stratified by class, as vectors of multiplicities.
+"""Intervals by resampling patients with replacement, stratified by class, as vectors of multiplicities.
 
-`scipy.stats.bootstrap` cannot serve here: it draws cases, not patients, within one sample, not strata, and
-calls the statistic on index arrays, so that every resample of an AUC would be sorted anew.
+`scipy.stats.bootstrap` is not used: it draws cases, not patients, within one sample, not strata, and calls
+the statistic on index arrays, so that each resample of an AUC would be sorted again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.options import RESAMPLES as RESAMPLES
 from radgaze.evaluation.statistics.evidence import least_p
+from radgaze.records import plain
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
 Statistic = Callable[[Floats], Floats]
-"""From case weights (R, n) to one figure for each of the R rows."""
+"""Function of case weights (R, n) that gives figures (R,)."""
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once: 32 MB
 
 
 class Resampling(Protocol):
-    """A way to draw the cases again."""
+    """A method of resampling cases."""
 
     def chunks(self) -> Iterator[Floats]:
         """Weights (r, n) of all resamples, some rows at a time; the same ones at every call."""
@@ -35,13 +37,13 @@ class Resampling(Protocol):
 
 @dataclass(frozen=True)
 class PatientBootstrap:
-    """Draw patients with replacement, as many of each class as there are; each brings all their cases.
+    """Resampling of patients with replacement, with all their cases, within the class.
 
     Attributes:
-        patients: (n,) the patient of each case.
-        classes: (n,) the class of each case. A patient belongs to the class of their first case.
+        patients: Patient of each case, an array of shape (n,).
+        classes: Class of each case, an array of shape (n,). The first case of a patient gives their stratum.
         count: Number of resamples.
-        seed: One seed gives one set of resamples, whatever the memory.
+        seed: Random seed; the resamples do not depend on how many are drawn at a time.
     """
 
     patients: NDArray[np.int64]
@@ -54,7 +56,7 @@ class PatientBootstrap:
         _, first, patient = np.unique(self.patients, return_index=True, return_inverse=True)
         stratum = np.asarray(self.classes)[first]
         strata = [np.flatnonzero(stratum == c) for c in np.unique(stratum)]
-        # A stream for each stratum: rows come out the same however many are drawn at a time.
+        # A stream for each stratum: rows do not depend on how many are drawn at a time.
         streams = np.random.default_rng(self.seed).spawn(len(strata))
         rows = max(1, _CHUNK // max(1, patient.size))
         for start in range(0, self.count, rows):
@@ -69,15 +71,15 @@ class PatientBootstrap:
 
 @dataclass(frozen=True)
 class SeedResamples:
-    """The seed paper's way: few resamples of about half a test set's cases, drawn with replacement.
+    """Resampling as in the seed paper: few resamples of about half the test cases, with replacement.
 
-    It ignores patients and classes; its intervals are there to be laid beside the paper's, not to be trusted.
+    It ignores patients and classes; its intervals are for comparison with the paper's only.
 
     Attributes:
         cases: Number of cases n.
         count: Number of resamples.
-        size: Fewest and most cases of a resample, drawn evenly between.
-        seed: Of the draws.
+        size: Least and largest number of cases of a resample, drawn uniformly between them.
+        seed: Random seed.
     """
 
     cases: int
@@ -95,39 +97,38 @@ class SeedResamples:
 
 @dataclass(frozen=True)
 class Part:
-    """Some of the cases that a resampling draws, as often as it draws them.
+    """Resampling of some of the cases of another resampling.
 
-    Their number differs from resample to resample, unlike that of all.
+    Their number differs between resamples, unlike that of all cases.
 
     Attributes:
-        of: Draws all of the cases.
-        places: (n,) where these cases stand among all.
+        whole: Resampling of all cases.
+        places: Indices of these cases among all, an array of shape (n,).
     """
 
-    of: Resampling
+    whole: Resampling
     places: NDArray[np.int64]
 
     def chunks(self) -> Iterator[Floats]:
         """See `Resampling`."""
-        for weights in self.of.chunks():
+        for weights in self.whole.chunks():
             yield weights[:, self.places]
 
 
 def of_patients(resampling: Resampling) -> bool:
-    """Whether patients are drawn, and intervals are meant to hold; not so of the seed paper's way."""
-    of = resampling
-    while isinstance(of, Part):
-        of = of.of
-    return isinstance(of, PatientBootstrap)
+    """Whether patients are resampled, unlike in the seed paper."""
+    while isinstance(resampling, Part):
+        resampling = resampling.whole
+    return isinstance(resampling, PatientBootstrap)
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure on the cases as they are, and on each resample; NaN where undefined.
+    """A figure on all cases, and on each resample; NaN where undefined.
 
     Attributes:
         value: The figure.
-        resampled: (R,) the figure on each resample.
+        resampled: The figure on each resample, an array of shape (R,).
         stated: The interval, where a formula gives a better one than the resamples do.
     """
 
@@ -137,48 +138,52 @@ class Estimate:
 
     @property
     def interval(self) -> tuple[float, float]:
-        """What is `stated`, else the percentile interval over the resamples where the figure is defined."""
+        """The `stated` interval, else percentiles of the resamples on which the figure is defined."""
         return percentile_interval(self.resampled) if self.stated is None else self.stated
 
     @property
     def p(self) -> float:
         """Two-sided p-value of "the figure is 0": twice the smaller share of resamples on either side of 0.
 
-        It inverts the percentile interval: p < 0.05 where the 95% interval leaves 0 out. No smaller than 2/(R
-            + 1).
+        It inverts the percentile interval: p < 0.05 where the 95% interval excludes 0. Its least value is
+        2/(R + 1).
         """
-        known = self.resampled[np.isfinite(self.resampled)]
-        if not np.isfinite(self.value) or known.size == 0:
+        defined = self.resampled[np.isfinite(self.resampled)]
+        if not np.isfinite(self.value) or defined.size == 0:
             return float("nan")
-        sides = (1 + (known <= 0).sum(), 1 + (known >= 0).sum())
-        return float(min(1.0, 2 * min(sides) / (1 + known.size)))
+        sides = (1 + (defined <= 0).sum(), 1 + (defined >= 0).sum())
+        return float(min(1.0, 2 * min(sides) / (1 + defined.size)))
 
     @property
     def p_is_bound(self) -> bool:
-        """Whether `p` is at the floor of the resampling: it says "at most", not how small it is."""
-        known = int(np.isfinite(self.resampled).sum())
-        return known > 0 and self.p <= least_p(known)
+        """Whether `p` is at the floor of the resampling, and so only an upper bound."""
+        defined = int(np.isfinite(self.resampled).sum())
+        return defined > 0 and self.p <= least_p(defined)
 
     def __sub__(self, other: Estimate) -> Estimate:
         """The paired difference; both must come from the same resamples."""
         return Estimate(self.value - other.value, self.resampled - other.resampled)
 
-    def entry(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, Any]:
-        """`{"value", "low", "high"}` for JSON, None where undefined; and how many resamples were, if some.
+    def summary(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> IntervalEstimate:
+        """The figure and its interval, as result files hold them.
 
         Args:
-            bounds: Of the figure itself: its interval goes no further.
+            bounds: Range of the figure, which clips its interval.
         """
         if not np.isfinite(self.value):
-            return {"value": None, "low": None, "high": None}
+            return IntervalEstimate(None)
         low, high = np.clip(self.interval, *bounds)
         undefined = 0 if self.stated is not None else int((~np.isfinite(self.resampled)).sum())
-        entry = {"value": number(self.value), "low": number(low), "high": number(high)}
-        return entry | ({"undefined_resamples": undefined} if undefined else {})
+        return IntervalEstimate(number(self.value), number(low), number(high), undefined or None)
+
+    def entry(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, float | int | None]:
+        """The `summary` as a dictionary."""
+        entry: dict[str, float | int | None] = plain(self.summary(bounds))
+        return entry
 
 
 def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resampling) -> dict[Key, Estimate]:
-    """Each statistic on the n cases as they are and on every resample; all see the same resamples."""
+    """Compute each statistic on all n cases and on each resample, the same for all statistics."""
     whole = np.ones((1, cases))
     resampled: dict[Key, list[Floats]] = {name: [] for name in statistics}
     for weights in resampling.chunks():
@@ -191,13 +196,13 @@ def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resam
 
 
 def mean_of(values: ArrayLike) -> Statistic:
-    """The mean of (n,) values as a statistic; NaN values are left out of it."""
+    """The mean of values (n,) as a statistic; NaN values are left out."""
     x = np.asarray(values, dtype=np.float64)
-    known = np.isfinite(x)
-    filled = np.where(known, x, 0.0)
+    is_defined = np.isfinite(x)
+    filled = np.where(is_defined, x, 0.0)
 
     def statistic(weights: Floats) -> Floats:
-        total = weights @ known.astype(np.float64)
+        total = weights @ is_defined.astype(np.float64)
         means: Floats = np.divide(weights @ filled, total, out=np.full(len(weights), np.nan), where=total > 0)
         return means
 
@@ -205,11 +210,11 @@ def mean_of(values: ArrayLike) -> Statistic:
 
 
 def percentile_interval(resampled: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The middle `level` of the resampled figures, NaN left out; (NaN, NaN) where none is defined."""
-    known = resampled[np.isfinite(resampled)]
-    if known.size == 0:
+    """The central `level` of the resampled figures, NaN left out; (NaN, NaN) where none is defined."""
+    defined = resampled[np.isfinite(resampled)]
+    if defined.size == 0:
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 

@@ -1,80 +1,141 @@
-"""Is it better? One answer for the report, the comparison, the audit and the paper's claims."""
+"""Decision whether a difference is an improvement: one rule for reports, comparisons, audits and claims."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Literal, Protocol
 
 import numpy as np
 
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.statistics.evidence import LEVEL, Evidence
+from radgaze.records import optional
 
 Verdict = Literal["better", "even", "worse", "few"]
-"""Few: what it rests on is less than `evidence` asks of a verdict."""
+"""Result of a comparison; "few" where there is less evidence than a verdict needs, see `Evidence`."""
+
+
+class Judged(Protocol):
+    """A difference that `verdict` can judge."""
+
+    @property
+    def value(self) -> float | None:
+        """The difference; None where it is undefined."""
+        ...
+
+    @property
+    def low(self) -> float | None:
+        """Lower end of its 95% interval."""
+        ...
+
+    @property
+    def high(self) -> float | None:
+        """Upper end of its 95% interval."""
+        ...
+
+    @property
+    def p(self) -> float | None:
+        """P-value after the correction for multiple testing."""
+        ...
+
+    @property
+    def lacking(self) -> str:
+        """Why no verdict can be given; empty if one can."""
+        ...
+
+
+@dataclass(frozen=True)
+class Difference(IntervalEstimate):
+    """A paired difference, its 95% interval, and the evidence for a verdict on it.
+
+    Attributes:
+        patients: Number of patients; None where they were not counted.
+        discordant: Number of patients on whose cases the two sides differ; None where they were not counted.
+        comparisons: Number of comparisons in Holm's correction; None for one.
+        seeds: Number of seeds that the difference is a mean over; None for one.
+        p: P-value after the correction for multiple testing.
+        p_is_bound: Whether `p` is an upper bound, at the floor of the resampling.
+    """
+
+    patients: int | None = None
+    discordant: int | None = None
+    comparisons: int | None = optional()
+    seeds: int | None = optional()
+    p: float | None = optional()
+    p_is_bound: bool | None = optional()
+
+    @classmethod
+    def of(cls, entry: Mapping[str, object]) -> Difference:
+        """The difference in an entry of a result file; further keys are ignored."""
+        values = {each.name: entry.get(each.name) for each in fields(cls)}
+        return cls(**values)  # type: ignore[arg-type]  # entries are validated where files are read
+
+    @property
+    def evidence(self) -> Evidence | None:
+        """Evidence for a verdict; None where patients were not counted."""
+        if self.patients is None:
+            return None
+        return Evidence(self.patients, self.discordant, self.comparisons or 1, self.seeds or 1)
+
+    @property
+    def lacking(self) -> str:
+        """Why no verdict can be given, see `Evidence.lacking`; empty if one can."""
+        return "" if self.evidence is None else self.evidence.lacking
 
 
 def verdict(
-    entry: Mapping[str, Any],
-    *,
-    higher_is_better: bool = True,
-    tested: bool = False,
-    evidence: Evidence | None = None,
+    difference: Judged | Mapping[str, object], *, higher_is_better: bool = True, tested: bool = False
 ) -> Verdict | None:
-    """What a difference says: better or worse where its interval leaves 0 out, "even" where it does not.
+    """Decide whether a difference is an improvement.
 
-    Even says that these cases cannot tell, not that there is no difference.
+    It is better or worse where its interval excludes 0, and "even" where it does not. Even means that these
+    cases cannot tell, not that there is no difference.
 
     Args:
-        entry: `value` (or `difference`), `low` and `high`; with `tested` also `p`.
-        higher_is_better: Which way the figure points.
-        tested: Whether the p-value, after the correction for all that is tested with it, must be below
-            `LEVEL`, too.
-        evidence: What the difference rests on; by default what the entry says, see `Evidence.of`.
+        difference: The difference; a mapping is read by `Difference.of`.
+        higher_is_better: Direction of the figure.
+        tested: Whether the p-value must be below `LEVEL`, too.
 
     Returns:
-        None where the difference is undefined or has no interval; with `tested` also where it has no p-value.
+        The verdict; None where the difference is undefined or has no interval, and with `tested` where it has
+        no p-value.
     """
-    value, low, high = (
-        _known(entry.get(name)) for name in ("value" if "value" in entry else "difference", "low", "high")
-    )
-    if value is None:
+    if isinstance(difference, Mapping):
+        difference = Difference.of(difference)
+    if not _is_finite(difference.value):
         return None
-    evidence = evidence or Evidence.of(entry)
-    if evidence is not None and evidence.lacking:
+    if difference.lacking:
         return "few"
-    if low is None or high is None:
+    low, high = difference.low, difference.high
+    if low is None or high is None or not (_is_finite(low) and _is_finite(high)):
         return None
     if tested:
-        p = _known(entry.get("p"))
-        if p is None:
+        if difference.p is None or not _is_finite(difference.p):
             return None
-        if p >= LEVEL:
+        if difference.p >= LEVEL:
             return "even"
     if low <= 0 <= high:
         return "even"
     return "better" if (low > 0) == higher_is_better else "worse"
 
 
-def verdict_words(entry: Mapping[str, Any], *, higher_is_better: bool = True) -> str:
-    """The verdict as a table shows it; in its place the reason where none can be given."""
-    said = verdict(entry, higher_is_better=higher_is_better)
-    evidence = Evidence.of(entry)
-    if said == "few" and evidence is not None:
-        return evidence.lacking
-    return {"better": "better", "worse": "worse", "even": "not distinguishable"}.get(said or "", "undefined")
-
-
 def against_all(verdicts: Iterable[Verdict | None]) -> Verdict | None:
-    """Better than all, worse than at least one, else even; "few" where one is, undefined ones left out."""
-    known = [one for one in verdicts if one is not None]
-    if not known:
+    """Combine the verdicts against several references.
+
+    Returns:
+        "better" than all, "worse" than at least one, else "even"; "few" where one of them is. Undefined ones
+        are left out; None where all are undefined.
+    """
+    defined = [each for each in verdicts if each is not None]
+    if not defined:
         return None
-    if "few" in known:
+    if "few" in defined:
         return "few"
-    if "worse" in known:
+    if "worse" in defined:
         return "worse"
-    return "better" if set(known) == {"better"} else "even"
+    return "better" if set(defined) == {"better"} else "even"
 
 
-def _known(value: Any) -> float | None:
-    return None if value is None or not np.isfinite(value) else float(value)
+def _is_finite(value: float | None) -> bool:
+    return value is not None and bool(np.isfinite(value))

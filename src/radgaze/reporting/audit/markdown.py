@@ -6,9 +6,8 @@ from pathlib import Path
 
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults
-from radgaze.evaluation.markdown import table_of
-from radgaze.evaluation.statistics.evidence import cautions, marked
 from radgaze.files import write_text
+from radgaze.markdown import table_of
 from radgaze.reporting.audit.rows import (
     PROBED,
     VERDICT_COLUMNS,
@@ -18,6 +17,7 @@ from radgaze.reporting.audit.rows import (
     is_flagged,
     verdict_rows,
 )
+from radgaze.reporting.statistics_words import cautions, marked
 from radgaze.words import listed
 
 

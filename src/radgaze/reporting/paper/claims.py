@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS, p_words
-from radgaze.evaluation.statistics.power_words import in_words
+from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS
 from radgaze.evaluation.statistics.verdict import verdict
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
+from radgaze.reporting.statistics_words import in_words, p_words
 from radgaze.reporting.wording import bounds, count, interval, lacking, listed, signed
 
 HOLDS, PARTLY, FAILS, OPEN, MISSING = "holds", "holds in part", "does not hold", "undecided", "not tested"

@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from radgaze.console import shown
-from radgaze.evaluation.markdown import escaped
-from radgaze.evaluation.statistics.power_words import in_words
 from radgaze.files import write_text
+from radgaze.markdown import escaped
 from radgaze.reporting.paper.tables import (
     Row,
     Table,
@@ -22,6 +21,7 @@ from radgaze.reporting.paper.tables import (
     own_words,
     published_words,
 )
+from radgaze.reporting.statistics_words import in_words
 from radgaze.reporting.wording import lacking
 from radgaze.tables import harmless
 

@@ -7,13 +7,13 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from radgaze.evaluation.markdown import escaped, table_of
-from radgaze.evaluation.statistics.power_words import in_words, legend
 from radgaze.evaluation.summary import MACRO
 from radgaze.files import write_text
+from radgaze.markdown import escaped, table_of
 from radgaze.reporting.paper.measured import OF_HEATMAP, Measured
 from radgaze.reporting.paper.results import BASELINE, title
 from radgaze.reporting.paper.tables import heading
+from radgaze.reporting.statistics_words import in_words, legend
 
 TITLE = "What differences to the baseline could have been found"
 MISSING = f"Nothing can be said: no experiment was compared with the {title(BASELINE)}."

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEAST_SEEDS, cautions, p_words
-from radgaze.evaluation.statistics.power_words import in_words, legend
+from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEAST_SEEDS
 from radgaze.evaluation.summary import MACRO
 from radgaze.reporting.paper.measured import Entry, Measured
 from radgaze.reporting.paper.published import UNKNOWN, Published, comparable, published
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, family, title
+from radgaze.reporting.statistics_words import cautions, in_words, legend, p_words
 from radgaze.reporting.wording import DASH, bounds, interval, lacking, listed, number, of_few_seeds, signed
 
 CAPTIONS = {

@@ -1,4 +1,4 @@
-"""What `inspect` says of a store, against counting by hand and brute force."""
+"""Compare `inspect` with counts that are computed from the cohort by hand."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, means
 from radgaze.gaze.maps import static_maps
 from radgaze.inspecting import inspection
 from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
+from radgaze.inspecting.options import InspectOptions
 from radgaze.store.store import Store
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
@@ -27,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 @pytest.fixture(scope="module")
 def found(store: Store) -> Inspection:
-    return inspect(store, resamples=50)
+    return inspect(store, InspectOptions(resamples=50))
 
 
 def test_counts_are_those_of_the_tables(store, found):
@@ -126,7 +127,9 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
         readings=pl.DataFrame(readings, schema=cohort.readings.schema),
         fixations=pl.LazyFrame(fixations, schema=cohort.fixations.collect_schema()),
     )
-    found = inspect(prepare(cohort, Path(tmp_path / "store"), size=64, workers=1), resamples=10)
+    found = inspect(
+        prepare(cohort, Path(tmp_path / "store"), size=64, workers=1), InspectOptions(resamples=10)
+    )
 
     import torch
 
@@ -177,7 +180,7 @@ def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(inspection, "means", kept)
-        found = inspect(store, resamples=10)
+        found = inspect(store, InspectOptions(resamples=10))
     (values, patients), by_case = *seen, store.cases["patient"].to_numpy()
     assert patients.tolist() == by_case.tolist()
     assert LEAST <= len(set(patients)) < FEW

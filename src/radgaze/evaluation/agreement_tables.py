@@ -1,0 +1,53 @@
+"""Check whether the agreement with gaze of several runs can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import polars as pl
+
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.results import read_agreement, read_metrics
+from radgaze.runs.run import Run
+
+SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit")
+"""The settings that figures of agreement depend on."""
+_LEFT_OUT = "Agreement with gaze is left out: "
+
+
+def comparable_agreement(
+    runs: Sequence[Run], names: Sequence[str], cases: pl.DataFrame
+) -> tuple[list[pl.DataFrame], str]:
+    """Read agreement.parquet of each run.
+
+    Args:
+        runs: The runs.
+        names: Their names.
+        cases: The test cases.
+
+    Returns:
+        The tables, and nothing; or no table, and the reason why they cannot be compared.
+    """
+    for name, run in zip(names, runs, strict=True):
+        if not ((run.path / "agreement.parquet").is_file() and (run.path / "metrics.json").is_file()):
+            return [], f"{_LEFT_OUT}{name} was not evaluated yet (`radgaze evaluate RUN`)."
+    if reason := _different_settings(runs, names):
+        return [], reason
+    tables = [read_agreement(run.path) for run in runs]
+    for name, table in zip(names, tables, strict=True):
+        if missing := [metric for metric in METRICS if metric not in table.columns]:
+            return [], (f"{_LEFT_OUT}{name} was evaluated before there was {missing[0]}; evaluate it again.")
+    ids = [set(table["case_id"]) for table in tables]
+    if any(of_run != ids[0] for of_run in ids) or not ids[0] <= set(cases["case_id"]):
+        return [], f"{_LEFT_OUT}the runs were evaluated on different cases; evaluate them again."
+    return (tables, "") if ids[0] else ([], f"{_LEFT_OUT}no test case has gaze.")
+
+
+def _different_settings(runs: Sequence[Run], names: Sequence[str]) -> str:
+    metrics = [read_metrics(run.path) for run in runs]
+    for key in SETTINGS:
+        values = [of_run.get("settings", {}).get(key) for of_run in metrics]
+        for name, value in zip(names, values, strict=True):
+            if value != values[0]:
+                return f"{_LEFT_OUT}{names[0]} and {name} measured it with another {key}."
+    return ""

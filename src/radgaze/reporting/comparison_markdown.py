@@ -1,0 +1,137 @@
+"""DIR/compare.md: a comparison of runs as Markdown tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from radgaze.evaluation import baselines
+from radgaze.evaluation.comparison import Comparison
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.metrics import classification
+from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
+from radgaze.evaluation.results import MACRO
+from radgaze.files import write_text
+from radgaze.markdown import escaped, table_of
+from radgaze.reporting.statistics_words import (
+    POWER_HEADING,
+    cautions,
+    in_words,
+    legend,
+    marked,
+    p_words,
+    verdict_words,
+)
+
+MAPS = {
+    "heatmap": "heatmap",
+    "heatmap_raw": "heatmap, not smoothed",
+    "grad_cam": "Grad-CAM",
+    "mask": "mask",
+    **{name: kind.label for name, kind in baselines.evaluated().items()},
+}
+FLOORS = tuple(baselines.evaluated())
+MOST_COLUMNS = 5
+"""Largest number of columns of figures that a line of a terminal holds."""
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """Format the estimates as value [95% interval], the paired differences, and the notes."""
+    parts = [
+        f"# Comparison of {', '.join(map(escaped, comparison.names))}",
+        f"{comparison.cases} test cases of {comparison.patients} patients; 95% intervals of the patient "
+        "bootstrap, of a run's AUC by DeLong's errors over patients. ↓: lower is better.",
+    ]
+    for metric in CLASS_METRICS:
+        heading = _heading(metric)
+        parts += [f"## {heading[0].upper()}{heading[1:]}", _class_table(comparison, metric)]
+    if comparison.table["map"].is_not_null().any():
+        parts += ["## Agreement with gaze", _agreement_table(comparison)]
+    differences = comparison.differences()
+    reference = escaped(comparison.reference) if differences else ""
+    parts += [f"## Paired differences to {reference}", _paired_table(differences)]
+    macro = comparison.differences(metric="auc", group=MACRO)
+    parts += [legend(macro[0].power)] if macro else []
+    return "\n\n".join([*parts, *map(escaped, [*comparison.notes, *cautions("".join(parts))])]) + "\n"
+
+
+def write_markdown(comparison: Comparison, out: Path) -> Path:
+    """Write compare.md into a folder; return its path."""
+    write_text(comparison_markdown(comparison), out / "compare.md")
+    return out / "compare.md"
+
+
+def p_value(row: PairedRow, column: str) -> str:
+    """Format a p-value of a paired difference; a dash where too few patients were tested for one.
+
+    Args:
+        row: The row.
+        column: Name of the field.
+    """
+    if row.estimate.lacking:
+        return p_words(None)
+    return p_words(getattr(row, column), getattr(row, f"{column}_is_bound", False))
+
+
+def _class_table(comparison: Comparison, metric: str) -> str:
+    """Runs by classes; where the classes are many, classes by runs, so that a line stays readable."""
+    groups, runs = (MACRO, *comparison.classes), comparison.names
+    cells = {(row.run, row.group): _estimate(row) for row in comparison.estimates(metric=metric)}
+    if len(groups) > max(MOST_COLUMNS, len(runs)):
+        rows = [[escaped(group), *(cells.get((run, group), "–") for run in runs)] for group in groups]
+        return table_of(["class", *map(escaped, runs)], rows)
+    rows = [[escaped(run), *(cells.get((run, group), "–") for group in groups)] for run in runs]
+    return table_of(["run", *map(escaped, groups)], rows)
+
+
+def _agreement_table(comparison: Comparison) -> str:
+    rows = []
+    for kind, label in MAPS.items():
+        is_baseline = kind in FLOORS
+        # Baseline maps are the same for all runs: one line is enough.
+        for run in comparison.names[:1] if is_baseline else comparison.names:
+            cells = {row.metric: _estimate(row) for row in comparison.estimates(run=run, map=kind)}
+            if cells:
+                name = "–" if is_baseline else escaped(run)
+                rows.append([name, label, *(cells.get(metric, "–") for metric in METRICS)])
+    return table_of(["run", "map", *map(_heading, METRICS)], rows)
+
+
+def _paired_table(differences: list[PairedRow]) -> str:
+    several = len({row.run for row in differences}) > 1
+    columns = ["p_bootstrap", "p_delong"] + (["p_bootstrap_holm", "p_delong_holm"] if several else [])
+    header = ["run", "figure", "difference [95%]", "verdict", "p (bootstrap)", "p (DeLong)"]
+    header += ["p (bootstrap, Holm)", "p (DeLong, Holm)"] if several else []
+    rows = [
+        [
+            escaped(row.run),
+            f"{_heading(row.metric)} {escaped(_subject(row))}",
+            _with_interval(row.estimate, signed=True),
+            verdict_words(row.estimate, higher_is_better=row.higher_is_better),
+            *(p_value(row, column) for column in columns),
+            in_words(row.power),
+        ]
+        for row in differences
+    ]
+    return table_of([*header, POWER_HEADING], rows)
+
+
+def _subject(row: PairedRow) -> str:
+    return f"of {MAPS[row.map]}" if row.map else row.group or ""
+
+
+def _estimate(row: EstimateRow) -> str:
+    return _with_interval(row.estimate)
+
+
+def _with_interval(estimate: IntervalEstimate, *, signed: bool = False) -> str:
+    if estimate.value is None:
+        return "undefined"
+    text = f"{estimate.value:+.3f}" if signed else f"{estimate.value:.3f}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f" [{estimate.low:.3f}, {estimate.high:.3f}]" + marked(estimate.low, estimate.high)
+    return text.replace("-", "−")
+
+
+def _heading(metric: str) -> str:
+    return (METRICS.get(metric) or classification.METRICS[metric]).heading
