@@ -440,7 +440,6 @@ def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
     assert (tmp_path / "other.partial" / "thesis.txt").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no POSIX locks")
 def test_two_preparations_of_one_store_keep_apart(tmp_path):
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store.partial").mkdir()
@@ -448,8 +447,8 @@ def test_two_preparations_of_one_store_keep_apart(tmp_path):
         [
             sys.executable,
             "-c",
-            "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
-            "print('held', flush=True); time.sleep(60)",
+            "import sys, time; from pathlib import Path; from radgaze import locks\n"
+            "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)",
             str(tmp_path / "store.partial" / "lock"),
         ],
         stdout=subprocess.PIPE,

@@ -25,6 +25,7 @@ from radgaze.errors import UserError
 from radgaze.files import parse_yaml
 from radgaze.reproduction import grid, state
 from radgaze.reproduction import plan as reproduction
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
@@ -123,7 +124,8 @@ def begin_both(place: Path) -> None:
     with study.opened(tuning.plan("baseline", store), place / "search", resume=False):
         pass
     (place / "grid").mkdir()
-    state.begin(reproduction.plan(store, only=["baseline"], seeds=1), place / "grid", resume=False)
+    options = ReproduceOptions(only=("baseline",), seeds=1)
+    state.begin(reproduction.plan(store, options), place / "grid", resume=False)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -16,10 +16,9 @@ import yaml
 from optuna.trial import TrialState
 
 from radgaze import experiments
-from radgaze.errors import UserError
+from radgaze.errors import Stopped, UserError
 from radgaze.runs import settings
 from radgaze.runs.data import open_store
-from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module
 from radgaze.tuning.search import tune
@@ -158,8 +157,9 @@ def test_two_searches_do_not_share_a_folder(search, formula, tmp_path):
     wanted, out = search(), tmp_path / "out"
     tune(wanted, out, 1, runner=formula)
     held = subprocess.Popen(
-        [sys.executable, "-c", "import fcntl, sys, time; f = open(sys.argv[1], 'w'); "
-         "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)", str(out / "study.lock")],
+        [sys.executable, "-c", "import sys, time; from pathlib import Path; from radgaze import locks\n"
+         "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)",
+         str(out / "study.lock")],
         stdout=subprocess.PIPE,
     )  # fmt: skip
     try:

@@ -57,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             except UserError as error:
                 _complain(f"{name}: {error}")
                 return 2
+            except KeyboardInterrupt as stop:
+                return _stopped(name, stop)
     except UserError as error:
         _complain(f"{name}: {error}")
         return 2
@@ -67,8 +69,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(": ".join(part for part in words if part))
         return 2
     except KeyboardInterrupt as stop:
-        _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
-        return 130
+        return _stopped(name, stop)
+
+
+def _stopped(name: str, stop: KeyboardInterrupt) -> int:
+    _complain(": ".join(part for part in (name, "stopped", str(stop)) if part))
+    return 130
 
 
 def _flags(arguments: Sequence[str], args: Namespace) -> AbstractContextManager[None]:

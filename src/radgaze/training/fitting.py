@@ -23,7 +23,7 @@ from torch import distributed
 
 from radgaze import attribution, models
 from radgaze.console import say
-from radgaze.errors import UserError, shortened
+from radgaze.errors import Stopped, UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config, TrainerConfig
@@ -47,10 +47,6 @@ OWN = {
     *("report.html", "figures"),
 }
 """What training, evaluating and reporting write into a run's folder."""
-
-
-class Stopped(KeyboardInterrupt):
-    """Training was stopped with Ctrl-C; what there was is in the run's folder."""
 
 
 def train(

@@ -15,14 +15,13 @@ from optuna.trial import TrialState
 
 from radgaze import experiments
 from radgaze.console import Bar, progress, say
-from radgaze.errors import UserError, in_words
+from radgaze.errors import Stopped, UserError, in_words
 from radgaze.files import stay_within
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import dataset, open_store
 from radgaze.store.store import Store
 from radgaze.training.checks import check, check_gaze
-from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
 from radgaze.tuning import results
