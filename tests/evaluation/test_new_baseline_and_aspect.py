@@ -27,6 +27,7 @@ from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
 from radgaze.reporting import audit_figures, intervals, sections
+from radgaze.evaluation.results import read_metrics
 from radgaze.reporting.audit import audit_page
 from radgaze.reporting.comparison import _agreement
 from radgaze.reporting.paper.write import _of_maps
@@ -39,8 +40,9 @@ everyone = tuple(replace(case, boxed=k % 2 == 0) for k, case in enumerate(cases(
 runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "two")]
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
-test = metrics[0]["test"]
 print("EVALUATE"); _show(metrics[0])
+metrics = [read_metrics(run.path) for run in runs]
+test = metrics[0]["test"]
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
 print("PAGE OF THE COMPARISON", [row["name"] for row in _agreement(compared) if row["floor"]])
 table = pl.read_parquet(runs[0].path / "agreement.parquet")

@@ -29,6 +29,7 @@ from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.evaluation.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
+from radgaze.evaluation.results import read_metrics
 from radgaze.reporting import audit_figures, intervals, sections
 from radgaze.reporting.comparison import _paired
 from radgaze.reporting.verdicts import floor_differences, floor_sentence
@@ -39,6 +40,7 @@ runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "t
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
 print("EVALUATE"); _show(metrics[0])
+metrics = [read_metrics(run.path) for run in runs]
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
 print("PAIRED", [row["what"] for row in _paired(compared)])
 test = runs[0].predictions().filter(pl.col("split") == "test")

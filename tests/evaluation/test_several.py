@@ -40,11 +40,11 @@ def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_
         roc_auc_score(predictions[f"label_{c}"].to_numpy(), predictions[f"probability_{c}"].to_numpy())
         for c in "AB"
     ]
-    assert found["auc"]["macro"]["value"] == pytest.approx(np.mean(of_sklearn))
-    assert found["auc"]["never"]["value"] is None
-    assert found["not_averaged"] == ["never"]
-    assert "accuracy" not in found
-    assert "multiclass" not in found["brier"]
+    assert found.auc["macro"].value == pytest.approx(np.mean(of_sklearn))
+    assert found.auc["never"].value is None
+    assert found.not_averaged == ("never",)
+    assert found.accuracy is None
+    assert "multiclass" not in found.brier
     labels, scores = (
         predictions.select([f"{kind}_{c}" for c in CLASSES]).to_numpy() for kind in ("label", "probability")
     )
@@ -53,7 +53,7 @@ def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_
         for row in zip(scores, labels, strict=True)
     ]
     assert 0 < np.mean(whole) < 1
-    assert found["exact_match"]["value"] == pytest.approx(np.mean(whole))
+    assert found.exact_match.value == pytest.approx(np.mean(whole))
 
 
 def test_exclusive_classes_are_averaged_whole_or_not_at_all():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,13 @@ from scipy.ndimage import gaussian_filter
 from radgaze.errors import UserError
 from radgaze.evaluation import summary
 from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.results import (
+    AgreementCases,
+    EvaluationResults,
+    EvaluationSettings,
+    read_metrics,
+    write_results,
+)
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import SeedResamples
 from radgaze.reporting.gallery import decisions
@@ -122,38 +128,38 @@ def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> dict[
     """metrics.json and agreement.parquet of a fake run, written and returned; maps `heatmap` and `mask`
     standard deviations better than the lung shape."""
     test, validate = run.test(), run.predictions().filter(pl.col("split") == "validate")
-    metrics: dict[str, Any] = {
-        "experiment": run.experiment,
-        "classes": list(run.classes),
-        "software": "0.1.0",
-        "settings": {
-            "interval": "bootstrap",
-            "generator": "guided_backprop",
-            "target": "predicted",
-            "seed": 0,
-        },
-    }
-    for name, cases in (("test", test), ("validate", validate)):
-        metrics[name] = summary.discrimination_summary(
+    settings = EvaluationSettings(interval="bootstrap", generator="guided_backprop", target="predicted")
+    table = agreement_table(run, heatmap, mask)
+    with_gaze = test if run.gaze else test.head(0)
+    of_test, of_validate = (
+        summary.discrimination_summary(
             cases,
             run.classes,
             policy.bootstrap(cases, run.classes, resamples=100, seed=0),
             SeedResamples(cases.height),
         )
-    table = agreement_table(run, heatmap, mask)
-    with_gaze = test if run.gaze else test.head(0)
-    metrics["test"]["agreement"] = summary.agreement_summary(
+        for cases in (test, validate)
+    )
+    of_maps = summary.agreement_summary(
         table, policy.bootstrap(with_gaze, run.classes, resamples=100, seed=0)
     )
-    metrics["test"]["agreement_cases"] = {
-        "compared": with_gaze.height,
-        "without_gaze": 0 if run.gaze else test.height,
-        "mean_gaze_of_training_cases": 800,
-        "constant_maps": {"heatmap": 2, "lung_shape": 0},
-    }
+    of_cases = AgreementCases(
+        compared=with_gaze.height,
+        without_gaze=0 if run.gaze else test.height,
+        baseline_counts={"mean_gaze_of_training_cases": 800},
+        constant_maps={"heatmap": 2, "lung_shape": 0},
+    )
+    results = EvaluationResults(
+        experiment=run.experiment,
+        classes=run.classes,
+        software="0.1.0",
+        settings=settings,
+        test=of_test.with_maps(agreement=of_maps, agreement_cases=of_cases),
+        validate=of_validate,
+    )
     table.write_parquet(run.path / "agreement.parquet")
-    (run.path / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
-    return metrics
+    write_results(results, run.path)
+    return read_metrics(run.path)
 
 
 def agreement_table(run: FakeRun, heatmap: float, mask: float) -> pl.DataFrame:

@@ -176,7 +176,7 @@ def test_a_heatmap_that_does_not_beat_the_floors_is_said_not_to(tmp_path: Path) 
 
 
 def test_a_run_that_was_not_evaluated_is_a_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no metrics\.json; run `radgaze evaluate"):
+    with pytest.raises(UserError, match=r"no metrics\.json; run `evaluate\("):
         written(FakeRun(tmp_path / "run"))
 
 

@@ -149,9 +149,9 @@ def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(config, partia
     history = run.history()
     assert (history["train/heatmap_gaze"] > 0).all()
     metrics = evaluate(run, resamples=20)
-    assert metrics["test"]["agreement_cases"]["compared"] == 1
-    assert metrics["test"]["agreement_cases"]["without_gaze"] == 9
-    assert "9 without gaze left out" in report(run, metrics).read_text()
+    assert metrics.test.agreement_cases.compared == 1
+    assert metrics.test.agreement_cases.without_gaze == 9
+    assert "9 without gaze left out" in report(run).read_text()
     plain = partly(config, partial)
     plain.optimisation.gaze_fraction = None
     assert (train(plain, tmp_path / "plain").history()["train/loss"] != history["train/loss"]).all()

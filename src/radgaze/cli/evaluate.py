@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from radgaze.cli.parser import Parser, Resamples
@@ -13,6 +12,8 @@ from radgaze.runs.config import SELECTED_ON_TEST
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from radgaze.evaluation.interval_estimate import IntervalEstimate
+    from radgaze.evaluation.results import EvaluationResults
     from radgaze.runs.run import Run
 
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
@@ -124,65 +125,70 @@ def evaluate_and_report(run: Run, **options: Any) -> Path:
     from radgaze.evaluation import evaluate
     from radgaze.reporting.run_page import report
 
-    metrics = evaluate(run, **options)
-    page = report(run, metrics)
-    _show(metrics)
+    results = evaluate(run, **options)
+    page = report(run)
+    _show(results)
     put(run.path / "metrics.json")
     put(page)
     return page
 
 
-def _show(metrics: dict[str, Any]) -> None:
+def _show(results: EvaluationResults) -> None:
     """The headline figures as tables on standard output."""
-    from radgaze.console import results
+    from radgaze.console import results as results_console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
     from radgaze.evaluation.statistics.evidence import cautions
 
-    console, test = results(), metrics["test"]
-    if metrics["selection"] == "test":
+    console, test = results_console(), results.test
+    if results.selection == "test":
         console.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
-    title = f"{metrics['experiment']}: {test['cases']} test cases of {test['patients']} patients"
-    names = {
-        "auc": "AUC",
-        "auc_seed": "AUC, as the seed paper",
-        "average_precision": "average precision",
-        "brier": "Brier ↓",
+    title = f"{results.experiment}: {test.cases} test cases of {test.patients} patients"
+    columns = {
+        "AUC": test.auc,
+        "AUC, as the seed paper": test.auc_seed,
+        "average precision": test.average_precision,
+        "Brier ↓": test.brier,
     }
     rows = [
-        (group, [_entry(test[metric][group]) for metric in names]) for group in ("macro", *metrics["classes"])
+        (group, [_entry(column[group]) for column in columns.values()])
+        for group in ("macro", *results.classes)
     ]
-    show(console, title, "class", list(names.values()), rows)
+    show(console, title, "class", list(columns), rows)
     cells = [cell for _, of_group in rows for cell in of_group]
-    for part, of, registry in (
-        ("agreement", "Agreement with gaze", AGREEMENT),
-        ("localisation", "Localisation of boxes and masks", LOCALISATION),
+    for part, compared, registry, maps in (
+        ("Agreement with gaze", test.agreement_cases.compared, AGREEMENT, test.agreement),
+        (
+            "Localisation of boxes and masks",
+            test.localisation_cases.compared,
+            LOCALISATION,
+            test.localisation,
+        ),
     ):
-        found = {kind: entries for kind, entries in test[part].items() if entries}
-        if found:
-            title = f"{of}, {test[f'{part}_cases']['compared']} cases"
+        measured = {kind: entries for kind, entries in maps.items() if entries}
+        if measured:
             headings = [metric.heading for metric in registry.values()]
             # By name: a file of an earlier version may lack a metric, or have them in another order.
             rows = [
                 (kind.replace("_", " "), [_entry(entries.get(name), 2) for name in registry])
-                for kind, entries in found.items()
+                for kind, entries in measured.items()
             ]
-            show(console, title, "map", headings, rows)
+            show(console, f"{part}, {compared} cases", "map", headings, rows)
             cells += [cell for _, of_map in rows for cell in of_map]
-        elif part == "agreement":
+        elif maps is test.agreement:
             console.print("Agreement with gaze: no test case has gaze.")
     for note in cautions("".join(cells)):
         console.print(note, markup=False, highlight=False)
 
 
-def _entry(entry: Mapping[str, float | None] | None, digits: int = 3) -> str:
+def _entry(entry: IntervalEstimate | None, digits: int = 3) -> str:
     from radgaze.evaluation.statistics.evidence import marked
 
     if entry is None:
         return "–"
-    value, low, high = entry["value"], entry["low"], entry["high"]
-    if value is None:
+    if entry.value is None:
         return "undefined"
-    if low is None or high is None:
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]" + marked(low, high)
+    if entry.low is None or entry.high is None:
+        return f"{entry.value:.{digits}f}"
+    interval = f"[{entry.low:.{digits}f}, {entry.high:.{digits}f}]"
+    return f"{entry.value:.{digits}f} {interval}{marked(entry.low, entry.high)}"

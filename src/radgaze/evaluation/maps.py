@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +14,13 @@ from radgaze import models
 from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.metrics.multilabel import true_class
+from radgaze.evaluation.options import GENERATOR as GENERATOR
+from radgaze.evaluation.options import Target as Target
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run
 from radgaze.store.boxes import of_own_class, regions_of_own_class
 
 Array = NDArray[np.float32]
-Target = Literal["predicted", "true"]
-
-# One generator for all runs that are compared, also for those trained without a heatmap.
-GENERATOR = "guided_backprop"
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
-from typing import Any, Literal
 
 import polars as pl
 
@@ -13,17 +11,24 @@ from radgaze import __version__
 from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.evaluation import summary
-from radgaze.evaluation.maps import GENERATOR, Target
 from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+from radgaze.evaluation.options import GENERATOR, Interval, Target
+from radgaze.evaluation.results import (
+    AgreementCases,
+    EvaluationResults,
+    EvaluationSettings,
+    LocalisationCases,
+    Maps,
+    SplitResults,
+    write_results,
+)
 from radgaze.evaluation.scoring import agreement_table, localisation_table, smoothing
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import RESAMPLES, Resampling, SeedResamples
-from radgaze.files import write_text
+from radgaze.records import plain
 from radgaze.runs.run import Run
 from radgaze.tables import write_parquet
-
-Interval = Literal["delong", "bootstrap", "seed"]
 
 
 def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
@@ -37,7 +42,7 @@ def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
     tolerance: float = 0.0,
     seed: int = 0,
     batch_size: int = 16,
-) -> dict[str, Any]:
+) -> EvaluationResults:
     """Measure a run on its test cases; write metrics.json, agreement.parquet and curves.parquet into it.
 
     Args:
@@ -59,13 +64,7 @@ def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
         batch_size: Cases at a time.
 
     Returns:
-        What was written to metrics.json: under "test" and "validate" `auc`, `auc_seed`, `average_precision`,
-        `brier`, `calibration_error` with an entry `{"value", "low", "high"}` for "macro" and each class,
-        `sensitivity_at_specificity` the same for each specificity, `accuracy`, `cases`, `patients`. Of
-        classes that do not exclude each other, `exact_match` (all of a case's classes right, at 0.5) stands
-        in for accuracy, and `not_averaged` names those that the macro mean leaves out, see
-        `multilabel.averaged`. Under "test" also `agreement` with gaze and `localisation` of boxes, an entry
-        for each map and metric. An undefined figure is None. Cases with boxes leave localisation.parquet.
+        The content of metrics.json. Cases with boxes also leave localisation.parquet.
 
     Raises:
         UserError: The run has no predictions, or an argument makes no sense.
@@ -75,34 +74,36 @@ def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
         interval = "seed" if run.config.protocol == "faithful" else "delong"
     device = usable_device(device)
     table = _predictions(run)
-    metrics = _about(run, table)
-    metrics["settings"] = {
-        "interval": interval,
-        "resamples": resamples,
-        "seed": seed,
-        "generator": generator,
-        "target": target,
-        "tolerance": tolerance,
-        "heatmap_smoothing": smoothing(),
-        **_maps_of(run),
-    }
+    settings = EvaluationSettings(
+        interval=interval,
+        resamples=resamples,
+        seed=seed,
+        generator=generator,
+        target=target,
+        tolerance=tolerance,
+        heatmap_smoothing=smoothing(),
+        gaze=asdict(run.config.gaze),
+        size=run.config.input.size,
+        fit=run.config.input.fit,
+    )
+    exclusive = multilabel.exclusive(table, run.classes)
 
     def resampling(cases: pl.DataFrame) -> Resampling:
-        return policy.resampling_of(cases, run.classes, metrics["settings"])
+        return policy.resampling_of(cases, run.classes, plain(settings))
 
-    for split in ("test", "validate"):
-        metrics[split] = _discrimination(run, table.filter(pl.col("split") == split), metrics, resampling)
-    test = table.filter(pl.col("split") == "test")
+    def discrimination(cases: pl.DataFrame) -> SplitResults:
+        return summary.discrimination_summary(
+            cases,
+            run.classes,
+            resampling(cases),
+            SeedResamples(cases.height, seed=seed),
+            exclusive=exclusive,
+            interval=interval,
+        )
+
+    test, validate = (table.filter(pl.col("split") == split) for split in ("test", "validate"))
     found = agreement_table(run, generator=generator, target=target, device=device, batch_size=batch_size)
     with_gaze, ordered = _of_cases(found.table, test)
-    metrics["test"]["agreement"] = summary.agreement_summary(ordered, resampling(with_gaze))
-    metrics["test"]["agreement_cases"] = {
-        "compared": with_gaze.height,
-        "without_gaze": found.without_gaze,
-        "mean_gaze_of_training_cases": found.training_cases,
-        **found.counts,
-        "constant_maps": found.constant,
-    }
     write_parquet(found.table, run.path / "agreement.parquet")
     of_boxes = localisation_table(
         run,
@@ -113,11 +114,31 @@ def evaluate(  # many arguments: options of `radgaze evaluate`, given by name
         device=device,
         batch_size=batch_size,
     )
-    metrics["test"] |= _localisation(run, test, of_boxes, resampling)
+    localisation, localisation_cases = _localisation(run, test, of_boxes, resampling)
+    results = EvaluationResults(
+        experiment=run.experiment,
+        protocol=run.config.protocol,
+        selection=run.config.selection,
+        classes=tuple(run.classes),
+        exclusive=exclusive,
+        software=__version__,
+        settings=settings,
+        test=discrimination(test).with_maps(
+            agreement=summary.agreement_summary(ordered, resampling(with_gaze)),
+            agreement_cases=AgreementCases(
+                compared=with_gaze.height,
+                without_gaze=found.without_gaze,
+                baseline_counts={"mean_gaze_of_training_cases": found.training_cases, **found.counts},
+                constant_maps=found.constant,
+            ),
+            localisation=localisation,
+            localisation_cases=localisation_cases,
+        ),
+        validate=discrimination(validate),
+    )
     write_parquet(summary.curves(test, run.classes), run.path / "curves.parquet")
-    text = json.dumps(metrics, indent=2, allow_nan=False, ensure_ascii=False)
-    write_text(text + "\n", run.path / "metrics.json")
-    return metrics
+    write_results(results, run.path)
+    return results
 
 
 def _check_settings(resamples: int, tolerance: float) -> None:
@@ -136,44 +157,6 @@ def _predictions(run: Run) -> pl.DataFrame:
     return table
 
 
-def _about(run: Run, table: pl.DataFrame) -> dict[str, Any]:
-    """The entries of metrics.json that say what is measured."""
-    return {
-        "experiment": run.experiment,
-        "protocol": run.config.protocol,
-        "selection": run.config.selection,
-        "classes": list(run.classes),
-        "exclusive": multilabel.exclusive(table, run.classes),
-        "software": __version__,
-    }
-
-
-def _maps_of(run: Run) -> dict[str, object]:
-    """The settings of a run that its maps depend on."""
-    return {
-        "gaze": asdict(run.config.gaze),
-        "size": run.config.input.size,
-        "fit": run.config.input.fit,
-    }
-
-
-def _discrimination(
-    run: Run,
-    cases: pl.DataFrame,
-    metrics: Mapping[str, Any],
-    resampling: Callable[[pl.DataFrame], Resampling],
-) -> dict[str, Any]:
-    """The entries about the predictions of some cases."""
-    return summary.discrimination_summary(
-        cases,
-        run.classes,
-        resampling(cases),
-        SeedResamples(cases.height, seed=metrics["settings"]["seed"]),
-        exclusive=metrics["exclusive"],
-        interval=metrics["settings"]["interval"],
-    )
-
-
 def _of_cases(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The cases that have rows, and the rows in the order of the cases."""
     having = cases.join(rows.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
@@ -182,13 +165,11 @@ def _of_cases(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl
 
 def _localisation(
     run: Run, test: pl.DataFrame, rows: pl.DataFrame, resampling: Callable[[pl.DataFrame], Resampling]
-) -> dict[str, object]:
+) -> tuple[Maps, LocalisationCases]:
     """The entries about boxes; their rows are written where there are any."""
     boxed, ordered = _of_cases(rows, test)
     (run.path / "localisation.parquet").unlink(missing_ok=True)
     if boxed.height:
         write_parquet(rows, run.path / "localisation.parquet")
-    return {
-        "localisation": summary.agreement_summary(ordered, resampling(boxed), tuple(LOCALISATION)),
-        "localisation_cases": {"compared": boxed.height, "without_boxes": test.height - boxed.height},
-    }
+    maps = summary.agreement_summary(ordered, resampling(boxed), tuple(LOCALISATION))
+    return maps, LocalisationCases(compared=boxed.height, without_boxes=test.height - boxed.height)

@@ -1,47 +1,238 @@
-"""What `evaluate` left in a run's folder, read without trust."""
+"""Files that `evaluate` writes into the folder of a run: metrics.json as typed results, and its tables."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from radgaze.errors import UserError
-from radgaze.files import read_json, read_parquet
+from radgaze.errors import UserError, call
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.options import GENERATOR, Interval, Target
+from radgaze.evaluation.statistics.resampling import RESAMPLES
+from radgaze.files import read_json, read_parquet, write_text
+from radgaze.records import Record, as_json, optional, plain, validated
 
 METRICS, AGREEMENT = "metrics.json", "agreement.parquet"
+MACRO = "macro"
+"""Group of the mean over classes, beside the classes themselves."""
+
+Groups = dict[str, IntervalEstimate]
+"""A metric of predictions, by class and for the `MACRO` mean."""
+Maps = dict[str, dict[str, IntervalEstimate] | None]
+"""The metrics of each map, by map and metric; None for a map that no case has. Files of earlier versions may
+lack a map or a metric."""
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """The settings that figures depend on.
+
+    Attributes:
+        interval: Kind of the intervals, see `evaluate`; None in files of earlier versions.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the resamples.
+        generator: Name of the generator of the heatmaps.
+        target: Class whose heatmap is compared with gaze.
+        tolerance: Tolerance of the pointing game, in pixels of the map.
+        heatmap_smoothing: Which maps are blurred before they are scored, in words.
+        gaze: The run's settings of gaze maps, see `GazeConfig`.
+        size: Side of the model's input, in pixels.
+        fit: How images fill the model's input.
+    """
+
+    interval: Interval | None = None
+    resamples: int = RESAMPLES
+    seed: int = 0
+    generator: str = GENERATOR
+    target: Target = "predicted"
+    tolerance: float = 0.0
+    heatmap_smoothing: str = ""
+    gaze: dict[str, str | int | float | None] = field(default_factory=dict)
+    size: int | None = None
+    fit: str | None = None
+
+
+@dataclass(frozen=True)
+class SplitResults:
+    """Discrimination and calibration on one split.
+
+    Attributes:
+        auc: Area under the ROC curve of each class against the rest.
+        average_precision: Average precision.
+        sensitivity_at_specificity: Sensitivity, by the specificity ("0.9") at which it is measured.
+        brier: Brier score; for exclusive classes also over all of them, under "multiclass".
+        calibration_error: Expected calibration error.
+        auc_seed: AUC with intervals by the resamples of the seed paper.
+        accuracy: Share of cases whose most probable class is the true one; for exclusive classes only.
+        exact_match: Share of cases with every class right at a probability of 0.5; for other classes.
+        not_averaged: Classes that the macro mean leaves out, see `multilabel.averaged`; for other classes.
+        cases: Number of cases.
+        patients: Number of patients.
+    """
+
+    auc: Groups = field(default_factory=dict)
+    average_precision: Groups = field(default_factory=dict)
+    sensitivity_at_specificity: dict[str, Groups] = field(default_factory=dict)
+    brier: Groups = field(default_factory=dict)
+    calibration_error: Groups = field(default_factory=dict)
+    auc_seed: Groups = field(default_factory=dict)
+    accuracy: IntervalEstimate | None = optional()
+    exact_match: IntervalEstimate | None = optional()
+    not_averaged: tuple[str, ...] | None = optional()
+    cases: int = 0
+    patients: int = 0
+
+    def with_maps(
+        self,
+        *,
+        agreement: Maps | None = None,
+        agreement_cases: AgreementCases | None = None,
+        localisation: Maps | None = None,
+        localisation_cases: LocalisationCases | None = None,
+    ) -> SplitWithMaps:
+        """Return these results with those of maps; see `SplitWithMaps` for the arguments."""
+        return SplitWithMaps(
+            **{each.name: getattr(self, each.name) for each in fields(SplitResults)},
+            agreement=agreement or {},
+            agreement_cases=agreement_cases or AgreementCases(),
+            localisation=localisation or {},
+            localisation_cases=localisation_cases or LocalisationCases(),
+        )
+
+
+@dataclass(frozen=True)
+class AgreementCases:
+    """The cases on which agreement with gaze is measured.
+
+    Attributes:
+        compared: Number of cases compared.
+        without_gaze: Number of cases that are left out because they have no gaze.
+        baseline_counts: Numbers of cases that the baseline maps count (`BaselineMap.counts`), by their names
+            in the file; among them `mean_gaze_of_training_cases`, the number of training cases that the mean
+            gaze is over. The file holds them beside the other fields.
+        constant_maps: Number of cases whose map is constant and scores as chance, by map.
+    """
+
+    compared: int = 0
+    without_gaze: int = 0
+    baseline_counts: dict[str, int] = field(default_factory=dict)
+    constant_maps: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class LocalisationCases:
+    """The cases on which localisation is measured.
+
+    Attributes:
+        compared: Number of cases compared.
+        without_boxes: Number of cases that are left out because they have no box or region.
+    """
+
+    compared: int = 0
+    without_boxes: int = 0
+
+
+@dataclass(frozen=True)
+class SplitWithMaps(SplitResults):
+    """Results on a split whose maps are compared with gaze and boxes as well.
+
+    Attributes:
+        agreement: Agreement with gaze.
+        agreement_cases: The cases with gaze.
+        localisation: Localisation of boxes and regions.
+        localisation_cases: The cases with boxes or regions.
+    """
+
+    agreement: Maps = field(default_factory=dict)
+    agreement_cases: AgreementCases = field(default_factory=AgreementCases)
+    localisation: Maps = field(default_factory=dict)
+    localisation_cases: LocalisationCases = field(default_factory=LocalisationCases)
+
+
+@dataclass(frozen=True)
+class EvaluationResults(Record):
+    """The content of metrics.json. A field that a file of an earlier version lacks has its default.
+
+    Attributes:
+        experiment: Name of the experiment.
+        protocol: Protocol of the run, "honest" or "faithful".
+        selection: Split that selected the epoch, "validate" or "test".
+        classes: Names of the classes.
+        exclusive: Whether every case has exactly one class.
+        software: Version of radgaze.
+        settings: The settings of the evaluation.
+        test: Results on the test cases.
+        validate: Results on the validation cases.
+    """
+
+    experiment: str = ""
+    protocol: str = ""
+    selection: str = ""
+    classes: tuple[str, ...] = ()
+    exclusive: bool = True
+    software: str = ""
+    settings: EvaluationSettings = field(default_factory=EvaluationSettings)
+    test: SplitWithMaps = field(default_factory=SplitWithMaps)
+    validate: SplitResults = field(default_factory=SplitResults)
+
+
+def write_results(results: EvaluationResults, run: Path) -> None:
+    """Write RUN/metrics.json, whole or not at all."""
+    content = plain(results)
+    cases = content["test"]["agreement_cases"]
+    counts, constant = cases.pop("baseline_counts"), cases.pop("constant_maps")
+    content["test"]["agreement_cases"] = {**cases, **counts, "constant_maps": constant}
+    write_text(as_json(content), run / METRICS)
+
+
+def read_results(run: Path) -> EvaluationResults:
+    """Read RUN/metrics.json, also of an earlier version.
+
+    Raises:
+        UserError: The file is missing or damaged.
+    """
+    content = read_metrics(run)
+    test = content.get("test")
+    if isinstance(test, dict) and isinstance(test.get("agreement_cases"), dict):
+        cases = test["agreement_cases"]
+        named = {"compared", "without_gaze", "constant_maps"}
+        counts = {name: count for name, count in cases.items() if name not in named}
+        content["test"] = {**test, "agreement_cases": {**cases, "baseline_counts": counts}}
+    return validated(EvaluationResults, content, run / METRICS, _advice(run))
 
 
 def read_metrics(run: Path) -> dict[str, Any]:
-    """RUN/metrics.json.
+    """Read RUN/metrics.json as plain values; `read_results` reads it as typed ones.
 
     Raises:
-        UserError: There is none, or it is damaged.
+        UserError: The file is missing or damaged.
     """
     if not (run / METRICS).is_file():
-        raise UserError(f"{run} has no {METRICS}; run `radgaze evaluate {run}` first")
-
-    return dict(read_json(run / METRICS, lambda found: isinstance(found, dict), _advice(run)))
+        raise UserError(f"{run} has no {METRICS}; run {call('evaluate', run)} first")
+    return dict(read_json(run / METRICS, lambda content: isinstance(content, Mapping), _advice(run)))
 
 
 def read_agreement(run: Path) -> pl.DataFrame:
-    """RUN/agreement.parquet: case_id, patient, map and a column per metric.
+    """Read RUN/agreement.parquet: case_id, patient, map and a column for each metric.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     return read_scores(run / AGREEMENT)
 
 
 def read_scores(path: Path) -> pl.DataFrame:
-    """The same, or another table of a run with a row for each case and map.
+    """Read a table of a run with a row for each case and map.
 
     Raises:
-        UserError: It is damaged.
+        UserError: The file is damaged.
     """
     return read_parquet(path, ("case_id", "map"), _advice(path.parent))
 
 
 def _advice(run: Path) -> str:
-    return f"make it anew: radgaze evaluate {run}"
+    return f"make it again: {call('evaluate', run)}"

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.evaluation import baselines
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement, calibration, discrimination, localisation, multilabel
 from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.results import MACRO as MACRO
+from radgaze.evaluation.results import Maps, SplitResults
 from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
 from radgaze.evaluation.statistics.means import means
 from radgaze.evaluation.statistics.resampling import (
@@ -25,7 +27,6 @@ from radgaze.evaluation.statistics.resampling import (
 )
 
 SPECIFICITY = 0.9
-MACRO = "macro"
 OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")
 """Maps of a run; the floors beside them are the same for every run."""
 MAPS = (*OF_A_RUN, *baselines.evaluated())
@@ -97,35 +98,45 @@ def discrimination_summary(
     *,
     exclusive: bool = True,
     interval: str = "delong",
-) -> dict[str, Any]:
-    """The part of metrics.json about predictions; see `evaluate`."""
+) -> SplitResults:
+    """The results of the predictions of some cases."""
     found = score(predictions, classes, resampling, interval=interval)
     of_paper = score(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
-    summary: dict[str, Any] = {m: {g: found[m, g].entry() for g in groups} for m in _OF_A_CLASS}
-    summary["auc_seed"] = {g: of_paper["auc", g].entry() for g in groups}
-    summary["sensitivity_at_specificity"] = {f"{SPECIFICITY}": summary["sensitivity_at_specificity"]}
+    by_metric = {m: {g: _entry(found[m, g]) for g in groups} for m in _OF_A_CLASS}
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
     scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
     patients = predictions["patient"].to_numpy()
+    accuracy, exact_match, not_averaged = None, None, None
     if exclusive:
         right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
         of_all: dict[str, Statistic] = {"multiclass": partial(calibration.brier, labels, scores)}
         whole = estimates(of_all, predictions.height, resampling)
-        summary["accuracy"] = means({"accuracy": right}, patients, resampling)["accuracy"].entry((0, 1))
-        summary["brier"]["multiclass"] = whole["multiclass"].entry()
+        accuracy = _entry(means({"accuracy": right}, patients, resampling)["accuracy"], (0, 1))
+        by_metric["brier"]["multiclass"] = _entry(whole["multiclass"])
     else:
         right = ((scores >= multilabel.THRESHOLD) == labels).all(1)
-        match = means({"exact_match": right}, patients, resampling)["exact_match"]
-        summary["exact_match"] = match.entry((0, 1))
-        summary["not_averaged"] = [c for c in classes if c not in multilabel.averaged(predictions, classes)]
-    summary["cases"], summary["patients"] = predictions.height, predictions["patient"].n_unique()
-    return summary
+        exact_match = _entry(means({"exact_match": right}, patients, resampling)["exact_match"], (0, 1))
+        averaged = multilabel.averaged(predictions, classes)
+        not_averaged = tuple(name for name in classes if name not in averaged)
+    return SplitResults(
+        auc=by_metric["auc"],
+        average_precision=by_metric["average_precision"],
+        sensitivity_at_specificity={f"{SPECIFICITY}": by_metric["sensitivity_at_specificity"]},
+        brier=by_metric["brier"],
+        calibration_error=by_metric["calibration_error"],
+        auc_seed={g: _entry(of_paper["auc", g]) for g in groups},
+        accuracy=accuracy,
+        exact_match=exact_match,
+        not_averaged=not_averaged,
+        cases=predictions.height,
+        patients=predictions["patient"].n_unique(),
+    )
 
 
 def agreement_summary(
     table: pl.DataFrame, resampling: Resampling, metrics: Sequence[str] = tuple(agreement.METRICS)
-) -> dict[str, Any]:
+) -> Maps:
     """Per map and metric the mean over cases with its interval; None for a map that no case has.
 
     Args:
@@ -142,11 +153,15 @@ def agreement_summary(
             values |= {(kind, metric): own[metric].cast(pl.Float64).to_numpy() for metric in metrics}
     found = means(values, patients, resampling)
     return {
-        kind: {metric: found[kind, metric].entry(_MAP_METRICS[metric].bounds) for metric in metrics}
+        kind: {metric: _entry(found[kind, metric], _MAP_METRICS[metric].bounds) for metric in metrics}
         if (kind, metrics[0]) in found
         else None
         for kind in MAPS
     }
+
+
+def _entry(estimate: Estimate, bounds: tuple[float, float] = (-np.inf, np.inf)) -> IntervalEstimate:
+    return IntervalEstimate(**estimate.entry(bounds))
 
 
 def curves(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
