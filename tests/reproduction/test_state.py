@@ -73,7 +73,7 @@ def test_the_file_keeps_its_keys_and_one_of_an_older_version_is_read(plan, tmp_p
         "schema format radgaze protocol selection folds store identity contents overrides jobs configurations"
     )
     assert list(saved) == keys.split()
-    assert list(saved["jobs"][0]) == "experiment number label status reason seconds".split()
+    assert list(saved["jobs"][0]) == ["experiment", "number", "label", "status", "reason", "seconds"]
     for key in ("schema", "contents"):
         del saved[key]
     path.write_text(json.dumps(saved, indent=1))

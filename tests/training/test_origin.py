@@ -35,6 +35,7 @@ from radgaze.training import fitting as fitting
 from radgaze.training.fitting import train
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
+from radgaze.tuning.options import TuneOptions
 from tests.training.conftest import TINY
 
 
@@ -121,7 +122,7 @@ VERBS = {
 def begin_both(place: Path) -> None:
     """A search and a grid on the store, begun and killed before anything was trained."""
     store = str(place / "store")
-    with study.opened(tuning.plan("baseline", store), place / "search", resume=False):
+    with study.opened(tuning.plan("baseline", store, TuneOptions(trials=2)), place / "search", resume=False):
         pass
     (place / "grid").mkdir()
     options = ReproduceOptions(only=("baseline",), seeds=1)
