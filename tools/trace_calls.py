@@ -107,6 +107,7 @@ def main() -> None:
     arguments = parser.parse_args()
 
     from radgaze.evaluation.measuring import evaluate
+    from radgaze.evaluation.options import EvaluationOptions
     from radgaze.reporting.run_page import report
     from radgaze.runs.run import Run
 
@@ -115,7 +116,10 @@ def main() -> None:
         copy = Path(folder) / "run"
         shutil.copytree(arguments.run, copy)
         run = Run.open(copy)
-        calls = {"evaluate": lambda: evaluate(run, resamples=50), "report": lambda: report(run)}
+        calls = {
+            "evaluate": lambda: evaluate(run, EvaluationOptions(resamples=50)),
+            "report": lambda: report(run),
+        }
         for name, call in calls.items():
             trace = traced(call, rank)
             print(name, *(f"{key}={value}" for key, value in trace.row().items()))

@@ -10,7 +10,7 @@ import pytest
 from sklearn.metrics import accuracy_score, average_precision_score, brier_score_loss, roc_auc_score
 
 from radgaze.errors import UserError
-from radgaze.evaluation import evaluate
+from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.maps import case_maps, smoothed
 from radgaze.evaluation.metrics.agreement import METRICS, nss
@@ -34,7 +34,7 @@ from tests.evaluation.fakes import (
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory) -> tuple[FakeRun, EvaluationResults]:
     run = FakeRun(tmp_path_factory.mktemp("run"))
-    return run, evaluate(run, device="cpu", resamples=200)
+    return run, evaluate(run, EvaluationOptions(device="cpu", resamples=200))
 
 
 def test_metrics_json_holds_what_was_returned_and_is_valid(
@@ -86,13 +86,13 @@ def test_the_same_seed_gives_the_same_file_whatever_the_batches(
     evaluated: tuple[FakeRun, EvaluationResults], tmp_path: Path
 ) -> None:
     first, metrics = evaluated
-    again = evaluate(FakeRun(tmp_path), device="cpu", resamples=200, batch_size=5)
+    again = evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", resamples=200, batch_size=5))
     for name in METRICS:
         for kind in ("heatmap", "mean_gaze"):
             mine, other = again.test.agreement[kind][name], metrics.test.agreement[kind][name]
             assert mine.value == pytest.approx(other.value, rel=1e-4)
     assert again.test.auc == metrics.test.auc
-    assert evaluate(first, device="cpu", resamples=200) == metrics
+    assert evaluate(first, EvaluationOptions(device="cpu", resamples=200)) == metrics
 
 
 def test_a_model_that_looks_where_the_reader_looked_beats_the_floors(
@@ -112,7 +112,7 @@ def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path:
     """Lungs that lie where the reader looked, in the first twelve cases; the third has no gaze."""
     few = FakeRun(tmp_path).dataset("test")[:12]
     run = FakeRun(tmp_path, lungs={case.case_id: lungs_about_the_spot(case) for case in few})
-    metrics = evaluate(run, device="cpu", resamples=20)
+    metrics = evaluate(run, EvaluationOptions(device="cpu", resamples=20))
     assert metrics.test.agreement_cases.baseline_counts["own_lungs"] == 11
     table = pl.read_parquet(tmp_path / "agreement.parquet").filter(map="lung_shape")
     own = pl.col("case_id").is_in([case.case_id for case in few])
@@ -165,14 +165,16 @@ def test_curves_are_there_for_each_class(evaluated: tuple[FakeRun, EvaluationRes
 
 
 def test_a_run_without_decoder_has_no_mask_agreement(tmp_path: Path) -> None:
-    agreement = evaluate(FakeRun(tmp_path, decoder=False), device="cpu", resamples=20).test.agreement
+    agreement = evaluate(
+        FakeRun(tmp_path, decoder=False), EvaluationOptions(device="cpu", resamples=20)
+    ).test.agreement
     assert agreement["mask"] is None
     assert agreement["heatmap"]["nss"].value > 1
 
 
 def test_a_class_absent_from_the_test_cases_is_null_and_so_is_the_macro_mean(tmp_path: Path) -> None:
     run = FakeRun(tmp_path, cases=without_class(cases(), 2))
-    evaluate(run, device="cpu", resamples=50)
+    evaluate(run, EvaluationOptions(device="cpu", resamples=50))
     auc = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["test"]["auc"]
     assert auc["pneumonia"]["value"] is auc["macro"]["value"] is auc["pneumonia"]["low"] is None
     assert auc["CHF"]["value"] is not None
@@ -183,17 +185,17 @@ def test_no_gaze_and_no_test_cases_are_no_errors(tmp_path: Path) -> None:
         tmp_path,
         cases=tuple(FakeCase(c.case_id, c.patient, c.split, c.label, c.spot, gaze=False) for c in cases()),
     )
-    metrics = evaluate(blind, device="cpu", resamples=20)
+    metrics = evaluate(blind, EvaluationOptions(device="cpu", resamples=20))
     assert all(found is None for found in metrics.test.agreement.values())
     assert metrics.test.agreement_cases.without_gaze == 24
-    empty = evaluate(FakeRun(tmp_path, cases=cases(test=0)), device="cpu", resamples=20)
+    empty = evaluate(FakeRun(tmp_path, cases=cases(test=0)), EvaluationOptions(device="cpu", resamples=20))
     assert empty.test.auc["macro"] == IntervalEstimate(None, None, None)
 
 
 def test_maps_are_scored_against_the_boxes_of_the_cases_own_class(tmp_path: Path) -> None:
     boxed = tuple(replace(c, boxed=k % 2 == 0) for k, c in enumerate(cases()))
     run = FakeRun(tmp_path, cases=boxed)
-    test = evaluate(run, device="cpu", resamples=100, tolerance=1).test
+    test = evaluate(run, EvaluationOptions(device="cpu", resamples=100, tolerance=1)).test
     own = [c.case_id for c in boxed if c.split == "test" and c.boxed]
     assert test.localisation_cases == LocalisationCases(compared=len(own), without_boxes=24 - len(own))
     table = pl.read_parquet(tmp_path / "localisation.parquet")
@@ -220,7 +222,7 @@ def test_without_boxes_there_is_no_localisation(evaluated: tuple[FakeRun, Evalua
 
 def test_accuracy_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
-    found = evaluate(run, device="cpu", resamples=50).test.accuracy
+    found = evaluate(run, EvaluationOptions(device="cpu", resamples=50)).test.accuracy
     test = run.predictions().filter(split="test")
     p, y = (test.select([f"{of}_{c}" for c in CLASSES]).to_numpy() for of in ("probability", "label"))
     expected = mean_interval(p.argmax(1) == y.argmax(1), test["patient"].to_numpy())
@@ -230,7 +232,7 @@ def test_accuracy_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Pa
 def test_aucs_have_the_interval_that_was_asked_for(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
     default, percentiles = (
-        evaluate(run, device="cpu", resamples=50, interval=i) for i in (None, "bootstrap")
+        evaluate(run, EvaluationOptions(device="cpu", resamples=50, interval=i)) for i in (None, "bootstrap")
     )
     assert (default.settings.interval, percentiles.settings.interval) == ("delong", "bootstrap")
     test = run.predictions().filter(split="test")
@@ -250,13 +252,13 @@ def test_aucs_have_the_interval_that_was_asked_for(tmp_path: Path) -> None:
 
 
 def test_intervals_as_the_seed_paper_drew_them_are_there_for_the_asking(tmp_path: Path) -> None:
-    metrics = evaluate(FakeRun(tmp_path), device="cpu", interval="seed")
+    metrics = evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", interval="seed"))
     assert metrics.settings.interval == "seed"
     assert metrics.test.auc == metrics.test.auc_seed
 
 
 def test_senseless_arguments_are_users_mistakes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="resamples"):
-        evaluate(FakeRun(tmp_path), device="cpu", resamples=0)
+        evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", resamples=0))
     with pytest.raises(UserError, match="tolerance"):
-        evaluate(FakeRun(tmp_path), device="cpu", tolerance=-1)
+        evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", tolerance=-1))

@@ -142,7 +142,7 @@ def test_sensitivity_n_of_a_constant_map_is_chance_and_of_a_constant_score_undef
     assert torch.isnan(
         sensitivity_n(lambda x: torch.ones(len(x)), images, maps, n=5, samples=8, seed=0)
     ).all()
-    with pytest.raises(ValueError, match="n = 30"):
+    with pytest.raises(ValueError, match="got 30"):
         sensitivity_n(curved, images, maps, n=H * W, samples=2, seed=0)
 
 

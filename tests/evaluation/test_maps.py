@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
-from radgaze.evaluation.baselines import Known
+from radgaze.evaluation.baselines import BaselineInputs
 from radgaze.evaluation.baselines.lung_shape import LungShape, lung_shape
 from radgaze.evaluation.baselines.mean_gaze import mean_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
@@ -72,7 +72,7 @@ def test_a_run_without_decoder_has_no_mask(tmp_path: Path) -> None:
 
 
 def test_asking_for_no_case_is_a_users_mistake(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no case"):
+    with pytest.raises(UserError, match="no case is given"):
         case_maps(FakeRun(tmp_path), [])
 
 
@@ -136,7 +136,7 @@ def test_lungs_are_the_cases_own_where_a_store_has_both(
         orient="row",
     )
     store = prepare(replace(cohort, regions=regions), tmp_path / "store", size=100, workers=1)
-    lungs = LungShape(Known(store, fit, 40))
+    lungs = LungShape(BaselineInputs(store, fit, 40))
     ids = ["case-00", "case-01", "case-02", "case-04"]
     found = lungs(ids)
     seen = GazeDataset(store, size=40, fit=fit, gaze=None)[0].image[0].numpy()

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 import polars as pl
 import radgaze
-from radgaze.evaluation import compare, evaluate
+from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
@@ -39,7 +39,7 @@ out = Path(sys.argv[1])
 everyone = tuple(replace(case, boxed=k % 2 == 0) for k, case in enumerate(cases()))
 runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "two")]
 [run.path.mkdir() for run in runs]
-metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
+metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
 metrics = [read_metrics(run.path) for run in runs]
 test = metrics[0]["test"]

@@ -24,7 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 import polars as pl
 import radgaze
-from radgaze.evaluation import compare, evaluate
+from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.evaluation.audit.markdown import audit_markdown
@@ -38,7 +38,7 @@ print(radgaze.__file__)
 out = Path(sys.argv[1])
 runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "two")]
 [run.path.mkdir() for run in runs]
-metrics = [evaluate(run, device="cpu", resamples=20) for run in runs]
+metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
 metrics = [read_metrics(run.path) for run in runs]
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())

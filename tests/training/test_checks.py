@@ -10,7 +10,7 @@ import torch
 
 from radgaze import models
 from radgaze.errors import UserError
-from radgaze.evaluation.measuring import evaluate
+from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.runs.data import batches, dataset
 from radgaze.store.preparation import prepare
 from radgaze.training import checks
@@ -129,7 +129,7 @@ def test_a_network_that_does_not_fit_the_size_is_refused_before_training(config,
 def test_a_network_whose_last_feature_map_is_one_pixel_is_evaluated_as_well(config, tmp_path):
     wanted = config("no_decoder", model={"encoder": "resnet18"}, trainer={"max_epochs": 1})
     run = train(wanted, tmp_path / "run")
-    assert {"heatmap", "grad_cam"} <= evaluate(run, resamples=20).test.agreement.keys()
+    assert {"heatmap", "grad_cam"} <= evaluate(run, EvaluationOptions(resamples=20)).test.agreement.keys()
 
 
 def test_trying_a_network_leaves_its_weights_modes_and_the_random_numbers_as_they_were(config, store):

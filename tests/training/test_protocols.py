@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze.cli.compare import compare_and_report
 from radgaze.cli.evaluate import evaluate_and_report
 from radgaze.errors import UserError
+from radgaze.evaluation import EvaluationOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
@@ -90,7 +91,7 @@ def test_runs_of_different_splits_are_not_compared(config, tmp_path):
     for fold in (0, 1):
         split = {"kind": "folds", "folds": 3, "fold": fold}
         run = train(config("baseline", split=split, trainer={"max_epochs": 1}), tmp_path / str(fold))
-        evaluate_and_report(run, resamples=20)
+        evaluate_and_report(run, EvaluationOptions(resamples=20))
         runs.append(run)
     with pytest.raises(UserError, match="different test cases"):
         compare_and_report(runs, tmp_path / "compared")
@@ -108,7 +109,7 @@ def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path,
     assert auc == pytest.approx(history.max(), abs=1e-6)
     honest = train(config("set3_guided", trainer={"max_epochs": 1}), tmp_path / "honest")
     for own in (run, honest):
-        page = evaluate_and_report(own, resamples=20).read_text(encoding="utf-8")
+        page = evaluate_and_report(own, EvaluationOptions(resamples=20)).read_text(encoding="utf-8")
         assert (SELECTED_ON_TEST in unescape(page)) == (own is run)
     compare_and_report([honest, run], tmp_path / "compared", resamples=20)
     for file in ("index.html", "compare.md"):
@@ -120,7 +121,7 @@ def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp
     run = train(config("baseline", protocol="faithful"), tmp_path / "run")
     kept = sorted(path.name for path in (run.path / "checkpoints").iterdir())
     assert kept == ["before-last.ckpt", "epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
-    evaluate_and_report(run, resamples=20)
+    evaluate_and_report(run, EvaluationOptions(resamples=20))
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
     assert metrics["settings"]["interval"] == "seed"
     assert metrics["test"]["auc"] == metrics["test"]["auc_seed"]

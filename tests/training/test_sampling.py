@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from radgaze.errors import Stopped, UserError
-from radgaze.evaluation.measuring import evaluate
+from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.reporting.run_page import report
 from radgaze.store.batch import Batch
 from radgaze.store.preparation import prepare
@@ -148,7 +148,7 @@ def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(config, partia
     assert "those with gaze 3.0 times on average" in said
     history = run.history()
     assert (history["train/heatmap_gaze"] > 0).all()
-    metrics = evaluate(run, resamples=20)
+    metrics = evaluate(run, EvaluationOptions(resamples=20))
     assert metrics.test.agreement_cases.compared == 1
     assert metrics.test.agreement_cases.without_gaze == 9
     assert "9 without gaze left out" in report(run).read_text()

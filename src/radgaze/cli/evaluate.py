@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from radgaze.cli.parser import Parser, Resamples
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
 from radgaze.cli.tables import show
+from radgaze.evaluation.options import EvaluationOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
@@ -18,36 +20,12 @@ if TYPE_CHECKING:
 
 HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
+DEFAULTS = EvaluationOptions()
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
-    parser.add_argument(
-        "--interval",
-        choices=("delong", "bootstrap", "seed"),
-        help="95%% intervals: of AUCs by DeLong's errors over patients and of all else by drawing patients "
-        "again; the bootstrap for AUCs, too; or the seed paper's 30 resamples (default: delong; seed for a "
-        "run of the faithful protocol)",
-    )
-    parser.add_argument(
-        "--resamples", type=Resamples, default=2000, help="resamples of the bootstrap (default 2000)"
-    )
-    parser.add_argument("--device", default="auto", help="where the model runs: cpu, cuda or auto (default)")
-    parser.add_argument(
-        "--target",
-        choices=("predicted", "true"),
-        default="predicted",
-        help="class whose heatmap is compared with gaze (default predicted)",
-    )
-    parser.add_argument(
-        "--tolerance",
-        type=float,
-        default=0.0,
-        help="pointing game: pixels off a box that are forgiven, on the map that the model sees (default 0)",
-    )
-    parser.add_argument(
-        "--generator", default="guided_backprop", help="the heatmaps' generator (default guided_backprop)"
-    )
+    add_options(parser, EvaluationOptions)
     parser.add_argument(
         "--reject",
         action="store_true",
@@ -88,23 +66,18 @@ def run(args: Namespace) -> int:
             raise UserError(f"--score {args.score}: there are {', '.join(NAMES)}")
     elif (args.goal, args.score) != ("coverage=0.9", "alpha"):
         raise UserError("--goal and --score are for --reject: add it")
+    options = chosen(EvaluationOptions, args)
     evaluated = Run.open(Path(args.path))
     if goal is not None:
         from radgaze.evaluation.referral.rejection import reject
         from radgaze.reporting.rejection import rejection_markdown, write_rejection
 
         # First, for the report to tell of it.
-        found = reject(evaluated, goal=goal, score=args.score, device=args.device, resamples=args.resamples)
+        found = reject(
+            evaluated, goal=goal, score=args.score, device=options.device, resamples=options.resamples
+        )
         page = write_rejection(evaluated, found)
-    evaluate_and_report(
-        evaluated,
-        device=args.device,
-        resamples=args.resamples,
-        interval=args.interval,
-        generator=args.generator,
-        target=args.target,
-        tolerance=args.tolerance,
-    )
+    evaluate_and_report(evaluated, options)
     if goal is not None:
         put(rejection_markdown(found.summary), lines=True)
         for name in (
@@ -119,13 +92,17 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def evaluate_and_report(run: Run, **options: Any) -> Path:
-    """Measure a run, show the headline figures, write and return its report; options as of `evaluate`."""
+def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path:
+    """Evaluate a run, show the headline figures, and write its report.
+
+    Returns:
+        Path of the report.
+    """
     from radgaze.console import put
     from radgaze.evaluation import evaluate
     from radgaze.reporting.run_page import report
 
-    results = evaluate(run, **options)
+    results = evaluate(run, options)
     page = report(run)
     _show(results)
     put(run.path / "metrics.json")

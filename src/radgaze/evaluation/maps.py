@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -13,38 +13,40 @@ from numpy.typing import NDArray
 from radgaze import models
 from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
+from radgaze.evaluation.baselines.baseline_map import BaselineMap
 from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.evaluation.options import GENERATOR as GENERATOR
-from radgaze.evaluation.options import Target as Target
+from radgaze.evaluation.options import Target
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run
 from radgaze.store.boxes import of_own_class, regions_of_own_class
 
 Array = NDArray[np.float32]
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 @dataclass(frozen=True)
 class CaseMaps:
-    """Some cases, (B, H, W) a map, all at the size that the model sees; rows go together.
+    """The maps of B cases at the size of the model's input; the rows of all arrays are in the same order.
 
     Attributes:
-        case_ids: Ids.
-        patients: (B,) patient keys.
-        image: Grey, in [0, 1].
-        heatmap: Of the generator, in [0, 1], as it comes out, not smoothed.
-        grad_cam: Grad-CAM in [0, 1], or None if not asked for.
-        mask: Probability of the decoder's mask, or None of a model without decoder; where it is a class's,
-            of the heatmap's class.
-        gaze: Gaze map; zeros where there is none.
-        has_gaze: (B,) whether there is gaze, or boxes stand in for it.
-        points: (B, K, 2) fixations as (x, y) in map pixels, padded.
-        present: (B, K) whether there is a fixation, or padding.
-        sigma: (B, 2) as (σy, σx), the gaze map's Gaussian in map pixels.
-        boxes: (B, N, 4) the boxes of the case's own classes, and of none, as (x1, y1, x2, y2) in map pixels;
-            without area for padding.
-        regions: (B, H, W) whether a pixel is in a region of these classes, see `store.regions`.
-        probabilities: (B, C) as in the run's predictions.
-        labels: (B, C), 0 or 1.
+        case_ids: Ids of the cases.
+        patients: Patient keys, of shape (B,).
+        image: Grey images in [0, 1], of shape (B, H, W).
+        heatmap: Heatmaps of the generator in [0, 1], not smoothed, of shape (B, H, W).
+        grad_cam: Grad-CAM heatmaps in [0, 1], of shape (B, H, W), or None if not requested.
+        mask: Probabilities of the decoder's mask, of shape (B, H, W), or None for a model without decoder. Of
+            a decoder with a mask for each class, the mask of the heatmap's class.
+        gaze: Gaze maps of shape (B, H, W); zeros where there is none.
+        has_gaze: Whether there is gaze, or boxes stand in for it, of shape (B,).
+        points: Fixations as (x, y) in map pixels, padded, of shape (B, K, 2).
+        present: Whether there is a fixation rather than padding, of shape (B, K).
+        sigma: Standard deviations (σy, σx) of the gaze maps' Gaussian in map pixels, of shape (B, 2).
+        boxes: Boxes of the case's own classes, and of no class, as (x1, y1, x2, y2) in map pixels, of shape
+            (B, N, 4); without area for padding.
+        regions: Whether a pixel is in a region of these classes, of shape (B, H, W), see `store.regions`.
+        probabilities: Predicted probabilities, of shape (B, C).
+        labels: Labels, 0 or 1, of shape (B, C).
     """
 
     case_ids: tuple[str, ...]
@@ -66,6 +68,25 @@ class CaseMaps:
     def __len__(self) -> int:
         return len(self.case_ids)
 
+    def maps_to_score(self, baselines: Mapping[str, BaselineMap]) -> dict[str, NDArray[np.floating]]:
+        """Return the maps that metrics are measured on, of shape (B, H, W) each, by name.
+
+        Args:
+            baselines: The baseline maps, by name.
+        """
+        maps: dict[str, NDArray[np.floating]] = {
+            "heatmap": smoothed(self.heatmap, self.sigma),
+            "heatmap_raw": self.heatmap,
+        }
+        if self.grad_cam is not None:
+            maps["grad_cam"] = smoothed(self.grad_cam, self.sigma)
+        if self.mask is not None:
+            maps["mask"] = self.mask
+        for name, baseline in baselines.items():
+            made = baseline(self.case_ids)
+            maps[name] = smoothed(made, self.sigma) if baseline.blurred else made
+        return maps
+
 
 def case_maps(
     run: Run,
@@ -77,20 +98,20 @@ def case_maps(
     device: str = "cpu",
     batch_size: int = 16,
 ) -> CaseMaps:
-    """The maps of the given cases of a split, in the order given, Grad-CAM included.
+    """Make the maps of the given cases of a split, in the order given, Grad-CAM included.
 
     Args:
         run: The run.
-        case_ids: Which cases.
-        split: Where they are.
-        generator: Name of the heatmap's generator; the run's own if None.
-        target: Whether a heatmap is of the class predicted, the most probable, or of the true one, see
-            `several.true_class`; boxes are then those of this class alone, and of none.
-        device: Where the model runs.
-        batch_size: Cases at a time.
+        case_ids: Ids of the cases.
+        split: Split of the cases.
+        generator: Name of the heatmaps' generator; the run's own if None.
+        target: Class of a heatmap: the most probable class, "predicted", or the "true" class, see
+            `multilabel.true_class`; then only boxes of this class, and of no class, are returned.
+        device: Device of the model.
+        batch_size: Number of cases in a batch.
 
     Raises:
-        UserError: No case is asked for, or one is not in the split.
+        UserError: No case is given, or one is not in the split.
     """
     parts = list(
         stream_maps(
@@ -105,7 +126,7 @@ def case_maps(
         )
     )
     if not parts:
-        raise UserError("no case is asked for")
+        raise UserError("no case is given")
     return _joined(parts)
 
 
@@ -120,68 +141,67 @@ def stream_maps(
     batch_size: int = 16,
     grad_cam: bool = False,
 ) -> Iterator[CaseMaps]:
-    """The maps of a split, or of some of its cases, a batch at a time: a large split fits into memory.
+    """Make the maps of a split, or of some of its cases, a batch at a time: a large split fits into memory.
 
     Arguments as for `case_maps`; in the data set's order, or that of `case_ids`.
     """
     model = run.model(device)
-    heat = run.generator(model, generator)
-    cam = run.generator(model, "grad_cam") if grad_cam else None
-    predicted = _probabilities(run)
+    heatmaps = run.generator(model, generator)
+    grad_cams = run.generator(model, "grad_cam") if grad_cam else None
+    predictions = run.predictions()
+    rows = predictions.select([f"probability_{name}" for name in run.classes]).to_numpy().astype(np.float64)
+    predicted = dict(zip(predictions["case_id"], rows, strict=True))
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
-        images, *also = models.inputs(model, batch.to(device))
-        probability = np.stack([predicted[case] for case in batch.case_id])
-        boxes, regions, of = batch.own_boxes(), batch.own_regions(), None
+        images, *other_inputs = models.inputs(model, batch.to(device))
+        probabilities = np.stack([predicted[case] for case in batch.case_id])
+        boxes, regions = batch.own_boxes(), batch.own_regions()
+        explained: torch.Tensor | str = "predicted"
         if target == "true":
-            of = torch.from_numpy(true_class(batch.label.cpu(), probability))
+            true = torch.from_numpy(true_class(batch.label.cpu(), probabilities))
+            explained = true.to(device)
             # A heatmap of one of a case's classes has nothing to do with boxes of another.
-            shown = torch.nn.functional.one_hot(of, batch.label.shape[1]).to(batch.label.device)
-            boxes = of_own_class(batch.boxes, batch.box_class, shown)
-            regions = regions_of_own_class(batch.regions, batch.region_class, shown)
-        wanted: Any = target if of is None else of.to(device)
+            one_hot = torch.nn.functional.one_hot(true, batch.label.shape[1]).to(batch.label.device)
+            boxes = of_own_class(batch.boxes, batch.box_class, one_hot)
+            regions = regions_of_own_class(batch.regions, batch.region_class, one_hot)
         with torch.no_grad():
-            output = model(images, *also)
-            mask = output.mask_of(target_index(output.logits, wanted))
-        present = batch.weights > 0
+            output = model(images, *other_inputs)
+            mask = output.mask_of(target_index(output.logits, explained))
         yield CaseMaps(
             case_ids=tuple(batch.case_id),
             patients=np.array(batch.patient, dtype=np.int64),
             image=_plane(batch.image),
-            heatmap=_plane(heat(images, wanted, also=also)),
-            grad_cam=None if cam is None else _plane(cam(images, wanted, also=also)),
+            heatmap=_plane(heatmaps(images, explained, also=other_inputs)),
+            grad_cam=None if grad_cams is None else _plane(grad_cams(images, explained, also=other_inputs)),
             mask=None if mask is None else _plane(mask.float().sigmoid()),
             gaze=_plane(batch.gaze_maps()),
             has_gaze=batch.has_gaze.cpu().numpy().astype(bool),
             points=batch.points.cpu().numpy().astype(np.float32),
-            present=present.cpu().numpy(),
+            present=(batch.weights > 0).cpu().numpy(),
             sigma=batch.sigma.cpu().numpy().astype(np.float32),
             boxes=boxes.cpu().numpy().astype(np.float32),
             regions=inside_region(regions),
-            probabilities=probability,
+            probabilities=probabilities,
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
 
 
 def inside_region(regions: torch.Tensor) -> NDArray[np.bool_]:
-    """Pixels of which half is marked, from regions in 256 levels."""
+    """Return which pixels of regions in 256 levels are marked by half or more."""
     return (regions >= 128).cpu().numpy()
 
 
 def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> Array:
-    """Maps (B, H, W), each blurred by a Gaussian of (σy, σx) map pixels, sigma (B, 2); reflecting borders.
+    """Blur maps, each by its own Gaussian, with reflecting borders.
 
     A gradient map is speckle and a gaze map is smooth: without this, agreement measures the speckle. Training
     matches the two by the same blur.
+
+    Args:
+        maps: Maps of shape (B, H, W).
+        sigma: Standard deviations (σy, σx) in map pixels, of shape (B, 2).
     """
     planes = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))[:, None]
     return _plane(blur(planes, torch.from_numpy(np.ascontiguousarray(sigma, dtype=np.float32))))
-
-
-def _probabilities(run: Run) -> dict[str, NDArray[np.float64]]:
-    """(C,) of each case, as the run predicted them."""
-    table = run.predictions()
-    rows = table.select([f"probability_{c}" for c in run.classes]).to_numpy().astype(np.float64)
-    return dict(zip(table["case_id"], rows, strict=True))
 
 
 def _plane(maps: torch.Tensor) -> Array:
@@ -190,34 +210,32 @@ def _plane(maps: torch.Tensor) -> Array:
 
 
 def _joined(parts: Sequence[CaseMaps]) -> CaseMaps:
-    longest = max(part.points.shape[1] for part in parts)
-    missing = [(0, longest - part.points.shape[1]) for part in parts]
-    most = max(part.boxes.shape[1] for part in parts)
     return CaseMaps(
         case_ids=tuple(case for part in parts for case in part.case_ids),
         patients=np.concatenate([part.patients for part in parts]),
         image=np.concatenate([part.image for part in parts]),
         heatmap=np.concatenate([part.heatmap for part in parts]),
-        grad_cam=_joined_if_there([part.grad_cam for part in parts]),
-        mask=_joined_if_there([part.mask for part in parts]),
+        grad_cam=_joined_maps([part.grad_cam for part in parts]),
+        mask=_joined_maps([part.mask for part in parts]),
         gaze=np.concatenate([part.gaze for part in parts]),
         has_gaze=np.concatenate([part.has_gaze for part in parts]),
-        points=np.concatenate(
-            [np.pad(part.points, ((0, 0), m, (0, 0))) for part, m in zip(parts, missing, strict=True)]
-        ),
-        present=np.concatenate(
-            [np.pad(part.present, ((0, 0), m)) for part, m in zip(parts, missing, strict=True)]
-        ),
+        points=_padded([part.points for part in parts]),
+        present=_padded([part.present for part in parts]),
         sigma=np.concatenate([part.sigma for part in parts]),
-        boxes=np.concatenate(
-            [np.pad(part.boxes, ((0, 0), (0, most - part.boxes.shape[1]), (0, 0))) for part in parts]
-        ),
+        boxes=_padded([part.boxes for part in parts]),
         regions=np.concatenate([part.regions for part in parts]),
         probabilities=np.concatenate([part.probabilities for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
     )
 
 
-def _joined_if_there(maps: Sequence[Array | None]) -> Array | None:
-    there = [m for m in maps if m is not None]
-    return np.concatenate(there) if there else None
+def _joined_maps(parts: Sequence[Array | None]) -> Array | None:
+    maps = [part for part in parts if part is not None]
+    return np.concatenate(maps) if maps else None
+
+
+def _padded(parts: Sequence[NDArray[Scalar]]) -> NDArray[Scalar]:
+    """Concatenate arrays (B, K, ...) whose K differs, padded by zeros to the largest."""
+    longest = max(part.shape[1] for part in parts)
+    widths = [[(0, 0), (0, longest - part.shape[1]), *[(0, 0)] * (part.ndim - 2)] for part in parts]
+    return np.concatenate([np.pad(part, width) for part, width in zip(parts, widths, strict=True)])

@@ -1,11 +1,43 @@
-"""Names of the choices that `evaluate` offers."""
+"""Options of `evaluate`, and the names of their choices."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
+
+from radgaze.options import Options, option
 
 Interval = Literal["delong", "bootstrap", "seed"]
 Target = Literal["predicted", "true"]
 
 GENERATOR = "guided_backprop"
-"""The generator of the heatmaps of all runs that are compared, also of those trained without a heatmap."""
+"""Generator of the heatmaps of all runs that are compared, also of those trained without a heatmap."""
+RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class EvaluationOptions(Options):
+    """How a run is evaluated.
+
+    Attributes:
+        interval: Kind of the 95% intervals: delong, for AUCs by DeLong's standard error over patients and for
+            all other figures by a bootstrap over patients; bootstrap, for AUCs by the bootstrap too; or seed,
+            the 30 resamples of the seed paper (default: delong; seed for a run of the faithful protocol).
+        resamples: Number of bootstrap resamples.
+        device: Device of the model: cpu, cuda, or auto for cuda where there is one.
+        target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true
+            one, the most probable of several. Heatmaps are compared with boxes for the true class always.
+        tolerance: Distance from a box that the pointing game accepts, in pixels of the model's input.
+        generator: Generator of the heatmaps; the same for all runs that are compared.
+        seed: Seed of the resamples.
+        batch_size: Number of cases in a batch.
+    """
+
+    interval: Interval | None = None
+    resamples: int = option(RESAMPLES, at_least=1, at_most=1_000_000)
+    device: str = "auto"
+    target: Target = "predicted"
+    tolerance: float = option(0.0, at_least=0)
+    generator: str = GENERATOR
+    seed: int = option(0, at_least=0, hidden=True)
+    batch_size: int = option(16, at_least=1, hidden=True)

@@ -11,12 +11,12 @@ import polars as pl
 
 from radgaze.errors import UserError, call
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.options import GENERATOR, Interval, Target
-from radgaze.evaluation.statistics.resampling import RESAMPLES
+from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
 from radgaze.files import read_json, read_parquet, write_text
 from radgaze.records import Record, as_json, optional, plain, validated
 
-METRICS, AGREEMENT = "metrics.json", "agreement.parquet"
+METRICS = "metrics.json"
+AGREEMENT, LOCALISATION, CURVES = "agreement.parquet", "localisation.parquet", "curves.parquet"
 MACRO = "macro"
 """Group of the mean over classes, beside the classes themselves."""
 

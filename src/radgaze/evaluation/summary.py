@@ -1,93 +1,97 @@
-"""Predictions and agreement of one split as the plain values of metrics.json, each with its interval."""
+"""Third step of `evaluate`: from the metrics of each case to results with intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.evaluation import baselines
+from radgaze import __version__
+from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.metrics import agreement, calibration, discrimination, localisation, multilabel
+from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
+from radgaze.evaluation.metrics.classification import METRICS, SPECIFICITY
 from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.options import EvaluationOptions, Interval
 from radgaze.evaluation.results import MACRO as MACRO
-from radgaze.evaluation.results import Maps, SplitResults
-from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.results import (
+    AgreementCases,
+    EvaluationResults,
+    EvaluationSettings,
+    LocalisationCases,
+    Maps,
+    SplitResults,
+)
+from radgaze.evaluation.scoring import MAPS as MAPS
+from radgaze.evaluation.scoring import OF_A_RUN as OF_A_RUN
+from radgaze.evaluation.scoring import CaseScores, smoothing
+from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.means import means
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
     Resampling,
-    Statistic,
+    SeedResamples,
     estimates,
-    of_patients,
 )
+from radgaze.runs.run import Run
 
-SPECIFICITY = 0.9
-OF_A_RUN = ("heatmap", "heatmap_raw", "grad_cam", "mask")
-"""Maps of a run; the floors beside them are the same for every run."""
-MAPS = (*OF_A_RUN, *baselines.evaluated())
-
+score = class_estimates  # until its callers in other packages have moved
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
-_OF_A_CLASS: dict[str, Callable[..., NDArray[np.float64]]] = {
-    "auc": discrimination.auc,
-    "average_precision": discrimination.average_precision,
-    "sensitivity_at_specificity": partial(discrimination.sensitivity_at_specificity, specificity=SPECIFICITY),
-    "brier": calibration.brier,
-    "calibration_error": calibration.calibration_error,
-}
 
-
-def score(
-    predictions: pl.DataFrame,
-    classes: Sequence[str],
-    resampling: Resampling,
-    metrics: Sequence[str] = tuple(_OF_A_CLASS),
-    *,
-    interval: str = "delong",
-) -> dict[tuple[str, str], Estimate]:
-    """Each metric of each class, one against the rest, and of the macro mean, by (metric, class or "macro").
-
-    The macro mean is over `multilabel.averaged` classes, and undefined where one of these is: leaving a class
-    out of some resamples would change what is averaged.
+def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> EvaluationResults:
+    """Summarise the metrics of all cases, with intervals by resampling the patients.
 
     Args:
-        predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
-        classes: The classes.
-        resampling: How the cases are drawn again.
-        metrics: Which of the metrics of a class.
-        interval: Of AUCs where patients are drawn: "delong" (`auc_interval`), or the percentiles of the
-            "bootstrap". All else has percentiles.
+        run: The run that was scored.
+        scores: Its scores.
+        options: The options.
     """
-    statistics: dict[tuple[str, str], Statistic] = {}
-    for name in classes:
-        labels = predictions[f"label_{name}"].to_numpy()
-        scores = predictions[f"probability_{name}"].to_numpy()
-        for metric in metrics:
-            statistics[metric, name] = partial(_OF_A_CLASS[metric], labels, scores)
-    found = estimates(statistics, predictions.height, resampling)
-    of_mean = multilabel.averaged(predictions, classes)
-    for metric in metrics:
-        of_classes = [found[metric, name] for name in of_mean]
-        found[metric, MACRO] = Estimate(
-            float(np.mean([e.value for e in of_classes])), np.mean([e.resampled for e in of_classes], axis=0)
+    settings = _settings(run, options)
+    exclusive = multilabel.exclusive(scores.predictions, run.classes)
+    drawing = {"interval": settings.interval, "resamples": settings.resamples, "seed": settings.seed}
+    test, validate = (scores.predictions.filter(pl.col("split") == split) for split in ("test", "validate"))
+
+    def resampling(cases: pl.DataFrame) -> Resampling:
+        return policy.resampling_of(cases, run.classes, drawing)
+
+    of_test, of_validate = (
+        discrimination_summary(
+            cases,
+            run.classes,
+            resampling(cases),
+            SeedResamples(cases.height, seed=options.seed),
+            exclusive=exclusive,
+            interval=settings.interval or "delong",
         )
-    if "auc" in metrics and interval == "delong" and of_patients(resampling):
-        stated = auc_intervals(predictions, classes)
-        found |= {("auc", g): replace(found["auc", g], stated=stated[g]) for g in (MACRO, *classes)}
-    return found
-
-
-def auc_intervals(predictions: pl.DataFrame, classes: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """Of each class and of "macro", as `auc_interval` finds them; see `score`."""
-    who = predictions["patient"].to_numpy()
-    of = {c: placed(predictions[f"label_{c}"], predictions[f"probability_{c}"], who) for c in classes}
-    found = {name: auc_interval([one]) for name, one in of.items()}
-    return found | {MACRO: auc_interval([of[name] for name in multilabel.averaged(predictions, classes)])}
+        for cases in (test, validate)
+    )
+    with_gaze, agreement_rows = _in_order(scores.agreement, test)
+    with_boxes, localisation_rows = _in_order(scores.localisation, test)
+    return EvaluationResults(
+        experiment=run.experiment,
+        protocol=run.config.protocol,
+        selection=run.config.selection,
+        classes=tuple(run.classes),
+        exclusive=exclusive,
+        software=__version__,
+        settings=settings,
+        test=of_test.with_maps(
+            agreement=agreement_summary(agreement_rows, resampling(with_gaze)),
+            agreement_cases=AgreementCases(
+                with_gaze.height, scores.without_gaze, scores.baseline_counts, scores.constant_maps
+            ),
+            localisation=agreement_summary(
+                localisation_rows, resampling(with_boxes), tuple(localisation.METRICS)
+            ),
+            localisation_cases=LocalisationCases(with_boxes.height, test.height - with_boxes.height),
+        ),
+        validate=of_validate,
+    )
 
 
 def discrimination_summary(
@@ -97,26 +101,38 @@ def discrimination_summary(
     seed_resamples: Resampling,
     *,
     exclusive: bool = True,
-    interval: str = "delong",
+    interval: Interval = "delong",
 ) -> SplitResults:
-    """The results of the predictions of some cases."""
-    found = score(predictions, classes, resampling, interval=interval)
-    of_paper = score(predictions, classes, seed_resamples, metrics=("auc",))
+    """Summarise the predictions of some cases.
+
+    Args:
+        predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
+        classes: The classes.
+        resampling: Resampling of the cases.
+        seed_resamples: Resampling of the cases as in the seed paper.
+        exclusive: Whether every case has exactly one class.
+        interval: Kind of the intervals of AUCs, see `class_estimates`.
+    """
+    by_class = class_estimates(predictions, classes, resampling, interval=interval)
+    by_seed_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
-    by_metric = {m: {g: _entry(found[m, g]) for g in groups} for m in _OF_A_CLASS}
+    by_metric = {
+        name: {group: _entry(by_class[name, group], metric.bounds) for group in groups}
+        for name, metric in METRICS.items()
+    }
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
-    scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
+    probabilities = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
     patients = predictions["patient"].to_numpy()
     accuracy, exact_match, not_averaged = None, None, None
     if exclusive:
-        right = labels.argmax(1) == scores.argmax(1) if len(labels) else np.empty(0)
-        of_all: dict[str, Statistic] = {"multiclass": partial(calibration.brier, labels, scores)}
-        whole = estimates(of_all, predictions.height, resampling)
-        accuracy = _entry(means({"accuracy": right}, patients, resampling)["accuracy"], (0, 1))
-        by_metric["brier"]["multiclass"] = _entry(whole["multiclass"])
+        right = labels.argmax(1) == probabilities.argmax(1) if len(labels) else np.empty(0)
+        accuracy = _entry(means({"accuracy": right}, patients, resampling)["accuracy"], (0.0, 1.0))
+        multiclass = {"multiclass": partial(calibration.brier, labels, probabilities)}
+        brier = estimates(multiclass, predictions.height, resampling)
+        by_metric["brier"]["multiclass"] = _entry(brier["multiclass"], (0.0, 2.0))
     else:
-        right = ((scores >= multilabel.THRESHOLD) == labels).all(1)
-        exact_match = _entry(means({"exact_match": right}, patients, resampling)["exact_match"], (0, 1))
+        right = ((probabilities >= multilabel.THRESHOLD) == labels).all(1)
+        exact_match = _entry(means({"exact_match": right}, patients, resampling)["exact_match"], (0.0, 1.0))
         averaged = multilabel.averaged(predictions, classes)
         not_averaged = tuple(name for name in classes if name not in averaged)
     return SplitResults(
@@ -125,7 +141,7 @@ def discrimination_summary(
         sensitivity_at_specificity={f"{SPECIFICITY}": by_metric["sensitivity_at_specificity"]},
         brier=by_metric["brier"],
         calibration_error=by_metric["calibration_error"],
-        auc_seed={g: _entry(of_paper["auc", g]) for g in groups},
+        auc_seed={group: _entry(by_seed_paper["auc", group], METRICS["auc"].bounds) for group in groups},
         accuracy=accuracy,
         exact_match=exact_match,
         not_averaged=not_averaged,
@@ -137,72 +153,49 @@ def discrimination_summary(
 def agreement_summary(
     table: pl.DataFrame, resampling: Resampling, metrics: Sequence[str] = tuple(agreement.METRICS)
 ) -> Maps:
-    """Per map and metric the mean over cases with its interval; None for a map that no case has.
+    """Average metrics of maps over cases, by map and metric; None for a map that no case has.
 
     Args:
-        table: As `scoring.agreement_table` or `localisation_table` makes it; every map has the same cases in
-            the same order.
-        resampling: Of those cases.
-        metrics: Its columns.
+        table: A row for each case and map, see `CaseScores`; every map has the same cases in the same order.
+        resampling: Resampling of these cases.
+        metrics: Names of the metrics, columns of the table.
     """
     values: dict[tuple[str, str], NDArray[np.float64]] = {}
     patients = table.unique("case_id", keep="first", maintain_order=True)["patient"].to_numpy()
-    for kind in MAPS:
-        own = table.filter(pl.col("map") == kind)
-        if own.height:
-            values |= {(kind, metric): own[metric].cast(pl.Float64).to_numpy() for metric in metrics}
-    found = means(values, patients, resampling)
+    for name in MAPS:
+        rows = table.filter(pl.col("map") == name)
+        if rows.height:
+            values |= {(name, metric): rows[metric].cast(pl.Float64).to_numpy() for metric in metrics}
+    by_map = means(values, patients, resampling)
     return {
-        kind: {metric: _entry(found[kind, metric], _MAP_METRICS[metric].bounds) for metric in metrics}
-        if (kind, metrics[0]) in found
+        name: {metric: _entry(by_map[name, metric], _MAP_METRICS[metric].bounds) for metric in metrics}
+        if (name, metrics[0]) in by_map
         else None
-        for kind in MAPS
+        for name in MAPS
     }
 
 
-def _entry(estimate: Estimate, bounds: tuple[float, float] = (-np.inf, np.inf)) -> IntervalEstimate:
+def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
+    """The options, and the settings of the run that its maps depend on."""
+    return EvaluationSettings(
+        interval=options.interval or ("seed" if run.config.protocol == "faithful" else "delong"),
+        resamples=options.resamples,
+        seed=options.seed,
+        generator=options.generator,
+        target=options.target,
+        tolerance=options.tolerance,
+        heatmap_smoothing=smoothing(),
+        gaze=asdict(run.config.gaze),
+        size=run.config.input.size,
+        fit=run.config.input.fit,
+    )
+
+
+def _in_order(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The cases that have rows, and the rows in the order of the cases."""
+    scored = cases.join(rows.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
+    return scored, scored.select("case_id").join(rows, on="case_id", maintain_order="left")
+
+
+def _entry(estimate: Estimate, bounds: tuple[float, float]) -> IntervalEstimate:
     return IntervalEstimate(**estimate.entry(bounds))
-
-
-def curves(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
-    """ROC, precision–recall and reliability curves as one long table: curve, class, x, y, threshold, cases.
-
-    x and y are: `roc` 1 − specificity and sensitivity; `precision_recall` recall and precision; `reliability`
-    mean probability and share of the class, with the number of cases of the bin.
-    """
-    parts = []
-    for name in classes:
-        labels = predictions[f"label_{name}"].to_numpy()
-        scores = predictions[f"probability_{name}"].to_numpy()
-        bins = calibration.reliability(labels, scores)
-        columns = {
-            "roc": (*discrimination.roc(labels, scores), None),
-            "precision_recall": (*discrimination.precision_recall(labels, scores), None),
-            "reliability": (bins.probability, bins.share, None, bins.cases),
-        }
-        for curve, (x, y, threshold, cases) in columns.items():
-            nothing = [None] * len(x)
-            parts.append(
-                pl.DataFrame(
-                    {
-                        "curve": [curve] * len(x),
-                        "class": [name] * len(x),
-                        "x": x,
-                        "y": y,
-                        "threshold": nothing if threshold is None else threshold,
-                        "cases": nothing if cases is None else cases,
-                    },
-                    schema=_CURVES,
-                )
-            )
-    return pl.concat([pl.DataFrame(schema=_CURVES), *parts])
-
-
-_CURVES = {
-    "curve": pl.String,
-    "class": pl.String,
-    "x": pl.Float64,
-    "y": pl.Float64,
-    "threshold": pl.Float64,
-    "cases": pl.Int64,
-}

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 def perform(job: Job, out: Path) -> None:
     """Train, evaluate and report, each unless it is done; an interrupted training is resumed."""
-    from radgaze.evaluation import evaluate
+    from radgaze.evaluation import EvaluationOptions, evaluate
     from radgaze.reporting.run_page import report
     from radgaze.reproduction.state import run_folder
     from radgaze.runs.run import Run
@@ -83,7 +83,8 @@ def perform(job: Job, out: Path) -> None:
     if os.environ.get("LOCAL_RANK", "0") != "0":
         return  # the first process of the training does the rest
     if not (path / "metrics.json").is_file():
-        evaluate(run, device="cpu" if job.config.trainer.accelerator == "cpu" else "auto")
+        device = "cpu" if job.config.trainer.accelerator == "cpu" else "auto"
+        evaluate(run, EvaluationOptions(device=device))
     report(run)
 
 

@@ -25,7 +25,7 @@ from radgaze.evaluation.audit.markdown import audit_markdown
 from radgaze.evaluation.audit.results import FLOORS, Audit, write
 from radgaze.evaluation.audit.sampling import Subjects, draw, gather
 from radgaze.evaluation.audit.timing import Clock
-from radgaze.evaluation.baselines import BaselineMap, Known, made
+from radgaze.evaluation.baselines import BaselineInputs, BaselineMap, create
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.files import write_text
 from radgaze.runs.run import Run
@@ -92,7 +92,7 @@ def audit(  # many arguments: options of `radgaze audit`, given by name
         "metrics": {name: sorted(aspect.metrics) for name, aspect in ASPECTS.items()},
         "device": device,
     }
-    known = Known(run.store, run.config.input.fit, run.config.input.size, seed=effort.seed)
+    inputs = BaselineInputs(run.store, run.config.input.fit, run.config.input.size, seed=effort.seed)
     wanted: dict[str, dict[str, Any]] = {name: made_with | {"method": None} for name in (*FLOORS, *CEILINGS)}
     wanted |= {name: made_with | {"method": of_method} for name, of_method in recipes.items()}
     found = {name: part for name, w in wanted.items() if (part := kept(name, out / FOLDER, w)) is not None}
@@ -109,7 +109,7 @@ def audit(  # many arguments: options of `radgaze audit`, given by name
                 subjects,
                 recipes,
                 effort,
-                made(replace(known, mean_gaze=subjects.mean_gaze)),
+                create(replace(inputs, mean_gaze=subjects.mean_gaze)),
             )
             with progress("Auditing", total=len(missing)) as bar:
                 for name in missing:
@@ -141,7 +141,7 @@ def audit(  # many arguments: options of `radgaze audit`, given by name
                 **{key: value for aspect in ASPECTS.values() for key, value in aspect.settings.items()},
                 "size": run.config.input.size,
                 "target": "predicted",
-                **_counts(made(known), drawn.cases["case_id"].to_list()),
+                **_counts(create(inputs), drawn.cases["case_id"].to_list()),
                 "device": device,
                 **asdict(effort),
             },

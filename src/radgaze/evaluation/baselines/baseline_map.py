@@ -1,11 +1,11 @@
-"""What a baseline map is, and the registered ones in the order in which they are shown."""
+"""Base class of baseline maps, and their registry."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +18,15 @@ Kind = TypeVar("Kind", bound="type[BaselineMap]")
 
 
 @dataclass(frozen=True)
-class Known:
-    """What a baseline map may be made of.
+class BaselineInputs:
+    """Data that a baseline map may be made from.
 
     Attributes:
         store: The store.
-        fit: How its images fill what the model sees.
-        size: Side of that, S.
-        mean_gaze: (S, S) the mean gaze map of the training cases, None where none of them has gaze.
-        seed: Seed of maps that are random.
+        fit: How its images fill the model's input.
+        size: Side S of the model's input, in pixels.
+        mean_gaze: Mean gaze map of the training cases, of shape (S, S); None where no training case has gaze.
+        seed: Seed of random maps.
     """
 
     store: Store
@@ -37,7 +37,7 @@ class Known:
 
 
 class BaselineMap(ABC):
-    """A map that knows nothing of what the model does with a case: a floor for the maps of models.
+    """A map that is made without the model: a floor for the maps of models.
 
     Attributes:
         name: Name in tables and files.
@@ -54,34 +54,42 @@ class BaselineMap(ABC):
     evaluated: ClassVar[bool]
 
     @classmethod
-    def unsupported(cls, known: Known) -> str | None:
-        """Why there is no such map for a run; None where there is one."""
+    def unsupported(cls, inputs: BaselineInputs) -> str | None:
+        """Return why a run has no such map; None where it has one."""
         return None
 
-    def __init__(self, known: Known) -> None:
-        self.known = known
+    def __init__(self, inputs: BaselineInputs) -> None:
+        self.inputs = inputs
 
     @abstractmethod
     def __call__(self, case_ids: Sequence[str]) -> Floats:
-        """The maps (B, S, S) of cases."""
+        """Return the maps of cases, of shape (B, S, S)."""
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
-        """Numbers of cases that metrics.json and audit.json hold under these names; see `summary`."""
+        """Return numbers of cases that the result files hold and `summary` and `remark` state."""
         return {}
 
     @classmethod
-    def summary(cls, counts: Mapping[str, Any]) -> str:
-        """What it is, as an audit's page says it, given the file's part with `counts`."""
+    def summary(cls, counts: Mapping[str, int]) -> str:
+        """Describe the map for an audit's page.
+
+        Args:
+            counts: The `counts` of all baseline maps.
+        """
         return f"a {cls.title}"
 
     @classmethod
-    def remark(cls, counts: Mapping[str, Any]) -> str:
-        """What a run's page adds on its cases, given the file's part with `counts`; may be empty."""
+    def remark(cls, counts: Mapping[str, int]) -> str:
+        """Return what the page of a run adds about its cases; may be empty.
+
+        Args:
+            counts: The `counts` of all baseline maps.
+        """
         return ""
 
 
 REGISTRY: dict[str, type[BaselineMap]] = {}
-"""The baseline maps, in the order in which they are shown."""
+"""The baseline maps by name, in the order in which they are shown."""
 
 
 def register(
@@ -89,7 +97,7 @@ def register(
 ) -> Callable[[Kind], Kind]:
     """Register a class as a baseline map; see `BaselineMap` for the arguments.
 
-    The label is by default the title, marked as that of a floor.
+    By default the label is the title, marked as a floor.
     """
 
     def decorate(cls: Kind) -> Kind:
@@ -102,16 +110,17 @@ def register(
 
 
 def evaluated() -> dict[str, type[BaselineMap]]:
-    """Those that `evaluate` scores."""
+    """Return the baseline maps that `evaluate` scores."""
     return {name: kind for name, kind in REGISTRY.items() if kind.evaluated}
 
 
-def made(known: Known, *, evaluated_alone: bool = False) -> dict[str, BaselineMap]:
-    """Each baseline map that there is for a run, by name.
+def create(
+    inputs: BaselineInputs, kinds: Mapping[str, type[BaselineMap]] = REGISTRY
+) -> dict[str, BaselineMap]:
+    """Create the baseline maps that a run supports, by name.
 
     Args:
-        known: What they may be made of.
-        evaluated_alone: Whether to leave out those that `evaluate` does not score.
+        inputs: Data that they are made from.
+        kinds: Classes of the maps, by name.
     """
-    kinds = evaluated() if evaluated_alone else REGISTRY
-    return {name: kind(known) for name, kind in kinds.items() if kind.unsupported(known) is None}
+    return {name: kind(inputs) for name, kind in kinds.items() if kind.unsupported(inputs) is None}

@@ -1,14 +1,13 @@
-"""Two lungs: the case's own where they are known, else a shape that is the same for all."""
+"""Baseline map of two lungs: the case's own lungs where the store has them, else a fixed shape."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import polars as pl
 
-from radgaze.evaluation.baselines.baseline_map import BaselineMap, Floats, Known, register
+from radgaze.evaluation.baselines.baseline_map import BaselineInputs, BaselineMap, Floats, register
 from radgaze.store.names import plain
 from radgaze.store.placement import Frame
 from radgaze.words import count
@@ -21,10 +20,13 @@ _SIDES = {"left lung", "right lung"}
 
 
 def lung_shape(size: tuple[int, int]) -> Floats:
-    """Two lungs in the frame, (H, W) of 0 and 1, the same for every case.
+    """Draw two lungs as an array of 0 and 1 of shape (H, W), the same for every case.
 
     Each is an ellipse about 1/3 of the frame wide and 2/3 high whose width grows from apex to base:
-    (Δx / (a (1 + 0.28 v)))² + v² ≤ 1 with v = Δy / b. Nothing is fitted to any data.
+    (Δx / (a (1 + 0.28 v)))² + v² ≤ 1 with v = Δy / b. The shape is not fitted to data.
+
+    Args:
+        size: (H, W).
     """
     H, W = size
     y, x = (np.arange(H)[:, None] + 0.5) / H, (np.arange(W)[None, :] + 0.5) / W
@@ -37,19 +39,19 @@ def lung_shape(size: tuple[int, int]) -> Floats:
 
 @register("lung_shape", title="lung shape")
 class LungShape(BaselineMap):
-    """The lungs of each case: its own where the store has masks of both, else `lung_shape`."""
+    """The lungs of each case where the store has masks of both, else `lung_shape`."""
 
-    def __init__(self, known: Known) -> None:
-        super().__init__(known)
-        store = known.store
+    def __init__(self, inputs: BaselineInputs) -> None:
+        super().__init__(inputs)
+        store = inputs.store
         self._regions, self._side = store.regions, store.size
-        self._same = lung_shape((known.size, known.size))
+        self._default = lung_shape((inputs.size, inputs.size))
         names = [plain(label) for label in store.regions.table["label"]]
         lungs = store.regions.table.with_row_index("row").with_columns(name=pl.Series(names, dtype=pl.String))
         lungs = lungs.filter(pl.col("name").is_in(list(_SIDES)) & (pl.col("area") > 0))
-        whole = lungs.group_by("case_id").agg("row", pl.col("name").n_unique().alias("sides"))
-        whole = whole.filter(pl.col("sides") == len(_SIDES))
-        self._rows = dict(whole.select("case_id", "row").iter_rows())
+        by_case = lungs.group_by("case_id").agg("row", pl.col("name").n_unique().alias("sides"))
+        complete = by_case.filter(pl.col("sides") == len(_SIDES))
+        self._rows: dict[str, list[int]] = dict(complete.select("case_id", "row").iter_rows())
         self._shapes = {
             case_id: (rows, columns)
             for case_id, rows, columns in store.cases.select("case_id", "rows", "columns").iter_rows()
@@ -57,28 +59,28 @@ class LungShape(BaselineMap):
         }
 
     def __call__(self, case_ids: Sequence[str]) -> Floats:
-        """The lungs (B, S, S) of cases, in [0, 1]."""
-        return np.stack([self._of(case_id) for case_id in case_ids])
+        """Return the lungs of cases in [0, 1], of shape (B, S, S)."""
+        return np.stack([self._lungs(case_id) for case_id in case_ids])
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
-        """Of how many cases they are the case's own."""
+        """Return the number of cases with lungs of their own."""
         return {"own_lungs": sum(case_id in self._rows for case_id in case_ids)}
 
     @classmethod
-    def summary(cls, counts: Mapping[str, Any]) -> str:
-        if not (own := counts.get("own_lungs", 0)):
+    def summary(cls, counts: Mapping[str, int]) -> str:
+        if not (cases := counts.get("own_lungs", 0)):
             return "a lung shape that is the same for all"
-        return f"a lung shape, in {count(own, 'case')} the case's own lungs and else the same for all"
+        return f"a lung shape, in {count(cases, 'case')} the case's own lungs and else the same for all"
 
     @classmethod
-    def remark(cls, counts: Mapping[str, Any]) -> str:
-        own = counts.get("own_lungs")
-        return f"the lung shape is that of the case's own lungs in {own} of them" if own else ""
+    def remark(cls, counts: Mapping[str, int]) -> str:
+        cases = counts.get("own_lungs")
+        return f"the lung shape is that of the case's own lungs in {cases} of them" if cases else ""
 
-    def _of(self, case_id: str) -> Floats:
+    def _lungs(self, case_id: str) -> Floats:
         if case_id not in self._rows:
-            return self._same
+            return self._default
         inside = np.any([self._regions[row] for row in self._rows[case_id]], axis=0)
         square = inside.view(np.uint8) * np.uint8(255)
         frame = Frame(*self._shapes[case_id], self._side)
-        return frame.resized(square, self.known.fit, self.known.size) / 255.0
+        return frame.resized(square, self.inputs.fit, self.inputs.size) / 255.0

@@ -1,4 +1,4 @@
-"""A random map, from which nothing can be learnt."""
+"""Baseline map of random pixels."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from radgaze.evaluation.baselines.baseline_map import BaselineMap, Floats, regis
 
 @register("random", title="random map", label="random (floor)", evaluated=False)
 class RandomMap(BaselineMap):
-    """Every pixel is drawn evenly from [0, 1), of each case by a stream of its own."""
+    """Pixels drawn uniformly from [0, 1), with a random stream for each case."""
 
     def __call__(self, case_ids: Sequence[str]) -> Floats:
-        seeds = [[self.known.seed, zlib.crc32(case_id.encode())] for case_id in case_ids]
-        size = (self.known.size, self.known.size)
+        seeds = [[self.inputs.seed, zlib.crc32(case_id.encode())] for case_id in case_ids]
+        size = (self.inputs.size, self.inputs.size)
         return np.stack([np.random.default_rng(seed).random(size) for seed in seeds])

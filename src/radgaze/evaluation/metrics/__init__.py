@@ -1,1 +1,1 @@
-"""Metrics as pure functions of arrays: what a classifier decides, where a map points, how sure it is."""
+"""Metrics as pure functions of arrays: classification, calibration, confidence, and quality of heatmaps."""

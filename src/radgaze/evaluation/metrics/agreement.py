@@ -1,22 +1,22 @@
-"""How well a map agrees with gaze: the metrics of Bylinskii et al. (arXiv 1604.03605), each a formula.
+"""Metrics of the agreement of a map with gaze, after Bylinskii et al. (arXiv 1604.03605).
 
-Maps P, gaze maps Q and fixation counts F are (B, H, W); a figure is (B,). P is any finite map, higher where
-it points; Q is not negative; F holds how many fixations fell on each pixel (`fixation_counts`).
+Maps P, gaze maps Q and fixation counts F have shape (B, H, W); metrics have shape (B,). P is any finite map,
+higher where it points; Q is not negative; F is the number of fixations on each pixel (`fixation_counts`).
 
-A constant P points nowhere: it is the uniform map, whatever its height, and scores what chance does (NSS 0,
-CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by having its empty maps left
-out. NaN is given where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P
-itself holds NaN.
+A constant P points nowhere: it counts as the uniform map, whatever its height, and scores as chance (NSS 0,
+CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by leaving out empty maps.
+Metrics are NaN where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P has
+NaN.
 
-All but AUC-Judd see how often a place was fixated; for NSS, CC and AUC the scale and offset of P do not
-matter, for AUC only its order does. KL punishes what P misses, SIM what it misses and what it adds.
+All but AUC-Judd count how often a pixel was fixated. NSS, CC and AUC do not depend on the scale and offset of
+P, and AUC depends on its order only. KL penalises what P misses, SIM what it misses and what it adds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,7 @@ from numpy.typing import ArrayLike, NDArray
 from radgaze.evaluation.metrics.metric import Metric
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.float64] | NDArray[np.bool_]
 
 UNIFORM = 0.01
 """Share of the uniform distribution in the densities of `information_gain`."""
@@ -32,26 +33,26 @@ _CONSTANT = 1e-6  # relative range under which a map is constant: single precisi
 
 
 def nss(P: ArrayLike, F: ArrayLike) -> Floats:
-    """Normalised scan-path saliency, Σ F · (P − mean P)/std P / Σ F.
+    """Compute the normalised scan-path saliency, Σ F · (P − mean P)/std P / Σ F.
 
-    Any real number, higher is better, 0 is chance.
+    Unbounded, higher is better, 0 is chance.
     """
     P, F = _maps(P, F)
     return _guarded(_over(F * _standardised(P), F), P)
 
 
 def cc(P: ArrayLike, Q: ArrayLike) -> Floats:
-    """Pearson's correlation of P and Q over pixels. In [−1, 1], higher is better, 0 is chance."""
+    """Compute Pearson's correlation of P and Q over pixels. In [−1, 1], higher is better, 0 is chance."""
     P, Q = _maps(P, Q)
     correlation = (_standardised(P) * _standardised(Q)).mean((1, 2))
     return np.where(_constant(Q), np.nan, _guarded(correlation, P))
 
 
 def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
-    """KL divergence of Q from P, Σ Q log(ε + Q/(ε + P)), both summing to 1.
+    """Compute the KL divergence of Q from P, Σ Q log(ε + Q/(ε + P)), both summing to 1.
 
-    In nats, from 0 up, lower is better. Where P is zero and people looked, ε alone bounds the cost (36 nats
-    there): a map must be smooth to be scored well.
+    In nats, at least 0, lower is better. At a fixated pixel where P is zero, only ε bounds the cost (36
+    nats): a map must be smooth to score well.
     """
     P, Q = _maps(P, Q)
     p, q = _distribution(P), _distribution(Q, empty=np.nan)
@@ -59,13 +60,13 @@ def kl(P: ArrayLike, Q: ArrayLike) -> Floats:
 
 
 def sim(P: ArrayLike, Q: ArrayLike) -> Floats:
-    """Similarity, Σ min(P, Q), both summing to 1. In [0, 1], higher is better, 1 is equal."""
+    """Compute the similarity Σ min(P, Q), both summing to 1. In [0, 1], higher is better, 1 is equal."""
     P, Q = _maps(P, Q)
     return _guarded(np.minimum(_distribution(P), _distribution(Q, empty=np.nan)).sum((1, 2)), P)
 
 
 def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
-    """AUC of P for fixated pixels (once each) against all others, ties half.
+    """Compute the AUC of P for fixated pixels, each once, against all others; ties count half.
 
     In [0, 1], higher is better, ½ is chance.
     """
@@ -74,15 +75,15 @@ def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
 
 
 def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
-    """AUC of P for this image's fixations against other images' fixations, ties half (Zhang et al. 2008).
+    """Compute the AUC of P for this image's fixations against other images' (Zhang et al. 2008).
 
-    A map that only knows where people look in general stays near ½. Every fixation of the other images is a
-    negative, none is drawn at random. In [0, 1], higher is better, ½ is chance.
+    A map of where people look in general stays near ½. Every fixation of the other images is a negative; none
+    is sampled; ties count half. In [0, 1], higher is better, ½ is chance.
 
     Args:
         P: Maps.
         F: Fixation counts of the same images.
-        others: Fixation counts of the other images, (B, H, W).
+        others: Fixation counts of the other images, of shape (B, H, W).
     """
     P, F = _maps(P, F)
     _, others = _maps(P, others)
@@ -90,29 +91,29 @@ def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
 
 
 def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
-    """CC with this image's gaze less CC with that of the other images: CC(P, Q) − CC(P, ΣQ').
+    """Compute CC with this image's gaze minus CC with that of the other images, CC(P, Q) − CC(P, ΣQ').
 
-    A map that only knows where people look in general stays near 0 or below. In [−2, 2], higher is better.
+    A map of where people look in general stays near 0 or below. In [−2, 2], higher is better.
 
     Args:
         P: Maps.
         Q: Gaze maps.
-        other_gaze: Gaze maps of the other images, added up, (B, H, W); undefined where these are constant.
+        other_gaze: Sum of the gaze maps of the other images, of shape (B, H, W); undefined where constant.
     """
     return cc(P, Q) - cc(P, other_gaze)
 
 
 def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
-    """Bits per fixation by which P foretells the fixations better than a prior: Σ F (log₂ p − log₂ b) / Σ F.
+    """Compute the information gain of P over a prior in bits per fixation, Σ F (log₂ p − log₂ b) / Σ F.
 
     Kümmerer, Wallis and Bethge (2015). Maps become densities p = (1 − λ) P/ΣP + λ/(HW) with λ = `UNIFORM`,
-    the prior too, so that a fixation where a map is 0 costs a finite number of bits. Any number, higher is
+    the prior too, so that a fixation where a map is 0 costs a finite number of bits. Unbounded, higher is
     better, 0 is as good as the prior. Undefined without a fixation.
 
     Args:
         P: Maps.
         F: Fixation counts.
-        prior: The mean gaze map of other cases, (B, H, W).
+        prior: Mean gaze map of other cases, of shape (B, H, W).
     """
     P, F = _maps(P, F)
     _, prior = _maps(P, prior)
@@ -122,11 +123,11 @@ def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Metric):
-    """A metric of agreement, and what it needs.
+    """A metric of agreement with gaze.
 
     Attributes:
-        function: Of maps and what it needs, to one figure per map.
-        needs: "fixations" (F), "gaze" (Q), or "others" (F and the other images').
+        function: Function of maps P and the inputs that `needs` names; gives a value for each map.
+        needs: Inputs beside P: "fixations" (F), "gaze" (Q), or "others" (F and that of the other images).
     """
 
     function: Callable[..., Floats]
@@ -182,22 +183,27 @@ METRICS: dict[str, Agreement] = {
         bounds=(0.0, 1.0),
     ),
 }
-"""Every table, figure and page goes over these; a metric of one's own is a function and its entry here."""
+"""The metrics in the order of tables, figures and pages; a new metric is a function and an entry here."""
 
 
 def agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:
-    """Every metric in `METRICS` of maps P with gaze maps Q and fixation counts F, by name."""
+    """Compute every metric in `METRICS`, by name; see the module for the arguments."""
     given = {"fixations": (F,), "gaze": (Q,), "others": (F, others)}
     return {name: metric.function(P, *given[metric.needs]) for name, metric in METRICS.items()}
 
 
 def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]) -> Floats:
-    """How many fixations fell on each pixel, (B, H, W).
+    """Count the fixations on each pixel.
 
     Args:
-        points: (B, K, 2) as (x, y) in map pixels; pixel centres lie at +0.5, so pixel = floor.
-        present: (B, K) whether there is a fixation, or padding. Those off the map are left out.
-        size: (H, W).
+        points: Fixations as (x, y) in map pixels, of shape (B, K, 2); pixel centres are at +0.5, so the pixel
+            is the floor.
+        present: Whether there is a fixation rather than padding, of shape (B, K). Fixations off the map are
+            left out.
+        size: Size (H, W) of the map.
+
+    Returns:
+        Counts of shape (B, H, W).
     """
     x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
     (H, W), B = size, len(x)
@@ -213,18 +219,18 @@ def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]
 
 
 def is_constant(P: ArrayLike) -> NDArray[np.bool_]:
-    """(B,) whether a map is the same everywhere and so points nowhere."""
+    """Return whether each map is constant and so points nowhere, of shape (B,)."""
     return _constant(np.asarray(P, dtype=np.float64))
 
 
-def _auc(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> Floats:
+def _auc(P: Floats, positives: Counts, negatives: Counts) -> Floats:
     # Each image has its own order of pixels and few positives: a sort and a search per image are faster than
     # ranking all at once.
     P = np.where(_constant(P)[:, None, None], 0.0, P)
     return np.array([_auc_of_one(*maps) for maps in zip(P, positives, negatives, strict=True)])
 
 
-def _auc_of_one(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> float:
+def _auc_of_one(P: Floats, positives: Counts, negatives: Counts) -> float:
     """Σ F⁺ · (N(< P) + N(≤ P))/2 / (Σ F⁺ · N), N counting negatives: Mann and Whitney's U with midranks."""
     up, down = positives > 0, negatives > 0
     m, n = positives[up].astype(np.float64), negatives[down].astype(np.float64)
@@ -238,7 +244,7 @@ def _auc_of_one(P: Floats, positives: NDArray[Any], negatives: NDArray[Any]) -> 
 
 
 def _standardised(P: Floats) -> Floats:
-    """(P − mean)/std per image; zero for a constant one."""
+    """(P − mean)/std of each image; zero for a constant one."""
     centred = P - P.mean((1, 2), keepdims=True)
     std = P.std((1, 2), keepdims=True)
     flat = _constant(P)[:, None, None]
@@ -247,9 +253,9 @@ def _standardised(P: Floats) -> Floats:
 
 
 def _distribution(P: Floats, *, empty: float | None = None) -> Floats:
-    """P/ΣP per image. A map of zeros is the uniform distribution, or `empty`."""
+    """P/ΣP of each image. A map of zeros is the uniform distribution, or `empty`."""
     if (P < 0).any():
-        raise ValueError("KL and SIM are of maps that are not negative")
+        raise ValueError("KL and SIM need maps that are not negative")
     total = P.sum((1, 2), keepdims=True)
     rest = 1 / (P.shape[1] * P.shape[2]) if empty is None else empty
     shares: Floats = np.divide(P, total, out=np.full_like(P, rest), where=total > 0)
@@ -267,7 +273,7 @@ def _guarded(figure: Floats, P: Floats) -> Floats:
 
 
 def _over(above: Floats, below: Floats) -> Floats:
-    """Σ above / Σ below per image, NaN where that is empty."""
+    """Σ above / Σ below of each image, NaN where Σ below is 0."""
     a, b = above.sum((1, 2)), below.sum((1, 2))
     ratios: Floats = np.divide(a, b, out=np.full_like(a, np.nan), where=b > 0)
     return ratios
@@ -276,5 +282,5 @@ def _over(above: Floats, below: Floats) -> Floats:
 def _maps(P: ArrayLike, other: ArrayLike) -> tuple[Floats, Floats]:
     p, o = np.asarray(P, dtype=np.float64), np.asarray(other, dtype=np.float64)
     if p.ndim != 3 or p.shape != o.shape:
-        raise ValueError(f"maps must be (B, H, W) and of one shape, not {p.shape} and {o.shape}")
+        raise ValueError(f"maps must have one shape (B, H, W), got {p.shape} and {o.shape}")
     return p, o

@@ -1,6 +1,6 @@
-"""Whether probabilities can be taken at their word: Brier score, calibration error, reliability curve.
+"""Calibration of probabilities: Brier score, calibration error and reliability curve.
 
-As in `discrimination`, each figure is a function of case weights `W (R, n)`.
+As in `discrimination`, each metric is a function of case weights W of shape (R, n).
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ BINS = 10
 
 
 def brier(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """Brier score, mean of (p − y)². Lower is better.
+    """Compute the Brier score, the mean of (p − y)². Lower is better.
 
     Args:
-        labels: (n,) or (n, C), 0 or 1.
-        probabilities: The same shape. With (n, C) it is Brier's (1950) own score, the sum over the classes,
-            in [0, 2]; of one class it is in [0, 1].
-        weights: (R, n) how often each case counts; once if None.
+        labels: Labels, 0 or 1, of shape (n,) or (n, C).
+        probabilities: Probabilities of the same shape. With (n, C) it is the original score of Brier (1950),
+            the sum over the classes, in [0, 2]; for one class it is in [0, 1].
+        weights: Number of times that each case counts, of shape (R, n); once if None.
 
     Returns:
-        (R,); NaN where a resample is empty.
+        The score of each resample, of shape (R,); NaN where a resample is empty.
     """
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     squares = (p - y) ** 2
@@ -34,26 +34,26 @@ def brier(labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None
 def calibration_error(
     labels: ArrayLike, probabilities: ArrayLike, weights: ArrayLike | None = None, *, bins: int = BINS
 ) -> Floats:
-    """Expected calibration error, Σ_b (n_b/n) · |mean p − share of y| over bins (Naeini et al. 2015).
+    """Compute the expected calibration error (Naeini et al. 2015), Σ_b (n_b/n) · |mean p − share of y|.
 
-    In [0, 1], 0 is best. The bins hold equally many cases, since on the few hundred cases of a test set most
-    bins of equal width stay nearly empty; they are fixed by the cases as they are and not drawn anew. The
-    figure is biased upwards, the more the fewer cases there are, and so are its resamples, whose cases
-    repeat: read its interval as an upper bound's.
+    The sum is over bins b of the probability. In [0, 1], 0 is best. The bins have equal numbers of cases,
+    since on the few hundred cases of a test set most bins of equal width are nearly empty; all resamples use
+    the bins of the original cases. The metric is biased upwards, more so the fewer cases there are, and so
+    are its resamples, in which cases repeat: its interval is that of an upper bound.
 
     Args:
-        labels: (n,) 0 or 1.
-        probabilities: (n,).
-        weights: (R, n) how often each case counts; once if None.
-        bins: How many bins; fewer where probabilities tie.
+        labels: Labels, 0 or 1, of shape (n,).
+        probabilities: Probabilities of shape (n,).
+        weights: Number of times that each case counts, of shape (R, n); once if None.
+        bins: Number of bins; fewer where probabilities tie.
 
     Returns:
-        (R,); NaN where a resample is empty.
+        The error of each resample, of shape (R,); NaN where a resample is empty.
     """
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     w = np.ones((1, y.size)) if weights is None else np.asarray(weights, dtype=np.float64)
-    which = _bin_of(p, bins)
-    gaps = np.where(which[:, None] == np.arange(bins), (p - y)[:, None], 0.0)  # (n, bins)
+    bin_of_case = _bin_of(p, bins)
+    gaps = np.where(bin_of_case[:, None] == np.arange(bins), (p - y)[:, None], 0.0)  # (n, bins)
     error = np.abs(w @ gaps).sum(1)
     total = w.sum(1)
     errors: Floats = np.divide(error, total, out=np.full(len(w), np.nan), where=total > 0)
@@ -62,7 +62,13 @@ def calibration_error(
 
 @dataclass(frozen=True)
 class Reliability:
-    """Per bin: mean probability, share of the class, number of cases; (bins,) each."""
+    """A reliability curve.
+
+    Attributes:
+        probability: Mean probability of each bin, of shape (bins,).
+        share: Share of the class in each bin, of shape (bins,).
+        cases: Number of cases in each bin, of shape (bins,).
+    """
 
     probability: Floats
     share: Floats
@@ -70,10 +76,10 @@ class Reliability:
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = BINS) -> Reliability:
-    """The reliability curve of one class over the bins of `calibration_error`."""
+    """Compute the reliability curve of one class over the bins of `calibration_error`."""
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
-    which = _bin_of(p, bins)
-    parts = [which == b for b in np.unique(which)]
+    bin_of_case = _bin_of(p, bins)
+    parts = [bin_of_case == b for b in np.unique(bin_of_case)]
     return Reliability(
         np.array([p[part].mean() for part in parts]),
         np.array([y[part].mean() for part in parts]),
@@ -82,7 +88,7 @@ def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = BINS
 
 
 def _bin_of(p: Floats, bins: int) -> NDArray[np.int64]:
-    """(n,) the bin of each probability; equal probabilities share a bin."""
+    """Bin of each probability, of shape (n,); equal probabilities share a bin."""
     if p.size == 0:
         return np.empty(0, dtype=np.int64)
     edges = np.quantile(p, np.arange(1, bins) / bins)

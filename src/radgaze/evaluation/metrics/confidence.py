@@ -1,7 +1,7 @@
-"""How little a prediction is to be trusted, from its probabilities; and how well such a score finds errors.
+"""Confidence scores of predictions, and metrics of how well such a score detects errors.
 
-Scores are higher for what is to be trusted less. Every figure is a function of case weights `W (R, n)`, as in
-`discrimination`.
+Scores are higher for less confident predictions. Every metric is a function of case weights W of shape (R,
+n), as in `discrimination`.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from radgaze.evaluation.metrics.multilabel import THRESHOLD
 Floats = NDArray[np.float64]
 Kind = Literal["softmax", "sigmoid"]
 
-_LEAST = 1e-12  # probability: what float32's softmax rounds to 0 has a logarithm
-_WIDEST = 4.0  # of |log T|
+_LEAST = 1e-12  # lowest probability, so that one that float32 rounds to 0 has a logarithm
+_WIDEST = 4.0  # largest |log T|
 
 
 def alpha(p: ArrayLike) -> Floats:
-    """DOCTOR's D_α = (1 − g)/g, g = Σ_c p_c², from 0 to C − 1 (Granese et al. 2021, section 3).
+    """Compute DOCTOR's D_α = (1 − g)/g, g = Σ_c p_c², from 0 to C − 1 (Granese et al. 2021, section 3).
 
     Args:
-        p: (..., C) probabilities that sum to 1.
+        p: Probabilities that sum to 1, of shape (..., C).
     """
     g = (np.asarray(p, dtype=np.float64) ** 2).sum(-1)
     return np.asarray((1 - g) / g)
 
 
 def beta(p: ArrayLike) -> Floats:
-    """DOCTOR's D_β = (1 − m)/m, m = max_c p_c, the odds of an error (Granese et al. 2021, section 3)."""
+    """Compute DOCTOR's D_β = (1 − m)/m, m = max_c p_c, the odds of an error (Granese et al. 2021)."""
     m = np.asarray(p, dtype=np.float64).max(-1)
     return np.asarray((1 - m) / m)
 
 
 def maximum(p: ArrayLike) -> Floats:
-    """1 − max_c p_c (Hendrycks and Gimpel 2017). It orders cases as D_β does."""
+    """Compute 1 − max_c p_c (Hendrycks and Gimpel 2017). It orders cases as D_β does."""
     return np.asarray(1 - np.asarray(p, dtype=np.float64).max(-1))
 
 
 def entropy(p: ArrayLike) -> Floats:
-    """−Σ_c p_c log p_c, in nats."""
+    """Compute the entropy −Σ_c p_c log p_c, in nats."""
     p = np.asarray(p, dtype=np.float64)
     return np.asarray(-(p * np.log(np.maximum(p, _LEAST))).sum(-1))
 
@@ -58,14 +58,22 @@ SCORES: dict[str, Callable[[ArrayLike], Floats]] = {
     "entropy": entropy,
 }
 DIFFERENTIABLE = ("alpha", "beta")
-"""Those that images are moved along."""
+"""Scores with a gradient, along which images are perturbed."""
 
 
 def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
-    """A score (n,) of predictions (n, C).
+    """Compute a confidence score of each case.
 
-    Of classes that do not exclude each other each is a prediction of its own, with two outcomes p and 1 − p,
-    and a case is as doubtful as the most doubtful of them.
+    Classes that are not exclusive are separate predictions with the two outcomes p and 1 − p, and a case has
+    the score of its least confident class.
+
+    Args:
+        score: Name of the score, see `SCORES`.
+        probabilities: Predicted probabilities, of shape (n, C).
+        kind: "softmax" for exclusive classes, "sigmoid" for others.
+
+    Returns:
+        Scores of shape (n,).
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if kind == "softmax":
@@ -75,7 +83,7 @@ def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
 
 
 def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np.bool_]:
-    """(n,) whether a prediction is an error: not the case's class or, of several, any of them misjudged."""
+    """Return which predictions are errors, of shape (n,): the wrong class, or any class wrong of several."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if kind == "softmax":
         return np.asarray(p.argmax(1) != y.argmax(1))
@@ -83,7 +91,7 @@ def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np
 
 
 def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> float:
-    """The T of the least negative log likelihood (Guo et al. 2017, section 4.2); 1 where there is no case."""
+    """Fit the temperature by the log likelihood (Guo et al. 2017, section 4.2); 1 where there is no case."""
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not len(p):
         return 1.0
@@ -98,7 +106,7 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> floa
 
 
 def tempered(probabilities: ArrayLike, T: float, kind: Kind) -> Floats:
-    """The probabilities (n, C) with logits divided by T."""
+    """Return the probabilities, of shape (n, C), with logits divided by T."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), _LEAST, 1 - _LEAST)
     if T == 1:
         return np.asarray(probabilities, dtype=np.float64)
@@ -110,15 +118,15 @@ def tempered(probabilities: ArrayLike, T: float, kind: Kind) -> Floats:
 
 
 def error_detection(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """AUROC of telling errors from what is right. In [0, 1], higher is better, ½ is chance.
+    """Compute the AUROC of errors against right predictions. In [0, 1], higher is better, ½ is chance.
 
     Args:
-        errors: (n,) 0 or 1.
-        scores: (n,).
-        weights: (R, n) how often each case counts; once if None.
+        errors: Whether each prediction is an error, 0 or 1, of shape (n,).
+        scores: Confidence scores of shape (n,).
+        weights: Number of times that each case counts, of shape (R, n); once if None.
 
     Returns:
-        (R,); NaN where a resample has no error, or nothing else.
+        The AUROC of each resample, of shape (R,); NaN where a resample has no error, or errors only.
     """
     return auc(np.asarray(errors, dtype=np.float64), scores, weights)
 
@@ -126,10 +134,10 @@ def error_detection(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | N
 def false_rejection(
     errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, rejected: float = 0.95
 ) -> Floats:
-    """FRR at a TRR: the share of right predictions rejected where `rejected` of the errors are, at least.
+    """Compute the share of right predictions rejected with at least `rejected` of the errors (FRR at TRR).
 
-    In [0, 1], lower is better; cases of one score go together. Arguments and undefined cases as for
-    `error_detection`.
+    In [0, 1], lower is better; cases of equal score are rejected together. Arguments and undefined cases as
+    for `error_detection`.
     """
     e, order, ends, w = _sorted(errors, scores, weights, falling=True)
     gone_wrong = np.cumsum(w * e[order], 1)[:, ends]
@@ -144,11 +152,11 @@ def false_rejection(
 
 
 def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Coverage and selective risk as ever more doubtful predictions are accepted (Geifman and El-Yaniv 2017).
+    """Compute selective risk against coverage, the most confident first (Geifman and El-Yaniv 2017).
 
     Returns:
-        Coverage (K,) from above 0 to 1, and the share of errors among what is accepted, (K,); cases of one
-        score come at once.
+        Coverage in (0, 1], of shape (K,), and share of errors among the accepted predictions, of shape (K,);
+        cases of equal score are accepted together.
     """
     e, order, ends, _ = _sorted(errors, scores, None, falling=False)
     accepted = ends + 1.0
@@ -156,10 +164,11 @@ def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]
 
 
 def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """AURC: the mean selective risk over all coverages (Geifman et al. 2019). In [0, 1], lower is better.
+    """Compute the AURC, the mean selective risk over coverages (Geifman et al. 2019). Lower is better.
 
-    A score that knows nothing has the share of errors. Cases of one score share their mean error, and a case
-    that counts twice is two of them. Arguments as for `error_detection`; NaN where a resample is empty.
+    In [0, 1]; an uninformative score has the share of errors. Cases of equal score share their mean error,
+    and a case that counts twice is two cases. Arguments as for `error_detection`; NaN where a resample is
+    empty.
     """
     e, order, ends, w = _sorted(errors, scores, weights, falling=False)
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -176,10 +185,10 @@ def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | N
 
 
 def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """E-AURC: the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
+    """Compute the E-AURC, the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
 
-    In [0, 1), lower is better, 0 is perfect; what the share of errors alone costs is taken off. The perfect
-    score's area is counted; for many cases it nears r + (1 − r) log(1 − r), r the share of errors.
+    In [0, 1), lower is better, 0 is perfect; the cost of the share of errors alone is subtracted. The area of
+    the perfect score is exact; for many cases it approaches r + (1 − r) log(1 − r), r the share of errors.
     Arguments and undefined cases as for `area_under_risk`.
     """
     perfect = np.asarray(errors, dtype=np.float64)
@@ -189,10 +198,10 @@ def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None 
 def _sorted(
     errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None, *, falling: bool
 ) -> tuple[Floats, NDArray[np.intp], NDArray[np.intp], Floats]:
-    """Errors, the order of scores, where in it each group of equal ones ends, and the weights in order."""
+    """Errors, the order of scores, the ends of its groups of equal scores, and the weights in this order."""
     e, s = np.asarray(errors, dtype=np.float64), np.asarray(scores, dtype=np.float64)
     if not len(s) or e.shape != s.shape or not np.isfinite(s).all():
-        raise ValueError("errors and scores are vectors of one length, not empty, and finite")
+        raise ValueError("errors and scores must be finite vectors of one length, not empty")
     w = np.ones((1, len(s))) if weights is None else np.asarray(weights, dtype=np.float64)
     order = np.argsort(-s if falling else s, kind="stable")
     ends = np.flatnonzero(np.append(np.diff(s[order]) != 0, True))

@@ -1,6 +1,6 @@
-"""How well scores tell one class from the rest: AUC, average precision, sensitivity, and the curves.
+"""Discrimination of one class from the rest: AUC, average precision, sensitivity, and curves.
 
-Every figure is a function of case weights `W (R, n)`: a row of ones gives the figure itself, a row of
+Every metric is a function of case weights W of shape (R, n): a row of ones gives the metric itself, a row of
 multiplicities gives it on one resample. One sort and two cumulative sums serve all R resamples, with ties.
 """
 
@@ -14,17 +14,18 @@ Floats = NDArray[np.float64]
 
 
 def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """Area under the ROC curve, P(score⁺ > score⁻) + ½ P(score⁺ = score⁻).
+    """Compute the area under the ROC curve, P(score⁺ > score⁻) + ½ P(score⁺ = score⁻).
 
     In [0, 1], higher is better, 0.5 is chance.
 
     Args:
-        labels: (n,) 1 of the class, 0 of the rest.
-        scores: (n,) higher for the class.
-        weights: (R, n) how often each case counts; once if None.
+        labels: Labels of shape (n,), 1 for the class and 0 for the rest.
+        scores: Scores of shape (n,), higher for the class.
+        weights: Number of times that each case counts, of shape (R, n); once if None.
 
     Returns:
-        (R,); NaN where a resample has no case of the class, or none of the rest.
+        The AUC of each resample, of shape (R,); NaN where a resample has no case of the class, or none of the
+        rest.
     """
     true, false = _counts_above(labels, scores, weights)
     wins = np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2
@@ -32,9 +33,9 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 
 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
-    """Σ_k (recall_k − recall_{k−1}) · precision_k over falling thresholds.
+    """Compute Σ_k (recall_k − recall_{k−1}) · precision_k over decreasing thresholds.
 
-    In [0, 1], chance is the class's share. Arguments as for `auc`; NaN where a resample lacks the class.
+    In [0, 1], chance is the share of the class. Arguments as for `auc`; NaN where a resample lacks the class.
     """
     true, false = _counts_above(labels, scores, weights)
     true, gained, called = true[:, 1:], np.diff(true, axis=1), true[:, 1:] + false[:, 1:]
@@ -46,10 +47,10 @@ def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike |
 def sensitivity_at_specificity(
     labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None, *, specificity: float = 0.9
 ) -> Floats:
-    """The highest sensitivity of any threshold whose specificity is at least `specificity`. In [0, 1].
+    """Compute the highest sensitivity of any threshold with at least the given specificity. In [0, 1].
 
-    The threshold is chosen anew in each resample, so that an interval holds the choice's own uncertainty.
-    Arguments as for `auc`; NaN where a resample has no case of the class, or none of the rest.
+    The threshold is chosen again in each resample, so that an interval includes the uncertainty of its
+    choice. Arguments as for `auc`; NaN where a resample has no case of the class, or none of the rest.
     """
     true, false = _counts_above(labels, scores, weights)
     allowed = false <= (1 - specificity) * false[:, -1:] + 1e-9
@@ -58,7 +59,7 @@ def sensitivity_at_specificity(
 
 
 def roc(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """ROC curve: 1 − specificity, sensitivity, threshold; empty where the cases are of one class only."""
+    """Return the ROC curve: 1 − specificity, sensitivity, threshold; empty for cases of one class only."""
     if not _two_classes(labels):
         return np.empty(0), np.empty(0), np.empty(0)
     false, true, threshold = roc_curve(labels, scores, drop_intermediate=False)
@@ -66,7 +67,7 @@ def roc(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
 
 
 def precision_recall(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Precision–recall curve: recall, precision, threshold (+inf at recall 0); empty as `roc` is."""
+    """Return the curve of recall, precision, threshold (+inf at recall 0); empty for cases of one class."""
     if not _two_classes(labels):
         return np.empty(0), np.empty(0), np.empty(0)
     precision, recall, threshold = precision_recall_curve(labels, scores)
@@ -81,7 +82,7 @@ def _counts_above(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | Non
     if not np.isin(y, (0.0, 1.0)).all():
         raise ValueError("labels must be 0 or 1")
     if not np.isfinite(s).all():
-        raise ValueError("scores hold NaN or infinity")
+        raise ValueError("scores must be finite, got NaN or infinity")
     w = np.ones((1, y.size)) if weights is None else np.asarray(weights, dtype=np.float64)
     if w.ndim != 2 or w.shape[1] != y.size:
         raise ValueError(f"weights {w.shape} must be (resamples, {y.size})")

@@ -1,9 +1,8 @@
-"""Does the model use what a map points at? Its score of a class while pixels are taken from the image.
+"""Metrics of the faithfulness of a map: the model's score of a class while pixels of the image change.
 
-A score is a function of images (N, C, H, W) → (N,): N is a multiple of the B images given, which come in
-their order, once or several times over. It is called with `AT_ONCE` images at a time or, where B is larger,
-with B. What is random is the same for all images, so that an image's figure does not depend on those beside
-it.
+A score is a function of images (N, C, H, W) → (N,): N is a multiple of the number B of images given, which
+come in order, once or several times. It is called with `AT_ONCE` images at a time or, where B is larger, with
+B. Random numbers are the same for all images, so that the metric of an image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -19,16 +18,17 @@ from radgaze.objectives.matching import blur
 Score = Callable[[Tensor], Tensor]
 
 AT_ONCE = 64
-"""Images that are scored at once."""
+"""Number of images that are scored at once."""
 
 
 class Curve(NamedTuple):
-    """The score while pixels change, in a map's order.
+    """The score while pixels change in the order of a map.
 
     Attributes:
-        area: (B,) under the curve, by trapezoids: the mean score on the way. NaN where the map is not finite.
-        fractions: (K,) of the pixels that have changed, from 0 to 1.
-        values: (B, K) the score.
+        area: Area under the curve by trapezoids, the mean score, of shape (B,). NaN where the map is not
+            finite.
+        fractions: Fractions of the pixels that have changed, from 0 to 1, of shape (K,).
+        values: Scores of shape (B, K).
     """
 
     area: Tensor
@@ -37,24 +37,24 @@ class Curve(NamedTuple):
 
 
 def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
-    """The score while the image gives way to a baseline, the highest pixels of the map first.
+    """Compute the score while a baseline replaces the image, the highest pixels of the map first.
 
-    Petsiuk, Das and Saenko (2018), RISE, section 4.2. In the score's range, lower is better: the class goes
-    with the first pixels. Of equal pixels the upper left one goes first; a constant map has no order and is
-    given a random one, the same for all, so that it scores what chance does.
+    Petsiuk, Das and Saenko (2018), RISE, section 4.2. In the range of the score, lower is better: the score
+    drops with the first pixels. Of equal pixels the upper left one changes first; a constant map has no order
+    and gets a random one, the same for all, so that it scores as chance.
 
     Args:
-        score: See the module.
-        images: (B, C, H, W).
-        maps: (B, 1, H, W).
-        baseline: (B, C, H, W) what takes their place.
-        steps: In how many equal parts the pixels change.
+        score: Score of a class, see the module.
+        images: Images of shape (B, C, H, W).
+        maps: Maps of shape (B, 1, H, W).
+        baseline: Replacement of the images, of shape (B, C, H, W).
+        steps: Number of equal parts in which the pixels change.
     """
     return _curve(score, images, baseline, maps, steps)
 
 
 def insertion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
-    """The score while a baseline gives way to the image, the highest pixels of the map first.
+    """Compute the score while the image replaces a baseline, the highest pixels of the map first.
 
     As `deletion`; higher is better: the first pixels are enough for the class.
     """
@@ -62,11 +62,11 @@ def insertion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, s
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Images (B, 1, H, W) without their details: a baseline that adds no edges.
+    """Blur images to a baseline that adds no edges.
 
     Args:
-        images: The images.
-        sigma: Of the Gaussian, in pixels.
+        images: Images of shape (B, 1, H, W).
+        sigma: Standard deviation of the Gaussian, in pixels.
     """
     return blur(images, torch.full((len(images), 2), float(sigma)))
 
@@ -81,27 +81,27 @@ def sensitivity_n(
     seed: int,
     baseline: Tensor | None = None,
 ) -> Tensor:
-    """Sensitivity-n: whether attributions of n pixels add up to what the score loses without these.
+    """Compute sensitivity-n: whether the attributions of n pixels sum to the loss of score without them.
 
     Ancona et al. (2018), definition 4.1: Pearson's correlation, over random sets S of n pixels, of Σ_S a and
-    f(x) − f(x without S). In [−1, 1], higher is better, 0 is chance and a constant map's figure. NaN where
-    the score is the same without any of the sets.
+    f(x) − f(x without S). In [−1, 1], higher is better, 0 is chance and the value of a constant map. NaN
+    where the score is the same without any of the sets.
 
     Args:
-        score: See the module; a logit, as in the paper, rather than a probability.
-        images: (B, C, H, W).
-        attributions: (B, 1, H, W).
-        n: Pixels in a set.
-        samples: Sets.
-        seed: Of the sets.
-        baseline: (B, C, H, W) what takes their place; None for zeros.
+        score: Score of a class, see the module; a logit, as in the paper, rather than a probability.
+        images: Images of shape (B, C, H, W).
+        attributions: Maps of shape (B, 1, H, W).
+        n: Number of pixels in a set.
+        samples: Number of sets.
+        seed: Random seed of the sets.
+        baseline: Replacement of the pixels, of shape (B, C, H, W); None for zeros.
 
     Returns:
-        (B,).
+        The correlation for each image, of shape (B,).
     """
     B, pixels = len(images), attributions[0].numel()
     if not 1 <= n < pixels:
-        raise ValueError(f"a set of n = {n} pixels, of an image of {pixels}")
+        raise ValueError(f"n must be at least 1 and less than the {pixels} pixels of an image, got {n}")
     baseline = torch.zeros_like(images) if baseline is None else baseline
     draw = torch.Generator().manual_seed(seed)
     sets = torch.zeros(samples, pixels, dtype=torch.bool)
@@ -123,22 +123,22 @@ def sensitivity_n(
 def infidelity(
     score: Score, images: Tensor, attributions: Tensor, *, samples: int, seed: int, noise: float = 0.2
 ) -> Tensor:
-    """Infidelity: how far attributions miss what the score changes by under noise.
+    """Compute the infidelity: the squared error of attributions as predictions of score changes under noise.
 
     Yeh et al. (2019), definition 2.1 with Gaussian perturbations: the mean over I ~ N(0, noise²) of
-    (β Iᵀa − (f(x) − f(x − I)))², with the β that is best for the image, since a map's scale is its own
-    (section 5 there). From 0 up, lower is better; a map of zeros has the mean of the squared changes.
+    (β Iᵀa − (f(x) − f(x − I)))², with the best β for each image, since the scale of a map is arbitrary
+    (section 5 there). At least 0, lower is better; a map of zeros has the mean of the squared changes.
 
     Args:
-        score: See the module.
-        images: (B, C, H, W).
-        attributions: (B, 1, H, W), of all channels alike.
-        samples: Perturbations.
-        seed: Of these.
-        noise: Their standard deviation, in units of the image's range.
+        score: Score of a class, see the module.
+        images: Images of shape (B, C, H, W).
+        attributions: Maps of shape (B, 1, H, W), the same for all channels.
+        samples: Number of perturbations.
+        seed: Random seed of the perturbations.
+        noise: Standard deviation of the perturbations, in units of the image's range.
 
     Returns:
-        (B,).
+        The infidelity for each image, of shape (B,).
     """
     B = len(images)
     draw = torch.Generator().manual_seed(seed)
@@ -156,9 +156,9 @@ def infidelity(
 
 
 def correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Pearson's correlation of the rows of a and b (B, K): (B,), NaN where one is constant."""
+    """Compute Pearson's correlation of the rows of a and b (B, K), of shape (B,); NaN for a constant row."""
     a, b = a.double(), b.double()
-    least = 1e-12 * _length(a), 1e-12 * _length(b)  # what rounding leaves of a constant row
+    least = 1e-12 * _length(a), 1e-12 * _length(b)  # rounding errors of a constant row
     a, b = (x - x.mean(1, keepdim=True) for x in (a, b))
     flat = (a.norm(dim=1) <= least[0]) | (b.norm(dim=1) <= least[1])
     figure = (a * b).sum(1) / (a.norm(dim=1) * b.norm(dim=1))
@@ -172,7 +172,7 @@ def _length(x: Tensor) -> Tensor:
 
 def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -> Curve:
     if steps < 1:
-        raise ValueError(f"{steps} steps; there must be at least one")
+        raise ValueError(f"steps must be at least 1, got {steps}")
     B, pixels = len(start), maps[0].numel()
     flat = maps.flatten(1)
     constant = flat.amax(1) == flat.amin(1)
@@ -185,11 +185,11 @@ def _curve(score: Score, start: Tensor, end: Tensor, maps: Tensor, steps: int) -
     for some in _parts((fractions * pixels).round(), B):
         changed = torch.where(rank < some.view(-1, 1, 1, 1, 1), end, start)
         values.append(score(changed.flatten(0, 1)).view(-1, B))
-    found = torch.cat(values).T
-    area = torch.trapezoid(found, fractions.to(found), dim=1)
-    return Curve(torch.where(torch.isfinite(flat).all(1), area, torch.nan), fractions, found)
+    scores = torch.cat(values).T
+    area = torch.trapezoid(scores, fractions.to(scores), dim=1)
+    return Curve(torch.where(torch.isfinite(flat).all(1), area, torch.nan), fractions, scores)
 
 
 def _parts(changes: Tensor, images: int) -> Iterator[Tensor]:
-    """Changes a few at a time, so many that each of the images in each change is `AT_ONCE` at most."""
+    """Split changes into parts for which all images together are at most `AT_ONCE`."""
     yield from torch.split(changes, max(1, AT_ONCE // images))

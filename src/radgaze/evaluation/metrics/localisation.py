@@ -1,13 +1,12 @@
-"""Whether a map points into what a radiologist marked, boxes and regions: three measures, each a formula.
+"""Metrics of the localisation of boxes and regions that a radiologist marked.
 
-Maps P are (B, H, W), not negative; boxes are (B, N, 4) as (x1, y1, x2, y2) in map pixels, padded by boxes
-without area; regions, where there are any, are flags (B, H, W); a figure is (B,). A pixel is inside, U = 1,
-if its centre is in some box, or its flag is set. All figures lie in [0, 1], higher is better, and what chance
-reaches is the share of the image that is inside.
+Maps P have shape (B, H, W) and are not negative. Boxes have shape (B, N, 4) as (x1, y1, x2, y2) in map
+pixels, padded by boxes without area. Regions are flags of shape (B, H, W). Metrics have shape (B,). A pixel
+is inside, U = 1, if its centre is in some box or its flag is set. All metrics are in [0, 1], higher is
+better, and chance is the share of the image that is inside.
 
-A constant P points nowhere and scores exactly that share (IoU: what a random choice of pixels does); ties
-are counted by their shares, so that no map gains by them. NaN is given where no pixel is inside, and where P
-holds NaN.
+A constant P points nowhere and scores exactly that share (IoU: that of a random choice of pixels); ties count
+by their shares, so that no map gains by them. Metrics are NaN where no pixel is inside, and where P has NaN.
 """
 
 from __future__ import annotations
@@ -29,13 +28,13 @@ Flags = NDArray[np.bool_]
 def pointing_game(
     P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> Floats:
-    """Whether the maximum of P is inside, Σ U [P = max P] / Σ [P = max P] (Zhang et al., arXiv 1608.00507).
+    """Return whether the maximum is inside, Σ U [P = max P] / Σ [P = max P] (Zhang et al., arXiv 1608.00507).
 
     Args:
         P: Maps.
         boxes: Boxes.
-        tolerance: A maximum this far off, in map pixels, counts too; Zhang et al. take 15, on photographs
-            about 500 pixels wide.
+        tolerance: Distance from a box or region that is accepted, in map pixels; Zhang et al. take 15, on
+            photographs about 500 pixels wide.
         regions: Regions.
     """
     P, boxes = _checked(P, boxes)
@@ -46,17 +45,17 @@ def pointing_game(
 
 
 def energy_inside(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> Floats:
-    """Share of the map's mass that is inside, Σ U P / Σ P (Wang et al. 2020, arXiv 1910.01279)."""
+    """Compute the share of the mass that is inside, Σ U P / Σ P (Wang et al. 2020, arXiv 1910.01279)."""
     P, boxes = _checked(P, boxes)
     U = inside(boxes, P.shape[1:], regions=regions)
     return _guarded((P * U).sum((1, 2)) / P.sum((1, 2)), P, U)
 
 
 def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> Floats:
-    """|R ∩ U| / |R ∪ U|, where R are the highest pixels of P, as many as are inside.
+    """Compute |R ∩ U| / |R ∪ U| of the highest pixels R of P, as many as are inside.
 
-    The area-matched threshold asks where the map points, not how far it spreads. Of pixels that tie at the
-    threshold each counts the same share.
+    With the area-matched threshold the metric depends on where the map points, not on how far it spreads.
+    Pixels that tie at the threshold count the same share each.
     """
     P, boxes = _checked(P, boxes)
     U = inside(boxes, P.shape[1:], regions=regions)
@@ -72,7 +71,11 @@ def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> 
 
 @dataclass(frozen=True, kw_only=True)
 class Localisation(Metric):
-    """A measure of localisation: `function` is of maps, boxes and regions, to one figure per map."""
+    """A metric of localisation.
+
+    Attributes:
+        function: Function of maps, boxes and regions; gives a value for each map.
+    """
 
     function: Callable[..., Floats]
 
@@ -102,7 +105,7 @@ METRICS: dict[str, Localisation] = {
 def localisation(
     P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> dict[str, Floats]:
-    """Every metric in `METRICS` of maps P, by name; the tolerance is the pointing game's."""
+    """Compute every metric in `METRICS`, by name; `tolerance` is that of the pointing game."""
     options = {"pointing_game": {"tolerance": tolerance}}
     return {
         name: metric.function(P, boxes, regions=regions, **options.get(name, {}))
@@ -113,21 +116,21 @@ def localisation(
 def inside(
     boxes: ArrayLike, size: tuple[int, ...], tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> Flags:
-    """Which pixels' centres (B, H, W) are in a box (B, N, 4) or region (B, H, W), or `tolerance` near one."""
+    """Return which pixels are in a box or region, or within `tolerance` of one, of shape (B, H, W)."""
     corners = np.asarray(boxes, dtype=np.float64)
-    found = np.zeros((len(corners), *size), dtype=bool)
+    flags = np.zeros((len(corners), *size), dtype=bool)
     y, x = np.arange(size[0])[:, None] + 0.5, np.arange(size[1])[None, :] + 0.5
     for n in range(corners.shape[1]):  # one at a time: (B, N, H, W) would be large
         x1, y1, x2, y2 = (side[:, None, None] for side in corners[:, n].T)
         across, down = np.maximum(np.maximum(x1 - x, x - x2), 0), np.maximum(np.maximum(y1 - y, y - y2), 0)
-        found |= (np.hypot(across, down) <= tolerance) & (x2 > x1) & (y2 > y1)
-    for row, flags in enumerate([] if regions is None else np.asarray(regions, dtype=bool)):
-        near = flags
-        if tolerance and flags.any():
-            # From centre to centre; a marked pixel reaches half a pixel beyond its own.
-            near = distance_transform_edt(~flags) <= tolerance + 0.5
-        found[row] |= near
-    return found
+        flags |= (np.hypot(across, down) <= tolerance) & (x2 > x1) & (y2 > y1)
+    for row, region in enumerate([] if regions is None else np.asarray(regions, dtype=bool)):
+        near = region
+        if tolerance and region.any():
+            # From centre to centre; a marked pixel reaches half a pixel beyond its centre.
+            near = distance_transform_edt(~region) <= tolerance + 0.5
+        flags[row] |= near
+    return flags
 
 
 def _guarded(figure: Floats, P: Floats, U: Flags) -> Floats:
@@ -135,11 +138,11 @@ def _guarded(figure: Floats, P: Floats, U: Flags) -> Floats:
 
 
 def _checked(P: ArrayLike, boxes: ArrayLike) -> tuple[Floats, Floats]:
-    """Maps, a constant one as ones, and boxes."""
+    """Checked arrays of maps and boxes; a constant map becomes ones."""
     maps, corners = np.asarray(P, dtype=np.float64), np.asarray(boxes, dtype=np.float64)
     if maps.ndim != 3 or corners.ndim != 3 or corners.shape[0] != len(maps) or corners.shape[2] != 4:
-        raise ValueError(f"maps are (B, H, W) and boxes (B, N, 4), not {maps.shape} and {corners.shape}")
+        raise ValueError(f"maps must be (B, H, W) and boxes (B, N, 4), got {maps.shape} and {corners.shape}")
     if (maps < 0).any():
-        raise ValueError("localisation is of maps that are not negative")
+        raise ValueError("localisation needs maps that are not negative")
     flat = is_constant(maps)[:, None, None] & np.isfinite(maps)
     return np.where(flat, 1.0, maps), corners

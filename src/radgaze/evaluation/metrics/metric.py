@@ -1,4 +1,4 @@
-"""What a metric is called, what it says and how it is bounded: kept with it, for every table and page."""
+"""Description of a metric, for every table and page that shows it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """A metric in words.
+    """Description of a metric.
 
     Attributes:
-        title: Its name.
-        words: What it says, in a line.
-        higher_is_better: Which way it points.
-        chance: What a map that knows nothing scores, where that is one number.
-        bounds: Between which a figure lies.
+        title: Name in tables and pages.
+        words: Meaning in one line.
+        higher_is_better: Whether higher values are better.
+        chance: Expected value of an uninformative map or score, where that is one number.
+        bounds: Lowest and highest possible value.
     """
 
     title: str
@@ -25,5 +25,5 @@ class Metric:
 
     @property
     def heading(self) -> str:
-        """Its name, marked where less is better."""
+        """Title for a table, with an arrow where lower is better."""
         return self.title if self.higher_is_better else f"{self.title} ↓"

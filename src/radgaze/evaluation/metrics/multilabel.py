@@ -1,4 +1,4 @@
-"""What follows from classes that do not exclude each other: a case may have several of them, or none."""
+"""Helpers for multi-label data, in which a case may have several classes or none."""
 
 from __future__ import annotations
 
@@ -9,25 +9,28 @@ import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 THRESHOLD = 0.5
-"""The probability from which a class counts as predicted, where several may be."""
+"""Probability at and above which a class counts as predicted, for classes that are not exclusive."""
 
 
 def exclusive(cases: pl.DataFrame, classes: Sequence[str]) -> bool:
-    """Whether every case of a table with `label_<class>` has exactly one class."""
+    """Return whether every case of a table with `label_<class>` has exactly one class."""
     return bool((_labels(cases, classes).sum(1) == 1).all())
 
 
 def defined(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes that some cases of the table have and some have not: those whose AUC is defined."""
+    """Return the classes that some cases of the table have and some do not: those whose AUC is defined."""
     labels = _labels(cases, classes)
-    return tuple(name for name, own in zip(classes, labels.T, strict=True) if own.any() and not own.all())
+    return tuple(
+        name for name, column in zip(classes, labels.T, strict=True) if column.any() and not column.all()
+    )
 
 
 def averaged(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
-    """The classes that a macro mean is over.
+    """Return the classes that a macro mean is over.
 
-    Of exclusive classes all: without one of them it would be another question. Of many that stand beside each
-    other one is easily so rare that no test case has it; the mean is then over those that are `defined`.
+    For exclusive classes these are all of them: without one, the mean would answer another question. Of many
+    classes that are not exclusive, some may be so rare that no test case has them; the mean is then over the
+    classes that are `defined`.
     """
     if exclusive(cases, classes):
         return tuple(classes)
@@ -35,12 +38,14 @@ def averaged(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def true_class(labels: ArrayLike, probabilities: ArrayLike) -> NDArray[np.int64]:
-    """(B,) the class that stands for a case where one must: the most probable of those that it has, or of all
-    where it has none.
+    """Choose one class for each case: the most probable of its true classes, or of all where it has none.
 
     Args:
-        labels: (B, C), 0 or 1.
-        probabilities: (B, C).
+        labels: Labels, 0 or 1, of shape (B, C).
+        probabilities: Predicted probabilities, of shape (B, C).
+
+    Returns:
+        Indices of classes, of shape (B,).
     """
     y, p = np.asarray(labels) > 0, np.asarray(probabilities, dtype=np.float64)
     classes: NDArray[np.int64] = np.where(y | ~y.any(1, keepdims=True), p, -1.0).argmax(1).astype(np.int64)

@@ -1,7 +1,7 @@
-"""Does a map depend on what the model learnt? Its weights drawn anew, layer by layer (Adebayo et al. 2018).
+"""Model randomisation test: maps of a model whose weights are reset layer by layer (Adebayo et al. 2018).
 
-A map that hardly changes when nothing learnt is left in the model shows the image, not the model: an edge
-detector would do as well.
+A map that hardly changes when no trained weight is left in the model shows the image rather than the model,
+as an edge detector does.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _K1, _K2 = 0.01, 0.03
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """The modules that hold parameters themselves, by name, the one nearest to the output first.
+    """Return the modules with parameters of their own, with their names, the one nearest to the output first.
 
-    With them those whose `reset_parameters` fills buffers alone: a batch norm's statistics are learnt too.
-    Nearest is last registered, as networks are built from the image on; one that stands at several places
-    counts once.
+    Modules whose `reset_parameters` fills buffers alone are included: the statistics of a batch norm are
+    learnt, too. The nearest is the one registered last, as networks are built from the image on; a module
+    that is registered several times counts once.
     """
     return [
         (name, module)
@@ -37,24 +37,25 @@ def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    """The model with weights drawn anew: the layers from the last one up to each, or each one alone.
+    """Yield the model with random weights: of the layers from the last one up to each, or of each one alone.
 
-    A layer draws as it does when it is built (`reset_parameters`, which also clears a batch norm's
-    statistics); parameters of a module that cannot are drawn from a normal distribution of their own mean and
-    deviation, or of their size where they are constant. A layer's draw depends on the seed and the layer
-    alone, and torch's own random state is as before. The model is changed in place; all its parameters and
-    buffers are as they were afterwards, to the bit, also when the loop is left early.
+    A layer is initialised as when it is built (`reset_parameters`, which also clears the statistics of a
+    batch norm); parameters of a module without it are drawn from a normal distribution of their mean and
+    standard deviation, or of their absolute maximum where they are constant. The random weights of a layer
+    depend on the seed and the layer alone, and torch's random state is left unchanged. The model is changed
+    in place; all parameters and buffers are restored to the bit afterwards, also when the loop is left early.
 
     Args:
         model: The trained model.
-        mode: "cascading": all layers from the output up to the one named; "independent": that one alone.
-        seed: Of the draws.
+        mode: "cascading" for all layers from the output up to the one named, "independent" for that one
+            alone.
+        seed: Random seed.
 
     Yields:
-        The layer's name, and the model, as long as the next is not asked for.
+        The name of a layer, and the model, which is valid until the next is requested.
     """
     if mode not in ("cascading", "independent"):
-        raise ValueError(f"weights are drawn anew cascading or independent, not {mode!r}")
+        raise ValueError(f"mode must be 'cascading' or 'independent', got {mode!r}")
     trained = {name: value.detach().clone() for name, value in _tensors(model).items()}
     try:
         for place, (name, layer) in enumerate(layers(model)):
@@ -67,17 +68,17 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity of maps (B, 1, H, W) in [0, 1], Wang et al. (2004).
+    """Compute the structural similarity of maps (B, 1, H, W) in [0, 1] (Wang et al. 2004), of shape (B,).
 
-    With their Gaussian window of 11 pixels, σ = 1.5, K₁ = .01, K₂ = .03; the mean over where it lies within
-    the map. In [−1, 1], 1 is equal. NaN where a map is not finite.
+    With their Gaussian window of 11 pixels, σ = 1.5, K₁ = .01, K₂ = .03; the mean over the positions at which
+    the window is within the map. In [−1, 1], 1 is equal. NaN where a map is not finite.
 
     Raises:
         ValueError: The maps differ in shape, or are smaller than the window.
     """
     if a.shape != b.shape or min(a.shape[-2:]) < _WINDOW:
         raise ValueError(
-            f"maps of one shape, {_WINDOW} pixels or more; got {tuple(a.shape)}, {tuple(b.shape)}"
+            f"maps must have one shape of {_WINDOW} pixels or more, got {tuple(a.shape)}, {tuple(b.shape)}"
         )
     a, b = a.double(), b.double()
     at = torch.arange(_WINDOW, dtype=a.dtype, device=a.device) - _WINDOW // 2
@@ -95,17 +96,18 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 
 def rank_correlation(a: Tensor, b: Tensor) -> Tensor:
-    """Spearman's correlation of maps (B, 1, H, W) over their pixels, ties sharing their mean rank: (B,).
+    """Compute Spearman's correlation of maps (B, 1, H, W) over their pixels, of shape (B,).
 
-    In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not finite.
+    Ties share their mean rank. In [−1, 1], 1 is the same order of pixels. NaN where a map is constant or not
+    finite.
     """
     a, b = a.flatten(1), b.flatten(1)
-    known = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
-    return torch.where(known, correlation(_ranks(a), _ranks(b)), torch.nan)
+    finite = torch.isfinite(a).all(1) & torch.isfinite(b).all(1)
+    return torch.where(finite, correlation(_ranks(a), _ranks(b)), torch.nan)
 
 
 def _ranks(values: Tensor) -> Tensor:
-    """Places of values (B, K) in their row's order, from 0; equal ones share the mean of theirs."""
+    """Ranks of values (B, K) within their row, from 0; equal values share their mean rank."""
     ordered, order = values.sort(1)
     fresh = ordered[:, 1:] != ordered[:, :-1]
     group = F.pad(fresh.long().cumsum(1), (1, 0))  # of equal values, in order
@@ -118,14 +120,14 @@ def _ranks(values: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _draw(layer: nn.Module, seed: int) -> None:
-    own = list(layer.parameters(recurse=False))
-    devices = {parameter.device for parameter in own if parameter.is_cuda}
+    parameters = list(layer.parameters(recurse=False))
+    devices = {parameter.device for parameter in parameters if parameter.is_cuda}
     with torch.random.fork_rng(devices=list(devices)):
         torch.manual_seed(seed)
         if _resets(layer):
             layer.reset_parameters()  # type: ignore[operator]
             return
-        for parameter in own:
+        for parameter in parameters:
             size = float(parameter.abs().max())
             spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
             constant = spread <= 1e-6 * size  # single precision's rounding
@@ -137,7 +139,7 @@ def _resets(layer: nn.Module) -> bool:
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    """Parameters and buffers, also those that a state dict leaves out."""
+    """Parameters and buffers, including those that a state dict leaves out."""
     return {**dict(model.named_parameters()), **dict(model.named_buffers())}
 
 

@@ -1,7 +1,7 @@
-"""Does a map stay when the image hardly changes? Likeness of maps by Spearman's correlation.
+"""Robustness of maps to small changes of the image, by Spearman's correlation of the maps.
 
-Alvarez-Melis and Jaakkola (2018) ask that similar inputs have similar explanations; their Lipschitz constant
-depends on a map's scale, and all maps here are scaled.
+Alvarez-Melis and Jaakkola (2018) require that similar inputs have similar explanations. Their Lipschitz
+constant depends on the scale of a map, which is normalised here.
 """
 
 from __future__ import annotations
@@ -15,67 +15,72 @@ from torch.nn import functional as F
 from radgaze.evaluation.metrics.randomisation import rank_correlation
 
 Explain = Callable[[Tensor], Tensor]
-"""From images (B, C, H, W) to their maps (B, 1, H, W)."""
+"""Function from images (B, C, H, W) to their maps (B, 1, H, W)."""
 
 
 def under_noise(explain: Explain, images: Tensor, *, noise: float, samples: int, seed: int) -> Tensor:
-    """Mean rank correlation of the maps of noisy images with those of the images.
+    """Compute the mean rank correlation of the maps of noisy images with those of the images.
 
-    In [−1, 1], higher is better. NaN where the image's map is constant; a noisy image's constant map counts
-    0.
+    In [−1, 1], higher is better. NaN where the map of the image is constant; a constant map of a noisy image
+    counts 0.
 
     Args:
-        explain: Makes maps.
-        images: (B, C, H, W).
+        explain: Function that makes maps.
+        images: Images of shape (B, C, H, W).
         noise: Standard deviation of the Gaussian noise, in units of the image's range.
-        samples: Draws, the same for all images.
-        seed: Of these.
+        samples: Number of noise images, the same for all images.
+        seed: Random seed of the noise.
 
     Returns:
-        (B,).
+        The correlation for each image, of shape (B,).
     """
     maps, draw = explain(images), torch.Generator().manual_seed(seed)
-    alike = []
+    correlations = []
     for _ in range(samples):
-        shaken = noise * torch.randn(images.shape[1:], generator=draw)
-        alike.append(_alike(maps, explain(images + shaken.to(images))))
-    return torch.stack(alike).mean(0)
+        noisy = noise * torch.randn(images.shape[1:], generator=draw)
+        correlations.append(_correlations(maps, explain(images + noisy.to(images))))
+    return torch.stack(correlations).mean(0)
 
 
 def under_shifts(explain: Explain, images: Tensor, *, pixels: int) -> Tensor:
-    """Mean rank correlation of the maps of shifted images, shifted back, with those of the images.
+    """Compute the mean rank correlation of the maps of shifted images, shifted back, with the originals.
 
-    The images go up, down, left and right; what comes in is mirrored, and only what both show is compared. In
-    [−1, 1], higher is better. NaN where the image's map is constant; a shifted image's constant map counts 0.
+    The images are shifted up, down, left and right with mirrored borders, and only the part that both show is
+    compared. In [−1, 1], higher is better. NaN where the map of the image is constant; a constant map of a
+    shifted image counts 0.
 
     Args:
-        explain: Makes maps.
-        images: (B, C, H, W).
-        pixels: How far.
+        explain: Function that makes maps.
+        images: Images of shape (B, C, H, W).
+        pixels: Size of the shift, in pixels.
 
     Returns:
-        (B,).
+        The correlation for each image, of shape (B,).
     """
     H, W = images.shape[-2:]
     if not 1 <= pixels < min(H, W):
-        raise ValueError(f"a shift of {pixels} pixels, of images of {H} × {W}")
+        raise ValueError(
+            f"pixels must be from 1 to {min(H, W) - 1}, less than the image's sides, got {pixels}"
+        )
     maps = explain(images)
-    wide = F.pad(images, (pixels,) * 4, mode="reflect")
-    alike = []
+    padded = F.pad(images, (pixels,) * 4, mode="reflect")
+    correlations = []
     for dy, dx in ((pixels, 0), (-pixels, 0), (0, pixels), (0, -pixels)):
-        moved = explain(wide[..., pixels - dy : pixels - dy + H, pixels - dx : pixels - dx + W].contiguous())
-        alike.append(_alike(_common(maps, -dy, -dx), _common(moved, dy, dx)))
-    return torch.stack(alike).mean(0)
+        moved = explain(
+            padded[..., pixels - dy : pixels - dy + H, pixels - dx : pixels - dx + W].contiguous()
+        )
+        correlations.append(_correlations(_common(maps, -dy, -dx), _common(moved, dy, dx)))
+    return torch.stack(correlations).mean(0)
 
 
 def _common(maps: Tensor, dy: int, dx: int) -> Tensor:
-    """What is left of maps without the rows and columns that a shift by (dy, dx) brought in."""
+    """Maps without the rows and columns that a shift by (dy, dx) filled."""
     H, W = maps.shape[-2:]
     return maps[..., max(dy, 0) : H + min(dy, 0), max(dx, 0) : W + min(dx, 0)]
 
 
-def _alike(maps: Tensor, others: Tensor) -> Tensor:
+def _correlations(maps: Tensor, others: Tensor) -> Tensor:
     flat = others.flatten(1)
     constant = flat.amax(1) == flat.amin(1)
-    known = maps.flatten(1).amax(1) > maps.flatten(1).amin(1)
-    return torch.where(constant & known, 0.0, rank_correlation(maps, others))
+    varies = maps.flatten(1).amax(1) > maps.flatten(1).amin(1)
+    return torch.where(constant & varies, 0.0, rank_correlation(maps, others))

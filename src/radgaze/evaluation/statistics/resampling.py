@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from radgaze.evaluation.options import RESAMPLES as RESAMPLES
 from radgaze.evaluation.statistics.evidence import least_p
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,6 @@ Statistic = Callable[[Floats], Floats]
 """From case weights (R, n) to one figure for each of the R rows."""
 
 LEVEL = 0.95
-RESAMPLES = 2000
 _CHUNK = 4_000_000  # weights held at once: 32 MB
 
 

@@ -1,0 +1,80 @@
+"""Estimates of the metrics of each class, and of their mean over classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import polars as pl
+
+from radgaze.evaluation.metrics import multilabel
+from radgaze.evaluation.metrics.classification import METRICS
+from radgaze.evaluation.options import Interval
+from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.resampling import (
+    Estimate,
+    Resampling,
+    Statistic,
+    estimates,
+    of_patients,
+)
+
+
+def class_estimates(
+    predictions: pl.DataFrame,
+    classes: Sequence[str],
+    resampling: Resampling,
+    metrics: Sequence[str] = tuple(METRICS),
+    *,
+    interval: Interval = "delong",
+) -> dict[tuple[str, str], Estimate]:
+    """Estimate metrics of each class against the rest, and of the macro mean.
+
+    The macro mean is over `multilabel.averaged` classes, and undefined where one of these is: leaving a class
+    out of some resamples would change what is averaged.
+
+    Args:
+        predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
+        classes: The classes.
+        resampling: Resampling of the cases.
+        metrics: Names of the metrics.
+        interval: Kind of the intervals of AUCs where patients are resampled: "delong" (`auc_interval`) or
+            "bootstrap" (percentiles). All other intervals are percentiles.
+
+    Returns:
+        The estimates by metric and class, or metric and `MACRO`.
+    """
+    statistics: dict[tuple[str, str], Statistic] = {}
+    for name in classes:
+        labels = predictions[f"label_{name}"].to_numpy()
+        scores = predictions[f"probability_{name}"].to_numpy()
+        for metric in metrics:
+            statistics[metric, name] = partial(METRICS[metric].function, labels, scores)
+    by_class = estimates(statistics, predictions.height, resampling)
+    averaged = multilabel.averaged(predictions, classes)
+    for metric in metrics:
+        parts = [by_class[metric, name] for name in averaged]
+        by_class[metric, MACRO] = Estimate(
+            float(np.mean([part.value for part in parts])),
+            np.mean([part.resampled for part in parts], axis=0),
+        )
+    if "auc" in metrics and interval == "delong" and of_patients(resampling):
+        for group, stated in _auc_intervals(predictions, classes, averaged).items():
+            by_class["auc", group] = replace(by_class["auc", group], stated=stated)
+    return by_class
+
+
+def _auc_intervals(
+    predictions: pl.DataFrame, classes: Sequence[str], averaged: Sequence[str]
+) -> dict[str, tuple[float, float]]:
+    """The interval of the AUC of each class, and of their macro mean, by `auc_interval`."""
+    patients = predictions["patient"].to_numpy()
+    by_class = {
+        name: placed(predictions[f"label_{name}"], predictions[f"probability_{name}"], patients)
+        for name in classes
+    }
+    groups = {name: [by_class[name]] for name in classes} | {MACRO: [by_class[name] for name in averaged]}
+    return {group: auc_interval(members) for group, members in groups.items()}

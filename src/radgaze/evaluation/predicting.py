@@ -1,0 +1,122 @@
+"""First step of `evaluate`: the predictions of a run, and the maps of its cases as a stream."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from radgaze.console import Bar, progress
+from radgaze.devices import usable_device
+from radgaze.errors import UserError
+from radgaze.evaluation import baselines
+from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
+from radgaze.evaluation.baselines.baseline_map import Floats
+from radgaze.evaluation.baselines.mean_gaze import mean_gaze
+from radgaze.evaluation.maps import CaseMaps, stream_maps
+from radgaze.evaluation.metrics.agreement import fixation_counts
+from radgaze.evaluation.options import EvaluationOptions, Target
+from radgaze.runs.run import Run
+from radgaze.store.batch import Batch
+from radgaze.store.boxes import with_area
+
+
+@dataclass(frozen=True)
+class References:
+    """Results of other cases that the maps of a case are compared with.
+
+    Attributes:
+        baselines: The baseline maps, by name.
+        fixations: Number of fixations on each pixel over all cases of the split, of shape (S, S).
+        training_cases: Number of training cases that the mean gaze map is over.
+    """
+
+    baselines: dict[str, BaselineMap]
+    fixations: Floats
+    training_cases: int
+
+
+@dataclass(frozen=True)
+class PredictedCases:
+    """The predictions of a run, and the maps of the cases of one split.
+
+    Attributes:
+        predictions: The predictions of the validation and test cases, see `Run.predictions`.
+        references: The references of the split.
+        maps: Maps of all cases, a batch at a time; can be iterated once.
+        maps_with_boxes: Maps of the cases with boxes or regions, with heatmaps of the true class, a batch at
+            a time; can be iterated once.
+    """
+
+    predictions: pl.DataFrame
+    references: References
+    maps: Iterator[CaseMaps]
+    maps_with_boxes: Iterator[CaseMaps]
+
+
+def predict(run: Run, options: EvaluationOptions, split: str = "test") -> PredictedCases:
+    """Stream a run over a split.
+
+    Args:
+        run: The run.
+        options: The options.
+        split: The split whose maps are made.
+
+    Raises:
+        UserError: The run has no predictions, or a device or generator is not available.
+    """
+    device = usable_device(options.device)
+    table = run.predictions()
+    missing = [name for name in run.classes if f"probability_{name}" not in table.columns]
+    if missing:
+        raise UserError(f"{run.path / 'predictions.parquet'} has no probabilities of {', '.join(missing)}")
+    references, boxed = _references(run, split, options.batch_size)
+
+    def stream(title: str, total: int, target: Target, case_ids: list[str] | None) -> Iterator[CaseMaps]:
+        with progress(title, total=total) as bar:
+            for cases in stream_maps(
+                run,
+                split,
+                case_ids=case_ids,
+                generator=options.generator,
+                target=target,
+                device=device,
+                batch_size=options.batch_size,
+                grad_cam=True,
+            ):
+                yield cases
+                bar.advance(len(cases.case_ids))
+
+    total = len(run.dataset(split))
+    return PredictedCases(
+        table,
+        references,
+        maps=stream("Comparing maps with gaze", total, options.target, None),
+        maps_with_boxes=stream("Comparing maps with boxes", len(boxed), "true", boxed) if boxed else iter(()),
+    )
+
+
+def _references(run: Run, split: str, batch_size: int) -> tuple[References, list[str]]:
+    """The references of a split, and the ids of its cases with boxes or regions."""
+    size = (run.config.input.size, run.config.input.size)
+    fixations, boxed = np.zeros(size), list[str]()
+    total = len(run.dataset("train")) + len(run.dataset(split))
+    with progress("Gathering gaze", total=total) as bar:
+        mean, training_cases = mean_gaze(_advancing(run.batches("train", batch_size), bar), size)
+        for batch in _advancing(run.batches(split, batch_size), bar):
+            fixations += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
+            has_boxes = with_area(batch.own_boxes()).any(1)
+            has_boxes |= (batch.own_regions() >= 128).flatten(1).any(1)
+            boxed += [case for case, has in zip(batch.case_id, has_boxes.tolist(), strict=True) if has]
+    inputs = BaselineInputs(
+        run.store, run.config.input.fit, run.config.input.size, mean if training_cases else None
+    )
+    return References(baselines.create(inputs, baselines.evaluated()), fixations, training_cases), boxed
+
+
+def _advancing(batches: Iterable[Batch], bar: Bar) -> Iterator[Batch]:
+    for batch in batches:
+        yield batch
+        bar.advance(len(batch.case_id))
