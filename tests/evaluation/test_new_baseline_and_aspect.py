@@ -27,10 +27,10 @@ from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
 from radgaze.reporting import audit_figures, intervals, sections
-from radgaze.evaluation.results import read_metrics
+from radgaze.evaluation.results import read_metrics, read_results
 from radgaze.reporting.audit import audit_page
 from radgaze.reporting.comparison import _agreement
-from radgaze.reporting.paper.write import _of_maps
+from radgaze.reporting.paper.write import _map_rows
 from radgaze.reporting.verdicts import floor_differences
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
@@ -51,7 +51,8 @@ found = floor_differences(table, "heatmap", of_test, runs[0].classes, metrics[0]
 said = sections.agreement(test, {"heatmap": found})
 print("REPORT", [row["name"] for row in said["rows_agreement"] if row["floor"]], said["verdicts"])
 print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localisation"] if row["floor"]])
-print("PAPER", [row["name"] for row in _of_maps({"baseline": test["agreement"]}, ["nss"]) if row["floor"]])
+typed = read_results(runs[0].path).test.agreement
+print("PAPER", [row.name for row in _map_rows({"baseline": typed}, ["nss"]) if row.floor])
 figure = intervals.agreement({"one": test["agreement"]})
 print("FIGURE", [label.get_text() for label in figure.axes[0].get_yticklabels()])
 effort = Effort(steps=1, subsets=3, stages=1, draws=1)

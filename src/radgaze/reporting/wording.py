@@ -66,7 +66,8 @@ def interval(entry: Any, digits: int = 3, form: str = "[{}, {}]") -> str:
 
 def of_few_seeds(entry: Any) -> bool:
     """Whether an entry is a mean over several seeds, but too few for an interval."""
-    return isinstance(entry, Mapping) and too_few_seeds(entry.get("seeds") or 1)
+    seeds = _part(entry, "seeds")
+    return isinstance(seeds, int) and too_few_seeds(seeds or 1)
 
 
 def lacking(entry: Any) -> str:
@@ -97,9 +98,13 @@ def signed(value: Any, digits: int = 3) -> str:
 
 def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
     """Value, low and high of a metric's entry: `{"value", "low", "high"}`, a plain number, or None."""
-    if isinstance(entry, Mapping):
-        return finite(entry.get("value")), finite(entry.get("low")), finite(entry.get("high"))
-    return finite(entry), None, None
+    if entry is None or isinstance(entry, int | float):
+        return finite(entry), None, None
+    return finite(_part(entry, "value")), finite(_part(entry, "low")), finite(_part(entry, "high"))
+
+
+def _part(entry: object, name: str) -> object:
+    return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
 
 
 def finite(value: Any) -> float | None:
