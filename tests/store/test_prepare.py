@@ -504,18 +504,18 @@ def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("call", ["mkdir", "open"])
-def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(("owner", "call"), [(Path, "mkdir"), (os, "open")])
+def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, owner, call):
     """The tests may run as root, who may write where nobody may; so the system's answer is given for it."""
-    cohort, real = make_cohort(tmp_path / "source"), getattr(Path, call)
+    cohort, real = make_cohort(tmp_path / "source"), getattr(owner, call)
 
-    def refused(self, *args, **options):
-        if "store.partial" in self.parts:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
-        return real(self, *args, **options)
+    def refused(path, *args, **options):
+        if "store.partial" in Path(path).parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, *args, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, call, refused)
+        patched.setattr(owner, call, refused)
         with pytest.raises(UserError, match=r"cannot be written to: Read-only.*choose another --out"):
             prepare(cohort, tmp_path / "store", size=64, workers=1)
     assert not (tmp_path / "store").exists()

@@ -2,43 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 
-from radgaze.errors import UserError
-from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.map_scores import BOXES, GAZE, MapMeans, MapScores, maps_and_metrics
+from radgaze.evaluation.map_scores import MapMeans, maps_and_metrics
 from radgaze.evaluation.metrics import agreement, localisation
-from radgaze.evaluation.paired import differing
-from radgaze.evaluation.results import MACRO, read_results
+from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.run_estimates import HEATMAP_METRICS, Grid, RunEstimates, aucs, run_estimates
 from radgaze.evaluation.statistics.across_seeds import across
 from radgaze.evaluation.statistics.evidence import Evidence, bounds_after, too_few_seeds
 from radgaze.evaluation.statistics.holm import holm
-from radgaze.evaluation.statistics.policy import bootstraps
 from radgaze.evaluation.statistics.power import PLANNED, of_difference
-from radgaze.evaluation.statistics.resampling import Estimate, Resampling, SeedResamples, number
-
-if TYPE_CHECKING:
-    from radgaze.runs.run import Run
-
-HEATMAP_METRICS = ("nss", *localisation.METRICS)
-"""Metrics of the heatmap in which experiments are compared."""
+from radgaze.evaluation.statistics.resampling import Estimate, SeedResamples, number
 
 UNBOUNDED = (-np.inf, np.inf)
 
-_SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "tolerance")
-"""Settings of `evaluate` that the scores of maps depend on."""
-
 _BOUNDS = {name: metric.bounds for name, metric in {**agreement.METRICS, **localisation.METRICS}.items()}
-
-Grid = Mapping[str, Mapping[int, "Run"]]
-"""A run for each experiment and seed."""
 
 
 @dataclass(frozen=True)
@@ -156,17 +139,18 @@ def estimate_grid(
         seed: Seed of the resamples.
     """
     groups = (MACRO, *classes)
-    estimates = _run_estimates(runs, classes, resamples=resamples, seed=seed)
+    estimates = run_estimates(runs, classes, resamples=resamples, seed=seed)
     auc = {name: [run.auc for run in by_seed.values()] for name, by_seed in estimates.items()}
     if paper_intervals:
         auc = {
             name: [
-                _aucs(run.test, classes, SeedResamples(run.test.height, seed=seed))
-                for run in by_seed.values()
+                aucs(run.test, classes, SeedResamples(run.test.height, seed=seed)) for run in by_seed.values()
             ]
             for name, by_seed in estimates.items()
         }
-    localised = {name: _map_figures([run.boxes for run in of.values()]) for name, of in estimates.items()}
+    localised = {
+        name: _map_figures([run.boxes for run in by_seed.values()]) for name, by_seed in estimates.items()
+    }
     return GridEstimates(
         classes=classes,
         auc={
@@ -195,109 +179,12 @@ def estimate_grid(
     )
 
 
-@dataclass(frozen=True)
-class _RunEstimates:
-    """Estimates of one run on its test cases; all runs share the resamples of the patients.
-
-    Attributes:
-        test: The test predictions.
-        auc: AUC of each group, with resamples of the cases.
-        validation: Macro AUC on the validation cases.
-        gaze: Scores of the maps against gaze.
-        boxes: Scores of the maps against boxes.
-        settings: Settings that these scores depend on; None where the run was not evaluated.
-    """
-
-    test: pl.DataFrame
-    auc: Mapping[str, Estimate]
-    validation: float
-    gaze: MapMeans
-    boxes: MapMeans
-    settings: tuple[object, ...] | None
-
-    def figures(self, groups: Sequence[str]) -> dict[str, float | None]:
-        """The values of one seed, see `GridEstimates.seeds`."""
-        nss = self.gaze.means.get(("heatmap", "nss"))
-        values = {group: number(self.auc[group].value) for group in groups}
-        return values | {"validation": number(self.validation), "nss": number(nss.value) if nss else None}
-
-    def minus(self, other: _RunEstimates, metric: str) -> Estimate | None:
-        """The difference of the two heatmaps in a metric; None where their settings or cases differ."""
-        if self.settings != other.settings:
-            return None
-        return self._maps(metric).minus(other._maps(metric), metric)
-
-    def differing(self, other: _RunEstimates, figure: str, classes: Sequence[str]) -> pl.DataFrame:
-        """The cases on which the difference of a figure is defined: `patient`, and whether it `differs`."""
-        if figure not in HEATMAP_METRICS:
-            differs = differing(self.test, other.test, "auc", figure, classes)
-            return self.test.select("patient", differs=pl.Series(differs, dtype=pl.Boolean))
-        maps = self._maps(figure)
-        gains = maps.gains(other._maps(figure), figure)
-        if gains is None:
-            return pl.DataFrame(schema={"patient": self.test.schema["patient"], "differs": pl.Boolean})
-        cases = maps.cases.select("patient", differs=pl.Series(gains != 0, dtype=pl.Boolean))
-        return cases.filter(pl.Series(np.isfinite(gains), dtype=pl.Boolean))
-
-    def _maps(self, metric: str) -> MapMeans:
-        return self.boxes if metric in BOXES.metrics else self.gaze
-
-
-@dataclass(frozen=True)
-class _NoResamples:
-    """A resampling without resamples, for the value alone."""
-
-    def chunks(self) -> Iterator[NDArray[np.float64]]:
-        yield from ()
-
-
-def _run_estimates(
-    runs: Grid, classes: Sequence[str], *, resamples: int, seed: int
-) -> dict[str, dict[int, _RunEstimates]]:
-    """Estimates of each experiment and seed, on resamples of the patients that all runs share."""
-    keys = [(name, s) for name, by_seed in runs.items() for s in sorted(by_seed)]
-    predictions = [runs[name][s].predictions() for name, s in keys]
-    tests = [table.filter(pl.col("split") == "test") for table in predictions]
-    paths = [runs[name][s].path for name, s in keys]
-    gaze, boxes = (
-        [MapScores.read(reference, path, test) for path, test in zip(paths, tests, strict=True)]
-        for reference in (GAZE, BOXES)
-    )
-    test_draws, gaze_draws, box_draws = (
-        bootstraps(tables, classes, resamples=resamples, seed=seed)
-        for tables in (tests, [scores.cases for scores in gaze], [scores.cases for scores in boxes])
-    )
-    estimates: dict[str, dict[int, _RunEstimates]] = {name: {} for name in runs}
-    for place, (name, s) in enumerate(keys):
-        validation = predictions[place].filter(pl.col("split") == "validate")
-        estimates[name][s] = _RunEstimates(
-            test=tests[place],
-            auc=_aucs(tests[place], classes, test_draws[place]),
-            validation=_aucs(validation, classes, _NoResamples())[MACRO].value,
-            gaze=gaze[place].resampled(gaze_draws[place]),
-            boxes=boxes[place].resampled(box_draws[place]),
-            settings=_settings(runs[name][s]),
-        )
-    return estimates
-
-
-def _aucs(cases: pl.DataFrame, classes: Sequence[str], draws: Resampling) -> dict[str, Estimate]:
-    estimates = class_estimates(cases, classes, draws, ("auc",))
-    return {group: estimate for (_, group), estimate in estimates.items()}
-
-
-def _settings(run: Run) -> tuple[object, ...] | None:
-    try:
-        settings = read_results(run.path).settings
-    except UserError:
-        return None
-    return tuple(getattr(settings, name) for name in _SETTINGS)
-
-
-def _best(estimates: Mapping[str, Mapping[int, _RunEstimates]], *, by_test: bool) -> str | None:
+def _best(estimates: Mapping[str, Mapping[int, RunEstimates]], *, by_test: bool) -> str | None:
     means = {
-        name: float(np.mean([run.auc[MACRO].value if by_test else run.validation for run in of.values()]))
-        for name, of in estimates.items()
+        name: float(
+            np.mean([run.auc[MACRO].value if by_test else run.validation for run in by_seed.values()])
+        )
+        for name, by_seed in estimates.items()
     }
     defined = {name: mean for name, mean in means.items() if np.isfinite(mean)}
     return max(defined, key=lambda name: defined[name]) if defined else None
@@ -329,7 +216,7 @@ def over_seeds(estimates: Sequence[Estimate], bounds: tuple[float, float] = UNBO
 
 
 def _differences(
-    estimates: Mapping[str, Mapping[int, _RunEstimates]], reference: str, groups: Sequence[str]
+    estimates: Mapping[str, Mapping[int, RunEstimates]], reference: str, groups: Sequence[str]
 ) -> Differences:
     """The paired differences of each experiment to the reference.
 
@@ -382,10 +269,10 @@ def _differences(
     return differences
 
 
-Pair = tuple[_RunEstimates, _RunEstimates]
+Pair = tuple[RunEstimates, RunEstimates]
 
 
-def _pairs(runs: Mapping[int, _RunEstimates], references: Mapping[int, _RunEstimates]) -> list[Pair]:
+def _pairs(runs: Mapping[int, RunEstimates], references: Mapping[int, RunEstimates]) -> list[Pair]:
     pairs = [(run, references[s]) for s, run in runs.items() if s in references]
     return [(run, other) for run, other in pairs if run.test["case_id"].equals(other.test["case_id"])]
 

@@ -90,9 +90,12 @@ def _row(trial: FrozenTrial, search: Search) -> dict[str, object]:
 def _best_yaml(trial: FrozenTrial, search: Search, out: Path) -> str:
     config = search.config
     fields = experiments.merge(search.given, overrides(trial.params, config))
-    command = (  # flags: a command for the shell, in a file for users
-        f"radgaze train --experiment {config.experiment} --protocol {config.protocol} --data STORE "
-        f"--out RUN --config {out / BEST}"
+    command = " ".join(
+        [
+            f"radgaze train --experiment {config.experiment}",  # flags: a command in a file, for the shell
+            f"--protocol {config.protocol}",  # flags: as above
+            f"--data STORE --out RUN --config {out / BEST}",  # flags: as above
+        ]
     )
     return (
         f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"

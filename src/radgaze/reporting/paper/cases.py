@@ -1,4 +1,4 @@
-"""The same cases in every experiment: the four panels of each, and a sheet for each class to compare them."""
+"""Pictures of the same cases for every experiment: four panels of each case, and a sheet for each class."""
 
 from __future__ import annotations
 

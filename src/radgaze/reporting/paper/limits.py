@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from radgaze.evaluation.across_runs import HEATMAP_METRICS, GridEstimates
+from radgaze.evaluation.across_runs import GridEstimates
+from radgaze.evaluation.run_estimates import HEATMAP_METRICS
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.words import listed
 
 
 def limits(results: Results, estimates: GridEstimates) -> list[str]:
-    """What a reader must keep in mind about the figures."""
+    """Caveats for the reader of the figures."""
     sentences = [
         "The intervals include the drawing of test cases and of seeds, not another hospital or reader."
         if results.has_several_seeds

@@ -37,17 +37,17 @@ def roc(predictions: Mapping[str, Sequence[pl.DataFrame]], name: str, auc: Mappi
         name: The class.
         auc: AUC of each experiment and group, for the legend.
     """
-    drawn = {of: [e for e in predictions if family(e) == of and e != BASELINE] for of in families()}
-    shown = [of for of, members in drawn.items() if members] or [families()[0]]
+    drawn = {name: [e for e in predictions if family(e) == name and e != BASELINE] for name in families()}
+    shown = [name for name, members in drawn.items() if members] or [families()[0]]
     with styled():
         columns = min(3, len(shown))
         rows = -(-len(shown) // columns)
         figure = canvas(0.5 + 3.15 * columns, 0.4 + 3.5 * rows)
         grid = list(figure.subplots(rows, columns, squeeze=False, sharey=True).flat)
-        for axis, of in zip(grid, shown, strict=False):
+        for axis, group in zip(grid, shown, strict=False):
             axis.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":", zorder=1)
-            order = [*([BASELINE] if BASELINE in predictions else []), *drawn[of]]
-            for place, experiment in enumerate(order, start=len(drawn[of]) - len(order)):
+            order = [*([BASELINE] if BASELINE in predictions else []), *drawn[group]]
+            for place, experiment in enumerate(order, start=len(drawn[group]) - len(order)):
                 x, y = _curve(predictions[experiment], name)
                 if x.size:
                     # The baseline, where there is one, comes first, with place −1.
@@ -55,7 +55,7 @@ def roc(predictions: Mapping[str, Sequence[pl.DataFrame]], name: str, auc: Mappi
                     label = _legend(experiment, auc[experiment].get(name))
                     axis.plot(x, y, color=tint, linestyle=style, linewidth=1.5, label=label, zorder=3)
             axis.set(
-                xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal", title=of, xlabel="1 − specificity"
+                xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal", title=group, xlabel="1 − specificity"
             )
             axis.set_xticks(np.linspace(0, 1, 6))
             axis.set_yticks(np.linspace(0, 1, 6))
@@ -90,12 +90,12 @@ def forest(estimates: GridEstimates) -> Figure:
             if reference is not None:
                 axis.axvline(reference, color=INK, linewidth=0.9, linestyle=":", zorder=1)
             for row, experiment in enumerate(experiments):
-                of = families().index(family(experiment))
-                _dot(axis, row - 0.12, estimates.auc[experiment].get(group), colour(of), MARKERS[of])
+                place = families().index(family(experiment))
+                _dot(axis, row - 0.12, estimates.auc[experiment].get(group), colour(place), MARKERS[place])
                 figures = published(experiment, group) if compare else None
                 if figures is not None:
                     value = IntervalEstimate(figures.value, figures.low, figures.high)
-                    _dot(axis, row + 0.22, value, INK, MARKERS[of], hollow=True)
+                    _dot(axis, row + 0.22, value, INK, MARKERS[place], hollow=True)
             _between_families(axis, experiments)
             axis.set_title(heading(group))
             axis.set_yticks(range(len(experiments)), [title(e) for e in experiments])
@@ -106,7 +106,7 @@ def forest(estimates: GridEstimates) -> Figure:
         for axis in grid[len(groups) :]:
             axis.remove()
         words = "AUC with 95% interval; dotted: the baseline here"
-        if any(mean.has_too_few_seeds for of in estimates.auc.values() for mean in of.values()):
+        if any(mean.has_too_few_seeds for by_group in estimates.auc.values() for mean in by_group.values()):
             words += f"; without a bar: {FEW_SEEDS}"
         figure.supxlabel(words + ("; hollow: published" if compare else ""), fontsize=9.5)
     return figure

@@ -7,9 +7,10 @@ import io
 from dataclasses import dataclass
 from pathlib import Path
 
-from radgaze.evaluation.across_runs import HEATMAP_METRICS, GridEstimates
+from radgaze.evaluation.across_runs import GridEstimates
 from radgaze.evaluation.markdown import escaped, table_of
 from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.run_estimates import HEATMAP_METRICS
 from radgaze.files import write_text
 from radgaze.reporting.paper.results import BASELINE, title
 from radgaze.reporting.paper.tables import heading
@@ -47,7 +48,9 @@ def power_table(estimates: GridEstimates) -> PowerTable:
     differences = estimates.differences.get(BASELINE, {})
     if not differences:
         return PowerTable((), (), (MISSING,))
-    metrics = [metric for metric in HEATMAP_METRICS if any(metric in of for of in differences.values())]
+    metrics = [
+        metric for metric in HEATMAP_METRICS if any(metric in by_figure for by_figure in differences.values())
+    ]
     figures = [*estimates.groups, *metrics]
     rows = tuple(
         (
