@@ -74,6 +74,7 @@ def test_experiments_come_in_the_papers_order_whatever_the_order_of_their_names(
         ({"cross_validate": 5, "protocol": "faithful"}, "published split"),
         ({"cross_validate": 5, "overrides": {"split": {"kind": "store"}}}, "leave out the fields of `split`"),
         ({"ray_address": "auto"}, "`ray_address` needs `engine='ray'`"),
+        ({"overrides": {"gaze": {"sigma": float("inf")}}}, "`gaze.sigma` must be a finite number, got inf"),
         ({"overrides": {"input": {"size": "large"}}}, "size"),
         ({"overrides": {"model": {"colour": "red"}}}, "colour"),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
 
 from radgaze import experiments
@@ -110,6 +111,9 @@ def plan(
     overrides = dict(overrides or {})
     if options.cross_validate is not None and "split" in overrides:
         raise UserError("`cross_validate` makes the splits itself; leave out the fields of `split`")
+    for name, value in experiments.flat(overrides).items():
+        if isinstance(value, float) and not isfinite(value):  # JSON has no such number
+            raise UserError(f"`{name}` must be a finite number, got {value}")
     store = Store.open(data)
     if options.protocol == "faithful" and not store.knows_published and "split" not in overrides:
         raise UserError(
