@@ -38,7 +38,7 @@ def test_each_task_requests_its_share(machines, options, side_by_side, request_,
 def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "start", None)  # nothing is started
     (task,) = tasks(tmp_path, "", "a")
-    reason, seconds = cluster._on_machine(task, str(tmp_path / "nowhere" / "grid.json"), 1)
+    reason, seconds = cluster.run_on_machine(task, str(tmp_path / "nowhere" / "grid.json"), 1)
     assert reason is not None
     assert f"does not see {tmp_path / 'nowhere'}" in reason
     assert seconds == 0.0

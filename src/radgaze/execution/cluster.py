@@ -148,7 +148,7 @@ def run(
         try:
             request = requested(ray.nodes(), tasks, side_by_side)
             threads = max(1, int(request["num_cpus"]) // max(task.processes for task in tasks))
-            remote = ray.remote(max_retries=LOST, **request)(_on_machine)
+            remote = ray.remote(max_retries=LOST, **request)(run_on_machine)
             before = {task.name: _size(task.log) for task in tasks}
             refs = {remote.remote(task, str(visible), threads): task for task in tasks}
             while refs:
@@ -191,7 +191,7 @@ def _resources(node: Mapping[str, object]) -> dict[str, float]:
     return {str(kind): float(amount) for kind, amount in resources.items()}
 
 
-def _on_machine(task: Task, visible: str, threads: int) -> Ended:
+def run_on_machine(task: Task, visible: str, threads: int) -> Ended:
     """Run a task on a machine of the cluster; return why it failed, and its duration in seconds."""
     if not Path(visible).is_file():
         folder = Path(visible).parent
