@@ -11,6 +11,10 @@ class UserError(Exception):
     """Something the user can put right: the message says what was wrong, where, and what to do."""
 
 
+class Stopped(KeyboardInterrupt):
+    """Ctrl-C stopped work that can be resumed; the message says what is kept and how to go on."""
+
+
 def call(verb: str, *arguments: object, **options: object) -> str:
     """A call of a verb for a message, in backquotes: `` `evaluate('runs/a', reject=True)` ``."""
     words = [repr(str(argument)) for argument in arguments]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from radgaze.cli import main
 from radgaze.reproduction import grid
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.plan import Plan
 from radgaze.reproduction.state import State
 from radgaze.store.store import Store
@@ -20,10 +20,10 @@ __all__ = ["store"]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "set9"], "there are "),
-        (["--jobs", "0"], "--jobs"),
-        (["--seeds", "0"], "--seeds"),
-        (["--ray-address", "auto"], "--engine ray"),
+        (["--only", "set9"], "--only must be one of all_edges_guided, "),
+        (["--jobs", "0"], "--jobs must be at least 1, got 0"),
+        (["--seeds", "0"], "--seeds must be at least 1, got 0"),
+        (["--ray-address", "auto"], "--ray-address needs --engine ray"),
         (["--input.size", "large"], "input.size"),
         (["--protocol", "faithful", "--cross-validate", "5"], "published split"),
     ],
@@ -42,7 +42,7 @@ def test_fields_given_on_the_command_line_are_laid_over_all_experiments_and_no_o
 ):
     seen: list[Plan] = []
 
-    def remember(plan: Plan, out: Path, **options: Any) -> tuple[State, None]:
+    def remember(plan: Plan, out: Path, options: ReproduceOptions) -> tuple[State, None]:
         seen.append(plan)
         ended = State(out, plan)
         ended.failed[plan.jobs[0].name] = "no reason"

@@ -29,12 +29,12 @@ from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
 from radgaze.reporting import intervals, sections
 from radgaze.reporting.audit.figures import overview as audit_overview
-from radgaze.evaluation.results import read_metrics
+from radgaze.evaluation.results import read_metrics, read_results
 from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.reporting.audit.page import write_audit_page
 from radgaze.reporting.comparison_markdown import comparison_markdown
 from radgaze.reporting.comparison import _agreement
-from radgaze.reporting.paper.write import _of_maps
+from radgaze.reporting.paper.write import _map_rows
 from radgaze.evaluation.baseline_comparison import baseline_differences
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
@@ -55,7 +55,8 @@ found = baseline_differences(table, "heatmap", of_test, runs[0].classes, metrics
 said = sections.agreement(test, {"heatmap": found})
 print("REPORT", [row["name"] for row in said["rows_agreement"] if row["floor"]], said["verdicts"])
 print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localisation"] if row["floor"]])
-print("PAPER", [row["name"] for row in _of_maps({"baseline": test["agreement"]}, ["nss"]) if row["floor"]])
+typed = read_results(runs[0].path).test.agreement
+print("PAPER", [row.name for row in _map_rows({"baseline": typed}, ["nss"]) if row.floor])
 figure = intervals.agreement({"one": test["agreement"]})
 print("FIGURE", [label.get_text() for label in figure.axes[0].get_yticklabels()])
 options = AuditOptions(methods=("backprop",), cases=8, probed=2, resamples=20, device="cpu",

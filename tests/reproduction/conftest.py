@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from radgaze import experiments
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.plan import Plan
 from radgaze.reproduction.plan import plan as make_plan
 from radgaze.store.store import Store
@@ -17,9 +18,10 @@ __all__ = ["store"]
 
 @pytest.fixture
 def plan(store: Store):
-    """`plan(only=["baseline"], overrides={…})`: a grid of tiny runs on the store."""
+    """`plan({…}, only=("baseline",))`: a grid of tiny runs on the store, with fields and options."""
 
     def make(overrides: dict[str, Any] | None = None, **options: Any) -> Plan:
-        return make_plan(store.path, overrides=experiments.merge(TINY, overrides or {}), **options)
+        chosen = ReproduceOptions(**options)
+        return make_plan(store.path, chosen, overrides=experiments.merge(TINY, overrides or {}))
 
     return make

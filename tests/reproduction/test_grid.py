@@ -14,17 +14,19 @@ from typing import Any
 
 import pytest
 
+from radgaze.execution import shares
+from radgaze.execution.process import Outcome
 from radgaze.reproduction import grid as grids
+from radgaze.reproduction import job as jobs
 from radgaze.reproduction import state
 from radgaze.reproduction.grid import reproduce
-from radgaze.reproduction.plan import Outcome, Plan
+from radgaze.reproduction.options import ReproduceOptions
+from radgaze.reproduction.plan import Plan
 from radgaze.reproduction.state import State, run_folder
 from radgaze.runs.run import Run
 from radgaze.training.fitting import train
-from tests.reproduction.test_local import does, is_gone
+from tests.execution.test_local import HEAD, is_gone
 from tests.store.cohorts import contents
-
-__all__ = ["does"]
 
 TINY = [
     "--model.encoder=tu-test_efficientnet",
@@ -37,6 +39,20 @@ TINY = [
     "--trainer.logger=none",
 ]
 """The settings of `plan`, for the command line."""
+
+
+RESUME = ReproduceOptions(resume=True)
+
+
+@pytest.fixture
+def does(monkeypatch):
+    """`does(code)`: jobs run this, with `out` and `name`, instead of training."""
+
+    def patch(code: str) -> None:
+        monkeypatch.setattr(jobs, "ENTRY", ("-c", HEAD + code))
+        monkeypatch.setattr(shares, "visible_gpus", list)
+
+    return patch
 
 
 @pytest.fixture
@@ -87,13 +103,13 @@ def predictions(plan: Plan, out: Path) -> dict[str, bytes]:
 def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_that_never_stopped(
     plan, store, tmp_path, written
 ):
-    made = plan({"trainer": {"max_epochs": 4}}, only=["set3_guided"], seeds=1)
+    made = plan({"trainer": {"max_epochs": 4}}, only=("set3_guided",), seeds=1)
     out, (job,) = tmp_path / "grid", made.jobs
     killed = begin(store.path, out, "--only", "set3_guided", "--seeds", "1", "--trainer.max_epochs=4")
     wait_for(run_folder(out, job) / "checkpoints" / "last.ckpt")
     kill(killed)
     assert not (run_folder(out, job) / "predictions.parquet").is_file()  # in the middle, indeed
-    resumed, page = reproduce(made, out, resume=True)
+    resumed, page = reproduce(made, out, RESUME)
     assert (list(resumed.done), resumed.failed, page) == ([job.name], {}, out / "index.html")
     whole = train(job.config, tmp_path / "whole")
     assert (whole.path / "predictions.parquet").read_bytes() == predictions(made, out)[job.name]
@@ -105,24 +121,24 @@ def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_th
 
 def test_what_fails_is_told_with_its_reason_and_stops_nothing_else(plan, tmp_path, written, does, capsys):
     does(
-        "if experiment == 'baseline': sys.exit('no gaze in [this] store')\n"
-        "run = pathlib.Path(out, 'runs', experiment, 'seed-42'); run.mkdir(parents=True)\n"
-        "for name in ('predictions.parquet', 'metrics.json'): (run / name).touch()"
+        "if name == 'baseline': sys.exit('no gaze in [this] store')\n"
+        "run = pathlib.Path(out, 'runs', name, 'seed-42'); run.mkdir(parents=True)\n"
+        "for file in ('predictions.parquet', 'metrics.json'): (run / file).touch()"
     )
-    made, out = plan(only=["baseline", "no_decoder"], seeds=1), tmp_path / "grid"
-    grid, page = reproduce(made, out, side_by_side=2)
+    made, out = plan(only=("baseline", "no_decoder"), seeds=1), tmp_path / "grid"
+    grid, page = reproduce(made, out, ReproduceOptions(jobs=2))
     assert (list(grid.done), page is not None) == (["no_decoder/seed-42"], True)
     assert grid.failed == {"baseline/seed-42": "no gaze in [this] store"}
     told = " ".join(capsys.readouterr().err.split())
     assert "baseline seed 42: failed: no gaze in [this] store; see " in told
 
     does("sys.exit('still none')")  # a resumed grid tries again what failed, and nothing else
-    again, _ = reproduce(made, out, resume=True)
+    again, _ = reproduce(made, out, RESUME)
     assert (list(again.done), again.failed) == (["no_decoder/seed-42"], {"baseline/seed-42": "still none"})
 
 
 def test_a_finished_run_is_never_repeated(plan, tmp_path, written, monkeypatch):
-    made = plan(only=["no_decoder"], seeds=1)
+    made = plan(only=("no_decoder",), seeds=1)
     out, (job,) = tmp_path / "grid", made.jobs
     out.mkdir()
     grid = state.begin(made, out, resume=False)
@@ -130,13 +146,13 @@ def test_a_finished_run_is_never_repeated(plan, tmp_path, written, monkeypatch):
         path = run_folder(out, job) / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    grid.record(Outcome(job, None, 1.0))
+    grid.record(Outcome(job.name, None, 1.0))
 
     def start(*args: Any) -> None:
         raise AssertionError("nothing is to be run")
 
-    monkeypatch.setattr("radgaze.reproduction.local.start", start)
-    assert reproduce(made, out, resume=True)[0].done == {job.name: 1.0}
+    monkeypatch.setattr("radgaze.execution.local.start", start)
+    assert reproduce(made, out, RESUME)[0].done == {job.name: 1.0}
     assert len(written) == 1
 
 
@@ -177,10 +193,10 @@ def test_a_grid_killed_at_any_moment_and_resumed_equals_one_that_never_stopped(
     protocol, plan, store, tmp_path
 ):
     over = {"trainer": {"max_epochs": 3, "patience": 1}, "input": {"augment": True}}
-    options = {"only": ["baseline", "set3_guided"], "seeds": 1, "protocol": protocol}
+    options = {"only": ("baseline", "set3_guided"), "seeds": 1, "protocol": protocol}
     made = plan(over, **options)
     began = time.monotonic()
-    whole, _ = reproduce(made, tmp_path / "whole", side_by_side=2)
+    whole, _ = reproduce(made, tmp_path / "whole", ReproduceOptions(jobs=2))
     took = time.monotonic() - began
     wanted = predictions(made, tmp_path / "whole")
     assert not whole.failed
@@ -194,7 +210,7 @@ def test_a_grid_killed_at_any_moment_and_resumed_equals_one_that_never_stopped(
             killed = begin(store.path, out, *arguments, "--resume")
             time.sleep(after)
             kill(killed)
-        resumed, _ = reproduce(made, out, side_by_side=2, resume=True)
+        resumed, _ = reproduce(made, out, ReproduceOptions(jobs=2, resume=True))
         assert not resumed.failed, moment
         assert predictions(made, out) == wanted, moment
         assert contents(out / "tables") == contents(tmp_path / "whole" / "tables"), moment

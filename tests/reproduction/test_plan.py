@@ -6,7 +6,8 @@ import pytest
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.reproduction.plan import chosen
+from radgaze.reproduction.plan import Job, chosen
+from radgaze.runs.config import Config, TrainerConfig
 from radgaze.store.store import Store
 
 
@@ -20,9 +21,9 @@ def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
 
 def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan, monkeypatch):
     with pytest.raises(UserError, match="does not know the published split"):
-        plan(protocol="faithful", only=["baseline"])
+        plan(protocol="faithful", only=("baseline",))
     monkeypatch.setattr(Store, "knows_published", True)
-    made = plan(protocol="faithful", only=["baseline"])
+    made = plan(protocol="faithful", only=("baseline",))
     (job,) = made.jobs
     assert (job.config.seed, job.config.split.kind) == (42, "published")
     assert job.config.protocol == "faithful"
@@ -30,13 +31,13 @@ def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan, monkey
 
 
 def test_the_honest_protocol_draws_split_and_initialisation_from_three_seeds(plan):
-    jobs = plan(only=["baseline"]).jobs
+    jobs = plan(only=("baseline",)).jobs
     assert [job.config.seed for job in jobs] == [42, 43, 44]
     assert {(job.config.split.kind, job.config.split.seed) for job in jobs} == {("stratified", None)}
 
 
 def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan):
-    jobs = plan(only=["baseline"], seeds=2, folds=3).jobs
+    jobs = plan(only=("baseline",), seeds=2, cross_validate=3).jobs
     found = [(job.number, job.config.seed, job.config.split.fold) for job in jobs]
     assert found == [(0, 42, 0), (1, 42, 1), (2, 42, 2), (3, 43, 0), (4, 43, 1), (5, 43, 2)]
     assert {(job.config.split.kind, job.config.split.folds) for job in jobs} == {("folds", 3)}
@@ -44,7 +45,7 @@ def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan):
 
 def test_the_checkpoint_is_chosen_on_validation_unless_test_is_asked_for(plan):
     assert {job.config.selection for job in plan().jobs} == {"validate"}
-    assert {job.config.selection for job in plan(selection="test").jobs} == {"test"}
+    assert {job.config.selection for job in plan(select="test").jobs} == {"test"}
 
 
 def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan):
@@ -55,7 +56,7 @@ def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan):
     assert kept == {"value"}  # the rest of the section is the experiment's
 
 
-def test_experiments_come_in_the_papers_order_whatever_the_order_asked_for():
+def test_experiments_come_in_the_papers_order_whatever_the_order_of_their_names():
     assert chosen(["set3_guided", "no_decoder", "baseline", "baseline"]) == [
         "no_decoder",
         "baseline",
@@ -66,11 +67,14 @@ def test_experiments_come_in_the_papers_order_whatever_the_order_asked_for():
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"only": ["baseline", "set9"]}, "--only set9: .* baseline, "),
-        ({"seeds": 0}, "--seeds"),
-        ({"folds": 2}, "--cross-validate"),
-        ({"folds": 5, "protocol": "faithful"}, "published split"),
-        ({"folds": 5, "overrides": {"split": {"kind": "store"}}}, "--split"),
+        ({"only": ("baseline", "set9")}, "`only` must be one of .*baseline, .*, got set9"),
+        ({"seeds": 0}, "`seeds` must be at least 1, got 0"),
+        ({"seed": 2**32}, "`seed` must be from 0 to 4,294,967,295"),
+        ({"cross_validate": 2}, "`cross_validate` must be at least 3, got 2"),
+        ({"cross_validate": 5, "protocol": "faithful"}, "published split"),
+        ({"cross_validate": 5, "overrides": {"split": {"kind": "store"}}}, "leave out the fields of `split`"),
+        ({"ray_address": "auto"}, "`ray_address` needs `engine='ray'`"),
+        ({"overrides": {"gaze": {"sigma": float("inf")}}}, "`gaze.sigma` must be a finite number, got inf"),
         ({"overrides": {"input": {"size": "large"}}}, "size"),
         ({"overrides": {"model": {"colour": "red"}}}, "colour"),
     ],
@@ -78,3 +82,18 @@ def test_experiments_come_in_the_papers_order_whatever_the_order_asked_for():
 def test_what_makes_no_plan_is_told(options, said, plan):
     with pytest.raises(UserError, match=said):
         plan(**options)
+
+
+@pytest.mark.parametrize(
+    ("trainer", "gpus", "processes"),
+    [
+        ({}, 1, 1),  # more would enlarge the batches
+        ({"devices": 2}, 2, 2),
+        ({"devices": "2"}, 2, 2),
+        ({"devices": "auto"}, 1, 1),
+        ({"devices": 2, "accelerator": "cpu"}, 0, 2),
+    ],
+)
+def test_a_job_says_how_many_gpus_and_processes_it_needs(trainer, gpus, processes):
+    job = Job("baseline", 42, "seed 42", Config(trainer=TrainerConfig(**trainer)))
+    assert (job.gpus, job.processes) == (gpus, processes)

@@ -12,8 +12,8 @@ import pytest
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.execution.process import Outcome
 from radgaze.reproduction import state
-from radgaze.reproduction.plan import Outcome
 from radgaze.reproduction.state import begin, load_job, locked, run_folder
 from radgaze.store.store import Store
 
@@ -25,14 +25,14 @@ def finish(grid: state.State, place: int, seconds: float = 1.0) -> None:
     run.mkdir(parents=True)
     for name in ("predictions.parquet", "metrics.json"):
         (run / name).touch()
-    grid.record(Outcome(job, None, seconds))
+    grid.record(Outcome(job.name, None, seconds))
 
 
 def test_a_resumed_grid_knows_what_is_done_and_what_failed(plan, tmp_path):
-    made = plan(only=["baseline", "no_decoder"], seeds=2)
+    made = plan(only=("baseline", "no_decoder"), seeds=2)
     grid = begin(made, tmp_path, resume=False)
     finish(grid, 1, seconds=2.5)
-    grid.record(Outcome(made.jobs[2], "out of memory", 1.0))
+    grid.record(Outcome(made.jobs[2].name, "out of memory", 1.0))
     again = begin(made, tmp_path, resume=True)
     assert again.done == {"baseline/seed-42": 2.5}
     assert again.failed == {"no_decoder/seed-43": "out of memory"}
@@ -44,9 +44,9 @@ def test_a_resumed_grid_knows_what_is_done_and_what_failed(plan, tmp_path):
 
 
 def test_a_failed_job_that_is_done_at_last_is_no_longer_failed(plan, tmp_path):
-    made = plan(only=["baseline"])
+    made = plan(only=("baseline",))
     grid = begin(made, tmp_path, resume=False)
-    grid.record(Outcome(made.jobs[0], "lost", 1.0))
+    grid.record(Outcome(made.jobs[0].name, "lost", 1.0))
     finish(grid, 0)
     saved = json.loads((tmp_path / "grid.json").read_text())
     assert [(job["status"], job["reason"]) for job in saved["jobs"]] == [
@@ -57,15 +57,31 @@ def test_a_failed_job_that_is_done_at_last_is_no_longer_failed(plan, tmp_path):
 
 
 def test_a_finished_run_that_somebody_removed_is_run_again(plan, tmp_path):
-    made = plan(only=["baseline"])
+    made = plan(only=("baseline",))
     grid = begin(made, tmp_path, resume=False)
     finish(grid, 0)
     (run_folder(tmp_path, made.jobs[0]) / "predictions.parquet").unlink()
     assert begin(made, tmp_path, resume=True).todo() == list(made.jobs)
 
 
+def test_the_file_keeps_its_keys_and_one_of_an_older_version_is_read(plan, tmp_path):
+    made = plan(only=("baseline",))
+    finish(begin(made, tmp_path, resume=False), 0)
+    path = tmp_path / "grid.json"
+    saved = json.loads(path.read_text())
+    keys = (
+        "schema format radgaze protocol selection folds store identity contents overrides jobs configurations"
+    )
+    assert list(saved) == keys.split()
+    assert list(saved["jobs"][0]) == ["experiment", "number", "label", "status", "reason", "seconds"]
+    for key in ("schema", "contents"):
+        del saved[key]
+    path.write_text(json.dumps(saved, indent=1))
+    assert begin(made, tmp_path, resume=True).done == {"baseline/seed-42": 1.0}
+
+
 def test_the_state_says_what_the_grid_is(plan, tmp_path, store):
-    begin(plan({"trainer": {"patience": 3}}, only=["baseline"]), tmp_path, resume=False)
+    begin(plan({"trainer": {"patience": 3}}, only=("baseline",)), tmp_path, resume=False)
     saved = json.loads((tmp_path / "grid.json").read_text())
     assert (saved["protocol"], saved["selection"]) == ("honest", "validation")
     assert saved["identity"] == store.manifest["identity"]
@@ -73,7 +89,7 @@ def test_the_state_says_what_the_grid_is(plan, tmp_path, store):
 
 
 def test_a_job_is_read_back_as_it_was_planned(plan, tmp_path):
-    made = plan(only=["set3_guided"], seeds=2)
+    made = plan(only=("set3_guided",), seeds=2)
     begin(made, tmp_path, resume=False)
     job = load_job(tmp_path, "set3_guided", 43)
     assert (job, job.label, job.config) == (made.jobs[1], made.jobs[1].label, made.jobs[1].config)
@@ -88,20 +104,20 @@ def test_a_folder_that_holds_something_is_left_alone(plan, tmp_path):
 
 
 def test_a_grid_that_is_there_is_gone_on_with_only_when_told_to(plan, tmp_path):
-    begin(plan(only=["baseline"]), tmp_path, resume=False)
-    with pytest.raises(UserError, match=r"0 of its 3 runs done.*--resume"):
-        begin(plan(only=["baseline"]), tmp_path, resume=False)
+    begin(plan(only=("baseline",)), tmp_path, resume=False)
+    with pytest.raises(UserError, match=r"0 of its 3 runs done.*`resume=True`"):
+        begin(plan(only=("baseline",)), tmp_path, resume=False)
 
 
 def test_a_grid_killed_before_it_wrote_its_state_begins_anew(plan, tmp_path):
     with locked(tmp_path):
         (tmp_path / ".grid.json.0a1b2c3d.part").write_text('{"form')
-        assert begin(plan(only=["baseline"]), tmp_path, resume=True).done == {}
+        assert begin(plan(only=("baseline",)), tmp_path, resume=True).done == {}
 
 
 def test_a_resumed_grid_may_grow(plan, tmp_path):
-    finish(begin(plan(only=["baseline"], seeds=1), tmp_path, resume=False), 0)
-    grown = begin(plan(only=["baseline", "no_decoder"], seeds=2), tmp_path, resume=True)
+    finish(begin(plan(only=("baseline",), seeds=1), tmp_path, resume=False), 0)
+    grown = begin(plan(only=("baseline", "no_decoder"), seeds=2), tmp_path, resume=True)
     assert [job.name for job in grown.todo()] == [
         "no_decoder/seed-42",
         "no_decoder/seed-43",
@@ -112,17 +128,17 @@ def test_a_resumed_grid_may_grow(plan, tmp_path):
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"protocol": "faithful"}, "protocol was honest, now faithful"),
-        ({"selection": "test"}, "selection was validation, now test"),
-        ({"overrides": {"input": {"size": 64}}}, "--input.size was 32, now 64"),
-        ({"overrides": {"gaze": {"sigma": 0.1}}}, "--gaze.sigma was not given, now 0.1"),
-        ({"seeds": 1}, "baseline/seed-43 not asked for any more"),
-        ({"only": ["no_decoder"]}, "baseline/seed-42"),
+        ({"protocol": "faithful"}, "`protocol` was honest, now faithful"),
+        ({"select": "test"}, "`select` was validation, now test"),
+        ({"overrides": {"input": {"size": 64}}}, "`input.size` was 32, now 64"),
+        ({"overrides": {"gaze": {"sigma": 0.1}}}, "`gaze.sigma` was not given, now 0.1"),
+        ({"seeds": 1}, "baseline/seed-43 not chosen any more"),
+        ({"only": ("no_decoder",)}, "baseline/seed-42"),
     ],
 )
 def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path, monkeypatch):
     monkeypatch.setattr(Store, "knows_published", True)
-    begun = {"only": ["baseline"], "seeds": 2}
+    begun = {"only": ("baseline",), "seeds": 2}
     begin(plan(**begun), tmp_path, resume=False)
     before = (tmp_path / "grid.json").read_bytes()
     with pytest.raises(UserError, match=said):
@@ -131,7 +147,7 @@ def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path, mon
 
 
 def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
-    made = plan(only=["baseline"])
+    made = plan(only=("baseline",))
     begin(made, tmp_path, resume=False)
     other = replace(made, identity={"content": "other"})
     with pytest.raises(UserError, match="another store"):
@@ -142,13 +158,13 @@ def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
 
 
 def test_an_experiment_whose_file_was_changed_is_noticed(plan, tmp_path, monkeypatch):
-    begin(plan(only=["baseline"]), tmp_path, resume=False)
+    begin(plan(only=("baseline",)), tmp_path, resume=False)
     load = experiments.load
     monkeypatch.setattr(
         experiments, "load", lambda *args: experiments.merge(load(*args), {"objective": {"gamma": 0.9}})
     )
     with pytest.raises(UserError, match=r"baseline/seed-42: objective\.gamma was 0\.41731, now 0\.9"):
-        begin(plan(only=["baseline"]), tmp_path, resume=True)
+        begin(plan(only=("baseline",)), tmp_path, resume=True)
 
 
 def test_one_folder_has_one_grid_at_a_time(tmp_path, monkeypatch):
@@ -161,9 +177,7 @@ def test_one_folder_has_one_grid_at_a_time(tmp_path, monkeypatch):
 
 def test_a_grid_waits_for_jobs_that_outlive_the_one_before(tmp_path, monkeypatch):
     with locked(tmp_path) as lock:
-        orphan = subprocess.Popen(
-            [sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock.fileno()]
-        )
+        orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock])
     monkeypatch.setattr(state, "PATIENCE", 0.0)
     try:
         with pytest.raises(UserError, match="at work"), locked(tmp_path):
@@ -178,7 +192,7 @@ def test_a_grid_waits_for_jobs_that_outlive_the_one_before(tmp_path, monkeypatch
 def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
     for text in ("", "[]", "{}", '{"format": 99}'):
         Path(tmp_path / "grid.json").write_text(text)
-        with pytest.raises(UserError, match="--out"):
+        with pytest.raises(UserError, match="`out`"):
             begin(plan(), tmp_path, resume=True)
 
 
@@ -196,7 +210,7 @@ def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
     ],
 )
 def test_a_damaged_state_is_told_by_its_name(change, plan, tmp_path):
-    made = plan(only=["baseline"])
+    made = plan(only=("baseline",))
     begin(made, tmp_path, resume=False)
     path = tmp_path / "grid.json"
     path.write_text(change(path.read_text()))

@@ -25,6 +25,7 @@ from radgaze.errors import UserError
 from radgaze.files import parse_yaml
 from radgaze.reproduction import grid, state
 from radgaze.reproduction import plan as reproduction
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
@@ -34,6 +35,7 @@ from radgaze.training import fitting, run_folder
 from radgaze.training.fitting import train
 from radgaze.tuning import plan as tuning
 from radgaze.tuning import search, study
+from radgaze.tuning.options import TuneOptions
 from tests.training.conftest import TINY
 
 
@@ -120,10 +122,11 @@ VERBS = {
 def begin_both(place: Path) -> None:
     """A search and a grid on the store, begun and killed before anything was trained."""
     store = str(place / "store")
-    with study.opened(tuning.plan("baseline", store), place / "search", resume=False):
+    with study.opened(tuning.plan("baseline", store, TuneOptions(trials=2)), place / "search", resume=False):
         pass
     (place / "grid").mkdir()
-    state.begin(reproduction.plan(store, only=["baseline"], seeds=1), place / "grid", resume=False)
+    options = ReproduceOptions(only=("baseline",), seeds=1)
+    state.begin(reproduction.plan(store, options), place / "grid", resume=False)
 
 
 @pytest.mark.parametrize("verb", VERBS)

@@ -444,7 +444,6 @@ def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
     assert (tmp_path / "other.partial" / "thesis.txt").exists()
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no POSIX locks")
 def test_two_preparations_of_one_store_keep_apart(tmp_path):
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store.partial").mkdir()
@@ -452,8 +451,8 @@ def test_two_preparations_of_one_store_keep_apart(tmp_path):
         [
             sys.executable,
             "-c",
-            "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.lockf(f, fcntl.LOCK_EX);"
-            "print('held', flush=True); time.sleep(60)",
+            "import sys, time; from pathlib import Path; from radgaze import locks\n"
+            "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)",
             str(tmp_path / "store.partial" / "lock"),
         ],
         stdout=subprocess.PIPE,
@@ -509,18 +508,18 @@ def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole
     assert contents(tmp_path / "store") == contents(tmp_path / "straight")
 
 
-@pytest.mark.parametrize("call", ["mkdir", "open"])
-def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, call):
+@pytest.mark.parametrize(("owner", "call"), [(Path, "mkdir"), (os, "open")])
+def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, owner, call):
     """The tests may run as root, who may write where nobody may; so the system's answer is given for it."""
-    cohort, real = make_cohort(tmp_path / "source"), getattr(Path, call)
+    cohort, real = make_cohort(tmp_path / "source"), getattr(owner, call)
 
-    def refused(self, *args, **options):
-        if "store.partial" in self.parts:
-            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
-        return real(self, *args, **options)
+    def refused(path, *args, **options):
+        if "store.partial" in Path(path).parts:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return real(path, *args, **options)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, call, refused)
+        patched.setattr(owner, call, refused)
         with pytest.raises(UserError, match=r"cannot be written to: Read-only.*choose another `out`"):
             prepare(cohort, tmp_path / "store", size=64, workers=1)
     assert not (tmp_path / "store").exists()

@@ -55,13 +55,13 @@ def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, prot
 def test_the_documentation_lists_what_the_faithful_protocol_copies_and_what_not():
     page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
     _, kept, copied = page.split("\n## ")
-    for listed, part in ((faithful.KEPT, kept), (faithful.COPIED, copied)):
+    for listed, part in ((faithful.NOT_COPIED, kept), (faithful.COPIED, copied)):
         rows = [line.strip("| ").split(" | ") for line in part.splitlines() if line.startswith("| ")][1:]
         assert rows == [list(astuple(one)) for one in listed]
 
 
 def test_what_is_listed_of_saturated_maps_and_long_readings_holds():
-    here = {one.what: one.here for one in faithful.KEPT}
+    here = {one.subject: one.here for one in faithful.NOT_COPIED}
     assert "±16" in here["Saturated maps"]
     for logit, ends in ((15.0, False), (17.0, True), (-15.0, False), (-17.0, True)):
         mask = torch.full((1, 1, 2, 2), logit, requires_grad=True)

@@ -10,11 +10,11 @@ import polars as pl
 import pytest
 import torch
 
-from radgaze.errors import UserError
+from radgaze.errors import Stopped, UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.reporting.run_page import report
 from radgaze.store.batch import Batch
-from radgaze.training.fitting import Stopped, train
+from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.sampling import GazeShuffle, SeededShuffle

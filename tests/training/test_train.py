@@ -11,10 +11,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from radgaze import models
-from radgaze.errors import UserError
+from radgaze.errors import Stopped, UserError
 from radgaze.runs.run import Run
 from radgaze.training import module as training_module
-from radgaze.training.fitting import Stopped, train
+from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare

@@ -8,6 +8,7 @@ import pytest
 
 from radgaze import experiments
 from radgaze.store.store import Store
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.plan import plan
 from radgaze.tuning.study import Search
 from radgaze.tuning.trial import Pruned, Report
@@ -23,7 +24,8 @@ def search(store: Store):
     def make(experiment: str = "set3_guided", *, space: Path | None = None, **options) -> Search:
         named = {name: options.pop(name) for name in ("seed", "protocol", "min_epochs") if name in options}
         given = experiments.merge(TINY, options)
-        return plan(experiment, str(store.path), given=given, space=space, **named)
+        chosen = TuneOptions(trials=1, space=space, **named)  # `tune` takes others
+        return plan(experiment, str(store.path), chosen, given=given)
 
     return make
 

@@ -8,13 +8,14 @@ import pytest
 
 from radgaze.reporting.style import save
 from radgaze.tuning import figures
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.results import importances
 from radgaze.tuning.search import tune
 
 
 def test_the_table_holds_every_trial_and_what_was_drawn(search, formula, tmp_path):
     wanted = search(trainer={"max_epochs": 9}, min_epochs=1)
-    study = tune(wanted, tmp_path / "out", 12, runner=formula)
+    study = tune(wanted, tmp_path / "out", TuneOptions(trials=12), runner=formula)
     trials = pl.read_csv(tmp_path / "out" / "trials.csv")
     assert trials["trial"].to_list() == list(range(12))
     assert set(trials["state"]) == {"finished", "pruned"}

@@ -16,12 +16,12 @@ import yaml
 from optuna.trial import TrialState
 
 from radgaze import experiments
-from radgaze.errors import UserError
+from radgaze.errors import Stopped, UserError
 from radgaze.runs import settings
 from radgaze.runs.data import open_store
-from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.search import tune
 from radgaze.tuning.study import ended
 from radgaze.tuning.trial import Failed
@@ -50,7 +50,12 @@ def asha(curves: list[list[float]], rungs: tuple[int, ...], factor: int) -> list
 
 
 def test_trials_are_pruned_as_asha_prunes_them(search, formula, tmp_path):
-    tune(search(trainer={"max_epochs": 18}, min_epochs=2), tmp_path / "out", 25, runner=formula)
+    tune(
+        search(trainer={"max_epochs": 18}, min_epochs=2),
+        tmp_path / "out",
+        TuneOptions(trials=25),
+        runner=formula,
+    )
     curves = [
         [(0.9 - abs(gamma - 0.4)) * (0.5 + 0.5 * epoch / 18) for epoch in range(1, 19)]
         for _, gamma, _ in formula.ran
@@ -62,7 +67,7 @@ def test_trials_are_pruned_as_asha_prunes_them(search, formula, tmp_path):
 
 def test_what_trials_keep_to_themselves_is_told_once_before_them(search, tmp_path, capsys):
     wanted = search(trainer={"max_epochs": 1}, split={"kind": "folds", "folds": 18})
-    tune(wanted, tmp_path / "out", 2)
+    tune(wanted, tmp_path / "out", TuneOptions(trials=2))
     told = capsys.readouterr().err
     lacking = open_store(wanted.config).classes_without_cases()
     assert "test" in lacking  # two cases of three classes
@@ -75,7 +80,7 @@ def test_a_network_of_gaze_is_told_once_of_frames_that_it_will_not_see(search, f
     tune(
         search("temporal", model={"encoder": "xraynet", "most_frames": 1}),
         tmp_path / "out",
-        3,
+        TuneOptions(trials=3),
         runner=formula,
     )
     assert capsys.readouterr().err.count("training cases have more than 1 frames of gaze") == 1
@@ -89,12 +94,12 @@ def test_every_trial_gets_a_ninth_of_the_epochs_and_more_than_the_warm_up(search
 
 def test_min_epochs_of_all_epochs_prunes_nothing(search, formula, tmp_path):
     wanted = search(trainer={"max_epochs": 4}, min_epochs=4)
-    study = tune(wanted, tmp_path / "out", 8, runner=formula)
+    study = tune(wanted, tmp_path / "out", TuneOptions(trials=8), runner=formula)
     assert {trial.state for trial in study.get_trials()} == {TrialState.COMPLETE}
 
 
 def test_the_search_finds_what_is_best_and_begins_with_the_experiment_itself(search, formula, tmp_path):
-    study = tune(search(), tmp_path / "out", 40, runner=formula)
+    study = tune(search(), tmp_path / "out", TuneOptions(trials=40), runner=formula)
     assert study.trials[0].params["objective.gamma"] == 0.41731
     assert study.trials[0].params["lambda"] == 0.5
     assert abs(study.best_params["objective.gamma"] - 0.4) < abs(0.41731 - 0.4)
@@ -104,7 +109,7 @@ def test_the_search_finds_what_is_best_and_begins_with_the_experiment_itself(sea
 
 def test_one_seed_gives_one_search(search, tmp_path):
     found = [
-        drawn(tune(search(seed=seed), tmp_path / str(i), 15, runner=Formula()))
+        drawn(tune(search(seed=seed), tmp_path / str(i), TuneOptions(trials=15), runner=Formula()))
         for i, seed in enumerate((1, 1, 2))
     ]
     assert found[0] == found[1]
@@ -113,7 +118,7 @@ def test_one_seed_gives_one_search(search, tmp_path):
 
 def test_an_interrupted_search_goes_on_to_the_same_trials(search, tmp_path):
     wanted = search(trainer={"max_epochs": 9}, min_epochs=1)
-    whole = tune(wanted, tmp_path / "whole", 20, runner=Formula())
+    whole = tune(wanted, tmp_path / "whole", TuneOptions(trials=20), runner=Formula())
 
     formula = Formula()
 
@@ -125,23 +130,23 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(search, tmp_path):
         return formula(config, out, report)
 
     out = tmp_path / "stopped"
-    with pytest.raises(Stopped, match="--resume"):
-        tune(wanted, out, 20, runner=interrupted)
+    with pytest.raises(Stopped, match="`resume=True`"):
+        tune(wanted, out, TuneOptions(trials=20), runner=interrupted)
     assert pl.read_csv(out / "trials.csv").height == 13
-    with pytest.raises(UserError, match="--resume"):
-        tune(wanted, out, 20, runner=formula)
+    with pytest.raises(UserError, match="`resume=True`"):
+        tune(wanted, out, TuneOptions(trials=20), runner=formula)
     with (out / "study.journal").open("a") as journal:
         journal.write('{"op_code": 4, "wor')  # the machine went down in the midst of a line
-    resumed = tune(wanted, out, 20, resume=True, runner=formula)
+    resumed = tune(wanted, out, TuneOptions(trials=20, resume=True), runner=formula)
     assert drawn(resumed) == drawn(whole)
     assert [name for name, _, _ in formula.ran] == [f"{i:04d}" for i in range(20)]
 
-    assert len(ended(tune(wanted, out, 22, resume=True, runner=formula))) == 22
-    assert len(ended(tune(wanted, out, 5, resume=True, runner=formula))) == 22
+    assert len(ended(tune(wanted, out, TuneOptions(trials=22, resume=True), runner=formula))) == 22
+    assert len(ended(tune(wanted, out, TuneOptions(trials=5, resume=True), runner=formula))) == 22
 
 
 def test_a_search_is_resumed_with_its_own_settings_only(search, formula, tmp_path):
-    tune(search(), tmp_path / "out", 2, runner=formula)
+    tune(search(), tmp_path / "out", TuneOptions(trials=2), runner=formula)
     for other, said in (
         (search(seed=7), "seed was 42 and is now 7"),
         (search(min_epochs=2), "min_epochs was 3 and is now 2"),
@@ -149,28 +154,29 @@ def test_a_search_is_resumed_with_its_own_settings_only(search, formula, tmp_pat
         (search("baseline"), "experiment was set3_guided and is now baseline"),
     ):
         with pytest.raises(UserError, match=said):
-            tune(other, tmp_path / "out", 3, resume=True, runner=formula)
+            tune(other, tmp_path / "out", TuneOptions(trials=3, resume=True), runner=formula)
     with pytest.raises(UserError, match="no search to go on with"):
-        tune(search(), tmp_path / "none", 3, resume=True, runner=formula)
+        tune(search(), tmp_path / "none", TuneOptions(trials=3, resume=True), runner=formula)
 
 
 def test_two_searches_do_not_share_a_folder(search, formula, tmp_path):
     wanted, out = search(), tmp_path / "out"
-    tune(wanted, out, 1, runner=formula)
+    tune(wanted, out, TuneOptions(trials=1), runner=formula)
     held = subprocess.Popen(
-        [sys.executable, "-c", "import fcntl, sys, time; f = open(sys.argv[1], 'w'); "
-         "fcntl.lockf(f, fcntl.LOCK_EX); print('held', flush=True); time.sleep(60)", str(out / "study.lock")],
+        [sys.executable, "-c", "import sys, time; from pathlib import Path; from radgaze import locks\n"
+         "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); time.sleep(60)",
+         str(out / "study.lock")],
         stdout=subprocess.PIPE,
     )  # fmt: skip
     try:
         assert held.stdout is not None
         held.stdout.readline()
         with pytest.raises(UserError, match="a search is running"):
-            tune(wanted, out, 2, resume=True, runner=formula)
+            tune(wanted, out, TuneOptions(trials=2, resume=True), runner=formula)
     finally:
         held.kill()
         held.wait()
-    assert len(ended(tune(wanted, out, 2, resume=True, runner=formula))) == 2
+    assert len(ended(tune(wanted, out, TuneOptions(trials=2, resume=True), runner=formula))) == 2
 
 
 def test_a_trial_that_fails_costs_itself_alone(search, formula, tmp_path):
@@ -181,7 +187,7 @@ def test_a_trial_that_fails_costs_itself_alone(search, formula, tmp_path):
             raise MemoryError
         return formula(config, out, report)
 
-    study = tune(search(), tmp_path / "out", 6, runner=failing)
+    study = tune(search(), tmp_path / "out", TuneOptions(trials=6), runner=failing)
     assert len(ended(study)) == 6
     trials = pl.read_csv(tmp_path / "out" / "trials.csv")
     assert trials["state"][2] == trials["state"][3] == "failed"
@@ -194,34 +200,36 @@ def test_a_search_without_a_finished_trial_says_why(search, formula, tmp_path):
         raise NonFiniteLossError("the loss is not finite")
 
     with pytest.raises(UserError, match=r"no trial finished, of 3 .*not finite"):
-        tune(search(), tmp_path / "out", 3, runner=broken)
+        tune(search(), tmp_path / "out", TuneOptions(trials=3), runner=broken)
     assert pl.read_csv(tmp_path / "out" / "trials.csv").height == 3
 
     def mistaken(config, out, report):
         raise UserError("no such encoder")
 
     with pytest.raises(UserError, match=r"^no such encoder"):
-        tune(search(), tmp_path / "other", 3, runner=mistaken)
+        tune(search(), tmp_path / "other", TuneOptions(trials=3), runner=mistaken)
 
 
 def test_what_cannot_be_searched_is_told_before(search, formula, tmp_path):
-    for trials, jobs in ((0, 1), (1, 0)):
-        with pytest.raises(UserError, match="must be 1 up"):
-            tune(search(), tmp_path / "out", trials, jobs=jobs, runner=formula)
-    with pytest.raises(UserError, match="min-epochs"):
+    for options, field in (({"trials": 0}, "trials"), ({"trials": 1, "jobs": 0}, "jobs")):
+        with pytest.raises(UserError, match=f"`{field}` must be at least 1, got 0"):
+            TuneOptions(**options)
+    with pytest.raises(UserError, match="`min_epochs` must be at least 1, got 0"):
         search(min_epochs=0)
+    with pytest.raises(UserError, match="`selection` must be validate"):
+        search(selection="test")
     with pytest.raises(UserError, match="one device"):
         search(trainer={"devices": 2})
     with pytest.raises(UserError, match="set9"):
         search("set9")
     (tmp_path / "thesis.txt").write_text("years of work")
     with pytest.raises(UserError, match="not empty"):
-        tune(search(), tmp_path, 1, runner=formula)
+        tune(search(), tmp_path, TuneOptions(trials=1), runner=formula)
     assert not (tmp_path / "out").exists()
 
 
 def test_best_yaml_holds_what_was_given_and_what_was_best(search, formula, tmp_path):
-    study = tune(search(), tmp_path / "out", 6, runner=formula)
+    study = tune(search(), tmp_path / "out", TuneOptions(trials=6), runner=formula)
     best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
     assert best["model"]["encoder"] == "tu-test_efficientnet"  # given
     assert best["objective"]["gamma"] == study.best_params["objective.gamma"]
@@ -236,7 +244,7 @@ def test_side_by_side_every_trial_is_run_once(search, tmp_path, monkeypatch):
     made = []
 
     class Thread(Formula):
-        def __init__(self, threads, gpu):
+        def __init__(self, share):
             super().__init__()
             self.stopped = False
             made.append(self)
@@ -245,7 +253,7 @@ def test_side_by_side_every_trial_is_run_once(search, tmp_path, monkeypatch):
             self.stopped = True
 
     monkeypatch.setattr(search_module, "Worker", Thread)
-    study = tune(search(trainer={"max_epochs": 9}), tmp_path / "out", 12, jobs=3)
+    study = tune(search(trainer={"max_epochs": 9}), tmp_path / "out", TuneOptions(trials=12, jobs=3))
     assert sorted(name for worker in made for name, _, _ in worker.ran) == [f"{i:04d}" for i in range(12)]
     assert [trial.number for trial in ended(study)] == list(range(12))
     assert len(made) == 3
@@ -254,7 +262,7 @@ def test_side_by_side_every_trial_is_run_once(search, tmp_path, monkeypatch):
 
 def test_side_by_side_ctrl_c_ends_what_runs_and_the_search_goes_on(search, tmp_path, monkeypatch):
     class Thread(Formula):
-        def __init__(self, threads, gpu):
+        def __init__(self, share):
             super().__init__()
             self.stopped = threading.Event()
 
@@ -272,17 +280,18 @@ def test_side_by_side_ctrl_c_ends_what_runs_and_the_search_goes_on(search, tmp_p
 
     monkeypatch.setattr(search_module, "Worker", Thread)
     wanted, out, interrupting = search(min_epochs=9), tmp_path / "out", True
-    with pytest.raises(Stopped, match="--resume"):
-        tune(wanted, out, 9, jobs=2)
+    with pytest.raises(Stopped, match="`resume=True`"):
+        tune(wanted, out, TuneOptions(trials=9, jobs=2))
     assert pl.read_csv(out / "trials.csv")["trial"].to_list() == [0, 1, 2, 3]
     interrupting = False
-    study = tune(wanted, out, 9, jobs=2, resume=True)
+    study = tune(wanted, out, TuneOptions(trials=9, jobs=2, resume=True))
     assert [trial.state for trial in study.get_trials()] == [TrialState.COMPLETE] * 9
 
 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.plan import plan
 from radgaze.tuning.search import tune
 from tests.training.conftest import TINY
@@ -293,13 +302,14 @@ def killed(config, out, report):
         report(1, 0.8)
         os.kill(os.getpid(), signal.SIGKILL)
     return formula(config, out, report)
-tune(plan("set3_guided", sys.argv[1], given=TINY), Path(sys.argv[2]), 9, runner=killed)
+options = TuneOptions(trials=9)
+tune(plan("set3_guided", sys.argv[1], options, given=TINY), Path(sys.argv[2]), options, runner=killed)
 """
 
 
 @pytest.mark.slow
 def test_a_killed_search_goes_on_to_the_same_trials(search, store, tmp_path):
-    whole = tune(search(), tmp_path / "whole", 9, runner=Formula())
+    whole = tune(search(), tmp_path / "whole", TuneOptions(trials=9), runner=Formula())
     out, paths = tmp_path / "killed", [str(Path(__file__).parents[2]), *sys.path]
     code = subprocess.run(
         [sys.executable, "-c", KILLED, str(store.path), str(out)],
@@ -307,5 +317,5 @@ def test_a_killed_search_goes_on_to_the_same_trials(search, store, tmp_path):
         capture_output=True,
     )
     assert code.returncode == -signal.SIGKILL, code.stderr.decode()
-    resumed = tune(search(), out, 9, resume=True, runner=Formula())
+    resumed = tune(search(), out, TuneOptions(trials=9, resume=True), runner=Formula())
     assert drawn(resumed) == drawn(whole)

@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.runs import settings
-from radgaze.tuning.space import default, laid_over, lambdas, overrides, own_values, read
+from radgaze.tuning.space import default, experiment_values, lambdas, overrides, read, replaced
 
 
 def three_edges():
@@ -33,7 +33,7 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment, protocol):
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space
     # The experiment itself lies within, and drawing its own values changes nothing.
-    own = own_values(space, config)
+    own = experiment_values(space, config)
     assert own is not None
     same = settings.from_dict(experiments.merge(settings.to_dict(config), overrides(own, config)))
     for edge, before in edges.items():
@@ -74,7 +74,7 @@ def test_what_the_user_gives_is_held():
     assert "objective.heatmap.margin" in left
 
 
-def test_a_users_space_is_laid_over_the_experiments(tmp_path):
+def test_a_users_space_is_replaced_the_experiments(tmp_path):
     config = settings.resolve("set3_guided")
     path = tmp_path / "space.yaml"
     path.write_text(
@@ -85,7 +85,7 @@ def test_a_users_space_is_laid_over_the_experiments(tmp_path):
         "lambda: {low: 0.4, high: 0.6}\n"
         "gaze.sigma: null\n"
     )
-    space = laid_over(default(config), read(path, config))
+    space = replaced(default(config), read(path, config))
     assert space["optimisation.learning_rate"] == FloatDistribution(1e-4, 1e-3, log=True)
     assert space["objective.heatmap.cells"] == IntDistribution(7, 28)
     assert space["objective.heatmap.match"] == CategoricalDistribution(("pool",))
@@ -93,14 +93,14 @@ def test_a_users_space_is_laid_over_the_experiments(tmp_path):
     assert space["lambda"] == FloatDistribution(0.4, 0.6)
     assert "gaze.sigma" not in space
     assert "objective.gamma" in space
-    assert own_values(space, config) is None  # learns by blur: not among the choices
+    assert experiment_values(space, config) is None  # learns by blur: not among the choices
 
 
 def test_weights_that_the_user_varies_leave_no_lambda(tmp_path):
     config = settings.resolve("set3_guided")
     path = tmp_path / "space.yaml"
     path.write_text("objective.mask_heatmap.weight: {low: 0, high: 1}\n")
-    space = laid_over(default(config), read(path, config))
+    space = replaced(default(config), read(path, config))
     assert "lambda" not in space
     drawn = overrides({"objective.mask_heatmap.weight": 0.2}, config)
     assert drawn == {"objective": {"mask_heatmap": {"weight": 0.2}}}
@@ -122,7 +122,7 @@ def test_weights_that_the_user_varies_leave_no_lambda(tmp_path):
         ("objective.gamma: {from: 0, to: 1}", "no range"),
         ("objective.heatmap.cells: {low: 1.5, high: 3}", "no range"),
         ("objective.heatmap.scales: [[1], [1, 2]]", "no range"),
-        ("input.size: [32, 64]", "given on the command line too"),
+        ("input.size: [32, 64]", "is set as well"),
         ("- objective.gamma", "must map fields"),
         ("objective.gamma: {", "not YAML"),
     ],
@@ -146,4 +146,4 @@ def test_an_experiment_of_one_edge_has_no_lambda(tmp_path):
 
 def test_a_space_of_nothing_is_refused():
     with pytest.raises(UserError, match="nothing is left"):
-        laid_over({"objective.gamma": FloatDistribution(0, 1)}, {"objective.gamma": None})
+        replaced({"objective.gamma": FloatDistribution(0, 1)}, {"objective.gamma": None})

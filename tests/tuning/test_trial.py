@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -11,12 +13,16 @@ import pytest
 
 from radgaze import models
 from radgaze.errors import UserError
+from radgaze.execution.shares import Share
+from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Images
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.search import tune
 from radgaze.tuning.trial import Failed, Pruned, run_trial
 from radgaze.tuning.worker import Worker
+from tests.execution.test_local import is_gone
 
 
 def test_no_test_case_is_looked_at(search, store, tmp_path, monkeypatch):
@@ -34,7 +40,7 @@ def test_no_test_case_is_looked_at(search, store, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Images, "__getitem__", watched)
     monkeypatch.setattr(GazeDataset, "__init__", built)
-    tune(search(trainer={"max_epochs": 1}), tmp_path / "out", 3)
+    tune(search(trainer={"max_epochs": 1}), tmp_path / "out", TuneOptions(trials=3))
     assert splits == {"train", "validate"}
     seen = set(store.cases["split"].gather(sorted(opened)))
     assert seen == {"train", "validate"}
@@ -78,7 +84,7 @@ def test_a_trial_says_nothing_of_its_own(config, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_trials_in_processes_are_those_of_one(config, tmp_path):
-    wanted, worker, told = config(), Worker(threads=1), []
+    wanted, worker, told = config(), Worker(Share(1)), []
 
     def report(epochs, auc):
         told.append(auc)
@@ -98,7 +104,7 @@ def test_trials_in_processes_are_those_of_one(config, tmp_path):
 
 @pytest.mark.slow
 def test_a_process_that_dies_costs_its_trial_and_another_takes_over(config, tmp_path):
-    worker = Worker(threads=1)
+    worker = Worker(Share(1))
 
     def killing(epochs, auc):
         assert worker._process is not None
@@ -106,16 +112,48 @@ def test_a_process_that_dies_costs_its_trial_and_another_takes_over(config, tmp_
         return False
 
     try:
-        with pytest.raises(Failed, match="killed by signal 9"):
+        with pytest.raises(
+            Failed, match=r"its process was killed by SIGKILL \(out of memory\?\); try fewer `jobs`"
+        ):
             worker(config(), tmp_path / "run", killing)
         assert 0 <= worker(config(), tmp_path / "run", lambda epochs, auc: False) <= 1
     finally:
         worker.stop()
 
 
+ORPHANED = """
+import os, signal, sys
+from pathlib import Path
+from radgaze.execution.shares import Share
+from radgaze.runs import settings
+from radgaze.tuning.worker import Worker
+if __name__ == "__main__":
+    worker = Worker(Share(1))
+    def killing(epochs, auc):
+        print(worker._process.pid, flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+    worker(settings.read(Path(sys.argv[1])), Path(sys.argv[2]), killing)
+"""
+
+
+@pytest.mark.slow
+def test_the_process_of_a_killed_search_does_not_go_on_with_its_trial(config, tmp_path):
+    settings.write(config(trainer={"max_epochs": 5000}), tmp_path / "config.yaml")
+    (tmp_path / "search.py").write_text(ORPHANED)
+    search = subprocess.run(
+        [sys.executable, str(tmp_path / "search.py"), str(tmp_path / "config.yaml"), str(tmp_path / "run")],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.PIPE,
+    )
+    assert search.returncode == -signal.SIGKILL
+    assert is_gone(int(search.stdout))
+
+
 @pytest.mark.slow
 def test_a_search_side_by_side_has_as_many_trials(search, tmp_path):
-    study = tune(search("baseline", trainer={"max_epochs": 1}), tmp_path / "out", 3, jobs=2)
+    study = tune(
+        search("baseline", trainer={"max_epochs": 1}), tmp_path / "out", TuneOptions(trials=3, jobs=2)
+    )
     assert sorted(trial.number for trial in study.get_trials()) == [0, 1, 2]
     assert pl.read_csv(tmp_path / "out" / "trials.csv")["trial"].to_list() == [0, 1, 2]
     assert [path.name for path in sorted((tmp_path / "out" / "trials").iterdir())] == ["0000", "0001", "0002"]

@@ -168,7 +168,8 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
 
     fields = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
     overrides = experiments.merge(fields, dict(scale.overrides))
-    return settings.resolve(experiment, data=str(store.path.resolve()), seed=seed, **overrides)
+    path = str(store.path.resolve())
+    return settings.resolve(experiment, protocol="honest", data=path, seed=seed, **overrides)
 
 
 def _train(config: Config, out: Path) -> Run:

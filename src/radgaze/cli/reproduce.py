@@ -1,27 +1,30 @@
-"""`radgaze reproduce`: the paper's whole matrix of experiments, to its tables and figures."""
+"""`radgaze reproduce`: all experiments of the paper for several seeds, with tables and figures."""
 
 from __future__ import annotations
 
 from argparse import SUPPRESS
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from radgaze import experiments
-from radgaze.cli.parser import Parser, PositiveInt, Seed
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.reproduction.options import ReproduceOptions
 
 if TYPE_CHECKING:
     from radgaze.reproduction.state import State
 
 HELP = (
-    "Run every experiment with every seed, then write tables, figures and a page that holds them all. "
-    "A killed grid goes on where it was, and a run that fails stops no other."
+    "Run every experiment with every seed, then write tables, figures and a page with all of them. "
+    "A killed grid can be resumed, and a run that fails stops no other."
 )
 EXAMPLE = "radgaze reproduce --data STORE --out DIR --protocol honest --seeds 3"
 
-OWN = ("experiment", "protocol", "data", "seed", "selection")
-"""Fields of the configuration that are the grid's to set."""
+SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection")
+"""Fields of the configuration that the grid sets."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,79 +32,30 @@ def add_arguments(parser: Parser) -> None:
 
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
-    parser.add_argument(
-        "--protocol",
-        choices=("faithful", "honest"),
-        default="honest",
-        help="the paper's, with its published split, or ours, with a split drawn for each seed",
-    )
-    parser.add_argument(
-        "--seeds", type=PositiveInt, metavar="N", help="how many; by default 1 if faithful and 3 if honest"
-    )
-    parser.add_argument("--seed", type=Seed, default=42, help="the first of the seeds (default 42)")
-    parser.add_argument("--only", nargs="+", metavar="NAME", help="experiments to run; by default all")
-    parser.add_argument(
-        "--select",
-        choices=("validation", "test"),
-        default="validation",
-        help="split whose AUC chooses the checkpoint; test is what the original code did, and taints figures",
-    )
-    parser.add_argument(
-        "--cross-validate",
-        type=PositiveInt,
-        metavar="FOLDS",
-        help="cross-validate, as often as there are seeds",
-    )
-    parser.add_argument(
-        "--engine", choices=("local", "ray"), default="local", help="run here, or on a Ray cluster"
-    )
-    parser.add_argument("--ray-address", metavar="A", help="of the cluster; without it one is made here")
-    parser.add_argument(
-        "--jobs",
-        type=PositiveInt,
-        metavar="N",
-        help="runs side by side; by default one for each GPU, or one where there is none",
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with the grid that is in --out")
-    parser.add_class_arguments(Config, nested_key=None, skip=set(OWN))
-    # Of the configuration only what is given counts: the rest is each experiment's own.
-    parser.set_defaults({key: SUPPRESS for key in experiments.flat(asdict(Config())) if key not in OWN})
+    add_options(parser, ReproduceOptions)
+    parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_GRID))
+    # Only the given fields of the configuration count: each experiment sets the others.
+    fields = [key for key in experiments.flat(asdict(Config())) if key not in SET_BY_GRID]
+    parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze reproduce --data STORE --out DIR [--option ...] [--FIELD VALUE ...]"
     parser.description = (
         f"{HELP} Experiments: {', '.join(experiments.names())}. "
-        "Any field of a run's config.yaml can be given, and is laid over every experiment."
+        "Any field of a run's config.yaml can be given; it replaces the field of every experiment."
     )
 
 
 def run(args: Namespace) -> int:
-    from pathlib import Path
-
     from radgaze.console import put
     from radgaze.outputs import check_folder
     from radgaze.reproduction.grid import reproduce
     from radgaze.reproduction.plan import plan
     from radgaze.runs.config import Config
 
+    options = chosen(ReproduceOptions, args)
     check_folder(args.out)
-    given, fields = args.as_dict(), asdict(Config()).keys() - OWN
-    wanted = plan(
-        args.data,
-        protocol=args.protocol,
-        seeds=args.seeds,
-        first_seed=args.seed,
-        only=args.only,
-        selection=args.select,
-        folds=args.cross_validate,
-        overrides={key: given[key] for key in fields if key in given},
-    )
-    grid, page = reproduce(
-        wanted,
-        Path(args.out),
-        engine=args.engine,
-        side_by_side=args.jobs,
-        ray_address=args.ray_address,
-        resume=args.resume,
-    )
+    given, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_GRID
+    planned = plan(args.data, options, overrides={key: given[key] for key in fields if key in given})
+    grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:
         put((page.parent / "tables" / "power.md").read_text(encoding="utf-8"), lines=True)
@@ -110,7 +64,7 @@ def run(args: Namespace) -> int:
 
 
 def _show(grid: State) -> None:
-    """What is done and what is not, as a short table on standard output; then why."""
+    """Print how many runs of each experiment are done and failed, then why they failed."""
     from rich.table import Table
 
     from radgaze.console import put, results

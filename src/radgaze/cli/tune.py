@@ -1,4 +1,4 @@
-"""`radgaze tune`: an experiment's settings, searched by validation AUC."""
+"""`radgaze tune`: search an experiment's settings by the validation AUC."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
-from radgaze.cli.parser import Parser, PositiveInt, Seed
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
     import optuna
 
 HELP = (
-    "Search an experiment's settings by validation AUC; trials that others outdo are stopped early, and no "
-    "test case is looked at. Stopped, it goes on with --resume."
+    "Search an experiment's settings by validation AUC; trials behind the others are stopped early, and no "
+    "test case is read. A stopped search goes on with --resume."
 )
 EXAMPLE = "radgaze tune --experiment set3_guided --data STORE --trials 60 --out DIR"
 
@@ -29,44 +31,26 @@ SPACE = (
     "field of a run's config.yaml can be given, and is then held. docs/tuning.md describes --space."
 )
 
-OWN = ("experiment", "protocol", "data", "seed")
-"""Fields of the configuration that stand among the verb's own arguments."""
+SET_BY_VERB = ("experiment", "protocol", "data", "seed")
+"""Fields of the configuration that are arguments of the verb."""
 
 SHOWN = 5
+"""Number of trials in the table."""
 
 
 def add_arguments(parser: Parser) -> None:
     from radgaze.runs.config import Config
 
-    parser.add_argument("--experiment", required=True, metavar="NAME", help="whose settings are searched")
+    parser.add_argument(
+        "--experiment", required=True, metavar="NAME", help="experiment whose settings are searched"
+    )
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search")
-    parser.add_argument(
-        "--trials", type=PositiveInt, required=True, metavar="N", help="in all, those of before included"
-    )
-    parser.add_argument("--resume", action="store_true", help="go on with the search that is in --out")
-    parser.add_argument(
-        "--space", metavar="FILE", help="YAML of ranges, laid over the experiment's own space"
-    )
-    parser.add_argument(
-        "--jobs",
-        type=PositiveInt,
-        default=1,
-        metavar="N",
-        help="trials side by side, each in a process (default 1)",
-    )
-    parser.add_argument(
-        "--min-epochs",
-        type=PositiveInt,
-        metavar="N",
-        help="epochs before a trial may be stopped (default: a ninth of trainer.max_epochs, and "
-        "more than the warm-up); with trainer.max_epochs or more, none is",
-    )
-    parser.add_argument("--protocol", choices=("honest", "faithful"), default="honest", help="as of train")
-    parser.add_argument("--seed", type=Seed, default=42, help="of the search and of every trial (default 42)")
-    parser.add_class_arguments(Config, nested_key=None, skip=set(OWN))
-    # Of the configuration only what is given counts: the rest is the experiment's own.
-    parser.set_defaults({key: SUPPRESS for key in experiments.flat(asdict(Config())) if key not in OWN})
+    add_options(parser, TuneOptions)
+    parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_VERB))
+    # Only the given fields of the configuration count: the experiment sets the others.
+    fields = [key for key in experiments.flat(asdict(Config())) if key not in SET_BY_VERB]
+    parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze tune --experiment NAME --data STORE --trials N --out DIR [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {', '.join(experiments.names())}. {SPACE}"
 
@@ -76,30 +60,23 @@ def run(args: Namespace) -> int:
     from radgaze.runs.config import Config
     from radgaze.tuning.plan import plan
 
+    options = chosen(TuneOptions, args)
     check_folder(args.out)
-    values, fields = args.as_dict(), asdict(Config()).keys() - OWN
-    search = plan(
-        args.experiment,
-        args.data,
-        protocol=args.protocol,
-        seed=args.seed,
-        given={key: values[key] for key in fields if key in values},
-        space=None if args.space is None else Path(args.space),
-        min_epochs=args.min_epochs,
-    )
+    values, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_VERB
+    given = {key: values[key] for key in fields if key in values}
+    search = plan(args.experiment, args.data, options, given=given)
     from radgaze.console import put
     from radgaze.tuning.search import tune
 
     out = Path(args.out)
-    study = tune(search, out, args.trials, resume=args.resume, jobs=args.jobs)
-    show(study)
+    show(tune(search, out, options))
     for name in ("trials.csv", "history.png", "importance.png", "best.yaml"):
         put(out / name)
     return 0
 
 
 def show(study: optuna.Study) -> None:
-    """The best trials, side by side, on standard output."""
+    """Print the best trials, side by side, on standard output."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
@@ -107,14 +84,14 @@ def show(study: optuna.Study) -> None:
     from radgaze.tuning.study import best, ended
 
     leaders = best(study, SHOWN)
-    shown = Table(title=f"The best of {len(ended(study))} trials", box=SIMPLE_HEAD)
-    shown.add_column("trial", no_wrap=True)
+    table = Table(title=f"The best of {len(ended(study))} trials", box=SIMPLE_HEAD)
+    table.add_column("trial", no_wrap=True)
     for trial in leaders:
-        shown.add_column(str(trial.number), justify="right", overflow="fold")
-    shown.add_row("validation AUC", *(f"{trial.value:.4f}" for trial in leaders), end_section=True)
+        table.add_column(str(trial.number), justify="right", overflow="fold")
+    table.add_row("validation AUC", *(f"{trial.value:.4f}" for trial in leaders), end_section=True)
     for name in leaders[0].params:
-        shown.add_row(name, *(_short(trial.params[name]) for trial in leaders))
-    results().print(shown)
+        table.add_row(name, *(_short(trial.params[name]) for trial in leaders))
+    results().print(table)
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
 """The experiments, one YAML file each, and the protocols that they can be trained under.
 
-An experiment's file holds how it is shown (`title`, `family`, `order`) and the settings of a run that differ
-from the defaults. A protocol's file, `protocols/NAME.yaml`, is laid over these, and over it the section of
-that name in the experiment's own file, which holds what is different there.
+An experiment's file holds its presentation (`title`, `family`, `order`) and the settings of a run that differ
+from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and the section of
+that name in the experiment's own file replaces the settings of the protocol.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from importlib.resources.abc import Traversable
+from typing import TypeVar
 
 import yaml
 
 from radgaze.errors import UserError
 
-OWN = "Ours"
+Value = TypeVar("Value")
+
+OURS = "Ours"
 """The family of experiments that the paper does not have."""
+
+LAST = 1_000_000
+"""Place of experiments without one."""
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """How an experiment is shown.
+    """Presentation of an experiment.
 
     Attributes:
-        name: Name that it is asked for by.
+        name: Name in settings and on the command line.
         title: Name on a page.
         family: Group in the tables, such as "Set 1".
         order: Place among all experiments, ascending.
@@ -34,8 +40,8 @@ class Experiment:
 
     name: str
     title: str
-    family: str = OWN
-    order: int = 1_000_000
+    family: str = OURS
+    order: int = LAST
 
 
 def names() -> tuple[str, ...]:
@@ -44,11 +50,11 @@ def names() -> tuple[str, ...]:
 
 
 def protocols() -> tuple[str, ...]:
-    """Names of the protocols; "honest" is that of the defaults and has no file."""
+    """Names of the protocols; "honest" has the default settings and no file."""
     return ("honest", *sorted(_yaml_files(files(__name__) / "protocols")))
 
 
-def load(name: str, protocol: str = "honest") -> dict[str, Any]:
+def load(name: str, protocol: str = "honest") -> dict[str, object]:
     """An experiment's settings under a protocol, as a nested dictionary.
 
     Raises:
@@ -57,12 +63,13 @@ def load(name: str, protocol: str = "honest") -> dict[str, Any]:
     if protocol not in protocols():
         raise UserError(f"there is no protocol {protocol!r}; there are {', '.join(protocols())}")
     content = _content(name)
-    sections = {each: content.pop(each, {}) for each in protocols()}
-    settings = {key: value for key, value in content.items() if key not in _SHOWN}
+    settings = {key: value for key, value in content.items() if key not in (*_SHOWN, *protocols())}
     if protocol != "honest":
         file = files(__name__) / "protocols" / f"{protocol}.yaml"
         settings = merge(settings, yaml.safe_load(file.read_text(encoding="utf-8")))
-    return merge(settings, sections[protocol])
+    section = content.get(protocol, {})
+    assert isinstance(section, dict)
+    return merge(settings, section)
 
 
 @cache
@@ -72,26 +79,27 @@ def catalogue() -> tuple[Experiment, ...]:
 
 
 def describe(name: str) -> Experiment:
-    """How an experiment is shown; one that radgaze does not have is shown by its name, among ours."""
+    """The presentation of an experiment; one that radgaze does not have has its name as its title."""
     if name not in names():
         return Experiment(name, name.replace("_", " "))
     content = _content(name)
-    return Experiment(name, **{key: content[key] for key in _SHOWN if key in content})
+    order = content.get("order", LAST)
+    assert isinstance(order, int)
+    return Experiment(name, str(content["title"]), str(content.get("family", OURS)), order)
 
 
-def merge(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries, the second laid over the first."""
+def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
+    """Merge nested dictionaries; where both have a value, that of `over` counts."""
     both = dict(under)
     for key, value in over.items():
-        both[key] = (
-            merge(both[key], value) if isinstance(value, dict) and isinstance(both.get(key), dict) else value
-        )
+        inner = both.get(key)
+        both[key] = merge(inner, value) if isinstance(value, dict) and isinstance(inner, dict) else value
     return both
 
 
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, its keys joined by dots."""
-    items: dict[str, Any] = {}
+def flat(nested: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
+    """Flatten nested dictionaries; keys are joined by dots."""
+    items: dict[str, Value] = {}
     for key, value in nested.items():
         items |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
     return items
@@ -100,11 +108,11 @@ def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 _SHOWN = tuple(each.name for each in fields(Experiment) if each.name != "name")
 
 
-def _content(name: str) -> dict[str, Any]:
+def _content(name: str) -> dict[str, object]:
     if name not in names():
         raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
     return dict(yaml.safe_load((files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")))
 
 
-def _yaml_files(folder: Any) -> list[str]:
+def _yaml_files(folder: Traversable) -> list[str]:
     return [file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml")]

@@ -1,4 +1,4 @@
-"""What `--protocol faithful` does as the published code did, what otherwise, and what that may change."""
+"""The faithful protocol and the published code: what it copies, what it does not, and the likely effects."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Difference:
-    """One thing that the published code did and the honest protocol does not.
+    """A property of the published code that the honest protocol does not have.
 
     Attributes:
-        what: Where it lies.
-        published: What the published code did.
-        here: What the faithful protocol does.
-        effect: What that is likely to change in the figures.
+        subject: The part of the method.
+        published: The published code.
+        here: The faithful protocol.
+        effect: Likely effect on the figures.
     """
 
-    what: str
+    subject: str
     published: str
     here: str
     effect: str
@@ -26,8 +26,8 @@ COPIED = (
     Difference(
         "Split",
         "patients of the master sheet, shuffled with seed 42, 80/10/10",
-        "the same, whatever the run's seed, of a store that was prepared with it",
-        "one split: what another would have given is not in any interval",
+        "the same, for every seed of a run, on a store that was prepared with it",
+        "one split: no interval includes the variation between splits",
     ),
     Difference(
         "Loss",
@@ -40,48 +40,49 @@ COPIED = (
         "Adam; a rate that peaks each cycle, its floor the rate squared; U-Nets with gradient values clipped "
         "at 0.1; a fixed number of epochs",
         "the same",
-        "validation AUC jumps from epoch to epoch, so that the choice of the epoch weighs more",
+        "validation AUC jumps from epoch to epoch, so the choice of the epoch matters more",
     ),
     Difference(
         "Precision",
         "32 bits",
-        "32 bits, on a GPU too (--trainer.precision)",
+        "32 bits, also on a GPU (`trainer.precision`)",
         "none beyond rounding",
     ),
     Difference(
         "Last batch",
-        "the U-Net, with decoder or without, kept what was left over after the whole batches of 32",
-        "the same (--optimisation.last_batch); a single case is left out, as it has no batch statistics",
+        "the U-Net, with or without decoder, kept the remainder after the full batches of 32",
+        "the same (`optimisation.last_batch`); a single case is left out, as it has no batch statistics",
         "small: the few cases of that batch make a step of their own",
     ),
     Difference(
         "Gaze maps",
         "counts of fixations, a Gaussian of 150 pixels, saved as a coloured picture and read back as grey",
-        "the same values, made at the network's size and not saved in between",
-        "targets lie in 0.118 to 0.843; the two makings differ by less than 0.02",
+        "the same values, computed at the network's size and not saved in between",
+        "targets lie in 0.118 to 0.843; the two computations differ by less than 0.02",
     ),
     Difference(
         "Temporal network",
         "padded frames count in LSTM and attention, the attention's query has the directions exchanged and "
         "the scale of half the width, and batch norm goes frame by frame",
-        "the same (--model.form)",
-        "a case's scores depend on the longest reading in its batch",
+        "the same (`model.form`)",
+        "the scores of a case depend on the longest reading in its batch",
     ),
     Difference(
         "Windowing and augmentation",
         "none: pixels over their maximum",
-        "no augmentation; no window where the store was prepared with --voi none, of which a note tells",
+        "no augmentation; no window where the store was prepared with `voi='none'`, which a note on the page "
+        "states",
         "images are darker or brighter than a viewer shows them",
     ),
 )
-"""Published oddities that it shares."""
+"""Properties of the published code that the faithful protocol copies."""
 
-KEPT = (
+NOT_COPIED = (
     Difference(
         "Choice of the epoch",
         "by the AUC on the test cases",
-        "by that on the validation cases, unless --select test asks for theirs",
-        "published figures are too high by what choosing among all epochs gains",
+        "by the AUC on the validation cases, or on the test cases with `select='test'`",
+        "published figures are too high, by the gain of choosing among all epochs",
     ),
     Difference(
         "Test cases",
@@ -93,46 +94,46 @@ KEPT = (
         "Resizing",
         "cubic interpolation from the full size to 224 pixels, without antialiasing",
         "antialiased to the store's size, then to 224 pixels, in 256 levels",
-        "theirs have about twice the variance at high frequencies, much of it noise; AUCs may differ either "
-        "way",
+        "published images have about twice the variance at high frequencies, much of it noise; AUCs may "
+        "differ either way",
     ),
     Difference(
         "Length of a reading",
         "a frame for each fixation, however many there are",
-        "the first 256 (--model.most_frames); training tells how many cases have more",
-        "late fixations of long readings are not seen; none where no case has more",
+        "the first 256 (`model.most_frames`); training reports how many cases have more",
+        "late fixations of long readings are ignored; none where no case has more",
     ),
     Difference(
         "Saturated maps",
         "no bound on the maps' cross-entropy is known",
-        "maps are kept 2⁻²³ off 0 and 1 before the logarithm: beyond a logit of about ±16 a pixel of the "
-        "mask has no gradient of its own. The classification's loss has no such bound",
-        "none unless training runs away; it then comes back more slowly",
+        "maps are clamped to 2⁻²³ from 0 and 1 before the logarithm: beyond a logit of about ±16 a pixel "
+        "of the mask has no gradient of its own. The classification's loss has no such bound",
+        "none unless training diverges; it then recovers more slowly",
     ),
     Difference(
         "Heatmap rules",
-        "not said; the usual software lays them on ReLU alone, of which this encoder has none, and then "
-        "guided back-propagation and deconvNet are the plain gradient",
-        "laid on every activation (docs/heatmaps.md)",
-        "heatmaps of sets 1 to 3 differ from theirs if theirs were plain gradients",
+        "not stated; the usual software applies them to ReLU alone, which this encoder does not have, and "
+        "then guided back-propagation and deconvNet are the plain gradient",
+        "applied to every activation (docs/heatmaps.md)",
+        "heatmaps of sets 1 to 3 differ if the published ones were plain gradients",
     ),
     Difference(
         "What the paper leaves open",
-        "λ of set 3, how a heatmap is brought to the scale of gaze, and the distance between them",
-        "λ = 1/2; blurred as the gaze map is, over its maximum; binary cross-entropy",
+        "λ of set 3, the scaling of a heatmap to the gaze map, and the distance between them",
+        "λ = 1/2; blurred like the gaze map and divided by its maximum; binary cross-entropy",
         "figures of sets 1 to 3 may differ in either direction",
     ),
     Difference(
         "Lost and shifted frames",
         "the last image of each session was never saved, and frames were saved from 0 and read from 1",
         "neither",
-        "the temporal network here sees a little more",
+        "the temporal network here gets a little more gaze",
     ),
     Difference(
         "Cases",
         "1,017 of 1,083 images, by a published list",
-        "those that `prepare` can read and check; rejections.csv has a reason for each other one",
+        "those that `prepare` can read and check; rejections.csv has a reason for each of the others",
         "other cases in each part; AUCs differ either way",
     ),
 )
-"""What it does otherwise than the published code."""
+"""Properties of the published code that the faithful protocol does not copy."""

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from radgaze.evaluation import baselines
-from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, too_few_seeds
 from radgaze.evaluation.statistics.verdict import Difference
@@ -69,7 +68,8 @@ def interval(entry: Any, digits: int = 3, form: str = "[{}, {}]") -> str:
 
 def of_few_seeds(entry: Any) -> bool:
     """Whether an entry is a mean over several seeds, but too few for an interval."""
-    return isinstance(entry, Mapping) and too_few_seeds(entry.get("seeds") or 1)
+    seeds = _part(entry, "seeds")
+    return isinstance(seeds, int) and too_few_seeds(seeds or 1)
 
 
 def lacking(entry: Any) -> str:
@@ -101,14 +101,14 @@ def signed(value: Any, digits: int = 3) -> str:
 
 
 def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high of a metric's entry: an estimate, `{"value", "low", "high"}`, a number, or None."""
-    if isinstance(entry, IntervalEstimate):
-        return finite(entry.value), finite(entry.low), finite(entry.high)
-    if isinstance(entry, Mapping):
-        return finite(entry.get("value")), finite(entry.get("low")), finite(entry.get("high"))
-    if isinstance(entry, IntervalEstimate):
-        return finite(entry.value), finite(entry.low), finite(entry.high)
-    return finite(entry), None, None
+    """Value, low and high of a metric's entry: `{"value", "low", "high"}`, a plain number, or None."""
+    if entry is None or isinstance(entry, int | float):
+        return finite(entry), None, None
+    return finite(_part(entry, "value")), finite(_part(entry, "low")), finite(_part(entry, "high"))
+
+
+def _part(entry: object, name: str) -> object:
+    return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
 
 
 def finite(value: Any) -> float | None:

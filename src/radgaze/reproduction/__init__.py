@@ -1,1 +1,1 @@
-"""The paper's matrix, experiments times seeds: planned, run here or on a cluster, and written up."""
+"""The paper's experiments for several seeds: planned, run here or on a cluster, and shown in tables."""

@@ -1,85 +1,71 @@
-"""A grid from its plan to its tables."""
+"""Run a grid, from its plan to its tables."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from radgaze.cluster import load
 from radgaze.console import say
-from radgaze.errors import UserError
-from radgaze.reproduction import cluster, local, state
+from radgaze.errors import Stopped
+from radgaze.execution import cluster, local
+from radgaze.reproduction import state
+from radgaze.reproduction.job import task
+from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.plan import Plan
+from radgaze.reproduction.progress import grid_progress
 from radgaze.reproduction.state import State, run_folder
-from radgaze.reproduction.watch import watching
 
 if TYPE_CHECKING:
     from radgaze.reporting.paper import Results
     from radgaze.runs.run import Run
 
-Engine = Literal["local", "ray"]
-
-
-class Stopped(KeyboardInterrupt):
-    """A grid was stopped with Ctrl-C; what is done is in its folder."""
-
 
 def reproduce(
     plan: Plan,
     out: Path,
-    *,
-    engine: Engine = "local",
-    side_by_side: int | None = None,
-    ray_address: str | None = None,
-    resume: bool = False,
+    options: ReproduceOptions = ReproduceOptions(),  # noqa: B008 - frozen
 ) -> tuple[State, Path | None]:
-    """Run what of a grid is not done yet, and write its tables, figures and page.
+    """Do the runs of a grid that are not done, and write its tables, figures and page.
 
-    Killed at any moment and resumed, it leaves the same predictions as one that never stopped, and so the
-    same tables, where the training itself is deterministic: on one machine with the same `side_by_side`.
+    A grid that was killed at any moment and resumed leaves the same predictions, and so the same tables, as
+    one that never stopped, where the training itself is deterministic: on one machine with the same number
+    of jobs side by side.
 
     Args:
         plan: The grid.
-        out: Its folder, DIR.
-        engine: Where jobs run: on this machine, or on a Ray cluster.
-        side_by_side: Jobs at a time; by default as the engine says.
-        ray_address: Of the cluster; by default one is made here.
-        resume: Go on with the grid that is in DIR. Jobs that failed are tried again.
+        out: Its folder.
+        options: How its jobs are run.
 
     Returns:
         How the jobs ended, and the page: None where none is done.
 
     Raises:
-        UserError: DIR, the plan or the engine cannot be used.
+        UserError: The folder, the plan or the engine cannot be used.
         Stopped: Ctrl-C.
     """
-    if side_by_side is not None and side_by_side < 1:
-        raise UserError(f"--jobs is {side_by_side}; it must be at least 1")
-    if ray_address is not None and engine != "ray":
-        raise UserError("--ray-address goes with --engine ray")
-    if engine == "ray":
-        load()  # before anything is written
+    if options.engine == "ray":
+        cluster.load()  # before anything is written
     with state.locked(out) as lock:
-        grid = state.begin(plan, out, resume=resume)
+        grid = state.begin(plan, out, resume=options.resume)
         if grid.done:
             say(f"{len(grid.done)} of {len(plan.jobs)} runs are done: left as they are")
-        held = [lock.fileno()] if os.name == "posix" else []
         try:
-            _run(grid, engine, side_by_side, ray_address, held)
+            _run(grid, options, [lock] if os.name == "posix" else [])
             return grid, write(grid) if grid.done else None
         except KeyboardInterrupt as stop:
             raise Stopped(
                 f"{len(grid.done)} of {len(plan.jobs)} runs are done; "
-                "the same command with --resume goes on from here"
+                "the same command with `resume=True` goes on from here"
             ) from stop
 
 
 def results(grid: State) -> Results:
-    """What the tables are made of: the runs that are done, and why the others failed."""
+    """The runs that are done, and why the others failed."""
     from radgaze.reporting.paper import Results
-    from radgaze.runs.run import Run  # torch, which only the jobs need until now
+    from radgaze.runs.run import Run  # imports torch, which only the jobs have needed so far
 
     runs: dict[str, dict[int, Run]] = {}
     for job in grid.plan.jobs:
@@ -94,24 +80,28 @@ def results(grid: State) -> Results:
 
 
 def write(grid: State) -> Path:
-    """Write DIR/tables, DIR/figures and DIR/index.html; return the page."""
+    """Write the folders `tables` and `figures`, and `index.html`; return the page."""
     from radgaze.reporting import paper
 
     return paper.write(results(grid), grid.out)
 
 
-def _run(
-    grid: State, engine: Engine, side_by_side: int | None, ray_address: str | None, held: list[int]
-) -> None:
-    todo = grid.todo()
-    if not todo:
+def _run(grid: State, options: ReproduceOptions, inherited: Sequence[int]) -> None:
+    tasks = [task(job, grid.out) for job in grid.todo()]
+    if not tasks:
         return
-    with watching(grid) as watch:
-        if engine == "ray":
-            outcomes = cluster.run(todo, grid.out, watch, address=ray_address, side_by_side=side_by_side)
+    with grid_progress(grid) as progress:
+        if options.engine == "ray":
+            outcomes = cluster.run(
+                tasks,
+                progress,
+                visible=grid.out.resolve() / state.FILE,
+                address=options.ray_address,
+                side_by_side=options.jobs,
+            )
         else:
-            outcomes = local.run(todo, grid.out, watch, side_by_side=side_by_side, inherited=held)
+            outcomes = local.run(tasks, progress, side_by_side=options.jobs, inherited=inherited)
         with closing(outcomes):
             for outcome in outcomes:
                 grid.record(outcome)
-                watch.ended(outcome)
+                progress.ended(outcome)

@@ -1,6 +1,6 @@
 """One job of a grid, in a process of its own.
 
-`python -m radgaze.reproduction.job DIR EXPERIMENT NUMBER PARENT`; it dies with the process PARENT.
+`python -m radgaze.reproduction.job DIR EXPERIMENT NUMBER PARENT`; it ends with the process PARENT.
 """
 
 from __future__ import annotations
@@ -8,8 +8,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
-import time
 import traceback
 from pathlib import Path
 from types import FrameType
@@ -17,19 +15,42 @@ from typing import TYPE_CHECKING
 
 from radgaze.console import complain
 from radgaze.errors import UserError, in_words
+from radgaze.execution.process import Task, die_with
 
 if TYPE_CHECKING:
     from radgaze.reproduction.plan import Job
 
+ENTRY = ("-m", "radgaze.reproduction.job")
+
+
+def task(job: Job, out: Path) -> Task:
+    """The process of a job.
+
+    Args:
+        job: A job in the grid's file.
+        out: The grid's folder.
+    """
+    from radgaze.reproduction.state import log_file
+
+    out = out.resolve()
+    return Task(
+        name=job.name,
+        title=str(job),
+        arguments=(*ENTRY, str(out), job.experiment, str(job.number)),
+        log=log_file(out, job),
+        gpus=job.gpus,
+        processes=job.processes,
+    )
+
 
 def main(arguments: list[str]) -> int:
-    """Do a job; the last line that it says is why it could not be done."""
+    """Do a job; the last line of its output says why it failed."""
     out, experiment, number, parent = arguments
     signal.signal(signal.SIGINT, _stop_once)
-    # Lightning starts the other processes of one training by the same command, each a child of the first.
-    _die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
+    # Lightning starts the other processes of one training by the same command, as children of the first.
+    die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
     try:
-        from radgaze.reproduction.state import load_job  # torch
+        from radgaze.reproduction.state import load_job  # imports torch
 
         perform(load_job(Path(out), experiment, int(number)), Path(out))
     except KeyboardInterrupt:
@@ -46,7 +67,7 @@ def main(arguments: list[str]) -> int:
 
 
 def perform(job: Job, out: Path) -> None:
-    """Train, evaluate and report, each unless it is done; a training that was cut goes on where it was."""
+    """Train, evaluate and report, each unless it is done; an interrupted training is resumed."""
     from radgaze.evaluation import EvaluationOptions, evaluate
     from radgaze.reporting.run_page import report
     from radgaze.reproduction.state import run_folder
@@ -68,21 +89,9 @@ def perform(job: Job, out: Path) -> None:
 
 
 def _stop_once(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C comes from the terminal and from the grid: the second must not break off the stopping."""
+    """Stop at the first Ctrl-C, and ignore the second: the terminal and the grid both send one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
-
-
-def _die_with(parent: int) -> None:
-    """End this process when its parent is gone: no job of a killed grid writes beside the resumed one."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    if os.name == "posix":
-        threading.Thread(target=watch, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -1,26 +1,21 @@
-"""What a grid runs: every experiment with every seed, or with every fold of a cross-validation."""
+"""The plan of a grid: every experiment for every seed, or for every fold of a cross-validation."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.reproduction.options import Protocol, ReproduceOptions, Selection
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
 
-SEED = 42
-"""The first seed; the paper's only one."""
-
 SEEDS = {"faithful": 1, "honest": 3}
-"""How many seeds, where the user does not say."""
-
-Protocol = Literal["faithful", "honest"]
-Selection = Literal["validation", "test"]
+"""Default number of seeds of each protocol."""
 
 
 @dataclass(frozen=True)
@@ -28,10 +23,10 @@ class Job:
     """One run of the grid.
 
     Attributes:
-        experiment: Its name.
+        experiment: Name of the experiment.
         number: Its seed; in a cross-validation repetition · folds + fold.
-        label: What the user is shown, e.g. "seed 42".
-        config: The run, resolved.
+        label: Label in messages, such as "seed 42".
+        config: Resolved configuration of the run.
     """
 
     experiment: str
@@ -41,26 +36,22 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Where its folder lies under DIR/runs: "baseline/seed-42"."""
+        """Path of its folder under `runs`, such as "baseline/seed-42"."""
         return f"{self.experiment}/seed-{self.number}"
+
+    @property
+    def processes(self) -> int:
+        """Number of processes that train together."""
+        devices = self.config.trainer.devices
+        return max(1, int(devices)) if str(devices).lstrip("-").isdecimal() else 1
+
+    @property
+    def gpus(self) -> int:
+        """Number of GPUs to train on; 1 where none is configured, since more would enlarge its batches."""
+        return 0 if self.config.trainer.accelerator == "cpu" else self.processes
 
     def __str__(self) -> str:
         return f"{self.experiment} {self.label}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended.
-
-    Attributes:
-        job: The job.
-        reason: Why it failed; None where it is done.
-        seconds: How long it took, this time.
-    """
-
-    job: Job
-    reason: str | None
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -69,126 +60,105 @@ class Plan:
 
     Attributes:
         protocol: The paper's ("faithful") or ours ("honest").
-        selection: Which split's AUC chooses the checkpoint.
-        folds: Of the cross-validation, or None.
-        store: Path of the store, absolute.
-        identity: What the store says it was made from.
-        contents: Hashes of what the store holds.
-        overrides: Laid over every experiment, nested.
-        jobs: Seed by seed, so that the first rows of every table are there soon.
+        selection: Split whose AUC chooses the checkpoint.
+        folds: Number of folds of the cross-validation, or None.
+        store: Absolute path of the store.
+        identity: What the store was made from, as its manifest says.
+        contents: Hashes of the store's contents.
+        overrides: Nested fields, laid over every experiment.
+        jobs: The runs, seed by seed, so that the first rows of every table are complete soon.
     """
 
     protocol: Protocol
     selection: Selection
     folds: int | None
     store: str
-    identity: Mapping[str, Any]
+    identity: Mapping[str, object]
     contents: Mapping[str, str]
-    overrides: Mapping[str, Any]
+    overrides: Mapping[str, object]
     jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class _Repetition:
+    """One seed, or one fold of one seed; see `Job` for the number and the label."""
+
+    number: int
+    seed: int
+    label: str
+    split: dict[str, object]
 
 
 def plan(
     data: str | Path,
+    options: ReproduceOptions = ReproduceOptions(),  # noqa: B008 - frozen
     *,
-    protocol: Protocol = "honest",
-    seeds: int | None = None,
-    first_seed: int = SEED,
-    only: Sequence[str] | None = None,
-    selection: Selection = "validation",
-    folds: int | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, object] | None = None,
 ) -> Plan:
     """Plan a grid on a store.
 
-    The faithful protocol keeps the published split and differs between seeds in initialisation and order
-    alone; the honest one draws a stratified split by patient from each seed.
+    The faithful protocol keeps the published split, and seeds differ in initialisation and order alone. The
+    honest one draws a split, stratified by class, of the patients from each seed.
 
     Args:
-        data: The prepared store.
-        protocol: The paper's, or ours.
-        seeds: How many; by default 1 in the faithful protocol and 3 in the honest one.
-        first_seed: The first of them; the others follow it.
-        only: Experiments to run; by default all.
-        selection: The split whose AUC chooses the checkpoint: "test" is what the original code did.
-        folds: Cross-validate instead, as often as there are seeds.
-        overrides: Fields of the configuration, nested, laid over each experiment.
+        data: Folder of the prepared store.
+        options: Which runs the grid has.
+        overrides: Nested fields of the configuration, laid over each experiment.
 
     Raises:
-        UserError: No such store, experiment or field, or numbers that make no plan.
+        UserError: There is no such store or field, or the store and the options do not fit together.
     """
     overrides = dict(overrides or {})
-    count = SEEDS[protocol] if seeds is None else seeds
-    if count < 1:
-        raise UserError(f"--seeds is {count}; it must be at least 1")
-    if folds is not None:
-        _check_folds(folds, protocol, overrides)
+    if options.cross_validate is not None and "split" in overrides:
+        raise UserError("`cross_validate` makes the splits itself; leave out the fields of `split`")
+    for name, value in experiments.flat(overrides).items():
+        if isinstance(value, float) and not isfinite(value):  # JSON has no such number
+            raise UserError(f"`{name}` must be a finite number, got {value}")
     store = Store.open(data)
-    if protocol == "faithful" and not store.knows_published and "split" not in overrides:
+    if options.protocol == "faithful" and not store.knows_published and "split" not in overrides:
         raise UserError(
-            f"{store.path} does not know the published split that --protocol faithful tests on: prepare it "
-            "with --split published, or give --split.kind store for the store's own"
+            f"{store.path} does not know the published split that `protocol='faithful'` tests on: prepare it "
+            "with that split, or give `split.kind=store` for the store's own"
         )
-    given: dict[str, Any] = {
-        "data": str(store.path.resolve()),
-        "selection": {"validation": "validate", "test": "test"}[selection],
-    }
+    path = str(store.path.resolve())
+    selection = {"validation": "validate", "test": "test"}[options.select]
 
-    def job(experiment: str, number: int, seed: int, label: str, split: dict[str, Any]) -> Job:
-        over = experiments.merge({**given, "seed": seed, "split": split}, overrides)
-        return Job(experiment, number, label, settings.resolve(experiment, protocol=protocol, **over))
+    def job(experiment: str, repetition: _Repetition) -> Job:
+        planned = {"data": path, "selection": selection, "seed": repetition.seed, "split": repetition.split}
+        fields = experiments.merge(planned, overrides)
+        config = settings.resolve(experiment, protocol=options.protocol, **fields)
+        return Job(experiment, repetition.number, repetition.label, config)
 
     return Plan(
-        protocol=protocol,
-        selection=selection,
-        folds=folds,
-        store=given["data"],
+        protocol=options.protocol,
+        selection=options.select,
+        folds=options.cross_validate,
+        store=path,
         identity=store.manifest.get("identity", {}),
         contents=origin.contents(store),
         overrides=overrides,
         jobs=tuple(
-            job(experiment, *one)
-            for one in _repetitions(protocol, [first_seed + k for k in range(count)], folds)
-            for experiment in chosen(only)
+            job(experiment, repetition)
+            for repetition in _repetitions(options)
+            for experiment in chosen(options.only)
         ),
     )
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:
-    """The experiments asked for, or all of them, in the paper's order.
-
-    Raises:
-        UserError: There is none of that name.
-    """
-    known = experiments.names()
-    unknown = [name for name in only or () if name not in known]
-    if unknown:
-        raise UserError(
-            f"--only {' '.join(unknown)}: there is no such experiment; there are {', '.join(known)}"
-        )
-    return [each.name for each in experiments.catalogue() if each.name in set(only or known)]
+    """The experiments of these names, or all of them, in the paper's order."""
+    return [each.name for each in experiments.catalogue() if only is None or each.name in only]
 
 
-def _repetitions(
-    protocol: Protocol, seeds: Sequence[int], folds: int | None
-) -> Iterator[tuple[int, int, str, dict[str, Any]]]:
-    """Number, seed, label and split of each."""
-    for repetition, seed in enumerate(seeds):
+def _repetitions(options: ReproduceOptions) -> Iterator[_Repetition]:
+    count = SEEDS[options.protocol] if options.seeds is None else options.seeds
+    for repetition, seed in enumerate(range(options.seed, options.seed + count)):
+        folds = options.cross_validate
         if folds is None:
-            kind = "published" if protocol == "faithful" else "stratified"
-            yield seed, seed, f"seed {seed}", {"kind": kind}
+            kind = "published" if options.protocol == "faithful" else "stratified"
+            yield _Repetition(seed, seed, f"seed {seed}", {"kind": kind})
             continue
         for fold in range(folds):
-            split = {"kind": "folds", "folds": folds, "fold": fold}
-            yield repetition * folds + fold, seed, f"seed {seed} fold {fold + 1}/{folds}", split
-
-
-def _check_folds(folds: int, protocol: Protocol, overrides: Mapping[str, Any]) -> None:
-    if folds < 3:  # one tests, one validates, the others train
-        raise UserError(f"--cross-validate is {folds}; it takes at least 3 folds")
-    if protocol == "faithful":
-        raise UserError(
-            "--cross-validate goes with --protocol honest: the faithful protocol has the published split"
-        )
-    if "split" in overrides:
-        raise UserError("--cross-validate makes the splits itself; leave the options --split.… out")
+            split: dict[str, object] = {"kind": "folds", "folds": folds, "fold": fold}
+            label = f"seed {seed} fold {fold + 1}/{folds}"
+            yield _Repetition(repetition * folds + fold, seed, label, split)

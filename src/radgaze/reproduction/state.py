@@ -1,19 +1,19 @@
-"""DIR/grid.json: what a grid is and how far it has come, so that a killed one goes on where it was."""
+"""`grid.json`: the plan and the progress of a grid, from which a killed grid is resumed."""
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Literal
 
-from radgaze import __version__, experiments
-from radgaze.errors import UserError
-from radgaze.files import is_leftover, read_json, write_text
-from radgaze.reproduction.plan import Job, Outcome, Plan
+from radgaze import __version__, experiments, locks, records
+from radgaze.errors import UserError, call
+from radgaze.execution.process import Outcome
+from radgaze.files import is_leftover, read_json
+from radgaze.reproduction.options import Protocol, Selection
+from radgaze.reproduction.plan import Job, Plan
 from radgaze.runs import origin, settings
 from radgaze.store.store import Store
 
@@ -21,7 +21,60 @@ FORMAT = 1
 FILE, LOCK = "grid.json", "grid.lock"
 
 PATIENCE = 10.0
-"""Seconds that jobs of a killed grid may take to be gone."""
+"""Seconds that the jobs of a killed grid have to end."""
+
+ADVICE = "restore the file, or choose another `out`"
+
+
+@dataclass(frozen=True)
+class JobEntry:
+    """A job in `grid.json`.
+
+    Attributes:
+        experiment: Name of the experiment.
+        number: Number of the job, see `Job`.
+        label: Label in messages.
+        status: State of the job.
+        reason: Why it failed; None where it did not.
+        seconds: Duration of a finished job, else None.
+    """
+
+    experiment: str
+    number: int
+    label: str
+    status: Literal["done", "failed", "waiting"]
+    reason: str | None
+    seconds: float | None
+
+    @property
+    def name(self) -> str:
+        """See `Job.name`."""
+        return f"{self.experiment}/seed-{self.number}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GridFile(records.Record):
+    """The content of `grid.json`; see `Plan` for the fields that are not described here.
+
+    Attributes:
+        format: Version of the grid's folder.
+        radgaze: Version of the software.
+        contents: Hashes of the store's contents; None in files of older versions.
+        jobs: State of each job.
+        configurations: Configuration of each job, by its name.
+    """
+
+    format: int
+    radgaze: str
+    protocol: Protocol
+    selection: Selection
+    folds: int | None
+    store: str
+    identity: dict[str, object]
+    contents: dict[str, str] | None = records.optional()
+    overrides: dict[str, object]
+    jobs: list[JobEntry]
+    configurations: dict[str, dict[str, object]]
 
 
 @dataclass
@@ -29,10 +82,10 @@ class State:
     """A grid in its folder.
 
     Attributes:
-        out: The folder, DIR.
-        plan: What is run.
-        done: Seconds that each finished job took, by its name.
-        failed: Why each failed job did, by its name.
+        out: The folder.
+        plan: The runs.
+        done: Duration in seconds of each finished job, by its name.
+        failed: Why each failed job failed, by its name.
     """
 
     out: Path
@@ -45,211 +98,186 @@ class State:
         return [job for job in self.plan.jobs if job.name not in self.done]
 
     def record(self, outcome: Outcome) -> None:
-        """Note how a job ended, on disk too."""
-        name = outcome.job.name
-        self.failed.pop(name, None)
+        """Record how a job ended, and write the file."""
+        self.failed.pop(outcome.name, None)
         if outcome.reason is None:
-            self.done[name] = outcome.seconds
+            self.done[outcome.name] = outcome.seconds
         else:
-            self.failed[name] = outcome.reason
+            self.failed[outcome.name] = outcome.reason
         self.write()
 
     def write(self) -> None:
-        """Write DIR/grid.json, so that it is there whole or as it was."""
+        """Write `grid.json`, whole or not at all."""
+        records.write(self.content(), self.out / FILE)
+
+    def content(self) -> GridFile:
+        """The content of `grid.json`."""
         plan = self.plan
         jobs = [
-            {
-                "experiment": job.experiment,
-                "number": job.number,
-                "label": job.label,
-                "status": self._status(job),
-                "reason": self.failed.get(job.name),
-                "seconds": self.done.get(job.name),
-            }
+            JobEntry(
+                experiment=job.experiment,
+                number=job.number,
+                label=job.label,
+                status=self._status(job),
+                reason=self.failed.get(job.name),
+                seconds=self.done.get(job.name),
+            )
             for job in plan.jobs
         ]
-        configurations = {job.name: settings.to_dict(job.config) for job in plan.jobs}
-        text = json.dumps({**_head(plan), "jobs": jobs, "configurations": configurations}, indent=1)
-        write_text(text + "\n", self.out / FILE)
+        return GridFile(
+            format=FORMAT,
+            radgaze=__version__,
+            protocol=plan.protocol,
+            selection=plan.selection,
+            folds=plan.folds,
+            store=plan.store,
+            identity=records.plain(plan.identity),
+            contents=dict(plan.contents),
+            overrides=records.plain(plan.overrides),
+            jobs=jobs,
+            configurations={job.name: settings.to_dict(job.config) for job in plan.jobs},
+        )
 
-    def _status(self, job: Job) -> str:
+    def _status(self, job: Job) -> Literal["done", "failed", "waiting"]:
         return "done" if job.name in self.done else "failed" if job.name in self.failed else "waiting"
 
 
 def run_folder(out: Path, job: Job) -> Path:
-    """Where a job's run lies."""
+    """The folder of a job's run."""
     return out / "runs" / job.name
 
 
 def log_file(out: Path, job: Job) -> Path:
-    """What a job says."""
+    """The log of a job."""
     return out / "logs" / f"{job.name}.log"
 
 
 def begin(plan: Plan, out: Path, *, resume: bool) -> State:
-    """The state of a new grid, written; or of the one that is there, which `resume` goes on with.
+    """Write the state of a new grid, or read that of the grid in the folder, which `resume` goes on with.
 
-    Resumed, a grid may grow by experiments and seeds. Nothing else may differ.
+    A resumed grid may have more experiments and seeds. Nothing else may differ.
 
     Raises:
-        UserError: DIR holds something else, or a grid that is not resumed or was begun otherwise.
+        UserError: The folder holds something else, or a grid that is not resumed or has another plan.
     """
     if not (out / FILE).is_file():
         if any(entry.name != LOCK and not is_leftover(entry, FILE) for entry in out.iterdir()):
-            raise UserError(f"{out} is not empty and holds no {FILE}; name another --out")
+            raise UserError(f"{out} is not empty and holds no {FILE}; choose another `out`")
         state = State(out, plan)
         state.write()
         return state
     saved = _read(out)
     if not resume:
-        done = sum(job["status"] == "done" for job in saved["jobs"])
+        done = sum(entry.status == "done" for entry in saved.jobs)
         raise UserError(
-            f"{out} holds a grid, {done} of its {len(saved['jobs'])} runs done; "
-            "go on with it by the same command and --resume, or name another --out"
+            f"{out} holds a grid, {done} of its {len(saved.jobs)} runs done; "
+            "go on with it by the same command and `resume=True`, or choose another `out`"
         )
-    differences = _differences(saved, plan)
-    if differences:
-        shown = "; ".join(differences[:5]) + ("; …" if len(differences) > 5 else "")
-        raise UserError(
-            f"{out} cannot be resumed with this: {shown}. Go on with the arguments it was begun with, "
-            "or name another --out"
-        )
-    names = {job.name: job for job in plan.jobs}
     state = State(out, plan)
-    for entry in saved["jobs"]:
-        job = names[f"{entry['experiment']}/seed-{entry['number']}"]
-        if entry["status"] == "done" and _is_whole(run_folder(out, job)):
-            state.done[job.name] = entry["seconds"]
-        elif entry["status"] == "failed":
-            state.failed[job.name] = entry["reason"]
+    differences = _differences(saved, state.content())
+    if differences:
+        listed = "; ".join(differences[:5]) + ("; …" if len(differences) > 5 else "")
+        raise UserError(
+            f"{out} cannot be resumed with these settings: {listed}. Go on with the settings it was begun "
+            "with, or choose another `out`"
+        )
+    jobs = {job.name: job for job in plan.jobs}
+    for entry in saved.jobs:
+        if entry.status == "done" and _is_whole(run_folder(out, jobs[entry.name])):
+            state.done[entry.name] = entry.seconds or 0.0
+        elif entry.status == "failed":
+            state.failed[entry.name] = entry.reason or ""
     state.write()
     return state
 
 
 def load_job(out: Path, experiment: str, number: int) -> Job:
-    """One job of the grid in DIR."""
+    """Read one job of a grid.
+
+    Raises:
+        UserError: The grid's file is damaged, or the store is another one than when the grid was begun.
+    """
     saved = _read(out)
-    entry = next(
-        entry for entry in saved["jobs"] if (entry["experiment"], entry["number"]) == (experiment, number)
-    )
-    config = settings.from_dict(saved["configurations"][f"{experiment}/seed-{number}"])
-    if "contents" in saved:
-        changed = origin.differences(saved["contents"], origin.contents(Store.open(config.data)))
+    entry = next(entry for entry in saved.jobs if (entry.experiment, entry.number) == (experiment, number))
+    config = settings.from_dict(saved.configurations[entry.name])
+    if saved.contents is not None:
+        changed = origin.differences(saved.contents, origin.contents(Store.open(config.data)))
         if changed:
             raise UserError(
                 f"the store {config.data} is not the one that the grid in {out} was begun on, {changed}; put "
                 "that one back"
             )
-    return Job(experiment, number, entry["label"], config)
+    return Job(experiment, number, entry.label, config)
 
 
 @contextmanager
-def locked(out: Path) -> Iterator[IO[str]]:
-    """Keep a second grid away from DIR; yields the lock's open file.
+def locked(out: Path) -> Iterator[int]:
+    """Keep a second grid out of the folder; yields the descriptor of the lock's file.
 
-    A job that inherits the file holds the lock too: so a grid whose jobs outlive it by a moment cannot be
-    resumed before they are gone.
+    A job that inherits the descriptor holds the lock as well, so a grid whose jobs outlive it cannot be
+    resumed before they have ended.
 
     Raises:
-        UserError: Another one is at work.
+        UserError: Another grid is at work.
     """
     out.mkdir(parents=True, exist_ok=True)
-    with (out / LOCK).open("a") as lock:
-        try:
-            import fcntl
-        except ImportError:  # not a POSIX system
-            yield lock
-            return
-        until = time.monotonic() + PATIENCE
-        while True:
-            with suppress(BlockingIOError):
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            if time.monotonic() > until:
-                raise UserError(f"another radgaze reproduce is at work in {out}; wait for it, or stop it")
-            time.sleep(0.2)
-        yield lock
+    message = f"another {call('reproduce')} is at work in {out}; wait for it, or stop it"
+    with locks.exclusive(out / LOCK, message, patience=PATIENCE) as descriptor:
+        yield descriptor
 
 
-def _head(plan: Plan) -> dict[str, Any]:
-    head = {
-        "format": FORMAT,
-        "radgaze": __version__,
-        "protocol": plan.protocol,
-        "selection": plan.selection,
-        "folds": plan.folds,
-        "store": plan.store,
-        "identity": plan.identity,
-        "contents": plan.contents,
-        "overrides": plan.overrides,
-    }
-    return dict(json.loads(json.dumps(head)))  # tuples are lists, as they will be when it is read
-
-
-def _read(out: Path) -> dict[str, Any]:
-    advice = "put it back as it was, or name another --out"
-    saved = dict(read_json(out / FILE, lambda found: isinstance(found, dict) and "format" in found, advice))
-    made_with = saved["format"]
-    if made_with == FORMAT and not _is_state(saved):
-        raise UserError(f"{out / FILE} does not hold a grid's state; {advice}")
+def _read(out: Path) -> GridFile:
+    path = out / FILE
+    content = read_json(path, lambda value: isinstance(value, dict), ADVICE)
+    made_with = content.get("format", FORMAT)
     if made_with != FORMAT:
         raise UserError(
-            f"{out} holds a grid of format {made_with}, this software writes {FORMAT}; name another --out"
+            f"{path} is of format {made_with}, this software writes {FORMAT}; choose another `out`"
         )
+    saved = records.validated(GridFile, content, path, ADVICE)
+    missing = [entry.name for entry in saved.jobs if entry.name not in saved.configurations]
+    if missing:
+        raise UserError(f"{path} is damaged: it has no configuration of {missing[0]}; {ADVICE}")
     return saved
 
 
-def _is_state(found: Mapping[str, Any]) -> bool:
-    """Whether a file of our format holds what `write` writes."""
-    jobs, configurations = found.get("jobs"), found.get("configurations")
-    if not (isinstance(jobs, list) and isinstance(configurations, dict)):
-        return False
-    heads = {"radgaze", "protocol", "selection", "folds", "store", "identity", "overrides"}
-    return (
-        heads <= found.keys()
-        and isinstance(found["overrides"], dict)
-        and isinstance(found.get("contents", {}), dict)
-        and all(
-            isinstance(job, dict)
-            and job.keys() >= {"experiment", "number", "label", "status", "reason", "seconds"}
-            for job in jobs
-        )
-        and all(
-            isinstance(configurations.get(f"{job['experiment']}/seed-{job['number']}"), dict) for job in jobs
-        )
-    )
-
-
-def _differences(saved: Mapping[str, Any], plan: Plan) -> list[str]:
-    """What makes the plan another one than what was begun, in the user's words; the plainest first."""
-    head = _head(plan)
-    found = [
-        f"{name} was {saved[name]}, now {head[name]}"
-        for name in ("radgaze", "protocol", "selection", "folds", "store")
-        if saved[name] != head[name]
+def _differences(saved: GridFile, planned: GridFile) -> list[str]:
+    """The differences between the plan of a saved grid and another plan, as messages, plainest first."""
+    fields = {
+        "radgaze": "radgaze",
+        "protocol": "`protocol`",
+        "selection": "`select`",
+        "folds": "`cross_validate`",
+        "store": "`data`",
+    }
+    differences = [
+        f"{words} was {getattr(saved, name)}, now {getattr(planned, name)}"
+        for name, words in fields.items()
+        if getattr(saved, name) != getattr(planned, name)
     ]
-    # One begun by software of before keeps what the store was made from alone.
-    changed = origin.differences(saved["contents"], head["contents"]) if "contents" in saved else ""
-    if changed or saved["identity"] != head["identity"]:
-        found.append(f"{plan.store} is another store than it was" + (f", {changed}" if changed else ""))
-    found += _changed(experiments.flat(saved["overrides"]), experiments.flat(head["overrides"]), "--{}")
-    now = {job.name: job for job in plan.jobs}
-    begun = [f"{entry['experiment']}/seed-{entry['number']}" for entry in saved["jobs"]]
-    gone = [name for name in begun if name not in now]
-    if gone:
-        found.append(f"{', '.join(gone[:3])}{' …' if len(gone) > 3 else ''} not asked for any more")
-    if not found:  # else these only say the same again
-        for name in begun:
-            old, new = saved["configurations"][name], settings.to_dict(now[name].config)
-            found += _changed(experiments.flat(old), experiments.flat(new), f"{name}: {{}}")
-    return found
+    # The file of an older version has only the identity.
+    changed = "" if saved.contents is None else origin.differences(saved.contents, planned.contents or {})
+    if changed or saved.identity != planned.identity:
+        differences.append(
+            f"{planned.store} is another store than it was" + (f", {changed}" if changed else "")
+        )
+    differences += _changed(saved.overrides, planned.overrides, "`{}`")
+    missing = [entry.name for entry in saved.jobs if entry.name not in planned.configurations]
+    if missing:
+        differences.append(f"{', '.join(missing[:3])}{' …' if len(missing) > 3 else ''} not chosen any more")
+    if not differences:  # the configurations would repeat the others
+        for entry in saved.jobs:
+            old, new = saved.configurations[entry.name], planned.configurations[entry.name]
+            differences += _changed(old, new, f"{entry.name}: {{}}")
+    return differences
 
 
-def _changed(old: Mapping[str, Any], new: Mapping[str, Any], form: str) -> list[str]:
+def _changed(old: Mapping[str, object], new: Mapping[str, object], form: str) -> list[str]:
+    before, after = experiments.flat(old), experiments.flat(new)
     return [
-        f"{form.format(key)} was {old.get(key, 'not given')}, now {new.get(key, 'not given')}"
-        for key in dict.fromkeys((*old, *new))
-        if old.get(key, ...) != new.get(key, ...)
+        f"{form.format(key)} was {before.get(key, 'not given')}, now {after.get(key, 'not given')}"
+        for key in dict.fromkeys((*before, *after))
+        if before.get(key, ...) != after.get(key, ...)
     ]
 
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
-from radgaze.cluster import connected
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
+from radgaze.execution.cluster import Ref, connected
 from radgaze.store.pixels import Files, Fitted
 
 AT_ONCE = 32
@@ -42,7 +41,7 @@ def read_by_cluster(
         task = ray.remote(num_cpus=1, max_retries=LOST)(_read)
         starts = iter(range(0, len(files), AT_ONCE))
         most = AHEAD * max(1, int(ray.cluster_resources().get("CPU", 1)))
-        running: dict[Any, int] = {}
+        running: dict[Ref[list[Fitted | DicomError]], int] = {}
         try:
             while True:
                 while len(running) < most and (start := next(starts, None)) is not None:
@@ -55,7 +54,7 @@ def read_by_cluster(
                     found = ray.get(done)
                 except ray.exceptions.RayError as error:
                     lost = DicomError("lost", f"the cluster lost its task: {type(error).__name__}")
-                    found = [lost] * len(files[start : start + AT_ONCE])
+                    found = [lost for _ in files[start : start + AT_ONCE]]
                 yield from enumerate(found, start)
         finally:
             for left in running:

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from typing import Literal, TypedDict, TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
+from radgaze import locks
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.files import is_leftover, read_json, write_text
@@ -178,25 +179,14 @@ class Partial:
         Raises:
             UserError: One is at work, or nothing can be written here.
         """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            held = (self.folder / LOCK).open("w")
-        except OSError as error:
-            raise UserError(
-                f"{self.folder} cannot be written to: {error.strerror or error}; choose another --out"
-            ) from error
-        with held as lock:
+        message = f"another preparation is writing {self.folder}; wait for it, or stop it"
+        with ExitStack() as stack:
             try:
-                import fcntl
-            except ImportError:  # not a POSIX system
-                yield
-                return
-            try:
-                # Not flock, which a killed preparation's workers would go on holding.
-                fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(locks.exclusive(self.folder / LOCK, message))
             except OSError as error:
                 raise UserError(
-                    f"another preparation is writing {self.folder}; wait for it, or stop it"
+                    f"{self.folder} cannot be written to: {error.strerror or error}; choose another --out"
                 ) from error
             yield
 

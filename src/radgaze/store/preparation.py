@@ -14,11 +14,11 @@ from typing import overload
 
 import polars as pl
 
-from radgaze.cluster import load
 from radgaze.console import progress, say
 from radgaze.dicom.isolate import isolated
 from radgaze.dicom.read import DicomError
 from radgaze.errors import UserError
+from radgaze.execution.cluster import load
 from radgaze.sources.cohort import Cohort
 from radgaze.store.distributed import read_by_cluster
 from radgaze.store.finish import finish, without

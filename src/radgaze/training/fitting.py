@@ -17,7 +17,7 @@ from torch import distributed
 
 from radgaze import attribution, models
 from radgaze.console import say
-from radgaze.errors import UserError, call
+from radgaze.errors import Stopped, UserError, call
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.data import open_store
@@ -34,10 +34,6 @@ from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
 from radgaze.training.trainer import best_checkpoint, make_trainer
-
-
-class Stopped(KeyboardInterrupt):
-    """Training was stopped with Ctrl-C; what there was is in the run's folder."""
 
 
 def train(

@@ -1,1 +1,1 @@
-"""Searching an experiment's settings by validation AUC alone; no test case is ever looked at."""
+"""Search of an experiment's settings by the validation AUC alone; no test case is read."""

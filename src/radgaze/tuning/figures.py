@@ -1,4 +1,4 @@
-"""The figures of a search: its course, and what mattered."""
+"""The figures of a search: its course, and the importance of each field."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ _LOOKS = {"finished": ("o", 0), "pruned": ("x", 1)}
 
 
 def history(trials: pl.DataFrame) -> Figure:
-    """Validation AUC of each trial by number, and the best finished one so far as a line.
+    """Draw the validation AUC of each trial by number, and the best finished one so far as a line.
 
     Args:
-        trials: `trial`, `state` and `validation_auc`, by number.
+        trials: Table with `trial`, `state` and `validation_auc`, by number.
     """
-    known = trials.filter(pl.col("validation_auc").is_not_null())
+    with_auc = trials.filter(pl.col("validation_auc").is_not_null())
     with styled():
         figure = canvas(6.4, 3.6)
         axis = figure.subplots()
-        done = known.filter(state="finished")
+        done = with_auc.filter(state="finished")
         if done.height:
             steps = np.append(done["trial"].to_numpy(), trials["trial"].to_numpy().max())
             highest = done["validation_auc"].cum_max().to_numpy()
@@ -37,14 +37,14 @@ def history(trials: pl.DataFrame) -> Figure:
                 zorder=2,
             )
         for state, (marker, place) in _LOOKS.items():
-            some = known.filter(state=state)
-            if some.height:
+            of_state = with_auc.filter(state=state)
+            if of_state.height:
                 axis.plot(
-                    some["trial"],
-                    some["validation_auc"],
+                    of_state["trial"],
+                    of_state["validation_auc"],
                     marker,
                     color=colour(place),
-                    label=f"{state} ({some.height})",
+                    label=f"{state} ({of_state.height})",
                     zorder=3,
                 )
         failed = trials.filter(state="failed")
@@ -66,11 +66,11 @@ def history(trials: pl.DataFrame) -> Figure:
 
 
 def importance(shares: Mapping[str, float], trials: int) -> Figure:
-    """A bar per field: its share of the variance of the validation AUC.
+    """Draw a bar for each field: its share of the variance of the validation AUC.
 
     Args:
-        shares: By field, largest first; empty where they cannot be told.
-        trials: Trials that they rest on.
+        shares: Share of each field, largest first; empty where there are too few trials.
+        trials: Number of trials.
     """
     with styled():
         figure = canvas(6.4, 1.3 + 0.3 * max(2, len(shares)))
@@ -78,7 +78,9 @@ def importance(shares: Mapping[str, float], trials: int) -> Figure:
         if not shares:
             axis.set_axis_off()
             axis.set_title("What mattered")
-            axis.text(0, 0.5, f"cannot be told from {trials} trials", color=MUTED, transform=axis.transAxes)
+            axis.text(
+                0, 0.5, f"cannot be computed from {trials} trials", color=MUTED, transform=axis.transAxes
+            )
             return figure
         places = np.arange(len(shares))
         axis.barh(places, list(shares.values()), color=colour(0), height=0.65)

@@ -1,9 +1,8 @@
-"""What a search leaves: every trial in a table, the best settings, and what mattered."""
+"""The results of a search: a table of all trials, the best settings, and the importance of each field."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import optuna
 import polars as pl
@@ -23,30 +22,29 @@ TABLE, BEST = "trials.csv", "best.yaml"
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
-FEW = 4
-"""Trials below which importances would mean nothing."""
+FEWEST = 4
+"""Least number of trials for importances."""
 
 
 def write(study: optuna.Study, search: Search, out: Path) -> None:
     """Write `trials.csv`, and `best.yaml` where a trial has finished."""
     write_csv(table(study, search), out / TABLE)
-    found = best(study, 1)
-    if found:
-        write_text(_best_yaml(found[0], search, out), out / BEST)
+    for leader in best(study, 1):
+        write_text(_best_yaml(leader, search, out), out / BEST)
 
 
 def draw(study: optuna.Study, search: Search, out: Path) -> None:
     """Draw `history.png` and `importance.png`."""
     save(figures.history(table(study, search)), out / "history.png")
-    found, trials = importances(study)
-    save(figures.importance(found, trials), out / "importance.png")
+    shares, trials = importances(study)
+    save(figures.importance(shares, trials), out / "importance.png")
 
 
 def table(study: optuna.Study, search: Search) -> pl.DataFrame:
-    """A row per trial: trial, state, validation_auc (its best so far), epochs, seconds, reason, and what was
-    drawn.
+    """A row for each trial: trial, state, validation_auc (its best so far), epochs, seconds, reason, and a
+    column for each field that varies.
     """
-    own = {
+    columns = {
         "trial": pl.Int64,
         "state": pl.String,
         "validation_auc": pl.Float64,
@@ -55,29 +53,29 @@ def table(study: optuna.Study, search: Search) -> pl.DataFrame:
         "reason": pl.String,
     }
     rows = [_row(trial, search) for trial in ended(study)]
-    whole = pl.DataFrame(rows, schema=[*own, *search.space], infer_schema_length=None)
-    return whole.with_columns(pl.col(name).cast(kind) for name, kind in own.items())
+    whole = pl.DataFrame(rows, schema=[*columns, *search.space], infer_schema_length=None)
+    return whole.with_columns(pl.col(name).cast(kind) for name, kind in columns.items())
 
 
 def importances(study: optuna.Study) -> tuple[dict[str, float], int]:
-    """Share of each field in the variance of the validation AUC, largest first, and the trials it rests on.
+    """The share of each field in the variance of the validation AUC, largest first, and the number of trials.
 
     By fANOVA (Hutter et al. 2014) over finished and pruned trials, a pruned one with the AUC that it had
-    reached: the finished alone are those that the search chose. Empty where there are too few trials or all
-    have the same AUC.
+    reached: the finished trials alone are a selection of the search. Empty where there are too few trials, or
+    all have the same AUC.
     """
-    known = [trial for trial in ended(study) if trial.value is not None]
-    if len(known) < FEW or len({trial.value for trial in known}) == 1:
-        return {}, len(known)
+    trials = [trial for trial in ended(study) if trial.value is not None]
+    if len(trials) < FEWEST or len({trial.value for trial in trials}) == 1:
+        return {}, len(trials)
     finished = optuna.create_study(direction="maximize")
     finished.add_trials(
-        [create_trial(params=t.params, distributions=t.distributions, value=t.value) for t in known]
+        [create_trial(params=t.params, distributions=t.distributions, value=t.value) for t in trials]
     )
-    found = get_param_importances(finished, evaluator=FanovaImportanceEvaluator(seed=0))
-    return {name: float(share) for name, share in found.items()}, len(known)
+    shares = get_param_importances(finished, evaluator=FanovaImportanceEvaluator(seed=0))
+    return {name: float(share) for name, share in shares.items()}, len(trials)
 
 
-def _row(trial: FrozenTrial, search: Search) -> dict[str, Any]:
+def _row(trial: FrozenTrial, search: Search) -> dict[str, object]:
     return {
         "trial": trial.number,
         "state": STATES[trial.state],
@@ -92,8 +90,14 @@ def _row(trial: FrozenTrial, search: Search) -> dict[str, Any]:
 def _best_yaml(trial: FrozenTrial, search: Search, out: Path) -> str:
     config = search.config
     fields = experiments.merge(search.given, overrides(trial.params, config))
+    command = " ".join(
+        [
+            f"radgaze train --experiment {config.experiment}",  # flags: a command in a file, for the shell
+            f"--protocol {config.protocol}",  # flags: as above
+            f"--data STORE --out RUN --config {out / BEST}",  # flags: as above
+        ]
+    )
     return (
         f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"
-        f"# radgaze train --experiment {config.experiment} --protocol {config.protocol} --data STORE "
-        f"--out RUN --config {out / BEST}\n{yaml.safe_dump(fields, sort_keys=False)}"
+        f"# {command}\n{yaml.safe_dump(fields, sort_keys=False)}"
     )

@@ -1,8 +1,7 @@
-"""Running a search: trials one after another, or side by side in processes, until there are enough."""
+"""Run a search: trials one after another, or side by side in processes, until there are enough."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -10,22 +9,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import optuna
-import torch
 from optuna.trial import TrialState
 
 from radgaze import experiments
 from radgaze.console import Bar, progress, say
-from radgaze.errors import UserError, in_words
+from radgaze.errors import Stopped, UserError, in_words
+from radgaze.execution.shares import divide
 from radgaze.files import stay_within
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import dataset, open_store
 from radgaze.store.store import Store
 from radgaze.training.checks import check, check_gaze
-from radgaze.training.fitting import Stopped
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
 from radgaze.tuning import results
+from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, ask, best, ended, opened
 from radgaze.tuning.trial import Failed, Pruned, Report, run_trial
@@ -34,55 +33,45 @@ from radgaze.tuning.worker import Worker
 Runner = Callable[[Config, Path, Report], float]
 
 REASON = "reason"
-"""The attribute of a failed trial that says why."""
+"""Attribute of a failed trial with the reason."""
 
 
-def tune(
-    search: Search,
-    out: Path,
-    trials: int,
-    *,
-    resume: bool = False,
-    jobs: int = 1,
-    runner: Runner = run_trial,
-) -> optuna.Study:
-    """Run a search until it has so many trials; leave their runs, table, best settings and figures.
+def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = run_trial) -> optuna.Study:
+    """Run a search until it has enough trials; write their runs, table, best settings and figures.
+
+    With one job, the same seed gives the same trials, however often the search was interrupted. With more,
+    each runs in a process with its share of cores and GPUs.
 
     Args:
         search: What is searched.
         out: Its folder.
-        trials: In all, those of before included.
-        resume: Go on with the search in the folder.
-        jobs: Trials side by side, each in a process with its share of cores and GPUs. With one, the same
-            seed gives the same trials, however often they were interrupted.
+        options: Number of trials and jobs, and whether to resume.
         runner: Runs one trial, where there is one job.
 
     Raises:
         UserError: The folder or the settings cannot be used, or no trial finished.
+        Stopped: Ctrl-C.
     """
     store = open_store(search.config)
     check(search.config, store)
-    for option, value in (("trials", trials), ("jobs", jobs)):
-        if value < 1:
-            raise UserError(f"--{option} is {value}; it must be 1 up")
     if out.is_dir():
-        stay_within(out)  # what is stopped is removed there
-    if not resume:
-        _tell(search.config, store)  # before there is a folder, for what cannot be trained leaves none
-    with opened(search, out, resume=resume) as study:
-        if resume:
-            _tell(search.config, store)  # after the store was compared with that of before
+        stay_within(out)  # trials that were stopped are removed there
+    if not options.resume:
+        _say_notices(search.config, store)  # before the folder is made: a search that cannot run leaves none
+    with opened(search, out, resume=options.resume) as study:
+        if options.resume:
+            _say_notices(search.config, store)  # after the store was compared with that of the search
         already = len(ended(study))
-        with progress(f"Tuning {search.config.experiment}", total=max(trials, already)) as bar:
+        with progress(f"Tuning {search.config.experiment}", total=max(options.trials, already)) as bar:
             bar.advance(already)
-            running = _Running(study, search, out, trials, bar)
+            running = _Running(study, search, out, options.trials, bar)
             try:
-                if jobs == 1:
+                if options.jobs == 1:
                     running.work(runner)
                 else:
-                    _side_by_side(running, min(jobs, max(1, trials - already)))
+                    _side_by_side(running, min(options.jobs, max(1, options.trials - already)))
             except KeyboardInterrupt as error:
-                raise Stopped("go on with the same command and --resume") from error
+                raise Stopped("go on with the same command and `resume=True`") from error
         results.write(study, search, out)
         if not best(study, 1):
             raise UserError(_why_none(study, out))
@@ -90,8 +79,8 @@ def tune(
     return study
 
 
-def _tell(config: Config, store: Store) -> None:
-    """Say once what each trial, being silent, does not: all of them train on the same cases."""
+def _say_notices(config: Config, store: Store) -> None:
+    """Print once the notices that the trials do not print: all of them train on the same cases."""
     uncached = replace(config, input=replace(config.input, cache=False))
     cases = dataset(store, uncached, "train")
     for notice in (*of_store(config, store), *of_model(config.model, cases), check_gaze(config, cases)):
@@ -100,7 +89,7 @@ def _tell(config: Config, store: Store) -> None:
 
 
 class _Running:
-    """A search that runs; several threads may work on it."""
+    """A running search; several threads may work on it."""
 
     def __init__(self, study: optuna.Study, search: Search, out: Path, trials: int, bar: Bar) -> None:
         self.study, self.search, self.out, self.trials, self.bar = study, search, out, trials, bar
@@ -124,62 +113,57 @@ class _Running:
                 self._describe(f"trial {trial.number} epoch {epochs}  AUC {auc:.3f}")
                 return trial.should_prune()
 
-        base = settings.to_dict(self.search.config)
         folder = self.out / "trials" / f"{trial.number:04d}"
-        state, value, reason = TrialState.FAIL, None, None
+        auc, reason = None, None
         try:
-            wanted = experiments.merge(base, overrides(trial.params, self.search.config))
-            state, value = TrialState.COMPLETE, runner(settings.from_dict(wanted), folder, report)
+            auc = runner(self._config(trial), folder, report)
+            state = TrialState.COMPLETE
         except Pruned:
             state = TrialState.PRUNED
         except NonFiniteLossError as error:
             state, reason = TrialState.FAIL, str(error)
         except Exception as error:
             if self.stopped:
-                return  # its process was ended; it is run again when the search is resumed
+                return  # its process was killed; the trial is run again when the search is resumed
             # A mistake of the user would make every trial fail.
             if isinstance(error, UserError) and not ended(self.study):
                 raise
-            told = isinstance(error, UserError | Failed)
-            state, reason = TrialState.FAIL, str(error) if told else in_words(error)
+            state = TrialState.FAIL
+            reason = str(error) if isinstance(error, UserError | Failed) else in_words(error)
         with self._lock:
             if reason is not None:
                 trial.set_user_attr(REASON, " ".join(reason.split())[:300])
-            self.study.tell(trial, value, state)
+            self.study.tell(trial, auc, state)
             results.write(self.study, self.search, self.out)
             self.bar.advance()
             self._describe(f"trial {trial.number} {results.STATES[state]}")
 
+    def _config(self, trial: optuna.Trial) -> Config:
+        base = self.search.config
+        fields = experiments.merge(settings.to_dict(base), overrides(trial.params, base))
+        return settings.from_dict(fields)
+
     def _describe(self, now: str) -> None:
-        found = best(self.study, 1)
-        leader = f"  best AUC {found[0].value:.3f} (trial {found[0].number})" if found else ""
+        leaders = best(self.study, 1)
+        leader = f"  best AUC {leaders[0].value:.3f} (trial {leaders[0].number})" if leaders else ""
         self.bar.describe(f"Tuning {self.search.config.experiment}  {now}{leader}")
 
 
 def _side_by_side(running: _Running, jobs: int) -> None:
-    gpus = torch.cuda.device_count() if running.search.config.trainer.accelerator != "cpu" else 0
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    workers = [Worker(threads, _gpu(i, gpus)) for i in range(jobs)]
+    gpus = 0 if running.search.config.trainer.accelerator == "cpu" else 1
+    workers = [Worker(share) for share in divide(jobs, gpus=gpus)]
     with ThreadPoolExecutor(jobs) as pool:
         try:
             left = {pool.submit(running.work, worker) for worker in workers}
             while left:
-                # Not without end: Ctrl-C may reach another thread, which does not wake this one.
+                # With a timeout: Ctrl-C may be delivered to another thread and would not wake this one.
                 done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
-                for one in done:
-                    one.result()
+                for future in done:
+                    future.result()
         finally:
             running.stopped = True
             for worker in workers:
                 worker.stop()
-
-
-def _gpu(i: int, gpus: int) -> str | None:
-    """The name of a GPU among those that this process sees."""
-    if not gpus:
-        return None
-    seen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return (seen.split(",") if seen else [str(k) for k in range(gpus)])[i % gpus]
 
 
 def _why_none(study: optuna.Study, out: Path) -> str:

@@ -1,11 +1,10 @@
-"""What a search varies: a range or choices for each of some fields of a run, and λ for its edges' weights."""
+"""The space of a search: a range or choices for some fields of a run, and λ for the weights of its edges."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from optuna.distributions import (
     BaseDistribution,
@@ -24,26 +23,30 @@ from radgaze.runs.config import Config
 
 Space = dict[str, BaseDistribution]
 
-GENERATORS = ("guided_backprop", "deconvnet", "backprop", "grad_cam", "hires_cam", "layer_cam")
-"""Generators that cost one backward pass; averages over many are for those who ask for them."""
+Value = bool | int | float | str | None
+"""A value of a field that can be varied."""
 
-OF_CLASS_MAPS = ("pylon", "guided_backprop", "deconvnet", "backprop", "grad_cam")
-"""The same of a model with class maps, whose maxima have a gradient in one place, all that others show."""
+GENERATORS = ("guided_backprop", "deconvnet", "backprop", "grad_cam", "hires_cam", "layer_cam")
+"""Generators that cost one backward pass; those that average over many are left out by default."""
+
+GENERATORS_WITH_CLASS_MAPS = ("pylon", "guided_backprop", "deconvnet", "backprop", "grad_cam")
+"""As `GENERATORS`, for models with class maps: the maximum of such a map has a gradient at one place only,
+so the other class activation maps would show that place alone."""
 
 HELD = ("experiment", "protocol", "data", "seed", "selection", "split", "trainer")
-"""Sections and fields that say what is compared and how: varied, they would make AUCs incomparable."""
+"""Sections and fields that must not vary, since the AUCs would not be comparable."""
 
 
 def default(config: Config, given: Collection[str] = ()) -> Space:
-    """The space of an experiment: what its loss depends on, its edges being those that have weight.
+    """The default space of an experiment: the settings that its loss depends on.
 
     Args:
-        config: The experiment, resolved.
-        given: Dotted names of fields that the user has set; they stay as they are.
+        config: Resolved configuration of the experiment. Its edges are those with a weight.
+        given: Dotted names of fields that the user has set; they are not varied.
     """
     edges = config.objective.edges
     goal, heatmap, optimisation = config.objective, config.objective.heatmap, config.optimisation
-    generators = OF_CLASS_MAPS if config.model.has_class_maps else GENERATORS
+    generators = GENERATORS_WITH_CLASS_MAPS if config.model.has_class_maps else GENERATORS
     space: Space = {}
     if not any(f"objective.{edge}.weight" in given for edge in edges):
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
@@ -70,17 +73,26 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
 
 
 def lambdas(edges: int) -> tuple[str, ...]:
-    """Names of the λ that share the loss among so many edges.
+    """Names of the λ that divide the weight of all edges among them.
 
-    The first edge has λ of all edges' weight; of what is left, the second has λ₂; the last has the rest.
+    The first edge has the share λ of the weight of all edges, the second the share λ₂ of the remaining
+    weight, and the last edge has the rest.
+
+    Args:
+        edges: Number of edges.
     """
     return tuple("lambda" if i == 1 else f"lambda_{i}" for i in range(1, edges))
 
 
 def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, BaseDistribution | None]:
-    """A user's space: dotted field to distribution, or to None where the field is not to be varied.
+    """Read a user's space: the distribution of each dotted field, or None for a field that must not vary.
 
-    A value is `{low: …, high: …, log: true}`, a list of choices, or `null`.
+    A value in the file is `{low: …, high: …, log: true}`, a list of choices, or `null`.
+
+    Args:
+        path: The YAML file.
+        config: Resolved configuration of the experiment.
+        given: Dotted names of fields that the user has set.
 
     Raises:
         UserError: The file cannot be read, or a field or value in it cannot be used.
@@ -88,67 +100,65 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
     try:
         entries = read_yaml(path)
     except OSError as error:
-        raise UserError(f"--space {path} cannot be read: {error.strerror}") from error
+        raise UserError(f"`space` {path} cannot be read: {error.strerror}") from error
     except UserError as error:
-        raise UserError(f"--space {error}") from error
+        raise UserError(f"`space` {error}") from error
     if not isinstance(entries, dict):
-        raise UserError(f"--space {path} must map fields to ranges; see docs/tuning.md")
+        raise UserError(f"`space` {path} must map fields to ranges; see docs/tuning.md")
     try:
         return {str(name): _entry(str(name), value, config, given) for name, value in entries.items()}
     except UserError as error:
-        raise UserError(f"--space {path}: {error}") from error
+        raise UserError(f"`space` {path}: {error}") from error
 
 
-def laid_over(space: Space, own: Mapping[str, BaseDistribution | None]) -> Space:
-    """A space with a user's laid over it; weights that the user varies leave no λ.
+def replaced(space: Space, ranges: Mapping[str, BaseDistribution | None]) -> Space:
+    """Replace ranges of a space by a user's; where the user varies a weight, there is no λ.
 
     Raises:
         UserError: Nothing is left to vary.
     """
-    both: dict[str, BaseDistribution | None] = {**space, **own}
-    if any(name.endswith(".weight") for name in own):
+    both: dict[str, BaseDistribution | None] = {**space, **ranges}
+    if any(name.endswith(".weight") for name in ranges):
         both = {name: values for name, values in both.items() if not name.startswith("lambda")}
-    found = {name: values for name, values in both.items() if values is not None}
-    if not found:
+    varied = {name: values for name, values in both.items() if values is not None}
+    if not varied:
         raise UserError("nothing is left to search: every field is given or null")
-    return found
+    return varied
 
 
-def overrides(drawn: Mapping[str, Any], config: Config) -> dict[str, Any]:
-    """Drawn values as nested overrides of a configuration; λ as the weights of its edges."""
+def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
+    """Drawn values as nested fields of a configuration, with λ as the weights of its edges."""
     fields = {name: value for name, value in drawn.items() if not name.startswith("lambda")}
     edges = config.objective.edges
     if len(fields) < len(drawn):
-        shares = {**_shares(config), **drawn}
+        shares = _shares(config) | {name: float(drawn[name] or 0) for name in drawn.keys() - fields.keys()}
         left = sum(edge.weight for edge in edges.values())
         for name, edge in zip((*lambdas(len(edges)), None), edges, strict=True):
             weight = left if name is None else shares[name] * left
             fields[f"objective.{edge}.weight"] = weight
             left -= weight
-    nested: dict[str, Any] = {}
+    nested: dict[str, object] = {}
     for name, value in fields.items():
         nested = experiments.merge(nested, nest(name, value))
     return nested
 
 
-def own_values(space: Space, config: Config) -> dict[str, Any] | None:
-    """The experiment's own values for a space, or None where they lie outside it."""
+def experiment_values(space: Space, config: Config) -> dict[str, object] | None:
+    """The experiment's own values of the fields in a space, or None where they lie outside of it."""
     now = experiments.flat(asdict(config)) | _shares(config)
     values = {name: now[name] for name in space}
     inside = all(_contains(space[name], value) for name, value in values.items())
     return values if inside else None
 
 
-def nest(name: str, value: Any) -> dict[str, Any]:
-    """A field's value as nested dictionaries."""
-    for part in reversed(name.split(".")):
-        value = {part: value}
-    assert isinstance(value, dict)
-    return value
+def nest(name: str, value: object) -> dict[str, object]:
+    """Nested dictionaries that hold the value of one dotted field."""
+    first, *rest = name.split(".", 1)
+    return {first: nest(rest[0], value) if rest else value}
 
 
 def _shares(config: Config) -> dict[str, float]:
-    """The λ that the weights of an experiment's edges amount to."""
+    """The λ of the weights of an experiment's edges."""
     weights = [edge.weight for edge in config.objective.edges.values()]
     return {
         name: weights[i] / left if (left := sum(weights[i:])) else 0.0
@@ -160,44 +170,47 @@ def _about(value: float, low: float, high: float) -> FloatDistribution:
     return FloatDistribution(value * low, value * high, log=True)
 
 
-def _entry(name: str, value: Any, config: Config, given: Collection[str]) -> BaseDistribution | None:
+def _entry(name: str, value: object, config: Config, given: Collection[str]) -> BaseDistribution | None:
     fields = experiments.flat(asdict(config))
-    known = lambdas(len(config.objective.edges))
-    if name not in fields and name not in known:
-        shares = f", and {', '.join(known)}" if known else "; an experiment of one edge has no lambda"
+    names = lambdas(len(config.objective.edges))
+    if name not in fields and name not in names:
+        shares = f", and {', '.join(names)}" if names else "; an experiment of one edge has no lambda"
         raise UserError(
             f"there is no field {name}; fields are those of a run's config.yaml, joined by dots as in "
-            f"objective.gamma{shares if name.startswith('lambda') or known else ''}"
+            f"objective.gamma{shares if name.startswith('lambda') or names else ''}"
         )
     if name.split(".")[0] in HELD:
-        raise UserError(
-            f"{name} cannot be varied: trials must differ in nothing else that they are judged by"
-        )
+        raise UserError(f"{name} cannot be varied: the AUCs of the trials would not be comparable")
     if name in given:
-        raise UserError(f"{name} is given on the command line too; leave out one of the two")
+        raise UserError(f"`{name}` is set as well; leave out one of the two")
     if value is None:
         return None
     try:
-        found = _distribution(value, whole=isinstance(fields.get(name), int))
+        distribution = _distribution(value, whole=isinstance(fields.get(name), int))
     except (ValueError, TypeError, KeyError) as error:
         raise UserError(
             f"{name}: {value!r} is no range; give {{low: A, high: B}} with A below B, with log: true where "
             "it is above 0 and varies by factors, or a list of choices, or null"
         ) from error
-    for extreme in _extremes(found):
+    for extreme in _extremes(distribution):
         settings.from_dict(experiments.merge(settings.to_dict(config), overrides({name: extreme}, config)))
-    return found
+    return distribution
 
 
-def _distribution(value: Any, *, whole: bool) -> BaseDistribution:
+def _distribution(value: object, *, whole: bool) -> BaseDistribution:
     if isinstance(value, list):
         if not all(choice is None or isinstance(choice, bool | int | float | str) for choice in value):
             raise TypeError
         return CategoricalDistribution(tuple(value))
-    more = set(value) - {"low", "high", "log"}
-    if more or not isinstance(value.get("log", False), bool) or isinstance(value["low"], bool):
+    if not isinstance(value, dict):
+        raise TypeError
+    if (
+        set(value) - {"low", "high", "log"}
+        or not isinstance(value.get("log", False), bool)
+        or isinstance(value["low"], bool)
+    ):
         raise ValueError
-    # YAML 1.1 takes 1e-4, without a point, for a string.
+    # YAML 1.1 reads 1e-4, without a point, as a string.
     low, high, log = float(value["low"]), float(value["high"]), value.get("log", False)
     if not low < high:
         raise ValueError
@@ -208,14 +221,14 @@ def _distribution(value: Any, *, whole: bool) -> BaseDistribution:
     return FloatDistribution(low, high, log=log)
 
 
-def _extremes(values: BaseDistribution) -> tuple[Any, ...]:
+def _extremes(values: BaseDistribution) -> tuple[Value, ...]:
     if isinstance(values, CategoricalDistribution):
         return values.choices
     assert isinstance(values, FloatDistribution | IntDistribution)
     return values.low, values.high
 
 
-def _contains(values: BaseDistribution, value: Any) -> bool:
+def _contains(values: BaseDistribution, value: object) -> bool:
     if isinstance(values, CategoricalDistribution):
         return value in values.choices
     assert isinstance(values, FloatDistribution | IntDistribution)

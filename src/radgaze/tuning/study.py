@@ -1,13 +1,11 @@
-"""The study of a search: trials in a journal that outlives a kill, drawn from seed and number alone."""
+"""The study of a search: trials in a journal that survives a kill, drawn by seed and number alone."""
 
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -19,73 +17,76 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, TrialState
 
-from radgaze import experiments
+from radgaze import experiments, locks
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, write_bytes, write_text
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
-from radgaze.tuning.space import Space, own_values
+from radgaze.tuning.space import Space, experiment_values
 
 JOURNAL, SETTINGS, LOCK = "study.journal", "tune.yaml", "study.lock"
 
 CONTENTS = "contents"
-"""In SETTINGS: hashes of what the store holds."""
+"""Key in SETTINGS of the hashes of the store's contents."""
 
 REDUCTION = 3
-"""Of the trials that come to a rung, one in so many goes on."""
+"""Reduction factor of successive halving: of the trials at a rung, one in so many goes on."""
 
 
 @dataclass(frozen=True)
 class Search:
-    """What is searched.
+    """A search to run.
 
     Attributes:
-        config: The experiment, resolved, as every trial begins.
-        given: What of it the user has set, nested; part of the best settings.
-        space: What varies.
-        min_epochs: Epochs that every trial gets; the first rung.
+        config: Resolved configuration of the experiment; each trial changes some of its fields.
+        given: Nested fields that the user has set; part of the best settings.
+        space: Distribution of each field that varies.
+        min_epochs: Epochs of every trial, up to the first rung.
     """
 
     config: Config
-    given: dict[str, Any]
+    given: dict[str, object]
     space: Space
     min_epochs: int
 
 
 @contextlib.contextmanager
 def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]:
-    """The study in a folder, kept from a second search meanwhile.
+    """Open the study in a folder, and keep a second search out of it meanwhile.
 
-    A trial that was running when the search ended is to be run again, under its number.
+    A trial that was running when the search ended is run again, under its number.
 
     Raises:
-        UserError: The folder holds something else, another search, or none to go on with, or one is running.
+        UserError: The folder holds something else, another search, or none to resume, or one is running.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    told = _told(search)
-    holds = origin.contents(Store.open(search.config.data))
+    values = _values(search)
+    contents = origin.contents(Store.open(search.config.data))
     if resume:
         if not (out / JOURNAL).is_file():
-            raise UserError(f"{out} holds no search to go on with; leave out --resume to begin one")
-        _compare(told, holds, out / SETTINGS)
+            raise UserError(f"{out} holds no search to go on with; leave out `resume` to begin one")
+        _compare(values, contents, out / SETTINGS)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} is not empty; name another --out, or go on with the search there: --resume")
+        raise UserError(
+            f"{out} is not empty; choose another `out`, or go on with the search there: `resume=True`"
+        )
     out.mkdir(parents=True, exist_ok=True)
-    with _locked(out):
+    message = f"a search is running in {out}; wait for it, or choose another `out`"
+    with locks.exclusive(out / LOCK, message):
         if resume:
-            study = _anew(out, search)
+            study = _reopened(out, search)
         else:
-            write_text(yaml.safe_dump({**told, CONTENTS: holds}, sort_keys=False), out / SETTINGS)
+            write_text(yaml.safe_dump({**values, CONTENTS: contents}, sort_keys=False), out / SETTINGS)
             study = _create(out / JOURNAL, search)
-            first = own_values(search.space, search.config)
+            first = experiment_values(search.space, search.config)
             if first is not None:
                 study.enqueue_trial(first)
         yield study
 
 
 def ask(study: optuna.Study, search: Search) -> optuna.Trial:
-    """The next trial, its values drawn by the seed, its number and the trials that have ended."""
+    """Start the next trial; its values depend on the seed, its number and the trials that have ended."""
     waiting = study.get_trials(deepcopy=False, states=(TrialState.WAITING,))
     number = waiting[0].number if waiting else len(study.get_trials(deepcopy=False))
     seed = np.random.SeedSequence((search.config.seed, number)).generate_state(1)[0]
@@ -99,7 +100,7 @@ def ended(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def best(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """The finished trials of highest AUC, the earlier one of two alike first."""
+    """The finished trials with the highest AUC, highest first; of equal ones the earlier first."""
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(finished, key=lambda trial: (-(trial.value or 0.0), trial.number))[:count]
 
@@ -117,21 +118,21 @@ def _pruner(search: Search) -> SuccessiveHalvingPruner:
     return SuccessiveHalvingPruner(min_resource=search.min_epochs, reduction_factor=REDUCTION)
 
 
-def _anew(out: Path, search: Search) -> optuna.Study:
-    """The study, written anew with what was running in the queue.
+def _reopened(out: Path, search: Search) -> optuna.Study:
+    """Write the study again, with the trials that were running in the queue, and open it.
 
-    What had been reported of it would else compete with itself at the rungs.
+    Otherwise the values reported by those trials would compete with them at the rungs.
     """
     path, aside = out / JOURNAL, out / f"{JOURNAL}.new"
-    for left in (*out.glob(f"{JOURNAL}.lock*"), *out.glob(f"{JOURNAL}.new*")):
-        left.unlink()  # of a search that was killed
-    whole = path.read_bytes()
-    write_bytes(whole[: whole.rfind(b"\n") + 1], path)  # a line that a crash cut short
+    for leftover in (*out.glob(f"{JOURNAL}.lock*"), *out.glob(f"{JOURNAL}.new*")):
+        leftover.unlink()  # of a search that was killed
+    journal = path.read_bytes()
+    write_bytes(journal[: journal.rfind(b"\n") + 1], path)  # without a line that a crash cut short
     try:
         before = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
         trials = before.get_trials()
     except (KeyError, ValueError) as error:
-        raise UserError(f"{path} is broken; begin anew, with another --out") from error
+        raise UserError(f"{path} is damaged; begin another search with another `out`") from error
     study = _create(aside, search)
     for trial in trials:
         if trial.state.is_finished():
@@ -146,8 +147,8 @@ def _anew(out: Path, search: Search) -> optuna.Study:
     )
 
 
-def _told(search: Search) -> dict[str, Any]:
-    """A search in plain values."""
+def _values(search: Search) -> dict[str, object]:
+    """A search as plain values, for SETTINGS."""
     return {
         "config": settings.to_dict(search.config),
         "given": search.given,
@@ -156,42 +157,28 @@ def _told(search: Search) -> dict[str, Any]:
     }
 
 
-def _compare(told: dict[str, Any], holds: dict[str, str], path: Path) -> None:
-    """Raise UserError where a search, or what its store holds, is not as in a file."""
+def _compare(values: dict[str, object], contents: dict[str, str], path: Path) -> None:
+    """Compare a search and the contents of its store with those in SETTINGS.
+
+    Raises:
+        UserError: They differ, or the file cannot be read.
+    """
     try:
         before = dict(read_yaml(path))
-        held = before.pop(CONTENTS, None)  # a search of before has none
-        was, now = experiments.flat(before), experiments.flat(told)
-        changed = "" if held is None else origin.differences(held, holds)
+        contents_before = before.pop(CONTENTS, None)  # missing in files of older versions
+        was, now = experiments.flat(before), experiments.flat(values)
+        changed = "" if contents_before is None else origin.differences(contents_before, contents)
     except (OSError, UserError, AttributeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} is missing or broken; begin anew, with another --out") from error
+        raise UserError(f"{path} is missing or damaged; begin another search with another `out`") from error
     for name in dict.fromkeys((*now, *was)):
         if name not in was or name not in now or was[name] != now[name]:
             raise UserError(
                 f"{path.parent} holds a search with other settings: {name.removeprefix('config.')} was "
-                f"{was.get(name, 'not there')} and is now {now.get(name, 'not there')}; "
-                "give the same, or begin another search with another --out"
+                f"{was.get(name, 'missing')} and is now {now.get(name, 'missing')}; "
+                "give the same, or begin another search with another `out`"
             )
-
     if changed:
         raise UserError(
-            f"the store {told['config']['data']} is not the one that the search in {path.parent} was begun "
-            f"on, {changed}; put that one back, or begin another search with another --out"
+            f"the store {now['config.data']} is not the one that the search in {path.parent} was begun "
+            f"on, {changed}; put that one back, or begin another search with another `out`"
         )
-
-
-@contextlib.contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        yield
-        return
-    with (out / LOCK).open("w") as lock:
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EACCES, errno.EAGAIN):
-                raise
-            raise UserError(f"a search is running in {out}; wait for it, or name another --out") from error
-        yield

@@ -1,4 +1,4 @@
-"""One trial: a run without predictions that tells its validation AUC after each epoch and may be stopped."""
+"""One trial: a run without predictions, which reports its validation AUC after each epoch."""
 
 from __future__ import annotations
 
@@ -15,42 +15,47 @@ from radgaze.runs.config import Config
 from radgaze.training.fitting import train
 
 Report = Callable[[int, float], bool]
-"""Told the epochs trained and the best validation AUC so far; true where the trial is to stop."""
+"""Called with the number of epochs and the best validation AUC so far; returns whether to stop the trial."""
 
 
 class Pruned(Exception):  # noqa: N818 - no error
-    """A trial was stopped: others did better by then."""
+    """A trial was stopped because others had a higher AUC after as many epochs."""
 
 
 class Failed(Exception):  # noqa: N818 - of a trial, not of the search
-    """A trial broke in another process; the message says why."""
+    """A trial failed in another process; the message says why."""
 
 
 def run_trial(config: Config, out: Path, report: Report) -> float:
-    """Train in the folder `out`, which is emptied first; return the best validation AUC.
+    """Train in a folder, which is emptied first; return the best validation AUC.
 
-    Checkpoints are not kept, and the model is kept where the trial finishes.
+    Checkpoints are removed at the end; the model is kept where the trial finishes.
+
+    Args:
+        config: Resolved configuration of the trial.
+        out: The folder.
+        report: Called after each epoch.
 
     Raises:
-        Pruned: `report` said so.
-        UserError: It cannot be trained, its loss broke, or its AUC is undefined.
+        Pruned: `report` returned True.
+        UserError: The configuration cannot be trained, the loss is not finite, or the AUC is undefined.
     """
     shutil.rmtree(out, ignore_errors=True)
-    watch = _Watch(report)
+    reporter = _Reporter(report)
     finished = False
     try:
         with silence():
-            train(config, out, callbacks=[watch], predictions=False)
-        if not math.isfinite(watch.best):
+            train(config, out, callbacks=[reporter], predictions=False)
+        if not math.isfinite(reporter.best):
             raise UserError(f"{out}: the validation AUC is undefined; has the split a case of every class?")
         finished = True
     finally:
         for name in ("checkpoints",) if finished else ("checkpoints", "model"):
             shutil.rmtree(out / name, ignore_errors=True)
-    return watch.best
+    return reporter.best
 
 
-class _Watch(L.Callback):
+class _Reporter(L.Callback):
     def __init__(self, report: Report) -> None:
         self.best = -math.inf
         self._report = report

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from radgaze.evaluation.summary import MACRO
+from radgaze.evaluation.across_runs import Difference, GridEstimates, SeedMean
+from radgaze.evaluation.results import MACRO
 from radgaze.reporting.paper import Results
-from radgaze.reporting.paper.measured import Measured
 from tests.reporting.fakes import CLASSES, FakeRun, evaluated
 
 SKILL = {"baseline": 1.0, "no_decoder": 0.9, "set1_guided": 1.0, "set3_guided": 2.4, "temporal": 0.7}
@@ -46,29 +46,33 @@ def grid(
     return Results(protocol=protocol, selection=selection, runs=runs, failed=failed or {})
 
 
-def entry(value: float, half: float = 0.03, p: float | None = None) -> dict[str, Any]:
+def mean(value: float, half: float = 0.03, **others: Any) -> SeedMean:
     """A figure with its interval."""
-    return {"value": value, "low": value - half, "high": value + half} | ({} if p is None else {"p": p})
+    return SeedMean(**{"value": value, "low": value - half, "high": value + half, **others})
+
+
+def change(value: float, half: float = 0.03, **others: Any) -> Difference:
+    """A paired difference with its interval."""
+    return Difference(**{"value": value, "low": value - half, "high": value + half, **others})
 
 
 def made(
     auc: Mapping[str, float],
-    differences: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+    differences: Mapping[str, Mapping[str, Mapping[str, Difference]]] | None = None,
     classes: tuple[str, ...] = CLASSES,
-) -> Measured:
+) -> GridEstimates:
     """Figures that no run has: each experiment has one AUC, in all groups."""
     groups = (MACRO, *classes)
-    return Measured(
+    return GridEstimates(
         classes=classes,
-        auc={name: {g: entry(value) for g in groups} for name, value in auc.items()},
+        auc={name: {g: mean(value) for g in groups} for name, value in auc.items()},
         seeds={
             name: {0: dict.fromkeys((*groups, "validation", "nss"), value)} for name, value in auc.items()
         },
-        agreement={name: {"heatmap": {"nss": entry(value)}} for name, value in auc.items()},
+        agreement={name: {"heatmap": {"nss": mean(value)}} for name, value in auc.items()},
         localisation={},
         differences=differences or {},
         best=max(auc, key=lambda name: auc[name]) if auc else None,
-        notes=(),
     )
 
 

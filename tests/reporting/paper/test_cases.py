@@ -118,12 +118,7 @@ def test_every_experiment_has_its_rows_and_case_ids_are_nowhere(results: Results
     ]
     ids = [case_id for of_class in choice.ids.values() for case_id in of_class]
     words = str([(words, page) for words, page, _ in rows]) + str(
-        [
-            (p["title"], p["alt"])
-            for g in cases.page_groups(choice, drawn)
-            for _, row in g["rows"]
-            for p in row
-        ]
+        [(p["title"], p["alt"]) for g in cases.page_groups(choice, drawn) for _, row in g.rows for p in row]
     )
     assert not any(case_id in words for case_id in ids)
 
@@ -137,4 +132,4 @@ def test_experiments_that_share_no_case_are_shown_without_cases(tmp_path: Path) 
     drawn = cases.draw_all(both, choice, draw, nothing)
     assert all(ids == () for ids in choice.ids.values())
     assert cases.write_figures(choice, drawn, tmp_path) == []
-    assert [group["rows"] for group in cases.page_groups(choice, drawn)] == [[]] * 3
+    assert [group.rows for group in cases.page_groups(choice, drawn)] == [()] * 3

@@ -1,5 +1,6 @@
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -7,7 +8,7 @@ import pytest
 
 from radgaze.reporting.paper.files import as_csv, latex, markdown, write_tables
 from radgaze.reporting.paper.tables import Table, tables
-from tests.reporting.paper.grids import REASON, entry, made, results
+from tests.reporting.paper.grids import REASON, change, made, results
 
 EVIL = ("A|b<i>", "50% & $x_1$ #{~^\\}", "`c` *d* [e]")
 
@@ -16,9 +17,11 @@ def table(
     number: int = 1, classes: tuple[str, ...] = ("Normal", "CHF", "pneumonia"), **options: object
 ) -> Table:
     names = ["baseline", "set3_guided"]
-    difference = {g: entry(0.05, 0.02, p=0.01) for g in ("macro", *classes)}
-    measured = made({"baseline": 0.8, "set3_guided": 0.9}, {"baseline": {"set3_guided": difference}}, classes)
-    return tables(results(names, classes=classes, **options), measured)[number - 1]
+    difference = {g: change(0.05, 0.02, p=0.01) for g in ("macro", *classes)}
+    estimates = made(
+        {"baseline": 0.8, "set3_guided": 0.9}, {"baseline": {"set3_guided": difference}}, classes
+    )
+    return tables(results(names, classes=classes, **options), estimates)[number - 1]
 
 
 def unescaped(line: str) -> list[str]:
@@ -111,12 +114,13 @@ def test_a_failed_run_is_a_row_with_its_reason_in_every_form() -> None:
 
 def test_a_bound_a_lack_of_patients_and_of_seeds_are_told_in_every_form() -> None:
     names = ["baseline", "set3_guided"]
-    rests_on = {"patients": 50, "discordant": 50, "p_is_bound": True}
-    of = {g: entry(0.05, 0.02, p=11 * 2 / 2001) | rests_on for g in ("macro", "Normal", "CHF", "pneumonia")}
-    of["CHF"] |= {"patients": 5}
-    of["pneumonia"] |= {"low": None, "high": None, "p": None, "seeds": 2}
-    measured = made({"baseline": 0.8, "set3_guided": 0.9}, {"baseline": {"set3_guided": of}})
-    fifth = tables(results(names), measured)[4]
+    bound = change(0.05, 0.02, p=11 * 2 / 2001, patients=50, discordant=50, p_is_bound=True)
+    differences = {
+        **{"macro": bound, "Normal": bound, "CHF": replace(bound, patients=5)},
+        "pneumonia": replace(bound, low=None, high=None, p=None, seeds=2),
+    }
+    estimates = made({"baseline": 0.8, "set3_guided": 0.9}, {"baseline": {"set3_guided": differences}})
+    fifth = tables(results(names), estimates)[4]
     assert markdown(fifth).count("Holm p ≤ 0.011") == 2
     assert latex(fifth).count(r"$\le$ 0.011") == 2
     for text in (markdown(fifth), latex(fifth)):

@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from radgaze.evaluation.across_runs import SeedMean
 from radgaze.reporting.paper import plots
 from tests.reporting.fakes import CLASSES, FakeRun
-from tests.reporting.paper.grids import entry, made
+from tests.reporting.paper.grids import made, mean
 
 NAMES = ("no_decoder", "baseline", "set1_guided", "set3_guided")
 
@@ -69,10 +70,10 @@ def test_the_forest_of_other_classes_shows_nothing_published() -> None:
 
 
 def test_agreement_draws_maps_and_floors_and_is_left_out_where_none_was_measured() -> None:
-    measured = made({"baseline": 0.8, "set3_guided": 0.9})
-    entries = {"heatmap": {"nss": entry(1.1)}, "mask": {"nss": entry(2.0)}, "mean_gaze": {"nss": entry(0.7)}}
-    object.__setattr__(measured, "agreement", {"baseline": entries, "set3_guided": entries})
-    figure = plots.agreement(measured)
+    estimates = made({"baseline": 0.8, "set3_guided": 0.9})
+    entries = {"heatmap": {"nss": mean(1.1)}, "mask": {"nss": mean(2.0)}, "mean_gaze": {"nss": mean(0.7)}}
+    object.__setattr__(estimates, "agreement", {"baseline": entries, "set3_guided": entries})
+    figure = plots.agreement(estimates)
     assert figure is not None
     first = figure.axes[0]
     assert sorted(marks(first, hollow=False)) == [1.1, 1.1, 2.0, 2.0]
@@ -80,8 +81,8 @@ def test_agreement_draws_maps_and_floors_and_is_left_out_where_none_was_measured
         x.get_xdata()[0] for x in first.lines if len(x.get_xdata()) == 2 and len({*x.get_xdata()}) == 1
     ]
     assert upright == [0.7]
-    object.__setattr__(measured, "agreement", {"baseline": {}, "set3_guided": {}})
-    assert plots.agreement(measured) is None
+    object.__setattr__(estimates, "agreement", {"baseline": {}, "set3_guided": {}})
+    assert plots.agreement(estimates) is None
 
 
 def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -> None:
@@ -93,13 +94,13 @@ def test_more_experiments_than_colours_can_still_be_told_apart(tmp_path: Path) -
 
 
 def test_two_seeds_have_no_bar_and_the_figure_says_why() -> None:
-    measured = made({"baseline": 0.8, "set3_guided": 0.9})
-    assert "too few seeds" not in plots.forest(measured).get_supxlabel()
-    for of in measured.auc["set3_guided"].values():
-        of.update({"low": None, "high": None, "seeds": 2})  # type: ignore[attr-defined]
-    figure = plots.forest(measured)
+    estimates = made({"baseline": 0.8, "set3_guided": 0.9})
+    assert "too few seeds" not in plots.forest(estimates).get_supxlabel()
+    two = SeedMean(0.9, seeds=2)
+    estimates.auc["set3_guided"].update(dict.fromkeys(estimates.auc["set3_guided"], two))
+    figure = plots.forest(estimates)
     assert figure.get_supxlabel().endswith("without a bar: too few seeds; hollow: published")
-    measured.agreement["baseline"]["heatmap"]["nss"].update({"low": None, "high": None, "seeds": 2})  # type: ignore[attr-defined]
-    of_maps = plots.agreement(measured)
+    estimates.agreement["baseline"]["heatmap"]["nss"] = two
+    of_maps = plots.agreement(estimates)
     assert of_maps is not None
     assert of_maps.get_suptitle() == "Without a bar: too few seeds"

@@ -35,10 +35,10 @@ def test_only_selection_on_test_cases_is_stamped() -> None:
 
 
 def test_the_papers_interval_belongs_to_one_seed_of_the_faithful_protocol() -> None:
-    assert results(["baseline"], protocol="faithful").of_paper
-    assert not results(["baseline"]).of_paper
+    assert results(["baseline"], protocol="faithful").has_paper_intervals
+    assert not results(["baseline"]).has_paper_intervals
     two = {0: None, 1: None}
-    assert not Results("faithful", "validation", {"baseline": two}, {}).of_paper
+    assert not Results("faithful", "validation", {"baseline": two}, {}).has_paper_intervals
 
 
 def test_runs_of_other_classes_or_none_are_a_users_mistake() -> None:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 
-from radgaze.reporting.paper.published import FIGURES, published
-from radgaze.reporting.paper.tables import Cell, beside_words, difference_words, own_words, tables
+from radgaze.evaluation.across_runs import SeedMean
+from radgaze.reporting.paper.reference import FIGURES, published
+from radgaze.reporting.paper.tables import Cell, beside_words, cell_words, difference_words, tables
 from radgaze.reporting.statistics_words import CAUTION
-from tests.reporting.paper.grids import REASON, entry, made, results
+from tests.reporting.paper.grids import REASON, change, made, mean, results
 
 PAPER = ["temporal", "temporal_image_only", "no_decoder", "baseline"]
 ALL = [
@@ -29,11 +32,11 @@ def test_each_experiment_stands_in_its_table_and_sets_have_the_baseline_above() 
 
 
 def test_table_5_sets_the_best_against_the_baseline_with_the_paired_difference() -> None:
-    difference = {g: entry(0.05, 0.02, p=0.01) for g in ("macro", "Normal", "CHF", "pneumonia")}
-    measured = made(
+    difference = {g: change(0.05, 0.02, p=0.01) for g in ("macro", "Normal", "CHF", "pneumonia")}
+    estimates = made(
         {"baseline": 0.8, "set1_guided": 0.9, "set3_guided": 0.85}, {"baseline": {"set1_guided": difference}}
     )
-    rows = tables(results(["baseline", "set1_guided", "set3_guided"]), measured)[4].rows
+    rows = tables(results(["baseline", "set1_guided", "set3_guided"]), estimates)[4].rows
     assert [(row.experiment, row.paired) for row in rows] == [
         ("baseline", False),
         ("set3_guided", False),
@@ -42,7 +45,7 @@ def test_table_5_sets_the_best_against_the_baseline_with_the_paired_difference()
     ]
     assert rows[1].title == "Set 3, guided (the paper's best)"
     assert rows[2].title == "Set 1, guided (best here)"
-    assert own_words(rows[3].cells["CHF"]) == "+0.050 (0.030 to 0.070)"
+    assert cell_words(rows[3].cells["CHF"]) == "+0.050 (0.030 to 0.070)"
     assert beside_words(rows[3].cells["CHF"]) == ("Holm p 0.010",)
 
 
@@ -58,20 +61,20 @@ def test_the_papers_best_is_named_once_where_it_is_best_here_too() -> None:
 def test_the_difference_says_whether_the_published_figure_lies_within_our_interval(
     low: float, high: float, words: str
 ) -> None:
-    cell = Cell({"value": 0.870, "low": low, "high": high}, published("baseline", "macro"))
+    cell = Cell(SeedMean(0.870, low, high), published("baseline", "macro"))
     assert difference_words(cell) == words
 
 
 def test_a_figure_is_written_in_the_papers_form() -> None:
-    cell = Cell({"value": 0.9141, "low": 0.86, "high": 0.966}, published("set3_guided", "macro"))
-    assert own_words(cell) == "0.914 (0.860–0.966)"
+    cell = Cell(SeedMean(0.9141, 0.86, 0.966), published("set3_guided", "macro"))
+    assert cell_words(cell) == "0.914 (0.860–0.966)"
     assert beside_words(cell) == ("published 0.913 (0.860–0.966)", "difference +0.001, inside")
 
 
 def test_what_is_not_known_is_said_and_never_made_up() -> None:
     assert published("set3_guided", "Normal") is None
     assert published("set1_guided", "macro") is None
-    cell = Cell(entry(0.8), published("set1_guided", "macro"))
+    cell = Cell(mean(0.8), published("set1_guided", "macro"))
     assert beside_words(cell) == ("published not known here",)
     known = {name: len(figures) for name, figures in FIGURES.items()}
     assert known == {"temporal": 4, "temporal_image_only": 4, "baseline": 4, "set3_guided": 3}
@@ -99,38 +102,38 @@ def test_every_table_is_stamped_where_test_cases_chose_the_checkpoint() -> None:
 
 
 def test_of_two_seeds_no_interval_is_shown_and_no_published_figure_is_inside_it() -> None:
-    two = {"value": 0.872, "low": None, "high": None, "seeds": 2}
+    two = SeedMean(0.872, seeds=2)
     cell = Cell(two, published("baseline", "macro"))
-    assert own_words(cell) == "0.872 (too few seeds)"
+    assert cell_words(cell) == "0.872 (too few seeds)"
     assert cell.inside is None
     assert beside_words(cell) == ("published 0.872", "difference 0.000")
-    measured = made({"baseline": 0.8})
-    measured.auc["baseline"]["macro"].update(two)  # type: ignore[attr-defined]
-    notes = " ".join(tables(results(["baseline"]), measured)[0].notes)
+    estimates = made({"baseline": 0.8})
+    estimates.auc["baseline"]["macro"] = two
+    notes = " ".join(tables(results(["baseline"]), estimates)[0].notes)
     assert "two seeds make no interval, at least 3 are needed" in notes
 
 
 def test_one_seed_among_several_is_named_for_its_interval_is_of_cases_alone() -> None:
-    measured = made({"baseline": 0.8, "no_decoder": 0.7})
+    estimates = made({"baseline": 0.8, "no_decoder": 0.7})
     for name, seeds in {"baseline": 3, "no_decoder": 1}.items():
-        for of in measured.auc[name].values():
-            of["seeds"] = seeds
-    first, second, *_ = tables(results(["baseline", "no_decoder"]), measured)
-    assert "Of one seed: No decoder. Such an interval is of the drawing of cases alone." in first.notes
-    assert not any("Of one seed" in note for note in second.notes)
+        for group, auc in estimates.auc[name].items():
+            estimates.auc[name][group] = replace(auc, seeds=seeds)
+    first, second, *_ = tables(results(["baseline", "no_decoder"]), estimates)
+    assert "One seed only: No decoder. Such an interval is over the cases alone." in first.notes
+    assert not any("One seed only" in note for note in second.notes)
 
 
 def test_an_auc_of_1_without_an_intervals_width_carries_a_caution() -> None:
-    cell = Cell({"value": 1.0, "low": 1.0, "high": 1.0})
-    assert own_words(cell) == "1.000 (1.000–1.000) †"
-    measured = made({"baseline": 1.0})
-    assert CAUTION not in tables(results(["baseline"]), measured)[0].notes
-    measured.auc["baseline"]["CHF"].update(cell.own)  # type: ignore[attr-defined]
-    assert CAUTION in tables(results(["baseline"]), measured)[0].notes
+    cell = Cell(SeedMean(1.0, 1.0, 1.0))
+    assert cell_words(cell) == "1.000 (1.000–1.000) †"
+    estimates = made({"baseline": 1.0})
+    assert CAUTION not in tables(results(["baseline"]), estimates)[0].notes
+    estimates.auc["baseline"]["CHF"] = cell.estimate
+    assert CAUTION in tables(results(["baseline"]), estimates)[0].notes
 
 
 def test_a_difference_of_too_few_patients_has_the_reason_in_the_place_of_its_p_value() -> None:
-    few = entry(0.05, 0.02) | {"patients": 5, "discordant": 5}
-    assert beside_words(Cell(few, paired=True, p=0.001)) == ("too few patients (5; at least 20)",)
-    enough = entry(0.05, 0.02) | {"patients": 50, "discordant": 50}
-    assert beside_words(Cell(enough, paired=True, p=0.0109, p_is_bound=True)) == ("Holm p ≤ 0.011",)
+    few = change(0.05, 0.02, patients=5, discordant=5, p=0.001)
+    assert beside_words(Cell(few)) == ("too few patients (5; at least 20)",)
+    enough = change(0.05, 0.02, patients=50, discordant=50, p=0.0109, p_is_bound=True)
+    assert beside_words(Cell(enough)) == ("Holm p ≤ 0.011",)

@@ -89,7 +89,7 @@ def test_aucs_over_seeds_are_the_means_of_scikit_learns(results: Results, folder
             assert float(row["low"]) <= expected <= float(row["high"])
             shown = f"{value} ({number(float(row['low']))}–{number(float(row['high']))})"
             assert shown in Page(page).text
-    assert "Of one seed: No decoder." in Page(page).text
+    assert "One seed only: No decoder." in Page(page).text
     assert "no verdict: too few seeds (2; at least 3)" in Page(page).text
 
 
@@ -113,8 +113,8 @@ def test_one_seed_of_the_faithful_protocol_has_the_papers_interval(tmp_path: Pat
 def test_the_page_of_the_faithful_protocol_lists_where_it_is_not_the_published_code(tmp_path: Path) -> None:
     found = grid(tmp_path, ["baseline"], [42], protocol="faithful")
     shown = " ".join(unescape(written(found, tmp_path / "out", gone)).split())
-    for one in (*faithful.KEPT, *faithful.COPIED):
-        for words in (one.what, one.published, one.here, one.effect):
+    for entry in (*faithful.NOT_COPIED, *faithful.COPIED):
+        for words in (entry.subject, entry.published, entry.here, entry.effect):
             assert words in shown
     assert_accessible(written(found, tmp_path / "out", gone))
     honest = grid(tmp_path / "honest", ["baseline"], [42])

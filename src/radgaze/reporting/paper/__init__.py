@@ -1,4 +1,4 @@
-"""What the paper shows, from a grid of runs: its tables 1 to 5, its figures, one page that holds it all."""
+"""The paper's tables 1 to 5, its figures, and one page with all of them, from a grid of runs."""
 
 from radgaze.reporting.paper.results import Results
 from radgaze.reporting.paper.write import write

@@ -1,4 +1,4 @@
-"""The same cases through every experiment: the four panels of each, and a sheet per class to compare them."""
+"""Pictures of the same cases for every experiment: four panels of each case, and a sheet for each class."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.evaluation.results import read_metrics, read_scores
+from radgaze.evaluation.results import read_results, read_scores
+from radgaze.records import plain
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
 from radgaze.reporting.page import panel_pictures
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
 EACH = 2
+"""Number of cases of each class."""
 SEED = 0
+"""Seed of the draw of cases."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +36,9 @@ class Choice:
     """The cases that are shown.
 
     Attributes:
-        ids: Per class, case ids.
-        seeds: Per experiment, the seed whose run draws them.
-        rule: How they were chosen, as a caption.
+        ids: Case ids of each class.
+        seeds: For each experiment the seed of the run that draws them.
+        rule: The rule by which they were chosen, as a caption.
     """
 
     ids: Mapping[str, tuple[str, ...]]
@@ -44,13 +47,13 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """What one experiment made of the cases: by case id, or the reason why there is nothing.
+class CaseMaps:
+    """The maps of one experiment.
 
     Attributes:
-        cases: By case id.
-        generator: The heatmap's, as a title.
-        reason: Why there are no cases; empty if there are.
+        cases: The cases with their maps, by case id.
+        generator: Title of the heatmap's generator.
+        reason: Why there are no cases; empty where there are.
     """
 
     cases: Mapping[str, Case]
@@ -59,23 +62,25 @@ class Drawn:
 
 
 def choose(results: Results, *, each: int = EACH, seed: int = SEED) -> Choice:
-    """Up to `each` cases of every class that all experiments have among their test cases, by a seeded draw.
+    """Draw up to `each` cases of every class from the test cases that all experiments share.
 
-    The runs are those of the first seed that all experiments have, else each experiment's first. Cases with
-    recorded gaze go first, so that there is something to compare with.
+    The runs are those of the first seed that all experiments have, or else the first of each experiment.
+    Cases with recorded gaze come first, since maps can be compared with it.
     """
     experiments, classes = results.experiments, results.classes
     common = set.intersection(*({*results.runs[e]} for e in experiments))
     seeds = {e: min(common or results.runs[e]) for e in experiments}
     tables = {e: _test(results.runs[e][seeds[e]]) for e in experiments}
     shared = set.intersection(*({*table["case_id"]} for table in tables.values()))
-    looked = set().union(*(_with_gaze(results.runs[e][seeds[e]]) for e in experiments))
+    with_gaze = set().union(*(_with_gaze(results.runs[e][seeds[e]]) for e in experiments))
     first = tables[experiments[0]]
     ids = {}
     for place, name in enumerate(classes):
-        own = sorted(shared.intersection(first.filter(pl.col(f"label_{name}") == 1)["case_id"]))
-        order = np.random.default_rng([seed, place]).permutation(len(own))
-        drawn = sorted((own[i] for i in order), key=lambda case: case not in looked)  # stable: keeps the draw
+        members = sorted(shared.intersection(first.filter(pl.col(f"label_{name}") == 1)["case_id"]))
+        order = np.random.default_rng([seed, place]).permutation(len(members))
+        drawn = sorted(
+            (members[i] for i in order), key=lambda case: case not in with_gaze
+        )  # stable: keeps the draw
         ids[name] = tuple(drawn[:each])
     rule = (
         f"The cases are chosen by a rule, not by hand: of the {len(shared):,} test cases that all "
@@ -87,44 +92,47 @@ def choose(results: Results, *, each: int = EACH, seed: int = SEED) -> Choice:
     return Choice(ids, seeds, rule)
 
 
-def draw_all(results: Results, choice: Choice, draw: Draw, advance: Callable[[], None]) -> dict[str, Drawn]:
-    """Each attempted experiment's maps of the chosen cases; those that have none say why.
+def draw_all(
+    results: Results, choice: Choice, draw: Draw, advance: Callable[[], None]
+) -> dict[str, CaseMaps]:
+    """Compute the maps of the chosen cases for each attempted experiment, or say why there are none.
 
     Args:
         results: The runs.
         choice: The cases.
-        draw: Makes a run's maps.
+        draw: Computes the maps of a run.
         advance: Called after each experiment.
     """
     ids = [case_id for of_class in choice.ids.values() for case_id in of_class]
     drawn = {}
     for name in results.attempted:
         if name in choice.seeds:
-            drawn[name] = _drawn(results.runs[name][choice.seeds[name]], ids, draw)
+            drawn[name] = _case_maps(results.runs[name][choice.seeds[name]], ids, draw)
         else:
-            drawn[name] = Drawn({}, reason=results.reason(name))
+            drawn[name] = CaseMaps({}, reason=results.reason(name))
         advance()
     return drawn
 
 
-def four_panels(case: Case | None, drawn: Drawn) -> list[Panel]:
-    """Radiograph, gaze, mask and heatmap of one case, as the paper shows them; empty ones say why."""
+def four_panels(case: Case | None, maps: CaseMaps) -> list[Panel]:
+    """Radiograph, gaze, mask and heatmap of one case, in the paper's order; without a case, the reason."""
     if case is None:
         return [
-            Panel(name, None, _wrapped(drawn.reason)) for name in ("Radiograph", "Gaze", "Mask", "Heatmap")
+            Panel(name, None, _wrapped(maps.reason)) for name in ("Radiograph", "Gaze", "Mask", "Heatmap")
         ]
-    return [radiograph(case), gaze_of(case), *_own_maps(case, drawn)]
+    shown = maps_of_model(case, maps.generator, mask=True)
+    return [radiograph(case), gaze_of(case), shown[-1], shown[0]]
 
 
-def write_figures(choice: Choice, drawn: Mapping[str, Drawn], folder: Path) -> list[Path]:
+def write_figures(choice: Choice, drawn: Mapping[str, CaseMaps], folder: Path) -> list[Path]:
     """Write cases/<experiment>_<class>.png with the four panels, and sheet_<class>.png; return the paths."""
     written = []
     for name, ids in choice.ids.items():
         if not ids:
             continue
-        for experiment, own in drawn.items():
+        for experiment, maps in drawn.items():
             rows = [
-                (_label(f"{name}, case {place}", own.cases.get(i)), four_panels(own.cases.get(i), own))
+                (_label(f"{name}, case {place}", maps.cases.get(i)), four_panels(maps.cases.get(i), maps))
                 for place, i in enumerate(ids, 1)
             ]
             written.append(save(mosaic(rows), folder / "cases" / f"{slug(experiment)}_{slug(name)}.png"))
@@ -133,17 +141,17 @@ def write_figures(choice: Choice, drawn: Mapping[str, Drawn], folder: Path) -> l
     return written
 
 
-def sheet(ids: Sequence[str], drawn: Mapping[str, Drawn]) -> list[tuple[str, str, list[Panel]]]:
+def sheet(ids: Sequence[str], drawn: Mapping[str, CaseMaps]) -> list[tuple[str, str, list[Panel]]]:
     """Rows of a class's sheet: a label for the figure, one for the page, and the panels.
 
-    First radiograph and gaze of each case, then each experiment's mask and heatmap of each.
+    The first row has radiograph and gaze of each case, the others mask and heatmap of an experiment.
     """
-    known = next((own.cases for own in drawn.values() if own.cases), {})
-    top = [panel for i in ids if i in known for panel in (radiograph(known[i]), gaze_of(known[i]))]
+    first = next((maps.cases for maps in drawn.values() if maps.cases), {})
+    top = [panel for i in ids if i in first for panel in (radiograph(first[i]), gaze_of(first[i]))]
     rows = [("Cases and gaze", "Cases and gaze", top)] if top else []
-    for experiment, own in drawn.items():
-        row = [panel for i in ids for panel in four_panels(own.cases.get(i), own)[2:]]
-        decisions = [_decision(own.cases[i]) for i in ids if i in own.cases]
+    for experiment, maps in drawn.items():
+        row = [panel for i in ids for panel in four_panels(maps.cases.get(i), maps)[2:]]
+        decisions = [_decision(maps.cases[i]) for i in ids if i in maps.cases]
         label = "\n".join(_wrapped(words, 18) for words in (title(experiment), *decisions))
         rows.append(
             (label, ": ".join([title(experiment), *([", ".join(decisions)] if decisions else [])]), row)
@@ -151,8 +159,21 @@ def sheet(ids: Sequence[str], drawn: Mapping[str, Drawn]) -> list[tuple[str, str
     return rows
 
 
-def page_groups(choice: Choice, drawn: Mapping[str, Drawn]) -> list[dict[str, Any]]:
-    """The sheets as the page's template wants them. Cases are numbered: no id of the data set is shown."""
+@dataclass(frozen=True)
+class Group:
+    """The sheet of one class on the page.
+
+    Attributes:
+        name: The class.
+        rows: Label and pictures of each row.
+    """
+
+    name: str
+    rows: tuple[tuple[str, Sequence[Mapping[str, object]]], ...]
+
+
+def page_groups(choice: Choice, drawn: Mapping[str, CaseMaps]) -> list[Group]:
+    """The sheets of the page. Cases are numbered: no id of the data set is shown."""
     groups = []
     for name, ids in choice.ids.items():
         rows = []
@@ -165,23 +186,18 @@ def page_groups(choice: Choice, drawn: Mapping[str, Drawn]) -> list[dict[str, An
                 picture["alt"] = f"{name}, case {number}: {picture['title']}{over}; {label}"
                 picture["title"] = f"Case {number}: {picture['title']}"
             rows.append((label, pictures))
-        groups.append({"name": name, "rows": rows})
+        groups.append(Group(name, tuple(rows)))
     return groups
 
 
-def _drawn(run: Run, ids: Sequence[str], draw: Draw) -> Drawn:
+def _case_maps(run: Run, ids: Sequence[str], draw: Draw) -> CaseMaps:
     if not ids:
-        return Drawn({}, reason="no case is shared by all experiments")
+        return CaseMaps({}, reason="no case is shared by all experiments")
     try:
-        settings = dict(read_metrics(run.path).get("settings") or {})
-        return Drawn({case.case_id: case for case in draw(run, ids, settings)}, generator_title(settings))
+        settings = plain(read_results(run.path).settings)
+        return CaseMaps({case.case_id: case for case in draw(run, ids, settings)}, generator_title(settings))
     except UserError as error:
-        return Drawn({}, reason=f"no picture: {without_paths(str(error))}")
-
-
-def _own_maps(case: Case, drawn: Drawn) -> list[Panel]:
-    maps = maps_of_model(case, drawn.generator, mask=True)
-    return [maps[-1], maps[0]]
+        return CaseMaps({}, reason=f"no picture: {without_paths(str(error))}")
 
 
 def _test(run: Run) -> pl.DataFrame:

@@ -1,58 +1,71 @@
-"""Which of the paper's claims hold in these runs: a verdict on each, by interval and Holm-adjusted p."""
+"""The paper's claims: a verdict on each from these runs, by intervals and Holm-adjusted p-values."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from radgaze.evaluation.across_runs import Difference, Differences, GridEstimates
+from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS
 from radgaze.evaluation.statistics.verdict import verdict
-from radgaze.evaluation.summary import MACRO
-from radgaze.reporting.paper.measured import Entry, Measured
+from radgaze.records import plain
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
-from radgaze.reporting.statistics_words import in_words, p_words
-from radgaze.reporting.wording import bounds, count, interval, lacking, listed, signed
+from radgaze.reporting.paper.words import detectable_words, has_power
+from radgaze.reporting.statistics_words import p_words
+from radgaze.reporting.wording import interval, signed
+from radgaze.words import count, listed
 
 HOLDS, PARTLY, FAILS, OPEN, MISSING = "holds", "holds in part", "does not hold", "undecided", "not tested"
 
 RULE = (
-    "A comparison speaks for a claim, or against it, where its 95% interval leaves 0 out and its p-value "
-    f"after Holm's correction is below 0.05. On fewer than {LEAST_PATIENTS} patients, over two seeds (at "
-    f"least {LEAST_SEEDS} make an interval), or where too few patients differ for an exact test to tell, it "
-    "speaks for nothing. A claim holds where all its comparisons speak for it, holds in "
-    "part where some do and none speaks against it, does not hold where some speak against it and none for "
-    "it. All else is undecided, and that is no proof that there is no difference."
+    "A comparison supports a claim, or contradicts it, where its 95% interval excludes 0 and its p-value "
+    f"after Holm's correction is below 0.05. With fewer than {LEAST_PATIENTS} patients, with two seeds (an "
+    f"interval needs at least {LEAST_SEEDS}), or where too few patients differ for an exact test, it does "
+    "neither. A claim holds where all its comparisons support it, holds in part where some support it and "
+    "none contradicts it, and does not hold where some contradict it and none supports it. Otherwise it is "
+    "undecided, which is no proof that there is no difference."
 )
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One experiment against another on one figure: the difference, and whether it speaks for the claim (1),
-    against it (−1) or for nothing (0)."""
+    """One experiment compared with another in one figure.
+
+    Attributes:
+        words: The two experiments and the figure.
+        difference: The difference.
+        says: 1 where it supports the claim, −1 where it contradicts it, else 0.
+    """
 
     words: str
-    entry: Entry
+    difference: Difference
     says: int
 
     @property
     def sentence(self) -> str:
         """`Set 1, guided − Baseline U-Net: +0.041 (−0.012 to 0.094), Holm p 0.210`."""
-        found = interval(self.entry, form="({} to {})")
-        text = f"{self.words}: {signed(bounds(self.entry)[0])}{' ' if found else ''}{found}"
-        power = f"; detectable with 80% power: {in_words(self.entry)}" if "detectable" in self.entry else ""
-        if self.lacking:
-            return f"{text}, no verdict: {self.lacking}"
-        return f"{text}, Holm p {p_words(self.entry.get('p'), self.entry.get('p_is_bound'))}{power}"
-
-    @property
-    def lacking(self) -> str:
-        """Why it can speak neither for the claim nor against it, whatever the figures; empty if it can."""
-        return lacking(self.entry)
+        difference = self.difference
+        around = interval(difference, form="({} to {})")
+        text = f"{self.words}: {signed(difference.value)}{' ' if around else ''}{around}"
+        if difference.lacking:
+            return f"{text}, no verdict: {difference.lacking}"
+        power = (
+            f"; detectable with 80% power: {detectable_words(difference)}" if has_power(difference) else ""
+        )
+        return f"{text}, Holm p {p_words(difference.p, difference.p_is_bound)}{power}"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A claim of the paper and what these runs say of it."""
+    """A claim of the paper and the verdict of these runs.
+
+    Attributes:
+        text: The claim.
+        verdict: One of the verdicts above.
+        summary: Number of comparisons for and against it, or why there is none.
+        comparisons: The comparisons.
+    """
 
     text: str
     verdict: str
@@ -60,78 +73,86 @@ class Claim:
     comparisons: tuple[Comparison, ...]
 
 
-def claims(measured: Measured) -> list[Claim]:
-    """The paper's claims in the order in which it makes them."""
-    to_baseline = measured.differences.get(BASELINE, {})
-    of_sets = [name for name in members(*PAPERS_SETS) if name in to_baseline]
+def claims(estimates: GridEstimates) -> list[Claim]:
+    """The paper's claims, in the paper's order."""
+    to_baseline = estimates.differences.get(BASELINE, {})
+    to_best = estimates.differences.get(BEST_OF_PAPER, {})
+    sets = [name for name in members(*PAPERS_SETS) if name in to_baseline]
     missing = f"no run of {title(BASELINE)} to compare with, or none of the sets"
-    found = [
+    rivals = [
+        name
+        for name in members("Baselines", *PAPERS_SETS)
+        if name in to_best and name not in members("Set 3")
+    ]
+    result = [
         _claim(
             "Heatmap supervision raises the AUC over the baseline.",
-            [_compare(name, BASELINE, to_baseline[name][MACRO]) for name in of_sets],
+            [_compare(name, BASELINE, to_baseline[name][MACRO]) for name in sets],
             missing,
-        )
-    ]
-    to_best = measured.differences.get(BEST_OF_PAPER, {})
-    of_paper = members("Baselines", *PAPERS_SETS)
-    rivals = [name for name in of_paper if name in to_best and name not in members("Set 3")]
-    found.append(
+        ),
         _claim(
             f"Set 3 is best: {title(BEST_OF_PAPER)} has the highest mean AUC of the paper's experiments.",
             [_compare(name, BEST_OF_PAPER, to_best[name][MACRO], lower=True) for name in rivals],
             f"no run of {title(BEST_OF_PAPER)}, or none to compare it with",
-        )
-    )
-    helped = [c for c in ("CHF", "pneumonia") if c in measured.classes]
-    if helped and BEST_OF_PAPER in to_baseline:
-        entries = [(c, to_baseline[BEST_OF_PAPER][c]) for c in helped]
-        found.append(
+        ),
+    ]
+    hard = [name for name in ("CHF", "pneumonia") if name in estimates.classes]
+    if hard and BEST_OF_PAPER in to_baseline:
+        differences = to_baseline[BEST_OF_PAPER]
+        result.append(
             _claim(
-                f"The hard classes gain: {title(BEST_OF_PAPER)} raises the AUC of {listed(helped)}.",
-                [_compare(BEST_OF_PAPER, BASELINE, entry, of=c) for c, entry in entries],
+                f"The hard classes gain: {title(BEST_OF_PAPER)} raises the AUC of {listed(hard)}.",
+                [_compare(BEST_OF_PAPER, BASELINE, differences[name], figure=name) for name in hard],
                 missing,
             )
         )
-    nearer = [name for name in of_sets if bounds(to_baseline[name].get("nss"))[0] is not None]
-    found.append(
+    result.append(
         _claim(
             "Heatmap supervision brings heatmaps nearer to gaze (NSS).",
-            [_compare(name, BASELINE, to_baseline[name]["nss"], of="NSS") for name in nearer],
+            _compare_maps(sets, to_baseline, "nss", "NSS"),
             "agreement with gaze was not measured, or not alike, in the baseline and the sets",
         )
     )
-    pointing = [name for name in of_sets if bounds(to_baseline[name].get("iou"))[0] is not None]
+    pointing = _compare_maps(sets, to_baseline, "iou", "IoU")
     if pointing:
-        found.append(
-            _claim(
-                "Heatmap supervision moves heatmaps into the radiologists' boxes (IoU).",
-                [_compare(name, BASELINE, to_baseline[name]["iou"], of="IoU") for name in pointing],
-                "",
-            )
-        )
-    return found
+        text = "Heatmap supervision moves heatmaps into the radiologists' boxes (IoU)."
+        result.append(_claim(text, pointing, ""))
+    return result
 
 
-def _compare(name: str, reference: str, entry: Entry, *, of: str = "", lower: bool = False) -> Comparison:
+def _compare_maps(
+    names: Sequence[str], differences: Differences, metric: str, words: str
+) -> list[Comparison]:
+    """Compare the heatmaps of experiments with the baseline's, where the metric was measured."""
+    return [
+        _compare(name, BASELINE, difference, figure=words)
+        for name in names
+        if (difference := differences[name].get(metric)) is not None and difference.value is not None
+    ]
+
+
+def _compare(
+    name: str, reference: str, difference: Difference, *, figure: str = "", lower: bool = False
+) -> Comparison:
     """`lower`: the claim is that `name` is the lower of the two."""
-    words = f"{title(name)} − {title(reference)}" + (f", {of}" if of else "")
-    sign = {"better": 1, "worse": -1}.get(verdict(entry, tested=True) or "", 0)
-    return Comparison(words, entry, -sign if lower else sign)
+    words = f"{title(name)} − {title(reference)}" + (f", {figure}" if figure else "")
+    sign = {"better": 1, "worse": -1}.get(verdict(plain(difference), tested=True) or "", 0)
+    return Comparison(words, difference, -sign if lower else sign)
 
 
 def _claim(text: str, comparisons: Sequence[Comparison], missing: str) -> Claim:
     if not comparisons:
         return Claim(text, MISSING, f"Not tested: {missing}.", ())
-    speak_for, against = (sum(c.says == sign for c in comparisons) for sign in (1, -1))
-    if speak_for == len(comparisons):
+    supporting, contradicting = (sum(each.says == sign for each in comparisons) for sign in (1, -1))
+    if supporting == len(comparisons):
         verdict = HOLDS
-    elif speak_for and not against:
+    elif supporting and not contradicting:
         verdict = PARTLY
-    elif against and not speak_for:
+    elif contradicting and not supporting:
         verdict = FAILS
     else:
         verdict = OPEN
-    still = len(comparisons) - speak_for - against
-    of = count(len(comparisons), "comparison")
-    summary = f"Of {of}, {speak_for} for it, {against} against it, {still} undecided."
+    undecided = len(comparisons) - supporting - contradicting
+    total = count(len(comparisons), "comparison")
+    summary = f"Of {total}, {supporting} for it, {contradicting} against it, {undecided} undecided."
     return Claim(text, verdict, summary, tuple(comparisons))

@@ -1,4 +1,4 @@
-"""A table as Markdown, as CSV and as LaTeX."""
+"""Write tables as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -13,16 +13,15 @@ from radgaze.markdown import escaped
 from radgaze.reporting.paper.tables import (
     Row,
     Table,
-    as_records,
     beside_words,
+    cell_words,
     difference_words,
     heading,
-    holm_words,
-    own_words,
+    p_words_of,
     published_words,
+    records,
 )
-from radgaze.reporting.statistics_words import in_words
-from radgaze.reporting.wording import lacking
+from radgaze.reporting.paper.words import detectable_words
 from radgaze.tables import harmless
 
 COLUMNS = (
@@ -46,8 +45,8 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
 
     Args:
         tables: The tables.
-        seeds: Of each experiment, those that are finished.
-        folder: Where to.
+        seeds: The finished seeds of each experiment.
+        folder: The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -61,7 +60,7 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
 
 
 def markdown(table: Table) -> str:
-    """A table of Markdown: in each cell our figure, and under it the published one."""
+    """A table in Markdown: in each cell our figure, and the published one below it."""
     lines = [f"> **{escaped(table.stamp)}**", ""] if table.stamp else []
     lines += [f"**Table {table.number}.** {escaped(table.caption)}", ""]
     lines.append("| Experiment | " + " | ".join(escaped(heading(g)) for g in table.groups) + " |")
@@ -79,13 +78,13 @@ def markdown(table: Table) -> str:
 
 
 def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
-    """Comma-separated values, one line per experiment and group, unrounded; a stamp is a line after "#"."""
+    """A table in CSV: one line for each experiment and group, unrounded; a warning is a line after "#"."""
     text = io.StringIO()
     if table.stamp:
         text.write(f"# {table.stamp}\n")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for record in as_records(table, seeds):
+    for record in records(table, seeds):
         writer.writerow(
             {name: harmless(value) if isinstance(value, str) else value for name, value in record.items()}
         )
@@ -93,7 +92,7 @@ def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A `table` for a document with \usepackage{booktabs}; three lines per experiment, ours first."""
+    r"""A `table` for a document with \usepackage{booktabs}; three lines for each experiment, ours first."""
     span = len(table.groups)
     lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\small"]
     stamp = rf"\textbf{{{_tex(table.stamp)}}} " if table.stamp else ""
@@ -107,12 +106,14 @@ def latex(table: Table) -> str:
             lines.append(_line(name, [_across(span, row.reason)]))
             continue
         cells = [row.cells[g] for g in table.groups]
-        lines.append(_line(name, [_tex(own_words(c)) for c in cells]))
+        lines.append(_line(name, [_tex(cell_words(c)) for c in cells]))
         if row.paired:
-            lines.append(_line(r"\quad Holm $p$", [_tex(lacking(c.own) or holm_words(c)) for c in cells]))
-            if all("detectable" in c.own for c in cells):
-                lines.append(_line(r"\quad detectable", [_tex(in_words(c.own)) for c in cells]))
-        elif all(c.compared for c in cells):
+            lines.append(_line(r"\quad Holm $p$", [_tex(p_words_of(c)) for c in cells]))
+            if all(c.has_power for c in cells):
+                lines.append(
+                    _line(r"\quad detectable", [_tex(detectable_words(c.difference)) for c in cells])
+                )
+        elif all(c.is_comparable for c in cells):
             lines.append(_line(r"\quad published", [_tex(published_words(c)) for c in cells]))
             lines.append(_line(r"\quad difference", [_tex(difference_words(c)) for c in cells]))
         if row.remark:
@@ -122,7 +123,7 @@ def latex(table: Table) -> str:
 
 
 def _cells(row: Row, groups: Sequence[str]) -> list[str]:
-    words = [(own_words(row.cells[g]), *beside_words(row.cells[g])) for g in groups]
+    words = [(cell_words(row.cells[g]), *beside_words(row.cells[g])) for g in groups]
     return ["<br>".join(map(escaped, lines)) for lines in words]
 
 
@@ -155,5 +156,5 @@ _TEX = {
 
 
 def _tex(text: str) -> str:
-    """Text that LaTeX shows as it is."""
+    """Escape text for LaTeX."""
     return "".join(_TEX.get(sign, sign) for sign in shown(" ".join(text.split())))

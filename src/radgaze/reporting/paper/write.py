@@ -1,36 +1,33 @@
-"""DIR/tables, DIR/figures and DIR/index.html, from the runs that are there."""
+"""Write the tables, the figures and the page of a grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from radgaze.console import progress
+from radgaze.evaluation.across_runs import GridEstimates, estimate_grid
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.resampling import RESAMPLES
-from radgaze.evaluation.summary import MACRO
-from radgaze.experiments.faithful import COPIED, KEPT, Difference
+from radgaze.experiments.faithful import COPIED, NOT_COPIED, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.page import Picture, figure_picture, write_page
 from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claims import RULE, claims
 from radgaze.reporting.paper.files import write_tables
-from radgaze.reporting.paper.measured import Measured, measure
-from radgaze.reporting.paper.powered import TITLE, powered, write_powered
-from radgaze.reporting.paper.results import BASELINE, Results, title
-from radgaze.reporting.paper.tables import (
-    Table,
-    beside_words,
-    heading,
-    own_words,
-    tables,
-)
+from radgaze.reporting.paper.limits import limits
+from radgaze.reporting.paper.power import TITLE, power_table, write_power
+from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
+from radgaze.reporting.paper.tables import Table, beside_words, cell_words, heading, tables
 from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, count, listed
+from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS
+from radgaze.words import count, listed
 
 
 def write(
@@ -42,28 +39,36 @@ def write(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Path:
-    """Write out/tables, out/figures and out/index.html; return the page's path.
+    """Write the folders `tables` and `figures`, and `index.html`; return the page's path.
 
-    The same runs give the same bytes. Tables come first: where a picture cannot be made, they are there.
+    The same runs give the same bytes. Tables come first: they are there if a picture cannot be made.
 
     Args:
         results: The runs. Their stores are needed for the pictures of cases only.
         out: Folder.
-        draw: Makes the cases' maps; by default each run's own model does.
-        each: How many cases of each class are shown.
-        resamples: Of the bootstrap.
-        seed: Of the bootstrap and of the choice of cases.
+        draw: Computes the maps of the cases; by default each run's own model does.
+        each: Number of cases of each class.
+        resamples: Number of bootstrap resamples.
+        seed: Seed of the bootstrap and of the draw of cases.
 
     Raises:
         UserError: No run is finished, or two have different classes.
     """
-    with progress("Writing what the paper shows", total=len(results.attempted) + 3) as bar:
-        measured = measure(results, resamples=resamples, seed=seed)
-        made = tables(results, measured)
-        write_tables(made, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
-        write_powered(measured, out / "tables", results.stamp)
+    with progress("Writing the paper's tables and figures", total=len(results.attempted) + 3) as bar:
+        estimates = estimate_grid(
+            {name: results.runs[name] for name in results.experiments},
+            results.classes,
+            (BASELINE, BEST_OF_PAPER),
+            paper_intervals=results.has_paper_intervals,
+            selected_on_test=bool(results.stamp),
+            resamples=resamples,
+            seed=seed,
+        )
+        all_tables = tables(results, estimates)
+        write_tables(all_tables, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
+        write_power(estimates, out / "tables", results.stamp)
         bar.advance()
-        figures = _figures(results, measured, out / "figures")
+        figures = _figures(results, estimates, out / "figures")
         bar.advance()
         choice = cases.choose(results, each=each, seed=seed)
         drawn = cases.draw_all(results, choice, draw, bar.advance)
@@ -74,31 +79,48 @@ def write(
             title="The paper's experiments – radgaze",
             stamp=results.stamp,
             lead=_lead(results),
-            facts=_facts(results, measured),
-            claims=claims(measured),
+            facts=_facts(results, estimates),
+            claims=claims(estimates),
             rule=RULE,
             title_of_power=TITLE,
-            powered=powered(measured),
-            tables=[_shown(table) for table in made],
-            headings=[heading(group) for group in measured.groups],
-            **figures,
-            rows_agreement=_of_maps(measured.agreement, tuple(AGREEMENT)),
+            power=power_table(estimates),
+            tables=[_shown(table) for table in all_tables],
+            headings=[heading(group) for group in estimates.groups],
+            figures=figures,
+            rows_agreement=_map_rows(estimates.agreement, tuple(AGREEMENT)),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
-            rows_localisation=_of_maps(measured.localisation, tuple(LOCALISATION)),
+            rows_localisation=_map_rows(estimates.localisation, tuple(LOCALISATION)),
             columns_localisation=list(LOCALISATION.values()),
             selection=choice.rule,
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
-            seeds=_seeds(results, measured),
+            seeds=_seeds(results, estimates),
             differences=_differences(results),
-            limits=_limits(results, measured),
+            limits=limits(results, estimates),
         )
         bar.advance()
     return path
 
 
-def _figures(results: Results, measured: Measured, folder: Path) -> dict[str, Any]:
-    """Forest, ROC curves and how maps did as files, and as pictures of the page."""
+@dataclass(frozen=True)
+class ShownFigures:
+    """The figures of the page.
+
+    Attributes:
+        forest: AUCs of all experiments.
+        curves: ROC curves of each class.
+        agreement: Agreement of maps with gaze; None where it was not measured.
+        localisation: How maps point into boxes; None where it was not measured.
+    """
+
+    forest: Picture
+    curves: tuple[Picture, ...]
+    agreement: Picture | None
+    localisation: Picture | None
+
+
+def _figures(results: Results, estimates: GridEstimates, folder: Path) -> ShownFigures:
+    """Write the figures as files, and return them as pictures of the page."""
     predictions = {
         name: [
             run.predictions().filter(pl.col("split") == "test")
@@ -106,120 +128,165 @@ def _figures(results: Results, measured: Measured, folder: Path) -> dict[str, An
         ]
         for name in results.experiments
     }
-    forest = save(plots.forest(measured), folder / "forest.png")
+    forest = save(plots.forest(estimates), folder / "forest.png")
     curves = []
-    for name in measured.classes:
-        path = save(plots.roc(predictions, name, measured.auc), folder / f"roc_{slug(name)}.png")
+    for name in estimates.classes:
+        path = save(plots.roc(predictions, name, estimates.auc), folder / f"roc_{slug(name)}.png")
         curves.append(figure_picture(path, f"ROC curves of {name} against the rest, all experiments", name))
     maps: dict[str, Picture | None] = {}
-    for what, drawn, words in (
-        ("agreement", plots.agreement(measured), "Agreement of each experiment's maps with gaze"),
-        ("localisation", plots.localisation(measured), "How each experiment's maps point into boxes"),
+    for name, figure, words in (
+        ("agreement", plots.agreement(estimates), "Agreement of each experiment's maps with gaze"),
+        ("localisation", plots.localisation(estimates), "How each experiment's maps point into boxes"),
     ):
-        maps[what] = None
-        if drawn is not None:
-            path = save(drawn, folder / f"{what}.png")
-            maps[what] = figure_picture(path, f"{words}; numbers in the table")
+        maps[name] = None
+        if figure is not None:
+            path = save(figure, folder / f"{name}.png")
+            maps[name] = figure_picture(path, f"{words}; numbers in the table")
     words = "AUC of every experiment, mean and per class, with intervals; the numbers are in tables 1 to 4"
-    return {"forest": figure_picture(forest, words), "curves": curves, **maps}
+    picture = figure_picture(forest, words)
+    return ShownFigures(picture, tuple(curves), maps["agreement"], maps["localisation"])
 
 
 def _lead(results: Results) -> str:
     done, failed = len(results.experiments), len(results.attempted) - len(results.experiments)
-    runs = sum(len(of) for of in results.runs.values())
-    words = (
-        f"{count(done, 'experiment')} to tell {listed(results.classes)} apart, {count(runs, 'finished run')}."
-    )
+    runs = count(sum(map(len, results.runs.values())), "finished run")
+    words = f"{count(done, 'experiment')} to distinguish {listed(results.classes)}, {runs}."
     if failed:
         words += f" {count(failed, 'experiment')} failed; the tables say why."
     return words
 
 
-def _facts(results: Results, measured: Measured) -> list[tuple[str, str]]:
+def _facts(results: Results, estimates: GridEstimates) -> list[tuple[str, str]]:
     first = results.runs[results.experiments[0]]
     source = description.manifest(next(iter(first.values()))).get("source")
-    seeds = sorted({seed for of in results.runs.values() for seed in of})
-    split = {"test": "test AUC (see above)"}.get(results.selection, "validation AUC")
-    known = [
+    seeds = sorted({seed for runs in results.runs.values() for seed in runs})
+    shown = ", ".join(map(str, seeds)) if len(seeds) <= 6 else f"{len(seeds)}, {seeds[0]} to {seeds[-1]}"
+    facts = [
         ("Protocol", results.protocol),
-        ("Checkpoint chosen by", split),
-        (
-            "Seeds",
-            ", ".join(map(str, seeds)) if len(seeds) <= 6 else f"{len(seeds)}, {seeds[0]} to {seeds[-1]}",
-        ),
+        ("Checkpoint chosen by", "test AUC (see above)" if results.stamp else "validation AUC"),
+        ("Seeds", shown),
         ("Data source", source),
-        ("Best by test AUC" if results.stamp else "Best by validation AUC", _best(measured)),
+        (
+            "Best by test AUC" if results.stamp else "Best by validation AUC",
+            title(estimates.best) if estimates.best else "",
+        ),
     ]
-    return [(name, str(value)) for name, value in known if value]
+    return [(name, str(value)) for name, value in facts if value]
 
 
-def _best(measured: Measured) -> str:
-    return title(measured.best) if measured.best else ""
+@dataclass(frozen=True)
+class ShownRow:
+    """A row of a table on the page; see `tables.Row`.
+
+    Attributes:
+        reference: Whether it is the baseline.
+        cells: Our figure, and the lines below it.
+    """
+
+    title: str
+    reason: str
+    remark: str
+    reference: bool
+    cells: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-def _shown(table: Table) -> dict[str, Any]:
-    """A table as the page's template wants it."""
-    rows = [
-        {
-            "title": row.title,
-            "reason": row.reason,
-            "remark": row.remark,
-            "reference": row.experiment == BASELINE,
-            "cells": [
-                (own_words(row.cells[g]), beside_words(row.cells[g])) for g in table.groups if row.cells
-            ],
-        }
+@dataclass(frozen=True)
+class ShownTable:
+    """A table on the page; see `tables.Table`."""
+
+    number: int
+    caption: str
+    rows: tuple[ShownRow, ...]
+    notes: tuple[str, ...]
+
+
+def _shown(table: Table) -> ShownTable:
+    rows = tuple(
+        ShownRow(
+            row.title,
+            row.reason,
+            row.remark,
+            row.experiment == BASELINE,
+            tuple((cell_words(row.cells[g]), beside_words(row.cells[g])) for g in table.groups if row.cells),
+        )
         for row in table.rows
-    ]
-    return {"number": table.number, "caption": table.caption, "rows": rows, "notes": table.notes}
+    )
+    return ShownTable(table.number, table.caption, rows, table.notes)
 
 
-def _of_maps(of: plots.OfMaps, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Rows of a table of maps, map by map so that the experiments stand under each other; floors once."""
+@dataclass(frozen=True)
+class MapRow:
+    """A row of the table of maps.
+
+    Attributes:
+        name: Map and experiment.
+        floor: Whether it is a baseline map.
+        entries: The estimate of each metric; None where it was not measured.
+    """
+
+    name: str
+    floor: bool
+    entries: tuple[IntervalEstimate | None, ...]
+
+
+def _map_rows(
+    figures: Mapping[str, Mapping[str, Mapping[str, IntervalEstimate] | None]], metrics: Sequence[str]
+) -> list[MapRow]:
+    """Rows of a table of maps: the experiments below each other for each map, and each baseline map once."""
     rows = []
     for kind, label in MAPS.items():
         if kind == "heatmap_raw":
             continue
-        own = [(name, found[kind]) for name, found in of.items() if found.get(kind)]
-        for name, entries in own[:1] if kind in FLOORS else own:
+        measured = [(name, by_metric) for name, maps in figures.items() if (by_metric := maps.get(kind))]
+        for name, by_metric in measured[:1] if kind in FLOORS else measured:
             words = label if kind in FLOORS else f"{label}, {title(name)}"
-            rows.append(
-                {"name": words, "floor": kind in FLOORS, "entries": [entries.get(m) for m in metrics]}
-            )
+            rows.append(MapRow(words, kind in FLOORS, tuple(by_metric.get(metric) for metric in metrics)))
     return rows
 
 
-def _seeds(results: Results, measured: Measured) -> list[dict[str, Any]]:
-    """Per experiment a line for each seed: what it scored, or why it did not."""
-    groups = (MACRO, *measured.classes)
-    found = []
+@dataclass(frozen=True)
+class SeedLine:
+    """One seed of an experiment.
+
+    Attributes:
+        seed: The seed.
+        values: Test AUC of each group, validation AUC and NSS; empty where it failed.
+        reason: Why it failed.
+    """
+
+    seed: int
+    values: tuple[float | None, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class SeedTable:
+    """The seeds of an experiment.
+
+    Attributes:
+        title: Title of the experiment.
+        lines: A line for each seed.
+    """
+
+    title: str
+    lines: tuple[SeedLine, ...]
+
+
+def _seeds(results: Results, estimates: GridEstimates) -> list[SeedTable]:
+    columns = (MACRO, *estimates.classes, "validation", "nss")
+    result = []
     for name in results.attempted:
-        lines: dict[int, Mapping[str, Any]] = {
-            seed: {"values": [values.get(g) for g in (*groups, "validation", "nss")]}
-            for seed, values in measured.seeds.get(name, {}).items()
-        }
-        lines |= {seed: {"reason": why} for seed, why in results.reasons(name).items()}
-        found.append({"title": title(name), "lines": sorted(lines.items())})
-    return found
+        lines = [
+            SeedLine(seed, tuple(values.get(column) for column in columns))
+            for seed, values in estimates.seeds.get(name, {}).items()
+        ]
+        lines += [SeedLine(seed, reason=reason) for seed, reason in results.reasons(name).items()]
+        result.append(SeedTable(title(name), tuple(sorted(lines, key=lambda line: line.seed))))
+    return result
 
 
 def _differences(results: Results) -> list[tuple[str, Sequence[Difference]]]:
-    """Of the faithful protocol, what it does otherwise than the published code, and what it has copied."""
+    """For the faithful protocol, its differences to the published code, and what it copies."""
     if results.protocol != "faithful":
         return []
-    return [("Not copied", KEPT), ("Copied", COPIED)]
-
-
-def _limits(results: Results, measured: Measured) -> list[str]:
-    """What a reader must keep in mind about these numbers."""
-    several = max(len(of) for of in results.runs.values()) > 1
-    words = [
-        "The intervals count the drawing of test cases and of seeds, not another hospital or another reader."
-        if several
-        else "Each method was trained once: a difference of two runs is not yet one of two methods.",
-        "Agreement with gaze says where a map is bright, not why the classifier decided. A map that never "
-        "saw the case can agree well: read it beside the floors.",
-    ]
-    if several:
-        words.append("Few seeds say little about how much seeds matter, and no interval can mend that.")
-    return [*words, *measured.notes]
+    return [("Not copied", NOT_COPIED), ("Copied", COPIED)]

@@ -1,11 +1,11 @@
-"""Published figures that stand beside ours. What this project has not read at a source is not here."""
+"""Published figures, to stand beside ours. Only figures that were read in their source are here."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from radgaze.evaluation.summary import MACRO
+from radgaze.evaluation.results import MACRO
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 UNKNOWN = "not known here"
@@ -13,15 +13,21 @@ UNKNOWN = "not known here"
 
 @dataclass(frozen=True)
 class Published:
-    """A published AUC and its 95% interval, where one is known."""
+    """A published AUC.
+
+    Attributes:
+        value: The AUC.
+        low: Lower end of its 95% interval; None where none was published.
+        high: Upper end of its 95% interval.
+    """
 
     value: float
     low: float | None = None
     high: float | None = None
 
 
-# The mean of the baseline's classes is .873 and not .872, so a mean is not taken to be its classes' mean: no
-# figure is worked out from others, and the best method's Normal stays unknown.
+# The mean of the baseline's classes is .873, not .872, so a published mean need not be the mean of the
+# classes: no figure is computed from others, and the best method's Normal stays unknown.
 FIGURES: dict[str, dict[str, Published]] = {
     # Karargyris et al. 2021 (egd-cxr), the split of seed 42.
     "temporal_image_only": {
@@ -44,7 +50,7 @@ FIGURES: dict[str, dict[str, Published]] = {
         "pneumonia": Published(0.781),
     },
     # Watanabe et al. 2022, doi 10.3389/fradi.2022.991683: "the best method" of the abstract, split 80/10/10.
-    # The tables of the article were not at hand.
+    # The tables of the article were not available.
     "set3_guided": {
         MACRO: Published(0.913, 0.860, 0.966),
         "CHF": Published(0.962, 0.933, 0.989),
@@ -54,10 +60,10 @@ FIGURES: dict[str, dict[str, Published]] = {
 
 
 def published(experiment: str, group: str) -> Published | None:
-    """The published AUC of a class or of their mean ("macro"); None where it is not known here."""
+    """The published AUC of a class or of their mean (`MACRO`); None where it is not known here."""
     return FIGURES.get(experiment, {}).get(group)
 
 
 def comparable(classes: Sequence[str]) -> bool:
-    """Whether runs of these classes answer the published question at all."""
+    """Whether the classes are those of the published figures."""
     return set(classes) == set(CLASSES)

@@ -1,0 +1,132 @@
+"""Estimates of single runs on their test cases, with resamples of the patients that all runs share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from radgaze.errors import UserError
+from radgaze.evaluation.classification import class_estimates
+from radgaze.evaluation.map_scores import BOXES, GAZE, MapMeans, MapScores
+from radgaze.evaluation.metrics import localisation
+from radgaze.evaluation.paired import differing
+from radgaze.evaluation.results import MACRO, read_results
+from radgaze.evaluation.statistics.policy import bootstraps
+from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
+
+if TYPE_CHECKING:
+    from radgaze.runs.run import Run
+
+HEATMAP_METRICS = ("nss", *localisation.METRICS)
+"""Metrics of the heatmap in which experiments are compared."""
+
+_SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "tolerance")
+"""Settings of `evaluate` that the scores of maps depend on."""
+
+Grid = Mapping[str, Mapping[int, "Run"]]
+"""A run for each experiment and seed."""
+
+
+@dataclass(frozen=True)
+class RunEstimates:
+    """Estimates of one run on its test cases; all runs share the resamples of the patients.
+
+    Attributes:
+        test: The test predictions.
+        auc: AUC of each group, with resamples of the cases.
+        validation: Macro AUC on the validation cases.
+        gaze: Scores of the maps against gaze.
+        boxes: Scores of the maps against boxes.
+        settings: Settings that these scores depend on; None where the run was not evaluated.
+    """
+
+    test: pl.DataFrame
+    auc: Mapping[str, Estimate]
+    validation: float
+    gaze: MapMeans
+    boxes: MapMeans
+    settings: tuple[object, ...] | None
+
+    def figures(self, groups: Sequence[str]) -> dict[str, float | None]:
+        """The values of one seed, see `GridEstimates.seeds`."""
+        nss = self.gaze.means.get(("heatmap", "nss"))
+        values = {group: number(self.auc[group].value) for group in groups}
+        return values | {"validation": number(self.validation), "nss": number(nss.value) if nss else None}
+
+    def minus(self, other: RunEstimates, metric: str) -> Estimate | None:
+        """The difference of the two heatmaps in a metric; None where their settings or cases differ."""
+        if self.settings != other.settings:
+            return None
+        return self._maps(metric).minus(other._maps(metric), metric)
+
+    def differing(self, other: RunEstimates, figure: str, classes: Sequence[str]) -> pl.DataFrame:
+        """The cases on which the difference of a figure is defined: `patient`, and whether it `differs`."""
+        if figure not in HEATMAP_METRICS:
+            differs = differing(self.test, other.test, "auc", figure, classes)
+            return self.test.select("patient", differs=pl.Series(differs, dtype=pl.Boolean))
+        maps = self._maps(figure)
+        gains = maps.gains(other._maps(figure), figure)
+        if gains is None:
+            return pl.DataFrame(schema={"patient": self.test.schema["patient"], "differs": pl.Boolean})
+        cases = maps.cases.select("patient", differs=pl.Series(gains != 0, dtype=pl.Boolean))
+        return cases.filter(pl.Series(np.isfinite(gains), dtype=pl.Boolean))
+
+    def _maps(self, metric: str) -> MapMeans:
+        return self.boxes if metric in BOXES.metrics else self.gaze
+
+
+@dataclass(frozen=True)
+class _NoResamples:
+    """A resampling without resamples, for the value alone."""
+
+    def chunks(self) -> Iterator[NDArray[np.float64]]:
+        yield from ()
+
+
+def run_estimates(
+    runs: Grid, classes: Sequence[str], *, resamples: int, seed: int
+) -> dict[str, dict[int, RunEstimates]]:
+    """Estimates of each experiment and seed, on resamples of the patients that all runs share."""
+    keys = [(name, s) for name, by_seed in runs.items() for s in sorted(by_seed)]
+    predictions = [runs[name][s].predictions() for name, s in keys]
+    tests = [table.filter(pl.col("split") == "test") for table in predictions]
+    paths = [runs[name][s].path for name, s in keys]
+    gaze, boxes = (
+        [MapScores.read(reference, path, test) for path, test in zip(paths, tests, strict=True)]
+        for reference in (GAZE, BOXES)
+    )
+    test_draws, gaze_draws, box_draws = (
+        bootstraps(tables, classes, resamples=resamples, seed=seed)
+        for tables in (tests, [scores.cases for scores in gaze], [scores.cases for scores in boxes])
+    )
+    estimates: dict[str, dict[int, RunEstimates]] = {name: {} for name in runs}
+    for place, (name, s) in enumerate(keys):
+        validation = predictions[place].filter(pl.col("split") == "validate")
+        estimates[name][s] = RunEstimates(
+            test=tests[place],
+            auc=aucs(tests[place], classes, test_draws[place]),
+            validation=aucs(validation, classes, _NoResamples())[MACRO].value,
+            gaze=gaze[place].resampled(gaze_draws[place]),
+            boxes=boxes[place].resampled(box_draws[place]),
+            settings=_settings(runs[name][s]),
+        )
+    return estimates
+
+
+def aucs(cases: pl.DataFrame, classes: Sequence[str], draws: Resampling) -> dict[str, Estimate]:
+    """The AUC of each class and the macro mean, on resamples of the cases."""
+    estimates = class_estimates(cases, classes, draws, ("auc",))
+    return {group: estimate for (_, group), estimate in estimates.items()}
+
+
+def _settings(run: Run) -> tuple[object, ...] | None:
+    try:
+        settings = read_results(run.path).settings
+    except UserError:
+        return None
+    return tuple(getattr(settings, name) for name in _SETTINGS)

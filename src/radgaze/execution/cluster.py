@@ -1,0 +1,218 @@
+"""Tasks on a Ray cluster. Ray is imported only where it is needed, and shut down afterwards."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Generic, ParamSpec, Protocol, TypeVar
+
+from radgaze.errors import UserError
+from radgaze.execution.process import GRACE, PAUSE, Outcome, Task, Watch, start, stop
+from radgaze.execution.shares import Share
+
+Ended = tuple[str | None, float]
+"""Why a task failed, None where it succeeded, and its duration in seconds."""
+
+LOST = 2
+"""How often Ray restarts a task whose machine was lost."""
+
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+class Ref(Generic[Result]):
+    """Reference to the future result of a remote call, `ray.ObjectRef`."""
+
+
+class Remote(Protocol[Arguments, Result]):
+    """A function that runs on the cluster."""
+
+    def remote(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Ref[Result]:
+        """Submit a call."""
+        ...
+
+
+class Exceptions(Protocol):
+    """The part of `ray.exceptions` that is used."""
+
+    RayError: type[Exception]
+
+
+class Ray(Protocol):
+    """The part of the module `ray` that is used; it is not installed everywhere, and has few types."""
+
+    exceptions: Exceptions
+
+    def init(self, address: str, **options: object) -> object:
+        """Connect."""
+        ...
+
+    def shutdown(self) -> None:
+        """Disconnect."""
+        ...
+
+    def remote(self, **options: float) -> Callable[[Callable[Arguments, Result]], Remote[Arguments, Result]]:
+        """Make a function remote."""
+        ...
+
+    def wait(
+        self, refs: list[Ref[Result]], *, num_returns: int, timeout: float | None = None
+    ) -> tuple[list[Ref[Result]], list[Ref[Result]]]:
+        """Wait for results."""
+        ...
+
+    def get(self, ref: Ref[Result]) -> Result:
+        """The result of a call."""
+        ...
+
+    def cancel(self, ref: Ref[Result], *, force: bool = False) -> None:
+        """Cancel a call."""
+        ...
+
+    def nodes(self) -> list[Mapping[str, object]]:
+        """The machines."""
+        ...
+
+    def cluster_resources(self) -> Mapping[str, float]:
+        """Cores, GPUs and memory of all machines."""
+        ...
+
+
+def load() -> Ray:
+    """Import Ray.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    try:
+        ray: Ray = import_module("ray")
+    except ImportError as error:
+        raise UserError(
+            "`engine='ray'` needs Ray: pip install 'radgaze[cluster]'; or leave `engine` out to run here"
+        ) from error
+    return ray
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Ray]:
+    """Connect to a cluster, or start one on this machine where no address is given.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    ray = load()
+    try:
+        ray.init(address or "local", log_to_driver=False, include_dashboard=False, logging_level="error")
+    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(f"`ray_address` {address} cannot be used: {reason}") from error
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def run(
+    tasks: Sequence[Task],
+    watch: Watch,
+    *,
+    visible: Path,
+    address: str | None = None,
+    side_by_side: int | None = None,
+) -> Generator[Outcome, None, None]:
+    """Run tasks on a cluster; each requests its share of cores and GPUs.
+
+    Closing the generator stops the running tasks.
+
+    Args:
+        tasks: Tasks in the order in which they are submitted. Their files lie where every machine of the
+            cluster sees them under the same path.
+        watch: Called with the running tasks.
+        visible: A file that each machine must see.
+        address: Address of the cluster; None starts one on this machine.
+        side_by_side: Number of tasks at a time; by default as many as there are GPUs for, or one for each
+            machine without GPUs. More than that share GPUs.
+
+    Yields:
+        The outcome of each task, in the order in which they end.
+
+    Raises:
+        UserError: Ray is not installed, or there is no cluster at the address.
+    """
+    refs: dict[Ref[Ended], Task] = {}
+    with connected(address) as ray:
+        try:
+            request = requested(ray.nodes(), tasks, side_by_side)
+            threads = max(1, int(request["num_cpus"]) // max(task.processes for task in tasks))
+            remote = ray.remote(max_retries=LOST, **request)(run_on_machine)
+            before = {task.name: _size(task.log) for task in tasks}
+            refs = {remote.remote(task, str(visible), threads): task for task in tasks}
+            while refs:
+                ended, _ = ray.wait(list(refs), num_returns=1, timeout=PAUSE)
+                for ref in ended:
+                    yield _outcome(ray, ref, refs.pop(ref))
+                # A task that has begun has written to its log, wherever it runs.
+                watch([task.name for task in refs.values() if _size(task.log) != before[task.name]])
+        finally:
+            for ref in refs:
+                ray.cancel(ref)
+            if refs:
+                ray.wait(list(refs), num_returns=len(refs), timeout=GRACE)
+
+
+def requested(
+    nodes: Sequence[Mapping[str, object]], tasks: Sequence[Task], side_by_side: int | None
+) -> dict[str, float]:
+    """The resources that each task requests: whole GPUs while they last, and an even part of the cores.
+
+    Args:
+        nodes: The machines, as `ray.nodes()` returns them.
+        tasks: The tasks.
+        side_by_side: Number of tasks at a time; see `run`.
+    """
+    machines = [_resources(node) for node in nodes if node["Alive"]]
+    gpus, cpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("GPU", "CPU"))
+    each = max((task.gpus for task in tasks), default=0) if gpus else 0
+    places = side_by_side or (max(1, int(gpus // each)) if each else max(1, len(machines)))
+    smallest = min((machine["CPU"] for machine in machines if machine.get("CPU")), default=1.0)
+    request = {"num_cpus": float(max(1, int(min(smallest, cpus // places)))), "num_gpus": float(each)}
+    if each == 1 and places > gpus:  # Ray divides one GPU, but not several
+        request["num_gpus"] = max(0.01, int(100 * gpus / places) / 100)
+    return request
+
+
+def _resources(node: Mapping[str, object]) -> dict[str, float]:
+    resources = node["Resources"]
+    assert isinstance(resources, Mapping)
+    return {str(kind): float(amount) for kind, amount in resources.items()}
+
+
+def run_on_machine(task: Task, visible: str, threads: int) -> Ended:
+    """Run a task on a machine of the cluster; return why it failed, and its duration in seconds."""
+    if not Path(visible).is_file():
+        folder = Path(visible).parent
+        return f"a machine of the cluster does not see {folder}: put it on a shared file system", 0.0
+    started = start(task, Share(threads))  # Ray has chosen the GPUs that this process sees
+    try:
+        while (outcome := started.outcome()) is None:
+            time.sleep(PAUSE)
+    finally:
+        stop([started])
+    return outcome.reason, outcome.seconds
+
+
+def _outcome(ray: Ray, ref: Ref[Ended], task: Task) -> Outcome:
+    try:
+        reason, seconds = ray.get(ref)
+    except ray.exceptions.RayError as error:
+        first = str(error).strip().splitlines()[0]
+        return Outcome(task.name, f"lost by the cluster: {type(error).__name__}: {first}"[:300], 0.0)
+    return Outcome(task.name, reason, seconds)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

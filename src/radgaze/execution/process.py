@@ -1,0 +1,160 @@
+"""Tasks as processes: started with a share of the machine, observed, and stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from radgaze.execution.shares import Share
+
+GRACE = 60.0
+"""Seconds that a task may take to stop before it is killed."""
+
+PAUSE = 0.2
+"""Seconds between two looks at the running tasks."""
+
+Watch = Callable[[Sequence[str]], None]
+"""Called several times a second with the names of the running tasks."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A Python program to run in a process of its own.
+
+    Attributes:
+        name: Name that is unique among all tasks.
+        title: Name in the log.
+        arguments: Arguments of the Python interpreter. The id of the process that starts it is appended, for
+            `die_with`.
+        log: File to which its output is appended.
+        gpus: GPUs that it computes on; 0 for the processor.
+        processes: Processes that compute together in it.
+    """
+
+    name: str
+    title: str
+    arguments: tuple[str, ...]
+    log: Path
+    gpus: int = 0
+    processes: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        name: Name of the task.
+        reason: Why it failed; None where it succeeded.
+        seconds: Duration.
+    """
+
+    name: str
+    reason: str | None
+    seconds: float
+
+
+@dataclass
+class Started:
+    """A running process of a task.
+
+    Attributes:
+        task: The task.
+        process: The process.
+        log_from: Length of the log in bytes before the process wrote to it.
+        began: Time of the start, of the monotonic clock.
+    """
+
+    task: Task
+    process: subprocess.Popen[bytes]
+    log_from: int
+    began: float
+
+    def outcome(self) -> Outcome | None:
+        """How it ended, or None while it runs."""
+        code = self.process.poll()
+        if code is None:
+            return None
+        reason = None if code == 0 else _reason(code, self.task.log, self.log_from)
+        return Outcome(self.task.name, reason, time.monotonic() - self.began)
+
+
+def start(task: Task, share: Share, inherited: Sequence[int] = ()) -> Started:
+    """Start a task's process; its output goes to its log.
+
+    Args:
+        task: The task.
+        share: Part of the machine that it may use.
+        inherited: File descriptors that it keeps open.
+    """
+    task.log.parent.mkdir(parents=True, exist_ok=True)
+    with task.log.open("ab") as log:
+        log.write(f"— {task.title}, {time.strftime('%Y-%m-%d %H:%M:%S')}\n".encode())
+        log.flush()
+        log_from = log.tell()
+        process = subprocess.Popen(
+            (sys.executable, *task.arguments, str(os.getpid())),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=share.environment(),
+            pass_fds=inherited,
+        )
+        return Started(task, process, log_from, time.monotonic())
+
+
+def stop(started: Iterable[Started]) -> None:
+    """Stop processes as Ctrl-C does; kill those that exceed `GRACE`, or all at a second Ctrl-C."""
+    running = [each.process for each in started if each.process.poll() is None]
+    try:
+        for process in running:
+            process.send_signal(signal.SIGINT)
+        until = time.monotonic() + GRACE
+        while running and time.monotonic() < until:
+            running = [process for process in running if process.poll() is None]
+            time.sleep(0.1)
+    finally:
+        for process in running:
+            process.kill()
+            process.wait()
+
+
+def die_with(parent: int) -> None:
+    """End this process when its parent, of that process id, is gone.
+
+    A task of a killed program must not write into a folder beside the program that resumes it.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    if os.name == "posix":
+        threading.Thread(target=watch, daemon=True).start()
+
+
+def exit_words(code: int) -> str:
+    """How a process with an exit code other than 0 ended: the signal that killed it, or the code."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    name = signal.Signals(-code).name if -code in {int(each) for each in signal.Signals} else str(-code)
+    return f"was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+
+
+def _reason(code: int, log: Path, log_from: int) -> str:
+    """In one line: the signal, or the last line that the process wrote."""
+    if code < 0:
+        return f"it {exit_words(code)}"
+    with log.open("rb") as file:
+        file.seek(log_from)
+        written = file.read().decode(errors="replace").splitlines()
+    lines = [line.strip() for line in written if line.strip()]
+    return lines[-1][:300] if lines else f"it {exit_words(code)} and wrote nothing"

@@ -1,0 +1,66 @@
+"""Locks on files that keep two processes from working in one folder."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import lock_descriptor
+
+from radgaze.errors import UserError
+
+PAUSE = 0.2
+"""Seconds between two attempts to take a lock."""
+
+_held: set[int] = set()
+
+
+@contextmanager
+def exclusive(path: Path, message: str, *, patience: float = 0.0) -> Iterator[int]:
+    """Hold a lock while the block runs; yields the descriptor of the lock's file.
+
+    The lock belongs to the open file, so who holds the descriptor holds the lock:
+
+    - A forked child of this process does not: the descriptor is closed in it. A worker that outlives its
+      killed parent therefore does not keep the lock.
+    - A program that is started with the descriptor (`subprocess.Popen(pass_fds=...)`) does, until it ends,
+      also after this process was killed.
+
+    `filelock.FileLock` provides only the first of the two (its descriptor is private), `fcntl.lockf` as well
+    (its locks belong to the process); hence `filelock.lock_descriptor` on a descriptor of our own.
+
+    Args:
+        path: File of the lock, created where it is missing and left behind.
+        message: Message of the error where another process holds the lock.
+        patience: Seconds to wait for the lock.
+
+    Raises:
+        UserError: Another process holds the lock.
+        OSError: The file cannot be opened or locked.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    _held.add(descriptor)
+    try:
+        until = time.monotonic() + patience
+        while not lock_descriptor(descriptor, blocking=False):
+            if time.monotonic() >= until:
+                raise UserError(message)
+            time.sleep(PAUSE)
+        yield descriptor
+    finally:
+        if descriptor in _held:  # not so in a forked child that leaves the block
+            _held.discard(descriptor)
+            os.close(descriptor)
+
+
+def _close_in_child() -> None:
+    for descriptor in _held:
+        os.close(descriptor)
+    _held.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_close_in_child)

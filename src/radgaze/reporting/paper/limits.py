@@ -1,0 +1,52 @@
+"""The limits of the figures of a grid, as sentences."""
+
+from __future__ import annotations
+
+from radgaze.evaluation.across_runs import GridEstimates
+from radgaze.evaluation.run_estimates import HEATMAP_METRICS
+from radgaze.reporting.paper.results import BASELINE, Results, title
+from radgaze.words import listed
+
+
+def limits(results: Results, estimates: GridEstimates) -> list[str]:
+    """Caveats for the reader of the figures."""
+    sentences = [
+        "The intervals include the drawing of test cases and of seeds, not another hospital or reader."
+        if results.has_several_seeds
+        else "Each method was trained once: a difference of two runs is not yet one of two methods.",
+        "Agreement with gaze shows where a map is bright, not why the classifier decided. A map that does "
+        "not depend on the case can agree well: compare with the floors.",
+    ]
+    if results.has_several_seeds:
+        sentences.append(
+            "Few seeds say little about the variation between seeds, and no interval can correct that."
+        )
+    sentences += _not_compared(estimates)
+    if estimates.repeated_patients:
+        sentences.append("Some patients have more than one case; the bootstrap draws patients.")
+    return sentences
+
+
+def _not_compared(estimates: GridEstimates) -> list[str]:
+    """The experiments, and the heatmaps, that could not be compared with the baseline."""
+    differences = estimates.differences.get(BASELINE)
+    if differences is None:
+        return []
+    others = [name for name in estimates.auc if name != BASELINE]
+    sentences = []
+    apart = [title(name) for name in others if name not in differences]
+    if apart:
+        sentences.append(
+            f"{listed(apart)} shared no test cases with the baseline in any seed: not compared with it."
+        )
+    unlike = [
+        title(name)
+        for name in others
+        if name in differences and not differences[name].keys() & {*HEATMAP_METRICS}
+    ]
+    if unlike and any((*estimates.agreement.values(), *estimates.localisation.values())):
+        sentences.append(
+            f"Heatmaps of {listed(unlike)} are not compared with the baseline's: one of the two was not "
+            "measured, or with other settings or on other cases."
+        )
+    return sentences

@@ -1,0 +1,55 @@
+"""Tasks on a Ray cluster of this machine; without Ray, how that is told."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from radgaze.errors import UserError
+from radgaze.execution import cluster, process
+from tests.execution.test_local import quiet, tasks
+
+
+def test_without_ray_it_is_told_how_to_install_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    with pytest.raises(UserError, match=r"radgaze\[cluster\]"):
+        cluster.load()
+
+
+@pytest.mark.parametrize(
+    ("machines", "options", "side_by_side", "request_"),
+    [
+        ([{"CPU": 8.0, "GPU": 2.0}] * 2, {"gpus": 1}, None, (4.0, 1.0)),
+        ([{"CPU": 8.0, "GPU": 2.0}] * 2, {"gpus": 2}, None, (8.0, 2.0)),
+        ([{"CPU": 8.0, "GPU": 1.0}], {"gpus": 1}, 3, (2.0, 0.33)),
+        ([{"CPU": 8.0, "GPU": 1.0}], {"gpus": 0}, None, (8.0, 0.0)),
+        ([{"CPU": 8.0}, {"CPU": 4.0}], {"gpus": 1}, None, (4.0, 0.0)),
+        ([{"CPU": 2.0}, {}], {"gpus": 1}, 8, (1.0, 0.0)),
+    ],
+)
+def test_each_task_requests_its_share(machines, options, side_by_side, request_, tmp_path):
+    nodes = [{"Alive": True, "Resources": machine} for machine in machines]
+    nodes.append({"Alive": False, "Resources": {"CPU": 99.0, "GPU": 9.0}})
+    found = cluster.requested(nodes, tasks(tmp_path, "", "a", "b", **options), side_by_side)
+    assert (found["num_cpus"], found["num_gpus"]) == request_
+
+
+def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "start", None)  # nothing is started
+    (task,) = tasks(tmp_path, "", "a")
+    reason, seconds = cluster.run_on_machine(task, str(tmp_path / "nowhere" / "grid.json"), 1)
+    assert reason is not None
+    assert f"does not see {tmp_path / 'nowhere'}" in reason
+    assert seconds == 0.0
+
+
+@pytest.mark.slow
+def test_tasks_run_on_a_cluster_and_one_that_fails_stops_no_other(tmp_path):
+    pytest.importorskip("ray")
+    code = "sys.exit('no gaze' if name == 'a' else 0)"
+    (tmp_path / "grid.json").touch()
+    outcomes = cluster.run(
+        tasks(tmp_path, code, "a", "b"), quiet, visible=tmp_path / "grid.json", side_by_side=2
+    )
+    assert {outcome.name: outcome.reason for outcome in outcomes} == {"a": "no gaze", "b": None}

@@ -1,0 +1,125 @@
+"""Locks: who goes on holding one when the process that took it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from radgaze import locks
+from radgaze.errors import UserError
+
+BUSY = "somebody is at work"
+
+FORKED = """
+import os, signal, sys, time
+from pathlib import Path
+from radgaze import locks
+with locks.exclusive(Path(sys.argv[1]), "busy") as descriptor:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+        os._exit(0)
+    print(child, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+POOLED = """
+import multiprocessing, os, signal, sys, time
+from pathlib import Path
+from radgaze import locks
+def work(said):
+    said.put(os.getpid())
+    time.sleep(60)
+if __name__ == "__main__":
+    context = multiprocessing.get_context("fork")
+    with locks.exclusive(Path(sys.argv[1]), "busy") as descriptor:
+        said = context.Queue()
+        context.Process(target=work, args=(said,)).start()
+        print(said.get(), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+STARTED = """
+import os, signal, subprocess, sys
+from pathlib import Path
+from radgaze import locks
+with locks.exclusive(Path(sys.argv[1]), "busy") as descriptor:
+    job = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[descriptor],
+                           stdout=subprocess.DEVNULL)
+    print(job.pid, flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed(code: str, path: Path) -> int:
+    """Run a program that takes the lock, starts another process and kills itself; return that process."""
+    program = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    assert program.stdout is not None
+    child = int(program.stdout.readline())
+    assert program.wait(30) == -signal.SIGKILL
+    os.kill(child, 0)  # it outlives its parent
+    return child
+
+
+def is_free(path: Path, patience: float = 0.0) -> bool:
+    try:
+        with locks.exclusive(path, BUSY, patience=patience):
+            return True
+    except UserError:
+        return False
+
+
+@pytest.mark.parametrize("code", [FORKED, POOLED])
+def test_forked_children_of_a_killed_process_do_not_hold_its_lock(code, tmp_path):
+    child = killed(code, tmp_path / "lock")
+    try:
+        assert is_free(tmp_path / "lock")
+    finally:
+        os.kill(child, signal.SIGKILL)
+
+
+def test_a_program_that_was_given_the_descriptor_holds_the_lock_of_a_killed_process(tmp_path):
+    job = killed(STARTED, tmp_path / "lock")
+    try:
+        assert not is_free(tmp_path / "lock")
+    finally:
+        os.kill(job, signal.SIGKILL)
+    assert is_free(tmp_path / "lock", patience=10.0)
+
+
+def test_the_lock_is_free_after_the_block_whatever_ends_it(tmp_path):
+    path = tmp_path / "lock"
+    with locks.exclusive(path, BUSY), pytest.raises(UserError, match=BUSY), locks.exclusive(path, BUSY):
+        pass
+    with pytest.raises(ZeroDivisionError), locks.exclusive(path, BUSY):
+        raise ZeroDivisionError
+    assert is_free(path)
+    assert path.is_file()  # a removed file would let two processes lock two files of one name
+
+
+def test_patience_waits_for_the_lock(tmp_path):
+    begun = time.monotonic()
+    with locks.exclusive(tmp_path / "lock", BUSY):
+        assert not is_free(tmp_path / "lock", patience=0.5)
+    assert 0.5 <= time.monotonic() - begun < 10
+    job = killed(STARTED, tmp_path / "lock")
+    ended = subprocess.Popen([sys.executable, "-c", "import os, signal, sys, time; time.sleep(0.5); "
+                              "os.kill(int(sys.argv[1]), signal.SIGKILL)", str(job)])  # fmt: skip
+    assert is_free(tmp_path / "lock", patience=30.0)
+    ended.wait()
+
+
+def test_a_child_leaves_the_block_without_harm(tmp_path):
+    with locks.exclusive(tmp_path / "lock", BUSY):
+        child = os.fork()
+        if child:
+            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+            assert not is_free(tmp_path / "lock")
+    if not child:
+        os._exit(0)
