@@ -174,11 +174,10 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(config, tmp_path, 
 )
 def test_what_cannot_be_trained_is_told_before_training(overrides, said, config, tmp_path):
     data = overrides.pop("data", None)
-    wanted = config(**overrides)
-    if data:
-        wanted.data = data
     with pytest.raises(UserError, match=said):
-        train(wanted, tmp_path / "run")
+        settings = config(**overrides)
+        settings.data = data or settings.data
+        train(settings, tmp_path / "run")
 
 
 def test_a_folder_that_holds_something_is_left_alone(config, tmp_path):

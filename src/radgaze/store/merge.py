@@ -190,8 +190,8 @@ def _cases(
     """Make the table of a store's cases.
 
     Returns:
-        A row per case: store (its place), own_id, own_patient, split, image, sha256, origin, and labels, which
-        are null for classes that the store does not have.
+        A row per case: store (its place), own_id, own_patient, split, image, sha256, origin, and labels,
+        which are null for classes that the store does not have.
     """
     names = _own(store, renamed)
     labels = []
