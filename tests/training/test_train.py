@@ -173,11 +173,13 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(config, tmp_path, 
     ],
 )
 def test_what_cannot_be_trained_is_told_before_training(overrides, said, config, tmp_path):
-    data = overrides.pop("data", None)
-    with pytest.raises(UserError, match=said):
-        settings = config(**overrides)
-        settings.data = data or settings.data
+    def attempt() -> None:
+        settings = config(**{name: value for name, value in overrides.items() if name != "data"})
+        settings.data = overrides.get("data", settings.data)
         train(settings, tmp_path / "run")
+
+    with pytest.raises(UserError, match=said):
+        attempt()
 
 
 def test_a_folder_that_holds_something_is_left_alone(config, tmp_path):
