@@ -1,4 +1,4 @@
-"""What the user sees in the terminal: one console, one kind of progress bar."""
+"""Terminal output: one console, one kind of progress bar."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from rich.progress import (
 from rich.text import Text
 
 HIDDEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Unicode categories that a terminal obeys, or cannot show: controls, surrogates, separators of lines."""
+"""Unicode categories that control a terminal, or cannot be shown: controls, surrogates, separators."""
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-"""Characters that turn the direction of what follows, and so show another text than there is."""
+"""Characters that change the direction of the following text, and so disguise it."""
 
 
 def shown(text: object) -> str:
-    """Text as a terminal may print it: on one line, control characters as escapes such as \\x1b.
+    """Make text safe for a terminal: on one line, control characters as escapes such as \\x1b.
 
     Ids, class names, paths and messages of other software may hold anything.
     """
@@ -43,12 +43,12 @@ def shown(text: object) -> str:
 
 
 class _Plain(Console):
-    """A console for which text is text: no markup, and control characters are shown (`shown`).
+    """A console without markup that shows control characters (`shown`).
 
-    All strings that it prints, cells and titles of tables among them, come through `render_str`.
+    All strings that it prints pass through `render_str`, also cells and titles of tables.
     """
 
-    def render_str(self, text: str, **options: Any) -> Text:
+    def render_str(self, text: str, **options: Any) -> Text:  # rich's own options
         return super().render_str(shown(text), **(options | {"markup": False, "emoji": False}))
 
 
@@ -56,7 +56,7 @@ console = _Plain(stderr=True, highlight=False, emoji=False)
 
 
 def results() -> Console:
-    """A console on standard output, for tables of results."""
+    """Make a console on standard output, for tables of results."""
     return _Plain(highlight=False)
 
 
@@ -64,8 +64,8 @@ def put(text: object, *, lines: bool = False) -> None:
     """Print a result on standard output.
 
     Args:
-        text: What is printed; on one line unless it has `lines` of its own.
-        lines: Whether line breaks are the text's own, as of a Markdown table, and not of a name in it.
+        text: Text to print; on one line unless `lines` is set.
+        lines: Keep the line breaks, as in a Markdown table.
     """
     words = str(text)
     print("\n".join(map(shown, words.split("\n"))) if lines else shown(words))
@@ -81,7 +81,7 @@ _spelled: Callable[[str], str] = str
 
 @contextmanager
 def spelling(by: Callable[[str], str]) -> Iterator[None]:
-    """Have `say` and `complain` spell settings and calls another way, see `radgaze.errors`."""
+    """Change how `say` and `complain` spell settings and calls, see `radgaze.errors`."""
     global _spelled
     before, _spelled = _spelled, by
     try:
@@ -95,7 +95,7 @@ _silent = ContextVar("silent", default=False)
 
 @contextmanager
 def silence() -> Iterator[None]:
-    """Say nothing within and show no bar that begins there: work of which there is much, shown as a whole."""
+    """Suppress messages and new progress bars within the block, for one part of a larger piece of work."""
     before = _silent.set(True)
     try:
         yield
@@ -106,26 +106,26 @@ def silence() -> Iterator[None]:
 def say(message: str, *, bold: bool = False) -> None:
     """Print one line for the user, on standard error, so that standard output stays for results.
 
-    Brackets are no markup, control characters are shown (`shown`), and a full line is not broken.
+    Brackets are not markup, control characters are shown (`shown`), and long lines are not wrapped.
     """
     if not _silent.get():
         console.print(_spelled(message), style="bold" if bold else None, markup=False, soft_wrap=True)
 
 
 class _Rate(ProgressColumn):
-    """Steps a second: lately while it runs, on the whole when it is done."""
+    """Steps per second: recent ones while it runs, the mean when it is done."""
 
-    def __init__(self, of: str) -> None:
+    def __init__(self, unit: str) -> None:
         super().__init__()
-        self._of = of
+        self._unit = unit
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed if task.finished else task.speed
-        return Text("" if speed is None else f"{speed:.1f} {self._of}/s")
+        return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
 
 
 class Bar:
-    """A running progress bar; `advance` moves it, `describe` changes its words."""
+    """A running progress bar; `advance` moves it, `describe` changes its text."""
 
     def __init__(self, progress: Progress, total: int | None, description: str) -> None:
         self._progress = progress
@@ -142,13 +142,13 @@ class Bar:
 def progress(
     description: str, total: int | None = None, *, period: float = 30.0, of: str | None = None
 ) -> Iterator[Bar]:
-    """Show a progress bar with count, elapsed and remaining time; where no terminal listens, start and end.
+    """Show a progress bar with count, elapsed and remaining time; without a terminal, its start and end.
 
     Args:
-        description: What is being done, e.g. "Reading images".
-        total: Number of steps, or None where it is not known.
-        period: Seconds over which speed is measured for the remaining time; longer than a few steps take.
-        of: What the steps are, e.g. "images", where their rate is to be shown.
+        description: Text beside the bar, such as "Reading images".
+        total: Number of steps; None where it is unknown.
+        period: Time in seconds over which speed is measured; longer than a few steps take.
+        of: Unit of the steps, such as "images", to show their rate; None for no rate.
     """
     columns = (
         TextColumn("{task.description}", markup=False),

@@ -1,4 +1,4 @@
-"""Where models run."""
+"""The device on which a model runs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from radgaze.errors import UserError
 
 
 def usable_device(device: str) -> str:
-    """The device, for "auto" the best there is.
+    """Check that a device can be used, and choose one for "auto".
 
     Raises:
-        UserError: There is no such device here.
+        UserError: The device is not available here.
     """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     try:
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch raises either for a device that is not there
-        raise UserError(f"--device {device} cannot be used here; cpu and auto always can") from error
+    except (RuntimeError, AssertionError) as error:  # torch raises either for a missing device
+        raise UserError(f"`device={device}` is not available here; cpu and auto always are") from error
     return device

@@ -1,4 +1,4 @@
-"""The one exception a user's mistake raises; the command line prints it in one line and exits with 2.
+"""The exception that a user's mistake raises; the command line prints it on one line and exits with 2.
 
 Messages name a setting by its field in backquotes, `` `resamples` `` or `` `input.size=224` ``, and what to
 do next as a `call`; the command line spells both as its flags and commands, see `radgaze.cli.flags`.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something the user can put right: the message says what was wrong, where, and what to do."""
+    """A mistake that the user can correct: the message says what is wrong, where, and what to do."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -16,7 +16,7 @@ class Stopped(KeyboardInterrupt):
 
 
 def call(verb: str, *arguments: object, **options: object) -> str:
-    """A call of a verb for a message, in backquotes: `` `evaluate('runs/a', reject=True)` ``."""
+    """Format a call of a verb for a message: `` `evaluate('runs/a', reject=True)` ``, with the backquotes."""
     words = [repr(str(argument)) for argument in arguments]
     words += [
         f"{name}={value if isinstance(value, bool) else repr(str(value))}" for name, value in options.items()
@@ -25,12 +25,12 @@ def call(verb: str, *arguments: object, **options: object) -> str:
 
 
 def in_words(error: Exception) -> str:
-    """An error in one line: of a file the file and why, else its kind and message."""
+    """Format an error on one line: the path and the reason of an `OSError`, else its class and message."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
 
 
 def shortened(text: str, most: int = 200) -> str:
-    """A user's own words for a message, cut where they would fill the screen."""
+    """Shorten a text of the user for a message."""
     return text if len(text) <= most else f"{text[: most - 1]}…"

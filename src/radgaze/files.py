@@ -1,4 +1,4 @@
-"""Files of a run or another folder of ours: written whole or not at all, and read without trust."""
+"""Files of runs, stores and results: written atomically, and validated when they are read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -18,31 +18,34 @@ import yaml
 from radgaze.errors import UserError
 
 SUFFIX = ".part"
-"""Of a file that is being written."""
+"""Suffix of a file that is being written."""
 
 LARGEST = 64 * 2**20
-"""Bytes of a JSON file at most."""
+"""Maximum size of a JSON file, in bytes."""
 
 LARGEST_YAML = 2**20
+"""Maximum size of a YAML file, in bytes."""
+
 NODES = 20_000
-"""Values of a YAML file at most, those that an alias repeats counted each time."""
+"""Maximum number of values of a YAML file; those that aliases repeat count each time."""
 
 
 @contextmanager
 def written(path: Path, *, mode: int = 0o666, lasting: bool = True) -> Iterator[Path]:
-    """The name of a new file beside `path`, which takes its place when the block ends well.
+    """Write a file atomically: yield the path of a new file, which replaces `path` when the block succeeds.
 
-    A reader, or whoever comes after a kill, sees the old file or the new one. A link is replaced, and not
-    what it points at; a device is written to. It is written in the same folder, for a move between file
-    systems is a copy that can be cut.
+    A reader sees the old file or the new one, also after a kill. A link is replaced, not the file that it
+    points to; a device is written to. The new file is in the same folder, since a move between file systems
+    is a copy that can be interrupted.
 
     Args:
-        path: The file.
-        mode: Its permissions, of which the process's mask takes away.
-        lasting: Wait until it is on the disk.
+        path: Path of the file.
+        mode: Permissions of the file, which the process's mask restricts.
+        lasting: Whether to wait until the file is on the disk.
 
     Raises:
-        OSError: It cannot be written, whatever library did, with the system's number and `path`.
+        OSError: The file cannot be written; with the system's error number and `path`, whatever library
+            wrote it.
     """
     with disk_faults(path):
         if _is_device(path):
@@ -63,22 +66,22 @@ def written(path: Path, *, mode: int = 0o666, lasting: bool = True) -> Iterator[
 
 
 def write_text(text: str, path: Path) -> None:
-    """Write a file of text, whole or not at all."""
+    """Write a text file atomically."""
     write_bytes(text.encode(), path)
 
 
 def write_bytes(content: bytes, path: Path) -> None:
-    """Write a file, whole or not at all."""
+    """Write a file atomically."""
     with written(path) as aside:
         aside.write_bytes(content)
 
 
 @contextmanager
 def disk_faults(path: Path) -> Iterator[None]:
-    """Turn what a library makes of a fault of the disk into the `OSError` that Python itself raises.
+    """Turn a library's error about a fault of the disk into the `OSError` that Python itself raises.
 
-    Polars and safetensors have the system's number in the words of their errors alone, torch an error about
-    its own place in the file, raised while it closes what it could not write.
+    Polars and safetensors give the system's error number only in the text of their errors; torch raises an
+    error about its position in the file while it closes it.
     """
     try:
         yield
@@ -90,14 +93,14 @@ def disk_faults(path: Path) -> Iterator[None]:
 
 
 def _number(error: Exception, path: Path) -> int | None:
-    """The system's number of what befell a file; None where it was another one, or no fault of the disk."""
+    """The system's number of an error about a file; None for another file, or no fault of the disk."""
     if isinstance(error, OSError) and error.errno is not None:
         named = None if error.filename is None else Path(str(error.filename))
-        own = named is None or named == path or is_leftover(named, path.name)
-        return error.errno if own else None
-    found = re.search(r"\(os error (\d+)\)", str(error))
-    if found is not None:
-        return int(found[1])
+        is_this = named is None or named == path or is_leftover(named, path.name)
+        return error.errno if is_this else None
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is not None:
+        return int(number[1])
     inner = error.__context__
     if isinstance(error, RuntimeError) and "inline_container" in str(error) and isinstance(inner, OSError):
         return inner.errno
@@ -105,19 +108,19 @@ def _number(error: Exception, path: Path) -> int | None:
 
 
 def is_leftover(path: Path, name: str) -> bool:
-    """Whether a file is what a killed process left of the one of that name."""
+    """Whether a file is an unfinished one of a killed process, for the file of that name."""
     return path.name.startswith(_begin(name)) and path.name.endswith(SUFFIX)
 
 
 def clear_leftovers(folder: Path) -> None:
-    """Remove what a killed process left of a file that it was writing here."""
+    """Remove the unfinished files of killed processes from a folder."""
     for path in folder.glob(f".*{SUFFIX}"):
         if not path.is_dir():
             path.unlink(missing_ok=True)
 
 
 def stay_within(folder: Path) -> None:
-    """See to it that what is written into a folder stays there.
+    """Check that writing into a folder does not write elsewhere.
 
     Raises:
         UserError: A link in it leads out of it.
@@ -129,32 +132,32 @@ def stay_within(folder: Path) -> None:
             if path.is_symlink() and not path.resolve().is_relative_to(root):
                 raise UserError(
                     f"{path} is a link that leads out of {folder}: nothing is read or written through it; "
-                    "put what it points at in its place"
+                    "replace it by the file or folder that it points to"
                 )
 
 
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds, built of plain values alone.
+    """Read a YAML file of plain values.
 
     Raises:
-        FileNotFoundError: There is none.
-        UserError: It is not YAML, too large, or aliases make it so.
+        FileNotFoundError: There is no such file.
+        UserError: It is not YAML, or too large, also by its aliases.
     """
     try:
         if path.stat().st_size > LARGEST_YAML:
             raise UserError(f"{path} is larger than {LARGEST_YAML:,} bytes: no file of settings")
         return parse_yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        # The last: not UTF-8, or a number or date that is none.
+        # ValueError: not UTF-8, or a number or date that is none.
         raise UserError(f"{path} is not YAML that can be read: {_short(error)}") from error
 
 
-def parse_yaml(text: str) -> Any:
-    """The values of a YAML text; as `yaml.safe_load`, where aliases do not make many of few.
+def parse_yaml(text: str) -> object:
+    """Parse a YAML text like `yaml.safe_load`, with a limit on the values that aliases repeat.
 
     Raises:
         yaml.YAMLError: It is not YAML, or has too many values.
-        ValueError: A value in it is none.
+        ValueError: A value is malformed.
         RecursionError: It is nested too deep.
     """
     loader = yaml.SafeLoader(text)
@@ -170,12 +173,12 @@ def parse_yaml(text: str) -> Any:
 
 
 def read_json(path: Path, fits: Callable[[Any], bool], advice: str) -> Any:
-    """What a JSON file holds.
+    """Read a JSON file.
 
     Args:
-        path: The file.
-        fits: Whether that is what it should hold.
-        advice: What to do where it is not, as a user is told it.
+        path: Path of the file.
+        fits: Says whether its content is of the expected form.
+        advice: What to do about a damaged file; the end of the message.
 
     Raises:
         UserError: It is cut, damaged, or something else.
@@ -183,21 +186,21 @@ def read_json(path: Path, fits: Callable[[Any], bool], advice: str) -> Any:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError("too large")
-        found = json.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
+        content = json.loads(path.read_text(encoding="utf-8-sig"))  # as some editors save it
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} cannot be read, it is cut or damaged ({_short(error)}); {advice}") from error
-    if not fits(found):
+    if not fits(content):
         raise UserError(f"{path} does not hold what it should; {advice}")
-    return found
+    return content
 
 
 def read_parquet(path: Path, needs: Sequence[str], advice: str) -> pl.DataFrame:
-    """A Parquet table.
+    """Read a Parquet table.
 
     Args:
-        path: The file.
+        path: Path of the file.
         needs: Columns that it must have.
-        advice: What to do where it cannot be read, as a user is told it.
+        advice: What to do about a damaged file; the end of the message.
 
     Raises:
         UserError: It is cut, damaged, or something else.
@@ -206,14 +209,14 @@ def read_parquet(path: Path, needs: Sequence[str], advice: str) -> pl.DataFrame:
 
 
 def read_csv(path: Path, needs: Sequence[str], advice: str) -> pl.DataFrame:
-    """A table of comma-separated values; else as `read_parquet`."""
+    """Read a table of comma-separated values; see `read_parquet`."""
     return _table(path, lambda: pl.read_csv(path, glob=False), needs, advice)
 
 
 def _table(path: Path, read: Callable[[], pl.DataFrame], needs: Sequence[str], advice: str) -> pl.DataFrame:
     try:
         table = read()
-    # A fault in a column's pages is a panic of polars, which is no Exception.
+    # Polars panics on a fault in a column's pages; a panic is no Exception.
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError) as error:
         raise UserError(f"{path} cannot be read, it is cut or damaged; {advice}") from error
     missing = [name for name in needs if name not in table.columns]
@@ -223,7 +226,7 @@ def _table(path: Path, read: Callable[[], pl.DataFrame], needs: Sequence[str], a
 
 
 def _is_device(path: Path) -> bool:
-    """Whether a name is of a device or a pipe, which a file must not take the place of."""
+    """Whether a path is a device or a pipe, which must not be replaced by a file."""
     try:
         kind = path.lstat().st_mode
     except OSError:
@@ -235,18 +238,18 @@ def _begin(name: str) -> str:
     return f".{name[:40]}."  # in bytes it may be four times as long, and 255 are the most
 
 
-def _size(node: yaml.Node, known: dict[Hashable, int]) -> int:
-    """How many values a node makes, with those that its aliases repeat."""
-    own = id(node)
-    if own not in known:
-        known[own] = NODES + 1  # of a node that holds itself
+def _size(node: yaml.Node, sizes: dict[int, int]) -> int:
+    """Count the values that a node makes, with those that its aliases repeat."""
+    key = id(node)
+    if key not in sizes:
+        sizes[key] = NODES + 1  # for a node that contains itself
         inner: list[yaml.Node] = []
         if isinstance(node, yaml.SequenceNode):
             inner = node.value
         elif isinstance(node, yaml.MappingNode):
             inner = [part for pair in node.value for part in pair]
-        known[own] = 1 + sum(_size(part, known) for part in inner)
-    return known[own]
+        sizes[key] = 1 + sum(_size(part, sizes) for part in inner)
+    return sizes[key]
 
 
 def _short(error: BaseException) -> str:

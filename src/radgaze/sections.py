@@ -38,7 +38,7 @@ class FieldError(UserError):
         return f"`{self.name}` {self.rule}"
 
     def inside(self, section: str) -> FieldError:
-        """The same error of a section that is part of another one."""
+        """Add the name of the section that holds the field."""
         return FieldError(f"{section}.{self.name}", self.rule)
 
 

@@ -1,4 +1,4 @@
-"""Tables to files, where a fault of the disk is an `OSError` as it is for every other file."""
+"""Tables written to files and read again; a fault of the disk is an `OSError`, as for every other file."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from radgaze.files import disk_faults, written
 def write_parquet(
     table: pl.DataFrame | pl.LazyFrame, path: Path, *, rows: int | None = None, lasting: bool = True
 ) -> None:
-    """Write a table, whole or not at all.
+    """Write a Parquet table atomically.
 
     Args:
-        table: In memory, or lazy: then it is written part after part.
-        path: Of the file.
-        rows: Of a group, in which a reader finds what it wants.
-        lasting: Wait until it is on the disk.
+        table: Table in memory, or a lazy one, which is written in parts.
+        path: Path of the file.
+        rows: Number of rows in a row group.
+        lasting: Whether to wait until the file is on the disk.
 
     Raises:
         OSError: The disk is full, or cannot be written.
@@ -33,20 +33,21 @@ def write_parquet(
 
 _SIGNS = r"'*[=+\-@\t\r\n＝＋－＠]"
 EXECUTED = re.compile(rf"^({_SIGNS})")
-"""How text begins that a spreadsheet takes for a formula, or that looks as if we had marked it already."""
+"""Beginning of text that a spreadsheet takes for a formula, or that looks marked already."""
 MARKED = re.compile(rf"^'({_SIGNS})")
 NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 def harmless(text: str) -> str:
-    """Text for a cell of CSV: with an apostrophe before it where a spreadsheet would execute it (OWASP, CSV
-    injection). A number stays one. `read_csv` takes the apostrophe away.
+    """Mark text of a CSV cell with an apostrophe where a spreadsheet would execute it (OWASP, CSV injection).
+
+    Numbers stay as they are. `read_csv` removes the apostrophe.
     """
     return text if NUMBER.fullmatch(text) else EXECUTED.sub(r"'\1", text)
 
 
 def write_csv(table: pl.DataFrame, path: Path) -> None:
-    """Write a table, whole or not at all, its text `harmless`.
+    """Write a table of comma-separated values atomically, with its text marked by `harmless`.
 
     Raises:
         OSError: The disk is full, or cannot be written.
@@ -56,12 +57,12 @@ def write_csv(table: pl.DataFrame, path: Path) -> None:
 
 
 def csv_text(table: pl.DataFrame) -> str:
-    """What `write_csv` writes."""
+    """Format a table as the text of the file that `write_csv` writes."""
     return _harmless(table).write_csv()
 
 
 def read_csv(path: Path) -> pl.DataFrame:
-    """A table that `write_csv` wrote, all of it as text, as it was before.
+    """Read a table that `write_csv` wrote, with all columns as text, as it was before.
 
     Raises:
         OSError: There is no such file, or it cannot be read.
@@ -77,5 +78,5 @@ def read_csv(path: Path) -> pl.DataFrame:
 def _harmless(table: pl.DataFrame) -> pl.DataFrame:
     text = pl.col(pl.String)
     marked = text.str.replace(EXECUTED.pattern, "'${1}")
-    kept = pl.when(text.str.contains(f"^({NUMBER.pattern})$")).then(text).otherwise(marked)
-    return table.with_columns(kept).rename({name: harmless(name) for name in table.columns})
+    cells = pl.when(text.str.contains(f"^({NUMBER.pattern})$")).then(text).otherwise(marked)
+    return table.with_columns(cells).rename({name: harmless(name) for name in table.columns})

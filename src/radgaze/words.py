@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 
 def count(n: int, thing: str) -> str:
-    """`1 case`, `2 cases`."""
+    """Format a count with its noun: `1 case`, `2 cases`."""
     return f"{n:,} {thing}" + ("" if n == 1 else "s")
 
 
 def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Join words to a list: `a`, `a and b`, `a, b and c`."""
     return ", ".join(words[:-1]) + " and " + words[-1] if len(words) > 1 else "".join(words)

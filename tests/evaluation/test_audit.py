@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -33,7 +34,7 @@ from radgaze.evaluation.statistics.means import FEW, mean_interval
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import estimates, mean_of
 from radgaze.models import Output
-from radgaze.records import plain
+from radgaze.records import plain_fields
 from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.store.batch import Batch
 from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, Looker, cases, lungs_about_the_spot
@@ -71,9 +72,9 @@ def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit,
     return audited(run, out), out
 
 
-def plain_file(found: Audit) -> dict[str, object]:
+def plain_file(found: Audit) -> dict[str, Any]:
     """What audit.json holds: the fields of the aspects and the baseline maps stand beside the others."""
-    content = plain(found.results)
+    content: dict[str, Any] = dict(plain_fields(found.results))
     content |= content.pop("thresholds")
     content["settings"] |= content["settings"].pop("constants") | content["settings"].pop("baseline_counts")
     for method in content["methods"].values():

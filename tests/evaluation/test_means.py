@@ -90,8 +90,8 @@ def test_of_many_patients_and_in_the_seed_papers_way_it_is_the_percentiles():
 def test_an_interval_goes_no_further_than_the_figure_can():
     x = np.array([1, 1, 1, 1, 1, 1, 1, 0.2, 0.9, 1])
     found = means({"a": x}, np.arange(10), PatientBootstrap(np.arange(10), np.zeros(10, int), 50))["a"]
-    assert found.entry()["high"] > 1
-    assert found.entry((0.0, 1.0))["high"] == 1
+    assert found.summary().high > 1
+    assert found.summary((0.0, 1.0)).high == 1
 
 
 def test_p_is_below_a_level_just_where_the_interval_of_that_level_leaves_zero_out():

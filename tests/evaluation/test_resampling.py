@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics import resampling
 from radgaze.evaluation.statistics.resampling import (
@@ -106,16 +107,18 @@ def test_seed_resamples_are_thirty_of_55_to_60_cases() -> None:
 
 
 def test_undefined_resamples_are_left_out_and_counted() -> None:
-    entry = Estimate(0.5, np.array([0.4, np.nan, 0.6])).entry()
-    assert entry["undefined_resamples"] == 1
-    assert 0.4 <= entry["low"] < entry["high"] <= 0.6
-    assert Estimate(np.nan, np.array([0.4])).entry() == {"value": None, "low": None, "high": None}
+    entry = Estimate(0.5, np.array([0.4, np.nan, 0.6])).summary()
+    assert entry.undefined_resamples == 1
+    assert entry.low is not None
+    assert entry.high is not None
+    assert 0.4 <= entry.low < entry.high <= 0.6
+    assert Estimate(np.nan, np.array([0.4])).summary() == IntervalEstimate(None)
 
 
 def test_no_cases_give_undefined_figures_and_no_error() -> None:
     nothing = PatientBootstrap(np.empty(0, int), np.empty(0, int), 10)
     assert np.isnan(estimates({0: mean_of([])}, 0, nothing)[0].value)
-    assert estimates({0: mean_of([])}, 0, SeedResamples(0))[0].entry()["low"] is None
+    assert estimates({0: mean_of([])}, 0, SeedResamples(0))[0].summary().low is None
 
 
 def test_means_leave_nan_out() -> None:

@@ -156,9 +156,9 @@ def test_value_is_the_mean_and_a_seed_without_one_is_left_out():
     three = seeds(rng, 3, 0.1, shared=True)
     assert across(three).value == pytest.approx(np.mean([one.value for one in three]))
     unknown = Estimate(float("nan"), np.full(400, np.nan))
-    assert across([*three, unknown]).entry() == across(three).entry()
+    assert across([*three, unknown]).summary() == across(three).summary()
     assert across(three[:1]) is three[0]
-    assert across([unknown]).entry()["value"] is None
+    assert across([unknown]).summary().value is None
 
 
 def test_order_of_seeds_does_not_matter_and_bounds_hold():

@@ -16,11 +16,10 @@ from radgaze.evaluation.audit.results import (
     AuditResults,
     AuditSettings,
     BaselineComparison,
-    DifferenceEstimate,
     MethodResults,
     Recipe,
 )
-from radgaze.evaluation.statistics.verdict import Verdict
+from radgaze.evaluation.statistics.verdict import Difference, Verdict
 from radgaze.reporting.audit.figures import of_aspect, overview
 from radgaze.reporting.audit.page import findings, write_audit_page
 from radgaze.reporting.audit.rows import verdict_rows
@@ -50,9 +49,7 @@ def method(verdict: Verdict, likeness: float, number: int) -> MethodResults:
         "forward_passes": AuditEstimate(1.0 + number, n=20),
     }
     difference = {"better": 0.2, "even": 0.0, "worse": -0.2}[verdict]
-    differences = {
-        floor: DifferenceEstimate(difference, difference - 0.05, difference + 0.05) for floor in FLOORS
-    }
+    differences = {floor: Difference(difference, difference - 0.05, difference + 0.05) for floor in FLOORS}
     cascades = tuple(
         Cascade(mode, ("head", "conv"), [0.8, likeness], [0.7, None]) for mode in ("cascading", "independent")
     )

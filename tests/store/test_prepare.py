@@ -232,7 +232,7 @@ def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_pat
     said = capfd.readouterr().err
     assert "4 of 9 images are done" in said
     for bar in (
-        r"Checking what is there .* 4/4 \d",
+        r"Checking earlier images .* 4/4 \d",
         r"Reading images .* 5/5 \d",
         rf"Taking hashes .* {files}/{files} \d",
     ):

@@ -61,7 +61,7 @@ def test_one_bit_anywhere_is_found(store, capsys):
     assert main(["verify", str(store.path)]) == 1
     said = capsys.readouterr().err
     assert "shard-00000.npy is not the file that was written" in said
-    assert "--overwrite" in said
+    assert "`overwrite=True`" in said
 
 
 def test_a_manifest_that_was_changed_is_told(store):

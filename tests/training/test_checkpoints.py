@@ -94,7 +94,7 @@ def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path, caps
     spoilt(run, change)
     capsys.readouterr()
     if how == "a link":
-        with pytest.raises(UserError, match=r"best\.ckpt is a link that leads out of .*put what it"):
+        with pytest.raises(UserError, match=r"best\.ckpt is a link that leads out of .*replace it by"):
             go_on(run)
     else:
         go_on(run)

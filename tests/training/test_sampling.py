@@ -107,7 +107,7 @@ def test_a_set_smaller_than_a_batch_is_one_batch():
         (Cases(20, 5), 1.0, 8, "above 0 and below 1"),
         (Cases(20, 20), 0.5, 8, "all of the training cases have gaze"),
         (Cases(20, 0), 0.5, 8, "none of the training cases have gaze"),
-        (Cases(20, 5), 0.5, 1, "a batch of one case"),
+        (Cases(20, 5), 0.5, 1, "batches of two cases or more"),
     ],
 )
 def test_a_fraction_that_cannot_be_is_told(cases, fraction, batch_size, message):

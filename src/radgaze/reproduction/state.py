@@ -70,11 +70,11 @@ class GridFile(records.Record):
     selection: Selection
     folds: int | None
     store: str
-    identity: dict[str, object]
+    identity: Mapping[str, object]
     contents: dict[str, str] | None = records.optional()
-    overrides: dict[str, object]
+    overrides: Mapping[str, object]
     jobs: list[JobEntry]
-    configurations: dict[str, dict[str, object]]
+    configurations: Mapping[str, Mapping[str, object]]
 
 
 @dataclass
@@ -131,9 +131,9 @@ class State:
             selection=plan.selection,
             folds=plan.folds,
             store=plan.store,
-            identity=records.plain(plan.identity),
+            identity=records.plain_fields(plan.identity),
             contents=dict(plan.contents),
-            overrides=records.plain(plan.overrides),
+            overrides=records.plain_fields(plan.overrides),
             jobs=jobs,
             configurations={job.name: settings.to_dict(job.config) for job in plan.jobs},
         )

@@ -1,4 +1,4 @@
-"""Images read by a Ray cluster; they lie where every machine of it sees them under the same path."""
+"""Images read by a Ray cluster; every machine must see them under the same paths."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from radgaze.execution.cluster import Ref, connected
 from radgaze.store.pixels import Files, Fitted
 
 AT_ONCE = 32
-"""Images of one task."""
+"""Number of images of one task."""
 AHEAD = 2
-"""Tasks that wait for each processor, so that results take little memory here."""
+"""Number of waiting tasks for each processor; few, so that results take little memory here."""
 LOST = 5
-"""Times that Ray starts a task again whose machine was lost."""
+"""Maximum number of times that Ray restarts a task whose machine was lost."""
 
 
 def read_by_cluster(
@@ -27,9 +27,9 @@ def read_by_cluster(
     is running.
 
     Args:
-        read: Can be pickled.
-        files: Of the cases.
-        address: Of the cluster; None makes one on this machine.
+        read: Reads the files of one case; it must be possible to pickle it.
+        files: Files of the cases.
+        address: Address of the cluster; None makes one on this machine.
 
     Yields:
         The place of a case, and what was read, or why it could not be; in any order.
@@ -62,8 +62,8 @@ def read_by_cluster(
 
 
 def _read(read: Callable[[Files], Fitted], files: list[Files]) -> list[Fitted | DicomError]:
-    """On a machine of the cluster."""
-    found: list[Fitted | DicomError] = [DicomError("lost")] * len(files)
-    for k, result in isolated(read, files, workers=1):
-        found[k] = result
-    return found
+    """Read the images of one task, on a machine of the cluster."""
+    images: list[Fitted | DicomError] = [DicomError("lost")] * len(files)
+    for k, image in isolated(read, files, workers=1):
+        images[k] = image
+    return images

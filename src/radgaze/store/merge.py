@@ -73,12 +73,12 @@ def read(options: MergeOptions) -> Cohort:
         ]
     )
     exclusive = all(store.exclusive for store in opened)
-    first, kept = _once(cases, classes, exclusive=exclusive)
-    repeated = _repeated(cases, first, kept, classes)
+    first, merged = _once(cases, classes, exclusive=exclusive)
+    repeated = _repeated(cases, first, merged, classes)
     count = pl.sum_horizontal(f"label_{name}" for name in classes)
-    without = kept.filter(count != 1) if exclusive else kept.clear()
-    kept = kept.join(without, on="case_id", how="anti", maintain_order="left")
-    ids = set(kept["case_id"])
+    without = merged.filter(count != 1) if exclusive else merged.clear()
+    merged = merged.join(without, on="case_id", how="anti", maintain_order="left")
+    ids = set(merged["case_id"])
     readings, fixations, boxes = merged_gaze(opened, names, first, ids, renamed)
     readings, echoes = each_once(readings, fixations)
     if len(echoes):
@@ -89,7 +89,7 @@ def read(options: MergeOptions) -> Cohort:
     return Cohort(
         source="merge",
         classes=tuple(classes),
-        cases=kept.select(
+        cases=merged.select(
             "case_id", "patient", "split", "image", *(f"label_{name}" for name in classes), "origin"
         ),
         readings=readings,
@@ -184,24 +184,27 @@ def _check_classes(
 def _cases(
     store: Store, name: str, place: int, renamed: Mapping[str, str], classes: Sequence[str]
 ) -> pl.DataFrame:
-    """The cases of a store: store (its place), own_id, own_patient, split, image, sha256, origin, and labels,
-    which are null where the store does not know.
+    """Make the table of a store's cases.
+
+    Returns:
+        A row per case: store (its place), own_id, own_patient, split, image, sha256, origin, and labels,
+        which are null for classes that the store does not have.
     """
-    own = _own(store, renamed)
+    names = _own(store, renamed)
     labels = []
     for new in classes:
-        parts = [f"label_{old}" for old, called in own.items() if called == new]
+        parts = [f"label_{old}" for old, called in names.items() if called == new]
         value = pl.max_horizontal(parts) if parts else pl.lit(None)
         labels.append(value.cast(pl.Int8).alias(f"label_{new}"))
-    found, burned = store.cases, set(store.manifest.get("burned_in_annotation", ()))
+    table, burned = store.cases, set(store.manifest.get("burned_in_annotation", ()))
     images = [
         reference(store.path / shard_name(shard), *of_image, burned_in=case_id in burned)
-        for case_id, shard, *of_image in found.select(
+        for case_id, shard, *of_image in table.select(
             "case_id", "shard", "index", "rows", "columns", "sha256"
         ).iter_rows()
     ]
-    origin = pl.format("{}/{}", pl.lit(name), "origin") if "origin" in found.columns else pl.lit(name)
-    return found.select(
+    origin = pl.format("{}/{}", pl.lit(name), "origin") if "origin" in table.columns else pl.lit(name)
+    return table.select(
         pl.lit(place).alias("store"),
         pl.col("case_id").alias("own_id"),
         pl.col("patient").cast(pl.Int64).alias("own_patient"),

@@ -83,7 +83,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
             if identity_of(cohort, parameters) != identity:
                 raise UserError(
                     f"image files changed while they were read, so that no store was made at {out}; the same "
-                    "command begins anew"
+                    "command begins again"
                 )
             finish(without(cohort, unreadable), done, aside, parameters, identity)
         except KeyboardInterrupt:

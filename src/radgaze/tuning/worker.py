@@ -13,6 +13,7 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -36,7 +37,7 @@ class Request:
         out: Its folder.
     """
 
-    config: dict[str, object]
+    config: Mapping[str, object]
     out: str
 
 

@@ -13,7 +13,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.results import AuditResults, AuditSettings
 from radgaze.files import read_json, write_text
-from radgaze.records import as_json, plain, validated
+from radgaze.records import as_json, plain_fields, validated
 from radgaze.tables import write_csv, write_parquet
 
 RESULTS, TABLE, CASES = "audit.json", "audit.csv", "cases.parquet"
@@ -45,12 +45,12 @@ class Audit:
 
 def write_results(results: AuditResults, folder: Path) -> None:
     """Write DIR/audit.json, whole or not at all."""
-    settings = _inlined(plain(results.settings), "constants", "baseline_counts")
+    settings = _inlined(plain_fields(results.settings), "constants", "baseline_counts")
     methods = {
-        name: _inlined(_inlined(plain(method), "details"), *method.details)
+        name: _inlined(_inlined(plain_fields(method), "details"), *method.details)
         for name, method in results.methods.items()
     }
-    content = {**plain(results), "settings": settings, "methods": methods}
+    content = {**plain_fields(results), "settings": settings, "methods": methods}
     write_text(as_json(_inlined(content, "thresholds")), folder / RESULTS)
 
 

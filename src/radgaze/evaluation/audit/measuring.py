@@ -140,7 +140,8 @@ def recipe(name: str, passes: int) -> Recipe:
     if passes and kind.differentiable:
         for each in fields(kind):
             if each.name in PASSES:
-                options[each.name] = min(passes, options.get(each.name, each.default))
+                count = options.get(each.name, each.default)
+                options[each.name] = min(passes, count) if isinstance(count, int) else count
     return Recipe(preset.generator, options)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from radgaze.evaluation.audit.options import Split
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.statistics.verdict import Verdict
+from radgaze.evaluation.statistics.verdict import Difference, Verdict
 from radgaze.records import Record, optional
 
 
@@ -24,19 +24,6 @@ class AuditEstimate(IntervalEstimate):
 
 
 @dataclass(frozen=True)
-class DifferenceEstimate(IntervalEstimate):
-    """A paired difference to a baseline map, positive where the method is better.
-
-    Attributes:
-        patients: Number of patients on whose cases both are defined; None in files of earlier versions.
-        discordant: Number of patients on whose cases both differ; None in files of earlier versions.
-    """
-
-    patients: int | None = None
-    discordant: int | None = None
-
-
-@dataclass(frozen=True)
 class BaselineComparison:
     """A method against all baseline maps, in one aspect.
 
@@ -48,7 +35,7 @@ class BaselineComparison:
     """
 
     metric: str
-    differences: dict[str, DifferenceEstimate]
+    differences: dict[str, Difference]
     verdict: Verdict | None
     lacking: str = ""
 

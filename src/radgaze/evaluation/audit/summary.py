@@ -23,11 +23,9 @@ from radgaze.evaluation.audit.results import (
     AuditResults,
     AuditSettings,
     BaselineComparison,
-    DifferenceEstimate,
     MethodResults,
 )
 from radgaze.evaluation.audit.sampling import Sample
-from radgaze.evaluation.statistics.evidence import Evidence
 from radgaze.evaluation.statistics.means import Mean, means
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import PatientBootstrap
@@ -153,7 +151,7 @@ class AspectFigures:
         """Return the mean of each figure."""
         return {
             (method, metric): AuditEstimate(
-                **mean.entry(aspect.metrics[metric].bounds),
+                **vars(mean.summary(aspect.metrics[metric].bounds)),
                 n=int(np.isfinite(self.values[method, metric]).sum()),
                 patients=mean.patients,
             )
@@ -175,13 +173,12 @@ class AspectFigures:
             for name in baselines.REGISTRY
             if (name, metric) in self.values
         }
-        entries = {name: mean.difference() for name, mean in self._means(gained).items()}
-        evidence = [Evidence(entry["patients"], entry["discordant"]) for entry in entries.values()]
+        differences = {name: mean.paired_difference() for name, mean in self._means(gained).items()}
         return BaselineComparison(
             metric,
-            {name: DifferenceEstimate(**entry) for name, entry in entries.items()},
-            against_all(verdict(entry) for entry in entries.values()),
-            min((one.lacking for one in evidence if one.lacking), default=""),
+            differences,
+            against_all(map(verdict, differences.values())),
+            min((each.lacking for each in differences.values() if each.lacking), default=""),
         )
 
     def _means(self, values: Mapping[Key, Floats]) -> dict[Key, Mean]:

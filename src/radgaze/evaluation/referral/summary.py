@@ -116,4 +116,4 @@ class ScoredCases:
 
 def with_interval(figure: Estimate, interval: tuple[float, float] | None = None) -> IntervalEstimate:
     """Return a figure with the interval of its resamples, or another one."""
-    return IntervalEstimate(**(figure if interval is None else replace(figure, stated=interval)).entry())
+    return (figure if interval is None else replace(figure, stated=interval)).summary()

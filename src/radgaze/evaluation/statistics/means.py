@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -65,10 +64,6 @@ class Mean(Estimate):
     def paired_difference(self) -> Difference:
         """The mean of a difference, with the evidence for a verdict on it."""
         return Difference(**asdict(self.summary()), patients=self.patients, discordant=self.discordant)
-
-    def difference(self) -> dict[str, Any]:
-        """The `paired_difference` as a dictionary."""
-        return self.entry() | {"patients": self.patients, "discordant": self.discordant}
 
 
 def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resampling) -> dict[Key, Mean]:

@@ -16,7 +16,6 @@ from numpy.typing import ArrayLike, NDArray
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.options import RESAMPLES as RESAMPLES
 from radgaze.evaluation.statistics.evidence import least_p
-from radgaze.records import plain
 
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
@@ -175,11 +174,6 @@ class Estimate:
         low, high = np.clip(self.interval, *bounds)
         undefined = 0 if self.stated is not None else int((~np.isfinite(self.resampled)).sum())
         return IntervalEstimate(number(self.value), number(low), number(high), undefined or None)
-
-    def entry(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> dict[str, float | int | None]:
-        """The `summary` as a dictionary."""
-        entry: dict[str, float | int | None] = plain(self.summary(bounds))
-        return entry
 
 
 def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resampling) -> dict[Key, Estimate]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.evaluation.results import read_results, read_scores
-from radgaze.records import plain
+from radgaze.records import plain_fields
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
 from radgaze.reporting.page import panel_pictures
@@ -194,7 +194,7 @@ def _case_maps(run: Run, ids: Sequence[str], draw: Draw) -> CaseMaps:
     if not ids:
         return CaseMaps({}, reason="no case is shared by all experiments")
     try:
-        settings = plain(read_results(run.path).settings)
+        settings = plain_fields(read_results(run.path).settings)
         return CaseMaps({case.case_id: case for case in draw(run, ids, settings)}, generator_title(settings))
     except UserError as error:
         return CaseMaps({}, reason=f"no picture: {without_paths(str(error))}")

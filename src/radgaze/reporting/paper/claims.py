@@ -9,7 +9,7 @@ from radgaze.evaluation.across_runs import Difference, Differences, GridEstimate
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS
 from radgaze.evaluation.statistics.verdict import verdict
-from radgaze.records import plain
+from radgaze.records import plain_fields
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
 from radgaze.reporting.paper.words import detectable_words, has_power
 from radgaze.reporting.statistics_words import p_words
@@ -136,7 +136,7 @@ def _compare(
 ) -> Comparison:
     """`lower`: the claim is that `name` is the lower of the two."""
     words = f"{title(name)} − {title(reference)}" + (f", {figure}" if figure else "")
-    sign = {"better": 1, "worse": -1}.get(verdict(plain(difference), tested=True) or "", 0)
+    sign = {"better": 1, "worse": -1}.get(verdict(plain_fields(difference), tested=True) or "", 0)
     return Comparison(words, difference, -sign if lower else sign)
 
 
