@@ -26,12 +26,12 @@ from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
-from radgaze.reporting import audit_figures, intervals, sections
-from radgaze.evaluation.results import read_metrics
+from radgaze.records import plain
+from radgaze.reporting import audit_figures, intervals
+from radgaze.reporting.sections import EvaluatedRun, agreement, localisation
 from radgaze.reporting.audit import audit_page
 from radgaze.reporting.comparison import _agreement
 from radgaze.reporting.paper.write import _of_maps
-from radgaze.reporting.verdicts import floor_differences
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
 print(radgaze.__file__)
@@ -41,18 +41,17 @@ runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
-metrics = [read_metrics(run.path) for run in runs]
-test = metrics[0]["test"]
+test = metrics[0].test
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
 print("PAGE OF THE COMPARISON", [row["name"] for row in _agreement(compared) if row["floor"]])
-table = pl.read_parquet(runs[0].path / "agreement.parquet")
-of_test = runs[0].predictions().filter(pl.col("split") == "test")
-found = floor_differences(table, "heatmap", of_test, runs[0].classes, metrics[0]["settings"])
-said = sections.agreement(test, {"heatmap": found})
-print("REPORT", [row["name"] for row in said["rows_agreement"] if row["floor"]], said["verdicts"])
-print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localisation"] if row["floor"]])
-print("PAPER", [row["name"] for row in _of_maps({"baseline": test["agreement"]}, ["nss"]) if row["floor"]])
-figure = intervals.agreement({"one": test["agreement"]})
+evaluated = EvaluatedRun(runs[0], metrics[0])
+said = agreement.AgreementSection().content(evaluated)
+print("REPORT", [row.name for row in said.rows if row.is_floor], said.verdicts)
+boxes = localisation.LocalisationSection().content(evaluated)
+print("BOXES", [row.name for row in boxes.rows if row.is_floor])
+of_paper = _of_maps({"baseline": plain(test.agreement)}, ["nss"])
+print("PAPER", [row["name"] for row in of_paper if row["floor"]])
+figure = intervals.agreement({"one": test.agreement})
 print("FIGURE", [label.get_text() for label in figure.axes[0].get_yticklabels()])
 effort = Effort(steps=1, subsets=3, stages=1, draws=1)
 found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,

@@ -22,17 +22,15 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-import polars as pl
 import radgaze
 from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.audit.aspects import Effort
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.evaluation.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
-from radgaze.evaluation.results import read_metrics
-from radgaze.reporting import audit_figures, intervals, sections
+from radgaze.reporting import audit_figures, intervals
+from radgaze.reporting.sections import EvaluatedRun, agreement
 from radgaze.reporting.comparison import _paired
-from radgaze.reporting.verdicts import floor_differences, floor_sentence
 from tests.evaluation.fakes import FakeRun, cases
 print(radgaze.__file__)
 out = Path(sys.argv[1])
@@ -40,14 +38,10 @@ runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "t
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
-metrics = [read_metrics(run.path) for run in runs]
 print("COMPARE"); compared = compare(runs, out / "c", resamples=20); print(compared.markdown())
 print("PAIRED", [row["what"] for row in _paired(compared)])
-test = runs[0].predictions().filter(pl.col("split") == "test")
-table = pl.read_parquet(runs[0].path / "agreement.parquet")
-found = floor_differences(table, "heatmap", test, runs[0].classes, metrics[0]["settings"])
-print("REPORT", sections.agreement(metrics[0]["test"], {"heatmap": found}))
-figure = intervals.agreement({"one": metrics[0]["test"]["agreement"]})
+print("REPORT", agreement.AgreementSection().content(EvaluatedRun(runs[0], metrics[0])))
+figure = intervals.agreement({"one": metrics[0].test.agreement})
 print("FIGURE", [axis.get_title(loc='left') for axis in figure.axes])
 effort = Effort(steps=1, subsets=3, stages=1, draws=1)
 found = audit(runs[0], out / "a", methods=("backprop",), cases=8, probed=2, effort=effort, resamples=20,

@@ -41,7 +41,7 @@ def audit_page(run: Run, out: Path, summary: Mapping[str, Any]) -> Path:
     """
     overview = save(audit_figures.overview(summary), out / "audit.png")
     about = description.summary(
-        run, description.manifest(run), exclusive=exclusive(run.predictions(), run.classes)
+        run, description.store_facts(run), exclusive=exclusive(run.predictions(), run.classes)
     )
     return write_page(
         "audit.html",

@@ -13,15 +13,14 @@ from radgaze.errors import UserError
 from radgaze.evaluation.comparison import Comparison
 from radgaze.evaluation.markdown import p_of
 from radgaze.evaluation.metrics.multilabel import exclusive
-from radgaze.evaluation.results import read_metrics
+from radgaze.evaluation.results import EvaluationSettings, read_results
 from radgaze.evaluation.statistics.evidence import p_equals
 from radgaze.evaluation.statistics.power_words import in_words, legend, statement
 from radgaze.evaluation.statistics.verdict import verdict_words
 from radgaze.reporting import description, intervals
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
+from radgaze.reporting.page import Picture, figure_picture, panel_pictures, slug, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference, lacking
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -106,7 +105,7 @@ def findings(compared: Comparison) -> list[str]:
 def _about(run: Run) -> tuple[str, str]:
     """What the run is, and where its report lies (its folder's name only)."""
     one_each = exclusive(run.predictions(), run.classes)
-    words = description.summary(run, description.manifest(run), exclusive=one_each)
+    words = description.summary(run, description.store_facts(run), exclusive=one_each)
     return words, f"{run.path.resolve().name}/report.html"
 
 
@@ -222,11 +221,11 @@ def _cases(
     return groups, ""
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: Run) -> EvaluationSettings:
     try:
-        return dict(read_metrics(run.path).get("settings") or {})
+        return read_results(run.path).settings
     except UserError:
-        return {}
+        return EvaluationSettings()
 
 
 def _by(table: pl.DataFrame, key: str, **where: str) -> dict[str, dict[str, Any]]:

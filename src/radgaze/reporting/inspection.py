@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from radgaze.console import progress
 from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
-from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
+from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
@@ -104,7 +104,7 @@ def _distributions(found: Inspection, out: Path) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> dict[str, Any]:
+def _averaged(name: str, average: Average) -> ShownPanel:
     """A class's mean radiograph with its mean gaze over it, as the template's `case_row` wants it."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())

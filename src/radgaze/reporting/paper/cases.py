@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,12 @@ import numpy as np
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.evaluation.results import read_metrics, read_scores
+from radgaze.evaluation.results import read_results, read_scores
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
-from radgaze.reporting.page import panel_pictures
+from radgaze.reporting.page import panel_pictures, slug
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.paper.results import Results, title
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:
@@ -159,12 +158,13 @@ def page_groups(choice: Choice, drawn: Mapping[str, Drawn]) -> list[dict[str, An
         for _, label, panels in sheet(ids, drawn) if ids else []:
             pictures = panel_pictures(panels, "")
             per_case = len(pictures) // len(ids)
+            numbered = []
             for place, picture in enumerate(pictures):
                 number = place // per_case + 1
-                over = "" if picture["title"] == "Radiograph" else " over the radiograph"
-                picture["alt"] = f"{name}, case {number}: {picture['title']}{over}; {label}"
-                picture["title"] = f"Case {number}: {picture['title']}"
-            rows.append((label, pictures))
+                over = "" if picture.title == "Radiograph" else " over the radiograph"
+                alt = f"{name}, case {number}: {picture.title}{over}; {label}"
+                numbered.append(replace(picture, alt=alt, title=f"Case {number}: {picture.title}"))
+            rows.append((label, numbered))
         groups.append({"name": name, "rows": rows})
     return groups
 
@@ -173,7 +173,7 @@ def _drawn(run: Run, ids: Sequence[str], draw: Draw) -> Drawn:
     if not ids:
         return Drawn({}, reason="no case is shared by all experiments")
     try:
-        settings = dict(read_metrics(run.path).get("settings") or {})
+        settings = read_results(run.path).settings
         return Drawn({case.case_id: case for case in draw(run, ids, settings)}, generator_title(settings))
     except UserError as error:
         return Drawn({}, reason=f"no picture: {without_paths(str(error))}")

@@ -14,7 +14,7 @@ from radgaze.evaluation.summary import MACRO
 from radgaze.experiments.faithful import COPIED, KEPT, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
-from radgaze.reporting.page import Picture, figure_picture, write_page
+from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claims import RULE, claims
 from radgaze.reporting.paper.files import write_tables
@@ -28,7 +28,6 @@ from radgaze.reporting.paper.tables import (
     own_words,
     tables,
 )
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, count, listed
 
@@ -137,7 +136,7 @@ def _lead(results: Results) -> str:
 
 def _facts(results: Results, measured: Measured) -> list[tuple[str, str]]:
     first = results.runs[results.experiments[0]]
-    source = description.manifest(next(iter(first.values()))).get("source")
+    source = description.store_facts(next(iter(first.values()))).source
     seeds = sorted({seed for of in results.runs.values() for seed in of})
     split = {"test": "test AUC (see above)"}.get(results.selection, "validation AUC")
     known = [
