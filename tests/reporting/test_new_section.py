@@ -2,7 +2,6 @@
 
 import re
 import textwrap
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,7 +23,7 @@ def example() -> str:
 
 
 @pytest.fixture(autouse=True)
-def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, section.Section]]:
+def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, section.Section]:
     monkeypatch.setattr(section, "_REGISTRY", dict(section._REGISTRY))
     exec(compile(example(), "confidence.py", "exec", dont_inherit=True), {"__name__": "confidence"})
     return section._REGISTRY
@@ -42,7 +41,7 @@ def test_a_new_section_stands_at_its_place_with_its_content(tmp_path: Path) -> N
     headings = re.findall(r'<h2 id="(\w+)">', html)
     assert headings == ["results", "discrimination", "confidence", "agreement", "cases", "data", "limits"]
     test = run.test()
-    highest = test.select(f"probability_{name}" for name in run.classes).max_horizontal()
+    highest = test.select(f"probability_{name}" for name in run.classes).to_numpy().max(1)
     assert f"The mean of the highest probability is {highest.mean():.3f}." in Page(html).text
 
 

@@ -1,4 +1,4 @@
-"""What a run is, in words: the experiment, its data, its configuration, without a path or a person in it."""
+"""Words for a run: the experiment, its data and its configuration, without a path or a person in it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What pages state about the store of a run; nothing where the store is missing.
+    """Facts about the store of a run; empty where the store is missing.
 
     Attributes:
         source: Name of its source.

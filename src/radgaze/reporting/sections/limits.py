@@ -21,7 +21,7 @@ class Limits:
 
 @register("limits", title="What these numbers do not say", order=80)
 class LimitsSection(Section):
-    """What the figures do not say."""
+    """The limits of the figures."""
 
     def content(self, evaluated: EvaluatedRun) -> Limits:
         table = evaluated.test
