@@ -15,11 +15,11 @@ from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.maps import case_maps, smoothed
 from radgaze.evaluation.metrics.agreement import METRICS, nss
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-from radgaze.evaluation.results import EvaluationResults, LocalisationCases, read_results
+from radgaze.evaluation.results import AgreementCases, EvaluationResults, LocalisationCases, read_results
 from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
 from radgaze.evaluation.statistics.means import mean_interval
 from radgaze.records import plain
-from radgaze.reporting.sections import _compared
+from radgaze.reporting.sections.agreement import compared_cases
 from tests.evaluation.fakes import (
     CLASSES,
     SIZE,
@@ -120,10 +120,9 @@ def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path:
     assert (len(known), len(drawn)) == (11, 12)
     assert known.min() > 0.95
     assert drawn.mean() < 0.7
-    assert "own lungs in 11 of them" in _compared(
-        plain(metrics)["test"]["agreement_cases"]["baseline_counts"] | {"compared": 23}
-    )
-    assert "own lungs" not in _compared({"compared": 3, "own_lungs": 0})
+    counts = metrics.test.agreement_cases.baseline_counts
+    assert "own lungs in 11 of them" in compared_cases(AgreementCases(23, baseline_counts=counts))
+    assert "own lungs" not in compared_cases(AgreementCases(3, baseline_counts={"own_lungs": 0}))
 
 
 def test_mean_gaze_comes_from_training_cases_only(evaluated: tuple[FakeRun, EvaluationResults]) -> None:

@@ -27,15 +27,14 @@ from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.cli.evaluate import _show
-from radgaze.reporting import intervals, sections
+from radgaze.reporting import intervals
+from radgaze.reporting.sections import EvaluatedRun, agreement, localisation
 from radgaze.reporting.audit.figures import overview as audit_overview
-from radgaze.evaluation.results import read_metrics, read_results
 from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.reporting.audit.page import write_audit_page
 from radgaze.reporting.comparison_markdown import comparison_markdown
 from radgaze.reporting.comparison import _agreement
 from radgaze.reporting.paper.write import _map_rows
-from radgaze.evaluation.baseline_comparison import baseline_differences
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
 print(radgaze.__file__)
@@ -45,19 +44,16 @@ runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
-metrics = [read_metrics(run.path) for run in runs]
-test = metrics[0]["test"]
+test = metrics[0].test
 print("COMPARE"); compared = compare(runs, CompareOptions(resamples=20)); print(comparison_markdown(compared))
 print("PAGE OF THE COMPARISON", [row.name for row in _agreement(compared) if row.floor])
-table = pl.read_parquet(runs[0].path / "agreement.parquet")
-of_test = runs[0].predictions().filter(pl.col("split") == "test")
-found = baseline_differences(table, "heatmap", of_test, runs[0].classes, metrics[0]["settings"])
-said = sections.agreement(test, {"heatmap": found})
-print("REPORT", [row["name"] for row in said["rows_agreement"] if row["floor"]], said["verdicts"])
-print("BOXES", [row["name"] for row in sections.localisation(test)["rows_localisation"] if row["floor"]])
-typed = read_results(runs[0].path).test.agreement
-print("PAPER", [row.name for row in _map_rows({"baseline": typed}, ["nss"]) if row.floor])
-figure = intervals.agreement({"one": test["agreement"]})
+evaluated = EvaluatedRun(runs[0], metrics[0])
+said = agreement.AgreementSection().content(evaluated)
+print("REPORT", [row.name for row in said.rows if row.is_floor], said.verdicts)
+boxes = localisation.LocalisationSection().content(evaluated)
+print("BOXES", [row.name for row in boxes.rows if row.is_floor])
+print("PAPER", [row.name for row in _map_rows({"baseline": test.agreement}, ["nss"]) if row.floor])
+figure = intervals.agreement({"one": test.agreement})
 print("FIGURE", [label.get_text() for label in figure.axes[0].get_yticklabels()])
 options = AuditOptions(methods=("backprop",), cases=8, probed=2, resamples=20, device="cpu",
     steps=1, subsets=3, stages=1, draws=1)

@@ -22,7 +22,6 @@ SCRIPT = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-import polars as pl
 import radgaze
 from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.comparison_options import CompareOptions
@@ -30,12 +29,10 @@ from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
 from radgaze.reporting.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
-from radgaze.evaluation.results import read_metrics
-from radgaze.reporting import intervals, sections
+from radgaze.reporting import intervals
+from radgaze.reporting.sections import EvaluatedRun, agreement
 from radgaze.reporting.comparison_markdown import comparison_markdown
 from radgaze.reporting.comparison import _paired
-from radgaze.evaluation.baseline_comparison import baseline_differences
-from radgaze.reporting.verdicts import floor_sentence
 from tests.evaluation.fakes import FakeRun, cases
 print(radgaze.__file__)
 out = Path(sys.argv[1])
@@ -43,14 +40,10 @@ runs = [FakeRun(out / name, cases(), name, decoder=False) for name in ("one", "t
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
 print("EVALUATE"); _show(metrics[0])
-metrics = [read_metrics(run.path) for run in runs]
 print("COMPARE"); compared = compare(runs, CompareOptions(resamples=20)); print(comparison_markdown(compared))
 print("PAIRED", [row.figure for row in _paired(compared)])
-test = runs[0].predictions().filter(pl.col("split") == "test")
-table = pl.read_parquet(runs[0].path / "agreement.parquet")
-found = baseline_differences(table, "heatmap", test, runs[0].classes, metrics[0]["settings"])
-print("REPORT", sections.agreement(metrics[0]["test"], {"heatmap": found}))
-figure = intervals.agreement({"one": metrics[0]["test"]["agreement"]})
+print("REPORT", agreement.AgreementSection().content(EvaluatedRun(runs[0], metrics[0])))
+figure = intervals.agreement({"one": metrics[0].test.agreement})
 print("FIGURE", [axis.get_title(loc='left') for axis in figure.axes])
 options = AuditOptions(methods=("backprop",), cases=8, probed=2, resamples=20, device="cpu",
     steps=1, subsets=3, stages=1, draws=1)

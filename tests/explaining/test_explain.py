@@ -15,9 +15,10 @@ from radgaze import models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.explaining.explanation import explain
-from radgaze.explaining.inputs import Asked, Subject, find, read
+from radgaze.explaining.inputs import Requested, Subject, find, read
+from radgaze.explaining.making import explain
 from radgaze.explaining.methods import chosen
+from radgaze.explaining.options import ExplainOptions
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
@@ -61,7 +62,9 @@ def test_a_file_of_the_store_is_seen_as_its_case_is(archive, store, run):
     row = store.cases.row(3, named=True)
     path = archive / "images" / "p10003-s50003.dcm"
     model = run.model()
-    of_file, of_case = read([Asked("image-001", path), Asked("x", case_id=row["case_id"])], run, model)
+    of_file, of_case = read(
+        [Requested("image-001", path), Requested("x", case_id=row["case_id"])], run, model
+    )
     assert isinstance(of_file, Subject)
     assert isinstance(of_case, Subject)
     cases = GazeDataset(store, None, size=32, gaze=None)
@@ -106,7 +109,7 @@ def test_all_that_is_promised_is_there_and_nothing_of_the_patient(archive, run, 
 
 def test_maps_are_those_of_the_generators_for_each_class_asked_for(run, tmp_path):
     case = run.store.cases["case_id"][0]
-    explain(run, [case], tmp_path, methods=FEW.split(","), target="all")
+    explain(run, [case], tmp_path, ExplainOptions(methods=tuple(FEW.split(",")), target="all"))
     found, model = arrays(tmp_path / case), models.scoring(run.model())
     image = torch.from_numpy(found["image"])[None, None]
     for name in FEW.split(","):
@@ -118,7 +121,7 @@ def test_maps_are_those_of_the_generators_for_each_class_asked_for(run, tmp_path
 
 def test_geometry_leads_from_the_original_to_the_map(run, tmp_path):
     case = run.store.cases.row(2, named=True)
-    explain(run, [case["case_id"]], tmp_path, methods=["grad_cam"])
+    explain(run, [case["case_id"]], tmp_path, ExplainOptions(methods=("grad_cam",)))
     told = described(tmp_path / case["case_id"])["arrays"]
     for axis, length in (("x", case["columns"]), ("y", case["rows"])):
         factor, shift = (float(n) for n in told[axis].partition("* ")[2].split(" + "))
@@ -149,21 +152,26 @@ def test_a_folder_is_explained_but_for_what_cannot_be_read(run, tmp_path, capsys
 
 def test_what_is_done_is_left_and_other_settings_are_refused(run, tmp_path):
     cases = run.store.cases["case_id"].to_list()[:3]
-    explain(run, cases[:2], tmp_path, methods=["grad_cam"])
+    explain(run, cases[:2], tmp_path, ExplainOptions(methods=("grad_cam",)))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
-    outcome = explain(run, cases, tmp_path, methods=["grad_cam"])
+    outcome = explain(run, cases, tmp_path, ExplainOptions(methods=("grad_cam",)))
     assert len(outcome.written) == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
     with pytest.raises(UserError, match="other settings"):
-        explain(run, cases, tmp_path, methods=["backprop"])
-    explain(run, cases, tmp_path, methods=["backprop"], overwrite=True)
+        explain(run, cases, tmp_path, ExplainOptions(methods=("backprop",)))
+    explain(run, cases, tmp_path, ExplainOptions(methods=("backprop",), overwrite=True))
     assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
 
 
 def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
-    cases, methods = run.store.cases["case_id"].to_list()[:3], ["smooth_grad", "lime"]
+    cases, methods = run.store.cases["case_id"].to_list()[:3], ("smooth_grad", "lime")
     for name, size in (("a", 1), ("b", 3)):
-        explain(run, cases, tmp_path / name, methods=methods, batch_size=size, seed=5, reference="cases")
+        explain(
+            run,
+            cases,
+            tmp_path / name,
+            ExplainOptions(methods=tuple(methods), batch_size=size, seed=5, reference="cases"),
+        )
     for case in cases:
         one, other = arrays(tmp_path / "a" / case), arrays(tmp_path / "b" / case)
         for key in one:
@@ -174,15 +182,15 @@ def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
     ("arguments", "said"),
     [
         (["nowhere.dcm"], "nowhere.dcm: no such file or folder, and no case"),
-        (["CASE", "--target", "Cardiomegaly"], "there are predicted, all, Normal"),
+        (["CASE", "--target", "Cardiomegaly"], "--target must be one of predicted, all, Normal"),
         (["CASE", "--methods", "oracle"], "there is no method 'oracle'"),
         (
             ["CASE", "--methods", "pylon"],
             "the model gives no class maps",
         ),
-        (["CASE", "--reference", "white"], "there are black, mean"),
+        (["CASE", "--reference", "white"], "--reference must be one of black, mean"),
         (["CASE", "--device", "abacus"], "abacus"),
-        (["CASE", "--batch-size", "0"], "--batch-size 0"),
+        (["CASE", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(arguments, said, run, tmp_path, capsys):
@@ -209,7 +217,7 @@ def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(archive, store
     own = {**{k: v for k, v in wanted.items() if k != "model"}, "model": model}
     run = train(settings.resolve("temporal", data=str(store.path), **own), tmp_path / "run")
     case = store.cases["case_id"][0]
-    explain(run, [case], tmp_path / "maps", methods=["backprop", "occlusion"])
+    explain(run, [case], tmp_path / "maps", ExplainOptions(methods=("backprop", "occlusion")))
     assert any(key.startswith("occlusion/") for key in arrays(tmp_path / "maps" / case))
     with pytest.raises(UserError, match="files have none"):
         explain(run, [str(archive / "images" / "p10000-s50000.dcm")], tmp_path / "other")
@@ -220,5 +228,17 @@ def test_a_damaged_explanation_is_told_by_its_name(text, run, tmp_path):
     case = run.store.cases["case_id"][1]
     (tmp_path / case).mkdir()
     (tmp_path / case / "explanation.json").write_text(text)
-    with pytest.raises(UserError, match=r"explanation\.json .*--overwrite"):
-        explain(run, [case], tmp_path, methods=["grad_cam"], device="cpu")
+    with pytest.raises(UserError, match=r"explanation\.json .*`overwrite=True`"):
+        explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",), device="cpu"))
+
+
+def test_an_explanation_of_an_earlier_version_is_kept(run, tmp_path):
+    case = run.store.cases["case_id"][0]
+    explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    path = tmp_path / case / "explanation.json"
+    content = described(tmp_path / case)
+    assert content.pop("schema") == 1
+    path.write_text(json.dumps(content))
+    outcome = explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    assert len(outcome.written) == 1
+    assert "schema" not in described(tmp_path / case)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from radgaze.evaluation.results import (
     AgreementCases,
     EvaluationResults,
     EvaluationSettings,
-    read_metrics,
     write_results,
 )
 from radgaze.evaluation.statistics import policy
@@ -124,9 +123,14 @@ class FakeRun:
         )
 
 
-def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> dict[str, Any]:
-    """metrics.json and agreement.parquet of a fake run, written and returned; maps `heatmap` and `mask`
-    standard deviations better than the lung shape."""
+def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> EvaluationResults:
+    """Evaluate a fake run, write its files and return its results.
+
+    Args:
+        run: The run.
+        heatmap: How many standard deviations its heatmap is better than the lung shape.
+        mask: The same for its mask.
+    """
     test, validate = run.test(), run.predictions().filter(pl.col("split") == "validate")
     settings = EvaluationSettings(interval="bootstrap", generator="guided_backprop", target="predicted")
     table = agreement_table(run, heatmap, mask)
@@ -159,7 +163,7 @@ def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> dict[
     )
     table.write_parquet(run.path / "agreement.parquet")
     write_results(results, run.path)
-    return read_metrics(run.path)
+    return results
 
 
 def agreement_table(run: FakeRun, heatmap: float, mask: float) -> pl.DataFrame:
@@ -181,7 +185,7 @@ def agreement_table(run: FakeRun, heatmap: float, mask: float) -> pl.DataFrame:
     return table if run.gaze else table.head(0)
 
 
-def draw(run: Any, case_ids: Sequence[str], settings: Mapping[str, Any]) -> list[Case]:
+def draw(run: Any, case_ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
     """Stands in for the run's model."""
     table = {row["case_id"]: row for row in decisions(run.test(), run.classes).iter_rows(named=True)}
     return [

@@ -4,11 +4,9 @@ import matplotlib
 import numpy as np
 import polars as pl
 import pytest
-from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from radgaze.reporting import curves
-from radgaze.reporting.curves import _wilson
 from radgaze.reporting.style import save
 from tests.reporting.fakes import CLASSES, FakeRun
 
@@ -48,14 +46,6 @@ def test_the_legend_holds_the_value_and_interval_of_metrics(run: FakeRun) -> Non
     auc = {"CHF": {"value": 0.914, "low": 0.861, "high": 0.959}}
     legend = curves.roc(run.test(), CLASSES, auc).axes[0].get_legend()
     assert "CHF 0.91 [0.86, 0.96]" in [text.get_text() for text in legend.get_texts()]
-
-
-def test_the_error_bars_of_calibration_are_wilsons_intervals() -> None:
-    share, n = np.array([0.0, 0.3, 1.0]), np.array([10, 20, 7])
-    low, high = _wilson(share, n)
-    for place in range(3):
-        expected = binomtest(round(share[place] * n[place]), int(n[place])).proportion_ci(method="wilson")
-        assert (low[place], high[place]) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
 
 def test_training_marks_the_epoch_with_the_best_validation_auc(run: FakeRun) -> None:

@@ -15,8 +15,8 @@ STIX = font_manager.findfont("STIXGeneral")
 
 
 @pytest.fixture(autouse=True)
-def nothing_told(monkeypatch):
-    monkeypatch.setattr(fonts, "_told", set())
+def nothing_reported(monkeypatch):
+    monkeypatch.setattr(fonts, "_reported", set())
 
 
 def test_coverage_is_that_of_the_font_file():
@@ -44,7 +44,7 @@ def test_a_font_that_has_the_characters_is_added_and_one_that_has_not_is_left_ou
     assert label.get_fontfamily() == [fonts.BASE, "STIXGeneral"]
 
 
-def test_what_no_font_has_is_told_once_with_what_to_install(monkeypatch, capsys, tmp_path: Path):
+def test_what_no_font_has_is_reported_once_with_what_to_install(monkeypatch, capsys, tmp_path: Path):
     monkeypatch.setattr(fonts, "_fonts", tuple)
     with styled():
         figure = canvas(2, 1)

@@ -5,6 +5,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from radgaze.evaluation.results import EvaluationSettings
 from radgaze.reporting.gallery import choose, choose_changed, decisions, draw_cases
 from tests.reporting.fakes import CLASSES, FakeRun
 
@@ -87,7 +88,7 @@ def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch:
         store=SimpleNamespace(cases=shapes),
         predictions=run.predictions,
     )
-    a, b = draw_cases(real, ["a", "b"], {"generator": "backprop", "target": "true"})
+    a, b = draw_cases(real, ["a", "b"], EvaluationSettings(generator="backprop", target="true"))
     assert asked == {"generator": "backprop", "target": "true"}
     assert (a.truth, a.predicted, a.probability, a.aspect) == ("CHF", "CHF", 0.7, 1.2)
     assert (b.truth, b.predicted, b.correct, b.aspect) == ("pneumonia", "Normal", False, 0.5)

@@ -1,18 +1,22 @@
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from radgaze.errors import UserError
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.results import EvaluationResults, LocalisationCases, Maps
+from radgaze.reporting.options import ReportOptions
+from radgaze.reporting.panels import Case
 from radgaze.reporting.run_page import report
 from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 
-def written(run: FakeRun, metrics: dict[str, Any] | None = None, **options: Any) -> str:
-    return report(run, metrics, draw=draw, **options).read_text(encoding="utf-8")
+def written(run: FakeRun, results: EvaluationResults | None = None, **options: int) -> str:
+    return report(run, results, ReportOptions(**options), draw=draw).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +25,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
 
 
 @pytest.fixture(scope="module")
-def metrics(run: FakeRun) -> dict[str, Any]:
+def results(run: FakeRun) -> EvaluationResults:
     return evaluated(run)
 
 
 @pytest.fixture(scope="module")
-def page(run: FakeRun, metrics: dict[str, Any]) -> str:
-    return written(run, metrics, each=2)
+def page(run: FakeRun, results: EvaluationResults) -> str:
+    return written(run, results, each=2)
 
 
 def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
@@ -35,26 +39,27 @@ def test_the_page_is_balanced_self_contained_and_accessible(page: str) -> None:
     assert_accessible(page)
 
 
-def test_every_headline_number_of_metrics_is_in_the_page(page: str, metrics: dict[str, Any]) -> None:
-    text, test = Page(page).text, metrics["test"]
-    wanted = [
-        test[m][g]
-        for m in ("auc", "auc_seed", "average_precision", "brier", "calibration_error")
-        for g in ("macro", *CLASSES)
+def test_every_headline_number_of_metrics_is_in_the_page(page: str, results: EvaluationResults) -> None:
+    text, test = Page(page).text, results.test
+    entries = [
+        by_group[group]
+        for by_group in (
+            test.auc,
+            test.auc_seed,
+            test.average_precision,
+            test.brier,
+            test.calibration_error,
+            test.sensitivity_at_specificity["0.9"],
+        )
+        for group in ("macro", *CLASSES)
     ]
-    wanted += [
-        *list(test["sensitivity_at_specificity"]["0.9"].values()),
-        test["accuracy"],
-        metrics["validate"]["auc"]["macro"],
-    ]
-    for entry in wanted:
-        assert f"{number(entry['value'])} [{number(entry['low'])}, {number(entry['high'])}]" in text
+    assert test.accuracy is not None
+    for entry in (*entries, test.accuracy, results.validate.auc["macro"]):
+        assert f"{number(entry.value)} [{number(entry.low)}, {number(entry.high)}]" in text
     for kind in MAPS:
         for metric in AGREEMENT:
-            entry = test["agreement"][kind][metric]
-            assert (
-                f"{number(entry['value'], 2)} [{number(entry['low'], 2)}, {number(entry['high'], 2)}]" in text
-            )
+            entry = (test.agreement[kind] or {})[metric]
+            assert f"{number(entry.value, 2)} [{number(entry.low, 2)}, {number(entry.high, 2)}]" in text
 
 
 def test_the_page_says_what_was_trained_on_what(page: str, run: FakeRun) -> None:
@@ -118,9 +123,7 @@ def test_no_path_and_no_patient_gets_into_the_page(page: str, run: FakeRun) -> N
 def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     evil = "<script>alert(1)</script>"
     run = FakeRun(tmp_path / "run", prefix=f"{evil}\"'&", classes=("A<b>", "B&amp;", 'C"x'), test_cases=30)
-    metrics = evaluated(run)
-    metrics["software"] = evil
-    text = written(run, metrics, each=1)
+    text = written(run, replace(evaluated(run), software=evil), each=1)
     assert_self_contained(text)
     assert "<script" not in text
     assert "A<b>" in Page(text).text
@@ -130,12 +133,12 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
 
 def test_undefined_figures_are_dashes_and_never_none_or_nan(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", test_cases=40)
-    metrics = evaluated(run)
-    nothing = {"value": None, "low": None, "high": None}
-    for name in ("auc", "auc_seed", "average_precision"):
-        metrics["test"][name] |= {"CHF": nothing, "macro": nothing}
-    metrics["test"]["agreement"]["heatmap"]["kl"] = nothing
-    page = Page(written(run, metrics, each=1))
+    results = evaluated(run)
+    nothing = IntervalEstimate(None)
+    for by_group in (results.test.auc, results.test.auc_seed, results.test.average_precision):
+        by_group.update(CHF=nothing, macro=nothing)
+    (results.test.agreement["heatmap"] or {})["kl"] = nothing
+    page = Page(written(run, results, each=1))
     assert "CHF 13 – – –" in page.text or re.search(r"CHF \d+ – – –", page.text)
     assert "None" not in page.text
     assert "nan" not in page.text.lower()
@@ -146,17 +149,17 @@ def test_a_run_without_decoder_has_no_mask_panel_and_no_mask_row(tmp_path: Path)
     text = written(run, evaluated(run), each=1)
     assert "Mask" not in Page(text).text
     assert "gaze had no part in it" in Page(text).text
-    assert "repeat(4," in text
+    assert "--panels: 4" in text
 
 
 def test_a_run_without_history_store_or_gaze_still_reports(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", epochs=0, has_store=False, gaze=False, test_cases=40)
-    metrics = evaluated(run)
+    results = evaluated(run)
 
-    def gone(*_: Any) -> list[Any]:
+    def gone(*_: object) -> list[Case]:
         raise UserError("the store is gone")
 
-    text = report(run, metrics, draw=gone).read_text(encoding="utf-8")
+    text = report(run, results, draw=gone).read_text(encoding="utf-8")
     assert_self_contained(text)
     for words in (
         "no history.csv",
@@ -183,12 +186,22 @@ def test_a_run_that_was_not_evaluated_is_a_users_mistake(tmp_path: Path) -> None
 def test_localisation_of_boxes_is_told_where_there_are_any(page: str, tmp_path: Path) -> None:
     assert "localisation" not in page
     run = FakeRun(tmp_path / "run")
-    metrics = evaluated(run)
-    entry = {"value": 0.375, "low": 0.25, "high": 0.5}
-    of_boxes = dict.fromkeys(MAPS) | {"heatmap": dict.fromkeys(LOCALISATION, entry)}
-    metrics["test"] |= {"localisation": of_boxes, "localisation_cases": {"compared": 12, "without_boxes": 96}}
-    html = written(run, metrics)
+    results = evaluated(run)
+    of_boxes: Maps = dict.fromkeys(MAPS)
+    of_boxes["heatmap"] = dict.fromkeys(LOCALISATION, IntervalEstimate(0.375, 0.25, 0.5))
+    test = replace(results.test, localisation=of_boxes, localisation_cases=LocalisationCases(12, 96))
+    html = written(run, replace(results, test=test))
     assert_accessible(html)
     text = Page(html).text
     assert text.count("0.38 [0.25, 0.50]") == 3
     assert "12 test cases with boxes" in text
+
+
+def test_a_run_selected_on_the_test_cases_does_not_claim_validation_cases(
+    tmp_path: Path,
+) -> None:
+    run = FakeRun(tmp_path / "run", test_cases=40)
+    run.config.selection = "test"
+    text = Page(written(run, evaluated(run), each=1)).text
+    assert "the epoch with the best AUC on the test cases" in text
+    assert "no test case was used" not in text

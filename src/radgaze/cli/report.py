@@ -1,20 +1,20 @@
-"""`radgaze report RUN`: make the report anew from what is in the run folder."""
+"""`radgaze report RUN`: make the report again from the files of the run's folder."""
 
 from __future__ import annotations
 
 from argparse import Namespace
 
-from radgaze.cli.parser import NonNegativeInt, Parser
+from radgaze.cli.options import add_options, chosen
+from radgaze.cli.parser import Parser
+from radgaze.reporting.options import ReportOptions
 
-HELP = "Make RUN/report.html and RUN/figures anew from an evaluated run."
+HELP = "Make RUN/report.html and RUN/figures again from an evaluated run."
 EXAMPLE = "radgaze report runs/set3_guided --each 5"
 
 
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a run that `radgaze evaluate` has seen")
-    parser.add_argument(
-        "--each", type=NonNegativeInt, default=3, help="correct and wrong cases shown per class (default 3)"
-    )
+    add_options(parser, ReportOptions)
 
 
 def run(args: Namespace) -> int:
@@ -24,5 +24,5 @@ def run(args: Namespace) -> int:
     from radgaze.reporting.run_page import report
     from radgaze.runs.run import Run
 
-    put(report(Run.open(Path(args.path)), each=args.each))
+    put(report(Run.open(Path(args.path)), options=chosen(ReportOptions, args)))
     return 0

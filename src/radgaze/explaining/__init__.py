@@ -1,1 +1,1 @@
-"""Every map of a trained run for images that somebody brings: files, or cases of its store."""
+"""Heatmaps of a trained run for images: files, or cases of its store."""

@@ -1,4 +1,4 @@
-"""What is explained: image files and cases of a run's store, found, read and made what the model sees."""
+"""Find and read the images to explain: files and cases of a run's store, as inputs of its model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from radgaze import models
 from radgaze.console import say
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
-from radgaze.errors import UserError, shortened
+from radgaze.errors import UserError, call, shortened
 from radgaze.runs.data import batches
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
@@ -26,15 +26,16 @@ from radgaze.store.pixels import Fitted, read_and_fit
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
-SIZE = 512  # the square of `radgaze prepare`, where the store is not at hand
+SIZE = 512
+"""Side of the square of images where the store is missing: the default of `prepare`."""
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One image that was asked for.
+class Requested:
+    """One image of a call.
 
     Attributes:
-        name: Its folder's: image-001 and so on, since a file's name may tell who the patient is, or the
+        name: Name of its folder: image-001 and so on, since a file's name may identify the patient, or the
             case's id.
         path: The file, or None for a case.
         case_id: The case, or None for a file.
@@ -46,24 +47,36 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Subject:
-    """One image as the model sees it.
+class Unreadable:
+    """An image that cannot be read.
 
     Attributes:
-        name: See `Asked`.
-        image: (1, S, S) grey in [0, 1].
-        also: What the model is called with after the image, (1, …) each.
-        rows, columns: Of the original image.
-        gaze: (S, S) its gaze map, where it is a case with gaze.
-        truth: Its classes, where it is a case.
-        case_id: Where it is a case.
-        frame: Where the original lies on its square.
-        fit: How the square became the image.
+        requested: The image.
+        reason: Reason, in words.
+    """
+
+    requested: Requested
+    reason: str
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One image as input of the model.
+
+    Attributes:
+        name: Name of its folder, see `Requested`.
+        image: Grey image of shape (1, S, S), in [0, 1].
+        other_inputs: Further inputs of the model after the image, each of shape (1, ...).
+        gaze: Gaze map of shape (S, S), for a case with gaze.
+        truth: True classes, for a case.
+        case_id: Id of the case, for a case.
+        frame: Place of the original on its square.
+        fit: How the square fills the input.
     """
 
     name: str
     image: Tensor
-    also: tuple[Tensor, ...]
+    other_inputs: tuple[Tensor, ...]
     gaze: NDArray[np.float32] | None
     truth: tuple[str, ...] | None
     case_id: str | None
@@ -71,23 +84,23 @@ class Subject:
     fit: Fit
 
 
-def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[Asked]:
-    """What the words of a command line name: files, folders of files, and cases of the run's store.
+def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[Requested]:
+    """Find the files, the folders of files, and the cases of the run's store that are named.
 
     Args:
-        images: Paths and case ids. A folder stands for all files in it and below, in order, hidden ones left
-            out.
+        images: Paths and case ids. A folder stands for all files in it and below, in order, without hidden
+            files.
         run: The run.
-        keep_names: Call files by their own names instead of a number.
+        keep_names: Whether to name files by their own names instead of a number.
 
     Raises:
-        UserError: Something is neither; or two have one name.
+        UserError: A word is neither, or two images have one name.
     """
-    known: set[str] | None = None
+    case_ids: set[str] | None = None
     files, cases = list[Path](), list[str]()
     for word in images:
         path = Path(word)
-        # os.path: a word that is too long for a path, as a case id may be, is none, and no error.
+        # os.path: for a word that is too long for a path, as a case id may be, it returns false.
         if os.path.isfile(word):  # noqa: PTH113
             files.append(path)
         elif os.path.isdir(word):  # noqa: PTH112
@@ -96,102 +109,103 @@ def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[A
                 raise UserError(f"{word}: there is no file in this folder")
             files += inside
         else:
-            known = set(run.store.cases["case_id"]) if known is None else known
-            if word not in known:
+            case_ids = set(run.store.cases["case_id"]) if case_ids is None else case_ids
+            if word not in case_ids:
+                data = run.config.data
                 raise UserError(
-                    f"{shortened(word)}: no such file or folder, and no case of {run.config.data}; "
-                    "`radgaze inspect` shows some of its cases"
+                    f"{shortened(word)}: no such file or folder, and no case of {data}; "
+                    f"{call('inspect', data)} shows some of its cases"
                 )
             cases.append(word)
     digits = max(3, len(str(len(files))))
-    asked = [
-        Asked(path.name.split(".")[0] if keep_names else f"image-{k:0{digits}d}", path)
+    requested = [
+        Requested(path.name.split(".")[0] if keep_names else f"image-{k:0{digits}d}", path)
         for k, path in enumerate(files, 1)
     ]
-    asked += [Asked(_folder(case), case_id=case) for case in dict.fromkeys(cases)]
-    names = [a.name for a in asked]
+    requested += [Requested(_folder(case), case_id=case) for case in dict.fromkeys(cases)]
+    names = [each.name for each in requested]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"two images are called {twice[0]}: leave --keep-names out, and they are numbered")
-    return asked
+        raise UserError(f"two images are called {twice[0]}; without `keep_names` they are numbered")
+    return requested
 
 
-def read(asked: Sequence[Asked], run: Run, model: nn.Module) -> Iterator[Subject | tuple[Asked, str]]:
-    """Read what was asked for; files in worker processes, which a broken one cannot take the run with.
+def read(requested: Sequence[Requested], run: Run, model: nn.Module) -> Iterator[Subject | Unreadable]:
+    """Read images; files in worker processes, so that a broken file does not end the run.
 
     Yields:
-        Each subject in order, or what could not be read, with the reason.
+        Each subject in order, or an image that cannot be read.
 
     Raises:
-        UserError: The model reads gaze, which a file has none of.
+        UserError: The model reads gaze, which a file does not have.
     """
-    files = [a for a in asked if a.path is not None]
+    files = [each for each in requested if each.path is not None]
     if files and run.config.model.reads_gaze:
         raise UserError(
             f"the model of {run.path} reads gaze along with the radiograph, and files have none: name "
             f"cases of its store, {run.config.data}"
         )
     yield from _read_files(files, run)
-    yield from _read_cases([a for a in asked if a.case_id is not None], run, model)
+    yield from _read_cases([each for each in requested if each.case_id is not None], run, model)
 
 
-def _read_files(files: Sequence[Asked], run: Run) -> Iterator[Subject | tuple[Asked, str]]:
+def _read_files(files: Sequence[Requested], run: Run) -> Iterator[Subject | Unreadable]:
     if not files:
         return
-    side, voi = _as_prepared(run)
-    paths = [str(a.path) for a in files]
+    side, voi = _preparation(run)
+    paths = [str(each.path) for each in files]
     waiting: dict[int, Fitted | DicomError] = {}
     ready = isolated(partial(read_and_fit, size=side, voi=voi), paths)
-    for k, asked in enumerate(files):
+    for k, requested in enumerate(files):
         while k not in waiting:
             place, result = next(ready)
             waiting[place] = result
-        found = waiting.pop(k)
-        if isinstance(found, DicomError):
-            yield asked, str(found)
+        fitted = waiting.pop(k)
+        if isinstance(fitted, DicomError):
+            yield Unreadable(requested, str(fitted))
             continue
-        frame = Frame(found.rows, found.columns, side)
-        pixels = frame.resized(found.pixels, run.config.input.fit, run.config.input.size)
+        frame = Frame(fitted.rows, fitted.columns, side)
+        pixels = frame.resized(fitted.pixels, run.config.input.fit, run.config.input.size)
         image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
-        yield Subject(asked.name, image, (), None, None, None, frame, run.config.input.fit)
+        yield Subject(requested.name, image, (), None, None, None, frame, run.config.input.fit)
 
 
-def _read_cases(cases: Sequence[Asked], run: Run, model: nn.Module) -> Iterator[Subject]:
+def _read_cases(cases: Sequence[Requested], run: Run, model: nn.Module) -> Iterator[Subject]:
     if not cases:
         return
     store = run.store
-    ids = [str(a.case_id) for a in cases]
+    ids = [str(each.case_id) for each in cases]
     table = store.cases.select("case_id", "rows", "columns")
     shapes = {case_id: (rows, columns) for case_id, rows, columns in table.iter_rows()}
-    for asked, batch in zip(cases, batches(_all_cases(run, store), 1, ids), strict=True):
-        image, *also = models.inputs(model, batch)
-        has = batch.label[0].tolist()
-        rows, columns = shapes[asked.case_id]
+    for requested, batch in zip(cases, batches(_all_cases(run, store), 1, ids), strict=True):
+        image, *other_inputs = models.inputs(model, batch)
+        labels = batch.label[0].tolist()
+        rows, columns = shapes[requested.case_id]
         yield Subject(
-            asked.name,
+            requested.name,
             image[0],
-            tuple(also),
+            tuple(other_inputs),
             batch.gaze_maps()[0, 0].numpy() if bool(batch.has_gaze[0]) else None,
-            tuple(name for name, there in zip(store.classes, has, strict=True) if there),
-            asked.case_id,
+            tuple(name for name, label in zip(store.classes, labels, strict=True) if label),
+            requested.case_id,
             Frame(rows, columns, store.size),
             run.config.input.fit,
         )
 
 
 def _all_cases(run: Run, store: Store) -> GazeDataset:
-    seen = run.dataset("test")
-    return GazeDataset(store, None, size=seen.size, fit=seen.fit, gaze=seen.gaze)
+    test = run.dataset("test")
+    return GazeDataset(store, None, size=test.size, fit=test.fit, gaze=test.gaze)
 
 
-def _as_prepared(run: Run) -> tuple[int, Literal["window", "none"]]:
-    """How the run's store read its images."""
+def _preparation(run: Run) -> tuple[int, Literal["window", "none"]]:
+    """Size and window of the images of the run's store."""
     try:
         store = run.store
     except UserError:
         say(
-            f"The store of {run.path} is not here: images are read as `radgaze prepare` does by default "
-            f"(--size {SIZE} --voi window)"
+            f"The store of {run.path} is missing: images are read with the defaults of `prepare`, "
+            f"a square of {SIZE} pixels and the window of the file"
         )
         return SIZE, "window"
     return store.size, store.voi

@@ -1,9 +1,8 @@
-"""The methods that a command line names, as generators for a model."""
+"""The methods of a call, as generators for a model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
@@ -14,15 +13,15 @@ from radgaze.errors import UserError
 
 
 def chosen(methods: Sequence[str], model: nn.Module, size: int) -> tuple[str, ...]:
-    """Names of methods, in the order in which they are shown; see `attribution.choose`.
+    """Return names of methods in the order in which they are shown; see `attribution.choose`.
 
     Args:
         methods: The names.
         model: The network.
-        size: Side of its images.
+        size: Side of its images, in pixels.
 
     Raises:
-        UserError: There is none of a name, or it does not apply.
+        UserError: There is no method of a name, or it does not apply to the model.
     """
     try:
         return attribution.choose(methods, model, size)
@@ -33,35 +32,37 @@ def chosen(methods: Sequence[str], model: nn.Module, size: int) -> tuple[str, ..
 def generators(
     names: Sequence[str], model: nn.Module, *, seed: int, reference: str | Tensor | None
 ) -> dict[str, Generator]:
-    """The generators of these methods.
+    """Make the generators of methods.
 
     Args:
-        names: Of `PRESETS`.
-        model: What makes the class scores.
-        seed: Of whatever is drawn.
-        reference: The image that shows nothing, for those that compare with one; None for each one's own.
+        names: Names of methods in `PRESETS`.
+        model: Network that gives the class scores.
+        seed: Random seed.
+        reference: Reference image without information, for methods that compare with one; None for each
+            method's own.
     """
-    made = {}
-    for name in names:
-        preset, given = PRESETS[name], dict[str, Any]()
-        if takes(name, "seed"):
-            given["seed"] = seed
-        if reference is not None and takes(name, "reference"):
-            given["reference"] = reference
-        made[name] = preset.create(model, **given)
-    return made
+    return {
+        name: PRESETS[name].create(model, **_overrides(name, seed=seed, reference=reference))
+        for name in names
+    }
 
 
-def takes(name: str, option: str) -> bool:
-    """Whether a method has an option."""
-    return option in attribution.options(PRESETS[name].generator)
+def settings(name: str, *, seed: int, reference: str | None) -> dict[str, object]:
+    """Return a method's generator and options, for the record."""
+    preset = PRESETS[name]
+    return {
+        "generator": preset.generator,
+        **preset.options,
+        **_overrides(name, seed=seed, reference=reference),
+    }
 
 
-def settings(name: str, *, seed: int, reference: str | None) -> Mapping[str, Any]:
-    """A method's generator and options, for the record."""
-    found: dict[str, Any] = {"generator": PRESETS[name].generator, **PRESETS[name].options}
-    if takes(name, "seed"):
-        found["seed"] = seed
-    if reference is not None and takes(name, "reference"):
-        found["reference"] = reference
-    return found
+def _overrides(name: str, *, seed: int, reference: str | Tensor | None) -> dict[str, object]:
+    """The options of a method that a call sets."""
+    options = attribution.options(PRESETS[name].generator)
+    overrides: dict[str, object] = {}
+    if "seed" in options:
+        overrides["seed"] = seed
+    if reference is not None and "reference" in options:
+        overrides["reference"] = reference
+    return overrides

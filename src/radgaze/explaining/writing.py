@@ -1,131 +1,148 @@
-"""An explained image on disk: arrays, pictures, a contact sheet, and what they are in JSON."""
+"""Write an explanation: arrays, pictures, a contact sheet, and their description in JSON."""
 
 from __future__ import annotations
 
-import json
-import re
+from collections.abc import Mapping
+from dataclasses import fields
+from math import isfinite
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from radgaze.attribution.registry import PRESETS
-from radgaze.files import write_text, written
+from radgaze.explaining.explanation import Explanation
+from radgaze.explaining.record import (
+    ArraysRecord,
+    DecisionRecord,
+    ExplanationRecord,
+    ExplanationSettings,
+    OriginalSize,
+)
+from radgaze.files import written
+from radgaze.records import write as write_record
+from radgaze.reporting.page import slug
 from radgaze.reporting.panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.style import save
 
-if TYPE_CHECKING:
-    from radgaze.explaining.explanation import Explained
-
 DONE = "explanation.json"
-"""Written last: where it is, the rest is whole."""
+"""The file that is written last: where it exists, the other files are complete."""
 IN_A_ROW = 5
 
 
-def write(one: Explained, out: Path, record: dict[str, Any]) -> Path:
+def write(explanation: Explanation, out: Path, settings: ExplanationSettings) -> Path:
     """Write an image's maps.npz, <method>.png, sheet.png and explanation.json; return its folder."""
-    folder = out / one.subject.name
+    folder = out / explanation.subject.name
     folder.mkdir(parents=True, exist_ok=True)
     (folder / DONE).unlink(missing_ok=True)
-    case = _case(one)
-    several = len(one.targets) > 1
-    arrays = {"image": one.subject.image[0].numpy().astype(np.float32)}
+    case = _case(explanation)
+    several = len(explanation.targets) > 1
+    arrays = {"image": explanation.subject.image[0].numpy().astype(np.float32)}
     pictures = dict[str, str]()
-    for (method, of), values in one.maps.items():
-        name = f"{method}-{_slug(of)}" if several else method
-        arrays[f"{method}/{of}"] = values.astype(np.float32)
+    for (method, target), values in explanation.maps.items():
+        name = f"{method}-{slug(target)}" if several else method
+        arrays[f"{method}/{target}"] = values.astype(np.float32)
         pixels = over(case, values, PRESETS[method].title, "").pixels
         assert pixels is not None
         with written(folder / f"{name}.png") as aside:
             Image.fromarray(pixels).save(aside, format="PNG")
-        pictures[f"{name}.png"] = f"{PRESETS[method].title} of {of}"
-    if one.mask is not None:
-        arrays["mask"] = one.mask.astype(np.float32)
-    if one.subject.gaze is not None:
-        arrays["gaze"] = one.subject.gaze.astype(np.float32)
+        pictures[f"{name}.png"] = f"{PRESETS[method].title} of {target}"
+    if explanation.mask is not None:
+        arrays["mask"] = explanation.mask.astype(np.float32)
+    if explanation.subject.gaze is not None:
+        arrays["gaze"] = explanation.subject.gaze.astype(np.float32)
     with written(folder / "maps.npz") as aside, aside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    save(mosaic(_rows(one, case)), folder / "sheet.png")
-    text = json.dumps(_described(one, record, pictures), indent=2, ensure_ascii=False)
-    write_text(text + "\n", folder / DONE)
+    save(mosaic(_sheet(explanation, case)), folder / "sheet.png")
+    write_record(_record(explanation, settings, pictures), folder / DONE)
     return folder
 
 
-def _described(one: Explained, record: dict[str, Any], pictures: dict[str, str]) -> dict[str, Any]:
-    frame, size = one.subject.frame, one.subject.image.shape[-1]
-    geometry = frame.geometry(one.subject.fit, size)
-    described = {
-        **record,
-        "image": one.subject.name,
-        "probabilities": one.probabilities,
-        "predicted": one.predicted,
-        "classes": list(one.targets),
-        "pictures": pictures,
-        "arrays": {
-            "file": "maps.npz",
-            "keys": "<method>/<class>, image and, where there are any, mask and gaze; (rows, columns)",
-            "size": [size, size],
-            "original_pixels": "(x, y) from the top left corner, pixel centres at +0.5",
-            "x": f"x_map = x * {geometry.scale_x!r} + {geometry.shift_x!r}",
-            "y": f"y_map = y * {geometry.scale_y!r} + {geometry.shift_y!r}",
-            "original": {"rows": frame.rows, "columns": frame.columns},
-        },
-    }
-    if one.decision is not None:
-        described["decision"] = {
-            "verdict": "accept" if one.decision.accept else "refer",
-            "reason": one.decision.reason,
-            "score": one.decision.score,
-        }
-    if one.subject.truth is not None:
-        described["truth"] = list(one.subject.truth)
-    return described
+def _record(
+    explanation: Explanation, settings: ExplanationSettings, pictures: Mapping[str, str]
+) -> ExplanationRecord:
+    subject, decision = explanation.subject, explanation.decision
+    probabilities = {name: _finite(value) for name, value in explanation.probabilities.items()}
+    return ExplanationRecord(
+        **{each.name: getattr(settings, each.name) for each in fields(settings)},
+        image=subject.name,
+        probabilities=probabilities,
+        predicted=explanation.predicted,
+        classes=explanation.targets,
+        pictures=dict(pictures),
+        arrays=_arrays(explanation),
+        decision=None
+        if decision is None
+        else DecisionRecord(
+            "accept" if decision.accept else "refer", decision.reason, _finite(decision.score)
+        ),
+        truth=subject.truth,
+    )
 
 
-def _case(one: Explained) -> Case:
-    subject = one.subject
+def _arrays(explanation: Explanation) -> ArraysRecord:
+    frame, size = explanation.subject.frame, explanation.subject.image.shape[-1]
+    geometry = frame.geometry(explanation.subject.fit, size)
+    return ArraysRecord(
+        file="maps.npz",
+        keys="<method>/<class>, image and, where there are any, mask and gaze; (rows, columns)",
+        size=(size, size),
+        original_pixels="(x, y) from the top left corner, pixel centres at +0.5",
+        x=f"x_map = x * {geometry.scale_x!r} + {geometry.shift_x!r}",
+        y=f"y_map = y * {geometry.scale_y!r} + {geometry.shift_y!r}",
+        original=OriginalSize(frame.rows, frame.columns),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if isfinite(value) else None
+
+
+def _case(explanation: Explanation) -> Case:
+    subject = explanation.subject
     return Case(
         case_id=subject.name,
         image=subject.image[0].numpy(),
         heatmap=None,
         grad_cam=None,
         gaze=subject.gaze,
-        mask=one.mask,
+        mask=explanation.mask,
         truth=", ".join(subject.truth or ()),
-        predicted=one.predicted,
-        probability=one.probabilities[one.predicted],
+        predicted=explanation.predicted,
+        probability=explanation.probabilities[explanation.predicted],
         aspect=subject.frame.columns / subject.frame.rows if subject.fit == "stretch" else 1.0,
     )
 
 
-def _rows(one: Explained, case: Case) -> list[tuple[str, list[Panel]]]:
-    """The contact sheet: the radiograph with what is known of it, then a block of maps for each class."""
+def _sheet(explanation: Explanation, case: Case) -> list[tuple[str, list[Panel]]]:
+    """Rows of the contact sheet: the radiograph with its prediction, then a block of maps for each class."""
     first = [radiograph(case)]
-    if one.subject.gaze is not None:
+    if explanation.subject.gaze is not None:
         first.append(gaze_of(case))
-    if one.mask is not None:
-        first.append(over(case, one.mask, "Mask", ""))
-    said = [f"{name} {p:.2f}" for name, p in one.probabilities.items()]
-    if one.decision is not None:
-        said.append("accepted" if one.decision.accept else "to be referred")
-    if one.subject.truth is not None:
-        said.append("true: " + (", ".join(one.subject.truth) or "none"))
+    if explanation.mask is not None:
+        first.append(over(case, explanation.mask, "Mask", ""))
+    label = _label(explanation)
     rows = list[tuple[str, list[Panel]]]()
-    if len(one.targets) > 1:
-        rows.append(("\n".join(said), first))
-        first, said = [], []
-    for of in one.targets:
+    if len(explanation.targets) > 1:
+        rows.append(("\n".join(label), first))
+        first, label = [], []
+    for target in explanation.targets:
         panels = first + [
             over(case, values, PRESETS[method].title, "")
-            for (method, target), values in one.maps.items()
-            if target == of
+            for (method, explained), values in explanation.maps.items()
+            if explained == target
         ]
         for start in range(0, len(panels), IN_A_ROW):
-            words = [*said, "", f"maps of\n{of}"] if start == 0 else []
+            words = [*label, "", f"maps of\n{target}"] if start == 0 else []
             rows.append(("\n".join(words).strip(), panels[start : start + IN_A_ROW]))
     return rows
 
 
-def _slug(name: str) -> str:
-    return re.sub(r"[^\w-]+", "_", name)
+def _label(explanation: Explanation) -> list[str]:
+    """Probabilities, decision and true classes, a line each."""
+    lines = [f"{name} {p:.2f}" for name, p in explanation.probabilities.items()]
+    if explanation.decision is not None:
+        lines.append("accepted" if explanation.decision.accept else "to be referred")
+    if explanation.subject.truth is not None:
+        lines.append("true: " + (", ".join(explanation.subject.truth) or "none"))
+    return lines

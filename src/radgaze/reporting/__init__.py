@@ -1,1 +1,1 @@
-"""What a person reads: figures, the report of one run, the comparison of several."""
+"""Pages and figures for readers: the report of one run, the comparison of several."""

@@ -16,14 +16,13 @@ from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
-from radgaze.evaluation.results import MACRO, read_metrics
+from radgaze.evaluation.results import MACRO, EvaluationSettings, read_results
 from radgaze.evaluation.statistics.verdict import Difference
 from radgaze.reporting import description, intervals
 from radgaze.reporting.comparison_markdown import p_value
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
+from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference
@@ -96,7 +95,7 @@ class CaseRows:
     """
 
     case_id: str
-    rows: list[tuple[str, Sequence[object]]]
+    rows: list[tuple[str, Sequence[ShownPanel]]]
 
 
 @dataclass(frozen=True)
@@ -198,7 +197,7 @@ def findings(compared: Comparison) -> list[str]:
 def _about(run: Run) -> tuple[str, str]:
     """Describe the run, and name its report's file, relative to the folder of the run."""
     one_each = exclusive(run.predictions(), run.classes)
-    words = description.summary(run, description.manifest(run), exclusive=one_each)
+    words = description.summary(run, description.store_facts(run), exclusive=one_each)
     return words, f"{run.path.resolve().name}/report.html"
 
 
@@ -319,7 +318,7 @@ def _group(
     """Draw the cases of a class: a row for each run, the radiograph and the gaze beside the first two."""
     cases, rows = [], []
     for case_id in case_ids:
-        shown: list[tuple[str, Sequence[object]]] = []
+        shown: list[tuple[str, Sequence[ShownPanel]]] = []
         for place, run in enumerate(drawn):
             case = run.cases[case_id]
             beside = radiograph(case) if place == 0 else gaze_of(case) if place == 1 else Panel("", None)
@@ -333,11 +332,11 @@ def _group(
     return CaseGroup(name, cases)
 
 
-def _settings(run: Run) -> dict[str, object]:
+def _settings(run: Run) -> EvaluationSettings:
     try:
-        return dict(read_metrics(run.path).get("settings") or {})
+        return read_results(run.path).settings
     except UserError:
-        return {}
+        return EvaluationSettings()
 
 
 def _by_group(rows: Iterable[EstimateRow] | Iterable[PairedRow]) -> dict[str, IntervalEstimate]:

@@ -1,15 +1,15 @@
-"""What a run is, in words: the experiment, its data, its configuration, without a path or a person in it."""
+"""Words for a run: the experiment, its data and its configuration, without a path or a person in it."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
-
-import polars as pl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from radgaze import __version__
 from radgaze.errors import UserError
+from radgaze.evaluation.results import EvaluationResults
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
 
@@ -17,86 +17,84 @@ if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
 
-def summary(run: Run, manifest: Mapping[str, Any], *, exclusive: bool = True) -> str:
-    """Two sentences: what was trained on what, and what gaze had to do with it."""
+@dataclass(frozen=True)
+class StoreFacts:
+    """Facts about the store of a run; empty where the store is missing.
+
+    Attributes:
+        source: Name of its source.
+        cases: Number of its cases.
+        rejections: Number of cases that were left out, by the reason.
+    """
+
+    source: str | None = None
+    cases: int | None = None
+    rejections: Mapping[str, int] = field(default_factory=dict)
+
+
+def store_facts(run: Run) -> StoreFacts:
+    """Read the facts from the manifest of a run's store; the figures of a page must not need the store.
+
+    Raises:
+        StoreChangedError: It is not the store on which the run was trained.
+    """
+    try:
+        manifest = run.store.manifest
+    except StoreChangedError:
+        raise
+    except UserError:
+        return StoreFacts()
+    counts = manifest.get("counts") or {}
+    return StoreFacts(manifest.get("source"), counts.get("cases"), counts.get("rejections") or {})
+
+
+def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
+    """Say in two sentences what was trained on which data, and how gaze was used."""
     config = run.config
     network = config.model.network.title
     if not config.model.has_own_encoder:
         network = f"{network} ({config.model.encoder})"
-    cases = (manifest.get("counts") or {}).get("cases")
-    source = manifest.get("source", "unknown")
-    data = f", from a store of {count(int(cases), 'case')} of “{source}”" if cases else ""
+    data = ""
+    if facts.cases:
+        data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
     edges = [edge.summary for edge in config.objective.edges]
-    taught = (
+    supervision = (
         f"Besides the labels, {listed(edges)}."
         if edges
         else "It learned from the labels alone; gaze had no part in it."
     )
     if config.model.reads_gaze:
-        taught = (
+        supervision = (
             "It learned from the labels, and reads the gaze on a case beside its image, also when tested."
         )
-    if not exclusive:
-        return f"A {network} trained to find {listed(run.classes)}, each for itself{data}. {taught}"
-    return f"A {network} trained to tell {listed(run.classes)} apart{data}. {taught}"
+    task = (
+        f"to distinguish {listed(run.classes)}"
+        if exclusive
+        else f"to find {listed(run.classes)}, each independently of the others"
+    )
+    return f"A {network} trained {task}{data}. {supervision}"
 
 
-def facts(run: Run, metrics: Mapping[str, Any], manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Name and value of what identifies the run."""
-    config, measured = run.config, metrics.get("settings") or {}
+def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
+    """Name and value of each setting that identifies the run."""
+    config, settings = run.config, results.settings
     history = run.history()
     edges = [
-        f"{edge.label} {number(settings.weight, 2)} ({settings.distance})"
-        for edge, settings in config.objective.edges.items()
+        f"{edge.label} {number(weighted.weight, 2)} ({weighted.distance})"
+        for edge, weighted in config.objective.edges.items()
     ]
-    known = [
-        ("Data source", manifest.get("source")),
+    values = [
+        ("Data source", store.source),
         ("Protocol", config.protocol),
         ("Starting weights", str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]),
         ("Edges", ", ".join(edges) or "none"),
         ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
-        (
-            "Heatmap shown",
-            f"{measured.get('generator')}, {measured.get('target')} class" if measured else None,
-        ),
+        ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
         ("Seed", str(config.seed)),
-        ("Software", f"radgaze {metrics.get('software', __version__)}"),
+        ("Software", f"radgaze {results.software or __version__}"),
     ]
-    return [(name, str(value)) for name, value in known if value]
-
-
-def data(run: Run, predictions: pl.DataFrame, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Cases per split and class: from the store where it is at hand, else from the predictions, which hold no
-    training cases."""
-    try:
-        table = run.store.cases
-    except StoreChangedError:
-        raise
-    except UserError:
-        table = predictions
-    order = [split for split in ("train", "validate", "test") if split in set(table["split"])]
-    rows = []
-    for split in order:
-        own = table.filter(pl.col("split") == split)
-        labels = [int(own[f"label_{name}"].sum()) for name in run.classes]
-        rows.append([split, own.height, own["patient"].n_unique(), *labels])
-    rejected = (manifest.get("counts") or {}).get("rejections") or {}
-    return {
-        "data_columns": ["Cases", "Patients", *run.classes],
-        "data_rows": rows,
-        "rejections": [(reason, n) for reason, n in rejected.items() if n],
-    }
-
-
-def manifest(run: Run) -> dict[str, Any]:
-    """The store's manifest, or nothing where the store is gone: the numbers of a report must not need it."""
-    try:
-        return dict(run.store.manifest)
-    except StoreChangedError:
-        raise
-    except UserError:
-        return {}
+    return [(name, value) for name, value in values if value]
 
 
 def configuration(run: Run) -> str:
@@ -106,5 +104,5 @@ def configuration(run: Run) -> str:
 
 
 def without_paths(text: str) -> str:
-    """A text with every path in it cut to its last part: a folder's name can say whose data it is."""
+    """Cut every path in a text to its last part: the name of a folder can identify the owner of the data."""
     return re.sub(r"(?:~|[A-Za-z]:|\.{1,2})?(?:[/\\][^/\\\n'\"]*)+[/\\](?=[^/\\\n])", "…/", text)

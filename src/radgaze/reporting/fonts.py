@@ -1,11 +1,11 @@
-"""Fonts that have the characters of a figure's text: class names are written in every script there is.
+"""Choose fonts that have the characters of a figure's text: class names are written in many scripts.
 
 Matplotlib ships DejaVu Sans, which has Latin, Greek, Cyrillic and Arabic letters, but no Chinese, Japanese or
 Korean, and no Devanagari or other script of India. Where a text needs more, fonts of this machine are added
-behind it by the characters they have; where none has them, it is said once which to install.
+as fallbacks by the characters they have; where none has them, a message says once which to install.
 
-Writing from right to left, and joined letters, are a best effort: before version 3.11 Matplotlib sets one
-letter after the other, from left to right, and forms no ligatures of Devanagari; the characters are right.
+Text from right to left, and joined letters, are a best effort: before version 3.11 Matplotlib sets one letter
+after the other, from left to right, and forms no ligatures of Devanagari; the characters are right.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from radgaze.console import say
 BASE = "DejaVu Sans"
 # Tried first, in this order; then any other font of the machine.
 PREFERRED = ("Noto Sans", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "PingFang", "Hiragino", "Malgun")
-# A box with the number of the character in it, or nothing but symbols: these are no help.
+# Fonts that draw a box with the number of the character, or have only symbols.
 _USELESS = ("LastResort", "Last Resort", "Adobe Blank", "Unifont")
 # What to install for a script, by the first word of its characters' Unicode names.
 INSTALL = {
@@ -32,24 +32,24 @@ INSTALL = {
     "ARABIC": "Noto Sans Arabic (Debian: fonts-noto-core)",
     "DEVANAGARI": "Noto Sans Devanagari (Debian: fonts-noto-core)",
 }
-_told = set[str]()
+_reported = set[str]()
 
 
 def families(text: str) -> list[str]:
-    """Names of fonts that together have all characters of a text that some font here has, the first for most.
+    """Names of fonts that together have all characters of a text that any font of this machine has.
 
-    A character that none has is told once, with what to install.
+    A character that none has is reported once, with the font to install.
     """
     missing = needed(text) - covered(font_manager.findfont(BASE))
-    found = [BASE]
+    names = [BASE]
     for name, path in _fonts() if missing else ():
         if gained := missing & covered(path):
-            found.append(name)
+            names.append(name)
             missing -= gained
         if not missing:
             break
-    _tell(missing)
-    return found
+    _report(missing)
+    return names
 
 
 def needed(text: str) -> set[int]:
@@ -68,20 +68,20 @@ def covered(path: str) -> frozenset[int]:
 
 def complete(figure: Figure) -> None:
     """Give every text of a figure the fonts that have its characters."""
-    for axis in figure.axes:  # labels of ticks come into being when they are asked for
+    for axis in figure.axes:  # labels of ticks are made when they are read
         axis.get_xticklabels()
         axis.get_yticklabels()
-    known = covered(font_manager.findfont(BASE))
+    base = covered(font_manager.findfont(BASE))
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
-        if needed(text.get_text()) - known:
+        if needed(text.get_text()) - base:
             text.set_fontfamily(families(text.get_text()))
 
 
 @cache
 def _fonts() -> tuple[tuple[str, str], ...]:
-    """Name and file of the fonts that may stand in, upright and regular ones."""
-    found = {
+    """Name and file of the fallback fonts: upright and regular ones."""
+    files = {
         entry.name: entry.fname
         for entry in font_manager.fontManager.ttflist
         if entry.style == "normal"
@@ -93,13 +93,13 @@ def _fonts() -> tuple[tuple[str, str], ...]:
         places = (i for i, start in enumerate(PREFERRED) if name.startswith(start))
         return next(places, len(PREFERRED)), name
 
-    return tuple((name, found[name]) for name in sorted(found, key=rank))
+    return tuple((name, files[name]) for name in sorted(files, key=rank))
 
 
-def _tell(missing: Iterable[int]) -> None:
-    """Which scripts cannot be drawn, each once."""
-    scripts = {unicodedata.name(chr(c), "unknown").split()[0] for c in missing} - _told
-    _told.update(scripts)
+def _report(missing: Iterable[int]) -> None:
+    """Report the scripts that cannot be drawn, each once."""
+    scripts = {unicodedata.name(chr(c), "unknown").split()[0] for c in missing} - _reported
+    _reported.update(scripts)
     for script in sorted(scripts):
         install = INSTALL.get(script, f"Noto Sans {script.capitalize()}")
         say(

@@ -1,46 +1,56 @@
-"""The cases that a page shows: chosen by a rule, never by hand, and drawn by the run's own model."""
+"""The cases that a page shows: selected by a rule, never by hand, with the maps of the run's own model."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from radgaze.attribution.registry import PRESETS
+from radgaze.evaluation.results import EvaluationSettings
 from radgaze.reporting.panels import Case, attention
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
-Draw = Callable[["Run", Sequence[str], Mapping[str, Any]], list[Case]]
-"""From a run, case ids and the settings in metrics.json to those cases with their maps, in that order."""
+Draw = Callable[["Run", Sequence[str], EvaluationSettings], list[Case]]
+"""Function that makes cases with their maps, in the order of their ids.
+
+Its arguments are a run, the ids, and the settings of the run's evaluation."""
 
 SELECTION = (
-    "The cases are chosen by a rule, not by hand. Of the correct ones of each class: those with the highest, "
-    "the middle and the lowest probability of the true class. Of the wrong ones: those with the highest "
-    "probability of a wrong class."
+    "The cases are selected by a rule, not by hand. Correct cases of each class: those with the highest, the "
+    "median and the lowest probability of the true class. Wrong cases: those with the highest probability of "
+    "a wrong class."
 )
 OF_SEVERAL = (
-    "A case may have several of the classes, or none; one counts as predicted from a probability of 0.5. The "
-    "cases are chosen by a rule, not by hand. Of those that have a class and were given it: those with its "
-    "highest, middle and lowest probability. Of the wrong ones, missed or a false alarm: those whose "
-    "probability of it is farthest from right. Maps are of the most probable class, or of the true one where "
-    "agreement was measured so."
+    "A case may have several of the classes, or none; a class is predicted from a probability of 0.5. The "
+    "cases are selected by a rule, not by hand. Cases of each class for which it is predicted: those with "
+    "the highest, the median and the lowest probability of the class. Missed cases and false alarms: those "
+    "with the largest error of the probability. Maps are of the most probable class, or of the true class "
+    "where agreement was measured for that."
 )
 CHANGED = (
-    "The cases are chosen by a rule, not by hand. For each class: of the cases that have it, the one where "
-    "it gained most probability from the first run to the last, the one in the middle, and the one where it "
-    "lost most."
+    "The cases are selected by a rule, not by hand. For each class: of the cases that have it, the one whose "
+    "probability of the class rises most from the first run to the last, the median one, and the one whose "
+    "probability falls most."
 )
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Case ids of one class, classified correctly and wrongly, how many of each there are in all, and that in
-    words."""
+    """The selected cases of a class.
+
+    Attributes:
+        correct: Ids of the selected cases that are classified correctly.
+        wrong: Ids of the selected cases that are classified wrongly.
+        all_correct: Number of all correct cases.
+        all_wrong: Number of all wrong cases.
+        tally: These numbers in words.
+    """
 
     correct: tuple[str, ...]
     wrong: tuple[str, ...]
@@ -49,16 +59,22 @@ class Choice:
     tally: str
 
 
-def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -> list[Case]:
-    """Compute the maps of some test cases. The heatmap is the one that agreement was measured on: of the same
-    generator, target class and blur.
+def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
+    """Compute the maps of some test cases.
+
+    The heatmap has the generator, target class and blur of the agreement with gaze.
+
+    Args:
+        run: The run.
+        case_ids: Ids of the cases.
+        settings: The settings of its evaluation.
 
     Raises:
-        UserError: The run's store is gone.
+        UserError: The run's store is missing.
     """
     import torch
 
-    from radgaze.evaluation.maps import GENERATOR, case_maps, smoothed
+    from radgaze.evaluation.maps import case_maps, smoothed
     from radgaze.evaluation.metrics.multilabel import THRESHOLD, exclusive
     from radgaze.gaze import box_maps
     from radgaze.store.boxes import with_area
@@ -66,19 +82,14 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
     stretched = run.config.input.fit == "stretch"
     shapes = run.store.cases.select("case_id", pl.col("columns") / pl.col("rows"))
     aspects = dict(shapes.iter_rows()) if stretched else {}
-    maps = case_maps(
-        run,
-        case_ids,
-        generator=settings.get("generator", GENERATOR),
-        target=settings.get("target", "predicted"),
-    )
+    maps = case_maps(run, case_ids, generator=settings.generator, target=settings.target)
     heatmaps = smoothed(maps.heatmap, maps.sigma)
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
     size = (heatmaps.shape[1], heatmaps.shape[2])
-    of_boxes = box_maps(boxes, size, sigma, regions=torch.from_numpy(maps.regions))[:, 0].numpy()
-    # Boxes may stand in for gaze: then there is a map, and no fixation.
-    looked = [bool(has and own.any()) for has, own in zip(maps.has_gaze, maps.present, strict=True)]
-    boxed = [bool(own.any()) for own in of_boxes]
+    maps_of_boxes = box_maps(boxes, size, sigma, regions=torch.from_numpy(maps.regions))[:, 0].numpy()
+    # Boxes may replace gaze: then there is a map, and no fixation.
+    has_fixations = [bool(has and row.any()) for has, row in zip(maps.has_gaze, maps.present, strict=True)]
+    has_boxes = [bool(row.any()) for row in maps_of_boxes]
     one_each = exclusive(run.predictions(), run.classes)
     cases = []
     for row, case_id in enumerate(maps.case_ids):
@@ -93,7 +104,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
                 image=maps.image[row],
                 heatmap=heatmaps[row],
                 grad_cam=None if maps.grad_cam is None else maps.grad_cam[row],
-                gaze=maps.gaze[row] if looked[row] else of_boxes[row] if boxed[row] else None,
+                gaze=maps.gaze[row] if has_fixations[row] else maps_of_boxes[row] if has_boxes[row] else None,
                 mask=None if maps.mask is None else maps.mask[row],
                 truth=truth,
                 predicted=predicted,
@@ -101,62 +112,64 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: Mapping[str, Any]) -
                 most_probable=run.classes[top],
                 aspect=aspects.get(case_id, 1.0),
                 attention=attention(
-                    looked=looked[row] or not boxed[row], boxes=bool(with_area(boxes[row]).any())
+                    looked=has_fixations[row] or not has_boxes[row], boxes=bool(with_area(boxes[row]).any())
                 ),
             )
         )
     return cases
 
 
-def generator_title(settings: Mapping[str, Any]) -> str:
-    """The generator's name as a title."""
-    name = str(settings.get("generator", "guided_backprop"))
+def generator_title(settings: EvaluationSettings) -> str:
+    """Title of the generator of the heatmaps."""
+    name = settings.generator
     return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
 
 
 def choose(
     predictions: pl.DataFrame, classes: Sequence[str], each: int = 3, *, exclusive: bool = True
 ) -> dict[str, Choice]:
-    """For every class up to `each` correct and `each` wrong cases, by the rule that SELECTION states, or
-    OF_SEVERAL where classes do not exclude each other.
+    """Select up to `each` correct and `each` wrong cases of every class.
+
+    The rule is that of `SELECTION`, or of `OF_SEVERAL` where classes do not exclude each other.
     """
     if not exclusive:
         return {name: _chosen_of_several(predictions, name, each) for name in classes}
     table = decisions(predictions, classes)
     choices = {}
     for name in classes:
-        own = table.filter(pl.col("truth") == name).sort("probability", "case_id", descending=[True, False])
-        correct = own.filter(pl.col("predicted") == name)["case_id"].to_list()
-        wrong = own.filter(pl.col("predicted") != name)["case_id"].to_list()
-        tally = f"{len(correct)} of {own.height} correct"
-        chosen = tuple(_spread(correct, each)), tuple(wrong[:each])
-        choices[name] = Choice(*chosen, len(correct), len(wrong), tally)
+        cases = table.filter(pl.col("truth") == name).sort("probability", "case_id", descending=[True, False])
+        correct = cases.filter(pl.col("predicted") == name)["case_id"].to_list()
+        wrong = cases.filter(pl.col("predicted") != name)["case_id"].to_list()
+        tally = f"{len(correct)} of {cases.height} correct"
+        choices[name] = Choice(
+            tuple(_spread(correct, each)), tuple(wrong[:each]), len(correct), len(wrong), tally
+        )
     return choices
 
 
 def _chosen_of_several(predictions: pl.DataFrame, name: str, each: int) -> Choice:
     from radgaze.evaluation.metrics.multilabel import THRESHOLD
 
-    own = predictions.select("case_id", has=pl.col(f"label_{name}") > 0, p=pl.col(f"probability_{name}"))
-    own = own.with_columns(given=pl.col("p") >= THRESHOLD, off=(pl.col("p") - pl.col("has")).abs())
-    own = own.sort("off", "case_id", descending=[True, False])
-    found = own.filter(pl.col("has") & pl.col("given")).reverse()["case_id"].to_list()
-    wrong = own.filter(pl.col("has") != pl.col("given"))
-    alarms = wrong.filter("given").height
-    tally = f"{len(found)} of {own['has'].sum()} found, {count(alarms, 'false alarm')}"
+    cases = predictions.select("case_id", has=pl.col(f"label_{name}") > 0, p=pl.col(f"probability_{name}"))
+    cases = cases.with_columns(predicted=pl.col("p") >= THRESHOLD, error=(pl.col("p") - pl.col("has")).abs())
+    cases = cases.sort("error", "case_id", descending=[True, False])
+    correct = cases.filter(pl.col("has") & pl.col("predicted")).reverse()["case_id"].to_list()
+    wrong = cases.filter(pl.col("has") != pl.col("predicted"))
+    false_alarms = count(wrong.filter("predicted").height, "false alarm")
+    tally = f"{len(correct)} of {cases['has'].sum()} found, {false_alarms}"
     return Choice(
-        tuple(_spread(found, each)), tuple(wrong["case_id"][:each]), len(found), wrong.height, tally
+        tuple(_spread(correct, each)), tuple(wrong["case_id"][:each]), len(correct), wrong.height, tally
     )
 
 
 def choose_changed(
     before: pl.DataFrame, after: pl.DataFrame, classes: Sequence[str]
 ) -> dict[str, tuple[str, ...]]:
-    """For every class up to three cases, by the rule that CHANGED states.
+    """Select up to three cases of every class by the rule of `CHANGED`.
 
     Args:
-        before: The first run's predictions.
-        after: The last run's; cases that only one of them has are left out.
+        before: Predictions of the first run.
+        after: Predictions of the last run; cases that only one of them has are left out.
         classes: The classes.
     """
     chosen = {}
@@ -172,7 +185,11 @@ def choose_changed(
 
 
 def decisions(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
-    """case_id, truth and predicted (names), probability (of the class predicted), of_truth (of the true)."""
+    """Make a table of the true and the predicted class of each case.
+
+    Returns:
+        case_id, truth, predicted, probability (of the predicted class) and of_truth (of the true class).
+    """
     scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
     if not len(scores):
@@ -199,12 +216,14 @@ _DECISIONS = {
 }
 
 
-def _all_named(classes: Sequence[str], which: Sequence[bool]) -> str:
-    return ", ".join(name for name, own in zip(classes, which, strict=True) if own) or "none"
+def _all_named(classes: Sequence[str], selected: Sequence[bool]) -> str:
+    return (
+        ", ".join(name for name, is_selected in zip(classes, selected, strict=True) if is_selected) or "none"
+    )
 
 
 def _spread(ids: Sequence[str], n: int) -> list[str]:
-    """n of the ids, evenly from the first to the last."""
+    """Select n ids, evenly from the first to the last."""
     if len(ids) <= n or n < 2:
         return list(ids[:n])
     return [ids[round(place * (len(ids) - 1) / (n - 1))] for place in range(n)]

@@ -14,7 +14,7 @@ from radgaze.console import progress
 from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
-from radgaze.reporting.page import Picture, figure_picture, panel_pictures, write_page
+from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, write_page
 from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
@@ -109,8 +109,8 @@ def _distributions(inspection: Inspection, out: Path) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> object:
-    """A class's mean radiograph with its mean gaze over it, for the template's `case_row`."""
+def _averaged(name: str, average: Average) -> ShownPanel:
+    """Draw the mean radiograph of a class with its mean gaze over it, for the macro `case_row`."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())
     pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain

@@ -1,57 +1,67 @@
-"""Figures of values with intervals: agreement of maps with gaze, and runs against each other."""
+"""Figures of values with intervals: agreement of maps with gaze, and runs beside one another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from radgaze.reporting.plotting import point_with_interval
 from radgaze.reporting.style import INK, MUTED, canvas, colour, styled
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, bounds
+from radgaze.reporting.wording import AGREEMENT, DASH, FLOORS, MAPS, bounds
+
+Entries = Mapping[str, object]
+"""Entries by metric or group; see `wording.bounds`."""
 
 _MARKERS = ("o", "s", "D", "^", "v", "P", "X")
+_COLUMNS = 3
 
 
-def agreement(runs: Mapping[str, Mapping[str, Any]]) -> Figure:
-    """A panel per agreement metric, a line per map: value and 95% interval, the floors in grey.
+@dataclass(frozen=True)
+class _Line:
+    """A line of each panel: its label, the entries by metric, and its colour."""
+
+    label: str
+    entries: Entries
+    tint: str
+
+
+def agreement(runs: Mapping[str, Mapping[str, Entries | None]]) -> Figure:
+    """Draw the agreement of maps with gaze: a panel per metric, a line per map, the floors in grey.
 
     Args:
-        runs: Per run its `metrics["test"]["agreement"]`. With several runs, the floors are drawn once.
+        runs: The `test.agreement` of each run's results. With several runs, the floors are drawn once.
     """
     lines = _agreement_lines(runs)
-    metrics = [m for m in AGREEMENT if any(bounds(entry.get(m))[0] is not None for _, entry, _ in lines)]
+    metrics = [m for m in AGREEMENT if any(bounds(line.entries.get(m))[0] is not None for line in lines)]
     with styled():
-        columns = 3
-        rows = max(1, -(-len(metrics) // columns))
+        rows = max(1, -(-len(metrics) // _COLUMNS))
         figure = canvas(9.6, 0.35 + rows * (0.75 + 0.27 * max(1, len(lines))))
-        grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+        grid = figure.subplots(rows, _COLUMNS, squeeze=False, sharey=True)
         for place, axis in enumerate(grid.flat):
             if place >= len(metrics):
                 axis.remove()
                 continue
             name, higher, _ = AGREEMENT[metrics[place]]
-            _dots(axis, [(label, entry.get(metrics[place]), tint) for label, entry, tint in lines])
+            _agreement_panel(axis, lines, metrics[place])
             axis.set_title(f"{name}  {'higher' if higher else 'lower'} is better {'→' if higher else '←'}")
             axis.title.set_fontsize(9)
     return figure
 
 
 def forest(
-    values: Mapping[str, Mapping[str, Any]],
-    differences: Mapping[str, Mapping[str, Any]],
-    groups: Sequence[str],
-    reference: str,
+    values: Mapping[str, Entries], differences: Mapping[str, Entries], groups: Sequence[str], reference: str
 ) -> Figure:
-    """Left: AUC of every run with its 95% interval. Right: its paired difference to the reference.
+    """Draw the AUC of every run with its 95% interval, and its paired difference to the reference.
 
     Args:
-        values: Per run, per group ("macro" or a class) the AUC's entry.
-        differences: Per run (the reference left out), per group the paired difference's entry.
+        values: AUC of each run, by group ("macro" or a class).
+        differences: Paired difference of each run but the reference, by group.
         groups: The groups from top to bottom.
-        reference: The run that the differences are taken against.
+        reference: Name of the reference run.
     """
     runs = list(values)
     step = 1.0 / (len(runs) + 1)
@@ -61,9 +71,9 @@ def forest(
         for row, group in enumerate(groups):
             for place, run in enumerate(runs):
                 y = row + (place + 1) * step - 0.5
-                _dot(left, y, values[run].get(group), place, label=run if row == 0 else None)
+                _run_point(left, y, values[run].get(group), place, label=run if row == 0 else None)
                 if run in differences:
-                    _dot(right, y, differences[run].get(group), place)
+                    _run_point(right, y, differences[run].get(group), place)
             if row:
                 for axis in (left, right):
                     axis.axhline(row - 0.5, color=MUTED, linewidth=0.5)
@@ -82,53 +92,34 @@ def forest(
     return figure
 
 
-def _agreement_lines(runs: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Mapping[str, Any], str]]:
-    """(label, entries, colour) from top to bottom: map by map the runs under each other, then the floors."""
-    lines: list[tuple[str, Mapping[str, Any], str]] = []
+def _agreement_lines(runs: Mapping[str, Mapping[str, Entries | None]]) -> list[_Line]:
+    """The lines from top to bottom: map by map the runs below one another, then the floors."""
+    lines: list[_Line] = []
+    several = len(runs) > 1
     for kind, label in MAPS.items():
         if kind in FLOORS or kind == "heatmap_raw":
             continue
         for place, (run, maps) in enumerate(runs.items()):
-            if maps.get(kind):
-                several = len(runs) > 1
+            if entries := maps.get(kind):
                 name = f"{label}, {run}" if several else label
-                lines.append((name, maps[kind], colour(place if several else len(lines))))
+                lines.append(_Line(name, entries, colour(place if several else len(lines))))
     for kind in FLOORS:
-        known = [maps[kind] for maps in runs.values() if maps.get(kind)]
-        if known:
-            lines.append((MAPS[kind], known[0], MUTED))
+        measured = [entries for maps in runs.values() if (entries := maps.get(kind))]
+        if measured:
+            lines.append(_Line(MAPS[kind], measured[0], MUTED))
     return lines
 
 
-def _dots(axis: Axes, lines: Sequence[tuple[str, Any, str]]) -> None:
-    for place, (_, entry, tint) in enumerate(lines):
-        value, low, high = bounds(entry)
-        if value is None:
-            axis.text(0.02, place, "–", transform=axis.get_yaxis_transform(), va="center", color=MUTED)
-            continue
-        if low is not None and high is not None:
-            axis.plot([low, high], [place, place], color=tint, linewidth=2.2, solid_capstyle="butt")
-        axis.plot(value, place, "o", color=tint, markeredgecolor="white")
-    axis.set_yticks(range(len(lines)), [label for label, _, _ in lines])
+def _agreement_panel(axis: Axes, lines: Sequence[_Line], metric: str) -> None:
+    for place, line in enumerate(lines):
+        if not point_with_interval(axis, place, line.entries.get(metric), line.tint):
+            axis.text(0.02, place, DASH, transform=axis.get_yaxis_transform(), va="center", color=MUTED)
+    axis.set_yticks(range(len(lines)), [line.label for line in lines])
     axis.set_ylim(len(lines) - 0.4, -0.6)
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.12)
 
 
-def _dot(axis: Axes, y: float, entry: Any, place: int, label: str | None = None) -> None:
-    value, low, high = bounds(entry)
-    if value is None:
-        return
-    if low is not None and high is not None:
-        axis.plot([low, high], [y, y], color=colour(place), linewidth=2.2, solid_capstyle="butt")
+def _run_point(axis: Axes, y: float, entry: object, place: int, label: str | None = None) -> None:
     marker = _MARKERS[place % len(_MARKERS)]
-    axis.plot(
-        value,
-        y,
-        marker,
-        color=colour(place),
-        markeredgecolor="white",
-        markersize=7,
-        linestyle="none",
-        label=label,
-    )
+    point_with_interval(axis, y, entry, colour(place), marker=marker, size=7, label=label)

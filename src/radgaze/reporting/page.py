@@ -1,27 +1,36 @@
-"""From numbers and pictures to one HTML file that needs nothing beside it."""
+"""Fill the templates: one HTML file for each page, with its pictures inside it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import escape
+from markupsafe import Markup, escape
 from PIL import Image
 
 from radgaze import __version__
 from radgaze.files import write_text
 from radgaze.reporting.panels import Panel
 from radgaze.reporting.statistics_words import cautions
-from radgaze.reporting.style import heat_gradient, picture_uri, png_uri
+from radgaze.reporting.style import DPI, heat_gradient, picture_uri, png_uri
 from radgaze.reporting.wording import bounds, difference, interval, number, signed
 
 
 @dataclass(frozen=True)
 class Picture:
-    """An image of the page: its source as a data URI, its size in CSS pixels, words for who cannot see it."""
+    """A figure of a page.
+
+    Attributes:
+        source: Data URI of the image.
+        alt: Description for readers who cannot see it.
+        width: Width in CSS pixels.
+        height: Height in CSS pixels.
+        caption: Caption; may be empty.
+    """
 
     source: str
     alt: str
@@ -30,16 +39,38 @@ class Picture:
     caption: str = ""
 
 
-def write_page(template: str, path: Path, **context: Any) -> Path:
-    """Fill a template of `templates/` and write it; every value is escaped, a missing one is an error."""
-    environment = Environment(
+@dataclass(frozen=True)
+class ShownPanel:
+    """A panel as the macro `case_row` shows it.
+
+    Attributes:
+        title: Title below the picture.
+        note: Remark beside the title, or the text in place of a missing picture.
+        source: Data URI of the image; empty where there is none.
+        alt: Description for readers who cannot see it.
+        width: Width in CSS pixels.
+        height: Height in CSS pixels.
+    """
+
+    title: str
+    note: str
+    source: str
+    alt: str
+    width: int
+    height: int
+
+
+@cache
+def environment() -> Environment:
+    """The templates: every value is escaped, and a missing one is an error."""
+    templates = Environment(
         loader=PackageLoader("radgaze.reporting"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals.update(
+    templates.globals.update(
         number=number,
         bounds=bounds,
         signed=signed,
@@ -48,35 +79,57 @@ def write_page(template: str, path: Path, **context: Any) -> Path:
         version=__version__,
         gradient=heat_gradient(),
     )
+    return templates
+
+
+def fill(template: str, html: str | None = None, /, **context: object) -> Markup:
+    """Fill a template of `templates/`, or the text of one.
+
+    Args:
+        template: File of the template.
+        html: Text to fill instead of the file.
+        context: Values that it names.
+    """
+    templates = environment()
+    chosen = templates.get_template(template) if html is None else templates.from_string(html)
+    return Markup(chosen.render(**context))  # noqa: S704 - the template escapes its values
+
+
+def write_page(template: str, path: Path, **context: object) -> Path:
+    """Fill a template of `templates/` and write the page, with the cautions that its figures need."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = environment.get_template(template).render(**context)
+    text = str(fill(template, None, **context))
     for note in cautions(text):
         text = text.replace("</main>", f'<p class="note">{escape(note)}</p>\n</main>')
     write_text(text, path)
     return path
 
 
-def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = 160) -> Picture:
+def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = DPI) -> Picture:
     """A figure's PNG file, shown at its size in inches (96 CSS pixels each)."""
     with Image.open(path) as image:
         width, height = image.size
     return Picture(png_uri(path), alt, round(width * 96 / dpi), round(height * 96 / dpi), caption)
 
 
-def panel_pictures(row: Sequence[Panel], case_id: str) -> list[dict[str, Any]]:
-    """A row of panels as the template's `case_row` wants it."""
-    shown = []
-    for panel in row:
-        height, width = panel.pixels.shape[:2] if panel.pixels is not None else (0, 0)
-        what = "Chest radiograph" if panel.title == "Radiograph" else f"{panel.title} over the radiograph"
-        shown.append(
-            {
-                "title": panel.title,
-                "note": panel.note,
-                "source": picture_uri(panel.pixels) if panel.pixels is not None else "",
-                "alt": f"{what} of case {case_id}",
-                "width": width,
-                "height": height,
-            }
-        )
-    return shown
+def panel_pictures(row: Sequence[Panel], case_id: str) -> list[ShownPanel]:
+    """A row of panels of a case as the macro `case_row` shows it."""
+    return [_shown(panel, case_id) for panel in row]
+
+
+def slug(name: str) -> str:
+    """A class name as a part of a file name."""
+    return re.sub(r"[^\w-]+", "_", name)
+
+
+def _shown(panel: Panel, case_id: str) -> ShownPanel:
+    height, width = panel.pixels.shape[:2] if panel.pixels is not None else (0, 0)
+    subject = "Chest radiograph" if panel.title == "Radiograph" else f"{panel.title} over the radiograph"
+    return ShownPanel(
+        title=panel.title,
+        note=panel.note,
+        source=picture_uri(panel.pixels) if panel.pixels is not None else "",
+        alt=f"{subject} of case {case_id}",
+        width=width,
+        height=height,
+    )

@@ -1,11 +1,11 @@
-"""The seed's case figure: radiograph, heatmap and Grad-CAM over it, gaze, mask; one scale for all."""
+"""Panels of a case: the radiograph, and heatmap, Grad-CAM, gaze and mask over it, on one scale."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from matplotlib.cm import ScalarMappable
@@ -16,22 +16,34 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from radgaze.reporting.fonts import families
-from radgaze.reporting.style import HEAT, INK, MUTED, canvas, styled
+from radgaze.reporting.style import DPI, HEAT, INK, MUTED, canvas, styled
 
-DPI = 160  # at which a panel's pixels are the figure's
-HEIGHT = 336  # pixels of a drawn panel: sharp on a dense screen at the size the report shows it
-CONTOUR = (86, 180, 233)  # Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map
-OPACITY = 0.72  # of the map where it is 1; bones and vessels stay visible beneath
+HEIGHT = 336
+"""Height of a drawn panel in pixels: sharp on a dense screen at the size of the report."""
+CONTOUR = (86, 180, 233)
+"""Colour of the outline, Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map."""
+OPACITY = 0.72
+"""Opacity of a map where it is 1; bones and vessels stay visible beneath."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """What is drawn of one case. All maps are (H, W) in [0, 1] and lie on the image pixel by pixel.
+    """One case with its maps. All maps are (H, W) in [0, 1] and lie on the image pixel by pixel.
 
-    `aspect` is width over height of the original radiograph: images squeezed to a square for the model are
-    drawn in their own shape again. `gaze`, `mask` and `grad_cam` are None where there is none; `attention`
-    names what `gaze` shows, which may be the boxes or masks of a case without gaze. `truth` and `predicted`
-    may name several classes; `probability` is that of the class `most_probable`.
+    Attributes:
+        case_id: Id of the case.
+        image: The radiograph, (H, W) in [0, 1].
+        heatmap: The heatmap; None where there is none, as for the other maps.
+        grad_cam: The Grad-CAM heatmap.
+        gaze: The gaze map, or the map of the boxes or masks of a case without gaze.
+        mask: The decoder's mask.
+        truth: The true class, or several.
+        predicted: The predicted class, or several.
+        probability: Probability of the most probable class.
+        aspect: Width over height of the original radiograph: images squeezed to a square for the model are
+            drawn in their own shape again.
+        attention: What `gaze` shows: "Gaze", "Boxes" or "Masks".
+        most_probable: The most probable class.
     """
 
     case_id: str
@@ -49,18 +61,18 @@ class Case:
 
     @property
     def correct(self) -> bool:
-        """Whether what is predicted is what is true."""
+        """Whether the prediction is the truth."""
         return self.truth == self.predicted
 
     @cached_property
     def grey(self) -> NDArray[np.uint8]:
-        """(h, w, 3) the radiograph as it is drawn."""
+        """The radiograph as it is drawn, (h, w, 3)."""
         drawn = np.round(255 * np.clip(_resize(self.image, self.aspect), 0, 1)).astype(np.uint8)
         return np.repeat(drawn[..., None], 3, axis=2)
 
     @cached_property
     def outline(self) -> NDArray[np.bool_] | None:
-        """(h, w) the line around the pixels where gaze is at least half its maximum; None without gaze."""
+        """The line around the pixels where gaze is at least half its maximum, (h, w); None without gaze."""
         if self.gaze is None or not np.nanmax(self.gaze, initial=0) > 0:
             return None
         gaze = _resize(np.nan_to_num(self.gaze), self.aspect)
@@ -70,7 +82,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture of a row: (height, width, 3) uint8, or None with the reason in `note`."""
+    """One picture of a row.
+
+    Attributes:
+        title: Title.
+        pixels: Picture (height, width, 3); None where there is none, with the reason in `note`.
+        note: Remark beside the title.
+    """
 
     title: str
     pixels: NDArray[np.uint8] | None
@@ -78,12 +96,12 @@ class Panel:
 
 
 def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
-    """The pictures of one case, left to right.
+    """Make the pictures of one case, from left to right.
 
     Args:
         case: The case.
         generator: Name of the heatmap's generator, as a title.
-        mask: Whether the run has a decoder; without one there is no mask panel at all.
+        mask: Whether to show the mask; a run without decoder has no panel for it.
     """
     return [radiograph(case), *maps_of_model(case, generator, mask=mask, gaze=True)]
 
@@ -94,7 +112,7 @@ def radiograph(case: Case) -> Panel:
 
 
 def attention(*, looked: bool, boxes: bool) -> str:
-    """What the map of a case's attention is of: gaze, or the boxes or masks that stand in for it."""
+    """Title of a case's attention map: gaze, or the boxes or masks that replace it."""
     return "Gaze" if looked else "Boxes" if boxes else "Masks"
 
 
@@ -104,7 +122,7 @@ def gaze_of(case: Case) -> Panel:
 
 
 def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:
-    """Heatmap, Grad-CAM, gaze if asked for, and mask."""
+    """Make the panels of heatmap, Grad-CAM, gaze if requested, and mask."""
     row = [over(case, case.heatmap, generator, "not computed")]
     if generator != "Grad-CAM":
         row.append(over(case, case.grad_cam, "Grad-CAM", "not computed"))
@@ -116,15 +134,15 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
 
 
 def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
-    """Rows of panels, each with a label at its left, and one scale for all: the picture for a paper."""
+    """Draw rows of panels as one figure, each with a label at its left, and one scale for all."""
     words = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
     labels = [_extent(label) for label, _ in rows]
     picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]
-    left = max(190, round(max((width for width, _ in labels), default=0)) + 20)  # for labels
-    foot = 110  # for the scale
+    left = max(190, round(max((width for width, _ in labels), default=0)) + 20)  # width of the labels
+    foot = 110  # height of the scale
     scale_width = min(360, wide / 2)
-    # A sheet of one map a row is narrower than what is said of the scale.
+    # A sheet of one map a row is narrower than the text beside the scale.
     width = max(wide + left, round(left + scale_width + 30 + _extent(words)[0] + 10))
     height = tall + foot
     with styled():
@@ -151,12 +169,15 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
 def overlay(
     grey: NDArray[np.uint8], values: NDArray[np.floating], outline: NDArray[np.bool_] | None
 ) -> NDArray[np.uint8]:
-    """A map laid over a radiograph, the more opaque the larger it is.
+    """Lay a map over a radiograph, with an opacity that grows with its values.
 
     Args:
-        grey: (h, w, 3) the radiograph.
-        values: (h, w) the map in [0, 1].
-        outline: (h, w) True where the gaze's outline is drawn on top; None for none.
+        grey: Radiograph of shape (h, w, 3).
+        values: Map of shape (h, w), in [0, 1].
+        outline: Mask of shape (h, w) of the gaze's outline, which is drawn on top; None for none.
+
+    Returns:
+        The picture (h, w, 3).
     """
     alpha = (OPACITY * np.clip(values, 0, 1) ** 0.75)[..., None]
     mixed = (1 - alpha) * grey + alpha * 255 * HEAT(values)[..., :3]
@@ -169,13 +190,13 @@ def overlay(
 def over(
     case: Case, values: NDArray[np.floating] | None, title: str, absent: str, *, outlined: bool = True
 ) -> Panel:
-    """A map over the radiograph, as a share of its own largest value.
+    """Lay a map over the radiograph, as a share of its own largest value.
 
     Args:
-        case: The radiograph, and the gaze whose outline is drawn.
-        values: (H, W) the map, or None.
-        title: What it is called.
-        absent: What is said in its place.
+        case: The case, with the radiograph and the gaze.
+        values: Map of shape (H, W), or None.
+        title: Title of the panel.
+        absent: Note in place of a missing map.
         outlined: Whether the gaze's outline is drawn.
     """
     if values is None:
@@ -184,13 +205,13 @@ def over(
     if not np.isfinite(top) or top <= 0:
         return Panel(title, case.grey, "zero everywhere")
     scaled = _resize(np.nan_to_num(values) / top, case.aspect)
-    # Heatmaps and gaze have 1 as their largest value anyway; a mask is a probability, and its height tells.
+    # Heatmaps and gaze have 1 as their largest value; a mask is a probability, whose height has a meaning.
     note = f"largest {top:.2f}" if title == "Mask" else ""
     return Panel(title, overlay(case.grey, scaled, case.outline if outlined else None), note)
 
 
 def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]:
-    """(H, W) brought to the drawn height and the radiograph's own shape."""
+    """Resize a map (H, W) to the drawn height and the radiograph's own shape."""
     width = round(HEIGHT * float(np.clip(aspect, 0.5, 2.0)))
     picture = Image.fromarray(np.asarray(values, dtype=np.float32))
     resized = np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC))
@@ -198,14 +219,23 @@ def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]
     return clipped
 
 
-def _write(figure: Figure, x: float, y: float, words: str, *, color: str = INK, **where: Any) -> None:
-    """Text at (x, y) pixels from the lower left."""
+def _write(
+    figure: Figure,
+    x: float,
+    y: float,
+    words: str,
+    *,
+    color: str = INK,
+    ha: Literal["left", "center"] = "left",
+    va: Literal["baseline", "center"] = "baseline",
+) -> None:
+    """Write text at (x, y) pixels from the lower left."""
     width, height = figure.get_size_inches() * DPI
-    figure.text(x / width, y / height, words, fontsize=8, color=color, family=families(words), **where)
+    figure.text(x / width, y / height, words, fontsize=8, color=color, family=families(words), ha=ha, va=va)
 
 
 def _extent(words: str) -> tuple[float, float]:
-    """Width and height of text as `_write` sets it, in pixels."""
+    """Width and height of a text of `_write`, in pixels."""
     with styled():
         figure = canvas(1, 1)
         figure.set_dpi(DPI)
@@ -216,9 +246,14 @@ def _extent(words: str) -> tuple[float, float]:
 def _arranged(
     rows: Sequence[Sequence[Panel]], labels: Sequence[int]
 ) -> tuple[NDArray[np.uint8], list[list[tuple[float, float]]]]:
-    """All panels in one (H, W, 3) picture on white, and where each one's top centre (x, y) lies.
+    """Arrange the panels in one picture on white.
 
-    A row is as high as its panels, or as its label (in pixels) where that is higher.
+    Args:
+        rows: The panels, row by row.
+        labels: Height of each row's label in pixels; a row is at least as high.
+
+    Returns:
+        The picture (H, W, 3), and the top centre (x, y) of each panel.
     """
     widths = [panel.pixels.shape[1] for row in rows for panel in row if panel.pixels is not None]
     column = max(widths, default=HEIGHT)

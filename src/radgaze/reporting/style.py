@@ -1,4 +1,4 @@
-"""One look for every figure: colours that colour-blind readers tell apart, PNG files that repeat."""
+"""The style of every figure: colours that colour-blind readers can distinguish, reproducible PNG files."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.colors import LinearSegmentedColormap, to_hex
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -23,15 +22,18 @@ from radgaze.reporting import fonts
 
 # Okabe & Ito (2008), without the yellow that vanishes on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-LINES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
+LineStyle = str | tuple[int, tuple[float, ...]]
+LINES: tuple[LineStyle, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
 INK, MUTED, RULE = "#1b2733", "#5b6875", "#d5dbe1"
+DPI = 160
+"""Pixels per inch of every PNG file."""
 
-# Inferno without its black and its pale end: even in lightness, and told apart from the radiograph's greys.
+# Inferno without its black and its pale end: even in lightness, and distinct from the radiograph's greys.
 HEAT = LinearSegmentedColormap.from_list(
     "heat", matplotlib.colormaps["inferno"](np.linspace(0.25, 0.95, 256))
 )
 
-_STYLE: dict[Any, Any] = {  # Matplotlib's stubs want its own list of the names
+_STYLE: dict[str, str | float | bool] = {
     "font.family": fonts.BASE,
     "font.size": 9.5,
     "axes.titlesize": 10.5,
@@ -66,25 +68,25 @@ _STYLE: dict[Any, Any] = {  # Matplotlib's stubs want its own list of the names
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Matplotlib's settings for the time of one figure; the caller's own are as before afterwards."""
-    with matplotlib.rc_context(_STYLE):
+    """Set the style within a context, and restore the caller's settings of Matplotlib after it."""
+    with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type] # the stubs list the names of settings
         yield
 
 
 def canvas(width: float, height: float) -> Figure:
-    """An empty figure of `width` × `height` inches that no global state knows of."""
+    """Create an empty figure of `width` × `height` inches, outside of pyplot's global state."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
 
-def save(figure: Figure, path: Path, *, dpi: int = 160) -> Path:
-    """Write `figure` as PNG without date or version in it: the same figure gives the same bytes."""
+def save(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
+    """Write a figure as PNG without date or version: the same figure gives the same bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         fonts.complete(figure)
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` tells it, once
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` reports it, once
             with written(path) as aside:
                 figure.savefig(aside, format="png", dpi=dpi, metadata={"Software": None})
     return path
@@ -95,14 +97,14 @@ def colour(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def line(place: int) -> Any:
+def line(place: int) -> LineStyle:
     """The line style of the class, run or map at `place`: colour is never the only difference."""
     return LINES[place % len(LINES)]
 
 
 def heat_gradient(stops: int = 9) -> str:
     """The heat colour map as a CSS gradient from 0 (left) to 1 (right)."""
-    return "linear-gradient(to right," + ",".join(_hex(HEAT(t)) for t in np.linspace(0, 1, stops)) + ")"
+    return "linear-gradient(to right," + ",".join(to_hex(HEAT(t)) for t in np.linspace(0, 1, stops)) + ")"
 
 
 def png_uri(path: Path) -> str:
@@ -111,11 +113,7 @@ def png_uri(path: Path) -> str:
 
 
 def picture_uri(pixels: NDArray[np.uint8], *, quality: int = 88) -> str:
-    """An (H, W, 3) picture as a JPEG data URI: a tenth of the PNG, and a report holds a hundred of them."""
+    """A picture (H, W, 3) as a JPEG data URI, a tenth of the PNG's size: a report has a hundred of them."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _hex(rgba: Any) -> str:
-    return "#" + "".join(f"{round(255 * float(channel)):02x}" for channel in rgba[:3])

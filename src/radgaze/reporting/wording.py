@@ -1,29 +1,31 @@
-"""Numbers as a person reads them, and sentences that claim no more than the numbers do."""
+"""Numbers as text, and sentences on differences that claim no more than the intervals support."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import SupportsFloat
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, too_few_seeds
-from radgaze.evaluation.statistics.verdict import Difference
+from radgaze.records import plain_fields
 from radgaze.reporting.statistics_words import marked
 from radgaze.words import count as count
 from radgaze.words import listed as listed
 
-DASH = "–"  # where a metric is undefined
+DASH = "–"
+"""Text of an undefined figure."""
 
-# Name shown, whether higher is better, what it says.
 AGREEMENT: dict[str, tuple[str, bool, str]] = {
     name: (metric.title, metric.higher_is_better, metric.words) for name, metric in agreement.METRICS.items()
 }
+"""Title of each metric of agreement, whether higher is better, and its explanation."""
 LOCALISATION: dict[str, tuple[str, str]] = {
     name: (metric.title[0].upper() + metric.title[1:], metric.words)
     for name, metric in localisation.METRICS.items()
 }
+"""Title and explanation of each metric of localisation."""
 MAPS: dict[str, str] = {
     "heatmap": "Heatmap",
     "heatmap_raw": "Heatmap, not blurred",
@@ -31,31 +33,36 @@ MAPS: dict[str, str] = {
     "mask": "Mask",
     **{name: kind.label[0].upper() + kind.label[1:] for name, kind in baselines.evaluated().items()},
 }
+"""Title of each map, the floors last."""
 FLOORS = tuple(baselines.evaluated())
+"""Names of the baseline maps."""
 
 
-def number(value: Any, digits: int = 3) -> str:
-    """A number with a true minus sign; a dash where it is undefined (None or NaN)."""
-    known = finite(value)
-    if known is None:
+def number(value: object, digits: int = 3) -> str:
+    """Format a number with a true minus sign; a dash where it is undefined (None or NaN)."""
+    defined = finite(value)
+    if defined is None:
         return DASH
-    text = f"{known:.{digits}f}"
+    text = f"{defined:.{digits}f}"
     if float(text) == 0:
         text = text.lstrip("-")
     return text.replace("-", "−")
 
 
-def estimate(entry: Any, digits: int = 3) -> str:
-    """`0.872 [0.801, 0.931]`; without an interval where there is none; a dash where it is undefined."""
+def estimate(entry: object, digits: int = 3) -> str:
+    """Format an entry as `0.872 [0.801, 0.931]`, without an interval where there is none; see `bounds`."""
     value = bounds(entry)[0]
     if value is None:
         return DASH
-    of = interval(entry, digits)
-    return number(value, digits) + (f" {of}" if of else "")
+    around = interval(entry, digits)
+    return number(value, digits) + (f" {around}" if around else "")
 
 
-def interval(entry: Any, digits: int = 3, form: str = "[{}, {}]") -> str:
-    """`[0.801, 0.931]`, with a mark where it has no width; `(too few seeds)`; nothing without one."""
+def interval(entry: object, digits: int = 3, form: str = "[{}, {}]") -> str:
+    """Format an entry's interval as `[0.801, 0.931]`, with a mark where it has no width.
+
+    `(too few seeds)` stands in its place where that is the reason; empty without one.
+    """
     value, low, high = bounds(entry)
     if value is None:
         return ""
@@ -66,51 +73,62 @@ def interval(entry: Any, digits: int = 3, form: str = "[{}, {}]") -> str:
     return form.format(number(low, digits), number(high, digits)) + marked(low, high)
 
 
-def of_few_seeds(entry: Any) -> bool:
+def of_few_seeds(entry: object) -> bool:
     """Whether an entry is a mean over several seeds, but too few for an interval."""
     seeds = _part(entry, "seeds")
     return isinstance(seeds, int) and too_few_seeds(seeds or 1)
 
 
-def lacking(entry: Any) -> str:
-    """Why no verdict can be given on a difference, by what its entry rests on; empty if one can."""
-    if isinstance(entry, Difference):
-        return entry.lacking
-    evidence = Evidence.of(entry) if isinstance(entry, Mapping) else None
+def lacking(entry: object) -> str:
+    """Why no verdict on a difference is possible, by the evidence in its entry; empty if one is."""
+    if _part(entry, "patients") is None:
+        return ""
+    reason = _part(entry, "lacking")
+    if isinstance(reason, str):
+        return reason
+    evidence = Evidence.of(plain_fields(entry))
     return evidence.lacking if evidence is not None else ""
 
 
-def difference(entry: Any, digits: int = 3) -> str:
-    """`+0.051 [−0.012, 0.110], not distinguishable from 0`: a difference, and what may be said of it."""
+def difference(entry: object, digits: int = 3) -> str:
+    """Format a difference with what it supports: `+0.051 [−0.012, 0.110], not distinguishable from 0`."""
     value, low, high = bounds(entry)
     if value is None:
         return "undefined"
-    of = interval(entry, digits)
-    text = signed(value, digits) + (f" {of}" if of else "")
-    if why := lacking(entry):
-        return f"{text}, no verdict: {why}"
+    around = interval(entry, digits)
+    text = signed(value, digits) + (f" {around}" if around else "")
+    if reason := lacking(entry):
+        return f"{text}, no verdict: {reason}"
     if low is None or high is None:
         return text
     return text + (", not distinguishable from 0" if low <= 0 <= high else "")
 
 
-def signed(value: Any, digits: int = 3) -> str:
-    """A number with its sign, also if that is plus."""
-    known = finite(value)
-    return DASH if known is None else ("+" if known > 0 else "") + number(known, digits)
+def signed(value: object, digits: int = 3) -> str:
+    """Format a number with its sign, also if that is plus."""
+    defined = finite(value)
+    return DASH if defined is None else ("+" if defined > 0 else "") + number(defined, digits)
 
 
-def bounds(entry: Any) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high of a metric's entry: `{"value", "low", "high"}`, a plain number, or None."""
-    if entry is None or isinstance(entry, int | float):
+def bounds(entry: object) -> tuple[float | None, float | None, float | None]:
+    """Value, low and high of an entry.
+
+    Args:
+        entry: An `IntervalEstimate`, or a mapping or another object with these names; a number; or None.
+    """
+    if entry is None or isinstance(entry, SupportsFloat):
         return finite(entry), None, None
     return finite(_part(entry, "value")), finite(_part(entry, "low")), finite(_part(entry, "high"))
 
 
+def finite(value: object) -> float | None:
+    """The value as a float; None where it is None, NaN or infinite."""
+    if value is None:
+        return None
+    if not isinstance(value, SupportsFloat):
+        raise TypeError(f"a number is expected, not {type(value).__name__}")
+    return float(value) if math.isfinite(float(value)) else None
+
+
 def _part(entry: object, name: str) -> object:
     return entry.get(name) if isinstance(entry, Mapping) else getattr(entry, name, None)
-
-
-def finite(value: Any) -> float | None:
-    """The value as a float; None where it is None, NaN or infinite."""
-    return None if value is None or not math.isfinite(float(value)) else float(value)

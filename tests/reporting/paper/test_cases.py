@@ -118,7 +118,7 @@ def test_every_experiment_has_its_rows_and_case_ids_are_nowhere(results: Results
     ]
     ids = [case_id for of_class in choice.ids.values() for case_id in of_class]
     words = str([(words, page) for words, page, _ in rows]) + str(
-        [(p["title"], p["alt"]) for g in cases.page_groups(choice, drawn) for _, row in g.rows for p in row]
+        [(p.title, p.alt) for g in cases.page_groups(choice, drawn) for _, row in g.rows for p in row]
     )
     assert not any(case_id in words for case_id in ids)
 

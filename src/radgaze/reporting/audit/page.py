@@ -101,7 +101,7 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
     """
     overview = save(figures.overview(results), folder / "audit.png")
     about = description.summary(
-        run, description.manifest(run), exclusive=exclusive(run.predictions(), run.classes)
+        run, description.store_facts(run), exclusive=exclusive(run.predictions(), run.classes)
     )
     flagged = [is_flagged(method) for method in results.audited().values()]
     return write_page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,11 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.evaluation.results import read_results, read_scores
-from radgaze.records import plain_fields
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
-from radgaze.reporting.page import panel_pictures
+from radgaze.reporting.page import ShownPanel, panel_pictures, slug
 from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.paper.results import Results, title
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:
@@ -169,7 +167,7 @@ class Group:
     """
 
     name: str
-    rows: tuple[tuple[str, Sequence[Mapping[str, object]]], ...]
+    rows: tuple[tuple[str, Sequence[ShownPanel]], ...]
 
 
 def page_groups(choice: Choice, drawn: Mapping[str, CaseMaps]) -> list[Group]:
@@ -180,12 +178,13 @@ def page_groups(choice: Choice, drawn: Mapping[str, CaseMaps]) -> list[Group]:
         for _, label, panels in sheet(ids, drawn) if ids else []:
             pictures = panel_pictures(panels, "")
             per_case = len(pictures) // len(ids)
+            numbered = []
             for place, picture in enumerate(pictures):
                 number = place // per_case + 1
-                over = "" if picture["title"] == "Radiograph" else " over the radiograph"
-                picture["alt"] = f"{name}, case {number}: {picture['title']}{over}; {label}"
-                picture["title"] = f"Case {number}: {picture['title']}"
-            rows.append((label, pictures))
+                over = "" if picture.title == "Radiograph" else " over the radiograph"
+                alt = f"{name}, case {number}: {picture.title}{over}; {label}"
+                numbered.append(replace(picture, alt=alt, title=f"Case {number}: {picture.title}"))
+            rows.append((label, numbered))
         groups.append(Group(name, tuple(rows)))
     return groups
 
@@ -194,7 +193,7 @@ def _case_maps(run: Run, ids: Sequence[str], draw: Draw) -> CaseMaps:
     if not ids:
         return CaseMaps({}, reason="no case is shared by all experiments")
     try:
-        settings = plain_fields(read_results(run.path).settings)
+        settings = read_results(run.path).settings
         return CaseMaps({case.case_id: case for case in draw(run, ids, settings)}, generator_title(settings))
     except UserError as error:
         return CaseMaps({}, reason=f"no picture: {without_paths(str(error))}")

@@ -16,7 +16,7 @@ from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.experiments.faithful import COPIED, NOT_COPIED, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
-from radgaze.reporting.page import Picture, figure_picture, write_page
+from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claims import RULE, claims
 from radgaze.reporting.paper.files import write_tables
@@ -24,7 +24,6 @@ from radgaze.reporting.paper.limits import limits
 from radgaze.reporting.paper.power import TITLE, power_table, write_power
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
 from radgaze.reporting.paper.tables import Table, beside_words, cell_words, heading, tables
-from radgaze.reporting.run_page import slug
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS
 from radgaze.words import count, listed
@@ -158,7 +157,7 @@ def _lead(results: Results) -> str:
 
 def _facts(results: Results, estimates: GridEstimates) -> list[tuple[str, str]]:
     first = results.runs[results.experiments[0]]
-    source = description.manifest(next(iter(first.values()))).get("source")
+    source = description.store_facts(next(iter(first.values()))).source
     seeds = sorted({seed for runs in results.runs.values() for seed in runs})
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 6 else f"{len(seeds)}, {seeds[0]} to {seeds[-1]}"
     facts = [

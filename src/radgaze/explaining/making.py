@@ -1,0 +1,158 @@
+"""`explain`: images and a run to a folder of maps and pictures for each image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from radgaze import __version__, models
+from radgaze.attribution.memory import keep_freed_memory
+from radgaze.console import Bar, progress, say
+from radgaze.devices import usable_device
+from radgaze.errors import UserError, call
+from radgaze.evaluation.referral.selective import FILE, Referral
+from radgaze.explaining.explainer import Explainer
+from radgaze.explaining.inputs import Requested, Subject, Unreadable, find, read
+from radgaze.explaining.methods import chosen, generators, settings
+from radgaze.explaining.options import ExplainOptions
+from radgaze.explaining.record import ExplanationSettings
+from radgaze.explaining.writing import DONE, write
+from radgaze.records import plain
+from radgaze.records import read as read_record
+from radgaze.runs.run import Run
+
+MOST_CASES = 200
+"""Largest number of cases of the mean radiograph."""
+ADVICE = "name another folder, or set `overwrite=True`"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of `explain`.
+
+    Attributes:
+        written: Folder of each image, also of those that were there before.
+        failed: Why an image could not be read.
+    """
+
+    written: dict[Requested, Path]
+    failed: dict[Requested, str]
+
+
+def explain(
+    run: Run,
+    images: Sequence[str],
+    out: Path,
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+) -> Outcome:
+    """Make and write the maps of images.
+
+    Maps in the folder with the same settings are kept, so that an interrupted call continues.
+
+    Args:
+        run: The run.
+        images: Files, folders and cases, see `inputs.find`.
+        out: Folder; each image has a folder in it.
+        options: The options.
+
+    Raises:
+        UserError: An image, method, class or device does not exist, or a folder has maps with other settings.
+    """
+    targets = ("predicted", "all", *run.classes)
+    if options.target not in targets:
+        raise UserError(f"`target` must be one of {', '.join(targets)}, got {options.target}")
+    changed = run.check_store()
+    requested = find(images, run, keep_names=options.keep_names)
+    if changed is not None:
+        say(f"{changed}; the maps of files do not depend on it")
+    device = usable_device(options.device)
+    if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
+        keep_freed_memory()
+    model = run.model(device)
+    scores = models.scoring(model)
+    names = chosen(options.methods, scores, run.config.input.size)
+    record = _settings(run, names, options)
+    todo, written = _not_done(requested, out, record, overwrite=options.overwrite)
+    failed = dict[Requested, str]()
+    reference = _mean_of_cases(run) if options.reference == "cases" else options.reference
+    makers = generators(names, scores, seed=options.seed, reference=reference)
+    explainer = Explainer(run, model, makers, options.target, _referral(run))
+    by_name = {each.name: each for each in todo}
+    with progress("Explaining", total=len(todo) * len(names)) as bar:
+        for subjects in _batches(read(todo, run, model), options.batch_size, failed, len(names), bar):
+            for explanation in explainer(subjects, bar.advance):
+                written[by_name[explanation.subject.name]] = write(explanation, out, record)
+    return Outcome({each: written[each] for each in requested if each in written}, failed)
+
+
+def _settings(run: Run, names: Sequence[str], options: ExplainOptions) -> ExplanationSettings:
+    return ExplanationSettings(
+        version=__version__,
+        run=run.path.resolve().name,
+        experiment=run.experiment,
+        target=options.target,
+        methods={name: settings(name, seed=options.seed, reference=options.reference) for name in names},
+    )
+
+
+def _referral(run: Run) -> Referral | None:
+    """The run's rule for accepting predictions."""
+    referral = Referral.read(run.path)
+    if referral is not None and referral.classes != run.classes:
+        raise UserError(
+            f"{run.path / FILE} is of other classes; choose again: {call('evaluate', run.path, reject=True)}"
+        )
+    return referral
+
+
+def _not_done(
+    requested: Sequence[Requested], out: Path, record: ExplanationSettings, *, overwrite: bool
+) -> tuple[list[Requested], dict[Requested, Path]]:
+    """The images that remain, and the folders of those that are done with the same settings."""
+    todo, done = [], {}
+    for each in requested:
+        path = out / each.name / DONE
+        if path.is_file() and not overwrite:
+            before = read_record(ExplanationSettings, path, ADVICE)
+            # A number does not identify a file.
+            if each.case_id is not None and plain(before) == plain(record):
+                done[each] = out / each.name
+                continue
+            raise UserError(f"{out / each.name} holds maps of another image or with other settings: {ADVICE}")
+        todo.append(each)
+    return todo, done
+
+
+def _batches(
+    subjects: Iterator[Subject | Unreadable],
+    size: int,
+    failed: dict[Requested, str],
+    steps: int,
+    bar: Bar,
+) -> Iterator[list[Subject]]:
+    """A few subjects at a time; those with gaze as an input one by one, since its length differs."""
+    batch: list[Subject] = []
+    for subject in subjects:
+        if isinstance(subject, Unreadable):
+            failed[subject.requested] = subject.reason
+            bar.advance(steps)
+            continue
+        batch.append(subject)
+        if len(batch) == size or subject.other_inputs:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _mean_of_cases(run: Run) -> Tensor:
+    """The mean radiograph of training cases, (1, S, S)."""
+    cases = run.dataset("train")
+    count = min(MOST_CASES, len(cases))
+    places = np.random.default_rng(0).permutation(len(cases))[:count]
+    return torch.stack([cases[int(i)].image for i in places]).mean(0)

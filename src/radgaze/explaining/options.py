@@ -1,0 +1,37 @@
+"""Options of the explanation of images."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radgaze.options import Options, option
+
+REFERENCES = ("black", "mean", "blurred", "cases")
+
+
+@dataclass(frozen=True)
+class ExplainOptions(Options):
+    """Maps that are made of images.
+
+    Attributes:
+        methods: Methods, separated by commas, or all that apply to the model (default).
+        target: Class that is explained: predicted (default), a class, or all.
+        reference: Reference image without information, for DeepLIFT, occlusion and LIME: black, mean (of the
+            image's own greys), blurred, or cases (mean of training cases); default: black for DeepLIFT, mean
+            for the others.
+        device: Device of the model: cpu, cuda or auto (default).
+        batch_size: Number of images in a batch (default 4).
+        seed: Random seed (default 0).
+        keep_names: Name folders after the files, whose names may identify the patient, instead of image-001
+            and so on.
+        overwrite: Replace existing maps in the output folder.
+    """
+
+    methods: tuple[str, ...] = option(("all",), comma=True)
+    target: str = "predicted"
+    reference: str | None = option(None, choices=lambda: REFERENCES)
+    device: str = "auto"
+    batch_size: int = option(4, at_least=1)
+    seed: int = option(0, at_least=0, at_most=2**32 - 1)
+    keep_names: bool = False
+    overwrite: bool = False

@@ -1,0 +1,15 @@
+"""The sections of a run's page, each in a file of its own."""
+
+from radgaze.reporting.sections import (  # noqa: F401 - they register themselves
+    agreement,
+    cases,
+    data,
+    discrimination,
+    headline,
+    limits,
+    localisation,
+    referral,
+)
+from radgaze.reporting.sections.section import EvaluatedRun, Section, register, sections
+
+__all__ = ["EvaluatedRun", "Section", "register", "sections"]

@@ -1,0 +1,128 @@
+"""Section of the pictures of cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from radgaze.errors import UserError
+from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
+from radgaze.reporting.page import ShownPanel, panel_pictures, slug
+from radgaze.reporting.panels import Case, mosaic, panels
+from radgaze.reporting.sections.section import EvaluatedRun, Section, register
+from radgaze.reporting.style import save
+from radgaze.reporting.wording import number
+
+PANELS = 5
+"""Columns of the pictures where no case is shown."""
+
+
+@dataclass(frozen=True)
+class ShownCase:
+    """A case as the page shows it.
+
+    Attributes:
+        case_id: Id of the case.
+        truth: The true class, or several.
+        predicted: The predicted class, or several.
+        probability: Probability of the most probable class.
+        most_probable: The most probable class, where it is not the predicted one.
+        is_correct: Whether the prediction is correct.
+        panels: Its pictures.
+    """
+
+    case_id: str
+    truth: str
+    predicted: str
+    probability: str
+    most_probable: str
+    is_correct: bool
+    panels: list[ShownPanel]
+
+
+@dataclass(frozen=True)
+class CaseGroup:
+    """The cases of a class.
+
+    Attributes:
+        title: The class, and how many of its cases are correct.
+        cases: The cases.
+        remark: Remark on missing cases; may be empty.
+    """
+
+    title: str
+    cases: tuple[ShownCase, ...]
+    remark: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Content of the section.
+
+    Attributes:
+        selection: The rule by which cases are selected.
+        groups: The cases by class.
+        missing: Why there are no pictures; empty where there are.
+    """
+
+    selection: str
+    groups: tuple[CaseGroup, ...]
+    missing: str = ""
+
+    @property
+    def columns(self) -> int:
+        """Number of pictures of a case."""
+        return max((len(case.panels) for group in self.groups for case in group.cases), default=PANELS)
+
+
+@register("cases", title="Cases", order=50)
+class CasesSection(Section):
+    """Correct and wrong cases of each class, with their maps."""
+
+    def content(self, evaluated: EvaluatedRun) -> Gallery:
+        run, results = evaluated.run, evaluated.results
+        selection = SELECTION if results.exclusive else OF_SEVERAL
+        choices = choose(evaluated.test, run.classes, evaluated.options.each, exclusive=results.exclusive)
+        ids = list(dict.fromkeys(i for choice in choices.values() for i in (*choice.correct, *choice.wrong)))
+        if not ids:
+            return Gallery(selection, (), "There are no test cases.")
+        try:
+            drawn = {case.case_id: case for case in evaluated.draw(run, ids, results.settings)}
+        except UserError as error:
+            return Gallery(selection, (), f"The pictures need the store: {error}.")
+        groups = (_group(evaluated, name, choice, drawn) for name, choice in choices.items())
+        return Gallery(selection, tuple(groups))
+
+
+def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case]) -> CaseGroup:
+    """The cases of a class; they are written as a figure, too."""
+    generator = generator_title(evaluated.results.settings)
+    has_mask = any(case.mask is not None for case in drawn.values())
+    cases = [drawn[i] for i in (*choice.correct, *choice.wrong)]
+    rows = [(case, panels(case, generator, mask=has_mask)) for case in cases]
+    if rows:
+        figure = mosaic([(_label(case), row) for case, row in rows])
+        save(figure, evaluated.run.path / "figures" / f"cases_{slug(name)}.png")
+    total = choice.all_correct + choice.all_wrong
+    return CaseGroup(
+        title=f"{name}: {choice.tally}",
+        cases=tuple(
+            ShownCase(
+                case_id=case.case_id,
+                truth=case.truth,
+                predicted=case.predicted,
+                probability=number(case.probability, 2),
+                most_probable="" if case.predicted == case.most_probable else case.most_probable,
+                is_correct=case.correct,
+                panels=panel_pictures(row, case.case_id),
+            )
+            for case, row in rows
+        ),
+        remark="No case of this class was classified wrongly." if total and not choice.wrong else "",
+    )
+
+
+def _label(case: Case) -> str:
+    name = case.case_id if len(case.case_id) <= 16 else case.case_id[:8] + "…"
+    mark = "✓" if case.correct else "✗"
+    return f"{name}\ntrue: {case.truth}\n{mark} {case.predicted} {case.probability:.2f}"

@@ -1,0 +1,46 @@
+"""Section of the limits of the figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from radgaze.reporting.sections.section import EvaluatedRun, Section, register
+from radgaze.reporting.wording import bounds, count, number
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Content of the section.
+
+    Attributes:
+        sentences: The limits.
+    """
+
+    sentences: tuple[str, ...]
+
+
+@register("limits", title="What these numbers do not say", order=80)
+class LimitsSection(Section):
+    """The limits of the figures."""
+
+    def content(self, evaluated: EvaluatedRun) -> Limits:
+        table = evaluated.test
+        sizes = {name: int(table[f"label_{name}"].sum()) for name in evaluated.run.classes}
+        rarest = min(sizes, key=lambda name: sizes[name])
+        _, low, high = bounds(evaluated.results.test.auc.get(rarest))
+        precision = "its AUC has no interval."
+        if low is not None and high is not None:
+            precision = f"the interval of its AUC is about ±{number((high - low) / 2, 2)}."
+        patients = count(table["patient"].n_unique(), "patient")
+        return Limits(
+            (
+                f"The test set holds {count(table.height, 'case')} of {patients}. The rarest class, "
+                f"{rarest}, has {count(sizes[rarest], 'case')}; {precision}",
+                "The intervals cover the choice of test patients. They do not cover another random start of "
+                "the training, another split, another hospital or another reader.",
+                "Agreement with gaze says where a map is bright, not why the classifier decided. One "
+                "radiologist's gaze is one way of reading, not the truth.",
+                "A heatmap can look right and depend little on what the model learned. Compare it with the "
+                "floors.",
+            )
+        )
