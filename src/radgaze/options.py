@@ -16,8 +16,9 @@ The command line makes an argument of each field (`radgaze.cli.options`), with i
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields
+from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
 
 from docstring_parser import DocstringStyle, parse
@@ -28,6 +29,26 @@ Value = TypeVar("Value")
 _RULES = "radgaze.option"
 
 
+class FieldError(UserError):
+    """Error about a setting with a value that it cannot have.
+
+    Args:
+        name: Name of the field, with those of the sections that it is in, joined by dots.
+        rule: Rule that the value breaks; the message is the name in backquotes and the rule.
+    """
+
+    def __init__(self, name: str, rule: str) -> None:
+        super().__init__(name, rule)
+        self.name, self.rule = name, rule
+
+    def __str__(self) -> str:
+        return f"`{self.name}` {self.rule}"
+
+    def inside(self, section: str) -> FieldError:
+        """Return the same error for a section that is part of another one."""
+        return FieldError(f"{section}.{self.name}", self.rule)
+
+
 @dataclass(frozen=True)
 class Rules:
     """Properties of a field beyond its type.
@@ -36,6 +57,7 @@ class Rules:
         at_least: Lowest value.
         at_most: Highest value.
         above: Number that the value must exceed.
+        below: Number that the value must be less than.
         choices: Function that gives the names of the allowed values, called when a value is checked.
         show_choices: Whether the help of the command line lists the choices. The function must then be
             quick, and import no torch.
@@ -50,6 +72,7 @@ class Rules:
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None
+    below: float | None = None
     choices: Callable[[], tuple[str, ...]] | None = None
     show_choices: bool = False
     metavar: str | None = None
@@ -65,6 +88,7 @@ def option(  # many arguments: those of `Rules`, given by name
     at_least: float | None = None,
     at_most: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     choices: Callable[[], tuple[str, ...]] | None = None,
     show_choices: bool = False,
     metavar: str | None = None,
@@ -80,6 +104,7 @@ def option(  # many arguments: those of `Rules`, given by name
     at_least: float | None = None,
     at_most: float | None = None,
     above: float | None = None,
+    below: float | None = None,
     choices: Callable[[], tuple[str, ...]] | None = None,
     show_choices: bool = False,
     metavar: str | None = None,
@@ -116,8 +141,8 @@ class Options:
         """Check the values; defaults and None are taken as they are.
 
         Raises:
-            UserError: A value is outside of its bounds, none of its choices, or a string in place of several
-                values. The message names the field.
+            FieldError: A value is outside of its bounds, none of its choices, or a string in place of several
+                values.
         """
         hints = get_type_hints(type(self))
         for each in fields(self):
@@ -125,30 +150,59 @@ class Options:
             if value is None or value is each.default:
                 continue
             if isinstance(value, str) and is_sequence(hints[each.name]):
-                raise UserError(f"`{each.name}` must be a sequence of values, got {shortened(value)!r}")
+                raise FieldError(each.name, f"must be a sequence of values, got {shortened(value)!r}")
             rules = rules_of(each)
             choices = rules.choices() if rules.choices is not None else literal(hints[each.name])
+            check_bounds(each.name, value, rules)
             for one in value if isinstance(value, (tuple, list)) else (value,):
-                _check_bounds(each.name, one, rules)
-                if choices and one not in choices:
-                    raise UserError(
-                        f"`{each.name}` must be one of {', '.join(map(str, choices))}, "
-                        f"got {shortened(str(one))}"
-                    )
+                if choices:
+                    check_choice(each.name, one, choices)
 
 
-def _check_bounds(name: str, value: object, rules: Rules) -> None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
+def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
+    """Check that a value is one of several.
+
+    Raises:
+        FieldError: The value is none of them.
+    """
+    choices = tuple(choices)
+    if value not in choices:
+        raise FieldError(name, f"must be one of {', '.join(map(str, choices))}, got {shortened(str(value))}")
+
+
+def check_bounds(name: str, value: object, rules: Rules) -> None:
+    """Check that a number, or each of several, is within the bounds of a field.
+
+    Raises:
+        FieldError: A value is outside of the bounds, or no number where there are bounds.
+    """
+    bounds = {
+        "at least": rules.at_least,
+        "above": rules.above,
+        "at most": rules.at_most,
+        "below": rules.below,
+    }
+    stated = {words: bound for words, bound in bounds.items() if bound is not None}
+    if not stated:
         return
-    low, high, above = rules.at_least, rules.at_most, rules.above
-    # NaN is in no range.
-    if (low is None or value >= low) and (high is None or value <= high) and (above is None or value > above):
-        return
-    if low is not None and high is not None:
-        raise UserError(f"`{name}` must be from {_number(low)} to {_number(high)}, got {value}")
-    bounds = {"at least": low, "above": above, "at most": high}
-    rule = " and ".join(f"{words} {_number(bound)}" for words, bound in bounds.items() if bound is not None)
-    raise UserError(f"`{name}` must be {rule}, got {value}")
+    if set(stated) == {"at least", "at most"}:
+        rule = f"from {_number(stated['at least'])} to {_number(stated['at most'])}"
+    else:
+        rule = " and ".join(f"{words} {_number(bound)}" for words, bound in stated.items())
+    for one in value if isinstance(value, (tuple, list)) else (value,):
+        if not _is_within(one, rules):
+            raise FieldError(name, f"must be {rule}, got {shortened(str(one))}")
+
+
+def _is_within(value: object, rules: Rules) -> bool:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not isfinite(value):
+        return False
+    return (
+        (rules.at_least is None or value >= rules.at_least)
+        and (rules.above is None or value > rules.above)
+        and (rules.at_most is None or value <= rules.at_most)
+        and (rules.below is None or value < rules.below)
+    )
 
 
 def _number(value: float) -> str:

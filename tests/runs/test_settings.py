@@ -17,7 +17,7 @@ BAD = [
     ("model.dropout", 1.0, "must be at least 0 and below 1, got 1.0"),
     ("objective.mask_gaze.weight", -2.0, "must be at least 0, got -2.0"),
     ("trainer.precision", "16-true", "must be one of auto, 32-true, 32, 16-mixed, bf16-mixed, got 16-true"),
-    ("seed", -1, "must be at least 0 and at most 4294967295, got -1"),
+    ("seed", -1, "must be from 0 to 4,294,967,295, got -1"),
 ]
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from radgaze.models import registry
-from radgaze.sections import Section, check_choice, within
+from radgaze.options import check_choice, option
+from radgaze.sections import Section
 
 
 @dataclass
@@ -36,13 +37,13 @@ class ModelConfig(Section):
     architecture: str = "unet"
     encoder: str = "timm-efficientnet-b0"
     weights: str = "imagenet"
-    decoder_channels: tuple[int, int, int, int, int] = within("[1, inf)", (256, 128, 64, 32, 16))
-    dropout: float = within("[0, 1)", 0.5)
-    pylon_channels: int = within("[1, inf)", 128)
+    decoder_channels: tuple[int, int, int, int, int] = option((256, 128, 64, 32, 16), at_least=1)
+    dropout: float = option(0.5, at_least=0, below=1)
+    pylon_channels: int = option(128, at_least=1)
     form: Literal["honest", "faithful"] = "honest"
     frames: Literal["fixation", "seconds"] = "fixation"
-    frame_seconds: float = within("(0, inf)", 1.0)
-    most_frames: int = within("[1, inf)", 64)
+    frame_seconds: float = option(1.0, above=0)
+    most_frames: int = option(64, at_least=1)
 
     def check(self) -> None:
         """Check the values.

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, Self
 
-from radgaze.sections import Section, within
+from radgaze.options import FieldError, option
+from radgaze.sections import Section
 
 
 class Map(StrEnum):
@@ -59,7 +60,7 @@ class EdgeConfig(Section):
         distance: Name of a map distance, see `objectives.distances`.
     """
 
-    weight: float = within("[0, inf)", 0.0)
+    weight: float = option(0.0, at_least=0)
     distance: str = "bce"
 
 
@@ -88,11 +89,21 @@ class HeatmapConfig(Section):
     readout: str | None = None
     target: Literal["true", "predicted"] = "true"
     match: Literal["blur", "pool", "none"] = "blur"
-    cells: int = within("[1, inf)", 14)
+    cells: int = option(14, at_least=1)
     normalise: Literal["max", "minmax", "quantile"] = "max"
-    margin: float = within("[0, 0.5)", 0.02)
+    margin: float = option(0.02, at_least=0, below=0.5)
     compiled: bool = False
-    scales: tuple[int, ...] = within("[1, inf)", (1,))
+    scales: tuple[int, ...] = option((1,), at_least=1)
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A number is out of range, or there is no scale.
+        """
+        super().check()
+        if not self.scales:
+            raise FieldError("scales", "must have at least one value, got none")
 
 
 @dataclass
@@ -110,7 +121,7 @@ class ObjectiveConfig(Section):
         heatmap: Settings of H.
     """
 
-    gamma: float = within("[0, 1]", 0.41731)
+    gamma: float = option(0.41731, at_least=0, at_most=1)
     classification: Literal["auto", "softmax", "sigmoid"] = "auto"
     mask_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)

@@ -10,10 +10,8 @@ from typing import Literal
 
 from radgaze.models.config import ModelConfig
 from radgaze.objectives.config import ObjectiveConfig
-from radgaze.sections import FieldError, Section, check_choice, within
-
-SEEDS = f"[0, {2**32 - 1}]"
-"""The seeds that NumPy takes."""
+from radgaze.options import FieldError, check_choice, option
+from radgaze.sections import Section
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
@@ -40,7 +38,7 @@ class InputConfig(Section):
             of the free memory. Without it they are read from the disk when they are needed.
     """
 
-    size: int = within("[32, 8192]", 224)
+    size: int = option(224, at_least=32, at_most=8192)
     fit: Literal["stretch", "pad"] = "stretch"
     augment: bool = False
     cache: bool | Literal["auto"] = "auto"
@@ -72,9 +70,9 @@ class GazeConfig(Section):
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
-    sigma: float = within("(0, inf)", 0.05)
+    sigma: float = option(0.05, above=0)
     unit: Literal["pixels", "degrees", "share"] = "share"
-    pixels_per_degree: float | None = within("(0, inf)", None)
+    pixels_per_degree: float | None = option(None, above=0)
     boxes: Literal["ignore", "attention"] = "ignore"
 
     def check(self) -> None:
@@ -102,7 +100,7 @@ class SplitConfig(Section):
     """
 
     kind: Literal["store", "published", "stratified", "folds"] = "store"
-    seed: int | None = within(SEEDS, None)
+    seed: int | None = option(None, at_least=0, at_most=2**32 - 1)
     folds: int = 5
     fold: int = 0
 
@@ -131,16 +129,16 @@ class OptimisationConfig(Section):
     """
 
     optimiser: Literal["adamw", "adam"] = "adamw"
-    learning_rate: float = within("(0, inf)", 1e-3)
-    weight_decay: float = within("[0, inf)", 0.05)
-    batch_size: int = within("[1, inf)", 32)
-    gaze_fraction: float | None = within("(0, 1)", None)
+    learning_rate: float = option(1e-3, above=0)
+    weight_decay: float = option(0.05, at_least=0)
+    batch_size: int = option(32, at_least=1)
+    gaze_fraction: float | None = option(None, above=0, below=1)
     last_batch: Literal["drop", "keep"] = "drop"
     schedule: Literal["cosine", "triangular2"] = "cosine"
-    warmup_epochs: float = within("[0, inf)", 2.0)
-    step_epochs: int = within("[1, inf)", 2)
+    warmup_epochs: float = option(2.0, at_least=0)
+    step_epochs: int = option(2, at_least=1)
     clip: Literal["norm", "value", "none"] = "norm"
-    clip_at: float = within("(0, inf)", 1.0)
+    clip_at: float = option(1.0, above=0)
 
 
 @dataclass
@@ -162,12 +160,12 @@ class TrainerConfig(Section):
         keep_checkpoints: The "best" and the last epoch's, or "all" epochs'.
     """
 
-    max_epochs: int = within("[1, inf)", 35)
-    patience: int = within("[0, inf)", 10)
-    workers: int = within("[0, inf)", 0)
+    max_epochs: int = option(35, at_least=1)
+    patience: int = option(10, at_least=0)
+    workers: int = option(0, at_least=0)
     accelerator: str = "auto"
     devices: int | str = "auto"
-    num_nodes: int = within("[1, inf)", 1)
+    num_nodes: int = option(1, at_least=1)
     strategy: str = "auto"
     precision: str = "auto"
     logger: Literal["tensorboard", "none"] = "tensorboard"
@@ -209,7 +207,7 @@ class Config(Section):
     experiment: str = "baseline"
     protocol: Literal["honest", "faithful"] = "honest"
     data: str = ""
-    seed: int = within(SEEDS, 42)
+    seed: int = option(42, at_least=0, at_most=2**32 - 1)
     selection: Literal["validate", "test"] = "validate"
     split: SplitConfig = field(default_factory=SplitConfig)
     model: ModelConfig = field(default_factory=ModelConfig)

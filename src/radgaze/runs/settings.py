@@ -13,9 +13,10 @@ from jsonargparse import ArgumentParser, Namespace
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, write_text
+from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
-from radgaze.sections import FieldError, Section
+from radgaze.sections import Section
 
 END = "..."
 """YAML's mark of the end of a document: a file without it may be cut."""

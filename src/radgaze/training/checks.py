@@ -11,11 +11,11 @@ from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
+from radgaze.options import check_choice
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import gaze_maps
 from radgaze.runs.requirements import unmet
-from radgaze.sections import check_choice
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store

@@ -18,12 +18,12 @@ from torch import distributed
 from radgaze import attribution, models
 from radgaze.console import say
 from radgaze.errors import Stopped, UserError, call
+from radgaze.options import FieldError
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.data import open_store
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
-from radgaze.sections import FieldError
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
 from radgaze.training import run_folder

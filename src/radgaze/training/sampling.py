@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Sampler
 
-from radgaze.sections import FieldError
+from radgaze.options import FieldError
 from radgaze.store.dataset import GazeDataset
 
 FIELD = "optimisation.gaze_fraction"
