@@ -23,8 +23,8 @@ from tests.stores import prepare
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("seed", -1, "at least 0 and at most 4294967295"),
-        ("seed", 2**32, "at most 4294967295"),
+        ("seed", -1, "from 0 to 4,294,967,295"),
+        ("seed", 2**32, "from 0 to 4,294,967,295"),
         ("model.dropout", 1.5, "at least 0 and below 1"),
         ("model.decoder_channels", [16, 8, 0, 4, 4], "at least 1"),
         ("optimisation.learning_rate", -1.0, "above 0"),
@@ -35,9 +35,9 @@ from tests.stores import prepare
         ("optimisation.step_epochs", 0, "at least 1"),
         ("trainer.patience", -1, "at least 0"),
         ("objective.mask_gaze.weight", -1.0, "at least 0"),
-        ("objective.heatmap.scales", [], "at least 1"),
+        ("objective.heatmap.scales", [], "at least one value"),
         ("objective.heatmap.scales", [0], "at least 1"),
-        ("input.size", 10**9, "at most 8192"),
+        ("input.size", 10**9, "from 32 to 8,192"),
         ("trainer.accelerator", "tpu", "must be one of auto, cpu"),
         ("trainer.precision", "16-true", "must be one of auto, 32-true"),
         ("gaze.sigma", 1e9, "10 times as wide as every image"),
