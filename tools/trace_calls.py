@@ -5,7 +5,8 @@
 A copy of RUN is evaluated and reported. Printed for each: `functions` and `modules` entered; `climbs`, calls
 from a module into a higher layer of the import contract; and `returns`, calls into a module that the way had
 already left for another one. The heatmap engine, the models, the objectives and gaze maps are left out: they
-are what a run computes, not the way to it.
+are what a run computes, not the way to it; so are the methods that `dataclass` generates. `own functions` and
+`own returns` are those of the package of the function alone, without its formulas (`LEAVES`).
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 ENGINE = ("radgaze.attribution.", "radgaze.models.", "radgaze.objectives.", "radgaze.gaze.")
+
+LEAVES = ("radgaze.evaluation.metrics.", "radgaze.evaluation.statistics.", "radgaze.evaluation.baselines.")
+"""Packages of formulas, which a way through the evaluation ends in."""
 
 
 def layers() -> dict[str, int]:
@@ -49,7 +53,10 @@ class Trace:
         if event != "call":
             return
         module = frame.f_globals.get("__name__", "")
-        if not module.startswith("radgaze.") or module.startswith(ENGINE) or frame.f_code.co_name[0] == "<":
+        code = frame.f_code
+        if not module.startswith("radgaze.") or module.startswith(ENGINE):
+            return
+        if code.co_name[0] == "<" or code.co_filename[0] == "<":
             return
         self.functions.add((module, frame.f_code.co_qualname))
         self.modules.add(module)
@@ -76,13 +83,19 @@ class Trace:
         names = [".".join(parts[:k]) for k in range(len(parts), 1, -1)]
         return next((self.rank[name] for name in names if name in self.rank), 0)
 
-    def row(self) -> dict[str, int]:
-        """The counts."""
+    def row(self, package: str) -> dict[str, int]:
+        """The counts, and those of the package of the traced function."""
+
+        def is_own(module: str) -> bool:
+            return module.startswith(f"{package}.") and not module.startswith(LEAVES)
+
         return {
             "functions": len(self.functions),
             "modules": len(self.modules),
             "climbs": len(self.climbs),
             "returns": len(self.returns),
+            "own functions": sum(is_own(module) for module, _ in self.functions),
+            "own returns": sum(is_own(module) and is_own(last) for last, module, _ in self.returns),
         }
 
 
@@ -117,12 +130,13 @@ def main() -> None:
         shutil.copytree(arguments.run, copy)
         run = Run.open(copy)
         calls = {
-            "evaluate": lambda: evaluate(run, EvaluationOptions(resamples=50)),
-            "report": lambda: report(run),
+            "radgaze.evaluation": lambda: evaluate(run, EvaluationOptions(resamples=50)),
+            "radgaze.reporting": lambda: report(run),
         }
-        for name, call in calls.items():
+        for package, call in calls.items():
             trace = traced(call, rank)
-            print(name, *(f"{key}={value}" for key, value in trace.row().items()))
+            counts = ", ".join(f"{key} {value}" for key, value in trace.row(package).items())
+            print(f"{package}: {counts}")
             if arguments.list:
                 print(*(f"  {module}:{function}" for module, function in sorted(trace.functions)), sep="\n")
 
