@@ -13,6 +13,7 @@ from benchmarks.results import Cell, Result
 from radgaze.simulation import SimulationOptions, simulate
 from radgaze.sources import egd
 from radgaze.sources.egd import EgdOptions
+from radgaze.store.options import PrepareOptions
 from radgaze.store.preparation import prepare
 
 CASES = 1083
@@ -114,10 +115,10 @@ def _preparation(
             with _timed(headers):
                 cohort = egd.read(EgdOptions(folder / "egd", folder / "mimic", masks=False))
             with _timed(images):
-                store = prepare(cohort, folder / f"store{repeat}", size=SIZE, workers=workers)
+                store = prepare(cohort, PrepareOptions(folder / f"store{repeat}", size=SIZE, workers=workers))
             with_masks = egd.read(EgdOptions(folder / "egd", folder / "mimic"))
             with _timed(masked):
-                prepare(with_masks, folder / f"masked{repeat}", size=SIZE, workers=workers)
+                prepare(with_masks, PrepareOptions(folder / f"masked{repeat}", size=SIZE, workers=workers))
             with _timed(straight):
                 _straight(cohort.cases["image"].to_list(), folder / f"straight{repeat}.npy")
             assert len(store.cases) == cases, "nothing was planted that could be rejected"

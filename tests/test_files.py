@@ -39,15 +39,14 @@ OURS = {"write_text", "write_bytes", "write_csv", "write_parquet"}
 """Functions of radgaze.files and radgaze.tables, called by these names alone."""
 
 DIRECT = {
-    # Locks: they hold nothing.
-    ("reproduction/state.py", "open"): 1,
-    ("tuning/study.py", "open"): 1,
-    # Lines are added to these, and a line that was cut is passed over when they are read.
-    ("reproduction/process.py", "open"): 1,
-    # Optuna's journal, made anew beside the old one by Optuna itself.
+    # Locks: they are empty.
+    ("locks.py", "open"): 1,
+    # Logs: lines are appended, and a line that was cut is passed over when they are read.
+    ("execution/process.py", "open"): 1,
+    # Optuna's journal, written again beside the old one by Optuna itself.
     ("tuning/study.py", "replace"): 1,
-    # Within STORE.partial, which is renamed when whole: lock, journal, pixels by their places.
-    ("store/partial.py", "open"): 4,
+    # Within STORE.partial, which is renamed when whole: journal, pixels by their places.
+    ("store/partial.py", "open"): 3,
     ("store/partial.py", "open_memmap"): 1,
     ("store/partial.py", "rename"): 2,
     # The checkpoint before the newest gives its name while the newest has its own still to get.
@@ -81,13 +80,12 @@ READERS = {
 RAW = {
     # Our own values, brought into the form that JSON gives them.
     ("evaluation/audit/cache.py", "json.loads"): 1,
-    ("reproduction/state.py", "json.loads"): 1,
     ("store/preparation.py", "json.loads"): 1,
     # Files of the package itself.
     ("cli/demo.py", "yaml.safe_load"): 1,
     ("experiments/__init__.py", "yaml.safe_load"): 2,
     # The one place that reads a store, with its own message: what `verify` is for.
-    ("store/intact.py", "json.loads"): 2,
+    ("store/manifest.py", "json.loads"): 2,
     ("store/intact.py", "pl.read_parquet"): 1,
     ("store/intact.py", "pl.scan_parquet"): 1,
     ("store/intact.py", "np.load"): 1,

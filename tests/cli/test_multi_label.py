@@ -55,7 +55,7 @@ def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(s
     assert not store.exclusive
     first = trained(store, tmp_path / "first", "baseline")
     said = " ".join(capsys.readouterr().err.split())
-    assert "do not exclude each other: each is learned for itself" in said
+    assert "do not exclude each other: each is learned separately" in said
     assert Run.open(first.path).config.objective.classification == "sigmoid"
     trained(store, tmp_path / "second", "set3_guided")
     for name in ("first", "second"):
@@ -69,7 +69,7 @@ def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(s
     best = first.history()["validate/auc"].max()
     assert metrics["validate"]["auc"]["macro"]["value"] == pytest.approx(best, abs=1e-6)
     page = (first.path / "report.html").read_text()
-    assert "trained to find Mass, Effusion and Fracture, each for itself" in page
+    assert "trained to find Mass, Effusion and Fracture, each independently of the others" in page
     assert "Fracture is left out of the macro mean" in page
     assert "not stratified" in page
     both = ["compare", str(tmp_path / "first"), str(tmp_path / "second"), "--out", str(tmp_path / "compared")]
@@ -83,7 +83,7 @@ def test_softmax_is_refused_where_classes_do_not_exclude_each_other(store, tmp_p
     wanted = settings.resolve(
         "baseline", data=str(store.path), objective={"classification": "softmax"}, **TINY
     )
-    with pytest.raises(UserError, match="softmax is for classes that exclude each other"):
+    with pytest.raises(UserError, match="softmax` is for classes that exclude each other"):
         train(wanted, tmp_path / "run")
 
 

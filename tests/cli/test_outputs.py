@@ -121,7 +121,7 @@ def test_a_path_that_cannot_be_is_told(bad, tmp_path):
         ["reproduce", "--data", "s", "--out", "o", "--seed", "4294967296"],
         ["explain", "run", "x.png", "--out", "o", "--batch-size", "0"],
         ["evaluate", "run", "--resamples", "0"],
-        ["compare", "run", "run", "--resamples", "99999999999999999999"],
+        ["compare", "run", "run", "--out", "o", "--resamples", "99999999999999999999"],
         ["compare", "a", "b", "--out", "o", "--resamples", "-1"],
         ["audit", "run", "--out", "o", "--cases", "0"],
         ["inspect", "s", "--out", "o", "--each", "-1"],

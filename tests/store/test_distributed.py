@@ -77,5 +77,5 @@ def test_without_ray_it_is_told_how_to_install_it_before_anything_is_written(coh
 
 
 def test_an_address_is_for_a_cluster(cohort, tmp_path):
-    with pytest.raises(UserError, match="goes with --engine ray"):
+    with pytest.raises(UserError, match=r"`ray_address` needs `engine=ray`"):
         prepare(cohort, tmp_path / "store", size=64, ray_address="127.0.0.1:6379")

@@ -102,7 +102,7 @@ def test_runs_of_different_splits_are_not_compared(config, tmp_path):
 def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path, capsys):
     wanted = config("baseline", selection="test", trainer={"max_epochs": 4})
     run = train(wanted, tmp_path / "chosen")
-    assert "--selection test" in " ".join(capsys.readouterr().err.split())
+    assert "`selection=test`" in " ".join(capsys.readouterr().err.split())
     test = run.predictions().filter(pl.col("split") == "test")
     columns = [[f"{kind}_{name}" for name in CLASSES] for kind in ("label", "probability")]
     auc = roc_auc_score(test.select(columns[0]).to_numpy(), test.select(columns[1]).to_numpy())

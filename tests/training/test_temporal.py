@@ -110,7 +110,7 @@ def test_what_it_will_not_see_and_not_use_is_told_before_training(config, tmp_pa
     assert (
         f"{(counts > 4).sum()} of {training} training cases have more than 4 frames of gaze, up to 7" in told
     )
-    assert "--model.encoder tu-test_efficientnet is not used" in told
+    assert "`model.encoder=tu-test_efficientnet` is not used" in told
     train(
         config("temporal_image_only", model={"encoder": "xraynet"}, trainer={"max_epochs": 1}), tmp_path / "b"
     )
