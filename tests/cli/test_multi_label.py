@@ -76,7 +76,7 @@ def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(s
     assert main([*both, "--resamples", "50"]) == 0
     paired = pl.read_csv(tmp_path / "compared" / "paired.csv").filter(metric="auc", group="macro")
     assert paired["p_delong"].is_not_null().all()
-    assert "each for itself" in (tmp_path / "compared" / "index.html").read_text()
+    assert "each independently of the others" in (tmp_path / "compared" / "index.html").read_text()
 
 
 def test_softmax_is_refused_where_classes_do_not_exclude_each_other(store, tmp_path):
