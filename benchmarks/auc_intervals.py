@@ -12,7 +12,7 @@ from scipy.stats import norm
 
 from benchmarks.results import Cell, Result
 from radgaze.evaluation.metrics.discrimination import auc
-from radgaze.evaluation.statistics.auc_interval import Placed, auc_interval, placed, score_interval
+from radgaze.evaluation.statistics.auc_intervals import Placed, auc_interval, placed, score_interval
 from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.results import Cell, Result
 from benchmarks.seed_intervals import SEPARATION, SLOPE, differences
 from radgaze.evaluation.statistics.across_seeds import Spread, across
-from radgaze.evaluation.statistics.power import POWER, Power, of_difference, power, reached_level
+from radgaze.evaluation.statistics.power_analysis import POWER, Power, of_difference, power, reached_level
 from radgaze.evaluation.statistics.resampling import RESAMPLES
 
 Floats = NDArray[np.float64]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from benchmarks.results import Result
 from radgaze.evaluation.statistics.across_seeds import across
 from radgaze.evaluation.statistics.delong import influence
-from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.evaluation.statistics.resampling import Estimate
 
 Floats = NDArray[np.float64]

@@ -101,5 +101,5 @@ def test_the_metric_of_contributing_measures_the_distance_of_the_maxima() -> Non
     Q[0, 1, 2], Q[1, 4, 6] = 1, 1
     np.testing.assert_allclose(metric.function(P, Q), [0, 5])
     agreement.METRICS["peak_distance"] = metric
-    values = agreement.agreement(P, Q, Q, Q)
+    values = agreement.measure_agreement(P, Q, Q, Q)
     np.testing.assert_allclose(values["peak_distance"], [0, 5])

@@ -10,7 +10,7 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 

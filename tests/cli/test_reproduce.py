@@ -9,7 +9,7 @@ import pytest
 from radgaze.cli import main
 from radgaze.reproduction import grid
 from radgaze.reproduction.options import ReproduceOptions
-from radgaze.reproduction.plan import Plan
+from radgaze.reproduction.planning import Plan
 from radgaze.reproduction.state import State
 from radgaze.store.store import Store
 from tests.training.conftest import store

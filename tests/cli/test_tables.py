@@ -7,7 +7,7 @@ from rich.console import Console
 from radgaze.cli.tables import blocks, show
 from radgaze.evaluation import paired
 from radgaze.evaluation.comparison import Comparison
-from radgaze.reporting.comparison_markdown import comparison_markdown
+from radgaze.reporting.comparison_tables import comparison_markdown
 
 
 def shown(width: int, columns: list[str], rows: list[tuple[str, list[str]]]) -> str:

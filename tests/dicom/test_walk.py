@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from radgaze.dicom import walk
+from radgaze.dicom import elements as walk
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.scan import check_sequential, parse
 

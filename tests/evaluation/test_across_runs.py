@@ -11,10 +11,10 @@ from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.comparison import compare
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.statistics.across_seeds import across
-from radgaze.evaluation.statistics.means import mean_interval, mean_p
+from radgaze.evaluation.statistics.case_means import mean_interval, mean_p
 from radgaze.evaluation.statistics.policy import bootstraps
 from radgaze.reporting.paper import Results
-from radgaze.reporting.paper.limits import limits
+from radgaze.reporting.paper.limitations import limits
 from tests.reporting.fakes import CLASSES
 from tests.reporting.paper.grids import grid
 

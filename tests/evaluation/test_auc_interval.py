@@ -9,7 +9,7 @@ from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation.metrics.discrimination import auc
-from radgaze.evaluation.statistics.auc_interval import FEW, Placed, auc_interval, placed, score_interval
+from radgaze.evaluation.statistics.auc_intervals import FEW, Placed, auc_interval, placed, score_interval
 from radgaze.evaluation.statistics.delong import delong_covariance
 from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
 from radgaze.evaluation.summary import score

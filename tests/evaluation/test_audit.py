@@ -30,7 +30,7 @@ from radgaze.evaluation.audit.summary import summarise_methods
 from radgaze.evaluation.baselines import REGISTRY
 from radgaze.evaluation.maps import smoothed
 from radgaze.evaluation.metrics import agreement, faithfulness, localisation
-from radgaze.evaluation.statistics.means import FEW, mean_interval
+from radgaze.evaluation.statistics.case_means import FEW, mean_interval
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import estimates, mean_of
 from radgaze.models import Output
@@ -153,7 +153,7 @@ def test_boxes_are_compared_with_the_map_of_the_true_class(run: FakeRun, tmp_pat
     wrong = (model(batch.image).logits.argmax(1) != truth).numpy()
     assert wrong.any()
     of_truth, of_predicted = (
-        localisation.localisation(
+        localisation.measure_localisation(
             smoothed(maps[:, 0].numpy(), batch.sigma.numpy()), batch.boxes[:, :1].numpy()
         )
         for maps in (attribution.create("backprop", model)(batch.image, of) for of in (truth, "predicted"))

@@ -16,11 +16,11 @@ from radgaze.evaluation import Comparison, compare
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.paired import differing
+from radgaze.evaluation.statistics.case_means import mean_interval, mean_p
 from radgaze.evaluation.statistics.delong import delong_test
-from radgaze.evaluation.statistics.holm import holm
-from radgaze.evaluation.statistics.means import mean_interval, mean_p
+from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.markdown import escaped, table_of
-from radgaze.reporting.comparison_markdown import comparison_markdown, write_markdown
+from radgaze.reporting.comparison_tables import comparison_markdown, write_markdown
 from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_class
 
 MANY = cases(test=90)

@@ -16,8 +16,8 @@ from radgaze.evaluation.maps import case_maps, smoothed
 from radgaze.evaluation.metrics.agreement import METRICS, nss
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
 from radgaze.evaluation.results import AgreementCases, EvaluationResults, LocalisationCases, read_results
-from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
-from radgaze.evaluation.statistics.means import mean_interval
+from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
+from radgaze.evaluation.statistics.case_means import mean_interval
 from radgaze.records import plain
 from radgaze.reporting.sections.agreement import compared_cases
 from tests.evaluation.fakes import (

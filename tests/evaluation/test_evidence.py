@@ -16,7 +16,7 @@ from radgaze.evaluation.statistics.evidence import (
     least_p,
     too_few_seeds,
 )
-from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.evaluation.statistics.resampling import Estimate
 from radgaze.reporting.statistics_words import CAUTION, bounded_p, cautions, marked, p_equals, p_words
 

@@ -12,8 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
 from radgaze.evaluation.baselines import BaselineInputs
-from radgaze.evaluation.baselines.lung_shape import LungShape, lung_shape
-from radgaze.evaluation.baselines.mean_gaze import mean_gaze
+from radgaze.evaluation.baselines.lung_shape import LungShape, draw_lung_shape
+from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
 from radgaze.store.dataset import GazeDataset
 from tests.evaluation.fakes import SIZE, FakeRun
@@ -85,24 +85,24 @@ def test_smoothing_equals_scipys_filter_with_a_sigma_for_each_axis() -> None:
 
 def test_mean_gaze_is_the_mean_map_of_the_cases_with_gaze(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
-    found, n = mean_gaze(run.batches("test", 5), (SIZE, SIZE))
+    found, n = average_gaze(run.batches("test", 5), (SIZE, SIZE))
     maps = case_maps(run, [case.case_id for case in run.dataset("test") if case.gaze])
     assert n == len(maps) == 23
     np.testing.assert_allclose(found, maps.gaze.mean(0), atol=1e-6)
-    nothing, none = mean_gaze([], (SIZE, SIZE))
+    nothing, none = average_gaze([], (SIZE, SIZE))
     assert none == 0
     assert nothing.max() == 0
 
 
 def test_the_lungs_are_two_mirrored_and_scale_with_the_frame() -> None:
-    lungs = lung_shape((200, 200))
+    lungs = draw_lung_shape((200, 200))
     np.testing.assert_array_equal(lungs, lungs[:, ::-1])
     assert set(np.unique(lungs)) == {0, 1}
     assert lungs[:, 95:105].max() == 0
     assert 0.25 < lungs.mean() < 0.45
     upper, lower = lungs[:94].sum(), lungs[94:].sum()
     assert lower > 1.1 * upper
-    coarse = lung_shape((50, 50)).repeat(4, 0).repeat(4, 1)
+    coarse = draw_lung_shape((50, 50)).repeat(4, 0).repeat(4, 1)
     assert np.abs(coarse - lungs).mean() < 0.02
 
 
@@ -142,5 +142,5 @@ def test_lungs_are_the_cases_own_where_a_store_has_both(
     seen = GazeDataset(store, size=40, fit=fit, gaze=None)[0].image[0].numpy()
     np.testing.assert_allclose(found[0], seen, atol=0.02)
     for other in found[1:]:
-        np.testing.assert_array_equal(other, lung_shape((40, 40)))
+        np.testing.assert_array_equal(other, draw_lung_shape((40, 40)))
     assert lungs.counts([*ids, "case-03"]) == {"own_lungs": 2}

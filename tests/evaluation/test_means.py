@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, mean_p, means
+from radgaze.evaluation.statistics.case_means import FEW, LEAST, mean_interval, mean_p, means
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
     Part,

@@ -32,9 +32,9 @@ from radgaze.reporting.sections import EvaluatedRun, agreement, localisation
 from radgaze.reporting.audit.figures import overview as audit_overview
 from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.reporting.audit.page import write_audit_page
-from radgaze.reporting.comparison_markdown import comparison_markdown
-from radgaze.reporting.comparison import _agreement
-from radgaze.reporting.paper.write import _map_rows
+from radgaze.reporting.comparison_tables import comparison_markdown
+from radgaze.reporting.comparison_page import _agreement
+from radgaze.reporting.paper.page import _map_rows
 from tests.evaluation.fakes import FakeRun, cases
 from tests.reporting.fakes import FakeRun as PageRun
 print(radgaze.__file__)

@@ -31,8 +31,8 @@ from radgaze.reporting.audit.markdown import audit_markdown
 from radgaze.cli.evaluate import _show
 from radgaze.reporting import intervals
 from radgaze.reporting.sections import EvaluatedRun, agreement
-from radgaze.reporting.comparison_markdown import comparison_markdown
-from radgaze.reporting.comparison import _paired
+from radgaze.reporting.comparison_tables import comparison_markdown
+from radgaze.reporting.comparison_page import _paired
 from tests.evaluation.fakes import FakeRun, cases
 print(radgaze.__file__)
 out = Path(sys.argv[1])

@@ -11,8 +11,8 @@ from benchmarks.power import studies, truth
 from scipy import stats
 
 from radgaze.evaluation.statistics.across_seeds import Spread, across
-from radgaze.evaluation.statistics.means import means
-from radgaze.evaluation.statistics.power import (
+from radgaze.evaluation.statistics.case_means import means
+from radgaze.evaluation.statistics.power_analysis import (
     Power,
     critical,
     detectable,

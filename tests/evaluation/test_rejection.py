@@ -20,7 +20,7 @@ from radgaze.evaluation.referral.options import ReferralOptions
 from radgaze.evaluation.referral.results import ReferralResults, read_results
 from radgaze.evaluation.referral.scores import CANDIDATES
 from radgaze.evaluation.referral.selective import Referral
-from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.records import plain
 from radgaze.reporting.rejection import findings, referral_sentences, rejection_markdown, rule_in_words
 from radgaze.runs import settings

@@ -11,7 +11,7 @@ from benchmarks.seed_intervals import SEPARATION, SLOPE, differences
 from scipy.stats import norm
 
 from radgaze.evaluation.statistics.across_seeds import across, spread
-from radgaze.evaluation.statistics.holm import holm
+from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.evaluation.statistics.policy import bootstrap, bootstraps
 from radgaze.evaluation.statistics.resampling import Estimate, Part, estimates, mean_of
 from radgaze.sources.split import fold_split

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from radgaze.evaluation.statistics.decision import Difference, against_all, verdict
 from radgaze.evaluation.statistics.evidence import Evidence
-from radgaze.evaluation.statistics.verdict import Difference, against_all, verdict
 from radgaze.records import plain
 from radgaze.reporting.statistics_words import verdict_words
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from radgaze.evaluation.metrics import agreement
-from radgaze.evaluation.statistics.means import FEW, LEAST, mean_interval, means
+from radgaze.evaluation.statistics.case_means import FEW, LEAST, mean_interval, means
 from radgaze.gaze.maps import static_maps
 from radgaze.inspecting import inspection
 from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
@@ -143,7 +143,7 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
     for own, other in (("a", "b"), ("b", "a")):
         points = np.array(places[own])[None] * SIDE / 64
         F = agreement.fixation_counts(points, np.ones(points.shape[:2]), (SIDE, SIDE))
-        figures.append(agreement.agreement(drawn(other), drawn(own), F, F))
+        figures.append(agreement.measure_agreement(drawn(other), drawn(own), F, F))
     assert found.several_readers == 1
     for metric in BETWEEN:
         expected = np.mean([figure[metric][0] for figure in figures])

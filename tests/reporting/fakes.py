@@ -22,8 +22,8 @@ from radgaze.evaluation.results import (
 )
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import SeedResamples
+from radgaze.reporting.case_panels import Case
 from radgaze.reporting.gallery import decisions
-from radgaze.reporting.panels import Case
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.origin import GONE

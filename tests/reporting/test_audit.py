@@ -19,7 +19,7 @@ from radgaze.evaluation.audit.results import (
     MethodResults,
     Recipe,
 )
-from radgaze.evaluation.statistics.verdict import Difference, Verdict
+from radgaze.evaluation.statistics.decision import Difference, Verdict
 from radgaze.reporting.audit.figures import of_aspect, overview
 from radgaze.reporting.audit.page import findings, write_audit_page
 from radgaze.reporting.audit.rows import verdict_rows

@@ -6,7 +6,7 @@ import pytest
 from radgaze.evaluation.comparison import Comparison, compare
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.reporting import intervals
-from radgaze.reporting.comparison import comparison, findings
+from radgaze.reporting.comparison_page import comparison, findings
 from radgaze.reporting.wording import number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained

@@ -7,7 +7,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from radgaze.reporting import fonts
-from radgaze.reporting.panels import Panel, mosaic
+from radgaze.reporting.case_panels import Panel, mosaic
 from radgaze.reporting.style import canvas, save, styled
 
 SHIPPED = font_manager.findfont("DejaVu Sans")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from radgaze.reporting.panels import CONTOUR, HEIGHT, mosaic, overlay, panels
+from radgaze.reporting.case_panels import CONTOUR, HEIGHT, mosaic, overlay, panels
 from radgaze.reporting.style import HEAT
 from tests.reporting.fakes import case
 

@@ -7,8 +7,8 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.results import EvaluationResults, LocalisationCases, Maps
+from radgaze.reporting.case_panels import Case
 from radgaze.reporting.options import ReportOptions
-from radgaze.reporting.panels import Case
 from radgaze.reporting.run_page import report
 from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated

@@ -8,8 +8,8 @@ import pytest
 
 from radgaze import experiments
 from radgaze.reproduction.options import ReproduceOptions
-from radgaze.reproduction.plan import Plan
-from radgaze.reproduction.plan import plan as make_plan
+from radgaze.reproduction.planning import Plan
+from radgaze.reproduction.planning import plan as make_plan
 from radgaze.store.store import Store
 from tests.training.conftest import TINY, store
 

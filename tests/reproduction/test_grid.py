@@ -21,7 +21,7 @@ from radgaze.reproduction import job as jobs
 from radgaze.reproduction import state
 from radgaze.reproduction.grid import reproduce
 from radgaze.reproduction.options import ReproduceOptions
-from radgaze.reproduction.plan import Plan
+from radgaze.reproduction.planning import Plan
 from radgaze.reproduction.state import State, run_folder
 from radgaze.runs.run import Run
 from radgaze.training.fitting import train

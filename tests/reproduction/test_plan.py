@@ -6,7 +6,7 @@ import pytest
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.reproduction.plan import Job, chosen
+from radgaze.reproduction.planning import Job, chosen
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.store.store import Store
 

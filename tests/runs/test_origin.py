@@ -24,7 +24,7 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.files import parse_yaml
 from radgaze.reproduction import grid, state
-from radgaze.reproduction import plan as reproduction
+from radgaze.reproduction import planning as reproduction
 from radgaze.reproduction.options import ReproduceOptions
 from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
@@ -33,7 +33,7 @@ from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST
 from radgaze.training import fitting, run_folder
 from radgaze.training.fitting import train
-from radgaze.tuning import plan as tuning
+from radgaze.tuning import planning as tuning
 from radgaze.tuning import search, study
 from radgaze.tuning.options import TuneOptions
 from tests.training.conftest import TINY

@@ -16,7 +16,7 @@ from radgaze.sources import egd
 from radgaze.sources.egd import EgdOptions
 from radgaze.sources.egd.files import read_samples
 from radgaze.sources.split import published_split
-from radgaze.store.finish import without
+from radgaze.store.finishing import without
 from tests.sources.trees import (
     ASIDE,
     BLANK,

@@ -124,7 +124,7 @@ def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_p
     of_one = prepare(read(folder, without_gaze="drop"), tmp_path / "one" / "store", size=16, workers=1)
     assert of_one.manifest["counts"]["rejections"]["no_gaze"] == 1
     cut(monkeypatch, 500, 40)
-    monkeypatch.setattr("radgaze.store.finish.ROWS", 2**16)  # of the file's groups, which are its bytes
+    monkeypatch.setattr("radgaze.store.finishing.ROWS", 2**16)  # of the file's groups, which are its bytes
     (tmp_path / "two").mkdir()
     of_many = prepare(read(folder, without_gaze="drop"), tmp_path / "two" / "store", size=16, workers=1)
     assert of_many.manifest == of_one.manifest

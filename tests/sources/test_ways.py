@@ -16,7 +16,7 @@ from PIL import Image
 
 from radgaze.cli import main
 from radgaze.store.store import Store
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.sources import reflacx_tree
 from tests.sources.test_gazesearch import search
 

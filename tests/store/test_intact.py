@@ -16,7 +16,7 @@ from radgaze.store.digest import file_digest
 from radgaze.store.intact import COLUMNS
 from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST, Store
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 

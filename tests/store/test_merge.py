@@ -21,7 +21,7 @@ from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.merge import MergeOptions
 from radgaze.store.store import Store
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 

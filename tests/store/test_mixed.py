@@ -23,7 +23,7 @@ from pydicom.uid import (
 
 from radgaze.cli import main
 from radgaze.store.store import Store
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.dicom.files import lut, write
 from tests.dicom.jpeg import KINDS, write_jpeg
 

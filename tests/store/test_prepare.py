@@ -26,10 +26,10 @@ from polars.testing import assert_frame_equal
 from radgaze.errors import UserError
 from radgaze.sources.cohort import REASONS
 from radgaze.store.digest import file_digest
-from radgaze.store.finish import without
+from radgaze.store.finishing import without
 from radgaze.store.partial import Partial
 from radgaze.store.store import Store
-from radgaze.store.verify import verify
+from radgaze.store.verification import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
 from tests.stores import prepare
 

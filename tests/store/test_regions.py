@@ -21,7 +21,7 @@ from radgaze.store import merge
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
-from radgaze.store.letterbox import letterbox
+from radgaze.store.letterboxing import letterbox
 from radgaze.store.masks import read_region, unpacked
 from radgaze.store.merge import MergeOptions
 from radgaze.store.partial import Partial

@@ -9,7 +9,7 @@ import pytest
 from radgaze import experiments
 from radgaze.store.store import Store
 from radgaze.tuning.options import TuneOptions
-from radgaze.tuning.plan import plan
+from radgaze.tuning.planning import plan
 from radgaze.tuning.study import Search
 from radgaze.tuning.trial import Pruned, Report
 from tests.training.conftest import TINY, config, store

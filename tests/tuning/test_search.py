@@ -292,7 +292,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from radgaze.tuning.options import TuneOptions
-from radgaze.tuning.plan import plan
+from radgaze.tuning.planning import plan
 from radgaze.tuning.search import tune
 from tests.training.conftest import TINY
 from tests.tuning.conftest import Formula

@@ -51,8 +51,8 @@ def compare_and_report(runs: Sequence[Run], out: Path, options: CompareOptions |
     """Compare runs, print the tables, write the files and the page; return the page's path."""
     from radgaze.console import put
     from radgaze.evaluation import compare
-    from radgaze.reporting.comparison import comparison, findings
-    from radgaze.reporting.comparison_markdown import comparison_markdown, write_markdown
+    from radgaze.reporting.comparison_page import comparison, findings
+    from radgaze.reporting.comparison_tables import comparison_markdown, write_markdown
 
     compared = compare(runs, options)
     tables = compared.write(out)

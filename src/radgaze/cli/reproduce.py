@@ -48,7 +48,7 @@ def run(args: Namespace) -> int:
     from radgaze.console import put
     from radgaze.outputs import check_folder
     from radgaze.reproduction.grid import reproduce
-    from radgaze.reproduction.plan import plan
+    from radgaze.reproduction.planning import plan
     from radgaze.runs.config import Config
 
     options = chosen(ReproduceOptions, args)

@@ -58,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
     from radgaze.runs.config import Config
-    from radgaze.tuning.plan import plan
+    from radgaze.tuning.planning import plan
 
     options = chosen(TuneOptions, args)
     check_folder(args.out)

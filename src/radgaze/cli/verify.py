@@ -20,7 +20,7 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.console import complain, progress, put
     from radgaze.store.store import Store
-    from radgaze.store.verify import advice, verify
+    from radgaze.store.verification import advice, verify
 
     store = Store.open(args.path)
     files = len(store.manifest["hashes"])

@@ -33,7 +33,7 @@ from pydicom.uid import (
 from radgaze.dicom import jpeg, jpeg2000, rle
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.file import HEADER_BYTES, check_fragments, check_values, opened_dicom
-from radgaze.dicom.grey import grey
+from radgaze.dicom.greyscale import grey
 from radgaze.dicom.guard import errors_only
 from radgaze.dicom.view import Radiograph, check_frontal, upright
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from radgaze.dicom.elements import Block, CodesError, lookup, walk
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.walk import Block, CodesError, lookup, walk
 
 FRAMES = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}
 """Markers that a frame begins with, that of JPEG-LS (SOF55) included."""

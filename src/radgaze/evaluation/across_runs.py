@@ -11,12 +11,12 @@ import polars as pl
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.map_scores import MapMeans, maps_and_metrics
 from radgaze.evaluation.metrics import agreement, localisation
+from radgaze.evaluation.per_run import HEATMAP_METRICS, Grid, RunEstimates, aucs, run_estimates
 from radgaze.evaluation.results import MACRO
-from radgaze.evaluation.run_estimates import HEATMAP_METRICS, Grid, RunEstimates, aucs, run_estimates
 from radgaze.evaluation.statistics.across_seeds import across
 from radgaze.evaluation.statistics.evidence import Evidence, bounds_after, too_few_seeds
-from radgaze.evaluation.statistics.holm import holm
-from radgaze.evaluation.statistics.power import PLANNED, of_difference
+from radgaze.evaluation.statistics.multiple_testing import holm
+from radgaze.evaluation.statistics.power_analysis import PLANNED, of_difference
 from radgaze.evaluation.statistics.resampling import Estimate, SeedResamples, number
 
 UNBOUNDED = (-np.inf, np.inf)

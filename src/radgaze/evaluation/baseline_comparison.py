@@ -8,9 +8,9 @@ import polars as pl
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.metrics.agreement import METRICS
-from radgaze.evaluation.statistics.means import Floats, means
+from radgaze.evaluation.statistics.case_means import Floats, means
+from radgaze.evaluation.statistics.decision import Difference
 from radgaze.evaluation.statistics.policy import ResamplingSettings, resampling_of
-from radgaze.evaluation.statistics.verdict import Difference
 
 BaselineDifferences = dict[str, dict[str, Difference]]
 """By metric and baseline map."""

@@ -13,7 +13,7 @@ from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.options import Interval
 from radgaze.evaluation.results import MACRO
-from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
     Resampling,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from radgaze.evaluation.metrics import agreement, localisation
 from radgaze.evaluation.results import read_scores
 from radgaze.evaluation.scoring import MAPS, SCHEMA
-from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from radgaze.evaluation.curves import curves
+from radgaze.evaluation.curve_points import curves
 from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.predicting import predict
 from radgaze.evaluation.results import (

@@ -16,13 +16,13 @@ from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.metrics.multilabel import averaged
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.scoring import MAPS, OF_A_RUN
+from radgaze.evaluation.statistics.case_means import means
+from radgaze.evaluation.statistics.decision import Difference
 from radgaze.evaluation.statistics.delong import delong_test, placements
 from radgaze.evaluation.statistics.evidence import bounds_after
-from radgaze.evaluation.statistics.holm import holm
-from radgaze.evaluation.statistics.means import means
-from radgaze.evaluation.statistics.power import PLANNED, PowerSummary, of_difference
+from radgaze.evaluation.statistics.multiple_testing import holm
+from radgaze.evaluation.statistics.power_analysis import PLANNED, PowerSummary, of_difference
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
-from radgaze.evaluation.statistics.verdict import Difference
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]

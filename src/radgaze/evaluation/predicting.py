@@ -14,7 +14,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import baselines
 from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
 from radgaze.evaluation.baselines.baseline_map import Floats
-from radgaze.evaluation.baselines.mean_gaze import mean_gaze
+from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import CaseMaps, stream_maps
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.options import EvaluationOptions, Target
@@ -104,7 +104,7 @@ def _references(run: Run, split: str, batch_size: int) -> tuple[References, list
     fixations, boxed = np.zeros(size), list[str]()
     splits = run.store.cases["split"]
     with progress("Gathering gaze", total=int(splits.is_in(["train", split]).sum())) as bar:
-        mean, training_cases = mean_gaze(_advancing(run.batches("train", batch_size), bar), size)
+        mean, training_cases = average_gaze(_advancing(run.batches("train", batch_size), bar), size)
         for batch in _advancing(run.batches(split, batch_size), bar):
             fixations += fixation_counts(batch.points, batch.weights > 0, size).sum(0)
             has_boxes = with_area(batch.own_boxes()).any(1)

@@ -13,9 +13,9 @@ from radgaze.evaluation import baselines
 from radgaze.evaluation.baselines.baseline_map import Floats
 from radgaze.evaluation.maps import BLURRED, CaseMaps
 from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
-from radgaze.evaluation.metrics.agreement import agreement, fixation_counts, is_constant
+from radgaze.evaluation.metrics.agreement import fixation_counts, is_constant, measure_agreement
 from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-from radgaze.evaluation.metrics.localisation import localisation
+from radgaze.evaluation.metrics.localisation import measure_localisation
 from radgaze.evaluation.predicting import PredictedCases
 
 OF_A_RUN = tuple(BLURRED)
@@ -80,14 +80,14 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
         for name, maps in cases.maps_to_score(references.baselines).items():
             P = maps[has_gaze]
             constant_maps[name] = constant_maps.get(name, 0) + int(is_constant(P).sum())
-            figures = agreement(P, cases.gaze[has_gaze], fixations, references.fixations - fixations)
+            figures = measure_agreement(P, cases.gaze[has_gaze], fixations, references.fixations - fixations)
             agreement_parts.append(_rows(ids, cases.patients[has_gaze], name, figures, SCHEMA))
     for cases in predicted.maps_with_boxes:
         marked = np.asarray((cases.boxes[..., 2] > cases.boxes[..., 0]).any(1))
         marked |= cases.regions.any((1, 2))
         ids, boxes, regions = _ids(cases, marked), cases.boxes[marked], cases.regions[marked]
         for name, maps in cases.maps_to_score(references.baselines).items():
-            figures = localisation(maps[marked], boxes, tolerance, regions=regions)
+            figures = measure_localisation(maps[marked], boxes, tolerance, regions=regions)
             localisation_parts.append(_rows(ids, cases.patients[marked], name, figures, LOCALISATION_SCHEMA))
     counts = [baseline.counts(compared) for baseline in references.baselines.values()]
     return CaseScores(

@@ -32,7 +32,7 @@ from radgaze.evaluation.scoring import MAPS as MAPS
 from radgaze.evaluation.scoring import OF_A_RUN as OF_A_RUN
 from radgaze.evaluation.scoring import CaseScores
 from radgaze.evaluation.statistics import policy
-from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
     Resampling,

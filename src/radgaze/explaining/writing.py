@@ -21,8 +21,8 @@ from radgaze.explaining.record import (
 )
 from radgaze.files import written
 from radgaze.records import write as write_record
+from radgaze.reporting.case_panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.page import slug
-from radgaze.reporting.panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.style import save
 
 DONE = "explanation.json"

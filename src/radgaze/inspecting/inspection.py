@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Subset
 
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import agreement
-from radgaze.evaluation.statistics.means import means
+from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.gaze.spec import GazeMaps
 from radgaze.inspecting.options import InspectOptions
@@ -322,7 +322,7 @@ def _between(store: Store, options: InspectOptions) -> tuple[pl.DataFrame, int]:
         both = (one.has_gaze & others.has_gaze).numpy()
         maps, other_maps = (side.gaze_maps()[:, 0].numpy().astype(np.float64) for side in (one, others))
         F = agreement.fixation_counts(one.points.numpy(), (one.weights > 0).numpy(), (SIDE, SIDE))
-        figures = agreement.agreement(other_maps, maps, F, np.zeros_like(F))
+        figures = agreement.measure_agreement(other_maps, maps, F, np.zeros_like(F))
         for i in np.flatnonzero(both):
             by_case.setdefault(one.case_id[i], []).append({m: float(figures[m][i]) for m in BETWEEN})
     schema = {"metric": pl.String, "value": pl.Float64, "low": pl.Float64, "high": pl.Float64}

@@ -10,7 +10,7 @@ import polars as pl
 
 from radgaze.attribution.registry import PRESETS
 from radgaze.evaluation.results import EvaluationSettings
-from radgaze.reporting.panels import Case, attention
+from radgaze.reporting.case_panels import Case, attention
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ from radgaze.console import progress
 from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
+from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, write_page
-from radgaze.reporting.panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
 from radgaze.store.boxes import with_area

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from math import ceil, isfinite
 
+from radgaze.evaluation.statistics.decision import Difference, verdict
 from radgaze.evaluation.statistics.evidence import LEVEL
-from radgaze.evaluation.statistics.verdict import Difference, verdict
 
 NO_WIDTH = "†"
 """Mark of an interval without width."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from radgaze.evaluation.baseline_comparison import BaselineDifferences
 from radgaze.evaluation.metrics.agreement import METRICS
-from radgaze.evaluation.statistics.verdict import Verdict, against_all, verdict
+from radgaze.evaluation.statistics.decision import Verdict, against_all, verdict
 from radgaze.reporting.wording import MAPS, bounds, listed
 
 Differences = BaselineDifferences

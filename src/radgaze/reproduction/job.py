@@ -18,7 +18,7 @@ from radgaze.errors import UserError, in_words
 from radgaze.execution.process import Task, die_with
 
 if TYPE_CHECKING:
-    from radgaze.reproduction.plan import Job
+    from radgaze.reproduction.planning import Job
 
 ENTRY = ("-m", "radgaze.reproduction.job")
 

@@ -13,7 +13,7 @@ from radgaze.errors import UserError, call
 from radgaze.execution.process import Outcome
 from radgaze.files import is_leftover, read_json
 from radgaze.reproduction.options import Protocol, Selection
-from radgaze.reproduction.plan import Job, Plan
+from radgaze.reproduction.planning import Job, Plan
 from radgaze.runs import origin, settings
 from radgaze.store.store import Store
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.mask import read_mask
-from radgaze.store.letterbox import letterbox
+from radgaze.store.letterboxing import letterbox
 
 Floats = NDArray[np.float64]
 

@@ -15,7 +15,7 @@ from PIL import Image
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.image import read_any
 from radgaze.store.digest import file_digest
-from radgaze.store.letterbox import letterbox
+from radgaze.store.letterboxing import letterbox
 from radgaze.store.masks import read_region
 
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from radgaze.gaze.spec import Geometry
-from radgaze.store.letterbox import letterbox
+from radgaze.store.letterboxing import letterbox
 
 Fit = Literal["stretch", "pad"]
 

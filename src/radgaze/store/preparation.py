@@ -21,7 +21,7 @@ from radgaze.errors import UserError
 from radgaze.execution.cluster import load
 from radgaze.sources.cohort import Cohort
 from radgaze.store.distributed import read_by_cluster
-from radgaze.store.finish import finish, without
+from radgaze.store.finishing import finish, without
 from radgaze.store.identity import finished, identity_of
 from radgaze.store.journal import DoneImages
 from radgaze.store.options import PrepareOptions

@@ -12,13 +12,13 @@ from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation.metrics.agreement import (
     METRICS,
-    agreement,
     auc_judd,
     cc,
     fixation_counts,
     information_gain,
     is_constant,
     kl,
+    measure_agreement,
     nss,
     shuffled_auc,
     shuffled_cc,
@@ -101,9 +101,9 @@ def test_a_map_equal_to_the_gaze_map_is_best() -> None:
 
 
 def test_scale_changes_nothing_and_offset_changes_only_kl_and_sim(example: dict[str, np.ndarray]) -> None:
-    plain = agreement(**{k: example[k] for k in ("P", "Q", "F", "others")})
-    scaled = agreement(7 * example["P"], example["Q"], example["F"], example["others"])
-    shifted = agreement(example["P"] + 3, example["Q"], example["F"], example["others"])
+    plain = measure_agreement(**{k: example[k] for k in ("P", "Q", "F", "others")})
+    scaled = measure_agreement(7 * example["P"], example["Q"], example["F"], example["others"])
+    shifted = measure_agreement(example["P"] + 3, example["Q"], example["F"], example["others"])
     for name in METRICS:
         np.testing.assert_allclose(scaled[name], plain[name], rtol=1e-9)
         if name not in ("kl", "sim"):
@@ -123,7 +123,9 @@ def test_a_constant_map_scores_as_the_uniform_map_whatever_its_height(
     example: dict[str, np.ndarray], height: float
 ) -> None:
     rounding = np.random.default_rng(2).normal(size=(3, *SIZE)) * height * 1e-8
-    found = agreement(np.full((3, *SIZE), height) + rounding, example["Q"], example["F"], example["others"])
+    found = measure_agreement(
+        np.full((3, *SIZE), height) + rounding, example["Q"], example["F"], example["others"]
+    )
     uniform = np.full(SIZE, 1 / np.prod(SIZE))
     np.testing.assert_array_equal(found["nss"], 0)
     np.testing.assert_array_equal(found["cc"], 0)
@@ -137,7 +139,7 @@ def test_a_constant_map_scores_as_the_uniform_map_whatever_its_height(
 
 def test_nothing_to_agree_with_is_nan(example: dict[str, np.ndarray]) -> None:
     zeros = np.zeros_like(example["F"])
-    for name, figures in agreement(example["P"], zeros, zeros, example["others"]).items():
+    for name, figures in measure_agreement(example["P"], zeros, zeros, example["others"]).items():
         assert np.isnan(figures).all(), name
     assert np.isnan(shuffled_auc(example["P"], example["F"], zeros)).all()
     assert np.isnan(auc_judd(example["P"], np.ones_like(zeros))).all()
@@ -146,7 +148,7 @@ def test_nothing_to_agree_with_is_nan(example: dict[str, np.ndarray]) -> None:
 def test_a_map_with_nan_spoils_its_own_figures_only(example: dict[str, np.ndarray]) -> None:
     P = example["P"].copy()
     P[1, 2, 3] = np.nan
-    for name, figures in agreement(P, example["Q"], example["F"], example["others"]).items():
+    for name, figures in measure_agreement(P, example["Q"], example["F"], example["others"]).items():
         assert np.isnan(figures).tolist() == [False, True, False], name
 
 

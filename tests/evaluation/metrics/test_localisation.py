@@ -10,7 +10,7 @@ from radgaze.evaluation.metrics.localisation import (
     energy_inside,
     inside,
     iou,
-    localisation,
+    measure_localisation,
     pointing_game,
 )
 
@@ -74,10 +74,10 @@ def test_a_region_of_a_boxs_pixels_counts_as_the_box(tolerance):
     nothing = np.zeros_like(boxes)
     flags = inside(boxes, SIZE)
     np.testing.assert_array_equal(inside(nothing, SIZE, regions=flags), flags)
-    whole = localisation(P, boxes, tolerance)
+    whole = measure_localisation(P, boxes, tolerance)
     one, others = boxes[:, :1], np.concatenate([nothing[:, :1], boxes[:, 1:]], 1)
     for own, regions in ((nothing, flags), (others, inside(one, SIZE)), (boxes, flags)):
-        found = localisation(P, own, tolerance, regions=regions)
+        found = measure_localisation(P, own, tolerance, regions=regions)
         for name in METRICS:
             if name == "pointing_game" and tolerance:
                 continue  # flags end at pixels' edges and boxes at any: see below
@@ -125,7 +125,7 @@ def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused():
     P = np.random.default_rng(0).random((3, *SIZE))
     P[1, 2, 3] = np.nan
     boxes = np.array([[[0.0, 0, 0, 0]], [[2.0, 2, 6, 6]], [[90.0, 2, 96, 6]]])
-    for figures in localisation(P, boxes, tolerance=3).values():
+    for figures in measure_localisation(P, boxes, tolerance=3).values():
         assert np.isnan(figures).all()
     with pytest.raises(ValueError, match="not negative"):
         iou(-np.ones((1, 4, 4)), boxes[:1])
@@ -135,5 +135,5 @@ def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused():
 
 def test_scale_does_not_matter():
     P, boxes = boxes_and_maps(6)
-    for name, figures in localisation(P, boxes).items():
-        np.testing.assert_allclose(localisation(7.5 * P, boxes)[name], figures)
+    for name, figures in measure_localisation(P, boxes).items():
+        np.testing.assert_allclose(measure_localisation(7.5 * P, boxes)[name], figures)

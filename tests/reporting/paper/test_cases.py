@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from radgaze.errors import UserError
-from radgaze.reporting.panels import Case
+from radgaze.reporting.case_panels import Case
 from radgaze.reporting.paper import Results, cases
 from tests.reporting.fakes import CLASSES, draw
 from tests.reporting.paper.grids import REASON, grid

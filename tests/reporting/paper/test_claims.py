@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from radgaze.evaluation.across_runs import Difference
-from radgaze.reporting.paper.claims import Claim, claims
+from radgaze.reporting.paper.claim_checks import Claim, claims
 from radgaze.reporting.paper.results import PAPERS_SETS, members
 from tests.reporting.paper.grids import change, made
 

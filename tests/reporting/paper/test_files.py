@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from radgaze.reporting.paper.files import as_csv, latex, markdown, write_tables
-from radgaze.reporting.paper.tables import Table, tables
+from radgaze.reporting.paper.table_set import Table, tables
 from tests.reporting.paper.grids import REASON, change, made, results
 
 EVIL = ("A|b<i>", "50% & $x_1$ #{~^\\}", "`c` *d* [e]")

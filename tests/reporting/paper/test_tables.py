@@ -4,7 +4,7 @@ import pytest
 
 from radgaze.evaluation.across_runs import SeedMean
 from radgaze.reporting.paper.reference import FIGURES, published
-from radgaze.reporting.paper.tables import Cell, beside_words, cell_words, difference_words, tables
+from radgaze.reporting.paper.table_set import Cell, beside_words, cell_words, difference_words, tables
 from radgaze.reporting.statistics_words import CAUTION
 from tests.reporting.paper.grids import REASON, change, made, mean, results
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from radgaze.evaluation.audit.options import Split
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.statistics.verdict import Difference, Verdict
+from radgaze.evaluation.statistics.decision import Difference, Verdict
 from radgaze.records import Record, optional
 
 

@@ -15,7 +15,7 @@ from radgaze import models
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.options import AuditOptions
-from radgaze.evaluation.baselines.mean_gaze import mean_gaze
+from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.metrics.multilabel import true_class
@@ -162,7 +162,7 @@ def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, devi
 
         every, probed = batches(sample.case_ids), batches(sample.probed)
         training = _counted(run.batches("train", options.batch_size), bar)
-        mean, cases_with_gaze = mean_gaze(training, (side, side))
+        mean, cases_with_gaze = average_gaze(training, (side, side))
     return AuditCases(
         batches=every,
         probed=probed,

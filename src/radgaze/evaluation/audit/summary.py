@@ -26,10 +26,10 @@ from radgaze.evaluation.audit.results import (
     MethodResults,
 )
 from radgaze.evaluation.audit.sampling import Sample
-from radgaze.evaluation.statistics.means import Mean, means
+from radgaze.evaluation.statistics.case_means import Mean, means
+from radgaze.evaluation.statistics.decision import against_all, verdict
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import PatientBootstrap
-from radgaze.evaluation.statistics.verdict import against_all, verdict
 from radgaze.runs.run import Run
 
 MethodMetric = tuple[str, str]

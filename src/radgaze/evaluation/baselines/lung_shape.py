@@ -19,7 +19,7 @@ _TAPER = 0.28  # an apex is narrower than a base
 _SIDES = {"left lung", "right lung"}
 
 
-def lung_shape(size: tuple[int, int]) -> Floats:
+def draw_lung_shape(size: tuple[int, int]) -> Floats:
     """Draw two lungs as an array of 0 and 1 of shape (H, W), the same for every case.
 
     Each is an ellipse about 1/3 of the frame wide and 2/3 high whose width grows from apex to base:
@@ -45,7 +45,7 @@ class LungShape(BaselineMap):
         super().__init__(inputs)
         store = inputs.store
         self._regions, self._side = store.regions, store.size
-        self._default = lung_shape((inputs.size, inputs.size))
+        self._default = draw_lung_shape((inputs.size, inputs.size))
         names = [plain(label) for label in store.regions.table["label"]]
         lungs = store.regions.table.with_row_index("row").with_columns(name=pl.Series(names, dtype=pl.String))
         lungs = lungs.filter(pl.col("name").is_in(list(_SIDES)) & (pl.col("area") > 0))

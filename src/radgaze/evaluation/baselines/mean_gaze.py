@@ -11,7 +11,7 @@ from radgaze.store.batch import Batch
 from radgaze.words import count
 
 
-def mean_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, int]:
+def average_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, int]:
     """Average the gaze maps of training cases.
 
     Args:

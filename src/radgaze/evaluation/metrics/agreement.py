@@ -186,7 +186,7 @@ METRICS: dict[str, Agreement] = {
 """The metrics in the order of tables, figures and pages; a new metric is a function and an entry here."""
 
 
-def agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:
+def measure_agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:
     """Compute every metric in `METRICS`, by name; see the module for the arguments."""
     given = {"fixations": (F,), "gaze": (Q,), "others": (F, others)}
     return {name: metric.function(P, *given[metric.needs]) for name, metric in METRICS.items()}

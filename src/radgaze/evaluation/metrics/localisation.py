@@ -102,7 +102,7 @@ METRICS: dict[str, Localisation] = {
 }
 
 
-def localisation(
+def measure_localisation(
     P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> dict[str, Floats]:
     """Compute every metric in `METRICS`, by name; `tolerance` is that of the pointing game."""

@@ -20,7 +20,7 @@ from radgaze.evaluation.referral.results import ImageKindResults
 from radgaze.evaluation.referral.selective import Referral
 from radgaze.evaluation.referral.summary import with_interval
 from radgaze.evaluation.statistics import policy
-from radgaze.evaluation.statistics.auc_interval import Placed, auc_interval, placed
+from radgaze.evaluation.statistics.auc_intervals import Placed, auc_interval, placed
 from radgaze.evaluation.statistics.resampling import Statistic, estimates, mean_of
 from radgaze.objectives.triangle import probabilities as probabilities_of
 

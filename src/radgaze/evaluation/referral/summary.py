@@ -15,7 +15,7 @@ from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.referral.results import OverallResults, ScoreResults
 from radgaze.evaluation.referral.scores import Candidate
 from radgaze.evaluation.referral.selective import Referral
-from radgaze.evaluation.statistics.auc_interval import auc_interval, placed
+from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, Statistic, estimates, mean_of
 
 Floats = NDArray[np.float64]

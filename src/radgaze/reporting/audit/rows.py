@@ -7,8 +7,8 @@ from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
 from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.statistics.case_means import FEW, LEAST
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, least_discordant
-from radgaze.evaluation.statistics.means import FEW, LEAST
 
 MAPS = {
     **{name: kind.label for name, kind in baselines.REGISTRY.items()},

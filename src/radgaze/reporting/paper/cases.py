@@ -13,10 +13,10 @@ import polars as pl
 
 from radgaze.errors import UserError
 from radgaze.evaluation.results import read_results, read_scores
+from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
 from radgaze.reporting.page import ShownPanel, panel_pictures, slug
-from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.paper.results import Results, title
 from radgaze.reporting.style import save
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from radgaze.console import shown
 from radgaze.files import write_text
 from radgaze.markdown import escaped
-from radgaze.reporting.paper.tables import (
+from radgaze.reporting.paper.table_set import (
     Row,
     Table,
     beside_words,

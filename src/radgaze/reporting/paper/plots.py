@@ -17,7 +17,7 @@ from radgaze.evaluation.metrics import discrimination
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS
 from radgaze.reporting.paper.reference import comparable, published
 from radgaze.reporting.paper.results import BASELINE, families, family, title
-from radgaze.reporting.paper.tables import heading
+from radgaze.reporting.paper.table_set import heading
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, styled
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, bounds, number
 

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze.evaluation.across_runs import GridEstimates
+from radgaze.evaluation.per_run import HEATMAP_METRICS
 from radgaze.evaluation.results import MACRO
-from radgaze.evaluation.run_estimates import HEATMAP_METRICS
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
 from radgaze.reporting.paper.results import BASELINE, title
-from radgaze.reporting.paper.tables import heading
+from radgaze.reporting.paper.table_set import heading
 from radgaze.reporting.paper.words import detectable_words, power_legend
 
 TITLE = "What differences to the baseline could have been found"

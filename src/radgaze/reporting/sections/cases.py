@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from radgaze.errors import UserError
+from radgaze.reporting.case_panels import Case, mosaic, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
 from radgaze.reporting.page import ShownPanel, panel_pictures, slug
-from radgaze.reporting.panels import Case, mosaic, panels
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import number

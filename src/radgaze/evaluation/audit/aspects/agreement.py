@@ -73,7 +73,7 @@ def agreement_with_gaze(
     # Two readers' maps, each 1 at its highest, add up to more than the map of both: not below zero.
     other_gaze = np.maximum(cases.gaze - sum(each.maps for each in excluded), 0)
     Q, F = gaze.maps, gaze.fixations
-    figures = agreement.agreement(P, Q, F, other_fixations)
+    figures = agreement.measure_agreement(P, Q, F, other_fixations)
     figures["shuffled_cc"] = agreement.shuffled_cc(P, Q, other_gaze)
     if cases.mean_gaze is not None:
         prior = np.broadcast_to(cases.mean_gaze, P.shape)

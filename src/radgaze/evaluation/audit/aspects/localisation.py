@@ -33,7 +33,7 @@ class Localisation(Aspect):
         for batch in audited.batches:
             if batch.boxed.any():
                 P = audited.smooth(batch, audited.of_truth(batch))
-                figures = localisation.localisation(P, batch.boxes, regions=batch.regions)
+                figures = localisation.measure_localisation(P, batch.boxes, regions=batch.regions)
                 boxed = list(np.array(batch.case_ids)[batch.boxed])
                 measured.append((boxed, {name: figure[batch.boxed] for name, figure in figures.items()}))
         return Measurement(measured)

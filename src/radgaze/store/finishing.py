@@ -19,7 +19,7 @@ from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
 from radgaze.store.identity import Identity
 from radgaze.store.journal import Done
-from radgaze.store.letterbox import letterbox
+from radgaze.store.letterboxing import letterbox
 from radgaze.store.manifest import Counts, Manifest, Parameters, seal
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE

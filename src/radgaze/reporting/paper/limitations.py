@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from radgaze.evaluation.across_runs import GridEstimates
-from radgaze.evaluation.run_estimates import HEATMAP_METRICS
+from radgaze.evaluation.per_run import HEATMAP_METRICS
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.words import listed
 

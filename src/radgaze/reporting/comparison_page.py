@@ -17,12 +17,12 @@ from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
 from radgaze.evaluation.results import MACRO, EvaluationSettings, read_results
-from radgaze.evaluation.statistics.verdict import Difference
+from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals
-from radgaze.reporting.comparison_markdown import p_value
+from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
+from radgaze.reporting.comparison_tables import p_value
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
-from radgaze.reporting.panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from radgaze.evaluation.statistics.decision import Difference
 from radgaze.evaluation.statistics.resampling import (
     LEVEL,
     Estimate,
@@ -25,7 +26,6 @@ from radgaze.evaluation.statistics.resampling import (
     mean_of,
     of_patients,
 )
-from radgaze.evaluation.statistics.verdict import Difference
 
 Floats = NDArray[np.float64]
 

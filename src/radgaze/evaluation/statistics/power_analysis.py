@@ -27,8 +27,8 @@ from scipy.special import ndtr
 from scipy.stats import chi, norm, t
 
 from radgaze.evaluation.statistics.across_seeds import Spread, spread
+from radgaze.evaluation.statistics.case_means import FEW, Mean
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, LEAST_SEEDS, LEVEL, Evidence, too_few_seeds
-from radgaze.evaluation.statistics.means import FEW, Mean
 from radgaze.evaluation.statistics.resampling import RESAMPLES, Estimate
 
 Floats = NDArray[np.float64]

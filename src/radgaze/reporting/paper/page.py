@@ -18,12 +18,12 @@ from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.paper import cases, plots
-from radgaze.reporting.paper.claims import RULE, claims
+from radgaze.reporting.paper.claim_checks import RULE, claims
 from radgaze.reporting.paper.files import write_tables
-from radgaze.reporting.paper.limits import limits
+from radgaze.reporting.paper.limitations import limits
 from radgaze.reporting.paper.power import TITLE, power_table, write_power
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
-from radgaze.reporting.paper.tables import Table, beside_words, cell_words, heading, tables
+from radgaze.reporting.paper.table_set import Table, beside_words, cell_words, heading, tables
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS
 from radgaze.words import count, listed

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from radgaze.evaluation.across_runs import Difference, Differences, GridEstimates
 from radgaze.evaluation.results import MACRO
+from radgaze.evaluation.statistics.decision import verdict
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS
-from radgaze.evaluation.statistics.verdict import verdict
 from radgaze.records import plain_fields
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
 from radgaze.reporting.paper.words import detectable_words, has_power
