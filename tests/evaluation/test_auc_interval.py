@@ -8,11 +8,11 @@ import pytest
 from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
+from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics.auc_intervals import FEW, Placed, auc_interval, placed, score_interval
 from radgaze.evaluation.statistics.delong import delong_covariance
 from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
-from radgaze.evaluation.summary import score
 
 
 def drawn(
@@ -204,7 +204,7 @@ def test_a_runs_aucs_have_these_intervals_and_its_other_figures_the_percentiles(
     table = predictions()
     patients = table["patient"].to_numpy()
     draws = PatientBootstrap(patients, np.arange(84) % 3, 200)
-    found, plain = (score(table, "abc", draws, interval=kind) for kind in ("delong", "bootstrap"))
+    found, plain = (class_estimates(table, "abc", draws, interval=kind) for kind in ("delong", "bootstrap"))
     of = [placed(table[f"label_{c}"], table[f"probability_{c}"], patients) for c in "abc"]
     for group, chosen in (("a", of[:1]), ("c", of[2:]), ("macro", of)):
         assert found["auc", group].interval == auc_interval(chosen)
@@ -217,7 +217,7 @@ def test_a_runs_aucs_have_these_intervals_and_its_other_figures_the_percentiles(
 
 
 def test_the_seed_papers_intervals_stay_percentiles() -> None:
-    found = score(predictions(), "abc", SeedResamples(84), ("auc",))
+    found = class_estimates(predictions(), "abc", SeedResamples(84), ("auc",))
     for group in ("a", "macro"):
         assert found["auc", group].interval == percentile_interval(found["auc", group].resampled)
 

@@ -99,7 +99,8 @@ def _settings(each: Field[Any], annotation: object) -> Settings:
             settings["default"] = list(each.default)
     if choices:
         settings["choices"] = choices
-    settings["type"] = str if inner is Path else inner
+    if inner not in (Path, str) or "action" not in settings:  # earlier jsonargparse takes an action alone
+        settings["type"] = str if inner is Path else inner
     if rules.metavar is not None:
         settings["metavar"] = rules.metavar
     return settings

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from radgaze.evaluation.metrics.agreement import METRICS
-from radgaze.evaluation.results import read_agreement, read_metrics
+from radgaze.evaluation.results import read_agreement, read_results
 from radgaze.runs.run import Run
 
 SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit")
@@ -44,9 +44,9 @@ def comparable_agreement(
 
 
 def _different_settings(runs: Sequence[Run], names: Sequence[str]) -> str:
-    metrics = [read_metrics(run.path) for run in runs]
+    settings = [read_results(run.path).settings for run in runs]
     for key in SETTINGS:
-        values = [of_run.get("settings", {}).get(key) for of_run in metrics]
+        values = [getattr(of_run, key) for of_run in settings]
         for name, value in zip(names, values, strict=True):
             if value != values[0]:
                 return f"{_LEFT_OUT}{names[0]} and {name} measured it with another {key}."

@@ -15,7 +15,6 @@ from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.baselines.baseline_map import BaselineMap
 from radgaze.evaluation.metrics.multilabel import true_class
-from radgaze.evaluation.options import GENERATOR as GENERATOR
 from radgaze.evaluation.options import Target
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -200,7 +199,7 @@ def read_results(run: Path) -> EvaluationResults:
     Raises:
         UserError: The file is missing or damaged.
     """
-    content = read_metrics(run)
+    content = _read_metrics(run)
     test = content.get("test")
     if isinstance(test, dict) and isinstance(test.get("agreement_cases"), dict):
         cases = test["agreement_cases"]
@@ -210,12 +209,7 @@ def read_results(run: Path) -> EvaluationResults:
     return validated(EvaluationResults, content, run / METRICS, _advice(run))
 
 
-def read_metrics(run: Path) -> dict[str, Any]:
-    """Read RUN/metrics.json as plain values; `read_results` reads it as typed ones.
-
-    Raises:
-        UserError: The file is missing or damaged.
-    """
+def _read_metrics(run: Path) -> dict[str, object]:
     if not (run / METRICS).is_file():
         raise UserError(f"{run} has no {METRICS}; run {call('evaluate', run)} first")
     return dict(read_json(run / METRICS, lambda content: isinstance(content, Mapping), _advice(run)))

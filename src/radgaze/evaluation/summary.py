@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from radgaze import __version__
 from radgaze.evaluation import baselines
 from radgaze.evaluation.classification import class_estimates
-from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.maps import BLURRED
 from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
 from radgaze.evaluation.metrics.classification import METRICS, SPECIFICITY
@@ -28,13 +27,10 @@ from radgaze.evaluation.results import (
     Maps,
     SplitResults,
 )
-from radgaze.evaluation.scoring import MAPS as MAPS
-from radgaze.evaluation.scoring import OF_A_RUN as OF_A_RUN
-from radgaze.evaluation.scoring import CaseScores
+from radgaze.evaluation.scoring import MAPS, CaseScores
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.resampling import (
-    Estimate,
     Resampling,
     SeedResamples,
     estimates,
@@ -42,7 +38,6 @@ from radgaze.evaluation.statistics.resampling import (
 from radgaze.runs.run import Run
 from radgaze.words import listed
 
-score = class_estimates  # until its callers in other packages have moved
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
 
@@ -120,7 +115,7 @@ def discrimination_summary(
     by_seed_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
     by_metric = {
-        name: {group: _entry(by_class[name, group], metric.bounds) for group in groups}
+        name: {group: by_class[name, group].summary(metric.bounds) for group in groups}
         for name, metric in METRICS.items()
     }
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()
@@ -129,19 +124,19 @@ def discrimination_summary(
     accuracy, exact_match, not_averaged = None, None, None
     if exclusive:
         right = labels.argmax(1) == probabilities.argmax(1) if len(labels) else np.empty(0)
-        accuracy = _entry(means({"accuracy": right}, patients, resampling)["accuracy"], (0.0, 1.0))
+        accuracy = means({"accuracy": right}, patients, resampling)["accuracy"].summary((0.0, 1.0))
         multiclass = {"multiclass": partial(calibration.brier, labels, probabilities)}
         brier = estimates(multiclass, predictions.height, resampling)
-        by_metric["brier"]["multiclass"] = _entry(brier["multiclass"], (0.0, 2.0))
+        by_metric["brier"]["multiclass"] = brier["multiclass"].summary((0.0, 2.0))
     else:
         right = ((probabilities >= multilabel.THRESHOLD) == labels).all(1)
-        exact_match = _entry(means({"exact_match": right}, patients, resampling)["exact_match"], (0.0, 1.0))
+        exact_match = means({"exact_match": right}, patients, resampling)["exact_match"].summary((0.0, 1.0))
         averaged = multilabel.averaged(predictions, classes)
         not_averaged = tuple(name for name in classes if name not in averaged)
     sensitivity = by_metric.pop("sensitivity_at_specificity")
     return SplitResults(
         sensitivity_at_specificity={f"{SPECIFICITY}": sensitivity},
-        auc_seed={group: _entry(by_seed_paper["auc", group], METRICS["auc"].bounds) for group in groups},
+        auc_seed={group: by_seed_paper["auc", group].summary(METRICS["auc"].bounds) for group in groups},
         accuracy=accuracy,
         exact_match=exact_match,
         not_averaged=not_averaged,
@@ -169,7 +164,7 @@ def agreement_summary(
             values |= {(name, metric): rows[metric].cast(pl.Float64).to_numpy() for metric in metrics}
     by_map = means(values, patients, resampling)
     return {
-        name: {metric: _entry(by_map[name, metric], _MAP_METRICS[metric].bounds) for metric in metrics}
+        name: {metric: by_map[name, metric].summary(_MAP_METRICS[metric].bounds) for metric in metrics}
         if (name, metrics[0]) in by_map
         else None
         for name in MAPS
@@ -200,7 +195,3 @@ def _in_order(rows: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl
     """The cases that have rows, and the rows in the order of the cases."""
     scored = cases.join(rows.select("case_id").unique(), on="case_id", how="semi", maintain_order="left")
     return scored, scored.select("case_id").join(rows, on="case_id", maintain_order="left")
-
-
-def _entry(estimate: Estimate, bounds: tuple[float, float]) -> IntervalEstimate:
-    return estimate.summary(bounds)

@@ -11,8 +11,8 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.evaluation.across_runs import GridEstimates, estimate_grid
 from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.options import RESAMPLES
 from radgaze.evaluation.results import MACRO
-from radgaze.evaluation.statistics.resampling import RESAMPLES
 from radgaze.experiments.faithful import COPIED, NOT_COPIED, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
