@@ -15,8 +15,7 @@ from radgaze.errors import UserError
 from radgaze.experiments import faithful
 from radgaze.reporting.case_panels import Case
 from radgaze.reporting.gallery import Draw
-from radgaze.reporting.paper import Results
-from radgaze.reporting.paper import page as write
+from radgaze.reporting.paper import Results, write
 from radgaze.reporting.wording import number
 from tests.reporting.fakes import CLASSES, draw
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained

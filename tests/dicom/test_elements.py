@@ -6,7 +6,7 @@ import imagecodecs
 import numpy as np
 import pytest
 
-from radgaze.dicom import elements as walk
+from radgaze.dicom import elements
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.scan import check_sequential, parse
 
@@ -17,9 +17,9 @@ def test_lanes_give_what_one_walk_gives(monkeypatch, bits, colours):
     verdicts = []
     for trial in range(16):
         codestream = damaged(rng, bits, colours, changes=trial % 4)
-        monkeypatch.setattr(walk, "SHORT", 2**40)
+        monkeypatch.setattr(elements, "SHORT", 2**40)
         alone = verdict(codestream)
-        monkeypatch.setattr(walk, "SHORT", 0)
+        monkeypatch.setattr(elements, "SHORT", 0)
         assert verdict(codestream) == alone
         verdicts.append(alone)
     assert set(verdicts) == {True, False}
@@ -27,14 +27,14 @@ def test_lanes_give_what_one_walk_gives(monkeypatch, bits, colours):
 
 def test_most_codes_of_a_long_scan_are_not_walked_one_by_one(monkeypatch):
     codestream = damaged(np.random.default_rng(0), 12, 1, changes=0, side=600)
-    walked, one_by_one = [], walk._one_by_one
+    walked, one_by_one = [], elements._one_by_one
 
     def counted(window, place, origin, units, stop, blocks):
         before = place.at
         one_by_one(window, place, origin, units, stop, blocks)
         walked.append(place.at - before)
 
-    monkeypatch.setattr(walk, "_one_by_one", counted)
+    monkeypatch.setattr(elements, "_one_by_one", counted)
     check_sequential(parse(codestream))
     assert sum(walked) < 8 * len(codestream) / 4
 
