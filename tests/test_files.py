@@ -44,7 +44,7 @@ DIRECT = {
     ("tuning/study.py", "open"): 1,
     # Lines are added to these, and a line that was cut is passed over when they are read.
     ("reproduction/process.py", "open"): 1,
-    # Optuna's journal, made anew beside the old one by Optuna itself.
+    # Optuna's journal, written again beside the old one by Optuna itself.
     ("tuning/study.py", "replace"): 1,
     # Within STORE.partial, which is renamed when whole: lock, journal, pixels by their places.
     ("store/partial.py", "open"): 4,

@@ -186,7 +186,7 @@ class Partial:
                 stack.enter_context(locks.exclusive(self.folder / LOCK, message))
             except OSError as error:
                 raise UserError(
-                    f"{self.folder} cannot be written to: {error.strerror or error}; choose another --out"
+                    f"{self.folder} cannot be written to: {error.strerror or error}; choose another `out`"
                 ) from error
             yield
 
