@@ -100,7 +100,7 @@ def still(model: nn.Module) -> nn.Module:
 
 
 class HeldStatistics(TorchFunctionMode):
-    """Reference of "held" statistics: batch norm has its value, and the slope γ/σ with the σ of its first pass.
+    """Reference of "held" statistics: batch norm has its value, and the slope γ/σ with σ of its first pass.
 
     Entered around the model, within `capture`, it takes batch norms before the engine sees them.
     """
