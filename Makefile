@@ -16,7 +16,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
   tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest fuzz lint limits types contract bench lock clean
+.PHONY: help setup demo test test-slow test-lowest fuzz lint limits language types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -61,7 +61,10 @@ lint: $(READY)    ## ruff, the import contract, and its drawing
 limits: $(READY)  ## no function too long or of too many arguments, and no more of Any in src (a part of lint)
 	$(BIN)/python tools/check_limits.py
 
-lint: limits
+language: $(READY)  ## no wordings or names of variables that readers stumble over (a part of lint)
+	$(BIN)/python tools/check_language.py
+
+lint: limits language
 
 types: $(READY)   ## mypy, strict on src and tools, and on what tests do
 	$(BIN)/mypy

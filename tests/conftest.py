@@ -1,8 +1,8 @@
-"""What holds for all tests.
+"""Set-up that all tests share.
 
-One thread a process: small networks gain nothing from two, and lose much where cores are taken. And Ctrl-C
-works: a shell leaves it ignored in what it starts in the background, and so in all that the tests start. What
-reads images is imported once for all the pools of workers that they start, a few hundred.
+Each process has one thread: small networks gain nothing from two, and are much slower where cores are busy.
+SIGINT is restored: a shell ignores it in background processes, and so in all processes that the tests start.
+The modules that read images are imported once for the few hundred pools of workers that the tests start.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the user sees while work goes on."""
+"""Progress and messages in the terminal."""
 
 from __future__ import annotations
 

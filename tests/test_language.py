@@ -27,7 +27,11 @@ def messages(language: ModuleType, text: str, *, library: bool = True) -> list[s
 
 @pytest.mark.parametrize(
     "text",
-    ['"""Draw it anew."""\n', "# for want of memory\n", 'x = f"{1}: it stems from a file"\n'],
+    [
+        '"""Draw it anew."""\n',  # language: example
+        "# for want of memory\n",  # language: example
+        'x = f"{1}: it stems from a file"\n',  # language: example
+    ],
 )
 def test_a_phrase_that_is_not_used_is_found_in_docstrings_comments_and_strings(
     language: ModuleType, text: str
@@ -68,15 +72,23 @@ def test_variables_of_library_code_say_what_they_hold(language: ModuleType) -> N
     assert messages(language, "found = 1\n", library=False) == []
 
 
+def test_a_line_that_is_marked_as_an_example_is_skipped(language: ModuleType, tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    fault = 'x = "drawn anew"'  # language: example
+    module.write_text(f"{fault}  # language: example\n{fault}\n", encoding="utf-8")
+    assert [line for line, _ in language.faults(module)] == [2]
+
+
 def test_markdown_is_checked_line_by_line(language: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("# Title\n\nIt is drawn\nanew.\n", encoding="utf-8")
+    lines = ("# Title", "", "It is drawn", "anew.")  # language: example
+    page.write_text("\n".join(lines), encoding="utf-8")
     assert [line for line, _ in language.faults(page)] == [4]
 
 
 def test_the_exit_code_tells_of_faults(language: ModuleType, tmp_path: Path) -> None:
     page = tmp_path / "page.md"
-    page.write_text("anew\n", encoding="utf-8")
+    page.write_text("anew\n", encoding="utf-8")  # language: example
     assert language.main([str(tmp_path)]) == 1
     page.write_text("again\n", encoding="utf-8")
     assert language.main([str(tmp_path)]) == 0

@@ -9,6 +9,8 @@ Without paths: src, tests, tools, benchmarks, docs, README.md and CONTRIBUTING.m
 - flags of the command line in library code, outside `radgaze/cli`: messages there name the setting, as
   radgaze/errors.py describes. A line that needs a flag ends with `# flags: REASON`;
 - local variables of library code whose names do not say what they hold (`VAGUE`).
+
+A line that ends with `# language: example` is skipped: tests quote faulty wordings.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ SUMMARY = re.compile(r"(?:What|Whose|Of|The same|Nothing but)\b")
 ENTRY = re.compile(r"^\s+\*{0,2}\w+(?: \([^)]*\))?: (.*)$")
 FLAG = re.compile(r"(?<![\w-])--[a-z][\w.-]*")
 VAGUE = ("found", "own", "known", "wanted", "there", "asked", "told", "kept", "of", "who")
+
+EXAMPLE = "# language: example"
+"""End of a line that is not checked."""
 
 Fault = tuple[int, str]
 
@@ -104,7 +109,12 @@ def faults(path: Path) -> list[Fault]:
         return sorted(set(in_prose(text)))
     place = path.resolve().as_posix()
     library = "/src/radgaze/" in place and "/src/radgaze/cli/" not in place
-    return sorted(set(in_module(text, library=library)))
+    lines = text.splitlines()
+    return sorted(
+        (line, message)
+        for line, message in set(in_module(text, library=library))
+        if not lines[line - 1].endswith(EXAMPLE)
+    )
 
 
 def files(paths: Sequence[Path]) -> list[Path]:

@@ -26,12 +26,12 @@ def assert_heatmap_loss_is_exact(
     """The gradients of a training step's loss, classification + mask + heatmap, match finite differences.
 
     Args:
-        generator: Of raw maps, for a model in float64.
+        generator: Generator of raw maps, for a model in float64.
         images: (B, C, H, W), float64.
-        parameters: Of which parameters; of all where None.
+        parameters: Parameters to differentiate with respect to; all where None.
         held: Whether batch norms in training mode hold their statistics in the read-out.
-        steps: From the longest to the shortest.
-        tolerance: Relative.
+        steps: Step lengths, from the longest to the shortest.
+        tolerance: Relative tolerance.
     """
     model = generator.model
     classes = torch.arange(len(images)) % 3
@@ -100,7 +100,7 @@ def still(model: nn.Module) -> nn.Module:
 
 
 class HeldStatistics(TorchFunctionMode):
-    """What "held" means: batch norm has its value, and the slope γ/σ with the σ of its very first pass.
+    """Reference of "held" statistics: batch norm has its value, and the slope γ/σ with σ of its first pass.
 
     Entered around the model, within `capture`, it takes batch norms before the engine sees them.
     """

@@ -1,4 +1,4 @@
-"""What every heatmap generator has to do, as a class of tests that a generator is run through.
+"""Contract of every heatmap generator, as a class of tests that a generator is run through.
 
 `test_contract.py` runs it over all registered names. A generator from elsewhere is tested by
 

@@ -45,7 +45,7 @@ class Small(nn.Module):
 
 
 class Checkpointed(Small):
-    """The same, which keeps few activations and computes the others again in the backward."""
+    """A small network that keeps few activations and computes the others again in the backward."""
 
     def entered(self, images: Tensor) -> Tensor:
         return checkpoint(super().entered, images, use_reentrant=False)

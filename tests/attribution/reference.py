@@ -77,7 +77,7 @@ def step(
 def ours(
     model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, *, guided: bool = False, **options: Any
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The same by the engine."""
+    """Compute the output and the gradients with the engine."""
     name = "guided_backprop" if guided else "backprop"
     generator = attribution.create(name, model, normalise="none", **options)
     with torch.random.fork_rng(), generator.capture() as read:

@@ -249,7 +249,7 @@ def test_norm_without_running_statistics_is_differentiated_through_them_in_evalu
 
 @pytest.mark.parametrize("training", [False, True])
 def test_gradient_penalty_of_the_user_is_that_of_the_bare_model(training: bool) -> None:
-    """Of images and of parameters; held statistics are a matter of the read-out alone."""
+    """Check penalties on images and on parameters; held statistics concern the read-out alone."""
     model = randomised(Inverted()).train(training)
     images = images_for(model, 4).requires_grad_()
 

@@ -107,7 +107,7 @@ class Last(nn.Module):
 
 
 class First(nn.Module):
-    """The same network with the channels first."""
+    """Network of `Last` with the channels first."""
 
     def __init__(self, other: Last) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class First(nn.Module):
 
 
 class Tokens(Last):
-    """The same network of tokens (B, 1 + N, C), with one for the class in front."""
+    """Network of `Last` on tokens (B, 1 + N, C), the first of them the class token."""
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.patches(images).flatten(2).transpose(1, 2)

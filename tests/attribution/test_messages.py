@@ -1,4 +1,4 @@
-"""What cannot be explained is refused with what is wrong and what to do; rounding noise is no map."""
+"""Errors for models that cannot be explained state problem and remedy; rounding noise is no map."""
 
 from __future__ import annotations
 

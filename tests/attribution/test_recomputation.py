@@ -109,7 +109,7 @@ def test_training_mode_has_the_gradients_of_the_network_that_keeps(run: str) -> 
 
 @pytest.mark.parametrize("run", RUNS)
 def test_bare_model_is_recomputed_as_ever_afterwards(run: str) -> None:
-    """What was done to the recomputation of one pass is not done to that of another."""
+    """Check that an intervention in the recomputation of one pass does not reach another pass."""
     step("guided_backprop", RUNS[run])
     model, other = randomised(Stages(RUNS[run])), randomised(Stages(kept))
     images = images_for(model, 4)

@@ -1,4 +1,4 @@
-"""What is rounding noise is no heatmap, and what cannot be explained is an error that says why."""
+"""Rounding noise is no heatmap, and a model that cannot be explained raises an error with the reason."""
 
 from __future__ import annotations
 

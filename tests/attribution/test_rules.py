@@ -1,4 +1,4 @@
-"""What rules are laid on, what they are not, and what the user is told of it."""
+"""Operations that rules apply to, operations that they do not, and the warnings about them."""
 
 from __future__ import annotations
 

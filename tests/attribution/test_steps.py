@@ -347,7 +347,7 @@ def step(generators: list[attribution.Generator], model: nn.Module, images: Tens
 
 
 def test_readings_one_within_the_other_are_independent() -> None:
-    """Of two models, as for a teacher and its pupil."""
+    """Read maps of two models at once, such as a teacher and its student."""
     teacher, pupil = randomised(Small(nn.SiLU), seed=1).eval(), randomised(Small(nn.SiLU), seed=2).eval()
     images = images_for(pupil, 4)
     ours, theirs = (

@@ -33,7 +33,7 @@ WAYS: dict[str, dict[str, Any] | None] = {
 
 
 class Recomputing(Inverted):
-    """Whose second half is computed again in the backward."""
+    """Network whose second half is computed again in the backward pass."""
 
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.norm(self.stem(images)))

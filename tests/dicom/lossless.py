@@ -21,7 +21,7 @@ def encode(pixels: np.ndarray, *, bits: int, predictor: int, shift: int = 0, res
         bits: Precision, 2 to 16.
         predictor: Selection value, 1 to 7 (table H.1).
         shift: Point transform: so many lower bits are lost.
-        restart: Rows after which prediction begins anew; 0 for never.
+        restart: Rows after which prediction begins again; 0 for never.
     """
     rows, columns = pixels.shape
     stream = b"\xff\xd8"

@@ -22,7 +22,7 @@ CASES = [(kind, bits) for kind, (_, _, depths, _) in KINDS.items() for bits in d
 
 
 def smooth(bits: int) -> np.ndarray:
-    """What JPEG was made for, over the whole range."""
+    """Smooth image, as JPEG is designed for, over the whole range of values."""
     y, x = np.mgrid[:48, :40]
     wave = (np.sin(x / 9) * np.cos(y / 7) + 1) / 2
     wave = (wave - wave.min()) / (wave.max() - wave.min())

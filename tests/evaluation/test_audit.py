@@ -73,7 +73,7 @@ def done(run: FakeRun, tmp_path_factory: pytest.TempPathFactory) -> tuple[Audit,
 
 
 def plain_file(found: Audit) -> dict[str, Any]:
-    """What audit.json holds: the fields of the aspects and the baseline maps stand beside the others."""
+    """Content of audit.json: the fields of the aspects and the baseline maps stand beside the others."""
     content: dict[str, Any] = dict(plain_fields(found.results))
     content |= content.pop("thresholds")
     content["settings"] |= content["settings"].pop("constants") | content["settings"].pop("baseline_counts")
@@ -269,7 +269,7 @@ def test_a_verdict_takes_enough_patients_and_the_resamples_of_the_tables(patient
 
 @dataclass
 class Edges(Generator):
-    """What a detector of edges shows: nothing of the network is in it, though a gradient must be there."""
+    """Edge detector: its map does not depend on the network, though a gradient must exist."""
 
     def attribute(self, read: Capture) -> Tensor:
         x = read.images

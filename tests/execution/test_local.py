@@ -157,7 +157,7 @@ def is_gone(pid: int, within: float = 10.0) -> bool:
     while time.monotonic() < until:
         try:
             os.kill(pid, 0)
-            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":  # nobody's child
+            if Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z":  # a zombie
                 return True
         except (ProcessLookupError, FileNotFoundError):
             return True

@@ -32,7 +32,7 @@ def attempt(folder: Path, draw: random.Random) -> str:
 
 
 def lines(folder: Path) -> list[list[str]]:
-    """Of each verb one command line."""
+    """One command line for each verb."""
     images = str(folder / "images")
     return [
         ["demo", "--quick", "--out", "file"],

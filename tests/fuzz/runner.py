@@ -30,12 +30,12 @@ CONTEXT = multiprocessing.get_context("spawn")
 
 
 class Fault(Exception):
-    """What was found by a check of a kind's own, such as other pixels."""
+    """Failure of a check that belongs to one kind of input, such as different pixels."""
 
 
 @dataclass
 class Tally:
-    """What came of the tries of a kind: how often each outcome, and the faults by number."""
+    """Results of the tries of a kind: the count of each outcome, and the faults by number."""
 
     tries: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -49,10 +49,10 @@ def fuzz(
 
     Args:
         kind: One of `KINDS`; its module has `setup(folder)` and `attempt(folder, draw) -> outcome`.
-        folder: For the originals and for what a try changes, which lies in `folder/input`.
-        seed: With a number it gives the same input always.
-        seconds: No try begins later than so many seconds after the originals are made.
-        numbers: Of the inputs.
+        folder: Folder for the originals and for the changed inputs, which lie in `folder/input`.
+        seed: Random seed; seed and number determine an input.
+        seconds: Time limit: no try begins later than this after the originals are made.
+        numbers: Numbers of the inputs.
         keep: Folder where the inputs of faults are kept.
     """
     tally, left, end = Tally(), list(numbers), None

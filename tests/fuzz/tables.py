@@ -114,7 +114,7 @@ def changed(data: bytes, draw: random.Random) -> bytes:
 
 
 def as_parquet(data: bytes, path: Path) -> None:
-    """The same table in Parquet, where polars can read it at all."""
+    """Write the table as Parquet, if polars can read it."""
     try:
         pl.read_csv(io.BytesIO(data), infer_schema_length=2).write_parquet(path)
     except Exception:

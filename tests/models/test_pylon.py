@@ -34,7 +34,7 @@ def network(encoder: str = ENCODERS[0], **options: object) -> Pylon:
 
 
 def features(side: int = 256, cases: int = 2) -> list[Tensor]:
-    """What an encoder of `CHANNELS` gives for images of that side."""
+    """Random feature maps of an encoder with `CHANNELS`, for images of the given side."""
     return [
         torch.rand(cases, channels, -(-side // 2**k), -(-side // 2**k), dtype=torch.float64)
         for k, channels in enumerate(CHANNELS)

@@ -18,7 +18,7 @@ from radgaze.models.temporal import GazeBranch, Temporal, XRayNet, attention
 
 SIZE = 32
 COUNTS = (4, 1, 0, 2)
-THERE = torch.arange(5) < torch.tensor(COUNTS)[:, None]  # the last frame is nobody's
+THERE = torch.arange(5) < torch.tensor(COUNTS)[:, None]  # the last frame belongs to no case
 FORMS = ("honest", "faithful")
 
 

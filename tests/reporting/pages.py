@@ -1,4 +1,4 @@
-"""What a browser would make of a page: is it balanced, and does it fetch anything?"""
+"""Checks of a page's HTML: whether its tags are balanced, and whether it fetches anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a grid remembers, and what it lets no one mix with it."""
+"""State that a grid stores, and settings that cannot be mixed with it."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def place(whole: Path, tmp_path: Path) -> Path:
 
 
 def changed(store: Path, name: str, table: pl.DataFrame) -> None:
-    """Write a table of a store anew, as another preparation would."""
+    """Write a table of a store again, as another preparation would."""
     table.write_parquet(store / f"{name}.parquet")
     rehash(store, f"{name}.parquet")
 

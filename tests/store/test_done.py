@@ -1,4 +1,4 @@
-"""What is known of the images that are done: a mapping as any other, however it is kept."""
+"""Records of the images that are done: they behave like any mapping, however they are stored."""
 
 from __future__ import annotations
 

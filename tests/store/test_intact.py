@@ -53,7 +53,7 @@ def used(store: Path) -> None:
 
 
 def mistake(store: Path) -> str | None:
-    """What the user is told; any exception but a UserError fails the test."""
+    """Message that the user gets; any exception other than a UserError fails the test."""
     try:
         used(store)
     except UserError as error:

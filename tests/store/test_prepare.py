@@ -216,7 +216,7 @@ def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_
     with pytest.raises(UserError, match="files changed or moved since"):
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
     assert contents(tmp_path / "store.partial") == kept
-    cohort = make_cohort(tmp_path / "source")  # its files are written anew: their times differ
+    cohort = make_cohort(tmp_path / "source")  # its files are written again: their times differ
     with pytest.raises(UserError, match="files changed or moved since"):
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
 

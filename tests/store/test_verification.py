@@ -32,7 +32,7 @@ def store(whole: Store, tmp_path: Path) -> Store:
 
 
 def rewritten(store: Store, name: str, table: pl.DataFrame) -> list[str]:
-    """What is found where a table was changed by somebody who knew of the hashes."""
+    """Problems that `verify` reports for a table that was changed and whose hashes were updated."""
     table.write_parquet(store.path / f"{name}.parquet")
     manifest = json.loads((store.path / MANIFEST).read_text())
     manifest["hashes"][f"{name}.parquet"] = file_digest(store.path / f"{name}.parquet")
@@ -94,7 +94,7 @@ def test_tables_that_contradict_each_other_are_told(store):
     looks = store.fixations
     told = rewritten(store, "fixations", looks.tail(-1))
     assert told == [f"there are {looks.height - 1} fixations, the manifest says {looks.height}"]
-    strange = pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("nobody's")).otherwise("reading_id")
+    strange = pl.when(pl.int_range(pl.len()) < 2).then(pl.lit("unknown")).otherwise("reading_id")
     assert rewritten(store, "fixations", looks.with_columns(reading_id=strange)) == [
         "2 fixations belong to nothing that is here"
     ]

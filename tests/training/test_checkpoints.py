@@ -223,7 +223,7 @@ def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(run
 
 
 def test_a_run_killed_between_two_checkpoints_can_be_resumed(run):
-    """Where only the checkpoint before the last is there, the run is resumed and not begun anew."""
+    """Where only the checkpoint before the last is there, the run is resumed and not started again."""
     assert checkpoints.resumable(run)
     (run / "checkpoints" / checkpoints.LAST).unlink()
     assert checkpoints.resumable(run)

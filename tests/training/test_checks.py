@@ -1,4 +1,4 @@
-"""What cannot be trained is refused before it is begun, in a line that names the field and its range."""
+"""Settings that cannot be trained are refused before the start, in a line that names field and range."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a search leaves: the table, the figures, and importances against a known function."""
+"""Output of a search: the table, the figures, and importances against a known function."""
 
 from __future__ import annotations
 

@@ -51,11 +51,11 @@ def read_by_cluster(
                 (done,), _ = ray.wait(list(running), num_returns=1)
                 start = running.pop(done)
                 try:
-                    found = ray.get(done)
+                    images = ray.get(done)
                 except ray.exceptions.RayError as error:
                     lost = DicomError("lost", f"the cluster lost its task: {type(error).__name__}")
-                    found = [lost for _ in files[start : start + AT_ONCE]]
-                yield from enumerate(found, start)
+                    images = [lost for _ in files[start : start + AT_ONCE]]
+                yield from enumerate(images, start)
         finally:
             for left in running:
                 ray.cancel(left, force=True)

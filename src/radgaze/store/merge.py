@@ -147,19 +147,21 @@ def _check(stores: Sequence[Store], names: Sequence[str]) -> None:
     windows = {
         name: store.manifest["parameters"].get("voi") for store, name in zip(stores, names, strict=True)
     }
-    for what, found in (("`size`", sizes), ("`voi`", windows)):
-        if len(set(found.values())) > 1:
-            told = ", ".join(f"{name} {value}" for name, value in found.items())
-            raise UserError(f"the stores were prepared with another {what}: {told}; prepare them alike")
+    for setting, values in (("`size`", sizes), ("`voi`", windows)):
+        if len(set(values.values())) > 1:
+            listing = ", ".join(f"{name} {value}" for name, value in values.items())
+            raise UserError(
+                f"the stores were prepared with different {setting}: {listing}; prepare them alike"
+            )
 
 
 def _renamed(stores: Sequence[Store], pairs: Sequence[str]) -> dict[str, str]:
-    known = {name for store in stores for name in store.classes}
+    classes = {name for store in stores for name in store.classes}
     renamed = {}
     for pair in pairs:
         old, sign, new = pair.partition("=")
-        if not sign or old not in known:
-            raise UserError(f"`map={pair}` must be CLASS=NAME, the class one of {', '.join(sorted(known))}")
+        if not sign or old not in classes:
+            raise UserError(f"`map={pair}` must be CLASS=NAME, the class one of {', '.join(sorted(classes))}")
         renamed[old] = new.strip()
     return renamed
 
