@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import textwrap
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from radgaze import cli
+from radgaze.options import Options
 from radgaze.sources import registry
 
 PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -64,3 +66,21 @@ def test_help_and_messages_show_the_options(folder, capsys):
     assert cli.main(["prepare", "folders", "--images", str(folder / "none"), "--out", "store"]) == 2
     expected = f"radgaze prepare: --images {folder / 'none'} has no PNG image in a subfolder\n"
     assert capsys.readouterr().err == expected
+
+
+def test_a_field_with_the_name_of_an_option_of_prepare_is_refused_by_its_name(folder, monkeypatch):
+    module = sys.modules["radgaze.sources.folders"]
+
+    @dataclass(frozen=True)
+    class Taken(Options):
+        """Options.
+
+        Attributes:
+            separator: Something else.
+        """
+
+        separator: str = ""
+
+    monkeypatch.setattr(module, "SOURCE", replace(module.SOURCE, options=Taken))
+    with pytest.raises(ValueError, match="Taken has separator, an option of prepare itself"):
+        cli.build_parser(["prepare", "folders"])

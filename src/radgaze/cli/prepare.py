@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,14 @@ def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
         from radgaze.sources.dialect import TextOptions
 
         source = find(name)
+        taken = sorted(
+            {each.name for each in fields(source.options)}
+            & {each.name for cls in (PrepareOptions, TextOptions) for each in fields(cls)}
+        )
+        if taken:
+            raise ValueError(
+                f"{source.options.__name__} has {', '.join(taken)}, an option of prepare itself; rename the field"
+            )
         sub = Parser(description=f"Prepare {description}.", epilog=f"Example: {source.example}")
         add_options(sub, source.options)
         if not source.fitted:
