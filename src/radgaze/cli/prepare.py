@@ -39,9 +39,8 @@ def add_arguments(parser: Parser, arguments: Sequence[str]) -> None:
             & {each.name for cls in (PrepareOptions, TextOptions) for each in fields(cls)}
         )
         if taken:
-            raise ValueError(
-                f"{source.options.__name__} has {', '.join(taken)}, an option of prepare itself; rename the field"
-            )
+            cls = source.options.__name__
+            raise ValueError(f"{cls} has {', '.join(taken)}, an option of prepare itself; rename the field")
         sub = Parser(description=f"Prepare {description}.", epilog=f"Example: {source.example}")
         add_options(sub, source.options)
         if not source.fitted:
