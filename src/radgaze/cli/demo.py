@@ -37,7 +37,7 @@ class DemoOptions(Options):
     Attributes:
         out: Folder for all files of the demo.
         seed: Random seed of the simulation and of the training.
-        quick: Take few patients and one epoch: every step runs, but its figures mean nothing.
+        quick: Use few patients and one epoch: every step runs, but the figures are meaningless.
     """
 
     out: str = option(metavar="DIR")

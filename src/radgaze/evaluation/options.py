@@ -20,13 +20,13 @@ class EvaluationOptions(Options):
     """How a run is evaluated.
 
     Attributes:
-        interval: Kind of the 95% intervals: delong, for AUCs by DeLong's standard error over patients and for
-            all other figures by a bootstrap over patients; bootstrap, for AUCs by the bootstrap too; or seed,
-            the 30 resamples of the seed paper (default: delong; seed for a run of the faithful protocol).
+        interval: Kind of the 95% intervals: delong, DeLong's standard error over patients for AUCs and a
+            bootstrap over patients for all other figures; bootstrap, the bootstrap for AUCs too; or seed, the
+            30 resamples of the seed paper (default: delong; seed for a run of the faithful protocol).
         resamples: Number of bootstrap resamples.
-        device: Device of the model: cpu, cuda, or auto for cuda where there is one.
+        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true
-            one, the most probable of several. Heatmaps are compared with boxes for the true class always.
+            one, the most probable of several. Heatmaps are always compared with boxes for the true class.
         tolerance: Distance from a box that the pointing game accepts, in pixels of the model's input.
         generator: Generator of the heatmaps; the same for all runs that are compared.
         seed: Seed of the resamples.

@@ -16,9 +16,9 @@ class ExplainOptions(Options):
     Attributes:
         methods: Methods, separated by commas, or all that apply to the model (default).
         target: Class that is explained: predicted (default), a class, or all.
-        reference: Reference image without information, for DeepLIFT, occlusion and LIME: black, mean (of the
-            image's own greys), blurred, or cases (mean of training cases); default: black for DeepLIFT, mean
-            for the others.
+        reference: Reference image without information, for DeepLIFT, occlusion and LIME: black, mean (the
+            image's mean grey value), blurred, or cases (mean of training cases); default: black for DeepLIFT,
+            mean for the others.
         device: Device of the model: cpu, cuda or auto (default).
         batch_size: Number of images in a batch (default 4).
         seed: Random seed (default 0).

@@ -16,22 +16,23 @@ class ModelConfig(Section):
 
     Attributes:
         architecture: "unet", classification head and mask decoder on one encoder; "classifier", without a
-            decoder; "pylon", which computes a map of each class and its scores from them; "temporal", which
-            takes the gaze on a case beside its image, also in use; or "temporal_image_only", the latter's
-            image branch.
-        encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have an encoder of
-            their own, "xraynet".
-        weights: Weights that the encoder starts from: "imagenet", "noisy-student", "none", or the path of a
-            weights file (safetensors, or a state dict of torch). The temporal networks start from none.
+            decoder; "pylon", which computes a map of each class and its scores from them; "temporal", whose
+            inputs are image and gaze, in prediction too; or "temporal_image_only", the image branch of
+            "temporal".
+        encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have a fixed
+            encoder, "xraynet".
+        weights: Initial weights of the encoder: "imagenet", "noisy-student", "none", or the path of a weights
+            file (safetensors, or a state dict of torch). The temporal networks have no pretrained weights.
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
-        dropout: Probability of drop-out before the classifier's last layer, in PYLON of whole channels; in
-            the temporal networks, before each embedding.
+        dropout: Dropout probability before the classifier's last layer, in PYLON for whole channels; in the
+            temporal networks, before each embedding.
         pylon_channels: Channels of PYLON's decoder.
-        form: Form of the temporal networks: "honest", or "faithful" to the published code's oddities.
+        form: Form of the temporal networks: "honest", or "faithful", which also reproduces the peculiarities
+            of the published code.
         frames: Content of one frame of "temporal": one "fixation", or a time bin of some "seconds".
         frame_seconds: Length of a time bin in seconds.
-        most_frames: Most frames of a case; later ones are left out, and training says in how many cases. At
-            224×224 each takes about 12 MB in a training step.
+        most_frames: Maximum number of frames of a case; later frames are dropped, and training reports for
+            how many cases. At 224×224 each frame takes about 12 MB in a training step.
     """
 
     architecture: str = "unet"

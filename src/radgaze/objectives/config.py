@@ -56,7 +56,7 @@ class EdgeConfig(Section):
     """One edge of the triangle of maps.
 
     Attributes:
-        weight: Weight of the edge in the map loss; 0 leaves it out.
+        weight: Weight of the edge in the map loss; 0 disables the edge.
         distance: Name of a map distance, see `objectives.distances`.
     """
 
@@ -70,18 +70,18 @@ class HeatmapConfig(Section):
 
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
-        readout: Reduction over channels; by default the generator's own, in most cases "absolute".
-        target: Class whose score is explained, and whose map is the mask where each class has one: "true"
-            (the label; of several, one drawn in each step) or "predicted".
+        readout: Reduction over channels; by default that of the generator, in most cases "absolute".
+        target: Class whose score is explained, and whose map is the mask if each class has one: "true" (the
+            label; if there are several, one drawn in each step) or "predicted".
         match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" by the
             gaze map's Gaussian, "pool" both to a coarse grid of cells, or "none".
-        cells: Cells of that grid along a side.
-        normalise: Scale that brings the matched map to [0, 1], constant in the backward: by its "max", by
+        cells: Number of cells of that grid along each side.
+        normalise: Scaling of the matched map to [0, 1], constant in the backward pass: by its "max", by
             "minmax", or by a high "quantile".
         margin: Margin ε in [0, 0.5): the scaled map is mapped to [ε, 1 − ε], so that cross-entropy does not
             treat its maximum, which is always 1, as certain (see `objectives.matching.match`).
-        compiled: Whether its rules are compiled, which takes some seconds at the start and needs a C++
-            compiler; without one they are not, and a warning says so.
+        compiled: Whether the rules of the generator are compiled. This takes some seconds at the start and
+            needs a C++ compiler; without one, a warning is given and they are not compiled.
         scales: Pyramid: factors of coarsening over which the distance is averaged, 1 being the map itself.
     """
 
@@ -112,9 +112,9 @@ class ObjectiveConfig(Section):
 
     Attributes:
         gamma: Share γ of the classification in the loss, in [0, 1].
-        classification: "softmax" cross-entropy over exclusive classes, "sigmoid" binary cross-entropy per
-            class (the seed's), or "auto": softmax, but sigmoid where the store's classes do not exclude each
-            other. The run's config.yaml states the choice.
+        classification: "softmax": cross-entropy over exclusive classes; "sigmoid": binary cross-entropy per
+            class (as the seed did); "auto": sigmoid if the store's classes do not exclude each other,
+            otherwise softmax. The run's config.yaml states the choice.
         mask_gaze: Edge M–G, the decoder's mask, or a model's own map of the class, to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.

@@ -23,14 +23,14 @@ class ReproduceOptions(Options):
         seeds: Number of seeds; by default 1 in the faithful protocol and 3 in the honest one.
         seed: First of the seeds; each of the others is one higher.
         only: Experiments to run; by default all.
-        select: Split whose AUC chooses the checkpoint; test is what the original code did, and taints
-            figures.
+        select: Split whose AUC selects the checkpoint; the original code used test, which makes figures too
+            high.
         cross_validate: Number of folds of a cross-validation, which is repeated for each seed; by default
             there is none.
         engine: Run on this machine, or on a Ray cluster.
         ray_address: Address of the Ray cluster; by default one is started on this machine.
-        jobs: Runs side by side; by default one for each GPU, or one without GPUs.
-        resume: Go on with the grid in the output folder. Runs that failed are tried again.
+        jobs: Number of parallel runs; by default one for each GPU, or one without GPUs.
+        resume: Continue the grid in the output folder; runs that failed are run again.
     """
 
     protocol: Protocol = option("honest")

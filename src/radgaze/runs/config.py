@@ -32,10 +32,11 @@ class InputConfig(Section):
 
     Attributes:
         size: Side of the square image in pixels, a multiple of 32.
-        fit: "stretch" loses the aspect ratio (as the seed did), "pad" keeps it.
-        augment: Move, turn, scale and relight image and fixations together while training.
-        cache: Keep the resized images in memory: true, false, or "auto", where they take less than a quarter
-            of the free memory. Without it they are read from the disk when they are needed.
+        fit: "stretch" changes the aspect ratio (as the seed did), "pad" keeps it.
+        augment: Augment training data: shift, rotate and scale image and fixations together, and change the
+            brightness.
+        cache: Keep the resized images in memory: true, false, or "auto": true if they need less than a
+            quarter of the free memory. If false, they are read from the disk when needed.
     """
 
     size: int = option(224, at_least=32, at_most=8192)
@@ -59,14 +60,15 @@ class GazeConfig(Section):
     """How fixations become a gaze map.
 
     Attributes:
-        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map as the data
-            set's authors made it.
+        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map published with
+            the data set.
         sigma: Standard deviation of the Gaussian, in `unit`.
         unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
-        pixels_per_degree: Pixels of the original image in one degree, where `unit` is "degrees".
-        boxes: Whether boxes, ellipses and masks of a case without gaze take its place: "attention", softened
-            by the same Gaussian, or "ignore". One named like a class counts for that class alone; those of
-            organs never.
+        pixels_per_degree: Pixels of the original image in one degree of visual angle; needed if `unit` is
+            "degrees".
+        boxes: Use of boxes, ellipses and masks for cases without gaze: "attention" uses them as the gaze map,
+            smoothed by the same Gaussian; "ignore" does not. A region named like a class is used for that
+            class only; regions of organs are never used.
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -93,10 +95,11 @@ class SplitConfig(Section):
     Attributes:
         kind: "store", as prepared; "published", that of the published baselines, for a store that was
             prepared with it; "stratified", 80/10/10 of the patients with even class shares; or "folds", of
-            which one tests, and about an eighth of the rest (a tenth of all) validates.
-        seed: Random seed of the split; None takes the run's.
+            which one is the test set, and about an eighth of the others (a tenth of all cases) the validation
+            set.
+        seed: Random seed of the split; None uses the seed of the run.
         folds: Number of folds.
-        fold: Index of the fold that tests, from 0.
+        fold: Index of the test fold, from 0.
     """
 
     kind: Literal["store", "published", "stratified", "folds"] = "store"
@@ -110,20 +113,21 @@ class OptimisationConfig(Section):
     """The optimiser, its schedule and its batches.
 
     Attributes:
-        optimiser: "adamw" or "adam".
+        optimiser: Optimiser, "adamw" or "adam".
         learning_rate: Peak learning rate.
         weight_decay: Weight decay of AdamW; biases and norms have none.
-        batch_size: Cases in a step, on each device: two devices train as one does with twice as many.
-        gaze_fraction: Share of each batch that is drawn from the cases with gaze, where most have none; an
-            epoch is then one pass over the cases without, and those with gaze are repeated as needed. None
-            shuffles all cases alike.
-        last_batch: Cases that remain after the epoch's whole batches: "drop" leaves them out, other ones in
-            each epoch; "keep" makes a smaller batch of them (as the seed did), where there are at least two
-            for each device and no `gaze_fraction`.
+        batch_size: Number of cases in a step on each device: two devices train like one with twice the batch
+            size.
+        gaze_fraction: Share of each batch that is drawn from the cases with gaze, for data in which most
+            cases have none; an epoch is then one pass over the cases without gaze, and cases with gaze are
+            repeated as needed. None shuffles all cases together.
+        last_batch: Handling of the cases that remain after the full batches of an epoch: "drop" omits them,
+            different ones in each epoch; "keep" puts them in a smaller batch (as the seed did), if there are
+            at least two for each device and no `gaze_fraction`.
         schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (as the seed did): its
             multiplier peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Length of the warm-up of the cosine schedule, in epochs; may be a fraction.
-        step_epochs: Half a cycle of triangular2, in epochs.
+        step_epochs: Length of half a cycle of triangular2, in epochs.
         clip: Gradient clipping: "norm", "value" or "none".
         clip_at: Norm or value at which gradients are clipped.
     """
@@ -149,15 +153,15 @@ class TrainerConfig(Section):
         max_epochs: Maximum number of epochs.
         patience: Epochs without a better validation AUC after which training stops; 0 never stops early.
         workers: Number of processes that load data; the result does not depend on it.
-        accelerator: "auto", "cpu" or "gpu".
-        devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several share each
-            batch, take batch norm's statistics together, and give the result of one with their whole batch.
+        accelerator: Accelerator: "auto", "cpu" or "gpu".
+        devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several devices
+            share each batch, synchronise batch norm, and give the result of one device with the whole batch.
         num_nodes: Number of machines.
-        strategy: Strategy of Lightning; "auto" is "ddp" where there are several devices. Under SLURM or
-            torchrun their processes are used, else `radgaze train` starts the others by itself.
-        precision: "auto" takes bfloat16 where the device has it, else 32 bits; or a precision of Lightning.
-        logger: "tensorboard" or "none".
-        keep_checkpoints: The "best" and the last epoch's, or "all" epochs'.
+        strategy: Strategy of Lightning; "auto" is "ddp" if there are several devices. Under SLURM or torchrun
+            the processes that these start are used; otherwise `radgaze train` starts the processes.
+        precision: Precision of Lightning; "auto" uses bfloat16 if the device supports it, otherwise 32 bits.
+        logger: Logger, "tensorboard" or "none".
+        keep_checkpoints: Checkpoints to keep: the "best" and the last, or "all" epochs.
     """
 
     max_epochs: int = option(35, at_least=1)
@@ -188,13 +192,13 @@ class Config(Section):
     """The resolved configuration of a run, as `RUN/config.yaml` holds it.
 
     Attributes:
-        experiment: Name of the experiment it started from.
+        experiment: Name of the experiment that supplies the defaults.
         protocol: "honest" (ours) or "faithful" (the paper's optimiser, schedule, clipping, epochs and maps);
             docs/protocols.md lists where it differs from the published code.
         data: Folder of the prepared store.
         seed: Random seed; one seed gives one result on one machine.
-        selection: The split whose AUC chooses the epoch. "test" is what the paper's code did; figures of such
-            a run are too high, and every table and page of it says so.
+        selection: Split whose AUC selects the epoch. The paper's code used "test"; the figures of such a run
+            are too high, and each of its tables and pages says so.
         split: Split into training, validation and test cases.
         model: Network.
         input: Images that it sees.

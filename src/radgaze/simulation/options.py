@@ -19,7 +19,7 @@ class SimulationOptions(Options):
         pixels: Long side of the images, in pixels; real ones have about 3056.
         confounding: Probability, 0 to 1, that a case of a training or validation patient has the burnt-in
             marker of its class; markers of test patients are independent of the class.
-        workers: Number of processes; without it one per processor.
+        workers: Number of processes; without it one for each processor.
         two_studies: Share of the patients with two studies.
         faults: Whether cases to reject are planted (missing images, duplicate rows, …).
     """

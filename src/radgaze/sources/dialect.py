@@ -45,8 +45,8 @@ class TextOptions(Options):
 
     Attributes:
         encoding: Encoding of CSV files without a byte order mark, such as cp1252; without it UTF-8.
-        separator: Character between the cells of CSV files, or comma, semicolon, tab, bar, space; without it
-            the one in their header.
+        separator: Separator of the cells of CSV files: a character, or comma, semicolon, tab, bar or space;
+            without it the separator in their header.
     """
 
     encoding: str | None = option(None, metavar="NAME")

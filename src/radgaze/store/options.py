@@ -17,14 +17,15 @@ class PrepareOptions(Options):
     Attributes:
         out: Folder of the store.
         size: Side of the square that each image is letterboxed to, in pixels.
-        voi: Apply the first window of a DICOM file, or none: pixels over their maximum, as published.
+        voi: Grey values of DICOM files: window, the first window of the file; or none, pixels divided by
+            their maximum, as published.
         workers: Number of processes that read images; without it one per processor.
-        engine: Read images on this machine, or on a Ray cluster whose machines see the images under the same
+        engine: Read images on this machine, or on a Ray cluster whose machines have the images under the same
             paths.
         ray_address: Address of the cluster; without it one is started on this machine.
-        overwrite: Replace the store that is there.
+        overwrite: Replace an existing store.
         resume: Continue an interrupted preparation, or fail if that is impossible. Without it, the same
-            command continues too, and another one starts again.
+            command continues too, and a different command starts again.
         fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
     """
 

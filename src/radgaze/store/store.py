@@ -158,7 +158,7 @@ class Store:
                 patients that are in the store; only a store that was prepared with it has it.
             seed: Random seed of the split.
             folds: Number of folds.
-            fold: Index of the fold that tests, from 0.
+            fold: Index of the test fold, from 0.
 
         Raises:
             UserError: No such kind or fold, or a published split that the store does not have.

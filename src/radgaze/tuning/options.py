@@ -15,11 +15,11 @@ class TuneOptions(Options):
 
     Attributes:
         trials: Number of trials, including those of a resumed search.
-        resume: Go on with the search in the output folder.
-        space: YAML file of ranges, which replace those of the experiment's own space.
-        jobs: Trials side by side, each in a process.
-        min_epochs: Epochs before a trial may be stopped; by default a ninth of trainer.max_epochs, and more
-            than the warm-up. With trainer.max_epochs or more, no trial is stopped.
+        resume: Continue the search in the output folder.
+        space: YAML file of ranges, which replace those of the experiment's default space.
+        jobs: Number of parallel trials, each in a process.
+        min_epochs: Number of epochs before a trial can be stopped; by default a ninth of trainer.max_epochs,
+            and more than the warm-up. With trainer.max_epochs or more, no trial is stopped.
         protocol: Protocol of every trial, as of train.
         seed: Seed of the search and of every trial.
     """

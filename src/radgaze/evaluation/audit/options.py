@@ -21,11 +21,11 @@ class AuditOptions(Options):
         methods: Methods, separated by commas; or gradient, all that use the model's gradients or activations;
             or all, which takes much longer.
         split: Split of the cases.
-        cases: Number of cases on which each method is run once, drawn by the seed.
+        cases: Number of cases on which each method is run once, drawn with the seed.
         probed: Number of these cases for the aspects that run a method and the model many times, such as
-            faithfulness; 20 are the fewest patients that a verdict is given on.
-        passes: Most forward passes that a gradient method averages over for one map; 0 for the number of its
-            preset.
+            faithfulness; a verdict needs at least 20 patients.
+        passes: Maximum number of forward passes that a gradient method averages over for one map; 0 for the
+            number of its preset.
         steps: Number of steps of the deletion and insertion curves.
         subsets: Number of sets of pixels of sensitivity-n.
         share: Size of such a set, as a share of all pixels.
@@ -35,7 +35,7 @@ class AuditOptions(Options):
         shift: Distance by which an image is shifted, as a share of its side.
         resamples: Number of bootstrap resamples.
         seed: Seed of everything that is random.
-        device: Device of the model: cpu, cuda, or auto for cuda where there is one.
+        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         batch_size: Number of cases in a batch.
     """
 

@@ -64,10 +64,11 @@ class ReferralOptions(Options):
 
     Attributes:
         goal: For reject, the goal of the rule on the validation cases: coverage=SHARE of predictions
-            accepted, frr=SHARE of right ones referred, or risk=SHARE of errors among those accepted.
+            accepted, frr=SHARE of correct predictions referred, or risk=SHARE of errors among accepted
+            predictions.
         score: For reject, the score of the rule: alpha or beta (DOCTOR's), either of them with _tempered or
             _perturbed, maximum, or entropy.
-        device: Device of the model: cpu, cuda, or auto for cuda where there is one.
+        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap and of the images out of distribution.
         batch_size: Number of cases in a batch.

@@ -16,8 +16,8 @@ class EgdOptions(Options):
     Attributes:
         egd: Folder of egd-cxr 1.0.0, with master_sheet.csv and fixations.csv.
         mimic: Folder of MIMIC-CXR 2.0.0, with files/p10 and so on.
-        keep_ids: CSV file whose column `filename` lists the images to keep, as the published baselines have
-            it; without it all are kept.
+        keep_ids: CSV file whose column `filename` lists the images to keep, as the published baselines do;
+            without it all are kept.
         without_gaze: Whether cases without a fixation on the image are dropped or kept.
         vertical_correction: Undo the vertical bias that positions have if the pictures shown had 1024 lines;
             inferred, not documented by the data set.
@@ -25,17 +25,17 @@ class EgdOptions(Options):
             `filter`.
         filter: Filter of samples: by dispersion (idt) or by velocity (ivt), as in Salvucci and Goldberg 2000.
         dispersion: Threshold of idt, in degrees of visual angle.
-        velocity: Threshold of ivt, in degrees a second.
-        least_duration: Duration of the shortest fixation that the filter gives, in seconds.
+        velocity: Threshold of ivt, in degrees per second.
+        least_duration: Minimum duration of a fixation of the filter, in seconds.
         pixels_per_degree: Screen pixels in one degree of visual angle; 45 is inferred for a 22-inch screen at
             63 cm.
-        calibration_shift: Shift each session's gaze by the distance of the last points looked at on its
-            calibration frames from their middle.
-        align_report: Keep only fixations while the report speaks of the case's class, or up to so many
-            seconds before; without it all are kept.
+        calibration_shift: Shift the gaze of each session by the offset of the last gaze points on its
+            calibration frames from the centre of the frames.
+        align_report: Keep only fixations while the dictated report mentions the case's class, or up to this
+            many seconds before; without it all are kept.
         masks: Keep the masks of lungs, mediastinum and aortic knob, four files for each image.
         split: Split of the published baselines, or one with even class shares; both by patient.
-        seed: Seed of the stratified split; the published one has its own.
+        seed: Seed of the stratified split; the published split has a fixed seed.
     """
 
     egd: str | Path = option(metavar="DIR")

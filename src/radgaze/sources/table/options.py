@@ -16,33 +16,38 @@ class TableOptions(Options):
 
     Attributes:
         table: CSV or Parquet file with a record for each image.
-        images: Folder in which image files are looked for; without it the table's own.
-        labels: Columns with 0 and 1, one for each class, or one column of class names; without it guessed.
-        classes: Class names to take from one column of names, in this order; without it all, sorted.
+        images: Folder of the image files; without it the folder of the table.
+        labels: Columns with 0 and 1, one for each class, or one column of class names; without it they are
+            guessed.
+        classes: Class names to use from one column of names, in this order; without it all names, sorted.
         multi_label: Classes do not exclude each other: a case may have several of them, or none. Without it
-            that is so only where a record has several.
-        present: Values of label columns that say that the case has the class, beside 1 and true.
-        absent: Values of label columns that say that it does not, beside 0 and false; '' for a blank.
-        missing: Values of label columns that say nothing, beside a blank and words such as nan and N/A.
-        columns: Columns that are image, patient, case (an id that the store keeps; without it cases are
-            numbered) or split; others are guessed. KEY= for none: split= has patients split again.
-        key: CSV file to write, private and no part of the store, that says which id is which image.
+            this is assumed only if a record has several.
+        present: Values of label columns for cases that have the class, in addition to 1 and true.
+        absent: Values of label columns for cases that do not have the class, in addition to 0 and false; ''
+            for a blank.
+        missing: Values of label columns for unknown labels, in addition to a blank and words such as nan and
+            N/A.
+        columns: Columns of image, patient, case (an id that is written to the store; without it cases are
+            numbered) and split; columns that are not given are guessed. KEY= means that there is none: with
+            split= patients are split again.
+        key: Private CSV file to write, outside the store, with the image of each id.
         fixations: CSV or Parquet file with case, x, y (image px from the top left, pixel centres at +0.5),
             onset, duration (s), reader.
         fixation_columns: Columns of the fixations; others are guessed.
-        fixation_frame: Size of the picture that x and y refer to, 1x1 for fractions; without it the image's
-            own.
-        fixation_units: Unit of onset and duration, of s, ms and us; without it seconds.
+        fixation_frame: Size of the picture that x and y refer to, 1x1 for fractions; without it the size of
+            the image.
+        fixation_units: Units of onset and duration: s, ms or us; without it seconds.
         boxes: CSV or Parquet file with case, x1, y1, x2, y2 or x, y, width, height (image px), name; parts
-            off the image are cut away.
+            outside the image are cut off.
         box_columns: Columns of the boxes; others are guessed.
-        box_frame: Size of the picture that boxes refer to, 1x1 for fractions; without it the image's own.
+        box_frame: Size of the picture that boxes refer to, 1x1 for fractions; without it the size of the
+            image.
         box_shape: Shape with these corners, a box or the ellipse in it.
         masks: Files that mark parts of the images pixel by pixel: a CSV or Parquet file with case, file,
             name; or a folder of files named as the images, or with such a subfolder for each name.
         mask_columns: Columns of the table of masks; others are guessed.
         without_gaze: Whether cases without a fixation on the image are kept or dropped.
-        seed: Seed of the split where the table has none.
+        seed: Seed of the split if the table has none.
     """
 
     table: str | Path = option(metavar="FILE")
