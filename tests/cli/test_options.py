@@ -180,7 +180,7 @@ def test_help_of_the_configuration_shows_defaults_as_the_command_line_takes_them
     assert parser is not None
     shown = " ".join(parser.format_help().split())
     assert "from the deepest. (default: [256,128,64,32,16])" in shown
-    assert "image and fixations together while training. (default: false)" in shown
+    assert "and change the brightness. (default: false)" in shown
     assert "evaluate and report the trained run (default: true)" in shown
     assert "Peak learning rate. (default: 0.001)" in shown
 

@@ -79,8 +79,8 @@ def added(package: Path, name: str, code: str, before: str) -> None:
     (package / f"{name}.py").write_text(code, encoding="utf-8")
     start = package / "__init__.py"
     text = start.read_text(encoding="utf-8")
-    assert text.count(f", {before}  # noqa") == 1
-    start.write_text(text.replace(f", {before}  # noqa", f", {name}, {before}  # noqa"), encoding="utf-8")
+    assert text.count(f"    {before},\n") == 1
+    start.write_text(text.replace(f"    {before},\n", f"    {name},\n    {before},\n"), encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

@@ -74,7 +74,7 @@ def test_the_page_says_what_was_trained_on_what(page: str, run: FakeRun) -> None
     ):
         assert words in text
     assert (
-        "its decoder learned to draw the gaze map and its own heatmap was pulled towards the gaze map" in text
+        "its mask was pulled towards the gaze map and its own heatmap was pulled towards the gaze map" in text
     )
     assert re.search(r"no_gaze 41", text)
     assert "no_label" not in text  # nothing was rejected for that

@@ -24,9 +24,9 @@ class Edge(StrEnum):
     summary: str
     """Description of a run with this edge, as the end of a sentence."""
 
-    MASK_GAZE = "mask_gaze", "its decoder learned to draw the gaze map"
+    MASK_GAZE = "mask_gaze", "its mask was pulled towards the gaze map"
     HEATMAP_GAZE = "heatmap_gaze", "its own heatmap was pulled towards the gaze map"
-    MASK_HEATMAP = "mask_heatmap", "its decoder learned to draw its heatmap"
+    MASK_HEATMAP = "mask_heatmap", "its mask was pulled towards its heatmap"
 
     def __new__(cls, name: str, summary: str) -> Self:
         member = str.__new__(cls, name)

@@ -5,7 +5,11 @@ table of agreement has it, beside the mean gaze of the training cases.
 """
 
 # Each module registers its map; tables and figures show them in this order.
-from radgaze.evaluation.baselines import mean_gaze, lung_shape, random  # noqa: F401, I001
+from radgaze.evaluation.baselines import (  # noqa: F401, I001
+    mean_gaze,
+    lung_shape,
+    random,
+)
 from radgaze.evaluation.baselines.baseline_map import (
     REGISTRY,
     BaselineInputs,

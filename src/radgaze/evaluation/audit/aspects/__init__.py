@@ -1,7 +1,14 @@
 """Aspects of an audit: questions about maps, one in each file."""
 
 # Each module registers its aspect; tables and figures show them in this order.
-from radgaze.evaluation.audit.aspects import agreement, localisation, faithfulness, sanity, stability, cost  # noqa: F401, I001
+from radgaze.evaluation.audit.aspects import (  # noqa: F401, I001
+    agreement,
+    localisation,
+    faithfulness,
+    sanity,
+    stability,
+    cost,
+)
 from radgaze.evaluation.audit.aspects.aspect import (
     ASPECTS,
     Aspect,
