@@ -1,4 +1,4 @@
-"""Power that `statistics.power` predicts, beside that of simulated studies, of AUC differences."""
+"""Power that `statistics.power_analysis` predicts, beside that of simulated studies, of AUC differences."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def run(gain: float = 0.05, comparisons: int = 11, trials: int = 500) -> Result:
         "run's AUC differs between seeds by s, a difference of two by 1.4 s, and scores have noise of case, "
         "case by method and case by run. A study finds the difference if p of "
         "`statistics.across_seeds.across` is below .05, or below Holm's first step. Predicted is the power "
-        "that `statistics.power` computes from the variances, averaged over the row's studies; "
+        "that `statistics.power_analysis` computes from the variances, averaged over the row's studies; "
         f"detectable is the difference that it says is found with {POWER:.0%} at .05, and the last column is "
         "what single studies say of it, each from its own variances.",
         rows,

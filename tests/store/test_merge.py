@@ -161,7 +161,7 @@ def test_stores_that_do_not_fit_are_told(stores, tmp_path):
     with pytest.raises(UserError, match="named twice"):
         merge.read(MergeOptions([stores[0].path, stores[0].path]))
     small = prepare(make_cohort(tmp_path / "images", 3), tmp_path / "small", size=32, workers=1)
-    with pytest.raises(UserError, match="another `size`: one-store 64, small 32"):
+    with pytest.raises(UserError, match="different `size`: one-store 64, small 32"):
         merge.read(MergeOptions([stores[0].path, small.path]))
 
 

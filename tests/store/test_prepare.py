@@ -138,7 +138,7 @@ def test_bytes_do_not_depend_on_workers_nor_on_where_the_source_lies(tmp_path):
 
 
 def test_shards_fill_and_the_images_stay_in_order(tmp_path, monkeypatch):
-    for module in ("store", "partial", "finish"):
+    for module in ("store", "partial", "finishing"):
         monkeypatch.setattr(f"radgaze.store.{module}.SHARD", 4)
     cohort = make_cohort(tmp_path / "source")
     sharded = prepare(cohort, tmp_path / "sharded", size=32, workers=1)
