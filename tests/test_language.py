@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-TOOL = Path(__file__).parents[1] / "tools" / "check_language.py"
+from tests.tools import tool
 
 
 @pytest.fixture(scope="module")
 def language() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_language", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("check_language")
 
 
 def messages(language: ModuleType, text: str, *, library: bool = True) -> list[str]:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-TOOL = Path(__file__).parents[1] / "tools" / "check_limits.py"
+from tests.tools import tool
 
 
 @pytest.fixture(scope="module")
 def limits() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("check_limits", TOOL)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return tool("check_limits")
 
 
 def function(lines: int, signature: str = "def f():", above: str = "") -> str:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Generic, Literal, TypeVar
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -35,10 +34,10 @@ from radgaze.attribution.engine.layers import (
     Conv,
     ConvAffine,
     ConvNorm,
-    Geometry,
 )
 from radgaze.attribution.engine.rule_steps import Activate, ActivatePReLU, keeps_output
 from radgaze.attribution.engine.spellings import Function, Spelling
+from radgaze.attribution.engine.unchanged import Convolved, Unchanged
 
 _CONV = (torch.conv2d, F.conv2d)
 _SIGMOID = (torch.sigmoid, F.sigmoid, Tensor.sigmoid, torch.special.expit)
@@ -51,44 +50,6 @@ _PROLOGUE: tuple[TorchFunction, ...] = (
     *(torch.pow, Tensor.pow, Tensor.__pow__, torch.exp, Tensor.exp, torch.abs, Tensor.abs),
     *(torch.clamp, Tensor.clamp, torch.clamp_min, Tensor.clamp_min),
 )
-
-Kept = TypeVar("Kept", bound=Tensor | None)
-
-
-@dataclass(frozen=True, eq=False)
-class Unchanged(Generic[Kept]):
-    """A tensor met before, or None, and its version then."""
-
-    tensor: Kept
-    _version: int = field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_version", _version_of(self.tensor))
-
-    def still(self, other: object) -> bool:
-        """Whether the other is this same tensor, and nothing has overwritten it since."""
-        return other is self.tensor and _version_of(other) == self._version
-
-
-def _version_of(tensor: object) -> int:
-    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
-
-
-@dataclass(frozen=True, eq=False)
-class Convolved:
-    """The last convolution: its result y, what it was computed from, and how, see `Conv`."""
-
-    y: Unchanged[Tensor]
-    x: Unchanged[Tensor]
-    weight: Unchanged[Tensor]
-    bias: Unchanged[Tensor | None]
-    geometry: Geometry
-    first: bool
-
-    def gave(self, x: Tensor) -> bool:
-        """Whether x is its result, and neither that nor what it was made from has been overwritten since."""
-        sources = (self.x, self.weight, self.bias)
-        return self.y.still(x) and all(source.still(source.tensor) for source in sources)
 
 
 class Interception(TorchFunctionMode):
