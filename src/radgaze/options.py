@@ -67,6 +67,7 @@ class Rules:
             they are separated by spaces.
         repeated: Whether the command line takes several values by several flags, one value each.
         hidden: Whether the command line has no argument for it.
+        omitted: Whether a configuration's file leaves the field out while it has its default.
     """
 
     at_least: float | None = None
@@ -80,6 +81,7 @@ class Rules:
     comma: bool = False
     repeated: bool = False
     hidden: bool = False
+    omitted: bool = False
 
 
 @overload
@@ -96,6 +98,7 @@ def option(  # many arguments: those of `Rules`, given by name
     comma: bool = False,
     repeated: bool = False,
     hidden: bool = False,
+    omitted: bool = False,
 ) -> Any: ...
 @overload
 def option(  # many arguments: those of `Rules`, given by name
@@ -112,10 +115,14 @@ def option(  # many arguments: those of `Rules`, given by name
     comma: bool = False,
     repeated: bool = False,
     hidden: bool = False,
+    omitted: bool = False,
 ) -> Value: ...
 def option(default: object = MISSING, **rules: Any) -> object:
     """A field of an `Options` dataclass; see `Rules` for the arguments. Without a default it is required."""
-    return field(default=default, metadata={_RULES: Rules(**rules)})
+    metadata = {_RULES: Rules(**rules)}
+    if isinstance(default, dict):  # mutable: each instance has its own
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def rules_of(each: Field[Any]) -> Rules:

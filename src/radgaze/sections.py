@@ -10,7 +10,9 @@ got -1.0". Where the section is part of a configuration, the field is named with
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, dataclass, fields
+from typing import Any, get_type_hints
 
 from radgaze.options import FieldError, check_bounds, rules_of
 
@@ -33,9 +35,56 @@ class Section:
         for each in fields(self):
             value = getattr(self, each.name)
             if isinstance(value, Section):
-                try:
-                    value.check()
-                except FieldError as error:
-                    raise error.inside(each.name) from None
+                _check_inside(each.name, value)
+            elif isinstance(value, dict):
+                for name, inner in value.items():
+                    if isinstance(inner, Section):
+                        _check_inside(f"{each.name}.{name}", inner)
             elif value is not None:
                 check_bounds(each.name, value, rules_of(each))
+
+
+def to_dict(section: Section) -> dict[str, object]:
+    """Convert a section to a nested dictionary, without the `omitted` fields that have their default."""
+    named = ((each, getattr(section, each.name)) for each in fields(section))
+    return {each.name: _converted(value) for each, value in named if not is_omitted(each, value)}
+
+
+def leaves(cls: type[Section], values: Mapping[str, object]) -> dict[str, object]:
+    """Flatten nested values of a section as far as the fields of its sections; names are joined by dots.
+
+    Args:
+        cls: Class of the section.
+        values: Nested dictionary of the values of some fields.
+    """
+    hints, flat = get_type_hints(cls), dict[str, object]()
+    for name, value in values.items():
+        hint = hints.get(name)
+        if isinstance(hint, type) and issubclass(hint, Section) and isinstance(value, Mapping):
+            flat |= {f"{name}.{inner}": each for inner, each in leaves(hint, value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def is_omitted(each: Field[Any], value: object = MISSING) -> bool:
+    """Whether a field may be missing in a configuration's file or, given its value, is left out of it."""
+    if not rules_of(each).omitted:
+        return False
+    default = each.default if each.default_factory is MISSING else each.default_factory()
+    return value is MISSING or value == default
+
+
+def _converted(value: object) -> object:
+    if isinstance(value, Section):
+        return to_dict(value)
+    if isinstance(value, Mapping):
+        return {str(name): _converted(inner) for name, inner in value.items()}
+    return value
+
+
+def _check_inside(name: str, section: Section) -> None:
+    try:
+        section.check()
+    except FieldError as error:
+        raise error.inside(name) from None

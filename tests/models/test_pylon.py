@@ -63,7 +63,7 @@ def test_it_has_as_many_parameters_as_the_published_network() -> None:
 def test_class_maps_have_a_quarter_of_the_side_and_their_maxima_are_the_logits(
     encoder: str, rows: int, columns: int
 ) -> None:
-    logits, mask, maps = network(encoder)(torch.rand(2, 1, rows, columns))
+    logits, mask, maps, _ = network(encoder)(torch.rand(2, 1, rows, columns))
     assert maps.shape == (2, 3, rows // 4, columns // 4)
     assert torch.equal(logits, maps.flatten(2).max(2).values)
     assert mask.shape == (2, 1, rows, columns)

@@ -30,7 +30,7 @@ def _same_numbers() -> Iterator[None]:
 @pytest.mark.parametrize("encoder", [SMALL, "resnet18"])
 @pytest.mark.parametrize(("rows", "columns"), [(64, 64), (32, 96)])
 def test_unet_gives_class_scores_and_a_mask_of_the_images_size(encoder: str, rows: int, columns: int) -> None:
-    logits, mask, _ = small("unet", 5, encoder=encoder)(images(rows, columns))
+    logits, mask, *_ = small("unet", 5, encoder=encoder)(images(rows, columns))
     assert logits.shape == (3, 5)
     assert mask.shape == (3, 1, rows, columns)
 
@@ -49,7 +49,7 @@ def test_a_unets_class_scores_are_made_without_its_decoder_and_by_its_very_weigh
 
 @pytest.mark.parametrize("encoder", [SMALL, "resnet18"])
 def test_classifier_gives_class_scores_and_no_mask(encoder: str) -> None:
-    logits, mask, _ = small("classifier", 5, encoder=encoder)(images(32, 96))
+    logits, mask, *_ = small("classifier", 5, encoder=encoder)(images(32, 96))
     assert logits.shape == (3, 5)
     assert mask is None
 

@@ -177,7 +177,7 @@ def test_a_distance_undefined_without_gaze_leaves_no_nan_in_loss_or_gradient(
         """0/0 for an empty q, in value and in gradient."""
         return (p * q).sum((1, 2, 3)) / q.sum((1, 2, 3)) + ((p * q).sum((1, 2, 3)) / q.amax((1, 2, 3))).sqrt()
 
-    monkeypatch.setitem(distances.REGISTRY, "undefined", undefined)
+    monkeypatch.setitem(distances.REGISTRY, "undefined", distances.Distance("undefined", undefined))
     for has_gaze in ((True, False, True, False), (False,) * 4):
         given = learning(maps(has_gaze))
         given.gaze[~given.has_gaze] = 0
@@ -220,7 +220,7 @@ def test_edge_between_mask_and_heatmap_needs_no_gaze() -> None:
 )
 def test_an_edge_without_its_map_is_an_error_that_names_it(name: str, missing: str) -> None:
     lacking = dataclasses.replace(maps(), **{missing: None})
-    with pytest.raises(ValueError, match=f"the edge {name} needs a"):
+    with pytest.raises(ValueError, match=f"the term {name}: the {missing} is missing"):
         objective(logits(), LABELS, lacking, config(**{name: 1.0}))
     others = {other: 1.0 for other in EDGES if missing not in other}
     objective(logits(), LABELS, lacking, config(**others))  # which the others do not mind

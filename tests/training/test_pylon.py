@@ -55,7 +55,8 @@ def test_gaze_teaches_the_map_of_the_true_class_alone(config, store, edges):
     wanted = config("pylon", objective={"gamma": 0.0, **edges})
     batch = one_batch(wanted, store)
     model = Given(len(batch.case_id))
-    logits, mask, heat = GazeGuided(model, wanted, 3)._forward(batch)
+    output, maps, _ = GazeGuided(model, wanted, 3)._forward(batch)
+    logits, mask, heat = output.logits, maps.mask, maps.heatmap
     maps = Maps(batch.gaze_maps(), batch.has_gaze, batch.sigma, mask, heat)
     objective(logits, batch.label, maps, wanted.objective)["loss"].backward()
     learned = model.maps.grad.abs().amax((2, 3)) > 0
@@ -71,7 +72,8 @@ def test_mask_and_heatmap_are_of_one_class_where_a_case_has_several(config, stor
     torch.manual_seed(1)
     shown = []
     for _ in range(5):
-        _, mask, heat = module._forward(batch)
+        _, maps, _ = module._forward(batch)
+        mask, heat = maps.mask, maps.heatmap
         torch.testing.assert_close(heat, mask.sigmoid())
         shown.append(mask)
     assert any(not torch.equal(mask, shown[0]) for mask in shown)  # one of them is drawn each time
@@ -86,7 +88,7 @@ def test_evaluation_measures_the_map_that_the_generator_shows(run, target):
         np.testing.assert_allclose(part.heatmap, part.mask / scale, atol=1e-6)
     asked = next(part.mask for part in stream_maps(run, "test", target=target, batch_size=99))
     batch = next(run.batches("test", 99))
-    logits, _, maps = model(batch.image)
+    logits, _, maps, _ = model(batch.image)
     of = batch.label.argmax(1) if target == "true" else logits.argmax(1)
     own = torch.nn.functional.interpolate(maps[torch.arange(len(of)), of][:, None], size=32, mode="bilinear")
     np.testing.assert_allclose(asked, own.sigmoid().detach()[:, 0], atol=1e-6)

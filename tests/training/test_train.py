@@ -12,8 +12,8 @@ from sklearn.metrics import roc_auc_score
 
 from radgaze import models
 from radgaze.errors import Stopped, UserError
+from radgaze.objectives import triangle
 from radgaze.runs.run import Run
-from radgaze.training import module as training_module
 from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from tests.store.cohorts import CLASSES, make_cohort
@@ -128,17 +128,16 @@ def test_the_faithful_protocol_trains(config, tmp_path):
 
 
 def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(config, tmp_path, monkeypatch):
-    whole, calls = training_module.objective, [0]  # type: ignore[attr-defined]
+    whole, calls = triangle.terms, [0]
 
-    def broken(*args):
+    def broken(*args, **options):
         calls[0] += 1
-        terms = whole(*args)
+        terms = whole(*args, **options)
         if calls[0] == 2:
             terms["heatmap_gaze"] = terms["heatmap_gaze"] * float("nan")
-            terms["loss"] = terms["loss"] + terms["heatmap_gaze"]
         return terms
 
-    monkeypatch.setattr(training_module, "objective", broken)
+    monkeypatch.setattr(triangle, "terms", broken)
     with pytest.raises(NonFiniteLossError) as caught:
         train(config(), tmp_path / "run")
     message = str(caught.value)

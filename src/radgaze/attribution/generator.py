@@ -100,9 +100,7 @@ class Generator:
 
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
-            if getattr(self, option) not in allowed:
-                value = getattr(self, option)
-                raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
+            check_option(option, getattr(self, option), allowed)
         if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
             raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
         self.layer = layer_name(bare(self.model), self.layer)
@@ -239,6 +237,16 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "gates": get_args(Gates),
     "batch_statistics": get_args(Statistics),
 }
+
+
+def check_option(name: str, value: str, allowed: Sequence[str]) -> None:
+    """Check the value of an option.
+
+    Raises:
+        ValueError: It is not allowed.
+    """
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")
 
 
 def _at_once(images: Tensor) -> int:

@@ -140,6 +140,18 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     return index
 
 
+def runner_up(logits: Tensor, labels: Tensor) -> Tensor:
+    """The most probable class (B,) that each case does not have; the least probable where it has all.
+
+    Args:
+        logits: Class scores (B, C).
+        labels: Labels (B, C), 1 for each class that a case has.
+    """
+    scores = logits.detach().float()
+    wrong = scores.masked_fill(labels.to(scores.device) > 0.5, -torch.inf)
+    return torch.where(wrong.isfinite().any(1), wrong.argmax(1), scores.argmin(1))
+
+
 def _is_index(target: object) -> bool:
     """Whether a target is a word or an integer, or a tensor of integers."""
     if isinstance(target, Tensor):

@@ -13,6 +13,7 @@ from radgaze import experiments
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.reproduction.options import ReproduceOptions
+from radgaze.sections import leaves
 
 if TYPE_CHECKING:
     from radgaze.reproduction.state import State
@@ -35,7 +36,7 @@ def add_arguments(parser: Parser) -> None:
     add_options(parser, ReproduceOptions)
     parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_GRID))
     # Only the given fields of the configuration count: each experiment sets the others.
-    fields = [key for key in experiments.flat(asdict(Config())) if key not in SET_BY_GRID]
+    fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_GRID]
     parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze reproduce --data STORE --out DIR [--option ...] [--FIELD VALUE ...]"
     parser.description = (

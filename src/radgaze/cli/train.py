@@ -11,6 +11,7 @@ from radgaze import experiments
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
+from radgaze.sections import leaves
 
 HELP = "Train a classifier on a prepared store, guided by gaze as the experiment says; then evaluate it."
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
@@ -22,8 +23,10 @@ OF_VERB = ("out", "resume", "overwrite", "evaluate", "config")
 
 def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
     """Add the verb's arguments, and the configuration's fields with the experiment's values as defaults."""
+    from radgaze.runs.config import Config
+
     _add_fields(parser)
-    parser.set_defaults(experiments.flat(_defaults(arguments)))
+    parser.set_defaults(leaves(Config, _defaults(arguments)))
     names = ", ".join(experiments.names())
     parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {names}. Any field of a run's config.yaml can be given."

@@ -12,6 +12,7 @@ from jsonargparse import Namespace
 from radgaze import experiments
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.sections import leaves
 from radgaze.tuning.options import TuneOptions
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def add_arguments(parser: Parser) -> None:
     add_options(parser, TuneOptions)
     parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_VERB))
     # Only the given fields of the configuration count: the experiment sets the others.
-    fields = [key for key in experiments.flat(asdict(Config())) if key not in SET_BY_VERB]
+    fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_VERB]
     parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze tune --experiment NAME --data STORE --trials N --out DIR [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {', '.join(experiments.names())}. {SPACE}"

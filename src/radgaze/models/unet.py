@@ -25,11 +25,13 @@ class Output(NamedTuple):
             map of the predicted class.
         class_maps: Logits of each class and place, (B, C, h, w), from which the class scores are pooled, or
             None.
+        aux_logits: Class scores (B, C) of an auxiliary classifier, which are trained alone, or None.
     """
 
     logits: Tensor
     mask: Tensor | None
     class_maps: Tensor | None = None
+    aux_logits: Tensor | None = None
 
     def mask_of(self, classes: Tensor) -> Tensor | None:
         """The mask (B, 1, H, W) of a class for each case (B,); without class maps, `mask` itself."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
+from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
 from radgaze.sections import Section
+
+if TYPE_CHECKING:
+    from radgaze.objectives.terms.base import Term
 
 
 class Map(StrEnum):
@@ -51,17 +55,72 @@ class Edge(StrEnum):
         return self.ends[0]
 
 
+Value = bool | int | float | str | None
+"""A value of an option."""
+
+Balance = Literal["given", "start"]
+
+
 @dataclass
-class EdgeConfig(Section):
+class WeightConfig(Section):
+    """The weight of a term of the loss.
+
+    Attributes:
+        weight: Weight of the term in the map loss; 0 disables the term.
+        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
+            over that of the term in the first steps of training, so that both begin equal.
+        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)"; see
+            `objectives.schedules.parse`.
+        options: Options of the term's distance or kind, by name.
+    """
+
+    weight: float = option(0.0, at_least=0)
+    _: KW_ONLY
+    balance: Balance = option("given", omitted=True)
+    schedule: str = option(schedules.CONSTANT, omitted=True)
+    options: dict[str, Value] = option({}, omitted=True)
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: The weight is out of range, or the schedule cannot be parsed.
+        """
+        super().check()
+        schedules.check("schedule", self.schedule)
+
+
+@dataclass
+class EdgeConfig(WeightConfig):
     """One edge of the triangle of maps.
 
     Attributes:
         weight: Weight of the edge in the map loss; 0 disables the edge.
         distance: Name of a map distance, see `objectives.distances`.
+        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
+            over that of the edge in the first steps of training, so that both begin equal.
+        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
+        options: Options of the distance, by name.
     """
 
-    weight: float = option(0.0, at_least=0)
     distance: str = "bce"
+
+
+@dataclass
+class TermConfig(WeightConfig):
+    """A further term of the loss, beside the edges of the triangle.
+
+    Attributes:
+        weight: Weight of the term in the map loss; 0 disables the term.
+        kind: Name of the kind of term, see `objectives.terms`.
+        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
+            over that of the term in the first steps of training, so that both begin equal.
+        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
+        options: Options of the kind, by name.
+    """
+
+    weight: float = option(1.0, at_least=0)
+    kind: str = "edge"
 
 
 @dataclass
@@ -72,7 +131,10 @@ class HeatmapConfig(Section):
         generator: Name of a heatmap generator, see `attribution.names()`.
         readout: Reduction over channels; by default that of the generator, in most cases "absolute".
         target: Class whose score is explained, and whose map is the mask if each class has one: "true" (the
-            label; if there are several, one drawn in each step) or "predicted".
+            label; if there are several, one drawn in each step, the same for all heatmaps), "predicted",
+            "runner_up" (the most probable class that the case does not have), or "all": Σ_k log p_k of all
+            classes (Ross et al. 2017), and of several that do not exclude each other
+            Σ_k log p_k + log(1 − p_k).
         match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" by the
             gaze map's Gaussian, "pool" both to a coarse grid of cells, or "none".
         cells: Number of cells of that grid along each side.
@@ -83,17 +145,24 @@ class HeatmapConfig(Section):
         compiled: Whether the rules of the generator are compiled. This takes some seconds at the start and
             needs a C++ compiler; without one, a warning is given and they are not compiled.
         scales: Pyramid: factors of coarsening over which the distance is averaged, 1 being the map itself.
+        layer: Layer at which the map is made: a dotted name of the model's modules, or "1/16" and the like,
+            the last feature maps of that share of the image's side. None means the images or, for
+            class-activation maps, the feature maps that the classifier pools.
+        channel_weights: Whether the weights of Grad-CAM's channels are differentiated ("exact"), or constant
+            in the backward pass ("held"), as in GAIN (Li et al. 2018, section 3.1).
     """
 
     generator: str = "guided_backprop"
     readout: str | None = None
-    target: Literal["true", "predicted"] = "true"
+    target: Literal["true", "predicted", "runner_up", "all"] = "true"
     match: Literal["blur", "pool", "none"] = "blur"
     cells: int = option(14, at_least=1)
     normalise: Literal["max", "minmax", "quantile"] = "max"
     margin: float = option(0.02, at_least=0, below=0.5)
     compiled: bool = False
     scales: tuple[int, ...] = option((1,), at_least=1)
+    layer: str | None = option(None, omitted=True)
+    channel_weights: Literal["exact", "held"] = option("exact", omitted=True)
 
     def check(self) -> None:
         """Check the values.
@@ -108,7 +177,7 @@ class HeatmapConfig(Section):
 
 @dataclass
 class ObjectiveConfig(Section):
-    """loss = γ · classification + (1 − γ) · Σ weight · distance(edge).
+    """loss = γ · classification + (1 − γ) · Σ weight · term; terms are the triangle's edges and further ones.
 
     Attributes:
         gamma: Share γ of the classification in the loss, in [0, 1].
@@ -119,6 +188,10 @@ class ObjectiveConfig(Section):
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
         mask_heatmap: Edge M–H.
         heatmap: Settings of H.
+        gamma_schedule: Factor of γ over the training, such as "linear(0.9 -> 0.1)"; see
+            `objectives.schedules.parse`.
+        heatmaps: Further heatmaps by name, each with the settings of H; terms refer to them by that name.
+        terms: Further terms of the loss by name.
     """
 
     gamma: float = option(0.41731, at_least=0, at_most=1)
@@ -127,13 +200,57 @@ class ObjectiveConfig(Section):
     heatmap_gaze: EdgeConfig = field(default_factory=EdgeConfig)
     mask_heatmap: EdgeConfig = field(default_factory=EdgeConfig)
     heatmap: HeatmapConfig = field(default_factory=HeatmapConfig)
+    gamma_schedule: str = option(schedules.CONSTANT, omitted=True)
+    heatmaps: dict[str, HeatmapConfig] = option({}, omitted=True)
+    terms: dict[str, TermConfig] = option({}, omitted=True)
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            FieldError: A value is out of range, or a name is taken.
+        """
+        super().check()
+        schedules.check("gamma_schedule", self.gamma_schedule)
+        for section, taken in (("heatmaps", tuple(Map)), ("terms", (*Edge, "loss", "classification"))):
+            for name in getattr(self, section):
+                if name in taken:
+                    raise FieldError(
+                        f"{section}.{name}", f"is the name of a {section[:-1]} that exists; take another"
+                    )
 
     @property
     def edges(self) -> dict[Edge, EdgeConfig]:
-        """The edges that have weight."""
+        """The edges of the triangle that have weight."""
         edges: dict[Edge, EdgeConfig] = {edge: getattr(self, edge.value) for edge in Edge}
         return {edge: config for edge, config in edges.items() if config.weight}
 
-    def compares(self, end: Map) -> bool:
-        """Whether an edge with weight ends there."""
-        return any(end in edge.ends for edge in self.edges)
+    @property
+    def weights(self) -> dict[str, WeightConfig]:
+        """The edges and further terms that have weight, by name."""
+        terms = {name: config for name, config in self.terms.items() if config.weight}
+        return {**{edge.value: config for edge, config in self.edges.items()}, **terms}
+
+    def heatmap_config(self, name: str) -> HeatmapConfig:
+        """The settings of a heatmap: H, or a further one."""
+        return self.heatmap if name == Map.HEATMAP else self.heatmaps[name]
+
+    def compares(self, name: str) -> bool:
+        """Whether an edge or a further term with weight uses a map: of the triangle, or a further heatmap."""
+        return any(name in edge.ends for edge in self.edges) or any(
+            name in term.maps for term in self.further_terms.values()
+        )
+
+    @property
+    def further_terms(self) -> dict[str, Term]:
+        """The further terms that have weight, by name.
+
+        Raises:
+            FieldError: A term has no such kind, option or map.
+        """
+        if not self.terms:
+            return {}
+        from radgaze.objectives.terms import create  # imports torch
+
+        maps = (*Map, *self.heatmaps)
+        return {name: create(f"terms.{name}", term, maps) for name, term in self.terms.items() if term.weight}

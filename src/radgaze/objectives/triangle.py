@@ -1,35 +1,26 @@
-"""The triangle of maps: gaze G, mask M, heatmap H. An experiment is a choice of weights on its edges."""
+"""The loss: classification, the triangle of gaze G, mask M and heatmap H, and further terms.
+
+An experiment is a choice of weights on the edges of the triangle, and of further terms.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgaze.objectives import distances
-from radgaze.objectives.config import Edge, EdgeConfig, Map, ObjectiveConfig
-from radgaze.objectives.matching import match, pyramid
+from radgaze.objectives.config import ObjectiveConfig
+from radgaze.objectives.step import ForwardPass, Maps, MissingError, Step
+from radgaze.objectives.terms import Term, needs_gaze
+from radgaze.objectives.terms.edge import Edge
 
+__all__ = ["ALONE", "Maps", "Shares", "classification", "objective", "probabilities", "terms", "total"]
 
-@dataclass(frozen=True)
-class Maps:
-    """The three maps of one batch, each (B, 1, H, W), or None where there is none.
-
-    Attributes:
-        gaze: Gaze maps in [0, 1]; rows of cases without gaze are ignored.
-        has_gaze: Which cases have gaze, (B,) bool.
-        sigma: Standard deviations (σy, σx) of the gaze maps in pixels, (B, 2).
-        mask: Mask logits of the decoder.
-        heatmap: Raw heatmaps, not negative.
-    """
-
-    gaze: Tensor
-    has_gaze: Tensor
-    sigma: Tensor
-    mask: Tensor | None = None
-    heatmap: Tensor | None = None
+GAMMA = "gamma"
+"""Name of γ among the factors."""
 
 
 @dataclass(frozen=True)
@@ -52,40 +43,85 @@ ALONE = Shares()
 
 
 def objective(
-    logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfig, shares: Shares = ALONE
+    logits: Tensor,
+    labels: Tensor,
+    maps: Maps,
+    config: ObjectiveConfig,
+    shares: Shares = ALONE,
+    *,
+    forward: ForwardPass | None = None,
+    factors: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
-    """loss = γ · classification + (1 − γ) · Σ weight · distance(edge), and its terms.
+    """loss = γ · classification + (1 − γ) · Σ weight · term, and its terms.
 
-    Without any edge the loss is the classification alone, whatever γ.
+    Without any term with weight the loss is the classification alone, whatever γ.
 
     Args:
         logits: Class scores (B, C).
         labels: Labels (B, C), 0 or 1.
-        maps: Maps of the batch; a case without gaze adds nothing to an edge with G.
-        config: Settings: γ, edges, distances.
+        maps: Maps of the batch; a case without gaze adds nothing to a term with G.
+        config: Settings: γ, edges, distances, further terms.
         shares: Share of this batch in the batches of all processes.
+        forward: The forward pass, which some terms need.
+        factors: Factors of γ ("gamma") and of the weights, by the name of the term; 1 where there is none.
 
     Returns:
-        "loss", "classification" and one term for each edge with weight, all scalars.
+        "loss", "classification" and one entry for each term with weight, all scalars.
 
     Raises:
-        ValueError: An edge needs a map that is missing.
+        MissingError: A term needs a map or an output that is missing.
     """
-    terms = {"classification": shares.cases * classification(logits, labels, config.classification)}
-    edges = config.edges
+    values = terms(logits, labels, maps, config, shares, forward=forward)
+    return {"loss": total(values, config, factors or {}), **values}
+
+
+def terms(
+    logits: Tensor,
+    labels: Tensor,
+    maps: Maps,
+    config: ObjectiveConfig,
+    shares: Shares = ALONE,
+    *,
+    forward: ForwardPass | None = None,
+) -> dict[str, Tensor]:
+    """The terms of the loss without their weights; see `objective`."""
+    values = {"classification": shares.cases * classification(logits, labels, config.classification)}
+    step = Step(maps, labels, config, forward)
     with torch.autocast(logits.device.type, enabled=False):
-        for edge, settings in edges.items():
-            share = shares.gaze if Map.GAZE in edge.ends else shares.cases
-            terms[edge.value] = share * _edge(edge, settings, maps, config)
-    if edges:
-        total = sum(
-            (settings.weight * terms[edge.value] for edge, settings in edges.items()),
-            torch.zeros_like(logits[0, 0].float()),
-        )
-        loss = config.gamma * terms["classification"] + (1 - config.gamma) * total
-    else:
-        loss = terms["classification"]
-    return {"loss": loss, **terms}
+        for name, term in with_weight(config).items():
+            try:
+                values[name] = _mean(term, step, shares)
+            except MissingError as error:
+                raise MissingError(f"the term {name}: {error}") from None
+    return values
+
+
+def _mean(term: Term, step: Step, shares: Shares) -> Tensor:
+    """The mean of a term over the cases that count."""
+    if not needs_gaze(term):
+        return shares.cases * term.values(step).mean()
+    has_gaze = step.maps.has_gaze
+    per_case = torch.where(has_gaze, term.values(step.for_cases_with_gaze()), 0)
+    return shares.gaze * (per_case.sum() / has_gaze.sum().clamp(min=1))
+
+
+def total(values: Mapping[str, Tensor], config: ObjectiveConfig, factors: Mapping[str, float]) -> Tensor:
+    """The loss of the terms that `terms` returned."""
+    weights = config.weights
+    if not weights:
+        return values["classification"]
+    weighted = sum(
+        (weights[name].weight * factors.get(name, 1.0) * values[name] for name in weights),
+        torch.zeros_like(values["classification"]),
+    )
+    gamma = config.gamma * factors.get(GAMMA, 1.0)
+    return gamma * values["classification"] + (1 - gamma) * weighted
+
+
+def with_weight(config: ObjectiveConfig) -> dict[str, Term]:
+    """The edges of the triangle and the further terms that have weight, by name."""
+    edges = {edge.value: Edge.of_triangle(edge, settings) for edge, settings in config.edges.items()}
+    return {**edges, **config.further_terms}
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
@@ -99,32 +135,3 @@ def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
 def probabilities(logits: Tensor, kind: str) -> Tensor:
     """Class probabilities (B, C) under the same choice: under sigmoid they need not sum to 1."""
     return logits.float().sigmoid() if kind == "sigmoid" else logits.float().softmax(1)
-
-
-def _edge(edge: Edge, settings: EdgeConfig, maps: Maps, config: ObjectiveConfig) -> Tensor:
-    distance = distances.find(settings.distance)
-    mask = None if maps.mask is None else maps.mask.float().sigmoid()
-    seen = maps.has_gaze.view(-1, 1, 1, 1)
-    heat, gaze = None, torch.where(seen, maps.gaze.float(), 0)
-    if Map.HEATMAP in edge.ends:
-        if maps.heatmap is None:
-            raise ValueError(f"the edge {edge} needs a heatmap")
-        heat, gaze = match(maps.heatmap.float(), gaze, maps.sigma, config.heatmap)
-    if Map.MASK in edge.ends and mask is None:
-        raise ValueError(f"the edge {edge} needs a model with a decoder")
-    if edge is Edge.MASK_HEATMAP and heat is not None and mask is not None:
-        rows, columns = heat.shape[-2:]
-        mask = F.adaptive_avg_pool2d(mask, (rows, columns))
-        return _distance(distance, mask, heat, config.heatmap.scales).mean()
-    predicted = heat if edge.predicted is Map.HEATMAP else mask
-    assert predicted is not None
-    # The distance of a case without gaze may be undefined, and 0 · NaN is NaN: where() and not a product, in
-    # the value and in the gradient, which ends at those cases.
-    predicted = torch.where(seen, predicted, predicted.detach())
-    scales = config.heatmap.scales if edge.predicted is Map.HEATMAP else (1,)
-    per_case = _distance(distance, predicted, gaze, scales)
-    return torch.where(maps.has_gaze, per_case, 0).sum() / maps.has_gaze.sum().clamp(min=1)
-
-
-def _distance(distance: distances.Distance, p: Tensor, q: Tensor, scales: tuple[int, ...]) -> Tensor:
-    return torch.stack([distance(*pyramid(p, q, scale)) for scale in scales]).mean(0)

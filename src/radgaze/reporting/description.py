@@ -58,6 +58,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     if facts.cases:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
     edges = [edge.summary for edge in config.objective.edges]
+    edges += [term.summary for term in config.objective.further_terms.values()]
     supervision = (
         f"Besides the labels, {listed(edges)}."
         if edges
@@ -82,6 +83,9 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
     edges = [
         f"{edge.label} {number(weighted.weight, 2)} ({weighted.distance})"
         for edge, weighted in config.objective.edges.items()
+    ]
+    edges += [
+        f"{name} {number(config.objective.terms[name].weight, 2)}" for name in config.objective.further_terms
     ]
     values = [
         ("Data source", store.source),

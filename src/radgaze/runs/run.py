@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from torch import nn
 from radgaze import attribution, models
 from radgaze.errors import UserError, call
 from radgaze.files import read_parquet, stay_within
+from radgaze.objectives import heatmaps
 from radgaze.objectives.config import Map
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
@@ -187,8 +188,8 @@ class Run:
         missing = unmet(name, self.config.model)
         if missing:
             raise UserError(f"{self.path}: {missing}")
-        if trained_with and name == heatmap.generator and heatmap.readout is not None:
-            return attribution.create(name, model, readout=heatmap.readout)
+        if trained_with and name == heatmap.generator:
+            return heatmaps.create(model, replace(heatmap, compiled=False), "max")
         return attribution.create(name, model)
 
     def predictions(self) -> pl.DataFrame:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TypeVar, get_type_hints
+from typing import TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
@@ -16,7 +16,8 @@ from radgaze.files import read_yaml, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
-from radgaze.sections import Section
+from radgaze.sections import Section, is_omitted
+from radgaze.sections import to_dict as section_to_dict
 
 END = "..."
 """YAML's mark of the end of a document: a file without it may be cut."""
@@ -53,8 +54,8 @@ def from_dict(settings: object) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Plain]:
-    """Convert a `Config` to a nested dictionary of plain values."""
-    return {name: plain(value) for name, value in asdict(config).items()}
+    """Convert a `Config` to a nested dictionary of plain values, as its file holds it."""
+    return {name: plain(value) for name, value in section_to_dict(config).items()}
 
 
 def read(path: Path) -> Config:
@@ -92,12 +93,25 @@ def _made(cls: type[AnySection], values: Namespace) -> AnySection:
     hints = get_type_hints(cls)
     arguments = dict(vars(values))
     for name, value in arguments.items():
+        inner = _inner(hints[name])
         if isinstance(value, Namespace):
-            try:
-                arguments[name] = _made(hints[name], value)
-            except FieldError as error:
-                raise error.inside(name) from None
+            arguments[name] = _made_inside(name, hints[name], value)
+        elif inner is not None and isinstance(value, dict):
+            arguments[name] = {key: _made_inside(f"{name}.{key}", inner, each) for key, each in value.items()}
     return cls(**arguments)
+
+
+def _made_inside(name: str, cls: type[AnySection], values: Namespace) -> AnySection:
+    try:
+        return _made(cls, values)
+    except FieldError as error:
+        raise error.inside(name) from None
+
+
+def _inner(hint: object) -> type[Section] | None:
+    """The class of the named sections in a field of type `dict[str, Section]`; None of another field."""
+    inner = get_args(hint)[1] if get_origin(hint) is dict else None
+    return inner if isinstance(inner, type) and issubclass(inner, Section) else None
 
 
 def _check_fields(settings: object, section: type[Section], within: str = "") -> Mapping[str, object]:
@@ -115,12 +129,32 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
         place = f"{within}.{name}" if within else str(name)
         if name not in hints:
             raise UserError(f"there is no field {place[:80]!r} in the configuration of a run")
+        inner = _inner(hints[name])
         if is_dataclass(hints[name]):
             if not is_dataclass(value):
                 _check_fields(value, hints[name], place)
+        elif get_origin(hints[name]) is dict:
+            for key, each in _named(value, place).items():
+                if inner is not None:
+                    _check_fields(each, inner, f"{place}.{key}")
+                elif not _is_plain(each):
+                    raise UserError(f"{place}.{key} is neither a plain value nor a list of them")
         elif not _is_plain(value):
             raise UserError(f"{place} is neither a plain value nor a list of them")
     return settings
+
+
+def _named(value: object, place: str) -> Mapping[str, object]:
+    """Check that a value consists of names and values.
+
+    Raises:
+        UserError: It does not.
+    """
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and name.isidentifier() for name in value
+    ):
+        raise UserError(f"{place} is not made of names and values")
+    return value
 
 
 def _is_plain(value: object) -> bool:
@@ -132,9 +166,11 @@ def _absent(settings: object, section: type[Section], *, deep: bool, within: str
     """The fields that settings lack; of the sections in them only where `deep`."""
     absent: list[str] = []
     given = settings if isinstance(settings, Mapping) else {}
-    for name, hint in get_type_hints(section).items():
+    hints = get_type_hints(section)
+    for each in fields(section):
+        name, hint = each.name, hints[each.name]
         if name not in given:
-            absent.append(within + name)
+            absent += [] if is_omitted(each) else [within + name]
         elif deep and isinstance(hint, type) and issubclass(hint, Section):
             absent += _absent(given[name], hint, deep=deep, within=f"{within}{name}.")
     return absent

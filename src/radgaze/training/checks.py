@@ -9,9 +9,9 @@ from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
-from radgaze.objectives import distances
-from radgaze.objectives.config import Map
-from radgaze.options import check_choice
+from radgaze.objectives import distances, heatmaps
+from radgaze.objectives.config import HeatmapConfig, Map
+from radgaze.options import FieldError, check_choice
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import gaze_maps
@@ -64,14 +64,10 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     Raises:
         UserError: No training case has gaze that makes a map, nor boxes or masks in its place.
     """
-    learning = [edge for edge in config.objective.edges if Map.GAZE in edge.ends]
+    learning = _learning(config)
     if not (learning or config.model.reads_gaze):
         return None
-    use = (
-        f"the edge {', '.join(learning)} learns"
-        if learning
-        else f"the model {config.model.architecture} reads"
-    )
+    use = f"{learning} learns" if learning else f"the model {config.model.architecture} reads"
     usable, count = int(cases.attended.sum()), len(cases)
     if not usable:
         raise UserError(
@@ -106,15 +102,13 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     f"`model.encoder={config.model.encoder}` does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
-            heatmap = config.objective.heatmap
-            if config.objective.compares(Map.HEATMAP):
-                problem = _problem(model, batch, heatmap.generator, heatmap.readout)
+            for place, heatmap in _heatmaps(config).items():
+                problem = _problem(model, batch, heatmap)
                 if problem:
                     raise UserError(
-                        f"`objective.heatmap.generator={heatmap.generator}` does not work with this network: "
-                        f"{problem}"
+                        f"`{place}.generator={heatmap.generator}` does not work with this network: {problem}"
                     )
-            problem = _problem(model, batch, "grad_cam", None)
+            problem = _problem(model, batch, HeatmapConfig("grad_cam"))
             if problem:
                 raise UserError(
                     f"`model.encoder={config.model.encoder}` has no feature map for Grad-CAM, which every "
@@ -126,40 +120,73 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
             module.training = True
 
 
-def _problem(model: nn.Module, batch: Batch, name: str, readout: str | None) -> str | None:
+def _problem(model: nn.Module, batch: Batch, heatmap: HeatmapConfig) -> str | None:
     """Say why a generator makes no map of the network's scores of a batch; None if it makes one."""
-    options = {} if readout is None else {"readout": readout}
     try:
-        generator = attribution.create(name, model, normalise="none", **options)
-        with generator.capture(model) as read:
+        with heatmaps.create(model, heatmap).capture(model) as read:
             read(models.forward(model, batch), "predicted", batch.label)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, UserError) as error:
         return _line(error)
     return None
 
 
+def _heatmaps(config: Config) -> dict[str, HeatmapConfig]:
+    """The settings of each heatmap that the objective needs, by the name of their section."""
+    goal = config.objective
+    sections = {"objective.heatmap": goal.heatmap} if goal.compares(Map.HEATMAP) else {}
+    further = {
+        f"objective.heatmaps.{name}": each for name, each in goal.heatmaps.items() if goal.compares(name)
+    }
+    return {**sections, **further}
+
+
+def _learning(config: Config) -> str:
+    """The edges and terms that learn from gaze, in words; empty without any."""
+    edges = [edge.value for edge in config.objective.edges if Map.GAZE in edge.ends]
+    terms = [name for name, term in config.objective.further_terms.items() if Map.GAZE in term.maps]
+    words = [f"the edge {', '.join(edges)}"] if edges else []
+    return " and ".join([*words, *([f"the term {', '.join(terms)}"] if terms else [])])
+
+
 def _check_objective(config: Config) -> None:
-    goal, edges = config.objective, config.objective.edges
-    for name, edge in edges.items():
+    goal = config.objective
+    for name, edge in goal.edges.items():
         check_choice(f"objective.{name}.distance", edge.distance, distances.REGISTRY)
+        try:
+            distances.check(edge.distance, edge.options)
+        except FieldError as error:
+            raise FieldError(f"objective.{name}.options", error.rule) from None
+    try:
+        terms = goal.further_terms
+    except FieldError as error:
+        raise error.inside("objective") from None
+    for place, heatmap in {"objective.heatmap": goal.heatmap, **_heatmaps(config)}.items():
+        _check_generator(place, heatmap)
+    for heatmap in _heatmaps(config).values():
+        if missing := unmet(heatmap.generator, config.model):
+            raise UserError(missing)
+    if not config.model.has_mask and goal.compares(Map.MASK):
+        users = [*goal.edges, *(name for name, term in terms.items() if Map.MASK in term.maps)]
+        raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(users)}")
+
+
+def _check_generator(name: str, heatmap: HeatmapConfig) -> None:
     differentiable = attribution.names(differentiable=True)
-    if goal.heatmap.generator in attribution.names(differentiable=False):
+    if heatmap.generator in attribution.names(differentiable=False):
         raise UserError(
-            f"`objective.heatmap.generator={goal.heatmap.generator}` makes maps to look at, and cannot be "
+            f"`{name}.generator={heatmap.generator}` makes maps to look at, and cannot be "
             f"trained through; it must be one of {', '.join(differentiable)}"
         )
-    check_choice("objective.heatmap.generator", goal.heatmap.generator, differentiable)
-    if goal.heatmap.readout is not None:
-        check_choice("objective.heatmap.readout", goal.heatmap.readout, READOUTS)
-    missing = unmet(goal.heatmap.generator, config.model) if goal.compares(Map.HEATMAP) else None
-    if missing:
-        raise UserError(missing)
-    if not config.model.has_mask and goal.compares(Map.MASK):
-        raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(edges)}")
+    check_choice(f"{name}.generator", heatmap.generator, differentiable)
+    if heatmap.readout is not None:
+        check_choice(f"{name}.readout", heatmap.readout, READOUTS)
+    if heatmap.channel_weights != "exact" and "channel_weights" not in attribution.options(heatmap.generator):
+        raise FieldError(
+            f"{name}.channel_weights", f"cannot be held: {heatmap.generator} has no such weights"
+        )
 
 
 def _check_store(config: Config, store: Store) -> None:
-    edges = config.objective.edges
     if config.model.reads_gaze and not store.readings.height:
         raise UserError(f"{store.path} holds no gaze, which the model {config.model.architecture} reads")
     if config.objective.classification == "softmax" and not store.exclusive:
@@ -172,8 +199,7 @@ def _check_store(config: Config, store: Store) -> None:
     if config.objective.compares(Map.GAZE) and not store.readings.height and not boxes:
         hint = "; it holds boxes or masks, which take its place with `gaze.boxes=attention`"
         raise UserError(
-            f"{store.path} holds no gaze, and the edge {', '.join(edges)} learns from it"
-            + (hint if marked else "")
+            f"{store.path} holds no gaze, and {_learning(config)} learns from it" + (hint if marked else "")
         )
     _check_sigma(config, store)
 

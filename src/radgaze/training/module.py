@@ -1,9 +1,9 @@
-"""One training step: a forward pass shared by classification, mask and heatmap, and the triangle's loss."""
+"""One training step: a forward pass shared by classification, mask and heatmaps, and their loss."""
 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
 from typing import Any
 
 import lightning as L
@@ -15,20 +15,18 @@ from torchmetrics.classification import MultilabelAUROC
 from torchmetrics.utilities import dim_zero_cat
 
 from radgaze import attribution, models
-from radgaze.attribution.generator import Read
-from radgaze.attribution.targets import Target, target_index
 from radgaze.errors import UserError
+from radgaze.models.layers import kept_features
+from radgaze.models.second_pass import run_again
+from radgaze.models.unet import Output
+from radgaze.objectives import triangle
 from radgaze.objectives.config import Map
-from radgaze.objectives.triangle import (
-    ALONE,
-    Maps,
-    Shares,
-    classification,
-    objective,
-    probabilities,
-)
+from radgaze.objectives.heatmaps import Heatmaps, Targets
+from radgaze.objectives.step import ForwardPass, Maps, Outputs
+from radgaze.objectives.triangle import ALONE, Shares, classification, probabilities
 from radgaze.runs.config import Config, OptimisationConfig
 from radgaze.store.batch import Batch
+from radgaze.training.factors import Factors
 
 
 class NonFiniteLossError(UserError):
@@ -62,23 +60,19 @@ class GazeGuided(L.LightningModule):
         self.auc = DefinedAUROC(num_labels=classes, average="none")
         # Not Lightning's own mean: of processes with 5 and 4 cases, that counts 9 as 8.
         self.validation_loss = MeanMetric()
-        self.generator: attribution.Generator | None = None
-        if config.objective.compares(Map.HEATMAP):
-            heatmap = config.objective.heatmap
-            options = {} if heatmap.readout is None else {"readout": heatmap.readout}
-            self.generator = attribution.create(
-                heatmap.generator, model, normalise="none", compiled=heatmap.compiled, **options
-            )
+        self.heatmaps = Heatmaps(model, config.objective)
+        self.factors = Factors(config.objective)
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
-        logits, mask, heat = self._forward(batch)
-        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heat)
-        shares = self._shares(batch)
-        terms = objective(logits, batch.label, maps, self.config.objective, shares)
+        output, maps, forward = self._forward(batch)
+        shares, objective = self._shares(batch), self.config.objective
+        terms = triangle.terms(output.logits, batch.label, maps, objective, shares, forward=forward)
+        factors = self.factors.at(self._progress(), terms, self._mean_of_processes)
+        terms = {"loss": triangle.total(terms, objective, factors), **terms}
         self._stop_if_not_finite(terms, batch)
         # A step counts as its cases do, all processes' together: these are as many in each of them.
         cases = round(len(batch.case_id) / float(shares.cases) * self.trainer.world_size)
@@ -122,19 +116,44 @@ class GazeGuided(L.LightningModule):
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: cosine(step, steps, warmup))
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def _forward(self, batch: Batch) -> tuple[Tensor, Tensor | None, Tensor | None]:
-        """Compute logits, mask and heatmap; of a mask of one class, the heatmap of the same class."""
-        capture: AbstractContextManager[Read | None] = (
-            nullcontext() if self.generator is None else self.generator.capture(self.model)
-        )
-        with attribution.synchronised(), capture as read:
-            output, target = models.forward(self.model, batch), self.config.objective.heatmap.target
-            shown: Target = target
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if state := self.factors.state():
+            checkpoint["factors"] = state
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.factors.restore(checkpoint.get("factors", {}))
+
+    def _forward(self, batch: Batch) -> tuple[Output, Maps, ForwardPass]:
+        """Run the model and make the maps; where each class has a mask, it is that of the heatmap's class."""
+        target = self.config.objective.heatmap.target
+        with (
+            attribution.synchronised(),
+            kept_features(self.model) as features,
+            self.heatmaps.capture(self.model) as read,
+        ):
+            output = models.forward(self.model, batch)
+            targets = Targets(output, batch.label, self.config.objective.classification)
             mask = output.mask
             if output.class_maps is not None:
-                shown = target_index(output.logits, target, batch.label)
-                mask = output.mask_of(shown)
-            return output.logits, mask, None if read is None else read(output, shown, batch.label)
+                mask = output.mask_of(targets.classes("true" if target == "all" else target))
+            heatmaps = read(output, targets)
+        heatmap = heatmaps.pop(Map.HEATMAP.value, None)
+        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heatmap, heatmaps)
+
+        def again(images: Tensor) -> Outputs:
+            with attribution.synchronised(), kept_features(self.model) as features:
+                return _outputs(run_again(self.model, batch, images), features)
+
+        return output, maps, ForwardPass(batch.image, _outputs(output, features), targets.classes, again)
+
+    def _progress(self) -> float:
+        """The share of all training steps that are done, in [0, 1]."""
+        return min(1.0, self.global_step / max(1.0, float(self.trainer.estimated_stepping_batches)))
+
+    def _mean_of_processes(self, value: Tensor) -> float:
+        if self.trainer.world_size == 1:
+            return float(value)
+        return float(self.trainer.strategy.reduce(value.detach().clone(), reduce_op="mean"))
 
     def _shares(self, batch: Batch) -> Shares:
         if self.trainer.world_size == 1:
@@ -159,6 +178,10 @@ class GazeGuided(L.LightningModule):
             f"cases {', '.join(batch.case_id)}; try a lower `optimisation.learning_rate`, "
             "or `trainer.precision=32-true`"
         )
+
+
+def _outputs(output: Output, features: Sequence[Tensor]) -> Outputs:
+    return Outputs(output.logits, output.aux_logits, features[-1] if features else None)
 
 
 def cosine(step: int, steps: int, warmup: float) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
 from pathlib import Path
 
 from optuna.distributions import (
@@ -20,6 +19,7 @@ from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.runs import settings
 from radgaze.runs.config import Config
+from radgaze.sections import to_dict
 
 Space = dict[str, BaseDistribution]
 
@@ -50,12 +50,14 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     space: Space = {}
     if not any(f"objective.{edge}.weight" in given for edge in edges):
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
-    if edges:
+    if goal.weights:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
     if edges or config.model.reads_gaze:
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
-        names = dict.fromkeys((getattr(goal, edge).distance, *distances.REGISTRY))
+        now = distances.find(getattr(goal, edge).distance)
+        alike = [each.name for each in distances.REGISTRY.values() if each.raw == now.raw]
+        names = dict.fromkeys((now.name, *alike))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
     if goal.compares(Map.HEATMAP):
         space |= {
@@ -145,7 +147,7 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
 
 def experiment_values(space: Space, config: Config) -> dict[str, object] | None:
     """The experiment's own values of the fields in a space, or None where they lie outside of it."""
-    now = experiments.flat(asdict(config)) | _shares(config)
+    now = experiments.flat(to_dict(config)) | _shares(config)
     values = {name: now[name] for name in space}
     inside = all(_contains(space[name], value) for name, value in values.items())
     return values if inside else None
@@ -171,7 +173,7 @@ def _about(value: float, low: float, high: float) -> FloatDistribution:
 
 
 def _entry(name: str, value: object, config: Config, given: Collection[str]) -> BaseDistribution | None:
-    fields = experiments.flat(asdict(config))
+    fields = experiments.flat(to_dict(config))
     names = lambdas(len(config.objective.edges))
     if name not in fields and name not in names:
         shares = f", and {', '.join(names)}" if names else "; an experiment of one edge has no lambda"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -126,6 +127,12 @@ class Capture:
             source, arrange = self.as_made
         gradient = self._in_range(source, rule)
         return gradient if arrange is None else arrange(gradient)
+
+    def constant_gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
+        """The same as `gradient`, without a graph: nothing is learned through it."""
+        without_graph = copy(self)  # with the features and scores that were computed
+        object.__setattr__(without_graph, "create_graph", False)
+        return without_graph.gradient(source, rule).detach()
 
     def _check_matches(self, rule: Rule) -> None:
         """Refuse a rule that meets no activation, and warn once of operations that it does not cover."""

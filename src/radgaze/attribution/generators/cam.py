@@ -7,13 +7,14 @@ map is enlarged to the image by bilinear interpolation.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
 
 from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.graph import before
-from radgaze.attribution.generator import Generator
+from radgaze.attribution.generator import Generator, check_option
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
@@ -48,14 +49,42 @@ class CAM(Generator):
         return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
 
 
+ChannelWeights = Literal["exact", "held"]
+
+
 @register("grad_cam", title="Grad-CAM")
+@dataclass
 class GradCAM(Generator):
-    """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2)."""
+    """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2).
+
+    Attributes:
+        channel_weights: Whether α is differentiated ("exact") or constant in the backward pass ("held"), as
+            in GAIN (Li et al. 2018, section 3.1), which saves the second derivatives.
+    """
+
+    channel_weights: ChannelWeights = "exact"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("channel_weights", self.channel_weights, get_args(ChannelWeights))
 
     def attribute(self, read: Capture) -> Tensor:
         A = read.features
-        alpha = read.gradient(A).mean((2, 3), keepdim=True)
+        g = read.constant_gradient(A) if self.channel_weights == "held" else read.gradient(A)
+        alpha = self.weights(g)
         return (alpha * A).sum(1, keepdim=True).clamp(min=0)
+
+    def weights(self, g: Tensor) -> Tensor:
+        """The weights α (B, K, 1, 1) of the channels, given g = ∂y/∂A (B, K, h, w)."""
+        return g.mean((2, 3), keepdim=True)
+
+
+@register("grad_cam_positive", title="Grad-CAM, positive gradients")
+class GradCAMPositive(GradCAM):
+    """Grad-CAM of positive gradients alone: α_k the mean of max(∂y/∂A_k, 0) (Wang et al. 2019, ICASC)."""
+
+    def weights(self, g: Tensor) -> Tensor:
+        return g.clamp(min=0).mean((2, 3), keepdim=True)
 
 
 @register("grad_cam_pp", title="Grad-CAM++")

@@ -1,0 +1,92 @@
+"""The feature maps of a network's encoder, and the layers that make them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from segmentation_models_pytorch.encoders._base import EncoderMixin
+from torch import Tensor, nn
+
+from radgaze.errors import UserError
+
+_SHARE = re.compile(r"1/(2|4|8|16|32)")
+SIDE = 64
+"""Side in pixels of the image that the encoder is tried with."""
+
+
+def encoder_of(model: nn.Module) -> nn.Module | None:
+    """The encoder of a network, which returns the feature maps of its stages; None without one."""
+    encoder = next((each for each in model.modules() if isinstance(each, EncoderMixin)), None)
+    return encoder if isinstance(encoder, nn.Module) else None
+
+
+@contextmanager
+def kept_features(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Keep the deepest feature maps (B, K, h, w) of each call of a network's encoder, in order."""
+    kept: list[Tensor] = []
+    encoder = encoder_of(model)
+    if encoder is None:
+        yield kept
+        return
+
+    def keep(module: nn.Module, args: object, output: Sequence[Tensor]) -> None:
+        kept.append(output[-1])
+
+    hook = encoder.register_forward_hook(keep)
+    try:
+        yield kept
+    finally:
+        hook.remove()
+
+
+def layer_at(model: nn.Module, layer: str | None) -> str | None:
+    """The dotted name of a layer that was given by name or by size.
+
+    Args:
+        model: The network.
+        layer: A dotted name, which is returned as it is, as is None; or "1/16" and the like, for the module
+            that makes the encoder's last feature maps of that share of the image's side.
+
+    Raises:
+        UserError: The network has no such layer.
+    """
+    match = None if layer is None else _SHARE.fullmatch(layer)
+    if match is None:
+        return layer
+    encoder = encoder_of(model)
+    if encoder is None:
+        raise UserError(
+            f"the model has no encoder with stages, so that `layer` {layer} names none; give a name"
+        )
+    made = _last_module(encoder, int(match[1]).bit_length() - 1)
+    for name, module in model.named_modules():
+        if module is made:
+            return str(name)
+    raise UserError(f"no module of the encoder makes its features of {layer} of the side; give a name")
+
+
+def _last_module(encoder: nn.Module, stage: int) -> nn.Module | None:
+    """The outermost module of an encoder whose output is its features of a stage; None without any."""
+    outputs: list[tuple[nn.Module, Tensor]] = []
+
+    def keep(module: nn.Module, args: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            outputs.append((module, output))
+
+    hooks = [module.register_forward_hook(keep) for module in encoder.modules()]
+    modes = [(module, module.training) for module in encoder.modules()]
+    first = next(encoder.parameters())
+    try:
+        encoder.eval()
+        with torch.no_grad():
+            black = torch.zeros(1, 3, SIDE, SIDE, dtype=first.dtype, device=first.device)
+            features = encoder(black)[stage]
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes:
+            module.training = training
+    return next((module for module, output in reversed(outputs) if output is features), None)

@@ -1,0 +1,125 @@
+"""The heatmaps of a training step: several generators on one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from torch import Tensor, nn
+
+from radgaze import attribution
+from radgaze.attribution.generator import Generator, Read
+from radgaze.attribution.readout import Normalise
+from radgaze.attribution.targets import runner_up, target_index
+from radgaze.models.layers import layer_at
+from radgaze.models.unet import Output
+from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
+
+
+class Targets:
+    """The classes that a step's heatmaps explain, each target determined once.
+
+    Args:
+        output: Output of the model.
+        labels: Labels (B, C).
+        classification: Kind of the classification, "softmax" or "sigmoid".
+    """
+
+    def __init__(self, output: Output, labels: Tensor, classification: str) -> None:
+        self.output, self.labels, self.classification = output, labels, classification
+        self._classes: dict[str, Tensor] = {}
+
+    def classes(self, target: str) -> Tensor:
+        """The class (B,) of a target; "true" draws one where a case has several."""
+        if target not in self._classes:
+            logits = self.output.logits
+            self._classes[target] = (
+                runner_up(logits, self.labels)
+                if target == "runner_up"
+                else target_index(logits, target, self.labels)
+            )
+        return self._classes[target]
+
+    def of(self, target: str) -> Tensor | Callable[..., Tensor]:
+        """The target as a generator takes it: a class of each case, or a function of the output."""
+        return self.all_classes if target == "all" else self.classes(target)
+
+    def all_classes(self, output: Output) -> Tensor:
+        """Σ_k log p_k (B,), and of classes that do not exclude each other also of 1 − p_k."""
+        logits = output.logits.float()
+        if self.classification == "sigmoid":
+            log_sigmoid = nn.functional.logsigmoid
+            return (log_sigmoid(logits) + log_sigmoid(-logits)).sum(1)
+        return logits.log_softmax(1).sum(1)
+
+
+class Heatmaps:
+    """The generators of the heatmaps that an objective needs.
+
+    Args:
+        model: The network.
+        config: Settings of the objective.
+
+    Raises:
+        UserError: The network has no such layer.
+        ValueError: A generator has no such option.
+    """
+
+    def __init__(self, model: nn.Module, config: ObjectiveConfig) -> None:
+        names = [name for name in (Map.HEATMAP.value, *config.heatmaps) if config.compares(name)]
+        self.configs: Mapping[str, HeatmapConfig] = {name: config.heatmap_config(name) for name in names}
+        self._places: dict[str, int] = {}
+        self.generators: list[Generator] = []
+        made: dict[tuple[object, ...], int] = {}
+        for name, heatmap in self.configs.items():
+            key = (
+                heatmap.generator,
+                heatmap.readout,
+                heatmap.layer,
+                heatmap.channel_weights,
+                heatmap.compiled,
+            )
+            if key not in made:
+                made[key] = len(self.generators)
+                self.generators.append(create(model, heatmap))
+            self._places[name] = made[key]
+
+    @contextmanager
+    def capture(self, model: nn.Module) -> Iterator[Callable[[Output, Targets], dict[str, Tensor]]]:
+        """Capture the model's next forward pass.
+
+        Yields:
+            Function of the output and its targets that returns the raw heatmaps (B, 1, H, W) by name.
+        """
+        with ExitStack() as stack:
+            reads: list[Read] = [stack.enter_context(each.capture(model)) for each in self.generators]
+
+            def read(output: Output, targets: Targets) -> dict[str, Tensor]:
+                return {
+                    name: reads[self._places[name]](output, targets.of(heatmap.target), targets.labels)
+                    for name, heatmap in self.configs.items()
+                }
+
+            yield read
+
+
+def create(model: nn.Module, heatmap: HeatmapConfig, normalise: Normalise = "none") -> Generator:
+    """Create the generator of a heatmap's settings.
+
+    Args:
+        model: The network.
+        heatmap: The settings.
+        normalise: Scaling of each map, see `Generator`.
+
+    Raises:
+        UserError: The network has no such layer.
+        ValueError: The generator has no such option.
+    """
+    options: dict[str, object] = {"normalise": normalise, "compiled": heatmap.compiled}
+    if heatmap.readout is not None:
+        options["readout"] = heatmap.readout
+    if heatmap.layer is not None:
+        options["layer"] = layer_at(model, heatmap.layer)
+    if heatmap.channel_weights != "exact":
+        options["channel_weights"] = heatmap.channel_weights
+    return attribution.create(heatmap.generator, model, **options)

@@ -1,0 +1,143 @@
+"""One training step as the terms of the loss see it: maps, outputs, and the model to run again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import torch
+from torch import Tensor
+
+from radgaze.objectives.config import Map, ObjectiveConfig
+from radgaze.objectives.matching import match
+
+
+class MissingError(ValueError):
+    """A map or an output that a term needs is missing; the message names it."""
+
+
+@dataclass(frozen=True)
+class Maps:
+    """The maps of one batch, each (B, 1, H, W), or None where there is none.
+
+    Attributes:
+        gaze: Gaze maps in [0, 1]; rows of cases without gaze are ignored.
+        has_gaze: Which cases have gaze, (B,) bool.
+        sigma: Standard deviations (σy, σx) of the gaze maps in pixels, (B, 2).
+        mask: Mask logits of the decoder.
+        heatmap: Raw heatmaps H.
+        further: Raw further heatmaps, by name.
+    """
+
+    gaze: Tensor
+    has_gaze: Tensor
+    sigma: Tensor
+    mask: Tensor | None = None
+    heatmap: Tensor | None = None
+    further: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Outputs of the network of one forward pass.
+
+    Attributes:
+        logits: Class scores (B, C).
+        aux_logits: Class scores (B, C) of an auxiliary classifier, or None.
+        features: The deepest feature maps (B, K, h, w), or None of a network without an encoder of stages.
+    """
+
+    logits: Tensor
+    aux_logits: Tensor | None = None
+    features: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class ForwardPass:
+    """The forward pass of a step, and the network, to run it on perturbed images.
+
+    Attributes:
+        images: Images (B, 1, H, W) in [0, 1].
+        outputs: Outputs on them.
+        classes: Function of a heatmap's target, such as "true", that returns the class (B,) it explains.
+        again: Function that runs the network on other images (B, 1, H, W), in the mode that it is in. Batch
+            norm then takes the statistics of these images, and its running statistics do not change.
+    """
+
+    images: Tensor
+    outputs: Outputs
+    classes: Callable[[str], Tensor]
+    again: Callable[[Tensor], Outputs]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step.
+
+    Attributes:
+        maps: Maps of the batch.
+        labels: Labels (B, C), 0 or 1.
+        config: Settings of the objective.
+        forward: The forward pass, or None where no term needs it.
+        only_with_gaze: Whether a term is computed of which only the cases with gaze count. The gradient then
+            ends at the maps of the others: it may be NaN there, and 0 · NaN is NaN.
+    """
+
+    maps: Maps
+    labels: Tensor
+    config: ObjectiveConfig
+    forward: ForwardPass | None = None
+    only_with_gaze: bool = False
+
+    def for_cases_with_gaze(self) -> Step:
+        """The same step, for a term of which only the cases with gaze count."""
+        return replace(self, only_with_gaze=True)
+
+    @property
+    def seen(self) -> Tensor:
+        """Which cases have gaze, (B, 1, 1, 1) bool."""
+        return self.maps.has_gaze.view(-1, 1, 1, 1)
+
+    @property
+    def gaze(self) -> Tensor:
+        """Gaze maps (B, 1, H, W), 0 in cases without gaze."""
+        return torch.where(self.seen, self.maps.gaze.float(), 0)
+
+    @property
+    def run(self) -> ForwardPass:
+        """The forward pass.
+
+        Raises:
+            MissingError: It is missing.
+        """
+        if self.forward is None:
+            raise MissingError("the forward pass is missing")
+        return self.forward
+
+    def raw(self, name: str) -> Tensor:
+        """A map (B, 1, H, W) as it was made: gaze in [0, 1], mask probabilities, or a raw heatmap.
+
+        Raises:
+            MissingError: The map is missing.
+        """
+        if name == Map.GAZE:
+            return self.gaze
+        if name == Map.MASK:
+            if self.maps.mask is None:
+                raise MissingError("the mask is missing: the model has no decoder")
+            return self._guarded(self.maps.mask.float().sigmoid())
+        heat = self.maps.heatmap if name == Map.HEATMAP else self.maps.further.get(name)
+        if heat is None:
+            raise MissingError(f"the {name} is missing")
+        return self._guarded(heat.float())
+
+    def matched(self, name: str) -> tuple[Tensor, Tensor]:
+        """A heatmap as its settings match it with gaze, and the gaze map, of one size and in [0, 1]."""
+        return match(self.raw(name), self.gaze, self.maps.sigma, self.config.heatmap_config(name))
+
+    def is_heatmap(self, name: str) -> bool:
+        """Whether a map is a heatmap."""
+        return name not in (Map.GAZE, Map.MASK)
+
+    def _guarded(self, predicted: Tensor) -> Tensor:
+        return torch.where(self.seen, predicted, predicted.detach()) if self.only_with_gaze else predicted

@@ -1,0 +1,135 @@
+"""Terms that compare the network's outputs on perturbed images with those on the images themselves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from radgaze.objectives.config import Map
+from radgaze.objectives.perturbations import Fill, extreme_pixels, replaced, soft_mask
+from radgaze.objectives.step import MissingError, Outputs, Step
+from radgaze.objectives.terms.base import Term, register
+from radgaze.objectives.terms.edge import in_words
+from radgaze.options import option
+
+Perturbation = Literal["erase", "keep", "erase_lowest", "erase_highest"]
+Comparison = Literal["probability", "divergence", "classification", "features"]
+
+_DONE: dict[str, str] = {
+    "erase": "erased where {} is high",
+    "keep": "erased where {} is low",
+    "erase_lowest": "erased where {} is lowest",
+    "erase_highest": "erased where {} is highest",
+}
+
+_WORDS: dict[str, str] = {
+    "probability": "a low probability of the class",
+    "divergence": "the same probabilities",
+    "classification": "the right class",
+    "features": "the same features",
+}
+
+
+@register("perturbed")
+@dataclass(frozen=True)
+class Perturbed(Term):
+    """The network's outputs on the images, perturbed by one of their maps.
+
+    Attributes:
+        by: Name of the map: "gaze", "mask", "heatmap", or a further heatmap. With gaze, an image without gaze
+            is not perturbed, and its case does not count.
+        perturbation: Part of the image that is replaced: "erase" where the map is high, by a soft mask
+            through which the map learns; "keep" where it is low, by the same mask; "erase_lowest" or
+            "erase_highest", a share of the pixels, through which nothing is learned.
+        fill: Replacement: "black", the image's "mean", the image under a "blur", noise that is "uniform"
+            between its extremes, its pixels in another order ("shuffle"), or the image of the "other_case".
+        steepness: Steepness ω of the soft mask.
+        threshold: Share of the map's maximum at which the soft mask is 1/2.
+        share: Share of the pixels that "erase_lowest" and "erase_highest" replace.
+        compare: Measure of the outputs: "probability" of the class that the map explains, to be low;
+            "divergence" of the class probabilities from those on the image; "classification", the loss of the
+            labels; or "features", the Euclidean distance of the pooled features.
+    """
+
+    runs_again: ClassVar[bool] = True
+
+    by: str = Map.HEATMAP.value
+    perturbation: Perturbation = "erase"
+    fill: Fill = "black"
+    steepness: float = option(10.0, above=0)
+    threshold: float = option(0.5, at_least=0, at_most=1)
+    share: float = option(0.5, above=0, below=1)
+    compare: Comparison = "probability"
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        return (self.by,)
+
+    @property
+    def summary(self) -> str:
+        done = _DONE[self.perturbation].format(in_words(self.by))
+        return f"it was made to give {_WORDS[self.compare]} for images {done}"
+
+    def values(self, step: Step) -> Tensor:
+        forward = step.run
+        images = forward.images.detach()
+        map_ = step.raw(self.by)
+        if self.perturbation in ("erase", "keep"):
+            mask = soft_mask(map_, self.steepness, self.threshold)
+            mask = 1 - mask if self.perturbation == "keep" else mask
+        else:
+            mask = extreme_pixels(map_, self.share, highest=self.perturbation == "erase_highest")
+        perturbed = replaced(images, mask, self.fill)
+        if self.by == Map.GAZE:
+            perturbed = torch.where(step.seen, perturbed, images)
+        return _COMPARISONS[self.compare](forward.again(perturbed), step, self.by)
+
+
+def _probability(outputs: Outputs, step: Step, by: str) -> Tensor:
+    target = step.config.heatmap_config(by).target if step.is_heatmap(by) else "true"
+    classes = step.run.classes("true" if target == "all" else target)
+    p = _log_probabilities(outputs.logits, step)[0].exp()
+    return p.gather(1, classes[:, None])[:, 0]
+
+
+def _divergence(outputs: Outputs, step: Step, by: str) -> Tensor:
+    """KL(f(x) ‖ f(x̃)), of both of which the gradient is taken (Ismail et al. 2021, eq. 2)."""
+    p, q = (_log_probabilities(each.logits, step) for each in (step.run.outputs, outputs))
+    parts = torch.stack([a.exp() * (a - b) for a, b in zip(p, q, strict=True)]).sum(0)
+    return parts.mean(1) if step.config.classification == "sigmoid" else parts.sum(1)
+
+
+def _classification(outputs: Outputs, step: Step, by: str) -> Tensor:
+    logits = outputs.logits.float()
+    if step.config.classification == "sigmoid":
+        return F.binary_cross_entropy_with_logits(logits, step.labels.float(), reduction="none").mean(1)
+    return F.cross_entropy(logits, step.labels.argmax(1), reduction="none")
+
+
+def _features(outputs: Outputs, step: Step, by: str) -> Tensor:
+    before, after = step.run.outputs.features, outputs.features
+    if before is None or after is None:
+        raise MissingError("the model has no encoder of stages, whose features could be compared")
+    difference = before.float().mean((2, 3)) - after.float().mean((2, 3))
+    return (difference.square().sum(1) + torch.finfo(torch.float32).eps).sqrt()
+
+
+def _log_probabilities(logits: Tensor, step: Step) -> tuple[Tensor, ...]:
+    """Logarithms (B, C) of the class probabilities and, of classes that do not exclude each other, also of
+    their complements."""
+    logits = logits.float()
+    if step.config.classification == "sigmoid":
+        return F.logsigmoid(logits), F.logsigmoid(-logits)
+    return (logits.log_softmax(1),)
+
+
+_COMPARISONS = {
+    "probability": _probability,
+    "divergence": _divergence,
+    "classification": _classification,
+    "features": _features,
+}
