@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -168,9 +170,10 @@ def test_ssim_is_scikit_images() -> None:
     b = np.clip(a + 0.2 * draw.standard_normal(a.shape), 0, 1)
     b[2] = draw.random(a[2].shape)
     found = ssim(torch.from_numpy(a)[:, None], torch.from_numpy(b)[:, None])
+    similarity: Callable[..., float] = structural_similarity  # which has no annotations
     for k in range(3):
         settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-        expected = structural_similarity(a[k], b[k], **settings)  # type: ignore[no-untyped-call]
+        expected = similarity(a[k], b[k], **settings)
         assert found[k].item() == pytest.approx(expected, abs=1e-9)
     one = torch.from_numpy(a)[:, None]
     torch.testing.assert_close(ssim(one, one), torch.ones(3, dtype=torch.float64))
