@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,11 @@ from radgaze import attribution
 from radgaze.gaze import GazeMaps
 from radgaze.models import Output
 from radgaze.runs.config import Config, InputConfig
+from radgaze.runs.run import Run
 from radgaze.store.batch import Batch, Sample, collate
+from radgaze.store.dataset import GazeDataset
+from radgaze.store.store import Store
+from tests.evaluation.known import known
 
 SIZE = 64
 SIGMA = 4.0
@@ -46,7 +51,7 @@ class Looker(nn.Module):
         self.head = nn.Linear(2, 3)
         with torch.no_grad():
             self.conv.weight.fill_(1 / 9)
-            self.conv.bias.fill_(-0.5)
+            known(self.conv.bias).fill_(-0.5)
             self.head.weight.copy_(torch.tensor([[1.0, 0.5], [0.9, 0.2], [0.1, 0.1]]))
             self.head.bias.zero_()
 
@@ -77,9 +82,9 @@ class FakeStore:
     manifest: dict[str, dict[str, str]] = field(default_factory=lambda: {"hashes": {}})
 
 
-@dataclass
-class FakeRun:
-    path: Path
+@dataclass(frozen=True)
+class FakeRun(Run):
+    config: Config = field(init=False, repr=False)
     cases: tuple[FakeCase, ...] = field(default_factory=lambda: cases())
     experiment: str = "set3_guided"
     classes: tuple[str, ...] = CLASSES
@@ -88,8 +93,12 @@ class FakeRun:
     seed: int = 0
     lungs: Mapping[str, np.ndarray] = field(default_factory=dict)  # (2, SIZE, SIZE), left and right
 
-    @property
-    def store(self) -> FakeStore:
+    def __post_init__(self) -> None:
+        own = Config(experiment=self.experiment, input=InputConfig(size=SIZE))
+        object.__setattr__(self, "config", own)
+
+    @cached_property
+    def store(self) -> Store:
         marks = [(case_id, side, flags[k]) for case_id, flags in self.lungs.items() for k, side in SIDES]
         table = pl.DataFrame(
             {
@@ -106,11 +115,8 @@ class FakeRun:
                 "columns": SIZE,
             }
         )
-        return FakeStore(cases, FakeRegions(table, [flags for _, _, flags in marks]))
-
-    @property
-    def config(self) -> Config:
-        return Config(experiment=self.experiment, input=InputConfig(size=SIZE))
+        held = FakeStore(cases, FakeRegions(table, [flags for _, _, flags in marks]))
+        return cast(Store, held)  # which has all that evaluation reads
 
     def model(self, device: str = "cpu") -> nn.Module:
         return Looker(decoder=self.decoder).eval().to(device)
@@ -118,13 +124,16 @@ class FakeRun:
     def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
         return attribution.create(name or "guided_backprop", model)
 
-    def dataset(self, split: str) -> list[FakeCase]:
+    def of_split(self, split: str) -> list[FakeCase]:
         return [case for case in self.cases if case.split == split]
+
+    def dataset(self, split: str) -> GazeDataset:
+        return cast(GazeDataset, self.of_split(split))  # of which evaluation takes the length
 
     def batches(
         self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None
     ) -> Iterator[Batch]:
-        own = {case.case_id: case for case in self.dataset(split)}
+        own = {case.case_id: case for case in self.of_split(split)}
         chosen = [own[name] for name in case_ids] if case_ids is not None else list(own.values())
         for start in range(0, len(chosen), batch_size or 8):
             yield collate([sample(case) for case in chosen[start : start + (batch_size or 8)]])

@@ -26,7 +26,7 @@ from tests.evaluation.fakes import CLASSES, FakeCase, FakeRun, cases, without_cl
 MANY = cases(test=90)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Evaluated(FakeRun):
     """A run whose agreement was measured already: `look` more than another's, with a little noise."""
 
@@ -35,10 +35,11 @@ class Evaluated(FakeRun):
     settings: dict[str, Any] = field(default_factory=lambda: {"generator": "guided_backprop"})
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self.path.mkdir(parents=True, exist_ok=True)
         if self.look is None:
             return
-        ids = [case.case_id for case in self.dataset("test") if case.gaze]
+        ids = [case.case_id for case in self.of_split("test") if case.gaze]
         shared = np.random.default_rng(0).normal(size=len(ids))
         noise = 0.1 * np.random.default_rng(self.seed + 1).normal(size=len(ids))
         rows = [
@@ -111,7 +112,7 @@ def test_agreement_is_compared_case_by_case(runs: list[Evaluated]) -> None:
     assert changed["difference"].item() == pytest.approx(0.3, abs=0.05)
     # The cases differ by 1, the runs on one case by 0.1: only a paired interval is this narrow.
     assert changed["high"].item() - changed["low"].item() < 0.1
-    assert (of_table["high"] - of_table["low"]).min() > 0.3
+    assert (of_table["high"] - of_table["low"]).to_numpy().min() > 0.3
     assert changed["p_bootstrap"].item() == pytest.approx(2 / 1001)
     assert paired.filter(run="no_decoder")["p_bootstrap"].item() > 0.01
     assert not found.paired.filter(metric="kl")["higher_is_better"].any()
@@ -253,7 +254,7 @@ def test_holms_correction_of_a_worked_example() -> None:
     assert holm([0.02, float("nan")]) == [0.02, None]
 
 
-def test_names_in_markdown_tables_are_text_on_one_line():
+def test_names_in_markdown_tables_are_text_on_one_line() -> None:
     name = "a|b\n| c <img> *x* [y](z) `q` _e_ set3_guided \x1b[2J"
     safe = r"a\|b \| c &lt;img&gt; \*x\* \[y\](z) \`q\` \_e\_ set3_guided \\x1b\[2J"
     assert escaped(name) == safe

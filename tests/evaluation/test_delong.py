@@ -56,7 +56,7 @@ def test_the_error_of_a_difference_of_macro_aucs_equals_the_bootstraps() -> None
 
     def difference(w: np.ndarray) -> np.ndarray:
         pairs = zip(labels, a, b, strict=True)
-        return np.mean([auc(y, s, w) - auc(y, t, w) for y, s, t in pairs], axis=0)
+        return np.asarray(np.mean([auc(y, s, w) - auc(y, t, w) for y, s, t in pairs], axis=0))
 
     by_bootstrap = estimates({0: difference}, 300, draws)[0]
     found = delong_test(labels, a, b)
@@ -91,7 +91,7 @@ def test_missing_sides_are_nan() -> None:
     assert np.isnan(phi).all()
 
 
-def test_p_of_a_difference_without_variance_is_that_of_an_exact_test():
+def test_p_of_a_difference_without_variance_is_that_of_an_exact_test() -> None:
     labels = np.array([0, 0, 1, 1])
     found = delong_test(labels, labels * 1.0, 1.0 - labels)
     assert (found.value, found.error) == (1.0, 0.0)

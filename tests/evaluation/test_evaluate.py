@@ -29,6 +29,7 @@ from tests.evaluation.fakes import (
     lungs_about_the_spot,
     without_class,
 )
+from tests.evaluation.known import known
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +90,7 @@ def test_the_same_seed_gives_the_same_file_whatever_the_batches(
     again = evaluate(FakeRun(tmp_path), EvaluationOptions(device="cpu", resamples=200, batch_size=5))
     for name in METRICS:
         for kind in ("heatmap", "mean_gaze"):
-            mine, other = again.test.agreement[kind][name], metrics.test.agreement[kind][name]
+            mine, other = (known(each.test.agreement[kind])[name] for each in (again, metrics))
             assert mine.value == pytest.approx(other.value, rel=1e-4)
     assert again.test.auc == metrics.test.auc
     assert evaluate(first, EvaluationOptions(device="cpu", resamples=200)) == metrics
@@ -98,27 +99,28 @@ def test_the_same_seed_gives_the_same_file_whatever_the_batches(
 def test_a_model_that_looks_where_the_reader_looked_beats_the_floors(
     evaluated: tuple[FakeRun, EvaluationResults],
 ) -> None:
-    agreement = evaluated[1].test.agreement
+    agreement = {kind: known(found) for kind, found in evaluated[1].test.agreement.items()}
     for metric in METRICS:
         higher = METRICS[metric].higher_is_better
         for floor in ("mean_gaze", "lung_shape"):
             own, other = agreement["heatmap"][metric], agreement[floor][metric]
-            assert own.low > other.high if higher else own.high < other.low, (metric, floor)
-    assert agreement["heatmap"]["shuffled_auc"].value > 0.95
-    assert abs(agreement["mean_gaze"]["shuffled_auc"].value - 0.5) < 0.1
+            low, high = (known(end) for end in ((own.low, other.high) if higher else (other.low, own.high)))
+            assert low > high, (metric, floor)
+    assert known(agreement["heatmap"]["shuffled_auc"].value) > 0.95
+    assert abs(known(agreement["mean_gaze"]["shuffled_auc"].value) - 0.5) < 0.1
 
 
 def test_the_lung_shape_is_of_the_cases_own_lungs_where_they_are_known(tmp_path: Path) -> None:
     """Lungs that lie where the reader looked, in the first twelve cases; the third has no gaze."""
-    few = FakeRun(tmp_path).dataset("test")[:12]
+    few = FakeRun(tmp_path).of_split("test")[:12]
     run = FakeRun(tmp_path, lungs={case.case_id: lungs_about_the_spot(case) for case in few})
     metrics = evaluate(run, EvaluationOptions(device="cpu", resamples=20))
     assert metrics.test.agreement_cases.baseline_counts["own_lungs"] == 11
     table = pl.read_parquet(tmp_path / "agreement.parquet").filter(map="lung_shape")
     own = pl.col("case_id").is_in([case.case_id for case in few])
-    known, drawn = table.filter(own)["shuffled_auc"], table.filter(~own)["shuffled_auc"]
-    assert (len(known), len(drawn)) == (11, 12)
-    assert known.min() > 0.95
+    true, drawn = (table.filter(which)["shuffled_auc"].to_numpy() for which in (own, ~own))
+    assert (len(true), len(drawn)) == (11, 12)
+    assert true.min() > 0.95
     assert drawn.mean() < 0.7
     counts = metrics.test.agreement_cases.baseline_counts
     assert "own lungs in 11 of them" in compared_cases(AgreementCases(23, baseline_counts=counts))
@@ -130,7 +132,7 @@ def test_mean_gaze_comes_from_training_cases_only(evaluated: tuple[FakeRun, Eval
     mean = np.mean(
         [batch.gaze_maps((SIZE, SIZE)).numpy()[:, 0].mean(0) for batch in run.batches("train", 6)], axis=0
     )
-    with_gaze = [c.case_id for c in run.dataset("test") if c.gaze]
+    with_gaze = [c.case_id for c in run.of_split("test") if c.gaze]
     maps = case_maps(run, with_gaze)
     expected = [
         nss(
@@ -139,7 +141,9 @@ def test_mean_gaze_comes_from_training_cases_only(evaluated: tuple[FakeRun, Eval
         )[0]
         for p, there in zip(maps.points, maps.present, strict=True)
     ]
-    assert metrics.test.agreement["mean_gaze"]["nss"].value == pytest.approx(np.mean(expected), rel=1e-5)
+    assert known(metrics.test.agreement["mean_gaze"])["nss"].value == pytest.approx(
+        np.mean(expected), rel=1e-5
+    )
     assert metrics.test.agreement_cases.baseline_counts["mean_gaze_of_training_cases"] == 6
 
 
@@ -168,7 +172,7 @@ def test_a_run_without_decoder_has_no_mask_agreement(tmp_path: Path) -> None:
         FakeRun(tmp_path, decoder=False), EvaluationOptions(device="cpu", resamples=20)
     ).test.agreement
     assert agreement["mask"] is None
-    assert agreement["heatmap"]["nss"].value > 1
+    assert known(known(agreement["heatmap"])["nss"].value) > 1
 
 
 def test_a_class_absent_from_the_test_cases_is_null_and_so_is_the_macro_mean(tmp_path: Path) -> None:
@@ -201,13 +205,13 @@ def test_maps_are_scored_against_the_boxes_of_the_cases_own_class(tmp_path: Path
     assert set(table["case_id"]) == set(own)
     # The spot's middle is the brightest; the other class's box in the corner does not lower the share.
     for kind in ("heatmap", "mask"):
-        assert test.localisation[kind]["pointing_game"].value == 1
+        assert known(test.localisation[kind])["pointing_game"].value == 1
     maps = case_maps(run, own, target="true")
     for name, metric in LOCALISATION.items():
         oracle = metric.function(smoothed(maps.heatmap, maps.sigma), maps.boxes).mean()
-        assert test.localisation["heatmap"][name].value == pytest.approx(oracle)
-    floor, found = (test.localisation[kind]["iou"] for kind in ("lung_shape", "heatmap"))
-    assert floor.high < found.low
+        assert known(test.localisation["heatmap"])[name].value == pytest.approx(oracle)
+    floor, found = (known(test.localisation[kind])["iou"] for kind in ("lung_shape", "heatmap"))
+    assert known(floor.high) < known(found.low)
     assert maps.boxes.shape == (len(own), 2, 4)
     assert not maps.boxes[:, 1].any()
 
@@ -221,7 +225,7 @@ def test_without_boxes_there_is_no_localisation(evaluated: tuple[FakeRun, Evalua
 
 def test_accuracy_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
-    found = evaluate(run, EvaluationOptions(device="cpu", resamples=50)).test.accuracy
+    found = known(evaluate(run, EvaluationOptions(device="cpu", resamples=50)).test.accuracy)
     test = run.predictions().filter(split="test")
     p, y = (test.select([f"{of}_{c}" for c in CLASSES]).to_numpy() for of in ("probability", "label"))
     expected = mean_interval(p.argmax(1) == y.argmax(1), test["patient"].to_numpy())
@@ -244,9 +248,9 @@ def test_aucs_have_the_interval_that_was_asked_for(tmp_path: Path) -> None:
         for name in ("auc_seed", "average_precision", "brier"):
             assert getattr(own, name) == getattr(other, name)
     for c in CLASSES:
-        own = placed(test[f"label_{c}"], test[f"probability_{c}"], test["patient"])
+        of_class = placed(test[f"label_{c}"], test[f"probability_{c}"], test["patient"])
         found = default.test.auc[c]
-        assert (found.low, found.high) == auc_interval([own])
+        assert (found.low, found.high) == auc_interval([of_class])
     assert default.test.agreement == percentiles.test.agreement
 
 

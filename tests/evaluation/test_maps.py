@@ -15,8 +15,10 @@ from radgaze.evaluation.baselines import BaselineInputs
 from radgaze.evaluation.baselines.lung_shape import LungShape, draw_lung_shape
 from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
+from radgaze.evaluation.options import Target
 from radgaze.store.dataset import GazeDataset
 from tests.evaluation.fakes import SIZE, FakeRun
+from tests.evaluation.known import known
 from tests.store.cohorts import make_cohort, write_dicom
 from tests.stores import prepare
 
@@ -41,7 +43,7 @@ def test_cases_come_in_the_order_asked_for_whatever_the_batches(tmp_path: Path) 
         np.testing.assert_allclose(getattr(few, name), getattr(all_at_once, name), atol=1e-6, err_msg=name)
     assert few.has_gaze.tolist() == [True, False, True, True, True]
     assert few.gaze[1].max() == 0
-    assert few.image.shape == few.heatmap.shape == few.mask.shape == (5, SIZE, SIZE)
+    assert few.image.shape == few.heatmap.shape == known(few.mask).shape == (5, SIZE, SIZE)
 
 
 def test_rows_agree_with_the_runs_predictions(tmp_path: Path) -> None:
@@ -59,7 +61,8 @@ def test_the_heatmap_is_of_the_class_asked_for(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
     model = run.model()
     heat = run.generator(model, "guided_backprop")
-    for target in ("predicted", "true"):
+    targets: tuple[Target, ...] = ("predicted", "true")
+    for target in targets:
         for part, batch in zip(
             stream_maps(run, "test", target=target, batch_size=5), run.batches("test", 5), strict=True
         ):
@@ -86,7 +89,7 @@ def test_smoothing_equals_scipys_filter_with_a_sigma_for_each_axis() -> None:
 def test_mean_gaze_is_the_mean_map_of_the_cases_with_gaze(tmp_path: Path) -> None:
     run = FakeRun(tmp_path)
     found, n = average_gaze(run.batches("test", 5), (SIZE, SIZE))
-    maps = case_maps(run, [case.case_id for case in run.dataset("test") if case.gaze])
+    maps = case_maps(run, [case.case_id for case in run.of_split("test") if case.gaze])
     assert n == len(maps) == 23
     np.testing.assert_allclose(found, maps.gaze.mean(0), atol=1e-6)
     nothing, none = average_gaze([], (SIZE, SIZE))

@@ -108,7 +108,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]
     return out, dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
-def test_a_new_baseline_map_is_scored_and_shown_by_evaluate_compare_and_report(done) -> None:
+def test_a_new_baseline_map_is_scored_and_shown_by_evaluate_compare_and_report(
+    done: tuple[Path, dict[str, str]],
+) -> None:
     out, said = done
     scored = pl.read_parquet(out / "one" / "agreement.parquet")
     assert scored["map"].unique(maintain_order=True).to_list()[-2:] == ["lung_shape", "middle"]
@@ -117,13 +119,17 @@ def test_a_new_baseline_map_is_scored_and_shown_by_evaluate_compare_and_report(d
     assert "middle" in said["EVALUATE"]
     row = next(line for line in said["COMPARE"].splitlines() if "| middle of the image (floor) |" in line)
     assert row.startswith("| – |")  # once for all runs
-    assert row.split("|")[3].strip().startswith(f"{float(own['nss'].mean() or 0):.3f}".replace("-", "−"))
+    assert (
+        row.split("|")[3].strip().startswith(f"{float(own['nss'].to_numpy().mean()):.3f}".replace("-", "−"))
+    )
     for part in ("PAGE OF THE COMPARISON", "REPORT", "BOXES", "PAPER", "FIGURE"):
         assert "'Middle of the image (floor)'" in said[part], part
     assert "both floors" not in said["REPORT"]  # there are three
 
 
-def test_a_new_baseline_map_is_a_floor_of_every_aspect_that_has_floors(done) -> None:
+def test_a_new_baseline_map_is_a_floor_of_every_aspect_that_has_floors(
+    done: tuple[Path, dict[str, str]],
+) -> None:
     out, said = done
     tables = (out / "a" / "audit.md").read_text(encoding="utf-8").split("\n## ")[2:]
     shown = {table.split(".")[0] for table in tables if "| middle of the image (floor) |" in table}
@@ -136,7 +142,9 @@ def test_a_new_baseline_map_is_a_floor_of_every_aspect_that_has_floors(done) -> 
     assert set(cases["aspect"]) == {"agreement", "localisation", "faithfulness", "spread"}
 
 
-def test_a_new_aspect_has_a_table_a_panel_a_verdict_and_its_own_values_under_its_heading(done) -> None:
+def test_a_new_aspect_has_a_table_a_panel_a_verdict_and_its_own_values_under_its_heading(
+    done: tuple[Path, dict[str, str]],
+) -> None:
     out, said = done
     assert "'Spread: bright share'" in said["PANELS"]
     text = (out / "a" / "audit.md").read_text(encoding="utf-8")

@@ -57,9 +57,9 @@ def test_a_metric_added_as_contributing_says_is_in_every_table_under_its_own_hea
     copy = tmp_path / "src" / "radgaze"
     copy.parent.mkdir()
     copy.mkdir()
-    for part in source.iterdir():  # all as it is, but for one file
-        if part.name != "evaluation":
-            (copy / part.name).symlink_to(part)
+    for package in source.iterdir():  # all as it is, but for one file
+        if package.name != "evaluation":
+            (copy / package.name).symlink_to(package)
     shutil.copytree(source / "evaluation", copy / "evaluation", ignore=shutil.ignore_patterns("__pycache__"))
     metrics = copy / "evaluation" / "metrics" / "agreement.py"
     text = metrics.read_text(encoding="utf-8")
@@ -92,5 +92,7 @@ def test_a_metric_added_as_contributing_says_is_in_every_table_under_its_own_hea
         names = [cell.strip() for cell in heading.replace("┃", "|").split("|")]
         cells = [cell.strip() for cell in next(line for line in lines if line.startswith(row)).split(rule)]
         for name, column in (("toy distance ↓", "toy"), ("SIM", "sim"), ("shuffled AUC", "shuffled_auc")):
-            value = f"{float(table[column].mean()):.{digits}f}".replace("-", "−" if rule == "|" else "-")
+            value = f"{float(table[column].to_numpy().mean()):.{digits}f}".replace(
+                "-", "−" if rule == "|" else "-"
+            )
             assert cells[names.index(name)].startswith(value), (part, name)

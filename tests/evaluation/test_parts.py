@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ def part(tmp_path: Path) -> MethodMeasurements:
     return whole
 
 
-def test_a_part_is_read_back_as_it_was_kept(part, tmp_path, capsys):
+def test_a_part_is_read_back_as_it_was_kept(
+    part: MethodMeasurements, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     found = load("grad_cam", tmp_path, MADE_WITH)
     assert found is not None
     assert found.figures.equals(part.figures)
@@ -70,7 +73,13 @@ def no_numbers(path: Path) -> None:
     [(kind, way) for kind in ("json", "parquet") for way in (cut, other, no_numbers)]
     + [("json", deep), ("parquet", pages)],
 )
-def test_a_damaged_part_is_told_and_measured_again(kind, damage, part, tmp_path, capsys):
+def test_a_damaged_part_is_told_and_measured_again(
+    kind: str,
+    damage: Callable[[Path], None],
+    part: MethodMeasurements,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     damage(tmp_path / f"grad_cam.{kind}")
     assert load("grad_cam", tmp_path, MADE_WITH) is None
     said = " ".join(capsys.readouterr().err.split())

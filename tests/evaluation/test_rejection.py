@@ -6,6 +6,7 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,7 @@ from radgaze.reporting.rejection import findings, referral_sentences, rejection_
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.training.fitting import train
+from tests.evaluation.known import known
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
@@ -44,7 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def written(run: Run) -> dict[str, object]:
     arguments = ["--reject", "--goal", "frr=0.3", "--score", "alpha_perturbed", "--resamples", "40"]
     assert main(["evaluate", str(run.path), *arguments]) == 0
-    return json.loads((run.path / "rejection.json").read_text(encoding="utf-8"))
+    content: dict[str, object] = json.loads((run.path / "rejection.json").read_text(encoding="utf-8"))
+    return content
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def results(run: Run, written: dict[str, object]) -> ReferralResults:
     return results
 
 
-def test_files_of_an_earlier_version_are_read(run, written, tmp_path):
+def test_files_of_an_earlier_version_are_read(run: Run, written: dict[str, object], tmp_path: Path) -> None:
     for name in ("rejection.json", "selective.json"):
         content = json.loads((run.path / name).read_text(encoding="utf-8"))
         assert content.pop("schema") == 1
@@ -64,77 +67,78 @@ def test_files_of_an_earlier_version_are_read(run, written, tmp_path):
     assert Referral.read(tmp_path) == Referral.read(run.path)
 
 
-def test_every_score_is_measured_on_the_test_cases(run, written):
+def test_every_score_is_measured_on_the_test_cases(run: Run, results: ReferralResults) -> None:
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
     errors = confidence.wrong(p, y, "softmax")
-    assert written["errors"] == int(errors.sum())
-    assert list(written["scores"]) == list(CANDIDATES)
-    assert written["all"]["accuracy"]["value"] == pytest.approx(1 - errors.mean())
+    assert results.errors == int(errors.sum())
+    assert list(results.scores) == list(CANDIDATES)
+    assert results.all.accuracy.value == pytest.approx(1 - errors.mean())
     for name in ("alpha", "beta", "maximum", "entropy"):
-        row, scores = written["scores"][name], confidence.SCORES[name](p)
-        assert row["error_detection"]["value"] == pytest.approx(confidence.error_detection(errors, scores)[0])
-        accepted = scores <= row["threshold"]
-        assert row["coverage"]["value"] == pytest.approx(accepted.mean())
-        assert row["accuracy_kept"]["value"] == pytest.approx((~errors)[accepted].mean())
-        assert row["coverage"]["low"] <= row["coverage"]["value"] <= row["coverage"]["high"]
-        assert row["validation"]["frr"] is None or row["validation"]["frr"] <= 0.3
-    assert written["scores"]["alpha"]["magnitude"] == 0
-    assert written["scores"]["alpha_perturbed"]["magnitude"] > 0
-    assert written["scores"]["alpha_tempered"]["temperature"] == pytest.approx(written["temperature"])
+        row, scores = results.scores[name], confidence.SCORES[name](p)
+        assert row.error_detection.value == pytest.approx(confidence.error_detection(errors, scores)[0])
+        accepted = scores <= row.threshold
+        assert row.coverage.value == pytest.approx(accepted.mean())
+        assert row.accuracy_kept.value == pytest.approx((~errors)[accepted].mean())
+        assert known(row.coverage.low) <= known(row.coverage.value) <= known(row.coverage.high)
+        assert row.validation.frr is None or row.validation.frr <= 0.3
+    assert results.scores["alpha"].magnitude == 0
+    assert results.scores["alpha_perturbed"].magnitude > 0
+    assert results.scores["alpha_tempered"].temperature == pytest.approx(results.temperature)
 
 
-def test_aucs_have_the_interval_of_an_auc(run, written):
+def test_aucs_have_the_interval_of_an_auc(run: Run, results: ReferralResults) -> None:
     test = run.predictions().filter(split="test")
     p = test.select(f"probability_{name}" for name in CLASSES).to_numpy()
     y = test.select(f"label_{name}" for name in CLASSES).to_numpy()
     who, errors = test["patient"].to_numpy(), confidence.wrong(p, y, "softmax")
-    row, scores = written["scores"]["alpha"], confidence.SCORES["alpha"](p)
+    row, scores = results.scores["alpha"], confidence.SCORES["alpha"](p)
 
-    def of_classes(kept):
+    def of_classes(kept: np.ndarray) -> tuple[float, float]:
         return auc_interval(
             [placed(label[kept], score[kept], who[kept]) for label, score in zip(y.T, p.T, strict=True)]
         )
 
     found = {
-        "error_detection": (row["error_detection"], auc_interval([placed(errors, scores, who)])),
-        "kept": (row["auc_kept"], of_classes(scores <= row["threshold"])),
-        "all": (written["all"]["auc"], of_classes(np.ones(len(who), dtype=bool))),
+        "error_detection": (row.error_detection, auc_interval([placed(errors, scores, who)])),
+        "kept": (row.auc_kept, of_classes(scores <= row.threshold)),
+        "all": (results.all.auc, of_classes(np.ones(len(who), dtype=bool))),
     }
     for name, (entry, expected) in found.items():
-        if entry["value"] is not None:
-            assert (entry["low"], entry["high"]) == pytest.approx(expected), name
-    assert written["all"]["auc"]["value"] is not None
+        if entry.value is not None:
+            assert (entry.low, entry.high) == pytest.approx(expected), name
+    assert results.all.auc.value is not None
 
 
-def test_decisions_are_those_of_the_rule_that_is_kept(run, written):
+def test_decisions_are_those_of_the_rule_that_is_kept(run: Run, results: ReferralResults) -> None:
     decisions = pl.read_parquet(run.path / "decisions.parquet")
     predictions = run.predictions()
     assert sorted(decisions["case_id"]) == sorted(predictions["case_id"])
-    rule = Referral.read(run.path)
+    rule = known(Referral.read(run.path))
     assert (rule.score, rule.goal, rule.value) == ("alpha", "frr", 0.3)
-    assert rule.magnitude == written["scores"]["alpha_perturbed"]["magnitude"]
+    assert rule.magnitude == results.scores["alpha_perturbed"].magnitude
     assert (decisions["accept"] == (decisions["score"] <= rule.threshold)).all()
     own = decisions.filter(split="validate")
     assert own["accept"].mean() == pytest.approx(rule.validation.coverage)
     assert set(decisions["predicted"]) <= set(CLASSES)
 
 
-def test_images_that_are_no_radiographs_are_tried(written):
-    outside = written["out_of_distribution"]
+def test_images_that_are_no_radiographs_are_tried(results: ReferralResults) -> None:
+    outside = results.out_of_distribution
     assert list(outside) == ["test", "upside_down", "inverted", "noise", "not_chest"]
-    kept = written["scores"]["alpha_perturbed"]["coverage"]["value"]
-    assert outside["test"]["referred"]["value"] == pytest.approx(1 - kept)
+    kept = known(results.scores["alpha_perturbed"].coverage.value)
+    assert outside["test"].referred.value == pytest.approx(1 - kept)
     for name in ("upside_down", "inverted", "noise", "not_chest"):
-        assert 0 <= outside[name]["auroc"]["low"] <= outside[name]["auroc"]["high"] <= 1
+        auroc = known(outside[name].auroc)
+        assert 0 <= known(auroc.low) <= known(auroc.high) <= 1
 
 
-def test_tables_and_page_hold_the_numbers_and_no_patient(run, written):
+def test_tables_and_page_hold_the_numbers_and_no_patient(run: Run, results: ReferralResults) -> None:
     page = (run.path / "rejection.html").read_text(encoding="utf-8")
     assert_self_contained(page)
     assert_accessible(page)
-    value = written["scores"]["beta"]["error_detection"]["value"]
+    value = known(results.scores["beta"].error_detection.value)
     assert f"{value:.3f}" in page
     assert f"{value:.3f}" in (run.path / "rejection.md").read_text(encoding="utf-8")
     with (run.path / "rejection.csv").open(encoding="utf-8") as file:
@@ -146,7 +150,7 @@ def test_tables_and_page_hold_the_numbers_and_no_patient(run, written):
     assert (run.path / "figures" / "rejection.png").is_file()
 
 
-def test_a_later_explanation_carries_the_decision(run, written, tmp_path):
+def test_a_later_explanation_carries_the_decision(run: Run, results: ReferralResults, tmp_path: Path) -> None:
     decisions = pl.read_parquet(run.path / "decisions.parquet").filter(split="test").head(2)
     ids = decisions["case_id"].to_list()
     assert main(["explain", str(run.path), *ids, "--methods", "grad_cam", "--out", str(tmp_path)]) == 0
@@ -157,20 +161,18 @@ def test_a_later_explanation_carries_the_decision(run, written, tmp_path):
         assert told["reason"].startswith("D_α")
 
 
-def test_the_same_seed_gives_the_same_numbers(run, written):
+def test_the_same_seed_gives_the_same_numbers(run: Run, results: ReferralResults) -> None:
     options = ReferralOptions(goal="frr=0.3", score="alpha_perturbed", resamples=40)
-    assert plain(evaluate_referral(run, options).results) == written
-    few = plain(evaluate_referral(run, replace(options, batch_size=5)).results)
-    for name, entry in few["out_of_distribution"].items():
-        assert entry["referred"]["value"] == written["out_of_distribution"][name]["referred"]["value"]
+    assert evaluate_referral(run, options).results == results
+    few = evaluate_referral(run, replace(options, batch_size=5)).results
+    for name, entry in few.out_of_distribution.items():
+        assert entry.referred.value == results.out_of_distribution[name].referred.value
     np.testing.assert_allclose(
-        few["scores"]["alpha_perturbed"]["threshold"],
-        written["scores"]["alpha_perturbed"]["threshold"],
-        rtol=1e-4,
+        few.scores["alpha_perturbed"].threshold, results.scores["alpha_perturbed"].threshold, rtol=1e-4
     )
 
 
-def test_without_an_error_it_says_so(results):
+def test_without_an_error_it_says_so(results: ReferralResults) -> None:
     none = replace(results, errors=0)
     assert (
         findings(none)[0]
@@ -179,10 +181,10 @@ def test_without_an_error_it_says_so(results):
     assert rejection_markdown(none)
 
 
-def test_what_is_undefined_is_said(results):
+def test_what_is_undefined_is_said(results: ReferralResults) -> None:
     undefined = IntervalEstimate(None)
 
-    def said(**changes: IntervalEstimate) -> str:
+    def said(**changes: Any) -> str:
         score = replace(results.scores["alpha"], **changes)
         return " ".join(findings(replace(results, score="alpha", scores={"alpha": score})))
 
@@ -194,7 +196,7 @@ def test_what_is_undefined_is_said(results):
     assert findings(all_wrong)[0].startswith(f"All {results.cases} test predictions are wrong")
 
 
-def test_the_runs_report_tells_of_it(run, results):
+def test_the_runs_report_tells_of_it(run: Run, results: ReferralResults) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert_self_contained(page)
     assert_accessible(page)
@@ -203,7 +205,7 @@ def test_the_runs_report_tells_of_it(run, results):
     assert all(sentence in Page(page).text for sentence in sentences)
 
 
-def test_a_report_without_or_with_a_broken_rejection(tmp_path):
+def test_a_report_without_or_with_a_broken_rejection(tmp_path: Path) -> None:
     assert referral_sentences(tmp_path) == []
     for text in ("{", "[]", "{}"):
         (tmp_path / "rejection.json").write_text(text)
@@ -219,7 +221,9 @@ def test_a_report_without_or_with_a_broken_rejection(tmp_path):
         (["--score", "beta"], "add --reject"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_measured(arguments, said, run, capsys):
+def test_a_mistake_is_told_before_anything_is_measured(
+    arguments: list[str], said: str, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     before = {p: p.stat().st_mtime_ns for p in Path(run.path).rglob("*") if p.is_file()}
     assert main(["evaluate", str(run.path), *arguments]) == 2
     assert said in capsys.readouterr().err

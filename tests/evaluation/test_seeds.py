@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from statistics import stdev
 
 import numpy as np
@@ -13,7 +14,7 @@ from scipy.stats import norm
 from radgaze.evaluation.statistics.across_seeds import across, spread
 from radgaze.evaluation.statistics.multiple_testing import holm
 from radgaze.evaluation.statistics.policy import bootstrap, bootstraps
-from radgaze.evaluation.statistics.resampling import Estimate, Part, estimates, mean_of
+from radgaze.evaluation.statistics.resampling import Estimate, Part, Resampling, estimates, mean_of
 from radgaze.sources.split import fold_split
 
 
@@ -32,7 +33,9 @@ def seeds(rng: np.random.Generator, k: int, tau: float, *, shared: bool, cases: 
 
 @pytest.mark.parametrize("s", [0.0, 0.015, 0.04])
 @pytest.mark.parametrize("k", [3, 5, 10])
-def test_interval_of_a_difference_of_aucs_misses_0_no_oftener_than_it_says_where_nothing_differs(k, s):
+def test_interval_of_a_difference_of_aucs_misses_0_no_oftener_than_it_says_where_nothing_differs(
+    k: int, s: float
+) -> None:
     rng, trials = np.random.default_rng([k, round(s * 1000)]), 120
     found = [
         across(of, (-1, 1))
@@ -45,7 +48,7 @@ def test_interval_of_a_difference_of_aucs_misses_0_no_oftener_than_it_says_where
 
 
 @pytest.mark.parametrize("s", [0.015, 0.04])
-def test_interval_of_a_difference_of_aucs_holds_a_difference_that_is_there(s):
+def test_interval_of_a_difference_of_aucs_holds_a_difference_that_is_there(s: float) -> None:
     rng, gain = np.random.default_rng(round(s * 1000)), 0.05
     truth = norm.cdf((SEPARATION + gain / SLOPE) / np.sqrt(2 + 2 * (s / SLOPE) ** 2 / 2))
     truth -= norm.cdf(SEPARATION / np.sqrt(2 + 2 * (s / SLOPE) ** 2 / 2))
@@ -54,7 +57,7 @@ def test_interval_of_a_difference_of_aucs_holds_a_difference_that_is_there(s):
     assert 0.915 <= np.mean([low <= truth <= high for low, high in intervals]) <= 1
 
 
-def test_spread_of_a_mean_over_seeds_is_never_less_than_the_seeds_own():
+def test_spread_of_a_mean_over_seeds_is_never_less_than_the_seeds_own() -> None:
     rng = np.random.default_rng(7)
     for _ in range(100):
         (of,) = differences(rng, seeds=3, s=0.04, cases=150, resamples=100)
@@ -65,7 +68,7 @@ def test_spread_of_a_mean_over_seeds_is_never_less_than_the_seeds_own():
         assert high - low >= 0.97 * 2 * 4.303 * stdev(figures) / np.sqrt(3)
 
 
-def test_interval_is_that_of_a_normal_and_a_students_t_convolved():
+def test_interval_is_that_of_a_normal_and_a_students_t_convolved() -> None:
     rng = np.random.default_rng(8)
     (of,) = differences(rng, seeds=5, s=0.015, resamples=400)
     found = spread(of)
@@ -74,7 +77,7 @@ def test_interval_is_that_of_a_normal_and_a_students_t_convolved():
     np.testing.assert_allclose(across(of).interval, expected, atol=0.04 * np.ptp(expected))
 
 
-def test_interval_of_one_seed_alone_misses_what_other_seeds_would_give():
+def test_interval_of_one_seed_alone_misses_what_other_seeds_would_give() -> None:
     rng = np.random.default_rng(0)
     of_cases = [seeds(rng, 1, 0.2, shared=True)[0].interval for _ in range(200)]
     assert np.mean([low <= 0 <= high for low, high in of_cases]) < 0.7
@@ -95,7 +98,7 @@ def covered(test_sets: list[list[int]], tau: float, *, together: bool, trials: i
     for trial in range(trials):
         pool, found = rng.normal(0, 0.3, pool_size), []
         if together:
-            draws = bootstraps(tables, ["a"], resamples=200, seed=trial)
+            draws: Sequence[Resampling] = bootstraps(tables, ["a"], resamples=200, seed=trial)
         else:
             draws = [bootstrap(one, ["a"], resamples=200, seed=trial) for one in tables]
         for patients, own in zip(test_sets, draws, strict=True):
@@ -117,19 +120,19 @@ def folds(repetitions: int) -> list[list[int]]:
     return [[p for p in everyone if split[p] == "test"] for split in splits]
 
 
-def test_interval_of_repeated_folds_covers_the_truth_as_patients_are_drawn_together():
+def test_interval_of_repeated_folds_covers_the_truth_as_patients_are_drawn_together() -> None:
     assert 0.88 <= covered(folds(4), 0.02, together=True) <= 1  # 95%, of 100 trials: ± 4%
     assert covered(folds(4), 0.02, together=False) < 0.8  # twenty test sets, but only a hundred patients
 
 
 @pytest.mark.parametrize("k", [3, 10])
-def test_interval_over_splits_that_share_some_test_patients_covers_the_truth(k):
+def test_interval_over_splits_that_share_some_test_patients_covers_the_truth(k: int) -> None:
     rng = np.random.default_rng(6)
     overlapping = [sorted(rng.choice(120, 40, replace=False).tolist()) for _ in range(k)]
     assert 0.88 <= covered(overlapping, 0.02, together=True) <= 1
 
 
-def test_a_patient_is_drawn_equally_often_in_all_seeds_and_equal_seeds_draw_as_one_alone():
+def test_a_patient_is_drawn_equally_often_in_all_seeds_and_equal_seeds_draw_as_one_alone() -> None:
     a, b = bootstraps([table([0, 1, 2, 3, 4]), table([3, 5, 1])], ["a"], resamples=50, seed=1)
     (of_a,), (of_b,) = a.chunks(), b.chunks()
     np.testing.assert_array_equal(of_a[:, [3, 1]], of_b[:, [0, 2]])
@@ -143,7 +146,7 @@ def test_a_patient_is_drawn_equally_often_in_all_seeds_and_equal_seeds_draw_as_o
         )
 
 
-def test_covariance_between_seeds_is_that_of_cases_they_share():
+def test_covariance_between_seeds_is_that_of_cases_they_share() -> None:
     rng = np.random.default_rng(1)
     alike = [spread(seeds(rng, 10, 0.1, shared=True)).cases for _ in range(50)]
     assert np.mean(alike) == pytest.approx(0.3 / np.sqrt(60), rel=0.1)
@@ -151,7 +154,7 @@ def test_covariance_between_seeds_is_that_of_cases_they_share():
     assert np.mean(apart) < 0.01
 
 
-def test_value_is_the_mean_and_a_seed_without_one_is_left_out():
+def test_value_is_the_mean_and_a_seed_without_one_is_left_out() -> None:
     rng = np.random.default_rng(2)
     three = seeds(rng, 3, 0.1, shared=True)
     assert across(three).value == pytest.approx(np.mean([one.value for one in three]))
@@ -161,7 +164,7 @@ def test_value_is_the_mean_and_a_seed_without_one_is_left_out():
     assert across([unknown]).summary().value is None
 
 
-def test_order_of_seeds_does_not_matter_and_bounds_hold():
+def test_order_of_seeds_does_not_matter_and_bounds_hold() -> None:
     three = seeds(np.random.default_rng(3), 3, 0.2, shared=False)
     assert across(three).interval == pytest.approx(across(three[::-1]).interval)
     bounded = across(three, within=(-0.1, 0.1)).resampled
@@ -169,12 +172,12 @@ def test_order_of_seeds_does_not_matter_and_bounds_hold():
     assert bounded.max() == 0.1
 
 
-def test_resamples_of_different_numbers_are_refused():
+def test_resamples_of_different_numbers_are_refused() -> None:
     with pytest.raises(ValueError, match="different numbers"):
         across([Estimate(0.0, np.zeros(3)), Estimate(0.0, np.zeros(4))])
 
 
-def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out():
+def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out() -> None:
     rng, met = np.random.default_rng(4), set()
     for _ in range(50):
         moved = [Estimate(e.value + 0.1, e.resampled + 0.1) for e in seeds(rng, 3, 0.02, shared=True)]
@@ -185,6 +188,6 @@ def test_p_is_below_a_twentieth_where_the_interval_leaves_zero_out():
     assert met == {True, False}
 
 
-def test_holm_is_its_definition():
+def test_holm_is_its_definition() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.01, None, float("nan")]) == [0.01, None, None]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -14,28 +16,34 @@ from torch import Tensor, nn
 from radgaze.errors import UserError
 from radgaze.evaluation.metrics import confidence
 from radgaze.evaluation.referral import out_of_distribution
-from radgaze.evaluation.referral.options import Goal
+from radgaze.evaluation.referral.options import Goal, ScoreName
 from radgaze.evaluation.referral.perturbation import given, perturbed
 from radgaze.evaluation.referral.selective import FILE, Referral, choose
+from tests.evaluation.known import known
 
 CLASSES = ("a", "b", "c")
 
+Cases = tuple[np.ndarray, np.ndarray]
+"""Probabilities and labels."""
+
 
 @pytest.fixture
-def cases() -> tuple[np.ndarray, np.ndarray]:
+def cases() -> Cases:
     draw = np.random.default_rng(3)
     p = softmax(draw.normal(0, 2, (60, 3)), 1)
     return p, np.eye(3, dtype=int)[[draw.choice(3, p=row) for row in p]]
 
 
-def chosen(cases: tuple[np.ndarray, np.ndarray], goal: str, **options: object) -> Referral:
-    settings = {"classes": CLASSES, "kind": "softmax", "score": "alpha"} | options
+def chosen(cases: Cases, goal: str, **options: Any) -> Referral:
+    settings: dict[str, Any] = {"classes": CLASSES, "kind": "softmax", "score": "alpha"} | options
     return choose(*cases, goal=Goal.parse(goal), **settings)
 
 
 @pytest.mark.parametrize("score", confidence.SCORES)
 @pytest.mark.parametrize("share", [0.0, 0.05, 0.3, 0.5, 0.77, 1.0])
-def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_better(score, share, cases):
+def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_better(
+    score: ScoreName, share: float, cases: Cases
+) -> None:
     p, y = cases
     errors, scores = confidence.wrong(p, y, "softmax"), confidence.SCORES[score](p)
     ladder = [-1.0, *np.unique(scores)]
@@ -48,11 +56,12 @@ def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_b
             "risk": errors[accepted].mean() if accepted.any() else 0.0,
         }
 
-    for goal, keeps in (
-        ("coverage", lambda m: m["coverage"] >= share),
-        ("frr", lambda m: m["frr"] <= share),
-        ("risk", lambda m: m["risk"] <= share),
-    ):
+    goals: dict[str, Callable[[dict[str, float]], bool]] = {
+        "coverage": lambda m: m["coverage"] >= share,
+        "frr": lambda m: m["frr"] <= share,
+        "risk": lambda m: m["risk"] <= share,
+    }
+    for goal, keeps in goals.items():
         rule = chosen(cases, f"{goal}={share}", score=score)
         found = measured(rule.threshold)
         assert keeps(found)
@@ -64,7 +73,7 @@ def test_goals_are_kept_on_the_cases_they_were_chosen_on_and_no_threshold_does_b
         assert found["coverage"] == measured(best)["coverage"], goal
 
 
-def test_a_decision_says_why(cases):
+def test_a_decision_says_why(cases: Cases) -> None:
     rule = chosen(cases, "coverage=0.5", temperature=2.0)
     expected = confidence.alpha(confidence.tempered(cases[0], 2.0, "softmax"))
     for decision, score in zip(rule.decide(cases[0]), expected, strict=True):
@@ -76,11 +85,11 @@ def test_a_decision_says_why(cases):
         rule.decide(cases[0][:, :2])
 
 
-def test_the_file_gives_the_rule_back(cases, tmp_path):
+def test_the_file_gives_the_rule_back(cases: Cases, tmp_path: Path) -> None:
     assert Referral.read(tmp_path) is None
     rule = chosen(cases, "risk=0.1", calibration=1.3)
     assert rule.write(tmp_path) == tmp_path / FILE
-    again = Referral.read(tmp_path)
+    again = known(Referral.read(tmp_path))
     assert again == rule
     assert again.decide(cases[0]) == rule.decide(cases[0])
     np.testing.assert_array_equal(again.calibrated(cases[0]), confidence.tempered(cases[0], 1.3, "softmax"))
@@ -111,7 +120,7 @@ def test_the_file_gives_the_rule_back(cases, tmp_path):
         {"validation": 7},
     ],
 )
-def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
+def test_a_file_that_is_none_is_told(changes: dict[str, object], cases: Cases, tmp_path: Path) -> None:
     path = chosen(cases, "coverage=0.9").write(tmp_path)
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
     with pytest.raises(UserError, match="choose the rule again"):
@@ -123,12 +132,12 @@ def test_a_file_that_is_none_is_told(changes, cases, tmp_path):
 
 
 @pytest.mark.parametrize("text", ["coverage", "coverage=2", "coverage=most", "accuracy=0.9", "risk=nan"])
-def test_what_is_no_goal_is_told(text):
+def test_what_is_no_goal_is_told(text: str) -> None:
     with pytest.raises(UserError, match="coverage=SHARE"):
         Goal.parse(text)
 
 
-def test_there_must_be_cases_and_for_frr_right_ones(cases):
+def test_there_must_be_cases_and_for_frr_right_ones(cases: Cases) -> None:
     p, y = cases
     with pytest.raises(UserError, match="no validation cases"):
         chosen((p[:0], y[:0]), "coverage=0.9")
@@ -158,7 +167,9 @@ class Tiny(nn.Module):
 
 @pytest.mark.parametrize("kind", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("score", ["alpha", "beta"])
-def test_images_move_towards_more_trust_along_the_gradients_sign(score, kind):
+def test_images_move_towards_more_trust_along_the_gradients_sign(
+    score: ScoreName, kind: confidence.Kind
+) -> None:
     model = Tiny().train()
     images = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(1)) * 0.8 + 0.1
     nowhere, somewhere = perturbed(model, images, (0.0, 0.002), score=score, kind=kind, temperature=1.5)
@@ -192,7 +203,7 @@ def test_images_move_towards_more_trust_along_the_gradients_sign(score, kind):
     ) == pytest.approx(doubt(moved), rel=1e-3)
 
 
-def test_a_rule_is_given_what_it_was_chosen_on(cases):
+def test_a_rule_is_given_what_it_was_chosen_on(cases: Cases) -> None:
     model, images = Tiny().eval(), torch.rand(4, 1, 8, 8)
     plain = model(images).logits.softmax(1).detach().numpy()
     still = chosen(cases, "coverage=0.9")
@@ -205,7 +216,7 @@ def test_a_rule_is_given_what_it_was_chosen_on(cases):
 
 
 @pytest.mark.parametrize("name", out_of_distribution.KINDS)
-def test_images_out_of_distribution_are_as_many_in_range_and_repeat(name):
+def test_images_out_of_distribution_are_as_many_in_range_and_repeat(name: str) -> None:
     images = torch.rand(6, 1, 20, 24, generator=torch.Generator().manual_seed(0))
     make = out_of_distribution.KINDS[name]
     found = make(images, 1)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from radgaze.evaluation.results import MACRO, SplitResults
 from radgaze.evaluation.scoring import LOCALISATION_SCHEMA, SCHEMA, score
 from radgaze.evaluation.summary import summarise
 from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, cases
+from tests.evaluation.known import known
 
 OPTIONS = EvaluationOptions(device="cpu", resamples=20, batch_size=5)
 
@@ -33,11 +35,11 @@ def test_predictions_are_a_stream_of_batches_and_write_nothing(run: FakeRun) -> 
     predicted = predict(run, OPTIONS)
     assert predicted.predictions.equals(run.predictions())
     assert [len(batch) for batch in predicted.maps] == [5, 5, 5, 5, 4]
-    boxed = [case.case_id for case in run.dataset("test") if case.boxed]
+    boxed = [case.case_id for case in run.of_split("test") if case.boxed]
     assert [i for batch in predicted.maps_with_boxes for i in batch.case_ids] == boxed
     assert list(predicted.references.baselines) == ["mean_gaze", "lung_shape"]
     assert predicted.references.training_cases == 6
-    fixations = case_maps(run, [case.case_id for case in run.dataset("test")]).present.sum()
+    fixations = case_maps(run, [case.case_id for case in run.of_split("test")]).present.sum()
     assert predicted.references.fixations.sum() == fixations
     assert list(run.path.iterdir()) == []
 
@@ -62,7 +64,7 @@ def test_results_follow_from_the_scores_alone(run: FakeRun) -> None:
     assert results == summarise(run, scores, OPTIONS)
     assert results.settings.interval == "delong"
     mean = scores.agreement.filter(map="mask")["sim"].mean()
-    assert results.test.agreement["mask"]["sim"].value == pytest.approx(mean)
+    assert known(results.test.agreement["mask"])["sim"].value == pytest.approx(mean)
     worse = replace(scores, agreement=scores.agreement.filter(map="lung_shape"))
     assert summarise(run, worse, OPTIONS).test.agreement["mask"] is None
 
@@ -85,7 +87,7 @@ def test_every_metric_of_a_class_has_its_field_of_the_results(run: FakeRun) -> N
         ({"target": "both"}, r"`target` must be one of predicted, true, got both"),
     ],
 )
-def test_an_option_that_is_not_allowed_is_named(changed: dict, rule: str) -> None:
+def test_an_option_that_is_not_allowed_is_named(changed: dict[str, Any], rule: str) -> None:
     with pytest.raises(UserError, match=rule):
         EvaluationOptions(**changed)
 

@@ -54,10 +54,11 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 
 def described(folder: Path) -> dict[str, Any]:
-    return json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    content: dict[str, Any] = json.loads((folder / "explanation.json").read_text(encoding="utf-8"))
+    return content
 
 
-def test_a_file_of_the_store_is_seen_as_its_case_is(archive, store, run):
+def test_a_file_of_the_store_is_seen_as_its_case_is(archive: Path, store: Store, run: Run) -> None:
     """The DICOM goes the way that `prepare` and the data set go, to the byte."""
     row = store.cases.row(3, named=True)
     path = archive / "images" / "p10003-s50003.dcm"
@@ -74,7 +75,9 @@ def test_a_file_of_the_store_is_seen_as_its_case_is(archive, store, run):
     assert (of_file.frame.rows, of_file.frame.columns) == (row["rows"], row["columns"])
 
 
-def test_all_that_is_promised_is_there_and_nothing_of_the_patient(archive, run, tmp_path, capsys):
+def test_all_that_is_promised_is_there_and_nothing_of_the_patient(
+    archive: Path, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = archive / "images" / "p10000-s50000.dcm"
     case = run.store.cases["case_id"][1]
     out = tmp_path / "maps"
@@ -107,7 +110,7 @@ def test_all_that_is_promised_is_there_and_nothing_of_the_patient(archive, run, 
         assert words.encode() not in whole
 
 
-def test_maps_are_those_of_the_generators_for_each_class_asked_for(run, tmp_path):
+def test_maps_are_those_of_the_generators_for_each_class_asked_for(run: Run, tmp_path: Path) -> None:
     case = run.store.cases["case_id"][0]
     explain(run, [case], tmp_path, ExplainOptions(methods=tuple(FEW.split(",")), target="all"))
     found, model = arrays(tmp_path / case), models.scoring(run.model())
@@ -119,7 +122,7 @@ def test_maps_are_those_of_the_generators_for_each_class_asked_for(run, tmp_path
             assert (tmp_path / case / f"{name}-{of}.png").is_file()
 
 
-def test_geometry_leads_from_the_original_to_the_map(run, tmp_path):
+def test_geometry_leads_from_the_original_to_the_map(run: Run, tmp_path: Path) -> None:
     case = run.store.cases.row(2, named=True)
     explain(run, [case["case_id"]], tmp_path, ExplainOptions(methods=("grad_cam",)))
     told = described(tmp_path / case["case_id"])["arrays"]
@@ -131,7 +134,9 @@ def test_geometry_leads_from_the_original_to_the_map(run, tmp_path):
     assert told["original"] == {"rows": case["rows"], "columns": case["columns"]}
 
 
-def test_a_folder_is_explained_but_for_what_cannot_be_read(run, tmp_path, capsys):
+def test_a_folder_is_explained_but_for_what_cannot_be_read(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "folder"
     (folder / "deeper").mkdir(parents=True)
     write_dicom(folder / "a.dcm", np.random.default_rng(0).random((40, 50)))
@@ -150,7 +155,7 @@ def test_a_folder_is_explained_but_for_what_cannot_be_read(run, tmp_path, capsys
     assert sorted(p.name for p in kept.iterdir()) == ["a", "c"]
 
 
-def test_what_is_done_is_left_and_other_settings_are_refused(run, tmp_path):
+def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path: Path) -> None:
     cases = run.store.cases["case_id"].to_list()[:3]
     explain(run, cases[:2], tmp_path, ExplainOptions(methods=("grad_cam",)))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
@@ -163,7 +168,7 @@ def test_what_is_done_is_left_and_other_settings_are_refused(run, tmp_path):
     assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
 
 
-def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
+def test_one_seed_gives_one_result_whatever_the_batch(run: Run, tmp_path: Path) -> None:
     cases, methods = run.store.cases["case_id"].to_list()[:3], ("smooth_grad", "lime")
     for name, size in (("a", 1), ("b", 3)):
         explain(
@@ -193,7 +198,9 @@ def test_one_seed_gives_one_result_whatever_the_batch(run, tmp_path):
         (["CASE", "--batch-size", "0"], "--batch-size must be at least 1, got 0"),
     ],
 )
-def test_a_mistake_is_told_in_a_line(arguments, said, run, tmp_path, capsys):
+def test_a_mistake_is_told_in_a_line(
+    arguments: list[str], said: str, run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     case = run.store.cases["case_id"][0]
     arguments = [case if word == "CASE" else word for word in arguments]
     assert main(["explain", str(run.path), *arguments, "--out", str(tmp_path / "out")]) == 2
@@ -201,7 +208,7 @@ def test_a_mistake_is_told_in_a_line(arguments, said, run, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_two_files_of_one_name_are_told_apart_by_numbers(run, tmp_path):
+def test_two_files_of_one_name_are_told_apart_by_numbers(run: Run, tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write_dicom(tmp_path / name / "same.dcm", np.random.default_rng(0).random((30, 30)))
@@ -211,7 +218,9 @@ def test_two_files_of_one_name_are_told_apart_by_numbers(run, tmp_path):
         find(files, run, keep_names=True)
 
 
-def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(archive, store, tmp_path):
+def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(
+    archive: Path, store: Store, tmp_path: Path
+) -> None:
     wanted = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
     model = {"encoder": "tu-test_efficientnet", "weights": "none"}
     own = {**{k: v for k, v in wanted.items() if k != "model"}, "model": model}
@@ -224,7 +233,7 @@ def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(archive, store
 
 
 @pytest.mark.parametrize("text", ["", '{"version": ', "[]", "[" * 100_000, "\x00"])
-def test_a_damaged_explanation_is_told_by_its_name(text, run, tmp_path):
+def test_a_damaged_explanation_is_told_by_its_name(text: str, run: Run, tmp_path: Path) -> None:
     case = run.store.cases["case_id"][1]
     (tmp_path / case).mkdir()
     (tmp_path / case / "explanation.json").write_text(text)
@@ -232,7 +241,7 @@ def test_a_damaged_explanation_is_told_by_its_name(text, run, tmp_path):
         explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",), device="cpu"))
 
 
-def test_an_explanation_of_an_earlier_version_is_kept(run, tmp_path):
+def test_an_explanation_of_an_earlier_version_is_kept(run: Run, tmp_path: Path) -> None:
     case = run.store.cases["case_id"][0]
     explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",)))
     path = tmp_path / case / "explanation.json"

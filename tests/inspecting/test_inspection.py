@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 import pytest
 
 from radgaze.evaluation.metrics import agreement
-from radgaze.evaluation.statistics.case_means import FEW, LEAST, mean_interval, means
+from radgaze.evaluation.statistics.case_means import FEW, LEAST, Mean, mean_interval, means
+from radgaze.evaluation.statistics.resampling import Resampling
 from radgaze.gaze.maps import static_maps
 from radgaze.inspecting import inspection
 from radgaze.inspecting.inspection import BETWEEN, GRID, SIDE, Inspection, covered, images_to_read, inspect
@@ -31,7 +34,13 @@ def found(store: Store) -> Inspection:
     return inspect(store, InspectOptions(resamples=50))
 
 
-def test_counts_are_those_of_the_tables(store, found):
+def as_json(found: Inspection) -> dict[str, Any]:
+    """What a reader of the JSON file gets."""
+    read: dict[str, Any] = json.loads(json.dumps(found.as_json()))
+    return read
+
+
+def test_counts_are_those_of_the_tables(store: Store, found: Inspection) -> None:
     assert found.counts["split"].to_list() == ["train", "validate", "test", "all"]
     for split in ("train", "validate", "test"):
         own = store.cases.filter(split=split)
@@ -51,7 +60,7 @@ def test_counts_are_those_of_the_tables(store, found):
         assert parts[name].sum() == whole[name]
 
 
-def test_masks_are_counted_by_label_with_the_share_that_they_cover(store, found):
+def test_masks_are_counted_by_label_with_the_share_that_they_cover(store: Store, found: Inspection) -> None:
     assert found.masks.select("label", "masks", "cases").rows() == [
         ("left lung", 8, 8),
         ("right lung", 8, 8),
@@ -64,10 +73,10 @@ def test_masks_are_counted_by_label_with_the_share_that_they_cover(store, found)
             shares.append(store.regions[row].sum() / whole)
     assert found.masks["area"][0] == pytest.approx(np.median(shares))
     assert 0.4 < found.masks["area"][0] < 0.6
-    assert found.as_json()["masks"][0]["label"] == "left lung"
+    assert as_json(found)["masks"][0]["label"] == "left lung"
 
 
-def test_readings_are_those_of_the_tables(store, found):
+def test_readings_are_those_of_the_tables(store: Store, found: Inspection) -> None:
     counts = dict(store.fixations.group_by("reading_id").len().iter_rows())
     for reading, on_image in found.readings.select("reading_id", "on_image").iter_rows():
         assert on_image == counts.get(reading, 0)
@@ -76,7 +85,7 @@ def test_readings_are_those_of_the_tables(store, found):
     assert found.sizes["cases"].sum() == store.cases.height
 
 
-def test_coverage_is_the_share_of_pixels_near_a_fixation():
+def test_coverage_is_the_share_of_pixels_near_a_fixation() -> None:
     draw = np.random.default_rng(0)
     rows, columns, radius = 90, 60, 11.0
     points = draw.random((5, 2)) * (columns, rows)
@@ -90,25 +99,26 @@ def test_coverage_is_the_share_of_pixels_near_a_fixation():
     assert covered(points, (rows, columns), 1000) == 1
 
 
-def test_an_average_is_of_the_cases_of_its_class_with_gaze_or_boxes(store, found):
+def test_an_average_is_of_the_cases_of_its_class_with_gaze_or_boxes(store: Store, found: Inspection) -> None:
     with_gaze = set(store.fixations.join(store.readings, on="reading_id")["case_id"])
     for name, average in found.averages.items():
         own = set(store.cases.filter(pl.col(f"label_{name}") == 1)["case_id"])
         assert average.cases == len(own)  # each has a box, which stands in where there is no gaze
         assert average.of_boxes == len(own - with_gaze)
+        assert average.gaze is not None
         assert average.image.shape == average.gaze.shape == (SIDE, SIDE)
         assert 0 < average.gaze.max() <= 1
     assert images_to_read(store) == store.cases.height
 
 
-def test_the_whole_is_plain_values(found):
-    plain = found.as_json()
+def test_the_whole_is_plain_values(found: Inspection) -> None:
+    plain = as_json(found)
     assert plain["counts"][-1]["cases"] == 12
     assert not found.several_readers
     assert plain["between"] == []
 
 
-def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
+def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path: Path) -> None:
     """Two readers of one case: the mean of each one's figure under the other's map."""
     shape = (64, 64)
     cohort = make_cohort(tmp_path / "images", 3, shape=shape)
@@ -135,9 +145,10 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
 
     assert torch.is_grad_enabled()  # whoever goes on to train in this process needs it
 
-    def drawn(reader):
+    def drawn(reader: str) -> np.ndarray:
         points = torch.tensor(places[reader])[None] * SIDE / 64
-        return static_maps(points, torch.ones(points.shape[:2]), (SIDE, SIDE), 0.05 * SIDE)[0].numpy()
+        maps = static_maps(points, torch.ones(points.shape[:2]), (SIDE, SIDE), 0.05 * SIDE)
+        return maps[0].numpy()
 
     figures = []
     for own, other in (("a", "b"), ("b", "a")):
@@ -153,10 +164,11 @@ def test_a_reader_is_measured_under_the_map_of_the_others(tmp_path):
     assert found.between["high"].is_null().all()
 
 
-def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path):
+def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_few(tmp_path: Path) -> None:
     random, cases = np.random.default_rng(3), [f"case-{k:02d}" for k in range(14)]
     cohort = make_cohort(tmp_path / "images", 14, shape=(64, 64))
-    readings, fixations = [], []
+    readings: list[dict[str, object]] = []
+    fixations: list[dict[str, object]] = []
     for case in cases:
         for reader in "ab":
             reading = f"{case}-{reader}"
@@ -172,9 +184,9 @@ def test_the_agreement_of_readers_on_few_patients_has_the_interval_of_a_mean_of_
         fixations=pl.LazyFrame(fixations, schema=cohort.fixations.collect_schema()),
     )
     store = prepare(cohort, Path(tmp_path / "store"), size=64, workers=1)
-    seen = []
+    seen: list[tuple[dict[str, np.ndarray], np.ndarray]] = []
 
-    def kept(values, patients, resampling):
+    def kept(values: dict[str, np.ndarray], patients: np.ndarray, resampling: Resampling) -> dict[str, Mean]:
         seen.append((values, patients))
         return means(values, patients, resampling)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from functools import cached_property
+from typing import Any, cast
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,8 @@ from radgaze.reporting.gallery import decisions
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.origin import GONE
+from radgaze.runs.run import Run
+from radgaze.store.store import Store
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 # Mean and deviation over cases of each metric, of a map that is as good as the lung shape.
@@ -46,12 +48,12 @@ class FakeStore:
     cases: pl.DataFrame
 
 
-@dataclass
-class FakeRun:
+@dataclass(frozen=True)
+class FakeRun(Run):
     """The part of `runs.run.Run` that reporting uses. `skill` is how far the classes lie apart, `cases`
     which cases there are."""
 
-    path: Path
+    config: Config = field(init=False)
     experiment: str = "set3_guided"
     classes: tuple[str, ...] = CLASSES
     seed: int = 0
@@ -63,21 +65,21 @@ class FakeRun:
     gaze: bool = True
     has_store: bool = True
     prefix: str = ""
-    config: Config = field(init=False)
 
     def __post_init__(self) -> None:
-        self.config = settings.resolve(self.experiment)
+        object.__setattr__(self, "config", settings.resolve(self.experiment))
         self.path.mkdir(parents=True, exist_ok=True)
         self.config.data = "/archives of somebody/private archive/store"
         settings.write(self.config, self.path / "config.yaml")
 
-    @property
-    def store(self) -> FakeStore:
+    @cached_property
+    def store(self) -> Store:
         if not self.has_store:
             raise UserError("the store is gone")
         manifest = {"source": "egd", "counts": {"cases": 1017, "rejections": {"no_gaze": 41, "no_label": 0}}}
         train = self.predictions().with_columns(split=pl.lit("train"), patient=pl.col("patient") + 10_000)
-        return FakeStore(manifest, pl.concat([train, self.predictions()]))
+        held = FakeStore(manifest, pl.concat([train, self.predictions()]))
+        return cast(Store, held)  # which has all that reporting reads
 
     def compared(self) -> str | None:
         return None if self.has_store else GONE
@@ -185,8 +187,9 @@ def agreement_table(run: FakeRun, heatmap: float, mask: float) -> pl.DataFrame:
     return table if run.gaze else table.head(0)
 
 
-def draw(run: Any, case_ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
+def draw(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
     """Stands in for the run's model."""
+    assert isinstance(run, FakeRun)
     table = {row["case_id"]: row for row in decisions(run.test(), run.classes).iter_rows(named=True)}
     return [
         case(
@@ -226,7 +229,7 @@ def case(
         points = np.zeros((size, size))
         points[random.integers(size // 4, size * 3 // 4, 6), random.integers(size // 5, size * 4 // 5, 6)] = 1
         smooth = gaussian_filter(points, sigma * size / 224)
-        return smooth / smooth.max()
+        return np.asarray(smooth / smooth.max())
 
     return Case(
         case_id=case_id,

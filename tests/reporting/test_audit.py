@@ -24,13 +24,14 @@ from radgaze.reporting.audit.figures import of_aspect, overview
 from radgaze.reporting.audit.page import findings, write_audit_page
 from radgaze.reporting.audit.rows import verdict_rows
 from radgaze.reporting.wording import number
+from tests.evaluation.known import known
 from tests.reporting.fakes import FakeRun
+from tests.reporting.lines import x_of, y_of
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 FLOORS = ("mean_gaze", "lung_shape", "random")
 COMPARED = ("agreement", "localisation", "faithfulness")
-CASCADES = ASPECTS["sanity"].figure
-assert CASCADES is not None
+CASCADES = known(ASPECTS["sanity"].figure)
 
 
 def entry(value: float, n: int = 20) -> AuditEstimate:
@@ -89,7 +90,14 @@ def results(**changes: MethodResults) -> AuditResults:
             target="predicted",
             baseline_counts={},
             device="cpu",
-            **options.probing(),
+            steps=options.steps,
+            subsets=options.subsets,
+            share=options.share,
+            stages=options.stages,
+            noise=options.noise,
+            draws=options.draws,
+            shift=options.shift,
+            seed=options.seed,
         ),
         recipes={
             "guided_backprop": Recipe("guided_backprop", {}),
@@ -183,8 +191,8 @@ def test_the_figure_has_a_panel_for_each_aspect_and_a_row_for_each_method() -> N
         hollow = [
             line for line in axis.lines if line.get_marker() == "o" and line.get_markerfacecolor() == "white"
         ]
-        assert [float(line.get_ydata()[0]) for line in hollow] == [2.0]
-    shown = [float(line.get_xdata()[0]) for line in axes[0].lines if line.get_marker() == "o"]
+        assert [y_of(line)[0] for line in hollow] == [2.0]
+    shown = [x_of(line)[0] for line in axes[0].lines if line.get_marker() == "o"]
     assert shown == pytest.approx([0.1, 0.2, 0.3])
 
 
@@ -207,7 +215,7 @@ def test_the_cascade_starts_at_the_trained_map_and_ends_without_a_learnt_weight(
         "✗ integrated_gradients",
     ]
     fall = next(line for line in axes[0].lines if str(line.get_label()).startswith("rank correlation, all"))
-    assert list(fall.get_ydata()) == [1.0, 0.8, 0.1]
+    assert y_of(fall) == [1.0, 0.8, 0.1]
 
 
 def panels(figure: Figure) -> list[Axes]:
@@ -220,7 +228,7 @@ def test_on_few_patients_the_reason_stands_in_the_place_of_a_verdict_and_nothing
         assert each.against_floors is not None
         for name, comparison in each.against_floors.items():
             each.against_floors[name] = replace(comparison, verdict="few", lacking=why)
-    del few.methods["smooth_grad"].against_floors["localisation"]
+    del known(few.methods["smooth_grad"].against_floors)["localisation"]
     assert {word for _, *words in verdict_rows(few) for word in words[:3]} == {why, "–"}
     assert findings(few)[0] == (
         f"Whether a method points where the radiologist looked better than every floor cannot be said: {why}."

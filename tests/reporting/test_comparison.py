@@ -9,6 +9,7 @@ from radgaze.reporting import intervals
 from radgaze.reporting.comparison_page import comparison, findings
 from radgaze.reporting.wording import number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
+from tests.reporting.lines import x_of
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 
@@ -94,7 +95,7 @@ def test_the_forest_has_a_point_with_interval_for_every_run_and_group_but_no_dif
     values = {run: dict.fromkeys(groups, entry) for run in ("a", "b", "c")}
     differences = {run: dict.fromkeys(groups, entry) for run in ("b", "c")}
     left, right = intervals.forest(values, differences, groups, "a").axes
-    points = [sum(len(line.get_xdata()) == 1 for line in axis.lines) for axis in (left, right)]
+    points = [sum(len(x_of(line)) == 1 for line in axis.lines) for axis in (left, right)]
     assert points == [12, 8]
     assert left.get_ylim()[0] > left.get_ylim()[1]  # macro on top
 

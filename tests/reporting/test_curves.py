@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze.reporting import curves
 from radgaze.reporting.style import save
 from tests.reporting.fakes import CLASSES, FakeRun
+from tests.reporting.lines import in_legend, x_of, y_of
 
 
 @pytest.fixture
@@ -22,7 +23,7 @@ def test_the_area_under_each_drawn_roc_curve_is_scikit_learns(run: FakeRun) -> N
     for name in CLASSES:
         drawn = next(line for line in axis.lines if line.get_label() == name)
         expected = roc_auc_score(test[f"label_{name}"], test[f"probability_{name}"])
-        assert np.trapezoid(drawn.get_ydata(), drawn.get_xdata()) == pytest.approx(expected)
+        assert np.trapezoid(y_of(drawn), x_of(drawn)) == pytest.approx(expected)
 
 
 def test_the_operating_point_lies_on_its_curve(run: FakeRun) -> None:
@@ -31,21 +32,20 @@ def test_the_operating_point_lies_on_its_curve(run: FakeRun) -> None:
     assert len(dots) == len(CLASSES)
     for name, dot in zip(CLASSES, dots, strict=True):
         drawn = next(line for line in axis.lines if line.get_label() == name)
-        x, y = np.asarray(drawn.get_xdata()), np.asarray(drawn.get_ydata())
-        assert np.asarray(dot.get_ydata()).item() == pytest.approx(y[x <= 0.1 + 1e-9].max())
+        x, y = np.array(x_of(drawn)), np.array(y_of(drawn))
+        assert y_of(dot) == pytest.approx([y[x <= 0.1 + 1e-9].max()])
 
 
 def test_a_class_that_no_case_has_is_named_as_undefined(run: FakeRun) -> None:
     test = run.test().filter(pl.col("label_CHF") == 0)
     for figure in (curves.roc(test, CLASSES, {}), curves.precision_recall(test, CLASSES, {})):
-        labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
-        assert "CHF: undefined, one class only" in labels
+        assert "CHF: undefined, one class only" in in_legend(figure.axes[0])
 
 
 def test_the_legend_holds_the_value_and_interval_of_metrics(run: FakeRun) -> None:
     auc = {"CHF": {"value": 0.914, "low": 0.861, "high": 0.959}}
-    legend = curves.roc(run.test(), CLASSES, auc).axes[0].get_legend()
-    assert "CHF 0.91 [0.86, 0.96]" in [text.get_text() for text in legend.get_texts()]
+    figure = curves.roc(run.test(), CLASSES, auc)
+    assert "CHF 0.91 [0.86, 0.96]" in in_legend(figure.axes[0])
 
 
 def test_training_marks_the_epoch_with_the_best_validation_auc(run: FakeRun) -> None:

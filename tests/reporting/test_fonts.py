@@ -15,22 +15,24 @@ STIX = font_manager.findfont("STIXGeneral")
 
 
 @pytest.fixture(autouse=True)
-def nothing_reported(monkeypatch):
+def nothing_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fonts, "_reported", set())
 
 
-def test_coverage_is_that_of_the_font_file():
+def test_coverage_is_that_of_the_font_file() -> None:
     assert {ord(c) for c in "aßΩЖع"} <= fonts.covered(SHIPPED)
     assert not {ord(c) for c in "肺폐फ"} & fonts.covered(SHIPPED)
     assert fonts.covered("no such file") == frozenset()
 
 
-def test_latin_greek_and_cyrillic_need_no_other_font(capsys):
+def test_latin_greek_and_cyrillic_need_no_other_font(capsys: pytest.CaptureFixture[str]) -> None:
     assert fonts.families("Lungenödem ΑΒΓ пневмония") == [fonts.BASE]
     assert capsys.readouterr().err == ""
 
 
-def test_a_font_that_has_the_characters_is_added_and_one_that_has_not_is_left_out(monkeypatch):
+def test_a_font_that_has_the_characters_is_added_and_one_that_has_not_is_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     only = min(fonts.covered(STIX) - fonts.covered(SHIPPED))
     monkeypatch.setattr(
         fonts, "_fonts", lambda: (("cmr10", font_manager.findfont("cmr10")), ("STIXGeneral", STIX))
@@ -44,7 +46,9 @@ def test_a_font_that_has_the_characters_is_added_and_one_that_has_not_is_left_ou
     assert label.get_fontfamily() == [fonts.BASE, "STIXGeneral"]
 
 
-def test_what_no_font_has_is_reported_once_with_what_to_install(monkeypatch, capsys, tmp_path: Path):
+def test_what_no_font_has_is_reported_once_with_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     monkeypatch.setattr(fonts, "_fonts", tuple)
     with styled():
         figure = canvas(2, 1)
@@ -57,7 +61,7 @@ def test_what_no_font_has_is_reported_once_with_what_to_install(monkeypatch, cap
     assert told.count("Noto Sans Devanagari") == 1
 
 
-def test_the_sheet_of_one_map_a_row_shows_its_whole_legend_and_every_label(tmp_path: Path):
+def test_the_sheet_of_one_map_a_row_shows_its_whole_legend_and_every_label(tmp_path: Path) -> None:
     panel = Panel("Grad-CAM", np.zeros((336, 336, 3), dtype=np.uint8))
     many = "\n".join(f"a finding with a long name, number {k} 0.50" for k in range(25))
     figure = mosaic([(many, [panel]), ("maps of\nfinding", [panel])])

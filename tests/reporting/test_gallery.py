@@ -1,5 +1,4 @@
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -7,7 +6,8 @@ import pytest
 
 from radgaze.evaluation.results import EvaluationSettings
 from radgaze.reporting.gallery import choose, choose_changed, decisions, draw_cases
-from tests.reporting.fakes import CLASSES, FakeRun
+from tests.evaluation.known import known
+from tests.reporting.fakes import CLASSES, FakeRun, FakeStore
 
 
 @pytest.fixture
@@ -61,7 +61,8 @@ def test_between_runs_the_greatest_gain_and_the_greatest_loss_are_shown(tmp_path
 def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch: pytest.MonkeyPatch) -> None:
     from radgaze.evaluation import maps
 
-    random, asked = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    asked: dict[str, object] = {}
     stack = {
         name: random.random((2, 16, 16)).astype(np.float32)
         for name in ("image", "heatmap", "grad_cam", "gaze")
@@ -80,19 +81,19 @@ def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch:
         labels=np.array([[0, 1, 0], [0, 0, 1]]),
         **stack,
     )
-    monkeypatch.setattr(maps, "case_maps", lambda *a, **k: asked.update(k) or given)
+
+    def case_maps(*_: object, **options: object) -> maps.CaseMaps:
+        asked.update(options)
+        return given
+
+    monkeypatch.setattr(maps, "case_maps", case_maps)
     shapes = pl.DataFrame({"case_id": ["b", "a"], "rows": [200, 100], "columns": [100, 120]})
-    real = SimpleNamespace(
-        config=run.config,
-        classes=CLASSES,
-        store=SimpleNamespace(cases=shapes),
-        predictions=run.predictions,
-    )
-    a, b = draw_cases(real, ["a", "b"], EvaluationSettings(generator="backprop", target="true"))
+    monkeypatch.setattr(FakeRun, "store", FakeStore({}, shapes))
+    a, b = draw_cases(run, ["a", "b"], EvaluationSettings(generator="backprop", target="true"))
     assert asked == {"generator": "backprop", "target": "true"}
     assert (a.truth, a.predicted, a.probability, a.aspect) == ("CHF", "CHF", 0.7, 1.2)
     assert (b.truth, b.predicted, b.correct, b.aspect) == ("pneumonia", "Normal", False, 0.5)
     assert a.gaze is not None
     assert b.gaze is None
     assert a.mask is None
-    np.testing.assert_allclose(a.heatmap, maps.smoothed(stack["heatmap"], given.sigma)[0])
+    np.testing.assert_allclose(known(a.heatmap), maps.smoothed(stack["heatmap"], given.sigma)[0])

@@ -45,10 +45,12 @@ def test_a_new_section_stands_at_its_place_with_its_content(tmp_path: Path) -> N
     assert f"The mean of the highest probability is {highest.mean():.3f}." in Page(html).text
 
 
-def test_a_section_that_does_not_apply_says_why_or_is_left_out(tmp_path: Path, registry) -> None:
+def test_a_section_that_does_not_apply_says_why_or_is_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, registry: dict[str, section.Section]
+) -> None:
     run = FakeRun(tmp_path / "run", test_cases=40)
-    registry["confidence"].unsupported = lambda _: "There is <none>."
+    monkeypatch.setattr(registry["confidence"], "unsupported", lambda _: "There is <none>.")
     html = page(run)
     assert re.search(r'<h2 id="confidence">[^<]*</h2>\n<p>There is &lt;none&gt;\.</p>', html)
-    registry["confidence"].unsupported = lambda _: ""
+    monkeypatch.setattr(registry["confidence"], "unsupported", lambda _: "")
     assert "confidence" not in page(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,9 +16,12 @@ from tests.training.conftest import TINY, store
 
 __all__ = ["store"]
 
+MakePlan = Callable[..., Plan]
+"""See `plan`."""
+
 
 @pytest.fixture
-def plan(store: Store):
+def plan(store: Store) -> MakePlan:
     """`plan({…}, only=("baseline",))`: a grid of tiny runs on the store, with fields and options."""
 
     def make(overrides: dict[str, Any] | None = None, **options: Any) -> Plan:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.planning import Plan
 from radgaze.reproduction.state import State, run_folder
 from radgaze.runs.run import Run
+from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from tests.execution.test_local import HEAD, is_gone
+from tests.reproduction.conftest import MakePlan
 from tests.store.cohorts import contents
 
 TINY = [
@@ -45,7 +48,7 @@ RESUME = ReproduceOptions(resume=True)
 
 
 @pytest.fixture
-def does(monkeypatch):
+def does(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """`does(code)`: jobs run this, with `out` and `name`, instead of training."""
 
     def patch(code: str) -> None:
@@ -56,7 +59,7 @@ def does(monkeypatch):
 
 
 @pytest.fixture
-def written(monkeypatch) -> list[State]:
+def written(monkeypatch: pytest.MonkeyPatch) -> list[State]:
     """The grids whose tables were to be written."""
     found: list[State] = []
 
@@ -101,8 +104,8 @@ def predictions(plan: Plan, out: Path) -> dict[str, bytes]:
 
 @pytest.mark.slow
 def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_that_never_stopped(
-    plan, store, tmp_path, written
-):
+    plan: MakePlan, store: Store, tmp_path: Path, written: list[State]
+) -> None:
     made = plan({"trainer": {"max_epochs": 4}}, only=("set3_guided",), seeds=1)
     out, (job,) = tmp_path / "grid", made.jobs
     killed = begin(store.path, out, "--only", "set3_guided", "--seeds", "1", "--trainer.max_epochs=4")
@@ -119,7 +122,13 @@ def test_a_grid_killed_while_it_trains_and_resumed_has_the_predictions_of_one_th
     assert (run.path / "report.html").is_file()
 
 
-def test_what_fails_is_told_with_its_reason_and_stops_nothing_else(plan, tmp_path, written, does, capsys):
+def test_what_fails_is_told_with_its_reason_and_stops_nothing_else(
+    plan: MakePlan,
+    tmp_path: Path,
+    written: list[State],
+    does: Callable[[str], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     does(
         "if name == 'baseline': sys.exit('no gaze in [this] store')\n"
         "run = pathlib.Path(out, 'runs', name, 'seed-42'); run.mkdir(parents=True)\n"
@@ -137,7 +146,9 @@ def test_what_fails_is_told_with_its_reason_and_stops_nothing_else(plan, tmp_pat
     assert (list(again.done), again.failed) == (["no_decoder/seed-42"], {"baseline/seed-42": "still none"})
 
 
-def test_a_finished_run_is_never_repeated(plan, tmp_path, written, monkeypatch):
+def test_a_finished_run_is_never_repeated(
+    plan: MakePlan, tmp_path: Path, written: list[State], monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = plan(only=("no_decoder",), seeds=1)
     out, (job,) = tmp_path / "grid", made.jobs
     out.mkdir()
@@ -157,7 +168,7 @@ def test_a_finished_run_is_never_repeated(plan, tmp_path, written, monkeypatch):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_every_job_and_says_how_to_go_on(store, tmp_path):
+def test_ctrl_c_stops_every_job_and_says_how_to_go_on(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "grid"
     options = ("--only", "no_decoder", "--seeds", "2", "--jobs", "2", "--trainer.max_epochs=5000")
     stopped = begin(store.path, out, *options)
@@ -190,8 +201,8 @@ def children(pid: int) -> list[int]:
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("protocol", ["honest", "faithful"])
 def test_a_grid_killed_at_any_moment_and_resumed_equals_one_that_never_stopped(
-    protocol, plan, store, tmp_path
-):
+    protocol: str, plan: MakePlan, store: Store, tmp_path: Path
+) -> None:
     over = {"trainer": {"max_epochs": 3, "patience": 1}, "input": {"augment": True}}
     options = {"only": ("baseline", "set3_guided"), "seeds": 1, "protocol": protocol}
     made = plan(over, **options)

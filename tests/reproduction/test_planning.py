@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from radgaze import experiments
@@ -9,9 +11,10 @@ from radgaze.errors import UserError
 from radgaze.reproduction.planning import Job, chosen
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.store.store import Store
+from tests.reproduction.conftest import MakePlan
 
 
-def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
+def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan: MakePlan) -> None:
     jobs = plan(seeds=2).jobs
     assert [job.experiment for job in jobs] == 2 * chosen()
     assert sorted(chosen()) == sorted(experiments.names())
@@ -19,7 +22,9 @@ def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan):
     assert all(job.config.seed == job.number and job.config.experiment == job.experiment for job in jobs)
 
 
-def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan, monkeypatch):
+def test_the_faithful_protocol_has_one_seed_and_the_published_split(
+    plan: MakePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(UserError, match="does not know the published split"):
         plan(protocol="faithful", only=("baseline",))
     monkeypatch.setattr(Store, "knows_published", True)
@@ -30,25 +35,25 @@ def test_the_faithful_protocol_has_one_seed_and_the_published_split(plan, monkey
     assert job.config.optimisation.schedule == "triangular2"
 
 
-def test_the_honest_protocol_draws_split_and_initialisation_from_three_seeds(plan):
+def test_the_honest_protocol_draws_split_and_initialisation_from_three_seeds(plan: MakePlan) -> None:
     jobs = plan(only=("baseline",)).jobs
     assert [job.config.seed for job in jobs] == [42, 43, 44]
     assert {(job.config.split.kind, job.config.split.seed) for job in jobs} == {("stratified", None)}
 
 
-def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan):
+def test_a_cross_validation_takes_every_fold_once_in_each_repetition(plan: MakePlan) -> None:
     jobs = plan(only=("baseline",), seeds=2, cross_validate=3).jobs
     found = [(job.number, job.config.seed, job.config.split.fold) for job in jobs]
     assert found == [(0, 42, 0), (1, 42, 1), (2, 42, 2), (3, 43, 0), (4, 43, 1), (5, 43, 2)]
     assert {(job.config.split.kind, job.config.split.folds) for job in jobs} == {("folds", 3)}
 
 
-def test_the_checkpoint_is_chosen_on_validation_unless_test_is_asked_for(plan):
+def test_the_checkpoint_is_chosen_on_validation_unless_test_is_asked_for(plan: MakePlan) -> None:
     assert {job.config.selection for job in plan().jobs} == {"validate"}
     assert {job.config.selection for job in plan(select="test").jobs} == {"test"}
 
 
-def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan):
+def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan: MakePlan) -> None:
     made = plan({"optimisation": {"learning_rate": 0.25}, "split": {"kind": "store"}}, protocol="faithful")
     assert {job.config.optimisation.learning_rate for job in made.jobs} == {0.25}
     assert {job.config.split.kind for job in made.jobs} == {"store"}
@@ -56,7 +61,7 @@ def test_overrides_are_laid_over_every_experiment_and_its_protocol(plan):
     assert kept == {"value"}  # the rest of the section is the experiment's
 
 
-def test_experiments_come_in_the_papers_order_whatever_the_order_of_their_names():
+def test_experiments_come_in_the_papers_order_whatever_the_order_of_their_names() -> None:
     assert chosen(["set3_guided", "no_decoder", "baseline", "baseline"]) == [
         "no_decoder",
         "baseline",
@@ -79,7 +84,7 @@ def test_experiments_come_in_the_papers_order_whatever_the_order_of_their_names(
         ({"overrides": {"model": {"colour": "red"}}}, "colour"),
     ],
 )
-def test_what_makes_no_plan_is_told(options, said, plan):
+def test_what_makes_no_plan_is_told(options: dict[str, object], said: str, plan: MakePlan) -> None:
     with pytest.raises(UserError, match=said):
         plan(**options)
 
@@ -94,6 +99,8 @@ def test_what_makes_no_plan_is_told(options, said, plan):
         ({"devices": 2, "accelerator": "cpu"}, 0, 2),
     ],
 )
-def test_a_job_says_how_many_gpus_and_processes_it_needs(trainer, gpus, processes):
+def test_a_job_says_how_many_gpus_and_processes_it_needs(
+    trainer: dict[str, Any], gpus: int, processes: int
+) -> None:
     job = Job("baseline", 42, "seed 42", Config(trainer=TrainerConfig(**trainer)))
     assert (job.gpus, job.processes) == (gpus, processes)

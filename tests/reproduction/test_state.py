@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from radgaze.execution.process import Outcome
 from radgaze.reproduction import state
 from radgaze.reproduction.state import begin, load_job, locked, run_folder
 from radgaze.store.store import Store
+from tests.reproduction.conftest import MakePlan
 
 
 def finish(grid: state.State, place: int, seconds: float = 1.0) -> None:
@@ -28,7 +30,7 @@ def finish(grid: state.State, place: int, seconds: float = 1.0) -> None:
     grid.record(Outcome(job.name, None, seconds))
 
 
-def test_a_resumed_grid_knows_what_is_done_and_what_failed(plan, tmp_path):
+def test_a_resumed_grid_knows_what_is_done_and_what_failed(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("baseline", "no_decoder"), seeds=2)
     grid = begin(made, tmp_path, resume=False)
     finish(grid, 1, seconds=2.5)
@@ -43,7 +45,7 @@ def test_a_resumed_grid_knows_what_is_done_and_what_failed(plan, tmp_path):
     ]
 
 
-def test_a_failed_job_that_is_done_at_last_is_no_longer_failed(plan, tmp_path):
+def test_a_failed_job_that_is_done_at_last_is_no_longer_failed(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("baseline",))
     grid = begin(made, tmp_path, resume=False)
     grid.record(Outcome(made.jobs[0].name, "lost", 1.0))
@@ -56,7 +58,7 @@ def test_a_failed_job_that_is_done_at_last_is_no_longer_failed(plan, tmp_path):
     ]
 
 
-def test_a_finished_run_that_somebody_removed_is_run_again(plan, tmp_path):
+def test_a_finished_run_that_somebody_removed_is_run_again(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("baseline",))
     grid = begin(made, tmp_path, resume=False)
     finish(grid, 0)
@@ -64,7 +66,7 @@ def test_a_finished_run_that_somebody_removed_is_run_again(plan, tmp_path):
     assert begin(made, tmp_path, resume=True).todo() == list(made.jobs)
 
 
-def test_the_file_keeps_its_keys_and_one_of_an_older_version_is_read(plan, tmp_path):
+def test_the_file_keeps_its_keys_and_one_of_an_older_version_is_read(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("baseline",))
     finish(begin(made, tmp_path, resume=False), 0)
     path = tmp_path / "grid.json"
@@ -80,7 +82,7 @@ def test_the_file_keeps_its_keys_and_one_of_an_older_version_is_read(plan, tmp_p
     assert begin(made, tmp_path, resume=True).done == {"baseline/seed-42": 1.0}
 
 
-def test_the_state_says_what_the_grid_is(plan, tmp_path, store):
+def test_the_state_says_what_the_grid_is(plan: MakePlan, tmp_path: Path, store: Store) -> None:
     begin(plan({"trainer": {"patience": 3}}, only=("baseline",)), tmp_path, resume=False)
     saved = json.loads((tmp_path / "grid.json").read_text())
     assert (saved["protocol"], saved["selection"]) == ("honest", "validation")
@@ -88,14 +90,14 @@ def test_the_state_says_what_the_grid_is(plan, tmp_path, store):
     assert saved["overrides"]["trainer"]["patience"] == 3
 
 
-def test_a_job_is_read_back_as_it_was_planned(plan, tmp_path):
+def test_a_job_is_read_back_as_it_was_planned(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("set3_guided",), seeds=2)
     begin(made, tmp_path, resume=False)
     job = load_job(tmp_path, "set3_guided", 43)
     assert (job, job.label, job.config) == (made.jobs[1], made.jobs[1].label, made.jobs[1].config)
 
 
-def test_a_folder_that_holds_something_is_left_alone(plan, tmp_path):
+def test_a_folder_that_holds_something_is_left_alone(plan: MakePlan, tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
     for resume in (False, True):
         with pytest.raises(UserError, match="not empty"):
@@ -103,19 +105,19 @@ def test_a_folder_that_holds_something_is_left_alone(plan, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
 
 
-def test_a_grid_that_is_there_is_gone_on_with_only_when_told_to(plan, tmp_path):
+def test_a_grid_that_is_there_is_gone_on_with_only_when_told_to(plan: MakePlan, tmp_path: Path) -> None:
     begin(plan(only=("baseline",)), tmp_path, resume=False)
     with pytest.raises(UserError, match=r"0 of its 3 runs done.*`resume=True`"):
         begin(plan(only=("baseline",)), tmp_path, resume=False)
 
 
-def test_a_grid_killed_before_it_wrote_its_state_begins_anew(plan, tmp_path):
+def test_a_grid_killed_before_it_wrote_its_state_begins_anew(plan: MakePlan, tmp_path: Path) -> None:
     with locked(tmp_path):
         (tmp_path / ".grid.json.0a1b2c3d.part").write_text('{"form')
         assert begin(plan(only=("baseline",)), tmp_path, resume=True).done == {}
 
 
-def test_a_resumed_grid_may_grow(plan, tmp_path):
+def test_a_resumed_grid_may_grow(plan: MakePlan, tmp_path: Path) -> None:
     finish(begin(plan(only=("baseline",), seeds=1), tmp_path, resume=False), 0)
     grown = begin(plan(only=("baseline", "no_decoder"), seeds=2), tmp_path, resume=True)
     assert [job.name for job in grown.todo()] == [
@@ -136,7 +138,9 @@ def test_a_resumed_grid_may_grow(plan, tmp_path):
         ({"only": ("no_decoder",)}, "baseline/seed-42"),
     ],
 )
-def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path, monkeypatch):
+def test_a_grid_is_not_resumed_as_another_one(
+    changed: dict[str, object], said: str, plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(Store, "knows_published", True)
     begun = {"only": ("baseline",), "seeds": 2}
     begin(plan(**begun), tmp_path, resume=False)
@@ -146,7 +150,7 @@ def test_a_grid_is_not_resumed_as_another_one(changed, said, plan, tmp_path, mon
     assert (tmp_path / "grid.json").read_bytes() == before
 
 
-def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
+def test_a_store_made_anew_from_something_else_is_noticed(plan: MakePlan, tmp_path: Path) -> None:
     made = plan(only=("baseline",))
     begin(made, tmp_path, resume=False)
     other = replace(made, identity={"content": "other"})
@@ -157,7 +161,9 @@ def test_a_store_made_anew_from_something_else_is_noticed(plan, tmp_path):
         begin(other, tmp_path, resume=True)
 
 
-def test_an_experiment_whose_file_was_changed_is_noticed(plan, tmp_path, monkeypatch):
+def test_an_experiment_whose_file_was_changed_is_noticed(
+    plan: MakePlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begin(plan(only=("baseline",)), tmp_path, resume=False)
     load = experiments.load
     monkeypatch.setattr(
@@ -167,7 +173,7 @@ def test_an_experiment_whose_file_was_changed_is_noticed(plan, tmp_path, monkeyp
         begin(plan(only=("baseline",)), tmp_path, resume=True)
 
 
-def test_one_folder_has_one_grid_at_a_time(tmp_path, monkeypatch):
+def test_one_folder_has_one_grid_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state, "PATIENCE", 0.0)
     with locked(tmp_path), pytest.raises(UserError, match="at work"), locked(tmp_path):
         pass
@@ -175,7 +181,9 @@ def test_one_folder_has_one_grid_at_a_time(tmp_path, monkeypatch):
         pass
 
 
-def test_a_grid_waits_for_jobs_that_outlive_the_one_before(tmp_path, monkeypatch):
+def test_a_grid_waits_for_jobs_that_outlive_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with locked(tmp_path) as lock:
         orphan = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], pass_fds=[lock])
     monkeypatch.setattr(state, "PATIENCE", 0.0)
@@ -189,7 +197,7 @@ def test_a_grid_waits_for_jobs_that_outlive_the_one_before(tmp_path, monkeypatch
         pass
 
 
-def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
+def test_a_state_that_cannot_be_read_is_told(plan: MakePlan, tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"format": 99}'):
         Path(tmp_path / "grid.json").write_text(text)
         with pytest.raises(UserError, match="`out`"):
@@ -209,7 +217,9 @@ def test_a_state_that_cannot_be_read_is_told(plan, tmp_path):
         lambda text: text.replace('"baseline/seed-43"', '"baseline/seed-44"'),
     ],
 )
-def test_a_damaged_state_is_told_by_its_name(change, plan, tmp_path):
+def test_a_damaged_state_is_told_by_its_name(
+    change: Callable[[str], str], plan: MakePlan, tmp_path: Path
+) -> None:
     made = plan(only=("baseline",))
     begin(made, tmp_path, resume=False)
     path = tmp_path / "grid.json"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from radgaze import experiments
+from radgaze.runs.config import Config
 from radgaze.store.store import Store
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.planning import plan
@@ -16,12 +19,18 @@ from tests.training.conftest import TINY, config, store
 
 __all__ = ["config", "store"]
 
+MakeConfig = Callable[..., Config]
+"""See `config`."""
+
+MakeSearch = Callable[..., Search]
+"""See `search`."""
+
 
 @pytest.fixture
-def search(store: Store):
+def search(store: Store) -> MakeSearch:
     """`search("baseline", trainer={"max_epochs": 9})`: a search of tiny runs on the store."""
 
-    def make(experiment: str = "set3_guided", *, space: Path | None = None, **options) -> Search:
+    def make(experiment: str = "set3_guided", *, space: Path | None = None, **options: Any) -> Search:
         named = {name: options.pop(name) for name in ("seed", "protocol", "min_epochs") if name in options}
         given = experiments.merge(TINY, options)
         chosen = TuneOptions(trials=1, space=space, **named)  # `tune` takes others
@@ -36,7 +45,7 @@ class Formula:
     def __init__(self) -> None:
         self.ran: list[tuple[str, float, int]] = []
 
-    def __call__(self, config, out: Path, report: Report) -> float:
+    def __call__(self, config: Config, out: Path, report: Report) -> float:
         gamma, epochs = config.objective.gamma, config.trainer.max_epochs
         auc = 0.0
         for epoch in range(1, epochs + 1):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import optuna
 import polars as pl
 import pytest
@@ -11,9 +14,13 @@ from radgaze.tuning import figures
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.results import importances
 from radgaze.tuning.search import tune
+from radgaze.tuning.space import Space
+from tests.tuning.conftest import Formula, MakeSearch
 
 
-def test_the_table_holds_every_trial_and_what_was_drawn(search, formula, tmp_path):
+def test_the_table_holds_every_trial_and_what_was_drawn(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
     wanted = search(trainer={"max_epochs": 9}, min_epochs=1)
     study = tune(wanted, tmp_path / "out", TuneOptions(trials=12), runner=formula)
     trials = pl.read_csv(tmp_path / "out" / "trials.csv")
@@ -28,10 +35,10 @@ def test_the_table_holds_every_trial_and_what_was_drawn(search, formula, tmp_pat
         assert (tmp_path / "out" / name).read_bytes()[:4] == b"\x89PNG"
 
 
-def test_importances_are_the_shares_of_variance_of_a_known_function():
+def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:
     """f = 3a + b over independent uniforms: Var(3a) : Var(b) = 9 : 1, and c has none."""
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "abc"}
+    space: Space = {name: optuna.distributions.FloatDistribution(0, 1) for name in "abc"}
     for number in range(200):
         trial = study.ask(space)
         value = 3 * trial.params["a"] + trial.params["b"]
@@ -48,9 +55,9 @@ def test_importances_are_the_shares_of_variance_of_a_known_function():
     assert sum(shares.values()) == pytest.approx(1)
 
 
-def test_importances_of_too_few_or_equal_trials_are_not_told(tmp_path):
+def test_importances_of_too_few_or_equal_trials_are_not_told(tmp_path: Path) -> None:
     study = optuna.create_study()
-    space = {"a": optuna.distributions.FloatDistribution(0, 1)}
+    space: Space = {"a": optuna.distributions.FloatDistribution(0, 1)}
     for values in ((0.1, 0.2, 0.3), (0.3, 0.3)):
         for value in values:
             study.tell(study.ask(space), value)
@@ -64,7 +71,7 @@ def test_importances_of_too_few_or_equal_trials_are_not_told(tmp_path):
     assert save(figure, tmp_path / "importance.png").is_file()
 
 
-def test_the_course_shows_the_best_so_far_of_the_finished():
+def test_the_course_shows_the_best_so_far_of_the_finished() -> None:
     trials = pl.DataFrame(
         {
             "trial": [0, 1, 2, 3, 4],
@@ -74,9 +81,11 @@ def test_the_course_shows_the_best_so_far_of_the_finished():
     )
     axis = figures.history(trials).axes[0]
     line = next(line for line in axis.lines if line.get_label() == "best so far")
-    assert list(line.get_xdata()) == [0, 2, 4, 4]
-    assert list(line.get_ydata()) == [0.7, 0.8, 0.8, 0.8]
-    labels = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert np.asarray(line.get_xdata()).tolist() == [0, 2, 4, 4]
+    assert np.asarray(line.get_ydata()).tolist() == [0.7, 0.8, 0.8, 0.8]
+    legend = axis.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
     assert labels == ["best so far", "finished (3)", "pruned (1)", "failed (1)"]
     nothing = trials.filter(state="failed")
     assert len(figures.history(nothing).axes) == 1

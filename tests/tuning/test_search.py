@@ -17,18 +17,21 @@ from optuna.trial import TrialState
 
 from radgaze import experiments
 from radgaze.errors import Stopped, UserError
+from radgaze.execution.shares import Share
 from radgaze.runs import settings
+from radgaze.runs.config import Config
 from radgaze.runs.data import open_store
+from radgaze.store.store import Store
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.search import tune
 from radgaze.tuning.study import ended
-from radgaze.tuning.trial import Failed
-from tests.tuning.conftest import Formula
+from radgaze.tuning.trial import Failed, Report
+from tests.tuning.conftest import Formula, MakeSearch
 
 
-def drawn(study: optuna.Study) -> list:
+def drawn(study: optuna.Study) -> list[tuple[object, ...]]:
     """All that a search decided, by trial."""
     return [(t.number, t.state, t.params, t.value, t.intermediate_values) for t in study.get_trials()]
 
@@ -49,7 +52,7 @@ def asha(curves: list[list[float]], rungs: tuple[int, ...], factor: int) -> list
     return epochs
 
 
-def test_trials_are_pruned_as_asha_prunes_them(search, formula, tmp_path):
+def test_trials_are_pruned_as_asha_prunes_them(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:
     tune(
         search(trainer={"max_epochs": 18}, min_epochs=2),
         tmp_path / "out",
@@ -65,7 +68,9 @@ def test_trials_are_pruned_as_asha_prunes_them(search, formula, tmp_path):
     assert {2, 6, 18} == set(epochs)
 
 
-def test_what_trials_keep_to_themselves_is_told_once_before_them(search, tmp_path, capsys):
+def test_what_trials_keep_to_themselves_is_told_once_before_them(
+    search: MakeSearch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wanted = search(trainer={"max_epochs": 1}, split={"kind": "folds", "folds": 18})
     tune(wanted, tmp_path / "out", TuneOptions(trials=2))
     told = capsys.readouterr().err
@@ -76,7 +81,9 @@ def test_what_trials_keep_to_themselves_is_told_once_before_them(search, tmp_pat
     assert told.count("Note: no ") == len(lacking)
 
 
-def test_a_network_of_gaze_is_told_once_of_frames_that_it_will_not_see(search, formula, tmp_path, capsys):
+def test_a_network_of_gaze_is_told_once_of_frames_that_it_will_not_see(
+    search: MakeSearch, formula: Formula, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tune(
         search("temporal", model={"encoder": "xraynet", "most_frames": 1}),
         tmp_path / "out",
@@ -86,19 +93,23 @@ def test_a_network_of_gaze_is_told_once_of_frames_that_it_will_not_see(search, f
     assert capsys.readouterr().err.count("training cases have more than 1 frames of gaze") == 1
 
 
-def test_every_trial_gets_a_ninth_of_the_epochs_and_more_than_the_warm_up(search):
+def test_every_trial_gets_a_ninth_of_the_epochs_and_more_than_the_warm_up(search: MakeSearch) -> None:
     assert search(trainer={"max_epochs": 35}).min_epochs == 4
     assert search(trainer={"max_epochs": 35}, optimisation={"warmup_epochs": 5.5}).min_epochs == 7
     assert search(protocol="faithful", trainer={"max_epochs": 20}).min_epochs == 2  # has no warm-up
 
 
-def test_min_epochs_of_all_epochs_prunes_nothing(search, formula, tmp_path):
+def test_min_epochs_of_all_epochs_prunes_nothing(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
     wanted = search(trainer={"max_epochs": 4}, min_epochs=4)
     study = tune(wanted, tmp_path / "out", TuneOptions(trials=8), runner=formula)
     assert {trial.state for trial in study.get_trials()} == {TrialState.COMPLETE}
 
 
-def test_the_search_finds_what_is_best_and_begins_with_the_experiment_itself(search, formula, tmp_path):
+def test_the_search_finds_what_is_best_and_begins_with_the_experiment_itself(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
     study = tune(search(), tmp_path / "out", TuneOptions(trials=40), runner=formula)
     assert study.trials[0].params["objective.gamma"] == 0.41731
     assert study.trials[0].params["lambda"] == 0.5
@@ -107,7 +118,7 @@ def test_the_search_finds_what_is_best_and_begins_with_the_experiment_itself(sea
     assert sum(abs(gamma - 0.4) < 0.2 for gamma in late) > len(late) / 2  # by chance 44%
 
 
-def test_one_seed_gives_one_search(search, tmp_path):
+def test_one_seed_gives_one_search(search: MakeSearch, tmp_path: Path) -> None:
     found = [
         drawn(tune(search(seed=seed), tmp_path / str(i), TuneOptions(trials=15), runner=Formula()))
         for i, seed in enumerate((1, 1, 2))
@@ -116,13 +127,13 @@ def test_one_seed_gives_one_search(search, tmp_path):
     assert found[0] != found[2]
 
 
-def test_an_interrupted_search_goes_on_to_the_same_trials(search, tmp_path):
+def test_an_interrupted_search_goes_on_to_the_same_trials(search: MakeSearch, tmp_path: Path) -> None:
     wanted = search(trainer={"max_epochs": 9}, min_epochs=1)
     whole = tune(wanted, tmp_path / "whole", TuneOptions(trials=20), runner=Formula())
 
     formula = Formula()
 
-    def interrupted(config, out, report):
+    def interrupted(config: Config, out: Path, report: Report) -> float:
         if len(formula.ran) == 13:
             report(1, 0.9)  # what it had reported does not count when it is run again
             report(3, 0.9)
@@ -145,7 +156,9 @@ def test_an_interrupted_search_goes_on_to_the_same_trials(search, tmp_path):
     assert len(ended(tune(wanted, out, TuneOptions(trials=5, resume=True), runner=formula))) == 22
 
 
-def test_a_search_is_resumed_with_its_own_settings_only(search, formula, tmp_path):
+def test_a_search_is_resumed_with_its_own_settings_only(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
     tune(search(), tmp_path / "out", TuneOptions(trials=2), runner=formula)
     for other, said in (
         (search(seed=7), "seed was 42 and is now 7"),
@@ -159,7 +172,7 @@ def test_a_search_is_resumed_with_its_own_settings_only(search, formula, tmp_pat
         tune(search(), tmp_path / "none", TuneOptions(trials=3, resume=True), runner=formula)
 
 
-def test_two_searches_do_not_share_a_folder(search, formula, tmp_path):
+def test_two_searches_do_not_share_a_folder(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:
     wanted, out = search(), tmp_path / "out"
     tune(wanted, out, TuneOptions(trials=1), runner=formula)
     held = subprocess.Popen(
@@ -179,8 +192,8 @@ def test_two_searches_do_not_share_a_folder(search, formula, tmp_path):
     assert len(ended(tune(wanted, out, TuneOptions(trials=2, resume=True), runner=formula))) == 2
 
 
-def test_a_trial_that_fails_costs_itself_alone(search, formula, tmp_path):
-    def failing(config, out, report):
+def test_a_trial_that_fails_costs_itself_alone(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:
+    def failing(config: Config, out: Path, report: Report) -> float:
         if out.name == "0002":
             raise NonFiniteLossError("the loss is not finite at step 7: heatmap_gaze")
         if out.name == "0003":
@@ -195,25 +208,28 @@ def test_a_trial_that_fails_costs_itself_alone(search, formula, tmp_path):
     assert "MemoryError" in trials["reason"][3]
 
 
-def test_a_search_without_a_finished_trial_says_why(search, formula, tmp_path):
-    def broken(config, out, report):
+def test_a_search_without_a_finished_trial_says_why(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
+    def broken(config: Config, out: Path, report: Report) -> float:
         raise NonFiniteLossError("the loss is not finite")
 
     with pytest.raises(UserError, match=r"no trial finished, of 3 .*not finite"):
         tune(search(), tmp_path / "out", TuneOptions(trials=3), runner=broken)
     assert pl.read_csv(tmp_path / "out" / "trials.csv").height == 3
 
-    def mistaken(config, out, report):
+    def mistaken(config: Config, out: Path, report: Report) -> float:
         raise UserError("no such encoder")
 
     with pytest.raises(UserError, match=r"^no such encoder"):
         tune(search(), tmp_path / "other", TuneOptions(trials=3), runner=mistaken)
 
 
-def test_what_cannot_be_searched_is_told_before(search, formula, tmp_path):
-    for options, field in (({"trials": 0}, "trials"), ({"trials": 1, "jobs": 0}, "jobs")):
-        with pytest.raises(UserError, match=f"`{field}` must be at least 1, got 0"):
-            TuneOptions(**options)
+def test_what_cannot_be_searched_is_told_before(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="`trials` must be at least 1, got 0"):
+        TuneOptions(trials=0)
+    with pytest.raises(UserError, match="`jobs` must be at least 1, got 0"):
+        TuneOptions(trials=1, jobs=0)
     with pytest.raises(UserError, match="`min_epochs` must be at least 1, got 0"):
         search(min_epochs=0)
     with pytest.raises(UserError, match="`selection` must be validate"):
@@ -228,7 +244,9 @@ def test_what_cannot_be_searched_is_told_before(search, formula, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_best_yaml_holds_what_was_given_and_what_was_best(search, formula, tmp_path):
+def test_best_yaml_holds_what_was_given_and_what_was_best(
+    search: MakeSearch, formula: Formula, tmp_path: Path
+) -> None:
     study = tune(search(), tmp_path / "out", TuneOptions(trials=6), runner=formula)
     best = yaml.safe_load((tmp_path / "out" / "best.yaml").read_text())
     assert best["model"]["encoder"] == "tu-test_efficientnet"  # given
@@ -240,16 +258,18 @@ def test_best_yaml_holds_what_was_given_and_what_was_best(search, formula, tmp_p
     settings.from_dict(experiments.merge(experiments.load("set3_guided"), best))
 
 
-def test_side_by_side_every_trial_is_run_once(search, tmp_path, monkeypatch):
+def test_side_by_side_every_trial_is_run_once(
+    search: MakeSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made = []
 
     class Thread(Formula):
-        def __init__(self, share):
+        def __init__(self, share: Share) -> None:
             super().__init__()
             self.stopped = False
             made.append(self)
 
-        def stop(self):
+        def stop(self) -> None:
             self.stopped = True
 
     monkeypatch.setattr(search_module, "Worker", Thread)
@@ -260,13 +280,15 @@ def test_side_by_side_every_trial_is_run_once(search, tmp_path, monkeypatch):
     assert all(worker.stopped for worker in made)
 
 
-def test_side_by_side_ctrl_c_ends_what_runs_and_the_search_goes_on(search, tmp_path, monkeypatch):
+def test_side_by_side_ctrl_c_ends_what_runs_and_the_search_goes_on(
+    search: MakeSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Thread(Formula):
-        def __init__(self, share):
+        def __init__(self, share: Share) -> None:
             super().__init__()
             self.stopped = threading.Event()
 
-        def __call__(self, config, out, report):
+        def __call__(self, config: Config, out: Path, report: Report) -> float:
             if interrupting and out.name == "0004":
                 os.kill(os.getpid(), signal.SIGINT)
             if interrupting and out.name > "0003":
@@ -275,7 +297,7 @@ def test_side_by_side_ctrl_c_ends_what_runs_and_the_search_goes_on(search, tmp_p
                 raise Failed("its process was killed")
             return super().__call__(config, out, report)
 
-        def stop(self):
+        def stop(self) -> None:
             self.stopped.set()
 
     monkeypatch.setattr(search_module, "Worker", Thread)
@@ -308,7 +330,7 @@ tune(plan("set3_guided", sys.argv[1], options, given=TINY), Path(sys.argv[2]), o
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_to_the_same_trials(search, store, tmp_path):
+def test_a_killed_search_goes_on_to_the_same_trials(search: MakeSearch, store: Store, tmp_path: Path) -> None:
     whole = tune(search(), tmp_path / "whole", TuneOptions(trials=9), runner=Formula())
     out, paths = tmp_path / "killed", [str(Path(__file__).parents[2]), *sys.path]
     code = subprocess.run(

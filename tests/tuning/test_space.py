@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.runs import settings
-from radgaze.tuning.space import default, experiment_values, lambdas, overrides, read, replaced
+from radgaze.runs.config import Config
+from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
 
 
-def three_edges():
+def three_edges() -> Config:
     weights = {"mask_gaze": 0.5, "heatmap_gaze": 0.3, "mask_heatmap": 0.2}
     return settings.resolve(
         "set3_guided", objective={edge: {"weight": weight} for edge, weight in weights.items()}
@@ -20,7 +24,7 @@ def three_edges():
 
 @pytest.mark.parametrize("protocol", ["honest", "faithful"])
 @pytest.mark.parametrize("experiment", experiments.names())
-def test_an_experiments_space_is_what_its_loss_depends_on(experiment, protocol):
+def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, protocol: str) -> None:
     config = settings.resolve(experiment, protocol=protocol)
     edges, space = config.objective.edges, default(config)
     assert {name for name in space if name.startswith("lambda")} == set(lambdas(len(edges)))
@@ -42,20 +46,25 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment, protocol):
     assert same == config
 
 
-def test_lambda_shares_the_weight_of_all_edges_among_them():
+def test_lambda_shares_the_weight_of_all_edges_among_them() -> None:
     config = settings.resolve("set3_guided")
-    goal = overrides({"lambda": 0.3}, config)["objective"]
-    assert (goal["mask_gaze"]["weight"], goal["heatmap_gaze"]["weight"]) == pytest.approx((0.3, 0.7))
+    assert list(config.objective.edges) == ["mask_gaze", "heatmap_gaze"]
+    assert weights({"lambda": 0.3}, config) == pytest.approx([0.3, 0.7])
     config = three_edges()
     assert lambdas(3) == ("lambda", "lambda_2")
-    goal = overrides({"lambda": 0.6, "lambda_2": 0.25}, config)["objective"]
-    weights = [goal[edge]["weight"] for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap")]
-    assert weights == pytest.approx([0.6, 0.1, 0.3])
-    held = overrides({"lambda": 0.6}, config)["objective"]  # λ₂ null: the other two keep their proportion
-    assert held["heatmap_gaze"]["weight"] / held["mask_heatmap"]["weight"] == pytest.approx(1.5)
+    assert list(config.objective.edges) == ["mask_gaze", "heatmap_gaze", "mask_heatmap"]
+    assert weights({"lambda": 0.6, "lambda_2": 0.25}, config) == pytest.approx([0.6, 0.1, 0.3])
+    held = weights({"lambda": 0.6}, config)  # λ₂ null: the other two keep their proportion
+    assert held == pytest.approx([0.6, 0.24, 0.16])
 
 
-def test_a_model_with_class_maps_has_its_own_map_among_the_generators():
+def weights(drawn: Mapping[str, Value], config: Config) -> list[object]:
+    """The weight that drawn values give each edge."""
+    fields = experiments.flat(overrides(drawn, config))
+    return [fields[f"objective.{edge}.weight"] for edge in config.objective.edges]
+
+
+def test_a_model_with_class_maps_has_its_own_map_among_the_generators() -> None:
     edge = {"heatmap_gaze": {"weight": 1.0}}
     for experiment, has in (("pylon", True), ("set3_guided", False)):
         space = default(settings.resolve(experiment, objective=edge))
@@ -67,14 +76,14 @@ def test_a_model_with_class_maps_has_its_own_map_among_the_generators():
         assert {"guided_backprop", "grad_cam"} <= set(choices)
 
 
-def test_what_the_user_gives_is_held():
+def test_what_the_user_gives_is_held() -> None:
     config = settings.resolve("set3_guided")
     left = default(config, {"objective.gamma", "objective.mask_gaze.weight", "objective.heatmap.generator"})
     assert not {"objective.gamma", "objective.heatmap.generator", "lambda"} & set(left)
     assert "objective.heatmap.margin" in left
 
 
-def test_a_users_space_is_replaced_the_experiments(tmp_path):
+def test_a_users_space_is_replaced_the_experiments(tmp_path: Path) -> None:
     config = settings.resolve("set3_guided")
     path = tmp_path / "space.yaml"
     path.write_text(
@@ -96,7 +105,7 @@ def test_a_users_space_is_replaced_the_experiments(tmp_path):
     assert experiment_values(space, config) is None  # learns by blur: not among the choices
 
 
-def test_weights_that_the_user_varies_leave_no_lambda(tmp_path):
+def test_weights_that_the_user_varies_leave_no_lambda(tmp_path: Path) -> None:
     config = settings.resolve("set3_guided")
     path = tmp_path / "space.yaml"
     path.write_text("objective.mask_heatmap.weight: {low: 0, high: 1}\n")
@@ -127,7 +136,7 @@ def test_weights_that_the_user_varies_leave_no_lambda(tmp_path):
         ("objective.gamma: {", "not YAML"),
     ],
 )
-def test_what_a_space_cannot_be_is_told_with_file_and_field(text, said, tmp_path):
+def test_what_a_space_cannot_be_is_told_with_file_and_field(text: str, said: str, tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=said) as caught:
@@ -137,13 +146,13 @@ def test_what_a_space_cannot_be_is_told_with_file_and_field(text, said, tmp_path
         read(tmp_path / "none.yaml", settings.resolve("set3_guided"))
 
 
-def test_an_experiment_of_one_edge_has_no_lambda(tmp_path):
+def test_an_experiment_of_one_edge_has_no_lambda(tmp_path: Path) -> None:
     path = tmp_path / "space.yaml"
     path.write_text("lambda: {low: 0, high: 1}")
     with pytest.raises(UserError, match="one edge has no lambda"):
         read(path, settings.resolve("baseline"))
 
 
-def test_a_space_of_nothing_is_refused():
+def test_a_space_of_nothing_is_refused() -> None:
     with pytest.raises(UserError, match="nothing is left"):
         replaced({"objective.gamma": FloatDistribution(0, 1)}, {"objective.gamma": None})

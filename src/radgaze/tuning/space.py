@@ -145,7 +145,7 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
     return nested
 
 
-def experiment_values(space: Space, config: Config) -> dict[str, object] | None:
+def experiment_values(space: Space, config: Config) -> dict[str, Value] | None:
     """The experiment's own values of the fields in a space, or None where they lie outside of it."""
     now = experiments.flat(to_dict(config)) | _shares(config)
     values = {name: now[name] for name in space}

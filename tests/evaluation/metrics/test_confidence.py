@@ -27,7 +27,7 @@ def repeated(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return ERRORS[places], SCORES[places]
 
 
-def test_scores_are_their_formulas():
+def test_scores_are_their_formulas() -> None:
     for p, a, b, m, h in zip(
         P, confidence.alpha(P), confidence.beta(P), confidence.maximum(P), confidence.entropy(P), strict=True
     ):
@@ -47,13 +47,13 @@ def test_scores_are_their_formulas():
         assert confidence.SCORES[name](even) == pytest.approx([most])
 
 
-def test_of_two_classes_all_scores_order_cases_alike():
+def test_of_two_classes_all_scores_order_cases_alike() -> None:
     p = DRAW.random(30)
     orders = [np.argsort(score(np.stack([p, 1 - p], 1))) for score in confidence.SCORES.values()]
     assert all((order == orders[0]).all() for order in orders)
 
 
-def test_of_several_classes_the_most_doubtful_one_counts():
+def test_of_several_classes_the_most_doubtful_one_counts() -> None:
     p = DRAW.random((6, 4))
     for name, score in confidence.SCORES.items():
         found = confidence.distrust(name, p, "sigmoid")
@@ -64,7 +64,7 @@ def test_of_several_classes_the_most_doubtful_one_counts():
     assert confidence.wrong(p, labels, "sigmoid").tolist() == [False, False, True, False, False, False]
 
 
-def test_temperature_is_the_one_of_the_least_loss():
+def test_temperature_is_the_one_of_the_least_loss() -> None:
     hot = softmax(3 * LOGITS, 1)
     drawn = np.array([DRAW.choice(3, p=p) for p in P])
     labels = np.eye(3)[drawn]
@@ -72,7 +72,7 @@ def test_temperature_is_the_one_of_the_least_loss():
     losses = {
         t: log_loss(drawn, softmax(3 * LOGITS / t, 1), labels=[0, 1, 2]) for t in np.geomspace(0.3, 20, 400)
     }
-    assert pytest.approx(min(losses, key=losses.get), rel=0.02) == T
+    assert pytest.approx(min(losses, key=lambda t: losses[t]), rel=0.02) == T
     np.testing.assert_allclose(confidence.tempered(hot, T, "softmax"), softmax(3 * LOGITS / T, 1), atol=1e-9)
     z = DRAW.normal(0, 2, (20, 4))
     found = confidence.tempered(1 / (1 + np.exp(-z)), 1.7, "sigmoid")
@@ -80,7 +80,7 @@ def test_temperature_is_the_one_of_the_least_loss():
     assert confidence.temperature(np.empty((0, 3)), np.empty((0, 3)), "softmax") == 1
 
 
-def test_a_temperature_changes_no_prediction_and_certainty_stays_finite():
+def test_a_temperature_changes_no_prediction_and_certainty_stays_finite() -> None:
     p = np.array([[1.0, 0.0, 0.0], [0.2, 0.5, 0.3]])
     for T in (0.5, 3.0):
         found = confidence.tempered(p, T, "softmax")
@@ -89,13 +89,13 @@ def test_a_temperature_changes_no_prediction_and_certainty_stays_finite():
         assert found.sum(1) == pytest.approx([1, 1])
 
 
-def test_error_detection_is_scikit_learns():
+def test_error_detection_is_scikit_learns() -> None:
     assert confidence.error_detection(ERRORS, SCORES)[0] == pytest.approx(roc_auc_score(ERRORS, SCORES))
     for w, found in zip(WEIGHTS, confidence.error_detection(ERRORS, SCORES, WEIGHTS), strict=True):
         assert found == pytest.approx(roc_auc_score(*repeated(w)))
 
 
-def test_false_rejection_is_found_by_trying_every_threshold():
+def test_false_rejection_is_found_by_trying_every_threshold() -> None:
     for rejected in (0.5, 0.95, 1.0):
         found = confidence.false_rejection(ERRORS, SCORES, WEIGHTS, rejected=rejected)
         for w, value in zip(WEIGHTS, found, strict=True):
@@ -105,7 +105,7 @@ def test_false_rejection_is_found_by_trying_every_threshold():
     assert np.isnan(confidence.false_rejection([False, False], [0.1, 0.2])[0])
 
 
-def test_risk_over_coverage_is_counted():
+def test_risk_over_coverage_is_counted() -> None:
     coverage, risk = confidence.risk_coverage(ERRORS, SCORES)
     for c, r, threshold in zip(coverage, risk, np.unique(SCORES), strict=True):
         accepted = threshold >= SCORES
@@ -113,7 +113,7 @@ def test_risk_over_coverage_is_counted():
         assert r == pytest.approx(ERRORS[accepted].mean())
 
 
-def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
+def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold() -> None:
     for w, found in zip(WEIGHTS, confidence.area_under_risk(ERRORS, SCORES, WEIGHTS), strict=True):
         errors, scores = repeated(w)
         total, risks = 0.0, list[float]()
@@ -133,7 +133,7 @@ def test_area_under_risk_is_the_mean_over_coverages_and_its_bounds_hold():
     )
 
 
-def test_excess_area_is_what_the_best_of_all_orders_does_not_lose():
+def test_excess_area_is_what_the_best_of_all_orders_does_not_lose() -> None:
     errors, scores = [True, False, True, False, False], [0.4, 0.1, 0.2, 0.5, 0.3]
     best = min(confidence.area_under_risk(errors, order)[0] for order in itertools.permutations(range(5)))
     found = confidence.excess_area(errors, scores)[0]
@@ -145,7 +145,7 @@ def test_excess_area_is_what_the_best_of_all_orders_does_not_lose():
     assert confidence.excess_area([True, True], [0.1, 0.2])[0] == 0
 
 
-def test_what_makes_no_sense_is_refused():
+def test_what_makes_no_sense_is_refused() -> None:
     for errors, scores in (([], []), ([True], [0.1, 0.2]), ([True], [np.nan])):
         with pytest.raises(ValueError, match="one length"):
             confidence.risk_coverage(errors, scores)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import Tensor, nn
 
 from radgaze.evaluation.metrics import faithfulness
 from radgaze.evaluation.metrics.faithfulness import (
+    Curve,
     blurred,
     correlation,
     deletion,
@@ -42,7 +45,9 @@ def curved(images: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("steps", [1, 4, 7])
 @pytest.mark.parametrize("curve", [deletion, insertion])
-def test_a_curve_is_that_of_changing_pixels_one_by_one(curve, steps, images, maps):
+def test_a_curve_is_that_of_changing_pixels_one_by_one(
+    curve: Callable[..., Curve], steps: int, images: Tensor, maps: Tensor
+) -> None:
     baseline = blurred(images.float(), 1.5).double()
     found = curve(curved, images, maps, baseline, steps=steps)
     start, end = (images, baseline) if curve is deletion else (baseline, images)
@@ -59,8 +64,8 @@ def test_a_curve_is_that_of_changing_pixels_one_by_one(curve, steps, images, map
 
 
 def test_a_curve_does_not_depend_on_the_images_beside_it_nor_on_how_many_are_scored_at_once(
-    images, maps, monkeypatch
-):
+    images: Tensor, maps: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     baseline = torch.zeros_like(images)
     together = deletion(curved, images, maps, baseline, steps=5)
     monkeypatch.setattr(faithfulness, "AT_ONCE", 1)
@@ -69,7 +74,9 @@ def test_a_curve_does_not_depend_on_the_images_beside_it_nor_on_how_many_are_sco
         torch.testing.assert_close(alone.values[0], together.values[b])
 
 
-def test_the_map_that_knows_what_the_score_is_made_of_has_the_best_curves(images, weights):
+def test_the_map_that_knows_what_the_score_is_made_of_has_the_best_curves(
+    images: Tensor, weights: Tensor
+) -> None:
     score = lambda x: (x[:, 0] * weights).sum((1, 2))  # noqa: E731
     nothing = torch.zeros_like(images)
     truth, other = images * weights, (images * weights).flip(-1)
@@ -80,16 +87,23 @@ def test_the_map_that_knows_what_the_score_is_made_of_has_the_best_curves(images
         assert (first > second).all()
 
 
-def test_only_the_order_of_a_map_counts_and_of_equal_pixels_the_upper_left_goes_first(images, maps):
+def test_only_the_order_of_a_map_counts_and_of_equal_pixels_the_upper_left_goes_first(
+    images: Tensor, maps: Tensor
+) -> None:
     nothing = torch.zeros_like(images)
-    of = lambda m: deletion(curved, images, m, nothing, steps=6).values  # noqa: E731
+
+    def of(m: Tensor) -> Tensor:
+        return deletion(curved, images, m, nothing, steps=6).values
+
     assert torch.equal(of(maps), of(3 * maps**3 + 1))
     two = (maps > 0.5).double()
     falling = two - torch.arange(H * W, dtype=torch.float64).view(1, 1, H, W) / 1000
     assert torch.equal(of(two), of(falling))
 
 
-def test_a_map_without_contrast_scores_what_chance_does_and_one_that_is_not_finite_is_undefined(images, maps):
+def test_a_map_without_contrast_scores_what_chance_does_and_one_that_is_not_finite_is_undefined(
+    images: Tensor, maps: Tensor
+) -> None:
     score, nothing = (lambda x: x[:, 0].mean((1, 2))), torch.zeros_like(images)
     flat = deletion(score, images, torch.full_like(maps, 0.3), nothing, steps=H * W).area
     draws = [
@@ -113,7 +127,9 @@ def test_a_map_without_contrast_scores_what_chance_does_and_one_that_is_not_fini
     ]
 
 
-def test_sensitivity_n_of_a_linear_score_is_one_for_input_times_gradient(images, weights):
+def test_sensitivity_n_of_a_linear_score_is_one_for_input_times_gradient(
+    images: Tensor, weights: Tensor
+) -> None:
     score = lambda x: (x[:, 0] * weights).sum((1, 2))  # noqa: E731
     found = sensitivity_n(score, images, images * weights, n=7, samples=20, seed=0)
     torch.testing.assert_close(found, torch.ones(B, dtype=torch.float64))
@@ -121,7 +137,7 @@ def test_sensitivity_n_of_a_linear_score_is_one_for_input_times_gradient(images,
     torch.testing.assert_close(opposed, -torch.ones(B, dtype=torch.float64))
 
 
-def test_sensitivity_n_is_the_correlation_over_sets_drawn_one_by_one(images, maps):
+def test_sensitivity_n_is_the_correlation_over_sets_drawn_one_by_one(images: Tensor, maps: Tensor) -> None:
     baseline, n, samples = torch.full_like(images, 0.25), 9, 12
     found = sensitivity_n(curved, images, maps, n=n, samples=samples, seed=4, baseline=baseline)
     draw = torch.Generator().manual_seed(4)
@@ -136,7 +152,9 @@ def test_sensitivity_n_is_the_correlation_over_sets_drawn_one_by_one(images, map
         assert found[b].item() == pytest.approx(np.corrcoef(sums, losses)[0, 1])
 
 
-def test_sensitivity_n_of_a_constant_map_is_chance_and_of_a_constant_score_undefined(images, maps):
+def test_sensitivity_n_of_a_constant_map_is_chance_and_of_a_constant_score_undefined(
+    images: Tensor, maps: Tensor
+) -> None:
     flat = sensitivity_n(curved, images, torch.ones_like(maps), n=5, samples=8, seed=0)
     assert flat.tolist() == [0.0] * B
     assert torch.isnan(
@@ -146,7 +164,9 @@ def test_sensitivity_n_of_a_constant_map_is_chance_and_of_a_constant_score_undef
         sensitivity_n(curved, images, maps, n=H * W, samples=2, seed=0)
 
 
-def test_infidelity_of_a_linear_score_is_zero_for_its_gradient_of_any_scale(images, weights):
+def test_infidelity_of_a_linear_score_is_zero_for_its_gradient_of_any_scale(
+    images: Tensor, weights: Tensor
+) -> None:
     score = lambda x: (x[:, 0] * weights).sum((1, 2))  # noqa: E731
     for scale in (1.0, 0.01, -7.0):
         found = infidelity(score, images, scale * weights.expand(B, 1, H, W), samples=30, seed=0)
@@ -154,7 +174,7 @@ def test_infidelity_of_a_linear_score_is_zero_for_its_gradient_of_any_scale(imag
     assert (infidelity(score, images, images, samples=30, seed=0) > 1e-3).all()
 
 
-def test_infidelity_is_the_mean_square_after_the_best_scale(images, maps):
+def test_infidelity_is_the_mean_square_after_the_best_scale(images: Tensor, maps: Tensor) -> None:
     samples, noise = 25, 0.3
     found = infidelity(curved, images, maps, samples=samples, seed=5, noise=noise)
     shaken = noise * torch.randn(samples, 1, H, W, generator=torch.Generator().manual_seed(5)).double()
@@ -167,14 +187,14 @@ def test_infidelity_is_the_mean_square_after_the_best_scale(images, maps):
     assert (empty >= found).all()
 
 
-def test_correlation_is_numpys():
+def test_correlation_is_numpys() -> None:
     a, b = torch.randn(2, 4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for row, found in enumerate(correlation(a, b)):
         assert found.item() == pytest.approx(np.corrcoef(a[row], b[row])[0, 1])
 
 
 @pytest.mark.parametrize("length", [3, 9, 11, 24])
-def test_correlation_with_a_constant_row_is_undefined_although_its_mean_is_rounded(length):
+def test_correlation_with_a_constant_row_is_undefined_although_its_mean_is_rounded(length: int) -> None:
     other = torch.rand(4, length, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     for constant in (0.1, 0.3, 0.7, 123.456):
         row = torch.full((4, length), constant, dtype=torch.float64)
@@ -184,7 +204,7 @@ def test_correlation_with_a_constant_row_is_undefined_although_its_mean_is_round
     torch.testing.assert_close(correlation(slight, other), torch.ones(4, dtype=torch.float64))
 
 
-def test_deletion_is_quantus_pixel_flipping():
+def test_deletion_is_quantus_pixel_flipping() -> None:
     quantus = pytest.importorskip("quantus")
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.SiLU(), nn.Flatten(), nn.Linear(4 * 36, 3)).eval()
@@ -192,7 +212,8 @@ def test_deletion_is_quantus_pixel_flipping():
 
     @torch.no_grad()
     def score(x: Tensor) -> Tensor:
-        return network(x).softmax(1).gather(1, of.repeat(len(x) // 2)[:, None])[:, 0]
+        p: Tensor = network(x).softmax(1).gather(1, of.repeat(len(x) // 2)[:, None])[:, 0]
+        return p
 
     flipping = quantus.PixelFlipping(
         features_in_step=8, perturb_baseline="black", normalise=False, abs=False, disable_warnings=True

@@ -17,7 +17,7 @@ from radgaze.evaluation.metrics.localisation import (
 SIZE = (14, 11)
 
 
-def boxes_and_maps(seed=0, cases=12):
+def boxes_and_maps(seed: int = 0, cases: int = 12) -> tuple[np.ndarray, np.ndarray]:
     draw = np.random.default_rng(seed)
     start = draw.uniform(-2, 9, (cases, 3, 2))
     boxes = np.concatenate([start, start + draw.uniform(1.5, 6, (cases, 3, 2))], -1)
@@ -27,11 +27,11 @@ def boxes_and_maps(seed=0, cases=12):
     return P, boxes
 
 
-def centres():
+def centres() -> list[tuple[int, int]]:
     return [(r, c) for r in range(SIZE[0]) for c in range(SIZE[1])]
 
 
-def is_inside(r, c, boxes, tolerance=0.0):
+def is_inside(r: int, c: int, boxes: np.ndarray, tolerance: float = 0.0) -> bool:
     for x1, y1, x2, y2 in boxes:
         if x2 > x1 and y2 > y1:
             dx = max(x1 - (c + 0.5), 0, c + 0.5 - x2)
@@ -42,7 +42,7 @@ def is_inside(r, c, boxes, tolerance=0.0):
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 2.5])
-def test_the_pointing_game_asks_where_the_maximum_is(tolerance):
+def test_the_pointing_game_asks_where_the_maximum_is(tolerance: float) -> None:
     P, boxes = boxes_and_maps()
     found = pointing_game(P, boxes, tolerance)
     for p, own, value in zip(P, boxes, found, strict=True):
@@ -50,24 +50,24 @@ def test_the_pointing_game_asks_where_the_maximum_is(tolerance):
         assert value == pytest.approx(np.mean([is_inside(r, c, own, tolerance) for r, c in best]))
 
 
-def test_energy_inside_is_the_share_of_mass():
+def test_energy_inside_is_the_share_of_mass() -> None:
     P, boxes = boxes_and_maps(1)
     for p, own, value in zip(P, boxes, energy_inside(P, boxes), strict=True):
         within = sum(p[r, c] for r, c in centres() if is_inside(r, c, own))
         assert value == pytest.approx(within / p.sum())
 
 
-def test_iou_is_of_the_highest_pixels_as_many_as_are_inside():
+def test_iou_is_of_the_highest_pixels_as_many_as_are_inside() -> None:
     P, boxes = boxes_and_maps(2)
     P[5] = np.random.default_rng(3).random(SIZE)
     for p, own, value in zip(P, boxes, iou(P, boxes), strict=True):
-        target = {place for place in centres() if is_inside(*place, own)}  # type: ignore[call-arg]
+        target = {(r, c) for r, c in centres() if is_inside(r, c, own)}
         chosen = set(sorted(centres(), key=lambda at: -p[at])[: len(target)])
         assert value == pytest.approx(len(target & chosen) / len(target | chosen))
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 2.5])
-def test_a_region_of_a_boxs_pixels_counts_as_the_box(tolerance):
+def test_a_region_of_a_boxs_pixels_counts_as_the_box(tolerance: float) -> None:
     """Boxes on whole pixels, drawn as flags; and half of them drawn, half given as boxes."""
     P, boxes = boxes_and_maps(6)
     boxes = np.round(boxes)
@@ -84,7 +84,7 @@ def test_a_region_of_a_boxs_pixels_counts_as_the_box(tolerance):
             np.testing.assert_allclose(found[name], whole[name], err_msg=name)
 
 
-def test_the_tolerance_about_a_region_is_counted_from_its_pixels():
+def test_the_tolerance_about_a_region_is_counted_from_its_pixels() -> None:
     flags = np.zeros((1, *SIZE), dtype=bool)
     flags[0, 4:7, 3:5] = True
     for tolerance in (0.0, 1.0, 2.5):
@@ -94,7 +94,7 @@ def test_the_tolerance_about_a_region_is_counted_from_its_pixels():
             assert found[r, c] == (away <= (tolerance + 0.5 if tolerance else 0))
 
 
-def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless():
+def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless() -> None:
     _, boxes = boxes_and_maps(4)
     U = inside(boxes, SIZE).astype(float)
     for name, metric in METRICS.items():
@@ -102,7 +102,7 @@ def test_a_map_of_the_boxes_is_perfect_and_its_opposite_worthless():
         np.testing.assert_allclose(metric.function(1 - U, boxes), 0, err_msg=name)
 
 
-def test_a_constant_map_scores_as_chance_whatever_its_height():
+def test_a_constant_map_scores_as_chance_whatever_its_height() -> None:
     _, boxes = boxes_and_maps(5)
     share = inside(boxes, SIZE).mean((1, 2))
     for height in (0.0, 0.3):
@@ -112,7 +112,7 @@ def test_a_constant_map_scores_as_chance_whatever_its_height():
         np.testing.assert_allclose(iou(P, boxes), share / (2 - share))
 
 
-def test_ties_at_the_threshold_count_by_their_share():
+def test_ties_at_the_threshold_count_by_their_share() -> None:
     P = np.zeros((1, 4, 4))
     P[0, 0] = 1  # four pixels tie below, none of those inside is the highest
     boxes = np.array([[[0.0, 1, 4, 3]]])
@@ -121,7 +121,7 @@ def test_ties_at_the_threshold_count_by_their_share():
     assert iou(P, boxes)[0] == pytest.approx(both / (16 - both))
 
 
-def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused():
+def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused() -> None:
     P = np.random.default_rng(0).random((3, *SIZE))
     P[1, 2, 3] = np.nan
     boxes = np.array([[[0.0, 0, 0, 0]], [[2.0, 2, 6, 6]], [[90.0, 2, 96, 6]]])
@@ -133,7 +133,7 @@ def test_what_is_undefined_is_nan_and_what_is_impossible_is_refused():
         iou(np.ones((1, 4, 4)), boxes)
 
 
-def test_scale_does_not_matter():
+def test_scale_does_not_matter() -> None:
     P, boxes = boxes_and_maps(6)
     for name, figures in measure_localisation(P, boxes).items():
         np.testing.assert_allclose(measure_localisation(7.5 * P, boxes)[name], figures)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -43,7 +45,7 @@ def changed(before: dict[str, torch.Tensor], model: nn.Module) -> set[str]:
     return {name.rpartition(".")[0] for name, value in before.items() if not torch.equal(value, now[name])}
 
 
-def test_cascading_draws_all_down_to_a_layer_and_independent_that_one_alone(model):
+def test_cascading_draws_all_down_to_a_layer_and_independent_that_one_alone(model: nn.Sequential) -> None:
     before, order = state(model), ["4", "2", "1", "0"]
     assert [name for name, _ in layers(model)] == order
     for k, (name, drawn) in enumerate(randomisations(model, "cascading", seed=1)):
@@ -56,7 +58,7 @@ def test_cascading_draws_all_down_to_a_layer_and_independent_that_one_alone(mode
     assert changed(before, model) == set()
 
 
-def test_a_layers_draw_depends_on_the_seed_alone(model):
+def test_a_layers_draw_depends_on_the_seed_alone(model: nn.Sequential) -> None:
     first = [state(m) for _, m in randomisations(model, "cascading", seed=3)]
     again = [state(m) for _, m in randomisations(model, "cascading", seed=3)]
     other = [state(m) for _, m in randomisations(model, "cascading", seed=4)]
@@ -67,7 +69,9 @@ def test_a_layers_draw_depends_on_the_seed_alone(model):
     assert torch.equal(alone[3]["0.weight"], first[3]["0.weight"])
 
 
-def test_weights_are_back_and_torchs_random_state_untouched_however_the_loop_ends(model):
+def test_weights_are_back_and_torchs_random_state_untouched_however_the_loop_ends(
+    model: nn.Sequential,
+) -> None:
     before = state(model)
     torch.manual_seed(9)
     wanted = torch.rand(3)
@@ -86,21 +90,24 @@ def test_weights_are_back_and_torchs_random_state_untouched_however_the_loop_end
     assert torch.equal(torch.rand(3), wanted)
 
 
-def test_parameters_that_cannot_be_reset_keep_their_size(model):
+def test_parameters_that_cannot_be_reset_keep_their_size(model: nn.Sequential) -> None:
+    scale = model[2]
+    assert isinstance(scale, Scale)
     for name, _ in randomisations(model, "independent", seed=0):
         if name == "2":
-            assert 0 < float((model[2].factor.detach() - 10).abs().mean()) < 12
+            assert 0 < float((scale.factor.detach() - 10).abs().mean()) < 12
 
 
-def test_a_constant_parameter_that_cannot_be_reset_is_drawn_anew():
-    net = nn.Sequential(nn.Linear(4, 5), Scale())
-    nn.init.constant_(net[1].factor, 0.1)
-    drawn = [net[1].factor.detach().clone() for _ in randomisations(net, "cascading", seed=0)]
+def test_a_constant_parameter_that_cannot_be_reset_is_drawn_anew() -> None:
+    scale = Scale()
+    net = nn.Sequential(nn.Linear(4, 5), scale)
+    nn.init.constant_(scale.factor, 0.1)
+    drawn = [scale.factor.detach().clone() for _ in randomisations(net, "cascading", seed=0)]
     assert (drawn[0] != 0.1).all()
-    assert (net[1].factor == 0.1).all()
+    assert (scale.factor == 0.1).all()
 
 
-def test_statistics_of_a_batch_norm_without_weights_are_forgotten_and_come_back():
+def test_statistics_of_a_batch_norm_without_weights_are_forgotten_and_come_back() -> None:
     torch.manual_seed(0)
     net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False), nn.Flatten(), nn.Linear(32, 2))
     net(3 * torch.randn(8, 1, 6, 6) + 2)
@@ -133,15 +140,16 @@ class Aside(nn.Module):
         assert state == {"version": 1}
 
 
-def test_buffers_outside_of_the_state_dict_come_back_too():
-    net = nn.Sequential(Aside())
+def test_buffers_outside_of_the_state_dict_come_back_too() -> None:
+    aside = Aside()
+    net = nn.Sequential(aside)
     for _ in randomisations(net, "independent", seed=0):
-        assert net[0].aside.tolist() != [0, 1, 2]
-    assert net[0].aside.tolist() == [0, 1, 2]
-    assert net[0].weight.tolist() == [1, 1, 1]
+        assert aside.aside.tolist() != [0, 1, 2]
+    assert aside.aside.tolist() == [0, 1, 2]
+    assert aside.weight.tolist() == [1, 1, 1]
 
 
-def test_of_a_real_network_no_weight_stays_and_all_come_back():
+def test_of_a_real_network_no_weight_stays_and_all_come_back() -> None:
     torch.manual_seed(0)
     config = ModelConfig(encoder="tu-test_efficientnet", weights="none", decoder_channels=(8, 8, 8, 8, 8))
     net = models.create(config, 3, 32).eval()
@@ -156,22 +164,24 @@ def test_of_a_real_network_no_weight_stays_and_all_come_back():
         assert torch.equal(net(images).logits, logits)
 
 
-def test_ssim_is_scikit_images():
+def test_ssim_is_scikit_images() -> None:
     draw = np.random.default_rng(0)
     a = draw.random((3, 24, 31))
     b = np.clip(a + 0.2 * draw.standard_normal(a.shape), 0, 1)
     b[2] = draw.random(a[2].shape)
     found = ssim(torch.from_numpy(a)[:, None], torch.from_numpy(b)[:, None])
+    similarity: Callable[..., float] = structural_similarity  # which has no annotations
     for k in range(3):
         settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
-        assert found[k].item() == pytest.approx(structural_similarity(a[k], b[k], **settings), abs=1e-9)
+        expected = similarity(a[k], b[k], **settings)
+        assert found[k].item() == pytest.approx(expected, abs=1e-9)
     one = torch.from_numpy(a)[:, None]
     torch.testing.assert_close(ssim(one, one), torch.ones(3, dtype=torch.float64))
     with pytest.raises(ValueError, match="11 pixels"):
         ssim(torch.zeros(1, 1, 8, 8), torch.zeros(1, 1, 8, 8))
 
 
-def test_rank_correlation_is_scipys_with_ties():
+def test_rank_correlation_is_scipys_with_ties() -> None:
     draw = np.random.default_rng(1)
     a, b = draw.integers(0, 6, (2, 4, 7, 8)).astype(float)
     b[1], b[3] = -a[1], a[3] ** 3
@@ -182,7 +192,7 @@ def test_rank_correlation_is_scipys_with_ties():
     assert found[3].item() == pytest.approx(1)
 
 
-def test_rank_correlation_of_a_constant_map_is_undefined():
+def test_rank_correlation_of_a_constant_map_is_undefined() -> None:
     a = torch.rand(2, 1, 5, 5)
     b = torch.stack([torch.full((1, 5, 5), 0.7), torch.rand(1, 5, 5)])
     assert torch.isnan(rank_correlation(a, b)).tolist() == [True, False]

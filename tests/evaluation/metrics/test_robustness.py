@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from scipy.stats import spearmanr
@@ -20,12 +22,14 @@ def local(images: torch.Tensor) -> torch.Tensor:
     return F.avg_pool2d(F.pad(images, (1,) * 4, mode="reflect"), 3, stride=1)
 
 
-def test_a_map_that_goes_with_the_image_is_stable_under_shifts_but_where_the_border_shows(images):
+def test_a_map_that_goes_with_the_image_is_stable_under_shifts_but_where_the_border_shows(
+    images: torch.Tensor,
+) -> None:
     assert (under_shifts(lambda x: x, images, pixels=2) == 1).all()
     assert (under_shifts(local, images, pixels=1) > 0.9).all()
 
 
-def test_a_map_that_stays_where_it_is_is_not(images):
+def test_a_map_that_stays_where_it_is_is_not(images: torch.Tensor) -> None:
     fixed = torch.rand(1, 1, 12, 10, generator=torch.Generator().manual_seed(1))
     stays = under_shifts(lambda x: fixed.expand(len(x), -1, -1, -1), images, pixels=1)
     assert (stays < 0.6).all()
@@ -36,7 +40,7 @@ def test_a_map_that_stays_where_it_is_is_not(images):
     assert stays[0].item() == pytest.approx(sum(expected) / 4)
 
 
-def test_noise_that_is_larger_changes_more_and_none_nothing(images):
+def test_noise_that_is_larger_changes_more_and_none_nothing(images: torch.Tensor) -> None:
     found = [under_noise(lambda x: x, images, noise=noise, samples=4, seed=0) for noise in (0.0, 0.05, 0.5)]
     assert (found[0] == 1).all()
     assert (found[0] > found[1]).all()
@@ -49,14 +53,16 @@ def test_noise_that_is_larger_changes_more_and_none_nothing(images):
 
 
 @pytest.mark.parametrize("measure", [under_noise, under_shifts])
-def test_a_case_does_not_depend_on_those_beside_it(measure, images):
+def test_a_case_does_not_depend_on_those_beside_it(
+    measure: Callable[..., torch.Tensor], images: torch.Tensor
+) -> None:
     options = {"noise": 0.1, "samples": 2, "seed": 3} if measure is under_noise else {"pixels": 2}
     together = measure(local, images, **options)
     for k in range(3):
         assert measure(local, images[k : k + 1], **options)[0] == pytest.approx(together[k].item())
 
 
-def test_a_map_without_contrast_is_undefined_and_one_that_loses_it_is_unlike(images):
+def test_a_map_without_contrast_is_undefined_and_one_that_loses_it_is_unlike(images: torch.Tensor) -> None:
     flat = under_noise(torch.zeros_like, images, noise=0.1, samples=2, seed=0)
     assert torch.isnan(flat).all()
     calls = iter([images, *[torch.zeros_like(images)] * 2])

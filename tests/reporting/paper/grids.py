@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from radgaze.evaluation.across_runs import Difference, GridEstimates, SeedMean
 from radgaze.evaluation.results import MACRO
 from radgaze.reporting.paper import Results
+from radgaze.runs.run import Run
 from tests.reporting.fakes import CLASSES, FakeRun, evaluated
 
 SKILL = {"baseline": 1.0, "no_decoder": 0.9, "set1_guided": 1.0, "set3_guided": 2.4, "temporal": 0.7}
@@ -27,7 +28,7 @@ def grid(
     **options: Any,
 ) -> Results:
     """A grid whose runs are evaluated; each seed has test cases of its own, the same for every experiment."""
-    runs: dict[str, dict[int, Any]] = {}
+    runs: dict[str, dict[int, Run]] = {}
     for place, name in enumerate(experiments):
         for seed in seeds:
             if (name, seed) in (failed or {}):
@@ -58,7 +59,7 @@ def change(value: float, half: float = 0.03, **others: Any) -> Difference:
 
 def made(
     auc: Mapping[str, float],
-    differences: Mapping[str, Mapping[str, Mapping[str, Difference]]] | None = None,
+    differences: Mapping[str, dict[str, dict[str, Difference]]] | None = None,
     classes: tuple[str, ...] = CLASSES,
 ) -> GridEstimates:
     """Figures that no run has: each experiment has one AUC, in all groups."""
@@ -83,4 +84,5 @@ def results(names: Sequence[str], **options: Any) -> Results:
         classes = options.pop("classes", CLASSES)
 
     given = {"protocol": "honest", "selection": "validation", "failed": {}, **options}
-    return Results(runs={name: {0: Nobody()} for name in names}, **given)
+    nobody = cast(Run, Nobody())  # of whom only the classes are asked
+    return Results(runs={name: {0: nobody} for name in names}, **given)

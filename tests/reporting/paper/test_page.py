@@ -1,9 +1,8 @@
 import csv
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,11 +11,13 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from radgaze.errors import UserError
+from radgaze.evaluation.results import EvaluationSettings
 from radgaze.experiments import faithful
 from radgaze.reporting.case_panels import Case
 from radgaze.reporting.gallery import Draw
 from radgaze.reporting.paper import Results, write
 from radgaze.reporting.wording import number
+from radgaze.runs.run import Run
 from tests.reporting.fakes import CLASSES, draw
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.reporting.paper.grids import REASON, grid
@@ -45,7 +46,7 @@ def page(results: Results, folder: Path) -> str:
     return written(results, folder / "out")
 
 
-def gone(run: Any, ids: Sequence[str], settings: Mapping[str, Any]) -> list[Case]:
+def gone(run: Run, ids: Sequence[str], settings: EvaluationSettings) -> list[Case]:
     """Pictures take longer than all else: where they do not matter, the store is gone."""
     raise UserError("the store is gone")
 
@@ -56,8 +57,8 @@ def values(out: Path, number: int) -> dict[tuple[str, str], dict[str, str]]:
     return {(row["experiment"], row["group"]): row for row in csv.DictReader(lines) if row["figure"] == "auc"}
 
 
-def test(run: object) -> pl.DataFrame:
-    return run.predictions().filter(pl.col("split") == "test")  # type: ignore[attr-defined]
+def test(run: Run) -> pl.DataFrame:
+    return run.predictions().filter(pl.col("split") == "test")
 
 
 def of_sklearn(table: pl.DataFrame, group: str) -> float:

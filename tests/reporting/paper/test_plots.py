@@ -3,11 +3,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
 from radgaze.evaluation.across_runs import SeedMean
 from radgaze.reporting.paper import plots
 from tests.reporting.fakes import CLASSES, FakeRun
+from tests.reporting.lines import x_of, y_of
 from tests.reporting.paper.grids import made, mean
 
 NAMES = ("no_decoder", "baseline", "set1_guided", "set3_guided")
@@ -17,10 +20,10 @@ def auc(table: pl.DataFrame, name: str) -> float:
     return float(roc_auc_score(table[f"label_{name}"], table[f"probability_{name}"]))
 
 
-def curves(figure: object, label: str) -> list[float]:
+def curves(figure: Figure, label: str) -> list[float]:
     """The area under each drawn curve of that label."""
-    lines = [line for axis in figure.axes for line in axis.lines if str(line.get_label()).startswith(label)]  # type: ignore[attr-defined]
-    return [float(np.trapezoid(line.get_ydata(), line.get_xdata())) for line in lines]
+    lines = [line for axis in figure.axes for line in axis.lines if str(line.get_label()).startswith(label)]
+    return [float(np.trapezoid(y_of(line), x_of(line))) for line in lines]
 
 
 def test_the_area_under_a_drawn_curve_is_scikit_learns_and_of_seeds_their_mean(tmp_path: Path) -> None:
@@ -48,9 +51,9 @@ def test_a_baseline_alone_still_has_its_curve(tmp_path: Path) -> None:
     assert len(curves(figure, "Baseline U-Net")) == 1
 
 
-def marks(axis: object, *, hollow: bool) -> list[float]:
-    lines = [line for line in axis.lines if line.get_marker() != "None" and len(line.get_xdata())]  # type: ignore[attr-defined]
-    return [float(x.get_xdata()[0]) for x in lines if (x.get_markerfacecolor() == "white") == hollow]
+def marks(axis: Axes, *, hollow: bool) -> list[float]:
+    lines = [line for line in axis.lines if line.get_marker() != "None" and x_of(line)]
+    return [x_of(x)[0] for x in lines if (x.get_markerfacecolor() == "white") == hollow]
 
 
 def test_the_forest_has_every_auc_filled_and_every_published_one_hollow() -> None:
@@ -59,7 +62,7 @@ def test_the_forest_has_every_auc_filled_and_every_published_one_hollow() -> Non
     assert marks(macro, hollow=False) == list(values.values())
     assert marks(macro, hollow=True) == [0.807, 0.872, 0.913]
     assert marks(normal, hollow=True) == [0.894, 0.923]
-    dotted = [line.get_xdata()[0] for line in macro.lines if line.get_linestyle() == ":"]
+    dotted = [x_of(line)[0] for line in macro.lines if line.get_linestyle() == ":"]
     assert dotted == [0.8]
 
 
@@ -77,9 +80,7 @@ def test_agreement_draws_maps_and_floors_and_is_left_out_where_none_was_measured
     assert figure is not None
     first = figure.axes[0]
     assert sorted(marks(first, hollow=False)) == [1.1, 1.1, 2.0, 2.0]
-    upright = [
-        x.get_xdata()[0] for x in first.lines if len(x.get_xdata()) == 2 and len({*x.get_xdata()}) == 1
-    ]
+    upright = [x_of(x)[0] for x in first.lines if len(x_of(x)) == 2 and len({*x_of(x)}) == 1]
     assert upright == [0.7]
     object.__setattr__(estimates, "agreement", {"baseline": {}, "set3_guided": {}})
     assert plots.agreement(estimates) is None

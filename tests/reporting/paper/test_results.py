@@ -37,7 +37,7 @@ def test_only_selection_on_test_cases_is_stamped() -> None:
 def test_the_papers_interval_belongs_to_one_seed_of_the_faithful_protocol() -> None:
     assert results(["baseline"], protocol="faithful").has_paper_intervals
     assert not results(["baseline"]).has_paper_intervals
-    two = {0: None, 1: None}
+    two = {seed: results(["baseline"]).runs["baseline"][0] for seed in (0, 1)}
     assert not Results("faithful", "validation", {"baseline": two}, {}).has_paper_intervals
 
 
