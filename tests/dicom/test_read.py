@@ -192,14 +192,14 @@ def test_a_lut_of_signed_pixels_begins_below_zero(tmp_path: Path, vr_signed: boo
 
 def test_monochrome1_is_inverted_once_and_after_the_window(tmp_path: Path) -> None:
     pixels = picture()
-    window = {"WindowCenter": 1000, "WindowWidth": 1500}
     path = write(
         tmp_path / "a.dcm",
         pixels,
         bits=12,
         PhotometricInterpretation="MONOCHROME1",
         PresentationLUTShape="INVERSE",
-        **window,
+        WindowCenter=1000,
+        WindowWidth=1500,
     )
     same(read_image(path), oracle(pixels, lambda x: 1 - linear(x, 1000, 1500)))
 
