@@ -17,6 +17,9 @@ from pydicom.uid import (
     generate_uid,
 )
 
+Elements = dict[str, Any]
+"""Values of elements by keyword: pydicom takes anything."""
+
 
 def write(
     path: Path, pixels: np.ndarray, *, bits: int, syntax: str = ExplicitVRLittleEndian, **elements: Any

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +20,8 @@ ROWS, COLUMNS = 448, 112
 
 
 def search(
-    name: str, task: str, X: list[int], Y: list[int], T: list[float], split: str, **more: Any
-) -> dict[str, Any]:
+    name: str, task: str, X: list[int], Y: list[int], T: list[float], split: str, **more: object
+) -> dict[str, object]:
     return {
         "name": f"{name}.jpg",
         "subject": 1,

@@ -470,9 +470,7 @@ def test_masks_that_make_no_sense_are_told(folder: Path, masks: str, columns: li
         read(folder, masks=folder / masks, mask_columns=columns)
 
 
-def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_before_others() -> (
-    None
-):
+def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_first() -> None:
     draw = random.Random(0)
     for _ in range(100):
         rows = [
