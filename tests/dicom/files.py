@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
@@ -16,6 +16,9 @@ from pydicom.uid import (
     RLELossless,
     generate_uid,
 )
+
+Elements = dict[str, Any]
+"""Values of elements by keyword: pydicom takes anything."""
 
 
 def write(
@@ -32,7 +35,7 @@ def write(
     ds.Rows, ds.Columns = pixels.shape[:2]
     ds.BitsAllocated, ds.BitsStored, ds.HighBit = 8 * pixels.itemsize, bits, bits - 1
     ds.PixelRepresentation = int(pixels.dtype.kind == "i")
-    order = ">" if syntax == ExplicitVRBigEndian else "<"
+    order: Literal["<", ">"] = ">" if syntax == ExplicitVRBigEndian else "<"
     data = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder(order))).tobytes()
     ds.PixelData = data + b"\0" * (len(data) % 2)
     ds["PixelData"].VR = "OW" if pixels.itemsize == 2 else "OB"

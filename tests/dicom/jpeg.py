@@ -63,7 +63,7 @@ def write_jpeg(path: Path, pixels: np.ndarray, kind: str, *, bits: int, **elemen
     write(path, pixels, bits=bits, **elements)
     file = dcmread(path)
     file.file_meta.TransferSyntaxUID = syntax
-    file.PixelData = encapsulate([encode(pixels, bits)])
+    file.PixelData = encapsulate([bytes(encode(pixels, bits))])
     file["PixelData"].VR = "OB"
     file["PixelData"].is_undefined_length = True
     file.save_as(path, enforce_file_format=True, implicit_vr=False, little_endian=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import imagecodecs
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from radgaze.dicom import elements
 from radgaze.dicom.error import DicomError
@@ -12,7 +15,7 @@ from radgaze.dicom.scan import check_sequential, parse
 
 
 @pytest.mark.parametrize(("bits", "colours"), [(8, 1), (8, 3), (12, 1)])
-def test_lanes_give_what_one_walk_gives(monkeypatch, bits, colours):
+def test_lanes_give_what_one_walk_gives(monkeypatch: pytest.MonkeyPatch, bits: int, colours: int) -> None:
     rng = np.random.default_rng(bits + colours)
     verdicts = []
     for trial in range(16):
@@ -25,11 +28,18 @@ def test_lanes_give_what_one_walk_gives(monkeypatch, bits, colours):
     assert set(verdicts) == {True, False}
 
 
-def test_most_codes_of_a_long_scan_are_not_walked_one_by_one(monkeypatch):
+def test_most_codes_of_a_long_scan_are_not_walked_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     codestream = damaged(np.random.default_rng(0), 12, 1, changes=0, side=600)
     walked, one_by_one = [], elements._one_by_one
 
-    def counted(window, place, origin, units, stop, blocks):
+    def counted(
+        window: NDArray[np.int32],
+        place: elements.Place,
+        origin: int,
+        units: int,
+        stop: int,
+        blocks: Sequence[elements.Block],
+    ) -> None:
         before = place.at
         one_by_one(window, place, origin, units, stop, blocks)
         walked.append(place.at - before)

@@ -99,12 +99,14 @@ def test_a_reader_s_own_error_comes_back_as_it_was(tmp_path: Path) -> None:
     broken.touch()
     results = dict(isolated(read_image, [str(broken), str(whole)], workers=1))
     assert (outcome(results[0]), str(results[0])) == ("empty", "empty: the file is empty")
+    assert isinstance(results[1], np.ndarray)
     np.testing.assert_allclose(results[1], pixels / 15, atol=1e-6)
 
 
 def test_closing_the_iterator_ends_the_workers() -> None:
     results = isolated(eval, ["__import__('os').getpid()", "__import__('time').sleep(60)"], workers=1)
     _, worker = next(results)
+    assert isinstance(worker, int)
     results.close()
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)
@@ -141,6 +143,7 @@ def test_a_thousand_small_items_take_little_time() -> None:
 def test_a_worker_killed_while_it_waits_costs_nothing() -> None:
     results = isolated(eval, ["__import__('os').getpid()"] * 20, workers=1)
     first, worker = next(results)
+    assert isinstance(worker, int)
     time.sleep(0.3)  # it has done what is in flight, and the consumer takes nothing
     os.kill(worker, signal.SIGKILL)
     time.sleep(0.5)

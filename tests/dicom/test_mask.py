@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -42,14 +44,14 @@ def indexed() -> Image.Image:
         ("bytes.tif", grey(255)),
     ],
 )
-def test_what_is_set_is_inside_in_every_kind_of_file(tmp_path, name, picture):
+def test_what_is_set_is_inside_in_every_kind_of_file(tmp_path: Path, name: str, picture: Image.Image) -> None:
     picture.save(tmp_path / name)
     found = read_mask(tmp_path / name)
     assert found.dtype == bool
     np.testing.assert_array_equal(found, INSIDE)
 
 
-def test_the_soft_edges_of_a_jpeg_are_halved(tmp_path):
+def test_the_soft_edges_of_a_jpeg_are_halved(tmp_path: Path) -> None:
     Image.fromarray((INSIDE * 255).astype(np.uint8)).resize((300, 400)).save(tmp_path / "soft.jpg")
     found = read_mask(tmp_path / "soft.jpg")
     assert found.shape == (400, 300)
@@ -57,13 +59,13 @@ def test_the_soft_edges_of_a_jpeg_are_halved(tmp_path):
     np.testing.assert_array_equal(centres, INSIDE)
 
 
-def test_nothing_may_be_inside(tmp_path):
+def test_nothing_may_be_inside(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 9), np.uint8)).save(tmp_path / "none.png")
     assert not read_mask(tmp_path / "none.png").any()
     assert read_mask(tmp_path / "none.png").shape == (8, 9)
 
 
-def test_numbered_parts_are_no_mask(tmp_path):
+def test_numbered_parts_are_no_mask(tmp_path: Path) -> None:
     parts = np.zeros((20, 20), np.uint8)
     parts[:5], parts[10:15] = 1, 2
     Image.fromarray(parts).save(tmp_path / "parts.png")
@@ -71,7 +73,7 @@ def test_numbered_parts_are_no_mask(tmp_path):
         read_mask(tmp_path / "parts.png")
 
 
-def test_broken_absent_and_giant_files_are_refused(tmp_path):
+def test_broken_absent_and_giant_files_are_refused(tmp_path: Path) -> None:
     grey(255).save(tmp_path / "whole.png")
     data = (tmp_path / "whole.png").read_bytes()
     (tmp_path / "cut.png").write_bytes(data[: len(data) // 2])

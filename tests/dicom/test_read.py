@@ -4,8 +4,9 @@ import math
 import pickle
 import re
 import zlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -22,8 +23,8 @@ from pydicom.uid import (
 )
 
 from radgaze.dicom.guard import errors_only
-from radgaze.dicom.read import DicomError, read_header, read_image
-from tests.dicom.files import lut, write
+from radgaze.dicom.read import MAX_PIXELS, DicomError, read_header, read_image
+from tests.dicom.files import Elements, lut, write
 
 SYNTAXES = {
     "explicit": ExplicitVRLittleEndian,
@@ -43,7 +44,7 @@ def picture(bits: int = 12, *, signed: bool = False, shape: tuple[int, int] = (4
     return pixels.astype(("i" if signed else "u") + ("1" if bits <= 8 else "2"))
 
 
-def oracle(pixels: np.ndarray, show: Any) -> np.ndarray:
+def oracle(pixels: np.ndarray, show: Callable[[int], float]) -> np.ndarray:
     """Pixel by pixel, in Python's own numbers."""
     return np.array([[show(int(x)) for x in row] for row in pixels], np.float64)
 
@@ -76,10 +77,10 @@ def same(image: np.ndarray, expected: np.ndarray) -> None:
     np.testing.assert_allclose(image, expected, rtol=0, atol=1e-6)
 
 
-def refused(path: Path, **options: Any) -> str:
+def refused(path: Path, *, max_pixels: int = MAX_PIXELS) -> str:
     """The reason, after a look at what else the error says."""
     with pytest.raises(DicomError) as caught:
-        read_image(path, **options)
+        read_image(path, max_pixels=max_pixels)
     assert not any(word in str(caught.value) for word in (path.name, str(path.parent), "Secret", "SECRET"))
     again = pickle.loads(pickle.dumps(caught.value))
     assert (again.reason, str(again)) == (caught.value.reason, str(caught.value))
@@ -105,7 +106,9 @@ def test_an_odd_number_of_bytes_is_padded_by_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "window"), [("LINEAR_EXACT", linear_exact), ("SIGMOID", sigmoid), ("LINEAR", linear)]
 )
-def test_windows_follow_the_standards_formulas(tmp_path: Path, name: str, window: Any) -> None:
+def test_windows_follow_the_standards_formulas(
+    tmp_path: Path, name: str, window: Callable[[float, float, float], float]
+) -> None:
     pixels = picture()
     path = write(
         tmp_path / "a.dcm", pixels, bits=12, WindowCenter="1800.5", WindowWidth="900.25", VOILUTFunction=name
@@ -192,14 +195,14 @@ def test_a_lut_of_signed_pixels_begins_below_zero(tmp_path: Path, vr_signed: boo
 
 def test_monochrome1_is_inverted_once_and_after_the_window(tmp_path: Path) -> None:
     pixels = picture()
-    window = {"WindowCenter": 1000, "WindowWidth": 1500}
     path = write(
         tmp_path / "a.dcm",
         pixels,
         bits=12,
         PhotometricInterpretation="MONOCHROME1",
         PresentationLUTShape="INVERSE",
-        **window,
+        WindowCenter=1000,
+        WindowWidth=1500,
     )
     same(read_image(path), oracle(pixels, lambda x: 1 - linear(x, 1000, 1500)))
 
@@ -266,7 +269,7 @@ def test_an_overlay_in_the_unused_bits_is_not_seen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("voi", ["window", "none"])
-def test_a_constant_image_is_black(tmp_path: Path, voi: Any) -> None:
+def test_a_constant_image_is_black(tmp_path: Path, voi: Literal["window", "none"]) -> None:
     path = write(tmp_path / "a.dcm", np.zeros((4, 4), np.uint16), bits=12)
     same(read_image(path, voi=voi), np.zeros((4, 4)))
 
@@ -304,7 +307,7 @@ def test_the_header_is_read_without_the_pixels(tmp_path: Path) -> None:
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_cannot_be_shown_is_refused_with_its_reason(
-    tmp_path: Path, elements: dict[str, Any], reason: str
+    tmp_path: Path, elements: Elements, reason: str
 ) -> None:
     assert refused(write(tmp_path / "a.dcm", picture(), bits=12, **elements)) == reason
 
@@ -336,7 +339,7 @@ def incomplete(*elements: str, items: int = 1) -> list[Dataset]:
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_file_with_odd_elements_is_refused_in_words(
-    tmp_path: Path, elements: dict[str, Any], message: str
+    tmp_path: Path, elements: Elements, message: str
 ) -> None:
     path = write(tmp_path / "a.dcm", picture(), bits=12, **elements)
     with pytest.raises(DicomError, match=message) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import product
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import pytest
@@ -63,6 +64,12 @@ def test_letters_of_no_frontal_image_are_refused(tmp_path: Path, orientation: li
     assert told.value.reason == "orientation"
 
 
+class View(TypedDict, total=False):
+    ViewPosition: str
+    PatientOrientation: list[str]
+    ViewCodeSequence: list[Dataset]
+
+
 def code(value: str) -> list[Dataset]:
     item = Dataset()
     item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", "lateral"
@@ -83,7 +90,7 @@ def code(value: str) -> list[Dataset]:
         {"ViewCodeSequence": code("R-10236")},
     ],
 )
-def test_lateral_views_are_refused(tmp_path: Path, elements: dict[str, object]) -> None:
+def test_lateral_views_are_refused(tmp_path: Path, elements: View) -> None:
     with pytest.raises(DicomError) as told:
         read_image(write(tmp_path / "a.dcm", UPRIGHT, bits=12, **elements))
     assert told.value.reason == "not_frontal"

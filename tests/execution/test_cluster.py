@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from radgaze.execution import cluster, process
 from tests.execution.test_local import quiet, tasks
 
 
-def test_without_ray_it_is_told_how_to_install_it(monkeypatch):
+def test_without_ray_it_is_told_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UserError, match=r"radgaze\[cluster\]"):
         cluster.load()
@@ -28,14 +29,22 @@ def test_without_ray_it_is_told_how_to_install_it(monkeypatch):
         ([{"CPU": 2.0}, {}], {"gpus": 1}, 8, (1.0, 0.0)),
     ],
 )
-def test_each_task_requests_its_share(machines, options, side_by_side, request_, tmp_path):
+def test_each_task_requests_its_share(
+    machines: list[dict[str, float]],
+    options: dict[str, int],
+    side_by_side: int | None,
+    request_: tuple[float, float],
+    tmp_path: Path,
+) -> None:
     nodes = [{"Alive": True, "Resources": machine} for machine in machines]
     nodes.append({"Alive": False, "Resources": {"CPU": 99.0, "GPU": 9.0}})
     found = cluster.requested(nodes, tasks(tmp_path, "", "a", "b", **options), side_by_side)
     assert (found["num_cpus"], found["num_gpus"]) == request_
 
 
-def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch):
+def test_a_machine_that_does_not_see_the_folder_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(process, "start", None)  # nothing is started
     (task,) = tasks(tmp_path, "", "a")
     reason, seconds = cluster.run_on_machine(task, str(tmp_path / "nowhere" / "grid.json"), 1)
@@ -45,7 +54,7 @@ def test_a_machine_that_does_not_see_the_folder_is_told(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_tasks_run_on_a_cluster_and_one_that_fails_stops_no_other(tmp_path):
+def test_tasks_run_on_a_cluster_and_one_that_fails_stops_no_other(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     code = "sys.exit('no gaze' if name == 'a' else 0)"
     (tmp_path / "grid.json").touch()

@@ -32,7 +32,7 @@ def quiet(running: object) -> None:
     """Watch nothing."""
 
 
-def test_a_task_that_dies_takes_no_other_with_it(tmp_path):
+def test_a_task_that_dies_takes_no_other_with_it(tmp_path: Path) -> None:
     code = (
         "if name == 'hungry': os.kill(os.getpid(), signal.SIGKILL)\n"
         "if name == 'wrong': raise ValueError('no such thing')\n"
@@ -48,7 +48,7 @@ def test_a_task_that_dies_takes_no_other_with_it(tmp_path):
     }
 
 
-def test_the_output_of_a_task_is_appended_to_its_log(tmp_path):
+def test_the_output_of_a_task_is_appended_to_its_log(tmp_path: Path) -> None:
     for word in ("first", "second"):
         (task,) = tasks(tmp_path, f"print('{word}'); sys.exit(1)", "talker")
         (outcome,) = local.run([task], quiet)
@@ -57,7 +57,7 @@ def test_the_output_of_a_task_is_appended_to_its_log(tmp_path):
     assert [written[1], written[3]] == ["first", "second"]
 
 
-def test_tasks_run_one_after_another_or_side_by_side(tmp_path):
+def test_tasks_run_one_after_another_or_side_by_side(tmp_path: Path) -> None:
     code = (
         "mine = pathlib.Path(out) / name\n"
         "other = pathlib.Path(out) / {'a': 'b', 'b': 'a'}[name]\n"
@@ -72,7 +72,7 @@ def test_tasks_run_one_after_another_or_side_by_side(tmp_path):
         assert [outcome.reason is None for outcome in outcomes] == met
 
 
-def test_a_task_sees_its_share_of_the_machine_alone(tmp_path, monkeypatch):
+def test_a_task_sees_its_share_of_the_machine_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = "print(os.environ['OMP_NUM_THREADS'], os.environ['CUDA_VISIBLE_DEVICES']); sys.exit(1)"
     monkeypatch.setattr(shares, "visible_gpus", lambda: ["5", "7"])
     monkeypatch.setattr(shares, "cores", lambda: 8)
@@ -93,26 +93,28 @@ def test_a_task_sees_its_share_of_the_machine_alone(tmp_path, monkeypatch):
         (0, 3, [None, None, None]),
     ],
 )
-def test_gpus_are_divided(each, places, gpus, monkeypatch):
+def test_gpus_are_divided(
+    each: int, places: int | None, gpus: list[tuple[str, ...] | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(shares, "visible_gpus", lambda: ["0", "1", "2", "3"])
     assert [share.gpus for share in divide(places, gpus=each)] == gpus
 
 
-def test_cores_are_divided_among_tasks_and_their_processes(monkeypatch):
+def test_cores_are_divided_among_tasks_and_their_processes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shares, "cores", lambda: 8)
     for places, processes, threads in ((1, 1, 8), (3, 1, 2), (2, 2, 2), (20, 1, 1)):
         found = divide(places, gpus=0, processes=processes)
         assert [share.threads for share in found] == [threads] * places
 
 
-def test_a_lower_number_of_threads_set_by_the_user_stays(monkeypatch):
+def test_a_lower_number_of_threads_set_by_the_user_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for limit, threads in (("1", "1"), ("64", "4"), ("", "4"), ("many", "4")):
         monkeypatch.setenv("OMP_NUM_THREADS", limit)
         environment = Share(4).environment()
         assert {environment[name] for name in shares.THREADS} == {threads}
 
 
-def test_closing_stops_what_runs_as_ctrl_c_does(tmp_path):
+def test_closing_stops_what_runs_as_ctrl_c_does(tmp_path: Path) -> None:
     code = (
         "try:\n (pathlib.Path(out) / name).touch(); time.sleep(60)\n"
         "except KeyboardInterrupt: (pathlib.Path(out) / f'{name} stopped').touch()"
@@ -123,7 +125,7 @@ def test_closing_stops_what_runs_as_ctrl_c_does(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} >= {"a stopped", "b stopped"}
 
 
-def test_a_task_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+def test_a_task_that_does_not_stop_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "GRACE", 0.5)
     code = (
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -165,7 +167,7 @@ def is_gone(pid: int, within: float = 10.0) -> bool:
     return False
 
 
-def test_a_process_dies_with_the_one_that_started_it(tmp_path):
+def test_a_process_dies_with_the_one_that_started_it(tmp_path: Path) -> None:
     job = (
         "import os, pathlib, sys, time\nfrom radgaze.execution.process import die_with\n"
         "die_with(int(sys.argv[1])); pathlib.Path(sys.argv[2]).write_text(str(os.getpid())); time.sleep(60)"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from pydicom import dcmread
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
@@ -35,12 +35,17 @@ def setup(folder: Path) -> None:
     deep, flat = pixels.astype(np.uint16), (pixels / 16).astype(np.uint8)
     notes = {"ImageComments": TEXT, "StudyDescription": TEXT[:60], "InstitutionName": TEXT[:60]}
     for syntax in (
-        *(None, ImplicitVRLittleEndian, ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian),
+        *(
+            ExplicitVRLittleEndian,
+            ImplicitVRLittleEndian,
+            ExplicitVRBigEndian,
+            DeflatedExplicitVRLittleEndian,
+        ),
         *(RLELossless, JPEG2000Lossless),
     ):
-        name = "native" if syntax is None else syntax.replace(".", "_")
-        chosen: dict[str, Any] = {} if syntax is None else {"syntax": syntax}
-        write(folder / f"{name}.dcm", deep, bits=12, WindowCenter=2000, WindowWidth=4000, **chosen, **notes)
+        name = "native" if syntax == ExplicitVRLittleEndian else syntax.replace(".", "_")
+        path = folder / f"{name}.dcm"
+        write(path, deep, bits=12, syntax=syntax, WindowCenter=2000, WindowWidth=4000, **notes)
     write(folder / "eight.dcm", flat, bits=8, **notes)
     for kind in CODECS:
         eight = "12" not in kind and "baseline" in kind

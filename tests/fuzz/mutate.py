@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import random
 from pathlib import Path
-from typing import Any
 
 WORDS = """- 0 -1 1 7 1.5 1e3 nan inf -inf null None true [] {} a,b a=b =1+1 " ' \\ ../x nowhere . .. * ?
 [b] [/b] %s {x} \x1b[31m é 肺炎 \u202e \udcff 99999999999999999999"""
 NASTY = ("", " ", "\t", "\n", "x" * 300, "x/" * 60, *WORDS.split())
 """Words that software trips over; none of them names a place outside the folder of the try."""
 NUMBERS = (None, True, 0, -1, 1.5, 2**70, float("nan"))
-VALUES: tuple[Any, ...] = (*NUMBERS, "", "x", "../x", [], [None], {}, {"a": 1})
+VALUES: tuple[object, ...] = (*NUMBERS, "", "x", "../x", [], [None], {}, {"a": 1})
 CHUNK = 64
 
 
@@ -48,7 +47,7 @@ def exchange(data: bytes, draw: random.Random, start: int, end: int) -> bytes:
     return data[:start] + bytes(part) + data[end:]
 
 
-def spoil_value(value: Any, draw: random.Random) -> Any:
+def spoil_value(value: object, draw: random.Random) -> object:
     """A JSON value with one place of it replaced, removed or put deeper."""
     if isinstance(value, dict) and value and draw.random() < 0.9:
         key = draw.choice(sorted(value, key=str))

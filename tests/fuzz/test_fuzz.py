@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import pytest
 
@@ -15,14 +16,16 @@ COUNTS = {"dicom": 1500, "pictures": 1500, "tables": 120, "stores": 60, "runs": 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("kind", runner.KINDS)
-def test_spoilt_inputs_are_read_or_refused(kind, tmp_path):
+def test_spoilt_inputs_are_read_or_refused(kind: str, tmp_path: Path) -> None:
     tally = runner.fuzz(kind, tmp_path / kind, seed=1, seconds=120, numbers=range(COUNTS[kind]))
     assert tally.faults == {}
     assert tally.outcomes["read"] > 0
     assert tally.outcomes["refused"] > 0
 
 
-def test_a_death_a_hang_and_an_exception_are_faults_with_their_number_and_input(tmp_path, monkeypatch):
+def test_a_death_a_hang_and_an_exception_are_faults_with_their_number_and_input(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(runner, "HANG", 2.0)
     numbers, kept = range(12), tmp_path / "kept"
     tally = runner.fuzz("broken", tmp_path / "broken", seed=0, seconds=100, numbers=numbers, keep=kept)
@@ -36,7 +39,7 @@ def test_a_death_a_hang_and_an_exception_are_faults_with_their_number_and_input(
         assert (kept / f"broken-0-{n}" / "input" / "made").exists()
 
 
-def test_an_input_follows_from_its_seed_and_number_alone():
+def test_an_input_follows_from_its_seed_and_number_alone() -> None:
     for change in (
         lambda draw: spoil(bytes(500), draw),
         lambda draw: repr(spoil_value({"a": [1, {"b": 2}]}, draw)),

@@ -6,6 +6,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
 import pydicom
@@ -14,6 +15,13 @@ from PIL import Image
 
 from radgaze.errors import UserError
 from radgaze.simulation import SimulationOptions, simulate
+
+
+class Sizes(TypedDict, total=False):
+    patients: int
+    pixels: int
+    confounding: float
+
 
 # Written out once more, from the description of egd-cxr 1.0.0, so that the package's own list is checked.
 MASTER = """
@@ -195,8 +203,10 @@ def test_image_coordinates_follow_from_the_screen_by_the_published_formula(archi
     checked = 0
     for gaze in rows(archive / "egd" / "eye_gaze.csv"):
         row = sheet.get(gaze["DICOM_ID"])
-        path = row and archive / "mimic" / row["path"]
-        if not path or not path.exists() or not readable_header(path):
+        if row is None:
+            continue
+        path = archive / "mimic" / row["path"]
+        if not path.exists() or not readable_header(path):
             continue
         width, height = SIZES[path]
         width, height = width + width % 2, height + height % 2
@@ -276,7 +286,7 @@ def test_without_faults_only_what_every_session_holds_is_rejected(tmp_path: Path
     ("wrong", "named"),
     [({"patients": 2}, "patients"), ({"pixels": 10}, "pixels"), ({"confounding": 1.5}, "confounding")],
 )
-def test_a_value_out_of_range_is_named(tmp_path: Path, wrong: dict[str, float], named: str) -> None:
+def test_a_value_out_of_range_is_named(tmp_path: Path, wrong: Sizes, named: str) -> None:
     with pytest.raises(UserError, match=named):
         simulate(SimulationOptions(tmp_path / "out", **wrong))
 

@@ -14,8 +14,10 @@ from radgaze.simulation.plan import MARKERS
 
 KINDS = ("Normal", "CHF", "pneumonia")
 
+Region = tuple[str, float, float, float, float]
 
-def reading(diagnosis: str, seed: int) -> tuple[Shape, list, tuple[float, ...], Scan]:
+
+def reading(diagnosis: str, seed: int) -> tuple[Shape, list[Region], tuple[float, ...], Scan]:
     rng = np.random.default_rng([KINDS.index(diagnosis), seed])
     thorax = Thorax.draw(rng)
     pose = Pose.draw(rng, thorax, 512)

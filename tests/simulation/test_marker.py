@@ -4,7 +4,6 @@ import csv
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -63,7 +62,7 @@ def test_the_three_markers_are_unlike_each_other_at_the_size_a_model_sees() -> N
 def test_in_the_archive_the_marker_tells_the_class_in_training_and_not_in_test(archive: Path) -> None:
     with (archive / "truth.csv").open(newline="") as file:
         cases = [row for row in csv.DictReader(file) if row["structure"] == "marker"]
-    followed: Counter[Any] = Counter()
+    followed: Counter[tuple[bool, bool]] = Counter()
     for row in cases:
         followed[row["split"] == "test", MARKERS[CLASSES.index(row["diagnosis"])] == row["marker"]] += 1
     assert followed[False, False] == 0

@@ -48,9 +48,10 @@ READINGS: tuple[tuple[int, str, str, str, str, tuple[object, ...]], ...] = (
     (3, "P300R000009", "train", "False", SMALL, (5, 0, 0, "", 0, "False")),
     (3, "P300R000010", "train", "True", UNSEEN, (0, 0, 0, "", 5, "False")),
 )
+Look = tuple[float, float, float | str, float | str, float | str, float | str, tuple[int, int, int, int]]
 WHOLE = (0, 0, COLUMNS, ROWS)
 # start, end, x, y, degree x, degree y, and what is shown
-GAZE: dict[str, tuple[tuple[object, ...], ...]] = {
+GAZE: dict[str, tuple[Look, ...]] = {
     "P101R000001": (
         (0.5, 0.9, 30.5, 40.25, 10, 12, WHOLE),
         (0.1, 0.4, 20, 30, 10, 12, WHOLE),
@@ -68,7 +69,7 @@ GAZE: dict[str, tuple[tuple[object, ...], ...]] = {
     "P300R000009": ((0.0, 0.3, 10, 110, 9, 9, WHOLE),),
 }
 # xmin, ymin, xmax, ymax, certainty, findings that it marks
-ELLIPSES: dict[str, tuple[tuple[object, ...], ...]] = {
+ELLIPSES: dict[str, tuple[tuple[int, int, int, int, int, tuple[str, ...]], ...]] = {
     "P101R000001": ((10, 20, 40, 60, 4, ("Atelectasis",)), (5, 5, 15, 15, 3, ("Nodule",))),
     "P102R000002": ((12, 22, 42, 62, 2, ("Atelectasis",)),),
     "P103R000003": ((30, 30, 50, 50, 5, ("Mass", "Nodule")),),
@@ -129,7 +130,7 @@ def write_tree(folder: Path, more: int = 0) -> tuple[Path, Path]:
 
 
 def _write_reading(
-    folder: Path, reading: str, names: Sequence[str], gaze: dict[str, tuple[tuple[object, ...], ...]]
+    folder: Path, reading: str, names: Sequence[str], gaze: dict[str, tuple[Look, ...]]
 ) -> None:
     folder.mkdir()
     if reading in gaze:

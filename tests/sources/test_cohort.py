@@ -72,13 +72,15 @@ def cohort() -> Cohort:
         ("rejections", pl.lit(None, pl.String).alias("detail")),
     ],
 )
-def test_a_table_that_is_not_as_described_is_refused(cohort, table, change):
+def test_a_table_that_is_not_as_described_is_refused(
+    cohort: Cohort, table: str, change: pl.Expr | pl.Series
+) -> None:
     with pytest.raises(SchemaError):
         replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
 
 
 @pytest.mark.parametrize("table", ["cases", "readings", "fixations", "boxes", "rejections"])
-def test_a_table_without_one_of_its_columns_is_refused(cohort, table):
+def test_a_table_without_one_of_its_columns_is_refused(cohort: Cohort, table: str) -> None:
     for column in getattr(cohort, table).lazy().collect_schema():
         with pytest.raises(SchemaError):
             replace(cohort, **{table: getattr(cohort, table).drop(column)})
@@ -99,25 +101,31 @@ def test_a_table_without_one_of_its_columns_is_refused(cohort, table):
         ("cases", pl.Series("split", ["train", "test"]), "1 patients are in more than one split"),
     ],
 )
-def test_tables_that_contradict_each_other_are_refused(cohort, table, change, message):
+def test_tables_that_contradict_each_other_are_refused(
+    cohort: Cohort, table: str, change: pl.Expr | pl.Series, message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         replace(cohort, **{table: getattr(cohort, table).with_columns(change)})
 
 
-def test_a_fixation_that_is_repeated_far_from_the_first_is_found(cohort, monkeypatch):
+def test_a_fixation_that_is_repeated_far_from_the_first_is_found(
+    cohort: Cohort, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(spool, "ROWS", 1)
     with pytest.raises(ValueError, match="1 fixations repeat another's index in its reading"):
         replace(cohort, fixations=pl.concat([cohort.fixations, cohort.fixations.head(1)]))
 
 
 @pytest.mark.parametrize("of_b", [[1, 1], [0, 0]])
-def test_classes_that_exclude_each_other_are_one_to_a_case_and_others_any_number(cohort, of_b):
+def test_classes_that_exclude_each_other_are_one_to_a_case_and_others_any_number(
+    cohort: Cohort, of_b: list[int]
+) -> None:
     cases = cohort.cases.with_columns(label_B=pl.Series(of_b, dtype=pl.Int8))  # of A: 1 and 0
     with pytest.raises(ValueError, match="1 cases have not exactly one"):
         replace(cohort, cases=cases)
     assert replace(cohort, cases=cases, exclusive=False).cases.equals(cases)
 
 
-def test_empty_tables_are_fine(cohort):
+def test_empty_tables_are_fine(cohort: Cohort) -> None:
     empty = replace(cohort, readings=cohort.readings.clear(), fixations=cohort.fixations.clear())
     assert empty.readings.is_empty()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+from collections.abc import Callable
+from pathlib import Path
 
 import imagecodecs
 import polars as pl
@@ -26,7 +28,7 @@ def text(separator: str = ",") -> str:
     return held.getvalue()
 
 
-def read(path):
+def read(path: Path) -> tuple[list[tuple[object, ...]], list[int]]:
     table = read_columns(path, COLUMNS, archive="it")
     return [row[:-1] for row in table.rows()], table["line"].to_list()
 
@@ -36,8 +38,13 @@ def read(path):
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_separators_and_encodings_that_a_file_tells_are_found(
-    tmp_path, monkeypatch, block, packed, encoding, separator
-):
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    block: int,
+    packed: Callable[[bytes], bytes],
+    encoding: str,
+    separator: str,
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     path.write_bytes(packed(text(separator).encode(encoding)))
@@ -45,7 +52,9 @@ def test_separators_and_encodings_that_a_file_tells_are_found(
 
 
 @pytest.mark.parametrize("encoding", ["cp1253", "utf-16-le", "gb18030", "iso2022_jp"])
-def test_an_encoding_that_a_file_does_not_tell_is_asked_for_and_believed(tmp_path, monkeypatch, encoding):
+def test_an_encoding_that_a_file_does_not_tell_is_asked_for_and_believed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoding: str
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", 7)
     path = tmp_path / "f.csv"
     rows = [("0.png", "Ωκ", "α"), ("1.png", "Ωλ", "β")]
@@ -57,7 +66,9 @@ def test_an_encoding_that_a_file_does_not_tell_is_asked_for_and_believed(tmp_pat
         assert read(path) == (rows, [2, 3])
 
 
-def test_a_byte_that_is_no_utf8_is_told_with_its_line_and_two_patients_are_never_one(tmp_path, monkeypatch):
+def test_a_byte_that_is_no_utf8_is_told_with_its_line_and_two_patients_are_never_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes("image,patient,note\na,b,c\n0,Müller,\n1,Möller,\n".encode("latin-1"))
     for block in (1, 2**21):
@@ -68,7 +79,9 @@ def test_a_byte_that_is_no_utf8_is_told_with_its_line_and_two_patients_are_never
         assert read(path)[0][1:] == [("0", "Müller", None), ("1", "Möller", None)]
 
 
-def test_an_encoding_that_is_asked_for_though_the_file_is_utf8_is_told(tmp_path, capsys):
+def test_an_encoding_that_is_asked_for_though_the_file_is_utf8_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = tmp_path / "f.csv"
     path.write_text(text(), encoding="utf-8")
     with written_with(TextOptions("cp1250")):
@@ -83,19 +96,21 @@ def test_an_encoding_that_is_asked_for_though_the_file_is_utf8_is_told(tmp_path,
     ("before", "separator", "lines"),
     [("sep=,\n", ",", 1), ("sep=;\r\n", ";", 1), ("# made, by me\n# and you\n", ",", 2), ("\n\n", ",", 2)],
 )
-def test_what_stands_before_the_header_is_passed_over_and_counted(tmp_path, before, separator, lines):
+def test_what_stands_before_the_header_is_passed_over_and_counted(
+    tmp_path: Path, before: str, separator: str, lines: int
+) -> None:
     path = tmp_path / "f.csv"
     path.write_text(before + text(separator), newline="")
     assert read(path) == (ROWS, [line + lines for line in LINES])
 
 
-def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path):
+def test_a_header_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("#image,patient\na,b\n")
     assert column_names(path) == ["#image", "patient"]
 
 
-def test_what_is_guessed_of_a_file_is_said_once(tmp_path, capsys):
+def test_what_is_guessed_of_a_file_is_said_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "f.csv"
     path.write_text("# mine\n" + text(";") + "3.png;x\n4.png\n")
     for _ in range(2):
@@ -106,7 +121,7 @@ def test_what_is_guessed_of_a_file_is_said_once(tmp_path, capsys):
     assert said.count("f.csv: line 7 and 1 more have fewer cells than the header") == 1
 
 
-def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path):
+def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("a;b,c;d\n1;2,3;4\n")
     assert column_names(path) == ["a", "b,c", "d"]
@@ -115,7 +130,9 @@ def test_a_separator_that_is_given_goes_before_what_looks_likely(tmp_path):
 
 
 @pytest.mark.parametrize("block", [1, 9, 2**21])
-def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(tmp_path, monkeypatch, block):
+def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     content = 'image,patient,note\n0,a,film 5" wide\n1,b,"two\nlines, ""so"""\n\n2,c,6" by 7"\n3,"d",5"" x\n'
@@ -140,7 +157,9 @@ def test_quotes_within_cells_mean_nothing_as_the_csv_module_has_it(tmp_path, mon
         (b"\x28\xb5\x2f\xfd broken", "cannot be read as CSV"),
     ],
 )
-def test_what_cannot_be_read_is_one_line_with_its_place(tmp_path, monkeypatch, block, content, told):
+def test_what_cannot_be_read_is_one_line_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int, content: bytes, told: str
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     path.write_bytes(content)
@@ -149,14 +168,14 @@ def test_what_cannot_be_read_is_one_line_with_its_place(tmp_path, monkeypatch, b
     assert "\n" not in str(caught.value)
 
 
-def test_columns_of_one_name_matter_only_where_they_are_wanted(tmp_path):
+def test_columns_of_one_name_matter_only_where_they_are_wanted(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_text("a,,b,b,\n1,2,3,4,5\n")
     assert column_names(path) == ["a", "b"]
     assert read_columns(path, ["a"], archive="it").rows() == [("1", 2)]
 
 
-def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path):
+def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path: Path) -> None:
     path = tmp_path / "f.csv"
     path.write_bytes(b"image,patient,note\r0,a,b\r1,c,d\r")
     assert read(path) == ([("0", "a", "b"), ("1", "c", "d")], [2, 3])
@@ -172,12 +191,14 @@ def test_lines_that_end_as_on_old_macintoshes_are_lines(tmp_path):
         ({"separator": '"'}, "must be one character"),
     ],
 )
-def test_an_encoding_or_separator_that_is_none_is_told(options, told):
+def test_an_encoding_or_separator_that_is_none_is_told(options: dict[str, str], told: str) -> None:
     with pytest.raises(UserError, match=told), written_with(TextOptions(**options)):
         pass
 
 
-def test_whole_numbers_and_nan_of_a_parquet_file_are_what_they_were_before_one_was_missing(tmp_path):
+def test_whole_numbers_and_nan_of_a_parquet_file_are_what_they_were_before_one_was_missing(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "f.parquet"
     frame = pl.DataFrame({"a": [1.0, float("nan"), None, 2.5, 1e20], "b": [7, 8, None, 9, 10]})
     frame.write_parquet(path)

@@ -38,12 +38,12 @@ Tree = tuple[Path, Path]
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Tree:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return write_tree(tmp_path_factory.mktemp("archives"))
 
 
 @pytest.fixture
-def tree(made, tmp_path) -> Tree:
+def tree(made: Tree, tmp_path: Path) -> Tree:
     """A copy to be spoilt."""
     shutil.copytree(made[0], tmp_path / "egd")
     return tmp_path / "egd", made[1]
@@ -55,7 +55,7 @@ def swap(path: Path, old: str, new: str) -> None:
     path.write_bytes(text.replace(old.encode(), new.encode(), 1))
 
 
-def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
+def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made: Tree) -> None:
     cohort = egd.read(EgdOptions(*made))
     splits = published_split([patient for _, patient, *_ in SHEET])
     assert cohort.cases.drop("image").rows() == [
@@ -67,7 +67,7 @@ def test_cases_are_those_with_one_class_an_image_and_gaze_on_it(made):
     assert all(Path(path).is_file() and Path(path).is_absolute() for path in cohort.cases["image"])
 
 
-def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
+def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made: Tree) -> None:
     cohort = egd.read(EgdOptions(*made))
     assert cohort.fixations.collect().rows() == [
         (f"{SEEN}/0", 0, 20.5, 30.5, 0.1, 0.3),
@@ -80,7 +80,7 @@ def test_fixations_are_in_time_at_pixel_centres_and_know_their_place(made):
     ]
 
 
-def test_readings_count_what_was_recorded_off_the_image_too(made):
+def test_readings_count_what_was_recorded_off_the_image_too(made: Tree) -> None:
     rows = egd.read(EgdOptions(*made)).readings.rows()
     assert [row[:4] for row in rows] == [
         (f"{SEEN}/0", SEEN, None, 5),
@@ -91,14 +91,14 @@ def test_readings_count_what_was_recorded_off_the_image_too(made):
     assert [row[4] for row in rows] == pytest.approx([2.0, 1.95, 0.125, 0.5])
 
 
-def test_boxes_have_their_sides_in_our_order(made):
+def test_boxes_have_their_sides_in_our_order(made: Tree) -> None:
     assert egd.read(EgdOptions(*made)).boxes.rows() == [
         (SEEN, "right lung", 1, 2, 30, 40),
         (TWIN, "left lung", 5, 7, 60, 80),
     ]
 
 
-def test_every_rejected_thing_has_one_row(made):
+def test_every_rejected_thing_has_one_row(made: Tree) -> None:
     rejections = egd.read(EgdOptions(*made)).rejections
     assert sorted(rejections.drop("detail").rows(), key=str) == sorted(
         [
@@ -123,7 +123,7 @@ def test_every_rejected_thing_has_one_row(made):
         assert secret not in details
 
 
-def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(made):
+def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(made: Tree) -> None:
     cohort = without(egd.read(EgdOptions(*made)), {2: "decode"})
     counts = Counter(cohort.rejections["reason"])
     assert counts["unreadable_image"] == 1
@@ -131,7 +131,7 @@ def test_an_image_that_turns_out_unreadable_takes_its_off_image_rows_with_it(mad
     assert len(cohort.readings) == 3
 
 
-def test_cases_without_gaze_can_be_kept(made):
+def test_cases_without_gaze_can_be_kept(made: Tree) -> None:
     cohort = egd.read(EgdOptions(*made, without_gaze="keep"))
     assert cohort.cases["case_id"].to_list() == [SEEN, UNREAD, ASIDE, TWIN, BROKEN]
     counts = Counter(cohort.rejections["reason"])
@@ -141,7 +141,7 @@ def test_cases_without_gaze_can_be_kept(made):
     assert cohort.fixations.collect()["reading_id"].n_unique() == 4
 
 
-def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
+def test_the_keep_list_is_read_as_its_authors_publish_it(made: Tree, tmp_path: Path) -> None:
     path = tmp_path / "filenames.csv"
     lines = [",filename", f"1,images\\{BROKEN}.dcm", f"2,files/p1/{LOST}.jpg", f"3,{BOTH}", "4,unknown"]
     path.write_bytes("\ufeff".encode() + "\r\n".join(lines).encode())
@@ -157,7 +157,7 @@ def test_the_keep_list_is_read_as_its_authors_publish_it(made, tmp_path):
     assert BROKEN not in str(cohort.parameters)
 
 
-def test_a_byte_order_mark_and_crlf_do_no_harm(tree):
+def test_a_byte_order_mark_and_crlf_do_no_harm(tree: Tree) -> None:
     expected = egd.read(EgdOptions(*tree))
     for name in ("master_sheet.csv", "fixations.csv", "bounding_boxes.csv"):
         path = tree[0] / name
@@ -170,7 +170,7 @@ def test_a_byte_order_mark_and_crlf_do_no_harm(tree):
         assert getattr(found, name).lazy().collect().equals(getattr(expected, name).lazy().collect())
 
 
-def test_vertical_correction_is_the_letterbox_turned_back(made):
+def test_vertical_correction_is_the_letterbox_turned_back(made: Tree) -> None:
     """A picture line seen on a screen where 1024 lines stand in the middle of 1080 is that line again."""
     plain, corrected = (
         egd.read(EgdOptions(*made)),
@@ -185,13 +185,13 @@ def test_vertical_correction_is_the_letterbox_turned_back(made):
     assert corrected.fixations.collect()["y"][-1] == plain.fixations.collect()["y"][-1]
 
 
-def test_correction_leaves_out_what_was_beside_the_smaller_picture(tree):
+def test_correction_leaves_out_what_was_beside_the_smaller_picture(tree: Tree) -> None:
     swap(tree[0] / "fixations.csv", f"s1,2,{SEEN},5,,,,0.25,", f"s1,2,{SEEN},5,,,,0.02,")
     assert 0 not in egd.read(EgdOptions(*tree, vertical_correction=True)).fixations.collect()["index"][:2]
     assert egd.read(EgdOptions(*tree)).fixations.collect()["index"][0] == 0
 
 
-def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
+def test_off_image_is_decided_by_sign_and_by_the_edges(tree: Tree) -> None:
     for x, y, seen in [
         (COLUMNS - 1, ROWS - 1, True),
         (COLUMNS, 0, False),
@@ -209,20 +209,20 @@ def test_off_image_is_decided_by_sign_and_by_the_edges(tree):
         path.write_bytes(before)
 
 
-def test_stratified_split_is_by_patient_and_seed(made):
+def test_stratified_split_is_by_patient_and_seed(made: Tree) -> None:
     cohort = egd.read(EgdOptions(*made, split="stratified", seed=5))
     assert cohort.cases["split"][0] == cohort.cases["split"][1]
     assert cohort.parameters["seed"] == 5
     assert egd.read(EgdOptions(*made, seed=5)).parameters["seed"] is None
 
 
-def test_boxes_may_be_missing(tree, capfd):
+def test_boxes_may_be_missing(tree: Tree, capfd: pytest.CaptureFixture[str]) -> None:
     (tree[0] / "bounding_boxes.csv").unlink()
     assert egd.read(EgdOptions(*tree)).boxes.is_empty()
     assert "bounding_boxes.csv is missing" in " ".join(capfd.readouterr().err.split())
 
 
-def test_samples_are_not_needed(made):
+def test_samples_are_not_needed(made: Tree) -> None:
     assert not (made[0] / "eye_gaze.csv").exists()
 
 
@@ -262,7 +262,9 @@ def test_samples_are_not_needed(made):
         ),
     ],
 )
-def test_a_spoilt_table_is_told_with_file_column_and_line(tree, name, old, new, message):
+def test_a_spoilt_table_is_told_with_file_column_and_line(
+    tree: Tree, name: str, old: str, new: str, message: str
+) -> None:
     swap(tree[0] / name, old, new)
     with pytest.raises(UserError, match=message) as caught:
         egd.read(EgdOptions(*tree))
@@ -270,7 +272,7 @@ def test_a_spoilt_table_is_told_with_file_column_and_line(tree, name, old, new, 
 
 
 @pytest.mark.parametrize("name", ["fixations.csv", "master_sheet.csv"])
-def test_an_empty_or_missing_table_is_told(tree, name):
+def test_an_empty_or_missing_table_is_told(tree: Tree, name: str) -> None:
     (tree[0] / name).write_bytes(b"")
     with pytest.raises(UserError, match=f"{name} has no column"):
         egd.read(EgdOptions(*tree))
@@ -279,7 +281,7 @@ def test_an_empty_or_missing_table_is_told(tree, name):
         egd.read(EgdOptions(*tree))
 
 
-def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
+def test_wrong_folders_are_told_with_the_right_one(made: Tree, tmp_path: Path) -> None:
     archive, images = made
     for folders, message in [
         ((images, archive), r"`egd` and `mimic` look swapped"),
@@ -300,13 +302,13 @@ def test_wrong_folders_are_told_with_the_right_one(made, tmp_path):
             egd.read(EgdOptions(*folders))
 
 
-def test_a_mimic_folder_without_any_of_the_images_is_told(made, tmp_path):
+def test_a_mimic_folder_without_any_of_the_images_is_told(made: Tree, tmp_path: Path) -> None:
     (tmp_path / "files" / "p10").mkdir(parents=True)
     with pytest.raises(UserError, match=r"no image of .*master_sheet.csv is under `mimic="):
         egd.read(EgdOptions(made[0], tmp_path))
 
 
-def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
+def test_a_keep_list_of_other_images_or_another_form_is_told(made: Tree, tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(",filename\n1,abc.dcm\n")
     with pytest.raises(UserError, match=r"none of the 1 ids of `keep_ids=.*list.csv` is in master_sheet.csv"):
@@ -326,7 +328,7 @@ def test_a_keep_list_of_other_images_or_another_form_is_told(made, tmp_path):
         egd.read(EgdOptions(*made, keep_ids=tmp_path / "other.csv"))
 
 
-def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made, tmp_path):
+def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made: Tree, tmp_path: Path) -> None:
     cohort = egd.read(EgdOptions(*made))
     assert "masks" not in cohort.parameters
     assert cohort.regions.select("case_id", "label").rows() == [
@@ -353,7 +355,9 @@ def test_masks_of_organs_are_kept_and_a_spoilt_one_costs_only_itself(made, tmp_p
     assert set(store.cases["case_id"]) == {SEEN, TWIN}
 
 
-def test_masks_of_organs_can_be_left_out(made, tmp_path, capfd):
+def test_masks_of_organs_can_be_left_out(
+    made: Tree, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = egd.read(EgdOptions(*made, masks=False))
     assert cohort.regions.is_empty()
     assert cohort.parameters["masks"] is False
@@ -363,7 +367,7 @@ def test_masks_of_organs_can_be_left_out(made, tmp_path, capfd):
     assert "No masks of organs are under" in capfd.readouterr().err
 
 
-def test_a_keep_list_is_read_whatever_its_letter_case(made, tmp_path):
+def test_a_keep_list_is_read_whatever_its_letter_case(made: Tree, tmp_path: Path) -> None:
     path = tmp_path / "list.csv"
     path.write_text(f"FileName\n{SEEN.upper()}.DCM\n{TWIN}\n")
     lower = tmp_path / "lower.csv"
@@ -375,7 +379,9 @@ def test_a_keep_list_is_read_whatever_its_letter_case(made, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["fixations.csv", "bounding_boxes.csv"])
-def test_a_file_of_the_archive_without_records_is_told(name, made, tmp_path, capsys):
+def test_a_file_of_the_archive_without_records_is_told(
+    name: str, made: Tree, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(made[0], tmp_path / "egd")
     egd.read(EgdOptions(tmp_path / "egd", made[1], without_gaze="keep"))
     assert "has no records" not in capsys.readouterr().err
@@ -387,7 +393,7 @@ def test_a_file_of_the_archive_without_records_is_told(name, made, tmp_path, cap
     assert (cohort.boxes.is_empty(), cohort.readings.is_empty()) == (what == "boxes", what == "gaze")
 
 
-def test_raw_samples_without_records_are_told(tmp_path, capsys):
+def test_raw_samples_without_records_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     columns = "SESSION_ID,MEDIA_ID,DICOM_ID,CNT,Time (in secs),BPOGX,BPOGY,BPOGV\n"
     (tmp_path / "eye_gaze.csv").write_text(columns)
     assert read_samples(tmp_path).is_empty()

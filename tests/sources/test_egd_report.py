@@ -33,11 +33,13 @@ from radgaze.sources.egd.radiology_report import speaks_of, spoken, while_spoken
         ("unclear", "Normal", False),
     ],
 )
-def test_a_phrase_speaks_of_a_class_by_its_words_unless_it_denies_it(phrase, name, said):
+def test_a_phrase_speaks_of_a_class_by_its_words_unless_it_denies_it(
+    phrase: str, name: str, said: bool
+) -> None:
     assert speaks_of(phrase, name) is said
 
 
-def test_fixations_are_kept_while_it_is_spoken_of_and_a_moment_before():
+def test_fixations_are_kept_while_it_is_spoken_of_and_a_moment_before() -> None:
     times = pl.DataFrame({"case_id": ["a", "a", "b"], "begin": [5.0, 20.0, 1.0], "end": [7.0, 21.0, 2.0]})
     fixations = pl.DataFrame(
         {
@@ -50,7 +52,7 @@ def test_fixations_are_kept_while_it_is_spoken_of_and_a_moment_before():
     assert while_spoken(fixations, times, 1.5).to_list() == [False, True, True, False, True, False]
 
 
-def test_a_reading_is_cut_and_told_of(tmp_path: Path):
+def test_a_reading_is_cut_and_told_of(tmp_path: Path) -> None:
     simulate(SimulationOptions(tmp_path, patients=14, pixels=64, seed=3, workers=1))
     archives = tmp_path / "egd", tmp_path / "mimic"
     whole, aligned = (
@@ -73,7 +75,7 @@ def test_a_reading_is_cut_and_told_of(tmp_path: Path):
     assert while_spoken(own, times, 1.0).all()
 
 
-def test_what_is_missing_or_wrong_is_told(tmp_path: Path):
+def test_what_is_missing_or_wrong_is_told(tmp_path: Path) -> None:
     cases = pl.DataFrame({"case_id": ["a"], "class": ["CHF"]})
     with pytest.raises(UserError, match="no case has a transcript"):
         spoken(tmp_path, cases)

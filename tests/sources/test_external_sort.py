@@ -16,7 +16,7 @@ TABLE = pl.DataFrame({"i": range(100), "text": [f"row {i}" for i in range(100)]}
 
 
 @pytest.mark.parametrize("rows", [7, 50, 100, 1000])
-def test_rows_are_in_order_however_they_are_cut(monkeypatch, rows):
+def test_rows_are_in_order_however_they_are_cut(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     monkeypatch.setattr(spool, "ROWS", 9)
     table = spooled(TABLE.slice(first, rows) for first in range(0, 100, rows))
     for _ in range(2):
@@ -27,12 +27,12 @@ def test_rows_are_in_order_however_they_are_cut(monkeypatch, rows):
         assert pl.concat(found).equals(TABLE)
 
 
-def test_of_a_table_without_a_row_there_is_one_slice():
+def test_of_a_table_without_a_row_there_is_one_slice() -> None:
     for parts in ([TABLE.clear()], [TABLE.clear(), TABLE.clear()]):
         assert [part.rows() for part in slices(spooled(parts))] == [[]]
 
 
-def test_a_file_is_the_same_however_its_rows_came(tmp_path):
+def test_a_file_is_the_same_however_its_rows_came(tmp_path: Path) -> None:
     written = set()
     for rows in (10, 33, 100):
         spooled(TABLE.slice(first, rows) for first in range(0, 100, rows)).sink_parquet(
@@ -42,7 +42,7 @@ def test_a_file_is_the_same_however_its_rows_came(tmp_path):
     assert len(written) == 1
 
 
-def test_parts_lie_where_TMPDIR_says_and_are_gone_with_the_process(tmp_path):
+def test_parts_lie_where_TMPDIR_says_and_are_gone_with_the_process(tmp_path: Path) -> None:
     code = (
         "import polars as pl; from pathlib import Path; from radgaze.sources.external_sort import spooled\n"
         "parts = [pl.DataFrame({'a': [i]}) for i in range(3)]\n"

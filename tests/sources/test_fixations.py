@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from radgaze.sources.fixations import by_dispersion, by_velocity
+from radgaze.sources.fixations import Floats, by_dispersion, by_velocity
+
+Flags = NDArray[np.bool_]
+Span = tuple[int, int]
 
 
-def recorded(seed: int, *, hertz: float = 60.0, blinks: bool = True):
+def recorded(
+    seed: int, *, hertz: float = 60.0, blinks: bool = True
+) -> tuple[Floats, Floats, Floats, Flags, list[Span]]:
     """Five fixations of 0.2 to 0.5 s with a little noise, saccades of 3 samples between, lost samples."""
     draw = np.random.default_rng(seed)
     x: list[float] = []
@@ -31,8 +37,14 @@ def recorded(seed: int, *, hertz: float = 60.0, blinks: bool = True):
     return np.sort(t), np.array(x), np.array(y), valid, truth
 
 
-def dispersion_by_the_book(t, x, y, valid, dispersion, duration):
+def dispersion_by_the_book(
+    t: Floats, x: Floats, y: Floats, valid: Flags, dispersion: float, duration: float
+) -> list[Span]:
     """The pseudo-code of Salvucci and Goldberg, table 4, window by window."""
+
+    def spread(a: int, b: int) -> float:
+        return float(np.ptp(x[a : b + 1]) + np.ptp(y[a : b + 1]))
+
     found, i = [], 0
     while i < len(t):
         if not valid[i]:
@@ -44,7 +56,6 @@ def dispersion_by_the_book(t, x, y, valid, dispersion, duration):
         if j >= len(t) or not valid[j]:
             i += 1
             continue
-        spread = lambda a, b: np.ptp(x[a : b + 1]) + np.ptp(y[a : b + 1])  # noqa: E731
         if spread(i, j) > dispersion:
             i += 1
             continue
@@ -55,7 +66,9 @@ def dispersion_by_the_book(t, x, y, valid, dispersion, duration):
     return found
 
 
-def velocity_by_the_book(t, x, y, valid, velocity, duration):
+def velocity_by_the_book(
+    t: Floats, x: Floats, y: Floats, valid: Flags, velocity: float, duration: float
+) -> list[Span]:
     found, run = [], list[int]()
     for i in range(len(t)):
         joined = bool(
@@ -74,7 +87,7 @@ def velocity_by_the_book(t, x, y, valid, velocity, duration):
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("threshold", [8.0, 25.0, 60.0])
-def test_dispersion_is_the_pseudo_code(seed, threshold):
+def test_dispersion_is_the_pseudo_code(seed: int, threshold: float) -> None:
     t, x, y, valid, _ = recorded(seed)
     found = by_dispersion(t, x, y, valid, dispersion=threshold, duration=0.1)
     assert [tuple(span) for span in found.tolist()] == dispersion_by_the_book(t, x, y, valid, threshold, 0.1)
@@ -82,14 +95,14 @@ def test_dispersion_is_the_pseudo_code(seed, threshold):
 
 @pytest.mark.parametrize("seed", range(12))
 @pytest.mark.parametrize("duration", [0.0, 0.1])
-def test_velocity_is_the_loop_over_samples(seed, duration):
+def test_velocity_is_the_loop_over_samples(seed: int, duration: float) -> None:
     t, x, y, valid, _ = recorded(seed)
     found = by_velocity(t, x, y, valid, velocity=900, duration=duration)
     assert [tuple(span) for span in found.tolist()] == velocity_by_the_book(t, x, y, valid, 900, duration)
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_both_find_the_fixations_that_were_made(seed):
+def test_both_find_the_fixations_that_were_made(seed: int) -> None:
     t, x, y, valid, truth = recorded(seed, blinks=False)
     for found in (
         by_dispersion(t, x, y, valid, dispersion=40, duration=0.1),
@@ -101,7 +114,7 @@ def test_both_find_the_fixations_that_were_made(seed):
             assert abs(b - end) <= 2
 
 
-def test_nothing_gives_nothing():
+def test_nothing_gives_nothing() -> None:
     none = np.zeros(0)
     for count in (0, 1):
         t, x = np.arange(count, dtype=float), np.zeros(count)

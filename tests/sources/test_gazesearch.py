@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,12 +15,13 @@ from radgaze.sources import gazesearch
 from radgaze.sources.gazesearch import GazeSearchOptions
 from tests.stores import prepare
 
+Tree = tuple[Path, Path]
 ROWS, COLUMNS = 448, 112
 
 
 def search(
-    name: str, task: str, X: list[int], Y: list[int], T: list[float], split: str, **more: Any
-) -> dict[str, Any]:
+    name: str, task: str, X: list[int], Y: list[int], T: list[float], split: str, **more: object
+) -> dict[str, object]:
     return {
         "name": f"{name}.jpg",
         "subject": 1,
@@ -49,7 +49,7 @@ SEARCHES = [
 
 
 @pytest.fixture
-def made(tmp_path: Path) -> tuple[Path, Path]:
+def made(tmp_path: Path) -> Tree:
     (tmp_path / "images" / "deep").mkdir(parents=True)
     draw = np.random.default_rng(0)
     for name in ("a.jpg", "deep/b.png", "c.jpg"):
@@ -60,7 +60,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     return path, tmp_path / "images"
 
 
-def test_a_case_is_an_image_with_what_was_found_on_it(made, capfd):
+def test_a_case_is_an_image_with_what_was_found_on_it(made: Tree, capfd: pytest.CaptureFixture[str]) -> None:
     cohort = gazesearch.read(GazeSearchOptions(*made))
     assert cohort.classes == ("Edema", "Pleural Effusion")
     assert not cohort.exclusive
@@ -70,7 +70,7 @@ def test_a_case_is_an_image_with_what_was_found_on_it(made, capfd):
     assert Counter(cohort.rejections["reason"]) == {"missing_image": 1, "off_image_fixation": 2}
 
 
-def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made):
+def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(made: Tree) -> None:
     cohort = gazesearch.read(GazeSearchOptions(*made))
     own = cohort.fixations.collect().filter(reading_id="a/Edema/0")
     assert own.select("x", "y").rows() == [(0.25, 1.0), (223.5 * 0.5, 223.5 * 2)]
@@ -85,7 +85,7 @@ def test_positions_are_the_middles_of_the_frames_pixels_in_the_images_own_size(m
     assert cohort.readings.filter(reading_id="a/Edema/2")["recorded"][0] == 3
 
 
-def test_patients_are_kept_apart_where_they_are_known(made, tmp_path):
+def test_patients_are_kept_apart_where_they_are_known(made: Tree, tmp_path: Path) -> None:
     table = tmp_path / "patients.csv"
     table.write_text("image,patient\na.jpg,x\nb,x\nc.jpg,y\nlost,z\n")
     for seed in range(4):
@@ -100,7 +100,7 @@ def test_patients_are_kept_apart_where_they_are_known(made, tmp_path):
         gazesearch.read(GazeSearchOptions(*made, patients=table))
 
 
-def test_it_becomes_a_store(made, tmp_path):
+def test_it_becomes_a_store(made: Tree, tmp_path: Path) -> None:
     store = prepare(gazesearch.read(GazeSearchOptions(*made)), tmp_path / "store", size=64, workers=1)
     assert store.cases.height == 3
     assert not store.exclusive
@@ -115,7 +115,9 @@ def test_it_becomes_a_store(made, tmp_path):
         ({"task": None}, "it has no task"),
     ],
 )
-def test_what_is_wrong_in_the_list_is_told_with_its_place(change, said, made):
+def test_what_is_wrong_in_the_list_is_told_with_its_place(
+    change: dict[str, object], said: str, made: Tree
+) -> None:
     path, images = made
     first = {key: value for key, value in (SEARCHES[0] | change).items() if value is not None}
     path.write_text(json.dumps([first, *SEARCHES[1:]]))
@@ -123,7 +125,7 @@ def test_what_is_wrong_in_the_list_is_told_with_its_place(change, said, made):
         gazesearch.read(GazeSearchOptions(path, images))
 
 
-def test_what_is_no_list_or_no_folder_is_told(made, tmp_path):
+def test_what_is_no_list_or_no_folder_is_told(made: Tree, tmp_path: Path) -> None:
     path, images = made
     with pytest.raises(UserError, match="no such file"):
         gazesearch.read(GazeSearchOptions(tmp_path / "none.json", images))

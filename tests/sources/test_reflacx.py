@@ -6,7 +6,9 @@ import json
 import re
 import shutil
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypedDict
 
 import polars as pl
 import pytest
@@ -22,19 +24,29 @@ from tests.sources.reflacx_tree import LOST, ONE, SMALL, THREE, TWO, UNSEEN, WHO
 Tree = tuple[Path, Path]
 
 
+class Keywords(TypedDict, total=False):
+    """What tests give of `ReflacxOptions`, beside the folders."""
+
+    phases: Sequence[Literal[1, 2, 3]]
+    certainty: int
+    labels: Sequence[str]
+
+
 @pytest.fixture(scope="module")
-def made(tmp_path_factory) -> Tree:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return write_tree(tmp_path_factory.mktemp("archives"))
 
 
 @pytest.fixture
-def tree(made, tmp_path) -> Tree:
+def tree(made: Tree, tmp_path: Path) -> Tree:
     """A copy to be spoilt."""
     shutil.copytree(made[0], tmp_path / "reflacx")
     return tmp_path / "reflacx", made[1]
 
 
-def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_half_its_readers(made, capfd):
+def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_half_its_readers(
+    made: Tree, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = reflacx.read(ReflacxOptions(*made))
     assert not cohort.exclusive
     # Phase 1's mass and nodule are one class, and its pleural effusion is an abnormality of the pleura.
@@ -51,7 +63,7 @@ def test_a_case_is_an_image_in_whatever_phases_and_its_findings_are_those_of_hal
     assert "1 patients are in several" in said  # ONE trains, THREE tests, and both are of one patient
 
 
-def test_certainty_says_from_where_a_finding_is_there(made):
+def test_certainty_says_from_where_a_finding_is_there(made: Tree) -> None:
     strict = reflacx.read(ReflacxOptions(*made, certainty=4))
     assert strict.cases.filter(case_id=ONE).select(r"^label_.*$").row(0) == (0, 0)
     assert strict.classes == ("Consolidation", "Lung nodule or mass")
@@ -60,7 +72,7 @@ def test_certainty_says_from_where_a_finding_is_there(made):
     assert loose.cases["label_Atelectasis"].to_list() == [1, 0, 0]
 
 
-def test_readings_hold_their_gaze_with_its_resolution_and_view(made):
+def test_readings_hold_their_gaze_with_its_resolution_and_view(made: Tree) -> None:
     cohort = reflacx.read(ReflacxOptions(*made))
     ids = ["P101R000001", "P102R000002", "P103R000003", "P101R000005", "P201R000006", "P300R000007"]
     assert sorted(cohort.readings["reading_id"]) == sorted(ids)
@@ -77,7 +89,7 @@ def test_readings_hold_their_gaze_with_its_resolution_and_view(made):
     assert reading["duration"] == pytest.approx(1.9)
 
 
-def test_what_is_left_out_has_its_reason(made):
+def test_what_is_left_out_has_its_reason(made: Tree) -> None:
     cohort = reflacx.read(ReflacxOptions(*made))
     assert Counter(cohort.rejections["reason"]) == {
         "missing_image": 1,
@@ -91,7 +103,7 @@ def test_what_is_left_out_has_its_reason(made):
     assert (of["missing_image"], of["size_mismatch"], of["no_gaze"]) == (LOST, SMALL, UNSEEN)
 
 
-def test_ellipses_are_named_after_their_class_and_the_chest_is_a_box(made):
+def test_ellipses_are_named_after_their_class_and_the_chest_is_a_box(made: Tree) -> None:
     cohort = reflacx.read(ReflacxOptions(*made, without_gaze="keep"))
     found = sorted(cohort.boxes.rows())
     assert found == sorted(
@@ -108,7 +120,7 @@ def test_ellipses_are_named_after_their_class_and_the_chest_is_a_box(made):
     assert UNSEEN in cohort.cases["case_id"].to_list()
 
 
-def test_phases_can_be_read_apart(made):
+def test_phases_can_be_read_apart(made: Tree) -> None:
     third = reflacx.read(ReflacxOptions(*made, phases=[3]))
     assert third.cases["case_id"].to_list() == [THREE]
     assert third.cases["split"].to_list() == ["test"]
@@ -117,7 +129,7 @@ def test_phases_can_be_read_apart(made):
     assert first.cases["split"].to_list() == ["train", "validate"]
 
 
-def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
+def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made: Tree) -> None:
     first = reflacx.read(ReflacxOptions(*made, phases=[1], labels=["Mass", "Nodule"]))
     assert first.classes == ("Mass", "Nodule")
     assert sorted(first.boxes.filter(shape="ellipse").rows()) == [
@@ -136,12 +148,12 @@ def test_phase_1_alone_keeps_its_own_names_for_ellipses_too(made):
         ({"labels": ["Cardiomegaly"]}, "is no finding"),
     ],
 )
-def test_a_mistake_is_told(options, said, made):
+def test_a_mistake_is_told(options: Keywords, said: str, made: Tree) -> None:
     with pytest.raises(UserError, match=said):
         reflacx.read(ReflacxOptions(*made, **options))
 
 
-def test_folders_that_are_none_are_told(made, tmp_path):
+def test_folders_that_are_none_are_told(made: Tree, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"`reflacx=.* is not the folder"):
         reflacx.read(ReflacxOptions(made[1], made[1]))
     with pytest.raises(UserError, match=r"`mimic=.* is not the folder"):
@@ -161,7 +173,9 @@ def test_folders_that_are_none_are_told(made, tmp_path):
         ("P300R000007/fixations.csv", "10,110", "ten,110", "a number expected"),
     ],
 )
-def test_what_is_wrong_in_a_file_is_told_with_its_place(file, old, new, said, tree):
+def test_what_is_wrong_in_a_file_is_told_with_its_place(
+    file: str, old: str, new: str, said: str, tree: Tree
+) -> None:
     path = tree[0] / "main_data" / file
     text = path.read_bytes()
     assert old.encode() in text
@@ -172,7 +186,7 @@ def test_what_is_wrong_in_a_file_is_told_with_its_place(file, old, new, said, tr
 
 
 @pytest.mark.slow
-def test_the_whole_way_from_the_archive_to_a_report(tmp_path):
+def test_the_whole_way_from_the_archive_to_a_report(tmp_path: Path) -> None:
     made, store = write_tree(tmp_path / "archives", more=24), tmp_path / "store"
     archive = ["--reflacx", str(made[0]), "--mimic", str(made[1]), "--without-gaze", "keep"]
     assert main(["prepare", "reflacx", *archive, "--out", str(store), "--size", "64"]) == 0
@@ -199,7 +213,7 @@ def test_the_whole_way_from_the_archive_to_a_report(tmp_path):
     assert (out / "report.html").is_file()
 
 
-def test_hidden_things_stay_hidden(made):
+def test_hidden_things_stay_hidden(made: Tree) -> None:
     """Neither subject ids nor paths are in what is kept."""
     cohort = reflacx.read(ReflacxOptions(*made))
     kept = (
@@ -220,7 +234,7 @@ def test_hidden_things_stay_hidden(made):
     assert isinstance(cohort.cases["image"].dtype, pl.String)
 
 
-def test_readings_without_a_row_of_gaze_are_counted(tree, capsys):
+def test_readings_without_a_row_of_gaze_are_counted(tree: Tree, capsys: pytest.CaptureFixture[str]) -> None:
     told = r"(\d+) of \1 readings have no fixations.csv, or one without records"
     reflacx.read(ReflacxOptions(*tree))
     assert not re.search(told, " ".join(capsys.readouterr().err.split()))

@@ -6,6 +6,7 @@ import hashlib
 import random
 import tracemalloc
 from collections import Counter
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
@@ -30,7 +31,7 @@ def reference(ids: list[int]) -> tuple[list[int], list[int], list[int]]:
 @pytest.mark.parametrize(
     ("rows", "patients"), [(1083, 1038), (1083, 1083), (7, 3), (1, 1), (23, 13), (31, 25)]
 )
-def test_published_split_is_the_reference_code_to_the_order(rows, patients):
+def test_published_split_is_the_reference_code_to_the_order(rows: int, patients: int) -> None:
     draw = np.random.default_rng(rows + patients)
     ids = [*range(patients), *draw.integers(0, patients, rows - patients)]
     ids = [10_000_000 + int(i) * 7 for i in draw.permutation(ids)]
@@ -42,7 +43,7 @@ def test_published_split_is_the_reference_code_to_the_order(rows, patients):
     )
 
 
-def test_published_split_of_the_first_ten_patients_never_changes():
+def test_published_split_of_the_first_ten_patients_never_changes() -> None:
     # Written down once: a Python that shuffles otherwise would silently move patients into the test set.
     assert [p for p, split in published_split(range(10)).items() if split == "train"] == [
         7,
@@ -56,7 +57,7 @@ def test_published_split_of_the_first_ten_patients_never_changes():
     ]
 
 
-def test_published_split_leaves_the_global_random_state_alone():
+def test_published_split_leaves_the_global_random_state_alone() -> None:
     random.seed(3)
     expected = random.random()
     random.seed(3)
@@ -74,7 +75,7 @@ def real_like(seed: int) -> tuple[list[int], list[str]]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_stratified_split_has_even_shares_of_every_class(seed):
+def test_stratified_split_has_even_shares_of_every_class(seed: int) -> None:
     patients, classes = real_like(seed)
     split = stratified_split(patients, classes, seed)
     counts = Counter((split[p], c) for p, c in zip(patients, classes, strict=True))
@@ -133,7 +134,9 @@ def of_classes_large_and_tiny(seed: int) -> tuple[list[int], list[str]]:
         (of_classes_large_and_tiny, 0.1),
     ],
 )
-def test_a_patients_chance_is_the_share_whatever_its_cases_are(make, share):
+def test_a_patients_chance_is_the_share_whatever_its_cases_are(
+    make: Callable[[int], tuple[list[int], Sequence[str | frozenset[str]]]], share: float
+) -> None:
     """In each part, of each group and of each patient, over 250 seeds, within the simulation's own error."""
     seeds = 250
     patients, classes = make(0)
@@ -162,7 +165,7 @@ def test_a_patients_chance_is_the_share_whatever_its_cases_are(make, share):
             assert abs(found - share) < bound * (share * (1 - share) / count) ** 0.5, (part, name, found)
 
 
-def test_a_patient_tests_in_any_of_the_folds_and_validates_with_the_same_chance():
+def test_a_patient_tests_in_any_of_the_folds_and_validates_with_the_same_chance() -> None:
     seeds, (patients, classes) = 80, several_each(0)
     cases = Counter(patients)
     here: Counter[tuple[bool, str]] = Counter()
@@ -176,7 +179,7 @@ def test_a_patient_tests_in_any_of_the_folds_and_validates_with_the_same_chance(
             assert here[several, part] / count == pytest.approx(share, abs=3.5 * error), (several, part)
 
 
-def test_as_many_patients_test_as_there_are_classes_up_to_a_fifth():
+def test_as_many_patients_test_as_there_are_classes_up_to_a_fifth() -> None:
     classes = [f"class {case % 15}" for case in range(90)]
     for seed in range(5):
         split = stratified_split(range(90), classes, seed)
@@ -191,7 +194,7 @@ def test_as_many_patients_test_as_there_are_classes_up_to_a_fifth():
     ("patients", "classes", "share"),
     [(1000, 3, 0.1), (30, 3, 0.1), (20, 3, 0.15), (12, 3, 0.2), (5, 2, 0.2), (4, 2, 1 / 4), (3, 3, 1 / 3)],
 )
-def test_a_tenth_tests_or_as_much_as_few_patients_need(patients, classes, share):
+def test_a_tenth_tests_or_as_much_as_few_patients_need(patients: int, classes: int, share: float) -> None:
     names = [f"class {patient % classes}" for patient in range(patients)]
     assert held_out_share(range(patients), names) == share
     counts = Counter(stratified_split(range(patients), names, 0).values())
@@ -199,7 +202,7 @@ def test_a_tenth_tests_or_as_much_as_few_patients_need(patients, classes, share)
     assert held_out_share([*range(patients)] * 2, [frozenset([name]) for name in names] * 2) == share
 
 
-def test_a_class_of_one_case_patients_has_its_share_rounded_up_or_down():
+def test_a_class_of_one_case_patients_has_its_share_rounded_up_or_down() -> None:
     classes = [name for name, count in {"a": 200, "b": 73, "c": 19, "d": 10}.items() for _ in range(count)]
     for seed in range(20):
         counts = Counter(
@@ -211,7 +214,7 @@ def test_a_class_of_one_case_patients_has_its_share_rounded_up_or_down():
             assert least <= counts["validate", name] <= most
 
 
-def test_a_split_of_a_seed_never_changes():
+def test_a_split_of_a_seed_never_changes() -> None:
     # A constant: a split is drawn again where a run is evaluated, perhaps on another machine.
     split = stratified_split(*several_each(0), 7)
     assert digest(split) == "c6fa7aabef74233c"
@@ -223,18 +226,18 @@ def digest(split: dict[int, str]) -> str:
     return hashlib.sha256(repr(sorted(split.items())).encode()).hexdigest()[:16]
 
 
-def test_stratified_split_follows_its_seed_alone():
+def test_stratified_split_follows_its_seed_alone() -> None:
     patients, classes = real_like(0)
     assert stratified_split(patients, classes, 1) == stratified_split(patients, classes, 1)
     assert stratified_split(patients, classes, 1) != stratified_split(patients, classes, 2)
 
 
-def test_published_order_of_another_seed_is_another():
+def test_published_order_of_another_seed_is_another() -> None:
     assert published_split(range(50), seed=1) != published_split(range(50))
 
 
 @pytest.mark.parametrize("folds", [2, 5, 10])
-def test_each_patient_tests_in_exactly_one_fold(folds):
+def test_each_patient_tests_in_exactly_one_fold(folds: int) -> None:
     draw = np.random.default_rng(folds)
     patients = draw.integers(0, 150, 300).tolist()
     classes = draw.choice(["a", "b", "c"], 300).tolist()
@@ -253,7 +256,7 @@ def test_each_patient_tests_in_exactly_one_fold(folds):
 
 
 @pytest.mark.parametrize(("folds", "fold"), [(1, 0), (5, 5), (5, -1)])
-def test_fold_that_there_is_not_is_named(folds, fold):
+def test_fold_that_there_is_not_is_named(folds: int, fold: int) -> None:
     with pytest.raises(ValueError, match=f"no fold {fold} of {folds}"):
         fold_split([1, 2], ["a", "b"], 0, folds=folds, fold=fold)
 
@@ -267,7 +270,7 @@ def several_classes(cases: int = 600) -> tuple[list[int], list[frozenset[str]]]:
     return patients, [frozenset(name for name in shares if has[name][k]) for k in range(cases)]
 
 
-def test_classes_that_stand_beside_each_other_are_all_shared_out_evenly():
+def test_classes_that_stand_beside_each_other_are_all_shared_out_evenly() -> None:
     patients, classes = several_classes()
     split = stratified_split(patients, classes, 0)
     assert set(split) == set(patients)
@@ -282,7 +285,7 @@ def test_classes_that_stand_beside_each_other_are_all_shared_out_evenly():
     assert split != stratified_split(patients, classes, 1)
 
 
-def test_each_patient_with_several_classes_tests_in_exactly_one_fold():
+def test_each_patient_with_several_classes_tests_in_exactly_one_fold() -> None:
     patients, classes = several_classes(300)
     splits = [fold_split(patients, classes, 3, folds=4, fold=fold) for fold in range(4)]
     assert all(sum(split[p] == "test" for split in splits) == 1 for p in set(patients))
@@ -292,7 +295,9 @@ def test_each_patient_with_several_classes_tests_in_exactly_one_fold():
 
 
 @pytest.mark.parametrize("classes", [["a", "b"], [frozenset("ab"), frozenset("b")]])
-def test_a_patient_with_thousands_of_cases_takes_little_memory(classes):
+def test_a_patient_with_thousands_of_cases_takes_little_memory(
+    classes: list[str] | list[frozenset[str]],
+) -> None:
     tracemalloc.start()
     stratified_split([0] * 4000 + [1, 2, 3, 4], classes * 2002, seed=0)
     _, peak = tracemalloc.get_traced_memory()

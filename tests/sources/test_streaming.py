@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import random
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -34,7 +35,9 @@ def written(seed: int, records: int) -> tuple[bytes, list[tuple[str | int | None
 
 
 @pytest.mark.parametrize("block", [1, 7, 64, 2**21])
-def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(tmp_path, monkeypatch, block):
+def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", block)
     path = tmp_path / "f.csv"
     for seed in range(20):
@@ -46,7 +49,9 @@ def test_records_and_their_lines_are_the_same_wherever_a_file_is_cut(tmp_path, m
         assert block > 100 or sum(1 for _ in read_parts(path, ["a"], archive="it")) > 3
 
 
-def test_a_part_is_as_large_as_a_block_but_for_a_long_record(tmp_path, monkeypatch):
+def test_a_part_is_as_large_as_a_block_but_for_a_long_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", 100)
     path = tmp_path / "f.csv"
     path.write_text("a,b\n" + "1,2\n" * 100 + '3,"' + "long\n" * 100 + '"\n' + "1,2\n" * 100)
@@ -55,7 +60,9 @@ def test_a_part_is_as_large_as_a_block_but_for_a_long_record(tmp_path, monkeypat
     assert max(heights) <= 100 / 4 * 8  # twice as much is read where no record ends, up to its length
 
 
-def test_what_is_wrong_in_a_later_part_is_told_with_its_line(tmp_path, monkeypatch):
+def test_what_is_wrong_in_a_later_part_is_told_with_its_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(streaming, "BLOCK", 10)
     path = tmp_path / "f.csv"
     path.write_text('a,b\n1,2\n\n3,"4\n"\n5,six\n')
@@ -67,7 +74,9 @@ def test_what_is_wrong_in_a_later_part_is_told_with_its_line(tmp_path, monkeypat
 
 
 @pytest.mark.parametrize("rows", [1, 3, 2**16])
-def test_a_parquet_file_is_read_in_parts_too(tmp_path, monkeypatch, rows):
+def test_a_parquet_file_is_read_in_parts_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
     monkeypatch.setattr(streaming, "ROWS", rows)
     path = tmp_path / "f.parquet"
     pl.DataFrame({"a": [1, None, 3, 4], "b": ["x", None, " ", "y"], "c": [[1], None, [], [2]]}).write_parquet(
@@ -77,7 +86,7 @@ def test_a_parquet_file_is_read_in_parts_too(tmp_path, monkeypatch, rows):
     assert read.rows() == [("1", "x", 1), ("3", None, 3), ("4", "y", 4)]
 
 
-def test_a_file_without_a_record_has_columns(tmp_path):
+def test_a_file_without_a_record_has_columns(tmp_path: Path) -> None:
     for name, write in (("f.csv", pl.DataFrame.write_csv), ("f.parquet", pl.DataFrame.write_parquet)):
         write(pl.DataFrame(schema={"a": pl.String, "b": pl.Float64}), tmp_path / name)
         read = read_columns(tmp_path / name, ["b"], archive="it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Literal, Unpack
 
 import numpy as np
 import polars as pl
@@ -14,11 +15,12 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
 from radgaze.sources import table
+from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
 from radgaze.sources.table.matching import cases_by_key, stem
 from radgaze.store.dataset import GazeDataset
 from radgaze.tables import read_csv
-from tests.sources.names import read_named
+from tests.sources.names import TableKeywords, read_named
 from tests.stores import prepare
 
 LABELS = """image,patient_id,age,Normal,Sick
@@ -47,7 +49,7 @@ z.png,opacity,1,1,2,2
 
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "sub").mkdir()
     for name in ("a", "sub/b", "c", "d", "e"):
         Image.fromarray(np.arange(60 * 40, dtype=np.uint8).reshape(60, 40)).save(tmp_path / f"{name}.png")
@@ -56,20 +58,20 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def read(folder: Path, **options):
+def read(folder: Path, **options: Unpack[TableKeywords]) -> Cohort:
     return read_named(folder / "labels.csv", **options)
 
 
-def rewritten(folder: Path, text: str, **options):
+def rewritten(folder: Path, text: str, **options: Unpack[TableKeywords]) -> Cohort:
     (folder / "labels.csv").write_text(text)
     return read(folder, **options)
 
 
-def tally(cohort):
+def tally(cohort: Cohort) -> dict[str, int]:
     return dict(cohort.rejections["reason"].value_counts().iter_rows())
 
 
-def test_labels_patients_and_images_are_read_and_what_is_missing_is_rejected(folder):
+def test_labels_patients_and_images_are_read_and_what_is_missing_is_rejected(folder: Path) -> None:
     cohort = read(folder)
     assert cohort.classes == ("Normal", "Sick")
     assert cohort.cases["case_id"].to_list() == ["a", "b", "c", "d"]
@@ -80,7 +82,7 @@ def test_labels_patients_and_images_are_read_and_what_is_missing_is_rejected(fol
     assert set(cohort.cases["split"]) <= {"train", "validate", "test"}
 
 
-def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folder):
+def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folder: Path) -> None:
     cohort = read(folder, fixations=folder / "fixations.csv")
     assert cohort.readings.select("reading_id", "case_id", "reader", "recorded").rows() == [
         ("b/0", "b", "reader-1", 3),
@@ -99,7 +101,7 @@ def test_readings_are_of_case_and_reader_in_time_and_readers_are_not_named(folde
     assert tally(dropped)["no_gaze"] == 3
 
 
-def test_boxes_are_scaled_from_their_frame_and_cut_to_the_image(folder):
+def test_boxes_are_scaled_from_their_frame_and_cut_to_the_image(folder: Path) -> None:
     plain = read(folder, boxes=folder / "boxes.csv")
     assert plain.boxes.rows() == [("b", "opacity", 10, 20, 40, 60), ("b", "box", 0, 0, 5, 10)]
     assert tally(plain) == {"missing_image": 1, "no_label": 1, "off_image_box": 1, "box_without_case": 1}
@@ -110,7 +112,7 @@ def test_boxes_are_scaled_from_their_frame_and_cut_to_the_image(folder):
     assert read(folder, boxes=folder / "corners.csv").boxes.rows() == [("a", "box", 1, 2, 3, 4)]
 
 
-def test_ellipses_keep_their_corners_over_the_border(folder):
+def test_ellipses_keep_their_corners_over_the_border(folder: Path) -> None:
     found = read(folder, boxes=folder / "boxes.csv", box_shape="ellipse")
     plain = read(folder, boxes=folder / "boxes.csv")
     assert found.boxes["shape"].to_list() == ["ellipse"] * 2
@@ -122,12 +124,12 @@ def test_ellipses_keep_their_corners_over_the_border(folder):
     assert "box_shape" not in plain.parameters
 
 
-def test_fixations_are_scaled_from_their_frame(folder):
+def test_fixations_are_scaled_from_their_frame(folder: Path) -> None:
     cohort = read(folder, fixations=folder / "fixations.csv", fixation_frame="20x30")
     assert cohort.fixations.collect().select("x", "y").rows()[:2] == [(10, 12), (20, 40)]
 
 
-def test_a_parquet_table_is_read_as_the_csv_is(folder):
+def test_a_parquet_table_is_read_as_the_csv_is(folder: Path) -> None:
     pl.read_csv(folder / "labels.csv").with_columns(pl.col("Normal") == 1, pl.col("Sick") == 1).write_parquet(
         folder / "labels.parquet"
     )
@@ -135,7 +137,7 @@ def test_a_parquet_table_is_read_as_the_csv_is(folder):
     assert of_parquet.cases.equals(read(folder, labels=["Normal", "Sick"]).cases)
 
 
-def test_a_column_of_class_names_gives_the_classes_or_those_chosen(folder):
+def test_a_column_of_class_names_gives_the_classes_or_those_chosen(folder: Path) -> None:
     text = "path,subject,diagnosis,split\n" + "".join(
         f"{name}.png,{k},{label},{split}\n"
         for k, (name, label, split) in enumerate(
@@ -154,7 +156,9 @@ def test_a_column_of_class_names_gives_the_classes_or_those_chosen(folder):
     assert anew.parameters["split"] == "stratified"
 
 
-def test_records_with_several_classes_are_taken_so_with_a_notice(folder, capsys):
+def test_records_with_several_classes_are_taken_so_with_a_notice(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = "image,patient,A,B\na.png,1,1,0\nc.png,2,1,1\nd.png,3,0,0\ne.png,4,,1\n"
     cohort = rewritten(folder, text, labels=["A", "B"])
     assert not cohort.exclusive
@@ -167,7 +171,9 @@ def test_records_with_several_classes_are_taken_so_with_a_notice(folder, capsys)
     assert "labels.csv: line 3 has several of the classes" in " ".join(capsys.readouterr().err.split())
 
 
-def test_records_without_any_class_are_cases_where_classes_do_not_exclude_each_other(folder, capsys):
+def test_records_without_any_class_are_cases_where_classes_do_not_exclude_each_other(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     text = "image,patient,A,B\na.png,1,1,0\nc.png,2,0,1\nd.png,3,0,0\n"
     one_each = rewritten(folder, text, labels=["A", "B"])
     assert (one_each.exclusive, tally(one_each)) == (True, {"no_label": 1})
@@ -177,7 +183,7 @@ def test_records_without_any_class_are_cases_where_classes_do_not_exclude_each_o
     assert (several.exclusive, several.cases.height) == (False, 3)
 
 
-def test_names_of_several_classes_may_stand_in_one_column(folder):
+def test_names_of_several_classes_may_stand_in_one_column(folder: Path) -> None:
     text = "image,patient,finding\na.png,1,Mass|Effusion\nc.png,2,No Finding\nd.png,3,\ne.png,4,Mass\n"
     cohort = rewritten(folder, text)
     assert cohort.classes == ("Effusion", "Mass", "No Finding")
@@ -191,13 +197,13 @@ def test_names_of_several_classes_may_stand_in_one_column(folder):
     assert tally(chosen) == {"no_label": 1}
 
 
-def test_one_column_of_0_and_1_makes_two_classes(folder):
+def test_one_column_of_0_and_1_makes_two_classes(folder: Path) -> None:
     cohort = read(folder, labels=["Sick"])
     assert cohort.classes == ("no Sick", "Sick")
     assert cohort.cases.select("label_no Sick", "label_Sick").rows() == [(1, 0), (0, 1), (0, 1), (0, 1)]
 
 
-def test_columns_may_be_named(folder):
+def test_columns_may_be_named(folder: Path) -> None:
     text = "x,who,what,key\na.png,1,A,k1\nc.png,1,B,k2\n"
     cohort = rewritten(folder, text, columns=["image=x", "patient=who", "case=key"], labels=["what"])
     assert cohort.cases["case_id"].to_list() == ["k1", "k2"]
@@ -205,7 +211,7 @@ def test_columns_may_be_named(folder):
     assert alone.cases["patient"].to_list() == [0, 1]
 
 
-def test_what_is_guessed_is_said(folder, capsys):
+def test_what_is_guessed_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     read(folder, boxes=folder / "boxes.csv")
     said = " ".join(capsys.readouterr().err.split())
     assert "labels.csv: image is column “image”, patient is column “patient_id”" in said
@@ -234,7 +240,9 @@ def test_what_is_guessed_is_said(folder, capsys):
         ("image,patient,label\n", {}, r"has no records"),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_with_their_place(folder, text, options, message):
+def test_mistakes_are_told_with_their_place(
+    folder: Path, text: str, options: TableKeywords, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         rewritten(folder, text, **options)
 
@@ -252,18 +260,22 @@ def test_mistakes_are_told_with_their_place(folder, text, options, message):
         ("fixations", "case,x,y,onset,duration\na,1,1,0,-1\n", {}, r"line 2, column duration"),
     ],
 )  # fmt: skip
-def test_mistakes_in_fixations_and_boxes_are_told_with_their_place(folder, name, text, options, message):
+def test_mistakes_in_fixations_and_boxes_are_told_with_their_place(
+    folder: Path, name: Literal["boxes", "fixations"], text: str, options: TableKeywords, message: str
+) -> None:
     (folder / f"{name}.csv").write_text(text)
+    given = options.copy()
+    given[name] = folder / f"{name}.csv"
     with pytest.raises(UserError, match=message):
-        read(folder, **{name: folder / f"{name}.csv"}, **options)
+        read(folder, **given)
 
 
-def test_a_repeated_record_is_rejected_once(folder):
+def test_a_repeated_record_is_rejected_once(folder: Path) -> None:
     text = "image,patient,label\na.png,1,x\na.png,1,x\nc.png,2,y\n"
     assert tally(rewritten(folder, text)) == {"duplicate_case": 1}
 
 
-def test_it_becomes_a_store_without_reader_or_path(folder, tmp_path):
+def test_it_becomes_a_store_without_reader_or_path(folder: Path, tmp_path: Path) -> None:
     cohort = read(folder, fixations=folder / "fixations.csv", boxes=folder / "boxes.csv")
     store = prepare(cohort, tmp_path / "store", size=60, workers=1)
     assert store.cases["rows"].to_list() == [60] * 4
@@ -294,12 +306,21 @@ def private(folder: Path) -> Path:
     return folder
 
 
-def of_private(folder: Path, **options):
-    more = {"fixations": folder / "looks.csv", "boxes": folder / "marks.csv", "masks": folder / "marks"}
-    return table.read(TableOptions(folder / "labels.csv", **(more | options)))
+def of_private(folder: Path, key: Path | None = None) -> Cohort:
+    return table.read(
+        TableOptions(
+            folder / "labels.csv",
+            key=key,
+            fixations=folder / "looks.csv",
+            boxes=folder / "marks.csv",
+            masks=folder / "marks",
+        )
+    )
 
 
-def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(folder, tmp_path):
+def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(
+    folder: Path, tmp_path: Path
+) -> None:
     key = tmp_path / "key.csv"
     cohort = of_private(private(folder), key=key)
     store = prepare(cohort, tmp_path / "store", size=60, workers=1)
@@ -320,7 +341,9 @@ def test_no_name_of_a_file_reaches_a_store_and_the_key_tells_which_is_which(fold
     assert key.stat().st_mode & 0o077 == 0
 
 
-def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(folder, tmp_path):
+def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(
+    folder: Path, tmp_path: Path
+) -> None:
     first = of_private(private(folder), key=tmp_path / "key.csv")
     again = of_private(folder, key=tmp_path / "key.csv")
     assert first.cases.equals(again.cases)
@@ -333,7 +356,7 @@ def test_ids_are_the_same_each_time_and_a_key_is_never_overwritten_with_another(
             of_private(folder, key=wrong)
 
 
-def test_a_column_of_ids_is_kept(folder):
+def test_a_column_of_ids_is_kept(folder: Path) -> None:
     private(folder)
     (folder / "labels.csv").write_text(
         f"image,patient,label,case\n{NAMES[1]}.png,0,x,k7\n{NAMES[0]}.png,1,y,k2\n"
@@ -343,7 +366,7 @@ def test_a_column_of_ids_is_kept(folder):
     assert "names" not in cohort.parameters
 
 
-def test_other_files_under_the_same_numbers_are_another_store(folder, tmp_path):
+def test_other_files_under_the_same_numbers_are_another_store(folder: Path, tmp_path: Path) -> None:
     text = "image,patient,label\n{}.png,0,x\n{}.png,1,y\n"
     Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / "f.png")
     Image.fromarray(np.full((60, 40), 9, np.uint8)).save(folder / "g.png")
@@ -354,7 +377,7 @@ def test_other_files_under_the_same_numbers_are_another_store(folder, tmp_path):
         prepare(table.read(TableOptions(folder / "labels.csv")), tmp_path / "store", size=60, workers=1)
 
 
-def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder):
+def test_a_file_that_is_called_like_an_id_of_ours_keeps_its_own_gaze(folder: Path) -> None:
     for name in ("z", "case-000001"):
         Image.fromarray(np.zeros((60, 40), np.uint8)).save(folder / f"{name}.png")
     (folder / "labels.csv").write_text("image,patient,label\nz.png,0,x\ncase-000001.png,1,y\n")
@@ -373,7 +396,9 @@ def save_mask(path: Path, rows: slice = slice(10, 30), shape: tuple[int, int] = 
     Image.fromarray(mask).save(path)
 
 
-def test_masks_of_a_table_are_of_their_case_and_what_has_none_is_rejected(folder, capfd):
+def test_masks_of_a_table_are_of_their_case_and_what_has_none_is_rejected(
+    folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     for name in ("one", "two", "three"):
         save_mask(folder / "masks" / f"{name}.png")
     (folder / "masks" / "list.csv").write_text(
@@ -395,7 +420,7 @@ def test_masks_of_a_table_are_of_their_case_and_what_has_none_is_rejected(folder
     assert set(named.regions["label"]) == {"mask"}
 
 
-def test_masks_in_a_folder_are_named_as_their_images(folder, capfd):
+def test_masks_in_a_folder_are_named_as_their_images(folder: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Beside the images, with an ending, and in folders named as what they mark."""
     save_mask(folder / "b_mask.png")
     save_mask(folder / "c-seg.tif")
@@ -414,7 +439,7 @@ def test_masks_in_a_folder_are_named_as_their_images(folder, capfd):
     assert set(fewer.regions["case_id"]) == {"b"}
 
 
-def test_masks_reach_the_store_and_stand_in_for_gaze(folder, tmp_path):
+def test_masks_reach_the_store_and_stand_in_for_gaze(folder: Path, tmp_path: Path) -> None:
     save_mask(folder / "masks" / "b.png", slice(0, 30))
     save_mask(folder / "masks" / "c.png", shape=(40, 60))
     store = prepare(read(folder, masks=folder / "masks"), tmp_path / "store", size=60, workers=1)
@@ -426,26 +451,26 @@ def test_masks_reach_the_store_and_stand_in_for_gaze(folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("masks", "columns", "told"),
     [
-        ({"masks": "none.csv"}, "none.csv"),
-        ({"masks": "empty"}, "has no mask: a PNG, JPEG or TIFF named as its image"),
-        ({"masks": "others"}, "no record belongs to a case of the table"),
-        ({"masks": "others", "mask_columns": ["case=x"]}, "`mask_columns` is for a table of masks"),
-        ({"masks": "few.csv"}, "which column is the file.*`mask_columns=file=COLUMN`"),
-        ({"masks": "blank.csv"}, "line 2.*a file expected"),
+        ("none.csv", [], "none.csv"),
+        ("empty", [], "has no mask: a PNG, JPEG or TIFF named as its image"),
+        ("others", [], "no record belongs to a case of the table"),
+        ("others", ["case=x"], "`mask_columns` is for a table of masks"),
+        ("few.csv", [], "which column is the file.*`mask_columns=file=COLUMN`"),
+        ("blank.csv", [], "line 2.*a file expected"),
     ],
 )
-def test_masks_that_make_no_sense_are_told(folder, options, told):
+def test_masks_that_make_no_sense_are_told(folder: Path, masks: str, columns: list[str], told: str) -> None:
     (folder / "empty").mkdir()
     save_mask(folder / "others" / "x.png")
     (folder / "few.csv").write_text("case,thing\na,b\n")
     (folder / "blank.csv").write_text("case,file\na,\n")
     with pytest.raises(UserError, match=told):
-        read(folder, **(options | {"masks": folder / options["masks"]}))
+        read(folder, masks=folder / masks, mask_columns=columns)
 
 
-def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_before_others():
+def test_a_case_goes_by_its_id_its_image_and_that_files_name_and_the_first_record_goes_first() -> None:
     draw = random.Random(0)
     for _ in range(100):
         rows = [

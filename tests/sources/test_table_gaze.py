@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from PIL import Image
 from radgaze.errors import UserError
 from radgaze.sources import external_sort as spool
 from radgaze.sources import streaming, table
+from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
 from radgaze.sources.table import gaze as table_gaze
 from radgaze.store import merge
@@ -21,6 +23,9 @@ from tests.sources.names import read_named
 from tests.stores import prepare
 
 CASES, SIDE = 12, 20
+
+Reading = tuple[str, str, str | None, int, float]
+Fixation = tuple[str, int, float, float, float, float]
 
 
 @pytest.fixture(scope="module")
@@ -44,22 +49,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def read(folder: Path, **options):
-    return read_named(folder / "labels.csv", fixations=folder / "looks.csv", **options)
+def read(folder: Path, *, without_gaze: Literal["keep", "drop"] = "keep") -> Cohort:
+    looks = folder / "looks.csv"
+    return read_named(folder / "labels.csv", fixations=looks, without_gaze=without_gaze)
 
 
-def looped(folder: Path):
+def looped(folder: Path) -> tuple[list[Reading], list[Fixation], list[tuple[str, str]], int]:
     """reading_id, case_id, reader, recorded, duration; reading_id, index, x, y, onset, duration of what is on
     the image; and reading_id, index of what is not: one fixation after the other.
     """
     of_case: dict[str, dict[str, list[tuple[float, int, str, str, float]]]] = {}
     readers: dict[str, str] = {}
     for place, line in enumerate((folder / "looks.csv").read_text().splitlines()[1:]):
-        name, who, x, y, onset, duration = line.split(",")
+        name, who, x, y, begin, length = line.split(",")
         if who:
             readers.setdefault(who, f"reader-{len(readers) + 1}")
         case = name.removesuffix(".png")
-        of_case.setdefault(case, {}).setdefault(who, []).append((float(onset), place, x, y, float(duration)))
+        of_case.setdefault(case, {}).setdefault(who, []).append((float(begin), place, x, y, float(length)))
     readings, fixations, off = [], [], []
     for i in range(CASES):
         for number, (who, looks) in enumerate(of_case.get(f"i{i}", {}).items()):
@@ -76,7 +82,9 @@ def looped(folder: Path):
 
 
 @pytest.mark.parametrize(("block", "rows"), [(2**21, 2**16), (100, 16), (300, 3)])
-def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, block, rows):
+def test_readings_are_what_a_loop_over_all_fixations_finds(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, block: int, rows: int
+) -> None:
     cut(monkeypatch, block, rows)
     cohort = read(folder)
     readings, fixations, off, strange = looped(folder)
@@ -89,7 +97,9 @@ def test_readings_are_what_a_loop_over_all_fixations_finds(folder, monkeypatch, 
     ]
 
 
-def test_fixations_of_other_images_alone_are_a_mistake(folder, tmp_path, monkeypatch):
+def test_fixations_of_other_images_alone_are_a_mistake(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cut(monkeypatch, 40, 3)
     looks = ["image,x,y,onset,duration", *(f"other-{k},1,2,{k},0.5" for k in range(20))]
     (tmp_path / "looks.csv").write_text("\n".join(looks))
@@ -107,7 +117,7 @@ def test_fixations_of_other_images_alone_are_a_mistake(folder, tmp_path, monkeyp
     ).readings.is_empty()
 
 
-def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_own(folder):
+def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_own(folder: Path) -> None:
     kept, dropped = read(folder), read(folder, without_gaze="drop")
     gone = set(kept.cases["case_id"]) - set(dropped.cases["case_id"])
     assert gone == {"i1"} == set(dropped.rejections.filter(reason="no_gaze")["case_id"])
@@ -119,7 +129,9 @@ def test_what_is_off_the_image_of_a_case_that_is_dropped_is_no_rejection_of_its_
     assert dropped.fixations.collect().equals(kept.fixations.collect())
 
 
-def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_path, monkeypatch):
+def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "one").mkdir()
     of_one = prepare(read(folder, without_gaze="drop"), tmp_path / "one" / "store", size=16, workers=1)
     assert of_one.manifest["counts"]["rejections"]["no_gaze"] == 1
@@ -130,7 +142,7 @@ def test_a_store_is_the_same_to_the_byte_however_much_is_in_memory(folder, tmp_p
     assert of_many.manifest == of_one.manifest
 
 
-def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
+def test_stores_are_merged_in_parts(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = prepare(read(folder), tmp_path / "whole", size=16, workers=1)
     half = pl.read_csv(folder / "labels.csv").head(CASES // 2)
     half.write_csv(tmp_path / "labels.csv")
@@ -144,7 +156,7 @@ def test_stores_are_merged_in_parts(folder, tmp_path, monkeypatch):
     assert cohort.fixations.collect().drop("reading_id").equals(whole.fixations.drop("reading_id"))
 
 
-def cut(monkeypatch, block: int, rows: int) -> None:
+def cut(monkeypatch: pytest.MonkeyPatch, block: int, rows: int) -> None:
     """Hold so much of a file, and so many rows, in memory at a time."""
     monkeypatch.setattr(streaming, "BLOCK", block)
     for module in (spool, table_gaze):

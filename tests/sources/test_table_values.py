@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal, TypedDict, Unpack
 
 import numpy as np
 import polars as pl
@@ -13,14 +15,24 @@ from PIL import Image
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.sources import table
+from radgaze.sources.cohort import Cohort
 from radgaze.sources.table import TableOptions
 from radgaze.store.store import Store
+from tests.sources.names import TableKeywords
 
 NAMES = ("a", "b", "c", "d", "e", "f")
 
+Look = tuple[float | str, float | str, float, float]
+"""x, y, onset, duration; positions may be words."""
+
+
+class FixationKeywords(TypedDict, total=False):
+    fixation_frame: str
+    fixation_units: Sequence[str]
+
 
 @pytest.fixture
-def folder(tmp_path) -> Path:
+def folder(tmp_path: Path) -> Path:
     (tmp_path / "sub").mkdir()
     for k, name in enumerate(NAMES):
         pixels = np.random.default_rng(k).integers(0, 256, (60, 40), dtype=np.uint8)
@@ -28,7 +40,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def read(folder: Path, values: list[str], column: str = "label", **options):
+def read(folder: Path, values: list[str], column: str = "label", **options: Unpack[TableKeywords]) -> Cohort:
     rows = [
         f"{name},{name}.png,{k},{label}" for k, (name, label) in enumerate(zip(NAMES, values, strict=False))
     ]
@@ -36,17 +48,19 @@ def read(folder: Path, values: list[str], column: str = "label", **options):
     return table.read(TableOptions(folder / "labels.csv", **options))
 
 
-def classes(cohort) -> list[str]:
+def classes(cohort: Cohort) -> list[str]:
     own = [[n for n in cohort.classes if row[f"label_{n}"]] for row in cohort.cases.iter_rows(named=True)]
     return ["|".join(names) for names in own]
 
 
-def told(capsys) -> str:
+def told(capsys: pytest.CaptureFixture[str]) -> str:
     return " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("word", ["N/A", "nan", "NULL", "-", "NA", "?", "<NA>"])
-def test_words_for_a_missing_label_are_no_class(folder, capsys, word):
+def test_words_for_a_missing_label_are_no_class(
+    folder: Path, capsys: pytest.CaptureFixture[str], word: str
+) -> None:
     cohort = read(folder, ["x", word, "y", f"x|{word}"])
     assert cohort.classes == ("x", "y")
     assert cohort.rejections.select("reason", "case_id").rows() == [("no_label", "b")]
@@ -55,7 +69,9 @@ def test_words_for_a_missing_label_are_no_class(folder, capsys, word):
     assert read(folder, ["x", "gone", "y"], missing=["gone"]).classes == ("x", "y")
 
 
-def test_spellings_of_one_class_are_one_as_a_notice_tells_unless_both_are_named(folder, capsys):
+def test_spellings_of_one_class_are_one_as_a_notice_tells_unless_both_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     written = ["NORMAL", "normal", "normal", "ill", "Ill ", "no  finding"]
     cohort = read(folder, written)
     assert cohort.classes == ("Ill", "no  finding", "normal")
@@ -67,7 +83,7 @@ def test_spellings_of_one_class_are_one_as_a_notice_tells_unless_both_are_named(
     assert classes(both) == ["NORMAL", "normal", "normal"]
 
 
-def test_unicode_forms_of_a_name_are_one_name(folder):
+def test_unicode_forms_of_a_name_are_one_name(folder: Path) -> None:
     ill = "épanchement"
     decomposed = unicodedata.normalize("NFD", ill)
     assert read(folder, [ill, decomposed, "y"]).classes == ("y", ill)
@@ -83,7 +99,9 @@ def test_unicode_forms_of_a_name_are_one_name(folder):
     assert cohort.readings["case_id"].to_list() == cohort.cases["case_id"].to_list()
 
 
-def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(folder, capsys):
+def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "t.csv").write_text("image,patient,label\na.png,P1,x\nb.png,q,y\nc.png,p 1,y\n")
     assert table.read(TableOptions(folder / "t.csv")).cases["patient"].to_list() == [0, 1, 2]
     assert "2 patients are written as another but for letter case or spaces, as in lines 2 and 4" in told(
@@ -91,7 +109,9 @@ def test_patients_that_differ_by_case_or_spaces_alone_are_told_and_kept_apart(fo
     )
 
 
-def test_boxes_and_masks_find_their_case_in_another_spelling_but_not_one_of_two(folder, capsys):
+def test_boxes_and_masks_find_their_case_in_another_spelling_but_not_one_of_two(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder / "t.csv").write_text("image,patient,label,case\na.png,1,x,K1\nb.png,2,y,k2\nc.png,3,y,K2\n")
     (folder / "boxes.csv").write_text("case,x1,y1,x2,y2\nk1,1,2,30,40\nK 2,1,2,3,4\nK2,1,2,33,44\n")
     cohort = table.read(TableOptions(folder / "t.csv", boxes=folder / "boxes.csv"))
@@ -103,29 +123,29 @@ def test_boxes_and_masks_find_their_case_in_another_spelling_but_not_one_of_two(
 @pytest.mark.parametrize(
     ("yes", "no"), [("1", "0"), ("1.0", "0.0"), ("True", "False"), ("TRUE", "false"), ("1", "0.00")]
 )
-def test_flags_however_written_are_guessed(folder, yes, no):
+def test_flags_however_written_are_guessed(folder: Path, yes: str, no: str) -> None:
     assert classes(read(folder, [f"{yes},{no}", f"{no},{yes}", f",{yes}"], "A,B")) == ["A", "B", "B"]
     assert classes(read(folder, [yes, no], "A", labels=["A"])) == ["A", "no A"]
 
 
-def test_what_minus_one_and_blanks_say_is_asked_for(folder, capsys):
-    rows, columns = ["1,0", "0,1", "-1,1", ",1", "nan,1", "0,-1.0"], {"labels": ["A", "B"]}
+def test_what_minus_one_and_blanks_say_is_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows, labels = ["1,0", "0,1", "-1,1", ",1", "nan,1", "0,-1.0"], ["A", "B"]
     with pytest.raises(
         UserError, match=r"line 4, column A: it is '-1', 0 or 1 expected; `present`, `absent`"
     ):
-        read(folder, rows, "A,B", **columns)
-    missing = read(folder, rows, "A,B", missing=["-1"], **columns)
+        read(folder, rows, "A,B", labels=labels)
+    missing = read(folder, rows, "A,B", missing=["-1"], labels=labels)
     assert classes(missing) == ["A", "B", "B", "B", "B"]  # that they do not have A is not known, nor needed
     assert "1 of the 0s and 1s are words such as nan" in told(capsys)
-    absent = read(folder, rows, "A,B", absent=["-1", ""], multi_label=True, **columns)
+    absent = read(folder, rows, "A,B", absent=["-1", ""], multi_label=True, labels=labels)
     assert classes(absent) == ["A", "B", "B", "B", ""]  # of nan A is not known
-    assert classes(read(folder, rows, "A,B", present=["-1.00"], **columns)) == ["A", "B", "A|B", "B"]
+    assert classes(read(folder, rows, "A,B", present=["-1.00"], labels=labels)) == ["A", "B", "A|B", "B"]
     assert read(folder, rows[:3], "A,B", absent=["-1"]).classes == ("A", "B")  # guessed too
     with pytest.raises(UserError, match="another option has that value too"):
         read(folder, rows, "A,B", present=["-1"], absent=["-1.0"])
 
 
-def test_one_column_of_minus_one_0_and_1_is_no_guess(folder):
+def test_one_column_of_minus_one_0_and_1_is_no_guess(folder: Path) -> None:
     with pytest.raises(UserError, match="`present`, `absent` or `missing` says what -1 stands for"):
         read(folder, ["-1", "0", "1"], "A", labels=["A"])
     assert classes(read(folder, ["-1", "0", "1"], "A", labels=["A"], absent=["-1"])) == ["no A", "no A", "A"]
@@ -136,12 +156,12 @@ def test_one_column_of_minus_one_0_and_1_is_no_guess(folder):
     )
 
 
-def test_the_column_of_chestx_ray14_is_guessed(folder):
+def test_the_column_of_chestx_ray14_is_guessed(folder: Path) -> None:
     cohort = read(folder, ["Mass|Effusion", "No Finding", "Mass"], "Finding Labels")
     assert classes(cohort) == ["Effusion|Mass", "No Finding", "Mass"]
 
 
-def test_what_is_named_twice_is_a_mistake(folder):
+def test_what_is_named_twice_is_a_mistake(folder: Path) -> None:
     with pytest.raises(UserError, match="`labels=A` is named 2 times"):
         read(folder, ["1,0", "0,1"], "A,B", labels=["A", "A"])
     with pytest.raises(UserError, match="`classes=x` is named 2 times"):
@@ -151,13 +171,13 @@ def test_what_is_named_twice_is_a_mistake(folder):
 
 
 @pytest.mark.parametrize("word", ["nan", "N/A", "-"])
-def test_a_patient_that_is_missing_is_none(folder, word):
+def test_a_patient_that_is_missing_is_none(folder: Path, word: str) -> None:
     (folder / "t.csv").write_text(f"image,patient,label\na.png,1,x\nb.png,{word},y\n")
     with pytest.raises(UserError, match=f"line 3, column patient: it is '{word}', a patient expected"):
         table.read(TableOptions(folder / "t.csv"))
 
 
-def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
+def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder: Path) -> None:
     with pytest.raises(UserError, match=rf"`images` names .*expected is {folder}/sub/a.png$"):
         read(folder, ["x", "y"], images=folder / "sub")
     (folder / "t.csv").write_text("image,patient,label\nq,1,x\nr,2,y\n")
@@ -165,19 +185,19 @@ def test_an_image_that_is_not_there_is_named_as_it_was_looked_for(folder):
         table.read(TableOptions(folder / "t.csv"))
 
 
-def test_backslashes_part_folders(folder):
+def test_backslashes_part_folders(folder: Path) -> None:
     Image.open(folder / "a.png").save(folder / "sub" / "a.png")
     (folder / "t.csv").write_text("image,patient,label\nsub\\a.png,1,x\nb.png,2,y\n")
     assert table.read(TableOptions(folder / "t.csv")).cases["image"][0] == str(folder / "sub" / "a.png")
 
 
-def looks(folder: Path, rows: list[tuple[float, float, float, float]], **options):
+def looks(folder: Path, rows: Sequence[Look], **options: Unpack[FixationKeywords]) -> Cohort:
     lines = [f"a,{x},{y},{onset},{duration}" for x, y, onset, duration in rows]
     (folder / "looks.csv").write_text("\n".join(["case,x,y,onset,duration", *lines]))
     return read(folder, ["x", "y"], fixations=folder / "looks.csv", **options)
 
 
-def test_fractions_are_told_and_taken_so_by_the_frame(folder):
+def test_fractions_are_told_and_taken_so_by_the_frame(folder: Path) -> None:
     rows = [(0.5, 0.25, 0, 0.2), (0.1, 0.9, 0.3, 0.2), (1.2, 0.5, 0.6, 0.2), (0, 0, 0.9, 0.2)]
     with pytest.raises(UserError, match=r"2 of 3 positions are from 0 to 1.*`fixation_frame=1x1`"):
         looks(folder, rows)
@@ -190,7 +210,7 @@ def test_fractions_are_told_and_taken_so_by_the_frame(folder):
     assert found.boxes.rows() == [("a", "box", 10, 30, 30, 45)]
 
 
-def test_milliseconds_are_told_and_taken_so_where_they_are_named(folder):
+def test_milliseconds_are_told_and_taken_so_where_they_are_named(folder: Path) -> None:
     times = [(300.0 * k, 250.0) for k in range(12)]
     in_ms = [(5, 6, onset, duration) for onset, duration in times]
     with pytest.raises(
@@ -208,7 +228,9 @@ def test_milliseconds_are_told_and_taken_so_where_they_are_named(folder):
         looks(folder, in_ms, fixation_units=["duration=hours"])
 
 
-def test_fixations_that_are_off_their_images_are_told(folder, capsys):
+def test_fixations_that_are_off_their_images_are_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     looks(folder, [(500, 600, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
     assert "2 of 3 fixations are not on their image; `fixation_frame`" in told(capsys)
     looks(folder, [(5, 6, 0, 1), (3, 4, 2, 1), (700, 20, 4, 1)])
@@ -216,16 +238,22 @@ def test_fixations_that_are_off_their_images_are_told(folder, capsys):
 
 
 @pytest.mark.parametrize("of", ["fixations", "boxes", "masks"])
-def test_a_table_without_records_is_told(folder, capsys, of):
+def test_a_table_without_records_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str], of: Literal["fixations", "boxes", "masks"]
+) -> None:
     header = {"fixations": "case,x,y,onset,duration", "boxes": "case,x1,y1,x2,y2", "masks": "case,file"}
     (folder / "none.csv").write_text(header[of] + "\n")
-    cohort = read(folder, ["x", "y"], **{of: folder / "none.csv"})
+    given: TableKeywords = {}
+    given[of] = folder / "none.csv"
+    cohort = read(folder, ["x", "y"], **given)
     assert cohort.readings.is_empty()
     assert "none.csv has no records" in told(capsys)
 
 
 @pytest.mark.parametrize("sides", ["x_min,y_min,x_max,y_max", "x,y,width,height"])
-def test_images_without_a_finding_have_no_box_though_they_have_a_record(folder, capsys, sides):
+def test_images_without_a_finding_have_no_box_though_they_have_a_record(
+    folder: Path, capsys: pytest.CaptureFixture[str], sides: str
+) -> None:
     """As the tables of VinDr-CXR and of RSNA's pneumonia challenge have them."""
     rows = ["a,Nodule,2,3,20,30", "b,No finding,,,,", "c,No finding,NaN,NaN,NaN,NaN", "zz,No finding,,,,"]
     (folder / "boxes.csv").write_text("\n".join([f"image_id,class_name,{sides}", *rows]))
@@ -238,7 +266,7 @@ def test_images_without_a_finding_have_no_box_though_they_have_a_record(folder, 
         read(folder, ["x", "y"], boxes=folder / "boxes.csv")
 
 
-def test_positions_that_are_missing_are_off_the_image_and_commas_in_numbers_are_told(folder):
+def test_positions_that_are_missing_are_off_the_image_and_commas_in_numbers_are_told(folder: Path) -> None:
     cohort = looks(folder, [("nan", "NULL", 0, 1), (3, 4, 2, 1), (5, 6, 4, 1)])
     assert (cohort.readings["recorded"].to_list(), len(cohort.fixations.collect())) == ([3], 2)
     (folder / "looks.csv").write_text("case;x;y;onset;duration\na;3,5;4;0;1\n")
@@ -248,7 +276,7 @@ def test_positions_that_are_missing_are_off_the_image_and_commas_in_numbers_are_
         read(folder, ["x", "y"], fixations=folder / "looks.csv")
 
 
-def test_options_of_prepare_name_encoding_separator_and_values(folder, tmp_path):
+def test_options_of_prepare_name_encoding_separator_and_values(folder: Path, tmp_path: Path) -> None:
     rows = ["image;patient;krank", *(f"{name}.png;Mü{k};{(-1, 0, 1)[k % 3]}" for k, name in enumerate(NAMES))]
     (folder / "t.csv").write_bytes("\n".join(rows).encode("cp1252"))
     options = ["--labels", "krank", "--size", "16", "--workers", "1", "--out", str(tmp_path / "store")]

@@ -93,7 +93,11 @@ def merge(folder: Path) -> list[str]:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_a_source_goes_all_the_way(
-    tmp_path: Path, capfd, source: Callable[[Path], list[str]], options: list[str], rejected: str | None
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    source: Callable[[Path], list[str]],
+    options: list[str],
+    rejected: str | None,
 ) -> None:
     here = tmp_path / "of [all] kinds"  # a path is no pattern
     given, out = source(here / "source"), here / "store"
