@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from radgaze.models import ModelConfig, create, load, save
-from radgaze.models.pylon import Decoder, Pylon
+from radgaze.models.pylon import Decoder, Pylon, Up
 from tests.attribution.finite_differences import assert_matches, still
 from tests.attribution.networks import randomised
 
@@ -27,8 +28,8 @@ def _same_numbers() -> Iterator[None]:
         yield
 
 
-def network(encoder: str = ENCODERS[0], **options: object) -> Pylon:
-    model = create(ModelConfig("pylon", encoder, "none", **options), 3)
+def network(encoder: str = ENCODERS[0], *, dropout: float = ModelConfig.dropout) -> Pylon:
+    model = create(ModelConfig("pylon", encoder, "none", dropout=dropout), 3)
     assert isinstance(model, Pylon)
     return model.eval()
 
@@ -133,12 +134,12 @@ def test_the_finest_features_are_seen_place_by_place() -> None:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_gradients_through_maps_and_maxima_match_finite_differences(training: bool) -> None:
-    model = nn.ModuleDict({"decoder": Decoder(CHANNELS, WIDTH), "head": nn.Conv2d(WIDTH, 3, 1)})
-    model = still(randomised(model)).train(training)
+    parts = nn.ModuleDict({"decoder": Decoder(CHANNELS, WIDTH), "head": nn.Conv2d(WIDTH, 3, 1)})
+    model = still(randomised(parts)).train(training)
     found, weight = features(64, 3), torch.rand(3, 3, 16, 16, dtype=torch.float64)
 
     def loss() -> Tensor:
-        maps = model["head"](model["decoder"](found))
+        maps: Tensor = model["head"](model["decoder"](found))
         return F.cross_entropy(maps.amax((2, 3)), torch.arange(3)) + (weight * maps.sigmoid()).mean()
 
     parameters = dict(model.named_parameters())
@@ -151,13 +152,13 @@ def test_gradients_through_maps_and_maxima_match_finite_differences(training: bo
 def test_every_parameter_learns(encoder: str) -> None:
     model = network(encoder).train()
     for module in model.modules():
-        if hasattr(module, "drop_prob"):
+        if isinstance(module, DropPath):
             module.drop_prob = 0.0
     model(torch.rand(6, 1, 128, 128)).class_maps.square().sum().backward()
     # What batch norm takes off again, a bias before it, learns nothing but rounding.
     assert not [name for name, p in model.named_parameters() if p.grad is None]
     weights = [(n, p) for n, p in model.named_parameters() if n.endswith("weight")]
-    assert not [name for name, p in weights if not p.grad.abs().max() > 0]
+    assert not [name for name, p in weights if p.grad is None or not p.grad.abs().max() > 0]
 
 
 def test_dropout_leaves_out_whole_channels() -> None:
@@ -186,7 +187,12 @@ def published(decoder: Decoder, features: list[Tensor]) -> Tensor:
     """The published decoder's formula with a decoder's weights: every level is half as large as the last."""
 
     def layer(parts: nn.Module, x: Tensor, first: int = 0) -> Tensor:
+        assert isinstance(parts, nn.Sequential)
         conv, norm = parts[first], parts[first + 1]
+        assert isinstance(conv, nn.Conv2d)
+        assert isinstance(norm, nn.BatchNorm2d)
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         x = F.conv2d(x, conv.weight, conv.bias, padding=conv.kernel_size[0] // 2)
         y = (x - norm.running_mean.view(-1, 1, 1)) / (norm.running_var.view(-1, 1, 1) + norm.eps).sqrt()
         return (norm.weight.view(-1, 1, 1) * y + norm.bias.view(-1, 1, 1)).clamp(min=0)
@@ -203,5 +209,6 @@ def published(decoder: Decoder, features: list[Tensor]) -> Tensor:
     weight = doubled(layer(part.level[0], x1) + weight)
     x = layer(part.features, x) * weight
     for up, finer in zip(decoder.up, (features[4], features[3], features[2]), strict=True):
+        assert isinstance(up, Up)
         x = doubled(x) + layer(up.features, layer(up.features, finer), 3)
     return x

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -19,7 +19,9 @@ from radgaze.models.temporal import GazeBranch, Temporal, XRayNet, attention
 SIZE = 32
 COUNTS = (4, 1, 0, 2)
 THERE = torch.arange(5) < torch.tensor(COUNTS)[:, None]  # the last frame belongs to no case
-FORMS = ("honest", "faithful")
+
+Form = Literal["honest", "faithful"]
+FORMS: tuple[Form, ...] = ("honest", "faithful")
 
 
 @pytest.fixture(autouse=True)
@@ -29,12 +31,13 @@ def _same_numbers() -> Iterator[None]:
         yield
 
 
-def network(form: str = "honest", *, size: int = SIZE, trained: bool = True, **options: Any) -> Temporal:
+def network(form: Form = "honest", *, size: int = SIZE, trained: bool = True, **options: Any) -> Temporal:
     """A network in evaluation mode; `trained` gives its batch norms statistics and scales that matter."""
     model = create(ModelConfig("temporal", form=form, **options), 3, size)
     for module in model.modules():
         if trained and isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             for tensor in (module.weight.data, module.bias.data, module.running_mean, module.running_var):
+                assert tensor is not None
                 tensor.copy_(torch.rand_like(tensor) + 0.5)
     assert isinstance(model, Temporal)
     return model.eval()
@@ -49,7 +52,7 @@ def batch() -> tuple[Tensor, Tensor]:
     ("architecture", "parameters"), [("temporal", 51_491_779), ("temporal_image_only", 25_708_483)]
 )
 @pytest.mark.parametrize("form", FORMS)
-def test_it_has_as_many_parameters_as_was_published(architecture: str, parameters: int, form: str) -> None:
+def test_it_has_as_many_parameters_as_was_published(architecture: str, parameters: int, form: Form) -> None:
     with torch.device("meta"):
         model = create(ModelConfig(architecture, form=form), 3, 224)
     assert sum(parameter.numel() for parameter in model.parameters()) == parameters
@@ -76,7 +79,7 @@ def test_the_image_branch_is_the_published_order_of_layers(training: bool) -> No
 
 
 @pytest.mark.parametrize(("form", "momentum"), [("honest", 0.1), ("faithful", 0.01)])
-def test_only_the_faithful_form_has_the_published_momentum(form: str, momentum: float) -> None:
+def test_only_the_faithful_form_has_the_published_momentum(form: Form, momentum: float) -> None:
     found = network(form).gaze.frame
     assert (found.norm.momentum, found.hidden_norm.momentum) == (0.1, momentum)
 
@@ -157,7 +160,7 @@ def test_padded_frames_change_the_faithful_form_as_in_the_published_code() -> No
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("counts", [(3, 0, 0), (1, 0, 0), (0, 0, 0)])
 def test_cases_without_gaze_have_finite_scores_and_every_parameter_a_finite_gradient(
-    form: str, training: bool, counts: tuple[int, ...]
+    form: Form, training: bool, counts: tuple[int, ...]
 ) -> None:
     model = network(form).train(training)
     there = torch.arange(3) < torch.tensor(counts)[:, None]
@@ -232,7 +235,7 @@ def test_a_case_has_its_heatmap_whatever_the_batch_and_its_parts() -> None:
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_grad_cam_is_made_of_the_images_feature_maps(form: str) -> None:
+def test_grad_cam_is_made_of_the_images_feature_maps(form: Form) -> None:
     model = network(form)
     images, frames = batch()
     features = model.image.pool(model.image.norm(model.image.conv(model.grey(images)).relu())).detach()
@@ -265,7 +268,8 @@ class OnImage(nn.Module):
         self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.classifier(torch.cat([self.image(self.grey(images)), self.gaze], 1))
+        logits: Tensor = self.classifier(torch.cat([self.image(self.grey(images)), self.gaze], 1))
+        return logits
 
 
 def written(net: XRayNet) -> nn.Sequential:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Literal, overload
 
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 from timm.layers.activations import Swish
+from timm.layers.drop import DropPath
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.models import ModelConfig, create, scoring
-from radgaze.models.unet import GreyToRGB
+from radgaze.models.unet import Classifier, GreyToRGB, UNet
 
 SMALL = "tu-test_efficientnet"
 CHANNELS = (16, 8, 8, 8, 4)
@@ -69,7 +71,7 @@ def test_images_that_are_not_grey_batches_are_refused_with_their_shape(shape: tu
 
 @pytest.mark.parametrize("training", [False, True])
 def test_unet_and_classifier_are_one_function_of_encoder_and_head(training: bool) -> None:
-    unet, classifier = (small(kind, 3, dropout=0.0) for kind in ("unet", "classifier"))
+    unet, classifier = small("unet", 3, dropout=0.0), small("classifier", 3, dropout=0.0)
     x = images(64, 32)
     assert not torch.allclose(unet(x).logits, classifier(x).logits)
     classifier.encoder.load_state_dict(unet.network.encoder.state_dict())
@@ -81,8 +83,8 @@ def test_unet_and_classifier_are_one_function_of_encoder_and_head(training: bool
 @pytest.mark.parametrize("architecture", ["unet", "classifier"])
 def test_head_is_dropout_before_the_last_layer_on_pooled_features(architecture: str) -> None:
     model = small(architecture, 3, dropout=0.75)
-    encoder = model.network.encoder if architecture == "unet" else model.encoder
-    head = model.network.classification_head if architecture == "unet" else model.head
+    encoder = model.network.encoder if isinstance(model, UNet) else model.encoder
+    head = model.network.classification_head if isinstance(model, UNet) else model.head
     x = images(64, 64)
     pooled = encoder(model.grey(x))[-1].mean((2, 3))
     linear = [module for module in head if isinstance(module, nn.Linear)]
@@ -140,8 +142,28 @@ def test_unknown_encoder_is_named_with_its_option(architecture: str, weights: st
     assert "download" not in str(caught.value)
 
 
-def small(architecture: str, classes: int, *, encoder: str = SMALL, dropout: float = 0.5) -> nn.Module:
-    return create(ModelConfig(architecture, encoder, "none", CHANNELS, dropout), classes).eval()
+@overload
+def small(
+    architecture: Literal["unet"], classes: int, *, encoder: str = SMALL, dropout: float = 0.5
+) -> UNet: ...
+
+
+@overload
+def small(
+    architecture: Literal["classifier"], classes: int, *, encoder: str = SMALL, dropout: float = 0.5
+) -> Classifier: ...
+
+
+@overload
+def small(architecture: str, classes: int, *, dropout: float = 0.5) -> UNet | Classifier: ...
+
+
+def small(
+    architecture: str, classes: int, *, encoder: str = SMALL, dropout: float = 0.5
+) -> UNet | Classifier:
+    model = create(ModelConfig(architecture, encoder, "none", CHANNELS, dropout), classes).eval()
+    assert isinstance(model, UNet | Classifier)
+    return model
 
 
 def images(rows: int, columns: int) -> Tensor:
@@ -151,6 +173,6 @@ def images(rows: int, columns: int) -> Tensor:
 def without_drop_path(model: nn.Module) -> nn.Module:
     """Whole blocks are dropped at random in training; here they are not."""
     for module in model.modules():
-        if hasattr(module, "drop_prob"):
+        if isinstance(module, DropPath):
             module.drop_prob = 0.0
     return model

@@ -15,6 +15,7 @@ from torch import nn
 
 from radgaze.errors import UserError
 from radgaze.models import ModelConfig, create, load, save
+from radgaze.models.unet import Classifier, UNet
 
 ENCODER = "tu-test_efficientnet"
 CLASSES = ("Normal", "CHF", "pneumonia")
@@ -22,16 +23,17 @@ WEIGHTS = Path("model.safetensors")
 
 
 @pytest.fixture(scope="module")
-def model() -> nn.Module:
+def model() -> Classifier:
     """A classifier whose statistics are not those that a new one has."""
     torch.manual_seed(0)
     made = create(config(), 3)
+    assert isinstance(made, Classifier)
     made.train()(torch.rand(4, 1, 32, 32))
     return made
 
 
 @pytest.fixture
-def folder(model: nn.Module, tmp_path: Path) -> Path:
+def folder(model: Classifier, tmp_path: Path) -> Path:
     save(model, config(), CLASSES, tmp_path / "model")
     return tmp_path / "model"
 
@@ -60,7 +62,7 @@ def test_a_model_comes_back_to_the_bit(architecture: str, tmp_path: Path) -> Non
 
 
 def test_a_model_is_kept_as_safetensors_and_json_that_say_what_they_are(
-    model: nn.Module, folder: Path
+    model: Classifier, folder: Path
 ) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.safetensors"]
     tensors = load_file(folder / WEIGHTS)
@@ -72,11 +74,12 @@ def test_a_model_is_kept_as_safetensors_and_json_that_say_what_they_are(
 
 
 def test_loading_a_model_fetches_no_weights_whatever_it_started_from(
-    model: nn.Module, tmp_path: Path
+    model: Classifier, tmp_path: Path
 ) -> None:
     for start in ("imagenet", "noisy-student", "/gone/weights.pt"):
         save(model, config(weights=start), CLASSES, tmp_path)
         found, _ = load(tmp_path)
+        assert isinstance(found, Classifier)
         assert torch.equal(found.head[3].weight, model.head[3].weight)
 
 
@@ -144,7 +147,7 @@ def test_weights_of_another_network_are_refused_and_named(folder: Path) -> None:
 @pytest.mark.parametrize("form", ["safetensors", "state dict", "checkpoint", "legacy"])
 @pytest.mark.parametrize("architecture", ["unet", "classifier"])
 def test_encoder_starts_from_the_weights_in_a_file(
-    form: str, architecture: str, model: nn.Module, tmp_path: Path
+    form: str, architecture: str, model: Classifier, tmp_path: Path
 ) -> None:
     state = model.encoder.state_dict()
     path = tmp_path / ("weights.safetensors" if form == "safetensors" else "weights.pt")
@@ -154,7 +157,8 @@ def test_encoder_starts_from_the_weights_in_a_file(
         kept = {"state_dict": state, "epoch": 7} if form == "checkpoint" else state
         torch.save(kept, path, _use_new_zipfile_serialization=form != "legacy")
     made = create(config(architecture=architecture, weights=str(path)), 3)
-    encoder = made.network.encoder if architecture == "unet" else made.encoder
+    assert isinstance(made, UNet | Classifier)
+    encoder = made.network.encoder if isinstance(made, UNet) else made.encoder
     for name, tensor in encoder.state_dict().items():
         assert torch.equal(tensor, state[name]), name
 
@@ -218,7 +222,7 @@ def test_what_is_not_this_encoders_state_is_refused(state: Any, tmp_path: Path) 
         create(config(weights=str(path)), 3)
 
 
-def test_weights_of_another_encoder_are_refused(model: nn.Module, tmp_path: Path) -> None:
+def test_weights_of_another_encoder_are_refused(model: Classifier, tmp_path: Path) -> None:
     path = tmp_path / "weights.pt"
     torch.save(model.encoder.state_dict(), path)
     with pytest.raises(

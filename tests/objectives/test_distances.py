@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import spatial, stats
 from sklearn import metrics
 from torch import Tensor
@@ -16,6 +17,8 @@ from radgaze.objectives.distances import REGISTRY, bce, dice, find, kl, mse, one
 
 NAMES = tuple(REGISTRY)
 
+Numbers = NDArray[np.floating]
+
 
 def pair(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor]:
     """Two batches of maps, away from 0 and 1."""
@@ -23,12 +26,12 @@ def pair(seed: int = 0, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Ten
     return p, q
 
 
-def by_hand_bce(p: np.ndarray, q: np.ndarray) -> float:
+def by_hand_bce(p: Numbers, q: Numbers) -> float:
     return float(np.mean(-q * np.log(p) - (1 - q) * np.log1p(-p)))
 
 
-def by_hand_dice(p: np.ndarray, q: np.ndarray) -> float:
-    return 1 - 2 * np.dot(p, q) / (np.dot(p, p) + np.dot(q, q))
+def by_hand_dice(p: Numbers, q: Numbers) -> float:
+    return 1 - 2 * float(np.dot(p, q)) / float(np.dot(p, p) + np.dot(q, q))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -116,7 +119,7 @@ def test_constant_maps_give_a_number_and_a_gradient(name: str, level: float) -> 
 def test_a_mask_that_is_sure_leaves_both_maps_a_finite_gradient(name: str) -> None:
     logits = torch.tensor([-120.0, -20.0, 0.0, 20.0, 120.0]).repeat(5).view(1, 1, 5, 5).requires_grad_()
     q = torch.rand(1, 1, 5, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    find(name)(logits.sigmoid(), q).sum().backward()
+    torch.autograd.backward(find(name)(logits.sigmoid(), q).sum())
     assert logits.grad is not None
     assert logits.grad.isfinite().all()
     assert q.grad is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,9 @@ from radgaze.objectives.config import HeatmapConfig
 from radgaze.objectives.distances import bce
 from radgaze.objectives.matching import blur, match, pyramid
 
+Method = Literal["none", "blur", "pool"]
+Scaling = Literal["max", "minmax", "quantile"]
+
 SIGMA = torch.tensor([[1.5, 2.5], [4.0, 0.8], [2.0, 2.0]])
 
 
@@ -22,8 +27,10 @@ def speckle(rows: int, columns: int, cases: int = 3, seed: int = 0) -> Tensor:
     return torch.rand(cases, 1, rows, columns, generator=torch.Generator().manual_seed(seed)) ** 6
 
 
-def raw(**changed: object) -> HeatmapConfig:
-    return HeatmapConfig(**{"match": "none", "normalise": "max", "margin": 0.0, **changed})
+def raw(
+    match: Method = "none", normalise: Scaling = "max", margin: float = 0.0, cells: int = 14
+) -> HeatmapConfig:
+    return HeatmapConfig(match=match, normalise=normalise, margin=margin, cells=cells)
 
 
 def per_case(maps: Tensor) -> NDArray[np.float64]:
@@ -92,7 +99,11 @@ def test_scales_are_those_of_numpy() -> None:
     heat, gaze = speckle(20, 24), speckle(20, 24, seed=1)
     h = per_case(heat)
     low, high, top = (f[:, None] for f in (h.min(1), h.max(1), np.quantile(h, 0.99, axis=1)))
-    expected = {"max": h / high, "minmax": (h - low) / (high - low), "quantile": np.minimum(h / top, 1)}
+    expected: dict[Scaling, NDArray[np.float64]] = {
+        "max": h / high,
+        "minmax": (h - low) / (high - low),
+        "quantile": np.minimum(h / top, 1),
+    }
     for how, scaled in expected.items():
         found, kept = match(heat, gaze, SIGMA, raw(normalise=how))
         np.testing.assert_allclose(per_case(found), scaled, rtol=1e-4, atol=1e-6)
@@ -100,7 +111,7 @@ def test_scales_are_those_of_numpy() -> None:
 
 
 @pytest.mark.parametrize("how", ["max", "minmax", "quantile"])
-def test_margin_keeps_cross_entropy_off_its_walls(how: str) -> None:
+def test_margin_keeps_cross_entropy_off_its_walls(how: Scaling) -> None:
     """Whatever it shows, a heatmap is 1 somewhere; without a margin that pixel alone would be heard."""
     heat, gaze = speckle(20, 24).requires_grad_(), speckle(20, 24, seed=1)
     plain, _ = match(heat, gaze, SIGMA, raw(normalise=how))
@@ -113,7 +124,7 @@ def test_margin_keeps_cross_entropy_off_its_walls(how: str) -> None:
 
 @pytest.mark.parametrize("how", ["none", "blur", "pool"])
 @pytest.mark.parametrize("normalise", ["max", "minmax", "quantile"])
-def test_height_of_a_map_does_not_matter_nor_its_neighbours(how: str, normalise: str) -> None:
+def test_height_of_a_map_does_not_matter_nor_its_neighbours(how: Method, normalise: Scaling) -> None:
     heat, gaze = speckle(20, 24), speckle(20, 24, seed=1)
     config = raw(match=how, normalise=normalise, cells=4)
     found, _ = match(heat, gaze, SIGMA, config)
@@ -125,12 +136,13 @@ def test_height_of_a_map_does_not_matter_nor_its_neighbours(how: str, normalise:
 
 @pytest.mark.parametrize("how", ["none", "blur", "pool"])
 @pytest.mark.parametrize("normalise", ["max", "minmax", "quantile"])
-def test_a_map_of_zeros_stays_one_without_a_gradient_or_nan(how: str, normalise: str) -> None:
+def test_a_map_of_zeros_stays_one_without_a_gradient_or_nan(how: Method, normalise: Scaling) -> None:
     heat = speckle(20, 24)
     heat[1] = 0
     heat.requires_grad_()
     found, _ = match(heat, speckle(20, 24, seed=1), SIGMA, raw(match=how, normalise=normalise, cells=4))
-    (gradient,) = torch.autograd.grad((found * speckle(*found.shape[-2:], seed=2)).sum(), heat)
+    rows, columns = found.shape[-2:]
+    (gradient,) = torch.autograd.grad((found * speckle(rows, columns, seed=2)).sum(), heat)
     assert not found[1].any()
     assert not gradient[1].any()
     assert found.isfinite().all()
@@ -142,7 +154,7 @@ def test_a_map_of_zeros_stays_one_without_a_gradient_or_nan(how: str, normalise:
 @pytest.mark.parametrize("normalise", ["max", "minmax"])
 @pytest.mark.parametrize("how", ["none", "blur"])
 def test_gradient_is_blurs_adjoint_of_what_changes_the_shape_over_a_constant(
-    how: str, normalise: str, margin: float
+    how: Method, normalise: Scaling, margin: float
 ) -> None:
     """With y = A h: ∂⟨w, match(h)⟩/∂h = (1 − 2ε)/c · Aᵀ(1 − ŷŷᵀ)w / ‖y‖, and nothing through the scale c."""
     rows, columns = 8, 6
@@ -166,7 +178,7 @@ def test_gradient_is_blurs_adjoint_of_what_changes_the_shape_over_a_constant(
 
 @pytest.mark.parametrize("how", ["none", "blur", "pool"])
 @pytest.mark.parametrize("normalise", ["max", "minmax", "quantile"])
-def test_no_loss_asks_the_whole_map_to_shrink_or_to_swell(how: str, normalise: str) -> None:
+def test_no_loss_asks_the_whole_map_to_shrink_or_to_swell(how: Method, normalise: Scaling) -> None:
     """It could not lower the loss, since the scale takes it out again; yet maps died of it."""
     heat = speckle(20, 24).requires_grad_()
     found, gaze = match(heat, speckle(20, 24, seed=1), SIGMA, raw(match=how, normalise=normalise, cells=4))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -31,8 +33,20 @@ def logits() -> Tensor:
     return drawn(0, 4, 3)
 
 
-def maps(has_gaze: tuple[bool, ...] = (True,) * 4, size: int = 12) -> Maps:
-    return Maps(
+@dataclasses.dataclass(frozen=True)
+class AllMaps(Maps):
+    """Maps of which none is missing."""
+
+    mask: Tensor
+    heatmap: Tensor
+
+    def without(self, *missing: str) -> Maps:
+        rest = {kind: getattr(self, kind) for kind in ("mask", "heatmap") if kind not in missing}
+        return Maps(self.gaze, self.has_gaze, self.sigma, **rest)
+
+
+def maps(has_gaze: tuple[bool, ...] = (True,) * 4, size: int = 12) -> AllMaps:
+    return AllMaps(
         gaze=drawn(1, 4, 1, size, size).sigmoid(),
         has_gaze=torch.tensor(has_gaze),
         sigma=torch.tensor([[1.0, 2.0], [2.0, 1.0], [1.5, 1.5], [0.7, 3.0]]),
@@ -42,13 +56,23 @@ def maps(has_gaze: tuple[bool, ...] = (True,) * 4, size: int = 12) -> Maps:
 
 
 def config(
-    *, gamma: float = 0.4, distance: str = "mse", heatmap: HeatmapConfig = NOTHING_BUT, **weights: float
+    weights: Mapping[str, float] = {},
+    *,
+    gamma: float = 0.4,
+    distance: str = "mse",
+    heatmap: HeatmapConfig = NOTHING_BUT,
 ) -> ObjectiveConfig:
-    edges = {name: EdgeConfig(weights.get(name, 0.0), distance) for name in EDGES}
-    return ObjectiveConfig(gamma=gamma, heatmap=heatmap, **edges)
+    mask_gaze, heatmap_gaze, mask_heatmap = (EdgeConfig(weights.get(name, 0.0), distance) for name in EDGES)
+    return ObjectiveConfig(
+        gamma=gamma,
+        heatmap=heatmap,
+        mask_gaze=mask_gaze,
+        heatmap_gaze=heatmap_gaze,
+        mask_heatmap=mask_heatmap,
+    )
 
 
-def losses_by_hand(given: Maps) -> dict[str, float]:
+def losses_by_hand(given: AllMaps) -> dict[str, float]:
     """Mean squared errors of the edges over all four cases, in NumPy."""
     H = given.heatmap.double().numpy()
     H = H / H.max((1, 2, 3), keepdims=True)
@@ -61,7 +85,7 @@ def losses_by_hand(given: Maps) -> dict[str, float]:
 
 
 def softmax_by_hand() -> float:
-    return metrics.log_loss(LABELS.argmax(1), special.softmax(logits().double().numpy(), 1))
+    return float(metrics.log_loss(LABELS.argmax(1), special.softmax(logits().double().numpy(), 1)))
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
@@ -79,7 +103,7 @@ def softmax_by_hand() -> float:
 def test_loss_is_gamma_of_classification_and_the_rest_of_the_weighted_edges(
     gamma: float, weights: dict[str, float]
 ) -> None:
-    terms = objective(logits(), LABELS, maps(), config(gamma=gamma, **weights))
+    terms = objective(logits(), LABELS, maps(), config(weights, gamma=gamma))
     edges = losses_by_hand(maps())
     assert terms.keys() == {"loss", "classification", *weights}
     assert float(terms["classification"]) == pytest.approx(softmax_by_hand())
@@ -102,7 +126,7 @@ def test_each_edge_has_a_distance_of_its_own() -> None:
 
 @pytest.mark.parametrize("gamma", [0.0, 0.3, 1.0])
 def test_without_an_edge_the_loss_is_the_classification_whatever_gamma(gamma: float) -> None:
-    nothing = dataclasses.replace(maps(), mask=None, heatmap=None)
+    nothing = maps().without("mask", "heatmap")
     terms = objective(logits(), LABELS, nothing, config(gamma=gamma))
     assert terms.keys() == {"loss", "classification"}
     assert float(terms["loss"]) == pytest.approx(softmax_by_hand())
@@ -111,7 +135,7 @@ def test_without_an_edge_the_loss_is_the_classification_whatever_gamma(gamma: fl
 @pytest.mark.parametrize("name", EDGES)
 def test_only_the_maps_of_an_edge_learn_from_it(name: str) -> None:
     given = learning(maps())
-    objective(logits(), LABELS, given, config(**{name: 1.0}))["loss"].backward()
+    torch.autograd.backward(objective(logits(), LABELS, given, config({name: 1.0}))["loss"])
     for kind in ("mask", "heatmap"):
         gradient = getattr(given, kind).grad
         if kind in name:
@@ -126,7 +150,7 @@ def test_heatmap_meets_gaze_and_mask_as_it_is_matched() -> None:
     for how in ("blur", "pool"):
         heatmap = HeatmapConfig(match=how, cells=4, normalise="max", margin=0.1)
         weights = {"heatmap_gaze": 1.0, "mask_heatmap": 1.0, "mask_gaze": 1.0}
-        terms = objective(logits(), LABELS, given, config(heatmap=heatmap, **weights))
+        terms = objective(logits(), LABELS, given, config(weights, heatmap=heatmap))
         H, G = match(given.heatmap, given.gaze, given.sigma, heatmap)
         M = given.mask.sigmoid()
         torch.testing.assert_close(terms["mask_gaze"], distances.mse(M, given.gaze).mean())
@@ -139,7 +163,7 @@ def test_heatmap_meets_gaze_and_mask_as_it_is_matched() -> None:
 def test_a_pyramid_is_the_mean_over_its_scales_on_the_heatmaps_edges_alone() -> None:
     weights = {"mask_gaze": 1.0, "heatmap_gaze": 1.0, "mask_heatmap": 1.0}
     found, one, coarse = (
-        objective(logits(), LABELS, maps(), config(heatmap=heatmap, **weights))
+        objective(logits(), LABELS, maps(), config(weights, heatmap=heatmap))
         for heatmap in (dataclasses.replace(NOTHING_BUT, scales=scales) for scales in ((1, 3), (1,), (3,)))
     )
     for name in ("heatmap_gaze", "mask_heatmap"):
@@ -151,7 +175,7 @@ def test_a_pyramid_is_the_mean_over_its_scales_on_the_heatmaps_edges_alone() -> 
 @pytest.mark.parametrize("name", ["mask_gaze", "heatmap_gaze"])
 @pytest.mark.parametrize("distance", tuple(distances.REGISTRY))
 def test_a_case_without_gaze_adds_nothing(name: str, distance: str) -> None:
-    asked = config(distance=distance, **{name: 1.0})
+    asked = config({name: 1.0}, distance=distance)
     some = learning(maps((True, False, True, False)))
     some.gaze[1], some.gaze[3] = 0.0, torch.nan
     terms = objective(logits(), LABELS, some, asked)
@@ -162,8 +186,9 @@ def test_a_case_without_gaze_adds_nothing(name: str, distance: str) -> None:
     torch.testing.assert_close(
         terms["classification"], classification(logits(), LABELS, "softmax"), rtol=0, atol=0
     )
-    terms["loss"].backward()
+    torch.autograd.backward(terms["loss"])
     gradient = some.mask.grad if name == "mask_gaze" else some.heatmap.grad
+    assert gradient is not None
     assert not gradient[[1, 3]].any()
     assert gradient.isfinite().all()
     assert all(gradient[i].any() for i in seen)
@@ -181,9 +206,10 @@ def test_a_distance_undefined_without_gaze_leaves_no_nan_in_loss_or_gradient(
     for has_gaze in ((True, False, True, False), (False,) * 4):
         given = learning(maps(has_gaze))
         given.gaze[~given.has_gaze] = 0
-        terms = objective(logits(), LABELS, given, config(distance="undefined", **{name: 1.0}))
-        terms["loss"].backward()
+        terms = objective(logits(), LABELS, given, config({name: 1.0}, distance="undefined"))
+        torch.autograd.backward(terms["loss"])
         gradient = given.mask.grad if name == "mask_gaze" else given.heatmap.grad
+        assert gradient is not None
         assert terms["loss"].isfinite()
         assert gradient.isfinite().all()
         for case, seen in enumerate(has_gaze):
@@ -192,18 +218,21 @@ def test_a_distance_undefined_without_gaze_leaves_no_nan_in_loss_or_gradient(
 
 def test_a_batch_that_nobody_looked_at_learns_its_classes() -> None:
     given, scores = learning(maps((False,) * 4)), logits().requires_grad_()
-    terms = objective(scores, LABELS, given, config(gamma=0.4, mask_gaze=0.5, heatmap_gaze=0.5))
+    terms = objective(scores, LABELS, given, config({"mask_gaze": 0.5, "heatmap_gaze": 0.5}, gamma=0.4))
     assert terms["mask_gaze"] == 0
     assert terms["heatmap_gaze"] == 0
     assert float(terms["loss"].detach()) == pytest.approx(0.4 * softmax_by_hand())
-    terms["loss"].backward()
+    torch.autograd.backward(terms["loss"])
+    assert given.mask.grad is not None
     assert not given.mask.grad.any()
+    assert given.heatmap.grad is not None
     assert not given.heatmap.grad.any()
+    assert scores.grad is not None
     assert scores.grad.any()
 
 
 def test_edge_between_mask_and_heatmap_needs_no_gaze() -> None:
-    asked = config(mask_heatmap=1.0)
+    asked = config({"mask_heatmap": 1.0})
     with_gaze, without = (objective(logits(), LABELS, maps((seen,) * 4), asked) for seen in (True, False))
     assert torch.equal(with_gaze["mask_heatmap"], without["mask_heatmap"])
     assert float(with_gaze["mask_heatmap"]) > 0
@@ -219,11 +248,11 @@ def test_edge_between_mask_and_heatmap_needs_no_gaze() -> None:
     ],
 )
 def test_an_edge_without_its_map_is_an_error_that_names_it(name: str, missing: str) -> None:
-    lacking = dataclasses.replace(maps(), **{missing: None})
+    lacking = maps().without(missing)
     with pytest.raises(ValueError, match=f"the edge {name} needs a"):
-        objective(logits(), LABELS, lacking, config(**{name: 1.0}))
+        objective(logits(), LABELS, lacking, config({name: 1.0}))
     others = {other: 1.0 for other in EDGES if missing not in other}
-    objective(logits(), LABELS, lacking, config(**others))  # which the others do not mind
+    objective(logits(), LABELS, lacking, config(others))  # which the others do not mind
 
 
 def test_softmax_and_sigmoid_are_scikit_learns_log_losses() -> None:
@@ -252,14 +281,16 @@ def test_probabilities_go_with_the_loss() -> None:
 @pytest.mark.parametrize("autocast", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("how", ["none", "blur", "pool"])
-def test_half_precision_inputs_are_compared_in_full(how: str, dtype: torch.dtype, autocast: bool) -> None:
+def test_half_precision_inputs_are_compared_in_full(
+    how: Literal["none", "blur", "pool"], dtype: torch.dtype, autocast: bool
+) -> None:
     heatmap = HeatmapConfig(match=how, cells=4)
     full = maps()
     half = dataclasses.replace(full, mask=full.mask.to(dtype), heatmap=full.heatmap.to(dtype))
     same = dataclasses.replace(full, mask=half.mask.float(), heatmap=half.heatmap.float())
     for distance in distances.REGISTRY:
         for kind in ("softmax", "sigmoid"):
-            asked = config(distance=distance, heatmap=heatmap, **dict.fromkeys(EDGES, 0.3))
+            asked = config(dict.fromkeys(EDGES, 0.3), distance=distance, heatmap=heatmap)
             asked = dataclasses.replace(asked, classification=kind)
             expected = objective(logits().to(dtype).float(), LABELS, same, asked)
             with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
@@ -271,7 +302,7 @@ def test_half_precision_inputs_are_compared_in_full(how: str, dtype: torch.dtype
 
 def test_active_edges_are_those_with_weight() -> None:
     assert config().edges == {}
-    asked = config(mask_heatmap=0.1, mask_gaze=2.0, distance="kl")
+    asked = config({"mask_heatmap": 0.1, "mask_gaze": 2.0}, distance="kl")
     assert asked.edges == {"mask_gaze": EdgeConfig(2.0, "kl"), "mask_heatmap": EdgeConfig(0.1, "kl")}
 
 
@@ -305,7 +336,7 @@ def test_faithful_experiments_take_the_papers_gamma_and_sigmoid(name: str) -> No
     assert settings.resolve(name).objective.classification == "auto"
 
 
-def learning(given: Maps) -> Maps:
+def learning(given: AllMaps) -> AllMaps:
     """The maps as leaves that gradients end in; the gaze may be written to."""
-    kept = {kind: getattr(given, kind).clone().requires_grad_() for kind in ("mask", "heatmap")}
-    return dataclasses.replace(given, **kept)
+    mask, heatmap = (kept.clone().requires_grad_() for kept in (given.mask, given.heatmap))
+    return dataclasses.replace(given, mask=mask, heatmap=heatmap)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -37,20 +37,28 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     draw = np.random.default_rng(1)
     for case in cohort.cases.iter_rows(named=True):
         pixels = 0.4 * draw.random((64, 64))
-        kind = next(k for k, name in enumerate(CLASSES) if case[f"label_{name}"])
-        pixels[16 * kind + 8 : 16 * kind + 20] += 0.3
+        label = next(k for k, name in enumerate(CLASSES) if case[f"label_{name}"])
+        pixels[16 * label + 8 : 16 * label + 20] += 0.3
         write_dicom(Path(case["image"]), pixels)
     return prepare(cohort, folder / "store", size=64, workers=1)
 
 
+class Configure(Protocol):
+    """The fixture `config`: settings of a tiny run on the store."""
+
+    def __call__(
+        self, experiment: str = "set3_guided", protocol: str = "honest", /, **overrides: object
+    ) -> Config: ...
+
+
 @pytest.fixture
-def config(store: Store):
+def config(store: Store) -> Configure:
     """`config("baseline", trainer={"max_epochs": 1})`: a tiny run on the store."""
 
-    def make(experiment: str = "set3_guided", protocol: str = "honest", **overrides: Any) -> Config:
+    def make(experiment: str = "set3_guided", protocol: str = "honest", /, **overrides: object) -> Config:
         from radgaze import experiments
 
-        own = experiments.merge(TINY, overrides)
-        return settings.resolve(experiment, protocol=protocol, data=str(store.path), **own)
+        own = experiments.merge({**TINY, "data": str(store.path)}, overrides)
+        return settings.resolve(experiment, protocol=protocol, **own)
 
     return make

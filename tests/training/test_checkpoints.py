@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import shutil
 import socket
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -16,9 +18,12 @@ from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.store.store import Store
 from radgaze.training import checkpoints
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.fitting import train
+
+Change = Callable[[str, dict[str, object]], None]
 
 
 def predictions(run: Run) -> bytes:
@@ -26,7 +31,7 @@ def predictions(run: Run) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def begun(store, tmp_path_factory) -> Path:
+def begun(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of two epochs of three, as Ctrl-C leaves one: with a last checkpoint and the one before it."""
     from tests.training.conftest import TINY
 
@@ -49,7 +54,7 @@ def go_on(run: Path, epochs: int = 3) -> Run:
     return train(config, run, resume=True)
 
 
-def spoilt(run: Path, change) -> None:
+def spoilt(run: Path, change: Change) -> None:
     """Change the state of the callbacks in the last checkpoint, as somebody would who means harm."""
     path = run / "checkpoints" / "last.ckpt"
     state = torch.load(path, weights_only=True)
@@ -59,7 +64,7 @@ def spoilt(run: Path, change) -> None:
     torch.save(state, path)
 
 
-def test_a_run_that_was_moved_goes_on_as_it_would_have(begun, run, tmp_path):
+def test_a_run_that_was_moved_goes_on_as_it_would_have(begun: Path, run: Path, tmp_path: Path) -> None:
     shutil.copytree(begun, tmp_path / "unmoved")
     there = predictions(go_on(tmp_path / "unmoved"))
     assert predictions(go_on(run)) == there
@@ -68,7 +73,9 @@ def test_a_run_that_was_moved_goes_on_as_it_would_have(begun, run, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["absolute", "local://", "file://", "..", "a link"])
-def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path, capsys):
+def test_nothing_outside_of_a_run_is_removed_or_written(
+    how: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     victim = tmp_path / "thesis"
     victim.mkdir()
     (victim / "best.ckpt").write_text("years of work")
@@ -85,7 +92,7 @@ def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path, caps
         (run / "checkpoints" / "best.ckpt").unlink()
         (run / "checkpoints" / "best.ckpt").symlink_to(victim / "best.ckpt")
 
-    def change(key, value) -> None:
+    def change(key: str, value: dict[str, object]) -> None:
         value.update(
             best_model_path=named, last_model_path=named, kth_best_model_path=named, dirpath=str(victim)
         )
@@ -113,10 +120,12 @@ def test_nothing_outside_of_a_run_is_removed_or_written(how, run, tmp_path, caps
 
 @pytest.mark.parametrize("name", ["best_model_path", "last_model_path", "kth_best_model_path"])
 @pytest.mark.parametrize("of_best", [True, False])
-def test_no_checkpoint_is_taken_for_another_one_of_the_run(name, of_best, run, capsys):
+def test_no_checkpoint_is_taken_for_another_one_of_the_run(
+    name: str, of_best: bool, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Lightning removes what it believes to be its own last one: the best one's weights, or the last."""
 
-    def change(key, value) -> None:
+    def change(key: str, value: dict[str, object]) -> None:
         if (value["monitor"] is not None) == of_best:
             value[name] = "last.ckpt" if of_best else "best.ckpt"
 
@@ -128,7 +137,7 @@ def test_no_checkpoint_is_taken_for_another_one_of_the_run(name, of_best, run, c
     assert went_on.predictions().height > 0
 
 
-def test_a_best_epoch_that_is_gone_is_not_told_as_a_stop(run, monkeypatch):
+def test_a_best_epoch_that_is_gone_is_not_told_as_a_stop(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Checkpoints, "load_best", lambda *_: False)
     with pytest.raises(UserError, match="has no weights of a best epoch"):
         go_on(run)
@@ -144,7 +153,9 @@ def test_a_best_epoch_that_is_gone_is_not_told_as_a_stop(run, monkeypatch):
         lambda path: path.unlink(),
     ],
 )
-def test_resume_takes_the_newest_whole_checkpoint_and_says_so(make, run, capsys):
+def test_resume_takes_the_newest_whole_checkpoint_and_says_so(
+    make: Callable[[Path], object], run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     whole = predictions(go_on(run))
     shutil.copy(run / "checkpoints" / checkpoints.BEFORE, run / "checkpoints" / "kept")
     make(run / "checkpoints" / checkpoints.LAST)
@@ -155,7 +166,7 @@ def test_resume_takes_the_newest_whole_checkpoint_and_says_so(make, run, capsys)
     assert f"going on from {checkpoints.BEFORE}" in said
 
 
-def test_where_no_checkpoint_is_whole_that_is_told(run, capsys):
+def test_where_no_checkpoint_is_whole_that_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name in (checkpoints.LAST, checkpoints.BEFORE):
         (run / "checkpoints" / name).write_bytes(b"PK")
     assert main(["train", "--resume", str(run)]) == 2
@@ -163,12 +174,14 @@ def test_where_no_checkpoint_is_whole_that_is_told(run, capsys):
     assert "cannot be resumed" in said[-1]
 
 
-def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(run, monkeypatch):
+def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     kept = Checkpoints(run)
     path = run / "checkpoints" / checkpoints.LAST
     before, there = path.read_bytes(), sorted(path.parent.iterdir())
 
-    def cut(state, file) -> None:
+    def cut(state: object, file: BinaryIO) -> None:
         file.write(b"half a check")
         raise OSError(28, "No space left on device")
 
@@ -179,7 +192,9 @@ def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(run, monkeypat
     assert sorted(path.parent.iterdir()) == there
 
 
-def test_a_file_is_written_beside_its_target_wherever_temporary_files_lie(tmp_path, monkeypatch):
+def test_a_file_is_written_beside_its_target_wherever_temporary_files_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "elsewhere"))
     with files.written(tmp_path / "table") as aside:
         assert aside.parent == tmp_path
@@ -189,10 +204,10 @@ def test_a_file_is_written_beside_its_target_wherever_temporary_files_lie(tmp_pa
 
 
 @pytest.fixture
-def offline(monkeypatch):
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sockets that fail whoever asks the network for anything."""
 
-    def refused(*args, **kwargs):
+    def refused(*args: object, **kwargs: object) -> None:
         raise AssertionError("the network was asked")
 
     monkeypatch.setattr(socket.socket, "connect", refused)
@@ -202,7 +217,9 @@ def offline(monkeypatch):
 @pytest.mark.parametrize(
     "encoder", ["tu-hf-hub:owner/model", "tu-hf_hub:owner/model", "tu-local-dir:x", "a/b"]
 )
-def test_no_run_asks_a_hub(encoder, run, offline, capsys):
+def test_no_run_asks_a_hub(
+    encoder: str, run: Path, offline: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     about = run / "model" / "config.json"
     about.write_text(about.read_text().replace("tu-test_efficientnet", encoder))
     assert main(["evaluate", str(run)]) == 2
@@ -213,7 +230,9 @@ def test_no_run_asks_a_hub(encoder, run, offline, capsys):
     assert main(["train", "--resume", str(run)]) == 2
 
 
-def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(run, offline):
+def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(
+    run: Path, offline: None
+) -> None:
     config = yaml.safe_load((run / "config.yaml").read_text())
     config["model"]["weights"] = "imagenet"  # which would be fetched
     (run / "config.yaml").write_text(yaml.safe_dump(config))
@@ -222,7 +241,7 @@ def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(run
     assert settings.read(run / "config.yaml").model.weights == "imagenet"  # what it began with is kept
 
 
-def test_a_run_killed_between_two_checkpoints_can_be_resumed(run):
+def test_a_run_killed_between_two_checkpoints_can_be_resumed(run: Path) -> None:
     """Where only the checkpoint before the last is there, the run is resumed and not started again."""
     assert checkpoints.resumable(run)
     (run / "checkpoints" / checkpoints.LAST).unlink()

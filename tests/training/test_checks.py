@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -11,13 +12,16 @@ import torch
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
+from radgaze.models.unet import UNet
 from radgaze.runs.data import batches, dataset
+from radgaze.store.store import Store
 from radgaze.training import checks
 from radgaze.training.checks import check, check_gaze, check_network
 from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
+from tests.training.conftest import Configure
 
 
 @pytest.mark.parametrize(
@@ -44,18 +48,18 @@ from tests.stores import prepare
         ("objective.heatmap.scales", [1000], "cannot be made coarser"),
     ],
 )
-def test_a_value_out_of_range_is_named_with_the_range(field, value, words, config, store):
-    nested: dict = {}
-    inner = nested
+def test_a_value_out_of_range_is_named_with_the_range(
+    field: str, value: object, words: str, config: Configure, store: Store
+) -> None:
     *groups, name = field.split(".")
-    for group in groups:
-        inner[group] = inner = {}
-    inner[name] = value
+    nested = {name: value}
+    for group in reversed(groups):
+        nested = {group: nested}
     with pytest.raises(UserError, match=rf"`{field}\b.*{words}"):
         check(config(**nested), store)
 
 
-def test_every_default_and_every_experiment_lies_in_its_ranges(config, store):
+def test_every_default_and_every_experiment_lies_in_its_ranges(config: Configure, store: Store) -> None:
     from radgaze import experiments
 
     for name in experiments.names():
@@ -65,7 +69,9 @@ def test_every_default_and_every_experiment_lies_in_its_ranges(config, store):
 
 
 @pytest.mark.parametrize("change", ["duration", "off_image"])
-def test_an_experiment_guided_by_gaze_is_refused_where_no_gaze_makes_a_map(change, config, tmp_path):
+def test_an_experiment_guided_by_gaze_is_refused_where_no_gaze_makes_a_map(
+    change: str, config: Configure, tmp_path: Path
+) -> None:
     cohort = make_cohort(tmp_path / "images", cases=12, shape=(64, 64))
     changed = pl.col("duration") * 0 if change == "duration" else pl.col("x") - 1000
     column = "duration" if change == "duration" else "x"
@@ -81,7 +87,9 @@ def test_an_experiment_guided_by_gaze_is_refused_where_no_gaze_makes_a_map(chang
     train(replace(config("no_decoder"), data=str(lost.path)), tmp_path / "unguided")
 
 
-def test_fixations_of_no_duration_count_where_the_map_counts_fixations(tmp_path, config):
+def test_fixations_of_no_duration_count_where_the_map_counts_fixations(
+    tmp_path: Path, config: Configure
+) -> None:
     cohort = make_cohort(tmp_path / "images", cases=12, shape=(64, 64))
     none = cohort.fixations.with_columns(duration=pl.col("duration") * 0)
     store = prepare(replace(cohort, fixations=none), tmp_path / "store", size=64, workers=1)
@@ -97,7 +105,9 @@ def test_fixations_of_no_duration_count_where_the_map_counts_fixations(tmp_path,
     assert weights["duration"] == 0 < weights["count"] == weights["reference"]
 
 
-def test_little_gaze_is_told_with_its_number(config, store, monkeypatch):
+def test_little_gaze_is_told_with_its_number(
+    config: Configure, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cases = dataset(store, config(), "train")
     monkeypatch.setattr(checks, "FEW_CASES", 1)
     assert check_gaze(config(), cases) is None
@@ -108,7 +118,9 @@ def test_little_gaze_is_told_with_its_number(config, store, monkeypatch):
     assert check_gaze(config("no_decoder"), cases) is None
 
 
-def test_a_network_that_does_not_fit_the_size_is_refused_before_training(config, store, tmp_path):
+def test_a_network_that_does_not_fit_the_size_is_refused_before_training(
+    config: Configure, store: Store, tmp_path: Path
+) -> None:
     for encoder, size, words in (
         ("tu-swin_tiny_patch4_window7_224", 32, "does not work with `input.size=32`"),
         ("tu-vit_tiny_patch16_224", 224, "tu-vit_tiny_patch16_224"),
@@ -119,15 +131,20 @@ def test_a_network_that_does_not_fit_the_size_is_refused_before_training(config,
         assert not (tmp_path / "run" / "model").exists()
 
 
-def test_a_network_whose_last_feature_map_is_one_pixel_is_evaluated_as_well(config, tmp_path):
+def test_a_network_whose_last_feature_map_is_one_pixel_is_evaluated_as_well(
+    config: Configure, tmp_path: Path
+) -> None:
     wanted = config("no_decoder", model={"encoder": "resnet18"}, trainer={"max_epochs": 1})
     run = train(wanted, tmp_path / "run")
     assert {"heatmap", "grad_cam"} <= evaluate(run, EvaluationOptions(resamples=20)).test.agreement.keys()
 
 
-def test_trying_a_network_leaves_its_weights_modes_and_the_random_numbers_as_they_were(config, store):
+def test_trying_a_network_leaves_its_weights_modes_and_the_random_numbers_as_they_were(
+    config: Configure, store: Store
+) -> None:
     wanted = config(model={"dropout": 0.5}, input={"size": 64})
     model = models.create(wanted.model, 3, 64).train()
+    assert isinstance(model, UNet)
     model.network.encoder.eval()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     modes, random = [m.training for m in model.modules()], torch.get_rng_state()
@@ -138,7 +155,7 @@ def test_trying_a_network_leaves_its_weights_modes_and_the_random_numbers_as_the
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_cam_trains_through_a_head_with_drop_out(config, tmp_path):
+def test_cam_trains_through_a_head_with_drop_out(config: Configure, tmp_path: Path) -> None:
     heatmap = {"heatmap": {"generator": "cam"}}
     wanted = config(model={"dropout": 0.5}, input={"size": 64}, objective=heatmap, trainer={"max_epochs": 1})
     run = train(wanted, tmp_path / "run")
@@ -146,19 +163,21 @@ def test_cam_trains_through_a_head_with_drop_out(config, tmp_path):
 
 
 @pytest.mark.parametrize("experiment", ["baseline", "set2_guided"])
-def test_a_run_that_diverges_tells_so_whatever_its_edges(experiment, config, tmp_path):
+def test_a_run_that_diverges_tells_so_whatever_its_edges(
+    experiment: str, config: Configure, tmp_path: Path
+) -> None:
     wanted = config(experiment, optimisation={"learning_rate": 1e9, "clip": "none"})
     with pytest.raises(NonFiniteLossError, match=r"not finite at step .* lower `optimisation.learning_rate`"):
         train(wanted, tmp_path / "run")
 
 
-def test_a_batch_of_one_value_per_channel_is_told(config, tmp_path):
+def test_a_batch_of_one_value_per_channel_is_told(config: Configure, tmp_path: Path) -> None:
     wanted = config("no_decoder", optimisation={"batch_size": 1})
     with pytest.raises(UserError, match=r"`optimisation\.batch_size` must be at least 2"):
         train(wanted, tmp_path / "run")
 
 
-def test_a_run_goes_on_as_what_it_began_as(config, tmp_path):
+def test_a_run_goes_on_as_what_it_began_as(config: Configure, tmp_path: Path) -> None:
     out = tmp_path / "run"
     train(config("baseline"), out)
     for other in (

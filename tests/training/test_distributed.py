@@ -13,7 +13,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
+from typing import cast
 
+import lightning as L
 import polars as pl
 import pytest
 
@@ -21,13 +23,14 @@ from radgaze import models
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.sampling import SeededShuffle
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
-from tests.training.conftest import TINY
+from tests.training.conftest import TINY, Configure
 
 TOLERANCE = 2e-4
 """Of losses and probabilities after a few steps in float32: sums are taken in another order, and each step
@@ -45,7 +48,7 @@ def uneven(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return prepare(cohort, folder / "store", size=64, workers=1)
 
 
-class Cases:
+class Cases(GazeDataset):
     """As many cases as asked for, for a shuffle."""
 
     def __init__(self, count: int) -> None:
@@ -60,7 +63,7 @@ class Cases:
 
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("count", [7, 12, 40, 41])
-def test_batches_of_all_processes_together_are_those_of_one(count, processes):
+def test_batches_of_all_processes_together_are_those_of_one(count: int, processes: int) -> None:
     one = SeededShuffle(Cases(count), 3, 4 * processes)
     own = [SeededShuffle(Cases(count), 3, 4, rank, processes) for rank in range(processes)]
     for epoch in (0, 1):
@@ -145,7 +148,9 @@ TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("experiment", "last"), [("set3_guided", "drop"), ("set1_guided", "keep")])
-def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(experiment, last, uneven, tmp_path):
+def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(
+    experiment: str, last: str, uneven: Store, tmp_path: Path
+) -> None:
     """In set 1 no edge has a mask, and the decoder has no gradient; the last batch has four cases there."""
     shared = (*SPLIT, "--optimisation.last_batch", last)
     one, _ = finished(
@@ -190,7 +195,9 @@ def launched(processes: list[tuple[list[str], dict[str, str]]]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_torchrun_slurm_and_several_nodes_train_what_two_devices_train(uneven, tmp_path, free_ports):
+def test_torchrun_slurm_and_several_nodes_train_what_two_devices_train(
+    uneven: Store, tmp_path: Path, free_ports: Callable[[int], list[int]]
+) -> None:
     shared = (*SPLIT, "--optimisation.batch_size", "4", "--evaluate", "false")
     here, torchrun, slurm, nodes = (tmp_path / name for name in ("here", "torchrun", "slurm", "nodes"))
     ports = [str(port) for port in free_ports(3)]
@@ -228,7 +235,7 @@ def test_torchrun_slurm_and_several_nodes_train_what_two_devices_train(uneven, t
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_ctrl_c_stops_all_processes_and_keeps_what_there_is(store, tmp_path):
+def test_ctrl_c_stops_all_processes_and_keeps_what_there_is(store: Store, tmp_path: Path) -> None:
     out = tmp_path / "run"
     process = subprocess.Popen(
         command(store, out, *TWO, "--trainer.max_epochs", "500", "--optimisation.batch_size", "4"),
@@ -240,7 +247,7 @@ def test_ctrl_c_stops_all_processes_and_keeps_what_there_is(store, tmp_path):
     try:
         until = time.monotonic() + 300
         while not (out / "history.csv").is_file():
-            assert process.poll() is None, process.stderr.read()
+            assert process.poll() is None, process.communicate()[1]
             assert time.monotonic() < until
             time.sleep(0.2)
         time.sleep(1)
@@ -256,14 +263,14 @@ def test_ctrl_c_stops_all_processes_and_keeps_what_there_is(store, tmp_path):
         os.killpg(process.pid, 0)
 
 
-def test_more_processes_than_cases_are_refused(store, config):
+def test_more_processes_than_cases_are_refused(store: Store, config: Configure) -> None:
     data = StoreData(store, config())
-    data.trainer = SimpleNamespace(world_size=99, global_rank=98)
+    data.trainer = cast(L.Trainer, SimpleNamespace(world_size=99, global_rank=98))  # all that it asks of one
     with pytest.raises(UserError, match="too few for 99 processes"):
         data.train_dataloader()
 
 
-def test_a_model_of_frames_is_refused_on_several_devices(store, tmp_path):
+def test_a_model_of_frames_is_refused_on_several_devices(store: Store, tmp_path: Path) -> None:
     trainer = {**TINY["trainer"], "devices": 2, "strategy": "ddp"}
     wanted = settings.resolve("temporal", data=str(store.path), input={"size": 32}, trainer=trainer)
     with pytest.raises(UserError, match="one device"):

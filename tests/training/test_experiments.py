@@ -43,7 +43,7 @@ def weights(config: Config) -> tuple[float, float, float]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
 @pytest.mark.parametrize("name", TRIANGLE)
-def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, protocol):
+def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name: str, protocol: str) -> None:
     config = settings.resolve(name, protocol=protocol)
     expected, generator = TRIANGLE[name]
     assert weights(config) == pytest.approx(expected)
@@ -52,7 +52,7 @@ def test_an_experiment_is_its_weights_on_the_triangle_and_a_generator(name, prot
     assert config.model.architecture == NETWORKS.get(name, "unet")
 
 
-def test_the_documentation_lists_what_the_faithful_protocol_copies_and_what_not():
+def test_the_documentation_lists_what_the_faithful_protocol_copies_and_what_not() -> None:
     page = (Path(__file__).parents[2] / "docs" / "protocols.md").read_text(encoding="utf-8")
     _, kept, copied = page.split("\n## ")
     for listed, part in ((faithful.NOT_COPIED, kept), (faithful.COPIED, copied)):
@@ -60,26 +60,29 @@ def test_the_documentation_lists_what_the_faithful_protocol_copies_and_what_not(
         assert rows == [list(astuple(one)) for one in listed]
 
 
-def test_what_is_listed_of_saturated_maps_and_long_readings_holds():
+def test_what_is_listed_of_saturated_maps_and_long_readings_holds() -> None:
     here = {one.subject: one.here for one in faithful.NOT_COPIED}
     assert "±16" in here["Saturated maps"]
     for logit, ends in ((15.0, False), (17.0, True), (-15.0, False), (-17.0, True)):
         mask = torch.full((1, 1, 2, 2), logit, requires_grad=True)
-        bce(mask.sigmoid(), torch.full((1, 1, 2, 2), 0.5)).sum().backward()
+        torch.autograd.backward(bce(mask.sigmoid(), torch.full((1, 1, 2, 2), 0.5)).sum())
+        assert mask.grad is not None
         assert bool((mask.grad == 0).all()) == ends
         scores = torch.full((1, 3), 3 * logit, requires_grad=True)
-        classification(scores, torch.tensor([[1.0, 0.0, float(logit < 0)]]), "sigmoid").backward()
+        labels = torch.tensor([[1.0, 0.0, float(logit < 0)]])
+        torch.autograd.backward(classification(scores, labels, "sigmoid"))
+        assert scores.grad is not None
         assert scores.grad.abs().max() > 0.1
     most = settings.resolve("temporal", protocol="faithful").model.most_frames
     assert f"the first {most} " in here["Length of a reading"]
 
 
-def test_every_experiment_of_the_paper_is_there():
+def test_every_experiment_of_the_paper_is_there() -> None:
     assert set(TRIANGLE) <= set(experiments.names())
 
 
 @pytest.mark.parametrize("name", TRIANGLE)
-def test_faithful_protocol_is_the_published_one(name):
+def test_faithful_protocol_is_the_published_one(name: str) -> None:
     config = settings.resolve(name, protocol="faithful")
     bare = name == "no_decoder"
     optimisation = config.optimisation
@@ -103,14 +106,14 @@ def test_faithful_protocol_is_the_published_one(name):
     assert min(multipliers) == pytest.approx(optimisation.learning_rate)
 
 
-def test_every_experiment_says_how_it_is_shown_and_no_two_share_a_place():
+def test_every_experiment_says_how_it_is_shown_and_no_two_share_a_place() -> None:
     shown = experiments.catalogue()
     assert {each.name for each in shown} == set(experiments.names())
     assert len({each.order for each in shown}) == len({each.title for each in shown}) == len(shown)
     assert all(each.title and each.family for each in shown)
 
 
-def test_the_faithful_protocol_is_written_once():
+def test_the_faithful_protocol_is_written_once() -> None:
     shared = experiments.flat(yaml.safe_load(PROTOCOL.read_text(encoding="utf-8")))
     for file in PROTOCOL.parent.parent.glob("*.yaml"):
         own = yaml.safe_load(file.read_text(encoding="utf-8")).get("faithful", {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -18,7 +19,9 @@ from radgaze.training.module import cosine, decay_groups, triangular2
 
 
 @pytest.mark.parametrize(("rate", "half"), [(0.0090552, 2), (0.006486, 8)])
-def test_triangular2_peaks_at_one_halves_each_cycle_and_falls_to_the_rate_itself(rate, half):
+def test_triangular2_peaks_at_one_halves_each_cycle_and_falls_to_the_rate_itself(
+    rate: float, half: int
+) -> None:
     config = OptimisationConfig(learning_rate=rate, step_epochs=half)
     multiplier = [triangular2(epoch, config) for epoch in range(6 * half + 1)]
     assert [multiplier[k * 2 * half] for k in range(4)] == pytest.approx([rate] * 4)
@@ -36,7 +39,7 @@ def test_triangular2_peaks_at_one_halves_each_cycle_and_falls_to_the_rate_itself
         cyclic.step()
 
 
-def test_cosine_warms_up_linearly_then_falls_to_zero():
+def test_cosine_warms_up_linearly_then_falls_to_zero() -> None:
     values = [cosine(step, 100, 10.0) for step in range(101)]
     assert values[:10] == pytest.approx([(step + 1) / 11 for step in range(10)])
     assert values[10] == 1
@@ -47,7 +50,7 @@ def test_cosine_warms_up_linearly_then_falls_to_zero():
     assert math.isfinite(cosine(0, 0, 0.0))
 
 
-def test_weight_decay_is_laid_on_matrices_alone_and_every_parameter_is_in_one_group():
+def test_weight_decay_is_laid_on_matrices_alone_and_every_parameter_is_in_one_group() -> None:
     model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
     decayed, free = decay_groups(model, 0.05)
     assert (decayed["weight_decay"], free["weight_decay"]) == (0.05, 0.0)
@@ -56,7 +59,7 @@ def test_weight_decay_is_laid_on_matrices_alone_and_every_parameter_is_in_one_gr
     assert len(decayed["params"]) + len(free["params"]) == len(list(model.parameters()))
 
 
-def test_the_experiments_are_choices_of_weights_on_the_triangle():
+def test_the_experiments_are_choices_of_weights_on_the_triangle() -> None:
     weights = {
         name: {edge: config.weight for edge, config in settings.resolve(name).objective.edges.items()}
         for name in experiments.names()
@@ -68,7 +71,7 @@ def test_the_experiments_are_choices_of_weights_on_the_triangle():
     assert settings.resolve("no_decoder").model.architecture == "classifier"
 
 
-def test_the_faithful_protocol_is_the_published_one():
+def test_the_faithful_protocol_is_the_published_one() -> None:
     for name in ("baseline", "set3_guided"):
         unet = settings.resolve(name, protocol="faithful")
         assert (unet.objective.gamma, unet.objective.classification) == (0.41731, "sigmoid")
@@ -85,7 +88,7 @@ def test_the_faithful_protocol_is_the_published_one():
     assert plain.model.dropout == 0
 
 
-def test_a_configuration_survives_yaml(tmp_path):
+def test_a_configuration_survives_yaml(tmp_path: Path) -> None:
     config = settings.resolve("set3_guided", data="store", objective={"heatmap": {"scales": [1, 2]}})
     settings.write(config, tmp_path / "config.yaml")
     assert settings.read(tmp_path / "config.yaml") == config
@@ -101,11 +104,13 @@ def test_a_configuration_survives_yaml(tmp_path):
         ({"colour": 1}, "colour"),
     ],
 )
-def test_a_field_that_does_not_exist_or_does_not_fit_is_named(overrides, said):
+def test_a_field_that_does_not_exist_or_does_not_fit_is_named(
+    overrides: dict[str, object], said: str
+) -> None:
     with pytest.raises(UserError, match=said):
-        settings.resolve("baseline", **overrides)
+        settings.resolve("baseline", protocol="honest", **overrides)
 
 
-def test_an_experiment_that_does_not_exist_is_told_with_those_that_do():
+def test_an_experiment_that_does_not_exist_is_told_with_those_that_do() -> None:
     with pytest.raises(UserError, match="baseline, no_decoder, "):
         settings.resolve("set9")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from html import unescape
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -18,10 +19,21 @@ from radgaze.evaluation import EvaluationOptions
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
+from radgaze.store.manifest import Manifest
 from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from radgaze.training.trainer import precision
 from tests.store.cohorts import CLASSES
+from tests.training.conftest import Configure
+
+
+def with_published_split(store: Store) -> Store:
+    """The store as if it had been prepared with the published split."""
+    known: Manifest = {
+        **store.manifest,
+        "parameters": {**store.manifest["parameters"], "split": "published"},
+    }
+    return replace(store, manifest=known)
 
 
 def split_of(store: Store) -> dict[str, str]:
@@ -29,7 +41,7 @@ def split_of(store: Store) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kind", ["stratified", "folds"])
-def test_a_store_is_split_anew_by_patient_and_stays_as_it_is_on_disk(store, kind):
+def test_a_store_is_split_anew_by_patient_and_stays_as_it_is_on_disk(store: Store, kind: str) -> None:
     again = store.resplit(kind, seed=5)
     assert split_of(again) == split_of(store.resplit(kind, seed=5)) != split_of(store.resplit(kind, seed=6))
     assert again.cases.group_by("patient").agg(pl.col("split").n_unique())["split"].max() == 1
@@ -37,18 +49,16 @@ def test_a_store_is_split_anew_by_patient_and_stays_as_it_is_on_disk(store, kind
     assert split_of(Store.open(store.path)) == split_of(store)
 
 
-def test_the_published_split_is_the_stores_own_whatever_the_seed_and_the_losses(store):
+def test_the_published_split_is_the_stores_own_whatever_the_seed_and_the_losses(store: Store) -> None:
     with pytest.raises(UserError, match="does not know the published split"):
         store.resplit("published")
-    known = {**store.manifest, "parameters": {**store.manifest["parameters"], "split": "published"}}
-    published = replace(store, manifest=known)
+    published = with_published_split(store)
     for seed in (1, 42):
         assert split_of(published.resplit("published", seed=seed)) == split_of(store)
 
 
-def test_a_store_that_was_split_anew_still_knows_its_own_split(store):
-    known = {**store.manifest, "parameters": {**store.manifest["parameters"], "split": "published"}}
-    other = replace(store, manifest=known).of_readings(store.readings["reading_id"][:5])
+def test_a_store_that_was_split_anew_still_knows_its_own_split(store: Store) -> None:
+    other = with_published_split(store).of_readings(store.readings["reading_id"][:5])
     other = other.resplit("stratified", seed=5)
     assert split_of(other) != split_of(store)
     for kind in ("store", "published"):
@@ -58,7 +68,7 @@ def test_a_store_that_was_split_anew_still_knows_its_own_split(store):
     assert split_of(other.resplit("folds", fold=1)) == split_of(store.resplit("folds", fold=1))
 
 
-def test_folds_of_a_store_test_every_case_once(store):
+def test_folds_of_a_store_test_every_case_once(store: Store) -> None:
     tested = [
         case
         for fold in range(4)
@@ -69,18 +79,20 @@ def test_folds_of_a_store_test_every_case_once(store):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
-    [({"kind": "odd"}, "no split of the kind"), ({"kind": "folds", "fold": 9}, "fold 9")],
+    ("kind", "fold", "says"),
+    [("odd", 0, "no split of the kind"), ("folds", 9, "fold 9")],
 )
-def test_a_split_that_there_is_not_is_named(store, arguments, says):
+def test_a_split_that_there_is_not_is_named(store: Store, kind: str, fold: int, says: str) -> None:
     with pytest.raises(UserError, match=says):
-        store.resplit(**arguments)
+        store.resplit(kind, fold=fold)
 
 
-def test_training_prediction_and_evaluation_see_the_runs_split(config, tmp_path, store):
+def test_training_prediction_and_evaluation_see_the_runs_split(
+    config: Configure, tmp_path: Path, store: Store
+) -> None:
     wanted = {"kind": "folds", "seed": 2, "folds": 3, "fold": 1}
     run = train(config("baseline", split=wanted, trainer={"max_epochs": 1}), tmp_path / "run")
-    expected = split_of(store.resplit(**wanted))
+    expected = split_of(store.resplit("folds", seed=2, folds=3, fold=1))
     predicted = dict(run.predictions().select("case_id", "split").iter_rows())
     assert predicted == {case: split for case, split in expected.items() if split != "train"}
     reopened = Run.open(run.path)
@@ -88,7 +100,7 @@ def test_training_prediction_and_evaluation_see_the_runs_split(config, tmp_path,
     assert set(reopened.dataset("test").case_ids) == {c for c, split in expected.items() if split == "test"}
 
 
-def test_runs_of_different_splits_are_not_compared(config, tmp_path):
+def test_runs_of_different_splits_are_not_compared(config: Configure, tmp_path: Path) -> None:
     runs = []
     for fold in (0, 1):
         split = {"kind": "folds", "folds": 3, "fold": fold}
@@ -99,7 +111,9 @@ def test_runs_of_different_splits_are_not_compared(config, tmp_path):
         compare_and_report(runs, tmp_path / "compared")
 
 
-def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path, capsys):
+def test_selection_on_test_chooses_by_it_and_stamps_everything(
+    config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wanted = config("baseline", selection="test", trainer={"max_epochs": 4})
     run = train(wanted, tmp_path / "chosen")
     assert "`selection=test`" in " ".join(capsys.readouterr().err.split())
@@ -119,8 +133,10 @@ def test_selection_on_test_chooses_by_it_and_stamps_everything(config, tmp_path,
     assert json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))["selection"] == "test"
 
 
-def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp_path):
-    run = train(config("baseline", protocol="faithful"), tmp_path / "run")
+def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(
+    config: Configure, tmp_path: Path
+) -> None:
+    run = train(config("baseline", "faithful"), tmp_path / "run")
     kept = sorted(path.name for path in (run.path / "checkpoints").iterdir())
     assert kept == ["before-last.ckpt", "epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
     evaluate_and_report(run, EvaluationOptions(resamples=20))
@@ -129,7 +145,9 @@ def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(config, tmp
     assert metrics["test"]["auc"] == metrics["test"]["auc_seed"]
 
 
-def test_the_faithful_protocol_trains_in_32_bits_on_a_gpu_too(config, monkeypatch):
+def test_the_faithful_protocol_trains_in_32_bits_on_a_gpu_too(
+    config: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
     wanted = replace(config().trainer, accelerator="gpu")

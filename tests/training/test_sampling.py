@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from radgaze.errors import Stopped, UserError
 from radgaze.evaluation import EvaluationOptions, evaluate
 from radgaze.reporting.run_page import report
+from radgaze.runs.config import Config
 from radgaze.store.batch import Batch
+from radgaze.store.dataset import GazeDataset
+from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.sampling import GazeShuffle, SeededShuffle
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
+from tests.training.conftest import Configure
+
+Place = TypeVar("Place", covariant=True)
 
 
-class Cases:
+class Shuffle(Protocol[Place]):
+    """A sampler that knows its length."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Place]: ...
+
+
+class Cases(GazeDataset):
     """As many cases as there are, of which `seen` have gaze: every fifth, until there are enough."""
 
     def __init__(self, count: int, seen: int = 0) -> None:
@@ -37,14 +55,16 @@ class Cases:
         self.epoch = epoch
 
 
-def batches_of(shuffle, size: int) -> list[list[tuple[int, int]]]:
+def batches_of(shuffle: Shuffle[Place], size: int) -> list[list[Place]]:
     order = list(shuffle)
     assert len(order) == len(shuffle)
     return [order[k : k + size] for k in range(0, len(order), size)]
 
 
 @pytest.mark.parametrize(("fraction", "with_gaze"), [(0.25, 4), (0.1, 2), (0.01, 1), (0.99, 15), (0.5, 8)])
-def test_each_batch_has_its_share_and_each_case_without_gaze_comes_once(fraction, with_gaze):
+def test_each_batch_has_its_share_and_each_case_without_gaze_comes_once(
+    fraction: float, with_gaze: int
+) -> None:
     per_epoch = 3 * (16 - with_gaze)
     cases = Cases(per_epoch + 12, 12)
     shuffle = GazeShuffle(cases, fraction, 0, 16)
@@ -52,8 +72,8 @@ def test_each_batch_has_its_share_and_each_case_without_gaze_comes_once(fraction
     assert [len(batch) for batch in batches] == [16] * 3
     assert [sum(cases.attended[i] for i, _ in batch) for batch in batches] == [with_gaze] * 3
     turns = Counter(i for batch in batches for i, _ in batch)
-    assert all(turns[i] == 1 for i in np.flatnonzero(~cases.attended))
-    of_gaze = [turns[i] for i in np.flatnonzero(cases.attended)]
+    assert all(turns[i] == 1 for i in np.flatnonzero(~cases.attended).tolist())
+    of_gaze = [turns[i] for i in np.flatnonzero(cases.attended).tolist()]
     assert sum(of_gaze) == 3 * with_gaze
     assert max(of_gaze) - min(of_gaze) <= 1
     assert shuffle.turns == pytest.approx(np.mean(of_gaze))
@@ -61,7 +81,7 @@ def test_each_batch_has_its_share_and_each_case_without_gaze_comes_once(fraction
     assert len({place for batch in batches for place in batch}) == 16 * 3
 
 
-def test_what_fills_no_batch_is_left_out_and_is_another_in_the_next_epoch():
+def test_what_fills_no_batch_is_left_out_and_is_another_in_the_next_epoch() -> None:
     cases = Cases(110, 10)
     shuffle = GazeShuffle(cases, 0.25, 0, 16)  # 12 of 100 to a batch: 4 are left
     left = []
@@ -79,7 +99,7 @@ def test_what_fills_no_batch_is_left_out_and_is_another_in_the_next_epoch():
 
 @pytest.mark.parametrize("fraction", [0.1, 0.25, 0.4])
 @pytest.mark.parametrize("processes", [2, 3])
-def test_processes_share_the_batches_that_one_would_have(fraction, processes):
+def test_processes_share_the_batches_that_one_would_have(fraction: float, processes: int) -> None:
     cases = Cases(150, 9)
     one = GazeShuffle(cases, fraction, 7, 5 * processes)
     parts = [GazeShuffle(cases, fraction, 7, 5, rank, processes) for rank in range(processes)]
@@ -92,7 +112,7 @@ def test_processes_share_the_batches_that_one_would_have(fraction, processes):
         assert max(shares) - min(shares) <= 1
 
 
-def test_a_set_smaller_than_a_batch_is_one_batch():
+def test_a_set_smaller_than_a_batch_is_one_batch() -> None:
     shuffle = GazeShuffle(Cases(14, 4), 0.25, 0, 64)
     (batch,) = batches_of(shuffle, 64)
     assert len(batch) == 13  # 10 without, 3 with
@@ -110,13 +130,15 @@ def test_a_set_smaller_than_a_batch_is_one_batch():
         (Cases(20, 5), 0.5, 1, "batches of two cases or more"),
     ],
 )
-def test_a_fraction_that_cannot_be_is_told(cases, fraction, batch_size, message):
+def test_a_fraction_that_cannot_be_is_told(
+    cases: Cases, fraction: float, batch_size: int, message: str
+) -> None:
     with pytest.raises(UserError, match=message):
         GazeShuffle(cases, fraction, 0, batch_size)
 
 
 @pytest.fixture(scope="module")
-def partial(tmp_path_factory):
+def partial(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """40 cases of which 4 have gaze: 2 to train on, one to validate, one to test."""
     folder = tmp_path_factory.mktemp("partial")
     cohort = make_cohort(folder / "images", cases=40, shape=(64, 64))
@@ -135,13 +157,15 @@ def partial(tmp_path_factory):
     return prepare(cohort, folder / "store", size=64, workers=1)
 
 
-def partly(config, partial, **overrides):
+def partly(config: Configure, partial: Store, **overrides: object) -> Config:
     wanted = config("set3_guided", optimisation={"gaze_fraction": 0.25}, **overrides)
     wanted.data = str(partial.path)
     return wanted
 
 
-def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(config, partial, tmp_path, capsys):
+def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(
+    config: Configure, partial: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = train(partly(config, partial), tmp_path / "run")
     said = " ".join(capsys.readouterr().err.split())
     assert "20 training cases, 2 of them with gaze" in said
@@ -157,12 +181,14 @@ def test_a_run_with_gaze_for_a_tenth_trains_evaluates_and_reports(config, partia
     assert (train(plain, tmp_path / "plain").history()["train/loss"] != history["train/loss"]).all()
 
 
-def test_a_run_stopped_midway_resumes_to_the_same_bytes(config, partial, tmp_path, monkeypatch):
+def test_a_run_stopped_midway_resumes_to_the_same_bytes(
+    config: Configure, partial: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = partly(config, partial, input={"augment": True})
     whole = train(wanted, tmp_path / "whole")
     step, calls = GazeGuided.training_step, [0]
 
-    def interrupted(self, batch, index):
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
         calls[0] += 1
         if calls[0] == 5:  # in the second epoch of three steps each
             raise KeyboardInterrupt
@@ -177,13 +203,14 @@ def test_a_run_stopped_midway_resumes_to_the_same_bytes(config, partial, tmp_pat
 
 
 @pytest.mark.parametrize("workers", [pytest.param(2, marks=pytest.mark.slow)])
-def test_workers_load_the_same_batches(config, partial, workers):
+def test_workers_load_the_same_batches(config: Configure, partial: Store, workers: int) -> None:
     def loaded(count: int) -> list[Batch]:
         data = StoreData(
             partial, partly(config, partial, input={"augment": True}, trainer={"workers": count})
         )
         loader = data.train_dataloader()
-        loader.sampler.set_epoch(3)  # type: ignore[attr-defined]
+        assert isinstance(loader.sampler, GazeShuffle)
+        loader.sampler.set_epoch(3)
         return list(loader)
 
     for alone, shared in zip(loaded(0), loaded(workers), strict=True):
@@ -192,7 +219,7 @@ def test_workers_load_the_same_batches(config, partial, workers):
         assert int(alone.has_gaze.sum()) == 2
 
 
-def test_a_case_that_returns_in_an_epoch_is_augmented_anew(config, partial):
+def test_a_case_that_returns_in_an_epoch_is_augmented_anew(config: Configure, partial: Store) -> None:
     cases = StoreData(partial, partly(config, partial, input={"augment": True})).train_cases
     first, second = cases[0, 0], cases[0, 1]
     assert torch.equal(cases[0].image, first.image)
@@ -201,7 +228,7 @@ def test_a_case_that_returns_in_an_epoch_is_augmented_anew(config, partial):
 
 
 @pytest.mark.parametrize(("count", "last"), [(35, 3), (34, 2), (33, 0), (32, 0), (5, 0), (63, 15)])
-def test_what_is_left_over_makes_a_last_batch_where_that_is_asked_for(count, last):
+def test_what_is_left_over_makes_a_last_batch_where_that_is_asked_for(count: int, last: int) -> None:
     shuffle = SeededShuffle(Cases(count), 0, 16, keep_last=True)
     batches = batches_of(shuffle, 16)
     whole = batches_of(SeededShuffle(Cases(count), 0, 16), 16)
@@ -212,7 +239,7 @@ def test_what_is_left_over_makes_a_last_batch_where_that_is_asked_for(count, las
 
 @pytest.mark.parametrize("processes", [2, 3])
 @pytest.mark.parametrize("count", range(36, 45))
-def test_processes_share_the_last_batch_and_have_as_many(count, processes):
+def test_processes_share_the_last_batch_and_have_as_many(count: int, processes: int) -> None:
     one = SeededShuffle(Cases(count), 3, 4 * processes, keep_last=True)
     own = [SeededShuffle(Cases(count), 3, 4, rank, processes, keep_last=True) for rank in range(processes)]
     dealt = [batches_of(shuffle, 4) for shuffle in own]
@@ -225,12 +252,15 @@ def test_processes_share_the_last_batch_and_have_as_many(count, processes):
     assert all(len(batch) < 2 * processes for batch in whole[len(together) :])
 
 
-def test_a_run_trains_on_its_last_batch_and_counts_it_as_its_cases(store, config, tmp_path, monkeypatch):
+def test_a_run_trains_on_its_last_batch_and_counts_it_as_its_cases(
+    store: Store, config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Not all training cases fill batches of 8; the epoch's loss is the mean over cases, not over batches."""
-    sizes, losses = [], []
+    sizes: list[int] = []
+    losses: list[float] = []
     step = GazeGuided.training_step
 
-    def watched(self, batch, number):
+    def watched(self: GazeGuided, batch: Batch, number: int) -> Tensor:
         loss = step(self, batch, number)
         sizes.append(len(batch.case_id))
         losses.append(float(loss))
@@ -238,7 +268,10 @@ def test_a_run_trains_on_its_last_batch_and_counts_it_as_its_cases(store, config
 
     monkeypatch.setattr(GazeGuided, "training_step", watched)
     cases = int((store.cases["split"] == "train").sum())
-    wanted = {"optimisation": {"last_batch": "keep", "batch_size": 8}, "trainer": {"max_epochs": 1}}
+    wanted: dict[str, object] = {
+        "optimisation": {"last_batch": "keep", "batch_size": 8},
+        "trainer": {"max_epochs": 1},
+    }
     run = train(config("baseline", **wanted), tmp_path / "run")
     assert cases % 8 >= 2
     assert sizes == [8] * (cases // 8) + [cases % 8]
@@ -247,6 +280,6 @@ def test_a_run_trains_on_its_last_batch_and_counts_it_as_its_cases(store, config
     assert told != pytest.approx(np.mean(losses), rel=1e-5)
 
 
-def test_without_a_fraction_all_cases_are_shuffled_alike(config, partial):
+def test_without_a_fraction_all_cases_are_shuffled_alike(config: Configure, partial: Store) -> None:
     shuffle = StoreData(partial, replace(config(), data=str(partial.path))).train_dataloader().sampler
     assert isinstance(shuffle, SeededShuffle)

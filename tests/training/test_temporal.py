@@ -13,31 +13,39 @@ import torch
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import stream_maps
+from radgaze.models.temporal import Temporal
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
+from tests.training.conftest import Configure
 
 PROBABILITIES = [f"probability_{name}" for name in CLASSES]
 
 
 @pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory, store) -> Run:
-    own = {"data": str(store.path), "input": {"size": 32}, "optimisation": {"batch_size": 8}}
-    trainer = {"max_epochs": 12, "patience": 0, "accelerator": "cpu", "logger": "none"}
-    wanted = settings.resolve("temporal", **own, trainer=trainer)
+def learned(tmp_path_factory: pytest.TempPathFactory, store: Store) -> Run:
+    wanted = settings.resolve(
+        "temporal",
+        data=str(store.path),
+        input={"size": 32},
+        optimisation={"batch_size": 8},
+        trainer={"max_epochs": 12, "patience": 0, "accelerator": "cpu", "logger": "none"},
+    )
     return train(wanted, tmp_path_factory.mktemp("temporal") / "run")
 
 
-def test_it_learns_what_is_easy(learned):
+def test_it_learns_what_is_easy(learned: Run) -> None:
     history = learned.history()
     assert history["train/classification"][-1] < 0.7 * history["train/classification"][0]
-    assert history["validate/auc"].max() > 0.8
+    assert (history["validate/auc"] > 0.8).any()
 
 
-def test_predictions_are_what_the_saved_model_says_of_image_and_gaze(learned):
+def test_predictions_are_what_the_saved_model_says_of_image_and_gaze(learned: Run) -> None:
     model = learned.model()
+    assert isinstance(model, Temporal)
     assert model.gaze.frame.size == 32
     for split in ("validate", "test"):
         batch = next(learned.batches(split, 100))
@@ -49,7 +57,7 @@ def test_predictions_are_what_the_saved_model_says_of_image_and_gaze(learned):
         np.testing.assert_allclose(table.select(PROBABILITIES).to_numpy(), logits.softmax(1), atol=1e-6)
 
 
-def test_a_case_is_predicted_alike_in_any_batch(learned):
+def test_a_case_is_predicted_alike_in_any_batch(learned: Run) -> None:
     """Padding to the longest reading of a batch is masked."""
     model = learned.model()
     with torch.no_grad():
@@ -60,7 +68,7 @@ def test_a_case_is_predicted_alike_in_any_batch(learned):
     torch.testing.assert_close(few, many)
 
 
-def test_heatmaps_are_those_of_the_image(learned):
+def test_heatmaps_are_those_of_the_image(learned: Run) -> None:
     model = learned.model()
     heat = learned.generator(model, "guided_backprop")
     for part, batch in zip(
@@ -69,15 +77,20 @@ def test_heatmaps_are_those_of_the_image(learned):
         images, *also = models.inputs(model, batch)
         np.testing.assert_allclose(part.heatmap, heat(images, also=also).numpy()[:, 0], atol=1e-6)
         assert np.isfinite(part.heatmap).all()
+        assert part.grad_cam is not None
         assert np.isfinite(part.grad_cam).all()
         assert (part.heatmap.max((1, 2)) == 1).all()
         assert part.mask is None
 
 
 @pytest.mark.parametrize("frames", ["fixation", "seconds"])
-def test_one_seed_gives_one_result(frames, config, tmp_path):
-    def run(name, **more):
-        own = {"model": {"frames": frames}, "input": {"augment": True}, "trainer": {"max_epochs": 1}}
+def test_one_seed_gives_one_result(frames: str, config: Configure, tmp_path: Path) -> None:
+    def run(name: str, **more: object) -> bytes:
+        own: dict[str, object] = {
+            "model": {"frames": frames},
+            "input": {"augment": True},
+            "trainer": {"max_epochs": 1},
+        }
         done = train(config("temporal", **own, **more), tmp_path / name)
         return (done.path / "predictions.parquet").read_bytes()
 
@@ -86,7 +99,9 @@ def test_one_seed_gives_one_result(frames, config, tmp_path):
 
 
 @pytest.mark.parametrize("experiment", ["temporal", "temporal_image_only"])
-def test_the_faithful_protocol_is_the_published_one_and_trains(experiment, config, tmp_path):
+def test_the_faithful_protocol_is_the_published_one_and_trains(
+    experiment: str, config: Configure, tmp_path: Path
+) -> None:
     published = settings.resolve(experiment, protocol="faithful")
     own = published.optimisation
     assert (own.optimiser, own.learning_rate, own.batch_size, own.clip) == ("adam", 1e-3, 16, "none")
@@ -100,7 +115,9 @@ def test_the_faithful_protocol_is_the_published_one_and_trains(experiment, confi
     assert run.predictions().height > 0
 
 
-def test_what_it_will_not_see_and_not_use_is_told_before_training(config, tmp_path, store, capsys):
+def test_what_it_will_not_see_and_not_use_is_told_before_training(
+    config: Configure, tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     fixations = store.readings.join(store.fixations, on="reading_id").join(store.cases, on="case_id")
     counts = fixations.filter(split="train").group_by("case_id").len()["len"]
     wanted = config("temporal", model={"most_frames": 4}, trainer={"max_epochs": 1})
@@ -119,7 +136,7 @@ def test_what_it_will_not_see_and_not_use_is_told_before_training(config, tmp_pa
     assert "not used" not in told
 
 
-def test_a_store_without_gaze_and_an_edge_to_a_mask_are_refused(config, tmp_path):
+def test_a_store_without_gaze_and_an_edge_to_a_mask_are_refused(config: Configure, tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "images", cases=12, shape=(64, 64))
     tables = {name: getattr(cohort, name).clear() for name in ("readings", "fixations", "rejections")}
     store = prepare(replace(cohort, **tables), tmp_path / "store", size=32, workers=1)
@@ -131,7 +148,7 @@ def test_a_store_without_gaze_and_an_edge_to_a_mask_are_refused(config, tmp_path
         train(config("temporal", objective={"mask_gaze": {"weight": 1.0}}), Path(tmp_path / "other"))
 
 
-def test_its_own_heatmap_can_be_pulled_to_gaze(config, tmp_path):
+def test_its_own_heatmap_can_be_pulled_to_gaze(config: Configure, tmp_path: Path) -> None:
     guided = {"heatmap_gaze": {"weight": 1.0, "distance": "kl"}}
     run = train(config("temporal", objective=guided, trainer={"max_epochs": 2}), tmp_path / "run")
     assert run.history()["train/heatmap_gaze"].is_finite().all()

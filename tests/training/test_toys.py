@@ -17,6 +17,7 @@ from radgaze.models import ModelConfig, Output
 from radgaze.models import registry as architectures
 from radgaze.objectives import distances
 from radgaze.training.fitting import train
+from tests.training.conftest import Configure
 
 
 class ToyNetwork(nn.Module):
@@ -70,7 +71,7 @@ TOY: dict[str, Any] = {
 
 @pytest.mark.usefixtures("toys")
 def test_toys_are_trained_evaluated_compared_audited_and_shown_under_their_titles(
-    config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     runs = [train(config("baseline", **TOY, seed=seed), tmp_path / f"run{seed}") for seed in (1, 2)]
     for run in runs:
@@ -91,7 +92,9 @@ def test_toys_are_trained_evaluated_compared_audited_and_shown_under_their_title
 
 
 @pytest.mark.usefixtures("toys")
-def test_an_edge_or_a_generator_that_a_toy_cannot_serve_is_refused_by_what_it_provides(config: Any) -> None:
+def test_an_edge_or_a_generator_that_a_toy_cannot_serve_is_refused_by_what_it_provides(
+    config: Configure,
+) -> None:
     from radgaze.errors import UserError
 
     architectures.unregister("toy")

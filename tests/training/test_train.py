@@ -9,22 +9,28 @@ import polars as pl
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from torch import Tensor
 
 from radgaze import models
 from radgaze.errors import Stopped, UserError
+from radgaze.objectives.config import ObjectiveConfig
+from radgaze.objectives.triangle import Maps, Shares, objective
 from radgaze.runs.run import Run
+from radgaze.store.batch import Batch
+from radgaze.store.store import Store
 from radgaze.training import module as training_module
 from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided, NonFiniteLossError
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
+from tests.training.conftest import Configure
 
 
 def predictions(run: Run) -> bytes:
     return (run.path / "predictions.parquet").read_bytes()
 
 
-def test_one_seed_gives_one_result_whatever_the_number_of_workers(config, tmp_path):
+def test_one_seed_gives_one_result_whatever_the_number_of_workers(config: Configure, tmp_path: Path) -> None:
     runs = [
         train(config(input={"augment": True}, trainer={"workers": workers}), tmp_path / str(workers))
         for workers in (0, 2)
@@ -35,14 +41,14 @@ def test_one_seed_gives_one_result_whatever_the_number_of_workers(config, tmp_pa
 
 
 def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_bytes(
-    config, tmp_path, monkeypatch
-):
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     wanted = config(model={"dropout": 0.5}, trainer={"max_epochs": 3})
     whole = train(wanted, tmp_path / "whole")
 
     step, calls = GazeGuided.training_step, [0]
 
-    def interrupted(self, batch, index):
+    def interrupted(self: GazeGuided, batch: Batch, index: int) -> Tensor:
         calls[0] += 1
         if calls[0] == 4:  # in the second epoch of two steps each
             raise KeyboardInterrupt
@@ -63,12 +69,16 @@ def test_a_run_stopped_with_ctrl_c_keeps_what_there_is_and_resumes_to_the_same_b
     assert resumed.history()["epoch"].to_list() == [0, 1, 2]
 
 
-def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(config, tmp_path):
+def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed(
+    config: Configure, tmp_path: Path
+) -> None:
     trainer = {"max_epochs": 9, "patience": 1}
     still = config("no_decoder", trainer=trainer, optimisation={"learning_rate": 1e-30})
     run = train(still, tmp_path / "run")
     before, wanted = run.history(), predictions(run)
-    assert before["validate/auc"].arg_max() < before.height - 1 < 8
+    best = before["validate/auc"].arg_max()
+    assert best is not None
+    assert best < before.height - 1 < 8
     last = torch.load(run.path / "checkpoints" / "last.ckpt", weights_only=True)
     assert last["epoch"] == before["epoch"][-1]  # and not the best one
     (run.path / "predictions.parquet").unlink()  # killed after its last epoch, before it was done
@@ -77,7 +87,7 @@ def test_a_run_that_had_stopped_early_trains_no_further_epoch_when_it_is_resumed
     assert predictions(resumed) == wanted
 
 
-def test_the_weights_kept_are_those_of_the_best_validation_auc(config, tmp_path):
+def test_the_weights_kept_are_those_of_the_best_validation_auc(config: Configure, tmp_path: Path) -> None:
     run = train(config("baseline", trainer={"max_epochs": 5}), tmp_path / "run")
     kept = run.predictions().filter(pl.col("split") == "validate")
     columns = [[f"{kind}_{name}" for name in CLASSES] for kind in ("label", "probability")]
@@ -87,7 +97,9 @@ def test_the_weights_kept_are_those_of_the_best_validation_auc(config, tmp_path)
     assert auc == pytest.approx(history.max(), abs=1e-6)
 
 
-def test_a_run_folder_holds_what_it_should_and_no_patient(config, tmp_path, store):
+def test_a_run_folder_holds_what_it_should_and_no_patient(
+    config: Configure, tmp_path: Path, store: Store
+) -> None:
     run = train(config(trainer={"logger": "tensorboard"}), tmp_path / "run")
     for name in ("config.yaml", "model/model.safetensors", "model/config.json", "checkpoints/last.ckpt"):
         assert (run.path / name).is_file()
@@ -106,7 +118,7 @@ def test_a_run_folder_holds_what_it_should_and_no_patient(config, tmp_path, stor
 
 
 @pytest.mark.parametrize("experiment", ["baseline", "no_decoder", "set3_guided"])
-def test_every_experiment_learns_what_is_easy(experiment, config, tmp_path):
+def test_every_experiment_learns_what_is_easy(experiment: str, config: Configure, tmp_path: Path) -> None:
     wanted = config(experiment, trainer={"max_epochs": 12}, optimisation={"learning_rate": 0.005})
     history = train(wanted, tmp_path / "run").history()
     assert history["train/classification"][-1] < 0.7 * history["train/classification"][0]
@@ -117,7 +129,7 @@ def test_every_experiment_learns_what_is_easy(experiment, config, tmp_path):
         assert history[f"train/{edge}"][-1] < history[f"train/{edge}"][0]
 
 
-def test_the_faithful_protocol_trains(config, tmp_path):
+def test_the_faithful_protocol_trains(config: Configure, tmp_path: Path) -> None:
     run = train(config("baseline", "faithful", trainer={"max_epochs": 2}), tmp_path / "run")
     history = run.history()
     # Read after the epoch's step of the schedule: triangular2 of epochs 1 and 2, floor lr².
@@ -127,12 +139,16 @@ def test_the_faithful_protocol_trains(config, tmp_path):
     )
 
 
-def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(config, tmp_path, monkeypatch):
-    whole, calls = training_module.objective, [0]  # type: ignore[attr-defined]
+def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = [0]
 
-    def broken(*args):
+    def broken(
+        logits: Tensor, labels: Tensor, maps: Maps, config: ObjectiveConfig, shares: Shares
+    ) -> dict[str, Tensor]:
         calls[0] += 1
-        terms = whole(*args)
+        terms = objective(logits, labels, maps, config, shares)
         if calls[0] == 2:
             terms["heatmap_gaze"] = terms["heatmap_gaze"] * float("nan")
             terms["loss"] = terms["loss"] + terms["heatmap_gaze"]
@@ -147,7 +163,9 @@ def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(config, tmp_p
     assert "classification" not in message
 
 
-def test_early_stopping_ends_a_run_that_no_longer_gets_better(config, tmp_path, monkeypatch):
+def test_early_stopping_ends_a_run_that_no_longer_gets_better(
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(
         GazeGuided, "validation_step", lambda self, batch, step: self.log("validate/auc", 0.5, on_epoch=True)
     )
@@ -172,17 +190,17 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(config, tmp_path, 
         ({"data": "nowhere"}, "nowhere"),
     ],
 )
-def test_what_cannot_be_trained_is_told_before_training(overrides, said, config, tmp_path):
+def test_what_cannot_be_trained_is_told_before_training(
+    overrides: dict[str, object], said: str, config: Configure, tmp_path: Path
+) -> None:
     def attempt() -> None:
-        settings = config(**{name: value for name, value in overrides.items() if name != "data"})
-        settings.data = overrides.get("data", settings.data)
-        train(settings, tmp_path / "run")
+        train(config(**overrides), tmp_path / "run")
 
     with pytest.raises(UserError, match=said):
         attempt()
 
 
-def test_a_folder_that_holds_something_is_left_alone(config, tmp_path):
+def test_a_folder_that_holds_something_is_left_alone(config: Configure, tmp_path: Path) -> None:
     out = tmp_path / "run"
     out.mkdir()
     (out / "thesis.txt").write_text("years of work")
@@ -194,7 +212,9 @@ def test_a_folder_that_holds_something_is_left_alone(config, tmp_path):
     assert (out / "thesis.txt").read_text() == "years of work"
 
 
-def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(tmp_path, config):
+def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(
+    tmp_path: Path, config: Configure
+) -> None:
     cohort = make_cohort(tmp_path / "images", cases=12, shape=(64, 64))
     blind = type(cohort)(
         **{
@@ -214,12 +234,12 @@ def test_a_store_without_gaze_trains_the_classifier_and_refuses_what_needs_gaze(
         train(wanted, tmp_path / "other")
 
 
-def test_a_checkpoint_is_never_unpickled_blindly(config, tmp_path):
+def test_a_checkpoint_is_never_unpickled_blindly(config: Configure, tmp_path: Path) -> None:
     run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
     trap = tmp_path / "sprung"
 
     class Trap:
-        def __reduce__(self):
+        def __reduce__(self) -> tuple[object, ...]:
             return Path.touch, (trap,)
 
     last = run.path / "checkpoints" / "last.ckpt"
@@ -229,7 +249,7 @@ def test_a_checkpoint_is_never_unpickled_blindly(config, tmp_path):
     assert not trap.exists()
 
 
-def test_the_model_says_what_it_is_in_plain_json(config, tmp_path):
+def test_the_model_says_what_it_is_in_plain_json(config: Configure, tmp_path: Path) -> None:
     run = train(config("baseline", trainer={"max_epochs": 1}), tmp_path / "run")
     about = json.loads((run.path / "model" / "config.json").read_text())
     assert about["classes"] == list(CLASSES)
