@@ -43,7 +43,7 @@ DELONG = IntervalKind(
     ".92 to .99 in simulations, least where fewer than 20 patients, some of several cases, have the class.",
 )
 SEED_PAPER = IntervalKind(
-    "95% as in the seed paper",
+    "95% as in the paper",
     "the 2.5th and 97.5th percentile over 30 resamples of 55 to 60 test cases, as by Watanabe et al. (2022). "
     "It is for comparison with their table; it ignores patients, and its width says little about this set.",
 )
