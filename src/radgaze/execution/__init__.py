@@ -1,1 +1,1 @@
-"""Running programs side by side: shares of a machine, processes on it, and tasks of a Ray cluster."""
+"""Execution of programs in parallel: shares of a machine, processes on it, and tasks on a Ray cluster."""
