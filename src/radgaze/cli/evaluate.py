@@ -30,9 +30,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
-        "keep the "
-        "rule with the run; writes rejection.html",
+        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
+        "and store it with the run; writes rejection.html",
     )
     add_options(parser, ReferralOptions, without=("device", "resamples"))
 

@@ -1,1 +1,1 @@
-"""Execution of programs in parallel: shares of a machine, processes on it, and tasks on a Ray cluster."""
+"""Parallel execution: shares of a machine, processes on it, tasks on a cluster."""

@@ -1,4 +1,4 @@
-"""Networks that classify grey images, some of them with gaze as a second input; each returns an `Output`."""
+"""Networks that classify grey images, some of them with gaze as a second input."""
 
 from __future__ import annotations
 

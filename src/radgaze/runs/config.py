@@ -147,7 +147,7 @@ class OptimisationConfig(Section):
 
 @dataclass
 class TrainerConfig(Section):
-    """How and where training runs: the arguments of Lightning's Trainer.
+    """Arguments of Lightning's Trainer.
 
     Attributes:
         max_epochs: Maximum number of epochs.
@@ -206,7 +206,7 @@ class Config(Section):
         gaze: Settings of gaze maps.
         objective: Loss and maps that are learned.
         optimisation: Optimiser, schedule and batches.
-        trainer: How and where training runs.
+        trainer: Arguments of Lightning's Trainer.
     """
 
     experiment: str = "baseline"

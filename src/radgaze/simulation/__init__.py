@@ -1,4 +1,4 @@
-"""A simulator of chest radiographs and of radiologists' gaze on them, in the layout of the real archives.
+"""Simulation of chest radiographs and of gaze, in the layout of real archives.
 
 `simulate` writes OUT/egd (egd-cxr 1.0.0) and OUT/mimic (MIMIC-CXR 2.0.0), the numbers of cases and planted
 faults in OUT/planted.json, and the true findings of each image in OUT/truth.csv. The audio of the dictations
