@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from optuna.distributions import (
@@ -19,7 +20,6 @@ from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.sections import to_dict
 
 Space = dict[str, BaseDistribution]
 
@@ -160,7 +160,7 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
 
 def experiment_values(space: Space, config: Config) -> dict[str, Value] | None:
     """Return the values of the experiment for the fields of a space; None where one is outside the space."""
-    now = experiments.flat(to_dict(config)) | _shares(config)
+    now = experiments.flat(asdict(config)) | _shares(config)
     values = {name: now[name] for name in space}
     inside = all(_contains(space[name], value) for name, value in values.items())
     return values if inside else None
@@ -186,7 +186,7 @@ def _about(value: float, low: float, high: float) -> FloatDistribution:
 
 
 def _entry(name: str, value: object, config: Config, given: Collection[str]) -> BaseDistribution | None:
-    fields = experiments.flat(to_dict(config))
+    fields = experiments.flat(asdict(config))
     names = lambdas(len(config.objective.edges))
     if name not in fields and name not in names:
         shares = f", and {', '.join(names)}" if names else "; an experiment of one edge has no lambda"
