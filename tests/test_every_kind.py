@@ -171,7 +171,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Done:
-    """What the commands left.
+    """The result of all commands.
 
     Attributes:
         folder: Folder of their files.
@@ -182,13 +182,13 @@ class Done:
     commands: dict[str, Command]
 
     def out(self, name: str) -> str:
-        """What a command printed that succeeded."""
+        """The output of a command that succeeded."""
         command = self.commands[name]
         assert command.code == 0, command.err
         return command.out
 
     def refusal(self, name: str) -> str:
-        """What a command said that refused."""
+        """The message of a command that refused."""
         assert self.commands[name].code == 2
         return self.commands[name].err
 
@@ -315,6 +315,7 @@ def test_the_experiment_is_listed_and_gives_the_settings_of_the_run(done: Done) 
 
 def test_the_architecture_is_trained_and_named_on_the_pages(done: Done) -> None:
     assert "two_layers has its own encoder" in done.commands["train"].err
+    assert "Starting weights" not in done.words("one", "report.html")  # its encoder has none
     assert column(done.out("evaluate"), "mask", "NSS") != "–"  # it is measured: two_layers provides a mask
     for page in (("one", "report.html"), ("compared", "index.html"), ("audited", "audit.html")):
         assert "A network of two layers trained to distinguish high and low" in done.words(*page)
