@@ -83,10 +83,11 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         f"{edge.label} {number(weighted.weight, 2)} ({weighted.distance})"
         for edge, weighted in config.objective.edges.items()
     ]
+    weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
         ("Data source", store.source),
         ("Protocol", config.protocol),
-        ("Starting weights", str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]),
+        ("Starting weights", None if config.model.has_own_encoder else weights),
         ("Edges", ", ".join(edges) or "none"),
         ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
