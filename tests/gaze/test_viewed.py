@@ -11,6 +11,7 @@ import torch
 
 from radgaze.gaze import GazeMaps, static_maps
 from radgaze.gaze.maps import viewed_maps
+from radgaze.gaze.spec import TYPICAL, Geometry
 
 SIZE = (14, 11)
 
