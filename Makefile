@@ -66,7 +66,7 @@ language: $(READY)  ## no wordings or names of variables that readers stumble ov
 
 lint: limits language
 
-types: $(READY)   ## mypy, strict on src and tools, and on what tests do
+types: $(READY)   ## mypy, strict on src, tests and tools
 	$(BIN)/mypy
 
 bench: $(READY)   ## the benchmarks, each a table and a JSON in benchmarks/results

@@ -63,7 +63,15 @@ def write_store(path: Path, cases: int, side: int) -> None:
     case = pl.Series("case_id", [f"case-{k:07d}" for k in range(cases)])
     number = np.arange(cases)
     labels = {f"label_{name}": pl.Series(number % 3 == k, dtype=pl.Int8) for k, name in enumerate(CLASSES)}
-    places = {"shard": number // SHARD, "index": number % SHARD, "rows": side, "columns": side}
+    places = {
+        "shard": number // SHARD,
+        "index": number % SHARD,
+        "rows": side,
+        "columns": side,
+        "scale": 1.0,
+        "pad_x": 0.0,
+        "pad_y": 0.0,
+    }
     pl.DataFrame({"case_id": case, "patient": number, "split": "train", **labels, **places}).write_parquet(
         path / "cases.parquet"
     )
@@ -85,7 +93,14 @@ def write_store(path: Path, cases: int, side: int) -> None:
     pl.DataFrame(schema={"case_id": pl.String, "label": pl.String, **corners}).write_parquet(
         path / "boxes.parquet"
     )
-    about = {"format": FORMAT, "hashes": {}, "classes": CLASSES, "parameters": {"size": side}}
+    about = {
+        "format": FORMAT,
+        "source": "made",
+        "counts": {"cases": cases},
+        "hashes": {},
+        "classes": CLASSES,
+        "parameters": {"size": side},
+    }
     (path / MANIFEST).write_text(json.dumps(about), encoding="utf-8")
 
 

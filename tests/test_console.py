@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 
 import pytest
 from rich.table import Table
@@ -11,7 +12,9 @@ from rich.table import Table
 from radgaze.console import complain, progress, put, results, say, shown, silence
 
 
-def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_file(capfd) -> None:
+def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_file(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     with progress("Reading images", total=20, of="images") as bar:
         for _ in range(20):
             time.sleep(0.005)
@@ -19,17 +22,19 @@ def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_f
     said = capfd.readouterr().err
     line = said.splitlines()[-1]
     assert re.search(r"Reading images .* 20/20 \d+\.\d images/s 0:00:0\d 0:00:00", line)
-    assert float(re.search(r"(\S+) images/s", line)[1]) <= 200
+    rate = re.search(r"(\S+) images/s", line)
+    assert rate is not None
+    assert float(rate[1]) <= 200
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", said)
 
 
-def test_where_steps_have_no_name_no_rate_is_told(capfd) -> None:
+def test_where_steps_have_no_name_no_rate_is_told(capfd: pytest.CaptureFixture[str]) -> None:
     with progress("Auditing", total=2) as bar:
         bar.advance(2)
     assert "/s" not in capfd.readouterr().err
 
 
-def test_silent_work_says_nothing(capfd) -> None:
+def test_silent_work_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     with silence(), progress("Reading images", total=1, of="images") as bar:
         bar.advance()
     assert capfd.readouterr().err == ""
@@ -38,13 +43,13 @@ def test_silent_work_says_nothing(capfd) -> None:
 @pytest.mark.parametrize(
     "words", ["/data/[old]/store: left as it is", "a [/b] c", ":lungs: [bold]x", "/data/" + "long" * 40]
 )
-def test_a_line_is_printed_as_it_is_and_unbroken(capfd, words: str) -> None:
+def test_a_line_is_printed_as_it_is_and_unbroken(capfd: pytest.CaptureFixture[str], words: str) -> None:
     say(words)
     say(words, bold=True)
     assert capfd.readouterr().err == f"{words}\n{words}\n"
 
 
-def test_a_bar_shows_its_words_as_they_are(capfd) -> None:
+def test_a_bar_shows_its_words_as_they_are(capfd: pytest.CaptureFixture[str]) -> None:
     with progress("Reading [x] [/y].csv", total=1) as bar:
         bar.advance()
     assert "Reading [x] [/y].csv" in capfd.readouterr().err
@@ -55,19 +60,25 @@ SAFE = r"bad[/b] \x1b[31mred\x07\nnext\r\x9b2J\u202ecod.exe\udcff :smile: Ünïc
 
 
 @pytest.mark.parametrize("way", [put, complain, say], ids=["put", "complain", "say"])
-def test_whatever_a_name_holds_is_one_line_on_the_terminal(capfd, way) -> None:
+def test_whatever_a_name_holds_is_one_line_on_the_terminal(
+    capfd: pytest.CaptureFixture[str], way: Callable[[str], None]
+) -> None:
     assert shown(HOSTILE) == SAFE
     way(HOSTILE)
     said = capfd.readouterr()
     assert said.out + said.err == SAFE + "\n"
 
 
-def test_line_breaks_of_a_text_of_several_lines_are_kept_and_nothing_else_is(capfd) -> None:
+def test_line_breaks_of_a_text_of_several_lines_are_kept_and_nothing_else_is(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     put("| a |\n| \x1b[2J |", lines=True)
     assert capfd.readouterr().out == "| a |\n| \\x1b[2J |\n"
 
 
-def test_titles_heads_and_cells_of_tables_are_text(capfd, monkeypatch) -> None:
+def test_titles_heads_and_cells_of_tables_are_text(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     table = Table(title=f"title {HOSTILE}")
     table.add_column(f"head {HOSTILE}")
@@ -77,7 +88,9 @@ def test_titles_heads_and_cells_of_tables_are_text(capfd, monkeypatch) -> None:
     assert all(f"{part} {SAFE}" in said for part in ("title", "head", "cell"))
 
 
-def test_the_words_of_a_bar_are_text(capfd, monkeypatch) -> None:
+def test_the_words_of_a_bar_are_text(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COLUMNS", "400")
     with progress(HOSTILE, total=1) as bar:
         bar.describe(f"now {HOSTILE}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -20,6 +21,8 @@ from radgaze.models import registry as architectures
 from radgaze.models.config import ModelConfig
 from radgaze.objectives import distances
 from radgaze.runs import settings
+
+Entry = TypeVar("Entry")
 
 PAGE = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -37,29 +40,37 @@ def executed(code: str, **names: Any) -> dict[str, Any]:
     return namespace
 
 
+@contextmanager
+def unchanged(registry: MutableMapping[str, Entry]) -> Iterator[None]:
+    before = dict(registry)
+    try:
+        yield
+    finally:
+        registry.clear()
+        registry.update(before)
+
+
 @pytest.fixture
 def restored() -> Iterator[None]:
     """Remove what the examples register."""
-    before = [
-        (registry, dict(registry))
-        for registry in (
-            *(generators.REGISTRY, generators.PRESETS),
-            *(architectures._REGISTRY, distances.REGISTRY, agreement.METRICS),
-        )
-    ]
-    yield
-    for registry, content in before:
-        registry.clear()
-        registry.update(content)
+    with (
+        unchanged(generators.REGISTRY),
+        unchanged(generators.PRESETS),
+        unchanged(architectures._REGISTRY),
+        unchanged(distances.REGISTRY),
+        unchanged(agreement.METRICS),
+    ):
+        yield
 
 
 @pytest.mark.usefixtures("restored")
 def test_the_generator_of_contributing_is_the_square_of_the_gradient() -> None:
     executed(examples("A generator")[0])
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2)).eval()
+    head = torch.nn.Linear(64, 2)
+    model = torch.nn.Sequential(torch.nn.Flatten(), head).eval()
     images = torch.rand(2, 1, 8, 8)
     heat = attribution.create("squared_gradient", model, normalise="none")(images, target=1)
-    expected = model[1].weight[1].reshape(1, 1, 8, 8).square().expand(2, 1, 8, 8)
+    expected = head.weight[1].reshape(1, 1, 8, 8).square().expand(2, 1, 8, 8)
     torch.testing.assert_close(heat, expected)
 
 

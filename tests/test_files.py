@@ -8,6 +8,7 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO, cast
 
 import numpy as np
 import polars as pl
@@ -148,16 +149,16 @@ def direct_writes(tree: ast.AST) -> Iterator[tuple[int, str]]:
             yield call.lineno, name
 
 
-def test_every_file_is_written_through_the_one_place_that_does_it_whole():
+def test_every_file_is_written_through_the_one_place_that_does_it_whole() -> None:
     compare(direct_writes, DIRECT, "write through radgaze.files or radgaze.tables")
 
 
-def test_every_file_that_a_user_can_damage_is_read_through_the_one_place_that_tells_it():
+def test_every_file_that_a_user_can_damage_is_read_through_the_one_place_that_tells_it() -> None:
     compare(raw_reads, RAW, "read through radgaze.files")
 
 
 @pytest.mark.parametrize("name", sorted(READERS))
-def test_the_search_for_raw_reads_finds_them(name):
+def test_the_search_for_raw_reads_finds_them(name: str) -> None:
     assert list(raw_reads(ast.parse(f"{name}(path)"))) == [(1, name)]
 
 
@@ -196,7 +197,7 @@ def compare(
         "path.rename(out)",
     ],
 )
-def test_the_search_for_direct_writes_finds_them(line):
+def test_the_search_for_direct_writes_finds_them(line: str) -> None:
     assert [line for line, _ in direct_writes(ast.parse(line))] == [1]
 
 
@@ -231,7 +232,9 @@ WAYS = [through_polars, through_polars_in_parts, as_csv, as_figure, as_checkpoin
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_write_that_fails_at_its_end_leaves_the_old_file_alone(way, tmp_path, monkeypatch):
+def test_a_write_that_fails_at_its_end_leaves_the_old_file_alone(
+    way: Callable[[Path], None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "figures"
     path.write_text("old")
 
@@ -251,7 +254,7 @@ def test_a_write_that_fails_at_its_end_leaves_the_old_file_alone(way, tmp_path, 
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_stop_in_the_middle_of_a_write_leaves_the_old_file_alone(tmp_path):
+def test_a_stop_in_the_middle_of_a_write_leaves_the_old_file_alone(tmp_path: Path) -> None:
     path = tmp_path / "metrics.json"
     path.write_text("old")
 
@@ -274,13 +277,15 @@ def test_a_stop_in_the_middle_of_a_write_leaves_the_old_file_alone(tmp_path):
         (ValueError("I/O error: Disk quota exceeded (os error 122)"), errno.EDQUOT),
     ],
 )
-def test_a_full_disk_is_told_alike_whatever_library_wrote(raised, number, tmp_path):
+def test_a_full_disk_is_told_alike_whatever_library_wrote(
+    raised: Exception, number: int, tmp_path: Path
+) -> None:
     with pytest.raises(OSError, match=os.strerror(number)) as caught, written(tmp_path / "a"):
         raise raised
     assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "a"))
 
 
-def test_what_torch_says_of_a_full_disk_is_told_as_one(tmp_path):
+def test_what_torch_says_of_a_full_disk_is_told_as_one(tmp_path: Path) -> None:
     class Full:
         """A file on a disk with room for a few bytes, as torch sees it."""
 
@@ -296,37 +301,37 @@ def test_what_torch_says_of_a_full_disk_is_told_as_one(tmp_path):
         def flush(self) -> None: ...
 
     with pytest.raises(OSError, match="No space") as caught, written(tmp_path / "last.ckpt"):
-        torch.save({"a": torch.zeros(300, 300)}, Full())
+        torch.save({"a": torch.zeros(300, 300)}, cast("IO[bytes]", Full()))  # it only writes and flushes
     assert caught.value.errno == errno.ENOSPC
 
 
-def test_an_error_of_another_file_keeps_its_name(tmp_path):
+def test_an_error_of_another_file_keeps_its_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError) as caught, written(tmp_path / "a"):
         (tmp_path / "other").read_text()
     assert caught.value.filename == str(tmp_path / "other")
 
 
-def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path):
+def test_a_name_as_long_as_the_system_allows_can_be_written(tmp_path: Path) -> None:
     for name in ("a" * 255, "肺" * 85):
         files.write_text("whole", tmp_path / name)
         assert (tmp_path / name).read_text() == "whole"
 
 
-def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path):
+def test_what_a_kill_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     for name in (".metrics.json.0a1b2c3d.part", ".hidden", "a.part", "metrics.json"):
         (tmp_path / name).touch()
     clear_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".hidden", "a.part", "metrics.json"]
 
 
-def test_a_private_file_is_never_readable_by_others(tmp_path):
+def test_a_private_file_is_never_readable_by_others(tmp_path: Path) -> None:
     with written(tmp_path / "key.csv", mode=0o600) as aside:
         assert stat.S_IMODE(aside.stat().st_mode) & 0o077 == 0
         np.savetxt(aside, [1.0])
     assert stat.S_IMODE((tmp_path / "key.csv").stat().st_mode) & 0o077 == 0
 
 
-def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
     with written(tmp_path / "pipe", lasting=False) as path:
@@ -336,7 +341,7 @@ def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
     assert stat.S_ISFIFO((tmp_path / "pipe").stat().st_mode)
 
 
-def test_a_fault_of_a_file_is_told_in_one_line_without_the_systems_number():
+def test_a_fault_of_a_file_is_told_in_one_line_without_the_systems_number() -> None:
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "runs/last.ckpt")
     assert in_words(full) == "runs/last.ckpt: No space left on device"
     assert in_words(ValueError("a\nb")) == "ValueError: a b"

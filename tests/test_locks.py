@@ -76,7 +76,7 @@ def is_free(path: Path, patience: float = 0.0) -> bool:
 
 
 @pytest.mark.parametrize("code", [FORKED, POOLED])
-def test_forked_children_of_a_killed_process_do_not_hold_its_lock(code, tmp_path):
+def test_forked_children_of_a_killed_process_do_not_hold_its_lock(code: str, tmp_path: Path) -> None:
     child = killed(code, tmp_path / "lock")
     try:
         assert is_free(tmp_path / "lock")
@@ -84,7 +84,7 @@ def test_forked_children_of_a_killed_process_do_not_hold_its_lock(code, tmp_path
         os.kill(child, signal.SIGKILL)
 
 
-def test_a_program_that_was_given_the_descriptor_holds_the_lock_of_a_killed_process(tmp_path):
+def test_a_program_that_was_given_the_descriptor_holds_the_lock_of_a_killed_process(tmp_path: Path) -> None:
     job = killed(STARTED, tmp_path / "lock")
     try:
         assert not is_free(tmp_path / "lock")
@@ -93,7 +93,7 @@ def test_a_program_that_was_given_the_descriptor_holds_the_lock_of_a_killed_proc
     assert is_free(tmp_path / "lock", patience=10.0)
 
 
-def test_the_lock_is_free_after_the_block_whatever_ends_it(tmp_path):
+def test_the_lock_is_free_after_the_block_whatever_ends_it(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with locks.exclusive(path, BUSY), pytest.raises(UserError, match=BUSY), locks.exclusive(path, BUSY):
         pass
@@ -103,7 +103,7 @@ def test_the_lock_is_free_after_the_block_whatever_ends_it(tmp_path):
     assert path.is_file()  # a removed file would let two processes lock two files of one name
 
 
-def test_patience_waits_for_the_lock(tmp_path):
+def test_patience_waits_for_the_lock(tmp_path: Path) -> None:
     begun = time.monotonic()
     with locks.exclusive(tmp_path / "lock", BUSY):
         assert not is_free(tmp_path / "lock", patience=0.5)
@@ -115,7 +115,7 @@ def test_patience_waits_for_the_lock(tmp_path):
     ended.wait()
 
 
-def test_a_child_leaves_the_block_without_harm(tmp_path):
+def test_a_child_leaves_the_block_without_harm(tmp_path: Path) -> None:
     with locks.exclusive(tmp_path / "lock", BUSY):
         child = os.fork()
         if child:

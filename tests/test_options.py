@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -63,19 +63,21 @@ class Study(Sampling):
         ({"phases": (1, 4)}, "`phases` must be one of 1, 2, 3, got 4"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_by_the_name_of_its_field(values, message):
+def test_a_value_that_is_not_allowed_is_refused_by_the_name_of_its_field(
+    values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(UserError) as refused:
         Study(**values)
     assert str(refused.value) == message
 
 
-def test_bounds_themselves_none_and_choices_are_allowed():
+def test_bounds_themselves_none_and_choices_are_allowed() -> None:
     study = Study(count=1, rate=1.0, threshold=None, phases=(3, 1), method="right", seeds=(0,))
     assert (study.count, study.rate, study.phases) == (1, 1.0, (3, 1))
     assert Study(count=1_000_000, rate=0.0, threshold=1e-9).threshold == 1e-9
 
 
-def test_choices_are_not_looked_up_for_a_default():
+def test_choices_are_not_looked_up_for_a_default() -> None:
     def choices() -> tuple[str, ...]:
         raise AssertionError("this may import much")
 
@@ -86,7 +88,7 @@ def test_choices_are_not_looked_up_for_a_default():
     assert Lazy().name == "first"
 
 
-def test_a_field_without_a_default_is_required():
+def test_a_field_without_a_default_is_required() -> None:
     @dataclass(frozen=True)
     class Needed(Options):
         path: str = option(metavar="DIR")
@@ -95,7 +97,7 @@ def test_a_field_without_a_default_is_required():
         Needed()
 
 
-def test_descriptions_are_one_line_each_and_those_of_the_base_count_too():
+def test_descriptions_are_one_line_each_and_those_of_the_base_count_too() -> None:
     texts = descriptions(Study)
     assert texts["kind"] == "How they are drawn, in words."
     assert texts["count"] == "Number of cases."

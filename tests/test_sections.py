@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -40,18 +41,20 @@ class Outer(Section):
         ({"mode": "no"}, "`mode` must be one of fast, slow, got no"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused_with_rule_and_value(values, message):
+def test_a_value_that_is_not_allowed_is_refused_with_rule_and_value(
+    values: dict[str, Any], message: str
+) -> None:
     with pytest.raises(FieldError, match=f"^{re.escape(message)}$"):
         Inner(**values)
 
 
-def test_none_and_values_on_closed_ends_are_allowed():
+def test_none_and_values_on_closed_ends_are_allowed() -> None:
     assert Inner(share=None).share is None
     assert Inner(share=0).share == 0
     assert (Outer(size=32).size, Outer(size=8192).size) == (32, 8192)
 
 
-def test_a_value_that_was_changed_later_is_found_with_its_section():
+def test_a_value_that_was_changed_later_is_found_with_its_section() -> None:
     outer = Outer()
     outer.inner.share = -1.0
     with pytest.raises(FieldError, match=r"^`inner\.share` must be at least 0 and below 1, got -1\.0$"):
@@ -60,6 +63,6 @@ def test_a_value_that_was_changed_later_is_found_with_its_section():
         replace(outer, size=32)
 
 
-def test_an_error_survives_the_way_from_another_process():
+def test_an_error_survives_the_way_from_another_process() -> None:
     error = pickle.loads(pickle.dumps(FieldError("share", "must be lower").inside("inner")))
     assert str(error) == "`inner.share` must be lower"

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from radgaze import attribution
+from tests.attribution.networks import Network
 
 
 def assert_heatmap_loss_is_exact(
@@ -91,7 +92,7 @@ def assert_matches(
     assert measured == pytest.approx(expected, rel=tolerance, abs=tolerance * 0.1), label
 
 
-def still(model: nn.Module) -> nn.Module:
+def still(model: Network) -> Network:
     """The model with norms that leave their running statistics alone: each call meets the same model."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -112,7 +113,8 @@ class HeldStatistics(TorchFunctionMode):
 
     def __enter__(self) -> Self:
         self._met = 0
-        return super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None

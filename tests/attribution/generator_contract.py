@@ -17,19 +17,21 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from radgaze import attribution
 from radgaze.attribution.registry import REGISTRY
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact, still
-from tests.attribution.networks import Checkpointed, Inverted, Residual, Small, randomised
+from tests.attribution.networks import Checkpointed, Inverted, Network, Residual, Small, randomised
 
 NETWORKS: dict[str, Callable[[], nn.Module]] = {
     "relu": Residual,
     "silu": lambda: Small(nn.SiLU),
     "depthwise_se": Inverted,
 }
+Floats = NDArray[np.floating]
 TARGETS = torch.tensor([2, 0, 1, 1])
 
 
@@ -74,15 +76,15 @@ class GeneratorContract:
         """The rule is off in the loss's own backward, and running statistics move once."""
         model = randomised(Small(nn.SiLU)).train()
         bare, images = copy.deepcopy(model), images_for(model, 4)
-        torch.nn.functional.cross_entropy(bare(images), TARGETS).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(bare(images), TARGETS))
         with self.create(name, model).capture() as read:
             logits = model(images)
             read(logits, TARGETS)
-        torch.nn.functional.cross_entropy(logits, TARGETS).backward()
+        torch.autograd.backward(torch.nn.functional.cross_entropy(logits, TARGETS))
         for ours, theirs in zip(model.parameters(), bare.parameters(), strict=True):
             torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
-        for ours, theirs in zip(model.buffers(), bare.buffers(), strict=True):
-            torch.testing.assert_close(ours, theirs)
+        for found, expected in zip(model.buffers(), bare.buffers(), strict=True):
+            torch.testing.assert_close(found, expected)
 
     # The same map, however it is asked for
 
@@ -193,13 +195,14 @@ class GeneratorContract:
             found = self.gradients(generator, images)
         assert_alike(looked_at, expected["map"])
         assert_alike(found.pop("map"), expected.pop("map"))
-        assert_alike(*(torch.cat([g.flatten() for g in each.values()]) for each in (found, expected)))
+        ours, theirs = (torch.cat([g.flatten() for g in each.values()]) for each in (found, expected))
+        assert_alike(ours, theirs)
 
     @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=["bfloat16", "float16"])
     def test_large_activations_do_not_overflow_in_half_precision(self, name: str, dtype: torch.dtype) -> None:
         model = randomised(Small(nn.SiLU)).float().eval()
         with torch.no_grad():
-            model.norm.weight *= 100
+            model.norm.weight.mul_(100)
         generator, images = self.create(name, model), images_for(model, 4)
         with torch.autocast("cpu", dtype):
             assert model.entered(images).abs().max() > 200
@@ -325,9 +328,11 @@ def _break_off(generator: attribution.Generator, images: Tensor) -> None:
         raise ZeroDivisionError
 
 
-def approving(model: nn.Module) -> nn.Module:
+def approving(model: Network) -> Network:
     """The model with features that speak for every class: no map is empty, nor its largest value a mere 0."""
-    model.head.weight.data.abs_()
+    head = model.get_submodule("head")
+    assert isinstance(head, nn.Linear)
+    head.weight.data.abs_()
     return model
 
 
@@ -338,12 +343,13 @@ def images_for(model: nn.Module, batch: int, size: tuple[int, int] = (20, 18)) -
     return torch.rand(batch, weight.shape[1], *size, generator=source, dtype=torch.float64).to(weight.dtype)
 
 
-def scaled(raw: np.ndarray, how: str) -> np.ndarray:
+def scaled(raw: Floats, how: str) -> Floats:
     """One case's map in [0, 1], written with NumPy."""
     if how == "none":
         return raw
     if how == "minmax":
-        return (raw - raw.min()) / (raw.max() - raw.min())
+        stretched: Floats = (raw - raw.min()) / (raw.max() - raw.min())
+        return stretched
     top = np.quantile(raw.astype(np.float32), 0.99) if how == "quantile" else raw.max()
     return np.clip(raw / top, 0, 1)
 
@@ -380,7 +386,7 @@ def _state(model: nn.Module, trained: bool) -> dict[str, Any]:
         "learns": [p.requires_grad for p in parameters],
         "gradients": trained or [p.grad is None for p in parameters],
         "tensors": parameters if trained else [t.clone() for t in (*parameters, *model.buffers())],
-        "function modes": len(torch.overrides._get_current_function_mode_stack()),
+        "function modes": len(torch.overrides._get_current_function_mode_stack()),  # type: ignore[no-untyped-call]
         "gradient mode": torch.is_grad_enabled(),
         "autocast": torch.is_autocast_enabled("cpu"),
     }

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+class Parts(Protocol):
+    """Layers by name, as `nn.ModuleDict` has them."""
+
+    def __getitem__(self, key: str, /) -> Callable[..., Tensor]: ...
 
 
 class Small(nn.Module):
@@ -30,15 +39,18 @@ class Small(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.excited(self.entered(images))
-        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        logits: Tensor = self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+        return logits
 
     def entered(self, images: Tensor) -> Tensor:
         x = self.act1(self.norm(self.stem(images)))
-        return self.act2(self.norm2(self.depthwise(x)))
+        maps: Tensor = self.act2(self.norm2(self.depthwise(x)))
+        return maps
 
     def excited(self, x: Tensor) -> Tensor:
         gate = self.gate(x)
-        return self.act4(self.project(x * gate))
+        maps: Tensor = self.act4(self.project(x * gate))
+        return maps
 
     def gate(self, x: Tensor) -> Tensor:
         return torch.sigmoid(self.expand(self.act3(self.squeeze(F.adaptive_avg_pool2d(x, 1)))))
@@ -74,7 +86,8 @@ class Residual(nn.Module):
         y = self.relu(self.norm1(self.conv1(x)))
         y = self.norm2(self.conv2(y))
         y += self.shortcut(x)
-        return self.head(torch.flatten(F.adaptive_avg_pool2d(self.relu(y), 1), 1))
+        logits: Tensor = self.head(torch.flatten(F.adaptive_avg_pool2d(self.relu(y), 1), 1))
+        return logits
 
 
 class Inverted(nn.Module):
@@ -93,7 +106,8 @@ class Inverted(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.norm(self.stem(images)))
         x = F.silu(self.last_norm(self.widen(self.second(self.first(x)))))
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 class InvertedResidual(nn.Module):
@@ -120,7 +134,8 @@ class InvertedResidual(nn.Module):
         y = self.silu(self.norm2(self.depthwise(y)))
         y = y * self.excite(self.silu(self.squeeze(y.mean((2, 3), keepdim=True)))).sigmoid()
         y = self.norm3(self.project(y))
-        return y + x if self.adds else y
+        narrow: Tensor = y + x if self.adds else y
+        return narrow
 
 
 class Functional(nn.Module):
@@ -139,10 +154,20 @@ class Functional(nn.Module):
         x = x.mul_(x.sigmoid())
         x = self.c(x)
         F.silu(x, inplace=True)
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
-def randomised(model: nn.Module, seed: int = 0) -> nn.Module:
+def gradients(model: nn.Module) -> dict[str, Tensor]:
+    """The gradients of all parameters, by name; each has to have one."""
+    found = {}
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        found[name] = parameter.grad.clone()
+    return found
+
+
+def randomised(model: Network, seed: int = 0) -> Network:
     """The model in float64, every parameter and running statistic drawn, so that no factor is 1 by chance."""
     generator = torch.Generator().manual_seed(seed)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -34,8 +34,8 @@ class HeldNorms(TorchFunctionMode):
         return self._norm(*args, **kwargs) if func is F.batch_norm and self.norms else func(*args, **kwargs)
 
     def _norm(
-        self, x: Tensor, mean: Any, var: Any, weight: Any = None, bias: Any = None, training: bool = False,
-        momentum: float = 0.1, eps: float = 1e-5,
+        self, x: Tensor, mean: Tensor | None, var: Tensor | None, weight: Tensor | None = None,
+        bias: Tensor | None = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
     ) -> Tensor:  # fmt: skip
         y = F.batch_norm(x, mean, var, weight, bias, training, momentum, eps)
         if not training or x.grad_fn is None:
@@ -47,6 +47,8 @@ class HeldNorms(TorchFunctionMode):
         held = held if weight is None else held * weight.view(wide)
         held = held if bias is None else held + bias.view(wide)
         y, held = y.clone(), held.clone()
+        assert y.grad_fn is not None
+        assert held.grad_fn is not None
         y.grad_fn.register_prehook(lambda grads: _zero(grads) if self.held else grads)
         held.grad_fn.register_prehook(lambda grads: grads if self.held else _zero(grads))
         return y + (held - held.detach())
@@ -105,14 +107,14 @@ def assert_as_reference(
 def worst(found: tuple[Tensor, dict[str, Tensor]], expected: tuple[Tensor, dict[str, Tensor]]) -> float:
     """The larger relative error, of the map and of all gradients together."""
     assert found[1].keys() == expected[1].keys()
-    both = [(found[0].flatten(), expected[0].flatten())]
-    both.append(tuple(torch.cat([g.flatten() for g in each[1].values()]) for each in (found, expected)))
+    ours, theirs = (torch.cat([g.flatten() for g in each[1].values()]) for each in (found, expected))
+    both = [(found[0].flatten(), expected[0].flatten()), (ours, theirs)]
     return max(float((a - b).norm() / b.norm()) for a, b in both)
 
 
 def _gradients(model: nn.Module, loss: Tensor) -> dict[str, Tensor]:
     named = {key: p for key, p in model.named_parameters() if p.requires_grad}
-    found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    found: Sequence[Tensor | None] = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
     return {
         key: torch.zeros_like(p) if g is None else g for (key, p), g in zip(named.items(), found, strict=True)
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from radgaze import attribution
 from radgaze.attribution.engine import activations
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact
 from tests.attribution.generator_contract import images_for
-from tests.attribution.networks import Functional, Small, randomised
+from tests.attribution.networks import Functional, Small, gradients, randomised
 
 Call = tuple[Callable[..., Tensor], tuple[Any, ...], dict[str, Any]]
 
@@ -84,8 +84,8 @@ def test_derivatives_are_those_of_torch(call: str) -> None:
     (slope,) = torch.autograd.grad(y, x, g, create_graph=True)
     curve = torch.zeros_like(x)
     if slope.requires_grad:
-        found = torch.autograd.grad(slope, x, m / g, allow_unused=True)[0]
-        curve = curve if found is None else found
+        found: Sequence[Tensor | None] = torch.autograd.grad(slope, x, m / g, allow_unused=True)
+        curve = curve if found[0] is None else found[0]
     x = x.detach()
     torch.testing.assert_close(activation.value(x), y.detach())
     torch.testing.assert_close(activation.backward(g, x), slope.detach())
@@ -128,14 +128,15 @@ def test_rules_written_out_by_hand(module: str) -> None:
     """max(g, 0) for deconvNet, and ·[x > 0]·a'(x) for the guided one, on the one activation of a network."""
     torch.manual_seed(0)
     activation = MODULES[module](False)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), activation, nn.Flatten(), nn.Linear(75, 2)).double()
+    conv, linear = nn.Conv2d(1, 3, 3, padding=1), nn.Linear(75, 2)
+    model = nn.Sequential(conv, activation, nn.Flatten(), linear).double()
     images = torch.rand(1, 1, 5, 5, dtype=torch.float64)
-    z = model[0](images).detach().requires_grad_()
-    g = model[3].weight[1].detach().view(1, 3, 5, 5)
+    z = conv(images).detach().requires_grad_()
+    g = linear.weight[1].detach().view(1, 3, 5, 5)
     (slope,) = torch.autograd.grad(activation(z).sum(), z)
     passed = {"deconvnet": g.clamp(min=0), "guided_backprop": g.clamp(min=0) * (z > 0) * slope}
     for name, back in passed.items():
-        expected = F.conv_transpose2d(back, model[0].weight, padding=1).abs()
+        expected = F.conv_transpose2d(back, conv.weight, padding=1).abs()
         ours = attribution.create(name, model, normalise="none")(images, 1)
         torch.testing.assert_close(ours, expected.detach())
 
@@ -144,6 +145,7 @@ def test_rules_written_out_by_hand(module: str) -> None:
 @pytest.mark.parametrize("name", ["backprop", "deconvnet", "guided_backprop", "grad_cam"])
 def test_prelu_is_exact_in_its_slopes_too(name: str, shared: bool) -> None:
     torch.manual_seed(0)
+    last = nn.Linear(4, 3)
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3, padding=1),
         nn.PReLU(1 if shared else 4),
@@ -152,22 +154,23 @@ def test_prelu_is_exact_in_its_slopes_too(name: str, shared: bool) -> None:
         nn.PReLU(1 if shared else 4, init=-0.2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(4, 3),
+        last,
     )
     model = randomised(model).eval()
-    model[-1].weight.data.abs_()
+    last.weight.data.abs_()
     generator = attribution.create(name, model, normalise="none")
     assert_heatmap_loss_is_exact(generator, images_for(model, 3, size=(12, 10)))
 
 
 def test_prelus_rules_by_hand() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 3, 3, padding=1), nn.PReLU(3), nn.Flatten(), nn.Linear(75, 2)).double()
-    model[1].weight.data = torch.tensor([0.5, -0.3, 1.5], dtype=torch.float64)
+    conv, prelu, linear = nn.Conv2d(1, 3, 3, padding=1), nn.PReLU(3), nn.Linear(75, 2)
+    model = nn.Sequential(conv, prelu, nn.Flatten(), linear).double()
+    prelu.weight.data = torch.tensor([0.5, -0.3, 1.5], dtype=torch.float64)
     images = torch.rand(1, 1, 5, 5, dtype=torch.float64)
-    z = model[0](images)
-    g = model[3].weight[1].view(1, 3, 5, 5)
-    w = model[1].weight.view(1, 3, 1, 1)
+    z = conv(images)
+    g = linear.weight[1].view(1, 3, 5, 5)
+    w = prelu.weight.view(1, 3, 1, 1)
     r = g.clamp(min=0)
     passed = {
         "backprop": g * torch.where(z > 0, 1.0, w),
@@ -175,13 +178,16 @@ def test_prelus_rules_by_hand() -> None:
         "guided_backprop": r * (z > 0),
     }
     for name, back in passed.items():
-        expected = F.conv_transpose2d(back, model[0].weight, padding=1).abs()
+        expected = F.conv_transpose2d(back, conv.weight, padding=1).abs()
         ours = attribution.create(name, model, normalise="none")(images, 1)
         torch.testing.assert_close(ours, expected.detach())
 
 
 class Twice(nn.Module):
     """One ReLU module in two places, or two, or functions."""
+
+    first: Callable[[Tensor], Tensor]
+    second: Callable[[Tensor], Tensor]
 
     def __init__(self, kind: str) -> None:
         super().__init__()
@@ -206,7 +212,8 @@ class Twice(nn.Module):
             }[kind]
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.second(self.b(self.first(self.a(images)))).mean((2, 3)))
+        logits: Tensor = self.head(self.second(self.b(self.first(self.a(images)))).mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize(
@@ -261,7 +268,8 @@ def test_silu_written_out_is_a_silu(silu: Callable[[Tensor], Tensor]) -> None:
             self.conv, self.head, self.activation = nn.Conv2d(1, 4, 3), nn.Linear(4, 3), activation
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.head(self.activation(self.conv(images)).mean((2, 3)))
+            logits: Tensor = self.head(self.activation(self.conv(images)).mean((2, 3)))
+            return logits
 
     images = images_for(randomised(Written(F.silu)), 2)
     for name in ("backprop", "deconvnet", "guided_backprop"):
@@ -283,4 +291,4 @@ def step(name: str, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         output = model(images)
         heat = read(output, 1)
     (heat.square().sum() + output.square().sum()).backward()
-    return {"map": heat.detach(), **{key: p.grad.clone() for key, p in model.named_parameters()}}
+    return {"map": heat.detach(), **gradients(model)}

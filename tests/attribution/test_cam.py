@@ -24,7 +24,8 @@ class Headed(nn.Module):
         self.conv, self.head = nn.Conv2d(1, channels, 3, padding=1), head
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(F.relu(self.conv(images)))
+        logits: Tensor = self.head(F.relu(self.conv(images)))
+        return logits
 
 
 class Pooled(nn.Module):
@@ -35,7 +36,8 @@ class Pooled(nn.Module):
         self.pool, self.linear = pool, nn.Linear(5, 3)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.pool(x))
+        logits: Tensor = self.linear(self.pool(x))
+        return logits
 
 
 POOLS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -64,11 +66,12 @@ HEADS: dict[str, Callable[[], nn.Module]] = {
 
 @pytest.mark.parametrize("pool", POOLS)
 def test_cam_is_the_linear_layers_weights_times_the_features(pool: str) -> None:
-    model = randomised(Headed(Pooled(POOLS[pool]))).eval()
+    head = Pooled(POOLS[pool])
+    model = randomised(Headed(head)).eval()
     images = images_for(model, 4, size=(12, 10))
     ours = attribution.create("cam", model, normalise="none")(images, TARGETS)
     with torch.no_grad():
-        features, weight = F.relu(model.conv(images)), model.head.linear.weight
+        features, weight = F.relu(model.conv(images)), head.linear.weight
     for i, k in enumerate(TARGETS):
         by_hand = sum(weight[k, c].detach() * features[i, c] for c in range(5))
         torch.testing.assert_close(ours[i, 0], by_hand)

@@ -73,6 +73,7 @@ def test_it_is_the_classs_own_map_through_a_sigmoid() -> None:
 def test_heatmap_loss_gradient_matches_finite_differences(name: str, training: bool) -> None:
     model = still(randomised(Mapping())).train(training)
     with torch.no_grad():
+        assert model.head.bias is not None
         model.head.bias.fill_(1)  # else a class's map may be negative everywhere, and Grad-CAM's empty
     generator = attribution.create(name, model, normalise="none")
     assert_heatmap_loss_is_exact(generator, images_for(model, 3), held=training)
@@ -91,11 +92,11 @@ def test_grad_cam_where_the_scores_are_pooled_is_the_class_map_without_its_negat
 def test_loss_without_the_heatmap_has_the_gradients_of_the_bare_model() -> None:
     model = randomised(Mapping()).train()
     bare, images = copy.deepcopy(model), images_for(model, 4)
-    F.cross_entropy(bare(images).logits, TARGETS).backward()
+    torch.autograd.backward(F.cross_entropy(bare(images).logits, TARGETS))
     with attribution.create("pylon", model).capture() as read:
         output = model(images)
         read(output, TARGETS)
-    F.cross_entropy(output.logits, TARGETS).backward()
+    torch.autograd.backward(F.cross_entropy(output.logits, TARGETS))
     for ours, theirs in zip(model.parameters(), bare.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12)
 
@@ -136,6 +137,6 @@ def test_what_has_no_map_of_a_class_is_told() -> None:
         attribution.create("pylon", model)(images_for(model, 2), 1)
     with pytest.raises(ValueError, match="has no layer"):
         attribution.create("pylon", Mapping(), layer="act")
-    model = randomised(Mapping())
+    mapping = randomised(Mapping())
     with pytest.raises(ValueError, match="its target cannot be a function"):
-        attribution.create("pylon", model)(images_for(model, 2), lambda output: output.logits[:, 0])
+        attribution.create("pylon", mapping)(images_for(mapping, 2), lambda output: output.logits[:, 0])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from radgaze import attribution
-from tests.attribution.networks import Inverted, randomised
+from tests.attribution.networks import Inverted, gradients, randomised
 
 SECONDS = 60
 NAMES = tuple(
@@ -32,7 +32,7 @@ def test_gradients_of_two_processes_equal_those_of_one(
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the processes find this module
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)  # type: ignore[attr-defined]
+    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)  # type: ignore[attr-defined, no-untyped-call]
     try:
         until = time.monotonic() + SECONDS
         while not processes.join(timeout=1):
@@ -73,8 +73,8 @@ def step(name: str, bare: nn.Module, model: nn.Module, images: Tensor, targets: 
     with attribution.create(name, model, normalise="none", **FEW.get(name, {})).capture() as read:
         output = model(images)
         heat = read(output, targets)
-    (F.cross_entropy(output, targets) + 10 * heat.square().mean()).backward()
-    return {"map": heat.detach(), **{key: p.grad for key, p in bare.named_parameters()}}
+    torch.autograd.backward(F.cross_entropy(output, targets) + 10 * heat.square().mean())
+    return {"map": heat.detach(), **gradients(bare)}
 
 
 def network() -> nn.Module:

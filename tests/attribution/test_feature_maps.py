@@ -56,7 +56,8 @@ class Pooling(nn.Module):
         return self.classified(F.relu(self.last(x)))
 
     def classified(self, features: Tensor) -> Tensor:
-        return self.head(self.pool(features).flatten(1))
+        logits: Tensor = self.head(self.pool(features).flatten(1))
+        return logits
 
 
 @pytest.mark.parametrize("pooling", POOLINGS)
@@ -103,7 +104,8 @@ class Last(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = self.patches(images).permute(0, 2, 3, 1)
         x = self.same(x + self.act(self.mlp(self.norm(x))))
-        return self.head(x.mean((1, 2)))
+        logits: Tensor = self.head(x.mean((1, 2)))
+        return logits
 
 
 class First(nn.Module):
@@ -117,7 +119,8 @@ class First(nn.Module):
         x = self.other.patches(images)
         y = self.other.norm(x.permute(0, 2, 3, 1))
         x = self.same(x + self.other.act(F.conv2d(y.permute(0, 3, 1, 2), self.kernel(), self.other.mlp.bias)))
-        return self.other.head(x.mean((2, 3)))
+        logits: Tensor = self.other.head(x.mean((2, 3)))
+        return logits
 
     def kernel(self) -> Tensor:
         return self.other.mlp.weight[:, :, None, None]
@@ -130,11 +133,12 @@ class Tokens(Last):
         x = self.patches(images).flatten(2).transpose(1, 2)
         x = x + self.act(self.mlp(self.norm(x)))
         x = self.same(torch.cat([x.new_zeros(len(x), 1, 6), x], 1))
-        return self.head(x[:, 1:].mean(1))
+        logits: Tensor = self.head(x[:, 1:].mean(1))
+        return logits
 
 
 def tokens_to_maps(tokens: Tensor) -> Tensor:
-    return tokens[:, 1:].transpose(1, 2).unflatten(2, (5, 4))
+    return torch.unflatten(tokens[:, 1:].transpose(1, 2), 2, (5, 4))
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "hires_cam", "layer_cam", "backprop", "input_x_gradient"])
@@ -182,7 +186,8 @@ class Unknown(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.same(images * 2)
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 def test_where_nothing_tells_where_the_channels_are_that_is_said_once_at_the_users_line() -> None:
@@ -222,7 +227,8 @@ class Several(nn.Module):
         self.unused = nn.Conv2d(1, 2, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.both(images)[0])
+        logits: Tensor = self.network(self.both(images)[0])
+        return logits
 
 
 @pytest.mark.parametrize("name", ["grad_cam", "guided_backprop", "input_x_gradient"])
@@ -262,7 +268,8 @@ class Transformer(nn.Module):
         self.head = nn.Linear(8, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.block(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
+        logits: Tensor = self.head(self.block(self.patches(images).flatten(2).transpose(1, 2)).mean(1))
+        return logits
 
 
 # With the norms first, a residual connection leads from the last tokens to the patches past everything.

@@ -36,7 +36,7 @@ def test_training_step_of_the_documentation() -> None:
         output = model(images)
         heat = read(output.logits, torch.tensor([0, 2]))
         loss = F.cross_entropy(output.logits, torch.tensor([0, 2])) + F.mse_loss(heat, gaze)
-    loss.backward()
+    torch.autograd.backward(loss)
     optimiser.step()
     looked_at = generator(images, target=1)
     assert heat.shape == looked_at.shape == (2, 1, 64, 64)
@@ -70,7 +70,7 @@ def test_activations_of_thousands_do_not_overflow_in_float16(name: str) -> None:
         model.zero_grad()
         with torch.autocast("cpu", torch.float16, enabled=half), generator.capture() as read:
             heat = read(model(images), TARGETS)
-            heat.square().mean().backward()
+            torch.autograd.backward(heat.square().mean())
         maps.append(heat.detach())
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None]))
     assert_alike(maps[1], maps[0])
@@ -106,7 +106,8 @@ def test_copies_have_the_other_arguments_of_their_own_case() -> None:
             self.network = Small(nn.SiLU)
 
         def forward(self, age: Tensor, images: Tensor, factor: float, *, sex: Tensor) -> Tensor:
-            return self.network(images * age.view(-1, 1, 1, 1) + sex.view(-1, 1, 1, 1)) * factor
+            logits: Tensor = self.network(images * age.view(-1, 1, 1, 1) + sex.view(-1, 1, 1, 1)) * factor
+            return logits
 
     model = randomised(Told()).eval()
     images, age, sex = images_for(model, 4), torch.arange(1.0, 5.0).double(), torch.tensor([0, 1, 0, 1])

@@ -126,7 +126,8 @@ def test_gradient_at_a_layer_is_that_of_the_rest_of_the_network_in_its_input(nam
                 x = m.act2(x)
             if layer != "act4":
                 x = m.excited(x)
-            return m.head(x.mean((2, 3)))
+            logits: Tensor = m.head(x.mean((2, 3)))
+            return logits
 
     kept: list[Tensor] = []
     hook = model.get_submodule(layer).register_forward_hook(lambda *call: kept.append(call[2].detach()))
@@ -207,7 +208,8 @@ def test_network_that_pools_nothing_is_told_to_name_a_layer() -> None:
             self.conv = nn.Conv2d(1, 3, 8, stride=8)
 
         def forward(self, images: Tensor) -> Tensor:
-            return self.conv(images)[:, :, 0, 0]
+            logits: Tensor = self.conv(images)[:, :, 0, 0]
+            return logits
 
     images = torch.rand(4, 1, 16, 16)
     with pytest.raises(RuntimeError, match="name a layer"):

@@ -19,14 +19,16 @@ class Net(nn.Module):
         self.head = nn.Linear(4, 3)
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.features(images).mean((2, 3)))
+        logits: Tensor = self.head(self.features(images).mean((2, 3)))
+        return logits
 
 
 class Frozen(Net):
     def forward(self, images: Tensor) -> Tensor:
         with torch.no_grad():
             found = self.features(images)
-        return self.head(found.mean((2, 3)))
+        logits: Tensor = self.head(found.mean((2, 3)))
+        return logits
 
 
 class Several(Net):
@@ -39,12 +41,12 @@ IMAGES = torch.rand(2, 1, 8, 8, generator=torch.Generator().manual_seed(2))
 
 
 @pytest.mark.parametrize("name", ["backprop", "guided_backprop", "grad_cam"])
-def test_an_encoder_under_no_grad_is_told(name):
+def test_an_encoder_under_no_grad_is_told(name: str) -> None:
     with pytest.raises(RuntimeError, match=r"no_grad|no activation|no feature maps"):
         attribution.create(name, Frozen())(IMAGES, target=1)
 
 
-def test_of_several_outputs_the_logits_are_named():
+def test_of_several_outputs_the_logits_are_named() -> None:
     model = Several()
     with pytest.raises(ValueError, match="which of the model's outputs are the logits"):
         attribution.create("backprop", model)(IMAGES, target=1)
@@ -67,19 +69,21 @@ def test_of_several_outputs_the_logits_are_named():
         (IMAGES, torch.tensor([0.0, 1.0]), "not a tensor of torch.float32"),
     ],
 )
-def test_what_is_no_batch_or_no_target_is_refused(name, images, target, words):
+def test_what_is_no_batch_or_no_target_is_refused(
+    name: str, images: Tensor, target: object, words: str
+) -> None:
     with pytest.raises(ValueError, match=words):
-        attribution.create(name, Net())(images, target=target)
+        attribution.create(name, Net())(images, target=target)  # type: ignore[arg-type]  # refused
 
 
-def test_images_given_by_keyword_are_told_how_to_be_given():
+def test_images_given_by_keyword_are_told_how_to_be_given() -> None:
     model = Net()
     generator = attribution.create("backprop", model)
     with generator.capture(model) as read, pytest.raises(RuntimeError, match=r"call model\(images\), not"):
         read(model(images=IMAGES), 1)
 
 
-def test_one_class_as_a_tensor_is_that_of_all_cases():
+def test_one_class_as_a_tensor_is_that_of_all_cases() -> None:
     generator = attribution.create("backprop", Net())
     assert torch.equal(generator(IMAGES, target=torch.tensor(2)), generator(IMAGES, target=2))
 
@@ -93,16 +97,17 @@ class Constant(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         total = (images - images.mean((2, 3), keepdim=True)).mean((2, 3)) * 1e-3
-        return self.head(torch.relu(total + 1)) + 1
+        logits: Tensor = self.head(torch.relu(total + 1)) + 1
+        return logits
 
 
 @pytest.mark.parametrize("name", ["backprop", "guided_backprop", "occlusion", "integrated_gradients"])
-def test_a_map_of_rounding_noise_is_zero_and_not_scaled_to_one(name):
+def test_a_map_of_rounding_noise_is_zero_and_not_scaled_to_one(name: str) -> None:
     made = attribution.create(name, Constant())(IMAGES, target=1)
     assert torch.equal(made, torch.zeros_like(made))
 
 
-def test_a_small_gradient_that_is_no_noise_is_kept():
+def test_a_small_gradient_that_is_no_noise_is_kept() -> None:
     model = Net()
     with torch.no_grad():
         model.head.weight.mul_(1e-6)

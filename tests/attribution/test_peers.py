@@ -25,23 +25,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:Setting backward hooks")
 class Grey(nn.Module):
     """A network of one channel, shown images of two: attributions differ between the channels."""
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(self, network: Small) -> None:
         super().__init__()
         self.mix, self.network = nn.Conv2d(2, 1, 1, bias=False), network
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.network(self.mix(images))
+        logits: Tensor = self.network(self.mix(images))
+        return logits
 
 
 @pytest.fixture
-def model() -> nn.Module:
+def model() -> Grey:
     model = randomised(Grey(Small(nn.ReLU))).eval()
     approving(model.network)
     return model
 
 
 @pytest.fixture
-def images(model: nn.Module) -> Tensor:
+def images(model: Grey) -> Tensor:
     return images_for(model, 4, size=(24, 20))
 
 
@@ -56,7 +57,7 @@ def images(model: nn.Module) -> Tensor:
     ],
 )
 def test_gradients_equal_captums(
-    name: str, oracle: Callable[[nn.Module], Any], readout: str, model: nn.Module, images: Tensor
+    name: str, oracle: Callable[[nn.Module], Any], readout: str, model: Grey, images: Tensor
 ) -> None:
     ours = attribution.create(name, model, normalise="none", readout=readout)(images, TARGETS)
     signed = {"abs": False} if name == "backprop" else {}
@@ -65,7 +66,7 @@ def test_gradients_equal_captums(
 
 
 @pytest.mark.parametrize("layer", ["network.act1", "network.act2", "network.act4"])
-def test_grad_cam_equals_captums(layer: str, model: nn.Module, images: Tensor) -> None:
+def test_grad_cam_equals_captums(layer: str, model: Grey, images: Tensor) -> None:
     ours = attribution.create("grad_cam", model, normalise="none", layer=layer)(images, TARGETS)
     oracle = captum.attr.LayerGradCam(model, model.get_submodule(layer))
     theirs = oracle.attribute(images.clone().requires_grad_(), target=TARGETS, relu_attributions=True)
@@ -73,7 +74,7 @@ def test_grad_cam_equals_captums(layer: str, model: nn.Module, images: Tensor) -
 
 
 @pytest.mark.parametrize("layer", ["network.act1", "network.act4"])
-def test_guided_grad_cam_equals_captums(layer: str, model: nn.Module, images: Tensor) -> None:
+def test_guided_grad_cam_equals_captums(layer: str, model: Grey, images: Tensor) -> None:
     ours = attribution.create("guided_grad_cam", model, normalise="none", readout="norm", layer=layer)
     oracle = captum.attr.GuidedGradCam(model, model.get_submodule(layer))
     theirs = oracle.attribute(images.clone().requires_grad_(), target=TARGETS, interpolate_mode="bilinear")
@@ -81,9 +82,7 @@ def test_guided_grad_cam_equals_captums(layer: str, model: nn.Module, images: Te
 
 
 @pytest.mark.parametrize(("steps", "baseline"), [(7, 0.0), (20, 0.3)])
-def test_integrated_gradients_equal_captums(
-    steps: int, baseline: float, model: nn.Module, images: Tensor
-) -> None:
+def test_integrated_gradients_equal_captums(steps: int, baseline: float, model: Grey, images: Tensor) -> None:
     ours = attribution.create(
         "integrated_gradients", model, normalise="none", readout="sum", steps=steps, baseline=baseline
     )
@@ -114,7 +113,7 @@ def test_integrated_gradients_sum_up_to_the_difference_of_the_scores(images: Ten
     ],
 )
 def test_smooth_grad_is_the_mean_of_captums_maps_over_the_same_noise(
-    base: str, oracle: Callable[[nn.Module], Any], model: nn.Module, images: Tensor
+    base: str, oracle: Callable[[nn.Module], Any], model: Grey, images: Tensor
 ) -> None:
     images = images * torch.tensor([1, 0.5, 2, 3]).view(-1, 1, 1, 1)  # noise is a share of each one's range
     ours = attribution.create(
@@ -132,9 +131,7 @@ def test_smooth_grad_is_the_mean_of_captums_maps_over_the_same_noise(
     assert_same(ours(images, TARGETS), read_out(mean, "norm"))
 
 
-def test_smooth_grad_over_a_class_activation_map_is_the_mean_of_captums(
-    model: nn.Module, images: Tensor
-) -> None:
+def test_smooth_grad_over_a_class_activation_map_is_the_mean_of_captums(model: Grey, images: Tensor) -> None:
     ours = attribution.create("smooth_grad", model, base="grad_cam", samples=2, normalise="none")
     source = torch.Generator().manual_seed(0)
     noise = torch.randn(2, *images.shape[1:], generator=source, dtype=images.dtype)
@@ -172,10 +169,10 @@ PYTORCH_GRAD_CAM = {
 @pytest.mark.parametrize("layer", ["network.act1", "network.act4"])
 @pytest.mark.parametrize("name", PYTORCH_GRAD_CAM)
 def test_class_activation_maps_equal_those_of_pytorch_grad_cam(
-    name: str, layer: str, model: nn.Module, images: Tensor
+    name: str, layer: str, model: Grey, images: Tensor
 ) -> None:
     """To their 1e-5: they compute in float32, and add 1e-6 below a fraction and 1e-7 to a scale."""
-    model.network.head.weight.data *= 1e4  # beside such gradients that counts nothing
+    model.network.head.weight.data.mul_(1e4)  # beside such gradients that counts nothing
     ours = attribution.create(name, model, normalise="minmax", layer=layer)(images, TARGETS)
     targets = [ClassifierOutputTarget(int(k)) for k in TARGETS]
     with PYTORCH_GRAD_CAM[name](model, [model.get_submodule(layer)]) as oracle:
@@ -186,9 +183,9 @@ def test_class_activation_maps_equal_those_of_pytorch_grad_cam(
 
 @pytest.mark.parametrize("name", PYTORCH_GRAD_CAM)
 def test_raw_class_activation_maps_equal_those_of_pytorch_grad_cam(
-    name: str, model: nn.Module, images: Tensor
+    name: str, model: Grey, images: Tensor
 ) -> None:
-    model.network.head.weight.data *= 1e4
+    model.network.head.weight.data.mul_(1e4)
     ours = attribution.create(name, model, normalise="none")(images, TARGETS)
     targets = [ClassifierOutputTarget(int(k)) for k in TARGETS]
     with PYTORCH_GRAD_CAM[name](model, [model.network.act4]) as oracle:
@@ -202,12 +199,12 @@ def test_raw_class_activation_maps_equal_those_of_pytorch_grad_cam(
 
 def read_out(attributions: Tensor, how: str) -> Tensor:
     """(B, C, H, W) → (B, 1, H, W)."""
-    reduced = {
+    reduced: dict[str, Tensor] = {
         "absolute": attributions.abs().max(1)[0],
         "sum": attributions.sum(1),
         "norm": attributions.norm(dim=1),
     }
-    return reduced[how][:, None]
+    return reduced[how].unsqueeze(1)
 
 
 def enlarged(heat: Tensor, images: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -10,13 +11,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.attribution.generators.post_hoc import referred, superpixels
+from radgaze.attribution.generators.post_hoc import Reference, referred, superpixels
 from radgaze.attribution.registry import PRESETS, presets
 from tests.attribution.networks import Inverted, Residual, Small, randomised
 
 POST_HOC = ("deep_lift", "occlusion", "lime")
-RAW = {"readout": "sum", "normalise": "none"}
-FEW = {"lime": {"samples": 40, "superpixels": 12}, "occlusion": {"window": 0.25}, "deep_lift": {}}
+RAW: dict[str, object] = {"readout": "sum", "normalise": "none"}
+FEW: dict[str, dict[str, object]] = {
+    "lime": {"samples": 40, "superpixels": 12},
+    "occlusion": {"window": 0.25},
+    "deep_lift": {},
+}
 
 
 @pytest.fixture(autouse=True)
@@ -36,13 +41,13 @@ def plain(activation: type[nn.Module]) -> nn.Module:
     ).eval()
 
 
-def test_post_hoc_generators_are_those_that_cannot_be_trained_through():
+def test_post_hoc_generators_are_those_that_cannot_be_trained_through() -> None:
     assert set(attribution.names(differentiable=False)) == set(POST_HOC)
     assert set(attribution.names(differentiable=True)) == set(attribution.names()) - set(POST_HOC)
 
 
 @pytest.mark.parametrize("name", POST_HOC)
-def test_there_is_no_reading_and_no_option_of_rules(name):
+def test_there_is_no_reading_and_no_option_of_rules(name: str) -> None:
     generator = attribution.create(name, plain(nn.ReLU))
     with pytest.raises(ValueError, match="cannot be trained through"):
         generator.capture()
@@ -52,7 +57,9 @@ def test_there_is_no_reading_and_no_option_of_rules(name):
 
 @pytest.mark.parametrize("name", POST_HOC)
 @pytest.mark.parametrize("network", [Residual, lambda: Small(nn.SiLU), lambda: Inverted(channels=1)])
-def test_a_map_lies_in_0_to_1_leaves_the_model_alone_and_does_not_depend_on_its_batch(name, network):
+def test_a_map_lies_in_0_to_1_leaves_the_model_alone_and_does_not_depend_on_its_batch(
+    name: str, network: Callable[[], nn.Module]
+) -> None:
     model = randomised(network()).float().train()
     images = torch.rand(3, 1, 24, 20)
     before = copy.deepcopy(model.state_dict())
@@ -73,7 +80,7 @@ def test_a_map_lies_in_0_to_1_leaves_the_model_alone_and_does_not_depend_on_its_
 
 
 @pytest.mark.parametrize("name", POST_HOC)
-def test_a_function_is_a_target_and_words_are(name):
+def test_a_function_is_a_target_and_words_are(name: str) -> None:
     model, images = plain(nn.SiLU), torch.rand(2, 1, 16, 16)
     generator = attribution.create(name, model, **RAW, **FEW[name])
     torch.testing.assert_close(generator(images, 1), generator(images, lambda out: out[:, 1]))
@@ -89,17 +96,20 @@ def test_a_function_is_a_target_and_words_are(name):
 
 @pytest.mark.parametrize("activation", [nn.ReLU, nn.SiLU, nn.GELU, nn.Hardswish])
 @pytest.mark.parametrize("reference", ["black", "mean", "blurred"])
-def test_deep_lift_adds_up_to_what_the_score_gains_over_the_reference(activation, reference):
+def test_deep_lift_adds_up_to_what_the_score_gains_over_the_reference(
+    activation: type[nn.Module], reference: Reference
+) -> None:
     model, images = plain(activation), torch.rand(3, 1, 16, 16)
     found = attribution.create("deep_lift", model, reference=reference, **RAW)(images, 1)
     gain = model(images)[:, 1] - model(referred(reference, images))[:, 1]
     torch.testing.assert_close(found.sum((1, 2, 3)), gain.detach(), atol=1e-5, rtol=1e-3)
 
 
-def test_deep_lift_of_one_layer_is_the_rescale_rule_by_hand():
+def test_deep_lift_of_one_layer_is_the_rescale_rule_by_hand() -> None:
     weight, out = torch.randn(6, 16), torch.randn(3, 6)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 6, bias=False), nn.SiLU(), nn.Linear(6, 3, bias=False))
-    model[1].weight.data, model[3].weight.data = weight, out
+    first, last = nn.Linear(16, 6, bias=False), nn.Linear(6, 3, bias=False)
+    model = nn.Sequential(nn.Flatten(), first, nn.SiLU(), last)
+    first.weight.data, last.weight.data = weight, out
     images, reference = torch.randn(2, 1, 4, 4), torch.rand(1, 4, 4)
     found = attribution.create("deep_lift", model, reference=reference, **RAW)(images, 2)
     for image, heat in zip(images, found, strict=True):
@@ -109,14 +119,15 @@ def test_deep_lift_of_one_layer_is_the_rescale_rule_by_hand():
         torch.testing.assert_close(heat.flatten(), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_deep_lift_of_an_activation_used_twice_is_that_of_two():
+def test_deep_lift_of_an_activation_used_twice_is_that_of_two() -> None:
     class Twice(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.first, self.second, self.act = nn.Linear(16, 8), nn.Linear(8, 3), nn.SiLU()
 
         def forward(self, x: Tensor) -> Tensor:
-            return self.act(self.second(self.act(self.first(x.flatten(1)))))
+            logits: Tensor = self.act(self.second(self.act(self.first(x.flatten(1)))))
+            return logits
 
     twice = Twice()
     apart = nn.Sequential(nn.Flatten(), twice.first, nn.SiLU(), twice.second, nn.SiLU())
@@ -130,7 +141,7 @@ def test_deep_lift_of_an_activation_used_twice_is_that_of_two():
 # Occlusion
 
 
-def test_occlusion_is_a_loop_over_squares():
+def test_occlusion_is_a_loop_over_squares() -> None:
     model, images = plain(nn.SiLU), torch.rand(2, 1, 13, 11)
     found = attribution.create("occlusion", model, window=0.4, stride=0.5, reference="black", **RAW)(
         images, 1
@@ -157,12 +168,12 @@ def test_occlusion_is_a_loop_over_squares():
 # LIME
 
 
-def test_lime_finds_the_weights_of_a_score_that_is_linear_in_superpixels():
+def test_lime_finds_the_weights_of_a_score_that_is_linear_in_superpixels() -> None:
     image = torch.zeros(1, 1, 24, 24)
     for k, value in enumerate((0.2, 0.9, 0.5, 0.7)):
         image[..., 12 * (k // 2) :, 12 * (k % 2) :] = value
     labels = superpixels(image[0], 4)
-    there = labels.unique().tolist()
+    there = sorted(set(labels.flatten().tolist()))
     assert there == list(range(len(there)))
     weights = torch.randn(len(there))
 
@@ -180,14 +191,15 @@ def test_lime_finds_the_weights_of_a_score_that_is_linear_in_superpixels():
         torch.testing.assert_close(found[0][own], expected.expand(int(own.sum())), atol=1e-4, rtol=1e-3)
 
 
-def test_what_cannot_be_is_told():
+def test_what_cannot_be_is_told() -> None:
     model = plain(nn.ReLU)
-    for name, options, said in (
+    wrong: list[tuple[str, dict[str, object], str]] = [
         ("deep_lift", {"reference": "white"}, "black, mean, blurred"),
         ("occlusion", {"window": 0}, "window must be a share"),
         ("lime", {"samples": 1}, "samples must be at least 2"),
         ("lime", {"internal_batch_size": 0}, "internal_batch_size"),
-    ):
+    ]
+    for name, options, said in wrong:
         with pytest.raises(ValueError, match=said):
             attribution.create(name, model, **options)
 
@@ -195,7 +207,7 @@ def test_what_cannot_be_is_told():
 # What applies, and what is offered
 
 
-def test_methods_are_those_that_apply_to_the_model():
+def test_methods_are_those_that_apply_to_the_model() -> None:
     convolutions = Small(nn.SiLU)
     assert set(attribution.methods(convolutions)) == set(attribution.names()) - {"pylon"}
     no_pooling = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
@@ -218,11 +230,12 @@ class OneQuadrant(nn.Module):
         seen = torch.zeros(H, W, device=images.device)
         seen[: H // 2, W // 2 :] = 1
         x = self.act2(self.second(self.act1(self.first(images * seen))))
-        return self.head(x.mean((2, 3)))
+        logits: Tensor = self.head(x.mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "pylon"])
-def test_a_network_that_sees_one_quadrant_is_localised_there_by_every_method(name):
+def test_a_network_that_sees_one_quadrant_is_localised_there_by_every_method(name: str) -> None:
     torch.manual_seed(3)
     model = OneQuadrant()
     for parameter in model.parameters():  # the score grows with what is seen

@@ -12,7 +12,7 @@ from torch.utils.checkpoint import checkpoint, checkpoint_sequential
 
 from radgaze import attribution
 from tests.attribution.generator_contract import images_for, left_as_found, nothing_alive_afterwards
-from tests.attribution.networks import Checkpointed, Small, randomised
+from tests.attribution.networks import Checkpointed, Small, gradients, randomised
 
 TARGETS = torch.tensor([2, 0, 1, 1])
 Run = Callable[[nn.Sequential, Tensor], Tensor]
@@ -31,11 +31,13 @@ class Stages(nn.Module):
         self.head, self.run = nn.Linear(4, 3), run
 
     def forward(self, images: Tensor) -> Tensor:
-        return self.head(self.run(self.stages, images).mean((2, 3)))
+        logits: Tensor = self.head(self.run(self.stages, images).mean((2, 3)))
+        return logits
 
 
 def kept(stages: nn.Sequential, x: Tensor) -> Tensor:
-    return stages(x)
+    maps: Tensor = stages(x)
+    return maps
 
 
 def each(stages: nn.Sequential, x: Tensor) -> Tensor:
@@ -45,7 +47,8 @@ def each(stages: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def all_at_once(stages: nn.Sequential, x: Tensor) -> Tensor:
-    return checkpoint(stages, x, use_reentrant=False)
+    maps: Tensor = checkpoint(stages, x, use_reentrant=False)
+    return maps
 
 
 def nested(stages: nn.Sequential, x: Tensor) -> Tensor:
@@ -53,11 +56,15 @@ def nested(stages: nn.Sequential, x: Tensor) -> Tensor:
 
 
 def some(stages: nn.Sequential, x: Tensor) -> Tensor:
-    return stages[2](checkpoint(stages[1], stages[0](x), use_reentrant=False))
+    maps: Tensor = stages[2](checkpoint(stages[1], stages[0](x), use_reentrant=False))
+    return maps
 
 
 def sequential(stages: nn.Sequential, x: Tensor) -> Tensor:
-    return checkpoint_sequential(stages, 2, x, use_reentrant=False)
+    maps: Tensor = checkpoint_sequential(  # type: ignore[no-untyped-call]
+        stages, 2, x, use_reentrant=False
+    )
+    return maps
 
 
 RUNS = {run.__name__: run for run in (each, all_at_once, nested, some, sequential)}
@@ -69,23 +76,22 @@ def step(
     """A map, and the gradients of a loss of it, whose backward runs in the context or after it."""
     model = randomised(Stages(run)).train(training)
     images = images_for(model, 4)
-    parameters = list(model.parameters())
     with attribution.create(name, model, normalise="none").capture() as read:
         output = model(images)
         heat, other = read(output, TARGETS), read(output, 0)
         loss = F.cross_entropy(output, TARGETS) + heat.square().sum() + (other * heat).sum()
         if inside:
-            gradients = _gradients(loss, parameters, grad)
+            found = _gradients(loss, model, grad)
     if not inside:
-        gradients = _gradients(loss, parameters, grad)
-    return [heat.detach(), *gradients]
+        found = _gradients(loss, model, grad)
+    return [heat.detach(), *found]
 
 
-def _gradients(loss: Tensor, parameters: list[nn.Parameter], grad: bool) -> list[Tensor]:
+def _gradients(loss: Tensor, model: nn.Module, grad: bool) -> list[Tensor]:
     if grad:
-        return list(torch.autograd.grad(loss, parameters))
-    loss.backward()
-    return [parameter.grad for parameter in parameters]
+        return list(torch.autograd.grad(loss, list(model.parameters())))
+    torch.autograd.backward(loss)
+    return list(gradients(model).values())
 
 
 @pytest.mark.parametrize("inside", [True, False], ids=["inside", "after"])
@@ -114,7 +120,7 @@ def test_bare_model_is_recomputed_as_ever_afterwards(run: str) -> None:
     model, other = randomised(Stages(RUNS[run])), randomised(Stages(kept))
     images = images_for(model, 4)
     for each_ in (model, other):
-        F.cross_entropy(each_(images), TARGETS).backward()
+        torch.autograd.backward(F.cross_entropy(each_(images), TARGETS))
     torch.testing.assert_close(*([p.grad for p in m.parameters()] for m in (model, other)))
 
 
@@ -129,9 +135,9 @@ def test_nothing_outlives_the_step(inside: bool, layer: str | None) -> None:
         with generator.capture() as read:
             loss = read(model(images), TARGETS).mean()
             if inside:
-                loss.backward()
+                torch.autograd.backward(loss)
         if not inside:
-            loss.backward()
+            torch.autograd.backward(loss)
 
     one()
     with left_as_found(model, gradients=True), nothing_alive_afterwards():

@@ -63,7 +63,7 @@ def test_map_to_train_through_is_empty_where_it_is_rounding_and_has_a_gradient()
     model = Small(nn.SiLU).eval()
     with attribution.create("backprop", model).capture() as read:
         heat = read(model(torch.rand(2, 1, 20, 18)), lambda logits: logits.softmax(1).sum(1))
-    heat.sum().backward()
+    torch.autograd.backward(heat.sum())
     assert heat.max() == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
@@ -74,7 +74,9 @@ def test_quantised_head_is_an_error_that_says_so(name: str) -> None:
     model = nn.Sequential(
         nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     )
-    quantised = torch.ao.quantization.quantize_dynamic(model.eval(), {nn.Linear})
+    quantised = torch.ao.quantization.quantize_dynamic(  # type: ignore[no-untyped-call]
+        model.eval(), {nn.Linear}
+    )
     with pytest.raises(RuntimeError, match="has no gradient, as those of quantised layers"):
         attribution.create(name, quantised)(torch.rand(2, 1, 12, 12), 1)
 
@@ -85,12 +87,15 @@ class Frozen(nn.Module):
         self.network, self.how = Small(nn.ReLU), how
 
     def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor
         if self.how == "everything":
             with torch.no_grad():
-                return self.network(images)
+                logits = self.network(images)
+                return logits
         with torch.no_grad():
             features = self.network.excited(self.network.entered(images))
-        return self.network.head(features.mean((2, 3)))
+        logits = self.network.head(features.mean((2, 3)))
+        return logits
 
 
 @pytest.mark.parametrize("how", ["everything", "encoder"])

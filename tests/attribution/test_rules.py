@@ -39,7 +39,8 @@ class Gated(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.conv(images))
         s = torch.sigmoid(self.gate(x.mean((2, 3), keepdim=True)))
-        return self.head(self.scale(x, s.detach() if self.held else s).mean((2, 3)))
+        logits: Tensor = self.head(self.scale(x, s.detach() if self.held else s).mean((2, 3)))
+        return logits
 
 
 def raw(name: str, model: nn.Module, images: Tensor, **options: str) -> Tensor:
@@ -151,14 +152,14 @@ def test_mobilenet_with_hard_gates_can_be_trained_through(gates: str, training: 
     model = still(randomised(model)).train(training)
     images = torch.rand(3, 1, 32, 32, dtype=torch.float64)
     chosen = {
-        "stem": model.conv_stem.weight,
-        "norm": model.bn1.weight,
-        "squeeze": model.blocks[1][0].conv_dw.weight,
-        "gate": model.blocks[2][0].se.conv_reduce.weight,
-        "hard gate": model.blocks[2][0].se.conv_expand.weight,
-        "depthwise": model.blocks[3][1].conv_dw.weight,
-        "shift": model.blocks[3][1].bn2.bias,
-        "head": model.classifier.weight,
+        "stem": model.get_parameter("conv_stem.weight"),
+        "norm": model.get_parameter("bn1.weight"),
+        "squeeze": model.get_parameter("blocks.1.0.conv_dw.weight"),
+        "gate": model.get_parameter("blocks.2.0.se.conv_reduce.weight"),
+        "hard gate": model.get_parameter("blocks.2.0.se.conv_expand.weight"),
+        "depthwise": model.get_parameter("blocks.3.1.conv_dw.weight"),
+        "shift": model.get_parameter("blocks.3.1.bn2.bias"),
+        "head": model.get_parameter("classifier.weight"),
     }
     for name in ("guided_backprop", "deconvnet"):
         generator = attribution.create(name, model, normalise="none", gates=gates)

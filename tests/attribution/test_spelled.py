@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -12,8 +14,10 @@ from torch import Tensor, nn
 
 from radgaze import attribution
 
+Activation = Callable[[Tensor], Tensor]
+
 ROOT = math.sqrt(2)
-SPELT = {
+SPELT: dict[str, list[Activation]] = {
     "relu": [
         lambda x: torch.maximum(x, torch.zeros_like(x)),
         lambda x: torch.maximum(x, torch.tensor(0.0)),
@@ -59,7 +63,7 @@ NAMED: dict[str, nn.Module] = {
 class Net(nn.Module):
     """Two convolutions and a head, in double precision."""
 
-    def __init__(self, activation) -> None:
+    def __init__(self, activation: Activation) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.first, self.second = nn.Conv2d(1, 6, 3), nn.Conv2d(6, 6, 3)
@@ -69,7 +73,8 @@ class Net(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         for layer in (self.first, self.second):
             images = self.activation(layer(images))
-        return self.head(images.mean((2, 3)))
+        logits: Tensor = self.head(images.mean((2, 3)))
+        return logits
 
 
 @pytest.fixture
@@ -77,7 +82,7 @@ def images() -> Tensor:
     return 4 * torch.rand(2, 1, 12, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) - 2
 
 
-def heat(activation, images: Tensor, name: str, **options) -> tuple[Tensor, list[str]]:
+def heat(activation: Activation, images: Tensor, name: str, **options: str) -> tuple[Tensor, list[str]]:
     """The map, and what is warned of."""
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
@@ -87,7 +92,7 @@ def heat(activation, images: Tensor, name: str, **options) -> tuple[Tensor, list
 
 @pytest.mark.parametrize("rule", ["guided_backprop", "deconvnet"])
 @pytest.mark.parametrize("kind", SPELT)
-def test_an_activation_in_other_words_gets_the_rule_of_its_name(kind, rule, images):
+def test_an_activation_in_other_words_gets_the_rule_of_its_name(kind: str, rule: str, images: Tensor) -> None:
     expected, _ = heat(NAMED[kind], images, rule)
     plain, _ = heat(NAMED[kind], images, "backprop")
     assert not torch.allclose(expected, plain)  # the rule makes a difference here
@@ -97,9 +102,10 @@ def test_an_activation_in_other_words_gets_the_rule_of_its_name(kind, rule, imag
         assert told == []
 
 
-def test_parameter_gradients_through_a_spelled_activation_are_those_of_its_name(images):
+def test_parameter_gradients_through_a_spelled_activation_are_those_of_its_name(images: Tensor) -> None:
     found = []
-    for activation in (NAMED["gelu"], SPELT["gelu"][0]):
+    activations: tuple[Activation, ...] = (NAMED["gelu"], SPELT["gelu"][0])
+    for activation in activations:
         net = Net(activation)
         generator = attribution.create("guided_backprop", net, normalise="none")
         with generator.capture(net) as read:
@@ -110,7 +116,7 @@ def test_parameter_gradients_through_a_spelled_activation_are_those_of_its_name(
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-10)
 
 
-def test_quick_gelu_is_differentiated_as_it_is_written(images):
+def test_quick_gelu_is_differentiated_as_it_is_written(images: Tensor) -> None:
     """Its rule is checked by its definition: guided passes max(g, 0)·[x > 0]·a'(x)."""
 
     def quick(x: Tensor) -> Tensor:
@@ -118,17 +124,18 @@ def test_quick_gelu_is_differentiated_as_it_is_written(images):
 
     class Guided(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x: Tensor) -> Tensor:
+        def forward(ctx: Any, x: Tensor) -> Tensor:
             ctx.save_for_backward(x)
             return quick(x)
 
         @staticmethod
-        def backward(ctx, g: Tensor) -> Tensor:
+        def backward(ctx: Any, g: Tensor) -> Tensor:
             (x,) = ctx.saved_tensors
             with torch.enable_grad():
                 leaf = x.detach().requires_grad_()
                 (slope,) = torch.autograd.grad(quick(leaf).sum(), leaf)
-            return g.clamp(min=0) * (x > 0) * slope
+            passed: Tensor = g.clamp(min=0) * (x > 0) * slope
+            return passed
 
     leaf = images.clone().requires_grad_()
     (expected,) = torch.autograd.grad(Net(Guided.apply)(leaf)[:, 1].sum(), leaf)
@@ -137,7 +144,7 @@ def test_quick_gelu_is_differentiated_as_it_is_written(images):
     assert told == []
 
 
-def test_a_tensor_overwritten_between_the_steps_is_no_activation(images):
+def test_a_tensor_overwritten_between_the_steps_is_no_activation(images: Tensor) -> None:
     def shifted(x: Tensor) -> Tensor:
         gate = torch.special.expit(1.0 * x)
         return F.relu(x.clone().add_(1) * gate)
@@ -159,7 +166,9 @@ def test_a_tensor_overwritten_between_the_steps_is_no_activation(images):
         (lambda x: F.relu(F.logsigmoid(x)), "logsigmoid"),
     ],
 )
-def test_a_nonlinearity_that_no_rule_covers_is_named_once(activation, name, images):
+def test_a_nonlinearity_that_no_rule_covers_is_named_once(
+    activation: Activation, name: str, images: Tensor
+) -> None:
     net = Net(activation)
     generator = attribution.create("guided_backprop", net)
     with pytest.warns(UserWarning, match=rf"no rule covers .*\b{name}\b.*plain derivative") as told:
@@ -171,21 +180,21 @@ def test_a_nonlinearity_that_no_rule_covers_is_named_once(activation, name, imag
     assert told[0].filename == __file__  # the caller's line, not one of ours
 
 
-def test_a_function_of_somebody_s_own_and_a_scripted_part_are_named(images):
+def test_a_function_of_somebody_s_own_and_a_scripted_part_are_named(images: Tensor) -> None:
     class Own(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x: Tensor) -> Tensor:
+        def forward(ctx: Any, x: Tensor) -> Tensor:
             return F.relu(x)
 
         @staticmethod
-        def backward(ctx, g: Tensor) -> Tensor:
+        def backward(ctx: Any, g: Tensor) -> Tensor:
             return g
 
     _, told = heat(lambda x: F.relu(Own.apply(x)), images, "guided_backprop")
     assert "Own" in told[0]
 
 
-def test_what_is_beside_the_way_from_images_to_score_is_not_counted(images):
+def test_what_is_beside_the_way_from_images_to_score_is_not_counted(images: Tensor) -> None:
     class Standardised(Net):
         def forward(self, images: Tensor) -> Tensor:
             scale = torch.sin(self.first.weight).abs().mean()  # of weights alone

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from radgaze import attribution
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact, assert_matches, still
 from tests.attribution.generator_contract import images_for
-from tests.attribution.networks import Inverted, Residual, Small, randomised
+from tests.attribution.networks import Inverted, Parts, Residual, Small, gradients, randomised
 
 TARGETS = torch.tensor([2, 0, 1, 1])
-Body = Callable[[nn.ModuleDict, Tensor], Tensor]
+Body = Callable[[Parts, Tensor], Tensor]
 
 
 class Odd(nn.Module):
@@ -36,70 +36,73 @@ class Odd(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         x = self.body(self.parts, F.silu(self.parts["stem"](images)))
-        return self.head(F.silu(self.parts["last"](F.silu(x))).mean((2, 3)))
+        logits: Tensor = self.head(F.silu(self.parts["last"](F.silu(x))).mean((2, 3)))
+        return logits
 
 
-def reused(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def reused(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     return m["norm"](y) + y
 
 
-def reused_before(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def reused_before(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     z = F.silu(y)
     return m["norm"](y) * z
 
 
-def normed_twice(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def normed_twice(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     return m["norm"](y) + m["norm"](F.silu(y))
 
 
-def changed_in_place(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def changed_in_place(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     y += 0.3 * x
     return m["norm"](y)
 
 
-def changed_in_place_afterwards(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def changed_in_place_afterwards(m: Parts, x: Tensor) -> Tensor:
     y = m["norm"](m["conv"](x))
     y += x
     return y
 
 
-def clamped_in_place(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def clamped_in_place(m: Parts, x: Tensor) -> Tensor:
     return m["norm"](F.relu_(m["conv"](x)))
 
 
-def between(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def between(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     x = m["stem"](x[:, :1])  # another convolution comes before the norm
     return m["norm"](y) + x
 
 
-def conv_twice(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def conv_twice(m: Parts, x: Tensor) -> Tensor:
     return m["norm"](m["conv"](m["conv"](x)))
 
 
-def norm_alone(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def norm_alone(m: Parts, x: Tensor) -> Tensor:
     return m["norm"](x) + m["conv"](x)
 
 
-def dropped_out_between(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def dropped_out_between(m: Parts, x: Tensor) -> Tensor:
     return m["norm"](F.dropout(m["conv"](x), 0.0, training=True))
 
 
-def viewed_between(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def viewed_between(m: Parts, x: Tensor) -> Tensor:
     y = m["conv"](x)
     return m["norm"](y.flip(1))
 
 
-def concatenated(m: nn.ModuleDict, x: Tensor) -> Tensor:
-    y, z = torch.cat([m["conv"](x), x, m["norm"](x)], 1).split((5, 7), 1)
-    return y[:, :4] * 2 + z[:, 2:6]
+def concatenated(m: Parts, x: Tensor) -> Tensor:
+    both = torch.cat([m["conv"](x), x, m["norm"](x)], 1)
+    y, z = both.split((5, 7), 1)  # type: ignore[no-untyped-call]
+    sliced: Tensor = y[:, :4] * 2 + z[:, 2:6]
+    return sliced
 
 
-def normed_then_conv(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def normed_then_conv(m: Parts, x: Tensor) -> Tensor:
     return m["conv"](F.silu(m["norm"](x)))
 
 
@@ -148,7 +151,7 @@ CONVS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def conv_norm(m: nn.ModuleDict, x: Tensor) -> Tensor:
+def conv_norm(m: Parts, x: Tensor) -> Tensor:
     return m["norm"](m["conv"](x))
 
 
@@ -206,7 +209,7 @@ def test_held_statistics_are_those_of_the_pass_though_later_ones_move_them() -> 
     model = randomised(Inverted()).eval()
     images = images_for(model, 4)
 
-    def gradients(disturbed: bool) -> list[Tensor]:
+    def found(disturbed: bool) -> list[Tensor]:
         changed = copy.deepcopy(model)
         with attribution.create("guided_backprop", changed, normalise="none").capture() as read:
             output = changed(images)
@@ -217,9 +220,9 @@ def test_held_statistics_are_those_of_the_pass_though_later_ones_move_them() -> 
                 changed.eval()
             heat = read(output, TARGETS)
         (heat.square().sum() + output.square().sum()).backward()
-        return [heat.detach(), *(p.grad for p in changed.parameters())]
+        return [heat.detach(), *gradients(changed).values()]
 
-    torch.testing.assert_close(gradients(True), gradients(False))
+    torch.testing.assert_close(found(True), found(False))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -231,16 +234,15 @@ def test_depthwise_weights_have_the_same_gradient_by_every_way_to_compute_it(
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model = randomised(Odd(conv_norm, conv=nn.Conv2d(4, 4, 5, padding=2, groups=4))).eval()
     images = images_for(model, 4)
-    F.cross_entropy(model(images), TARGETS).backward()
-    expected = {key: p.grad.to(dtype) for key, p in model.named_parameters()}
+    torch.autograd.backward(F.cross_entropy(model(images), TARGETS))
+    expected = {key: gradient.to(dtype) for key, gradient in gradients(model).items()}
     model.zero_grad()
-    model.to(dtype, memory_format=layout)
+    model.to(dtype).to(memory_format=layout)
     with attribution.create("backprop", model).capture() as read:
         output = model(images.to(dtype, memory_format=layout))
         read(output, TARGETS)
-    F.cross_entropy(output, TARGETS).backward()
-    found = {key: p.grad for key, p in model.named_parameters()}
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    torch.autograd.backward(F.cross_entropy(output, TARGETS))
+    torch.testing.assert_close(gradients(model), expected, rtol=1e-4, atol=1e-6)
 
 
 # The images
@@ -278,7 +280,8 @@ def test_images_made_by_another_network_pass_the_gradient_on_to_it() -> None:
         with generator.capture() as read:
             output = model(before(images))
             heat = read(output, TARGETS[:3])
-        return output.square().sum() + heat.square().sum() * 100
+        total: Tensor = output.square().sum() + heat.square().sum() * 100
+        return total
 
     for parameter in before.parameters():
         (gradient,) = torch.autograd.grad(loss(), parameter)
@@ -309,7 +312,8 @@ def test_images_changed_in_place_by_the_model_are_read_as_they_came() -> None:
         def forward(self, images: Tensor) -> Tensor:
             x = images.clone()
             x.sub_(0.5).div_(0.2)
-            return self.network(x)
+            logits: Tensor = self.network(x)
+            return logits
 
     model = randomised(Normalising()).eval()
     images = images_for(model, 4)
@@ -328,22 +332,23 @@ def test_readings_of_two_generators_are_independent() -> None:
         attribution.create(name, model, normalise="none") for name in ("guided_backprop", "deconvnet")
     )
     alone = [step([generator], model, images) for generator in (first, second)]
-    together = step([first, second], model, images)
-    torch.testing.assert_close(together[0], alone[0][0])
-    torch.testing.assert_close(together[1], alone[1][0])
-    torch.testing.assert_close(together[2], [a + b for a, b in zip(alone[0][1], alone[1][1], strict=True)])
+    heats, gradients = step([first, second], model, images)
+    torch.testing.assert_close(heats, [alone[0][0][0], alone[1][0][0]])
+    torch.testing.assert_close(gradients, [a + b for a, b in zip(alone[0][1], alone[1][1], strict=True)])
 
 
-def step(generators: list[attribution.Generator], model: nn.Module, images: Tensor) -> list:
+def step(
+    generators: list[attribution.Generator], model: nn.Module, images: Tensor
+) -> tuple[list[Tensor], list[Tensor]]:
     """Each generator's map from a pass of its own, and the gradients of the sum of their losses."""
     model.zero_grad()
     heats = []
     for generator in generators:
         with generator.capture() as read:
             heats.append(read(model(images), TARGETS))
-    sum(heat.square().sum() for heat in heats).backward()
+    torch.autograd.backward([heat.square().sum() for heat in heats])
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
-    return [*(heat.detach() for heat in heats), gradients]
+    return [heat.detach() for heat in heats], gradients
 
 
 def test_readings_one_within_the_other_are_independent() -> None:

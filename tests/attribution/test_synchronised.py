@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import checkpoint
 
 from radgaze import attribution
-from tests.attribution.networks import Inverted, randomised
+from tests.attribution.networks import Inverted, gradients, randomised
 
 SECONDS = 120
 CASES = 5
@@ -38,7 +38,8 @@ class Recomputing(Inverted):
     def forward(self, images: Tensor) -> Tensor:
         x = F.silu(self.norm(self.stem(images)))
         x = checkpoint(lambda y: self.second(self.first(y)), x, use_reentrant=False)
-        return self.head(F.silu(self.last_norm(self.widen(x))).mean((2, 3)))
+        logits: Tensor = self.head(F.silu(self.last_norm(self.widen(x))).mean((2, 3)))
+        return logits
 
 
 NETWORKS = {"kept": Inverted, "recomputed": Recomputing}
@@ -50,7 +51,7 @@ def test_losses_maps_gradients_and_statistics_of_two_processes_are_those_of_one(
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2])  # where the processes find this module
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "lo")
-    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)  # type: ignore[attr-defined]
+    processes = mp.spawn(process, (tmp_path,), nprocs=2, join=False)  # type: ignore[attr-defined, no-untyped-call]
     try:
         until = time.monotonic() + SECONDS
         while not processes.join(timeout=1):
@@ -65,7 +66,7 @@ def test_losses_maps_gradients_and_statistics_of_two_processes_are_those_of_one(
         maps = torch.cat([each.pop("map") for each in found])
         torch.testing.assert_close(maps, expected.pop("map"))
         for each in found:
-            torch.testing.assert_close(each, expected, msg=lambda text, case=(way, kind): f"{case}: {text}")
+            torch.testing.assert_close(each, expected, msg=f"{way}, {kind}: {{}}".format)
 
 
 def process(rank: int, folder: Path) -> None:
@@ -88,7 +89,7 @@ def process(rank: int, folder: Path) -> None:
 
 
 def hidden_statistics_are_refused() -> None:
-    model = nn.SyncBatchNorm.convert_sync_batchnorm(network("kept"))
+    model = nn.SyncBatchNorm.convert_sync_batchnorm(network("kept"))  # type: ignore[no-untyped-call]
     with pytest.raises(RuntimeError, match=r"attribution\.synchronised"):  # noqa: SIM117
         with attribution.create("guided_backprop", model).capture():
             pass
@@ -116,9 +117,8 @@ def step(way: str, bare: nn.Module, model: nn.Module, own: slice, processes: int
             with attribution.create(model=bare, normalise="none", **options).capture(model) as read:
                 output = model(images)
                 heat = read(output, targets)
-    (share * (F.cross_entropy(output, targets) + 10 * heat.square().mean())).backward()
-    gradients = {key: parameter.grad for key, parameter in bare.named_parameters()}
-    return {"map": heat.detach(), **gradients, **dict(bare.named_buffers())}
+    torch.autograd.backward(share * (F.cross_entropy(output, targets) + 10 * heat.square().mean()))
+    return {"map": heat.detach(), **gradients(bare), **dict(bare.named_buffers())}
 
 
 def combinations() -> list[tuple[str, str]]:
@@ -145,7 +145,7 @@ def test_in_one_process_nothing_is_synchronised() -> None:
                 loss = F.cross_entropy(model(images), targets)
         else:
             loss = F.cross_entropy(model(images), targets)
-        loss.backward()
+        torch.autograd.backward(loss)
         found.append([loss.detach(), *(parameter.grad for parameter in model.parameters())])
     for one, other in zip(*found, strict=True):
         assert torch.equal(one, other)

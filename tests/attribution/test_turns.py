@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -99,7 +100,8 @@ def test_model_that_calls_itself_is_read_as_one() -> None:
     class Twice(Small):
         def forward(self, images: Tensor, *, again: bool = True) -> Tensor:
             if again:
-                return super().forward(images) + self(images.flip(-1), again=False)
+                logits: Tensor = super().forward(images) + self(images.flip(-1), again=False)
+                return logits
             return super().forward(images)
 
     model = randomised(Twice(nn.SiLU)).eval()
@@ -172,6 +174,8 @@ def test_reading_waits_for_that_of_another_thread() -> None:
 
 def test_compiled_parts_run_as_they_were_written() -> None:
     class Compiled(Small):
+        run: Callable[[Tensor], Tensor]
+
         def entered(self, images: Tensor) -> Tensor:
             return self.run(images)
 
@@ -221,29 +225,32 @@ class Caching(nn.Module):
             return x * self.bias.exp()
         if "bias" not in self.cache:
             self.cache["bias"] = self.bias.exp()
-        return x * self.cache["bias"]
+        shifted: Tensor = x * self.cache["bias"]
+        return shifted
 
 
 @pytest.mark.parametrize("training", [True, False])
 def test_module_that_caches_in_evaluation_is_never_stale(training: bool) -> None:
-    model = nn.Sequential(nn.Conv2d(1, 4, 3), Caching(), nn.SiLU(), nn.Flatten(), nn.LazyLinear(3))
+    caching = Caching()
+    model = nn.Sequential(nn.Conv2d(1, 4, 3), caching, nn.SiLU(), nn.Flatten(), nn.LazyLinear(3))
     images = torch.rand(2, 1, 6, 6)
     model(images)
     model.train(training)
-    model[1].cache = {}
+    caching.cache = {}
     generator = create("smooth_grad", model, samples=2)
     generator(images, 1)
-    assert not model[1].cache
+    assert not caching.cache
     with torch.no_grad():
-        model[1].bias += 1
+        caching.bias.add_(1)
     with generator.capture() as read:
         heat = read(model(images), 1)
-    F.mse_loss(heat, torch.ones_like(heat)).backward()
-    assert model[1].bias.grad.abs().sum() > 0
+    torch.autograd.backward(F.mse_loss(heat, torch.ones_like(heat)))
+    assert caching.bias.grad is not None
+    assert caching.bias.grad.abs().sum() > 0
     model.zero_grad()
     model.train().eval()
     torch.testing.assert_close(generator(images, 1), heat.detach())
-    assert not model[1].training
+    assert not caching.training
 
 
 def test_modes_are_put_back_one_by_one_in_a_model_that_minds_them() -> None:

@@ -80,14 +80,16 @@ def shown(text: str) -> str:
         ("no backquote", "no backquote"),
     ],
 )
-def test_settings_and_calls_become_flags_and_commands(text, with_flags):
+def test_settings_and_calls_become_flags_and_commands(text: str, with_flags: str) -> None:
     assert shown(text) == with_flags
 
 
-def test_the_settings_of_a_source_are_spelled_too(capsys, monkeypatch):
+def test_the_settings_of_a_source_are_spelled_too(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import radgaze.cli.prepare as verb
 
-    def refused(args):
+    def refused(args: object) -> None:
         raise UserError("`keep_ids` or `size`: see `prepare('table', labels=('a', 'b'))` or `verify(STORE)`")
 
     monkeypatch.setattr(verb, "run", refused)
@@ -105,10 +107,12 @@ def _fail(number: int) -> None:
     raise UserError(f"`patients` must be at least 2, got {number}")
 
 
-def test_a_message_from_a_worker_is_spelled_where_it_is_shown(capsys, monkeypatch):
+def test_a_message_from_a_worker_is_spelled_where_it_is_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import radgaze.cli.phantom as verb
 
-    def in_a_worker(args):
+    def in_a_worker(args: object) -> None:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as workers:
             workers.submit(_fail, 1).result()
 
@@ -117,11 +121,13 @@ def test_a_message_from_a_worker_is_spelled_where_it_is_shown(capsys, monkeypatc
     assert capsys.readouterr().err == "radgaze phantom: --patients must be at least 2, got 1\n"
 
 
-def test_what_is_said_is_spelled_only_while_a_verb_runs(capsys, monkeypatch):
+def test_what_is_said_is_spelled_only_while_a_verb_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import radgaze.cli.phantom as verb
     from radgaze.console import say
 
-    def talk(args):
+    def talk(args: object) -> int:
         say("`seed` counts")
         return 0
 

@@ -6,6 +6,8 @@ import errno
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +17,7 @@ from radgaze.cli import VERBS, main
 HEAVY = ("torch", "lightning", "segmentation_models_pytorch", "sklearn", "matplotlib", "polars")
 
 
-def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
+def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy() -> None:
     code = (
         "import sys; from radgaze.cli import main\n"
         "try: main(['--help'])\n"
@@ -28,7 +30,7 @@ def test_help_imports_neither_torch_nor_lightning_nor_anything_heavy():
         assert verb in shown
 
 
-def test_no_help_of_a_verb_or_source_imports_torch():
+def test_no_help_of_a_verb_or_source_imports_torch() -> None:
     """Options are defined in modules that are quick to import."""
     code = (
         "import sys; from radgaze.cli import VERBS, build_parser\n"
@@ -40,7 +42,7 @@ def test_no_help_of_a_verb_or_source_imports_torch():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_preparing_needs_no_torch():
+def test_preparing_needs_no_torch() -> None:
     """It would be half a GiB more in memory, and seconds before the first image."""
     code = (
         "import sys; from radgaze.sources.registry import SOURCES, find; import radgaze.store.preparation\n"
@@ -51,7 +53,7 @@ def test_preparing_needs_no_torch():
     assert shown == "False\n"
 
 
-def test_python_m_radgaze_is_the_same_program():
+def test_python_m_radgaze_is_the_same_program() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "radgaze", "--version"], capture_output=True, text=True, check=True
     )
@@ -59,7 +61,7 @@ def test_python_m_radgaze_is_the_same_program():
 
 
 @pytest.mark.parametrize("verb", [[verb] for verb in VERBS] + [["prepare", "egd"]])
-def test_every_verb_shows_an_example(verb, capsys):
+def test_every_verb_shows_an_example(verb: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as left:
         main([*verb, "--help"])
     assert left.value.code == 0
@@ -86,7 +88,13 @@ def test_every_verb_shows_an_example(verb, capsys):
         (["phantom", "OUT", "--patients", "1"], "--patients"),
     ],
 )
-def test_a_mistake_is_told_in_one_line_with_exit_code_2(arguments, said, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_told_in_one_line_with_exit_code_2(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     told = capsys.readouterr().err.strip()
@@ -95,11 +103,13 @@ def test_a_mistake_is_told_in_one_line_with_exit_code_2(arguments, said, capsys,
     assert told.startswith("radgaze")
 
 
-def test_a_disk_that_cannot_be_written_is_told_in_a_line_and_a_defect_is_not_hidden(monkeypatch, capsys):
+def test_a_disk_that_cannot_be_written_is_told_in_a_line_and_a_defect_is_not_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     import radgaze.cli.verify as verb
 
-    def failing(number):
-        def run(args):
+    def failing(number: int) -> Callable[[object], None]:
+        def run(args: object) -> None:
             raise OSError(number, os.strerror(number), "out/inspect.html")
 
         return run
@@ -112,10 +122,12 @@ def test_a_disk_that_cannot_be_written_is_told_in_a_line_and_a_defect_is_not_hid
         main(["verify", "store"])
 
 
-def test_a_stop_with_ctrl_c_is_told_and_exits_with_130(capsys, monkeypatch):
+def test_a_stop_with_ctrl_c_is_told_and_exits_with_130(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from radgaze.cli import phantom
 
-    def stopped(args):
+    def stopped(args: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(phantom, "run", stopped)

@@ -22,7 +22,7 @@ CLASSES = ("Mass", "Effusion", "Fracture")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """60 pictures with a band of light for each class that they have; Fracture is in training cases only."""
     folder = tmp_path_factory.mktemp("several")
     draw = np.random.default_rng(0)
@@ -51,7 +51,9 @@ def trained(store: Store, out: Path, experiment: str) -> Run:
     return train(config, out)
 
 
-def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(store, tmp_path, capsys):
+def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert not store.exclusive
     first = trained(store, tmp_path / "first", "baseline")
     said = " ".join(capsys.readouterr().err.split())
@@ -79,7 +81,7 @@ def test_a_store_of_several_classes_is_trained_evaluated_compared_and_reported(s
     assert "each independently of the others" in (tmp_path / "compared" / "index.html").read_text()
 
 
-def test_softmax_is_refused_where_classes_do_not_exclude_each_other(store, tmp_path):
+def test_softmax_is_refused_where_classes_do_not_exclude_each_other(store: Store, tmp_path: Path) -> None:
     wanted = settings.resolve(
         "baseline", data=str(store.path), objective={"classification": "softmax"}, **TINY
     )
@@ -87,8 +89,8 @@ def test_softmax_is_refused_where_classes_do_not_exclude_each_other(store, tmp_p
         train(wanted, tmp_path / "run")
 
 
-def test_a_split_of_its_own_shares_out_every_class(store):
+def test_a_split_of_its_own_shares_out_every_class(store: Store) -> None:
     cases = store.resplit("stratified", seed=1).cases
     for name in ("Mass", "Effusion"):
-        total = cases[f"label_{name}"].sum()
+        total = int(cases[f"label_{name}"].sum())
         assert cases.filter(split="test")[f"label_{name}"].sum() == pytest.approx(0.1 * total, abs=1.5)

@@ -43,7 +43,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_source_is_prepared_and_the_verb_counts_its_cases(folder, capsys):
+def test_the_source_is_prepared_and_the_verb_counts_its_cases(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, images = str(folder / "store"), str(folder / "images")
     given = ["--images", images, "--out", out, "--size", "32", "--workers", "1"]
     assert cli.main(["prepare", "folders", *given]) == 0
@@ -55,7 +57,7 @@ def test_the_source_is_prepared_and_the_verb_counts_its_cases(folder, capsys):
     assert counts == [12, 8, 2, 2]
 
 
-def test_help_and_messages_show_the_options(folder, capsys):
+def test_help_and_messages_show_the_options(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command, shown in (
         (["prepare", "folders"], "--seed SEED seed of the split (default: 42)"),
         (["count"], "--split {train,validate,test} split to count; without it all of them"),
@@ -68,7 +70,9 @@ def test_help_and_messages_show_the_options(folder, capsys):
     assert capsys.readouterr().err == expected
 
 
-def test_a_field_with_the_name_of_an_option_of_prepare_is_refused_by_its_name(folder, monkeypatch):
+def test_a_field_with_the_name_of_an_option_of_prepare_is_refused_by_its_name(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     module = sys.modules["radgaze.sources.folders"]
 
     @dataclass(frozen=True)

@@ -72,11 +72,11 @@ def help_of(cls: type[Options] = Reading) -> str:
     return " ".join(parser.format_help().split())
 
 
-def test_without_arguments_every_field_has_its_default():
+def test_without_arguments_every_field_has_its_default() -> None:
     assert parsed() == Reading("store", Path("x"))
 
 
-def test_values_have_the_types_of_their_fields():
+def test_values_have_the_types_of_their_fields() -> None:
     assert parsed("--labels", "CHF", "edema", "--phases", "2", "3") == Reading(
         "store", Path("x"), labels=("CHF", "edema"), phases=(2, 3)
     )
@@ -91,12 +91,14 @@ def test_values_have_the_types_of_their_fields():
     ("arguments", "masks", "fit"),
     [((), True, None), (("--no-masks", "--fit"), False, True), (("--masks", "--no-fit"), True, False)],
 )
-def test_a_flag_that_is_true_or_none_by_default_can_be_denied(arguments, masks, fit):
+def test_a_flag_that_is_true_or_none_by_default_can_be_denied(
+    arguments: tuple[str, ...], masks: bool, fit: bool | None
+) -> None:
     options = parsed(*arguments)
     assert (options.masks, options.fit) == (masks, fit)
 
 
-def test_a_false_flag_cannot_be_denied_and_a_hidden_field_has_no_argument():
+def test_a_false_flag_cannot_be_denied_and_a_hidden_field_has_no_argument() -> None:
     assert parsed("--overwrite").overwrite is True
     for arguments in (["--no-overwrite"], ["--secret", "4"]):
         with pytest.raises(UserError, match=arguments[0]):
@@ -118,27 +120,27 @@ def test_a_false_flag_cannot_be_denied_and_a_hidden_field_has_no_argument():
         (["other"], "other"),
     ],
 )
-def test_a_value_that_is_not_allowed_is_refused(arguments, said):
+def test_a_value_that_is_not_allowed_is_refused(arguments: list[str], said: str) -> None:
     with pytest.raises(UserError) as refused:
         parsed(*arguments)
     assert said in str(refused.value)
 
 
-def test_a_required_field_is_asked_for():
+def test_a_required_field_is_asked_for() -> None:
     parser = Parser(prog="read")
     add_options(parser, Reading)
     with pytest.raises(UserError, match=r"required: store, out; see `read --help`"):
         parser.parse_args([])
 
 
-def test_a_field_can_be_left_out_and_given_by_the_caller():
+def test_a_field_can_be_left_out_and_given_by_the_caller() -> None:
     parser = Parser(prog="read")
     add_options(parser, Reading, without=("out",))
     args = parser.parse_args(["store"])
     assert chosen(Reading, args, out=Path("y")) == Reading("store", Path("y"))
 
 
-def test_a_positional_field_with_a_default_may_be_missing():
+def test_a_positional_field_with_a_default_may_be_missing() -> None:
     @dataclass(frozen=True)
     class Maybe(Options):
         """Maybe.
@@ -157,7 +159,7 @@ def test_a_positional_field_with_a_default_may_be_missing():
     assert chosen(Maybe, parser.parse_args(["there", "--names", "a", "b"])) == Maybe("there", ("a", "b"))
 
 
-def test_help_is_the_description_with_one_default_and_no_type():
+def test_help_is_the_description_with_one_default_and_no_type() -> None:
     shown = help_of()
     assert "--out DIR folder to write (required)" in shown
     assert "STORE folder of the store options:" in shown
@@ -175,7 +177,7 @@ def test_help_is_the_description_with_one_default_and_no_type():
     assert not any(word in shown for word in ("type:", "null", "<", "secret", "None", "%%", "False"))
 
 
-def test_help_of_the_configuration_shows_defaults_as_the_command_line_takes_them():
+def test_help_of_the_configuration_shows_defaults_as_the_command_line_takes_them() -> None:
     parser = build_parser(["train"]).parser_of("train")
     assert parser is not None
     shown = " ".join(parser.format_help().split())
@@ -185,7 +187,7 @@ def test_help_of_the_configuration_shows_defaults_as_the_command_line_takes_them
     assert "Peak learning rate. (default: 0.001)" in shown
 
 
-def test_a_field_without_a_description_is_a_defect():
+def test_a_field_without_a_description_is_a_defect() -> None:
     @dataclass(frozen=True)
     class Bare(Options):
         """Bare."""
@@ -197,11 +199,12 @@ def test_a_field_without_a_description_is_a_defect():
 
 
 @pytest.mark.parametrize("command", [(verb,) for verb in VERBS] + [("prepare", name) for name in SOURCES])
-def test_no_help_of_a_verb_shows_a_type_or_a_default_twice(command):
+def test_no_help_of_a_verb_shows_a_type_or_a_default_twice(command: tuple[str, ...]) -> None:
     parser = build_parser(command)
     for name in command:
-        parser = parser.parser_of(name)
-        assert parser is not None
+        below = parser.parser_of(name)
+        assert below is not None
+        parser = below
     for line in " ".join(parser.format_help().split()).split(" --"):
         assert line.count("(default: ") <= 1, line
         assert not any(word in line for word in ("type: ", "null)", "<function", "%%")), line

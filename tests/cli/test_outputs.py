@@ -10,13 +10,14 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
+from radgaze.store.store import Store
 from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory):
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("outputs")
     return prepare(make_cohort(folder / "images", 6), folder / "store", size=32, workers=1)
 
@@ -52,7 +53,14 @@ WANTS_A_FOLDER = {
 
 
 @pytest.mark.parametrize("name", WANTS_A_FOLDER)
-def test_a_file_where_a_folder_is_meant_is_told_in_a_line(name, file, store, tmp_path, monkeypatch, capsys):
+def test_a_file_where_a_folder_is_meant_is_told_in_a_line(
+    name: str,
+    file: Path,
+    store: Store,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     places = {"FILE": str(file), "STORE": str(store.path)}
     assert main([places.get(word, word) for word in WANTS_A_FOLDER[name]]) == 2
@@ -79,7 +87,9 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_no_verb_writes_into_a_store(name, store, tmp_path, capsys):
+def test_no_verb_writes_into_a_store(
+    name: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy = tmp_path / "store"
     shutil.copytree(store.path, copy)
     for out in (copy, copy / "images", copy / "new"):
@@ -89,7 +99,7 @@ def test_no_verb_writes_into_a_store(name, store, tmp_path, capsys):
     assert verify(store.open(copy)) == []
 
 
-def test_a_run_s_own_folder_takes_no_results_of_another_verb(tmp_path):
+def test_a_run_s_own_folder_takes_no_results_of_another_verb(tmp_path: Path) -> None:
     (tmp_path / "run" / "model").mkdir(parents=True)
     (tmp_path / "run" / "config.yaml").write_text("experiment: baseline\n")
     with pytest.raises(UserError, match="is a run's own folder"):
@@ -99,7 +109,7 @@ def test_a_run_s_own_folder_takes_no_results_of_another_verb(tmp_path):
 
 
 @pytest.mark.parametrize("bad", ["circle", "\0", "x" * 300])
-def test_a_path_that_cannot_be_is_told(bad, tmp_path):
+def test_a_path_that_cannot_be_is_told(bad: str, tmp_path: Path) -> None:
     (tmp_path / "circle").symlink_to(tmp_path / "circle")
     with pytest.raises(UserError, match="name another"):
         check_folder(tmp_path / bad / "out")
@@ -127,7 +137,9 @@ def test_a_path_that_cannot_be_is_told(bad, tmp_path):
         ["inspect", "s", "--out", "o", "--each", "-1"],
     ],
 )
-def test_a_number_out_of_range_is_refused_with_the_option(arguments, capsys):
+def test_a_number_out_of_range_is_refused_with_the_option(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     said = capsys.readouterr().err.strip()
     assert "\n" not in said

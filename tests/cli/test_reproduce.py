@@ -28,7 +28,9 @@ __all__ = ["store"]
         (["--protocol", "faithful", "--cross-validate", "5"], "published split"),
     ],
 )
-def test_a_mistake_is_told_before_anything_is_written(arguments, said, store, tmp_path, capsys):
+def test_a_mistake_is_told_before_anything_is_written(
+    arguments: list[str], said: str, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "grid"
     assert main(["reproduce", "--data", str(store.path), "--out", str(out), *arguments]) == 2
     told = capsys.readouterr().err.strip()
@@ -38,8 +40,8 @@ def test_a_mistake_is_told_before_anything_is_written(arguments, said, store, tm
 
 
 def test_fields_given_on_the_command_line_are_laid_over_all_experiments_and_no_others(
-    store, tmp_path, monkeypatch, capsys
-):
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     seen: list[Plan] = []
 
     def remember(plan: Plan, out: Path, options: ReproduceOptions) -> tuple[State, None]:

@@ -16,7 +16,7 @@ def shown(width: int, columns: list[str], rows: list[tuple[str, list[str]]]) -> 
     return out.getvalue()
 
 
-def test_fifteen_classes_fit_into_eighty_columns_with_no_cell_cut():
+def test_fifteen_classes_fit_into_eighty_columns_with_no_cell_cut() -> None:
     columns = [f"finding number {k}" for k in range(15)]
     rows = [(f"run {r}", [f"0.{k:02d}{r} [0.100, 0.900]" for k in range(15)]) for r in range(3)]
     text = shown(80, columns, rows)
@@ -26,21 +26,21 @@ def test_fifteen_classes_fit_into_eighty_columns_with_no_cell_cut():
     assert text.count("run 1") == text.count("class") > 1
 
 
-def test_a_table_that_fits_stays_whole_and_names_are_not_taken_for_markup():
+def test_a_table_that_fits_stays_whole_and_names_are_not_taken_for_markup() -> None:
     text = shown(200, ["AUC", "Brier"], [("bad[/b]", ["[red]0.5", "0.2"])])
     assert text.count("class") == 1
     assert "bad[/b]" in text
     assert "[red]0.5" in text
 
 
-def test_every_column_stands_once_and_in_order_in_blocks_that_are_narrow_enough():
+def test_every_column_stands_once_and_in_order_in_blocks_that_are_narrow_enough() -> None:
     widths = [10, 30, 5, 70, 8, 8]
     found = blocks(12, widths, 60)
     assert [place for block in found for place in block] == list(range(6))
     assert all(len(block) == 1 or 16 + sum(widths[p] + 3 for p in block) <= 60 for block in found)
 
 
-def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty_columns():
+def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty_columns() -> None:
     classes = [f"finding {k}" for k in range(15)]
     groups = ["macro", *classes]
     rows = [

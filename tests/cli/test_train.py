@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -9,9 +11,10 @@ from radgaze.cli import build_parser, main
 from radgaze.cli.parser import listed
 from radgaze.errors import UserError
 from radgaze.runs import settings
+from radgaze.runs.config import Config
 
 
-def configured(*arguments: str):
+def configured(*arguments: str) -> Config:
     """The configuration that `radgaze train` makes of its arguments."""
     args = build_parser(["train", *arguments]).parse_args(["train", *arguments]).train
     own = ("out", "resume", "overwrite", "evaluate", "config")
@@ -21,7 +24,7 @@ def configured(*arguments: str):
 @pytest.mark.parametrize(
     "option", ["--exp", "--experimen", "--proto", "--res", "--model.enc", "--trainer.max"]
 )
-def test_an_abbreviated_option_is_refused(option, capsys):
+def test_an_abbreviated_option_is_refused(option: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--data", "store", "--out", "run", option, "baseline"]) == 2
     assert f"unrecognized arguments: {option}" in capsys.readouterr().err
 
@@ -35,13 +38,13 @@ def test_an_abbreviated_option_is_refused(option, capsys):
         ["reproduce", "--dat", "s", "--out", "o"],
     ],
 )
-def test_no_verb_knows_abbreviations(arguments, capsys):
+def test_no_verb_knows_abbreviations(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(arguments) == 2
 
 
 @pytest.mark.parametrize("protocol", ["honest", "faithful"])
 @pytest.mark.parametrize("experiment", ["set3_guided", "no_decoder"])
-def test_the_experiment_counts_wherever_it_is_named(experiment, protocol, tmp_path):
+def test_the_experiment_counts_wherever_it_is_named(experiment: str, protocol: str, tmp_path: Path) -> None:
     wanted = settings.resolve(experiment, protocol=protocol)
     part = tmp_path / "part.yaml"
     part.write_text(yaml.safe_dump({"experiment": experiment, "protocol": protocol}))
@@ -56,14 +59,14 @@ def test_the_experiment_counts_wherever_it_is_named(experiment, protocol, tmp_pa
         assert configured(*arguments) == wanted, arguments
 
 
-def test_the_command_line_is_laid_over_the_file_and_the_file_over_the_experiment(tmp_path):
+def test_the_command_line_is_laid_over_the_file_and_the_file_over_the_experiment(tmp_path: Path) -> None:
     part = tmp_path / "part.yaml"
     part.write_text(yaml.safe_dump({"experiment": "set3_guided", "objective": {"gamma": 0.7}, "seed": 5}))
     made = configured("--config", str(part), "--seed", "6")
     assert made == settings.resolve("set3_guided", objective={"gamma": 0.7}, seed=6)
 
 
-def test_without_an_experiment_the_run_is_the_baseline_that_it_is_called():
+def test_without_an_experiment_the_run_is_the_baseline_that_it_is_called() -> None:
     assert configured() == settings.resolve("baseline")
     assert configured().objective.mask_gaze.weight == 1
     faithful = configured("--protocol", "faithful")
@@ -71,7 +74,7 @@ def test_without_an_experiment_the_run_is_the_baseline_that_it_is_called():
     assert faithful.optimisation.optimiser == "adam"
 
 
-def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path):
+def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path: Path) -> None:
     part = tmp_path / "part.yaml"
     part.write_text("experiment: set9\n")
     with pytest.raises(UserError, match="no experiment 'set9'"):
@@ -88,7 +91,9 @@ def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path):
         (["tune"], "required: --experiment, --data, --out, --trials; see `radgaze tune --help`"),
     ],
 )
-def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(arguments, words, capsys):
+def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(
+    arguments: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     assert words in capsys.readouterr().err
 
@@ -103,12 +108,14 @@ def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(arguments, 
         ["prepare", "egd", "--egd", "x" * 5000, "--mimic", "y", "--out", "store"],
     ],
 )
-def test_a_path_too_long_for_any_file_system_is_told_in_a_line(arguments, capsys):
+def test_a_path_too_long_for_any_file_system_is_told_in_a_line(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(arguments) == 2
     said = capsys.readouterr().err.strip()
     assert "\n" not in said
     assert "name too long" in said.lower()
 
 
-def test_names_parted_by_commas_may_have_spaces_around_them():
+def test_names_parted_by_commas_may_have_spaces_around_them() -> None:
     assert listed(" grad_cam, guided_backprop ,") == ["grad_cam", "guided_backprop"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import polars as pl
 import pytest
 import yaml
 
 from radgaze.cli import main
 from radgaze.runs import settings
+from radgaze.store.store import Store
 from tests.training.conftest import store
 
 __all__ = ["store"]
@@ -24,7 +27,9 @@ TINY = [
 ]
 
 
-def test_the_best_settings_train_as_they_stand(store, tmp_path, capsys, monkeypatch):
+def test_the_best_settings_train_as_they_stand(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     named = ["--experiment", "set3_guided", "--data", str(store.path)]
     out = ["--out", "search", "--trials", "3"]
@@ -57,7 +62,7 @@ def test_the_best_settings_train_as_they_stand(store, tmp_path, capsys, monkeypa
     assert pl.read_csv("search/trials.csv").height == 4
 
 
-def test_help_states_the_space(capsys):
+def test_help_states_the_space(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["tune", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
@@ -75,7 +80,13 @@ def test_help_states_the_space(capsys):
         (["--experiment", "baseline"], "nowhere"),
     ],
 )
-def test_a_mistake_is_told_in_one_line(arguments, said, capsys, tmp_path, monkeypatch):
+def test_a_mistake_is_told_in_one_line(
+    arguments: list[str],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["tune", *arguments, "--data", "nowhere", "--trials", "2", "--out", "out"]) == 2
     told = capsys.readouterr().err.strip()

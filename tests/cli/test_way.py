@@ -39,7 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return here
 
 
-def test_the_manifest_counts_what_the_phantom_planted(folder):
+def test_the_manifest_counts_what_the_phantom_planted(folder: Path) -> None:
     counts = json.loads((folder / "store" / "manifest.json").read_text())["counts"]
     planted = json.loads((folder / "raw" / "planted.json").read_text())["counts"]
     found = {reason: count for reason, count in counts["rejections"].items() if count}
@@ -49,7 +49,7 @@ def test_the_manifest_counts_what_the_phantom_planted(folder):
     }
 
 
-def test_the_store_is_inspected(folder, tmp_path):
+def test_the_store_is_inspected(folder: Path, tmp_path: Path) -> None:
     assert main(["inspect", str(folder / "store"), "--out", str(tmp_path), "--each", "1"]) == 0
     found = json.loads((tmp_path / "inspect.json").read_text())
     counts = json.loads((folder / "store" / "manifest.json").read_text())["counts"]
@@ -64,7 +64,7 @@ def test_the_store_is_inspected(folder, tmp_path):
     }
 
 
-def test_a_run_is_evaluated_and_reported(folder, capsys):
+def test_a_run_is_evaluated_and_reported(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = folder / "set3_guided"
     assert main(["evaluate", str(run), "--resamples", "50"]) == 0
     test = json.loads((run / "metrics.json").read_text())["test"]
@@ -78,7 +78,7 @@ def test_a_run_is_evaluated_and_reported(folder, capsys):
     assert shown.rstrip().endswith(str(run / "report.html"))
 
 
-def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder):
+def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder: Path) -> None:
     run = folder / "temporal"
     assert main(["evaluate", str(run), "--resamples", "50"]) == 0
     test = json.loads((run / "metrics.json").read_text())["test"]
@@ -91,7 +91,9 @@ def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder):
 
 
 @pytest.mark.parametrize("experiment", ["baseline", "temporal"])
-def test_a_runs_maps_are_audited(folder, tmp_path, capsys, experiment):
+def test_a_runs_maps_are_audited(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], experiment: str
+) -> None:
     chosen = ["--methods", "guided_backprop,smooth_grad", "--out", str(tmp_path)]
     few = [
         "--cases",
@@ -123,7 +125,7 @@ def test_a_runs_maps_are_audited(folder, tmp_path, capsys, experiment):
     assert "there is no method 'magic'" in capsys.readouterr().err
 
 
-def test_any_field_can_be_overridden_and_is_printed_resolved(folder):
+def test_any_field_can_be_overridden_and_is_printed_resolved(folder: Path) -> None:
     kept = yaml.safe_load((folder / "baseline" / "config.yaml").read_text())
     assert kept["input"]["size"] == 32
     assert kept["model"]["encoder"] == "tu-test_efficientnet"
@@ -131,7 +133,7 @@ def test_any_field_can_be_overridden_and_is_printed_resolved(folder):
     assert kept["objective"]["gamma"] == 0.41731  # not overridden: the experiment's
 
 
-def test_runs_are_compared(folder, tmp_path, capsys):
+def test_runs_are_compared(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [str(folder / name) for name in ("baseline", "set3_guided")]
     assert main(["compare", *runs, "--out", str(tmp_path), "--resamples", "50"]) == 0
     paired = pl.read_csv(tmp_path / "paired.csv")
@@ -140,14 +142,18 @@ def test_runs_are_compared(folder, tmp_path, capsys):
     assert "Macro AUC, set3_guided minus baseline" in capsys.readouterr().out
 
 
-def test_a_run_that_is_there_is_replaced_only_when_told_to(folder, capsys):
+def test_a_run_that_is_there_is_replaced_only_when_told_to(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     chosen = ["--experiment", "baseline", "--data", str(folder / "store"), "--out", str(folder / "baseline")]
     assert main(["train", *chosen, *TINY]) == 2
     assert "--overwrite" in capsys.readouterr().err
 
 
 @pytest.mark.slow
-def test_the_demo_goes_on_where_it_was_and_refuses_a_folder_of_another_seed(tmp_path, capsys):
+def test_the_demo_goes_on_where_it_was_and_refuses_a_folder_of_another_seed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pages = demonstrate(tmp_path, seed=1, scale=QUICK)
     assert all(page.is_file() for page in pages)
     made = (tmp_path / "baseline" / "predictions.parquet").stat().st_mtime_ns

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
+from typing import Literal
 
 import pytest
 import torch
@@ -65,7 +68,7 @@ def test_no_fixation_at_all_makes_no_frame() -> None:
 
 
 @pytest.mark.parametrize("weight", ["duration", "count"])
-def test_drawn_frames_are_the_maps_of_their_fixations_alone(weight: str) -> None:
+def test_drawn_frames_are_the_maps_of_their_fixations_alone(weight: Literal["duration", "count"]) -> None:
     weights, times, order, recorded = gaze()
     points = 40 * torch.rand(4, LONGEST, 2, generator=torch.Generator().manual_seed(1))
     spec, sigma = GazeMaps(weight), torch.full((4, 2), 3.0)
@@ -78,8 +81,9 @@ def test_drawn_frames_are_the_maps_of_their_fixations_alone(weight: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [({"seconds": 0.0}, "frame_seconds"), ({"most": 0}, "most_frames")]
+    ("wrong", "said"),
+    [(partial(Frames, seconds=0.0), "frame_seconds"), (partial(Frames, most=0), "most_frames")],
 )
-def test_what_makes_no_sense_is_told_by_its_option(wrong: dict[str, float], said: str) -> None:
+def test_what_makes_no_sense_is_told_by_its_option(wrong: Callable[[], Frames], said: str) -> None:
     with pytest.raises(UserError, match=said):
-        Frames(**wrong)
+        wrong()

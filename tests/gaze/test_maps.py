@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from torch import Tensor
 
 from radgaze.gaze import (
     frames_of_seconds,
@@ -18,13 +19,13 @@ from radgaze.gaze import (
 )
 
 
-def rasterised(points, weights, size):
+def rasterised(points: np.ndarray, weights: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     raster = np.zeros(size)
     np.add.at(raster, (points[:, 1].astype(int), points[:, 0].astype(int)), weights)
     return raster
 
 
-def reading(size, fixations=40, seed=0):
+def reading(size: tuple[int, int], fixations: int = 40, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     """Fixations at pixel centres, some on the very border, and their durations."""
     draw = np.random.default_rng(seed)
     points = np.stack([draw.integers(0, size[1], fixations), draw.integers(0, size[0], fixations)], 1) + 0.5
@@ -32,7 +33,7 @@ def reading(size, fixations=40, seed=0):
     return points, draw.lognormal(-1.4, 0.5, fixations)
 
 
-def batched(points, weights):
+def batched(points: np.ndarray, weights: np.ndarray) -> tuple[Tensor, Tensor]:
     return torch.tensor(points, dtype=torch.float32)[None], torch.tensor(weights, dtype=torch.float32)[None]
 
 
@@ -47,7 +48,9 @@ def batched(points, weights):
         ((64, 48), 0.2),
     ],
 )
-def test_static_map_equals_scipys_gaussian_filter_of_the_rasterised_fixations(size, sigma):
+def test_static_map_equals_scipys_gaussian_filter_of_the_rasterised_fixations(
+    size: tuple[int, int], sigma: float | tuple[float, float]
+) -> None:
     points, weights = reading(size)
     oracle = ndimage.gaussian_filter(rasterised(points, weights, size), sigma)
     spread = torch.tensor([sigma]) if isinstance(sigma, tuple) else sigma
@@ -55,7 +58,7 @@ def test_static_map_equals_scipys_gaussian_filter_of_the_rasterised_fixations(si
     np.testing.assert_allclose(found, oracle / oracle.max(), atol=5e-6)
 
 
-def test_static_map_equals_scipys_at_the_size_of_a_real_radiograph():
+def test_static_map_equals_scipys_at_the_size_of_a_real_radiograph() -> None:
     size, sigma = (3056, 2544), 150.0
     points, weights = reading(size)
     raster = rasterised(points, weights, size)
@@ -67,7 +70,7 @@ def test_static_map_equals_scipys_at_the_size_of_a_real_radiograph():
     np.testing.assert_allclose(found / oracle.max(), oracle / oracle.max(), atol=5e-6)
 
 
-def test_each_frame_of_a_temporal_map_is_the_static_map_of_its_fixations():
+def test_each_frame_of_a_temporal_map_is_the_static_map_of_its_fixations() -> None:
     points, weights = batched(*reading((60, 50), 12))
     frame = torch.arange(12)[None] % 5
     frames = temporal_maps(points, weights, frame, 6, (60, 50), 4.0)
@@ -78,7 +81,7 @@ def test_each_frame_of_a_temporal_map_is_the_static_map_of_its_fixations():
     assert not frames[:, 5].any()
 
 
-def test_frames_add_up_to_the_static_map():
+def test_frames_add_up_to_the_static_map() -> None:
     points, weights = batched(*reading((40, 40), 20))
     frame, lengths = one_frame_per_fixation(weights)
     frames = temporal_maps(points, weights, frame, int(lengths.max()), (40, 40), 3.0, normalise="none")
@@ -87,18 +90,18 @@ def test_frames_add_up_to_the_static_map():
     )
 
 
-def test_one_frame_per_fixation_skips_padding_and_counts_frames():
+def test_one_frame_per_fixation_skips_padding_and_counts_frames() -> None:
     frame, lengths = one_frame_per_fixation(torch.tensor([[0.2, 0.0, 0.3], [0.1, 0.0, 0.0]]))
     assert frame.tolist() == [[0, -1, 1], [0, -1, -1]]
     assert lengths.tolist() == [2, 1]
 
 
-def test_a_fixation_belongs_to_the_second_in_which_its_middle_lies():
+def test_a_fixation_belongs_to_the_second_in_which_its_middle_lies() -> None:
     onset, duration = torch.tensor([[0.0, 0.9, 1.8]]), torch.tensor([[0.3, 0.4, 0.3]])
     assert frames_of_seconds(onset, duration, 1.0).tolist() == [[0, 1, 1]]
 
 
-def test_readings_of_a_batch_do_not_touch_each_other_and_padding_counts_nothing():
+def test_readings_of_a_batch_do_not_touch_each_other_and_padding_counts_nothing() -> None:
     (a, wa), (b, wb) = batched(*reading((32, 32), 9, seed=1)), batched(*reading((32, 32), 5, seed=2))
     points = torch.full((2, 9, 2), 7.5)
     weights = torch.zeros(2, 9)
@@ -108,7 +111,7 @@ def test_readings_of_a_batch_do_not_touch_each_other_and_padding_counts_nothing(
     torch.testing.assert_close(both[1:], static_maps(b, wb, (32, 32), torch.tensor([[5.0, 1.0]])))
 
 
-def test_readings_without_a_fixation_on_the_map_give_zeros():
+def test_readings_without_a_fixation_on_the_map_give_zeros() -> None:
     empty = static_maps(torch.zeros(2, 0, 2), torch.zeros(2, 0), (8, 8), 2.0)
     assert empty.shape == (2, 1, 8, 8)
     assert not empty.any()
@@ -118,14 +121,14 @@ def test_readings_without_a_fixation_on_the_map_give_zeros():
     assert static_maps(torch.zeros(0, 3, 2), torch.zeros(0, 3), (8, 8), 2.0).shape == (0, 1, 8, 8)
 
 
-def test_one_fixation_gives_one_peak_where_it_is():
+def test_one_fixation_gives_one_peak_where_it_is() -> None:
     found = static_maps(torch.tensor([[[20.5, 7.5]]]), torch.tensor([[0.3]]), (30, 40), 3.0)[0, 0]
     assert found.max() == 1
     assert divmod(int(found.argmax()), 40) == (7, 20)
 
 
 @pytest.mark.parametrize("place", [(-2.0, -2.0), (torch.nan, 5.0), (5.0, torch.inf)])
-def test_an_off_map_fixation_takes_nothing_from_the_others(place):
+def test_an_off_map_fixation_takes_nothing_from_the_others(place: tuple[float, float]) -> None:
     points, weights = batched(*reading((30, 30), 6))
     more = torch.cat([points, torch.tensor([[place]])], 1)
     torch.testing.assert_close(
@@ -138,13 +141,15 @@ def test_an_off_map_fixation_takes_nothing_from_the_others(place):
 @given(
     x=st.floats(0, 21), y=st.floats(0, 13), sigma=st.floats(0.05, 30), weight=st.floats(0.01, 5)
 )  # fmt: skip
-def test_no_mass_is_lost_wherever_the_fixation_and_however_wide(x, y, sigma, weight):
+def test_no_mass_is_lost_wherever_the_fixation_and_however_wide(
+    x: float, y: float, sigma: float, weight: float
+) -> None:
     found = static_maps(torch.tensor([[[x, y]]]), torch.tensor([[weight]]), (13, 21), sigma, normalise="none")
     assert found.isfinite().all()
     assert float(found.sum()) == pytest.approx(weight, rel=1e-5)
 
 
-def test_between_pixel_centres_the_gaussian_is_evaluated_where_the_fixation_is():
+def test_between_pixel_centres_the_gaussian_is_evaluated_where_the_fixation_is() -> None:
     """Its centre of mass is the fixation; a raster would have moved it by up to half a pixel."""
     at = torch.tensor([[[20.83, 15.27]]], dtype=torch.float64)
     one = torch.ones(1, 1, dtype=torch.float64)
@@ -154,7 +159,7 @@ def test_between_pixel_centres_the_gaussian_is_evaluated_where_the_fixation_is()
     assert (float(x), float(y)) == pytest.approx((20.83, 15.27), abs=1e-3)
 
 
-def test_normalisations_do_what_they_are_called():
+def test_normalisations_do_what_they_are_called() -> None:
     points, weights = batched(*reading((20, 20), 5))
     assert static_maps(points, weights, (20, 20), 2.0, normalise="max").max() == 1
     stretched = static_maps(points, weights, (20, 20), 9.0, normalise="minmax")
@@ -164,14 +169,14 @@ def test_normalisations_do_what_they_are_called():
     assert float(left.sum()) == pytest.approx(float(weights.sum()), rel=1e-5)
 
 
-def test_autocast_changes_nothing():
+def test_autocast_changes_nothing() -> None:
     points, weights = batched(*reading((64, 64), 12))
     plain = static_maps(points, weights, (64, 64), 5.0)
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(static_maps(points, weights, (64, 64), 5.0), plain)
 
 
-def test_more_mirrors_than_needed_change_nothing_and_fewer_do():
+def test_more_mirrors_than_needed_change_nothing_and_fewer_do() -> None:
     points, weights = batched(*reading((16, 16), 6))
     needed = mirrors_for(6.0, 16)
     found = static_maps(points, weights, (16, 16), 6.0)
@@ -179,7 +184,7 @@ def test_more_mirrors_than_needed_change_nothing_and_fewer_do():
     assert not torch.allclose(static_maps(points, weights, (16, 16), 6.0, mirrors=needed - 1), found)
 
 
-def test_wrong_shapes_are_said():
+def test_wrong_shapes_are_said() -> None:
     with pytest.raises(ValueError, match="points must be"):
         static_maps(torch.zeros(1, 3), torch.zeros(1, 3), (8, 8), 1.0)
     with pytest.raises(ValueError, match="frame must be"):

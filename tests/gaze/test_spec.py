@@ -14,7 +14,7 @@ POINTS = torch.tensor([[500.5, 1000.5], [100.2, 1900.7], [300.0, 0.4]])
 DURATIONS = torch.tensor([0.2, 0.4, 0.1])
 
 
-def test_fixations_move_with_the_image_and_keep_their_durations():
+def test_fixations_move_with_the_image_and_keep_their_durations() -> None:
     shifted = Geometry(2000, 1000, 0.25, 0.25, shift_x=3.0)
     points, weights, sigma = GazeMaps(sigma=100).place(POINTS, DURATIONS, shifted)
     torch.testing.assert_close(points, POINTS * 0.25 + torch.tensor([3.0, 0.0]))
@@ -22,7 +22,7 @@ def test_fixations_move_with_the_image_and_keep_their_durations():
     torch.testing.assert_close(sigma, torch.tensor([25.0, 25.0]))
 
 
-def test_a_lost_aspect_makes_sigma_differ_up_and_across():
+def test_a_lost_aspect_makes_sigma_differ_up_and_across() -> None:
     _, _, sigma = GazeMaps(sigma=150).place(POINTS, DURATIONS, STRETCHED)
     torch.testing.assert_close(sigma, torch.tensor([150 * 0.112, 150 * 0.224]))
 
@@ -35,16 +35,16 @@ def test_a_lost_aspect_makes_sigma_differ_up_and_across():
         (GazeMaps(sigma=0.06, unit="share"), 120),
     ],
 )
-def test_sigma_in_pixels_degrees_or_a_share_of_the_long_side(spec, image_sigma):
+def test_sigma_in_pixels_degrees_or_a_share_of_the_long_side(spec: GazeMaps, image_sigma: float) -> None:
     assert spec.image_sigma(STRETCHED) == pytest.approx(image_sigma)
 
 
-def test_counts_count_every_fixation_alike():
+def test_counts_count_every_fixation_alike() -> None:
     _, weights, _ = GazeMaps(weight="count").place(POINTS, DURATIONS, STRETCHED)
     assert weights.tolist() == [1, 1, 1]
 
 
-def test_reference_mode_draws_the_reference_map():
+def test_reference_mode_draws_the_reference_map() -> None:
     spec = GazeMaps(weight="reference")
     points, weights, sigma = spec.place(POINTS, DURATIONS, STRETCHED)
     drawn = spec.draw(points[None], weights[None], (224, 224), sigma[None])
@@ -52,7 +52,7 @@ def test_reference_mode_draws_the_reference_map():
     assert (drawn != reference_map(POINTS, (2000, 1000), (224, 224))).float().mean() < 0.01
 
 
-def test_drawing_is_the_static_map_normalised_as_asked():
+def test_drawing_is_the_static_map_normalised_as_asked() -> None:
     spec = GazeMaps(normalise="sum")
     points, weights, sigma = spec.place(POINTS, DURATIONS, STRETCHED)
     drawn = spec.draw(points[None], weights[None], (224, 224), sigma[None])
@@ -61,7 +61,7 @@ def test_drawing_is_the_static_map_normalised_as_asked():
     )
 
 
-def test_impossible_sigmas_are_refused_with_a_word_on_why():
+def test_impossible_sigmas_are_refused_with_a_word_on_why() -> None:
     with pytest.raises(UserError, match="greater than 0"):
         GazeMaps(sigma=0)
     with pytest.raises(UserError, match="pixels_per_degree"):

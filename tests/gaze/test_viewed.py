@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -26,7 +27,9 @@ def readings() -> dict[str, torch.Tensor]:
     return {"points": points, "weights": weights, "sigma": sigma, "shown": shown}
 
 
-def by_hand(points, weights, sigma, shown) -> np.ndarray:
+def by_hand(
+    points: list[list[float]], weights: list[float], sigma: list[list[float]], shown: list[list[float]]
+) -> np.ndarray:
     """The formula, pixel by pixel."""
     found = np.zeros(SIZE)
     for (x, y), w, (sy, sx), (x1, y1, x2, y2) in zip(points, weights, sigma, shown, strict=True):
@@ -40,7 +43,9 @@ def by_hand(points, weights, sigma, shown) -> np.ndarray:
     return found
 
 
-def test_each_gaussian_has_its_width_is_cut_to_what_was_shown_and_has_its_weight(readings):
+def test_each_gaussian_has_its_width_is_cut_to_what_was_shown_and_has_its_weight(
+    readings: dict[str, torch.Tensor],
+) -> None:
     found = viewed_maps(
         readings["points"], readings["weights"], SIZE, readings["sigma"], readings["shown"], normalise="none"
     )
@@ -50,29 +55,29 @@ def test_each_gaussian_has_its_width_is_cut_to_what_was_shown_and_has_its_weight
     torch.testing.assert_close(found.sum((1, 2, 3)), readings["weights"].sum(1))
 
 
-def test_frames_add_up_to_the_map(readings):
+def test_frames_add_up_to_the_map(readings: dict[str, torch.Tensor]) -> None:
     frame = torch.tensor([[0, 1, 1, 2, 0], [2, 0, 1, -1, -1]])
-    options = {"size": SIZE, "sigma": readings["sigma"], "shown": readings["shown"], "normalise": "none"}
-    whole = viewed_maps(readings["points"], readings["weights"], **options)
-    parts = viewed_maps(readings["points"], readings["weights"], frame=frame, frames=3, **options)
+    points, weights, sigma, shown = (readings[name] for name in ("points", "weights", "sigma", "shown"))
+    drawn = partial(viewed_maps, points, weights, SIZE, sigma, shown, normalise="none")
+    whole, parts = drawn(), drawn(frame=frame, frames=3)
     assert parts.shape == (2, 3, *SIZE)
     torch.testing.assert_close(parts.sum(1, keepdim=True), whole)
 
 
-def test_far_from_the_borders_of_the_view_it_is_the_map_of_one_sigma():
+def test_far_from_the_borders_of_the_view_it_is_the_map_of_one_sigma() -> None:
     points, weights = torch.tensor([[[30.5, 28.0], [35.0, 33.5]]]), torch.tensor([[1.0, 2.0]])
     shown = torch.tensor([0.0, 0.0, 64.0, 64.0]).expand(1, 2, 4)
     found = viewed_maps(points, weights, (64, 64), torch.full((1, 2, 2), 4.0), shown)
     torch.testing.assert_close(found, static_maps(points, weights, (64, 64), 4.0), atol=2e-4, rtol=0)
 
 
-def test_a_fixation_where_nothing_was_shown_counts_nothing():
+def test_a_fixation_where_nothing_was_shown_counts_nothing() -> None:
     points, weights = torch.tensor([[[5.0, 5.0]]]), torch.ones(1, 1)
     nowhere = torch.tensor([20.0, 20.0, 30.0, 30.0]).expand(1, 1, 4)
     assert viewed_maps(points, weights, (10, 10), torch.ones(1, 1, 2), nowhere).sum() == 0
 
 
-def test_degrees_without_a_number_of_pixels_are_those_recorded(readings):
+def test_degrees_without_a_number_of_pixels_are_those_recorded(readings: dict[str, torch.Tensor]) -> None:
     spec = GazeMaps(sigma=1, unit="degrees")
     assert spec.recorded
     assert not GazeMaps(sigma=1, unit="degrees", pixels_per_degree=60).recorded

@@ -179,7 +179,7 @@ def test_a_model_comes_back_to_the_bit(tmp_path: Path) -> None:
     found, classes = load(tmp_path)
     assert classes == ("a", "b")
     x = torch.rand(2, 1, 96, 64)
-    for ours, theirs in zip(found(x), model.eval()(x), strict=True):
+    for ours, theirs in zip(found(x)[:3], model.eval()(x)[:3], strict=True):
         assert torch.equal(ours, theirs)
 
 

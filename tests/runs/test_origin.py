@@ -30,7 +30,7 @@ from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import seal
-from radgaze.store.store import MANIFEST
+from radgaze.store.store import MANIFEST, Store
 from radgaze.training import fitting, run_folder
 from radgaze.training.fitting import train
 from radgaze.tuning import planning as tuning
@@ -40,7 +40,7 @@ from tests.training.conftest import TINY
 
 
 @pytest.fixture(scope="module")
-def whole(store, tmp_path_factory) -> Path:
+def whole(store: Store, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("origin")
     shutil.copytree(store.path, folder / "store")
     trainer = {**TINY["trainer"], "max_epochs": 1}
@@ -72,7 +72,7 @@ def rehash(store: Path, name: str) -> None:
     (store / MANIFEST).write_text(json.dumps(seal(manifest)))
 
 
-def test_the_same_store_elsewhere_is_the_same(place, capsys):
+def test_the_same_store_elsewhere_is_the_same(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evaluate", str(place / "run"), "--resamples", "20"]) == 0
 
 
@@ -131,7 +131,9 @@ def begin_both(place: Path) -> None:
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("what", ["images", "labels"])
-def test_every_verb_tells_what_of_the_store_is_another(what, verb, place, capsys, monkeypatch):
+def test_every_verb_tells_what_of_the_store_is_another(
+    what: str, verb: str, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = place / "store"
     case = pl.read_parquet(store / "cases.parquet")["case_id"][0]
     names = {"RUN": place / "run", "STORE": store, "OUT": place / "out", "CASE": case}
@@ -152,7 +154,9 @@ def test_every_verb_tells_what_of_the_store_is_another(what, verb, place, capsys
 
 
 @pytest.mark.parametrize("what", ["splits", "gaze", "cases", "patients", "boxes"])
-def test_each_part_of_a_store_is_compared_and_named(what, place, capsys):
+def test_each_part_of_a_store_is_compared_and_named(
+    what: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     begin_both(place)
     words = change(what, place / "store")
     for verb in ("evaluate", "tune --resume", "reproduce --resume"):
@@ -162,7 +166,9 @@ def test_each_part_of_a_store_is_compared_and_named(what, place, capsys):
         assert words in capsys.readouterr().err.strip().splitlines()[-1]
 
 
-def test_a_report_without_its_store_says_that_nothing_was_compared(place, capsys):
+def test_a_report_without_its_store_says_that_nothing_was_compared(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = place / "run" / "report.html"
     assert "could not be compared" not in page.read_text()  # made with the store at hand
     (place / "store").rename(place / "elsewhere")
@@ -170,14 +176,18 @@ def test_a_report_without_its_store_says_that_nothing_was_compared(place, capsys
     assert origin.GONE in page.read_text()
 
 
-def test_a_comparison_without_stores_says_that_nothing_was_compared(place, capsys, monkeypatch):
+def test_a_comparison_without_stores_says_that_nothing_was_compared(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(comparing, "compare_and_report", lambda *_, **__: None)
     (place / "store").rename(place / "elsewhere")
     assert main(["compare", *[str(place / "run")] * 2, "--out", str(place / "out")]) == 0
     assert "could not be compared" in " ".join(capsys.readouterr().err.split())
 
 
-def test_maps_of_a_file_are_made_and_the_change_is_told(place, capsys):
+def test_maps_of_a_file_are_made_and_the_change_is_told(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = change("labels", place / "store")
     picture = place / "chest.png"
     Image.fromarray(np.full((64, 64), 90, np.uint8)).save(picture)
@@ -186,7 +196,7 @@ def test_maps_of_a_file_are_made_and_the_change_is_told(place, capsys):
     assert words in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_job_of_a_grid_does_not_train_on_another_store(place):
+def test_a_job_of_a_grid_does_not_train_on_another_store(place: Path) -> None:
     begin_both(place)
     assert state.load_job(place / "grid", "baseline", 42).number == 42
     change("labels", place / "store")
@@ -195,7 +205,9 @@ def test_a_job_of_a_grid_does_not_train_on_another_store(place):
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys):
+def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(
+    kept: bool, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """As by another version of radgaze: here by another kind of split in the run's configuration."""
     run = place / "run"
     config = settings.read(run / "config.yaml")
@@ -213,7 +225,9 @@ def test_a_split_that_is_drawn_otherwise_than_it_was_is_told(kept, place, capsys
         assert "this version of radgaze draws the split" in said, said
 
 
-def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, capsys):
+def test_another_store_in_the_configuration_is_told_too(
+    place: Path, tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
     cases = store.cases.with_columns(case_id="n" + pl.col("case_id"))
     shutil.copytree(store.path, tmp_path / "other")
     changed(tmp_path / "other", "cases", cases)
@@ -226,14 +240,14 @@ def test_another_store_in_the_configuration_is_told_too(place, tmp_path, store, 
 @pytest.mark.parametrize(
     "text", ["", "---\n", "null\n", "[]\n", "experiment: baseline\n", "{", "a: &a [*a]\n"]
 )
-def test_a_configuration_that_is_cut_is_no_run_of_defaults(text, place):
+def test_a_configuration_that_is_cut_is_no_run_of_defaults(text: str, place: Path) -> None:
     path = place / "run" / "config.yaml"
     path.write_text(text)
     with pytest.raises(UserError, match=r"config\.yaml"):
         Run.open(place / "run")
 
 
-def test_a_configuration_cut_anywhere_is_told(place):
+def test_a_configuration_cut_anywhere_is_told(place: Path) -> None:
     path = place / "run" / "config.yaml"
     lines = path.read_text().splitlines(keepends=True)
     for end in range(0, len(lines) - 1, 5):
@@ -253,14 +267,16 @@ def test_a_configuration_cut_anywhere_is_told(place):
         {"seed": {"a": 1}},
     ],
 )
-def test_a_hostile_configuration_is_one_line(change, place, capsys):
+def test_a_hostile_configuration_is_one_line(
+    change: dict[str, object], place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = place / "run" / "config.yaml"
     path.write_text(yaml.safe_dump({**yaml.safe_load(path.read_text()), **change}))
     assert main(["evaluate", str(place / "run")]) == 2
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_aliases_that_make_millions_of_few_lines_are_refused_at_once():
+def test_aliases_that_make_millions_of_few_lines_are_refused_at_once() -> None:
     levels = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     levels += [f"a{k}: &a{k} [{', '.join([f'*a{k - 1}'] * 10)}]" for k in range(1, 9)]
     started = time.perf_counter()
@@ -279,7 +295,9 @@ DAMAGED = {
 
 @pytest.mark.parametrize("name", DAMAGED)
 @pytest.mark.parametrize("how", ["cut", "empty", "garbled"])
-def test_a_damaged_file_of_a_run_is_told_in_a_line_by_its_name(name, how, place, tmp_path, capsys):
+def test_a_damaged_file_of_a_run_is_told_in_a_line_by_its_name(
+    name: str, how: str, place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = place / "run" / name
     whole = path.read_bytes()
     path.write_bytes({"cut": whole[: len(whole) // 3], "empty": b"", "garbled": b"\x00\xffa,b\n{[" * 9}[how])
@@ -295,20 +313,24 @@ def test_a_damaged_file_of_a_run_is_told_in_a_line_by_its_name(name, how, place,
         assert "Traceback" not in said
 
 
-def test_resuming_with_a_garbled_history_is_told_before_training(place, capsys):
+def test_resuming_with_a_garbled_history_is_told_before_training(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (place / "run" / "history.csv").write_text("epoch\nx\n\x00")
     assert main(["train", "--resume", str(place / "run"), "--trainer.max_epochs", "2"]) == 2
     assert "history.csv" in capsys.readouterr().err
 
 
-def test_a_run_of_before_is_still_read(place):
+def test_a_run_of_before_is_still_read(place: Path) -> None:
     (place / "run" / "store.json").unlink()
     run = Run.open(place / "run")
     assert run.store.cases.height == 36
     assert replace(run).check_store() is None
 
 
-def test_overwrite_removes_what_runs_write_and_nothing_else(place, capsys):
+def test_overwrite_removes_what_runs_write_and_nothing_else(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = place / "run"
     assert {path.name for path in run.iterdir()} <= run_folder.FILES
     for name in ("thesis.txt", "notes/thesis.txt"):
@@ -349,7 +371,9 @@ WRITING = {
 
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EROFS])
 @pytest.mark.parametrize("verb", WRITING)
-def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(verb, fault, place, capsys, monkeypatch):
+def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(
+    verb: str, fault: int, place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(place / "run", place / "run2")
     case = pl.read_parquet(place / "store" / "cases.parquet")["case_id"][0]
     for name in ("a.png", "b.png"):
@@ -359,7 +383,7 @@ def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(verb, fault, plac
     names = {"RUN": place / "run", "RUN2": place / "run2", "STORE": place / "store", "CASE": case}
     names |= {"OUT": place / "out", "TABLE": place / "table.csv", "TINY": place / "tiny.yaml"}
 
-    def full(path, *_) -> int:
+    def full(path: object, *_: object) -> int:
         raise OSError(fault, os.strerror(fault), str(path))
 
     monkeypatch.setattr(files, "os", SimpleNamespace(**{**vars(os), "open": full}))

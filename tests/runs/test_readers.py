@@ -11,6 +11,7 @@ import pytest
 
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.store.batch import Batch
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 
@@ -82,6 +83,6 @@ def test_where_every_case_has_one_reader_there_is_nothing_to_compare(run: Run) -
     assert list(run.readers("test", ["case-01", "case-04"])) == []
 
 
-def _places(batch, k: int) -> tuple[float, ...]:
+def _places(batch: Batch, k: int) -> tuple[float, ...]:
     there = batch.weights[k] > 0
     return tuple(np.unique(batch.points[k, there, 0].numpy()).tolist())

@@ -33,7 +33,7 @@ def test_a_bad_value_is_refused_by_library_command_line_and_files_alike(
     field: str, value: object, rule: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(UserError) as error:
-        settings.resolve("baseline", **nested(field, value))
+        settings.resolve("baseline", protocol="honest", **nested(field, value))
     assert str(error.value) == f"`{field}` {rule}"
 
     train = ["train", "--data", "store", "--out", str(tmp_path / "run")]

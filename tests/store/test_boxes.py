@@ -23,7 +23,7 @@ ATTENTION = GazeMaps(sigma=5, boxes="attention")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Cases 3 and 7 have no gaze; boxes of findings, of a class (case 3 is Normal), of an organ."""
     folder = tmp_path_factory.mktemp("boxes")
     cohort = make_cohort(folder / "source", 9, shape=(100, 80))
@@ -41,7 +41,7 @@ def store(tmp_path_factory) -> Store:
     return prepare(replace(cohort, boxes=boxes), folder / "store", size=100, workers=1)
 
 
-def test_boxes_lie_on_the_image_and_know_their_class(store):
+def test_boxes_lie_on_the_image_and_know_their_class(store: Store) -> None:
     sample = GazeDataset(store, size=50, gaze=GazeMaps(), fit="stretch")[3]
     torch.testing.assert_close(
         sample.boxes, torch.tensor([[6.25, 10, 18.75, 25], [25, 10, 43.75, 25], [25, 30, 43.75, 45]])
@@ -51,7 +51,7 @@ def test_boxes_lie_on_the_image_and_know_their_class(store):
     torch.testing.assert_close(padded.boxes[0], torch.tensor([10.0, 10, 20, 25]))
 
 
-def test_boxes_stand_in_for_gaze_only_where_there_is_none_and_only_when_asked(store):
+def test_boxes_stand_in_for_gaze_only_where_there_is_none_and_only_when_asked(store: Store) -> None:
     plain = collate(list(GazeDataset(store, size=50, gaze=GazeMaps(sigma=5))))
     batch = collate(list(GazeDataset(store, size=50, gaze=ATTENTION)))
     assert plain.has_gaze.tolist() == [i % 4 != 3 for i in range(9)]
@@ -65,17 +65,19 @@ def test_boxes_stand_in_for_gaze_only_where_there_is_none_and_only_when_asked(st
     torch.testing.assert_close(batch.gaze_maps()[3:4], box_maps(own, (50, 50), batch.sigma[3:4]))
 
 
-def test_a_sample_has_the_map_that_the_batch_has(store):
+def test_a_sample_has_the_map_that_the_batch_has(store: Store) -> None:
     samples = list(GazeDataset(store, size=50, gaze=ATTENTION, maps=True))
-    torch.testing.assert_close(torch.stack([s.gaze for s in samples]), collate(samples).gaze_maps())
+    torch.testing.assert_close(
+        torch.stack([s.gaze for s in samples if s.gaze is not None]), collate(samples).gaze_maps()
+    )
 
 
-def test_cases_whose_boxes_stand_in_are_counted(store):
+def test_cases_whose_boxes_stand_in_are_counted(store: Store) -> None:
     assert GazeDataset(store, gaze=ATTENTION).with_boxes_for_gaze == 1
     assert GazeDataset(store, gaze=GazeMaps()).with_boxes_for_gaze == 0
 
 
-def test_an_augmented_box_is_the_upright_hull_of_the_moved_rectangle(tmp_path):
+def test_an_augmented_box_is_the_upright_hull_of_the_moved_rectangle(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", 1, shape=(200, 200))
     picture = np.zeros((200, 200))
     picture[60:120, 80:110] = 1
@@ -97,7 +99,7 @@ def test_an_augmented_box_is_the_upright_hull_of_the_moved_rectangle(tmp_path):
     assert len(found) == 6
 
 
-def test_the_hull_is_cut_to_the_image_and_empty_off_it():
+def test_the_hull_is_cut_to_the_image_and_empty_off_it() -> None:
     boxes = torch.tensor([[5.0, 5, 20, 9], [-9.0, 3, -2, 8]])
     torch.testing.assert_close(hull(corners(boxes), 12), torch.tensor([[5.0, 5, 12, 9], [0, 3, 0, 8]]))
     turned = torch.tensor([[0.0, 5], [5, 0], [10, 5], [5, 10]])

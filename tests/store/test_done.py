@@ -9,7 +9,7 @@ import pytest
 from radgaze.store.journal import Done, DoneImages
 
 
-def test_it_holds_what_a_dictionary_would():
+def test_it_holds_what_a_dictionary_would() -> None:
     draw, expected, found = random.Random(0), dict[int, Done](), DoneImages(20)
     assert not found
     for _ in range(500):
@@ -33,6 +33,6 @@ def test_it_holds_what_a_dictionary_would():
         assert (i in found) == (i in expected)
 
 
-def test_what_is_not_done_is_not_there():
+def test_what_is_not_done_is_not_there() -> None:
     with pytest.raises(KeyError):
         DoneImages(3)[1]

@@ -14,8 +14,10 @@ import pytest
 from pydicom import dcmread
 from pydicom.encaps import encapsulate, get_frame
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
     JPEG2000Lossless,
     RLELossless,
@@ -37,8 +39,10 @@ def pixels(bits: int, *, signed: bool = False) -> np.ndarray:
     return found.astype(("i" if signed else "u") + ("1" if bits <= 8 else "2"))
 
 
-def plain(bits: int = 12, *, signed: bool = False, **elements: object) -> Callable[[Path], object]:
-    return lambda path: write(path, pixels(bits, signed=signed), bits=bits, **elements)
+def plain(
+    bits: int = 12, *, signed: bool = False, syntax: str = ExplicitVRLittleEndian, **elements: object
+) -> Callable[[Path], object]:
+    return lambda path: write(path, pixels(bits, signed=signed), bits=bits, syntax=syntax, **elements)
 
 
 def cut(path: Path) -> None:
@@ -73,7 +77,7 @@ def bomb(path: Path) -> None:
 def unknown_syntax(path: Path) -> None:
     write(path, pixels(12), bits=12)
     file = dcmread(path)
-    file.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.100"  # MPEG-2
+    file.file_meta.TransferSyntaxUID = UID("1.2.840.10008.1.2.4.100")  # MPEG-2
     file.PixelData = encapsulate([b"no video"])
     file["PixelData"].is_undefined_length = True
     file.save_as(path, enforce_file_format=True, implicit_vr=False, little_endian=True)
@@ -153,7 +157,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_all_files_end_with_exact_counts_by_reason(folder: Path, tmp_path: Path, capfd) -> None:
+def test_all_files_end_with_exact_counts_by_reason(
+    folder: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     table = pl.read_csv(folder / "labels.csv")
     assert table.height == EACH * (len(SEEN) + len(REFUSED)) >= 200
     out = tmp_path / "store"

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import polars as pl
@@ -24,17 +25,19 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import REASONS
+from radgaze.sources.cohort import REASONS, Cohort
 from radgaze.store.digest import file_digest
 from radgaze.store.finishing import without
+from radgaze.store.journal import Done
 from radgaze.store.partial import Partial
+from radgaze.store.pixels import Fitted
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
 from tests.store.cohorts import contents, make_cohort, write_dicom
 from tests.stores import prepare
 
 
-def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
+def test_store_holds_the_cohorts_tables_and_counts(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source")
     store = prepare(cohort, tmp_path / "store", size=64, workers=1)
     for name in ("readings", "fixations", "boxes"):
@@ -51,7 +54,7 @@ def test_store_holds_the_cohorts_tables_and_counts(tmp_path):
     assert store.manifest["parameters"] == {"seed": 0, "size": 64, "voi": "window"}
 
 
-def test_a_store_says_whether_its_classes_exclude_each_other(tmp_path):
+def test_a_store_says_whether_its_classes_exclude_each_other(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=4)
     assert prepare(cohort, tmp_path / "one", size=32, workers=1).exclusive
     both = replace(cohort, cases=cohort.cases.with_columns(label_CHF=pl.lit(1, pl.Int8)), exclusive=False)
@@ -66,14 +69,14 @@ def test_a_store_says_whether_its_classes_exclude_each_other(tmp_path):
         prepare(replace(cohort, exclusive=False), tmp_path / "one", size=32, workers=1)
 
 
-def test_manifest_hashes_are_those_of_every_other_file(tmp_path):
+def test_manifest_hashes_are_those_of_every_other_file(tmp_path: Path) -> None:
     prepare(make_cohort(tmp_path / "source"), tmp_path / "store", size=64, workers=1)
     files = contents(tmp_path / "store")
     manifest = json.loads(files.pop("manifest.json"))
     assert manifest["hashes"] == {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def test_no_name_date_number_or_path_of_the_source_is_in_the_store(tmp_path):
+def test_no_name_date_number_or_path_of_the_source_is_in_the_store(tmp_path: Path) -> None:
     prepare(make_cohort(tmp_path / "source"), tmp_path / "store", size=64, workers=1)
     for name, data in contents(tmp_path / "store").items():
         # Parquet may compress; the tables are looked at as text too.
@@ -86,7 +89,7 @@ def _as_csv(path: Path) -> bytes:
     return pl.read_parquet(path).write_csv().encode()
 
 
-def test_a_bright_square_lands_where_the_geometry_says(tmp_path):
+def test_a_bright_square_lands_where_the_geometry_says(tmp_path: Path) -> None:
     for k, (rows, columns) in enumerate([(400, 300), (300, 411), (100, 77)]):
         cohort = make_cohort(tmp_path / f"source{k}", cases=1, shape=(rows, columns))
         picture = np.zeros((rows, columns))
@@ -105,7 +108,7 @@ def test_a_bright_square_lands_where_the_geometry_says(tmp_path):
             assert profile.sum() / light.sum(axis).max() == pytest.approx(side * case["scale"], rel=0.02)
 
 
-def test_images_are_antialiased_and_their_padding_is_black(tmp_path):
+def test_images_are_antialiased_and_their_padding_is_black(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=1, shape=(512, 384))
     picture = (
         np.indices((512, 384)).sum(0) % 2
@@ -121,7 +124,7 @@ def test_images_are_antialiased_and_their_padding_is_black(tmp_path):
     assert image[5:-5, 17:82].max() <= 135
 
 
-def test_pixels_are_pillows_resize_of_the_image(tmp_path):
+def test_pixels_are_pillows_resize_of_the_image(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=1, shape=(128, 128))
     smooth = np.add.outer(np.linspace(0, 0.5, 128), np.linspace(0, 0.5, 128))
     write_dicom(Path(cohort.cases["image"][0]), smooth)
@@ -130,14 +133,14 @@ def test_pixels_are_pillows_resize_of_the_image(tmp_path):
     assert np.abs(store.image(0) / 255 - np.asarray(oracle)).max() < 1.5 / 255
 
 
-def test_bytes_do_not_depend_on_workers_nor_on_where_the_source_lies(tmp_path):
+def test_bytes_do_not_depend_on_workers_nor_on_where_the_source_lies(tmp_path: Path) -> None:
     prepare(make_cohort(tmp_path / "here"), tmp_path / "one", size=64, workers=1)
     prepare(make_cohort(tmp_path / "there"), tmp_path / "two", size=64, workers=2)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
     assert not (tmp_path / "one.partial").exists()
 
 
-def test_shards_fill_and_the_images_stay_in_order(tmp_path, monkeypatch):
+def test_shards_fill_and_the_images_stay_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("store", "partial", "finishing"):
         monkeypatch.setattr(f"radgaze.store.{module}.SHARD", 4)
     cohort = make_cohort(tmp_path / "source")
@@ -149,7 +152,9 @@ def test_shards_fill_and_the_images_stay_in_order(tmp_path, monkeypatch):
         assert np.array_equal(sharded.image(i), whole.image(i))
 
 
-def test_an_unreadable_image_becomes_a_rejection_and_takes_everything_of_its_case_along(tmp_path):
+def test_an_unreadable_image_becomes_a_rejection_and_takes_everything_of_its_case_along(
+    tmp_path: Path,
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     whole = prepare(cohort, tmp_path / "whole", size=32, workers=1)
     Path(cohort.cases["image"][1]).write_bytes(b"not a DICOM file")
@@ -170,14 +175,14 @@ def test_an_unreadable_image_becomes_a_rejection_and_takes_everything_of_its_cas
         assert np.array_equal(store.image(i), whole.image(before))
 
 
-def test_without_keeps_rejections_of_other_reasons():
+def test_without_keeps_rejections_of_other_reasons() -> None:
     cohort = make_cohort_table_only()
     kept = without(cohort, {0: "broken"}).rejections
     assert kept["reason"].to_list() == ["calibration_frame", "off_image_fixation", "unreadable_image"]
     assert kept["detail"].to_list() == ["20 rows", "index 9", "broken"]
 
 
-def make_cohort_table_only():
+def make_cohort_table_only() -> Cohort:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
@@ -193,7 +198,9 @@ def make_cohort_table_only():
     return replace(cohort, rejections=rejections)
 
 
-def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_path, monkeypatch, capfd):
+def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     with pytest.raises(UserError, match=r"nothing to go on with.*store\.partial.*leave `resume` out"):
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
@@ -221,7 +228,9 @@ def test_with_resume_it_goes_on_or_tells_what_differs_and_never_begins_anew(tmp_
         prepare(cohort, tmp_path / "store", size=64, workers=1, resume=True)
 
 
-def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_path, monkeypatch, capfd):
+def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     interrupt_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt):
@@ -243,7 +252,7 @@ def test_resume_goes_on_to_the_same_bytes_and_leaves_a_whole_store_alone(tmp_pat
     assert "left as it is" in capfd.readouterr().err
 
 
-def test_nothing_to_prepare_is_said(tmp_path):
+def test_nothing_to_prepare_is_said(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     for path in cohort.cases["image"]:
         Path(path).write_bytes(b"")
@@ -276,7 +285,9 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
-def test_a_killed_preparation_goes_on_where_it_was_and_gives_the_same_bytes(tmp_path, how, capfd):
+def test_a_killed_preparation_goes_on_where_it_was_and_gives_the_same_bytes(
+    tmp_path: Path, how: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "straight", size=64, workers=1)
     (tmp_path / "cohort").write_bytes(pickle.dumps(cohort))
@@ -308,11 +319,11 @@ def test_a_killed_preparation_goes_on_where_it_was_and_gives_the_same_bytes(tmp_
     assert not (tmp_path / "store.partial").exists()
 
 
-def interrupt_after(monkeypatch, images):
+def interrupt_after(monkeypatch: pytest.MonkeyPatch, images: int) -> None:
     """Let Ctrl-C come after so many images."""
     put = Partial.put
 
-    def once(self, i, image):
+    def once(self: Partial, i: int, image: Fitted) -> Done:
         if len(self.done()) == images:
             raise KeyboardInterrupt
         return put(self, i, image)
@@ -322,8 +333,8 @@ def interrupt_after(monkeypatch, images):
 
 @pytest.mark.parametrize("change", ["parameters", "source", "image"])
 def test_an_unfinished_store_of_something_else_is_begun_anew_and_that_is_said(
-    tmp_path, monkeypatch, change, capfd
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     interrupt_after(monkeypatch, 4)
     with pytest.raises(KeyboardInterrupt, match=r"^4 of 9 images are kept in .*goes on from there$"):
@@ -343,7 +354,9 @@ def test_an_unfinished_store_of_something_else_is_begun_anew_and_that_is_said(
     assert contents(store.path) == contents(fresh.path)
 
 
-def test_a_finished_store_is_left_as_it_is_and_that_is_said(tmp_path, capfd):
+def test_a_finished_store_is_left_as_it_is_and_that_is_said(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*")}
@@ -355,7 +368,7 @@ def test_a_finished_store_is_left_as_it_is_and_that_is_said(tmp_path, capfd):
     assert before == {p: p.stat().st_mtime_ns for p in (tmp_path / "store").rglob("*")}
 
 
-def test_a_store_of_another_content_is_only_replaced_when_asked(tmp_path):
+def test_a_store_of_another_content_is_only_replaced_when_asked(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     with pytest.raises(UserError, match=r"another store \(size 32, not 48\).*`overwrite=True`"):
@@ -367,7 +380,7 @@ def test_a_store_of_another_content_is_only_replaced_when_asked(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["source", "store"]
 
 
-def test_an_image_changed_in_place_to_one_of_the_same_size_is_noticed(tmp_path):
+def test_an_image_changed_in_place_to_one_of_the_same_size_is_noticed(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", shape=(80, 80))
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     write_dicom(Path(cohort.cases["image"][2]), np.full((80, 80), 0.5))
@@ -375,7 +388,7 @@ def test_an_image_changed_in_place_to_one_of_the_same_size_is_noticed(tmp_path):
         prepare(cohort, tmp_path / "store", size=32, workers=1)
 
 
-def test_an_image_replaced_by_an_older_one_of_another_size_is_noticed(tmp_path):
+def test_an_image_replaced_by_an_older_one_of_another_size_is_noticed(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source")
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     path = Path(cohort.cases["image"][2])
@@ -390,7 +403,9 @@ def test_an_image_replaced_by_an_older_one_of_another_size_is_noticed(tmp_path):
 @pytest.mark.parametrize(
     "manifest", ["{}", "[]", '{"name": "app", "version": "1"}', '{"format": 1}', "not JSON", "[" * 100_000]
 )
-def test_overwrite_replaces_no_folder_with_a_manifest_of_something_else(manifest, tmp_path):
+def test_overwrite_replaces_no_folder_with_a_manifest_of_something_else(
+    manifest: str, tmp_path: Path
+) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "site").mkdir()
     (tmp_path / "site" / "manifest.json").write_text(manifest)
@@ -403,7 +418,7 @@ def test_overwrite_replaces_no_folder_with_a_manifest_of_something_else(manifest
 
 
 @pytest.mark.parametrize("name", ["thesis.txt", "images/notes.md", "results/audit.md", "fixations.csv"])
-def test_overwrite_leaves_a_store_alone_that_holds_something_else(name, tmp_path):
+def test_overwrite_leaves_a_store_alone_that_holds_something_else(name: str, tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     (tmp_path / "store" / name).parent.mkdir(exist_ok=True)
@@ -415,7 +430,7 @@ def test_overwrite_leaves_a_store_alone_that_holds_something_else(name, tmp_path
 
 
 @pytest.mark.parametrize("damage", ["cut", "format", "table"])
-def test_overwrite_replaces_a_damaged_store_and_one_of_another_format(damage, tmp_path):
+def test_overwrite_replaces_a_damaged_store_and_one_of_another_format(damage: str, tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     prepare(cohort, tmp_path / "store", size=32, workers=1)
     path = tmp_path / "store" / "manifest.json"
@@ -429,7 +444,7 @@ def test_overwrite_replaces_a_damaged_store_and_one_of_another_format(damage, tm
     assert prepare(cohort, tmp_path / "store", size=48, workers=1, overwrite=True).size == 48
 
 
-def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
+def test_a_folder_that_is_no_store_is_never_touched(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store").mkdir()
     (tmp_path / "store" / "thesis.txt").write_text("years of work")
@@ -444,7 +459,7 @@ def test_a_folder_that_is_no_store_is_never_touched(tmp_path):
     assert (tmp_path / "other.partial" / "thesis.txt").exists()
 
 
-def test_two_preparations_of_one_store_keep_apart(tmp_path):
+def test_two_preparations_of_one_store_keep_apart(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", cases=2)
     (tmp_path / "store.partial").mkdir()
     holder = subprocess.Popen(
@@ -458,6 +473,7 @@ def test_two_preparations_of_one_store_keep_apart(tmp_path):
         stdout=subprocess.PIPE,
     )
     try:
+        assert holder.stdout is not None
         assert holder.stdout.readline() == b"held\n"
         with pytest.raises(UserError, match="another preparation is writing"):
             prepare(cohort, tmp_path / "store", size=32, workers=1)
@@ -467,7 +483,7 @@ def test_two_preparations_of_one_store_keep_apart(tmp_path):
     prepare(cohort, tmp_path / "store", size=32, workers=1)
 
 
-def test_opening_what_is_no_store_says_what_it_is(tmp_path):
+def test_opening_what_is_no_store_says_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         Store.open(tmp_path / "nothing")
     (tmp_path / "folder").mkdir()
@@ -487,8 +503,8 @@ def test_opening_what_is_no_store_says_what_it_is(tmp_path):
 
 @pytest.mark.parametrize("where", ["put", "finish", "become"])
 def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole(
-    tmp_path, monkeypatch, where
-):
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
     from radgaze.store import preparation as module
 
     cohort = make_cohort(tmp_path / "source")
@@ -498,7 +514,7 @@ def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr(*((module, "finish") if where == "finish" else (Partial, where)), full)
+        patched.setattr(module if where == "finish" else Partial, where, full)
         with pytest.raises(UserError, match=r"No space left on device.*the same command goes on"):
             prepare(cohort, tmp_path / "store", size=64, workers=1)
         assert not (tmp_path / "store").exists()
@@ -509,11 +525,13 @@ def test_a_disk_that_fails_is_told_in_a_line_and_leaves_nothing_that_looks_whole
 
 
 @pytest.mark.parametrize(("owner", "call"), [(Path, "mkdir"), (os, "open")])
-def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeypatch, owner, call):
+def test_an_output_that_cannot_be_written_to_is_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type[Path] | ModuleType, call: str
+) -> None:
     """The tests may run as root, who may write where nobody may; so the system's answer is given for it."""
     cohort, real = make_cohort(tmp_path / "source"), getattr(owner, call)
 
-    def refused(path, *args, **options):
+    def refused(path: str | Path, *args: object, **options: object) -> object:
         if "store.partial" in Path(path).parts:
             raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
         return real(path, *args, **options)
@@ -525,10 +543,12 @@ def test_an_output_that_cannot_be_written_to_is_told_in_a_line(tmp_path, monkeyp
     assert not (tmp_path / "store").exists()
 
 
-def test_a_file_that_changes_while_it_is_prepared_makes_no_store(tmp_path, monkeypatch):
+def test_a_file_that_changes_while_it_is_prepared_makes_no_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cohort, put = make_cohort(tmp_path / "source"), Partial.put
 
-    def touched(self, i, image):
+    def touched(self: Partial, i: int, image: Fitted) -> Done:
         done = put(self, i, image)
         if i == 4:
             path = Path(cohort.cases["image"][2])
@@ -546,7 +566,7 @@ def test_a_file_that_changes_while_it_is_prepared_makes_no_store(tmp_path, monke
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_ten_kills_at_any_moment_change_no_byte(tmp_path):
+def test_ten_kills_at_any_moment_change_no_byte(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", 24)
     straight = prepare(cohort, tmp_path / "straight", size=64, workers=1)
     (tmp_path / "cohort").write_bytes(pickle.dumps(cohort))
@@ -567,7 +587,7 @@ def test_ten_kills_at_any_moment_change_no_byte(tmp_path):
     assert contents(tmp_path / "store") == contents(straight.path)
 
 
-def test_a_path_is_no_pattern(tmp_path, capfd):
+def test_a_path_is_no_pattern(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """As one, store[1] would be store1."""
     stores = {}
     for name, cases in (("store1", 9), ("store[1]", 5)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,10 +22,12 @@ from radgaze.store import merge
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.journal import Done
 from radgaze.store.letterboxing import letterbox
 from radgaze.store.masks import read_region, unpacked
 from radgaze.store.merge import MergeOptions
 from radgaze.store.partial import Partial
+from radgaze.store.pixels import Fitted
 from radgaze.store.store import Store
 from tests.store.cohorts import contents, make_cohort, write_dicom
 from tests.stores import prepare
@@ -45,7 +48,9 @@ def marked(cohort: Cohort, rows: list[tuple[str, str, str]]) -> Cohort:
 
 @pytest.mark.parametrize(("rows", "columns"), [(90, 61), (61, 90), (64, 64), (200, 37)])
 @pytest.mark.parametrize("zoom", [1, 2, 0.5])
-def test_a_pixel_is_inside_if_half_of_what_it_covers_is(tmp_path, rows, columns, zoom):
+def test_a_pixel_is_inside_if_half_of_what_it_covers_is(
+    tmp_path: Path, rows: int, columns: int, zoom: float
+) -> None:
     """Against areas taken point by point, on the image's own letterbox."""
     height, width = round(rows * zoom), round(columns * zoom)
     draw = np.random.default_rng(3)
@@ -71,7 +76,7 @@ def test_a_pixel_is_inside_if_half_of_what_it_covers_is(tmp_path, rows, columns,
     np.testing.assert_array_equal(found[sure], share[sure] > 0.5)
 
 
-def test_a_mask_of_another_image_is_refused_and_costs_only_itself(tmp_path):
+def test_a_mask_of_another_image_is_refused_and_costs_only_itself(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", 3, shape=(100, 80))
     good = written(tmp_path / "good.png", np.ones((50, 40)))
     turned = written(tmp_path / "turned.png", np.ones((40, 50)))
@@ -92,7 +97,7 @@ def test_a_mask_of_another_image_is_refused_and_costs_only_itself(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory) -> Store:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Cases 3 and 7 have no gaze; masks of findings, a class (case 3 is Normal), an organ, nothing."""
     folder = tmp_path_factory.mktemp("regions")
     cohort = make_cohort(folder / "source", 9, shape=(100, 80))
@@ -118,7 +123,7 @@ def store(tmp_path_factory) -> Store:
     return prepare(marked(cohort, regions), folder / "store", size=100, workers=1)
 
 
-def test_regions_stand_in_for_gaze_as_boxes_of_their_shape_do(store, tmp_path):
+def test_regions_stand_in_for_gaze_as_boxes_of_their_shape_do(store: Store, tmp_path: Path) -> None:
     batch = collate(list(GazeDataset(store, size=50, gaze=ATTENTION, fit="stretch")))
     assert batch.has_gaze.dtype == torch.bool
     # Case 7 is CHF: a mask of pneumonia is none of its own, an empty one is nothing, every case has an organ.
@@ -149,12 +154,14 @@ def test_regions_stand_in_for_gaze_as_boxes_of_their_shape_do(store, tmp_path):
             assert of_masks.gaze_maps(size)[3].max() == pytest.approx(1, abs=1e-4)
 
 
-def test_a_sample_has_the_map_that_the_batch_has(store):
+def test_a_sample_has_the_map_that_the_batch_has(store: Store) -> None:
     samples = list(GazeDataset(store, size=50, gaze=ATTENTION, maps=True))
-    torch.testing.assert_close(torch.stack([s.gaze for s in samples]), collate(samples).gaze_maps())
+    torch.testing.assert_close(
+        torch.stack([s.gaze for s in samples if s.gaze is not None]), collate(samples).gaze_maps()
+    )
 
 
-def test_a_region_moves_with_its_image(tmp_path):
+def test_a_region_moves_with_its_image(tmp_path: Path) -> None:
     """The image is its mask: however it is turned, zoomed and flipped, what is bright is what is inside."""
     cohort = make_cohort(tmp_path / "source", 1, shape=(200, 200))
     picture = np.zeros((200, 200))
@@ -165,17 +172,19 @@ def test_a_region_moves_with_its_image(tmp_path):
     store = prepare(cohort, tmp_path / "store", size=200, workers=1)
     augment = Augmentation(rotate=25, scale=(0.8, 1.2), translate=0.1, brightness=0, contrast=0, flip=0.5)
     cases = GazeDataset(store, size=200, gaze=ATTENTION, augment=augment)
-    plain = GazeDataset(store, size=200, gaze=ATTENTION)[0]
+    plain = GazeDataset(store, size=200, gaze=ATTENTION)[0].regions
+    assert plain is not None
     moved = 0
     for epoch in range(6):
         cases.set_epoch(epoch)
         sample = cases[0]
+        assert sample.regions is not None
         np.testing.assert_allclose(sample.regions[0] / 255, sample.image[0], atol=0.02)
-        moved += (sample.regions.float() - plain.regions).abs().mean() > 5
+        moved += int((sample.regions.float() - plain).abs().mean() > 5)
     assert moved >= 5
 
 
-def test_workers_change_no_byte(store):
+def test_workers_change_no_byte(store: Store) -> None:
     loader = torch.utils.data.DataLoader(
         GazeDataset(store, size=50, gaze=ATTENTION, augment=Augmentation()),
         batch_size=3,
@@ -190,7 +199,9 @@ def test_workers_change_no_byte(store):
         assert torch.equal(region, own)
 
 
-def test_a_mask_that_changed_makes_another_store_and_one_that_did_not_the_same(tmp_path, capfd):
+def test_a_mask_that_changed_makes_another_store_and_one_that_did_not_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source", 3)
     store = prepare(cohort, tmp_path / "store", size=32, workers=1)
     before = contents(store.path)
@@ -209,7 +220,7 @@ def test_a_mask_that_changed_makes_another_store_and_one_that_did_not_the_same(t
     }
 
 
-def test_a_mask_written_after_the_store_is_taken_for_another(tmp_path):
+def test_a_mask_written_after_the_store_is_taken_for_another(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "source", 3)
     store = prepare(cohort, tmp_path / "store", size=32, workers=1)
     later = (store.path / "manifest.json").stat().st_mtime_ns + 10**9
@@ -218,11 +229,13 @@ def test_a_mask_written_after_the_store_is_taken_for_another(tmp_path):
         prepare(cohort, tmp_path / "store", size=32, workers=1)
 
 
-def test_a_mask_that_was_lost_in_an_interruption_is_read_again(tmp_path, monkeypatch, capfd):
+def test_a_mask_that_was_lost_in_an_interruption_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     cohort = make_cohort(tmp_path / "source", 6)
     put = Partial.put
 
-    def once(self, i, image):
+    def once(self: Partial, i: int, image: Fitted) -> Done:
         if len(self.done()) == 4:
             raise KeyboardInterrupt
         return put(self, i, image)
@@ -245,7 +258,7 @@ def test_a_mask_that_was_lost_in_an_interruption_is_read_again(tmp_path, monkeyp
 # Merged
 
 
-def merged(folder: Path, **options: object) -> Store:
+def merged(folder: Path, *, named: Sequence[str] = (), absent: bool = False) -> Store:
     """Two stores of the same four images; of case-01 (CHF) both have one mask, and each has one more."""
     paths = []
     for name, also in (("one", "opacity"), ("two", "CHF")):
@@ -257,13 +270,13 @@ def merged(folder: Path, **options: object) -> Store:
             ("case-01", also, written(folder / f"{name}-own.png", own)),
         ]
         paths.append(prepare(marked(cohort, rows), folder / name, size=32, workers=1).path)
-    cohort = merge.read(MergeOptions(paths, **options))
+    cohort = merge.read(MergeOptions(paths, map=named, absent=absent))
     for path in paths:
         assert path.is_dir()
     return prepare(cohort, folder / "merged", size=32, fitted=True, workers=1)
 
 
-def test_of_one_image_in_two_stores_every_mask_is_kept_once_with_its_bits(tmp_path):
+def test_of_one_image_in_two_stores_every_mask_is_kept_once_with_its_bits(tmp_path: Path) -> None:
     store = merged(tmp_path)
     assert store.regions.table.select("case_id", "label").rows() == [
         ("case-01", "pneumonia"),
@@ -279,8 +292,8 @@ def test_of_one_image_in_two_stores_every_mask_is_kept_once_with_its_bits(tmp_pa
     assert Store.open(store.path).regions[1].any()
 
 
-def test_masks_and_boxes_are_called_as_their_class_and_go_with_it(tmp_path):
-    store = merged(tmp_path, map=["CHF=edema", "pneumonia="], absent=True)
+def test_masks_and_boxes_are_called_as_their_class_and_go_with_it(tmp_path: Path) -> None:
+    store = merged(tmp_path, named=["CHF=edema", "pneumonia="], absent=True)
     assert set(store.classes) == {"Normal", "edema"}
     assert set(store.regions.table["label"]) == {"opacity", "edema"}
     folder = tmp_path / "boxes"

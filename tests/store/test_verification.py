@@ -40,7 +40,7 @@ def rewritten(store: Store, name: str, table: pl.DataFrame) -> list[str]:
     return verify(Store.open(store.path))
 
 
-def test_a_whole_store_is_whole(whole, capsys):
+def test_a_whole_store_is_whole(whole: Store, capsys: pytest.CaptureFixture[str]) -> None:
     seen = []
     assert verify(whole, advance=lambda: seen.append(1)) == []
     assert len(seen) == len(whole.manifest["hashes"])
@@ -48,7 +48,7 @@ def test_a_whole_store_is_whole(whole, capsys):
     assert "6 cases are as they were written" in capsys.readouterr().out
 
 
-def test_one_bit_anywhere_is_found(store, capsys):
+def test_one_bit_anywhere_is_found(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     for name in store.manifest["hashes"]:
         path = store.path / name
         before = path.read_bytes()
@@ -64,7 +64,7 @@ def test_one_bit_anywhere_is_found(store, capsys):
     assert "`overwrite=True`" in said
 
 
-def test_a_manifest_that_was_changed_is_told(store):
+def test_a_manifest_that_was_changed_is_told(store: Store) -> None:
     manifest = json.loads((store.path / MANIFEST).read_text())
     (store.path / MANIFEST).write_text(json.dumps({**manifest, "classes": manifest["classes"][::-1]}))
     assert verify(Store.open(store.path)) == ["manifest.json is not the file that was written"]
@@ -73,12 +73,12 @@ def test_a_manifest_that_was_changed_is_told(store):
     assert verify(Store.open(store.path)) == []
 
 
-def test_a_file_that_does_not_belong_is_told(store):
+def test_a_file_that_does_not_belong_is_told(store: Store) -> None:
     (store.path / "notes.txt").write_text("mine")
     assert verify(store) == ["notes.txt is there, and not in the manifest"]
 
 
-def test_tables_that_contradict_each_other_are_told(store):
+def test_tables_that_contradict_each_other_are_told(store: Store) -> None:
     cases, readings = store.cases, store.readings
     (said, *_) = rewritten(store, "readings", readings.with_columns(case_id=pl.lit("nobody")))
     assert said == f"{readings.height} readings belong to nothing that is here"
@@ -100,12 +100,14 @@ def test_tables_that_contradict_each_other_are_told(store):
     ]
 
 
-def test_what_is_no_store_is_a_mistake(tmp_path, capsys):
+def test_what_is_no_store_is_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", str(tmp_path)]) == 2
     assert "is not a store" in capsys.readouterr().err
 
 
-def test_the_folder_one_stands_in_is_told_to_be_no_store(tmp_path, capsys, monkeypatch):
+def test_the_folder_one_stands_in_is_told_to_be_no_store(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["verify", "."]) == 2
     assert "is not a store" in capsys.readouterr().err

@@ -19,7 +19,7 @@ from radgaze.sources.external_sort import height
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.boxes import strips
 from radgaze.store.dataset import GazeDataset, collate
-from radgaze.store.placement import Frame
+from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
@@ -44,7 +44,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 
 @pytest.mark.parametrize("fit", ["stretch", "pad"])
-def test_maps_are_made_in_original_pixels_and_moved_to_the_models(store, fit):
+def test_maps_are_made_in_original_pixels_and_moved_to_the_models(store: Store, fit: Fit) -> None:
     cases = GazeDataset(store, None, size=48, fit=fit, gaze=RECORDED)
     batch = collate([cases[i] for i in range(len(cases))])
     maps = batch.gaze_maps()
@@ -58,33 +58,39 @@ def test_maps_are_made_in_original_pixels_and_moved_to_the_models(store, fit):
         points = own.select("x", "y").to_numpy() * scale + shift
         sigma = own.select("degree_y", "degree_x").to_numpy() * scale[::-1]
         shown = own.select(VIEWS[2:]).to_numpy() * np.tile(scale, 2) + np.tile(shift, 2)
-        tensors = (torch.tensor(a, dtype=torch.float64)[None] for a in (points, own["duration"].to_numpy()))
-        expected = viewed_maps(  # type: ignore[call-arg]
-            *tensors, (48, 48), torch.tensor(sigma)[None], torch.tensor(shown).clamp(0, 48)[None]
+        at = torch.tensor(points, dtype=torch.float64)[None]
+        weights = torch.tensor(own["duration"].to_numpy(), dtype=torch.float64)[None]
+        expected = viewed_maps(
+            at, weights, (48, 48), torch.tensor(sigma)[None], torch.tensor(shown).clamp(0, 48)[None]
         )
         np.testing.assert_allclose(maps[i, 0], expected[0, 0], atol=1e-4)
+    assert batch.views is not None
     views = batch.views / 2
     half = viewed_maps(batch.points / 2, batch.weights, (24, 24), views[..., :2], views[..., 2:])
     torch.testing.assert_close(batch.gaze_maps(24), half)
 
 
-def test_augmentation_moves_the_view_with_the_image(store):
+def test_augmentation_moves_the_view_with_the_image(store: Store) -> None:
     plain = GazeDataset(store, None, size=48, gaze=RECORDED)[0]
     zoom = Augmentation(rotate=0, scale=(0.5, 0.5), translate=0)
     half = GazeDataset(store, None, size=48, gaze=RECORDED, augment=zoom)[0]
+    assert plain.views is not None
+    assert half.views is not None
     torch.testing.assert_close(half.views[:, :2], plain.views[:, :2] / 2)
     torch.testing.assert_close(half.views[:, 2:], (plain.views[:, 2:] - 24) / 2 + 24, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(half.sigma, plain.sigma / 2)
 
 
-def test_the_columns_are_kept_and_a_store_without_them_says_what_is_missing(store, tmp_path):
+def test_the_columns_are_kept_and_a_store_without_them_says_what_is_missing(
+    store: Store, tmp_path: Path
+) -> None:
     assert set(VIEWS) <= set(Store.open(store.path).fixations.columns)
     plain = prepare(make_cohort(tmp_path / "images", 3), tmp_path / "store", size=64, workers=1)
     with pytest.raises(UserError, match=r"`gaze\.pixels_per_degree`"):
         GazeDataset(plain, None, size=48, gaze=RECORDED)
 
 
-def test_each_reader_of_a_case_counts_the_same(tmp_path):
+def test_each_reader_of_a_case_counts_the_same(tmp_path: Path) -> None:
     """One looks ten times as long; the map is the mean of both."""
     cohort = make_cohort(tmp_path / "images", 1, shape=(64, 64))
     looked = {"short": [(16.0, 20.0, 0.1)], "long": [(48.0, 40.0, 0.7), (40.0, 50.0, 0.3)]}
@@ -115,7 +121,7 @@ def test_each_reader_of_a_case_counts_the_same(tmp_path):
 # Ellipses
 
 
-def test_strips_fill_the_ellipse_and_leave_boxes_alone():
+def test_strips_fill_the_ellipse_and_leave_boxes_alone() -> None:
     corners = np.array([[10, 20, 90, 60], [5, 5, 9, 9], [0, 0, 100, 100]], dtype=np.float32)
     found, which = strips(corners, np.array([True, False, True]))
     assert (found[which == 1] == corners[1]).all()
@@ -135,7 +141,7 @@ def test_strips_fill_the_ellipse_and_leave_boxes_alone():
     assert not len(of)
 
 
-def test_ellipses_are_attention_and_places_to_be_found(tmp_path: Path):
+def test_ellipses_are_attention_and_places_to_be_found(tmp_path: Path) -> None:
     cohort = make_cohort(tmp_path / "images", 2, shape=(64, 64))
     boxes = pl.DataFrame(
         {

@@ -9,8 +9,9 @@ from radgaze.cli.parser import Parser
 from radgaze.evaluation.audit.options import AuditOptions
 
 HELP = (
-    "Measure a run's maps, method by method, from agreement with gaze to cost, one aspect after the other. "
-    "Each method is kept in DIR/methods once measured; the same command goes on from there."
+    "Measure the maps of several methods on a run's cases, in aspects from agreement with gaze to cost. "
+    "Results of each method are stored in DIR/methods, so that the same command continues an interrupted "
+    "audit."
 )
 EXAMPLE = "radgaze audit runs/set3_guided --methods guided_backprop,grad_cam --out audit"
 

@@ -30,9 +30,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose on the validation cases when to refer a case, measure it on the test cases, and "
-        "keep the "
-        "rule with the run; writes rejection.html",
+        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
+        "and store it with the run; writes rejection.html",
     )
     add_options(parser, ReferralOptions, without=("device", "resamples"))
 
@@ -98,7 +97,7 @@ def _show(results: EvaluationResults) -> None:
         output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
     columns = {
         CLASSIFICATION["auc"].heading: test.auc,
-        f"{CLASSIFICATION['auc'].title}, as the seed paper": test.auc_seed,
+        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_seed,
         CLASSIFICATION["average_precision"].heading: test.average_precision,
         CLASSIFICATION["brier"].heading: test.brier,
     }

@@ -9,8 +9,9 @@ from radgaze.cli.parser import Parser
 from radgaze.explaining.options import ExplainOptions
 
 HELP = (
-    "Make the maps of images: DICOM, PNG, JPEG or TIFF files, folders of them, or cases of the run's store. "
-    "Each has a folder in DIR with its maps as arrays and pictures, a contact sheet, and JSON."
+    "Compute the maps of images: DICOM, PNG, JPEG or TIFF files, folders of them, or cases of the run's "
+    "store. Each image has a folder in the output folder, with its maps as arrays and pictures, a contact "
+    "sheet, and JSON."
 )
 EXAMPLE = "radgaze explain runs/set3_guided chest.dcm --methods guided_backprop,grad_cam --out maps"
 

@@ -12,7 +12,7 @@ from radgaze.inspecting.options import InspectOptions
 if TYPE_CHECKING:
     from radgaze.inspecting.inspection import Inspection
 
-HELP = "Show what is in a prepared store: as tables here, and with pictures in DIR/inspect.html."
+HELP = "Show the content of a prepared store: tables in the terminal, and figures in DIR/inspect.html."
 EXAMPLE = "radgaze inspect store --out inspection"
 
 

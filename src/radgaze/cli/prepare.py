@@ -18,7 +18,7 @@ from radgaze.store.options import PrepareOptions
 if TYPE_CHECKING:
     from radgaze.store.store import Store
 
-HELP = "Turn a raw data set into a store: labels, fixations, images at one size, and what was rejected."
+HELP = "Turn a raw data set into a store: labels, fixations, images of one size, and a list of rejections."
 EXAMPLE = "radgaze prepare egd --egd egd-cxr/1.0.0 --mimic mimic-cxr/2.0.0 --out store"
 OF_IMAGES = ("size", "voi")
 """Fields of `PrepareOptions` that the images of a source may have already."""

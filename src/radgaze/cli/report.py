@@ -13,7 +13,7 @@ EXAMPLE = "radgaze report runs/set3_guided --each 5"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument("path", metavar="RUN", help="folder of a run that `radgaze evaluate` has seen")
+    parser.add_argument("path", metavar="RUN", help="folder of an evaluated run")
     add_options(parser, ReportOptions)
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HELP = (
     "Run every experiment with every seed, then write tables, figures and a page with all of them. "
-    "A killed grid can be resumed, and a run that fails stops no other."
+    "An interrupted grid can be resumed, and a failed run does not stop the others."
 )
 EXAMPLE = "radgaze reproduce --data STORE --out DIR --protocol honest --seeds 3"
 

@@ -13,7 +13,7 @@ from radgaze.errors import UserError
 from radgaze.outputs import check_folder
 from radgaze.sections import leaves
 
-HELP = "Train a classifier on a prepared store, guided by gaze as the experiment says; then evaluate it."
+HELP = "Train a classifier on a prepared store, guided by gaze as the experiment defines; then evaluate it."
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 

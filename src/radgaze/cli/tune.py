@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     import optuna
 
 HELP = (
-    "Search an experiment's settings by validation AUC; trials behind the others are stopped early, and no "
-    "test case is read. A stopped search goes on with --resume."
+    "Search an experiment's settings by validation AUC. Trials with a low AUC are stopped early, and no test "
+    "case is read. An interrupted search is continued with --resume."
 )
 EXAMPLE = "radgaze tune --experiment set3_guided --data STORE --trials 60 --out DIR"
 
 SPACE = (
-    "Varied are, as far as the experiment's edges need them: lambda (0.1 to 0.9, where there are two edges "
-    "or more), objective.gamma (0.05 to 0.95), gaze.sigma (a third to three times the experiment's), each "
-    "edge's distance, the heatmap's generator, match, normalise and margin (0 to 0.1), "
+    "The search varies, where the experiment uses them: lambda (0.1 to 0.9, for two or more edges), "
+    "objective.gamma (0.05 to 0.95), gaze.sigma (a third to three times the experiment's), each edge's "
+    "distance, the heatmap's generator, match, normalise and margin (0 to 0.1), "
     "optimisation.learning_rate and, of AdamW, weight_decay (a tenth to five times the experiment's). Any "
-    "field of a run's config.yaml can be given, and is then held. docs/tuning.md describes --space."
+    "field of a run's config.yaml can be given, and is then not varied. docs/tuning.md describes --space."
 )
 
 SET_BY_VERB = ("experiment", "protocol", "data", "seed")

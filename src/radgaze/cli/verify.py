@@ -8,7 +8,7 @@ from radgaze.cli.parser import Parser
 
 HELP = (
     "Compare every file of a store with the hash recorded when it was written, and its tables with each "
-    "other. Exits with 1 if something is wrong."
+    "other. Exits with 1 if there is a fault."
 )
 EXAMPLE = "radgaze verify store"
 

@@ -1,4 +1,4 @@
-"""Evaluation of runs: figures with intervals for one run, or several side by side."""
+"""Evaluation of runs: metrics with intervals for one run, and comparisons of runs."""
 
 from __future__ import annotations
 

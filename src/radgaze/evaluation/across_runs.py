@@ -26,7 +26,7 @@ _BOUNDS = {name: metric.bounds for name, metric in {**agreement.METRICS, **local
 
 @dataclass(frozen=True)
 class SeedMean(IntervalEstimate):
-    """A mean over seeds; without an interval where there are several seeds, but too few for one.
+    """A mean over seeds; for several seeds that are too few for an interval, `low` and `high` are None.
 
     Attributes:
         seeds: Number of seeds.
@@ -50,7 +50,7 @@ class Difference(SeedMean):
         patients: Number of patients; None where it was not counted.
         discordant: Number of patients on whom the two experiments differ; None where it was not counted.
         comparisons: Number of comparisons in Holm's correction.
-        detectable: Least true difference that is found with 80% power; None where there is none.
+        detectable: Smallest true difference that is found with 80% power; None where there is none.
         detectable_at: Two-sided level of `detectable`; None where the power was not computed.
         detectable_note: Why there is no `detectable` difference.
         needed: What a difference of `PLANNED` would need, as a sentence.
@@ -75,11 +75,12 @@ class Difference(SeedMean):
 
 
 Figures = dict[str, SeedMean]
-"""By group (`MACRO` or a class) or metric."""
+"""Means by group (`MACRO` or a class) or metric."""
 MapFigures = dict[str, Figures]
-"""By map and metric."""
+"""Means by map and metric."""
 Differences = dict[str, dict[str, Difference]]
-"""By experiment and figure: a group (`MACRO` or a class) for the AUC, or one of `HEATMAP_METRICS`."""
+"""Differences by experiment and figure: a group (`MACRO` or a class) for the AUC, or one of
+`HEATMAP_METRICS`."""
 
 
 @dataclass(frozen=True)
@@ -88,15 +89,15 @@ class GridEstimates:
 
     Attributes:
         classes: Names of the classes.
-        auc: Test AUC of each experiment and group (`MACRO` or a class). The interval covers the drawing of
+        auc: Test AUC of each experiment and group (`MACRO` or a class). The interval reflects the sampling of
             cases and, for several seeds, of seeds; or it is the paper's, see `estimate_grid`.
         seeds: For each experiment and seed the test AUC of each group, the macro AUC on the validation cases
             under "validation", and the heatmap's NSS under "nss".
         agreement: For each experiment, map and metric the mean over the cases with gaze.
         localisation: For each experiment, map and metric the mean over the cases with boxes; empty where no
             case has boxes.
-        differences: For each reference experiment the paired differences of the others to it. A metric of
-            the heatmap is left out where the two did not measure it with the same settings and cases.
+        differences: For each reference experiment the paired differences of the other experiments to it. A
+            metric of the heatmap is left out where the two runs measured it with other settings or cases.
         best: The experiment with the highest mean validation AUC; by test AUC where that selected the
             checkpoints; None where none is defined.
         repeated_patients: Whether a patient has more than one test case.
@@ -127,11 +128,11 @@ def estimate_grid(
     resamples: int,
     seed: int,
 ) -> GridEstimates:
-    """Estimate the figures of every experiment, see `GridEstimates`.
+    """Estimate the figures of every experiment.
 
     Args:
         runs: The finished runs.
-        classes: Their classes.
+        classes: Names of their classes.
         references: Experiments that the others are compared with, where they have runs.
         paper_intervals: Use the intervals of the paper for AUCs, see `SeedResamples`.
         selected_on_test: Whether the test AUC selected the checkpoints.
@@ -200,11 +201,11 @@ def _map_figures(runs: Sequence[MapMeans]) -> MapFigures:
 
 
 def over_seeds(estimates: Sequence[Estimate], bounds: tuple[float, float] = UNBOUNDED) -> SeedMean:
-    """The mean over seeds, see `across`.
+    """Average over seeds, see `across`.
 
     Args:
         estimates: An estimate for each seed.
-        bounds: Least and largest value of the figure; the interval is cut there.
+        bounds: Lowest and highest possible value of the figure, to which the interval is clipped.
     """
     seeds = sum(bool(np.isfinite(estimate.value)) for estimate in estimates)
     mean = across(estimates, bounds)
@@ -220,8 +221,8 @@ def _differences(
 ) -> Differences:
     """The paired differences of each experiment to the reference.
 
-    Runs are paired by seed, where they have the same test cases. Holm's correction is over the experiments,
-    for each figure by itself.
+    Runs are paired by seed where they have the same test cases. Holm's correction is over the experiments,
+    separately for each figure.
     """
     changes = {
         name: _Changes.between(pairs, groups)
@@ -279,7 +280,7 @@ def _pairs(runs: Mapping[int, RunEstimates], references: Mapping[int, RunEstimat
 
 @dataclass(frozen=True)
 class _Counts:
-    """The patients of a difference, and those of them on whom the two experiments differ in some seed."""
+    """Numbers of patients of a difference, and of those on whom the two experiments differ for some seed."""
 
     patients: int
     discordant: int

@@ -11,7 +11,7 @@ from radgaze.evaluation.results import read_agreement, read_results
 from radgaze.runs.run import Run
 
 SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit")
-"""The settings that figures of agreement depend on."""
+"""Settings that metrics of agreement depend on."""
 _LEFT_OUT = "Agreement with gaze is left out: "
 
 
@@ -26,7 +26,7 @@ def comparable_agreement(
         cases: The test cases.
 
     Returns:
-        The tables, and nothing; or no table, and the reason why they cannot be compared.
+        The tables, and an empty text; or no table, and the reason why they cannot be compared.
     """
     for name, run in zip(names, runs, strict=True):
         if not ((run.path / "agreement.parquet").is_file() and (run.path / "metrics.json").is_file()):

@@ -13,7 +13,7 @@ from radgaze.evaluation.statistics.decision import Difference
 from radgaze.evaluation.statistics.policy import ResamplingSettings, resampling_of
 
 BaselineDifferences = dict[str, dict[str, Difference]]
-"""By metric and baseline map."""
+"""Differences by metric and baseline map."""
 
 
 def baseline_differences(
@@ -23,7 +23,7 @@ def baseline_differences(
     classes: Sequence[str],
     settings: ResamplingSettings | Mapping[str, object],
 ) -> BaselineDifferences:
-    """Compute how much better a map is than each baseline map: the mean over cases, with its interval.
+    """Compute by how much a map exceeds each baseline map: the mean difference over cases, with an interval.
 
     The cases are resampled as for all other intervals of the run.
 
@@ -35,8 +35,8 @@ def baseline_differences(
         settings: Settings in metrics.json, which state the resampling.
 
     Returns:
-        Differences, positive where the map is better, also where lower values are better; empty where the map
-        or the baseline maps were not measured.
+        Differences, positive where the map is better, also for metrics of which lower values are better;
+        empty where the map or the baseline maps were not measured.
     """
     rows = agreement.filter(pl.col("map") == kind)
     cases = cases.join(rows, on="case_id", how="semi", maintain_order="left")
@@ -50,7 +50,7 @@ def baseline_differences(
             continue
         baseline_rows = _in_order(baseline_rows, cases)
         for name, metric in METRICS.items():
-            if name in agreement.columns:  # a run that was evaluated by an earlier version may lack it
+            if name in agreement.columns:  # the table of an earlier version may lack a metric
                 difference = (rows[name] - baseline_rows[name]).cast(pl.Float64).to_numpy()
                 gains[name, baseline] = difference if metric.higher_is_better else -difference
     differences: BaselineDifferences = {}

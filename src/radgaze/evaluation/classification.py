@@ -1,4 +1,4 @@
-"""Estimates of the metrics of each class, and of their mean over classes."""
+"""Estimates of classification metrics for each class, and of their mean over classes."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def class_estimates(
 ) -> dict[tuple[str, str], Estimate]:
     """Estimate metrics of each class against the rest, and of the macro mean.
 
-    The macro mean is over `multilabel.averaged` classes, and undefined where one of these is: leaving a class
-    out of some resamples would change what is averaged.
+    The macro mean is over the classes of `multilabel.averaged`. It is undefined in a resample in which one of
+    them is, since leaving the class out there would change what is averaged.
 
     Args:
         predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.

@@ -1,4 +1,4 @@
-"""`compare`: estimates of several runs on the same test cases, and their paired differences."""
+"""The comparison of several runs on the same test cases: estimates and paired differences."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from radgaze.runs.run import Run
 from radgaze.tables import write_csv
 
 FEW_OF_A_CLASS = 30
-"""Below this number of patients with a class, or without, intervals of differences of AUCs are too narrow."""
+"""Number of patients with or without a class below which intervals of AUC differences are too narrow."""
 TABLE, PAIRED = "compare.csv", "paired.csv"
 
 
@@ -69,10 +69,10 @@ class Comparison:
 def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Comparison:
     """Compare runs with the first of them, on the same test cases.
 
-    Intervals come from the patient bootstrap, those of a run's AUC from `auc_interval`, and those of means
-    over fewer patients than `means.FEW` from Student's t; all runs and differences use the same resamples.
-    Holm's correction is over the runs, for each figure separately. It does not correct for the number of
-    figures: decide beforehand which one counts.
+    Intervals come from the patient bootstrap, but those of a run's AUC from `auc_interval`, and those of
+    means over fewer than `case_means.FEW` patients from Student's t; all runs and differences use the same
+    resamples. Holm's correction is over the runs, separately for each figure. It does not correct for the
+    number of figures: choose the primary figure beforehand.
 
     Args:
         runs: At least two runs; agreement is compared where all were evaluated with the same settings.
@@ -135,7 +135,7 @@ def _patients_of_rarer_label(cases: pl.DataFrame, name: str) -> int:
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Names of the experiments; names of the folders where those repeat; numbered where these repeat, too."""
+    """Names of the experiments; where these repeat, names of the folders; where these repeat too, numbers."""
     for names in ([run.experiment for run in runs], [run.path.resolve().name for run in runs]):
         if len(set(names)) == len(names):
             return tuple(names)

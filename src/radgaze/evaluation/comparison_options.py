@@ -10,7 +10,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class CompareOptions(Options):
-    """How runs are compared.
+    """Options of a comparison of runs.
 
     Attributes:
         resamples: Number of bootstrap resamples.

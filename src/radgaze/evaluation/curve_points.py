@@ -19,14 +19,16 @@ SCHEMA = {
 
 
 def curves(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
-    """Make the ROC, precision–recall and reliability curves of each class as one long table.
-
-    x and y are 1 − specificity and sensitivity for "roc", recall and precision for "precision_recall", and
-    mean probability and share of the class for "reliability", with the number of cases of the bin.
+    """Compute the ROC, precision–recall and reliability curves of each class.
 
     Args:
         predictions: One row per case: `probability_<class>` and `label_<class>`.
-        classes: The classes.
+        classes: Names of the classes.
+
+    Returns:
+        A row for each point, see `SCHEMA`. x and y are 1 − specificity and sensitivity for "roc", recall and
+        precision for "precision_recall", and mean probability and share of the class in a bin for
+        "reliability". `threshold` is null for "reliability", `cases` for the other two.
     """
     parts = [pl.DataFrame(schema=SCHEMA)]
     for name in classes:

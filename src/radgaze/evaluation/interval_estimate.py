@@ -1,4 +1,4 @@
-"""A figure with its interval, as result files hold it."""
+"""A figure with its interval, as it is stored in result files."""
 
 from __future__ import annotations
 

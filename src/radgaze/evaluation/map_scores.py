@@ -1,4 +1,4 @@
-"""The scores of one run's maps against gaze or boxes, case by case, and their means on given resamples."""
+"""Scores of a run's maps against gaze or boxes for each case, and their means on given resamples."""
 
 from __future__ import annotations
 
@@ -48,12 +48,18 @@ class MapScores:
 
     @classmethod
     def read(cls, reference: Reference, run: Path, test: pl.DataFrame) -> MapScores:
-        """Read the scores of a run; without a case where the run was not scored against the reference.
+        """Read the scores of a run.
 
         Args:
             reference: The reference.
             run: Folder of the run.
             test: The test predictions.
+
+        Returns:
+            The scores; without any case where the run was not scored against the reference.
+
+        Raises:
+            UserError: The table is damaged.
         """
         table = _table(reference, run).filter(pl.col("case_id").is_in(test["case_id"].implode()))
         cases = test.join(table, on="case_id", how="semi", maintain_order="left")
@@ -68,7 +74,7 @@ class MapScores:
         return cls(cases, values)
 
     def resampled(self, draws: Resampling) -> MapMeans:
-        """The means over the cases, with resamples of these."""
+        """Average the scores over the cases, with resamples of the cases."""
         patients = self.cases["patient"].to_numpy()
         return MapMeans(self.cases, self.values, means(self.values, patients, draws), draws)
 
@@ -88,9 +94,11 @@ class MapMeans:
     draws: Resampling
 
     def gains(self, other: MapMeans, metric: str, kind: str = "heatmap") -> NDArray[np.float64] | None:
-        """The difference to another run for each case, NaN where either score is undefined.
+        """Subtract the scores of another run, case by case.
 
-        None where one of the two runs has no scores, or has them on other cases.
+        Returns:
+            Differences of shape (cases,), NaN where either score is undefined; None where one of the runs has
+            no such scores, or has them for other cases.
         """
         key = (kind, metric)
         if key not in self.values or key not in other.values:
@@ -100,7 +108,7 @@ class MapMeans:
         return self.values[key] - other.values[key]
 
     def minus(self, other: MapMeans, metric: str, kind: str = "heatmap") -> Estimate | None:
-        """The mean of `gains` over the cases on which both scores are defined; None as there."""
+        """Average `gains` over the cases on which both scores are defined; None where `gains` is None."""
         key, values = (kind, metric), self.gains(other, metric, kind)
         if values is None:
             return None
@@ -108,7 +116,7 @@ class MapMeans:
 
 
 def maps_and_metrics(runs: Sequence[MapMeans]) -> list[tuple[str, str]]:
-    """Each map and metric that at least one of the runs has, in the order of `MAPS`."""
+    """List the maps and metrics that at least one of the runs has, in the order of `MAPS`."""
     keys = dict.fromkeys(key for run in runs for key in run.means)
     return sorted(keys, key=lambda key: MAPS.index(key[0]))
 

@@ -37,16 +37,17 @@ class CaseMaps:
         image: Grey images in [0, 1], of shape (B, H, W).
         heatmap: Heatmaps of the generator in [0, 1], not smoothed, of shape (B, H, W).
         grad_cam: Grad-CAM heatmaps in [0, 1], of shape (B, H, W), or None if not requested.
-        mask: Probabilities of the decoder's mask, of shape (B, H, W), or None for a model without decoder. Of
-            a decoder with a mask for each class, the mask of the heatmap's class.
-        gaze: Gaze maps of shape (B, H, W); zeros where there is none.
-        has_gaze: Whether there is gaze, or boxes stand in for it, of shape (B,).
+        mask: Probabilities of the decoder's mask, of shape (B, H, W), or None for a model without a decoder.
+            For a decoder with a mask for each class it is the mask of the heatmap's class.
+        gaze: Gaze maps of shape (B, H, W); zeros for a case without gaze.
+        has_gaze: Whether a case has gaze, or boxes that stand in for gaze, of shape (B,).
         points: Fixations as (x, y) in map pixels, padded, of shape (B, K, 2).
         present: Whether there is a fixation rather than padding, of shape (B, K).
         sigma: Standard deviations (σy, σx) of the gaze maps' Gaussian in map pixels, of shape (B, 2).
-        boxes: Boxes of the case's own classes, and of no class, as (x1, y1, x2, y2) in map pixels, of shape
-            (B, N, 4); without area for padding.
-        regions: Whether a pixel is in a region of these classes, of shape (B, H, W), see `store.regions`.
+        boxes: Boxes of the case's classes and boxes without a class, as (x1, y1, x2, y2) in map pixels, of
+            shape (B, N, 4); padded by boxes without area.
+        regions: Whether a pixel is in a region of these classes or without a class, of shape (B, H, W), see
+            `store.regions`.
         probabilities: Predicted probabilities, of shape (B, C).
         labels: Labels, 0 or 1, of shape (B, C).
     """
@@ -71,7 +72,7 @@ class CaseMaps:
         return len(self.case_ids)
 
     def maps_to_score(self, baselines: Mapping[str, BaselineMap]) -> dict[str, NDArray[np.floating]]:
-        """Return the maps that metrics are measured on, of shape (B, H, W) each, by name.
+        """Return the maps to score, by name, each of shape (B, H, W).
 
         Args:
             baselines: The baseline maps, by name.
@@ -108,9 +109,10 @@ def case_maps(
         run: The run.
         case_ids: Ids of the cases.
         split: Split of the cases.
-        generator: Name of the heatmaps' generator; the run's own if None.
+        generator: Name of the heatmaps' generator; None for the default of `Run.generator`.
         target: Class of a heatmap: the most probable class, "predicted", or the "true" class, see
-            `multilabel.true_class`; then only boxes of this class, and of no class, are returned.
+            `multilabel.true_class`; with "true", only boxes of this class and boxes without a class are
+            returned.
         device: Device of the model.
         batch_size: Number of cases in a batch.
 
@@ -145,9 +147,16 @@ def stream_maps(
     batch_size: int = 16,
     grad_cam: bool = False,
 ) -> Iterator[CaseMaps]:
-    """Make the maps of a split, or of some of its cases, a batch at a time: a large split fits into memory.
+    """Make the maps of a split or of some of its cases, a batch at a time, to bound the memory.
 
-    Arguments as for `case_maps`; in the data set's order, or that of `case_ids`.
+    Args:
+        run, split, generator, target, device, batch_size: Arguments of `case_maps`.
+        case_ids: Ids of the cases, in the order of the result; None for all cases of the split, in the order
+            of the store.
+        grad_cam: Whether Grad-CAM heatmaps are made too.
+
+    Yields:
+        The maps of a batch.
     """
     model = run.model(device)
     heatmaps = run.generator(model, generator)
@@ -163,7 +172,7 @@ def stream_maps(
         if target == "true":
             true = torch.from_numpy(true_class(batch.label.cpu(), probabilities))
             explained = true.to(device)
-            # A heatmap of one of a case's classes has nothing to do with boxes of another.
+            # A heatmap of one of a case's classes is not compared with boxes of another class.
             one_hot = torch.nn.functional.one_hot(true, batch.label.shape[1]).to(batch.label.device)
             boxes = of_own_class(batch.boxes, batch.box_class, one_hot)
             regions = regions_of_own_class(batch.regions, batch.region_class, one_hot)
@@ -190,19 +199,22 @@ def stream_maps(
 
 
 def inside_region(regions: torch.Tensor) -> NDArray[np.bool_]:
-    """Return which pixels of regions in 256 levels are marked by half or more."""
+    """Return which pixels are covered by half or more, given shares from 0 to 255, of the same shape."""
     return (regions >= 128).cpu().numpy()
 
 
 def smoothed(maps: NDArray[np.floating], sigma: NDArray[np.floating]) -> Array:
     """Blur maps, each by its own Gaussian, with reflecting borders.
 
-    A gradient map is speckle and a gaze map is smooth: without this, agreement measures the speckle. Training
-    matches the two by the same blur.
+    Gradient maps vary from pixel to pixel whereas gaze maps are smooth; without blurring, agreement would
+    mainly measure this variation. By default, training blurs heatmaps in the same way.
 
     Args:
         maps: Maps of shape (B, H, W).
         sigma: Standard deviations (σy, σx) in map pixels, of shape (B, 2).
+
+    Returns:
+        Maps of shape (B, H, W), float32.
     """
     planes = torch.from_numpy(np.ascontiguousarray(maps, dtype=np.float32))[:, None]
     return _plane(blur(planes, torch.from_numpy(np.ascontiguousarray(sigma, dtype=np.float32))))

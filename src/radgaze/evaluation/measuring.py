@@ -1,4 +1,4 @@
-"""`evaluate`: predict, score and summarise, and write the results into the run's folder."""
+"""The evaluation of a run: predict, score and summarise, and write the results into the run's folder."""
 
 from __future__ import annotations
 

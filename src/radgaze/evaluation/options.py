@@ -17,12 +17,12 @@ RESAMPLES = 2000
 
 @dataclass(frozen=True)
 class EvaluationOptions(Options):
-    """How a run is evaluated.
+    """Options of an evaluation.
 
     Attributes:
         interval: Kind of the 95% intervals: delong, DeLong's standard error over patients for AUCs and a
             bootstrap over patients for all other figures; bootstrap, the bootstrap for AUCs too; or seed, the
-            30 resamples of the seed paper (default: delong; seed for a run of the faithful protocol).
+            paper's 30 resamples (default: delong; seed for a run of the faithful protocol).
         resamples: Number of bootstrap resamples.
         device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true

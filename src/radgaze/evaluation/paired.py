@@ -28,7 +28,7 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
 CLASS_METRICS = ("auc", "average_precision", "brier")
-"""Metrics of predictions that runs are compared in."""
+"""Metrics of predictions in which runs are compared."""
 
 TABLE = {
     **dict.fromkeys(("run", "metric", "map", "group"), pl.String),
@@ -95,10 +95,8 @@ class PairedRow:
         p_bootstrap_holm: `p_bootstrap` after Holm's correction over the runs.
         p_delong_holm: `p_delong` after Holm's correction over the runs.
         higher_is_better: Direction of the metric.
-        detectable: See `PowerSummary`.
-        detectable_at: See `PowerSummary`.
-        detectable_note: See `PowerSummary`.
-        needed: See `PowerSummary`; for the macro AUC only.
+        detectable, detectable_at, detectable_note: Attributes of `PowerSummary`.
+        needed: Attribute of `PowerSummary`; for the macro AUC only.
         patients: Number of patients.
         discordant: Number of patients on whose cases the two runs differ.
         p_bootstrap_is_bound: Whether `p_bootstrap` is an upper bound, at the floor of the resampling.
@@ -136,7 +134,7 @@ class PairedRow:
 
     @property
     def power(self) -> PowerSummary:
-        """The difference that could have been found."""
+        """The difference that could have been detected."""
         return PowerSummary(self.detectable, self.detectable_at, self.detectable_note, self.needed)
 
 
@@ -158,7 +156,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure that runs are compared in.
+    """A figure in which runs are compared.
 
     Attributes:
         metric: Name of the metric.
@@ -183,7 +181,7 @@ class Figure:
         return metric.higher_is_better
 
     def row(self, run: str, estimate: Estimate) -> EstimateRow:
-        """The row of a run's estimate."""
+        """Return the row of a run's estimate."""
         entry = estimate.summary(self.bounds)
         return EstimateRow(run, self.metric, self.map, self.group, entry.value, entry.low, entry.high)
 
@@ -197,7 +195,7 @@ class Change:
         estimate: The difference.
         patients: Number of patients on whose cases it is defined.
         discordant: Number of patients on whose cases the two runs differ.
-        p_delong: P-value of DeLong's test; None for other figures than AUCs.
+        p_delong: P-value of DeLong's test; None for figures that are not AUCs.
     """
 
     run: str
@@ -281,11 +279,11 @@ def compare_agreement(
 def differing(
     table: pl.DataFrame, reference: pl.DataFrame, metric: str, group: str, classes: Sequence[str]
 ) -> Booleans:
-    """Cases on which two runs differ in a metric of predictions.
+    """Find the cases on which two runs differ in a metric of predictions.
 
-    For the Brier score these are the cases with another probability. AUC and average precision depend only on
-    the order of a class's cases and the others, so that a case must also have another rank among the cases of
-    the other side.
+    For the Brier score these are the cases whose probability differs. AUC and average precision depend only
+    on how the cases with and without a class are ordered relative to each other: there, a case's rank among
+    the cases of the other group must differ as well.
 
     Args:
         table: Predictions of one run.
@@ -295,7 +293,7 @@ def differing(
         classes: Names of the classes.
 
     Returns:
-        Array of shape (n,).
+        Whether the runs differ on a case, of shape (n,).
     """
     is_different = np.zeros(table.height, dtype=bool)
     for name in averaged(reference, classes) if group == MACRO else [group]:
@@ -309,7 +307,12 @@ def differing(
 
 
 def patients_of(cases: pl.DataFrame, chosen: Booleans) -> int:
-    """Number of patients who have at least one of the chosen cases."""
+    """Count the patients who have at least one of the chosen cases.
+
+    Args:
+        cases: Cases with a column `patient`.
+        chosen: Whether a case is chosen, of shape (n,).
+    """
     return cases.filter(pl.Series(chosen, dtype=pl.Boolean))["patient"].n_unique()
 
 

@@ -1,4 +1,4 @@
-"""Estimates of single runs on their test cases, with resamples of the patients that all runs share."""
+"""Estimates of each run on its test cases; all runs share the resamples of the patients."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HEATMAP_METRICS = ("nss", *localisation.METRICS)
 """Metrics of the heatmap in which experiments are compared."""
 
 _SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "tolerance")
-"""Settings of `evaluate` that the scores of maps depend on."""
+"""Settings of an evaluation that the scores of maps depend on."""
 
 Grid = Mapping[str, Mapping[int, "Run"]]
 """A run for each experiment and seed."""
@@ -53,19 +53,28 @@ class RunEstimates:
     settings: tuple[object, ...] | None
 
     def figures(self, groups: Sequence[str]) -> dict[str, float | None]:
-        """The values of one seed, see `GridEstimates.seeds`."""
+        """Return the values of one seed, see `GridEstimates.seeds`."""
         nss = self.gaze.means.get(("heatmap", "nss"))
         values = {group: number(self.auc[group].value) for group in groups}
         return values | {"validation": number(self.validation), "nss": number(nss.value) if nss else None}
 
     def minus(self, other: RunEstimates, metric: str) -> Estimate | None:
-        """The difference of the two heatmaps in a metric; None where their settings or cases differ."""
+        """Estimate the difference of the two heatmaps in a metric; None where settings or cases differ."""
         if self.settings != other.settings:
             return None
         return self._maps(metric).minus(other._maps(metric), metric)
 
     def differing(self, other: RunEstimates, figure: str, classes: Sequence[str]) -> pl.DataFrame:
-        """The cases on which the difference of a figure is defined: `patient`, and whether it `differs`."""
+        """Return the cases on which the difference of a figure is defined.
+
+        Args:
+            other: Estimates of the other run.
+            figure: A group (`MACRO` or a class) for the AUC, or one of `HEATMAP_METRICS`.
+            classes: Names of the classes.
+
+        Returns:
+            A row for each case: its `patient`, and `differs`, whether the two runs differ on it.
+        """
         if figure not in HEATMAP_METRICS:
             differs = differing(self.test, other.test, "auc", figure, classes)
             return self.test.select("patient", differs=pl.Series(differs, dtype=pl.Boolean))
@@ -91,7 +100,14 @@ class _NoResamples:
 def run_estimates(
     runs: Grid, classes: Sequence[str], *, resamples: int, seed: int
 ) -> dict[str, dict[int, RunEstimates]]:
-    """Estimates of each experiment and seed, on resamples of the patients that all runs share."""
+    """Estimate the figures of each experiment and seed, on resamples of the patients that all runs share.
+
+    Args:
+        runs: The finished runs.
+        classes: Names of their classes.
+        resamples: Number of resamples of the patient bootstrap.
+        seed: Seed of the resamples.
+    """
     keys = [(name, s) for name, by_seed in runs.items() for s in sorted(by_seed)]
     predictions = [runs[name][s].predictions() for name, s in keys]
     tests = [table.filter(pl.col("split") == "test") for table in predictions]
@@ -119,7 +135,7 @@ def run_estimates(
 
 
 def aucs(cases: pl.DataFrame, classes: Sequence[str], draws: Resampling) -> dict[str, Estimate]:
-    """The AUC of each class and the macro mean, on resamples of the cases."""
+    """Estimate the AUC of each class and of the macro mean (`MACRO`), by group, on resamples of the cases."""
     estimates = class_estimates(cases, classes, draws, ("auc",))
     return {group: estimate for (_, group), estimate in estimates.items()}
 

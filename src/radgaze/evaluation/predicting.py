@@ -1,4 +1,4 @@
-"""First step of `evaluate`: the predictions of a run, and the maps of its cases as a stream."""
+"""First step of an evaluation: the predictions of a run, and the maps of its cases as a stream."""
 
 from __future__ import annotations
 
@@ -25,12 +25,13 @@ from radgaze.store.boxes import with_area
 
 @dataclass(frozen=True)
 class References:
-    """Results of other cases that the maps of a case are compared with.
+    """Data of other cases, with which the maps of a case are compared.
 
     Attributes:
         baselines: The baseline maps, by name.
-        fixations: Number of fixations on each pixel over all cases of the split, of shape (S, S).
-        training_cases: Number of training cases that the mean gaze map is over.
+        fixations: Number of fixations on each pixel over all cases of the split, of shape (S, S), S the side
+            of the model's input in pixels.
+        training_cases: Number of training cases over which the mean gaze map is averaged.
     """
 
     baselines: dict[str, BaselineMap]
@@ -57,7 +58,7 @@ class PredictedCases:
 
 
 def predict(run: Run, options: EvaluationOptions, split: str = "test") -> PredictedCases:
-    """Stream a run over a split.
+    """Apply a run's model to a split; the maps are made when they are iterated.
 
     Args:
         run: The run.

@@ -1,4 +1,4 @@
-"""Files that `evaluate` writes into the folder of a run: metrics.json as typed results, and its tables."""
+"""Files that an evaluation writes into the folder of a run: metrics.json, as typed results, and tables."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class EvaluationSettings:
     """The settings that figures depend on.
 
     Attributes:
-        interval: Kind of the intervals, see `evaluate`; None in files of earlier versions.
+        interval: Kind of the intervals, see `EvaluationOptions`; None in files of earlier versions.
         resamples: Number of bootstrap resamples.
         seed: Seed of the resamples.
         generator: Name of the generator of the heatmaps.
@@ -65,10 +65,13 @@ class SplitResults:
         sensitivity_at_specificity: Sensitivity, by the specificity ("0.9") at which it is measured.
         brier: Brier score; for exclusive classes also over all of them, under "multiclass".
         calibration_error: Expected calibration error.
-        auc_seed: AUC with intervals by the resamples of the seed paper.
-        accuracy: Share of cases whose most probable class is the true one; for exclusive classes only.
-        exact_match: Share of cases with every class right at a probability of 0.5; for other classes.
-        not_averaged: Classes that the macro mean leaves out, see `multilabel.averaged`; for other classes.
+        auc_seed: AUC with intervals by the paper's resamples, see `SeedResamples`.
+        accuracy: Share of cases whose most probable class is the true one; None for classes that are not
+            exclusive.
+        exact_match: Share of cases with every class predicted correctly at a probability of 0.5; None for
+            exclusive classes.
+        not_averaged: Classes that the macro mean leaves out, see `multilabel.averaged`; None for exclusive
+            classes.
         cases: Number of cases.
         patients: Number of patients.
     """
@@ -111,8 +114,8 @@ class AgreementCases:
         compared: Number of cases compared.
         without_gaze: Number of cases that are left out because they have no gaze.
         baseline_counts: Numbers of cases that the baseline maps count (`BaselineMap.counts`), by their names
-            in the file; among them `mean_gaze_of_training_cases`, the number of training cases that the mean
-            gaze is over. The file holds them beside the other fields.
+            in the file; among them `mean_gaze_of_training_cases`, the number of training cases over which the
+            mean gaze is averaged. The file holds them beside the other fields.
         constant_maps: Number of cases whose map is constant and scores as chance, by map.
     """
 
@@ -180,7 +183,7 @@ class EvaluationResults(Record):
 
 
 def write_results(results: EvaluationResults, run: Path) -> None:
-    """Write RUN/metrics.json, whole or not at all."""
+    """Write RUN/metrics.json, atomically."""
     content, test = plain_fields(results), plain_fields(results.test)
     cases = plain_fields(results.test.agreement_cases)
     del cases["baseline_counts"]
@@ -194,7 +197,7 @@ def write_results(results: EvaluationResults, run: Path) -> None:
 
 
 def read_results(run: Path) -> EvaluationResults:
-    """Read RUN/metrics.json, also of an earlier version.
+    """Read RUN/metrics.json, also a file that an earlier version wrote.
 
     Raises:
         UserError: The file is missing or damaged.

@@ -1,4 +1,4 @@
-"""Second step of `evaluate`: from maps to the metrics of each case, one row for each case and map."""
+"""Second step of an evaluation: compute the metrics of each case and map."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from radgaze.evaluation.metrics.localisation import measure_localisation
 from radgaze.evaluation.predicting import PredictedCases
 
 OF_A_RUN = tuple(BLURRED)
-"""Maps of a run; the baseline maps beside them are the same for every run."""
+"""Names of the maps that depend on the run; baseline maps do not."""
 MAPS = (*OF_A_RUN, *baselines.evaluated())
 
 _CASE: dict[str, pl.DataType | type[pl.DataType]] = {
@@ -57,9 +57,8 @@ class CaseScores:
 def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
     """Measure agreement with gaze and localisation of boxes and regions.
 
-    Boxes mark the evidence for what the case is, so heatmaps are then of the true class, whatever was
-    predicted. Of boxes named after a class only those of that class count, and a case that has no other is
-    left out.
+    Boxes mark the evidence for the true class, so they are compared with heatmaps of the true class, whatever
+    was predicted. Boxes of another class do not count, and a case that has only such boxes is left out.
 
     Args:
         predicted: The cases.

@@ -1,4 +1,4 @@
-"""Third step of `evaluate`: from the metrics of each case to results with intervals."""
+"""Third step of an evaluation: summarise the metrics of all cases as results with intervals."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def discrimination_summary(
         predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
         classes: The classes.
         resampling: Resampling of the cases.
-        seed_resamples: Resampling of the cases as in the seed paper.
+        seed_resamples: Resampling of the cases as in the paper, see `SeedResamples`.
         exclusive: Whether every case has exactly one class.
         interval: Kind of the intervals of AUCs, see `class_estimates`.
     """

@@ -1,1 +1,1 @@
-"""Running programs side by side: shares of a machine, processes on it, and tasks of a Ray cluster."""
+"""Parallel execution: shares of a machine, processes on it, tasks on a cluster."""

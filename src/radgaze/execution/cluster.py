@@ -1,4 +1,4 @@
-"""Tasks on a Ray cluster. Ray is imported only where it is needed, and shut down afterwards."""
+"""Execution of tasks on a Ray cluster. Ray is imported only when it is needed, and shut down afterwards."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from radgaze.execution.process import GRACE, PAUSE, Outcome, Task, Watch, start,
 from radgaze.execution.shares import Share
 
 Ended = tuple[str | None, float]
-"""Why a task failed, None where it succeeded, and its duration in seconds."""
+"""Reason why a task failed, None where it succeeded, and its duration in seconds."""
 
 LOST = 2
-"""How often Ray restarts a task whose machine was lost."""
+"""Maximum number of times that Ray restarts a task whose machine was lost."""
 
 
 Arguments = ParamSpec("Arguments")
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 
 class Ref(Generic[Result]):
-    """Reference to the future result of a remote call, `ray.ObjectRef`."""
+    """Type of `ray.ObjectRef`, a reference to the future result of a remote call."""
 
 
 class Remote(Protocol[Arguments, Result]):
@@ -48,11 +48,11 @@ class Ray(Protocol):
     exceptions: Exceptions
 
     def init(self, address: str, **options: object) -> object:
-        """Connect."""
+        """Connect to a cluster."""
         ...
 
     def shutdown(self) -> None:
-        """Disconnect."""
+        """Disconnect from the cluster."""
         ...
 
     def remote(self, **options: float) -> Callable[[Callable[Arguments, Result]], Remote[Arguments, Result]]:
@@ -66,7 +66,7 @@ class Ray(Protocol):
         ...
 
     def get(self, ref: Ref[Result]) -> Result:
-        """The result of a call."""
+        """Return the result of a call."""
         ...
 
     def cancel(self, ref: Ref[Result], *, force: bool = False) -> None:
@@ -74,11 +74,11 @@ class Ray(Protocol):
         ...
 
     def nodes(self) -> list[Mapping[str, object]]:
-        """The machines."""
+        """Return the machines of the cluster."""
         ...
 
     def cluster_resources(self) -> Mapping[str, float]:
-        """Cores, GPUs and memory of all machines."""
+        """Return the total numbers of cores and GPUs and the memory of all machines."""
         ...
 
 
@@ -86,7 +86,7 @@ def load() -> Ray:
     """Import Ray.
 
     Raises:
-        UserError: It is not installed.
+        UserError: Ray is not installed.
     """
     try:
         ray: Ray = import_module("ray")
@@ -129,13 +129,13 @@ def run(
     Closing the generator stops the running tasks.
 
     Args:
-        tasks: Tasks in the order in which they are submitted. Their files lie where every machine of the
-            cluster sees them under the same path.
-        watch: Called with the running tasks.
-        visible: A file that each machine must see.
+        tasks: Tasks in the order in which they are submitted. All machines of the cluster must have their
+            files under the same paths.
+        watch: Function that is called with the names of the running tasks.
+        visible: A file that must exist on each machine.
         address: Address of the cluster; None starts one on this machine.
-        side_by_side: Number of tasks at a time; by default as many as there are GPUs for, or one for each
-            machine without GPUs. More than that share GPUs.
+        side_by_side: Number of parallel tasks; by default as many as there are GPUs for, or one for each
+            machine without GPUs. A larger number shares GPUs.
 
     Yields:
         The outcome of each task, in the order in which they end.
@@ -155,7 +155,7 @@ def run(
                 ended, _ = ray.wait(list(refs), num_returns=1, timeout=PAUSE)
                 for ref in ended:
                     yield _outcome(ray, ref, refs.pop(ref))
-                # A task that has begun has written to its log, wherever it runs.
+                # A task that has begun has written to its log, on whatever machine it runs.
                 watch([task.name for task in refs.values() if _size(task.log) != before[task.name]])
         finally:
             for ref in refs:
@@ -167,12 +167,15 @@ def run(
 def requested(
     nodes: Sequence[Mapping[str, object]], tasks: Sequence[Task], side_by_side: int | None
 ) -> dict[str, float]:
-    """The resources that each task requests: whole GPUs while they last, and an even part of the cores.
+    """Compute the resources that each task requests: whole GPUs if possible, and an equal share of cores.
 
     Args:
         nodes: The machines, as `ray.nodes()` returns them.
         tasks: The tasks.
-        side_by_side: Number of tasks at a time; see `run`.
+        side_by_side: Number of parallel tasks; see `run`.
+
+    Returns:
+        The options `num_cpus` and `num_gpus` of Ray.
     """
     machines = [_resources(node) for node in nodes if node["Alive"]]
     gpus, cpus = (sum(machine.get(kind, 0.0) for machine in machines) for kind in ("GPU", "CPU"))
@@ -192,7 +195,16 @@ def _resources(node: Mapping[str, object]) -> dict[str, float]:
 
 
 def run_on_machine(task: Task, visible: str, threads: int) -> Ended:
-    """Run a task on a machine of the cluster; return why it failed, and its duration in seconds."""
+    """Run a task on a machine of the cluster.
+
+    Args:
+        task: The task.
+        visible: A file that must exist on the machine.
+        threads: Number of computing threads.
+
+    Returns:
+        Reason of a failure, None where the task succeeded, and its duration in seconds.
+    """
     if not Path(visible).is_file():
         folder = Path(visible).parent
         return f"a machine of the cluster does not see {folder}: put it on a shared file system", 0.0

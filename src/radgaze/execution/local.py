@@ -1,4 +1,4 @@
-"""Tasks on this machine, one after another or side by side."""
+"""Execution of tasks on this machine, one after another or in parallel."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from radgaze.execution.shares import Share, divide
 def run(
     tasks: Sequence[Task], watch: Watch, *, side_by_side: int | None = None, inherited: Sequence[int] = ()
 ) -> Generator[Outcome, None, None]:
-    """Run tasks, each in a process of its own, so that a crash or a lack of memory ends one task alone.
+    """Run tasks, each in a separate process, so that a crash or a lack of memory ends only one task.
 
     Closing the generator stops the running tasks.
 
     Args:
         tasks: Tasks in the order in which they start.
-        watch: Called with the running tasks.
-        side_by_side: Number of tasks at a time; by default as many as there are GPUs for, or one without
-            GPUs. The threads of a task follow from it, and on a processor the last bits of its sums.
+        watch: Function that is called with the names of the running tasks.
+        side_by_side: Number of parallel tasks; by default as many as there are GPUs for, or one without GPUs.
+            It determines the number of threads of a task, which on a CPU affects the last bits of sums.
         inherited: File descriptors that each task keeps open.
 
     Yields:

@@ -15,18 +15,18 @@ from pathlib import Path
 from radgaze.execution.shares import Share
 
 GRACE = 60.0
-"""Seconds that a task may take to stop before it is killed."""
+"""Time in seconds that a task may take to stop before it is killed."""
 
 PAUSE = 0.2
-"""Seconds between two looks at the running tasks."""
+"""Time in seconds between two checks of the running tasks."""
 
 Watch = Callable[[Sequence[str]], None]
-"""Called several times a second with the names of the running tasks."""
+"""Function that is called several times per second with the names of the running tasks."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """A Python program to run in a process of its own.
+    """A Python program to run in a separate process.
 
     Attributes:
         name: Name that is unique among all tasks.
@@ -34,8 +34,8 @@ class Task:
         arguments: Arguments of the Python interpreter. The id of the process that starts it is appended, for
             `die_with`.
         log: File to which its output is appended.
-        gpus: GPUs that it computes on; 0 for the processor.
-        processes: Processes that compute together in it.
+        gpus: Number of GPUs that it uses; 0 for the CPU.
+        processes: Number of processes that it consists of.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a task ended.
+    """Outcome of a task.
 
     Attributes:
         name: Name of the task.
-        reason: Why it failed; None where it succeeded.
-        seconds: Duration.
+        reason: Reason of a failure; None where it succeeded.
+        seconds: Duration in seconds.
     """
 
     name: str
@@ -69,7 +69,7 @@ class Started:
         task: The task.
         process: The process.
         log_from: Length of the log in bytes before the process wrote to it.
-        began: Time of the start, of the monotonic clock.
+        began: Time of the start on the monotonic clock, in seconds.
     """
 
     task: Task
@@ -78,7 +78,7 @@ class Started:
     began: float
 
     def outcome(self) -> Outcome | None:
-        """How it ended, or None while it runs."""
+        """Return the outcome of the task; None while it runs."""
         code = self.process.poll()
         if code is None:
             return None
@@ -91,7 +91,7 @@ def start(task: Task, share: Share, inherited: Sequence[int] = ()) -> Started:
 
     Args:
         task: The task.
-        share: Part of the machine that it may use.
+        share: Share of the machine that it may use.
         inherited: File descriptors that it keeps open.
     """
     task.log.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def start(task: Task, share: Share, inherited: Sequence[int] = ()) -> Started:
 
 
 def stop(started: Iterable[Started]) -> None:
-    """Stop processes as Ctrl-C does; kill those that exceed `GRACE`, or all at a second Ctrl-C."""
+    """Stop processes by SIGINT; kill those that take longer than `GRACE`, or all at a further Ctrl-C."""
     running = [each.process for each in started if each.process.poll() is None]
     try:
         for process in running:
@@ -127,9 +127,12 @@ def stop(started: Iterable[Started]) -> None:
 
 
 def die_with(parent: int) -> None:
-    """End this process when its parent, of that process id, is gone.
+    """End this process when its parent process ends.
 
-    A task of a killed program must not write into a folder beside the program that resumes it.
+    The task of a killed program must not go on writing into a folder while another program resumes it.
+
+    Args:
+        parent: Process id of the parent.
     """
 
     def watch() -> None:
@@ -142,7 +145,7 @@ def die_with(parent: int) -> None:
 
 
 def exit_words(code: int) -> str:
-    """How a process with an exit code other than 0 ended: the signal that killed it, or the code."""
+    """State in words how a process with an exit code other than 0 ended: by a signal, or with the code."""
     if code >= 0:
         return f"ended with exit code {code}"
     name = signal.Signals(-code).name if -code in {int(each) for each in signal.Signals} else str(-code)
@@ -150,7 +153,7 @@ def exit_words(code: int) -> str:
 
 
 def _reason(code: int, log: Path, log_from: int) -> str:
-    """In one line: the signal, or the last line that the process wrote."""
+    """Reason of a failure in one line: the signal, or the last line that the process wrote."""
     if code < 0:
         return f"it {exit_words(code)}"
     with log.open("rb") as file:

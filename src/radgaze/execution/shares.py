@@ -1,4 +1,4 @@
-"""A machine divided among processes that run side by side."""
+"""Division of a machine among parallel processes."""
 
 from __future__ import annotations
 
@@ -10,18 +10,21 @@ THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 @dataclass(frozen=True)
 class Share:
-    """One process's share of the machine.
+    """Share of the machine that one process may use.
 
     Attributes:
         threads: Number of computing threads.
-        gpus: Names of its GPUs, as in CUDA_VISIBLE_DEVICES; None leaves all that are visible.
+        gpus: Names of its GPUs, as in CUDA_VISIBLE_DEVICES; None for all visible GPUs.
     """
 
     threads: int
     gpus: tuple[str, ...] | None = None
 
     def environment(self) -> dict[str, str]:
-        """The environment of this process, restricted to the share; fewer threads set by the user stay."""
+        """Return the environment variables of this process, restricted to the share.
+
+        A lower number of threads that the user has set is kept.
+        """
         limit = os.environ.get(THREADS[0], "")
         threads = min(self.threads, int(limit)) if limit.isdecimal() else self.threads
         restricted = {**os.environ, **dict.fromkeys(THREADS, str(threads))}
@@ -31,12 +34,12 @@ class Share:
 
 
 def divide(places: int | None, *, gpus: int, processes: int = 1) -> list[Share]:
-    """Divide the machine: cores evenly, whole GPUs while they last, then each GPU among several.
+    """Divide the machine into shares with equal numbers of cores; more shares than GPUs share GPUs.
 
     Args:
         places: Number of shares; None for as many as there are GPUs for, or one without GPUs.
-        gpus: GPUs in each share; 0 for computations on the processor.
-        processes: Processes that compute in each share.
+        gpus: Number of GPUs of each share; 0 for computations on the CPU.
+        processes: Number of processes in each share.
     """
     visible = visible_gpus() if gpus else []
     count = places or max(1, len(visible) // max(1, gpus))
@@ -51,12 +54,12 @@ def divide(places: int | None, *, gpus: int, processes: int = 1) -> list[Share]:
 
 
 def cores() -> int:
-    """Number of processor cores that this process may use."""
+    """Count the processor cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus() -> list[str]:
-    """Names of the GPUs that this process sees, as in CUDA_VISIBLE_DEVICES."""
+    """Return the names of the visible GPUs, as in CUDA_VISIBLE_DEVICES."""
     import torch
 
     count = torch.cuda.device_count()

@@ -1,1 +1,1 @@
-"""Heatmaps of a trained run for images: files, or cases of its store."""
+"""Explanations of a run's predictions for images: files, or cases of the run's store."""

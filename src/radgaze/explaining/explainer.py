@@ -23,10 +23,10 @@ class Explainer:
 
     Attributes:
         run: The run.
-        model: Its model.
+        model: Model of the run, in evaluation mode.
         generators: The generators, by method.
-        target: Class that is explained: "predicted", a class, or "all".
-        referral: The run's rule for accepting predictions, or None.
+        target: Class that is explained: "predicted", the name of a class, or "all".
+        referral: The run's rule for accepting predictions; None where it has none.
     """
 
     run: Run
@@ -39,8 +39,8 @@ class Explainer:
         """Explain a batch of images.
 
         Args:
-            subjects: The images.
-            advance: Function that is called after each method with the number of images.
+            subjects: The images; of a model that reads gaze, only images whose further inputs have one shape.
+            advance: Function that is called with the number of images after each method.
         """
         run, device = self.run, next(self.model.parameters()).device
         images = torch.stack([subject.image for subject in subjects]).to(device)
@@ -79,7 +79,7 @@ class Explainer:
         targets: Sequence[Tensor],
         advance: Callable[[int], object],
     ) -> list[Maps]:
-        """The heatmaps of each image."""
+        """Heatmaps of each image, by method and class."""
         maps: list[Maps] = [{} for _ in images]
         for name, generator in self.generators.items():
             for index in targets:

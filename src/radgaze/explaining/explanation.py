@@ -23,8 +23,10 @@ class Explanation:
         probabilities: Probability of each class.
         targets: The classes whose maps were made.
         maps: The heatmaps.
-        mask: The decoder's mask (S, S), or None.
-        decision: Whether the prediction is accepted, where the run has a rule for it (`selective.Referral`).
+        mask: Probabilities of the decoder's mask, (S, S); None for a model without a decoder, and for several
+            explained classes.
+        decision: Whether the prediction is accepted; None where the run has no rule for it
+            (`selective.Referral`).
     """
 
     subject: Subject

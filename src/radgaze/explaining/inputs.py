@@ -27,18 +27,18 @@ from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
 SIZE = 512
-"""Side of the square of images where the store is missing: the default of `prepare`."""
+"""Side in pixels of the square images where the store is missing: the default of `prepare`."""
 
 
 @dataclass(frozen=True)
 class Requested:
-    """One image of a call.
+    """One image to explain.
 
     Attributes:
-        name: Name of its folder: image-001 and so on, since a file's name may identify the patient, or the
-            case's id.
-        path: The file, or None for a case.
-        case_id: The case, or None for a file.
+        name: Name of its folder: for a file image-001 and so on, since the file's name may identify the
+            patient; for a case its id, with "_" for special characters.
+        path: Path of the file; None for a case.
+        case_id: Id of the case; None for a file.
     """
 
     name: str
@@ -67,11 +67,11 @@ class Subject:
         name: Name of its folder, see `Requested`.
         image: Grey image of shape (1, S, S), in [0, 1].
         other_inputs: Further inputs of the model after the image, each of shape (1, ...).
-        gaze: Gaze map of shape (S, S), for a case with gaze.
-        truth: True classes, for a case.
-        case_id: Id of the case, for a case.
-        frame: Place of the original on its square.
-        fit: How the square fills the input.
+        gaze: Gaze map of shape (S, S); None for a file or a case without gaze.
+        truth: Names of the true classes; None for a file.
+        case_id: Id of the case; None for a file.
+        frame: Position of the original image in the stored square.
+        fit: How the square fills the model's input.
     """
 
     name: str
@@ -85,16 +85,19 @@ class Subject:
 
 
 def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[Requested]:
-    """Find the files, the folders of files, and the cases of the run's store that are named.
+    """Find the images that paths and case ids name.
 
     Args:
-        images: Paths and case ids. A folder stands for all files in it and below, in order, without hidden
-            files.
+        images: Paths of files and folders, and ids of cases of the run's store. A folder stands for all files
+            in it and its subfolders, in order, except hidden files.
         run: The run.
-        keep_names: Whether to name files by their own names instead of a number.
+        keep_names: Whether files keep their own names, rather than numbers.
+
+    Returns:
+        The files, and then the cases, each in the given order; a repeated case counts once.
 
     Raises:
-        UserError: A word is neither, or two images have one name.
+        UserError: There is no such file, folder or case, or two images have the same name.
     """
     case_ids: set[str] | None = None
     files, cases = list[Path](), list[str]()
@@ -131,13 +134,18 @@ def find(images: Sequence[str], run: Run, *, keep_names: bool = False) -> list[R
 
 
 def read(requested: Sequence[Requested], run: Run, model: nn.Module) -> Iterator[Subject | Unreadable]:
-    """Read images; files in worker processes, so that a broken file does not end the run.
+    """Read images, files in separate processes, so that a damaged file does not end this one.
+
+    Args:
+        requested: The images.
+        run: The run.
+        model: Model of the run, which determines the inputs.
 
     Yields:
-        Each subject in order, or an image that cannot be read.
+        Each image as input of the model, or the reason why it cannot be read; files first.
 
     Raises:
-        UserError: The model reads gaze, which a file does not have.
+        UserError: The model reads gaze, and an image is a file.
     """
     files = [each for each in requested if each.path is not None]
     if files and run.config.model.reads_gaze:
@@ -199,7 +207,7 @@ def _all_cases(run: Run, store: Store) -> GazeDataset:
 
 
 def _preparation(run: Run) -> tuple[int, Literal["window", "none"]]:
-    """Size and window of the images of the run's store."""
+    """Side in pixels and window of the images of the run's store."""
     try:
         store = run.store
     except UserError:

@@ -1,4 +1,4 @@
-"""`explain`: images and a run to a folder of maps and pictures for each image."""
+"""Explanation of images with a run: a folder of maps and pictures for each image."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from radgaze.records import read as read_record
 from radgaze.runs.run import Run
 
 MOST_CASES = 200
-"""Largest number of cases of the mean radiograph."""
+"""Largest number of cases over which the mean radiograph is taken."""
 ADVICE = "name another folder, or set `overwrite=True`"
 
 
@@ -36,8 +36,8 @@ class Outcome:
     """The result of `explain`.
 
     Attributes:
-        written: Folder of each image, also of those that were there before.
-        failed: Why an image could not be read.
+        written: Folder of each image, also of images that were explained before.
+        failed: For each image that could not be read, the reason.
     """
 
     written: dict[Requested, Path]
@@ -52,7 +52,7 @@ def explain(
 ) -> Outcome:
     """Make and write the maps of images.
 
-    Maps in the folder with the same settings are kept, so that an interrupted call continues.
+    Cases whose maps in the folder have the same settings are skipped, so that an interrupted call continues.
 
     Args:
         run: The run.
@@ -61,7 +61,8 @@ def explain(
         options: The options.
 
     Raises:
-        UserError: An image, method, class or device does not exist, or a folder has maps with other settings.
+        UserError: An image, method, class or device does not exist, or a folder holds maps of a file or with
+            other settings, and `overwrite` is not set.
     """
     targets = ("predicted", "all", *run.classes)
     if options.target not in targets:
@@ -71,7 +72,7 @@ def explain(
     if changed is not None:
         say(f"{changed}; the maps of files do not depend on it")
     device = usable_device(options.device)
-    if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
+    if not run.config.model.reads_gaze:  # gaze sequences differ in length: a freed block rarely fits the next
         keep_freed_memory()
     model = run.model(device)
     scores = models.scoring(model)
@@ -135,7 +136,7 @@ def _batches(
     steps: int,
     bar: Bar,
 ) -> Iterator[list[Subject]]:
-    """A few subjects at a time; those with gaze as an input one by one, since its length differs."""
+    """Batches of subjects; subjects with further inputs form batches of one, since these differ in length."""
     batch: list[Subject] = []
     for subject in subjects:
         if isinstance(subject, Unreadable):

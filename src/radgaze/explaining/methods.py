@@ -1,4 +1,4 @@
-"""The methods of a call, as generators for a model."""
+"""The methods of an explanation, as generators for a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def chosen(methods: Sequence[str], model: nn.Module, size: int) -> tuple[str, ..
         size: Side of its images, in pixels.
 
     Raises:
-        UserError: There is no method of a name, or it does not apply to the model.
+        UserError: There is no such method, or it does not apply to the model.
     """
     try:
         return attribution.choose(methods, model, size)
@@ -38,8 +38,8 @@ def generators(
         names: Names of methods in `PRESETS`.
         model: Network that gives the class scores.
         seed: Random seed.
-        reference: Reference image without information, for methods that compare with one; None for each
-            method's own.
+        reference: Reference image without information, for methods that use one: the name of one of
+            `REFERENCES`, or an image (1, S, S); None for the default of each method.
     """
     return {
         name: PRESETS[name].create(model, **_overrides(name, seed=seed, reference=reference))
@@ -48,7 +48,7 @@ def generators(
 
 
 def settings(name: str, *, seed: int, reference: str | None) -> dict[str, object]:
-    """Return a method's generator and options, for the record."""
+    """Return the generator and options of a method, for explanation.json."""
     preset = PRESETS[name]
     return {
         "generator": preset.generator,

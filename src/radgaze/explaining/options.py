@@ -11,7 +11,7 @@ REFERENCES = ("black", "mean", "blurred", "cases")
 
 @dataclass(frozen=True)
 class ExplainOptions(Options):
-    """Maps that are made of images.
+    """Options of an explanation.
 
     Attributes:
         methods: Methods, separated by commas, or all that apply to the model (default).

@@ -69,7 +69,7 @@ class DecisionRecord:
     Attributes:
         verdict: "accept" or "refer".
         reason: Reason, in words.
-        score: The score that it depends on; None where it is not finite.
+        score: Uncertainty score of the prediction; None where it is not finite.
     """
 
     verdict: str
@@ -88,8 +88,8 @@ class ExplanationRecord(ExplanationSettings):
         classes: The classes whose maps were made.
         pictures: Description of each picture.
         arrays: Description of maps.npz.
-        decision: Whether the prediction is accepted, where the run has a rule for it.
-        truth: The true classes of a case.
+        decision: Whether the prediction is accepted; None where the run has no rule for it.
+        truth: Names of the true classes; None for a file.
     """
 
     image: str

@@ -1,4 +1,4 @@
-"""Gaze maps, made from fixations when they are asked for, on any device, at any size."""
+"""Gaze maps computed from fixations on demand, on any device and at any size."""
 
 from radgaze.gaze.boxes import box_maps
 from radgaze.gaze.frames import Frames

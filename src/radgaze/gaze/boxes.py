@@ -1,4 +1,4 @@
-"""Attention maps of boxes and regions, for cases that have these and no gaze."""
+"""Attention maps of boxes and regions, for cases without gaze."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ def box_maps(
     mirrors: int | None = None,
     regions: Tensor | None = None,
 ) -> Tensor:
-    """Draw the boxes and regions of each case: their filled union, blurred by the Gaussian of gaze maps.
+    """Draw the attention map of each case: the filled union of its boxes and regions, blurred by a Gaussian.
 
     It is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the union, in which a pixel at a
-    box's edge holds the share that the box covers. It is the union, not the sum of the boxes' maps: an area
-    marked by two readers counts once, and there is neither a ridge nor a seam where boxes overlap or touch.
-    The cost is two matrix products, whatever the number of boxes.
+    box's edge holds the share that the box covers. Because the boxes are united rather than summed, an area
+    marked by two readers counts once, and maps are uniform where boxes overlap or touch. The blur takes two
+    matrix products, whatever the number of boxes.
 
     Args:
         boxes: Boxes (B, N, 4) as (x1, y1, x2, y2) in map pixels, pixel centres at +0.5. Parts off the map,
-            and boxes without area (padding), are ignored.
+            and boxes without area (padding), have no effect.
         size: Size (H, W) of the maps.
         sigma: Standard deviation of the Gaussian in map pixels: one number, or (B, 2) as (σy, σx).
         normalise: Scale of each map, see `static_maps`.
         mirrors: Number of mirrored copies on each side, see `static_maps`.
-        regions: Share of each pixel that is marked beside the boxes, (B, H, W) in [0, 1].
+        regions: Share of each pixel that regions cover, (B, H, W) in [0, 1]; None for no regions.
 
     Returns:
         Maps (B, 1, H, W), float32 (float64 for float64 boxes); zeros for a case without a box on the map.
@@ -55,11 +55,14 @@ def box_maps(
 
 
 def union(boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """The share of each pixel that a box covers, the largest of several shares: (B, H, W) in [0, 1].
+    """Compute the share of each pixel that a box covers.
 
     Args:
         boxes: Boxes (B, N, 4) as (x1, y1, x2, y2) in map pixels.
         size: Size (H, W) of the map in pixels.
+
+    Returns:
+        Shares (B, H, W) in [0, 1]; where boxes overlap, the largest of their shares.
     """
     height, width = size
     x1, y1, x2, y2 = boxes.unbind(-1)

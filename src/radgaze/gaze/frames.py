@@ -1,4 +1,4 @@
-"""A reading as a sequence: the frame of each fixation, and the number of frames."""
+"""Division of a reading into a sequence of frames."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from radgaze.gaze.maps import frames_of_seconds, one_frame_per_fixation
 
 @dataclass(frozen=True)
 class Frames:
-    """The division of readings into frames, each of which holds its own fixations alone.
+    """The division of readings into frames, each of which holds only its own fixations.
 
     Attributes:
         each: Content of a frame: one "fixation", or a time bin of some "seconds", empty bins included.
         seconds: Length of a bin in seconds.
-        most: Most frames of a case; later ones are left out.
-        off_image: Whether a fixation off the image has a frame too, a flat one, as in the sequences of the
-            data set's authors.
+        most: Maximum number of frames of a case; later frames are dropped.
+        off_image: Whether a fixation off the image also has a frame, which is then flat, as in the sequences
+            of the data set's authors.
 
     Raises:
         UserError: `seconds` is not greater than 0, or `most` is below 1.
@@ -40,7 +40,7 @@ class Frames:
             raise UserError(f"`model.most_frames` must be at least 1, got {self.most}")
 
     def place(self, weights: Tensor, times: Tensor, order: Tensor, recorded: Tensor) -> tuple[Tensor, Tensor]:
-        """Assign the fixations of cases to frames, before later ones than `most` are left out.
+        """Assign each fixation to a frame, without the limit `most`.
 
         Args:
             weights: Weights (B, K); 0 for padding, and for a fixation off the image.

@@ -1,4 +1,4 @@
-"""Gaze maps of fixations: a Gaussian is separable, so the map of K fixations is one small matrix product."""
+"""Gaze maps of fixations. A Gaussian is separable, so a map of K fixations is one small matrix product."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor
 
 Normalise = Literal["max", "minmax", "sum", "none"]
 
-TRUNCATE = 4.0  # a Gaussian ends here, in σ: SciPy's default, and the data set authors'
-SMALLEST_SIGMA = 0.05  # map pixels; below it a kernel half a pixel off a pixel's centre underflows in float32
+TRUNCATE = 4.0  # radius of a Gaussian in σ: SciPy's default, which the data set's authors used
+SMALLEST_SIGMA = 0.05  # map pixels; a narrower Gaussian between two pixels' centres underflows in float32
 
 
 def static_maps(
@@ -26,7 +26,8 @@ def static_maps(
     """Draw the gaze map of each reading: the weighted sum of one Gaussian per fixation, mirrored at borders.
 
     For fixations at pixel centres this is `scipy.ndimage.gaussian_filter` (mode "reflect", truncate 4) of the
-    rasterised fixations; elsewhere the Gaussian is evaluated where the fixation is. Its mass is its weight.
+    rasterised fixations; otherwise the Gaussian is centred on the fixation itself. Each Gaussian sums to the
+    weight of its fixation.
 
     Args:
         points: Fixations (B, K, 2) as (x, y) in map pixels, pixel centres at +0.5. A point off the map, or
@@ -35,9 +36,9 @@ def static_maps(
         size: Size (H, W) of the maps.
         sigma: Standard deviation of the Gaussian in map pixels: one number, or (B, 2) as (σy, σx).
         normalise: Scale of each map: divided by its maximum ("max"), stretched from 0 to 1 ("minmax"),
-            divided by its sum ("sum"), or left ("none"; its sum is then the sum of the weights).
-        mirrors: Number of mirrored copies of the image on each side; None computes it from sigma, which
-            waits for the device if sigma is there (see `mirrors_for`).
+            divided by its sum ("sum"), or unchanged ("none"; its sum is then the sum of the weights).
+        mirrors: Number of mirrored copies of the image on each side; None computes it from sigma (see
+            `mirrors_for`), which synchronises with the device if sigma is a tensor on it.
 
     Returns:
         Maps (B, 1, H, W), float32 (float64 for float64 points); zeros for a reading without a fixation on
@@ -63,7 +64,7 @@ def temporal_maps(
     normalise: Normalise = "max",
     mirrors: int | None = None,
 ) -> Tensor:
-    """Draw a gaze map for each frame of each reading; a frame holds only its own fixations, normalised alone.
+    """Draw a gaze map for each frame of each reading, of its own fixations and normalised separately.
 
     Args:
         points, weights, size, sigma, normalise, mirrors: Arguments of `static_maps`.
@@ -99,11 +100,11 @@ def viewed_maps(
     *,
     normalise: Normalise = "max",
 ) -> Tensor:
-    """Draw gaze maps of Gaussians of mass 1, each with a width of its own and cut to the part shown.
+    """Draw gaze maps whose Gaussians each have their own width and are cut to the part of the image shown.
 
-    H ∝ Σ_k w_k · N((x_k, y_k), diag(σ_k²)) inside the rectangle shown during fixation k, divided by its sum
-    (REFLACX, Bigolin Lanfredi et al. 2022, with σ_k one degree of visual angle). Nothing is mirrored, as
-    nothing outside the rectangle was seen.
+    H ∝ Σ_k w_k · N((x_k, y_k), diag(σ_k²)), each Gaussian cut to the rectangle shown during fixation k and
+    divided by its sum (REFLACX, Bigolin Lanfredi et al. 2022, with σ_k one degree of visual angle). Nothing
+    is mirrored, as nothing outside the rectangle was seen.
 
     Args:
         points, weights, size, normalise: Arguments of `static_maps`.
@@ -136,7 +137,7 @@ def _cut_kernel(centre: Tensor, length: int, sigma: Tensor, start: Tensor, end: 
     sums to 1, or is 0 where nothing is shown."""
     pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
     sigma = sigma.clamp_min(SMALLEST_SIGMA).unsqueeze(-1)
-    # Processors are slow with the tiny numbers beyond, which are 0 anyway.
+    # Beyond 12σ values are negligible (below 1e-31); subnormal numbers there would be slow to compute.
     distance = ((pixel - centre.unsqueeze(-1)) / sigma).abs().clamp(max=12)
     seen = (pixel >= start.unsqueeze(-1)) & (pixel <= end.unsqueeze(-1))
     kernel = torch.exp(-0.5 * distance**2) * seen
@@ -159,12 +160,19 @@ def one_frame_per_fixation(weights: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def frames_of_seconds(onset: Tensor, duration: Tensor, seconds: float) -> Tensor:
-    """The time bin, `seconds` long, that contains the middle of each fixation: (B, K) int64."""
+    """Return the index of the time bin that contains the middle of each fixation, (B, K) int64.
+
+    Args:
+        onset: Onsets (B, K) in seconds.
+        duration: Durations (B, K) in seconds.
+        seconds: Length of a bin in seconds.
+    """
     return ((onset + duration / 2) / seconds).floor().long()
 
 
 def normalised(maps: Tensor, how: Normalise) -> Tensor:
-    """Scale each map (..., H, W), see `static_maps`; a flat map becomes zeros, with "none" it stays."""
+    """Scale each map (..., H, W) ≥ 0, see `static_maps`; a map of zeros and, with "minmax", any flat map
+    becomes zeros."""
     if how == "none":
         return maps
     if how == "minmax":
@@ -174,7 +182,12 @@ def normalised(maps: Tensor, how: Normalise) -> Tensor:
 
 
 def mirrors_for(sigma: float, side: int) -> int:
-    """The number of mirrored copies on each side that a Gaussian reaches; sigma and side in pixels."""
+    """Compute the number of mirrored copies on each side that a Gaussian reaches.
+
+    Args:
+        sigma: Standard deviation in pixels.
+        side: Side of the map in pixels, the shorter one.
+    """
     return math.ceil((math.floor(TRUNCATE * sigma + 0.5) + 0.5) / side)
 
 
@@ -203,11 +216,20 @@ def _factors(
 
 
 def mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) -> Tensor:
-    """The 1-D Gaussians (B, K, length) about centre (B, K), folded back at the borders.
+    """Compute 1-D Gaussians about `centre`, folded back at the borders.
 
-    Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding loses nothing, so
+    Copy j of the axis fills [j·length, (j+1)·length]; odd copies are mirrored. Folding preserves the sum, so
     dividing by the sum over the pixels is SciPy's normalisation of its discrete kernel, at a pixel's centre
     and between centres.
+
+    Args:
+        centre: Centres (B, K) in pixels.
+        length: Length of the axis in pixels.
+        sigma: Standard deviations (B,) in pixels.
+        mirrors: Number of mirrored copies on each side.
+
+    Returns:
+        Kernels (B, K, length), each of which sums to 1.
     """
     pixel = torch.arange(length, device=centre.device, dtype=centre.dtype) + 0.5
     sigma = sigma.view(-1, 1, 1)
@@ -216,7 +238,7 @@ def mirrored_kernel(centre: Tensor, length: int, sigma: Tensor, mirrors: int) ->
     for j in range(-mirrors, mirrors + 1):
         copy = centre + j * length if j % 2 == 0 else (j + 1) * length - centre
         distance = (pixel - copy.unsqueeze(-1)).abs()
-        # Out of reach the exponential is not used; where it would underflow, processors take far longer.
+        # The exponential beyond the reach is not used; the minimum keeps it from underflowing, which is slow.
         gaussian = torch.exp(-0.5 * (distance.minimum(reach) / sigma) ** 2)
         kernel = kernel + gaussian * (distance <= reach)
     return kernel / kernel.sum(-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The gaze maps of the Eye Gaze data set's authors, as their targets were made (the "reference" mode)."""
+"""Gaze maps made as the Eye Gaze data set's authors made their training targets (the "reference" mode)."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ def reference_map(
 ) -> Tensor:
     """Draw the authors' static map of one reading.
 
-    It is the count of fixations per full-resolution pixel, a Gaussian of 150 pixels, min–max, written as a
-    viridis picture and read back as grey; so targets lie in 0.118 … 0.843. At another size the Gaussian is
-    evaluated at that size with sigma scaled alike, where the authors filtered at full size and resized the
-    picture: on synthetic readings the two differ by less than 0.02 at 224×224, mostly by resizing a picture
-    of 256 levels.
+    The count of fixations per full-resolution pixel is blurred by a Gaussian of 150 pixels, stretched from 0
+    to 1, written as a viridis picture and read back as grey; so targets lie in [0.118, 0.843]. At another
+    size the Gaussian is evaluated at that size with sigma scaled in proportion, whereas the authors filtered
+    at full size and resized the picture: on synthetic readings the two differ by less than 0.02 at 224×224,
+    mostly because the authors resized a picture of 256 levels.
 
     Args:
         points: Fixations (K, 2) as (x, y) in image pixels; those off the image or in its top row count 0.
         image_size: Size of the image (rows, columns) in pixels.
-        size: Size (H, W) of the map; None for the image's.
+        size: Size (H, W) of the map; None for the size of the image.
         sigma: Standard deviation of the Gaussian in image pixels.
 
     Returns:
@@ -40,7 +40,7 @@ def reference_map(
 def reference_frames(
     points: Tensor, image_size: tuple[int, int], size: tuple[int, int] | None = None, *, sigma: float = SIGMA
 ) -> Tensor:
-    """Draw the authors' temporal maps of one reading: one frame per fixation, each min–max on its own.
+    """Draw the authors' temporal maps of one reading: one frame per fixation, each scaled separately.
 
     Args:
         points, image_size, size, sigma: Arguments of `reference_map`.
@@ -54,16 +54,25 @@ def reference_frames(
 
 
 def reference_points(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Move fixations (..., 2) in image pixels to their pixel's centre, and give their counts (...), [Y > 0].
+    """Move fixations to the centre of their pixel, and count those below the top row of the image.
 
-    The authors kept integer positions and tested Y alone, so a fixation in the top row is lost too.
+    The authors stored integer positions and tested only Y > 0, so a fixation in the top row is lost too.
+
+    Args:
+        points: Fixations (..., 2) as (x, y) in image pixels.
+
+    Returns:
+        The pixels' centres (..., 2), and the counts (...), 1 where the pixel's row is above 0 and else 0.
     """
     pixel = points.floor()
     return pixel + 0.5, (pixel[..., 1] > 0).to(points.dtype)
 
 
 def viridis_grey(maps: Tensor) -> Tensor:
-    """Convert maps in [0, 1] to the greys of a viridis picture (matplotlib's colours, Pillow's luma)."""
+    """Convert maps in [0, 1] to the grey values in [0, 1] of a viridis picture, float32 of the same shape.
+
+    The colours are those of matplotlib, the grey value is the luma of Pillow.
+    """
     level = (maps * 256).long().clamp(0, 255)
     return torch.as_tensor(_viridis_lumas(), device=maps.device)[level]
 
@@ -79,7 +88,10 @@ def _on_map(
 
 @cache
 def _viridis_lumas() -> np.ndarray:
-    """(256,) float32 in [0, 1]. Matplotlib is imported only when a reference map is asked for."""
+    """Grey value of each of the 256 viridis colours, (256,) float32 in [0, 1].
+
+    Matplotlib is imported here so that only reference maps need it.
+    """
     from matplotlib import colormaps
     from PIL import Image
 

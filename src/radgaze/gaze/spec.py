@@ -1,4 +1,4 @@
-"""The settings of gaze maps: from fixations on an image to points, weights and sigma on a map."""
+"""Settings of gaze maps, which turn fixations on an image into points, weights and sigma on a map."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ class GazeMaps:
             viridis picture).
         sigma: Standard deviation of the Gaussian, in `unit`.
         unit: Unit of `sigma`: image pixels, degrees of visual angle, or a share of the image's long side.
-        pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None there for the
-            value recorded with each fixation, whose Gaussian is then cut to the part shown (`viewed_maps`).
-        normalise: Scale of a map (`static_maps`); the reference mode has its own.
+        pixels_per_degree: Image pixels per degree of visual angle, for `unit="degrees"`; None for the value
+            recorded with each fixation, whose Gaussian is then cut to the part shown (`viewed_maps`).
+        normalise: Scale of a map (`static_maps`); the reference mode always uses "minmax".
         boxes: Whether boxes, ellipses and masks of findings replace gaze where a case has none
             ("attention"), or not ("ignore").
 
@@ -96,8 +96,10 @@ class GazeMaps:
         return points * scale + shift, weights, self.image_sigma(geometry) * scale.flip(0)
 
     def image_sigma(self, geometry: Geometry) -> float:
-        """Sigma in pixels of the original image; where each fixation has one of its own, a typical value for
-        those without."""
+        """Return the standard deviation in pixels of the original image.
+
+        With `recorded` each fixation has its own; the value is then `TYPICAL`, for cases without fixations.
+        """
         if self.unit == "degrees":
             if self.pixels_per_degree is None:
                 return TYPICAL * max(geometry.rows, geometry.columns)
@@ -124,6 +126,9 @@ class GazeMaps:
             mirrors: Number of mirrored copies on each side, see `static_maps`.
             views: With `recorded`, σy, σx and x1, y1, x2, y2 of the part shown for each fixation, (B, K, 6),
                 in map pixels.
+
+        Raises:
+            ValueError: `views` is None with `recorded`.
         """
         if self.recorded:
             sigma_of, shown = _views(views)
@@ -146,7 +151,15 @@ class GazeMaps:
         mirrors: int | None = None,
         views: Tensor | None = None,
     ) -> Tensor:
-        """Draw the maps (B, T, H, W) of placed fixations, each frame normalised alone (`temporal_maps`)."""
+        """Draw the maps (B, T, H, W) of placed fixations, each frame normalised separately.
+
+        Args:
+            points, weights, size, sigma, mirrors, views: Arguments of `draw`.
+            frame, frames: Arguments of `temporal_maps`.
+
+        Raises:
+            ValueError: `views` is None with `recorded`.
+        """
         if self.recorded:
             sigma_of, shown = _views(views)
             return viewed_maps(
@@ -170,8 +183,10 @@ class GazeMaps:
         mirrors: int | None = None,
         regions: Tensor | None = None,
     ) -> Tensor:
-        """Draw the maps (B, 1, H, W) of placed boxes (B, N, 4) and regions (B, H, W), scaled like those of
-        fixations.
+        """Draw the maps (B, 1, H, W) of placed boxes and regions, scaled like those of fixations.
+
+        Args:
+            boxes, size, sigma, mirrors, regions: Arguments of `box_maps`.
         """
         reference = self.weight == "reference"
         normalise: Normalise = "minmax" if reference else self.normalise

@@ -1,1 +1,1 @@
-"""Inspection of a prepared store: counts, distributions and mean maps, without any run."""
+"""Inspection of a prepared store: counts, distributions and mean maps, without a trained run."""

@@ -1,4 +1,4 @@
-"""`inspect`: counts of a prepared store, image sizes, gaze, mean gaze maps, and agreement between readers."""
+"""Inspection of a store: counts, image sizes, gaze, mean gaze maps, and agreement between readers."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Floats = NDArray[np.float64]
 SIDE = 128
 """Side of the maps, in pixels."""
 GRID = 48
-"""Side of the grid over a radiograph on which coverage is counted."""
+"""Number of cells, along each side, of the grid on which coverage is computed."""
 MOST_IMAGES = 300
 """Largest number of radiographs in the mean radiograph of a class."""
 EXAMPLES = 3
 """Largest number of examples of a reason of rejection."""
 BETWEEN = tuple(name for name, metric in agreement.METRICS.items() if metric.needs != "others")
-"""Metrics of agreement between readers."""
+"""Metrics of agreement that are computed between readers."""
 
 GAZE = GazeMaps(sigma=0.05, unit="share", boxes="attention")
 """Settings of gaze maps: the published 150 pixels on a radiograph of 3,000, in proportion on others."""
@@ -41,14 +41,14 @@ GAZE = GazeMaps(sigma=0.05, unit="share", boxes="attention")
 
 @dataclass(frozen=True)
 class Average:
-    """The mean radiograph and the mean gaze map of a class, both squeezed to a square.
+    """The mean radiograph and the mean gaze map of a class, both stretched to a square.
 
     Attributes:
         image: Grey values in [0, 1], an array of shape (SIDE, SIDE).
-        gaze: Mean of the cases' gaze maps, or of their boxes, an array of shape (SIDE, SIDE); None where no
-            case has any.
+        gaze: Mean of the gaze maps, or of the maps of boxes and masks, of the cases that have either, an
+            array of shape (SIDE, SIDE); None where no case has.
         cases: Number of cases in `gaze`.
-        of_boxes: Number of these that have boxes, or masks, in place of gaze.
+        of_boxes: Number of these cases that have boxes or masks in place of gaze.
     """
 
     image: Floats
@@ -59,25 +59,25 @@ class Average:
 
 @dataclass(frozen=True)
 class Inspection:
-    """The content of a store in numbers.
+    """The content of a store in numbers. Tables are listed by their columns.
 
     Attributes:
         classes: Names of the classes.
-        counts: split, cases, patients, with_several (patients with several cases), with_gaze, with_boxes,
-            with_masks, and a count for each class; a row for each split and one for "all".
-        classes_per_case: classes, cases: number of cases by their number of classes.
-        readers: reader (or null), readings, cases, fixations.
-        rejections: reason, count, examples (ids of at most EXAMPLES cases or readings).
-        sizes: columns, rows, cases, in original pixels, the most frequent first.
-        readings: reading_id, recorded, on_image, duration (s), coverage (share of the radiograph within 5%
-            of its long side of a fixation).
-        fixations: duration (s).
-        boxes: label, boxes, cases, area (median share of the radiograph).
-        masks: label, masks, cases, area (median share of the radiograph).
+        counts: Table of split, cases, patients, with_several (patients with several cases), with_gaze,
+            with_boxes, with_masks, and a count for each class; a row for each split and one for "all".
+        classes_per_case: Table of classes (number of classes of a case) and cases.
+        readers: Table of reader (null for readings without a name), readings, cases and fixations.
+        rejections: Table of reason, count and examples (ids of at most EXAMPLES cases or readings).
+        sizes: Table of columns and rows, in original pixels, and cases; the most frequent size first.
+        readings: Table of reading_id, recorded and on_image (numbers of fixations), duration (s), and
+            coverage (share of the radiograph within 5% of its long side of a fixation).
+        fixations: Table of duration (s).
+        boxes: Table of label, boxes, cases and area (median share of the radiograph).
+        masks: Table of label, masks, cases and area (median share of the radiograph).
         averages: The mean radiograph and gaze map of each class.
-        between: metric, value, low, high: a reader's gaze compared with that of all other readers, mean over
-            cases with a 95% interval over patients, null for very few. Empty where no case has several
-            readers.
+        between: Table of metric, value, low and high: each reader's gaze compared with that of all other
+            readers, as mean over cases with a 95% interval over patients, whose ends are null for very few
+            patients. Empty where no case has several readers.
         several_readers: Number of cases with several readers.
     """
 
@@ -96,7 +96,7 @@ class Inspection:
     several_readers: int
 
     def quantiles(self) -> dict[str, dict[str, float]]:
-        """Least, quartiles and most of the measures of readings and fixations; empty without gaze."""
+        """Compute the minimum, quartiles and maximum of readings and fixations; empty without gaze."""
         columns = {
             "fixations per reading": self.readings["recorded"],
             "of these on the image": self.readings["on_image"],
@@ -112,14 +112,14 @@ class Inspection:
         }
 
     def between_readers(self) -> dict[str, IntervalEstimate]:
-        """The agreement between readers, by metric."""
+        """Return the agreement between readers, by metric."""
         return {
             metric: IntervalEstimate(value, low, high)
             for metric, value, low, high in self.between.select("metric", "value", "low", "high").iter_rows()
         }
 
     def as_json(self) -> dict[str, object]:
-        """All but the maps and the single readings, as plain values."""
+        """Return all content but the maps, readings and fixations as plain values."""
         tables = ("counts", "classes_per_case", "readers", "rejections", "sizes", "boxes", "masks", "between")
         return {
             "classes": list(self.classes),
@@ -139,8 +139,8 @@ def inspect(
 
     Args:
         store: The store.
-        options: The options; the seed also chooses the radiographs of a mean.
-        advance: Called with the number of cases whose images were read.
+        options: The options; the seed also selects the radiographs of a mean.
+        advance: Function that is called with the number of cases whose images were read.
     """
     options = options or InspectOptions()
     between, cases = _between(store, options)
@@ -164,13 +164,18 @@ def inspect(
 
 
 def images_to_read(store: Store, seed: int = 0) -> int:
-    """Number of cases whose images `inspect` reads, for a progress bar."""
+    """Count the cases whose images `inspect` reads, for a progress bar.
+
+    Args:
+        store: The store.
+        seed: Seed of the options.
+    """
     gazed = GazeDataset(store, None, size=SIDE, gaze=GAZE)
     return sum(len(_averaged(gazed, k, seed)) for k in range(len(store.classes)))
 
 
 def covered(points: Floats, shape: tuple[int, int], radius: float) -> float:
-    """Share of a radiograph within a radius of some fixation, on a grid of GRID × GRID cell centres.
+    """Compute the share of a radiograph within a radius of a fixation, on a grid of GRID × GRID cells.
 
     Args:
         points: Fixations as (x, y) in image pixels, an array of shape (K, 2).
@@ -195,7 +200,7 @@ def _counts(store: Store) -> pl.DataFrame:
     columns = [
         pl.len().alias("cases"),
         pl.col("patient").n_unique().alias("patients"),
-        # Where these are rarer in one split than in another, the splits are not exchangeable.
+        # Where such patients are rarer in one split than in another, the splits are not exchangeable.
         (pl.col("patient").value_counts().struct.field("count") > 1).sum().alias("with_several"),
         pl.col("with_gaze", "with_boxes", "with_masks").cast(pl.Int64).sum(),
         *(pl.col(f"label_{name}").cast(pl.Int64).sum().alias(name) for name in store.classes),
@@ -221,7 +226,7 @@ def _readers(store: Store) -> pl.DataFrame:
 
 
 def _rejections(store: Store) -> pl.DataFrame:
-    # The details stay in rejections.csv: messages of a source may hold its paths.
+    # The details are left out, since messages of a source may contain paths; they are in rejections.csv.
     named = store.rejections.with_columns(example=pl.coalesce("reading_id", "case_id"))
     return (
         named.group_by("reason", maintain_order=True)
@@ -284,7 +289,7 @@ def _averages(store: Store, seed: int, advance: Callable[[float], None]) -> dict
 
 
 def _averaged(cases: GazeDataset, k: int, seed: int) -> list[int]:
-    """All cases of a class with gaze or boxes, and others at random up to MOST_IMAGES."""
+    """Indices of all cases of a class with gaze or boxes, and of random others up to MOST_IMAGES in total."""
     members = np.flatnonzero(cases.labels[:, k].numpy() > 0)
     attended = members[cases.attended[members]]
     others = np.random.default_rng(seed).permutation(members[~cases.attended[members]])

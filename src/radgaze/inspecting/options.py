@@ -10,7 +10,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class InspectOptions(Options):
-    """How a store is inspected.
+    """Options of an inspection.
 
     Attributes:
         each: Number of cases drawn per class.

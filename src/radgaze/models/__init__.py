@@ -1,4 +1,4 @@
-"""Networks of grey images, some also of gaze, whose `Output` holds logits and masks."""
+"""Networks that classify grey images, some of them with gaze as a second input."""
 
 from __future__ import annotations
 

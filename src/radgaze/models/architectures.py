@@ -32,7 +32,7 @@ def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
 
 
 def inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:
-    """The arguments of a model's call on a batch.
+    """Collect the arguments with which a model is called on a batch.
 
     Returns:
         The result of the model's method `inputs` or, without one, the images (B, 1, H, W) alone.
@@ -48,7 +48,7 @@ def forward(model: nn.Module, batch: Batch) -> Output:
 
 
 def scoring(model: nn.Module) -> nn.Module:
-    """The part of a model that computes its class scores, with the same weights.
+    """Return the part of a model that computes its class scores, which shares the model's weights.
 
     Returns:
         The result of the model's method `scoring` or, without one, the model itself.

@@ -1,4 +1,4 @@
-"""The settings of a network. Free of torch, so that the command line starts quickly."""
+"""The settings of a network. Does not import torch, so that the command line starts quickly."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""PYLON, the pyramid localization network: it computes a map of each class, and its scores from them.
+"""PYLON, the pyramid localization network, which computes a map of each class, and the scores from the maps.
 
 Preechakul, Sriswasdi, Kijsirikul and Chuangsuwanich, "Improved image classification explainability with
 high-accuracy heatmaps", iScience 2022, in the form of its published code: pyramid attention on the encoder's
 deepest features, three upsampling modules that add finer ones up to a quarter of the image's side, a 1×1
-convolution to the classes, and the largest value of each class's map as its score. A class-activation map is
-no explanation made afterwards here: the score is taken from it, and it is 8 times as fine on each side as the
-maps that a classifier pools.
+convolution to the classes, and the largest value of each class's map as its score. The map of a class is
+thus not a post-hoc explanation: the score is computed from it. It is 8 times as fine on each side as the
+features that a classifier pools.
 
-Two things differ, so that any image works whose sides are multiples of 32, and not of 256 alone: a side that
-is odd is halved upwards, and a norm left with a single value takes its running statistics. Drop-out, which
-the published network has none of, leaves out whole channels before the last layer, as it does in the other
-networks.
+Two things differ from the published code, so that the sides of an image may be any multiple of 32 rather
+than of 256: max-pooling rounds odd sides up, and a batch normalisation with a single value per channel uses
+its running statistics. The published network has no dropout; here it drops whole channels before the last
+layer, as in the other networks.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Pylon(nn.Module):
         initialize_head(self.head)
 
     def forward(self, images: Tensor) -> Output:
-        """Logits, class maps, and the predicted class's as the mask, of images (B, 1, H, W)."""
+        """Compute logits and class maps of images (B, 1, H, W); the mask is the predicted class's map."""
         features = self.encoder(self.grey(images))
         maps = self.head(self.dropout(self.decoder(features)))
         logits = maps.amax((2, 3))
@@ -49,7 +49,7 @@ class Pylon(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Features of an encoder to (B, width, h, w) at a quarter of the image's side.
+    """Map the features of an encoder to (B, width, h, w) at a quarter of the image's side.
 
     Args:
         channels: Channels of the features, from the finest; the last four features are at 1/4, 1/8, 1/16 and
@@ -63,7 +63,7 @@ class Decoder(nn.Module):
         self.up = nn.ModuleList(Up(finer, width) for finer in channels[-2:-5:-1])
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Features (B, channels[k], …) as the encoder gives them."""
+        """Decode features (B, channels[k], …) in the encoder's order, the finest first."""
         x: Tensor = self.attention(features[-1])
         for up, finer in zip(self.up, features[-2:-5:-1], strict=True):
             x = up(finer, x)
@@ -71,7 +71,7 @@ class Decoder(nn.Module):
 
 
 class PyramidAttention(nn.Module):
-    """One weight for each place, from three ever coarser levels, times the features at another width."""
+    """Multiply projected features by a spatial attention map that is computed at three coarser scales."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class PyramidAttention(nn.Module):
         self.level = nn.ModuleList(nn.Sequential(*_layer(1, 1, kernel)) for kernel in kernels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) → (B, width, h, w)."""
+        """Map (B, channels, h, w) to (B, width, h, w)."""
         levels = [x]
         for down in self.down:
             levels.append(down(levels[-1]))
@@ -96,20 +96,20 @@ class PyramidAttention(nn.Module):
 
 
 class Up(nn.Module):
-    """The coarser map, upsampled, and the finer features at its width, added."""
+    """Project the finer features to `width` channels, and add the upsampled coarser features."""
 
     def __init__(self, channels: int, width: int) -> None:
         super().__init__()
         self.features = nn.Sequential(*_layer(channels, channels, 1), *_layer(channels, width, 1))
 
     def forward(self, finer: Tensor, coarser: Tensor) -> Tensor:
-        """(B, channels, h, w) and (B, width, h', w') → (B, width, h, w)."""
+        """Map (B, channels, h, w) and (B, width, h', w') to (B, width, h, w)."""
         added: Tensor = self.features(finer) + _resized(coarser, finer)
         return added
 
 
 class Norm(nn.BatchNorm2d):
-    """Batch norm; a single value in each channel has no statistics, and is normalised by the running ones."""
+    """Batch normalisation that uses the running statistics where a channel holds a single value."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         if self.training and input.numel() == self.num_features:

@@ -1,6 +1,6 @@
 """The registered network architectures, each with its inputs and outputs.
 
-Free of torch: an architecture of radgaze is imported when it is first looked up.
+This module does not import torch: an architecture of radgaze is imported when it is first looked up.
 """
 
 from __future__ import annotations
@@ -75,20 +75,24 @@ def register(
 
 
 def unregister(name: str) -> None:
-    """Remove an architecture that was registered."""
+    """Remove an architecture that was registered.
+
+    Raises:
+        KeyError: No architecture of that name is registered.
+    """
     del _REGISTRY[name]
 
 
 def names() -> tuple[str, ...]:
-    """Names of the architectures: those of radgaze, then others in the order of registration."""
+    """Return the names of the architectures: those of radgaze, then others in the order of registration."""
     return tuple(dict.fromkeys((*MODULES, *_REGISTRY)))
 
 
 def find(name: str) -> Architecture:
-    """The architecture of that name.
+    """Return the architecture of a name.
 
     Raises:
-        ValueError: There is none.
+        ValueError: There is no such architecture.
     """
     if name not in _REGISTRY and name in MODULES:
         import_module(MODULES[name])

@@ -18,7 +18,7 @@ from radgaze.models.config import ModelConfig
 from radgaze.models.weights import one_line
 
 WIDEST = 8192
-"""Largest size in pixels, channels or frames of a trained model: a file may state any number."""
+"""Largest side in pixels, number of channels or number of frames that is accepted from a model's file."""
 
 
 def save(

@@ -1,11 +1,11 @@
-"""The network that takes a case's gaze as a sequence of maps beside its image (the seed's figure 10).
+"""The network whose inputs are a case's image and its gaze as a sequence of maps.
 
-It comes in two forms of the same parameters. The faithful one does what the published code does: padded
-frames go through the LSTM and the attention like others, so that a case's scores depend on the longest
-reading of its batch; the attention's query has the LSTM's two directions in another order than its keys; its
-scale is 1/√64 for vectors of 128; and in training the first frames of all cases are normalised together, then
-the second ones, and so on. The honest one masks padded frames, has one order and 1/√128, and normalises all
-frames of a batch together.
+Karargyris et al. (2021); figure 10 of Watanabe et al. (2022). It has two forms with the same parameters. The
+faithful form does what the published code does: padded frames pass through the LSTM and the attention like
+others, so that a case's scores depend on the longest reading of its batch; the attention's query concatenates
+the LSTM's two directions in another order than its keys; its scale is 1/√64 for vectors of 128; and in
+training the first frames of all cases are normalised together, then the second frames, and so on. The honest
+form masks padded frames, uses one order and the scale 1/√128, and normalises all frames of a batch together.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from radgaze.models.registry import register
 from radgaze.models.unet import GreyToRGB, Output
 from radgaze.store.batch import Batch
 
-WIDTH = 64  # of an embedded image or frame, and of each direction of the LSTM
-MOMENTUM = {"honest": 0.1, "faithful": 0.01}  # of the batch norm on vectors
+WIDTH = 64  # length of an embedded image or frame, and of the state of each direction of the LSTM
+MOMENTUM = {"honest": 0.1, "faithful": 0.01}  # momentum of the batch normalisation of vectors, by form
 
 
 def frames_of(config: ModelConfig) -> Frames:
-    """The frames that the network takes a reading as."""
+    """Return the division of readings into frames that the settings of a network ask for."""
     faithful = config.form == "faithful"
     return Frames(config.frames, config.frame_seconds, config.most_frames, off_image=faithful)
 
@@ -39,12 +39,12 @@ def frames_of(config: ModelConfig) -> Frames:
     fixed_size=True,
 )
 class Temporal(nn.Module):
-    """Image branch and gaze branch, side by side before one linear layer.
+    """Image branch and gaze branch, whose concatenated embeddings enter one linear layer.
 
     Args:
-        config: The network.
+        config: Settings of the network.
         classes: Number of classes.
-        size: Side of the images and frames, a multiple of 4.
+        size: Side of the images and frames in pixels, a multiple of 4.
     """
 
     def __init__(self, config: ModelConfig, classes: int, size: int) -> None:
@@ -56,12 +56,19 @@ class Temporal(nn.Module):
         self.classifier = nn.Linear(2 * WIDTH, classes)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """The arguments of `forward`: images (B, 1, H, W), frames (B, T, H, W), and which exist (B, T)."""
+        """Return images (B, 1, H, W), gaze maps (B, T, H, W) and which are present (B, T), for `forward`."""
         return batch.image, *batch.frames(self.frames)
 
     def forward(self, images: Tensor, frames: Tensor, present: Tensor) -> Output:
-        """Logits of images (B, 1, H, W) and gaze maps (B, T, H, W), of which some are `present` (B, T)."""
-        # The gaze first: class-activation maps use the maps flattened last, which must be the image's.
+        """Compute logits from images (B, 1, H, W) and gaze maps (B, T, H, W).
+
+        Args:
+            images: Grey images in [0, 1].
+            frames: Gaze maps of the frames.
+            present: Whether a frame is present rather than padding, (B, T).
+        """
+        # The gaze branch runs first: class-activation maps use the maps flattened last, which must be the
+        # image's.
         gaze = self.gaze(frames, present)
         image = self.image(self.grey(images))
         return Output(self.classifier(torch.cat([image, gaze], 1)), None)
@@ -83,12 +90,12 @@ class ImageOnly(nn.Module):
         self.classifier = nn.Linear(WIDTH, classes)
 
     def forward(self, images: Tensor) -> Output:
-        """Logits of images (B, 1, H, W)."""
+        """Compute logits of images (B, 1, H, W)."""
         return Output(self.classifier(self.image(self.grey(images))), None)
 
 
 class XRayNet(nn.Module):
-    """One convolution, and two linear layers on all of its output, 64·(size/4)² numbers (200,704 at 224)."""
+    """One convolution, and two linear layers on its flattened output: 64·(size/4)² values, 200,704 at 224."""
 
     def __init__(self, config: ModelConfig, size: int) -> None:
         super().__init__()
@@ -102,7 +109,11 @@ class XRayNet(nn.Module):
         self.embed = nn.Linear(128, WIDTH)
 
     def forward(self, rgb: Tensor) -> Tensor:
-        """(N, 3, size, size) → (N, 64)."""
+        """Map (N, 3, size, size) to (N, 64).
+
+        Raises:
+            ValueError: The images have another size.
+        """
         if rgb.shape[-2:] != (self.size, self.size):
             raise ValueError(
                 f"this network was made for {self.size}×{self.size}, but was given {tuple(rgb.shape[-2:])}"
@@ -114,7 +125,7 @@ class XRayNet(nn.Module):
 
 
 class GazeBranch(nn.Module):
-    """Each frame embedded by one network, then a bidirectional LSTM, dot attention and a linear layer."""
+    """An embedding of each frame, then a bidirectional LSTM, dot-product attention and a linear layer."""
 
     def __init__(self, config: ModelConfig, size: int) -> None:
         super().__init__()
@@ -125,9 +136,9 @@ class GazeBranch(nn.Module):
         self.out = nn.Linear(2 * WIDTH, WIDTH)
 
     def forward(self, frames: Tensor, present: Tensor) -> Tensor:
-        """Frames (B, T, H, W) and which are present (B, T) → (B, 64).
+        """Map frames (B, T, H, W) and which of them are present (B, T) to (B, 64).
 
-        Without a present frame the honest form attends to nothing: the last layer's bias is the result.
+        Without a present frame the honest form's attention is 0, and the last layer's bias is the result.
         """
         encode = self._as_published if self.faithful else self._masked
         embedded: Tensor = self.out(encode(frames, present))
@@ -147,7 +158,7 @@ class GazeBranch(nn.Module):
     def _as_published(self, frames: Tensor, present: Tensor) -> Tensor:
         embedded = []
         for t in range(frames.shape[1]):
-            # Padding came after the colours were normalised: it is ImageNet's mean grey, not black.
+            # The published code pads after normalising colours: padding is ImageNet's mean colour, not black.
             rgb = self.grey(frames[:, t : t + 1])
             embedded.append(self.frame(torch.where(present[:, t].view(-1, 1, 1, 1), rgb, 0)))
         outputs, (last, _) = self.lstm(torch.stack(embedded, 1))
@@ -155,13 +166,16 @@ class GazeBranch(nn.Module):
 
 
 def attention(query: Tensor, values: Tensor, scale: float, present: Tensor | None = None) -> Tensor:
-    """Σ_t softmax_t(scale · q·v_t) v_t, summed over the frames that are present; 0 where none is.
+    """Compute the dot-product attention Σ_t softmax_t(scale · q·v_t) v_t over the frames that are present.
 
     Args:
         query: Queries q (B, D).
         values: Values v (B, T, D), which are the keys as well.
-        scale: Factor of the products.
-        present: Which frames are present (B, T); None for all.
+        scale: Factor of the dot products.
+        present: Which frames are present, (B, T); None for all.
+
+    Returns:
+        Weighted sums (B, D); 0 where no frame is present.
     """
     energy = scale * torch.einsum("bd,btd->bt", query, values)
     if present is not None:
@@ -173,14 +187,14 @@ def attention(query: Tensor, values: Tensor, scale: float, present: Tensor | Non
 
 
 class MapNorm(nn.BatchNorm2d):
-    """Batch norm of maps; fewer than two have no statistics, and are normalised by the running ones."""
+    """Batch normalisation of maps that uses the running statistics for a batch of fewer than two."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         return _running(self, input) if self.training and len(input) < 2 else super().forward(input)
 
 
 class VectorNorm(nn.BatchNorm1d):
-    """As `MapNorm`, for feature vectors."""
+    """Batch normalisation of vectors that uses the running statistics for a batch of fewer than two."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002
         return _running(self, input) if self.training and len(input) < 2 else super().forward(input)

@@ -1,4 +1,4 @@
-"""The U-Net with a classification head, and its classifier without a decoder."""
+"""The U-Net with a classification head, and the classifier without a decoder."""
 
 from __future__ import annotations
 
@@ -34,7 +34,11 @@ class Output(NamedTuple):
     aux_logits: Tensor | None = None
 
     def mask_of(self, classes: Tensor) -> Tensor | None:
-        """The mask (B, 1, H, W) of a class for each case (B,); without class maps, `mask` itself."""
+        """Return the mask (B, 1, H, W) of one class for each case; without class maps, `mask` itself.
+
+        Args:
+            classes: Index of the class of each case, (B,).
+        """
         if self.class_maps is None or self.mask is None:
             return self.mask
         return map_of(self.class_maps, classes, self.mask.shape[-2:])
@@ -42,7 +46,10 @@ class Output(NamedTuple):
 
 @register("unet", title="U-Net", provides=("mask",))
 class UNet(nn.Module):
-    """U-Net whose encoder also feeds a classifier: average pool → dropout → linear (the seed's figure 11)."""
+    """U-Net whose encoder also feeds a classifier: average pooling, dropout and a linear layer.
+
+    Watanabe et al. (2022), figure 11.
+    """
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
@@ -59,18 +66,18 @@ class UNet(nn.Module):
         _keep_apart(self.network.classification_head)
 
     def scoring(self) -> Classifier:
-        """The classifier alone, as the class scores do not depend on the decoder."""
+        """Return the classifier alone, since the class scores do not depend on the decoder."""
         return Classifier.of(self)
 
     def forward(self, images: Tensor) -> Output:
-        """Logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
+        """Compute logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
         mask, logits = self.network(self.grey(images))
         return Output(logits, mask)
 
 
 @register("classifier")
 class Classifier(nn.Module):
-    """The U-Net's encoder and classification head without a decoder (the seed's figure 14)."""
+    """The U-Net's encoder and classification head without a decoder (Watanabe et al. 2022, figure 14)."""
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
@@ -81,7 +88,7 @@ class Classifier(nn.Module):
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:
-        """The classifier of a U-Net, which shares its weights."""
+        """Create the classifier of a U-Net, which shares the U-Net's weights."""
         classifier = cls.__new__(cls)
         nn.Module.__init__(classifier)
         classifier.grey, classifier.encoder = unet.grey, unet.network.encoder
@@ -90,12 +97,12 @@ class Classifier(nn.Module):
         return classifier
 
     def forward(self, images: Tensor) -> Output:
-        """Logits of images (B, 1, H, W)."""
+        """Compute logits of images (B, 1, H, W)."""
         return Output(self.head(self.encoder(self.grey(images))[-1]), None)
 
 
 class GreyToRGB(nn.Module):
-    """Grey in [0, 1] to three channels with ImageNet's mean and deviation, which encoders were trained on."""
+    """Convert grey images in [0, 1] to three channels, normalised by ImageNet's means and deviations."""
 
     mean: Tensor
     std: Tensor
@@ -106,20 +113,37 @@ class GreyToRGB(nn.Module):
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 1, H, W) → (B, 3, H, W)."""
+        """Map (B, 1, H, W) to (B, 3, H, W).
+
+        Raises:
+            ValueError: The images have another shape.
+        """
         if images.dim() != 4 or images.shape[1] != 1:
             raise ValueError(f"images are grey, (B, 1, H, W); these have the shape {tuple(images.shape)}")
         return (images - self.mean) / self.std
 
 
 def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
-    """Select one of the class maps (B, C, h, w) for each case (B,), and enlarge it to (B, 1, H, W)."""
+    """Select the map of one class for each case, and resize it to (B, 1, H, W), bilinearly.
+
+    Args:
+        class_maps: Maps (B, C, h, w).
+        classes: Index of the class of each case, (B,).
+        size: Size (H, W) of the result.
+    """
     selected = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
     return F.interpolate(selected, size=size, mode="bilinear", align_corners=False)
 
 
 def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:
-    """The encoder alone, with its weights, and the channels of its features, from the finest."""
+    """Create an encoder with its initial weights.
+
+    Returns:
+        The encoder, and the number of channels of each of its features, from the finest.
+
+    Raises:
+        UserError: There is no such encoder, or its weights cannot be loaded.
+    """
     with pretrained(config):
         encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=published(config))
     tidy(encoder, config)
@@ -127,7 +151,7 @@ def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:
-    """Load an encoder's weights from a file, if the configuration names one, and speed the encoder up."""
+    """Load an encoder's weights if the configuration names a file, and replace its Swish modules by SiLU."""
     if config.weights not in (*PUBLISHED, "none"):
         load_encoder(encoder, config.weights)
     # timm computes Swish as x·σ(x), in two passes over memory; SiLU is the same function in one.
@@ -138,8 +162,8 @@ def tidy(encoder: nn.Module, config: ModelConfig) -> None:
 
 
 def _keep_apart(head: nn.Module) -> None:
-    """Turn drop-out in place off: on a view of the pooled features, autograd would not record it as drop-out,
-    and CAM could not recognise the head as an average and a linear layer."""
+    """Make dropout not operate in place: on a view of the pooled features autograd would not record it as
+    dropout, and CAM could not recognise the head as average pooling and a linear layer."""
     for module in head.modules():
         if isinstance(module, nn.Dropout):
             module.inplace = False

@@ -1,4 +1,4 @@
-"""Weights that an encoder starts from. Files are read without running code in them."""
+"""Initial weights of an encoder. Reading a file of weights never runs code in it."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def _state_dict(content: object) -> Mapping[str, object]:
 
 
 def published(config: ModelConfig) -> str | bool | None:
-    """The weights that segmentation-models-pytorch downloads, as it names them; None for none.
+    """Return the weights to download, as segmentation-models-pytorch names them; None for no download.
 
     Raises:
-        UserError: It would download other weights than `config.weights`.
+        UserError: The library would download other weights than `config.weights`.
     """
     if config.weights not in PUBLISHED:
         return None
@@ -73,10 +73,14 @@ def published(config: ModelConfig) -> str | bool | None:
 
 @contextmanager
 def pretrained(config: ModelConfig) -> Iterator[None]:
-    """Raise a `UserError` for errors while an encoder is created or its weights are downloaded."""
+    """Turn errors while an encoder is created or its weights are downloaded into a `UserError`.
+
+    Raises:
+        UserError: The encoder's name is invalid or unknown, or its weights cannot be downloaded.
+    """
     if not re.fullmatch(r"[\w.+-]+", config.encoder):
-        # timm looks a name with a source before it up in a hub or a folder, also without weights: a run with
-        # such an encoder could not be loaded offline.
+        # timm looks up a name with the prefix of a source in a hub or a folder, even without weights: a run
+        # with such an encoder could not be loaded offline.
         raise UserError(
             "`model.encoder` must be the name of an encoder, not of one in a hub or a folder, got "
             f"{config.encoder[:80]}"
@@ -101,6 +105,6 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
 
 
 def one_line(error: Exception) -> str:
-    """An exception's message in one line, cut after 200 characters."""
+    """Return an exception's message on one line, cut after 200 characters."""
     message = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
     return " ".join(message.split())[:200] or type(error).__name__

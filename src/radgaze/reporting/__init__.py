@@ -1,1 +1,1 @@
-"""Pages and figures for readers: the report of one run, the comparison of several."""
+"""Pages and figures: the report of a run, comparisons of runs, and those of audits, stores and grids."""

@@ -1,4 +1,4 @@
-"""Panels of a case: the radiograph, and heatmap, Grad-CAM, gaze and mask over it, on one scale."""
+"""Panels of a case: the radiograph, and heatmap, Grad-CAM, gaze and mask overlaid on it, on one scale."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ from radgaze.reporting.fonts import families
 from radgaze.reporting.style import DPI, HEAT, INK, MUTED, canvas, styled
 
 HEIGHT = 336
-"""Height of a drawn panel in pixels: sharp on a dense screen at the size of the report."""
+"""Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
 CONTOUR = (86, 180, 233)
 """Colour of the outline, Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map."""
 OPACITY = 0.72
-"""Opacity of a map where it is 1; bones and vessels stay visible beneath."""
+"""Opacity of a map where it is 1, at which bones and vessels remain visible."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """One case with its maps. All maps are (H, W) in [0, 1] and lie on the image pixel by pixel.
+    """One case with its maps, all of which are (H, W) in [0, 1] and aligned with the image.
 
     Attributes:
         case_id: Id of the case.
         image: The radiograph, (H, W) in [0, 1].
-        heatmap: The heatmap; None where there is none, as for the other maps.
+        heatmap: The heatmap; like the other maps None where there is none.
         grad_cam: The Grad-CAM heatmap.
         gaze: The gaze map, or the map of the boxes or masks of a case without gaze.
         mask: The decoder's mask.
-        truth: The true class, or several.
-        predicted: The predicted class, or several.
+        truth: Name of the true class, or of several.
+        predicted: Name of the predicted class, or of several.
         probability: Probability of the most probable class.
-        aspect: Width over height of the original radiograph: images squeezed to a square for the model are
-            drawn in their own shape again.
-        attention: What `gaze` shows: "Gaze", "Boxes" or "Masks".
+        aspect: Width divided by height of the original radiograph, in whose shape images that were stretched
+            to a square for the model are drawn.
+        attention: Content of `gaze`: "Gaze", "Boxes" or "Masks".
         most_probable: The most probable class.
     """
 
@@ -72,7 +72,7 @@ class Case:
 
     @cached_property
     def outline(self) -> NDArray[np.bool_] | None:
-        """The line around the pixels where gaze is at least half its maximum, (h, w); None without gaze."""
+        """Outline of the pixels where gaze is at least half its maximum, (h, w); None without gaze."""
         if self.gaze is None or not np.nanmax(self.gaze, initial=0) > 0:
             return None
         gaze = _resize(np.nan_to_num(self.gaze), self.aspect)
@@ -107,17 +107,22 @@ def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
 
 
 def radiograph(case: Case) -> Panel:
-    """The radiograph alone."""
+    """Make the panel of the radiograph alone."""
     return Panel("Radiograph", case.grey)
 
 
 def attention(*, looked: bool, boxes: bool) -> str:
-    """Title of a case's attention map: gaze, or the boxes or masks that replace it."""
+    """Return the title of a case's attention map, "Gaze", "Boxes" or "Masks".
+
+    Args:
+        looked: Whether the case has gaze.
+        boxes: Whether boxes, rather than masks, replace missing gaze.
+    """
     return "Gaze" if looked else "Boxes" if boxes else "Masks"
 
 
 def gaze_of(case: Case) -> Panel:
-    """Gaze over the radiograph."""
+    """Make the panel of gaze overlaid on the radiograph."""
     return over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
 
 
@@ -142,7 +147,7 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
     left = max(190, round(max((width for width, _ in labels), default=0)) + 20)  # width of the labels
     foot = 110  # height of the scale
     scale_width = min(360, wide / 2)
-    # A sheet of one map a row is narrower than the text beside the scale.
+    # With one map per row a sheet is narrower than the text beside the scale.
     width = max(wide + left, round(left + scale_width + 30 + _extent(words)[0] + 10))
     height = tall + foot
     with styled():
@@ -174,7 +179,7 @@ def overlay(
     Args:
         grey: Radiograph of shape (h, w, 3).
         values: Map of shape (h, w), in [0, 1].
-        outline: Mask of shape (h, w) of the gaze's outline, which is drawn on top; None for none.
+        outline: Pixels (h, w) of the outline of gaze, which is drawn on top; None for none.
 
     Returns:
         The picture (h, w, 3).
@@ -190,7 +195,7 @@ def overlay(
 def over(
     case: Case, values: NDArray[np.floating] | None, title: str, absent: str, *, outlined: bool = True
 ) -> Panel:
-    """Lay a map over the radiograph, as a share of its own largest value.
+    """Lay a map over the radiograph, divided by its largest value.
 
     Args:
         case: The case, with the radiograph and the gaze.
@@ -205,13 +210,13 @@ def over(
     if not np.isfinite(top) or top <= 0:
         return Panel(title, case.grey, "zero everywhere")
     scaled = _resize(np.nan_to_num(values) / top, case.aspect)
-    # Heatmaps and gaze have 1 as their largest value; a mask is a probability, whose height has a meaning.
+    # The maximum of heatmaps and gaze is 1; a mask is a probability, whose maximum is meaningful.
     note = f"largest {top:.2f}" if title == "Mask" else ""
     return Panel(title, overlay(case.grey, scaled, case.outline if outlined else None), note)
 
 
 def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]:
-    """Resize a map (H, W) to the drawn height and the radiograph's own shape."""
+    """Resize a map (H, W) to the drawn height and the shape of the radiograph."""
     width = round(HEIGHT * float(np.clip(aspect, 0.5, 2.0)))
     picture = Image.fromarray(np.asarray(values, dtype=np.float32))
     resized = np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC))

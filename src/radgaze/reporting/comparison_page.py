@@ -1,4 +1,4 @@
-"""DIR/index.html: several runs on the same test cases, in numbers, in differences and in pictures."""
+"""DIR/index.html: a comparison of runs on the same test cases, with metrics, differences and pictures."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class DifferenceRow:
         estimate: The difference.
         verdict: Verdict on it, in words.
         detectable: Detectable difference, in words.
-        main: Whether it stands in the first table.
+        main: Whether it is in the first table.
         p: P-values of the bootstrap and of DeLong's test, and both after Holm's correction, in words.
     """
 
@@ -87,7 +87,7 @@ class DifferenceRow:
 
 @dataclass(frozen=True)
 class CaseRows:
-    """A case through every run.
+    """A case, with the pictures of each run.
 
     Attributes:
         case_id: Id of the case.
@@ -133,7 +133,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
         runs: The runs, in the order of `compared.names`; the first is the reference.
         out: Folder of the page and the pictures.
         compared: Result of `evaluation.compare`.
-        draw: Function that makes the cases' maps; by default with each run's own model.
+        draw: Function that makes the maps of cases; by default with the model of each run.
     """
     names = compared.names
     with progress("Writing the comparison", total=len(runs) + 1) as bar:
@@ -224,7 +224,7 @@ def _table(compared: Comparison, metric: str) -> ClassTable:
 
 
 def _agreement(compared: Comparison) -> list[AgreementRow]:
-    """Rows of the agreement table by map, so that the runs stand under each other; baseline maps once."""
+    """Rows of the agreement table, grouped by map; baseline maps once."""
     rows = []
     for kind, label in MAPS.items():
         if kind == "heatmap_raw":
@@ -284,17 +284,17 @@ def _cases(
     draw: Draw,
     advance: Callable[[], object],
 ) -> tuple[list[CaseGroup], str]:
-    """Draw the same cases through every run, by class.
+    """Draw the same cases for every run, by class.
 
     Args:
         runs: The runs.
         names: Their names.
         out: Folder of the pictures.
         draw: Function that makes the cases' maps.
-        advance: Called after each run.
+        advance: Function that is called after each run.
 
     Returns:
-        The groups, and nothing; or no group, and the reason.
+        The groups, and an empty text; or no group, and the reason.
     """
     first, last = (run.predictions().filter(pl.col("split") == "test") for run in (runs[0], runs[-1]))
     chosen = choose_changed(first, last, runs[0].classes)
@@ -348,7 +348,7 @@ def _by_metric(rows: Iterable[EstimateRow]) -> dict[str, IntervalEstimate]:
 
 
 def _tests(row: PairedRow, columns: Mapping[str, str]) -> str:
-    """` (bootstrap p ≤ 0.001, DeLong p = 0.012)`; nothing where there are too few patients for a test."""
+    """Text ` (bootstrap p ≤ 0.001, DeLong p = 0.012)`; empty where there are too few patients for a test."""
     if row.estimate.lacking:
         return ""
     words = [

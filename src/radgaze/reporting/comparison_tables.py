@@ -32,11 +32,11 @@ MAPS = {
 }
 FLOORS = tuple(baselines.evaluated())
 MOST_COLUMNS = 5
-"""Largest number of columns of figures that a line of a terminal holds."""
+"""Maximum number of columns of figures, so that a row fits a line of a terminal."""
 
 
 def comparison_markdown(comparison: Comparison) -> str:
-    """Format the estimates as value [95% interval], the paired differences, and the notes."""
+    """Return the tables of estimates, as value [95% interval], and of paired differences, and the notes."""
     parts = [
         f"# Comparison of {', '.join(map(escaped, comparison.names))}",
         f"{comparison.cases} test cases of {comparison.patients} patients; 95% intervals of the patient "
@@ -62,7 +62,7 @@ def write_markdown(comparison: Comparison, out: Path) -> Path:
 
 
 def p_value(row: PairedRow, column: str) -> str:
-    """Format a p-value of a paired difference; a dash where too few patients were tested for one.
+    """Format a p-value of a paired difference; a dash where there are too few patients for a test.
 
     Args:
         row: The row.
@@ -74,7 +74,7 @@ def p_value(row: PairedRow, column: str) -> str:
 
 
 def _class_table(comparison: Comparison, metric: str) -> str:
-    """Runs by classes; where the classes are many, classes by runs, so that a line stays readable."""
+    """Table with a row for each run or, where there are many classes, a row for each class."""
     groups, runs = (MACRO, *comparison.classes), comparison.names
     cells = {(row.run, row.group): _estimate(row) for row in comparison.estimates(metric=metric)}
     if len(groups) > max(MOST_COLUMNS, len(runs)):
@@ -88,7 +88,7 @@ def _agreement_table(comparison: Comparison) -> str:
     rows = []
     for kind, label in MAPS.items():
         is_baseline = kind in FLOORS
-        # Baseline maps are the same for all runs: one line is enough.
+        # Baseline maps are the same for all runs, and have one row.
         for run in comparison.names[:1] if is_baseline else comparison.names:
             cells = {row.metric: _estimate(row) for row in comparison.estimates(run=run, map=kind)}
             if cells:

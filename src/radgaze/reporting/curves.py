@@ -25,7 +25,7 @@ FEW = 5
 BESIDE = 3.1
 """Width in inches of a legend beside the curves."""
 BINS = 5
-"""Bins of the reliability diagram; with more, a hundred test cases leave too few in each."""
+"""Number of bins of the reliability diagram; with more, a hundred test cases would leave too few in each."""
 
 Corner = Literal["lower right", "lower left", "upper left"]
 Entries = Mapping[str, object]
@@ -63,7 +63,12 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Entries) -> Figu
 
 
 def precision_recall(predictions: pl.DataFrame, classes: Sequence[str], precision: Entries) -> Figure:
-    """Draw a precision–recall curve per class; the dotted line of its colour is the class's share: chance."""
+    """Draw a precision–recall curve per class; the dotted line of its colour is chance, the class's share.
+
+    Args:
+        predictions, classes: Arguments of `roc`.
+        precision: Average precision of each class, for the legend.
+    """
     with styled():
         figure = _canvas(classes)
         axis = figure.subplots()
@@ -87,6 +92,10 @@ def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Entrie
     """Draw the observed share against the predicted probability, and below the histogram of probabilities.
 
     Bins have equal numbers of cases; the intervals are Wilson's 95% intervals.
+
+    Args:
+        predictions, classes: Arguments of `roc`.
+        error: Calibration error of each class, for the legend.
     """
     with styled():
         figure = _canvas(classes)
@@ -152,7 +161,7 @@ def training(history: pl.DataFrame) -> Figure:
 
 
 def _canvas(classes: Sequence[str]) -> Figure:
-    """Create a figure, wider where a legend of many classes stands beside the curves."""
+    """Create a figure, which is wider where a legend of many classes is beside the curves."""
     return canvas(SIZE[0] + BESIDE * (len(classes) > FEW), SIZE[1])
 
 

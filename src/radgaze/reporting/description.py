@@ -1,4 +1,4 @@
-"""Words for a run: the experiment, its data and its configuration, without a path or a person in it."""
+"""Description of a run in words: experiment, data and configuration, without paths or names of persons."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class StoreFacts:
 
 
 def store_facts(run: Run) -> StoreFacts:
-    """Read the facts from the manifest of a run's store; the figures of a page must not need the store.
+    """Read the facts from the manifest of a run's store; empty facts where the store is missing.
 
     Raises:
-        StoreChangedError: It is not the store on which the run was trained.
+        StoreChangedError: The store is not the one on which the run was trained.
     """
     try:
         manifest = run.store.manifest
@@ -49,7 +49,7 @@ def store_facts(run: Run) -> StoreFacts:
 
 
 def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
-    """Say in two sentences what was trained on which data, and how gaze was used."""
+    """State in two sentences which model was trained on which data, and how gaze was used."""
     config = run.config
     network = config.model.network.title
     if not config.model.has_own_encoder:
@@ -77,7 +77,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
 
 
 def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
-    """Name and value of each setting that identifies the run."""
+    """Return name and value of each setting that identifies the run."""
     config, settings = run.config, results.settings
     history = run.history()
     edges = [
@@ -102,11 +102,11 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
 
 
 def configuration(run: Run) -> str:
-    """RUN/config.yaml with every path cut to its last part."""
+    """Return RUN/config.yaml with every path shortened to its last part."""
     file = run.path / "config.yaml"
     return without_paths(file.read_text(encoding="utf-8")) if file.is_file() else ""
 
 
 def without_paths(text: str) -> str:
-    """Cut every path in a text to its last part: the name of a folder can identify the owner of the data."""
+    """Shorten every path in a text to its last part: a folder's name may identify the owner of the data."""
     return re.sub(r"(?:~|[A-Za-z]:|\.{1,2})?(?:[/\\][^/\\\n'\"]*)+[/\\](?=[^/\\\n])", "…/", text)

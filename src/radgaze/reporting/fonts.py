@@ -1,11 +1,11 @@
-"""Choose fonts that have the characters of a figure's text: class names are written in many scripts.
+"""Selection of fonts that have the characters of a figure's text, since class names may be in any script.
 
 Matplotlib ships DejaVu Sans, which has Latin, Greek, Cyrillic and Arabic letters, but no Chinese, Japanese or
-Korean, and no Devanagari or other script of India. Where a text needs more, fonts of this machine are added
-as fallbacks by the characters they have; where none has them, a message says once which to install.
+Korean, and no Devanagari or other script of India. Where a text needs more, fonts of this machine that have
+the characters are added as fallbacks; where none has them, a message states once which font to install.
 
-Text from right to left, and joined letters, are a best effort: before version 3.11 Matplotlib sets one letter
-after the other, from left to right, and forms no ligatures of Devanagari; the characters are right.
+Right-to-left text and joined letters are supported only in part: before version 3.11 Matplotlib places
+letters from left to right, and forms no ligatures of Devanagari, but the characters are correct.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from radgaze.console import say
 BASE = "DejaVu Sans"
 # Tried first, in this order; then any other font of the machine.
 PREFERRED = ("Noto Sans", "Source Han Sans", "WenQuanYi", "Microsoft YaHei", "PingFang", "Hiragino", "Malgun")
-# Fonts that draw a box with the number of the character, or have only symbols.
+# Fonts that draw boxes with the numbers of characters, or have only symbols.
 _USELESS = ("LastResort", "Last Resort", "Adobe Blank", "Unifont")
-# What to install for a script, by the first word of its characters' Unicode names.
+# Font to install for a script, by the first word of the Unicode names of its characters.
 INSTALL = {
     **dict.fromkeys(("CJK", "HIRAGANA", "KATAKANA", "HANGUL"), "Noto Sans CJK (Debian: fonts-noto-cjk)"),
     "ARABIC": "Noto Sans Arabic (Debian: fonts-noto-core)",
@@ -36,9 +36,9 @@ _reported = set[str]()
 
 
 def families(text: str) -> list[str]:
-    """Names of fonts that together have all characters of a text that any font of this machine has.
+    """Select fonts that together have all characters of a text that any font of this machine has.
 
-    A character that none has is reported once, with the font to install.
+    Characters that no font has are reported once, with the font to install.
     """
     missing = needed(text) - covered(font_manager.findfont(BASE))
     names = [BASE]
@@ -53,13 +53,13 @@ def families(text: str) -> list[str]:
 
 
 def needed(text: str) -> set[int]:
-    """The characters of a text that must be drawn: no spaces, controls or marks of direction."""
+    """Return the characters of a text that are drawn, without spaces, controls and marks of direction."""
     return {ord(c) for c in text if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")}
 
 
 @cache
 def covered(path: str) -> frozenset[int]:
-    """The characters that a font file has; none where it cannot be read."""
+    """Return the characters that a font file has; none where it cannot be read."""
     try:
         return frozenset(FT2Font(path).get_charmap())
     except (OSError, RuntimeError, ValueError):
@@ -67,8 +67,8 @@ def covered(path: str) -> frozenset[int]:
 
 
 def complete(figure: Figure) -> None:
-    """Give every text of a figure the fonts that have its characters."""
-    for axis in figure.axes:  # labels of ticks are made when they are read
+    """Set the fonts of every text of a figure to fonts that have its characters."""
+    for axis in figure.axes:  # labels of ticks are created when they are read
         axis.get_xticklabels()
         axis.get_yticklabels()
     base = covered(font_manager.findfont(BASE))
@@ -80,7 +80,7 @@ def complete(figure: Figure) -> None:
 
 @cache
 def _fonts() -> tuple[tuple[str, str], ...]:
-    """Name and file of the fallback fonts: upright and regular ones."""
+    """Name and file of each fallback font, which are upright and of regular weight."""
     files = {
         entry.name: entry.fname
         for entry in font_manager.fontManager.ttflist

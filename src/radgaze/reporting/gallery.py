@@ -1,4 +1,4 @@
-"""The cases that a page shows: selected by a rule, never by hand, with the maps of the run's own model."""
+"""The cases that a page shows, selected by a rule rather than by hand, with the maps of the run's model."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     Args:
         run: The run.
         case_ids: Ids of the cases.
-        settings: The settings of its evaluation.
+        settings: Settings of the evaluation of the run.
 
     Raises:
         UserError: The run's store is missing.
@@ -87,7 +87,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
     size = (heatmaps.shape[1], heatmaps.shape[2])
     maps_of_boxes = box_maps(boxes, size, sigma, regions=torch.from_numpy(maps.regions))[:, 0].numpy()
-    # Boxes may replace gaze: then there is a map, and no fixation.
+    # Where boxes replace gaze, a case has a map but no fixation.
     has_fixations = [bool(has and row.any()) for has, row in zip(maps.has_gaze, maps.present, strict=True)]
     has_boxes = [bool(row.any()) for row in maps_of_boxes]
     one_each = exclusive(run.predictions(), run.classes)
@@ -120,7 +120,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
 
 
 def generator_title(settings: EvaluationSettings) -> str:
-    """Title of the generator of the heatmaps."""
+    """Return the title of the generator of the heatmaps."""
     name = settings.generator
     return PRESETS[name].title if name in PRESETS else name.replace("_", " ")
 
@@ -130,7 +130,13 @@ def choose(
 ) -> dict[str, Choice]:
     """Select up to `each` correct and `each` wrong cases of every class.
 
-    The rule is that of `SELECTION`, or of `OF_SEVERAL` where classes do not exclude each other.
+    The rule is that of `SELECTION`, or that of `OF_SEVERAL` for classes that are not exclusive.
+
+    Args:
+        predictions: Predictions of the test cases.
+        classes: Names of the classes.
+        each: Maximum number of correct and of wrong cases of a class.
+        exclusive: Whether every case has exactly one class.
     """
     if not exclusive:
         return {name: _chosen_of_several(predictions, name, each) for name in classes}
@@ -188,7 +194,8 @@ def decisions(predictions: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame
     """Make a table of the true and the predicted class of each case.
 
     Returns:
-        case_id, truth, predicted, probability (of the predicted class) and of_truth (of the true class).
+        Table of case_id, truth, predicted, probability (of the predicted class) and of_truth (probability of
+        the true class).
     """
     scores = predictions.select([f"probability_{name}" for name in classes]).to_numpy()
     labels = predictions.select([f"label_{name}" for name in classes]).to_numpy()

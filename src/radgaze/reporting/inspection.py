@@ -1,4 +1,4 @@
-"""DIR/inspect.html: a store in numbers and figures, and some of its cases with the gaze over them."""
+"""DIR/inspect.html: numbers and figures of a store, and some of its cases with the gaze overlaid."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.store import Store
 
 SIZE = 320
-"""Side of the drawn radiographs before they get their own shape again, in pixels."""
+"""Side in pixels of the drawn radiographs, before they are resized to their original shape."""
 
 
 def inspection_page(
@@ -70,7 +70,7 @@ def inspection_page(
 
 
 def distributions(inspection: Inspection) -> Figure | None:
-    """Histograms of fixations per reading, durations and coverage; None where there is no gaze."""
+    """Draw histograms of fixations per reading, durations and coverage; None where there is no gaze."""
     panels = (
         ("Fixations per reading", "fixations on the image", inspection.readings["on_image"]),
         ("Length of a reading", "seconds", inspection.readings["duration"]),

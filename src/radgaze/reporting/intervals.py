@@ -1,4 +1,4 @@
-"""Figures of values with intervals: agreement of maps with gaze, and runs beside one another."""
+"""Figures of values with intervals: agreement of maps with gaze, and comparisons of runs."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def agreement(runs: Mapping[str, Mapping[str, Entries | None]]) -> Figure:
 def forest(
     values: Mapping[str, Entries], differences: Mapping[str, Entries], groups: Sequence[str], reference: str
 ) -> Figure:
-    """Draw the AUC of every run with its 95% interval, and its paired difference to the reference.
+    """Draw the AUC of every run, and its paired difference to the reference, with 95% intervals.
 
     Args:
         values: AUC of each run, by group ("macro" or a class).
@@ -93,7 +93,7 @@ def forest(
 
 
 def _agreement_lines(runs: Mapping[str, Mapping[str, Entries | None]]) -> list[_Line]:
-    """The lines from top to bottom: map by map the runs below one another, then the floors."""
+    """The lines from top to bottom: for each map all runs, and then the floors."""
     lines: list[_Line] = []
     several = len(runs) > 1
     for kind, label in MAPS.items():

@@ -1,4 +1,4 @@
-"""Fill the templates: one HTML file for each page, with its pictures inside it."""
+"""Rendering of templates: each page is one HTML file, with its pictures embedded."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class ShownPanel:
-    """A panel as the macro `case_row` shows it.
+    """A panel, for the macro `case_row`.
 
     Attributes:
         title: Title below the picture.
@@ -62,7 +62,7 @@ class ShownPanel:
 
 @cache
 def environment() -> Environment:
-    """The templates: every value is escaped, and a missing one is an error."""
+    """Return the environment of the templates: values are escaped, and a missing value is an error."""
     templates = Environment(
         loader=PackageLoader("radgaze.reporting"),
         autoescape=True,
@@ -87,8 +87,8 @@ def fill(template: str, html: str | None = None, /, **context: object) -> Markup
 
     Args:
         template: File of the template.
-        html: Text to fill instead of the file.
-        context: Values that it names.
+        html: Text of a template, in place of the file; None for the file.
+        context: Values by the names in the template.
     """
     templates = environment()
     chosen = templates.get_template(template) if html is None else templates.from_string(html)
@@ -96,7 +96,7 @@ def fill(template: str, html: str | None = None, /, **context: object) -> Markup
 
 
 def write_page(template: str, path: Path, **context: object) -> Path:
-    """Fill a template of `templates/` and write the page, with the cautions that its figures need."""
+    """Fill a template of `templates/` and write the page, with the notes that its marks need (`cautions`)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     text = str(fill(template, None, **context))
     for note in cautions(text):
@@ -106,19 +106,26 @@ def write_page(template: str, path: Path, **context: object) -> Path:
 
 
 def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = DPI) -> Picture:
-    """A figure's PNG file, shown at its size in inches (96 CSS pixels each)."""
+    """Embed the PNG file of a figure, shown at its size in inches, of 96 CSS pixels each.
+
+    Args:
+        path: The PNG file.
+        alt: Description for readers who cannot see the figure.
+        caption: Caption; may be empty.
+        dpi: Pixels per inch of the file.
+    """
     with Image.open(path) as image:
         width, height = image.size
     return Picture(png_uri(path), alt, round(width * 96 / dpi), round(height * 96 / dpi), caption)
 
 
 def panel_pictures(row: Sequence[Panel], case_id: str) -> list[ShownPanel]:
-    """A row of panels of a case as the macro `case_row` shows it."""
+    """Convert the panels of a case for the macro `case_row`."""
     return [_shown(panel, case_id) for panel in row]
 
 
 def slug(name: str) -> str:
-    """A class name as a part of a file name."""
+    """Convert the name of a class to a part of a file name."""
     return re.sub(r"[^\w-]+", "_", name)
 
 

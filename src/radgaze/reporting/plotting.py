@@ -1,4 +1,4 @@
-"""Parts that several figures draw."""
+"""Elements that several figures share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from radgaze.reporting.wording import bounds
 
 
 def one_vs_rest(predictions: pl.DataFrame, name: str) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Labels (N,) and probabilities (N,) of a class.
+    """Return the labels (N,) and probabilities (N,) of a class.
 
     Args:
         predictions: One row per case: `probability_<class>` and `label_<class>`.
@@ -28,7 +28,7 @@ def diagonal(axis: Axes) -> None:
 
 
 def unit_square(axis: Axes) -> None:
-    """Give both axes the range from 0 to 1 with ticks at each fifth."""
+    """Set the range of both axes to [0, 1], with ticks at every 0.2."""
     axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), aspect="equal")
     axis.set_xticks(np.linspace(0, 1, 6))
     axis.set_yticks(np.linspace(0, 1, 6))
@@ -48,7 +48,7 @@ def point_with_interval(
 
     Args:
         axis: The axes.
-        y: Height of the line.
+        y: Vertical position of the line.
         entry: The entry, see `wording.bounds`.
         tint: Colour.
         marker: Marker of the value.

@@ -90,7 +90,10 @@ def write_rejection(run: Run, evaluation: ReferralEvaluation) -> Path:
 
 
 def referral_sentences(folder: Path) -> list[str]:
-    """Return what a run's report says about referral; nothing where no rule has been chosen yet.
+    """Describe the rule of referral for the report of a run; empty where no rule has been chosen yet.
+
+    Args:
+        folder: Folder of the run.
 
     Raises:
         UserError: The run's rejection.json is damaged.
@@ -100,7 +103,7 @@ def referral_sentences(folder: Path) -> list[str]:
 
 
 def rule_in_words(results: ReferralResults) -> str:
-    """Describe the rule that is kept with the run."""
+    """Describe the rule that is stored with the run."""
     score, goal = results.chosen, results.goal
     moved = f" of the image moved by {score.magnitude:g}" if score.magnitude else ""
     tempered = f", logits divided by {score.temperature:.2f}" if score.temperature != 1 else ""
@@ -159,7 +162,7 @@ def risk_coverage(results: ReferralResults, curves: pl.DataFrame) -> Figure:
 
 
 def _draw_curves(axis: Axes, results: ReferralResults, curves: pl.DataFrame) -> None:
-    # The maximum probability orders cases as D_β does: their curves are one.
+    # The maximum probability orders cases like D_β, so that their curves are identical.
     names = ("alpha", "beta", "entropy", "alpha_perturbed", results.score)
     for place, name in enumerate(name for name in results.scores if name in names):
         curve = curves.filter(candidate=name)

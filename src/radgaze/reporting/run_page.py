@@ -1,4 +1,4 @@
-"""RUN/report.html: the sections of a run's page, one after the other."""
+"""RUN/report.html: the page of a run, composed of sections."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def report(
     """Write RUN/report.html and RUN/figures/*.png from the files of the run's folder.
 
     Args:
-        run: The run. Its store is needed only for the pictures of cases; without it the report says so.
-        results: Results of `evaluate`; read from RUN/metrics.json if not given.
+        run: The run. Its store is needed only for the pictures of cases; the report states if it is missing.
+        results: Results of `evaluate`; None to read them from RUN/metrics.json.
         options: The options.
-        draw: Function that makes the cases' maps; by default the run's own model does.
+        draw: Function that makes the maps of cases; by default with the model of the run.
 
     Returns:
         Path of the report.

@@ -19,27 +19,28 @@ CAUTION = (
 )
 """Explanation of `NO_WIDTH`.
 
-Take k pairs of a patient with the class and one without, no patient in two of them. Each is in order with
-probability AUC, and where the observed AUC is 1 all of them are: its probability is at most AUC^k, which is
-under .05 for any AUC under 0.05^(1/k) ≈ 1 − 3/k (the rule of three, Hanley and Lippman-Hand 1983). Patients
-with cases of both sides may leave fewer such pairs."""
+Take k pairs of a patient with the class and a patient without it, no patient in two pairs. Each pair is
+ordered correctly with probability AUC. If the observed AUC is 1, all pairs are, which has a probability of at
+most AUC^k; this is below .05 for any AUC below 0.05^(1/k) ≈ 1 − 3/k (the rule of three, Hanley and
+Lippman-Hand 1983). Where patients have cases both with and without the class, there may be fewer such
+pairs."""
 
 POWER_HEADING = "detectable, 80% power"
 """Heading of the column of detectable differences."""
 
 
 def marked(low: float, high: float) -> str:
-    """` †` after an interval without width, see `CAUTION`; else nothing."""
+    """Return the mark ` †` for an interval without width, see `CAUTION`, and an empty text for others."""
     return f" {NO_WIDTH}" if abs(high - low) < 1e-9 else ""
 
 
 def cautions(text: str) -> list[str]:
-    """The notes that the marks in a text need."""
+    """Return the notes that explain the marks in a text."""
     return [CAUTION] if NO_WIDTH in text else []
 
 
 def bounded_p(p: float) -> str:
-    """Format a p-value at the floor of its resampling as `≤ 0.011`, rounded up so that it stays a bound."""
+    """Format a p-value at the floor of its resampling as `≤ 0.011`, rounded up so that it remains a bound."""
     return f"≤ {ceil(p * 1000 - 1e-9) / 1000:.3f}"
 
 
@@ -59,7 +60,7 @@ def p_equals(p: float | None, bound: bool | None = False) -> str:
 
 
 def verdict_words(difference: Difference, *, higher_is_better: bool = True) -> str:
-    """Format a verdict for a table; the reason stands in its place where none can be given."""
+    """Format a verdict for a table, or the reason why there is none."""
     decision = verdict(difference, higher_is_better=higher_is_better)
     if decision == "few":
         return difference.lacking
@@ -91,10 +92,10 @@ def level_in_words(power: object) -> str:
 
 
 def statement(power: object, given: str, figure: str) -> str:
-    """State which difference could have been found, and what a difference of `PLANNED` would need.
+    """State which difference could have been detected, and the numbers that `PLANNED` would need.
 
     Args:
-        power: As for `in_words`.
+        power: Argument of `in_words`.
         given: The data, such as "these 84 cases".
         figure: The figure, such as "macro AUC".
     """

@@ -1,4 +1,4 @@
-"""The style of every figure: colours that colour-blind readers can distinguish, reproducible PNG files."""
+"""The style of all figures: colours that colour-blind readers can distinguish, and reproducible PNG files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from PIL import Image
 from radgaze.files import written
 from radgaze.reporting import fonts
 
-# Okabe & Ito (2008), without the yellow that vanishes on white.
+# Okabe & Ito (2008), without yellow, which is hardly visible on white.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LineStyle = str | tuple[int, tuple[float, ...]]
 LINES: tuple[LineStyle, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)))
@@ -28,7 +28,7 @@ INK, MUTED, RULE = "#1b2733", "#5b6875", "#d5dbe1"
 DPI = 160
 """Pixels per inch of every PNG file."""
 
-# Inferno without its black and its pale end: even in lightness, and distinct from the radiograph's greys.
+# Inferno without its black and pale ends: uniform in lightness, and distinct from the greys of a radiograph.
 HEAT = LinearSegmentedColormap.from_list(
     "heat", matplotlib.colormaps["inferno"](np.linspace(0.25, 0.95, 256))
 )
@@ -62,26 +62,26 @@ _STYLE: dict[str, str | float | bool] = {
     "figure.constrained_layout.use": True,
     "savefig.facecolor": "white",
     "path.simplify": True,
-    "text.parse_math": False,  # names of classes and runs may hold dollar signs
+    "text.parse_math": False,  # names of classes and runs may contain dollar signs
 }
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Set the style within a context, and restore the caller's settings of Matplotlib after it."""
+    """Set the style within a context, and restore the previous settings of Matplotlib afterwards."""
     with matplotlib.rc_context(_STYLE):  # type: ignore[arg-type] # the stubs list the names of settings
         yield
 
 
 def canvas(width: float, height: float) -> Figure:
-    """Create an empty figure of `width` × `height` inches, outside of pyplot's global state."""
+    """Create an empty figure of `width` × `height` inches, independent of pyplot's global state."""
     figure = Figure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 
 
 def save(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
-    """Write a figure as PNG without date or version: the same figure gives the same bytes."""
+    """Write a figure as PNG without date and version, so that the bytes are reproducible; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with styled():
         fonts.complete(figure)
@@ -93,27 +93,27 @@ def save(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
 
 
 def colour(place: int) -> str:
-    """The colour of the class, run or map at `place`."""
+    """Return the colour of the class, run or map at a place."""
     return COLOURS[place % len(COLOURS)]
 
 
 def line(place: int) -> LineStyle:
-    """The line style of the class, run or map at `place`: colour is never the only difference."""
+    """Return the line style of the class, run or map at a place: colour is never the only difference."""
     return LINES[place % len(LINES)]
 
 
 def heat_gradient(stops: int = 9) -> str:
-    """The heat colour map as a CSS gradient from 0 (left) to 1 (right)."""
+    """Return the heat colour map as a CSS gradient from 0 (left) to 1 (right)."""
     return "linear-gradient(to right," + ",".join(to_hex(HEAT(t)) for t in np.linspace(0, 1, stops)) + ")"
 
 
 def png_uri(path: Path) -> str:
-    """A PNG file as a data URI."""
+    """Convert a PNG file to a data URI."""
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
 
 
 def picture_uri(pixels: NDArray[np.uint8], *, quality: int = 88) -> str:
-    """A picture (H, W, 3) as a JPEG data URI, a tenth of the PNG's size: a report has a hundred of them."""
+    """Convert a picture (H, W, 3) to a JPEG data URI, which has a tenth of the size of a PNG."""
     buffer = BytesIO()
     Image.fromarray(pixels).save(buffer, format="JPEG", quality=quality)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

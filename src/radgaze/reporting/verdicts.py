@@ -17,7 +17,7 @@ def floor_sentence(kind: str, differences: BaselineDifferences) -> tuple[bool, s
 
     Args:
         kind: Name of the map, such as "heatmap".
-        differences: Its differences to the baseline maps.
+        differences: Differences of the map to the baseline maps.
 
     Returns:
         Whether it is better on every metric, and the sentence; None without numbers.

@@ -1,4 +1,4 @@
-"""Numbers as text, and sentences on differences that claim no more than the intervals support."""
+"""Numbers as text, and differences as text that claims no more than the intervals support."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def estimate(entry: object, digits: int = 3) -> str:
 def interval(entry: object, digits: int = 3, form: str = "[{}, {}]") -> str:
     """Format an entry's interval as `[0.801, 0.931]`, with a mark where it has no width.
 
-    `(too few seeds)` stands in its place where that is the reason; empty without one.
+    Without an interval the text is `(too few seeds)` where that is the reason, and otherwise empty.
     """
     value, low, high = bounds(entry)
     if value is None:
@@ -74,13 +74,13 @@ def interval(entry: object, digits: int = 3, form: str = "[{}, {}]") -> str:
 
 
 def of_few_seeds(entry: object) -> bool:
-    """Whether an entry is a mean over several seeds, but too few for an interval."""
+    """Return whether an entry is a mean over several seeds, but too few for an interval."""
     seeds = _part(entry, "seeds")
     return isinstance(seeds, int) and too_few_seeds(seeds or 1)
 
 
 def lacking(entry: object) -> str:
-    """Why no verdict on a difference is possible, by the evidence in its entry; empty if one is."""
+    """Return the reason why no verdict on a difference is possible, from its entry; empty if one is."""
     if _part(entry, "patients") is None:
         return ""
     reason = _part(entry, "lacking")
@@ -91,7 +91,7 @@ def lacking(entry: object) -> str:
 
 
 def difference(entry: object, digits: int = 3) -> str:
-    """Format a difference with what it supports: `+0.051 [−0.012, 0.110], not distinguishable from 0`."""
+    """Format a difference with its interpretation: `+0.051 [−0.012, 0.110], not distinguishable from 0`."""
     value, low, high = bounds(entry)
     if value is None:
         return "undefined"
@@ -105,13 +105,13 @@ def difference(entry: object, digits: int = 3) -> str:
 
 
 def signed(value: object, digits: int = 3) -> str:
-    """Format a number with its sign, also if that is plus."""
+    """Format a number with its sign, including a plus sign."""
     defined = finite(value)
     return DASH if defined is None else ("+" if defined > 0 else "") + number(defined, digits)
 
 
 def bounds(entry: object) -> tuple[float | None, float | None, float | None]:
-    """Value, low and high of an entry.
+    """Return value, low and high of an entry, each None where it is undefined.
 
     Args:
         entry: An `IntervalEstimate`, or a mapping or another object with these names; a number; or None.
@@ -122,7 +122,7 @@ def bounds(entry: object) -> tuple[float | None, float | None, float | None]:
 
 
 def finite(value: object) -> float | None:
-    """The value as a float; None where it is None, NaN or infinite."""
+    """Convert a value to a float; None where it is None, NaN or infinite."""
     if value is None:
         return None
     if not isinstance(value, SupportsFloat):

@@ -1,4 +1,4 @@
-"""Run a grid, from its plan to its tables."""
+"""Running of a grid, from its plan to its tables."""
 
 from __future__ import annotations
 
@@ -28,23 +28,22 @@ def reproduce(
     out: Path,
     options: ReproduceOptions = ReproduceOptions(),  # noqa: B008 - frozen
 ) -> tuple[State, Path | None]:
-    """Do the runs of a grid that are not done, and write its tables, figures and page.
+    """Run the jobs of a grid that are not done, and write its tables, figures and page.
 
-    A grid that was killed at any moment and resumed leaves the same predictions, and so the same tables, as
-    one that never stopped, where the training itself is deterministic: on one machine with the same number
-    of jobs side by side.
+    A grid that was interrupted at any time and resumed has the same predictions and tables as one that was
+    not, provided that training is deterministic: on one machine, with the same number of parallel jobs.
 
     Args:
         plan: The grid.
-        out: Its folder.
-        options: How its jobs are run.
+        out: Folder of the grid.
+        options: Options, of which the engine, the number of jobs and `resume` are used.
 
     Returns:
-        How the jobs ended, and the page: None where none is done.
+        The state of the grid, and the path of its page; None where no job is done.
 
     Raises:
         UserError: The folder, the plan or the engine cannot be used.
-        Stopped: Ctrl-C.
+        Stopped: The grid was interrupted by Ctrl-C.
     """
     if options.engine == "ray":
         cluster.load()  # before anything is written
@@ -63,7 +62,7 @@ def reproduce(
 
 
 def results(grid: State) -> Results:
-    """The runs that are done, and why the others failed."""
+    """Collect the runs that are done, and the reasons why others failed."""
     from radgaze.reporting.paper import Results
     from radgaze.runs.run import Run  # imports torch, which only the jobs have needed so far
 

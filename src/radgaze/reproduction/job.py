@@ -1,6 +1,7 @@
-"""One job of a grid, in a process of its own.
+"""One job of a grid, as a program in a separate process.
 
-`python -m radgaze.reproduction.job DIR EXPERIMENT NUMBER PARENT`; it ends with the process PARENT.
+It is called as `python -m radgaze.reproduction.job DIR EXPERIMENT NUMBER PARENT`, and ends with the process
+PARENT.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ ENTRY = ("-m", "radgaze.reproduction.job")
 
 
 def task(job: Job, out: Path) -> Task:
-    """The process of a job.
+    """Describe the process of a job.
 
     Args:
-        job: A job in the grid's file.
-        out: The grid's folder.
+        job: A job of the grid.
+        out: Folder of the grid.
     """
     from radgaze.reproduction.state import log_file
 
@@ -44,10 +45,17 @@ def task(job: Job, out: Path) -> Task:
 
 
 def main(arguments: list[str]) -> int:
-    """Do a job; the last line of its output says why it failed."""
+    """Perform a job; the last line of its output states why it failed.
+
+    Args:
+        arguments: DIR, EXPERIMENT, NUMBER and PARENT, see the module.
+
+    Returns:
+        The exit code: 0, 1 for an error, 2 for a mistake of the user, 130 after Ctrl-C.
+    """
     out, experiment, number, parent = arguments
     signal.signal(signal.SIGINT, _stop_once)
-    # Lightning starts the other processes of one training by the same command, as children of the first.
+    # Lightning starts the other processes of a training with the same command, as children of the first one.
     die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
     try:
         from radgaze.reproduction.state import load_job  # imports torch
@@ -67,7 +75,7 @@ def main(arguments: list[str]) -> int:
 
 
 def perform(job: Job, out: Path) -> None:
-    """Train, evaluate and report, each unless it is done; an interrupted training is resumed."""
+    """Train, evaluate and report a run, skipping steps that are done; an interrupted training is resumed."""
     from radgaze.evaluation import EvaluationOptions, evaluate
     from radgaze.reporting.run_page import report
     from radgaze.reproduction.state import run_folder
@@ -89,7 +97,7 @@ def perform(job: Job, out: Path) -> None:
 
 
 def _stop_once(number: int, frame: FrameType | None) -> None:
-    """Stop at the first Ctrl-C, and ignore the second: the terminal and the grid both send one."""
+    """Stop at the first SIGINT, and ignore the second, since the terminal and the grid both send one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
 

@@ -16,7 +16,7 @@ Engine = Literal["local", "ray"]
 
 @dataclass(frozen=True)
 class ReproduceOptions(Options):
-    """Which runs a grid has, and how they are run.
+    """Options of a grid: its runs, and how they are run.
 
     Attributes:
         protocol: The paper's protocol, with its published split, or ours, with a split drawn for each seed.

@@ -24,7 +24,7 @@ class Job:
 
     Attributes:
         experiment: Name of the experiment.
-        number: Its seed; in a cross-validation repetition · folds + fold.
+        number: Seed of the run; in a cross-validation, repetition · folds + fold.
         label: Label in messages, such as "seed 42".
         config: Resolved configuration of the run.
     """
@@ -36,7 +36,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Path of its folder under `runs`, such as "baseline/seed-42"."""
+        """Path of the run's folder below `runs`, such as "baseline/seed-42"."""
         return f"{self.experiment}/seed-{self.number}"
 
     @property
@@ -47,7 +47,8 @@ class Job:
 
     @property
     def gpus(self) -> int:
-        """Number of GPUs to train on; 1 where none is configured, since more would enlarge its batches."""
+        """Number of GPUs to train on, 0 for the CPU; 1 where no number is configured, since more would
+        enlarge the batches."""
         return 0 if self.config.trainer.accelerator == "cpu" else self.processes
 
     def __str__(self) -> str:
@@ -60,13 +61,13 @@ class Plan:
 
     Attributes:
         protocol: The paper's ("faithful") or ours ("honest").
-        selection: Split whose AUC chooses the checkpoint.
-        folds: Number of folds of the cross-validation, or None.
+        selection: Split whose AUC selects the checkpoint.
+        folds: Number of folds of the cross-validation; None without one.
         store: Absolute path of the store.
-        identity: What the store was made from, as its manifest says.
-        contents: Hashes of the store's contents.
-        overrides: Nested fields, laid over every experiment.
-        jobs: The runs, seed by seed, so that the first rows of every table are complete soon.
+        identity: Identity of the preparation of the store, from its manifest.
+        contents: Hashes of the store's contents, see `origin.contents`.
+        overrides: Nested fields that replace those of every experiment.
+        jobs: The runs, seed by seed, so that every experiment soon has a run.
     """
 
     protocol: Protocol
@@ -81,7 +82,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class _Repetition:
-    """One seed, or one fold of one seed; see `Job` for the number and the label."""
+    """One seed, or one fold for one seed; see `Job` for number and label."""
 
     number: int
     seed: int
@@ -97,13 +98,13 @@ def plan(
 ) -> Plan:
     """Plan a grid on a store.
 
-    The faithful protocol keeps the published split, and seeds differ in initialisation and order alone. The
-    honest one draws a split, stratified by class, of the patients from each seed.
+    The faithful protocol uses the published split, and seeds differ only in initialisation and order. The
+    honest protocol draws a split of the patients, stratified by class, with each seed.
 
     Args:
         data: Folder of the prepared store.
-        options: Which runs the grid has.
-        overrides: Nested fields of the configuration, laid over each experiment.
+        options: Options of the grid.
+        overrides: Nested fields of the configuration that replace those of every experiment.
 
     Raises:
         UserError: There is no such store or field, or the store and the options do not fit together.
@@ -146,7 +147,7 @@ def plan(
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:
-    """The experiments of these names, or all of them, in the paper's order."""
+    """Return the names of experiments in the order of the paper; all of them for None."""
     return [each.name for each in experiments.catalogue() if only is None or each.name in only]
 
 

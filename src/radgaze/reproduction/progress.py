@@ -1,4 +1,4 @@
-"""The progress of a grid in the terminal: one bar over all jobs, and a line as each ends."""
+"""The progress of a grid in the terminal: one bar over all jobs, and a line for each job that ends."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from radgaze.reproduction.planning import Job
 from radgaze.reproduction.state import State, log_file, run_folder
 
 TRAINED = 0.9
-"""Share of a job that its training takes; the rest is evaluation and report."""
+"""Share of the time of a job that training takes; the rest is evaluation and report."""
 
 SHOWN = 3
 """Number of running jobs that the bar names."""
 
 PERIOD = 6 * 3600.0
-"""Seconds over which the speed is measured; an epoch may take minutes, and experiments differ."""
+"""Period in seconds over which speed is averaged; an epoch may take minutes, and experiments differ."""
 
 
 class GridProgress:
-    """Moves the bar by the epochs of the running jobs; called with their names.
+    """Function that moves the bar by the epochs of the running jobs, called with their names.
 
     Args:
-        grid: The grid; its finished jobs are the bar's beginning.
-        bar: The bar, with as many steps as there are jobs.
+        grid: The grid; the bar starts at the number of its finished jobs.
+        bar: The bar, with one step for each job.
     """
 
     def __init__(self, grid: State, bar: Bar) -> None:
@@ -62,13 +62,13 @@ class GridProgress:
 
 @contextmanager
 def grid_progress(grid: State) -> Iterator[GridProgress]:
-    """Show the bar while the grid runs."""
+    """Show a bar while a grid runs."""
     with progress("Reproducing", total=len(grid.plan.jobs), period=PERIOD) as bar:
         yield GridProgress(grid, bar)
 
 
 def _share(out: Path, job: Job) -> tuple[float, str]:
-    """The share of a job that is done, and its epochs as "12/35"; empty before the first one has ended."""
+    """Share of a job that is done, and its epochs as "12/35", empty before the first epoch has ended."""
     epochs, maximum = _epochs(run_folder(out, job) / "history.csv"), job.config.trainer.max_epochs
     return TRAINED * min(1.0, epochs / maximum), f"{epochs}/{maximum}" if epochs else ""
 

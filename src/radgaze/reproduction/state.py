@@ -1,4 +1,4 @@
-"""`grid.json`: the plan and the progress of a grid, from which a killed grid is resumed."""
+"""`grid.json`: the plan and the state of a grid, from which an interrupted grid is resumed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FORMAT = 1
 FILE, LOCK = "grid.json", "grid.lock"
 
 PATIENCE = 10.0
-"""Seconds that the jobs of a killed grid have to end."""
+"""Time in seconds that the jobs of an interrupted grid have to end."""
 
 ADVICE = "restore the file, or choose another `out`"
 
@@ -35,8 +35,8 @@ class JobEntry:
         number: Number of the job, see `Job`.
         label: Label in messages.
         status: State of the job.
-        reason: Why it failed; None where it did not.
-        seconds: Duration of a finished job, else None.
+        reason: Reason of a failure; None for jobs that have not failed.
+        seconds: Duration of a finished job; None for others.
     """
 
     experiment: str
@@ -79,13 +79,13 @@ class GridFile(records.Record):
 
 @dataclass
 class State:
-    """A grid in its folder.
+    """State of a grid.
 
     Attributes:
-        out: The folder.
-        plan: The runs.
+        out: Folder of the grid.
+        plan: Plan of the grid.
         done: Duration in seconds of each finished job, by its name.
-        failed: Why each failed job failed, by its name.
+        failed: Reason of each failed job, by its name.
     """
 
     out: Path
@@ -94,7 +94,7 @@ class State:
     failed: dict[str, str] = field(default_factory=dict)
 
     def todo(self) -> list[Job]:
-        """The jobs that are not done; those that failed are among them."""
+        """Return the jobs that are not done, including failed ones."""
         return [job for job in self.plan.jobs if job.name not in self.done]
 
     def record(self, outcome: Outcome) -> None:
@@ -107,11 +107,11 @@ class State:
         self.write()
 
     def write(self) -> None:
-        """Write `grid.json`, whole or not at all."""
+        """Write `grid.json`, atomically."""
         records.write(self.content(), self.out / FILE)
 
     def content(self) -> GridFile:
-        """The content of `grid.json`."""
+        """Return the content of `grid.json`."""
         plan = self.plan
         jobs = [
             JobEntry(
@@ -143,22 +143,28 @@ class State:
 
 
 def run_folder(out: Path, job: Job) -> Path:
-    """The folder of a job's run."""
+    """Return the folder of a job's run."""
     return out / "runs" / job.name
 
 
 def log_file(out: Path, job: Job) -> Path:
-    """The log of a job."""
+    """Return the path of a job's log."""
     return out / "logs" / f"{job.name}.log"
 
 
 def begin(plan: Plan, out: Path, *, resume: bool) -> State:
-    """Write the state of a new grid, or read that of the grid in the folder, which `resume` goes on with.
+    """Write the state of a new grid or, with `resume`, read that of the grid in the folder.
 
-    A resumed grid may have more experiments and seeds. Nothing else may differ.
+    A resumed grid may have more experiments and seeds than before; nothing else may differ.
+
+    Args:
+        plan: Plan of the grid.
+        out: Folder of the grid, which must exist.
+        resume: Whether to continue a grid in the folder.
 
     Raises:
-        UserError: The folder holds something else, or a grid that is not resumed or has another plan.
+        UserError: The folder holds other files, a grid although `resume` is false, or a grid with another
+            plan.
     """
     if not (out / FILE).is_file():
         if any(entry.name != LOCK and not is_leftover(entry, FILE) for entry in out.iterdir()):
@@ -195,7 +201,7 @@ def load_job(out: Path, experiment: str, number: int) -> Job:
     """Read one job of a grid.
 
     Raises:
-        UserError: The grid's file is damaged, or the store is another one than when the grid was begun.
+        UserError: `grid.json` is damaged, or the store has changed since the grid was begun.
     """
     saved = _read(out)
     entry = next(entry for entry in saved.jobs if (entry.experiment, entry.number) == (experiment, number))
@@ -212,13 +218,16 @@ def load_job(out: Path, experiment: str, number: int) -> Job:
 
 @contextmanager
 def locked(out: Path) -> Iterator[int]:
-    """Keep a second grid out of the folder; yields the descriptor of the lock's file.
+    """Hold a lock that prevents a second grid in the folder.
 
-    A job that inherits the descriptor holds the lock as well, so a grid whose jobs outlive it cannot be
-    resumed before they have ended.
+    A job that inherits the descriptor holds the lock as well, so that a grid cannot be resumed before all its
+    jobs have ended.
+
+    Yields:
+        The descriptor of the lock's file.
 
     Raises:
-        UserError: Another grid is at work.
+        UserError: Another grid holds the lock.
     """
     out.mkdir(parents=True, exist_ok=True)
     message = f"another {call('reproduce')} is at work in {out}; wait for it, or stop it"
@@ -242,7 +251,7 @@ def _read(out: Path) -> GridFile:
 
 
 def _differences(saved: GridFile, planned: GridFile) -> list[str]:
-    """The differences between the plan of a saved grid and another plan, as messages, plainest first."""
+    """Differences between the plan of a saved grid and another plan, as messages, the most general first."""
     fields = {
         "radgaze": "radgaze",
         "protocol": "`protocol`",

@@ -1,6 +1,6 @@
 """The configuration of a run, as typed sections.
 
-Free of torch, so that the command line can show it quickly.
+Does not import torch, so that the command line can show it quickly.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from radgaze.sections import Section
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
 PRECISIONS = ("auto", "32-true", "32", "16-mixed", "bf16-mixed")
-"""Those that a batch of radgaze can be trained in: its fixations and boxes stay in 32 bits."""
+"""Supported precisions of Lightning. Others would convert a batch's fixations and boxes to fewer bits."""
 
 STRATEGIES = ("auto", "ddp", "ddp_spawn", "ddp_find_unused_parameters_true", "ddp_notebook")
-"""Lightning's others may write to places of their own, or shard the layers that a heatmap is read from."""
+"""Supported strategies of Lightning. Others may write elsewhere, or shard layers that heatmaps need."""
 
 SELECTED_ON_TEST = (
     "The epoch was chosen by the AUC on the test cases, as the paper's code did: the figures are too high, "
@@ -28,11 +28,11 @@ SELECTED_ON_TEST = (
 
 @dataclass
 class InputConfig(Section):
-    """The images that the network sees.
+    """The input images of the network.
 
     Attributes:
         size: Side of the square image in pixels, a multiple of 32.
-        fit: "stretch" changes the aspect ratio (as the seed did), "pad" keeps it.
+        fit: "stretch" changes the aspect ratio (as the paper did), "pad" keeps it.
         augment: Augment training data: shift, rotate and scale image and fixations together, and change the
             brightness.
         cache: Keep the resized images in memory: true, false, or "auto": true if they need less than a
@@ -48,7 +48,7 @@ class InputConfig(Section):
         """Check the values.
 
         Raises:
-            FieldError: The size is out of range, or no encoder takes it.
+            FieldError: The size is out of range, or not a multiple of 32.
         """
         super().check()
         if self.size % 32:
@@ -57,17 +57,17 @@ class InputConfig(Section):
 
 @dataclass
 class GazeConfig(Section):
-    """How fixations become a gaze map.
+    """The settings of gaze maps, see `radgaze.gaze.GazeMaps`.
 
     Attributes:
-        weight: A fixation's weight: its "duration", its "count" (1), or "reference", the map published with
-            the data set.
+        weight: A fixation's weight: its "duration", its "count" (1), or "reference", for maps as published
+            with the data set.
         sigma: Standard deviation of the Gaussian, in `unit`.
         unit: Unit of `sigma`: "pixels" of the original image, "degrees", or "share" of its long side.
-        pixels_per_degree: Pixels of the original image in one degree of visual angle; needed if `unit` is
-            "degrees".
+        pixels_per_degree: Pixels of the original image in one degree of visual angle, if `unit` is "degrees";
+            null uses the value recorded with each fixation, which a store may lack.
         boxes: Use of boxes, ellipses and masks for cases without gaze: "attention" uses them as the gaze map,
-            smoothed by the same Gaussian; "ignore" does not. A region named like a class is used for that
+            smoothed by the same Gaussian; "ignore" does not. A region named after a class is used for that
             class only; regions of organs are never used.
     """
 
@@ -122,9 +122,9 @@ class OptimisationConfig(Section):
             cases have none; an epoch is then one pass over the cases without gaze, and cases with gaze are
             repeated as needed. None shuffles all cases together.
         last_batch: Handling of the cases that remain after the full batches of an epoch: "drop" omits them,
-            different ones in each epoch; "keep" puts them in a smaller batch (as the seed did), if there are
+            different ones in each epoch; "keep" puts them in a smaller batch (as the paper did), if there are
             at least two for each device and no `gaze_fraction`.
-        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (as the seed did): its
+        schedule: "cosine" after a linear warm-up, or "triangular2" per epoch (as the paper did): its
             multiplier peaks at 1, halves each cycle, and its floor is the learning rate itself.
         warmup_epochs: Length of the warm-up of the cosine schedule, in epochs; may be a fraction.
         step_epochs: Length of half a cycle of triangular2, in epochs.
@@ -147,7 +147,7 @@ class OptimisationConfig(Section):
 
 @dataclass
 class TrainerConfig(Section):
-    """How and where training runs: the arguments of Lightning's Trainer.
+    """Arguments of Lightning's Trainer.
 
     Attributes:
         max_epochs: Maximum number of epochs.
@@ -155,7 +155,8 @@ class TrainerConfig(Section):
         workers: Number of processes that load data; the result does not depend on it.
         accelerator: Accelerator: "auto", "cpu" or "gpu".
         devices: Number of devices on each machine, or "auto", all GPUs or one CPU process. Several devices
-            share each batch, synchronise batch norm, and give the result of one device with the whole batch.
+            share each batch and synchronise batch normalisation, so that the result is that of one device
+            with the whole batch.
         num_nodes: Number of machines.
         strategy: Strategy of Lightning; "auto" is "ddp" if there are several devices. Under SLURM or torchrun
             the processes that these start are used; otherwise `radgaze train` starts the processes.
@@ -189,7 +190,7 @@ class TrainerConfig(Section):
 
 @dataclass
 class Config(Section):
-    """The resolved configuration of a run, as `RUN/config.yaml` holds it.
+    """The resolved configuration of a run, the content of `RUN/config.yaml`.
 
     Attributes:
         experiment: Name of the experiment that supplies the defaults.
@@ -201,11 +202,11 @@ class Config(Section):
             are too high, and each of its tables and pages says so.
         split: Split into training, validation and test cases.
         model: Network.
-        input: Images that it sees.
-        gaze: How fixations become gaze maps.
+        input: Input images of the network.
+        gaze: Settings of gaze maps.
         objective: Loss and maps that are learned.
         optimisation: Optimiser, schedule and batches.
-        trainer: How and where training runs.
+        trainer: Arguments of Lightning's Trainer.
     """
 
     experiment: str = "baseline"

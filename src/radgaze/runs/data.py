@@ -21,7 +21,7 @@ def open_store(config: Config) -> Store:
     """Open the store of a run, with the run's split.
 
     Raises:
-        UserError: It cannot be opened, or cannot be split in this way.
+        UserError: The store cannot be opened, or cannot be split in this way.
     """
     split = config.split
     seed = config.seed if split.seed is None else split.seed
@@ -30,7 +30,14 @@ def open_store(config: Config) -> Store:
 
 
 def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:
-    """Make the data set of one split with the settings of a run."""
+    """Make the data set of one split with the settings of a run.
+
+    Args:
+        store: Store of the run.
+        config: Configuration of the run.
+        split: Name of the split, "train", "validate" or "test".
+        augment: Whether images are augmented.
+    """
     cache = config.input.cache
     if cache == "auto":
         cache = _fits(int((store.cases["split"] == split).sum()), config)
@@ -47,22 +54,27 @@ def dataset(store: Store, config: Config, split: str, *, augment: bool = False) 
 
 
 def gaze_maps(config: GazeConfig) -> GazeMaps:
-    """Make the gaze maps that a configuration describes. Its fields are those of `GazeMaps`."""
+    """Convert a configuration of gaze maps to `GazeMaps`, which has the same fields."""
     return GazeMaps(**asdict(config))
 
 
 def _fits(cases: int, config: Config) -> bool:
-    """Whether the images of so many cases take less than a quarter of the free memory, in all processes."""
+    """Whether the images of some cases take less than a quarter of the free memory, over all processes."""
     devices = str(config.trainer.devices)
     copies = (int(devices) if devices.isdigit() else 1) * (1 + config.trainer.workers)
     return cases * config.input.size**2 * copies < available_memory() / 4
 
 
 def batches(cases: GazeDataset, batch_size: int, case_ids: Sequence[str] | None = None) -> Iterator[Batch]:
-    """Load cases as batches, in their order, or only the named ones in the order of the names.
+    """Load cases as batches.
+
+    Args:
+        cases: The data set.
+        batch_size: Number of cases in a batch; the last may be smaller.
+        case_ids: Ids of the cases to load, in this order; None for all cases in the order of the data set.
 
     Raises:
-        UserError: A name is of no case.
+        UserError: The data set has no case of an id.
     """
     selected: GazeDataset | Subset[object] = cases
     if case_ids is not None:

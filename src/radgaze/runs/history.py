@@ -20,7 +20,7 @@ def read_history(path: Path) -> pl.DataFrame:
     """
     advice = "it is no history of a training: remove it, and pages show no epochs before"
     table = read_csv(path, ("epoch", "learning_rate", "seconds"), advice)
-    # A column that no epoch has a number for is read as Null.
+    # A column that is empty in every epoch is read as Null.
     if not table["epoch"].dtype.is_integer() or not all(
         kind.is_numeric() or kind == pl.Null for kind in table.dtypes
     ):

@@ -1,4 +1,4 @@
-"""RUN/store.json: hashes of the store that a run was trained on, to recognise it again."""
+"""RUN/store.json: hashes of the store that a run was trained on, to detect changes."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Origin(Record):
 
 
 def contents(store: Store) -> dict[str, str]:
-    """Compute a hash of each of `PARTS`, of the store as it is on disk, without the run's split."""
+    """Compute a hash of each of `PARTS`, for the store as it is on disk, regardless of the run's split."""
     cases = replace(store, splits=None).cases.sort("case_id")
     labels = cases.select("case_id", *sorted(f"label_{name}" for name in store.classes))
     files = store.manifest["hashes"]
@@ -112,7 +112,8 @@ def check(store: Store, run: Path, advice: str) -> None:
         advice: What to do where they differ; the end of the message.
 
     Raises:
-        StoreChangedError: They differ.
+        StoreChangedError: The stores or their splits differ.
+        UserError: The file is damaged.
     """
     before = read(run)
     if before is None:
@@ -127,7 +128,7 @@ def check(store: Store, run: Path, advice: str) -> None:
 
 
 def other_split(run: Path) -> str:
-    """The message where a run's split is not the recorded one."""
+    """Return the message for a run whose split is not the recorded one."""
     return (
         f"this version of radgaze draws the split of {run} otherwise, or its configuration is another: "
         "cases that it trained on would be tested; use the version that it was trained with, or train again"
@@ -135,7 +136,12 @@ def other_split(run: Path) -> str:
 
 
 def differences(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Name the parts in which two stores differ; empty where they are alike."""
+    """State in words which parts of two stores differ; empty where none does.
+
+    Args:
+        before: Hashes of `PARTS` of one store, see `contents`.
+        now: Hashes of the other.
+    """
     changed = [words for part, words in PARTS.items() if before.get(part) != now.get(part)]
     return f"{listed(changed)} differ" if changed else ""
 

@@ -1,4 +1,4 @@
-"""Predictions of a trained model on the cases it was not trained on."""
+"""Predictions of a trained model for cases on which it was not trained."""
 
 from __future__ import annotations
 
@@ -23,7 +23,14 @@ def predict(
     splits: Sequence[str] = ("validate", "test"),
     device: str = "cpu",
 ) -> pl.DataFrame:
-    """Predict the cases of splits. The model is put into evaluation mode on the device.
+    """Predict the cases of splits. The model is moved to the device and put into evaluation mode.
+
+    Args:
+        model: The trained model.
+        store: Store of the run, with its split.
+        config: Configuration of the run.
+        splits: Names of the splits, at least one of which has cases.
+        device: Device of the model.
 
     Returns:
         A row per case: case_id, patient, split, then probability_<class> and label_<class> for each class.

@@ -8,7 +8,12 @@ from radgaze.models.config import ModelConfig
 
 
 def unmet(generator: str, config: ModelConfig) -> str | None:
-    """Name the outputs that a heatmap generator needs and an architecture lacks; None without any."""
+    """State in words which outputs a heatmap generator needs and a network lacks; None for none.
+
+    Args:
+        generator: Name of the generator.
+        config: Settings of the network.
+    """
     missing = set(REGISTRY[generator].needs) - set(config.network.provides)
     if not missing:
         return None

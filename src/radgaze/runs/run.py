@@ -45,7 +45,7 @@ class Run:
         """Open the run in a folder.
 
         Raises:
-            UserError: The folder is not a run.
+            UserError: The folder is missing or not a run, or its configuration is damaged.
         """
         path = Path(path)
         if not path.is_dir():
@@ -68,8 +68,8 @@ class Run:
         """The store that the run was trained on.
 
         Raises:
-            UserError: The store is no longer where it was.
-            StoreChangedError: Its content has changed.
+            UserError: The store is missing or cannot be opened.
+            StoreChangedError: The content of the store has changed.
         """
         if not Path(self.config.data).is_dir():
             raise UserError(
@@ -83,7 +83,7 @@ class Run:
         return store
 
     def compared(self) -> str | None:
-        """Say why the store could not, or not wholly, be compared with the one that the run was trained on.
+        """State why the store could not, or not fully, be compared with the one that the run was trained on.
 
         Returns:
             The reason; None where the store was compared and is the same.
@@ -100,7 +100,7 @@ class Run:
         return origin.UNKNOWN if origin.read(self.path) is None else None
 
     def check_store(self) -> str | None:
-        """Describe how the store has changed since training; None where it has not, or is gone."""
+        """Describe how the store has changed since training; None where it has not, or cannot be read."""
         try:
             _ = self.store
         except origin.StoreChangedError as error:
@@ -140,7 +140,11 @@ class Run:
                 raise origin.StoreChangedError(origin.other_split(self.path))
 
     def model(self, device: str = "cpu") -> nn.Module:
-        """Load the trained model, in evaluation mode."""
+        """Load the trained model onto a device, in evaluation mode.
+
+        Raises:
+            UserError: The run holds no model, or a broken one.
+        """
         return models.load(self.path / "model")[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:
@@ -150,16 +154,33 @@ class Run:
     def batches(
         self, split: str, batch_size: int | None = None, case_ids: Sequence[str] | None = None
     ) -> Iterator[Batch]:
-        """Load the cases of a split as batches, in their order, or the named ones in the order of names."""
+        """Load the cases of a split as batches.
+
+        Args:
+            split: Name of the split.
+            batch_size: Number of cases in a batch; None for that of training.
+            case_ids: Ids of the cases to load, in this order; None for all cases.
+
+        Raises:
+            UserError: The split has no case of an id.
+        """
         return batches(self.dataset(split), batch_size or self.config.optimisation.batch_size, case_ids)
 
     def readers(
         self, split: str, case_ids: Sequence[str], batch_size: int = 16
     ) -> Iterator[tuple[Batch, Batch]]:
-        """Load the gaze of one reader beside that of all the others, for cases with several readers.
+        """Load each reader's gaze with the gaze of all other readers, for cases with several readers.
 
-        Each reader of a case is the one reader once, in a batch of its own. A reading without a reader's name
-        counts as a reader.
+        Each reader of a case comes first in exactly one pair. A reading without a reader's name counts as a
+        separate reader.
+
+        Args:
+            split: Name of the split.
+            case_ids: Ids of the cases; those with one reader are left out.
+            batch_size: Number of cases in a batch.
+
+        Yields:
+            Batches of the same cases: with the gaze of one reader, and with that of all the others.
         """
         return each_against_others(
             self.store,
@@ -172,10 +193,11 @@ class Run:
 
         Args:
             model: Model of the run.
-            name: Name of the generator; None for that of training, or guided back-propagation without one.
+            name: Name of the generator; None for the one used in training, or guided back-propagation for a
+                run that was trained without heatmaps.
 
         Raises:
-            UserError: There is no such generator, or it cannot show this model.
+            UserError: There is no such generator, or it does not apply to this model.
         """
         heatmap = self.config.objective.heatmap
         trained_with = self.config.objective.compares(Map.HEATMAP)

@@ -1,4 +1,4 @@
-"""Configurations made from an experiment and overrides, and read and written as YAML."""
+"""Creation of configurations from an experiment and overrides, and their YAML files."""
 
 from __future__ import annotations
 
@@ -20,18 +20,23 @@ from radgaze.sections import Section, is_omitted
 from radgaze.sections import to_dict as section_to_dict
 
 END = "..."
-"""YAML's mark of the end of a document: a file without it may be cut."""
+"""YAML's mark of the end of a document: a file without it may be truncated."""
 
 AnySection = TypeVar("AnySection", bound=Section)
 
 
 def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -> Config:
-    """Resolve the configuration of an experiment, with overrides as nested dictionaries laid over it.
+    """Resolve the configuration of an experiment.
 
     Example: `resolve("baseline", data="store", trainer={"max_epochs": 3})`.
 
+    Args:
+        experiment: Name of the experiment.
+        protocol: "honest" or "faithful".
+        **overrides: Values that replace those of the experiment; those of sections as nested dictionaries.
+
     Raises:
-        UserError: No such experiment or field, or a value that is not allowed.
+        UserError: There is no such experiment or field, or a value is not allowed.
     """
     settings = experiments.load(experiment, protocol)
     check_terms(experiment, settings, overrides)
@@ -69,17 +74,17 @@ def _terms(settings: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def from_dict(settings: object) -> Config:
-    """Make a `Config` of a nested dictionary, with every value checked.
+    """Make a `Config` from a nested dictionary, and check every value.
 
     Raises:
-        UserError: A field that does not exist, or a value of the wrong type or that is not allowed.
+        UserError: A field does not exist, or a value has the wrong type or is not allowed.
     """
     _check_fields(settings, Config)
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--config", type=Config)  # flags: the parser's own argument
     try:
         parsed = parser.parse_object({"config": settings})
-    except Exception as error:  # jsonargparse raises what its own parts raise
+    except Exception as error:  # jsonargparse passes on exceptions of any type
         raise UserError(f"the configuration cannot be used: {_short(error)}") from error
     return _made(Config, parsed.config)
 
@@ -93,7 +98,7 @@ def read(path: Path) -> Config:
     """Read the configuration of a run from a YAML file that `write` wrote.
 
     Raises:
-        UserError: The file is missing, cut or not YAML, or is not the configuration of a run.
+        UserError: The file is missing, truncated or not YAML, or is not the configuration of a run.
     """
     try:
         settings = read_yaml(path)
@@ -115,12 +120,16 @@ def write(config: Config, path: Path) -> None:
 
 
 def from_namespace(namespace: Namespace) -> Config:
-    """Make a `Config` of the arguments that the command line parsed."""
+    """Make a `Config` from the parsed arguments of the command line.
+
+    Raises:
+        UserError: A value is not allowed.
+    """
     return from_dict(namespace.as_dict())
 
 
 def _made(cls: type[AnySection], values: Namespace) -> AnySection:
-    """Make a section of parsed values; an error names its field from the outermost section on."""
+    """Make a section from parsed values; an error names its field with all enclosing sections."""
     hints = get_type_hints(cls)
     arguments = dict(vars(values))
     for name, value in arguments.items():
@@ -148,10 +157,10 @@ def _inner(hint: object) -> type[Section] | None:
 def _check_fields(settings: object, section: type[Section], within: str = "") -> Mapping[str, object]:
     """Check that settings consist of the fields of a section and plain values; return them.
 
-    jsonargparse would take the name of a class to import for a section, or that of a file to read.
+    In place of a section, jsonargparse would accept the name of a class to import or of a file to read.
 
     Raises:
-        UserError: They do not.
+        UserError: There is another field, or a value is not plain.
     """
     if not isinstance(settings, Mapping):
         raise UserError(f"{within or 'the configuration'} is not made of fields and values")

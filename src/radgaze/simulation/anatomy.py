@@ -1,8 +1,8 @@
-"""A parametric thorax: the shape of one patient, and the X-ray path through it.
+"""A parametric thorax: the shape of one patient, and the thickness of tissue and air along X-rays.
 
-Lengths are millimetres in the patient's frame: u to the patient's left from the midline (to the right on
-the image), v downwards from the apices of the lungs. The X-rays run in parallel, so a path is a sum of
-thicknesses along the third axis, each times a linear attenuation coefficient at about 70 keV.
+Lengths are in millimetres in the patient's frame: u from the midline to the patient's left (to the right on
+the image), v downwards from the apices of the lungs. The X-rays are parallel, so that the attenuation along a
+ray is a sum of thicknesses along the third axis, each times a linear attenuation coefficient at about 70 keV.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Grid = npt.NDArray[np.float32]
 
 MU_SOFT = 0.0200
 MU_LUNG = 0.0062
-"""Linear attenuation of soft tissue and of aerated lung, 1/mm."""
+"""Linear attenuation coefficients of soft tissue and of aerated lung, in 1/mm."""
 
 APEX = 47.0
 MEDIASTINUM = 27.0
-"""Distance of the apices from the midline, and half the width of the mediastinum, mm."""
+"""Distance of the apices from the midline, and half the width of the mediastinum, in mm."""
 
 
 @dataclass(frozen=True)
 class Thorax:
-    """One patient's shape, mm. The heart's width is set from the cardiothoracic ratio of the study."""
+    """Shape of one patient, in mm. The heart's width follows from the cardiothoracic ratio of a study."""
 
     female: bool
     half_width: float  # of the thoracic cavity at its widest
@@ -62,10 +62,10 @@ class Thorax:
 
 @dataclass(frozen=True)
 class Pose:
-    """One exposure of the patient: how deep the breath, how the patient stands before the detector.
+    """Pose of the patient in one exposure: depth of the breath, and position before the detector.
 
-    The detector's pixel (x, y) sees u = (x − origin_x)/scale, v = (y − origin_y)/scale before the tilt, which
-    turns the picture about its middle.
+    The pixel (x, y) of the detector shows u = (x − origin_x)/scale, v = (y − origin_y)/scale before the tilt,
+    which rotates the image about its centre.
     """
 
     width: int
@@ -103,7 +103,7 @@ class Pose:
         )
 
     def to_pixels(self, u: npt.ArrayLike, v: npt.ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-        """Detector pixels (x, y) of points in the patient's frame, the tilt included."""
+        """Convert points in the patient's frame to detector pixels (x, y), including the tilt."""
         x = np.asarray(u) * self.scale + self.origin_x - self.width / 2
         y = np.asarray(v) * self.scale + self.origin_y - self.height / 2
         c, s = np.cos(self.tilt), np.sin(self.tilt)
@@ -111,7 +111,7 @@ class Pose:
 
 
 class Shape:
-    """A thorax in a pose: its contours as functions of u and v, the thickness of its air and tissue."""
+    """A thorax in a pose: its contours as functions of u and v, and the thickness of its air and tissue."""
 
     def __init__(self, thorax: Thorax, pose: Pose, ratio: float) -> None:
         self.thorax, self.pose, self.ratio = thorax, pose, ratio
@@ -122,14 +122,15 @@ class Shape:
     # contours
 
     def lateral(self, v: npt.ArrayLike) -> np.ndarray:
-        """Distance of the lung's outer border from the midline at height v."""
+        """Return the distance of the lung's outer border from the midline at height v."""
         t = np.clip(np.asarray(v, np.float32) / (0.80 * self.h), 0, 1)
         below = np.clip(np.asarray(v, np.float32) / self.h - 0.85, 0, None)
         distance: np.ndarray = APEX + (self.w - APEX) * (1 - (1 - t) ** 2.5) ** 0.58 - 6 * below
         return distance
 
     def medial(self, v: npt.ArrayLike, side: int) -> np.ndarray:
-        """Distance of the lung's inner border from the midline at height v; side −1 right, +1 left."""
+        """Return the distance of the lung's inner border from the midline at height v; side is −1 for the
+        right lung, +1 for the left."""
         v = np.asarray(v, np.float32)
         a = 1 - np.clip(v / 42, 0, 1)
         border = APEX - (APEX - MEDIASTINUM) * np.sqrt(np.clip(1 - a * a, 0, 1))
@@ -142,7 +143,8 @@ class Shape:
         return turned
 
     def dome(self, u: npt.ArrayLike, side: int) -> np.ndarray:
-        """Height v of the diaphragm at u, falling to the costophrenic angle outside, to the heart inside."""
+        """Return the height v of the diaphragm at u; it descends outwards to the costophrenic angle, and
+        inwards to the heart."""
         out = np.asarray(u, np.float32) * side
         top = 0.48 * self.w
         s = (out - top) / (self.w - top)
@@ -152,18 +154,18 @@ class Shape:
 
     @property
     def angle(self) -> float:
-        """How far the costophrenic angles lie below the domes, mm."""
+        """Depth of the costophrenic angles below the domes, in mm."""
         return 44.0 * self.pose.breath
 
     def _heart_reach(self) -> tuple[float, float]:
-        """How far the heart reaches from the midline to the left and to the right, mm."""
+        """Extent of the heart from the midline to the left and to the right, in mm."""
         width = self.ratio * 2 * self.w
         left = width * 0.66 + self.pose.turn
         return left, width - left
 
     @property
     def heart_box(self) -> tuple[float, float, float, float]:
-        """(u1, v1, u2, v2) of the heart."""
+        """Box (u1, v1, u2, v2) of the heart."""
         width = self.heart_left + self.heart_right
         tall = min(width * self.thorax.heart_height, 0.66 * self.h)
         bottom = self.h + 16
@@ -175,7 +177,7 @@ class Shape:
     # thickness
 
     def grids(self, margin: int = 0) -> tuple[np.ndarray, np.ndarray]:
-        """u (1, W) and v (H, 1) of the pixel centres, `margin` more pixels on every side."""
+        """Return u (1, W) and v (H, 1) of the pixel centres, with `margin` more pixels on each side."""
         x = np.arange(-margin, self.pose.width + margin, dtype=np.float32) + 0.5
         y = np.arange(-margin, self.pose.height + margin, dtype=np.float32) + 0.5
         return (
@@ -184,7 +186,7 @@ class Shape:
         )
 
     def lungs(self, u: np.ndarray, v: np.ndarray) -> Grid:
-        """Thickness of both lungs (H, W), mm, the heart not yet taken out."""
+        """Compute the thickness of both lungs (H, W), in mm, without subtracting the heart."""
         air = np.zeros((v.shape[0], u.shape[1]), np.float32)
         depth = self.thorax.depth * 2 * np.clip(0.42 + 0.9 * v / self.h, 0.3, 1.0)
         for side in (-1, 1):
@@ -203,7 +205,8 @@ class Shape:
         return air
 
     def heart(self, u: np.ndarray, v: np.ndarray) -> Grid:
-        """Thickness of the heart (H, W), mm: a convex left border down to the apex, a rounder right one."""
+        """Compute the thickness of the heart (H, W), in mm; the left border is convex down to the apex, the
+        right one rounder."""
         u1, v1, u2, v2 = self.heart_box
         t = np.clip((v - v1) / (v2 - v1), 0, 1)
         left = u2 * np.where(t < 0.76, 0.30 + 0.70 * np.sin(t / 0.76 * np.pi / 2) ** 1.25, _round(t, 0.76))
@@ -213,7 +216,7 @@ class Shape:
         return (deep * (v < v2)).astype(np.float32)
 
     def body(self, u: np.ndarray, v: np.ndarray) -> Grid:
-        """Thickness of the whole body (H, W), mm: trunk, shoulders, neck, arms, breasts."""
+        """Compute the thickness of the whole body (H, W), in mm: trunk, shoulders, neck, arms, breasts."""
         thorax = self.thorax
         skin = self.lateral(np.clip(v, 20, None)) + thorax.wall + 3
         skin = skin + (self.w + thorax.wall - skin) * np.clip(v / (0.9 * self.h), 0, 1) * 0.3
@@ -245,7 +248,7 @@ class Shape:
         return thickness
 
     def boxes(self) -> dict[str, tuple[float, float, float, float]]:
-        """(u1, v1, u2, v2) of the 17 structures named in bounding_boxes.csv."""
+        """Return boxes (u1, v1, u2, v2) of the 17 structures named in bounding_boxes.csv, by name."""
         h, w, low = self.h, self.w, self.h + self.angle
         boxes: dict[str, tuple[float, float, float, float]] = {
             "cardiac silhouette": self.heart_box,
@@ -278,5 +281,5 @@ def _bump(t: np.ndarray, centre: float, width: float) -> np.ndarray:
 
 
 def _round(t: np.ndarray, widest: float) -> np.ndarray:
-    """A border that turns inwards below its widest place."""
+    """Relative extent of a border that turns inwards below its widest place."""
     return 1 - 0.38 * np.clip((t - widest) / (1 - widest), 0, 1) ** 2

@@ -1,4 +1,4 @@
-"""The archive: plan the cases, make them in parallel, and write the tables of egd-cxr 1.0.0."""
+"""Simulation of an archive: plan the cases, make them in parallel, and write the tables of egd-cxr 1.0.0."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from radgaze.simulation.tables import BOXES, GAZE, MASTER, TRUTH
 
 SESSION = 30
 CALIBRATION_EVERY = 20
-"""Images in a session, and images between two calibration frames."""
+"""Number of images in a session, and of images between two calibration frames."""
 
 
 MOST = 256
-"""Largest number of processes; more would not help, and may not start."""
+"""Maximum number of processes; more would not be faster, and may fail to start."""
 
 
 class Counts(TypedDict):
-    """Numbers that a reader of the archive must find: accepted cases, and rejections by reason."""
+    """Numbers that reading the archive must result in: accepted cases, and rejections by reason."""
 
     cases: int
     readings: int
@@ -54,7 +54,7 @@ class Planted(TypedDict):
 
 
 def simulate(options: SimulationOptions) -> Planted:
-    """Write a simulated study to `options.out`, in the layout of the real archives.
+    """Write a simulated data set to `options.out`, in the layout of the real archives.
 
     Returns:
         The content of planted.json.
@@ -89,7 +89,7 @@ def simulate(options: SimulationOptions) -> Planted:
 
 
 def _sessions(cases: Sequence[Case], seed: int) -> dict[int, Slot]:
-    """The slot in which each case is read; every second case without gaze is not read at all."""
+    """Slot in which each case is read, by its index; every second case without gaze has none."""
     silent = [case.index for case in cases if case.fault == "no_gaze"][::2]
     read = [case.index for case in cases if case.index not in silent]
     rng = stream(seed, STREAM_SESSION)
@@ -112,7 +112,7 @@ def _reading_order(slot: Slot | None, case: Case) -> tuple[str, int]:
 
 
 def _write_gaze(egd: Path, results: Iterable[Made], total: int) -> list[Made]:
-    """Write both gaze tables in the order of reading, as the cases are made; return the cases."""
+    """Write both gaze tables in the order of reading, while the cases are made; return the cases."""
     header = (",".join(GAZE) + "\n").encode()
     made = []
     with (

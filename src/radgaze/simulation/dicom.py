@@ -1,4 +1,4 @@
-"""DICOM files as MIMIC-CXR has them: digital X-ray, for presentation, de-identified, explicit VR."""
+"""DICOM files like those of MIMIC-CXR: digital X-ray, for presentation, de-identified, explicit VR."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ FULL = 2**BITS - 1
 def write_image(
     path: Path, pixels: npt.NDArray[np.uint16], case: Case, pose: Pose, sex: str, rng: np.random.Generator
 ) -> None:
-    """Write one image; a few are MONOCHROME1, a few have a padded border, a few are JPEG 2000 lossless.
+    """Write one image; some are MONOCHROME1, some have a padded border, and some are JPEG 2000 lossless.
 
     Args:
-        path: The file; its folders are made.
-        pixels: (H, W), 12 bits, bright where dense.
+        path: Path of the file; its folders are created.
+        pixels: Pixels (H, W) of 12 bits, bright where dense.
         case: The case.
         pose: Geometry and view of the exposure.
         sex: "F" or "M".
@@ -63,7 +63,7 @@ def write_image(
 
 
 def spoil(path: Path, kind: int) -> None:
-    """Make a file unreadable: cut in its pixels, cut in its header, or emptied."""
+    """Make a file unreadable: truncate its pixels or its header, or empty it, for `kind` modulo 3."""
     content = path.read_bytes()
     path.write_bytes((content[: len(content) * 2 // 5], content[:900], b"")[kind % 3])
 
@@ -111,7 +111,7 @@ def _uid(name: str) -> UID:
 
 
 def _collimate(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image with a border of padding, as of a collimator; its other pixels never have that value."""
+    """The image with a border of padding, like that of a collimator; no other pixel has the padding value."""
     bordered: np.ndarray = np.maximum(pixels, 1)
     height, width = pixels.shape
     edge = np.round(rng.uniform(0.004, 0.018, 2) * (height, width)).astype(int) + 1

@@ -1,4 +1,4 @@
-"""Findings of a disease, drawn to a random degree, and the X-ray path that they add."""
+"""Findings of a disease, of random severity, and the attenuation that they add."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from radgaze.simulation.anatomy import MU_LUNG, MU_SOFT, Grid, Pose, Shape, Thor
 from radgaze.simulation.strokes import airways, septal_lines
 
 COARSE = 4
-"""Clouds are computed on every fourth pixel: they have no finer detail."""
+"""Spacing in pixels at which clouds are computed, since they have no finer detail."""
 
 
 @dataclass(frozen=True)
 class Opacity:
-    """A focal consolidation: an ellipse (mm) with a ragged edge; `contrast` is the path that it adds."""
+    """A focal consolidation: an ellipse (in mm) with a ragged edge; `contrast` is its added attenuation."""
 
     u: float
     v: float
@@ -35,9 +35,9 @@ class Findings:
         severity: Severity of the disease, 0 to 1; 0 only for Normal.
         ratio: Cardiothoracic ratio.
         upper: Relative widening of the upper-lobe vessels.
-        haze: Path added at the right and the left hilum.
+        haze: Attenuation added at the right and the left hilum.
         septal: Strength of septal lines.
-        effusion: Height of the fluid on the right and on the left, mm.
+        effusion: Height of the fluid on the right and on the left, in mm.
         opacities: Focal consolidations.
     """
 
@@ -102,7 +102,7 @@ def _opacities(rng: np.random.Generator, shape: Shape) -> tuple[Opacity, ...]:
 
 
 def regions(findings: Findings, shape: Shape) -> list[tuple[str, float, float, float, float]]:
-    """(name, u1, v1, u2, v2), mm, of everything abnormal, on which a radiologist dwells."""
+    """Return the abnormal regions, on which gaze dwells, as (name, u1, v1, u2, v2) in mm."""
     boxes = [("opacity", *_box(o.u, o.v, *_reach(o))) for o in findings.opacities]
     if findings.ratio > 0.5 and findings.severity > 0 and not findings.opacities:
         boxes.append(("heart", *shape.heart_box))
@@ -118,7 +118,7 @@ def regions(findings: Findings, shape: Shape) -> list[tuple[str, float, float, f
 
 
 def _reach(o: Opacity) -> tuple[float, float]:
-    """Half the width and height of the ellipse's bounding box, mm."""
+    """Half the width and height of the ellipse's bounding box, in mm."""
     c, s = np.cos(o.angle), np.sin(o.angle)
     return float(np.hypot(o.radius_u * c, o.radius_v * s)), float(np.hypot(o.radius_u * s, o.radius_v * c))
 
@@ -136,15 +136,15 @@ def added_path(
     air: Grid,
     rng: np.random.Generator,
 ) -> Grid | None:
-    """The path (H, W) that the disease adds, or None without a disease.
+    """Compute the attenuation (H, W) that the disease adds; None without a disease.
 
     Args:
         findings: Findings of the study.
         shape: The thorax in its pose.
         margin: Additional pixels on each side.
-        u: Coordinates across, of shape (1, W), mm.
-        v: Coordinates down, of shape (H, 1), mm.
-        air: Thickness of the lungs, of shape (H, W), mm; disease stays inside them.
+        u: Horizontal coordinates of shape (1, W), in mm.
+        v: Vertical coordinates of shape (H, 1), in mm.
+        air: Thickness of the lungs, of shape (H, W), in mm; disease is limited to them.
         rng: Random generator of the study.
     """
     if not findings.severity:
@@ -182,7 +182,7 @@ def added_path(
 def _fluid(
     shape: Shape, u: np.ndarray, v: np.ndarray, air: np.ndarray, side: int, height: float
 ) -> np.ndarray:
-    """A pleural effusion: fluid replaces lung below a meniscus that climbs the lateral wall."""
+    """Attenuation of an effusion: fluid replaces lung below a meniscus that rises at the lateral wall."""
     s = np.clip(u * side / shape.w, 0, 1)
     surface = shape.h + shape.angle - height * (0.62 + 0.75 * s**4) - 2
     share = np.clip((v - surface) / 11 + 0.35, 0, 1) * (u * side > 0)
@@ -191,12 +191,12 @@ def _fluid(
 
 
 def cloud(rng: np.random.Generator, size: tuple[int, int], grain: float) -> Grid:
-    """Smooth noise (H, W), mean 0 and standard deviation about 1, with features `grain` pixels wide."""
+    """Draw smooth noise (H, W), mean 0 and standard deviation about 1, with features `grain` pixels wide."""
     small = [max(2, int(np.ceil(n / max(grain, 1.0))) + 1) for n in size]
     return resize(1.4 * rng.standard_normal(small, dtype=np.float32), size)
 
 
 def resize(field: np.ndarray, size: tuple[int, int]) -> Grid:
-    """`field` resized to `size` (H, W), bicubically."""
+    """Resize a field to (H, W), bicubically."""
     image = Image.fromarray(np.ascontiguousarray(field, np.float32), mode="F")
     return np.asarray(image.resize((size[1], size[0]), Image.Resampling.BICUBIC), np.float32)

@@ -1,4 +1,4 @@
-"""From the X-ray path to the pixels of a detector: photons, scatter, noise, 12 bits."""
+"""Exposure: attenuation along X-rays, and the pixels of a detector with photon noise, scatter and 12 bits."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ BITS = 12
 
 
 def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> Grid:
-    """The attenuation −log(transmission) along each ray (H, W), with the tilt."""
+    """Compute the attenuation −log(transmission) along each ray (H, W), including the tilt."""
     pose = shape.pose
     margin = int(np.ceil(abs(np.sin(pose.tilt)) * max(pose.width, pose.height) / 2)) + 2
-    patient = np.random.default_rng(shape.thorax.texture)  # for the same vessels in each study
+    patient = np.random.default_rng(shape.thorax.texture)  # the same vessels in each study of a patient
     u, v = shape.grids(margin)
     air, heart = shape.lungs(u, v), shape.heart(u, v)
     air = np.maximum(air - 0.9 * heart, 0.12 * air)
-    # The body is smooth: half the resolution is enough.
+    # The body is smooth, so half the resolution suffices.
     body = resize(shape.body(u[:, ::2], v[::2]), air.shape)
     path = MU_SOFT * body - (MU_SOFT - MU_LUNG) * air
     inside = np.clip(air / (1.1 * shape.thorax.depth), 0, 1)
@@ -49,7 +49,7 @@ def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> G
 
 
 def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, slice], Grid]:
-    """Part of the grid, and the path that air in the trachea and main bronchi removes there."""
+    """Part of the grid, and the attenuation that air in the trachea and main bronchi removes there."""
     carina = 0.30 * shape.h
     centre = 3 + shape.pose.turn * 0.7
     where = _window(u, v, -60, -200, 60, carina + 45)
@@ -66,7 +66,7 @@ def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, s
 def _bowel(
     shape: Shape, u: np.ndarray, v: np.ndarray, rng: np.random.Generator
 ) -> Iterator[tuple[tuple[slice, slice], Grid]]:
-    """Parts of the grid, and the path that gas in stomach and bowel removes there."""
+    """Parts of the grid, and the attenuation that gas in stomach and bowel removes there."""
     size = rng.uniform(8, 30)
     bubbles = [
         (
@@ -88,16 +88,16 @@ def _bowel(
 
 
 def _window(u: np.ndarray, v: np.ndarray, u1: float, v1: float, u2: float, v2: float) -> tuple[slice, slice]:
-    """The rows and columns of the grid inside a box in mm."""
+    """Rows and columns of the grid inside a box in mm."""
     rows, columns = np.searchsorted(v[:, 0], [v1, v2]), np.searchsorted(u[0], [u1, u2])
     return slice(rows[0], rows[1]), slice(columns[0], columns[1])
 
 
 def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
-    """Turn the picture about its middle by the tilt and cut the margin off."""
+    """Rotate the image about its centre by the tilt, and crop the margin."""
     c, s = np.cos(pose.tilt), np.sin(pose.tilt)
     mid_x, mid_y = pose.width / 2, pose.height / 2
-    # Pillow needs the source of each pixel of the result: the inverse of Pose.to_pixels.
+    # Pillow needs the source of each pixel of the result, which is the inverse of Pose.to_pixels.
     affine = (c, s, mid_x + margin - c * mid_x - s * mid_y, -s, c, mid_y + margin + s * mid_x - c * mid_y)
     image = Image.fromarray(np.ascontiguousarray(path, np.float32), mode="F")
     turned = image.transform(
@@ -107,20 +107,24 @@ def _turn(path: Grid, pose: Pose, margin: int) -> Grid:
 
 
 def expose(path: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """The final image (H, W), 12 bits, bright where dense (MONOCHROME2).
+    """Simulate the final image (H, W) of 12 bits, bright where dense (MONOCHROME2).
 
-    Exposure, scatter and the unit's processing vary from picture to picture.
+    Exposure, scatter and the processing of the X-ray unit vary from image to image.
+
+    Args:
+        path: Attenuation of shape (H, W).
+        rng: Random generator of the study.
     """
     dense = detect(path, rng, photons=10 ** rng.uniform(4.5, 5.3), scatter=rng.uniform(0.25, 0.8))
     return _display(dense, rng)
 
 
 def detect(path: Grid, rng: np.random.Generator, *, photons: float, scatter: float) -> Grid:
-    """The measurement of a detector, as −log of the transmission (H, W).
+    """Simulate the measurement of a detector, as −log of the transmission (H, W).
 
     Args:
         path: Attenuation of shape (H, W).
-        rng: Random generator of the noise, Poisson's in its normal limit.
+        rng: Random generator of the noise, which is Poisson noise in its normal approximation.
         photons: Number of photons per pixel in the open beam.
         scatter: Ratio of scattered to primary photons; the scatter is a blurred share of the primary photons
             and reduces contrast where the patient is thick.
@@ -135,7 +139,7 @@ def detect(path: Grid, rng: np.random.Generator, *, photons: float, scatter: flo
 
 
 def _display(dense: Grid, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
-    """The processing of the X-ray unit: levelling of broad differences, a range, a curve."""
+    """Image after processing by the X-ray unit: equalisation of broad differences, a range, and a curve."""
     small = dense[::8, ::8]
     body = small[small > 0.6 * np.median(small)]
     level = resize(_blur(small, max(small.shape) / 12), dense.shape)

@@ -1,7 +1,7 @@
-"""A radiologist's gaze on one image: a search over lungs and heart, with dwell on abnormal regions.
+"""Simulated gaze of a radiologist: a search over lungs and heart that dwells on abnormal regions.
 
-Durations are log-normal with a median near a quarter of a second, samples are taken at 60 Hz, and the tracker
-adds noise. The gaze does not visit the burnt-in marker: a radiologist knows it is not the patient.
+Durations are log-normal with a median of about a quarter of a second, samples are taken at 60 Hz, and the
+tracker adds noise. There is no fixation on the burnt-in marker, which a radiologist would ignore.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from radgaze.simulation.anatomy import Shape
 RATE = 60.0
 SCREEN = (1920, 1080)
 PIXELS_PER_DEGREE = 38.0
-"""Samples per second; the reading screen, px; screen pixels per degree of visual angle."""
+"""Samples per second, size of the screen in pixels, and screen pixels per degree of visual angle."""
 
 Region = tuple[str, float, float, float, float]
 
 
 @dataclass(frozen=True)
 class Pads:
-    """Black borders of the picture on the screen, px, and the image's size padded to even numbers."""
+    """Black borders of the picture on the screen, and the image's size rounded up to even, in pixels."""
 
     top: int
     bottom: int
@@ -41,16 +41,16 @@ class Pads:
         return cls(top, top, left, left, *even)
 
     def to_screen(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Fractions of the screen (FPOGX, FPOGY) of image pixels."""
+        """Convert image pixels to fractions of the screen (FPOGX, FPOGY)."""
         sx = self.left + x * (SCREEN[0] - self.left - self.right) / self.width
         sy = self.top + y * (SCREEN[1] - self.top - self.bottom) / self.height
         return sx / SCREEN[0], sy / SCREEN[1]
 
     def to_image(self, fx: np.ndarray, fy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """X_ORIGINAL and Y_ORIGINAL as the data set's authors computed them (integers, cut towards 0).
+        """Compute X_ORIGINAL and Y_ORIGINAL as the data set's authors did, as integers truncated towards 0.
 
-        Outside the picture −1 is scaled like a coordinate. On real images that is −2 or so; on a phantom
-        smaller than the screen it would be cut to 0, which is on the image, so it is −1 at most here.
+        Outside the picture −1 is scaled like a coordinate, which is about −2 on real images. On a phantom
+        smaller than the screen it would be truncated to 0, which is on the image, so it is at most −1 here.
         """
         sx, sy = fx * SCREEN[0], fy * SCREEN[1]
         per_x = self.width / (SCREEN[0] - self.left - self.right)
@@ -64,7 +64,8 @@ class Pads:
 
 @dataclass(frozen=True)
 class Scan:
-    """One reading: fixations (K) at x, y (fractions of the screen), durations and the saccades before, s."""
+    """One reading: K fixations at x, y (fractions of the screen), their durations and the durations of the
+    saccades before them, in seconds."""
 
     x: np.ndarray
     y: np.ndarray
@@ -78,12 +79,12 @@ def read(
     marker: tuple[float, float, float, float],
     rng: np.random.Generator,
 ) -> Scan:
-    """One radiologist's fixations on one image.
+    """Simulate the fixations of one radiologist on one image.
 
     Args:
         shape: The thorax in its pose.
-        abnormal: (name, u1, v1, u2, v2) mm of the abnormal regions.
-        marker: (x1, y1, x2, y2) px of the marker, which is not looked at.
+        abnormal: Abnormal regions as (name, u1, v1, u2, v2), in mm.
+        marker: Box (x1, y1, x2, y2) of the marker in pixels, on which there is no fixation.
         rng: Random generator of the reading.
     """
     boxes, dwell = _itinerary(shape, abnormal, rng)
@@ -100,7 +101,7 @@ def read(
     keep[:2] |= not keep.any()
     fx, fy = pads.to_screen(np.clip(x, 2, pose.width - 3), np.clip(y, 2, pose.height - 3))
     away = rng.random(len(x)) < rng.choice([0.0, 0.02, 0.06], p=[0.3, 0.5, 0.2])
-    away[: len(away) // 3] = False  # glances at the clock come late
+    away[: len(away) // 3] = False  # fixations off the image are not at the beginning
     fx, fy = np.where(away, *_aside(rng, pads, fx)), np.where(away, rng.uniform(0.02, 1.03, len(fy)), fy)
     duration = np.clip(rng.lognormal(np.log(0.245), 0.50, len(x)) * dwell, 0.07, 2.2)
     saccade = rng.uniform(0.018, 0.07, len(x))
@@ -110,7 +111,7 @@ def read(
 def _itinerary(
     shape: Shape, abnormal: Sequence[Region], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The places of the gaze in order: boxes (K, 4) in mm, and relative durations there (K)."""
+    """Places of the gaze in order: boxes (K, 4) in mm, and relative durations of the fixations (K,)."""
     named = shape.boxes()
     search = [
         named[name]
@@ -130,7 +131,7 @@ def _itinerary(
         )
         for _ in range(rng.poisson(visits * (1.0 if not abnormal else 0.72)))
     ]
-    first = bool(rng.random() < 0.5)  # some read from the left, and none keeps strictly to the order
+    first = bool(rng.random() < 0.5)  # some begin on the other side, and the order is not strict
     order = np.argsort(np.arange(len(search)) * (1 if first else -1) + rng.normal(0, 5, len(search)))
     path = [(search[i], 1.0) for i in order]
     if not path:
@@ -139,7 +140,7 @@ def _itinerary(
     for name, u1, v1, u2, v2 in abnormal:
         visits = 1 + rng.poisson(weight[name] * 17 / np.sqrt(max(1, len(abnormal))))
         place = int(rng.integers(0, len(path) + 1))
-        burst = max(1, visits // 2)  # several fixations when it is found, and later ones
+        burst = max(1, visits // 2)  # several fixations when a region is found, and the others later
         path[place:place] = [((u1, v1, u2, v2), float(rng.uniform(1.2, 1.8)))] * burst
         for _ in range(visits - burst):
             path.insert(
@@ -154,7 +155,7 @@ def _near(x: np.ndarray, y: np.ndarray, box: tuple[float, float, float, float], 
 
 
 def _aside(rng: np.random.Generator, pads: Pads, fx: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(glance, stay): places beside the picture, and the fixations as they were."""
+    """Positions beside the picture, and the unchanged positions, as fractions of the screen's width."""
     share = max(pads.left, 40) / SCREEN[0]
     right = rng.random(len(fx)) < 0.5
     glance = np.where(

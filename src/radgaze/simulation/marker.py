@@ -1,7 +1,7 @@
 """The marker that is burnt into an image, which a classifier may learn instead of the disease.
 
-Three kinds, each with a place of its own outside the lungs: a round lead letter above the patient's left
-shoulder, a portable unit's tag above the right one, an upright plate beside the right shoulder.
+There are three kinds, each at another place outside the lungs: a round lead letter above the patient's left
+shoulder, the tag of a portable unit above the right shoulder, and an upright plate beside the right shoulder.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ OVERSAMPLE = 3
 def burn(
     pixels: npt.NDArray[np.uint16], kind: str, rng: np.random.Generator
 ) -> tuple[npt.NDArray[np.uint16], Box]:
-    """Burn one marker into the image (H, W); return the image and the marker's box (x1, y1, x2, y2), px."""
+    """Burn a marker into a copy of an image (H, W).
+
+    Args:
+        pixels: The image.
+        kind: Kind of the marker, one of `plan.MARKERS`.
+        rng: Random generator of its position.
+
+    Returns:
+        The image, and the box (x1, y1, x2, y2) of the marker in pixels.
+    """
     height, width = pixels.shape
     stamp = _STAMPS[kind](max(height, width))
     tall, wide = stamp.shape[:2]
@@ -38,7 +47,7 @@ def burn(
 
 
 def _lead_letter(side: int) -> np.ndarray:
-    """A white L in a ring, on black: (h, w, 2) of ink and cover in [0, 1]."""
+    """A white L in a ring on black, as (h, w, 2) of brightness and opacity in [0, 1]."""
     size = round(0.062 * side)
     big = size * OVERSAMPLE
     ink, cover = _pages(big, big)

@@ -10,7 +10,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class SimulationOptions(Options):
-    """A simulated data set.
+    """Options of the simulation of a data set.
 
     Attributes:
         out: Folder to write, new or empty.

@@ -1,4 +1,4 @@
-"""The plan of the study: patients, their studies, ids, classes, splits, markers and planted faults."""
+"""The plan of a simulated data set: patients, studies, ids, classes, splits, markers and planted faults."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from radgaze.sources.split import published_split
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 FILE_ORDER = ("CHF", "pneumonia", "Normal")
-"""The classes as columns, and in the order of their rows in the real master sheet."""
+"""Order of the classes as columns, and order of their rows in the real master sheet."""
 
 SHARES = {"Normal": 360, "CHF": 363, "pneumonia": 360}
 MARKERS = ("lead_letter", "portable_tag", "upright_plate")
@@ -22,9 +22,16 @@ STREAM_PLAN, STREAM_PATIENT, STREAM_STUDY, STREAM_GAZE, STREAM_SESSION, STREAM_M
 
 @dataclass(frozen=True)
 class Case:
-    """One planned radiograph of the phantom.
+    """One planned radiograph.
 
     Attributes:
+        index: Number of the case over the whole data set.
+        patient: Number of the patient.
+        study: Number of the study of the patient.
+        dicom_id, patient_id, study_id, stay_id: Ids in the form of MIMIC-CXR.
+        diagnosis: One of `CLASSES`.
+        split: Published split of the patient; empty for a case without a row.
+        marker: Kind of the burnt-in marker, one of `MARKERS`.
         fault: Planted fault: None, "missing_image", "unreadable_image", "no_gaze", "no_label",
             "duplicate_case" (two rows) or "gaze_without_case" (gaze and no row).
     """
@@ -49,12 +56,12 @@ class Case:
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """An independent random stream named by its key: the same whichever process draws from it."""
+    """Return the random generator of a key; it is independent of those of other keys, and of the process."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(entropy=seed, spawn_key=key)))
 
 
 def plan_cases(options: SimulationOptions) -> tuple[Case, ...]:
-    """Plan the study: cases in the order of the master sheet's rows, those without a row last."""
+    """Plan the cases, in the order of the rows of the master sheet; those without a row come last."""
     rng = stream(options.seed, STREAM_PLAN)
     cases = _number(_draw_diagnoses(rng, options.patients, options.two_studies), rng)
     strangers = _count(len(cases), 0.01) if options.faults else 0
@@ -69,7 +76,7 @@ def plan_cases(options: SimulationOptions) -> tuple[Case, ...]:
 def _draw_diagnoses(
     rng: np.random.Generator, patients: int, two_studies: float
 ) -> list[tuple[int, int, str]]:
-    """(patient, study, diagnosis) in file order; shares of the classes as in the real sheet."""
+    """Tuples (patient, study, diagnosis) in the order of the file, with class shares as in the real sheet."""
     total = sum(SHARES.values())
     bounds = np.cumsum([round(patients * SHARES[name] / total) for name in FILE_ORDER[:-1]])
     kinds = np.searchsorted(bounds, np.arange(patients), side="right")
@@ -105,7 +112,7 @@ def _number(studies: Sequence[tuple[int, int, str]], rng: np.random.Generator) -
 
 
 def _dicom_id(rng: np.random.Generator) -> str:
-    """44 characters, five groups of eight hexadecimal digits, as MIMIC-CXR has them."""
+    """An id in the form of MIMIC-CXR: five groups of eight hexadecimal digits, 44 characters."""
     return "-".join(f"{word:08x}" for word in rng.integers(0, 2**32, size=5))
 
 
@@ -114,7 +121,7 @@ def _count(cases: int, share: float) -> int:
 
 
 def _plant(rng: np.random.Generator, cases: list[Case]) -> list[Case]:
-    """Give some cases one fault each; none gets two, so that the counts are exact."""
+    """The cases, some of which have one fault; none has two, so that the counts are exact."""
     faults = [
         fault
         for fault, share in (
@@ -137,9 +144,9 @@ def _assign_splits(cases: list[Case]) -> list[Case]:
 
 
 def _marker(seed: int, case: Case, confounding: float) -> str:
-    """The marker of the case's class with probability `confounding`, else any; in test always any.
+    """The marker of the case's class with probability `confounding`, otherwise and for test cases any marker.
 
-    Every case has a stream of its own for this, so that another strength changes only the markers.
+    Each case has a separate random stream for it, so that `confounding` changes only the markers.
     """
     rng = stream(seed, STREAM_MARKER, case.index)
     any_marker = MARKERS[int(rng.integers(len(MARKERS)))]
@@ -148,7 +155,7 @@ def _marker(seed: int, case: Case, confounding: float) -> str:
 
 
 def _strangers(rng: np.random.Generator, cases: list[Case], count: int) -> list[Case]:
-    """Images that were read and left out of the master sheet: gaze without a case."""
+    """Cases that were read but are not in the master sheet: gaze without a case."""
     first = len(cases)
     return [
         Case(

@@ -1,4 +1,4 @@
-"""A reading as the eye tracker logs it: 60 rows a second, 37 columns."""
+"""Samples of a reading in the format of the eye tracker: 60 rows per second, 37 columns."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ TICKS = 10_000_000
 def log_samples(  # long: most of it is the 37 columns of the tracker's file
     scan: Scan, pads: Pads, *, session: str, media: int, dicom_id: str, start: float, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """All samples of a reading, and the last one of each fixation (the rows of fixations.csv).
+    """Make all samples of a reading, and the last one of each fixation (the rows of fixations.csv).
 
     Args:
         scan: Fixations, in fractions of the screen.
         pads: Borders of the picture on the screen.
         session: SESSION_ID.
         media: MEDIA_ID, the position of the image in the session.
-        dicom_id: DICOM_ID, cut to 39 characters for a calibration frame.
-        start: Clock of the tracker at the first sample, s; "Time" restarts with each image.
+        dicom_id: DICOM_ID, truncated to 39 characters for a calibration frame.
+        start: Clock of the tracker at the first sample, in seconds; "Time" restarts with each image.
         rng: Random generator of the reading.
     """
     steps = np.maximum(np.round(scan.duration * RATE).astype(int), 3)
@@ -43,7 +43,7 @@ def log_samples(  # long: most of it is the 37 columns of the tracker's file
     jitter = rng.normal(0, 0.12 * PIXELS_PER_DEGREE, (2, n)) / np.array(SCREEN)[:, None]
     bx = fx[previous] + (fx[owner] - fx[previous]) * along + jitter[0]
     by = fy[previous] + (fy[owner] - fy[previous]) * along + jitter[1]
-    # The tracker's own estimate of a fixation settles as samples come in.
+    # The tracker's estimate of a fixation converges with the number of samples.
     settle = np.where(fixed & (count != last[owner]), 1.0 / (within + 1), 0.0)
     gx = np.round(np.where(fixed, fx[owner] + settle * jitter[0], bx), 5)
     gy = np.round(np.where(fixed, fy[owner] + settle * jitter[1], by), 5)

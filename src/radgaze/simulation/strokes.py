@@ -1,4 +1,4 @@
-"""Bones and vessels: curves in the patient's frame, drawn as bands into layers of path length."""
+"""Bones and vessels: curves in the patient's frame, drawn as bands into layers of attenuation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ LEVELS = 255.0
 
 
 class Layer:
-    """A picture of added path (H, W) into which bands are drawn; where two cross, the later one stays."""
+    """Layer of added attenuation (H, W) into which bands are drawn; where two cross, the later one is kept.
+
+    Args:
+        shape: The thorax in its pose.
+        margin: Additional pixels on each side.
+        full: Attenuation of the highest of 256 levels.
+    """
 
     def __init__(self, shape: Shape, margin: int, full: float) -> None:
         pose = shape.pose
@@ -23,9 +29,15 @@ class Layer:
         self._draw = ImageDraw.Draw(self._image)
 
     def bands(self, points: np.ndarray, widths: np.ndarray, values: np.ndarray) -> None:
-        """Draw N polylines (N, K, 2) mm, `widths` (N) mm wide, adding `values` (N) to the path."""
+        """Draw polylines.
+
+        Args:
+            points: Points (N, K, 2) of N polylines, in mm.
+            widths: Widths (N,) in mm.
+            values: Attenuation (N,) that they add.
+        """
         pixels = widths * self._scale
-        # Bands thinner than a pixel are drawn one pixel wide, and fainter.
+        # Bands thinner than a pixel are drawn one pixel wide, with a lower value.
         ink = (
             np.round(np.clip(values / self._full * LEVELS, 0, 255) * np.minimum(pixels, 1))
             .astype(int)
@@ -37,19 +49,19 @@ class Layer:
             self._draw.line(line, fill=fill, width=width)
 
     def band(self, u: np.ndarray, v: np.ndarray, width: float, value: np.ndarray | float) -> None:
-        """Draw one polyline `width` mm wide; `value` is one, or one per piece."""
+        """Draw one polyline of a width in mm; `value` is its attenuation, or that of each of its pieces."""
         points = np.stack(np.broadcast_arrays(u, v), axis=1)
         pieces = np.stack([points[:-1], points[1:]], axis=1)
         many = np.ones(len(pieces))
         self.bands(pieces, width * many, value * many)
 
     def disc(self, u: float, v: float, radius: float, value: float) -> None:
-        """Fill a disc of `radius` mm."""
+        """Fill a disc with an attenuation; centre and radius are in mm."""
         (x, y), r = np.array([u, v]) * self._scale + self._origin, radius * self._scale
         self._draw.ellipse((x - r, y - r, x + r, y + r), fill=round(value / self._full * LEVELS))
 
     def array(self, blur: float, *others: Layer) -> Grid:
-        """This layer and the others added up (H, W), the edges softened over `blur` mm."""
+        """Return the sum of this layer and others, (H, W), with edges blurred over `blur` mm."""
         image = self._image
         for other in others:
             image = ImageChops.add(image, other._image)
@@ -58,7 +70,7 @@ class Layer:
 
 
 def bones(shape: Shape, margin: int, u: np.ndarray, v: np.ndarray) -> Grid:
-    """The path (H, W) that bones add: ribs, clavicles, shoulder blades, arms, spine."""
+    """Compute the attenuation (H, W) that bones add: ribs, clavicles, shoulder blades, arms, spine."""
     layers = [Layer(shape, margin, 0.9) for _ in range(3)]
     _ribs(shape, layers[0], "posterior")
     _ribs(shape, layers[1], "anterior")
@@ -67,7 +79,7 @@ def bones(shape: Shape, margin: int, u: np.ndarray, v: np.ndarray) -> Grid:
 
 
 def _ribs(shape: Shape, layer: Layer, part: str) -> None:
-    """Eleven tilted hoops; a ray runs longer through a rib where the rib runs along it."""
+    """Draw eleven tilted hoops; attenuation is higher where a rib runs along the rays."""
     thorax = shape.thorax
     spacing = shape.h / 9.3
     for rib in range(11):
@@ -87,7 +99,7 @@ def _ribs(shape: Shape, layer: Layer, part: str) -> None:
             wide, value = 11.0, 0.075 * thorax.ribs * np.minimum(along, 1.7) * np.linspace(1, 0.4, len(along))
         for side in (-1, 1):
             hoop_u = side * (8 + (reach - 8) * np.sin(angle))
-            # A tube: the cortex is denser than what it holds.
+            # A tube, whose cortex is denser than its interior.
             for width, share in ((wide, 1.15), (wide - 1.6, 1.45), (wide - 3.4, 1.05)):
                 layer.band(hoop_u, hoop_v, width, share * value)
 
@@ -111,7 +123,7 @@ def _shoulders(shape: Shape, layer: Layer) -> None:
 
 
 def _spine(shape: Shape, u: np.ndarray, v: np.ndarray) -> Grid:
-    """Vertebral bodies with the discs between them, and the spinous processes in the middle."""
+    """Attenuation of vertebral bodies, with discs between them, and of spinous processes in the middle."""
     added = np.zeros((v.shape[0], u.shape[1]), np.float32)
     near = np.flatnonzero(np.abs(u[0]) < 45)
     columns = slice(near[0], near[-1] + 1)
@@ -124,13 +136,13 @@ def _spine(shape: Shape, u: np.ndarray, v: np.ndarray) -> Grid:
 
 
 def vessels(shape: Shape, margin: int, rng: np.random.Generator, upper: float) -> Grid:
-    """The path (H, W) that the pulmonary vessels add: trees that branch from both hila.
+    """Compute the attenuation (H, W) that the pulmonary vessels add: trees that branch from both hila.
 
     Args:
         shape: The thorax in its pose.
         margin: Additional pixels on each side.
-        rng: Random generator of the patient, so that two studies show the same tree.
-        upper: 0 for a normal calibre of the upper-lobe vessels; 1 doubles it.
+        rng: Random generator of the patient, so that two studies show the same trees.
+        upper: Relative widening of the upper-lobe vessels: 0 for a normal calibre, 1 for twice that.
     """
     layer = Layer(shape, margin, 0.25)
     for side in (-1, 1):
@@ -141,7 +153,7 @@ def vessels(shape: Shape, margin: int, rng: np.random.Generator, upper: float) -
 
 
 def airways(shape: Shape, margin: int, rng: np.random.Generator) -> Grid:
-    """The trees of `vessels`, thin and of unit value (H, W): air bronchograms, visible within opacities."""
+    """Draw air bronchograms (H, W), visible within opacities: the trees of `vessels`, thin and of value 1."""
     layer = Layer(shape, margin, 1.0)
     for side in (-1, 1):
         points, widths = _tree(shape, rng, side)
@@ -151,7 +163,7 @@ def airways(shape: Shape, margin: int, rng: np.random.Generator) -> Grid:
 
 
 def septal_lines(shape: Shape, margin: int, rng: np.random.Generator, amount: float) -> Grid:
-    """Kerley's B lines (H, W): short, level, at the lower outer border of the lungs."""
+    """Draw Kerley B lines (H, W): short horizontal lines at the lower outer border of the lungs."""
     layer = Layer(shape, margin, 0.25)
     for side in (-1, 1):
         level = rng.uniform(0.62, 1.02, size=rng.poisson(16 * amount)) * shape.h
@@ -164,7 +176,7 @@ def septal_lines(shape: Shape, margin: int, rng: np.random.Generator, amount: fl
 
 
 def _tree(shape: Shape, rng: np.random.Generator, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """Branches (N, 3, 2) mm from the hilum outwards and their widths (N), thin ones first."""
+    """Branches (N, 3, 2) from the hilum outwards and their widths (N,), in mm, thin ones first."""
     _, v0 = shape.hilum(side)
     heading = np.deg2rad(np.array([-78, -48, -15, 12, 38, 62, 84]) + rng.normal(0, 7, 7))
     start = np.stack(

@@ -1,4 +1,4 @@
-"""One case from plan to files: draw the patient, expose, burn the marker, read, write."""
+"""Simulation of one case: draw the patient, expose, burn the marker, simulate the reading, write files."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ class Slot:
     Attributes:
         session: Name of the session.
         media: Position in the session.
-        clock: Time of the tracker's clock, s.
-        calibration: MEDIA_ID of the calibration frame shown just before.
+        clock: Time of the tracker's clock, in seconds.
+        calibration: MEDIA_ID of the calibration frame shown before the image; None for none.
     """
 
     session: str
@@ -43,7 +43,8 @@ class Slot:
 
 @dataclass(frozen=True)
 class Made:
-    """Data of a case besides its image: rows of the tables, and CSV lines of the two gaze tables."""
+    """Data of a case apart from its image: rows of the tables, CSV lines of the two gaze tables, and numbers
+    of fixations on and off the image."""
 
     case: Case
     master: dict[str, object]
@@ -56,7 +57,16 @@ class Made:
 
 
 def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Path, mimic: Path) -> Made:
-    """Make one case and write its files; they depend on the seed and the case only."""
+    """Make one case and write its files, which depend only on the seed, the size and the case.
+
+    Args:
+        case: The case.
+        slot: Time at which it is read; None where it is not read.
+        seed: Random seed of the data set.
+        pixels: Long side of the image, in pixels.
+        egd: Folder of egd-cxr.
+        mimic: Folder of MIMIC-CXR.
+    """
     patient = stream(seed, STREAM_PATIENT, case.patient)
     rng = stream(seed, STREAM_STUDY, case.patient, case.study)
     thorax = Thorax.draw(patient)
@@ -122,7 +132,7 @@ def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Pat
 def _read(
     case: Case, slot: Slot | None, seed: int, shape: Shape, abnormal: list[Region], marker: Box, pads: Pads
 ) -> tuple[bytes, bytes, int, int, float]:
-    """(samples, fixations) as CSV lines, fixations on and off the image, and the reading's duration (s)."""
+    """Samples and fixations as CSV lines, numbers of fixations on and off the image, and duration (s)."""
     if slot is None:
         return b"", b"", 0, 0, 0.0
     rng = stream(seed, STREAM_GAZE, case.index)
@@ -144,7 +154,7 @@ def _read(
 def _calibration(
     case: Case, session: str, media: int, clock: float, pads: Pads, rng: np.random.Generator
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Gaze on a calibration frame: mid-screen, under the first 39 characters of a real id."""
+    """Gaze on a calibration frame: at the centre of the screen, with the first 39 characters of a real id."""
     x, y = rng.normal(0.5, 0.012, (2, 5))
     scan = Scan(x, y, rng.uniform(0.3, 0.9, 5), np.full(5, 0.03))
     return log_samples(
@@ -159,7 +169,7 @@ def _csv(table: pl.DataFrame) -> bytes:
 
 
 def _to_image(pose: Pose, u1: float, v1: float, u2: float, v2: float) -> Box:
-    """The upright box on the image, px, of a box in the patient's frame, kept within the image."""
+    """Axis-aligned box on the image, in pixels, of a box in the patient's frame, clipped to the image."""
     x, y = pose.to_pixels([(u1 + u2) / 2] * 2, [(v1 + v2) / 2] * 2)
     half_x, half_y = (u2 - u1) / 2 * pose.scale, (v2 - v1) / 2 * pose.scale
     left, right = np.clip([x[0] - half_x, x[0] + half_x], 0, pose.width)
@@ -168,7 +178,7 @@ def _to_image(pose: Pose, u1: float, v1: float, u2: float, v2: float) -> Box:
 
 
 def _write_regions(folder: Path, shape: Shape) -> None:
-    """The four segmentations of the data set, as PNGs of the image's size (the tilt left out)."""
+    """Write the four segmentations of the data set as PNGs of the size of the image, without the tilt."""
     folder.mkdir(parents=True, exist_ok=True)
     u, v = shape.grids()
     u, v = u[:, ::4], v[::4]

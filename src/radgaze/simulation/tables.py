@@ -111,4 +111,5 @@ TRUTH = (
     "x2",
     "y2",
 )
-"""The columns of truth.csv: one row per structure of a case, px; every case has at least its marker."""
+"""The columns of truth.csv, with a row for each structure of a case, boxes in pixels; each case has at least
+a row for its marker."""

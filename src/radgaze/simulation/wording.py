@@ -45,7 +45,7 @@ OTHER_DX = (
 
 
 def describe(diagnosis: str, findings: Findings, rng: np.random.Generator) -> dict[str, object]:
-    """The master sheet's diagnoses, findings, report and indication of a case; None is blank."""
+    """Make the diagnoses, findings, report and indication of a case for the master sheet; None is a blank."""
     row: dict[str, object] = dict.fromkeys((*DIAGNOSES, *CHEXPERT, "normal_reports"))
     row |= dict.fromkeys(FINDINGS, 0)
     dx = [DX[diagnosis][int(rng.integers(2))]]
@@ -80,7 +80,7 @@ def describe(diagnosis: str, findings: Findings, rng: np.random.Generator) -> di
 
 
 def dictate(diagnosis: str, findings: Findings, seconds: float) -> dict[str, object]:
-    """transcript.json: the dictation of a reading that took so many seconds."""
+    """Make the content of transcript.json, the dictation of a reading that takes a number of seconds."""
     if diagnosis == "CHF":
         phrases = [
             "the heart is enlarged",

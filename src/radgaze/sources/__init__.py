@@ -1,1 +1,1 @@
-"""Raw data sets, each read into a cohort: cases, gaze, boxes, masks, and rejections with reasons."""
+"""Sources: raw data sets, each read as a cohort of cases, gaze, boxes, masks, and rejections with reasons."""

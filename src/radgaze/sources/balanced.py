@@ -12,18 +12,18 @@ ZERO = 1e-9
 """Probabilities below it are 0: they are rounding errors."""
 
 _NONE = 1e-6
-"""Amounts below it are 0; they are whole numbers with rounding errors of each step."""
+"""Amounts below it are 0: exact amounts are integers, with rounding errors of each step."""
 
 
 def balanced_rounding(
     chances: Sequence[float], amounts: Sequence[Mapping[int, float]], rows: int, draw: random.Random
 ) -> list[int]:
-    """Round each probability to 0 or 1 at random, so that its expected value is the probability, exactly.
+    """Round each probability to 0 or 1 at random, so that its expected value is exactly the probability.
 
-    The sums over units of amount times probability are kept as nearly as whole units allow. This is the cube
-    method: Deville and Tillé, "Efficient balanced sampling: the cube method", Biometrika 2004, with the fast
-    flight of Chauvet and Tillé 2006. When no move keeps all sums, the last of the sums is given up, and so
-    on.
+    The sums over units of amount times probability are preserved as nearly as whole units allow. This is the
+    cube method (Deville and Tillé, "Efficient balanced sampling: the cube method", Biometrika 2004) with the
+    fast flight of Chauvet and Tillé 2006. When no move preserves all sums, the constraint of the last sum is
+    dropped, then that of the one before it, and so on.
 
     The same probabilities, amounts and seed give the same result on every machine: only additions,
     multiplications and divisions of single numbers are used, whose rounding is standardised.
@@ -34,6 +34,9 @@ def balanced_rounding(
             should come first, so that the units that remain at the end have small ones.
         rows: Number of sums, the most important first.
         draw: Random generator.
+
+    Returns:
+        0 or 1 for each unit.
     """
     x = [0.0 if p < ZERO else 1.0 if p > 1 - ZERO else p for p in chances]
     open_ = [unit for unit, p in enumerate(x) if 0 < p < 1]
@@ -49,15 +52,15 @@ def _flight(
     rows: int,
     draw: random.Random,
 ) -> list[int]:
-    """Move the probabilities of units at random, keeping the first `rows` sums, until no move is left.
+    """Move the probabilities of units at random, preserving the first `rows` sums, until no move is possible.
 
-    Units are added one after another. Those that are still open are `held`, and their amounts are
-    independent: `reduced` times the amounts of the one held at a row is 1 at that row and 0 at all others. A
-    new unit depends on them, or is held as well. Where it depends, all move together until one has reached 0
-    or 1.
+    Units are added one after another. Those that are not yet 0 or 1 are `held`, and their amounts are
+    linearly independent: `reduced` times the amounts of the unit held at a row is 1 at that row and 0 at all
+    others. A new unit whose amounts are independent of theirs is held as well; otherwise all of them move
+    together until one has reached 0 or 1.
 
     Returns:
-        The units that are still open, at most as many as rows.
+        The units that are not yet 0 or 1, at most as many as rows.
     """
     reduced: NDArray[np.float64] = np.eye(rows)
     held: dict[int, int] = {}
@@ -88,7 +91,7 @@ def _flight(
 
 
 def _move(x: list[float], moves: Mapping[int, float], draw: random.Random) -> None:
-    """Move along a direction or against it until the first unit reaches 0 or 1; neither is favoured."""
+    """Move along a direction or against it until a unit reaches 0 or 1; the expected move is 0."""
     forth = min((1 - x[unit] if by > 0 else x[unit]) / abs(by) for unit, by in moves.items())
     back = min((x[unit] if by > 0 else 1 - x[unit]) / abs(by) for unit, by in moves.items())
     step = forth if draw.random() * (forth + back) < back else -back

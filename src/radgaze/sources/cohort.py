@@ -66,29 +66,32 @@ def _none(schema: Schema) -> Callable[[], pl.DataFrame]:
 class Cohort:
     """The tables of a source, checked when the cohort is created.
 
-    Each reading, fixation and box belongs to a case of the cohort, and a patient is in one split only.
+    Each reading, fixation and box belongs to a case of the cohort, and a patient is in one split only. Tables
+    are listed by their columns; "image px" are pixels of the original image.
 
     Attributes:
         source: Name of the source, e.g. "egd".
         classes: Names of the classes, in the order of the label columns.
-        cases: case_id, patient (a key counted from 0, not the source's own), split, image (absolute path,
-            in memory only: it may reveal the patient), label_<class> (0 or 1) for each class; and origin,
-            the store it comes from, where there are several.
-        readings: reading_id, case_id, reader (or null), recorded (number of fixations, off-image ones
-            included), duration (s).
-        fixations: reading_id, index (position in the reading, off-image ones counted), x, y (image px from
-            the top left, pixel centres at +0.5), onset, duration (s); only those on the image. `VIEWS` where
-            the source recorded them. Lazy, as they may be larger than memory: in memory, or of `spooled`.
-        boxes: case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all are boxes:
-            an ellipse touches the four sides.
-        rejections: reason, case_id or null, reading_id or null, detail; one row for each rejected item.
+        cases: Table of case_id, patient (a key counted from 0, not the id of the source), split, image
+            (absolute path, in memory only: it may reveal the patient), label_<class> (0 or 1) for each class;
+            and, for merged stores, origin, the store that the case comes from.
+        readings: Table of reading_id, case_id, reader (or null), recorded (number of fixations, off-image
+            ones included), duration (s).
+        fixations: Table of the fixations on the image: reading_id, index (position in the reading, off-image
+            ones counted), x, y (image px from the top left, pixel centres at +0.5), onset, duration (s), and
+            `VIEWS` where the source recorded them. Lazy, since it may be larger than memory: a table in
+            memory, or the result of `spooled`.
+        boxes: Table of case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all
+            are boxes: an ellipse touches the four sides.
+        rejections: Table of reason (one of `REASONS`), case_id or null, reading_id or null, and detail; one
+            row for each rejected item.
         parameters: Settings that the cohort depends on; JSON values that reveal nothing about a patient.
-        exclusive: Whether each case has exactly one of the classes; if not, any number of them, or none.
-        regions: case_id, label, file (absolute path of a mask, in memory only): parts of images marked pixel
-            by pixel.
+        exclusive: Whether each case has exactly one of the classes, rather than any number of them.
+        regions: Table of case_id, label, file (absolute path of a mask, in memory only): parts of images
+            that are marked pixel by pixel.
 
     Raises:
-        pandera.errors.SchemaError: A table is not as described here.
+        pandera.errors.SchemaError: A table has other columns, types or values than described here.
         ValueError: Two tables contradict each other.
     """
 
@@ -121,7 +124,7 @@ class Cohort:
     def _check_fixations(self) -> None:
         viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.collect_schema()) else {}
         table = _table("fixations", {**FIXATIONS, **viewed})
-        # Each recorded fixation has a place, reading after reading.
+        # Each recorded fixation has a number over all readings, which must be taken at most once.
         recorded = pl.col("recorded").cast(pl.Int64)
         places = self.readings.select("reading_id", "recorded", first=recorded.cum_sum() - recorded)
         taken = np.zeros(int(self.readings["recorded"].sum()), np.bool_)
@@ -195,7 +198,8 @@ READINGS = {
     "duration": _number(least=0),
 }
 VIEWS = ("degree_x", "degree_y", "shown_x1", "shown_y1", "shown_x2", "shown_y2")
-"""Columns of fixations, all or none: image px per degree of visual angle, and the part of the image shown."""
+"""Optional columns of fixations: image px per degree of visual angle, and the part of the image that was
+shown, in image px. A table has all of them or none."""
 SHAPES = ("box", "ellipse")
 FIXATIONS = {
     "reading_id": _text(),

@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as a table of text and numbers; errors name file, line and column."""
+"""Reading of CSV and Parquet files as tables of text and numbers; errors name file, line and column."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ MISSING = frozenset(
 )
 """Words for a missing value, in lower case. "None" and "unknown" may be classes."""
 SPACE = " \t\r\n\f\v\u00a0\u2007\u202f\u3000\u200b\u2060\ufeff"
-"""Characters that are stripped from a value, the invisible ones included."""
+"""Characters that are stripped from a value, including invisible ones."""
 
 
 def is_missing(text: pl.Expr) -> pl.Expr:
-    """Whether a text is a word of `MISSING`; false where it is null."""
+    """Return whether a text is one of `MISSING`, in any letter case; false where it is null."""
     return text.str.to_lowercase().is_in(list(MISSING)).fill_null(False)
 
 
 def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.DataFrame:
-    """Named columns as text, blanks as null, and `line`: the line of each record (Parquet: its row).
+    """Read columns as text, with blanks as null, and `line`, the line of each record (of Parquet, its row).
 
     Quoted values may contain line breaks, the file may begin with a byte order mark, columns may lack a name.
-    A column whose name differs in letter case only is accepted.
+    A column whose name differs only in letter case is accepted. Records without any value are left out.
 
     Args:
         path: CSV or Parquet file.
@@ -41,13 +41,16 @@ def read_columns(path: Path, columns: Sequence[str], *, archive: str) -> pl.Data
         archive: Name of the data set that the file is expected to belong to, for messages.
 
     Raises:
-        UserError: There is no such file, or it is no CSV or Parquet file with these columns.
+        UserError: There is no such file, or it is not a CSV or Parquet file with these columns.
     """
     return pl.concat(read_parts(path, columns, archive=archive))
 
 
 def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[pl.DataFrame]:
-    """As `read_columns`, in parts of which one is in memory at a time; there is at least one."""
+    """Read columns in parts, of which one at a time is in memory; at least one part is yielded.
+
+    See `read_columns` for the arguments and errors.
+    """
     if not path.is_file():
         raise UserError(f"{path} is missing; {archive} has it")
     columns = [called(name) for name in columns]
@@ -68,11 +71,17 @@ def read_parts(path: Path, columns: Sequence[str], *, archive: str) -> Iterator[
 
 
 def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: bool = False) -> pl.DataFrame:
-    """The table with these columns as Float64.
+    """Convert columns of a table to Float64.
+
+    Args:
+        table: Table of text, with `line`.
+        path: File of the table, for messages.
+        columns: Names of the columns.
+        blank: Whether values may be blank or one of `MISSING`, which become null.
 
     Raises:
-        UserError: A value is not a finite number, or is blank (or of `MISSING`) and must not be; with file,
-            column and line.
+        UserError: A value is not a finite number, or is blank although `blank` is false; the message has
+            file, column and line.
     """
     for name in columns:
         text = pl.col(name)
@@ -91,7 +100,18 @@ def numbers(table: pl.DataFrame, path: Path, columns: Sequence[str], *, blank: b
 
 
 def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expected: str) -> None:
-    """Raise UserError for the first row where `bad` holds."""
+    """Raise an error for the first row for which `bad` is true, if there is one.
+
+    Args:
+        table: Table with `line` and the column.
+        path: File of the table, for the message.
+        column: Name of the column.
+        bad: Expression that is true for faulty rows.
+        expected: Value that is expected there, in words.
+
+    Raises:
+        UserError: There is such a row.
+    """
     first = table.filter(bad).head(1)
     if len(first):
         value = first[column][0]
@@ -100,7 +120,7 @@ def tell_first(table: pl.DataFrame, path: Path, column: str, bad: pl.Expr, expec
 
 
 def column_names(path: Path) -> list[str]:
-    """The names of a file's columns.
+    """Return the names of the columns of a file, each once, without missing ones.
 
     Raises:
         UserError: There is no such file, or it is neither CSV nor Parquet.
@@ -112,12 +132,12 @@ def column_names(path: Path) -> list[str]:
 
 
 def place(path: Path) -> str:
-    """The word for a record's position in the file: row or line."""
+    """Return the word for the position of a record in a file, "row" or "line"."""
     return "row" if is_parquet(path) else "line"
 
 
 def _shown(path: Path) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-    """The parts of a file, with a progress bar if it is large."""
+    """Yield the parts of a file, with a progress bar if it is large."""
     size = round(path.stat().st_size / 2**20)
     if size < LONG:
         yield from ((table, lines) for table, lines, _ in _parts(path))
@@ -139,7 +159,7 @@ def _parts(path: Path) -> Iterator[Part]:
 
 
 def _spelled(names: Sequence[str], requested: Sequence[str]) -> dict[str, str]:
-    """The columns that differ from a requested one in letter case only, each the only such one."""
+    """The requested name of each column that differs from it only in letter case, unless several do."""
     plain = [name.partition(TWICE)[0].casefold() for name in names]
     lost = {name.casefold(): name for name in requested if name and name not in names}
     return {

@@ -1,4 +1,4 @@
-"""How a file of delimited text is written: encoding, separator, and lines before its header."""
+"""Dialect of a file of delimited text: encoding, separator, and lines before its header."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from radgaze.options import Options, option
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}
 """Separators that are looked for in a header, and their names in messages."""
 NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "bar": "|", "space": " "}
-"""Names of separators, some of which are hard to type in a shell."""
+"""Names of separators, for those that are hard to type in a shell."""
 MARKS = {codecs.BOM_UTF8: "utf-8", codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
-"""Byte order marks at the beginning of a file, and the encodings they stand for."""
+"""Byte order marks at the beginning of a file, and the encodings that they indicate."""
 GZIP, ZSTANDARD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 OTHERS = {
     b"PK\x03\x04": "a spreadsheet or a zip archive: save its sheet as CSV UTF-8",
@@ -31,7 +31,7 @@ OTHERS = {
     b"PAR1": "a Parquet file: its name must end in .parquet",
     b"%PDF": "a PDF",
 }
-"""First bytes of files that are no delimited text, and what these files are."""
+"""First bytes of files that are not delimited text, and descriptions of these files."""
 SAMPLE = 2**16
 """Number of bytes that are searched for the header."""
 
@@ -41,7 +41,7 @@ _said = set[tuple[object, ...]]()
 
 @dataclass(frozen=True)
 class TextOptions(Options):
-    """How files of delimited text are written.
+    """Options of files of delimited text.
 
     Attributes:
         encoding: Encoding of CSV files without a byte order mark, such as cp1252; without it UTF-8.
@@ -71,7 +71,7 @@ class TextOptions(Options):
 
 @contextmanager
 def written_with(options: TextOptions) -> Iterator[None]:
-    """Read all delimited text with these options inside this context."""
+    """Apply options to all delimited text that is read inside this context."""
     separator = options.separator
     before = _chosen.set((options.encoding, None if separator is None else NAMES.get(separator, separator)))
     try:
@@ -82,7 +82,7 @@ def written_with(options: TextOptions) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Dialect:
-    """How a file is written.
+    """Dialect of a file.
 
     Attributes:
         separator: Character between its cells.
@@ -98,18 +98,18 @@ class Dialect:
 
 
 def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
-    """The dialect of a file that begins with `text`, with a notice about anything that is not plain CSV.
+    """Determine the dialect of a file that begins with `text`, and report anything that is not plain CSV.
 
     Args:
         text: Beginning of the file, in UTF-8.
         path: The file, for messages.
-        whole: Whether it is all of the file.
+        whole: Whether the text is the whole file.
 
     Returns:
         The dialect; None if the header is longer than the text.
     """
     rest, lines, separator = text, 0, _chosen.get()[1]
-    # Spreadsheets write the separator before the header.
+    # Spreadsheets may write the separator in a line before the header.
     if stated := re.match(rb'"?sep=([^"\r\n])"?\r?(\n|$)', rest):
         lines, rest = 1, rest[stated.end() :]
         separator = separator or stated[1].decode()
@@ -143,14 +143,14 @@ def dialect_of(text: bytes, path: Path, *, whole: bool) -> Dialect | None:
 
 
 class Text:
-    """A file's text as a stream of UTF-8 with \\n at the ends of lines, whatever its encoding on disk.
+    """Stream of the text of a file as UTF-8, whatever its encoding on disk; lone \\r become \\n.
 
     Args:
         raw: The opened file; it may be compressed with gzip or Zstandard.
-        path: Its path, for messages.
+        path: Path of the file, for messages.
 
     Raises:
-        UserError: It is not text in this encoding, or no text at all.
+        UserError: The file is not text, or not in this encoding.
     """
 
     def __init__(self, raw: BinaryIO, path: Path) -> None:
@@ -176,7 +176,7 @@ class Text:
         self._plain, self._lines = True, 1
 
     def read(self, size: int) -> bytes:
-        """Read about `size` bytes; none at the end."""
+        """Read about `size` bytes; return no bytes at the end of the file."""
         while True:
             block, self._rest = self._rest[:size], self._rest[size:]
             block = block or self._file.read(size)
@@ -202,7 +202,7 @@ class Text:
         )
 
     def _look_for_utf8(self, block: bytes) -> None:
-        """Say if the file's bytes are valid UTF-8 although another encoding is requested."""
+        """Report at the end of the file if it is valid UTF-8 although another encoding was requested."""
         if not self._other:
             return
         try:
@@ -216,12 +216,12 @@ class Text:
 
 
 def called(name: str) -> str:
-    """A column's name, as a user typed it, in the form of `Dialect.names`."""
+    """Convert the name of a column, as typed by a user, to the Unicode form of `Dialect.names`."""
     return unicodedata.normalize("NFC", name)
 
 
 def say_once(path: Path, message: str) -> None:
-    """Say a message once for a file, however often that is read."""
+    """Print a message once for a file, however often the file is read."""
     about = path.stat()
     key = (path.absolute(), about.st_mtime_ns, about.st_size, message)
     if key not in _said:
@@ -247,7 +247,7 @@ def _unpacked(raw: BinaryIO) -> BinaryIO:
 
 
 def _is_comment(text: bytes, separator: str | None) -> bool:
-    """Whether the first line, which begins with #, has fewer cells than the next; else it is the header."""
+    """Whether the first line, which begins with #, is a comment: it has fewer cells than the header."""
     first, *after = (line.decode(errors="replace") for line in text.split(b"\n", 100)[:100])
     header = next((line for line in after if line.strip() and not line.startswith("#")), "")
     separator = separator or _likely(header)
@@ -255,7 +255,7 @@ def _is_comment(text: bytes, separator: str | None) -> bool:
 
 
 def _likely(header: str) -> str:
-    """The separator that gives the most cells; a comma if none occurs."""
+    """The separator that results in the most cells; a comma if none occurs."""
     return max(SEPARATORS, key=lambda separator: _cells(header, separator))
 
 
@@ -267,7 +267,7 @@ def _cells(line: str, separator: str) -> int:
 
 
 def _end_of_header(text: bytes) -> int | None:
-    """The end of the first line that has an even number of quotes before it."""
+    """The end of the first line up to which the number of quotes is even; None where there is none."""
     end = 0
     while (end := text.find(b"\n", end) + 1) > 0:
         if text.count(b'"', 0, end) % 2 == 0:

@@ -1,4 +1,4 @@
-"""Tables that may be larger than memory, in files that are deleted when the process ends."""
+"""Tables that may be larger than memory, in temporary files that are deleted when the process ends."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ ROWS = 2**16
 def spooled(parts: Iterable[pl.DataFrame]) -> pl.LazyFrame:
     """Concatenate tables without holding all of them in memory.
 
-    A single table stays in memory. Several are written to files, in the folder that TMPDIR names or, without
-    it, in /var/tmp, which is on disk where /tmp may not be.
+    A single table stays in memory. Several tables are written to files in the folder that TMPDIR names or,
+    without it, in /var/tmp, which is on disk whereas /tmp may be in memory.
 
     Args:
-        parts: At least one table, all of one schema, each small enough for memory.
+        parts: At least one table, each small enough for memory; all have the same schema.
     """
     todo = iter(parts)
     first, second = next(todo), next(todo, None)
@@ -34,18 +34,18 @@ def spooled(parts: Iterable[pl.DataFrame]) -> pl.LazyFrame:
 
 
 def slices(table: pl.LazyFrame) -> Iterator[pl.DataFrame]:
-    """Slices of a table in memory or of `spooled`, in order, at least one, each of at most `ROWS` rows."""
+    """Yield slices of at most `ROWS` rows of a table, in order; at least one, which may be empty."""
     for first in range(0, max(height(table), 1), ROWS):
         yield table.slice(first, ROWS).collect()
 
 
 def height(table: pl.LazyFrame) -> int:
-    """The number of rows of a table."""
+    """Count the rows of a table."""
     return int(table.select(pl.len()).collect().item())
 
 
 def scratch() -> TemporaryDirectory[str]:
-    """A new temporary folder for such files."""
+    """Create a temporary folder for such files."""
     named = any(name in os.environ for name in ("TMPDIR", "TEMP", "TMP"))
     large = not named and os.access(_LARGE, os.W_OK)
     return TemporaryDirectory(prefix="radgaze-", dir=_LARGE if large else None)

@@ -1,7 +1,7 @@
-"""Raw gaze samples to fixations: the two classic filters of Salvucci and Goldberg (2000).
+"""Identification of fixations in raw gaze samples, by two filters of Salvucci and Goldberg (2000).
 
-"Identifying fixations and saccades in eye-tracking protocols", ETRA 2000. Positions and thresholds are in one
-unit, here pixels of the screen. A sample without a valid position ends a run of samples.
+"Identifying fixations and saccades in eye-tracking protocols", ETRA 2000. Positions and thresholds have the
+same unit, here pixels of the screen. A sample without a valid position ends a run of samples.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ Spans = NDArray[np.int64]
 def by_dispersion(
     t: Floats, x: Floats, y: Floats, valid: NDArray[np.bool_], *, dispersion: float, duration: float
 ) -> Spans:
-    """Find fixations by I-DT: the longest runs whose spread stays within a threshold.
+    """Find fixations by I-DT (dispersion threshold).
 
-    The spread is (max x − min x) + (max y − min y).
-    From the first sample on, the fewest samples that last `duration` are a fixation if their spread is within
-    `dispersion`, and it is extended as long as it is; if it is not, the first sample is dropped. Published
-    thresholds are half a degree to one of visual angle, and 100 ms.
+    The dispersion of samples is (max x − min x) + (max y − min y). A window starts at the first sample and
+    covers `duration`. If its dispersion is within the threshold, it is extended while this holds, and is a
+    fixation, after which the next window starts; otherwise the first sample is dropped. Published thresholds
+    are 0.5 to 1 degree of visual angle, and 100 ms.
 
     Args:
         t: Increasing times of shape (N,), in seconds.
         x: Horizontal positions of shape (N,).
         y: Vertical positions of shape (N,).
         valid: Whether a position is valid, of shape (N,).
-        dispersion: Largest spread, in the unit of the positions.
+        dispersion: Largest dispersion, in the unit of the positions.
         duration: Shortest duration, in seconds.
 
     Returns:
         First and last sample of each fixation, of shape (K, 2).
     """
     spans = list[tuple[int, int]]()
-    times, xs, ys = t.tolist(), x.tolist(), y.tolist()  # numbers of Python, as each is used by itself
+    times, xs, ys = t.tolist(), x.tolist(), y.tolist()  # Python numbers are faster one by one
     for start, stop in _runs(valid):
         i = start
         while i < stop:
@@ -64,9 +64,10 @@ def by_dispersion(
 def by_velocity(
     t: Floats, x: Floats, y: Floats, valid: NDArray[np.bool_], *, velocity: float, duration: float
 ) -> Spans:
-    """Find fixations by I-VT: runs of samples between which the eye moves slowly, if they last long enough.
+    """Find fixations by I-VT (velocity threshold): runs of samples with low velocities in between.
 
-    Published: 20 to 30 degrees of visual angle a second; that a run must last is the usual addition.
+    Published thresholds are 20 to 30 degrees of visual angle per second. The minimum duration is a common
+    addition to the published method.
 
     Args:
         t: Increasing times of shape (N,), in seconds.

@@ -21,22 +21,23 @@ from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
 
 FRAME = 224
-"""Side of the square that positions are in, whatever the shape of the image."""
+"""Side in pixels of the square to which positions refer, whatever the shape of the image."""
 KEYS = ("name", "subject", "task", "condition", "X", "Y", "T", "length", "split")
 """Keys of a scan path that are read."""
 
 
 @dataclass(frozen=True)
 class GazeSearchOptions(Options):
-    """How GazeSearch is read.
+    """Options of the source `gazesearch`.
 
     Attributes:
         gazesearch: JSON file with the list of scan paths.
         images: Folder that holds the images at any depth, as .jpg, or as .png or .dcm of the same name.
-        patients: CSV file with the columns `image` (name, with or without an ending) and `patient`; without
-            it each image is a patient of its own.
-        split: New split by patient, with even class shares (stratified) or 80/10/10 as the published
-            baselines draw it; the file's own split leaks.
+        patients: CSV file with the columns `image` (name, with or without an extension) and `patient`;
+            without it each image counts as a separate patient.
+        split: New split by patient, 80/10/10 with even class shares (stratified) or as the published
+            baselines of egd-cxr draw it (published); the split in the list is not used, since it assigns
+            images to several parts.
         seed: Seed of the split.
     """
 
@@ -48,21 +49,21 @@ class GazeSearchOptions(Options):
 
 
 def read(options: GazeSearchOptions) -> Cohort:
-    """Read the list and its images to a cohort; what is left out is among its rejections.
+    """Read the list and its images as a cohort, whose rejections list everything that is left out.
 
     A case is one image, and has a class for each finding that was searched for on it and is present; a
-    reading is one search. The list's own split is of searches: hundreds of images are in several parts of it.
-    So the patients are split again; without a table of patients, each image is a patient.
+    reading is one search. The split in the list is of searches, and hundreds of images are in several parts
+    of it. Therefore the patients are split again; without a table of patients, each image is a patient.
 
-    Positions are whole pixels of a 224 × 224 frame, to which the image was squeezed: a position is taken for
-    the middle of its pixel and scaled to the image's own size. The list has one unnamed reader, and no
-    onsets: fixations follow each other.
+    Positions are integer pixels of a 224 × 224 frame, to which the image was stretched: a position is taken
+    to be the centre of its pixel, and scaled to the size of the image. The list has no onsets: each fixation
+    begins when the one before it ends.
 
     Args:
         options: Files and settings.
 
     Raises:
-        UserError: A file is missing, it is not such a list, or no image exists.
+        UserError: A file is missing, is not such a list, or no image exists.
     """
     path, folder = Path(options.gazesearch).absolute(), Path(options.images).absolute()
     searches, missing = _searches(path, folder)
@@ -83,7 +84,7 @@ def read(options: GazeSearchOptions) -> Cohort:
         readings=_readings(fixations),
         fixations=fixations.filter("on").select("reading_id", "index", "x", "y", "onset", "duration").lazy(),
         rejections=_rejections(missing, fixations),
-        # Drawn over the patients that are here, it is no published split: see `Store.knows_published`.
+        # Drawn from these patients, it is not the published split itself, see `Store.knows_published`.
         parameters={
             "split": {"published": "published order"}.get(options.split, options.split),
             "seed": options.seed,
@@ -125,7 +126,7 @@ def _split_of(cases: pl.DataFrame, classes: Sequence[str], options: GazeSearchOp
 
 
 def _labelled(searches: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
-    """case_id, image and labels of each image: a class for each finding that some search has as present."""
+    """case_id, image and labels of each image: a finding is labelled if a search has it as present."""
     return searches.group_by("case_id", maintain_order=True).agg(
         pl.col("image").first(),
         *(
@@ -245,7 +246,7 @@ def _placed(searches: pl.DataFrame, cases: pl.DataFrame) -> pl.DataFrame:
     columns = ("reading_id", "case_id", "subject", "X", "Y", "T")
     fixations = fixations.select(columns).filter(pl.col("X").list.len() > 0)
     fixations = fixations.explode("X", "Y", "T").join(sizes, on="case_id", maintain_order="left")
-    # A header that cannot be read gives no size; its image will not be in a store.
+    # Without a readable header the size is unknown; such an image will not be in a store.
     x = (pl.col("X") + 0.5) * pl.col("columns").fill_null(FRAME) / FRAME
     y = (pl.col("Y") + 0.5) * pl.col("rows").fill_null(FRAME) / FRAME
     on = pl.col("X").is_between(0, FRAME - 1) & pl.col("Y").is_between(0, FRAME - 1)

@@ -1,4 +1,4 @@
-"""Comparison of names that differ in Unicode forms, letter case or spaces only."""
+"""Comparison of names that differ only in Unicode forms, letter case or spaces."""
 
 from __future__ import annotations
 
@@ -10,21 +10,24 @@ __all__ = ["alike", "called", "composed", "respelled"]
 
 
 def composed(text: pl.Expr) -> pl.Expr:
-    """Texts in Unicode's composed form, in which ü is one character."""
+    """Convert texts to Unicode's composed form (NFC), in which ü is one character."""
     return text.str.normalize("NFC")
 
 
 def alike(text: pl.Expr) -> pl.Expr:
-    """Keys that are equal where names differ in letter case, spaces and the form of characters only."""
+    """Convert names to keys, equal for names that differ only in letter case, spaces and Unicode form."""
     return text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"[\s\p{Cf}]+", "")
 
 
 def respelled(keys: pl.Series, valid: pl.DataFrame) -> dict[str, str]:
-    """The valid key of each invalid one that differs in spelling only, see `alike`, if it is of one case.
+    """Find for each unknown key the valid key that differs only in spelling, see `alike`.
 
     Args:
         keys: Keys to look up.
         valid: Table with key and case_id.
+
+    Returns:
+        The valid key by unknown key, where all valid keys that are alike belong to one case.
     """
     lost = keys.drop_nulls().unique().rename("lost").to_frame()
     lost = lost.join(valid, left_on="lost", right_on="key", how="anti").with_columns(

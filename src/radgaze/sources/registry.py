@@ -1,4 +1,4 @@
-"""The sources by name. A new one is a module of this folder and a line here."""
+"""The sources by name. To add one, add a module to this folder and a line here."""
 
 from __future__ import annotations
 
@@ -9,19 +9,24 @@ from radgaze.sources.source import Source
 
 SOURCES = {
     "egd": "Eye Gaze Data for Chest X-rays (egd-cxr 1.0.0) over MIMIC-CXR",
-    "gazesearch": "GazeSearch: searches for one finding, as a JSON list, beside its images",
+    "gazesearch": "GazeSearch: scan paths of searches for one finding, as a JSON list, with the images",
     "reflacx": "REFLACX 1.0.0 over MIMIC-CXR: phases 1 to 3, several readers, ellipses",
-    "merge": "several prepared stores, to one",
+    "merge": "several prepared stores, merged into one",
     "table": "your own table of images and labels, with fixations and boxes where there are any",
 }
 """Description of each source, by name."""
 
 ELSEWHERE = {"merge": "radgaze.store.merge"}
-"""Modules that are not of this folder."""
+"""Modules of sources that are not in this folder."""
 
 
 def find(name: str) -> Source[Any]:  # each source takes options of its own
-    """A source; its module is imported now."""
+    """Import the module of a source, and return the source.
+
+    Raises:
+        ImportError: There is no such source.
+        TypeError: `SOURCE` of the module is not a `Source`.
+    """
     source = import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")).SOURCE
     if not isinstance(source, Source):
         raise TypeError(f"SOURCE of radgaze.sources.{name} must be a Source, got {type(source).__name__}")

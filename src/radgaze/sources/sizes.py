@@ -1,4 +1,4 @@
-"""The sizes of a cohort's images, from their headers."""
+"""Reading of the sizes of images from their headers."""
 
 from __future__ import annotations
 
@@ -16,17 +16,20 @@ _SIZES = {"rows": pl.Int32, "columns": pl.Int32}
 
 
 def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
-    """Read case_id, rows and columns of each image from its header; null where that cannot be read.
+    """Read the size of each image from its header.
 
     Args:
         cases: Table with case_id and image (a path).
+
+    Returns:
+        Table of case_id, rows and columns, in the same order; null where a header cannot be read.
     """
     parts = [pl.DataFrame(schema=_SIZES)]
     with (
         ThreadPoolExecutor(THREADS) as threads,
         progress("Reading headers", total=len(cases), of="files") as bar,
     ):
-        # In slices, as a pool keeps all tasks that it is given.
+        # In slices, since a pool holds all tasks that are submitted to it.
         for some in cases.iter_slices(AT_ONCE):
             sizes = []
             for size in threads.map(_size, some["image"]):

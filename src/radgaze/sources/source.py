@@ -1,4 +1,4 @@
-"""A source of cohorts: its options and the function that reads it."""
+"""Description of a source of cohorts: its options, and the function that reads it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Given = TypeVar("Given", bound=Options)
 
 @dataclass(frozen=True)
 class Source(Generic[Given]):
-    """A source, as its module's `SOURCE` describes it.
+    """A source, which its module provides as `SOURCE`.
 
     Attributes:
         options: Class of the options of `read`; `radgaze prepare NAME` has an argument for each field.
-        read: Function that reads the data set.
-        example: Command that prepares it.
-        fitted: Whether its images are letterboxed already, to the size in the cohort's parameters.
+        read: Function that reads the data set as a cohort.
+        example: Example of a command that prepares the data set.
+        fitted: Whether its images have been letterboxed before, to the size in the cohort's parameters.
     """
 
     options: type[Given]

@@ -11,25 +11,29 @@ from typing import TypeVar
 from radgaze.sources.balanced import ZERO, balanced_rounding
 
 SHARE, MOST = 0.1, 0.2
-"""Share of the patients in the test split, and in validation: usual, and largest where there are few."""
+"""Share of the patients in the test split, and in the validation split: usual share, and largest share where
+there are few patients."""
 
 PATIENTS, CASES = 0, 1
-"""The rows of `balanced_rounding` that belong to no class."""
+"""Rows of `balanced_rounding` for the numbers of patients and of cases; the rows of classes follow."""
 
 Patient = TypeVar("Patient", bound=Hashable)
 Part = TypeVar("Part", bound=Hashable)
 
 
 def published_split(patient_ids: Sequence[Patient], seed: int = 42) -> dict[Patient, str]:
-    """The split of the data set's published baselines: {patient: "train" | "validate" | "test"}.
+    """Split patients as the published baselines of egd-cxr do.
 
-    Python's `random`, seeded, shuffles the unique patients; the first 80% train, half of the rest
-    validates, the remainder tests. The baselines split all rows of the master sheet, so give all of them, in
-    the sheet's order, with those of rejected cases.
+    The unique patients are shuffled by Python's `random` with the seed; the first 80% are the training split,
+    half of the others the validation split, and the rest the test split. The baselines split all rows of the
+    master sheet, so `patient_ids` must be those of all rows, including rejected cases.
 
     Args:
-        patient_ids: Patient of each row, in file order.
-        seed: Random seed; the baselines' is 42.
+        patient_ids: Patient of each row, in the order of the file.
+        seed: Random seed; that of the baselines is 42.
+
+    Returns:
+        The split of each patient, "train", "validate" or "test".
     """
     unique = list(dict.fromkeys(patient_ids))
     random.Random(seed).shuffle(unique)  # noqa: S311  no secret
@@ -44,26 +48,29 @@ def published_split(patient_ids: Sequence[Patient], seed: int = 42) -> dict[Pati
 def stratified_split(
     patients: Sequence[Patient], classes: Sequence[Hashable], seed: int
 ) -> dict[Patient, str]:
-    """A split 80/10/10 of the patients with class shares as even as whole patients allow.
+    """Split patients 80/10/10, with class shares as even as whole patients allow.
 
-    Each patient is in the test split with the same probability, and in validation with the same, whatever
-    number of cases and classes it has. Where there are fewer than ten patients a class, both probabilities
-    are higher than a tenth, so that as many patients test as there are classes: see `held_out_share`.
+    Each patient is in the test split with the same probability, and in the validation split with the same
+    probability, whatever their number of cases and classes. With fewer than ten patients per class, both
+    probabilities are above a tenth, see `held_out_share`.
 
     Args:
         patients: Patient of each case.
-        classes: Class of each case; or, where it may have several, all of them as a frozenset.
+        classes: Class of each case; for classes that are not exclusive, the frozenset of its classes.
         seed: Random seed.
+
+    Returns:
+        The split of each patient, "train", "validate" or "test".
     """
     share = held_out_share(patients, classes)
     return _dealt(patients, classes, {"test": share, "validate": share, "train": 1 - 2 * share}, seed)
 
 
 def held_out_share(patients: Sequence[Hashable], classes: Sequence[Hashable]) -> float:
-    """The share of patients in the test split, which is also that of validation.
+    """Compute the share of patients in the test split, which is also that of the validation split.
 
-    A tenth; where that is fewer patients than classes, as many as there are classes, up to a fifth; and one
-    patient where there are three or four.
+    It is a tenth or, where that is fewer patients than there are classes, the share of as many patients as
+    classes, up to a fifth. With three or four patients it is the share of one patient.
 
     Args:
         patients: Patient of each case.
@@ -77,9 +84,10 @@ def held_out_share(patients: Sequence[Hashable], classes: Sequence[Hashable]) ->
 def fold_split(
     patients: Sequence[Patient], classes: Sequence[Hashable], seed: int, *, folds: int, fold: int
 ) -> dict[Patient, str]:
-    """The split of a cross-validation that tests one fold; a tenth of all cases validates, the rest trains.
+    """Split patients for one fold of a cross-validation.
 
-    Each patient is in exactly one of the folds of a seed.
+    The fold is the test split; about a tenth of all patients are the validation split (`held_out_share`), and
+    the rest the training split. For a given seed each patient is in exactly one fold.
 
     Args:
         patients: Patient of each case.
@@ -87,6 +95,9 @@ def fold_split(
         seed: Random seed.
         folds: Number of folds, at least 2.
         fold: Index of the test fold, from 0.
+
+    Returns:
+        The split of each patient, "train", "validate" or "test".
 
     Raises:
         ValueError: There is no such fold.
@@ -107,12 +118,12 @@ def _dealt(
     shares: Mapping[Part, float],
     seed: int,
 ) -> dict[Patient, Part]:
-    """Deal patients at random: each comes to a part with the probability of its share, whatever its cases.
+    """Assign patients to parts at random, with the parts' shares as probabilities, whatever their cases.
 
-    Patients with as many cases of the same classes are a kind. Of each kind a part gets its share, rounded
-    up or down; which of the two is drawn for all kinds together, so that the parts' numbers of patients, of
-    cases and of each class's cases are even (see `balanced_rounding`). Who of a kind comes to it is drawn
-    with equal chances. What is left over is dealt to the next part in the same way.
+    Patients with the same number of cases of each class are of one kind. A part gets its share of each kind,
+    rounded up or down. The rounding is drawn for all kinds jointly, so that the numbers of patients, of cases
+    and of cases of each class are even between parts (see `balanced_rounding`). The patients of a kind have
+    equal chances. The remaining patients are assigned to the next part in the same way.
 
     Args:
         patients: Patient of each case.
@@ -124,7 +135,7 @@ def _dealt(
     draw = random.Random(seed)  # noqa: S311  no secret
     order = list(kinds)
     draw.shuffle(order)
-    # Patients with many cases first, so that the remainder at the end is of patients with few.
+    # Patients with many cases come first, so that those that remain at the end have few.
     order.sort(key=lambda kind: -dict(kind)[CASES])
     groups = [(dict(kind), kinds[kind]) for kind in order]
     for _, group in groups:
@@ -145,15 +156,15 @@ def _dealt(
 
 
 Kind = tuple[tuple[int, int], ...]
-"""Number of patients (1), of cases, and of cases of each class, the rarest first: ((row, number), …)."""
+"""Numbers of patients (1), of cases, and of cases of each class, the rarest first, as ((row, number), …)."""
 
 
 def _kinds(patients: Sequence[Patient], classes: Sequence[Hashable]) -> tuple[dict[Kind, list[Patient]], int]:
-    """The patients of each kind, in their order; and the number of rows."""
+    """The patients of each kind, in order; and the number of rows."""
     listed = [tuple(sorted(name, key=str)) if isinstance(name, frozenset) else (name,) for name in classes]
     totals = Counter(name for names in listed for name in names)
     rank = {name: 2 + place for place, name in enumerate(sorted(totals, key=lambda n: (totals[n], str(n))))}
-    # One tuple for all patients of a kind, as they may be many.
+    # One tuple for all patients of a kind, to save memory.
     kind_of: dict[Patient, Kind] = {}
     same: dict[Kind, Kind] = {}
     for patient, names in zip(patients, listed, strict=True):

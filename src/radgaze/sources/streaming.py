@@ -1,4 +1,4 @@
-"""A CSV or Parquet file as text, in parts, so that files larger than memory can be read."""
+"""Reading of CSV and Parquet files as text in parts, so that files may be larger than memory."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ BLOCK = 2**21
 ROWS = 2**16
 """Number of rows of a Parquet file in one part."""
 LONGEST = 2**24
-"""Length of a record in bytes from which its quotes are taken for plain characters."""
+"""Length of a record in bytes above which quotes are taken to be plain characters."""
 TWICE = "\0"
-"""Character between the name of a column, where it is missing or repeated, and its place."""
+"""Character between the name of a column and its number, where names are missing or repeated."""
 
 Part = tuple[pl.DataFrame, pl.Series, float]
 
 
 def is_parquet(path: Path) -> bool:
-    """Whether a file is Parquet, by its name."""
+    """Return whether a file is Parquet, by its name."""
     return path.suffix.lower() in (".parquet", ".pq")
 
 
 def parts(path: Path) -> Iterator[Part]:
-    """All columns of a file as text, at least one part; blank lines of a CSV file are rows of nulls.
+    """Read all columns of a file as text, in at least one part; blank lines of a CSV file are rows of nulls.
 
-    The names of columns without a name, and of those with the same name, end with `TWICE` and their place.
+    Where names of columns are missing or repeated, they end with `TWICE` and the number of the column.
 
     Yields:
-        A part, the line in which each of its records begins (Parquet: its row), and the share of the file
+        A part, the line in which each of its records begins (of Parquet, its row), and the share of the file
         that has been read, from 0 to 1.
 
     Raises:
         UserError: A record is malformed; the message has its line.
-        polars.exceptions.PolarsError: It is not a file of the kind that its name says.
-        OSError: It cannot be read.
+        polars.exceptions.PolarsError: The file is not of the kind that its name indicates.
+        OSError: The file cannot be read.
     """
     return _of_parquet(path) if is_parquet(path) else _of_csv(path)
 
@@ -65,7 +65,7 @@ def _of_parquet(path: Path) -> Iterator[Part]:
 
 
 def _as_text(name: str) -> pl.Expr:
-    """Whole numbers without a point, as columns of them are floats where one is missing; NaN is missing."""
+    """Integers without a decimal point, as columns with missing integers are floats; NaN becomes null."""
     number = pl.col(name).cast(pl.Float64)
     whole = (number == number.round()) & (number.abs() < 2**53)
     return (
@@ -105,20 +105,24 @@ def _of_csv(path: Path) -> Iterator[Part]:
                 left, first = left[end:], False
             if whole:
                 break
-            # Longer blocks where no record has ended, as all of it is searched again.
+            # Blocks grow while no record has ended, since everything that was read is searched again.
             block = text.read(max(BLOCK, len(left)))
             left, whole = left + block, not block
         short.say()
 
 
 class _Short:
-    """Records with fewer cells than the header, which spreadsheets write where the last are blank."""
+    """Count of records with fewer cells than the header, as spreadsheets write where the last are blank."""
 
     def __init__(self, path: Path, dialect: Dialect) -> None:
         self.path, self.columns, self.count, self.first = path, len(dialect.names), 0, 0
 
     def add(self, cells: list[str], line: int) -> None:
-        """Count a record if it is short; refuse one with more cells than the header."""
+        """Count a record if it is short.
+
+        Raises:
+            UserError: The record has more cells than the header.
+        """
         if len(cells) > self.columns:
             raise UserError(
                 f"{self.path}, line {line}: {len(cells)} cells, the header has {self.columns}; a cell that "
@@ -129,7 +133,7 @@ class _Short:
             self.first = self.first or line
 
     def say(self) -> None:
-        """Say how many there are."""
+        """Report the number of short records, if there are any."""
         if self.count:
             more = f" and {self.count - 1:,} more have" if self.count > 1 else " has"
             say_once(
@@ -165,7 +169,7 @@ def _by_hand(
     line: int,
     short: _Short,
 ) -> Iterator[tuple[pl.DataFrame, pl.Series]]:
-    """The rest of a file that has quotes within cells that do not begin with one: these are plain text."""
+    """Parse the rest of a file in which quotes within cells that do not begin with one are plain text."""
     rows = _rows(_streamed(left, text), path, dialect, line)
     columns = len(dialect.names)
     while some := list(islice(rows, ROWS)):
@@ -244,7 +248,7 @@ def _unique(names: tuple[str, ...]) -> list[str]:
 
 
 def _end_of_records(block: bytes) -> int:
-    """The number of bytes of a block, which begins with a record, that are whole records."""
+    """The number of bytes of a block that are whole records; the block begins with a record."""
     quotes, end = block.count(b'"'), len(block)
     while (start := block.rfind(b"\n", 0, end)) >= 0:
         quotes -= block.count(b'"', start, end)

@@ -1,1 +1,1 @@
-"""A cohort prepared once, as arrays and tables on disk that training reads in any order."""
+"""The store: a cohort prepared once, as arrays and tables that training reads."""

@@ -1,4 +1,4 @@
-"""Small random changes of a case; the image and everything marked on it move together."""
+"""Augmentation: small random changes of a case, applied to the image and to its annotations alike."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torchvision.tv_tensors import Image, KeyPoints
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random changes of a case, like those of a patient's position and the exposure.
+    """Random changes of a case that imitate variation of a patient's position and of the exposure.
 
     Attributes:
-        rotate: Maximum rotation either way, in degrees.
-        scale: Lowest and highest zoom.
-        translate: Maximum shift each way, as a share of the side.
+        rotate: Maximum rotation in either direction, in degrees.
+        scale: Lowest and highest factor of the zoom.
+        translate: Maximum shift in each direction, as a share of the side.
         flip: Probability of mirroring left and right; 0 by default, since the heart is on one side.
         brightness, contrast: Maximum difference of the factor from 1.
     """
@@ -34,17 +34,17 @@ class Augmentation:
     def __call__(
         self, image: Tensor, points: Tensor, sigma: Tensor, seed: int, regions: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Change one case; the same seed gives the same change, whatever the state of the generators.
+        """Change one case; the change depends only on the seed, not on torch's random state.
 
         Args:
-            image: (1, S, S) in [0, 1].
-            points: (K, 2) fixations in pixels of the image.
-            sigma: (2,) of the gaze map; it grows with the zoom.
+            image: Grey image (1, S, S) in [0, 1].
+            points: Fixations (K, 2) in pixels of the image.
+            sigma: Standard deviations (2,) of the gaze map, which scale with the zoom.
             seed: Random seed of the change.
-            regions: (M, S, S) in 256 levels: the share of each pixel that is inside.
+            regions: Share of each pixel that is inside each region, (M, S, S) uint8, 255 for all of it.
 
         Returns:
-            Image, points, sigma and regions.
+            Image, points, sigma and regions after the change; points may be off the image.
         """
         moves, exposes = _transforms(self)
         picture, marked = Image(image), Image(regions)
@@ -56,8 +56,8 @@ class Augmentation:
             if len(regions):
                 marked = moves.transform(marked, drawn)
             if torch.rand(()) < self.flip:
-                # Not torchvision's flip of key points, which takes them for pixel indices (width − 1 − x),
-                # where its affine map has pixel centres at +0.5, as we have.
+                # torchvision's flip of key points is not used: it treats them as pixel indices (width − 1 −
+                # x), whereas its affine map, like this package, has pixel centres at +0.5.
                 picture, marked = F.horizontal_flip(picture), F.horizontal_flip(marked)
                 marks = marks * marks.new_tensor([-1, 1]) + marks.new_tensor([image.shape[-1], 0])
             picture = exposes(picture)

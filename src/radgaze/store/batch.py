@@ -23,22 +23,22 @@ class Sample:
     Attributes:
         image: (1, S, S) float32 grey in [0, 1].
         label: (C,) float32, one 0 or 1 per class.
-        gaze: Gaze map (1, S, S), where the data set makes maps.
+        gaze: Gaze map (1, S, S); None where the data set makes no maps.
         case_id, patient: Ids in the store.
-        points: (K, 2) fixations as (x, y) in pixels of `image`, in time order, reading after reading.
+        points: (K, 2) fixations as (x, y) in pixels of `image`, ordered by reading and then by time.
         weights: (K,) weight of each fixation; 0 for one that augmentation moved off the image.
-        sigma: (2,) as (σy, σx) of the gaze map, in pixels of `image`.
-        times: (K, 2) onset since the start of its reading, and duration, in seconds.
-        order: (K,) int64, the place of each among all fixations recorded, off-image ones included.
-        recorded: Number of all fixations recorded.
-        spec: How its gaze map is made; None where the data set has no gaze.
-        views: (K, 6) for each fixation, where its resolution was recorded (`GazeMaps.recorded`): σy, σx and
-            x1, y1, x2, y2 of the part of the image that was shown, in pixels of `image`.
+        sigma: (2,) standard deviations (σy, σx) of the gaze map, in pixels of `image`.
+        times: (K, 2) onset since the start of the reading, and duration, in seconds.
+        order: (K,) int64, index of each fixation among all recorded ones, off-image ones included.
+        recorded: Number of all recorded fixations.
+        spec: Settings of its gaze map; None where the data set has no gaze.
+        views: (K, 6) for each fixation σy, σx and x1, y1, x2, y2 of the part of the image that was shown, in
+            pixels of `image`; None unless `GazeMaps.recorded`.
         boxes: (N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area where
-            augmentation moved one off the image.
-        box_class: (N,) int64, the class that a box is named after, −1 for none.
+            augmentation moved a box off the image.
+        box_class: (N,) int64, index of the class after which a box is named, −1 for none.
         regions: (M, S, S) uint8 of findings that are marked pixel by pixel: the share of each pixel that is
-            inside, 255 for all of it.
+            inside, 255 for all of it; None for no regions.
         region_class: (M,) int64, like `box_class`.
     """
 
@@ -63,28 +63,28 @@ class Sample:
 
 @dataclass
 class Batch:
-    """Cases side by side, their fixations padded to the longest reading.
+    """A batch of cases, whose fixations, boxes and regions are padded to the largest number in the batch.
 
     Attributes:
         image: (B, 1, S, S) float32 grey in [0, 1].
         label: (B, C) float32.
         points: (B, K, 2) in pixels of `image`.
         weights: (B, K), 0 for padding.
-        sigma: (B, 2) as (σy, σx), in pixels of `image`.
+        sigma: (B, 2) standard deviations (σy, σx) of the gaze maps, in pixels of `image`.
         times: (B, K, 2) onset and duration, in seconds.
-        order: (B, K) int64, the place among all fixations recorded; −1 for padding.
-        recorded: (B,) int64, number of all fixations recorded.
+        order: (B, K) int64, index among all recorded fixations; −1 for padding.
+        recorded: (B,) int64, number of all recorded fixations.
         boxes: (B, N, 4) boxes of findings as (x1, y1, x2, y2) in pixels of `image`; without area for padding.
-        box_class: (B, N) int64, the class that a box is named after, −1 for none.
+        box_class: (B, N) int64, index of the class after which a box is named, −1 for none.
         regions: (B, M, S, S) uint8 as in a sample, zeros for padding; M is 0 where no case has any.
         region_class: (B, M) int64, like `box_class`.
-        has_gaze: (B,) bool: some fixation lies on the image, or boxes or regions stand in for gaze
-            (`GazeMaps.boxes`).
+        has_gaze: (B,) bool, whether a fixation of weight above 0 is on the image, or boxes or regions stand
+            in for gaze (`GazeMaps.boxes`).
         case_id, patient: Ids of each case.
-        spec: How gaze maps are made, or None.
+        spec: Settings of the gaze maps; None for a data set without gaze.
         views: (B, K, 6) as in a sample, or None.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
-            waiting for the device.
+            a synchronisation with the device.
     """
 
     image: Tensor
@@ -110,20 +110,23 @@ class Batch:
         return len(self.case_id)
 
     def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
-        """Make the gaze maps (B, 1, H, W), on the batch's device; zeros (reference mode: flat) without gaze.
+        """Make the gaze maps (B, 1, H, W), on the device of the batch.
 
-        Where boxes stand in for gaze, a case without a fixation on the image has the map of its own boxes and
-        regions.
+        A case without gaze has a map of zeros, or a flat map in the reference mode. Where boxes stand in for
+        gaze, a case without a fixation on the image has the map of its own boxes and regions.
 
         Args:
-            size: Side, or (H, W), of the maps; None for the images' size.
+            size: Side, or (H, W), of the maps in pixels; None for the size of the images.
+
+        Raises:
+            ValueError: The data set was made without gaze.
         """
         spec = self._spec()
         shape = tuple(self.image.shape[-2:])
         height, width = shape if size is None else (size, size) if isinstance(size, int) else size
         scale = self.sigma.new_tensor([height / shape[0], width / shape[1]])
         points, sigma = self.points * scale.flip(0), self.sigma * scale
-        # At another size than the images', rounding may need one copy more.
+        # At another size than that of the images, rounding may require one more copy.
         mirrors = self.mirrors + ((height, width) != shape)
         views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
         maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors, views=views)
@@ -137,19 +140,25 @@ class Batch:
         return torch.where((self.weights > 0).any(1).view(-1, 1, 1, 1), maps, of_boxes)
 
     def own_boxes(self) -> Tensor:
-        """The boxes (B, N, 4); those named after a class that the case does not have are without area."""
+        """Return the boxes (B, N, 4), without area where named after a class that the case does not have."""
         return of_own_class(self.boxes, self.box_class, self.label)
 
     def own_regions(self) -> Tensor:
-        """The union (B, S, S) uint8 of the regions, without those named after another class."""
+        """Return the union (B, S, S) uint8 of the regions, except those named after classes a case lacks."""
         return regions_of_own_class(self.regions, self.region_class, self.label)
 
     def frames(self, how: Frames) -> tuple[Tensor, Tensor]:
-        """Make sequences of gaze maps, on the batch's device, padded to the longest.
+        """Make sequences of gaze maps, on the device of the batch, padded to the longest sequence.
+
+        Args:
+            how: Division of readings into frames.
 
         Returns:
-            Maps (B, T, H, W) of the images' size, T ≥ 1, and (B, T) bool, which of them are not padding: the
-            first ones of each case, and none of a case without gaze.
+            Maps (B, T, H, W) of the images' size, T ≥ 1; and whether each is a frame rather than padding,
+            (B, T) bool. A case's frames come first; a case without gaze has none.
+
+        Raises:
+            ValueError: The data set was made without gaze.
         """
         spec = self._spec()
         frame, counts = how.place(self.weights, self.times, self.order, self.recorded)

@@ -1,4 +1,4 @@
-"""The boxes and regions of a store that mark findings, as arrays case by case."""
+"""The boxes and regions of a store that mark findings, as arrays sorted by case."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _
 }
 """Names of boxes and regions of organs (in egd-cxr, Chest ImaGenome and REFLACX).
 
-Every case has them, whatever its class, so they are neither attention nor findings.
+Every case has them, whatever its class, so they mark neither attention nor findings.
 """
 
 STRIPS = 24
@@ -50,11 +50,16 @@ STRIPS = 24
 def finding_boxes(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the boxes of cases without those of `ANATOMY`, case by case.
+    """Collect the boxes of cases except those of `ANATOMY`, sorted by case.
+
+    Args:
+        store: The store.
+        cases: Rows of `Store.cases`.
 
     Returns:
-        Corners (N, 4) as (x1, y1, x2, y2) in original pixels, an ellipse as strips; (N,) the class that a
-        box is named after, −1 for none; and where those of each case end: case i has ends[i] … ends[i+1].
+        Corners (N, 4) as (x1, y1, x2, y2) in original pixels, an ellipse as strips; (N,) index of the class
+        after which a box is named, −1 for none; and the ends (cases + 1,): case i has the boxes
+        ends[i] … ends[i+1] − 1.
     """
     order = cases.select("case_id").with_row_index("case")
     boxes = store.boxes.join(order, on="case_id", maintain_order="left").sort("case", maintain_order=True)
@@ -73,11 +78,15 @@ def finding_boxes(
 def finding_regions(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the regions of cases without those of `ANATOMY` and empty ones, case by case.
+    """Collect the regions of cases except those of `ANATOMY` and empty ones, sorted by case.
+
+    Args:
+        store: The store.
+        cases: Rows of `Store.cases`.
 
     Returns:
-        (N,) rows of `store.regions`; (N,) the class that a region is named after, −1 for none; and where
-        those of each case end: case i has ends[i] … ends[i+1].
+        (N,) rows of `store.regions`; (N,) index of the class after which a region is named, −1 for none; and
+        the ends (cases + 1,): case i has the regions ends[i] … ends[i+1] − 1.
     """
     order = cases.select("case_id").with_row_index("case")
     regions = store.regions.table.with_row_index("row").join(order, on="case_id", maintain_order="left")
@@ -92,11 +101,11 @@ def finding_regions(
 def strips(
     corners: NDArray[np.float32], ellipses: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Replace each ellipse by `STRIPS` boxes on top of each other, whose union approximates it.
+    """Replace each ellipse by `STRIPS` stacked boxes, whose union approximates it.
 
     Args:
-        corners: (N, 4) as (x1, y1, x2, y2).
-        ellipses: (N,) whether the corners are those of an ellipse.
+        corners: Corners (N, 4) as (x1, y1, x2, y2).
+        ellipses: Whether corners are those of an ellipse, (N,).
 
     Returns:
         Boxes (M, 4) in the same order, and (M,) the index of the box or ellipse that each comes from.
@@ -120,24 +129,24 @@ def strips(
 
 
 def of_own_class(boxes: Tensor, box_class: Tensor, label: Tensor) -> Tensor:
-    """Set boxes to zero that are named after a class which the case does not have.
+    """Set the boxes to zero that are named after a class which the case does not have.
 
     Args:
-        boxes: (B, N, 4) boxes.
-        box_class: (B, N), −1 for a box that is named after no class: it counts for any.
-        label: (B, C), 0 or 1.
+        boxes: Boxes (B, N, 4).
+        box_class: Index of the class after which a box is named, (B, N); −1 for none: the box is kept.
+        label: Labels (B, C), 0 or 1.
     """
     matches = (box_class < 0) | (label.gather(1, box_class.clamp_min(0)) > 0)
     return torch.where(matches.unsqueeze(-1), boxes, 0)
 
 
 def regions_of_own_class(regions: Tensor, region_class: Tensor, label: Tensor) -> Tensor:
-    """Unite regions to (B, S, S), without those named after a class that the case does not have.
+    """Unite regions to (B, S, S), except those named after a class that the case does not have.
 
     Args:
-        regions: (B, M, S, S) regions.
-        region_class: (B, M), −1 for a region that is named after no class: it counts for any.
-        label: (B, C), 0 or 1.
+        regions: Regions (B, M, S, S).
+        region_class: Index of the class after which a region is named, (B, M); −1 for none: it is kept.
+        label: Labels (B, C), 0 or 1.
     """
     if not regions.shape[1]:
         return regions.new_zeros(len(regions), *regions.shape[2:])
@@ -146,18 +155,18 @@ def regions_of_own_class(regions: Tensor, region_class: Tensor, label: Tensor) -
 
 
 def with_area(boxes: Tensor) -> Tensor:
-    """Whether boxes (..., 4) have area, (...,) bool; padding has none."""
+    """Return whether boxes (..., 4) have area, (...,) bool; padding has none."""
     return (boxes[..., 2] > boxes[..., 0]) & (boxes[..., 3] > boxes[..., 1])
 
 
 def corners(boxes: Tensor) -> Tensor:
-    """Convert boxes (N, 4) to the four corners (4·N, 2) of each."""
+    """Return the four corners of each of the boxes (N, 4), as points (4·N, 2)."""
     x1, y1, x2, y2 = boxes.unbind(-1)
     points = torch.stack([x1, y1, x2, y1, x2, y2, x1, y2], -1)
     return points.reshape(-1, 2)
 
 
 def hull(points: Tensor, side: int) -> Tensor:
-    """Compute the upright boxes (N, 4) around corners (4·N, 2), cut to a square image."""
+    """Compute the axis-aligned boxes (N, 4) around corners (4·N, 2), clipped to a square image."""
     around = points.reshape(-1, 4, 2)
     return torch.cat([around.amin(1), around.amax(1)], -1).clamp(0, side)

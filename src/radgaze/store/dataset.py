@@ -27,32 +27,34 @@ __all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]
 
 
 PLAIN = 6
-"""Columns that every fixation has, see `_fixations_of`."""
+"""Number of columns that every fixation has, see `_fixations_of`."""
 
 
 class GazeDataset(Dataset[Sample]):
-    """The cases of a store, or of some of its splits, in the store's order.
+    """The cases of a store, or of some of its splits, in the order of the store.
 
-    Where a case has several readings, its fixations are those of all of them, and each reading counts the
-    same, however long it took: the map is the mean of the readers'. An augmented box is the upright
-    box around the one that was moved: turned by a, one of w × h becomes w cos a + h sin a wide. Regions move
-    pixel by pixel.
+    A case with several readings has the fixations of all of them. With weights by duration the durations are
+    scaled so that each reading has the same total, and the map is the mean over readings; with other weights
+    each fixation counts the same. An augmented box is the axis-aligned box around the transformed one:
+    rotated by a, a box of w × h becomes w cos a + h sin a wide. Regions are transformed pixel by pixel.
 
     Args:
         store: Prepared store.
         split: "train", "validate", "test", several of them, or None for all.
         size: Side S of the square images and maps, in pixels.
-        fit: "stretch" loses the aspect ratio, as the published baselines did; "pad" keeps it, with black
+        fit: "stretch" changes the aspect ratio, as the published baselines did; "pad" keeps it, with black
             borders.
-        gaze: How gaze maps are made; None for no gaze.
-        maps: Also make each sample's gaze map; else `Batch.gaze_maps` makes them, on the device.
-        augment: Random changes, which depend on (seed, epoch, index) alone, not on the number of workers.
+        gaze: Settings of the gaze maps; None for no gaze.
+        maps: Whether samples hold gaze maps; `Batch.gaze_maps` makes them on the device in any case.
+        augment: Random changes, which depend only on the seed, the epoch and the index of a case, not on the
+            number of workers; None for none.
         seed: Random seed of the augmentation.
-        cache: Resize all images at once and keep them in memory (S² bytes each); then about three times as
-            fast.
+        cache: Whether all images are resized at once and kept in memory, S² bytes each, which is about three
+            times as fast.
 
     Raises:
-        UserError: A split that the store does not have.
+        UserError: There is no such split, or `gaze` needs the angular resolution of fixations, which the
+            store lacks.
     """
 
     def __init__(  # many arguments: most are settings, given by name
@@ -78,7 +80,8 @@ class GazeDataset(Dataset[Sample]):
             cases.select(f"label_{name}" for name in store.classes).to_numpy(), dtype=torch.float32
         ).reshape(len(cases), len(store.classes))
         self._patients: list[int] = cases["patient"].to_list()
-        # Tables become arrays here, once: forked workers lack polars' threads and must not call it.
+        # Tables are converted to arrays here, once: polars must not be called in forked workers, which lack
+        # its threads.
         fixations = _fixations_of(store, cases) if gaze else _none_of(len(cases))
         self._fixations, self._ends, self._recorded = fixations
         if gaze is not None and gaze.recorded and self._fixations.shape[1] == PLAIN:
@@ -92,7 +95,7 @@ class GazeDataset(Dataset[Sample]):
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
-        # Shared, so that workers that live longer than an epoch see it change.
+        # In shared memory, so that persistent workers see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._cache: NDArray[np.uint8] | None = None
         if cache:
@@ -103,7 +106,7 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_gaze(self) -> int:
-        """The number of cases with gaze that makes a map."""
+        """Number of cases with a fixation on the image of a weight above 0."""
         return int(self.gazed.sum())
 
     @cached_property
@@ -126,12 +129,12 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_boxes_for_gaze(self) -> int:
-        """The number of cases where boxes or regions stand in for gaze (`GazeMaps.boxes`)."""
+        """Number of cases in which boxes or regions stand in for gaze (`GazeMaps.boxes`)."""
         return int(self.attended.sum()) - self.with_gaze
 
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
-        """Whether each case (N,) has gaze that makes a map, or boxes or regions that stand in for gaze."""
+        """Whether each case (N,) has gaze, see `gazed`, or boxes or regions that stand in for gaze."""
         attended = self.gazed.copy()
         if self.gaze is not None and self.gaze.boxes == "attention":
             for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
@@ -151,7 +154,11 @@ class GazeDataset(Dataset[Sample]):
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, place: int | tuple[int, int]) -> Sample:
-        """Make the sample at a place, or (place, turn): each turn in an epoch is augmented differently."""
+        """Make the sample of an index, or of (index, turn): each turn in an epoch is augmented differently.
+
+        Raises:
+            IndexError: The index is out of range.
+        """
         i, turn = place if isinstance(place, tuple) else (place, 0)
         if not -len(self) <= i < len(self):
             raise IndexError(i)
@@ -165,7 +172,7 @@ class GazeDataset(Dataset[Sample]):
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
         if self.augment:
-            # Fixations and the boxes' corners together: the random change of a seed is drawn once.
+            # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
@@ -202,7 +209,7 @@ class GazeDataset(Dataset[Sample]):
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
     def _resized(self, i: int) -> NDArray[np.uint8]:
-        """The image at (S, S). In 8 bits: Pillow is fastest there, and the cache gives the same bytes."""
+        """The image at (S, S), in 8 bits, for which Pillow is fastest, and like the cached ones."""
         return self._frames[i].resized(self._images[int(self._rows[i])], self.fit, self.size)
 
     def _placed(self, i: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -217,7 +224,7 @@ class GazeDataset(Dataset[Sample]):
         )
 
     def _viewed(self, i: int) -> Tensor | None:
-        """Views (K, 6) on the (S, S) image, where those recorded with each fixation are used."""
+        """Views (K, 6) on the (S, S) image; None unless those recorded with each fixation are used."""
         if self.gaze is None or not self.gaze.recorded:
             return None
         recorded = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], PLAIN:])
@@ -229,13 +236,13 @@ class GazeDataset(Dataset[Sample]):
         return torch.cat([spread.flip(1), shown.clamp(0, self.size)], 1)
 
     def _timed(self, i: int) -> tuple[Tensor, Tensor]:
-        """Onsets and durations (K, 2), and places among the fixations recorded (K,)."""
+        """Onsets and durations (K, 2) in seconds, and indices among all recorded fixations (K,)."""
         fixations = self._fixations[self._ends[i] : self._ends[i + 1], 2:5]
         duration, onset, order = torch.from_numpy(fixations.T)
         return torch.stack([onset, duration], 1), order.long()
 
     def _boxed(self, i: int) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) on the (S, S) image, cut to it, and the classes (N,) that they are named after."""
+        """Boxes (N, 4) on the (S, S) image, clipped to it, and the classes (N,) that they are named after."""
         rows = slice(self._box_ends[i], self._box_ends[i + 1])
         where = self._frames[i].geometry(self.fit, self.size)
         boxes = torch.from_numpy(self._boxes[rows]) * torch.tensor([where.scale_x, where.scale_y] * 2)
@@ -243,7 +250,7 @@ class GazeDataset(Dataset[Sample]):
         return boxes, torch.from_numpy(self._box_class[rows])
 
     def _marked(self, i: int) -> tuple[Tensor, Tensor]:
-        """Regions (M, S, S) in 256 levels, those of one class together, and their classes (M,)."""
+        """Unions (M, S, S) of the regions of each class, in 256 levels, and their classes (M,)."""
         rows = slice(self._region_ends[i], self._region_ends[i + 1])
         unions: dict[int, NDArray[np.bool_]] = {}
         for row, label in zip(self._regions[rows].tolist(), self._region_class[rows].tolist(), strict=True):
@@ -276,11 +283,12 @@ def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[
 def _fixations_of(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the fixations of cases, case by case.
+    """Collect the fixations of cases, sorted by case.
 
     Returns:
-        (N, 6) x, y, duration, onset, place and reading, with `VIEWS` where the store has them; the ends, so
-        that case i has ends[i] … ends[i+1]; and the number of fixations recorded for each case.
+        (N, 6) x, y, duration, onset, index among all recorded fixations and number of the reading, followed
+        by `VIEWS` where the store has them; the ends (cases + 1,): case i has the fixations ends[i] …
+        ends[i+1] − 1; and the number of recorded fixations of each case.
     """
     order = cases.select("case_id").with_row_index("case")
     readings = store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
@@ -300,7 +308,7 @@ def _fixations_of(
 
 
 def _each_reading_alike(duration: Tensor, reading: Tensor) -> Tensor:
-    """Durations (K,), scaled so that all readings (K,) of a case add up to the same."""
+    """Durations (K,), scaled so that they have the same sum for each reading (K,) of a case."""
     if not len(reading) or bool((reading == reading[0]).all()):
         return duration
     which, place = torch.unique(reading, return_inverse=True)

@@ -1,4 +1,4 @@
-"""Images read by a Ray cluster; every machine must see them under the same paths."""
+"""Reading of images by a Ray cluster, all machines of which have the images under the same paths."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from radgaze.execution.cluster import Ref, connected
 from radgaze.store.pixels import Files, Fitted
 
 AT_ONCE = 32
-"""Number of images of one task."""
+"""Number of images in one task."""
 AHEAD = 2
-"""Number of waiting tasks for each processor; few, so that results take little memory here."""
+"""Number of submitted tasks for each processor; few, so that results take little memory on this machine."""
 LOST = 5
 """Maximum number of times that Ray restarts a task whose machine was lost."""
 
@@ -20,19 +20,17 @@ LOST = 5
 def read_by_cluster(
     read: Callable[[Files], Fitted], files: Sequence[Files], address: str | None
 ) -> Iterator[tuple[int, Fitted | DicomError]]:
-    """Read images as tasks of a Ray cluster, each in a worker process of its own there, as `isolated` does
-    here.
+    """Read images as tasks of a Ray cluster, whose worker processes isolate damaged files like `isolated`.
 
-    A machine that is lost costs time only: its tasks are run again elsewhere. Closing the iterator stops what
-    is running.
+    The tasks of a machine that is lost are run again elsewhere. Closing the iterator stops running tasks.
 
     Args:
-        read: Reads the files of one case; it must be possible to pickle it.
+        read: Function that reads the files of one case; it must be picklable.
         files: Files of the cases.
-        address: Address of the cluster; None makes one on this machine.
+        address: Address of the cluster; None starts one on this machine.
 
     Yields:
-        The place of a case, and what was read, or why it could not be; in any order.
+        The index of a case, and its image or the reason why it cannot be read; in any order.
 
     Raises:
         UserError: Ray is not installed, or there is no cluster at the address.

@@ -34,15 +34,20 @@ GEOMETRY = {
 
 
 class BurnedIn(TypedDict, total=False):
-    """The entry of a manifest for burnt-in text; left out where no file has any."""
+    """The entry of a manifest for burnt-in text, missing where no file has any."""
 
     burned_in_annotation: list[str]
 
 
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
-    """Remove the cases (by row) whose image cannot be read, and add a rejection for each.
+    """Remove the cases whose image cannot be read, and add a rejection for each.
 
     Their readings, fixations, boxes, regions and off-image rejections are removed too.
+
+    Args:
+        cohort: The cohort.
+        unreadable: Reasons by row of `cohort.cases`; a reason that is not one of `REASONS` is recorded as
+            "unreadable_image", with the reason as its detail.
     """
     if not unreadable:
         return cohort
@@ -82,14 +87,14 @@ def finish(
     """Write tables, rejections and manifest into the folder that holds the images.
 
     Args:
-        cohort: Cases whose image is done, with all that belongs to them.
-        done: Images that are done, by their row in the whole cohort.
-        aside: Unfinished store that holds them.
+        cohort: Cohort without the cases whose image could not be read.
+        done: Completed images, by their row in the whole cohort.
+        aside: Unfinished store that holds the images.
         parameters: Parameters of the preparation.
         identity: Identity of the preparation.
     """
     folder = aside.store
-    (folder / MANIFEST).unlink(missing_ok=True)  # of a call that was cut off just after it
+    (folder / MANIFEST).unlink(missing_ok=True)  # left by a call that was interrupted just after writing it
     clear_leftovers(folder)
     tables = {
         "cases": _cases(cohort, done, aside.size),
@@ -153,7 +158,7 @@ def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[
 
 
 def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
-    """Compute the hash of each file, by its path in the folder; takes minutes for a large store."""
+    """Compute the hash of each file, by its path in the folder, which takes minutes for a large store."""
     hashes = {}
     with progress("Taking hashes", total=len(files), of="files") as bar:
         for path in files:
@@ -163,7 +168,7 @@ def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
 
 
 def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> BurnedIn:
-    """List the cases whose files say that text is burnt into the image, where there are any."""
+    """List the cases whose files state that text is burnt into the image; empty where there is none."""
     ids = [
         case_id for case_id, i in zip(cohort.cases["case_id"], sorted(done), strict=True) if done[i].burned_in
     ]
@@ -177,7 +182,7 @@ def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> BurnedIn:
 
 
 def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:
-    """Make the table of cases: with original size, place and geometry of each image, without its path."""
+    """Make the table of cases, with original size, position and geometry of each image, without its path."""
     places = sorted(done)
     parts = (places[first : first + ROWS] for first in range(0, len(places), ROWS))
     images = pl.concat([_images(part, [done[i] for i in part], size) for part in parts])
@@ -202,6 +207,6 @@ def _images(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFr
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file is on the disk: the store must not get its name before."""
+    """Wait until a file is on the disk, before the store gets its final name."""
     with path.open("rb") as file:
         os.fsync(file.fileno())

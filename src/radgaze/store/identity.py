@@ -24,17 +24,18 @@ STORE_FILES = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions)\.parquet"
     r"|(images|regions)(/shard-\d{5,}\.npy)?|(.*/)?\.[^/]*\.part|(.*/)?(\.DS_Store|Thumbs\.db)"
 )
-"""Files that a store's folder may hold, and those that operating systems add to any folder."""
+"""Names of files that the folder of a store may hold, including those that operating systems add."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A preparation's identity.
+    """Identity of a preparation, by which it is recognised.
 
     Attributes:
         content: Digest of the cohort's tables and of the parameters.
         file_sizes: Digest of the sizes of the image and mask files.
-        file_times: Digest of the paths and times of these files, on which the store does not depend.
+        file_times: Digest of the paths and modification times of these files, on which the content of the
+            store does not depend.
     """
 
     content: str
@@ -42,12 +43,12 @@ class Identity:
     file_times: str
 
     def recorded(self) -> dict[str, str]:
-        """The part that the manifest records: the same wherever the source is."""
+        """Return the part that the manifest records, which does not depend on the location of the source."""
         return {"content": self.content, "file_sizes": self.file_sizes}
 
 
 def identity_of(cohort: Cohort, parameters: Parameters) -> Identity:
-    """Compute the identity of a preparation from sizes and times of the image files; they are not read."""
+    """Compute the identity of a preparation; of image files it uses the sizes and times, not the content."""
     head: list[object] = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
     names = [*TABLES, "rejections", *(["regions"] if len(cohort.regions) else [])]
@@ -64,7 +65,7 @@ def identity_of(cohort: Cohort, parameters: Parameters) -> Identity:
 
 
 class _Digest:
-    """SHA-256 of a list as JSON, updated item by item, as the list may be long."""
+    """SHA-256 of a list as JSON, updated item by item, since the list may be long."""
 
     def __init__(self) -> None:
         self._sha, self._before = hashlib.sha256(b"["), b""
@@ -75,7 +76,7 @@ class _Digest:
         self._before = b", "
 
     def add_text(self, pieces: Iterable[str]) -> None:
-        """Add an item that is a text, in pieces."""
+        """Add a text as one item, given in pieces."""
         self._sha.update(self._before + b'"')
         for piece in pieces:
             self._sha.update(_json(piece)[1:-1].encode())
@@ -101,8 +102,8 @@ def finished(
 ) -> Store | None:
     """Find the finished result of a preparation.
 
-    An image file that was written after the store is read to see whether it is the same; one of the same size
-    with an older time is taken for the same. A mask that was written after the store counts as another.
+    An image file that was modified after the store was written is read and compared; one of the same size
+    that is older counts as unchanged. A mask that was modified after the store counts as changed.
 
     Args:
         out: Folder of the store.
@@ -115,7 +116,7 @@ def finished(
         The store; None if the folder is empty or missing, or is to be replaced.
 
     Raises:
-        UserError: Something else is in the folder.
+        UserError: The folder holds another store or other files.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -136,7 +137,7 @@ def finished(
 
 
 def _check_replaceable(out: Path) -> None:
-    """Raise UserError where a folder is not a store and nothing else, whole or damaged."""
+    """Raise UserError unless a folder holds nothing but a store, which may be damaged."""
     if not is_manifest(out / MANIFEST):
         raise UserError(
             f"{out / MANIFEST} is not a store's, so `overwrite=True` does not replace {out}; choose another "
@@ -155,7 +156,7 @@ def _check_replaceable(out: Path) -> None:
 
 
 def _changed_since(store: Store, cohort: Cohort) -> bool:
-    """Whether a file that was written after the store differs from the one that the store was made of."""
+    """Whether a file that was modified after the store differs from the one from which the store was made."""
     made = (store.path / MANIFEST).stat().st_mtime_ns
     if any(_stat(path)[1] > made for path in cohort.regions["file"]):
         return True
@@ -177,7 +178,7 @@ def _changed_since(store: Store, cohort: Cohort) -> bool:
 
 
 def _stat(path: str) -> tuple[int, int]:
-    """Size in bytes and time of last change in ns; (−1, 0) for a file that is gone."""
+    """Size in bytes and time of last modification in ns; (−1, 0) for a missing file."""
     try:
         stat = Path(path).stat()
     except OSError:

@@ -1,4 +1,4 @@
-"""Reading the tables and images of a store with validation: a damaged file is a `UserError`."""
+"""Validated reading of a store's tables and images: a damaged file raises a `UserError`."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read_table(folder: Path, name: str, more: Mapping[str, str] | None = None) -
         more: Further columns and their kinds.
 
     Raises:
-        UserError: It is cut, or lacks a column.
+        UserError: The file is truncated, or a column is missing, of another kind, or has missing values.
     """
     path = folder / f"{name}.parquet"
     try:
@@ -56,7 +56,7 @@ def scan_table(folder: Path, name: str) -> pl.LazyFrame:
     """Open a table of a store lazily, to be read in parts.
 
     Raises:
-        UserError: It is cut, or lacks a column.
+        UserError: The file is truncated, or a column is missing or of another kind.
     """
     path = folder / f"{name}.parquet"
     try:
@@ -69,7 +69,16 @@ def scan_table(folder: Path, name: str) -> pl.LazyFrame:
 
 
 def check_columns(path: Path, schema: Mapping[str, pl.DataType], columns: Mapping[str, str]) -> None:
-    """Raise UserError where a table lacks a column, or one is of another kind."""
+    """Check that a table has columns of given kinds.
+
+    Args:
+        path: File of the table.
+        schema: Schema of the table.
+        columns: Kind of each required column, see `COLUMNS`.
+
+    Raises:
+        UserError: A column is missing or of another kind.
+    """
     for column, kind in columns.items():
         if column not in schema:
             raise _damaged(path, f"has no column {column}", path.parent)
@@ -91,11 +100,11 @@ def check_shards(
     Args:
         folder: Folder of the store.
         names: Path of each shard in the folder.
-        shard, index: Shard of each image, and its place in it, of shape (N,).
+        shard, index: Shard of each image and its index there, of shape (N,).
         shape: Shape of one image.
 
     Raises:
-        UserError: A file is cut, is no array of bytes, or does not hold the images.
+        UserError: A file is truncated, is not an array of bytes, or lacks one of the images.
     """
     for number, name in names.items():
         path, places = folder / name, index[shard == number]
@@ -110,7 +119,7 @@ def read_shard(path: Path) -> NDArray[np.uint8]:
     """Map the images of a file into memory.
 
     Raises:
-        UserError: It is cut, or holds something else.
+        UserError: The file is truncated, or is not one array.
     """
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)

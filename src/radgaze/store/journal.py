@@ -1,4 +1,4 @@
-"""The images that are done in a store that is being written."""
+"""The completed images of a store that is being written."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Done:
-    """An image that is in its place, with its regions.
+    """An image that is completely written, with its regions.
 
     Attributes:
         rows, columns: Size of the original image, in pixels.
         sha256: SHA-256 of the image file.
-        burned_in: Whether the file says that text is burnt into the image.
-        unread: Reason why each region's mask could not be read, "" for one that could.
+        burned_in: Whether the file states that text is burnt into the image.
+        unread: For each region the reason why its mask cannot be read, "" for one that was read.
         areas: Area of each region, in pixels of the square.
     """
 
@@ -29,7 +29,7 @@ class Done:
 
 
 class DoneImages(MutableMapping[int, Done]):
-    """Images that are done, by place and in their order; takes a tenth of the memory of a dictionary.
+    """Completed images by index, in order; takes a tenth of the memory of a dictionary.
 
     Args:
         images: Number of all images.
@@ -67,5 +67,5 @@ class DoneImages(MutableMapping[int, Done]):
         return isinstance(i, int) and bool(self._records["done"][i])
 
     def left(self) -> list[int]:
-        """The places of the images that are not done."""
+        """Return the indices of the images that are not completed."""
         return [int(i) for i in np.flatnonzero(~self._records["done"])]

@@ -1,4 +1,4 @@
-"""The manifest of a store: its content, sealed with its own hash, and read with validation."""
+"""The manifest of a store: its entries, its own hash, and validated reading."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SEAL = "manifest_sha256"
 """Key of the hash of all other entries."""
 
 MARKS = ("format", "source", "classes", "counts")
-"""The entries that manifests of every format begin with."""
+"""The first entries of a manifest of any format."""
 
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -40,7 +40,7 @@ class Counts(TypedDict):
 
 
 class Manifest(TypedDict):
-    """The content of `manifest.json`, before it is sealed. The seal covers all entries, unknown ones too.
+    """The content of `manifest.json` without its own hash, which covers all entries, unknown ones too.
 
     Attributes:
         format: Version of the store's layout.
@@ -52,7 +52,7 @@ class Manifest(TypedDict):
         geometry: Explanation of the coordinates.
         software: Version of radgaze that wrote the store.
         identity: Digests of the cohort, and of the sizes of its files.
-        burned_in_annotation: Ids of cases whose files say that text is burnt into the image.
+        burned_in_annotation: Ids of cases whose files state that text is burnt into the image.
         hashes: SHA-256 of each file, by its path in the store.
     """
 
@@ -70,13 +70,13 @@ class Manifest(TypedDict):
 
 
 def seal(manifest: Mapping[str, object]) -> dict[str, object]:
-    """Add a manifest's own hash to it."""
+    """Return a manifest with its own hash, as the entry `SEAL`."""
     rest = {name: value for name, value in manifest.items() if name != SEAL}
     return {**rest, SEAL: _digest(rest)}
 
 
 def is_sealed(manifest: Mapping[str, object]) -> bool:
-    """Whether a manifest is as it was written; also true of one without a hash of its own."""
+    """Return whether a manifest matches its own hash; also true for a manifest without one."""
     rest = {name: value for name, value in manifest.items() if name != SEAL}
     return SEAL not in manifest or manifest[SEAL] == _digest(rest)
 
@@ -85,7 +85,7 @@ def read_manifest(path: Path) -> Manifest:
     """Read the manifest of a store, and check the types of its entries.
 
     Raises:
-        UserError: It is cut, or no store's manifest.
+        UserError: The file is truncated, or is not the manifest of a store.
     """
     fault = f"{path} is not a store's manifest"
     try:
@@ -100,7 +100,7 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def is_manifest(path: Path) -> bool:
-    """Whether a file is the manifest of a store of any format, or looks like a damaged one."""
+    """Return whether a file is the manifest of a store of any format, or appears to be a damaged one."""
     with path.open("rb") as file:
         text = file.read(LARGEST).decode("utf-8", "replace")
     try:

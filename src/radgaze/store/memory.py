@@ -15,12 +15,12 @@ CONTAINERS = (
         "total_inactive_file",
     ),
 )
-"""Control groups of version 2 and 1: folder, limit and use of a container's memory, and the entry of the part
-of it that is cached files."""
+"""Control groups of version 2 and 1: folder, file with the limit and file with the use of a container's
+memory, and the entry of the use that is due to cached files."""
 
 
 def available_memory() -> int:
-    """Memory in bytes that is available without swapping, within the limit of a container."""
+    """Compute the memory in bytes that is available without swapping, within the limit of a container."""
     return max(
         0, min([_of_machine(), *(free for free in map(_of_container, CONTAINERS) if free is not None)])
     )

@@ -1,4 +1,4 @@
-"""Several stores to one: classes mapped, patients kept apart, and every case's origin kept."""
+"""Merging of stores into one: classes are mapped, and the origin of each case is recorded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ STRICTEST = ("test", "validate", "train")
 
 @dataclass(frozen=True)
 class MergeOptions(Options):
-    """Stores to merge.
+    """Options of a merge.
 
     Attributes:
         stores: Folders of at least two prepared stores, of one size.
-        map: Name of a class in the merged store; CLASS= leaves it out, and cases with it alone have no class.
-            It may be given several times.
-        absent: Take a class that a store does not have for absent from all of its cases; without it that is
+        map: New name of a class in the merged store; CLASS= leaves the class out, so that cases with only
+            this class have none. It may be given several times.
+        absent: Treat a class that a store does not have as absent from all of its cases; without it that is
             an error.
     """
 
@@ -40,21 +40,28 @@ class MergeOptions(Options):
 
 
 def read(options: MergeOptions) -> Cohort:
-    """Read stores to one cohort.
+    """Read stores as one cohort.
 
-    Patients of two stores are different ones, unless the very same image file is in both: then the case is
-    kept once, of the first store, with the readings, boxes and masks of all, and its patients are one. A
-    reading that repeats one of an earlier store, fixation for fixation, is kept once too. Classes that the
-    first store does not have such a case takes from the next that does, unless cases have one class each and
-    it has one; what is labelled otherwise there is told. A patient who comes to stand in several splits is in
-    the strictest, test before validation before training. Ids that two stores use for different images, or
-    readings, get the store's name after them; readers get it before theirs.
+    - Cases whose image files are identical in two stores become one case: that of the first store, with the
+      readings, boxes and masks of all. A reading that equals one of an earlier store in all fixations is kept
+      once as well.
+    - Such a case takes the labels of classes that its first store lacks from the next store that has them;
+      with exclusive classes only if it has no class yet. Labels that differ between stores are reported in
+      the rejections.
+    - Patients of different stores are different patients, unless they share such an image.
+    - A patient whose cases are in several splits is assigned to one, test before validation before training.
+    - An id that two stores use for different images or readings gets the suffix "@" and the store's name; a
+      reader gets the store's name and ":" as a prefix.
 
     Args:
-        options: Stores and how their classes are merged.
+        options: The stores, and how their classes are merged.
+
+    Returns:
+        The cohort. Its images and masks are references to the stores, see `pixels.reference`.
 
     Raises:
-        UserError: Stores that do not fit together, or a map that makes no sense.
+        UserError: There are fewer than two stores, they differ in size, window or classes, or `map` is
+            invalid.
     """
     absent = options.absent
     opened = [Store.open(path) for path in options.stores]
@@ -112,7 +119,7 @@ def read(options: MergeOptions) -> Cohort:
 
 
 def _echoes(echoes: pl.DataFrame) -> pl.DataFrame:
-    """Rejections of the readings that repeat one of an earlier store."""
+    """Rejections of the readings that equal one of an earlier store."""
     return echoes.select(
         pl.lit("duplicate_reading").alias("reason"),
         "case_id",
@@ -122,7 +129,7 @@ def _echoes(echoes: pl.DataFrame) -> pl.DataFrame:
 
 
 def _without_class(cases: pl.DataFrame) -> pl.DataFrame:
-    """Rejections of the cases that have not one of the classes that are left."""
+    """Rejections of the cases that do not have exactly one of the remaining classes."""
     return cases.select(
         pl.lit("no_label").alias("reason"),
         "case_id",
@@ -132,7 +139,7 @@ def _without_class(cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def _names(stores: Sequence[Store]) -> list[str]:
-    """The stores' folders, numbered where two have one name."""
+    """Names of the folders of the stores, numbered where two have the same name."""
     names = [store.path.resolve().name for store in stores]
     counts = Counter(names)
     return [name if counts[name] == 1 else f"{name}-{k}" for k, name in enumerate(names, 1)]
@@ -189,8 +196,8 @@ def _cases(
     """Make the table of a store's cases.
 
     Returns:
-        A row per case: store (its place), own_id, own_patient, split, image, sha256, origin, and labels,
-        which are null for classes that the store does not have.
+        A row per case: store (its index), own_id and own_patient (ids in that store), split, image, sha256,
+        origin, and labels, which are null for classes that the store does not have.
     """
     names = _own(store, renamed)
     labels = []
@@ -224,13 +231,14 @@ def _once(
     """Merge cases that share an image.
 
     Returns:
-        The merged case of each row (store, own_id, case_id, again), and the merged cases.
+        For each row store, own_id, case_id (in the merged store) and again (whether an earlier store has the
+        image); and the merged cases.
     """
     labels = [f"label_{name}" for name in classes]
     elsewhere = {name: pl.col(name).drop_nulls().first().over("sha256") for name in labels}
     may = pl.sum_horizontal(labels) == 0 if exclusive else pl.lit(True)
     patients = _patients(cases)
-    # Two cases of one store may share a file: only those of another store repeat it.
+    # Two cases of one store may share a file: only a case of another store counts as a repetition.
     cases = cases.with_columns(
         *(
             pl.coalesce(name, pl.when(may).then(other), 0).cast(pl.Int8).alias(name)
@@ -273,7 +281,7 @@ def _once(
 def _repeated(
     cases: pl.DataFrame, first: pl.DataFrame, kept: pl.DataFrame, classes: Sequence[str]
 ) -> pl.DataFrame:
-    """Make the rejections of cases that an earlier store has, with the classes that differ there."""
+    """Make the rejections of cases that an earlier store has, with the classes whose labels differ."""
     labels = [f"label_{name}" for name in classes]
     repeated = cases.join(
         first.filter(pl.col("again")), on=("store", "own_id"), how="inner", maintain_order="left"
@@ -304,7 +312,7 @@ def _repeated(
 
 
 def _patients(cases: pl.DataFrame) -> dict[tuple[int, int], int]:
-    """Number the patients by (store, patient); those that share an image get one number."""
+    """Number the patients by (store, patient); patients that share an image get the same number."""
     parent: dict[tuple[int, int], tuple[int, int]] = {}
 
     def root(one: tuple[int, int]) -> tuple[int, int]:

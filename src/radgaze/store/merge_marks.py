@@ -1,4 +1,4 @@
-"""Gaze, boxes and masks of several stores, merged."""
+"""Merging of the gaze, boxes and masks of several stores."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ def merged_gaze(
     case_ids: set[str],
     renamed: Mapping[str, str],
 ) -> tuple[pl.DataFrame, pl.LazyFrame, pl.DataFrame]:
-    """Merge readings (with the place of their store), fixations and boxes; no two share an id.
+    """Merge readings, fixations and boxes, with unique ids.
 
     Args:
         stores: Stores to merge.
         names: Names of the stores.
-        first: Cases: store (its place), own_id, case_id (in the merged store).
+        first: Table of store (its index), own_id (of a case in it) and case_id (in the merged store).
         case_ids: Ids of the cases that the merged store has.
-        renamed: Names of classes in the merged store; "" for one that is left out, with its boxes.
+        renamed: New names of classes; "" for a class that is left out, with the boxes named after it.
+
+    Returns:
+        Readings, with the index of their store as `store`; fixations; and boxes.
     """
     clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
     shaped = any("shape" in store.boxes.columns for store in stores)
@@ -62,10 +65,10 @@ def merged_gaze(
 
 
 def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """Yield the fixations of all stores, part after part, with the new ids of their readings."""
+    """Yield the fixations of all stores in parts, with the new ids of their readings."""
     tables = [store.scan_fixations() for store in stores]
     both = list(zip(tables, new_ids, strict=True))
-    # The columns of a table without a row do not matter.
+    # The columns of a table without rows are ignored.
     both = [(table, ids) for table, ids in both if height(table)] or both[:1]
     viewed = all(set(VIEWS) <= set(table.collect_schema()) for table, _ in both)
     if not viewed and any(set(VIEWS) & set(table.collect_schema()) for table in tables):
@@ -79,7 +82,14 @@ def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iter
 def merged_regions(
     stores: Sequence[Store], first: pl.DataFrame, case_ids: set[str], renamed: Mapping[str, str]
 ) -> pl.DataFrame:
-    """Merge the regions, each once: case_id, label and, as file, a reference. See `merged_gaze`."""
+    """Merge the regions of several stores; equal regions of a case are kept once.
+
+    Args:
+        stores, first, case_ids, renamed: Arguments of `merged_gaze`.
+
+    Returns:
+        Table of case_id, label and file, a `pixels.region_reference`.
+    """
     seen, rows = set[tuple[str, str, bytes]](), list[tuple[str, str, str]]()
     for place, store in enumerate(stores):
         new = dict(_cases_of(first, place, case_ids).iter_rows())
@@ -101,18 +111,23 @@ def merged_regions(
 
 
 def _cases_of(first: pl.DataFrame, place: int, case_ids: set[str]) -> pl.DataFrame:
-    """The ids of a store's cases there, `case_id`, and in the merged store, `new`."""
+    """Ids of a store's cases, in the store (`case_id`) and in the merged store (`new`)."""
     cases = first.filter((pl.col("store") == place) & pl.col("case_id").is_in(list(case_ids)))
     return cases.select(pl.col("own_id").alias("case_id"), pl.col("case_id").alias("new"))
 
 
 def each_once(readings: pl.DataFrame, fixations: pl.LazyFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Separate the readings that repeat one of an earlier store.
+    """Separate the readings that equal one of an earlier store in all fixations.
+
+    Args:
+        readings: Readings of all stores, with the index of their store as `store`.
+        fixations: Fixations of all stores.
 
     Returns:
-        The other readings; and the repeated ones, as case_id, reading_id and `of`, the id of the first one.
+        The other readings, without `store`; and a table of the repeated ones: case_id, reading_id, and `of`,
+        the id of the reading that each equals.
     """
-    # Kept twice, a reading would count as a second reader who agrees with the first in everything.
+    # Kept twice, a reading would count as a second reader in perfect agreement with the first.
     shared = readings.filter(pl.col("store").n_unique().over("case_id") > 1)
     paths = (
         fixations.join(shared.lazy(), on="reading_id", how="semi")
@@ -137,12 +152,12 @@ def each_once(readings: pl.DataFrame, fixations: pl.LazyFrame) -> tuple[pl.DataF
 
 
 def _called(labels: pl.Series, renamed: Mapping[str, str]) -> list[str]:
-    """Rename boxes and masks that are named after classes; "" where the class is left out."""
+    """Rename labels of boxes and masks that are names of classes; "" where the class is left out."""
     new = {plain(old): name for old, name in renamed.items()}
     return [new.get(plain(label), label) for label in labels]
 
 
 def _stacked(tables: Sequence[pl.DataFrame]) -> pl.DataFrame:
-    """Concatenate tables; the columns of those without a row do not matter."""
+    """Concatenate tables; the columns of tables without rows are ignored."""
     filled = [table for table in tables if table.height] or list(tables[:1])
     return reduce(lambda a, b: pl.concat([a, b.select(a.columns)]), filled)

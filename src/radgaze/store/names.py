@@ -1,4 +1,4 @@
-"""Names of classes and findings, which tables write in different ways."""
+"""Comparison of names of classes and findings that are spelt differently."""
 
 from __future__ import annotations
 
@@ -6,5 +6,5 @@ import re
 
 
 def plain(name: str) -> str:
-    """A name without case, and with one space for whatever parts its words."""
+    """Normalise a name: in lower case, with one space in place of all characters between words."""
     return re.sub(r"[\W_]+", " ", name).strip().casefold()

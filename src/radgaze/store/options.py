@@ -1,4 +1,4 @@
-"""Options of preparing a store."""
+"""Options of the preparation of a store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class PrepareOptions(Options):
-    """How a cohort becomes a store.
+    """Options of the preparation of a store.
 
     Attributes:
         out: Folder of the store.
@@ -27,6 +27,9 @@ class PrepareOptions(Options):
         resume: Continue an interrupted preparation, or fail if that is impossible. Without it, the same
             command continues too, and a different command starts again.
         fitted: Whether the cohort's images and masks are `pixels.reference`s to squares of that size.
+
+    Raises:
+        UserError: A value is not allowed, or `ray_address` is given without `engine="ray"`.
     """
 
     out: str | Path = option(metavar="STORE")

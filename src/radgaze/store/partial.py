@@ -33,7 +33,7 @@ PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store",
 
 
 class Plan(TypedDict):
-    """The content of `plan.json`: the identity and the parameters of the preparation that was begun."""
+    """The content of `plan.json`: the identity and the parameters of an unfinished preparation."""
 
     content: str
     file_sizes: str
@@ -44,16 +44,17 @@ class Plan(TypedDict):
 class Partial:
     """The folder STORE.partial, in which a store is written.
 
-    It holds a plan (which preparation this is), a journal (images that are done), and `store`, which becomes
-    STORE when it is complete. Every image, and every region, has a place that depends on its row in the
-    cohort alone, so neither workers nor interruptions change a byte; the place of one that cannot be read
-    stays zeros.
+    It holds a plan (identity and parameters of the preparation), a journal (completed images), and the folder
+    `store`, which becomes STORE when it is complete. The position of an image or a region in the files
+    depends only on its row in the cohort, so that the bytes do not depend on the number of workers or on
+    interruptions; an image that cannot be read is zeros.
 
     Args:
         folder: Path of STORE.partial.
         images: Number of images.
         size: Side of their squares, in pixels.
-        places: Places of the regions of each image; images without any are left out.
+        places: Indices of the regions of each image, by index of the image; images without regions are left
+            out.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class Partial:
         """Remove an earlier preparation, allocate the files of the images, and write the plan.
 
         Raises:
-            UserError: The disk is too full.
+            UserError: The disk has too little space.
         """
         for name in (PLAN, JOURNAL):
             (self.folder / name).unlink(missing_ok=True)
@@ -102,7 +103,7 @@ class Partial:
         return content if _is_plan(content) else None
 
     def put(self, i: int, image: Fitted) -> Done:
-        """Write image i and its regions, then its line in the journal."""
+        """Write image i and its regions, and then its line in the journal; return its record."""
         self._place(i, "r+")[...] = image.pixels
         unread, areas = list[str](), list[int]()
         for place, region in zip(self.places.get(i, ()), image.regions, strict=True):
@@ -120,14 +121,16 @@ class Partial:
         return done
 
     def journaled(self) -> int:
-        """The number of images in the journal."""
+        """Count the images in the journal."""
         return sum(1 for _ in self._journal())
 
     def done(self, *, advance: Callable[[], None] = lambda: None) -> DoneImages:
-        """Read the journal's images whose pixels are on the disk; a power cut can lose pixels or half a line.
+        """Read from the journal the images whose pixels on the disk match its hash.
+
+        A power failure can lose pixels or part of a line; such images are left out.
 
         Args:
-            advance: Called for each line of the journal before it is looked at.
+            advance: Function that is called for each line of the journal before it is checked.
         """
         images = DoneImages(self.images)
         for line in self._journal():
@@ -144,24 +147,24 @@ class Partial:
         journal = self.folder / JOURNAL
         if journal.exists():
             with journal.open("a", encoding="utf-8") as file:
-                file.write("\n")  # else the next line would be appended to one that was cut
+                file.write("\n")  # the last line may be truncated: the next one must not be appended to it
         return images
 
     def _journal(self) -> Iterator[str]:
-        """Read the lines of the journal, one for each image; the last may be cut."""
+        """Read the lines of the journal, one for each image; the last may be truncated."""
         journal = self.folder / JOURNAL
         if journal.exists():
             with journal.open(encoding="utf-8") as file:
                 yield from (line for line in file if line.strip())
 
     def clear(self, i: int) -> None:
-        """Write zeros to the places of image i and its regions."""
+        """Set image i and its regions to zeros."""
         self._place(i, "r+")[...] = 0
         for place in self.places.get(i, ()):
             self._region(place, "r+")[...] = 0
 
     def become(self, out: Path) -> None:
-        """Move the complete store to `out`, in place of what is there, and remove this folder."""
+        """Move the complete store to `out`, replacing an existing one, and remove this folder."""
         if out.exists():
             shutil.rmtree(self.folder / OLD, ignore_errors=True)
             out.rename(self.folder / OLD)
@@ -174,10 +177,10 @@ class Partial:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Keep a second preparation of the same store away.
+        """Hold a lock that prevents a second preparation of the same store.
 
         Raises:
-            UserError: One is at work, or nothing can be written here.
+            UserError: Another preparation holds the lock, or the folder cannot be written to.
         """
         message = f"another preparation is writing {self.folder}; wait for it, or stop it"
         with ExitStack() as stack:
@@ -214,7 +217,7 @@ def partial_of(
     """Open the unfinished store beside `out`; its folder need not exist.
 
     Raises:
-        UserError: Something else has its name.
+        UserError: The path of its folder is in use for something else.
     """
     folder = partial_path(out)
     names = {PLAN, JOURNAL, LOCK, WHOLE, OLD}
@@ -234,7 +237,8 @@ def _is_plan(content: object) -> TypeGuard[Plan]:
 
 
 def _allocated(path: Path) -> bool:
-    """Whether a file's room on the disk is reserved: writing to a map of a full disk kills the process."""
+    """Reserve a file's space on the disk and return whether there is enough: writing to a memory map on a
+    full disk would end the process."""
     if not hasattr(os, "posix_fallocate"):
         return shutil.disk_usage(path).free > path.stat().st_size
     with path.open("r+b") as file:

@@ -1,4 +1,4 @@
-"""The files of one case as squares of pixels, read in a worker process."""
+"""Reading of the files of one case as squares of pixels, in a worker process."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from radgaze.store.masks import read_region
 
 @dataclass(frozen=True)
 class Files:
-    """The image and mask files of one case, or `reference`s in their place."""
+    """Paths of the image and mask files of one case, or `reference`s to images and masks of a store."""
 
     image: str
     masks: tuple[str, ...] = ()
@@ -35,8 +35,9 @@ class Fitted:
         pixels: Square of the image, of shape (size, size).
         rows, columns: Original size of the upright image, in pixels.
         sha256: SHA-256 of the file.
-        turned: Whether the image was turned upright, so that coordinates in the file's pixels do not fit it.
-        burned_in: Whether the file says that text is burnt into the image.
+        turned: Whether the image was rotated to be upright, so that coordinates in pixels of the file do not
+            apply to it.
+        burned_in: Whether the file states that text is burnt into the image.
         regions: Bits of each mask, see `store.regions`, or the reason why it cannot be read.
     """
 
@@ -52,6 +53,11 @@ class Fitted:
 def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"]) -> Fitted:
     """Read one image file and letterbox it.
 
+    Args:
+        path: Path of the file.
+        size: Side of the square, in pixels.
+        voi: Grey values of a DICOM file, see `PrepareOptions`.
+
     Raises:
         DicomError: The file cannot be read.
     """
@@ -62,7 +68,11 @@ def read_and_fit(path: str | Path, *, size: int, voi: Literal["window", "none"])
 
 
 def read_case(files: Files, *, size: int, voi: Literal["window", "none"]) -> Fitted:
-    """Read the files of one case.
+    """Read the files of one case; a mask that cannot be read is recorded in the result.
+
+    Args:
+        files: The files.
+        size, voi: Arguments of `read_and_fit`.
 
     Raises:
         DicomError: The image cannot be read.
@@ -75,12 +85,20 @@ def read_case(files: Files, *, size: int, voi: Literal["window", "none"]) -> Fit
 def reference(
     shard: Path, index: int, rows: int, columns: int, sha256: str, *, burned_in: bool = False
 ) -> str:
-    """Describe an image that is in a store already, in place of the path of its file."""
+    """Describe an image of a store, for use in place of the path of an image file.
+
+    Args:
+        shard: Path of the shard that holds the image.
+        index: Index of the image in the shard.
+        rows, columns: Size of the original image, in pixels.
+        sha256: SHA-256 of the original file.
+        burned_in: Whether the file states that text is burnt into the image.
+    """
     return "\n".join([str(shard.absolute()), *map(str, (index, rows, columns, sha256, int(burned_in)))])
 
 
 def region_reference(shard: Path, index: int) -> str:
-    """Describe a region that is in a store already, in place of the path of its mask."""
+    """Describe a region of a store by its shard and index, for use in place of the path of a mask."""
     return f"{shard.absolute()}\n{index}"
 
 
@@ -88,7 +106,7 @@ def read_fitted(files: Files) -> Fitted:
     """Read the image and masks that the `reference`s of a case describe.
 
     Raises:
-        DicomError: The image is no longer there.
+        DicomError: The image is no longer in the store.
     """
     shard, index, rows, columns, sha256, burned_in = files.image.split("\n")
     regions = tuple(_or_why_not(_referred, region) for region in files.masks)
@@ -116,7 +134,7 @@ def _or_why_not(read: Callable[[str], NDArray[np.uint8]], path: str) -> NDArray[
 
 
 def fit(image: NDArray[np.float32], size: int) -> NDArray[np.uint8]:
-    """Letterbox an image (rows, columns) in [0, 1] to (size, size), antialiased, in 256 levels."""
+    """Letterbox an image (rows, columns) in [0, 1] to (size, size) uint8, bicubic with antialiasing."""
     rows, columns = image.shape
     box = letterbox(rows, columns, size)
     seen = (0.0, 0.0, min(box.width / box.scale, columns), min(box.height / box.scale, rows))

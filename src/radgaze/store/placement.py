@@ -26,21 +26,27 @@ class Frame:
         self.rows, self.columns, self.side, self.box = rows, columns, side, letterbox(rows, columns, side)
 
     def seen(self, fit: Fit) -> tuple[int, int, int, int]:
-        """The part of the square that fills the model's input: left, top, right, bottom."""
+        """Return the part of the square that fills the model's input: left, top, right, bottom in pixels."""
         if fit == "pad":
             return 0, 0, self.side, self.side
         box = self.box
         return box.pad_x, box.pad_y, box.pad_x + box.width, box.pad_y + box.height
 
     def resized(self, square: NDArray[np.uint8], fit: Fit, size: int) -> NDArray[np.uint8]:
-        """Resize the square's image to (size, size), in 8 bits: fastest in Pillow, and small in a cache."""
-        # Cropped before: the argument `box` of `resize` mixes pixels beyond it into the outermost ones.
+        """Resize the image on a square (side, side) to (size, size) uint8, bilinearly with antialiasing.
+
+        Args:
+            square: Square of the image.
+            fit: How the square fills the model's input.
+            size: Side of the model's input, in pixels.
+        """
+        # Cropped first: the argument `box` of `resize` mixes pixels beyond the box into the outermost ones.
         image = Image.fromarray(np.asarray(square)).crop(self.seen(fit))
-        # A copy: torch needs memory that it may write to.
+        # A copy, since torch needs writable memory.
         return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
     def geometry(self, fit: Fit, size: int) -> Geometry:
-        """Compute where the original image's pixels are on a map of a size."""
+        """Compute the position of the original image on a map of side `size`, in pixels."""
         left, top, right, bottom = self.seen(fit)
         zoom_x, zoom_y = size / (right - left), size / (bottom - top)
         return Geometry(

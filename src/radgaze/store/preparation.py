@@ -1,4 +1,4 @@
-"""A cohort to a prepared store on disk."""
+"""Preparation of a store on disk from a cohort."""
 
 from __future__ import annotations
 
@@ -30,16 +30,17 @@ from radgaze.store.pixels import Files, Fitted, read_case, read_fitted
 from radgaze.store.store import Store
 
 Reader = Callable[[Sequence[Files]], Iterator[tuple[int, Fitted | DicomError]]]
-"""From the files of cases to what was read of each, or why it could not be, in any order."""
+"""Function of the files of cases that yields the index of each case with its image, or the reason why it
+cannot be read, in any order."""
 
 
 def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
-    """Read a cohort's images and masks, and write everything to a store that later steps open in no time.
+    """Read the images and masks of a cohort, and write them with its tables to a store.
 
     The store is written to OUT.partial, and renamed when it is complete. An interrupted preparation
     continues when it is called again with the same cohort and parameters; with others it starts again. A
-    finished store of the same content is left as it is. The bytes do not depend on the number of workers, the
-    engine, interruptions or the location of the source. The store holds no path, name, date or accession
+    finished store of the same content is left unchanged. The bytes do not depend on the number of workers,
+    the engine, interruptions or the location of the source. The store holds no path, name, date or accession
     number.
 
     Args:
@@ -47,8 +48,9 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
         options: Options of the preparation.
 
     Raises:
-        UserError: Nothing to prepare or to continue, no image can be read, or OUT holds something else.
-        KeyboardInterrupt: It was interrupted; the message names what is kept.
+        UserError: There is nothing to prepare or to continue, no image can be read, image files changed
+            during the preparation, the disk is full, or OUT holds something else.
+        KeyboardInterrupt: The preparation was interrupted; the message states what has been stored.
     """
     if options.engine == "ray":
         load()  # before anything is written
@@ -63,7 +65,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
     if (store := finished(out, cohort, identity, parameters, overwrite=options.overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
-    # As it is read again: tuples are lists then.
+    # In the form in which it is read again, with lists in place of tuples.
     plan = json.loads(json.dumps({**asdict(identity), "parameters": parameters}))
     if options.resume:
         _check_begun(aside, plan)
@@ -97,7 +99,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
 
 @contextmanager
 def _faults_told(aside: Partial) -> Iterator[None]:
-    """Turn a fault of the disk into a `UserError`; finished images are kept."""
+    """Convert an error of the disk to a `UserError`; completed images are kept."""
     try:
         yield
     except OSError as error:
@@ -108,7 +110,7 @@ def _faults_told(aside: Partial) -> Iterator[None]:
 
 
 def _check_begun(aside: Partial, wanted: Plan) -> None:
-    """Raise UserError where no preparation was begun, or another one."""
+    """Raise UserError unless the same preparation was begun before."""
     plan = aside.plan()
     if plan is None:
         raise UserError(
@@ -135,7 +137,7 @@ def _check_begun(aside: Partial, wanted: Plan) -> None:
 
 
 def _begin_or_go_on(aside: Partial, new: Plan) -> DoneImages:
-    """Read the images of an interrupted preparation; none where another one, or none, was begun."""
+    """Read the completed images of the same preparation; begin it where another one, or none, was begun."""
     plan = aside.plan()
     if plan == new:
         with progress("Checking earlier images", total=aside.journaled(), of="images") as bar:
@@ -149,8 +151,8 @@ def _begin_or_go_on(aside: Partial, new: Plan) -> DoneImages:
 
 
 def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reader) -> dict[int, str]:
-    """Read what is not done yet, adding it to `done`; return why the others could not be read."""
-    # Images that could not be read before are tried again: a decoder may have been installed since.
+    """Read the images that are not in `done`, and add them; return the reasons for unreadable ones."""
+    # Images that could not be read before are tried again, since a decoder may have been installed since.
     todo = done.left()
     marks = [table["case_id"].unique() for table in (cohort.readings, cohort.boxes, cohort.regions)]
     placed = cohort.cases["case_id"].is_in(pl.concat(marks).implode())
@@ -172,7 +174,7 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
 
 
 class _Todo(Sequence[Files]):
-    """The files of cases, by their rows; made on access, as there may be very many."""
+    """The files of cases by row, made on access to save memory."""
 
     def __init__(self, cohort: Cohort, places: Mapping[int, Sequence[int]], rows: Sequence[int]) -> None:
         self._images, self._masks = cohort.cases["image"], cohort.regions["file"]

@@ -1,4 +1,4 @@
-"""Cases with several readers: the gaze of each reader beside that of all the others."""
+"""Cases with several readers: the gaze of each reader paired with that of all other readers."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from radgaze.store.batch import Batch
 from radgaze.store.store import Store
 
 Load = Callable[[Store, Sequence[str]], Iterator[Batch]]
-"""Loads the named cases of a store as batches, in the order of their ids."""
+"""Function that loads the named cases of a store as batches, in the order of the given ids."""
 
 
 def each_against_others(store: Store, case_ids: Sequence[str], load: Load) -> Iterator[tuple[Batch, Batch]]:
-    """Yield the gaze of one reader and that of all the others, for cases with several readers.
+    """Pair the gaze of each reader with that of all other readers, for cases with several readers.
 
-    Each reader of a case is the one reader once, in a batch of its own. A reading without a reader's name
-    counts as a reader.
+    Each reader of a case comes first in exactly one pair. A reading without a reader's name counts as a
+    separate reader; readings without a fixation are left out.
 
     Args:
         store: Prepared store.
         case_ids: Ids of cases; those with fewer than two readers are left out.
-        load: Loads cases as batches; called for both sides with the same ids.
+        load: Function that loads cases as batches, called with the same ids for both elements of a pair.
+
+    Yields:
+        Batches of the same cases: with the gaze of one reader, and with that of all the others.
     """
     readings = store.readings.filter(
         pl.col("case_id").is_in(list(case_ids)) & (pl.col("recorded") > 0)

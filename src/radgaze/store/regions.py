@@ -1,4 +1,4 @@
-"""Regions: parts of images that are marked pixel by pixel, with a bit for each pixel of the square."""
+"""Regions: parts of images that are marked pixel by pixel, stored as one bit per pixel of the square."""
 
 from __future__ import annotations
 
@@ -17,15 +17,22 @@ TABLE = "regions.parquet"
 
 
 def shard_name(shard: int) -> str:
-    """Path of a shard of regions in a store's folder."""
+    """Return the path of a shard of regions in the folder of a store."""
     return f"regions/shard-{shard:05d}.npy"
 
 
 class Regions:
-    """The regions of a store, as a sequence by row of its table. Each process opens the files itself.
+    """The regions of a store, as a sequence in the order of its table. Each process opens the files itself.
+
+    Args:
+        path: Folder of the store.
+        size: Side of its squares, in pixels.
 
     Attributes:
-        table: case_id, label, shard, index, area (of the square, in pixels).
+        table: Table of case_id, label, shard, index (in the shard) and area (in pixels of the square).
+
+    Raises:
+        UserError: A file is damaged.
     """
 
     def __init__(self, path: Path, size: int) -> None:
@@ -44,11 +51,11 @@ class Regions:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, i: int) -> NDArray[np.bool_]:
-        """(size, size), which pixels of the store's square are inside."""
+        """Return which pixels of the square are inside a region, (size, size)."""
         return unpacked(self.bits(i), self.size)
 
     def bits(self, i: int) -> NDArray[np.uint8]:
-        """The bits (size, ⌈size/8⌉) of a region, as stored."""
+        """Return the stored bits (size, ⌈size/8⌉) of a region."""
         shard = int(self._shard[i])
         if shard not in self._open:
             self._open[shard] = read_shard(self.path / shard_name(shard))
@@ -56,7 +63,7 @@ class Regions:
         return packed
 
     def __getstate__(self) -> dict[str, object]:
-        # Without the table: workers must not call polars, see the data set.
+        # Without the table, since workers must not call polars, see `GazeDataset`.
         return self.__dict__ | {"_open": {}, "table": None}
 
 

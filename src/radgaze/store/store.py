@@ -34,7 +34,7 @@ class Store:
     Attributes:
         path: Folder of the store.
         manifest: Source, classes, parameters, counts, geometry, software version and file hashes.
-        splits: Split of each row of `cases`; None for the split on disk.
+        splits: Split of each row of `cases`, in place of that on disk; None for that on disk.
         reading_ids: Ids of the readings that are used; None for all.
     """
 
@@ -48,7 +48,8 @@ class Store:
         """Open a store.
 
         Raises:
-            UserError: It is missing, not a store, unfinished, of another format, or lacks files.
+            UserError: The folder is missing, is not a store, or holds an unfinished store, one of another
+                format or one that lacks files.
         """
         path = Path(path)
         if not (path / MANIFEST).is_file():
@@ -75,7 +76,7 @@ class Store:
 
     @property
     def exclusive(self) -> bool:
-        """Whether each case has exactly one of the classes; else any number of them, or none."""
+        """Whether each case has exactly one of the classes, rather than any number of them."""
         return self.manifest.get("exclusive", True)
 
     @property
@@ -87,25 +88,30 @@ class Store:
 
     @property
     def voi(self) -> Literal["window", "none"]:
-        """Grey values of the images: through the window of their DICOM file, or over their maximum."""
+        """Grey values of the images, see `PrepareOptions`."""
         return "none" if self.manifest["parameters"].get("voi") == "none" else "window"
 
     @cached_property
     def cases(self) -> pl.DataFrame:
-        """One row per case: case_id, patient, split, label_<class>…, rows, columns (original pixels), shard,
-        index, scale, pad_x, pad_y (x_store = x·scale + pad_x), sha256 (of the image file).
+        """Table of cases: case_id, patient, split, label_<class>…, rows and columns (of the original image),
+        shard, index (in the shard), scale, pad_x and pad_y (x_store = x·scale + pad_x, in pixels), and sha256
+        (of the image file).
         """
         cases = read_table(self.path, "cases", {f"label_{name}": WHOLE for name in self.classes})
         return cases if self.splits is None else cases.with_columns(self.splits.alias("split"))
 
     @cached_property
     def readings(self) -> pl.DataFrame:
-        """reading_id, case_id, reader, recorded (fixations, off-image ones included), duration (s)."""
+        """Table of readings: reading_id, case_id, reader, recorded (number of fixations, off-image ones
+        included) and duration (s).
+        """
         return self._selected(read_table(self.path, "readings"))
 
     @cached_property
     def fixations(self) -> pl.DataFrame:
-        """reading_id, index, x, y (original image pixels), onset, duration (s); those on the image only."""
+        """Table of the fixations on the image: reading_id, index (among the recorded ones), x and y (pixels
+        of the original image), onset and duration (s), and `cohort.VIEWS` where they were recorded.
+        """
         return self._selected(read_table(self.path, "fixations"))
 
     def scan_fixations(self) -> pl.LazyFrame:
@@ -114,17 +120,23 @@ class Store:
 
     @cached_property
     def boxes(self) -> pl.DataFrame:
-        """case_id, label, x1, y1, x2, y2 (original image pixels)."""
+        """Table of boxes: case_id, label, x1, y1, x2, y2 (pixels of the original image), and in some stores
+        shape ("box" or "ellipse").
+        """
         return read_table(self.path, "boxes")
 
     @cached_property
     def regions(self) -> Regions:
-        """Masks: parts of images that are marked pixel by pixel; none in most stores."""
+        """Masks: parts of images that are marked pixel by pixel; empty for most stores."""
         return Regions(self.path, self.size)
 
     @cached_property
     def rejections(self) -> pl.DataFrame:
-        """reason, case_id, reading_id, detail; one row for each item of the source that was rejected."""
+        """Table of rejected items of the source: reason, case_id, reading_id and detail.
+
+        Raises:
+            UserError: The file is damaged.
+        """
         try:
             table = read_csv(self.path / REJECTIONS)
         except pl.exceptions.PolarsError as error:
@@ -136,11 +148,11 @@ class Store:
 
     @property
     def knows_published(self) -> bool:
-        """Whether the split on disk is the published one, drawn over the archive's own list of patients."""
+        """Whether the split on disk is the published one, drawn from the archive's list of patients."""
         return self.manifest["parameters"].get("split") == "published"
 
     def classes_without_cases(self) -> dict[str, list[str]]:
-        """Find the classes that no case of a split has, by split; splits without any are left out."""
+        """Find the classes that no case of a split has, by split; splits with all classes are left out."""
         empty = {}
         for split in ("train", "validate", "test"):
             cases = self.cases.filter(pl.col("split") == split)
@@ -150,18 +162,19 @@ class Store:
         return empty
 
     def resplit(self, kind: str, *, seed: int = 42, folds: int = 5, fold: int = 0) -> Store:
-        """Split the patients again, or as they are on disk; nothing is written.
+        """Return the store with its patients split in another way; nothing is written.
 
         Args:
             kind: "store" (as on disk), "published", "stratified" or "folds", see `sources.split`. The
-                published split is that of the archive's own list of patients, whatever the seed and the
-                patients that are in the store; only a store that was prepared with it has it.
+                published split was drawn from the archive's list of patients, and depends neither on the seed
+                nor on the patients in the store; only a store that was prepared with it has it.
             seed: Random seed of the split.
             folds: Number of folds.
             fold: Index of the test fold, from 0.
 
         Raises:
-            UserError: No such kind or fold, or a published split that the store does not have.
+            UserError: There is no such kind or fold, there are too few patients for it, or the store does not
+                have the published split.
         """
         if kind == "published" and not self.knows_published:
             raise UserError(
@@ -187,26 +200,30 @@ class Store:
         return replace(self, splits=pl.Series("split", [split_of[patient] for patient in patients]))
 
     def _labels(self) -> list[Hashable]:
-        """The labels of each case, as one value to stratify by."""
+        """Labels of each case, as one value for stratification."""
         rows = self.cases.select(f"label_{name}" for name in self.classes).rows()
         if self.exclusive:
             return list(rows)
         return [frozenset(name for name, has in zip(self.classes, row, strict=True) if has) for row in rows]
 
     def of_readings(self, ids: pl.Series) -> Store:
-        """Restrict the store to some of its readings and their fixations."""
+        """Return the store restricted to the readings of these ids and their fixations."""
         return replace(self, reading_ids=ids)
 
     @cached_property
     def images(self) -> Images:
-        """The images, in the order of `cases`."""
+        """The images, in the order of `cases`.
+
+        Raises:
+            UserError: A file is damaged.
+        """
         shard, index = (self.cases[name].to_numpy() for name in ("shard", "index"))
         names = {int(number): shard_name(int(number)) for number in np.unique(shard)}
         check_shards(self.path, names, shard, index, (self.size, self.size))
         return Images(self.path, shard, index)
 
     def image(self, i: int) -> NDArray[np.uint8]:
-        """The image of row i of `cases`, of shape (size, size): a read-only view of the file."""
+        """Return the image of row i of `cases`, (size, size) uint8, as a read-only view of the file."""
         return self.images[i]
 
     def _selected(self, table: pl.DataFrame) -> pl.DataFrame:
@@ -216,7 +233,7 @@ class Store:
 
 
 class Images:
-    """The images of a store, as a sequence. Each process opens the files when they are first needed."""
+    """The images of a store, as a sequence of (size, size) uint8. Each process opens the files itself."""
 
     def __init__(self, path: Path, shard: NDArray[np.integer], index: NDArray[np.integer]) -> None:
         self._path, self._shard, self._index = path, shard, index
@@ -240,12 +257,12 @@ class Images:
 
 
 def shard_name(shard: int) -> str:
-    """Path of a shard of images in a store's folder."""
+    """Return the path of a shard of images in the folder of a store."""
     return f"images/shard-{shard:05d}.npy"
 
 
 def partial_path(path: Path) -> Path:
-    """Folder in which a store is written before it is complete."""
+    """Return the folder in which a store is written before it is complete."""
     path = Path(os.path.abspath(path))  # noqa: PTH100  `.` has no name, and resolve() would follow a link
     return path.with_name(path.name + ".partial")
 

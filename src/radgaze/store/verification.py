@@ -1,4 +1,4 @@
-"""Verification of a store: its files are unchanged, and its tables fit together."""
+"""Verification that the files of a store are unchanged and its tables consistent."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from radgaze.store.store import MANIFEST, Store
 
 
 def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[str]:
-    """List the faults of a store; none if it is whole.
+    """List the faults of a store, as sentences; empty if it is intact.
 
-    Every file's SHA-256 is compared with the manifest's. Where all tables are as they were written, they are
-    also compared with each other, with the images and with the manifest's counts.
+    The SHA-256 of each file is compared with that in the manifest. If all tables are unchanged, they are also
+    compared with each other, with the images and with the counts in the manifest.
 
     Args:
-        store: Opened store: its files exist.
-        advance: Called after each file of the manifest.
+        store: Opened store, so that all files exist.
+        advance: Function that is called after each file of the manifest.
     """
     wrong = [] if is_sealed(store.manifest) else [f"{MANIFEST} is not the file that was written"]
     hashes = store.manifest["hashes"]
@@ -92,5 +92,5 @@ def _images(store: Store) -> list[str]:
 
 
 def advice(path: Path) -> str:
-    """Say how a damaged store is repaired."""
+    """State how a damaged store is repaired."""
     return f"prepare {path} again, from the same source, with `overwrite=True`"

@@ -1,1 +1,1 @@
-"""Search of an experiment's settings by the validation AUC alone; no test case is read."""
+"""Hyperparameter search for an experiment by the validation AUC; no test case is read."""

@@ -15,10 +15,10 @@ _LOOKS = {"finished": ("o", 0), "pruned": ("x", 1)}
 
 
 def history(trials: pl.DataFrame) -> Figure:
-    """Draw the validation AUC of each trial by number, and the best finished one so far as a line.
+    """Draw the validation AUC of each trial, and the best AUC of the finished trials so far as a line.
 
     Args:
-        trials: Table with `trial`, `state` and `validation_auc`, by number.
+        trials: Table with `trial`, `state` and `validation_auc`, sorted by `trial`.
     """
     with_auc = trials.filter(pl.col("validation_auc").is_not_null())
     with styled():

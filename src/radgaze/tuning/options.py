@@ -11,7 +11,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class TuneOptions(Options):
-    """How an experiment's settings are searched.
+    """Options of a search.
 
     Attributes:
         trials: Number of trials, including those of a resumed search.

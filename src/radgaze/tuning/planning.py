@@ -23,14 +23,14 @@ def plan(
     Args:
         experiment: Name of the experiment.
         data: Folder of the store.
-        options: How the settings are searched.
+        options: Options of the search.
         given: Nested fields of the configuration that the user has set; they are not varied.
 
     Raises:
         UserError: There is no such experiment, or a field or the space cannot be used.
     """
     given = dict(given or {})
-    held = experiments.flat(given)  # names, to be left out of the space
+    held = experiments.flat(given)  # fields that are left out of the space
     fields = experiments.merge(given, {"data": str(Path(data).resolve()), "seed": options.seed})
     config = settings.resolve(experiment, protocol=options.protocol, **fields)
     if held.get("selection", "validate") != "validate":
@@ -51,9 +51,9 @@ def plan(
 
 
 def _min_epochs(config: Config) -> int:
-    """Epochs of every trial: a ninth of all, which makes two rungs, and more than the warm-up.
+    """Epochs before a trial can be stopped: a ninth of all, for two rungs, and more than the warm-up.
 
-    Within the warm-up, networks differ by little but chance.
+    During the warm-up, differences between networks are mostly random.
     """
     optimisation = config.optimisation
     warmup = optimisation.warmup_epochs if optimisation.schedule == "cosine" else 0

@@ -1,4 +1,4 @@
-"""The results of a search: a table of all trials, the best settings, and the importance of each field."""
+"""Results of a search: a table of all trials, the best settings, and the importance of each field."""
 
 from __future__ import annotations
 
@@ -41,8 +41,10 @@ def draw(study: optuna.Study, search: Search, out: Path) -> None:
 
 
 def table(study: optuna.Study, search: Search) -> pl.DataFrame:
-    """A row for each trial: trial, state, validation_auc (its best so far), epochs, seconds, reason, and a
-    column for each field that varies.
+    """Make a table with a row for each ended trial.
+
+    Its columns are trial, state, validation_auc (the best of the trial), epochs, seconds, reason (of a
+    failure), and one for each field that varies.
     """
     columns = {
         "trial": pl.Int64,
@@ -58,11 +60,14 @@ def table(study: optuna.Study, search: Search) -> pl.DataFrame:
 
 
 def importances(study: optuna.Study) -> tuple[dict[str, float], int]:
-    """The share of each field in the variance of the validation AUC, largest first, and the number of trials.
+    """Compute the share of each field in the variance of the validation AUC.
 
-    By fANOVA (Hutter et al. 2014) over finished and pruned trials, a pruned one with the AUC that it had
-    reached: the finished trials alone are a selection of the search. Empty where there are too few trials, or
-    all have the same AUC.
+    The method is fANOVA (Hutter et al. 2014) over finished and pruned trials, a pruned one with the best AUC
+    that it had reached: the finished trials alone are a selection by the search.
+
+    Returns:
+        The shares, largest first, empty with fewer than `FEWEST` trials or where all have the same AUC; and
+        the number of trials.
     """
     trials = [trial for trial in ended(study) if trial.value is not None]
     if len(trials) < FEWEST or len({trial.value for trial in trials}) == 1:

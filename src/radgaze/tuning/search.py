@@ -1,4 +1,4 @@
-"""Run a search: trials one after another, or side by side in processes, until there are enough."""
+"""Running of a search: trials one after another, or in parallel processes, up to the requested number."""
 
 from __future__ import annotations
 
@@ -37,27 +37,30 @@ REASON = "reason"
 
 
 def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = run_trial) -> optuna.Study:
-    """Run a search until it has enough trials; write their runs, table, best settings and figures.
+    """Run a search up to the requested number of trials; write their runs, table, best settings and figures.
 
-    With one job, the same seed gives the same trials, however often the search was interrupted. With more,
-    each runs in a process with its share of cores and GPUs.
+    With one job, the same seed results in the same trials, however often the search was interrupted. With
+    several, each trial runs in a process with its share of cores and GPUs.
 
     Args:
-        search: What is searched.
-        out: Its folder.
+        search: The search.
+        out: Folder of the search.
         options: Number of trials and jobs, and whether to resume.
-        runner: Runs one trial, where there is one job.
+        runner: Function that runs one trial, used with one job.
+
+    Returns:
+        The study, with all trials.
 
     Raises:
         UserError: The folder or the settings cannot be used, or no trial finished.
-        Stopped: Ctrl-C.
+        Stopped: The search was interrupted by Ctrl-C.
     """
     store = open_store(search.config)
     check(search.config, store)
     if out.is_dir():
-        stay_within(out)  # trials that were stopped are removed there
+        stay_within(out)  # folders of stopped trials are removed there
     if not options.resume:
-        _say_notices(search.config, store)  # before the folder is made: a search that cannot run leaves none
+        _say_notices(search.config, store)  # before the folder is made, so that a refused search leaves none
     with opened(search, out, resume=options.resume) as study:
         if options.resume:
             _say_notices(search.config, store)  # after the store was compared with that of the search
@@ -80,7 +83,7 @@ def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = ru
 
 
 def _say_notices(config: Config, store: Store) -> None:
-    """Print once the notices that the trials do not print: all of them train on the same cases."""
+    """Print the notices of training once, since all trials train on the same cases and print none."""
     uncached = replace(config, input=replace(config.input, cache=False))
     cases = dataset(store, uncached, "train")
     for notice in (*of_store(config, store), *of_model(config.model, cases), check_gaze(config, cases)):
@@ -97,7 +100,7 @@ class _Running:
         self._lock = threading.Lock()
 
     def work(self, runner: Runner) -> None:
-        """Run trials until there are enough."""
+        """Run trials up to the requested number."""
         while (trial := self._next()) is not None:
             self._run(trial, runner)
 
@@ -125,7 +128,7 @@ class _Running:
         except Exception as error:
             if self.stopped:
                 return  # its process was killed; the trial is run again when the search is resumed
-            # A mistake of the user would make every trial fail.
+            # In the first trial, a mistake of the user ends the search, since it would make every trial fail.
             if isinstance(error, UserError) and not ended(self.study):
                 raise
             state = TrialState.FAIL
@@ -156,7 +159,7 @@ def _side_by_side(running: _Running, jobs: int) -> None:
         try:
             left = {pool.submit(running.work, worker) for worker in workers}
             while left:
-                # With a timeout: Ctrl-C may be delivered to another thread and would not wake this one.
+                # With a timeout, since Ctrl-C may be delivered to another thread and not wake this one.
                 done, left = wait(left, timeout=0.5, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()

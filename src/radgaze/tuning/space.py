@@ -1,8 +1,9 @@
-"""The space of a search: a range or choices for some fields of a run, and λ for the weights of its edges."""
+"""The space of a search: ranges or choices of the fields of a run, and λ for the weights of its edges."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from optuna.distributions import (
@@ -19,7 +20,6 @@ from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.sections import to_dict
 
 Space = dict[str, BaseDistribution]
 
@@ -27,18 +27,18 @@ Value = bool | int | float | str | None
 """A value of a field that can be varied."""
 
 GENERATORS = ("guided_backprop", "deconvnet", "backprop", "grad_cam", "hires_cam", "layer_cam")
-"""Generators that cost one backward pass; those that average over many are left out by default."""
+"""Generators that need one backward pass; those that average over several are left out by default."""
 
 GENERATORS_WITH_CLASS_MAPS = ("pylon", "guided_backprop", "deconvnet", "backprop", "grad_cam")
-"""As `GENERATORS`, for models with class maps: the maximum of such a map has a gradient at one place only,
-so the other class activation maps would show that place alone."""
+"""Generators for models with class maps. The score is the maximum of such a map, whose gradient is not 0 at
+one place only, so that other class-activation maps would show only this place."""
 
 HELD = ("experiment", "protocol", "data", "seed", "selection", "split", "trainer")
 """Sections and fields that must not vary, since the AUCs would not be comparable."""
 
 
 def default(config: Config, given: Collection[str] = ()) -> Space:
-    """The default space of an experiment: the settings that its loss depends on.
+    """Return the default space of an experiment: the settings on which its loss depends.
 
     Args:
         config: Resolved configuration of the experiment. Its edges are those with a weight.
@@ -75,10 +75,10 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
 
 
 def lambdas(edges: int) -> tuple[str, ...]:
-    """Names of the λ that divide the weight of all edges among them.
+    """Return the names of the λ that divide the total weight among the edges.
 
-    The first edge has the share λ of the weight of all edges, the second the share λ₂ of the remaining
-    weight, and the last edge has the rest.
+    The first edge has the share λ of the total weight, the second the share λ₂ of the remaining weight, and
+    so on; the last edge has the rest.
 
     Args:
         edges: Number of edges.
@@ -87,14 +87,18 @@ def lambdas(edges: int) -> tuple[str, ...]:
 
 
 def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, BaseDistribution | None]:
-    """Read a user's space: the distribution of each dotted field, or None for a field that must not vary.
+    """Read a space from a file.
 
-    A value in the file is `{low: …, high: …, log: true}`, a list of choices, or `null`.
+    A value in the file is `{low: …, high: …, log: true}`, a list of choices, or `null` for a field that does
+    not vary.
 
     Args:
         path: The YAML file.
         config: Resolved configuration of the experiment.
         given: Dotted names of fields that the user has set.
+
+    Returns:
+        The distribution of each dotted field; None for a field that does not vary.
 
     Raises:
         UserError: The file cannot be read, or a field or value in it cannot be used.
@@ -114,7 +118,11 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
 
 
 def replaced(space: Space, ranges: Mapping[str, BaseDistribution | None]) -> Space:
-    """Replace ranges of a space by a user's; where the user varies a weight, there is no λ.
+    """Replace distributions of a space by those of a user; where these vary a weight, λ are left out.
+
+    Args:
+        space: The default space.
+        ranges: Distributions of the user, None for fields that do not vary.
 
     Raises:
         UserError: Nothing is left to vary.
@@ -129,7 +137,12 @@ def replaced(space: Space, ranges: Mapping[str, BaseDistribution | None]) -> Spa
 
 
 def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
-    """Drawn values as nested fields of a configuration, with λ as the weights of its edges."""
+    """Convert the values of a trial to nested fields of a configuration, and λ to the weights of its edges.
+
+    Args:
+        drawn: Values by dotted field or λ.
+        config: Resolved configuration of the experiment.
+    """
     fields = {name: value for name, value in drawn.items() if not name.startswith("lambda")}
     edges = config.objective.edges
     if len(fields) < len(drawn):
@@ -146,21 +159,21 @@ def overrides(drawn: Mapping[str, Value], config: Config) -> dict[str, object]:
 
 
 def experiment_values(space: Space, config: Config) -> dict[str, Value] | None:
-    """The experiment's own values of the fields in a space, or None where they lie outside of it."""
-    now = experiments.flat(to_dict(config)) | _shares(config)
+    """Return the values of the experiment for the fields of a space; None where one is outside the space."""
+    now = experiments.flat(asdict(config)) | _shares(config)
     values = {name: now[name] for name in space}
     inside = all(_contains(space[name], value) for name, value in values.items())
     return values if inside else None
 
 
 def nest(name: str, value: object) -> dict[str, object]:
-    """Nested dictionaries that hold the value of one dotted field."""
+    """Return nested dictionaries that hold the value of one dotted field."""
     first, *rest = name.split(".", 1)
     return {first: nest(rest[0], value) if rest else value}
 
 
 def _shares(config: Config) -> dict[str, float]:
-    """The λ of the weights of an experiment's edges."""
+    """Values of the λ that correspond to the weights of an experiment's edges."""
     weights = [edge.weight for edge in config.objective.edges.values()]
     return {
         name: weights[i] / left if (left := sum(weights[i:])) else 0.0
@@ -173,7 +186,7 @@ def _about(value: float, low: float, high: float) -> FloatDistribution:
 
 
 def _entry(name: str, value: object, config: Config, given: Collection[str]) -> BaseDistribution | None:
-    fields = experiments.flat(to_dict(config))
+    fields = experiments.flat(asdict(config))
     names = lambdas(len(config.objective.edges))
     if name not in fields and name not in names:
         shares = f", and {', '.join(names)}" if names else "; an experiment of one edge has no lambda"

@@ -1,4 +1,4 @@
-"""The study of a search: trials in a journal that survives a kill, drawn by seed and number alone."""
+"""The study of a search: its trials, in a journal from which an interrupted search is resumed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CONTENTS = "contents"
 """Key in SETTINGS of the hashes of the store's contents."""
 
 REDUCTION = 3
-"""Reduction factor of successive halving: of the trials at a rung, one in so many goes on."""
+"""Reduction factor of successive halving: of this number of trials at a rung, one continues."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class Search:
 
     Attributes:
         config: Resolved configuration of the experiment; each trial changes some of its fields.
-        given: Nested fields that the user has set; part of the best settings.
+        given: Nested fields that the user has set, which are part of the best settings.
         space: Distribution of each field that varies.
-        min_epochs: Epochs of every trial, up to the first rung.
+        min_epochs: Number of epochs before a trial can be stopped, at the first rung.
     """
 
     config: Config
@@ -53,12 +53,17 @@ class Search:
 
 @contextlib.contextmanager
 def opened(search: Search, out: Path, *, resume: bool) -> Iterator[optuna.Study]:
-    """Open the study in a folder, and keep a second search out of it meanwhile.
+    """Open the study in a folder, with a lock that prevents a second search there.
 
-    A trial that was running when the search ended is run again, under its number.
+    Trials that were running when the search was interrupted are run again with the same values.
+
+    Args:
+        search: The search.
+        out: Folder of the search.
+        resume: Whether to continue the search in the folder, rather than to begin one.
 
     Raises:
-        UserError: The folder holds something else, another search, or none to resume, or one is running.
+        UserError: The folder holds other files, another search, no search to resume, or one that is running.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     values = _values(search)
@@ -95,12 +100,17 @@ def ask(study: optuna.Study, search: Search) -> optuna.Trial:
 
 
 def ended(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that finished, were pruned or failed, by number."""
+    """Return the trials that finished, were pruned or failed, sorted by number."""
     return [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
 
 
 def best(study: optuna.Study, count: int) -> list[FrozenTrial]:
-    """The finished trials with the highest AUC, highest first; of equal ones the earlier first."""
+    """Return the finished trials with the highest AUC, highest first; of equal trials the earlier first.
+
+    Args:
+        study: The study.
+        count: Maximum number of trials.
+    """
     finished = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     return sorted(finished, key=lambda trial: (-(trial.value or 0.0), trial.number))[:count]
 
@@ -119,15 +129,15 @@ def _pruner(search: Search) -> SuccessiveHalvingPruner:
 
 
 def _reopened(out: Path, search: Search) -> optuna.Study:
-    """Write the study again, with the trials that were running in the queue, and open it.
+    """Rewrite the study with the trials that were running moved to the queue, and open it.
 
-    Otherwise the values reported by those trials would compete with them at the rungs.
+    Otherwise the values that these trials have reported would count at the rungs when they are run again.
     """
     path, aside = out / JOURNAL, out / f"{JOURNAL}.new"
     for leftover in (*out.glob(f"{JOURNAL}.lock*"), *out.glob(f"{JOURNAL}.new*")):
-        leftover.unlink()  # of a search that was killed
+        leftover.unlink()  # left by a search that was killed
     journal = path.read_bytes()
-    write_bytes(journal[: journal.rfind(b"\n") + 1], path)  # without a line that a crash cut short
+    write_bytes(journal[: journal.rfind(b"\n") + 1], path)  # without a line that a crash truncated
     try:
         before = optuna.load_study(study_name=None, storage=JournalStorage(JournalFileBackend(str(path))))
         trials = before.get_trials()

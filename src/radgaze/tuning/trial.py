@@ -15,7 +15,7 @@ from radgaze.runs.config import Config
 from radgaze.training.fitting import train
 
 Report = Callable[[int, float], bool]
-"""Called with the number of epochs and the best validation AUC so far; returns whether to stop the trial."""
+"""Function of the number of epochs and the best validation AUC so far; returns whether to stop."""
 
 
 class Pruned(Exception):  # noqa: N818 - no error
@@ -23,18 +23,18 @@ class Pruned(Exception):  # noqa: N818 - no error
 
 
 class Failed(Exception):  # noqa: N818 - of a trial, not of the search
-    """A trial failed in another process; the message says why."""
+    """A trial failed in another process; the message states the reason."""
 
 
 def run_trial(config: Config, out: Path, report: Report) -> float:
     """Train in a folder, which is emptied first; return the best validation AUC.
 
-    Checkpoints are removed at the end; the model is kept where the trial finishes.
+    Checkpoints are removed at the end; the model is kept only if the trial finishes.
 
     Args:
         config: Resolved configuration of the trial.
         out: The folder.
-        report: Called after each epoch.
+        report: Function that is called after each epoch.
 
     Raises:
         Pruned: `report` returned True.

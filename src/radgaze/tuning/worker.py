@@ -1,8 +1,8 @@
 """A process that runs trials for a search, one after another, with its share of the machine.
 
-It is no task of `radgaze.execution.local`: a task ends with its program, while a worker imports torch once,
-runs many trials, and answers the search after each epoch. The shares, the end of an orphaned process and the
-words for a killed one are the same.
+It is not a task of `radgaze.execution.local`: a task ends with its program, whereas a worker imports torch
+once, runs many trials, and exchanges messages with the search after each epoch. Both use the same shares, and
+end with their parent process in the same way.
 
 This module must not import torch, which reads the visible devices when it is imported.
 """
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Request:
-    """A trial to run.
+    """Message to the worker: a trial to run.
 
     Attributes:
-        config: Its configuration, as nested plain values.
-        out: Its folder.
+        config: Configuration of the trial, as nested plain values.
+        out: Folder of the trial.
     """
 
     config: Mapping[str, object]
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Epoch:
-    """A trial has trained an epoch; the worker waits for a bool, whether to stop.
+    """Message from the worker after an epoch; it waits for a bool that states whether to stop.
 
     Attributes:
         epochs: Number of epochs so far.
@@ -56,12 +56,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Ended:
-    """A trial has ended.
+    """Message from the worker that a trial has ended.
 
     Attributes:
-        how: "refused" is a mistake of the user, "failed" any other failure.
+        how: Result of the trial; "refused" is a mistake of the user, "failed" any other failure.
         auc: Best validation AUC of a finished trial.
-        reason: Why the trial was refused or failed.
+        reason: Reason why the trial was refused or failed; empty for others.
     """
 
     how: Literal["finished", "pruned", "refused", "failed"]
@@ -70,10 +70,10 @@ class Ended:
 
 
 class Worker:
-    """Runs trials in a process; where the process dies, its trial fails, and the next one gets a new process.
+    """A process that runs trials; if it dies, its trial fails, and a new process runs the next trial.
 
     Args:
-        share: Its share of the machine.
+        share: Share of the machine that the process may use.
     """
 
     def __init__(self, share: Share) -> None:
@@ -84,7 +84,13 @@ class Worker:
         self._lock = threading.Lock()
 
     def __call__(self, config: Config, out: Path, report: Report) -> float:
-        """Run a trial, see `trial.run_trial`."""
+        """Run a trial in the process, see `trial.run_trial`.
+
+        Raises:
+            Pruned: `report` returned True.
+            UserError: The configuration cannot be used.
+            Failed: The trial failed, or the process died.
+        """
         from radgaze.runs import settings
         from radgaze.tuning.trial import Failed, Pruned
 
@@ -107,7 +113,7 @@ class Worker:
             raise Failed(f"its process {self._end()}; try fewer `jobs`") from error
 
     def stop(self) -> None:
-        """Kill the process, and start no other."""
+        """Kill the process, and do not start another one."""
         with self._lock:
             self._stopped = True
             if self._process is not None:
@@ -123,11 +129,11 @@ class Worker:
                 self._connection, theirs = context.Pipe()
                 self._process = context.Process(target=serve, args=(theirs, self._share, os.getpid()))
                 self._process.start()
-                theirs.close()  # otherwise this side would wait for ever for a process that died
+                theirs.close()  # otherwise this side would wait forever for a process that has died
             return self._connection
 
     def _end(self) -> str:
-        """How the process, whose connection is closed, ended."""
+        """State in words how the process ended, after its connection was closed."""
         process = self._process
         if process is None:
             return "was not started"
@@ -136,7 +142,7 @@ class Worker:
 
 
 def serve(connection: Connection, share: Share, parent: int) -> None:
-    """Run the trials that are sent over a connection until it is closed, or until the parent is gone.
+    """Run the trials that are sent over a connection until it is closed or the parent process has ended.
 
     Args:
         connection: Connection to the search.

@@ -1,1 +1,1 @@
-"""Explanation methods side by side: what each map of a run is worth, aspect by aspect."""
+"""The audit: a comparison of explanation methods on a run's cases, aspect by aspect."""

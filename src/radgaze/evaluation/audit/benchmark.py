@@ -1,4 +1,4 @@
-"""`audit`: measure and summarise maps of a run, method by method, and write the results."""
+"""The audit of a run: measure and summarise the maps of each method, and write the results."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def audit(
 ) -> Audit:
     """Measure methods on a run's cases; write audit.json, audit.csv and cases.parquet into a folder.
 
-    Each method is kept in the folder as soon as it is measured: a later call with the same settings, cases
-    and weights measures only the missing ones.
+    The measurements of each method are stored in the folder as soon as they are complete: a later call with
+    the same settings, cases and weights measures only the missing methods.
 
     Args:
         run: The run.
@@ -28,7 +28,7 @@ def audit(
 
     Raises:
         UserError: A method or a device is not available, or there are no cases.
-        KeyboardInterrupt: The audit was interrupted; the message says what is kept.
+        KeyboardInterrupt: The audit was interrupted; the message states what has been stored.
     """
     measurements = measure(run, folder, options)
     results = summarise(run, measurements, options)

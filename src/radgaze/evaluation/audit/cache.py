@@ -1,7 +1,7 @@
-"""Measurements of one method, kept in files of their own as soon as they are complete.
+"""Stored measurements of single methods.
 
-An audit that was interrupted, or gets one more method, continues from them. They hold the settings, cases and
-weights with which they were measured, and count only for the same ones.
+An audit that was interrupted, or is repeated with a further method, continues from them. They record the
+settings, cases and weights with which they were made, and are used only for the same ones.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class MethodMeasurements:
     """Measurements of a method, a baseline map or a ceiling.
 
     Attributes:
-        method: Its name.
-        figures: case_id, method, aspect, metric, value (null where undefined).
+        method: Name of the method.
+        figures: Table of case_id, method, aspect, metric and value (null where undefined).
         overall: Figures that belong to no single case, by aspect and metric.
         details: Further values by aspect, see `Measurement.detail`.
     """
@@ -51,7 +51,7 @@ class MethodMeasurements:
 
 
 def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) -> pl.DataFrame:
-    """Return figures (B,) of one aspect as rows of `MethodMeasurements.figures`."""
+    """Convert the figures (B,) of one aspect, by metric, to rows of `MethodMeasurements.figures`."""
     parts = [
         pl.DataFrame(
             {
@@ -69,7 +69,13 @@ def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) ->
 
 
 def store(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str, object]) -> None:
-    """Write measurements, each file whole or not at all, with what they were made with last."""
+    """Write measurements into METHOD.parquet, and then METHOD.json, each atomically.
+
+    Args:
+        measurements: The measurements.
+        folder: Folder of the files; it is created if it is missing.
+        made_with: Settings, cases and weights with which they were made, as JSON values.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     text, table = (folder / f"{measurements.method}.{kind}" for kind in ("json", "parquet"))
     text.unlink(missing_ok=True)
@@ -83,7 +89,16 @@ def store(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str
 
 
 def load(method: str, folder: Path, made_with: Mapping[str, object]) -> MethodMeasurements | None:
-    """Return the measurements of a method; None where they are missing, damaged or made with other values."""
+    """Read the measurements of a method.
+
+    Args:
+        method: Name of the method.
+        folder: Folder of the files.
+        made_with: Settings, cases and weights with which they must have been made, see `store`.
+
+    Returns:
+        The measurements; None where they are missing, damaged, or made with other values.
+    """
     text, table = (folder / f"{method}.{kind}" for kind in ("json", "parquet"))
     if not (text.is_file() and table.is_file()):
         return None

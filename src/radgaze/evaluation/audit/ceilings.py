@@ -1,4 +1,4 @@
-"""Ceilings: figures of maps that know more of a case than a model does."""
+"""Ceilings: figures of maps that are made from information that a model does not have."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ class Ceiling:
 
     Attributes:
         title: Name in a figure's legend.
-        measure: Measures it on the cases of a run's split; returns rows of `SCHEMA`.
+        measure: Function of the run, the split and its cases that measures the ceiling, and returns rows of
+            `SCHEMA`.
     """
 
     title: str

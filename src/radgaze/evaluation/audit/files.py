@@ -26,9 +26,9 @@ class Audit:
 
     Attributes:
         results: The content of audit.json.
-        table: method, aspect, metric, value, low, high, n, and the `Aspect.columns`; unrounded, null where
-            undefined.
-        cases: case_id, method, aspect, metric, value.
+        table: Table of method, aspect, metric, value, low, high, n, and the `Aspect.columns`; not rounded,
+            null where undefined.
+        cases: Table of case_id, method, aspect, metric and value.
     """
 
     results: AuditResults
@@ -44,7 +44,7 @@ class Audit:
 
 
 def write_results(results: AuditResults, folder: Path) -> None:
-    """Write DIR/audit.json, whole or not at all."""
+    """Write DIR/audit.json, atomically."""
     settings = _inlined(plain_fields(results.settings), "constants", "baseline_counts")
     methods = {
         name: _inlined(_inlined(plain_fields(method), "details"), *method.details)
@@ -55,7 +55,7 @@ def write_results(results: AuditResults, folder: Path) -> None:
 
 
 def read_results(folder: Path) -> AuditResults:
-    """Read DIR/audit.json, also of an earlier version.
+    """Read DIR/audit.json, also a file that an earlier version wrote.
 
     Raises:
         UserError: The file is missing or damaged.
@@ -86,7 +86,7 @@ def _taken(content: Mapping[str, object], names: list[str]) -> dict[str, object]
 
 
 def _settings(settings: Mapping[str, object]) -> dict[str, object]:
-    """Gather the constants of the aspects and the counts of the baseline maps from beside the rest."""
+    """Gather the constants of the aspects and the counts of the baseline maps from among the settings."""
     constants = _taken(settings, [key for aspect in ASPECTS.values() for key in aspect.settings])
     named = {*constants, *(each.name for each in fields(AuditSettings))}
     counts = {name: value for name, value in settings.items() if name not in named and isinstance(value, int)}
@@ -94,7 +94,7 @@ def _settings(settings: Mapping[str, object]) -> dict[str, object]:
 
 
 def _with_details(method: object, path: Path) -> object:
-    """Gather the details of the aspects, which stand beside the figures, as their types."""
+    """Gather the details of the aspects, which the file holds beside the figures, as their types."""
     if not isinstance(method, Mapping):
         return method
     details: dict[str, object] = {}

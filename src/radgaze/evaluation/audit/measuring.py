@@ -40,8 +40,8 @@ class AuditMeasurements:
     Attributes:
         sample: The cases.
         methods: Measurements of baseline maps, ceilings and methods.
-        recipes: How the maps of each method are made.
-        baseline_counts: Numbers of cases that the baseline maps count.
+        recipes: Generator and options of each method, by its name.
+        baseline_counts: Numbers of cases that the baseline maps count, see `BaselineMap.counts`.
         device: Device of the model.
     """
 
@@ -53,19 +53,22 @@ class AuditMeasurements:
 
 
 def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
-    """Measure what an earlier audit in the folder has not measured with the same settings.
+    """Measure methods, baseline maps and ceilings that the folder does not hold with the same settings yet.
 
     Args:
         run: The run.
-        folder: Folder of the audit, in which each method is kept once it is measured.
+        folder: Folder of the audit, in which the measurements of each method are stored.
         options: Options of the audit.
+
+    Returns:
+        All measurements, those read from the folder included.
 
     Raises:
         UserError: A method or a device is not available, or there are no cases.
-        KeyboardInterrupt: The audit was interrupted; the message says what is kept.
+        KeyboardInterrupt: The audit was interrupted; the message states what has been stored.
     """
     device = usable_device(options.device)
-    if not run.config.model.reads_gaze:  # its inputs differ in length: no freed block fits the next one
+    if not run.config.model.reads_gaze:  # gaze sequences differ in length: a freed block rarely fits the next
         attribution.keep_freed_memory()
     model = models.scoring(run.model(device))
     recipes = {
@@ -133,7 +136,7 @@ def recipe(name: str, passes: int) -> Recipe:
 
     Args:
         name: Name of the preset.
-        passes: Most forward passes for one map; 0 for the number of the preset.
+        passes: Maximum number of forward passes for one map; 0 for the number of the preset.
     """
     preset = PRESETS[name]
     kind, options = REGISTRY[preset.generator], dict(preset.options)
@@ -147,14 +150,14 @@ def recipe(name: str, passes: int) -> Recipe:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """Measures one method after the other on the same cases.
+    """Measurement of methods, baseline maps and ceilings on the same cases.
 
     Attributes:
         run: The run.
         model: Its model, on the device.
         cases: The cases.
-        recipes: How the maps of each method are made.
-        baseline_maps: The baseline maps that the run supports.
+        recipes: Generator and options of each method, by its name.
+        baseline_maps: The baseline maps that the run supports, by name.
         options: Options of the audit.
     """
 

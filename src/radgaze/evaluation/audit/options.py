@@ -10,7 +10,7 @@ from radgaze.options import Options, option
 Split = Literal["test", "validate"]
 
 PROBING = ("steps", "subsets", "share", "stages", "noise", "draws", "shift", "seed")
-"""Options that say how thoroughly a method is probed: figures that differ in one are not of one audit."""
+"""Options on which measurements depend: those made with different values are not mixed in one audit."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Results of an audit, as audit.json holds them."""
+"""Results of an audit, the content of audit.json."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class AuditEstimate(IntervalEstimate):
 
 @dataclass(frozen=True)
 class BaselineComparison:
-    """A method against all baseline maps, in one aspect.
+    """Comparison of a method with all baseline maps, in one aspect.
 
     Attributes:
         metric: The metric compared, the headline of the aspect.
         differences: Difference to each baseline map, by the map's name.
-        verdict: Better than all, even with the best or worse than one; None where it is undefined.
+        verdict: Verdict against all baseline maps, see `against_all`; None where it is undefined.
         lacking: Why there is no verdict; empty where there is one.
     """
 
@@ -58,7 +58,7 @@ class MethodResults:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the maps of a method are made.
+    """Generator of a method's maps, with its options.
 
     Attributes:
         generator: Name of the generator.
@@ -74,7 +74,7 @@ class AuditSettings:
     """The settings that the figures depend on; see `AuditOptions` for those not described here.
 
     Attributes:
-        passes: Most forward passes for one map; None for the number of each method's preset.
+        passes: Maximum number of forward passes for one map; None for the number of each method's preset.
         constants: Constants of the aspects (`Aspect.settings`). The file holds them beside the other
             settings.
         size: Side of the model's input, in pixels.
@@ -112,11 +112,11 @@ class AuditResults(Record):
         software: Version of radgaze.
         selection: Split that selected the epoch, "validate" or "test".
         settings: Settings of the audit.
-        recipes: How the maps of each method are made, by the method's name.
+        recipes: Generator and options of each method, by its name.
         cases: Number of cases.
         patients: Number of their patients.
         probed: Number of probed cases.
-        thresholds: Constants of the aspects that figures are judged by (`Aspect.thresholds`). The file holds
+        thresholds: Constants of the aspects by which figures are judged (`Aspect.thresholds`). The file holds
             them beside the other fields.
         methods: Results by name: methods, then baseline maps and ceilings, in the order of their measurement.
     """

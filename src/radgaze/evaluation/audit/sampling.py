@@ -1,4 +1,4 @@
-"""The cases of an audit: drawn by a seed, and loaded onto the device once for all methods."""
+"""The cases of an audit, drawn with a seed and loaded onto the device once for all methods."""
 
 from __future__ import annotations
 
@@ -60,12 +60,14 @@ class CaseBatch:
         case_ids: Ids of the cases.
         images: Images of shape (B, 1, S, S).
         also: Further inputs of the model after the images, of shape (B, …) each.
-        predicted: Most probable class of shape (B,); maps are of this class, except beside boxes.
-        truth: True class of shape (B,), see `multilabel.true_class`; boxes and regions are of this class.
+        predicted: Index of the most probable class, of shape (B,); maps are of this class, except where they
+            are compared with boxes.
+        truth: Index of the true class, of shape (B,), see `multilabel.true_class`.
         gaze: Gaze on the cases.
-        sigma: Standard deviations (σy, σx) of the gaze map's Gaussian, of shape (B, 2).
-        boxes: Boxes of shape (B, N, 4) in pixels of the images; without area for padding.
-        regions: Whether a pixel is in a region of the true class, or of no class, of shape (B, S, S).
+        sigma: Standard deviations (σy, σx) of the gaze map's Gaussian in pixels, of shape (B, 2).
+        boxes: Boxes of the true class or without a class, as (x1, y1, x2, y2) in pixels of the images, of
+            shape (B, N, 4); padded by boxes without area.
+        regions: Whether a pixel is in a region of the true class or without a class, of shape (B, S, S).
         boxed: Whether a case has a box with area, or a region, of shape (B,).
     """
 
@@ -108,7 +110,7 @@ class Sample:
     """The cases of a split that are drawn for an audit.
 
     Attributes:
-        cases: case_id, patient, label_<class>, in the order of the split.
+        cases: Table of case_id, patient and label_<class>, in the order of the split.
         probed: Ids of the probed cases.
     """
 
@@ -127,7 +129,11 @@ class Sample:
 
 
 def draw(run: Run, options: AuditOptions) -> Sample:
-    """Draw cases evenly, whatever their class, and from them the probed ones; all, if there are no more.
+    """Draw the audited cases of a split at random, regardless of class, and among them the probed ones.
+
+    Args:
+        run: The run.
+        options: Options of the audit; `cases` and `probed` are upper limits.
 
     Raises:
         UserError: The run has no predictions of the split.
@@ -176,7 +182,7 @@ def _case_batch(model: nn.Module, batch: Batch) -> CaseBatch:
     images, *also = models.inputs(model, batch)
     with torch.inference_mode():
         logits = model(images, *also).logits
-    # Which class is the most probable does not depend on how logits become probabilities.
+    # The order of the logits is that of the probabilities, for softmax and for sigmoid.
     truth = torch.from_numpy(true_class(batch.label.cpu(), logits.double().cpu())).to(images.device)
     of_truth = torch.nn.functional.one_hot(truth, batch.label.shape[1])
     boxes = of_own_class(batch.boxes, batch.box_class, of_truth)

@@ -42,7 +42,7 @@ def summarise(run: Run, measurements: AuditMeasurements, options: AuditOptions) 
 
     Args:
         run: The run.
-        measurements: What `measure` returned.
+        measurements: The measurements, from `measure`.
         options: Options of the audit.
     """
     sample = measurements.sample
@@ -92,7 +92,7 @@ def summarise_methods(
     Args:
         measured: The measurements.
         sample: The cases.
-        classes: Names of the classes, the strata of the bootstrap.
+        classes: Names of the classes, which are the strata of the bootstrap if they are exclusive.
         options: Options of the audit.
     """
     samples = _by_aspect(_all_figures(measured), sample, classes, options)
@@ -188,7 +188,7 @@ class AspectFigures:
 def _by_aspect(
     figures: pl.DataFrame, sample: Sample, classes: Sequence[str], options: AuditOptions
 ) -> dict[str, AspectFigures]:
-    """Within an aspect all methods see the same resamples of the same cases, so differences are paired."""
+    """Figures by aspect; its methods share cases and resamples, so that differences are paired."""
     by_aspect: dict[str, AspectFigures] = {}
     for aspect in ASPECTS:
         defined = figures.filter((pl.col("aspect") == aspect) & pl.col("value").is_not_null())

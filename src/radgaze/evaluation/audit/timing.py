@@ -1,4 +1,4 @@
-"""Time of a method's maps, and of the class scores alone."""
+"""Time for a method's maps, and for the class scores alone."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from radgaze.evaluation.audit.aspects.audited_maps import Explain, explained
 from radgaze.evaluation.audit.sampling import CaseBatch
 
 TIMED = 2
-"""Fewest cases on which the plain forward pass is timed, beside each method."""
+"""Least number of cases on which the forward pass alone is timed for each method."""
 
 
 class Clock:
-    """Times a method, and the plain forward pass on its first batches, while the machine is as busy."""
+    """Timer of a method and, on its first batches, of the forward pass alone, under the same load."""
 
     def __init__(self, model: nn.Module, explain: Explain, batch: CaseBatch) -> None:
         self._model, self._explain = model, explain
         self._map_total = self._pass_total = 0.0
         self._maps = self._passes = 0
-        explained(explain, batch)  # memory and kernels: the first call would seem slow
+        explained(explain, batch)  # warm-up: the first call allocates memory and compiles kernels
         self._forward(batch)
 
     def explained(self, batch: CaseBatch) -> Tensor:
-        """Return the maps of a batch."""
+        """Compute and time the maps of a batch, of shape (B, 1, S, S)."""
         if self._passes < TIMED:
             self._pass_total += self._timed(partial(self._forward, batch), batch)[1]
             self._passes += len(batch)

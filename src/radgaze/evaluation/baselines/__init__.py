@@ -1,7 +1,7 @@
-"""Baseline maps: maps made without the model, which a heatmap has to beat.
+"""Baseline maps: maps made without the model, which a heatmap should surpass.
 
-On plain metrics a lung-shaped mask ties another radiologist's gaze (arXiv 2112.11716), which is why every
-table of agreement has it, beside the mean gaze of the training cases.
+Under plain metrics a lung-shaped mask scores as high as another radiologist's gaze (arXiv 2112.11716); every
+table of agreement therefore includes it, and the mean gaze of the training cases.
 """
 
 # Each module registers its map; tables and figures show them in this order.

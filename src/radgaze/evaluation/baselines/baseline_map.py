@@ -19,7 +19,7 @@ Kind = TypeVar("Kind", bound="type[BaselineMap]")
 
 @dataclass(frozen=True)
 class BaselineInputs:
-    """Data that a baseline map may be made from.
+    """Data from which a baseline map may be made.
 
     Attributes:
         store: The store.
@@ -37,7 +37,7 @@ class BaselineInputs:
 
 
 class BaselineMap(ABC):
-    """A map that is made without the model: a floor for the maps of models.
+    """A map that is made without the model: a lower reference for the maps of models.
 
     Attributes:
         name: Name in tables and files.
@@ -66,7 +66,7 @@ class BaselineMap(ABC):
         """Return the maps of cases, of shape (B, S, S)."""
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
-        """Return numbers of cases that the result files hold and `summary` and `remark` state."""
+        """Return numbers of cases, by their names in result files, which `summary` and `remark` state."""
         return {}
 
     @classmethod
@@ -80,7 +80,7 @@ class BaselineMap(ABC):
 
     @classmethod
     def remark(cls, counts: Mapping[str, int]) -> str:
-        """Return what the page of a run adds about its cases; may be empty.
+        """Return a remark on its cases for the page of a run; may be empty.
 
         Args:
             counts: The `counts` of all baseline maps.

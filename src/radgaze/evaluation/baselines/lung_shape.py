@@ -1,4 +1,4 @@
-"""Baseline map of two lungs: the case's own lungs where the store has them, else a fixed shape."""
+"""Baseline map of two lungs: the masks of the case's lungs where the store has them, else a fixed shape."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from radgaze.store.names import plain
 from radgaze.store.placement import Frame
 from radgaze.words import count
 
-# Right and left lung (left and right in the picture) as shares of the frame: centre (x, y), then half of the
-# width and of the height.
+# Right and left lung, which are left and right in the picture: centre (x, y), half the width and half the
+# height, as shares of the frame.
 _LUNGS = ((0.295, 0.47, 0.165, 0.345), (0.705, 0.47, 0.165, 0.345))
-_TAPER = 0.28  # an apex is narrower than a base
+_TAPER = 0.28  # growth of the width from apex to base
 _SIDES = {"left lung", "right lung"}
 
 
@@ -26,7 +26,7 @@ def draw_lung_shape(size: tuple[int, int]) -> Floats:
     (Δx / (a (1 + 0.28 v)))² + v² ≤ 1 with v = Δy / b. The shape is not fitted to data.
 
     Args:
-        size: (H, W).
+        size: Size (H, W) of the map in pixels.
     """
     H, W = size
     y, x = (np.arange(H)[:, None] + 0.5) / H, (np.arange(W)[None, :] + 0.5) / W
@@ -39,7 +39,7 @@ def draw_lung_shape(size: tuple[int, int]) -> Floats:
 
 @register("lung_shape", title="lung shape")
 class LungShape(BaselineMap):
-    """The lungs of each case where the store has masks of both, else `lung_shape`."""
+    """The lungs of each case where the store has masks of both, else `draw_lung_shape`."""
 
     def __init__(self, inputs: BaselineInputs) -> None:
         super().__init__(inputs)
@@ -63,7 +63,7 @@ class LungShape(BaselineMap):
         return np.stack([self._lungs(case_id) for case_id in case_ids])
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
-        """Return the number of cases with lungs of their own."""
+        """Return the number of cases for which the store has masks of both lungs, as "own_lungs"."""
         return {"own_lungs": sum(case_id in self._rows for case_id in case_ids)}
 
     @classmethod

@@ -15,7 +15,7 @@ def average_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Float
     """Average the gaze maps of training cases.
 
     Args:
-        batches: Training cases, never those that are evaluated; cases without gaze are left out.
+        batches: Training cases, not the evaluated ones; cases without gaze are left out.
         size: Size (H, W) of the map.
 
     Returns:
@@ -33,7 +33,7 @@ def average_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Float
 
 @register("mean_gaze", title="mean gaze", blurred=False)
 class MeanGaze(BaselineMap):
-    """Mean gaze map, the same for every case; it is as blurred as the gaze maps that it averages."""
+    """Mean gaze map, the same for every case; not blurred, since the averaged gaze maps already are."""
 
     @classmethod
     def unsupported(cls, inputs: BaselineInputs) -> str | None:

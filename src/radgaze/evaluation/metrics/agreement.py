@@ -1,15 +1,18 @@
 """Metrics of the agreement of a map with gaze, after Bylinskii et al. (arXiv 1604.03605).
 
 Maps P, gaze maps Q and fixation counts F have shape (B, H, W); metrics have shape (B,). P is any finite map,
-higher where it points; Q is not negative; F is the number of fixations on each pixel (`fixation_counts`).
+higher at more relevant pixels, and for KL, SIM and information gain not negative; Q is not negative; F is the
+number of fixations on each pixel (`fixation_counts`).
 
-A constant P points nowhere: it counts as the uniform map, whatever its height, and scores as chance (NSS 0,
-CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by leaving out empty maps.
-Metrics are NaN where there is nothing to agree with (no fixation, Q zero or for CC constant), and where P has
-NaN.
+A constant P carries no information: it counts as the uniform map, whatever its value, and scores as chance
+(NSS 0, CC 0, AUCs ½, KL and SIM of the uniform distribution), so that a run cannot gain by leaving out empty
+maps. Metrics are NaN where the reference is undefined (no fixation, Q zero or for CC constant), and where P
+contains NaN or infinity. They raise a `ValueError` for arrays of other or different shapes, and where a map
+that must not be negative is.
 
-All but AUC-Judd count how often a pixel was fixated. NSS, CC and AUC do not depend on the scale and offset of
-P, and AUC depends on its order only. KL penalises what P misses, SIM what it misses and what it adds.
+All metrics of fixations but AUC-Judd count how often a pixel was fixated. NSS, CC and AUC do not depend on
+the scale and offset of P, and AUC depends only on the order of its pixels. KL penalises mass that P lacks at
+the gaze; SIM also penalises mass elsewhere.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ Counts = NDArray[np.float64] | NDArray[np.bool_]
 UNIFORM = 0.01
 """Share of the uniform distribution in the densities of `information_gain`."""
 EPSILON = float(np.finfo(np.float64).eps)  # the regulariser of KL in Bylinskii et al.'s code
-_CONSTANT = 1e-6  # relative range under which a map is constant: single precision's rounding, not a pattern
+_CONSTANT = 1e-6  # relative range up to which a map is constant: rounding errors of single precision
 
 
 def nss(P: ArrayLike, F: ArrayLike) -> Floats:
@@ -77,8 +80,8 @@ def auc_judd(P: ArrayLike, F: ArrayLike) -> Floats:
 def shuffled_auc(P: ArrayLike, F: ArrayLike, others: ArrayLike) -> Floats:
     """Compute the AUC of P for this image's fixations against other images' (Zhang et al. 2008).
 
-    A map of where people look in general stays near ½. Every fixation of the other images is a negative; none
-    is sampled; ties count half. In [0, 1], higher is better, ½ is chance.
+    A map of where people look in general stays near ½. All fixations of the other images are negatives,
+    without sampling; ties count half. In [0, 1], higher is better, ½ is chance.
 
     Args:
         P: Maps.
@@ -98,7 +101,8 @@ def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
     Args:
         P: Maps.
         Q: Gaze maps.
-        other_gaze: Sum of the gaze maps of the other images, of shape (B, H, W); undefined where constant.
+        other_gaze: Sum of the gaze maps of the other images, of shape (B, H, W). The metric is NaN where it
+            is constant.
     """
     return cc(P, Q) - cc(P, other_gaze)
 
@@ -106,9 +110,9 @@ def shuffled_cc(P: ArrayLike, Q: ArrayLike, other_gaze: ArrayLike) -> Floats:
 def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
     """Compute the information gain of P over a prior in bits per fixation, Σ F (log₂ p − log₂ b) / Σ F.
 
-    Kümmerer, Wallis and Bethge (2015). Maps become densities p = (1 − λ) P/ΣP + λ/(HW) with λ = `UNIFORM`,
-    the prior too, so that a fixation where a map is 0 costs a finite number of bits. Unbounded, higher is
-    better, 0 is as good as the prior. Undefined without a fixation.
+    Kümmerer, Wallis and Bethge (2015). P becomes a density p = (1 − λ) P/ΣP + λ/(HW) with λ = `UNIFORM`, and
+    the prior a density b in the same way, so that a fixation where a map is 0 costs a finite number of bits.
+    Unbounded, higher is better, 0 is as good as the prior. NaN without a fixation.
 
     Args:
         P: Maps.
@@ -126,8 +130,8 @@ class Agreement(Metric):
     """A metric of agreement with gaze.
 
     Attributes:
-        function: Function of maps P and the inputs that `needs` names; gives a value for each map.
-        needs: Inputs beside P: "fixations" (F), "gaze" (Q), or "others" (F and that of the other images).
+        function: Function of maps P and the inputs that `needs` names, which returns a value for each map.
+        needs: Further inputs: "fixations" (F), "gaze" (Q), or "others" (F, and F of the other images).
     """
 
     function: Callable[..., Floats]
@@ -187,7 +191,14 @@ METRICS: dict[str, Agreement] = {
 
 
 def measure_agreement(P: ArrayLike, Q: ArrayLike, F: ArrayLike, others: ArrayLike) -> dict[str, Floats]:
-    """Compute every metric in `METRICS`, by name; see the module for the arguments."""
+    """Compute every metric in `METRICS`, by name.
+
+    Args:
+        P: Maps.
+        Q: Gaze maps.
+        F: Fixation counts.
+        others: Fixation counts of the other images, of shape (B, H, W).
+    """
     given = {"fixations": (F,), "gaze": (Q,), "others": (F, others)}
     return {name: metric.function(P, *given[metric.needs]) for name, metric in METRICS.items()}
 
@@ -196,10 +207,10 @@ def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]
     """Count the fixations on each pixel.
 
     Args:
-        points: Fixations as (x, y) in map pixels, of shape (B, K, 2); pixel centres are at +0.5, so the pixel
-            is the floor.
+        points: Fixations as (x, y) in map pixels, of shape (B, K, 2); pixel centres are at +0.5, so a pixel's
+            index is the floor of the coordinate.
         present: Whether there is a fixation rather than padding, of shape (B, K). Fixations off the map are
-            left out.
+            not counted.
         size: Size (H, W) of the map.
 
     Returns:
@@ -207,7 +218,7 @@ def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]
     """
     x, y = np.moveaxis(np.asarray(points, dtype=np.float64), -1, 0)
     (H, W), B = size, len(x)
-    # A fixation on the very edge belongs to the outermost pixel, also where scaling rounded it over the edge.
+    # A fixation on the edge belongs to the outermost pixel, also where scaling rounded it beyond the edge.
     slack = 1e-3
     on_map = (x >= -slack) & (x <= W + slack) & (y >= -slack) & (y <= H + slack)
     image, place = np.nonzero(np.asarray(present, dtype=bool) & on_map)
@@ -219,13 +230,13 @@ def fixation_counts(points: ArrayLike, present: ArrayLike, size: tuple[int, int]
 
 
 def is_constant(P: ArrayLike) -> NDArray[np.bool_]:
-    """Return whether each map is constant and so points nowhere, of shape (B,)."""
+    """Return whether each map of shape (B, H, W) is constant, of shape (B,)."""
     return _constant(np.asarray(P, dtype=np.float64))
 
 
 def _auc(P: Floats, positives: Counts, negatives: Counts) -> Floats:
-    # Each image has its own order of pixels and few positives: a sort and a search per image are faster than
-    # ranking all at once.
+    # Each image has its own order of pixels and few positives: sorting and searching image by image is faster
+    # than ranking all images at once.
     P = np.where(_constant(P)[:, None, None], 0.0, P)
     return np.array([_auc_of_one(*maps) for maps in zip(P, positives, negatives, strict=True)])
 

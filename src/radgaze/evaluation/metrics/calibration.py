@@ -38,8 +38,8 @@ def calibration_error(
 
     The sum is over bins b of the probability. In [0, 1], 0 is best. The bins have equal numbers of cases,
     since on the few hundred cases of a test set most bins of equal width are nearly empty; all resamples use
-    the bins of the original cases. The metric is biased upwards, more so the fewer cases there are, and so
-    are its resamples, in which cases repeat: its interval is that of an upper bound.
+    the bins of the original cases. The metric is biased upwards, the more so the fewer cases there are, and
+    so are its resamples, in which cases repeat: its interval is too high.
 
     Args:
         labels: Labels, 0 or 1, of shape (n,).
@@ -76,7 +76,11 @@ class Reliability:
 
 
 def reliability(labels: ArrayLike, probabilities: ArrayLike, *, bins: int = BINS) -> Reliability:
-    """Compute the reliability curve of one class over the bins of `calibration_error`."""
+    """Compute the reliability curve of one class over the bins of `calibration_error`.
+
+    Args:
+        labels, probabilities, bins: Arguments of `calibration_error`.
+    """
     y, p = np.asarray(labels, dtype=np.float64), np.asarray(probabilities, dtype=np.float64)
     bin_of_case = _bin_of(p, bins)
     parts = [bin_of_case == b for b in np.unique(bin_of_case)]

@@ -21,7 +21,8 @@ class ClassMetric(Metric):
     """A metric of one class against the rest.
 
     Attributes:
-        function: Function of labels (n,), probabilities (n,) and case weights (R, n) that gives (R,) figures.
+        function: Function of labels (n,), probabilities (n,) and case weights (R, n) that returns the metric
+            for each row of weights, (R,).
     """
 
     function: Callable[[ArrayLike, ArrayLike, ArrayLike | None], NDArray[np.float64]]

@@ -1,7 +1,8 @@
-"""Confidence scores of predictions, and metrics of how well such a score detects errors.
+"""Uncertainty scores of predictions, and metrics of how well such a score detects errors.
 
-Scores are higher for less confident predictions. Every metric is a function of case weights W of shape (R,
-n), as in `discrimination`.
+Scores are higher for less confident predictions. Metrics are functions of case weights W of shape (R, n), as
+in `discrimination`; they raise a `ValueError` where errors and scores differ in length or a score is not
+finite, and all but `error_detection` also where there is no case.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from radgaze.evaluation.metrics.multilabel import THRESHOLD
 Floats = NDArray[np.float64]
 Kind = Literal["softmax", "sigmoid"]
 
-_LEAST = 1e-12  # lowest probability, so that one that float32 rounds to 0 has a logarithm
+_LEAST = 1e-12  # lowest probability, so that one that float32 rounds to 0 has a finite logarithm
 _WIDEST = 4.0  # largest |log T|
 
 
@@ -35,18 +36,22 @@ def alpha(p: ArrayLike) -> Floats:
 
 
 def beta(p: ArrayLike) -> Floats:
-    """Compute DOCTOR's D_β = (1 − m)/m, m = max_c p_c, the odds of an error (Granese et al. 2021)."""
+    """Compute DOCTOR's D_β = (1 − m)/m, m = max_c p_c, the odds of an error (Granese et al. 2021).
+
+    Args:
+        p: Probabilities that sum to 1, of shape (..., C).
+    """
     m = np.asarray(p, dtype=np.float64).max(-1)
     return np.asarray((1 - m) / m)
 
 
 def maximum(p: ArrayLike) -> Floats:
-    """Compute 1 − max_c p_c (Hendrycks and Gimpel 2017). It orders cases as D_β does."""
+    """Compute 1 − max_c p_c of probabilities (..., C) (Hendrycks and Gimpel 2017). It orders cases as D_β."""
     return np.asarray(1 - np.asarray(p, dtype=np.float64).max(-1))
 
 
 def entropy(p: ArrayLike) -> Floats:
-    """Compute the entropy −Σ_c p_c log p_c, in nats."""
+    """Compute the entropy −Σ_c p_c log p_c of probabilities (..., C), in nats."""
     p = np.asarray(p, dtype=np.float64)
     return np.asarray(-(p * np.log(np.maximum(p, _LEAST))).sum(-1))
 
@@ -62,10 +67,10 @@ DIFFERENTIABLE = ("alpha", "beta")
 
 
 def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
-    """Compute a confidence score of each case.
+    """Compute an uncertainty score of each case.
 
     Classes that are not exclusive are separate predictions with the two outcomes p and 1 − p, and a case has
-    the score of its least confident class.
+    the score of its most uncertain class.
 
     Args:
         score: Name of the score, see `SCORES`.
@@ -83,7 +88,16 @@ def distrust(score: str, probabilities: ArrayLike, kind: Kind) -> Floats:
 
 
 def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np.bool_]:
-    """Return which predictions are errors, of shape (n,): the wrong class, or any class wrong of several."""
+    """Return which predictions are errors, of shape (n,).
+
+    For exclusive classes an error is a wrong most probable class; for others, any class on the wrong side of
+    `THRESHOLD`.
+
+    Args:
+        probabilities: Predicted probabilities, of shape (n, C).
+        labels: Labels, 0 or 1, of shape (n, C).
+        kind: "softmax" for exclusive classes, "sigmoid" for others.
+    """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     if kind == "softmax":
         return np.asarray(p.argmax(1) != y.argmax(1))
@@ -91,7 +105,11 @@ def wrong(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> NDArray[np
 
 
 def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> float:
-    """Fit the temperature by the log likelihood (Guo et al. 2017, section 4.2); 1 where there is no case."""
+    """Fit the temperature by maximum likelihood (Guo et al. 2017, section 4.2); 1 where there is no case.
+
+    Args:
+        probabilities, labels, kind: Arguments of `wrong`.
+    """
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels, dtype=np.float64)
     if not len(p):
         return 1.0
@@ -106,7 +124,7 @@ def temperature(probabilities: ArrayLike, labels: ArrayLike, kind: Kind) -> floa
 
 
 def tempered(probabilities: ArrayLike, T: float, kind: Kind) -> Floats:
-    """Return the probabilities, of shape (n, C), with logits divided by T."""
+    """Return the probabilities, of shape (n, C), after division of the logits by the temperature T."""
     p = np.clip(np.asarray(probabilities, dtype=np.float64), _LEAST, 1 - _LEAST)
     if T == 1:
         return np.asarray(probabilities, dtype=np.float64)
@@ -122,7 +140,7 @@ def error_detection(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | N
 
     Args:
         errors: Whether each prediction is an error, 0 or 1, of shape (n,).
-        scores: Confidence scores of shape (n,).
+        scores: Uncertainty scores of shape (n,).
         weights: Number of times that each case counts, of shape (R, n); once if None.
 
     Returns:
@@ -136,8 +154,11 @@ def false_rejection(
 ) -> Floats:
     """Compute the share of right predictions rejected with at least `rejected` of the errors (FRR at TRR).
 
-    In [0, 1], lower is better; cases of equal score are rejected together. Arguments and undefined cases as
-    for `error_detection`.
+    In [0, 1], lower is better; cases of equal score are rejected together. See `error_detection` for the
+    other arguments and the values that are NaN.
+
+    Args:
+        rejected: Share of the errors to reject, in [0, 1].
     """
     e, order, ends, w = _sorted(errors, scores, weights, falling=True)
     gone_wrong = np.cumsum(w * e[order], 1)[:, ends]
@@ -152,7 +173,7 @@ def false_rejection(
 
 
 def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """Compute selective risk against coverage, the most confident first (Geifman and El-Yaniv 2017).
+    """Compute the selective risk at each coverage (Geifman and El-Yaniv 2017).
 
     Returns:
         Coverage in (0, 1], of shape (K,), and share of errors among the accepted predictions, of shape (K,);
@@ -166,9 +187,9 @@ def risk_coverage(errors: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]
 def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Compute the AURC, the mean selective risk over coverages (Geifman et al. 2019). Lower is better.
 
-    In [0, 1]; an uninformative score has the share of errors. Cases of equal score share their mean error,
-    and a case that counts twice is two cases. Arguments as for `error_detection`; NaN where a resample is
-    empty.
+    In [0, 1]; the expected value for an uninformative score is the share of errors. Cases of equal score
+    share their mean error, and a case that counts twice is two cases. See `error_detection` for the
+    arguments; NaN where a resample is empty.
     """
     e, order, ends, w = _sorted(errors, scores, weights, falling=False)
     starts = np.concatenate([[0], ends[:-1] + 1])
@@ -187,9 +208,9 @@ def area_under_risk(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | N
 def excess_area(errors: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Compute the E-AURC, the AURC above that of a perfect score on the same cases (Geifman et al. 2019).
 
-    In [0, 1), lower is better, 0 is perfect; the cost of the share of errors alone is subtracted. The area of
-    the perfect score is exact; for many cases it approaches r + (1 − r) log(1 − r), r the share of errors.
-    Arguments and undefined cases as for `area_under_risk`.
+    In [0, 1), lower is better, 0 is perfect; the part of the AURC that the share of errors causes is
+    subtracted. The area of the perfect score is exact; for many cases it approaches r + (1 − r) log(1 − r),
+    r the share of errors. See `area_under_risk` for the arguments and the values that are NaN.
     """
     perfect = np.asarray(errors, dtype=np.float64)
     return area_under_risk(errors, scores, weights) - area_under_risk(errors, perfect, weights)

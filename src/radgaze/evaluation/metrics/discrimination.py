@@ -2,6 +2,7 @@
 
 Every metric is a function of case weights W of shape (R, n): a row of ones gives the metric itself, a row of
 multiplicities gives it on one resample. One sort and two cumulative sums serve all R resamples, with ties.
+Metrics raise a `ValueError` where labels are not 0 or 1, scores are not finite, or shapes do not match.
 """
 
 from __future__ import annotations
@@ -35,11 +36,12 @@ def auc(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) 
 def average_precision(labels: ArrayLike, scores: ArrayLike, weights: ArrayLike | None = None) -> Floats:
     """Compute Σ_k (recall_k − recall_{k−1}) · precision_k over decreasing thresholds.
 
-    In [0, 1], chance is the share of the class. Arguments as for `auc`; NaN where a resample lacks the class.
+    In [0, 1], higher is better, chance is the share of the class. See `auc` for the arguments; NaN where a
+    resample lacks the class.
     """
     true, false = _counts_above(labels, scores, weights)
     true, gained, called = true[:, 1:], np.diff(true, axis=1), true[:, 1:] + false[:, 1:]
-    # A threshold that no drawn case reaches gains no recall either: its precision, 0/0, counts as 0.
+    # Where no drawn case reaches a threshold, recall does not increase: the precision 0/0 counts as 0.
     precision = np.divide(true, called, out=np.zeros_like(true), where=called > 0)
     return _ratio((gained * precision).sum(1), gained.sum(1))
 
@@ -50,7 +52,11 @@ def sensitivity_at_specificity(
     """Compute the highest sensitivity of any threshold with at least the given specificity. In [0, 1].
 
     The threshold is chosen again in each resample, so that an interval includes the uncertainty of its
-    choice. Arguments as for `auc`; NaN where a resample has no case of the class, or none of the rest.
+    choice. See `auc` for the other arguments; NaN where a resample has no case of the class, or none of the
+    rest.
+
+    Args:
+        specificity: Lowest accepted specificity, in [0, 1].
     """
     true, false = _counts_above(labels, scores, weights)
     allowed = false <= (1 - specificity) * false[:, -1:] + 1e-9

@@ -1,8 +1,9 @@
 """Metrics of the faithfulness of a map: the model's score of a class while pixels of the image change.
 
-A score is a function of images (N, C, H, W) → (N,): N is a multiple of the number B of images given, which
-come in order, once or several times. It is called with `AT_ONCE` images at a time or, where B is larger, with
-B. Random numbers are the same for all images, so that the metric of an image does not depend on its batch.
+A score is a function that maps images (N, C, H, W) to (N,). N is a multiple of the number B of images of the
+metric: the batch holds changed versions of these B images, in their order, once or several times. N is at
+most `AT_ONCE` or, where B is larger, B. Random numbers are the same for all images, so that the metric of an
+image does not depend on its batch.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Curve(NamedTuple):
 def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
     """Compute the score while a baseline replaces the image, the highest pixels of the map first.
 
-    Petsiuk, Das and Saenko (2018), RISE, section 4.2. In the range of the score, lower is better: the score
-    drops with the first pixels. Of equal pixels the upper left one changes first; a constant map has no order
-    and gets a random one, the same for all, so that it scores as chance.
+    Petsiuk, Das and Saenko (2018), RISE, section 4.2. The area has the range of the score, lower is better:
+    the score drops with the first pixels. Of equal pixels the upper left one changes first; the pixels of a
+    constant map change in a random order, the same for all images, so that it scores as chance.
 
     Args:
         score: Score of a class, see the module.
@@ -49,6 +50,9 @@ def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, st
         maps: Maps of shape (B, 1, H, W).
         baseline: Replacement of the images, of shape (B, C, H, W).
         steps: Number of equal parts in which the pixels change.
+
+    Raises:
+        ValueError: `steps` is below 1.
     """
     return _curve(score, images, baseline, maps, steps)
 
@@ -56,13 +60,13 @@ def deletion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, st
 def insertion(score: Score, images: Tensor, maps: Tensor, baseline: Tensor, *, steps: int) -> Curve:
     """Compute the score while the image replaces a baseline, the highest pixels of the map first.
 
-    As `deletion`; higher is better: the first pixels are enough for the class.
+    See `deletion` for the arguments; higher is better: the first pixels suffice for the class.
     """
     return _curve(score, baseline, images, maps, steps)
 
 
 def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Blur images to a baseline that adds no edges.
+    """Blur images, as a baseline that adds no edges.
 
     Args:
         images: Images of shape (B, 1, H, W).
@@ -81,11 +85,11 @@ def sensitivity_n(
     seed: int,
     baseline: Tensor | None = None,
 ) -> Tensor:
-    """Compute sensitivity-n: whether the attributions of n pixels sum to the loss of score without them.
+    """Compute sensitivity-n: whether the attributions of n pixels sum to the drop of the score without them.
 
     Ancona et al. (2018), definition 4.1: Pearson's correlation, over random sets S of n pixels, of Σ_S a and
     f(x) − f(x without S). In [−1, 1], higher is better, 0 is chance and the value of a constant map. NaN
-    where the score is the same without any of the sets.
+    where the score drops by the same amount for all sets.
 
     Args:
         score: Score of a class, see the module; a logit, as in the paper, rather than a probability.
@@ -98,6 +102,9 @@ def sensitivity_n(
 
     Returns:
         The correlation for each image, of shape (B,).
+
+    Raises:
+        ValueError: `n` is below 1 or not less than the number of pixels.
     """
     B, pixels = len(images), attributions[0].numel()
     if not 1 <= n < pixels:
@@ -123,11 +130,11 @@ def sensitivity_n(
 def infidelity(
     score: Score, images: Tensor, attributions: Tensor, *, samples: int, seed: int, noise: float = 0.2
 ) -> Tensor:
-    """Compute the infidelity: the squared error of attributions as predictions of score changes under noise.
+    """Compute the infidelity: the mean squared error of score changes under noise predicted by attributions.
 
     Yeh et al. (2019), definition 2.1 with Gaussian perturbations: the mean over I ~ N(0, noise²) of
-    (β Iᵀa − (f(x) − f(x − I)))², with the best β for each image, since the scale of a map is arbitrary
-    (section 5 there). At least 0, lower is better; a map of zeros has the mean of the squared changes.
+    (β Iᵀa − (f(x) − f(x − I)))², with the optimal β for each image, since the scale of a map is arbitrary
+    (their section 5). At least 0, lower is better; for a map of zeros it is the mean squared change.
 
     Args:
         score: Score of a class, see the module.

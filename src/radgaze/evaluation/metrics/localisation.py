@@ -1,12 +1,14 @@
 """Metrics of the localisation of boxes and regions that a radiologist marked.
 
 Maps P have shape (B, H, W) and are not negative. Boxes have shape (B, N, 4) as (x1, y1, x2, y2) in map
-pixels, padded by boxes without area. Regions are flags of shape (B, H, W). Metrics have shape (B,). A pixel
-is inside, U = 1, if its centre is in some box or its flag is set. All metrics are in [0, 1], higher is
-better, and chance is the share of the image that is inside.
+pixels, padded by boxes without area. Regions are flags of shape (B, H, W), None for no regions. Metrics have
+shape (B,). A pixel is inside, U = 1, if its centre is in some box or its flag is set. All metrics are in
+[0, 1], higher is better; chance for the pointing game and the energy is the share of the pixels that are
+inside.
 
-A constant P points nowhere and scores exactly that share (IoU: that of a random choice of pixels); ties count
-by their shares, so that no map gains by them. Metrics are NaN where no pixel is inside, and where P has NaN.
+A constant P scores exactly this share (for IoU, the value of a random choice of pixels); tied pixels share
+their contribution, so that no map gains from ties. Metrics are NaN where no pixel is inside, and where P
+contains NaN or infinity. They raise a `ValueError` for arrays of other shapes and for negative maps.
 """
 
 from __future__ import annotations
@@ -28,12 +30,14 @@ Flags = NDArray[np.bool_]
 def pointing_game(
     P: ArrayLike, boxes: ArrayLike, tolerance: float = 0.0, *, regions: ArrayLike | None = None
 ) -> Floats:
-    """Return whether the maximum is inside, Σ U [P = max P] / Σ [P = max P] (Zhang et al., arXiv 1608.00507).
+    """Compute the share of P's maxima that are inside, Σ U [P = max P] / Σ [P = max P].
+
+    Zhang et al., arXiv 1608.00507. Without ties it is 1 or 0.
 
     Args:
         P: Maps.
         boxes: Boxes.
-        tolerance: Distance from a box or region that is accepted, in map pixels; Zhang et al. take 15, on
+        tolerance: Distance from a box or region that is accepted, in map pixels; Zhang et al. use 15, on
             photographs about 500 pixels wide.
         regions: Regions.
     """
@@ -52,10 +56,10 @@ def energy_inside(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None =
 
 
 def iou(P: ArrayLike, boxes: ArrayLike, *, regions: ArrayLike | None = None) -> Floats:
-    """Compute |R ∩ U| / |R ∪ U| of the highest pixels R of P, as many as are inside.
+    """Compute the IoU |R ∩ U| / |R ∪ U|, where R are as many of the highest pixels of P as are inside.
 
-    With the area-matched threshold the metric depends on where the map points, not on how far it spreads.
-    Pixels that tie at the threshold count the same share each.
+    With this area-matched threshold the metric depends on the position of a map's mass, not on its extent.
+    Pixels that tie at the threshold each count the same share.
     """
     P, boxes = _checked(P, boxes)
     U = inside(boxes, P.shape[1:], regions=regions)
@@ -74,7 +78,7 @@ class Localisation(Metric):
     """A metric of localisation.
 
     Attributes:
-        function: Function of maps, boxes and regions; gives a value for each map.
+        function: Function of maps, boxes and regions, which returns a value for each map.
     """
 
     function: Callable[..., Floats]
@@ -127,7 +131,7 @@ def inside(
     for row, region in enumerate([] if regions is None else np.asarray(regions, dtype=bool)):
         near = region
         if tolerance and region.any():
-            # From centre to centre; a marked pixel reaches half a pixel beyond its centre.
+            # The transform measures from centre to centre; a pixel extends half a pixel beyond its centre.
             near = distance_transform_edt(~region) <= tolerance + 0.5
         flags[row] |= near
     return flags

@@ -1,4 +1,4 @@
-"""Description of a metric, for every table and page that shows it."""
+"""Description of a metric, for the tables and pages that show it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class Metric:
         title: Name in tables and pages.
         words: Meaning in one line.
         higher_is_better: Whether higher values are better.
-        chance: Expected value of an uninformative map or score, where that is one number.
+        chance: Expected value for an uninformative map or score; None where it depends on the cases.
         bounds: Lowest and highest possible value.
     """
 

@@ -18,7 +18,7 @@ def exclusive(cases: pl.DataFrame, classes: Sequence[str]) -> bool:
 
 
 def defined(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes that some cases of the table have and some do not: those whose AUC is defined."""
+    """Return the classes whose AUC is defined: some cases of the table have the class, and some do not."""
     labels = _labels(cases, classes)
     return tuple(
         name for name, column in zip(classes, labels.T, strict=True) if column.any() and not column.all()
@@ -26,11 +26,11 @@ def defined(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
 
 
 def averaged(cases: pl.DataFrame, classes: Sequence[str]) -> tuple[str, ...]:
-    """Return the classes that a macro mean is over.
+    """Return the classes over which a macro mean is taken.
 
-    For exclusive classes these are all of them: without one, the mean would answer another question. Of many
-    classes that are not exclusive, some may be so rare that no test case has them; the mean is then over the
-    classes that are `defined`.
+    For exclusive classes these are all of them, since the mean over fewer would answer another question. Of
+    many classes that are not exclusive, some may be so rare that no test case has them; these are the classes
+    that are `defined`, or all where none is.
     """
     if exclusive(cases, classes):
         return tuple(classes)

@@ -1,7 +1,7 @@
 """Model randomisation test: maps of a model whose weights are reset layer by layer (Adebayo et al. 2018).
 
-A map that hardly changes when no trained weight is left in the model shows the image rather than the model,
-as an edge detector does.
+A map that hardly changes when all trained weights are replaced depends on the image rather than on the
+model, like the output of an edge detector.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ _K1, _K2 = 0.01, 0.03
 
 
 def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Return the modules with parameters of their own, with their names, the one nearest to the output first.
+    """Return the names and modules that have parameters of their own, the module nearest to the output first.
 
-    Modules whose `reset_parameters` fills buffers alone are included: the statistics of a batch norm are
-    learnt, too. The nearest is the one registered last, as networks are built from the image on; a module
-    that is registered several times counts once.
+    Modules with `reset_parameters` and only buffers are included: the statistics of a batch normalisation are
+    learnt, too. The order is the reverse of registration, since networks are usually built from the input on;
+    a module that is registered several times counts once.
     """
     return [
         (name, module)
@@ -37,22 +37,26 @@ def layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple[str, nn.Module]]:
-    """Yield the model with random weights: of the layers from the last one up to each, or of each one alone.
+    """Yield the model with the weights of some of its layers randomised, once for each layer.
 
     A layer is initialised as when it is built (`reset_parameters`, which also clears the statistics of a
-    batch norm); parameters of a module without it are drawn from a normal distribution of their mean and
-    standard deviation, or of their absolute maximum where they are constant. The random weights of a layer
-    depend on the seed and the layer alone, and torch's random state is left unchanged. The model is changed
-    in place; all parameters and buffers are restored to the bit afterwards, also when the loop is left early.
+    batch normalisation). The parameters of a module without this method are drawn from a normal distribution
+    with their mean and standard deviation; where they are constant, the deviation is their absolute value.
+    The random weights of a layer depend only on the seed and the layer, and torch's random state is left
+    unchanged. The model is changed in place; all parameters and buffers are restored exactly afterwards, also
+    when the loop is left early.
 
     Args:
         model: The trained model.
-        mode: "cascading" for all layers from the output up to the one named, "independent" for that one
-            alone.
+        mode: "cascading" to randomise all layers from the output to the one named, "independent" to randomise
+            only the one named.
         seed: Random seed.
 
     Yields:
         The name of a layer, and the model, which is valid until the next is requested.
+
+    Raises:
+        ValueError: `mode` is neither of the two.
     """
     if mode not in ("cascading", "independent"):
         raise ValueError(f"mode must be 'cascading' or 'independent', got {mode!r}")
@@ -70,8 +74,9 @@ def randomisations(model: nn.Module, mode: Mode, *, seed: int) -> Iterator[tuple
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Compute the structural similarity of maps (B, 1, H, W) in [0, 1] (Wang et al. 2004), of shape (B,).
 
-    With their Gaussian window of 11 pixels, σ = 1.5, K₁ = .01, K₂ = .03; the mean over the positions at which
-    the window is within the map. In [−1, 1], 1 is equal. NaN where a map is not finite.
+    As in the paper, the window is Gaussian with 11 pixels and σ = 1.5, K₁ = .01 and K₂ = .03; the mean is
+    over the positions at which the window is within the map. In [−1, 1], 1 is equal. NaN where a map is not
+    finite.
 
     Raises:
         ValueError: The maps differ in shape, or are smaller than the window.
@@ -130,7 +135,7 @@ def _draw(layer: nn.Module, seed: int) -> None:
         for parameter in parameters:
             size = float(parameter.abs().max())
             spread = float(parameter.std()) if parameter.numel() > 1 else 0.0
-            constant = spread <= 1e-6 * size  # single precision's rounding
+            constant = spread <= 1e-6 * size  # rounding errors of single precision
             parameter.normal_(float(parameter.mean()), size if constant else spread)
 
 

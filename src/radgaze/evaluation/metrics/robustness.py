@@ -19,16 +19,16 @@ Explain = Callable[[Tensor], Tensor]
 
 
 def under_noise(explain: Explain, images: Tensor, *, noise: float, samples: int, seed: int) -> Tensor:
-    """Compute the mean rank correlation of the maps of noisy images with those of the images.
+    """Compute the mean rank correlation of the maps of noisy images with the maps of the original images.
 
-    In [−1, 1], higher is better. NaN where the map of the image is constant; a constant map of a noisy image
-    counts 0.
+    In [−1, 1], higher is better. NaN where the map of the image is constant; the correlation with a constant
+    map of a noisy image counts as 0.
 
     Args:
         explain: Function that makes maps.
         images: Images of shape (B, C, H, W).
         noise: Standard deviation of the Gaussian noise, in units of the image's range.
-        samples: Number of noise images, the same for all images.
+        samples: Number of noise samples, which are the same for all images.
         seed: Random seed of the noise.
 
     Returns:
@@ -43,11 +43,11 @@ def under_noise(explain: Explain, images: Tensor, *, noise: float, samples: int,
 
 
 def under_shifts(explain: Explain, images: Tensor, *, pixels: int) -> Tensor:
-    """Compute the mean rank correlation of the maps of shifted images, shifted back, with the originals.
+    """Compute the mean rank correlation of the maps of shifted images, shifted back, with the original maps.
 
-    The images are shifted up, down, left and right with mirrored borders, and only the part that both show is
-    compared. In [−1, 1], higher is better. NaN where the map of the image is constant; a constant map of a
-    shifted image counts 0.
+    The images are shifted up, down, left and right with mirrored borders, and only the pixels that both show
+    are compared. In [−1, 1], higher is better. NaN where the map of the image is constant; the correlation
+    with a constant map of a shifted image counts as 0.
 
     Args:
         explain: Function that makes maps.
@@ -56,6 +56,9 @@ def under_shifts(explain: Explain, images: Tensor, *, pixels: int) -> Tensor:
 
     Returns:
         The correlation for each image, of shape (B,).
+
+    Raises:
+        ValueError: `pixels` is below 1 or not less than the sides of the images.
     """
     H, W = images.shape[-2:]
     if not 1 <= pixels < min(H, W):

@@ -1,1 +1,1 @@
-"""Selective prediction: which cases a run should refer to a person, and what that gains."""
+"""Selective prediction: which cases to refer to a radiologist, and how that changes the results."""

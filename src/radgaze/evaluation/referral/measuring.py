@@ -1,4 +1,4 @@
-"""`evaluate_referral`: choose on validation cases which cases to refer, and measure it on test cases."""
+"""Evaluation of selective prediction: choose a rule on validation cases, and measure it on test cases."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ReferralEvaluation:
         decisions: case_id, patient, split, predicted, error, score, accept, reason; of validation and test
             cases.
         curves: Risk–coverage curves of the test cases: candidate, coverage, risk.
-        referral: The rule that is kept with the run.
+        referral: The rule that is stored with the run.
     """
 
     results: ReferralResults
@@ -67,7 +67,7 @@ def evaluate_referral(
     run: Run,
     options: ReferralOptions = ReferralOptions(),  # noqa: B008 - frozen
 ) -> ReferralEvaluation:
-    """Choose when to refer on the validation cases, measure it on the test cases, and keep the rule.
+    """Choose a rule of referral on the validation cases, measure it on the test cases, and store it.
 
     Writes selective.json, rejection.json, rejection.csv and decisions.parquet into the run's folder.
 
@@ -76,7 +76,8 @@ def evaluate_referral(
         options: The options.
 
     Raises:
-        UserError: There are too few cases to choose or to measure on, or a device is not available.
+        UserError: The run has no validation cases or no test cases, the goal is undefined on the validation
+            cases, or a device is not available.
     """
     probabilities = _probabilities(run, options)
     goal = Goal.parse(options.goal)
@@ -101,7 +102,11 @@ def _probabilities(run: Run, options: ReferralOptions) -> RunProbabilities:
 
 
 def choose_rule(candidate: Candidate, probabilities: RunProbabilities, goal: Goal) -> Referral:
-    """Choose the rule of a score on the validation cases."""
+    """Choose the threshold of a candidate, and its temperature and perturbation, on the validation cases.
+
+    Raises:
+        UserError: There are no cases or, for FRR, no correct predictions.
+    """
     temperature, magnitude = (probabilities.temperature if candidate.tempered else 1.0), 0.0
     given = None
     if candidate.perturbs:

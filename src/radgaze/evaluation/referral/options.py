@@ -1,4 +1,4 @@
-"""Options of selective prediction: the goal of the threshold, and the score that it is on."""
+"""Options of selective prediction: the goal of the threshold, and the score to which it applies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Goal:
 
     @classmethod
     def parse(cls, text: str) -> Goal:
-        """Return the goal of a text such as "coverage=0.9".
+        """Parse a goal such as "coverage=0.9".
 
         Raises:
             UserError: The text has another form.
@@ -60,7 +60,7 @@ class Goal:
 
 @dataclass(frozen=True)
 class ReferralOptions(Options):
-    """How cases to refer are chosen.
+    """Options of selective prediction.
 
     Attributes:
         goal: For reject, the goal of the rule on the validation cases: coverage=SHARE of predictions

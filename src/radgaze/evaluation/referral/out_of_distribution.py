@@ -48,12 +48,12 @@ def upside_down(images: Tensor, seed: int) -> Tensor:
 
 
 def inverted(images: Tensor, seed: int) -> Tensor:
-    """Exchange bright and dark of images (B, 1, H, W), as where a photometric interpretation was missed."""
+    """Invert images (B, 1, H, W) in [0, 1], as if their photometric interpretation had been ignored."""
     return 1 - images
 
 
 def noise(images: Tensor, seed: int) -> Tensor:
-    """Return grey noise of shape (B, 1, H, W), uniform in [0, 1]."""
+    """Return grey noise of shape (B, 1, H, W), uniform in [0, 1)."""
     drawn = [
         torch.rand(images.shape[1:], generator=torch.Generator().manual_seed(seed + k))
         for k in range(len(images))
@@ -62,7 +62,7 @@ def noise(images: Tensor, seed: int) -> Tensor:
 
 
 def not_chest(images: Tensor, seed: int) -> Tensor:
-    """Return pieces of photographs of other objects, of shape (B, 1, H, W), scaled from 0 to 1."""
+    """Return crops of photographs of other objects, of shape (B, 1, H, W), scaled from 0 to 1."""
     pieces = [_piece(images.shape[-2:], np.random.default_rng(seed + k)) for k in range(len(images))]
     return torch.stack(pieces).to(images)
 
@@ -73,7 +73,8 @@ KINDS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "noise": noise,
     "not_chest": not_chest,
 }
-"""Functions by name, from images and the seed of the first one (the next ones follow) to as many images."""
+"""Functions by name, of images (B, 1, H, W) and the seed of the first image, to images of the same shape. The
+seed of each further image is one higher."""
 
 TITLES = {
     "upside_down": "Upside down",
@@ -84,11 +85,14 @@ TITLES = {
 
 
 def measure_kinds(probabilities: RunProbabilities, rule: Referral) -> dict[str, ImageKindResults]:
-    """Measure the share referred of each kind of image, and how well the score separates it from test cases.
+    """Measure for each kind of image the share referred, and how well the score separates it from test cases.
 
     Args:
         probabilities: Probabilities of the run, with its model.
         rule: The rule.
+
+    Returns:
+        The results by kind, those of the test cases first, as "test".
     """
     options, classes = probabilities.options, probabilities.run.classes
     cases = drawn(probabilities.tables["test"], options.seed)
@@ -139,7 +143,7 @@ def _placed(inside: Floats, outside: Floats, patients: NDArray[np.int64]) -> Pla
 
 
 def _piece(size: Sequence[int], draw: np.random.Generator) -> Tensor:
-    """Cut a square of half of a picture's shorter side or more at a random place, of shape (1, H, W)."""
+    """Crop a random square, its side at least half the picture's shorter side; resize it to (1, H, W)."""
     whole = _picture(_PICTURES[draw.integers(len(_PICTURES))])
     side = int(draw.integers(min(whole.shape) // 2, min(whole.shape) + 1))
     top, left = (int(draw.integers(0, length - side + 1)) for length in whole.shape)

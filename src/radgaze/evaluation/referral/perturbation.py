@@ -1,4 +1,4 @@
-"""DOCTOR with perturbed images: they are moved slightly towards more trust before they are scored."""
+"""DOCTOR with perturbed images: a small step of the image lowers the score before it is computed."""
 
 from __future__ import annotations
 
@@ -26,19 +26,23 @@ def perturbed(
     temperature: float = 1.0,
     also: Sequence[Tensor] = (),
 ) -> list[Tensor]:
-    """Return probabilities (B, C) of images x − ε·sign(∂ log D/∂x) for each ε.
+    """Compute the probabilities (B, C) of images x − ε·sign(∂ log D/∂x) for each ε.
 
-    See Granese et al. (2021), section 4.1. Wrong predictions gain less trust by the step than right ones. The
-    images stay within their range. For classes that do not exclude each other D is that of the most doubtful.
+    See Granese et al. (2021), section 4.1. The step reduces the score of wrong predictions less than that of
+    correct ones. The images are clipped to [0, 1]. For classes that are not exclusive, D is that of the most
+    uncertain class.
 
     Args:
         model: Model whose output has `logits`. It is put into evaluation mode, and restored afterwards.
         images: Images of shape (B, 1, H, W) in [0, 1].
         magnitudes: Magnitudes ε, in units of the image's range.
         score: Discriminator D, "alpha" or "beta".
-        kind: How logits become probabilities.
+        kind: Function that turns logits into probabilities, "softmax" or "sigmoid".
         temperature: Temperature of D only; the returned probabilities are without temperature.
         also: Further inputs of the model after the images.
+
+    Raises:
+        ValueError: `score` has no gradient, see `DIFFERENTIABLE`.
     """
     if score not in DIFFERENTIABLE:
         raise ValueError(f"`score` must be alpha or beta to perturb images, not {score}")
@@ -58,7 +62,15 @@ def perturbed(
 def given(
     rule: Referral, model: nn.Module, images: Tensor, plain: ArrayLike, also: Sequence[Tensor] = ()
 ) -> NDArray[np.float64]:
-    """Return the probabilities (B, C) that a rule uses: the plain ones, or those of the perturbed images."""
+    """Return the probabilities (B, C) that a rule uses: the predicted ones, or those of the perturbed images.
+
+    Args:
+        rule: The rule.
+        model: Model whose output has `logits`.
+        images: Images of shape (B, 1, H, W) in [0, 1].
+        plain: Predicted probabilities, of shape (B, C).
+        also: Further inputs of the model after the images.
+    """
     if not rule.magnitude:
         return np.asarray(plain, dtype=np.float64)
     (moved,) = perturbed(

@@ -1,4 +1,4 @@
-"""Probabilities that scores are computed from: as predicted, and of the perturbed images."""
+"""Probabilities from which scores are computed: the predicted ones, and those of perturbed images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Floats = NDArray[np.float64]
 
 MAGNITUDES = (0.0005, 0.001, 0.002)
 MOST_CASES = 500
-"""Most cases that a perturbation is chosen on, and that out-of-distribution images are made from."""
+"""Maximum number of cases to choose a perturbation on, and to make out-of-distribution images from."""
 
 
 class RunProbabilities:
@@ -33,8 +33,8 @@ class RunProbabilities:
         run: The run.
         model: Its model, on the device.
         tables: Predictions by split.
-        kind: How logits become probabilities.
-        temperature: Temperature of the least validation loss.
+        kind: Function that turns logits into probabilities, "softmax" or "sigmoid".
+        temperature: Temperature that minimises the validation loss.
         device: Device of the model.
         options: Options of the selective prediction.
     """
@@ -78,9 +78,9 @@ class RunProbabilities:
         return self._moved[key]
 
     def perturbation(self, score: ScoreName) -> tuple[float, float]:
-        """Return the temperature and magnitude with which a score best detects errors of validation cases.
+        """Choose the temperature and magnitude with which a score best detects errors of validation cases.
 
-        Where no case of these is wrong, or all are, they are the mildest ones.
+        Where none or all of these cases are wrong, they are 1 and the smallest of `MAGNITUDES`.
         """
         if score not in self._chosen:
             cases = drawn(self.tables["validate"], self.options.seed)
@@ -130,7 +130,7 @@ class RunProbabilities:
 
 
 def drawn(cases: pl.DataFrame, seed: int) -> pl.DataFrame:
-    """Draw at most `MOST_CASES` cases, in their order."""
+    """Draw at most `MOST_CASES` cases at random, kept in their order."""
     return cases[np.sort(np.random.default_rng(seed).permutation(cases.height)[:MOST_CASES])]
 
 

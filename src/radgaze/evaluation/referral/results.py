@@ -1,4 +1,4 @@
-"""Results of selective prediction, as rejection.json holds them."""
+"""Results of selective prediction, the content of rejection.json."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class ScoreResults:
         threshold: Highest score that is accepted.
         temperature: Temperature that logits are divided by first.
         magnitude: Magnitude of the perturbation of the image, in units of its range; 0 for none.
-        validation: What the rule reaches on the validation cases.
+        validation: Results of the rule on the validation cases.
         error_detection: AUROC of detecting errors.
         false_rejection: False-rejection rate where 95% of the errors are rejected.
         area_under_risk: Area under the risk–coverage curve (AURC).
-        excess_area: AURC above that of a perfect score.
+        excess_area: AURC minus that of a perfect score.
         coverage: Share of cases that the rule accepts.
-        frr: Share of right predictions that the rule refers.
+        frr: Share of correct predictions that the rule refers.
         accuracy_kept: Accuracy on accepted cases.
         auc_kept: Macro AUC on accepted cases.
     """
@@ -73,7 +73,7 @@ class OverallResults:
     """The test cases with every prediction accepted.
 
     Attributes:
-        accuracy: Accuracy; for classes that do not exclude each other the share of cases with all right.
+        accuracy: Accuracy; for classes that are not exclusive, the share of cases with every class correct.
         auc: Macro AUC.
     """
 
@@ -86,8 +86,8 @@ class Likelihood:
     """Mean negative log likelihood of the test cases.
 
     Attributes:
-        before: As predicted.
-        after: After temperature scaling.
+        before: Value for the predicted probabilities.
+        after: Value after temperature scaling.
     """
 
     before: float
@@ -96,11 +96,11 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class ImageKindResults:
-    """Images of one kind, test cases or out of distribution.
+    """Results on images of one kind, test cases or out of distribution.
 
     Attributes:
-        referred: Share that the rule refers.
-        auroc: AUROC of the score, of these images against test cases; None for the test cases.
+        referred: Share of the images that the rule refers.
+        auroc: AUROC of the score for these images against test cases; None for the test cases.
     """
 
     referred: IntervalEstimate
@@ -131,17 +131,17 @@ class ReferralResults(Record):
         experiment: Name of the experiment.
         selection: Split that selected the epoch, "validate" or "test".
         classes: Names of the classes.
-        kind: How logits become probabilities.
+        kind: Function that turns logits into probabilities, "softmax" or "sigmoid".
         goal: Goal of the thresholds.
-        score: Name of the score whose rule is kept with the run.
+        score: Name of the candidate whose rule is stored with the run.
         cases: Number of test cases.
         patients: Number of their patients.
         errors: Number of test cases that are predicted wrong.
         best_area: AURC of a perfect score.
-        temperature: Temperature of the least validation loss.
+        temperature: Temperature that minimises the validation loss.
         likelihood: Effect of temperature scaling.
         all: Results with every prediction accepted.
-        scores: Results by name of the score.
+        scores: Results by name of the candidate.
         out_of_distribution: Results by kind of image, "test" for the test cases first.
         settings: Settings of the figures.
     """
@@ -166,7 +166,7 @@ class ReferralResults(Record):
 
     @property
     def chosen(self) -> ScoreResults:
-        """Results of the score whose rule is kept with the run."""
+        """Results of the candidate whose rule is stored with the run."""
         return self.scores[self.score]
 
 

@@ -1,4 +1,4 @@
-"""Scores of doubt that are compared."""
+"""The uncertainty scores that are compared, each with its settings."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Candidate:
         name: Name in options and files.
         title: Name in tables.
         score: One of `confidence.SCORES`.
-        perturbs: Whether the image is moved first, which needs the model.
+        perturbs: Whether the image is perturbed first, which needs the model.
         tempered: Whether logits are divided by the fitted temperature first.
     """
 

@@ -1,4 +1,4 @@
-"""When to refer a case to a radiologist: a threshold on a score of doubt, chosen on validation cases."""
+"""The rule by which cases are referred: a threshold on an uncertainty score, chosen on validation cases."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Decision(NamedTuple):
     Attributes:
         accept: Whether the prediction is accepted; otherwise the case is referred.
         reason: The reason, in words.
-        score: Score of doubt, higher for predictions that are to be trusted less.
+        score: Uncertainty score, higher for less confident predictions.
     """
 
     accept: bool
@@ -47,13 +47,13 @@ class Decision(NamedTuple):
 
 @dataclass(frozen=True)
 class ReferralValidation:
-    """A threshold on the validation cases.
+    """Results of a threshold on the validation cases.
 
     Attributes:
         cases: Number of cases.
         errors: Number of cases that are predicted wrong.
         coverage: Share of cases that are accepted.
-        frr: Share of right predictions that are referred; None where none is right.
+        frr: Share of correct predictions that are referred; None where none is correct.
         risk: Share of errors among accepted predictions; None where none is accepted.
     """
 
@@ -64,7 +64,7 @@ class ReferralValidation:
     risk: float | None
 
     def reached(self, goal: GoalName) -> float | None:
-        """Return the figure that a goal is about."""
+        """Return the figure that a goal limits."""
         return {"coverage": self.coverage, "frr": self.frr, "risk": self.risk}[goal]
 
 
@@ -75,7 +75,7 @@ class Referral(Record):
     Attributes:
         format: Format of the file.
         classes: Names of the run's classes.
-        kind: "softmax" for classes that exclude each other, or "sigmoid".
+        kind: "softmax" for exclusive classes, "sigmoid" for others.
         score: Name of one of `confidence.SCORES`.
         temperature: Temperature that logits are divided by first.
         magnitude: Magnitude of the perturbation of the image, in units of its range (0 for none, see
@@ -83,9 +83,9 @@ class Referral(Record):
         threshold: Highest score that is accepted.
         goal: Name of the goal that the threshold was chosen for, one of `GOALS`.
         value: Value of that goal.
-        calibration: Temperature of the least validation loss (`confidence.temperature`), which `calibrated`
-            divides by.
-        validation: What the threshold reaches on the validation cases.
+        calibration: Temperature that minimises the validation loss (`confidence.temperature`), for
+            `calibrated`.
+        validation: Results of the threshold on the validation cases.
     """
 
     __pydantic_config__ = {"extra": "forbid"}  # noqa: RUF012 - read by pydantic
@@ -103,16 +103,28 @@ class Referral(Record):
     validation: ReferralValidation
 
     def __post_init__(self) -> None:
-        """Check that the score allows the perturbation."""
+        """Check that the score can be perturbed.
+
+        Raises:
+            ValueError: `magnitude` is not 0, and the score has no gradient.
+        """
         if self.magnitude and self.score not in confidence.DIFFERENTIABLE:
             raise ValueError(f"images are not moved along {self.score}")
 
     def decide(self, probabilities: ArrayLike) -> list[Decision]:
-        """Accept or refer predictions, given the model's probabilities of shape (n, C)."""
+        """Accept or refer predictions, given the model's probabilities of shape (n, C).
+
+        Raises:
+            ValueError: The probabilities have another shape.
+        """
         return [self._decision(score) for score in self.scores(probabilities).tolist()]
 
     def scores(self, probabilities: ArrayLike) -> Floats:
-        """Return the score of doubt of predictions of shape (n, C), of shape (n,)."""
+        """Compute the uncertainty scores, of shape (n,), of probabilities of shape (n, C).
+
+        Raises:
+            ValueError: The probabilities have another shape.
+        """
         p = np.asarray(probabilities, dtype=np.float64)
         if p.ndim != 2 or p.shape[1] != len(self.classes):
             raise ValueError(f"probabilities must have shape (n, {len(self.classes)}), got {p.shape}")
@@ -123,7 +135,7 @@ class Referral(Record):
         return confidence.tempered(probabilities, self.calibration, self.kind)
 
     def write(self, folder: Path) -> Path:
-        """Write the rule into a run's folder."""
+        """Write the rule into a run's folder; return the path of the file."""
         records.write(self, folder / FILE)
         return folder / FILE
 
@@ -159,10 +171,10 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
 ) -> Referral:
     """Choose the threshold on validation cases.
 
-    Coverage: the lowest threshold that accepts as many. FRR: the lowest that refers no more of the right
-    predictions. Risk: the highest at which no more of the accepted predictions are wrong, and below all
-    scores where there is none. A goal is kept on the validation cases; how well it is kept on others depends
-    on the number of validation cases.
+    For a coverage it is the lowest threshold that accepts at least this share of the cases; for an FRR, the
+    lowest that refers at most this share of the correct predictions; for a risk, the highest at which at most
+    this share of the accepted predictions are wrong, or, if there is none, a threshold below all scores. The
+    goal holds on the validation cases; how closely it holds on other cases depends on their number.
 
     Args:
         probabilities: Probabilities of the validation cases, of shape (n, C), which give the predictions.
@@ -178,7 +190,7 @@ def choose(  # many arguments: what a `Referral` keeps, given by name
             no perturbation.
 
     Raises:
-        UserError: There are no cases or, for FRR, no right predictions.
+        UserError: There are no cases or, for FRR, no correct predictions.
     """
     p = np.asarray(probabilities, dtype=np.float64)
     if not len(p):
@@ -216,7 +228,7 @@ def _threshold(scores: Floats, errors: NDArray[np.bool_], goal: Goal) -> float:
         ordered = np.sort(scores)
         _, risk = confidence.risk_coverage(errors, scores)
         fits = np.flatnonzero(risk <= goal.value + 1e-12)
-        # All scores that are no greater than the last that fits.
+        # The highest score at which the risk still fits: `risk` has one entry for each distinct score.
         return float(np.unique(ordered)[fits[-1]]) if len(fits) else _below(ordered[0])
     counted = scores if goal.name == "coverage" else scores[~errors]
     if not len(counted):

@@ -115,5 +115,5 @@ class ScoredCases:
 
 
 def with_interval(figure: Estimate, interval: tuple[float, float] | None = None) -> IntervalEstimate:
-    """Return a figure with the interval of its resamples, or another one."""
+    """Return a figure with the given interval, or with that of its resamples if None."""
     return (figure if interval is None else replace(figure, stated=interval)).summary()

@@ -1,9 +1,9 @@
 """Means over several seeds, with intervals for the sampling of cases and of seeds.
 
-A seed draws the split, the initial weights and the order of training. Between seeds a figure differs because
-of these, of their effect on single cases, and of the cases that it was measured on; see `across`. An interval
-for the cases alone is about one network (Bouthillier et al. 2021, "Accounting for variance in machine
-learning benchmarks").
+A seed determines the split, the initial weights and the order of training. A figure differs between seeds
+because of these, because of their effect on single cases, and because of the cases on which it was measured;
+see `across`. An interval that reflects only the cases applies to one network (Bouthillier et al. 2021,
+"Accounting for variance in machine learning benchmarks").
 """
 
 from __future__ import annotations
@@ -19,20 +19,21 @@ from radgaze.evaluation.statistics.resampling import RESAMPLES, Estimate, Floats
 
 
 def across(estimates: Sequence[Estimate], within: tuple[float, float] = (-np.inf, np.inf)) -> Estimate:
-    """Average over seeds, with resamples that vary as with other cases and other seeds.
+    """Average over seeds, with resamples that reflect the sampling of cases and of seeds.
 
     A resample is the mean plus N(0, √c), the effect of other cases on all seeds alike, plus s/√k·t with
     Student's t of k − 1 degrees of freedom, the effect of other seeds; see `spread`. With few seeds s is
     uncertain, which t accounts for: with three seeds its 95% quantile is 4.3, not 1.96.
 
     Args:
-        estimates: Estimate of each seed, all with the same number of resamples; the differences, to compare
-            two experiments. Seeds for which the figure is undefined are left out.
+        estimates: Estimate of each seed, all with the same number of resamples; to compare two experiments,
+            the differences. Seeds for which the figure is undefined are left out.
         within: Range of the figure, such as (0, 1) for an AUC; it clips the resamples.
 
     Returns:
-        The mean, with at least as many resamples as the seeds have. For one seed this is its own estimate.
-        For two seeds it is computed, but see `evidence.too_few_seeds`.
+        The mean, with at least as many resamples as the seeds have; NaN where no seed has the figure. For one
+        seed it is the estimate of this seed. It is computed for two seeds as well, but see
+        `evidence.too_few_seeds`.
 
     Raises:
         ValueError: Numbers of resamples differ.
@@ -66,11 +67,11 @@ class Spread:
 
 
 def spread(estimates: Sequence[Estimate]) -> Spread:
-    """Components of the variance of a mean over k ≥ 2 seeds, c + s²/k.
+    """Compute the components of the variance c + s²/k of a mean over k ≥ 2 seeds.
 
-    s² is not reduced by the part that cases explain: with few seeds such a remainder is 0 in a third of all
-    sets of three, and the interval is then too narrow. Since c counts the cases again, the interval is
-    somewhat too wide where seeds share no cases or differ in nothing else.
+    The part of s² that cases explain is not subtracted: with three seeds the remainder would be 0 in a third
+    of all samples, and the interval too narrow. Since c counts the cases again, the interval is somewhat too
+    wide where seeds share no cases or differ in nothing else.
     """
     figures = np.array([estimate.value for estimate in estimates])
     resampled = np.stack([estimate.resampled for estimate in estimates])

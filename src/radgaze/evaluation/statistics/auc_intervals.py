@@ -1,9 +1,9 @@
-"""Interval of an AUC, or of a mean over classes, also near 1, on few cases, and with several cases a patient.
+"""Interval of an AUC or of a mean over classes, valid also near 1, on few cases, and for clustered cases.
 
-The percentiles of a bootstrap have a coverage of .88 for an AUC of .95 on 84 cases, and less with fewer cases
-of the class: near 1 an AUC is skewed, and resamples hold no worse case than those that were seen. Here the
-error is DeLong's, summed over patients (Obuchowski 1997), on the scale of the logit, with the quantile of
-Student's t. `python -m benchmarks auc_intervals` measures the alternatives.
+Bootstrap percentiles have a coverage of .88 for an AUC of .95 on 84 cases, and less with fewer cases of the
+class: near 1 the distribution of an AUC is skewed, and no resample contains a worse case than the observed
+ones. Here the standard error is DeLong's, summed over patients (Obuchowski 1997), on the logit scale, with
+the quantile of Student's t. `python -m benchmarks auc_intervals` measures the alternatives.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from radgaze.evaluation.statistics.resampling import LEVEL
 Floats = NDArray[np.float64]
 
 FEW = 6
-"""Below this number of patients on a side their variance is taken from a model."""
+"""Number of patients with, or without, the class below which the variance is that of a model."""
 _NONE = 1e-12
 
 
@@ -35,7 +35,7 @@ class Placed:
         positive: Influence of each patient by their cases of the class, an array of shape (P,).
         negative: Influence of each patient by their other cases, an array of shape (P,). The variance of the
             AUC is the sum of squares of `positive + negative`.
-        patients: Numbers of patients with cases of the class, and with others.
+        patients: Numbers of patients with cases of the class, and with other cases.
     """
 
     value: float
@@ -45,20 +45,20 @@ class Placed:
 
     @property
     def error(self) -> float:
-        """Standard error; NaN where a side has only one case."""
+        """Standard error; NaN where only one patient has the class, or only one has other cases."""
         return float(np.sqrt(((self.positive + self.negative) ** 2).sum()))
 
     @property
     def measured(self) -> bool:
-        """Whether the cases determine the error: not for too few patients, nor for an AUC of 0 or 1."""
+        """Whether the cases determine the error: false for too few patients and for an AUC of 0 or 1."""
         return min(self.patients) >= FEW and 0 < self.value < 1 and self.error > _NONE
 
 
 def placed(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> Placed:
     """Compute the AUC of a class, and the influence of each patient on its error.
 
-    With one case of each patient the error is DeLong's; with several it is Obuchowski's (1997) for clustered
-    data, which assumes nothing about the correlation of a patient's cases.
+    With one case per patient the standard error is DeLong's; with several it is Obuchowski's (1997) for
+    clustered data, which assumes nothing about the correlation of a patient's cases.
 
     Args:
         labels: Array of shape (n,): 1 for the class, 0 for the rest.
@@ -81,9 +81,10 @@ def placed(labels: ArrayLike, scores: ArrayLike, patients: ArrayLike) -> Placed:
 def auc_interval(classes: Sequence[Placed], level: float = LEVEL) -> tuple[float, float]:
     """Compute the interval of the AUC of a class, or of the mean over several classes.
 
-    Classes whose cases determine the error have one interval together, symmetric about the logit of their
-    mean. Each of the others (too few patients, or an AUC of 1) has the `score_interval`. The two are combined
-    by the distances to their ends, squared and added (Zou and Donner 2008).
+    Classes whose cases determine the error (`Placed.measured`) have one joint interval, symmetric on the
+    logit scale about their mean. Each other class, with too few patients or an AUC of 0 or 1, has its
+    `score_interval`. The intervals are combined by adding the squared distances to their ends (Zou and
+    Donner 2008).
 
     Args:
         classes: The classes, on the same cases.
@@ -107,16 +108,16 @@ def auc_interval(classes: Sequence[Placed], level: float = LEVEL) -> tuple[float
 
 
 def score_interval(value: float, m: int, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Newcombe's (2006) interval of an AUC from its value alone, his method 5.
+    """Compute the interval of an AUC from its value alone, by method 5 of Newcombe (2006).
 
-    It contains all θ for which |value − θ| is within the error at θ, as Wilson's interval of a proportion.
-    The variance at θ is Hanley and McNeil's (1982), with (m + n)/2 in place of both numbers in its sums. It
-    has a width also at 1.
+    It contains all θ for which |value − θ| ≤ z · SE(θ), like Wilson's interval of a proportion. The variance
+    at θ is Hanley and McNeil's (1982), with (m + n)/2 in place of both numbers in its sums. The interval has
+    a width even at an AUC of 1.
 
     Args:
         value: The AUC.
-        m: Number of patients with cases of the class. Patients with several cases count once, as if these
-            carried no more information than one.
+        m: Number of patients with cases of the class. A patient counts once, as if several cases carried no
+            more information than one.
         n: Number of patients with other cases.
         level: Level of the interval.
     """
@@ -145,10 +146,10 @@ def _logit_interval(classes: Sequence[Placed], mean: float, level: float) -> tup
 def _freedom(classes: Sequence[Placed], phi: Floats) -> float:
     """Degrees of freedom of the variance Σφ²: the smaller of two numbers.
 
-    These are Satterthwaite's, for the two sides of the classes; and twice the inverse of the relative
-    variance of the variance, Σφ⁴/(Σφ²)² − 1/P. Near an AUC of 1 nearly all of the error comes from the few
-    cases out of order, which only the latter counts: for k such cases, and nothing from the others, it is
-    about 2k; for normal φ it is P.
+    The first is Satterthwaite's, for the cases with and without each class. The second is twice the inverse
+    of the relative variance of the variance, Σφ⁴/(Σφ²)² − 1/P. Near an AUC of 1 nearly all of the error comes
+    from the few cases out of order, which only the second accounts for: for k such cases, and no error from
+    the others, it is about 2k; for normal φ it is P.
     """
     sides = [
         (float((side**2).sum()), count)

@@ -1,7 +1,7 @@
 """Means over cases, with intervals that are also valid for few patients, as in an audit.
 
-The percentile interval of a bootstrap of few patients is too narrow: it uses the normal's quantiles and the
-standard deviation divided by n, and ignores skewness. On 10 patients its coverage is .84 to .90 instead of
+The percentile interval of a bootstrap of few patients is too narrow: in effect it uses normal quantiles and
+the variance with divisor n, and ignores skewness. On 10 patients its coverage is .84 to .90 instead of
 .95, on 20 it is .87 to .93. Below `FEW` patients the interval is therefore Student's t with Hall's (1992)
 correction for skewness: .91 to .96 from 10 patients on, for normal, beta, exponential and log-normal figures,
 with one image or several of each patient (tests/evaluation/test_means.py simulates it).
@@ -30,9 +30,9 @@ from radgaze.evaluation.statistics.resampling import (
 Floats = NDArray[np.float64]
 
 FEW = 50
-"""Below this number of patients the interval of a mean is the t-interval."""
+"""Number of patients below which the interval of a mean is the t-interval."""
 LEAST = 6
-"""Below this number of patients a mean has no interval, since none has the stated coverage."""
+"""Number of patients below which a mean has no interval, since none has the stated coverage."""
 UNKNOWN = (float("nan"), float("nan"))
 
 
@@ -41,9 +41,10 @@ class Mean(Estimate):
     """The mean of a figure over cases.
 
     Attributes:
-        patients: Number of patients for whom the figure is defined. For few the stated interval is
+        patients: Number of patients for whom the figure is defined. Below `FEW`, the stated interval is
             `mean_interval`.
-        discordant: Number of patients for whom it is not 0; for a difference, those on whom the sides differ.
+        discordant: Number of patients for whom the figure is not 0; for a difference, the patients on whom
+            the two sides differ.
         stated_p: P-value that belongs to the stated interval.
     """
 
@@ -58,7 +59,7 @@ class Mean(Estimate):
 
     @property
     def p_is_bound(self) -> bool:
-        """Whether `p` is at the floor of the resampling; a formula has none."""
+        """Whether `p` is an upper bound, at the floor of the resampling; false for a p-value by formula."""
         return self.stated is None and super().p_is_bound
 
     def paired_difference(self) -> Difference:
@@ -72,7 +73,7 @@ def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resa
     Args:
         values: Figures of the same cases, each an array of shape (n,), NaN where undefined.
         patients: Patient of each case, an array of shape (n,).
-        resampling: Resampling of these cases. With the seed paper's the interval is always percentiles.
+        resampling: Resampling of these cases. With `SeedResamples` the interval is always percentiles.
     """
     ids = np.asarray(patients)
     statistics = {key: mean_of(x) for key, x in values.items()}
@@ -88,11 +89,11 @@ def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resa
 
 
 def mean_interval(values: ArrayLike, patients: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
-    """Hall's transformed t-interval of a mean over the cases of few patients, who may have several each.
+    """Compute Hall's (1992) transformed t-interval of a mean over cases, which are clustered by patient.
 
-    With s the patients' sums and n their numbers of cases, the mean is Σs/Σn, its standard error the
-    jackknife's over patients, the skewness that of s − mean · n, and t has one degree of freedom less than
-    there are patients.
+    With s the patients' sums and n their numbers of cases, the mean is Σs/Σn, its standard error is the
+    jackknife's over patients, the skewness is that of s − mean · n, and t has P − 1 degrees of freedom for P
+    patients.
 
     Args:
         values: Figures, an array of shape (n,); NaN is left out.
@@ -100,8 +101,8 @@ def mean_interval(values: ArrayLike, patients: ArrayLike, level: float = LEVEL) 
         level: Level of the interval.
 
     Returns:
-        The interval; (NaN, NaN) below `LEAST` patients, and where all have the same mean, which says nothing
-        about how much others would differ.
+        The interval; (NaN, NaN) below `LEAST` patients, and where all patients have the same mean, so that
+        the variation between patients is unknown.
     """
     moments = _moments(values, patients)
     if moments is None:
@@ -113,9 +114,13 @@ def mean_interval(values: ArrayLike, patients: ArrayLike, level: float = LEVEL) 
 
 
 def mean_p(values: ArrayLike, patients: ArrayLike) -> float:
-    """Two-sided p-value of "the mean is 0": below 1 − level where `mean_interval` of that level excludes 0.
+    """Compute the two-sided p-value of "the mean is 0".
 
-    NaN where there is no interval, but 1 where every figure is 0.
+    It is below 1 − level exactly where the `mean_interval` of this level excludes 0; NaN where there is no
+    interval, but 1 where every figure is 0.
+
+    Args:
+        values, patients: Arguments of `mean_interval`.
     """
     moments = _moments(values, patients)
     if moments is None:

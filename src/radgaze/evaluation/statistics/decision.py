@@ -1,4 +1,4 @@
-"""Decision whether a difference is an improvement: one rule for reports, comparisons, audits and claims."""
+"""The rule by which reports, comparisons, audits and claims decide whether a difference is an improvement."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Difference(IntervalEstimate):
 
     @classmethod
     def of(cls, entry: Mapping[str, object]) -> Difference:
-        """The difference in an entry of a result file; further keys are ignored."""
+        """Create the difference from an entry of a result file; further keys are ignored."""
         values = {each.name: entry.get(each.name) for each in fields(cls)}
         return cls(**values)  # type: ignore[arg-type]  # entries are validated where files are read
 
@@ -89,17 +89,17 @@ def verdict(
 ) -> Verdict | None:
     """Decide whether a difference is an improvement.
 
-    It is better or worse where its interval excludes 0, and "even" where it does not. Even means that these
-    cases cannot tell, not that there is no difference.
+    It is "better" or "worse" where its interval excludes 0, and "even" where it does not. "even" means that
+    no difference is shown on these cases, not that there is none.
 
     Args:
         difference: The difference; a mapping is read by `Difference.of`.
         higher_is_better: Direction of the figure.
-        tested: Whether the p-value must be below `LEVEL`, too.
+        tested: Whether the p-value must be below `LEVEL` as well.
 
     Returns:
-        The verdict; None where the difference is undefined or has no interval, and with `tested` where it has
-        no p-value.
+        The verdict, "few" where there is too little evidence for one; None where the difference is undefined
+        or has no interval, and with `tested` where it has no p-value.
     """
     if isinstance(difference, Mapping):
         difference = Difference.of(difference)
@@ -124,8 +124,8 @@ def against_all(verdicts: Iterable[Verdict | None]) -> Verdict | None:
     """Combine the verdicts against several references.
 
     Returns:
-        "better" than all, "worse" than at least one, else "even"; "few" where one of them is. Undefined ones
-        are left out; None where all are undefined.
+        "few" if any verdict is "few"; else "worse" if any is "worse", "better" if all are "better", and
+        "even" otherwise. Verdicts that are None are left out; None where all are.
     """
     defined = [each for each in verdicts if each is not None]
     if not defined:

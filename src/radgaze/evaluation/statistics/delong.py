@@ -1,7 +1,7 @@
 """DeLong's covariance of AUCs, by the fast algorithm of Sun and Xu (2014).
 
-DeLong assumes independent cases. With two studies of a patient its p-values are somewhat too small; those of
-the bootstrap, which draws patients, are not.
+DeLong's method assumes independent cases. With several studies of a patient its p-values are somewhat too
+small; those of the bootstrap, which resamples patients, are not.
 """
 
 from __future__ import annotations
@@ -36,20 +36,23 @@ class AucDifference:
 
 
 def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """AUCs, and the influence of each case on their errors.
+    """Compute AUCs, and the influence of each case on their errors.
 
-    The placement of a case is the share of the other side that it beats, ties half: V10 of a positive, V01 of
-    a negative (DeLong et al. 1988, eq. 5 and 6). Its influence is φ = (V − AUC) / √(m (m − 1)), m the number
-    of cases on its own side, so that Φ Φᵀ is DeLong's covariance S10/m + S01/n. Since it is one number for
-    each case, influences of different classes can be averaged: neither the macro AUC nor the difference of
-    two runs needs another formula.
+    The placement of a case is the share of the cases of the other group that it is ordered correctly against,
+    ties counting half: V10 of a positive, V01 of a negative (DeLong et al. 1988, eq. 5 and 6). Its influence
+    is φ = (V − AUC) / √(m (m − 1)), m the number of cases in its own group, so that Φ Φᵀ is DeLong's
+    covariance S10/m + S01/n. Since each case has one influence, those of different classes or runs can be
+    averaged or subtracted: the macro AUC and the difference of two runs need no other formula.
 
     Args:
         labels: Array of shape (n,): 1 for the class, 0 for the rest.
         scores: Array of shape (k, n): scores of k runs on the same cases.
 
     Returns:
-        AUCs (k,) and Φ (k, n); NaN where a side is empty, Φ also where it has only one case.
+        AUCs (k,) and Φ (k, n); NaN where one of the groups is empty, Φ also where it has only one case.
+
+    Raises:
+        ValueError: The numbers of labels and scores differ.
     """
     y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     if s.shape[1] != y.size:
@@ -69,7 +72,14 @@ def influence(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
 
 
 def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
-    """Number of cases of the other side with a lower score, ties half; an array of shape (k, n)."""
+    """Count the cases of the other group with a lower score than each case, ties counting half.
+
+    Args:
+        labels, scores: Arguments of `influence`.
+
+    Returns:
+        Counts of shape (k, n).
+    """
     y, s = np.asarray(labels, dtype=bool), np.atleast_2d(np.asarray(scores, dtype=np.float64))
     among_all, within_side = rankdata(s, axis=1), np.empty_like(s)  # midranks T_Z, and T_X or T_Y: O(n log n)
     within_side[:, y], within_side[:, ~y] = rankdata(s[:, y], axis=1), rankdata(s[:, ~y], axis=1)
@@ -77,18 +87,21 @@ def placements(labels: ArrayLike, scores: ArrayLike) -> Floats:
 
 
 def delong_covariance(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats]:
-    """AUCs (k,) of k runs' scores (k, n) on the same cases, and their covariance (k, k)."""
+    """Compute AUCs (k,) and their covariance (k, k), given the scores (k, n) of k runs on the same cases."""
     auc, phi = influence(labels, scores)
     return auc, phi @ phi.T
 
 
 def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayLike) -> AucDifference:
-    """The difference AUC(a) − AUC(b) on the same cases, with DeLong's error.
+    """Test the difference AUC(a) − AUC(b) on the same cases, with DeLong's standard error.
 
     Args:
         labels: Array of shape (n,), or (C, n) for the macro AUC over C classes.
         a: Scores of one run, an array of the same shape.
         b: Scores of the other run, an array of the same shape.
+
+    Raises:
+        ValueError: The arrays differ in shape.
     """
     y, a, b = (np.atleast_2d(np.asarray(x, dtype=np.float64)) for x in (labels, a, b))
     if not y.shape == a.shape == b.shape:
@@ -98,9 +111,9 @@ def delong_test(labels: Sequence[ArrayLike] | ArrayLike, a: ArrayLike, b: ArrayL
     phi = np.mean([phi for _, phi in of_classes], axis=0)
     value = float(auc[0] - auc[1])
     error = float(np.sqrt(((phi[0] - phi[1]) ** 2).sum()))
-    if error < 1e-12:  # both put the cases in the same order, or differ by what no case varies from
-        # No normal distribution to take p from: that of an exact test which exchanges the two runs' scores of
-        # each case, and whose every case points the same way.
+    if error < 1e-12:  # both order the cases alike, or all cases differ by the same amount
+        # Without a standard error, p is the least p-value of an exact test that exchanges the two runs'
+        # scores of each case, where all cases agree in direction.
         least = min(1.0, 2.0 ** (1 - y.shape[1]))
         return AucDifference(value, 0.0, value, value, 1.0 if abs(value) < 1e-12 else least)
     half = float(norm.ppf(0.975)) * error

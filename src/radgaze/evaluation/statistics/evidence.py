@@ -1,7 +1,8 @@
 """Minimum evidence for a verdict: numbers of patients, discordant pairs and seeds.
 
-Resampling very few patients gives intervals and p-values that are too optimistic: with five patients p can be
-below .001 where an exact test cannot go below .06. Below these numbers nothing is called better or worse.
+Resampling very few patients gives intervals that are too narrow and p-values that are too small: with five
+patients p can be below .001 where that of an exact test is at least .06. Below these numbers no figure is
+called better or worse.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ LEVEL = 0.05
 """Level of significance."""
 
 LEAST_PATIENTS = 20
-"""Below this number percentile intervals of a mean cover .80 to .91 instead of .95."""
+"""Least number of patients for a verdict: with fewer, percentile intervals of a mean cover .80 to .91."""
 
 LEAST_SEEDS = 3
-"""Student's t of one degree of freedom makes an interval over two seeds meaningless."""
+"""Least number of seeds for an interval over seeds; with two, Student's t has one degree of freedom only."""
 
 FEW_SEEDS = "too few seeds"
 """Text in place of an interval over seeds."""
@@ -24,7 +25,7 @@ FEW_SEEDS = "too few seeds"
 
 @dataclass(frozen=True)
 class Evidence:
-    """Evidence that a comparison rests on.
+    """Evidence for a comparison.
 
     Attributes:
         patients: Number of patients.
@@ -40,7 +41,7 @@ class Evidence:
 
     @classmethod
     def of(cls, entry: Mapping[str, object]) -> Evidence | None:
-        """The evidence in a difference's entry; None where it does not state a number of patients."""
+        """Create the evidence from an entry of a result file; None where it states no number of patients."""
         patients, discordant, comparisons, seeds = (
             value if isinstance(value := entry.get(name), int) else None
             for name in ("patients", "discordant", "comparisons", "seeds")
@@ -61,9 +62,10 @@ class Evidence:
 
 
 def least_discordant(comparisons: int = 1) -> int:
-    """Number of discordant pairs from which an exact sign-flip test can reach 0.05 after Holm's correction.
+    """Compute the least number of discordant pairs with which an exact sign-flip test can reach `LEVEL`.
 
-    With n discordant pairs the least two-sided p is 2/2ⁿ: six pairs for one comparison, nine for eleven.
+    With n discordant pairs the least two-sided p is 2/2ⁿ, times the number of comparisons for Holm's
+    correction: six pairs are needed for one comparison, nine for eleven.
     """
     n = 1
     while max(1, comparisons) * 2 / 2**n >= LEVEL:
@@ -72,12 +74,12 @@ def least_discordant(comparisons: int = 1) -> int:
 
 
 def too_few_seeds(seeds: int) -> bool:
-    """Whether there are several seeds, but too few for an interval over them."""
+    """Return whether there are several seeds, but too few for an interval over them."""
     return 1 < seeds < LEAST_SEEDS
 
 
 def least_p(resamples: int, comparisons: int = 1) -> float:
-    """The least p-value that a number R of resamples can give, 2/(R + 1), times Holm's factor."""
+    """Compute the least p-value of R resamples, 2/(R + 1), times the number of comparisons, at most 1."""
     return min(1.0, comparisons * 2 / (resamples + 1))
 
 
@@ -86,10 +88,10 @@ def bounds_after(
     p: Sequence[float | None],
     at_floor: Sequence[bool],
 ) -> list[bool]:
-    """Which p-values are upper bounds after a correction for multiple testing.
+    """Find the p-values that are upper bounds after a correction for multiple testing.
 
-    These are the ones that would be smaller if those at the floor of their resampling were 0. A p-value of 1
-    is no bound.
+    They are those that would be smaller if the p-values at the floor of their resampling were 0. A p-value of
+    1 does not count as a bound.
 
     Args:
         adjust: The correction, such as `holm`.

@@ -8,7 +8,7 @@ import numpy as np
 
 
 def holm(p: Sequence[float | None]) -> list[float | None]:
-    """Adjust p-values by Holm's (1979) step-down method; None and NaN do not count and become None."""
+    """Adjust p-values by Holm's (1979) step-down method; None and NaN are not counted, and become None."""
     in_order = sorted(
         (value, place) for place, value in enumerate(p) if value is not None and np.isfinite(value)
     )

@@ -23,7 +23,7 @@ class ResamplingSettings(Protocol):
 
     @property
     def interval(self) -> str | None:
-        """Kind of the intervals: "seed" for the resamples of the seed paper."""
+        """Kind of the intervals: "seed" for the paper's resamples, see `SeedResamples`."""
         ...
 
     @property
@@ -38,7 +38,7 @@ class ResamplingSettings(Protocol):
 
 
 def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, seed: int) -> PatientBootstrap:
-    """Bootstrap patients, stratified by class where the classes exclude each other.
+    """Bootstrap patients, stratified by class where the classes are exclusive.
 
     Args:
         cases: One row per case: `patient` and `label_<class>`.
@@ -47,7 +47,8 @@ def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, se
         seed: Random seed.
     """
     labels = cases.select([f"label_{name}" for name in classes]).to_numpy()
-    # Combinations of classes are no strata: one that a single patient has would be drawn once every time.
+    # Combinations of classes are not strata: a combination that a single patient has would be drawn exactly
+    # once in every resample.
     strata = np.zeros(len(labels), dtype=np.int64)
     if multilabel.exclusive(cases, classes) and len(labels):
         strata = labels.argmax(1)
@@ -57,12 +58,15 @@ def bootstrap(cases: pl.DataFrame, classes: Sequence[str], *, resamples: int, se
 def resampling_of(
     cases: pl.DataFrame, classes: Sequence[str], settings: ResamplingSettings | Mapping[str, object]
 ) -> Resampling:
-    """The resampling that the settings in a run's metrics.json state: for all intervals and verdicts.
+    """Create the resampling that the settings of an evaluation state, for all intervals and verdicts.
 
     Args:
         cases: One row per case: `patient` and `label_<class>`.
         classes: Names of the classes.
-        settings: The settings; a mapping may lack some.
+        settings: The settings; those that a mapping lacks have their defaults.
+
+    Raises:
+        TypeError: `resamples` or `seed` is not an integer.
     """
     if isinstance(settings, Mapping):
         interval, resamples, seed = (
@@ -83,10 +87,11 @@ def bootstraps(
 ) -> list[Part]:
     """Bootstrap the cases of several seeds so that a patient counts equally often in resample r of all seeds.
 
-    The patients of all tables are drawn together, once. Splits drawn again for each seed share some test
-    patients, and repeated cross-validation tests each patient once per repetition; drawn table by table, such
-    a patient would be another one each time, and intervals would be the narrower the more often the same
-    patients are tested. Where all tables hold the same cases, these are the resamples of `bootstrap`.
+    The patients of all tables are drawn jointly. Random splits of different seeds share some test patients,
+    and repeated cross-validation tests each patient once per repetition; if each table were resampled
+    separately, such a patient would count as a new one each time, and intervals would become narrower the
+    more often the same patients are tested. Where all tables hold the same cases, these are the resamples of
+    `bootstrap`.
 
     Args:
         tables: One table for each seed: `case_id`, `patient` and `label_<class>`.

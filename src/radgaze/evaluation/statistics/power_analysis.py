@@ -1,15 +1,16 @@
 """Power of a paired comparison: the difference that it could have detected.
 
-A difference that is not significant says little without the difference that would have been: with few cases
-and few seeds, large ones are missed as well. `Power` computes, from the measured variances, the least true
-difference that the same test finds in four of five studies, and the numbers that a given difference needs.
+A non-significant difference is hard to interpret without the smallest difference that the test would have
+detected: with few cases and few seeds, large differences are missed as well. `Power` computes, from the
+measured variances, the smallest true difference that the same test finds in four of five studies, and the
+numbers of cases or seeds that a given difference needs.
 
-This is not the power at the measured difference ("observed power"). That is the p-value in another scale and
-adds nothing to it: a difference that is not significant always has a low one (Hoenig & Heisey 2001, "The
-abuse of power", The American Statistician 55:19-24). Here the measured difference is not used at all.
+This is not the power at the measured difference ("observed power"), which is a transformation of the p-value
+and adds nothing to it: for a non-significant difference it is always low (Hoenig & Heisey 2001, "The abuse of
+power", The American Statistician 55:19-24). Here the measured difference is not used at all.
 
-The variances are estimates. With three seeds, the true s lies anywhere from half to six times the measured
-one (its 95% interval), and the difference is as rough; `python -m benchmarks power` measures it.
+The variances are estimates. With three seeds, the 95% interval of the true s is from half to six times the
+measured one, and the detectable difference is as uncertain; `python -m benchmarks power` measures it.
 """
 
 from __future__ import annotations
@@ -43,10 +44,10 @@ _NONE = 1e-12
 
 @dataclass(frozen=True)
 class PowerSummary:
-    """Detectable difference of a comparison, as tables hold it.
+    """Detectable difference of a comparison, as stored in tables.
 
     Attributes:
-        detectable: Least true difference that is found with 80% power; None where there is none.
+        detectable: Smallest true difference that is found with 80% power; None where there is none.
         detectable_at: Two-sided level of `detectable`.
         detectable_note: Why there is no `detectable` difference; None where there is one.
         needed: Numbers of cases or seeds that a given difference needs, in words; None if no difference is
@@ -69,7 +70,7 @@ class Power:
             number.
         cases: Number of cases.
         runs: Number of seeds.
-        case_share: Share of s² that cases cause in one seed alone; more cases reduce it, too.
+        case_share: Share of s² that is due to the cases of a single seed; more cases reduce it as well.
         comparisons: Number of comparisons in Holm's correction.
         reached: Highest two-sided level below `level` that p-values of the resamples can have.
         largest: Largest possible difference of the figure.
@@ -87,16 +88,16 @@ class Power:
 
     @property
     def level(self) -> float:
-        """0.05, or 0.05/m for m comparisons.
+        """Two-sided level of the test: 0.05, or 0.05/m for m comparisons.
 
-        This is Holm's first step, which the smallest of m p-values must pass, and the worst case: the others
-        are compared with larger levels after it.
+        This is the first step of Holm's method, with which the smallest of m p-values is compared. It is the
+        worst case: the other p-values are compared with larger levels.
         """
         return LEVEL / max(1, self.comparisons)
 
     @cached_property
     def detectable(self) -> float | None:
-        """The least true difference that is found with 80% power; None for the reason in `why_not`."""
+        """Smallest true difference that is found with 80% power; None for the reason in `why_not`."""
         if self.lacking:
             return None
         least = detectable(self.spread, self.reached)
@@ -106,13 +107,13 @@ class Power:
         """Summarise the power for a table.
 
         Args:
-            difference: A difference to state the needed numbers for.
+            difference: A difference for which the needed numbers are stated; None for none.
         """
         needed = None if difference is None else self.plan(difference) or None
         return PowerSummary(self.detectable, self.level, self.why_not or None, needed)
 
     def entry(self, difference: float | None = None) -> dict[str, float | str | None]:
-        """The `summary` as a dictionary."""
+        """Return the `summary` as a dictionary."""
         return dict(asdict(self.summary(difference)))
 
     @property
@@ -121,10 +122,10 @@ class Power:
         return self.lacking or ("" if self.detectable is not None else "none, however large")
 
     def seeds_for(self, difference: float) -> float:
-        """Number of seeds that, with these cases, find a true difference with 80% power.
+        """Compute the number of seeds that, with these cases, finds a true difference with 80% power.
 
-        Infinite where no number does, since cases move all seeds alike. For several seeds only: one says
-        nothing about others.
+        Infinite where no number does, since the cases affect all seeds alike. Meaningful for several seeds
+        only: one seed does not show the variation between seeds.
         """
         if power(Spread(self.spread.cases, 0.0, 1), difference, self.reached) < POWER:
             return inf
@@ -133,9 +134,10 @@ class Power:
         )
 
     def cases_for(self, difference: float) -> float:
-        """Number of cases that find a true difference with as many seeds; infinite where no number does.
+        """Compute the number of cases that, with as many seeds, finds a true difference with 80% power.
 
-        The variance caused by cases shrinks with their number; the other variance between seeds does not.
+        Infinite where no number does: the variance caused by cases decreases with their number, the other
+        variance between seeds does not.
         """
 
         def with_times(times: float) -> float:
@@ -152,7 +154,14 @@ class Power:
         return needed
 
     def plan(self, difference: float = PLANNED) -> str:
-        """State the numbers that a difference needs, such as "For ±0.05: 5 seeds with these cases"."""
+        """State the numbers that a difference needs, as in "For ±0.05: 5 seeds with these cases".
+
+        Args:
+            difference: True difference to be found.
+
+        Returns:
+            The text; empty where there is no power analysis (`lacking`).
+        """
         if self.lacking:
             return ""
         start, cases = f"For ±{difference:g}: ", self.cases_for(difference)
@@ -184,7 +193,7 @@ def of_difference(
 
     Args:
         estimates: The paired difference of each seed, on the same resamples; undefined ones are left out.
-        patients: Number of patients; over seeds the least.
+        patients: Number of patients; for several seeds, the smallest.
         cases: Number of cases.
         comparisons: Number of comparisons in Holm's correction.
         largest: Largest possible difference of the figure.
@@ -226,17 +235,17 @@ def _variation(estimates: Sequence[Estimate]) -> tuple[Spread, float]:
 
 
 def reached_level(resamples: int, comparisons: int = 1) -> float:
-    """Highest level below 0.05/m that a p-value of R resamples can have, for m comparisons.
+    """Compute the largest p-value below 0.05/m that R resamples can give, for m comparisons.
 
-    p is 2 (1 + N)/(R + 1), with N of R resamples on the other side of 0: the level is the largest such number
-    below 0.05/m. With 2,000 resamples it is 0.0040 for 0.05/11. It is 0 where even N = 0 is too large.
+    A p-value is 2 (1 + N)/(R + 1), with N of the R resamples on the other side of 0. With 2,000 resamples the
+    largest below 0.05/11 is 0.0040. The result is 0 where even N = 0 gives too large a p-value.
     """
     steps = ceil(LEVEL / max(1, comparisons) * (resamples + 1) / 2) - 1
     return 2 * steps / (resamples + 1)
 
 
 def detectable(variation: Spread, level: float = LEVEL, target: float = POWER) -> float:
-    """The least true difference δ with P(reject | δ) equal to the target power."""
+    """Compute the smallest true difference δ at which P(reject | δ) equals the target power."""
     scale = float(np.hypot(variation.cases, variation.seeds / np.sqrt(variation.count)))
     if scale < _NONE:
         return 0.0
@@ -248,17 +257,22 @@ def detectable(variation: Spread, level: float = LEVEL, target: float = POWER) -
 
 
 def power(variation: Spread, difference: float, level: float = LEVEL) -> float:
-    """P(reject | δ): probability that the interval of `across` excludes 0, at a level, if δ is the truth.
+    """Compute the probability that the interval of `across` excludes 0 if the true difference is δ.
 
-    The mean of k seeds is N(δ, c + σ²/k), and s² is σ²χ²/(k − 1), independent of it. The test rejects beyond
-    q(√c, s), the quantile of N(0, c) + s/√k·t; the power is its mean over the distribution of s. c is taken
-    as known.
+    The mean over k seeds is N(δ, c + σ²/k), and s² is σ²χ²/(k − 1), independent of the mean. The test rejects
+    beyond q(√c, s), the quantile of N(0, c) + s/√k·t; the power is the mean of P(reject | δ, s) over the
+    distribution of s. c is taken as known.
+
+    Args:
+        variation: Variation of the difference.
+        difference: True difference δ.
+        level: Two-sided level of the test.
     """
     return _test(variation, level)(difference)
 
 
 def critical(cases: ArrayLike, seeds: ArrayLike, freedom: int, level: float = LEVEL) -> Floats:
-    """q with P(|a N(0, 1) + b t| > q) = level, with Student's t.
+    """Compute the q for which P(|a N(0, 1) + b t| > q) = level, t being Student's.
 
     Args:
         cases: a, an array of any shape.
@@ -287,15 +301,15 @@ def _test(variation: Spread, level: float) -> Callable[[float], float]:
 
 @lru_cache(maxsize=256)
 def _critical(freedom: int, level: float) -> CubicSpline:
-    """q of cos θ N + sin θ t as a function of θ.
+    """Critical value q of cos θ N + sin θ t as a function of θ.
 
-    t is a normal variable over χ/√ν: the tail of the sum is a mean of normal tails.
+    t is a normal variable divided by χ/√ν, so the tail of the sum is a mean of normal tails.
     """
     theta = np.linspace(0, np.pi / 2, 65)
     ratio, weight = _chi(freedom)
     deviation = np.hypot(np.cos(theta)[:, None], np.sin(theta)[:, None] / ratio)
     low = np.zeros_like(theta)
-    # If the sum exceeds x + y, one of the two exceeds its part: a bound, at half the level each.
+    # If the sum exceeds x + y, one of the summands exceeds x or y: an upper bound, with half the level each.
     high = np.cos(theta) * norm.isf(level / 4) + np.sin(theta) * t.isf(level / 4, freedom)
     for _ in range(45):
         middle = (low + high) / 2
@@ -315,7 +329,7 @@ def _chi(freedom: int) -> tuple[Floats, Floats]:
 
 
 def _least(power_of: Callable[[int], float], low: int, most: int) -> float:
-    """The least number from low to most with sufficient power, which rises with it; most + 1 if none has."""
+    """The least number from low to most with sufficient power, else most + 1; power increases with it."""
     if power_of(most) < POWER:
         return most + 1
     high = most

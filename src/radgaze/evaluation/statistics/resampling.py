@@ -1,7 +1,7 @@
 """Intervals by resampling patients with replacement, stratified by class, as vectors of multiplicities.
 
-`scipy.stats.bootstrap` is not used: it draws cases, not patients, within one sample, not strata, and calls
-the statistic on index arrays, so that each resample of an AUC would be sorted again.
+`scipy.stats.bootstrap` is not used: it resamples cases rather than patients, does not stratify, and passes
+resampled values to the statistic, so that each resample of an AUC would be sorted again.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from radgaze.evaluation.statistics.evidence import least_p
 Floats = NDArray[np.float64]
 Key = TypeVar("Key")
 Statistic = Callable[[Floats], Floats]
-"""Function of case weights (R, n) that gives figures (R,)."""
+"""Function of case weights (R, n) that returns a figure for each row, (R,)."""
 
 LEVEL = 0.95
 _CHUNK = 4_000_000  # weights held at once: 32 MB
@@ -30,17 +30,18 @@ class Resampling(Protocol):
     """A method of resampling cases."""
 
     def chunks(self) -> Iterator[Floats]:
-        """Weights (r, n) of all resamples, some rows at a time; the same ones at every call."""
+        """Yield the weights of all resamples, as arrays (r, n) of some rows each; the same at every call."""
         ...
 
 
 @dataclass(frozen=True)
 class PatientBootstrap:
-    """Resampling of patients with replacement, with all their cases, within the class.
+    """Resampling of patients with replacement, each with all their cases, within strata.
 
     Attributes:
         patients: Patient of each case, an array of shape (n,).
-        classes: Class of each case, an array of shape (n,). The first case of a patient gives their stratum.
+        classes: Class of each case, an array of shape (n,). The class of a patient's first case is their
+            stratum.
         count: Number of resamples.
         seed: Random seed; the resamples do not depend on how many are drawn at a time.
     """
@@ -70,9 +71,9 @@ class PatientBootstrap:
 
 @dataclass(frozen=True)
 class SeedResamples:
-    """Resampling as in the seed paper: few resamples of about half the test cases, with replacement.
+    """Resampling as in Watanabe et al. (2022): few resamples of 55 to 60 test cases, with replacement.
 
-    It ignores patients and classes; its intervals are for comparison with the paper's only.
+    It ignores patients and classes; its intervals serve only for comparison with the paper's.
 
     Attributes:
         cases: Number of cases n.
@@ -115,7 +116,7 @@ class Part:
 
 
 def of_patients(resampling: Resampling) -> bool:
-    """Whether patients are resampled, unlike in the seed paper."""
+    """Return whether a resampling is of patients, unlike `SeedResamples`."""
     while isinstance(resampling, Part):
         resampling = resampling.whole
     return isinstance(resampling, PatientBootstrap)
@@ -128,7 +129,7 @@ class Estimate:
     Attributes:
         value: The figure.
         resampled: The figure on each resample, an array of shape (R,).
-        stated: The interval, where a formula gives a better one than the resamples do.
+        stated: Interval by a formula, which replaces that of the resamples; None for none.
     """
 
     value: float
@@ -160,14 +161,14 @@ class Estimate:
         return defined > 0 and self.p <= least_p(defined)
 
     def __sub__(self, other: Estimate) -> Estimate:
-        """The paired difference; both must come from the same resamples."""
+        """Compute the paired difference; both estimates must come from the same resamples."""
         return Estimate(self.value - other.value, self.resampled - other.resampled)
 
     def summary(self, bounds: tuple[float, float] = (-np.inf, np.inf)) -> IntervalEstimate:
-        """The figure and its interval, as result files hold them.
+        """Summarise the figure and its interval for a result file; values that are not finite become None.
 
         Args:
-            bounds: Range of the figure, which clips its interval.
+            bounds: Range of the figure, to which the interval is clipped.
         """
         if not np.isfinite(self.value):
             return IntervalEstimate(None)
@@ -177,7 +178,13 @@ class Estimate:
 
 
 def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resampling) -> dict[Key, Estimate]:
-    """Compute each statistic on all n cases and on each resample, the same for all statistics."""
+    """Compute statistics on all cases and on each resample; all statistics share the resamples.
+
+    Args:
+        statistics: Functions of case weights, by key.
+        cases: Number of cases n.
+        resampling: Resampling of these cases.
+    """
     whole = np.ones((1, cases))
     resampled: dict[Key, list[Floats]] = {name: [] for name in statistics}
     for weights in resampling.chunks():
@@ -190,7 +197,7 @@ def estimates(statistics: Mapping[Key, Statistic], cases: int, resampling: Resam
 
 
 def mean_of(values: ArrayLike) -> Statistic:
-    """The mean of values (n,) as a statistic; NaN values are left out."""
+    """Return the mean of values (n,) as a function of case weights; NaN values are left out."""
     x = np.asarray(values, dtype=np.float64)
     is_defined = np.isfinite(x)
     filled = np.where(is_defined, x, 0.0)
@@ -204,7 +211,10 @@ def mean_of(values: ArrayLike) -> Statistic:
 
 
 def percentile_interval(resampled: Floats, level: float = LEVEL) -> tuple[float, float]:
-    """The central `level` of the resampled figures, NaN left out; (NaN, NaN) where none is defined."""
+    """Compute the interval that contains the central `level` of the resampled figures.
+
+    NaN is left out; (NaN, NaN) where no figure is defined.
+    """
     defined = resampled[np.isfinite(resampled)]
     if defined.size == 0:
         return float("nan"), float("nan")
@@ -213,5 +223,5 @@ def percentile_interval(resampled: Floats, level: float = LEVEL) -> tuple[float,
 
 
 def number(value: float) -> float | None:
-    """A float that JSON can hold: None for NaN and infinity."""
+    """Convert a value for JSON: None for NaN and infinity."""
     return float(value) if np.isfinite(value) else None

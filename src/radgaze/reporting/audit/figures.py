@@ -1,4 +1,4 @@
-"""Figures of an audit: every method in every aspect at a glance, and the aspects' own figures."""
+"""Figures of an audit: an overview of all methods and aspects, and the additional figures of aspects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 
 BLUE, RED = COLOURS[0], COLOURS[1]
 LineStyle = Literal["-", "--", "-.", ":"] | tuple[float, tuple[float, ...]]
-# Line style and colour of baseline maps, in turn.
+# Line styles and colours of baseline maps, in this order.
 _STYLES: tuple[tuple[LineStyle, str], ...] = (
     ("--", MUTED),
     ((0, (1, 1.2)), INK),
@@ -38,7 +38,7 @@ LINES: dict[str, tuple[str, LineStyle, str]] = {
 def overview(results: AuditResults) -> Figure:
     """Draw a panel for each aspect with a row for each method, and baseline maps and ceilings as lines.
 
-    A marked method (`Aspect.flags`) is hollow and of another colour in every panel.
+    A flagged method (`Aspect.flags`) has hollow marks of another colour in all panels.
 
     Args:
         results: Results of an audit.
@@ -64,11 +64,11 @@ def overview(results: AuditResults) -> Figure:
 
 
 def of_aspect(results: AuditResults, drawn: AspectFigure) -> Figure:
-    """Draw an aspect's own figure, with a panel for each method.
+    """Draw the additional figure of an aspect, with a panel for each method.
 
     Args:
         results: Results of an audit.
-        drawn: The aspect's figure.
+        drawn: Description of the figure.
     """
     methods = results.audited()
     with styled():
@@ -144,7 +144,7 @@ def _scale(axis: Axes, panel: Panel) -> None:
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{x:g}×"))
     low, high = axis.get_xlim()
-    labelled = "25" if high < 100 * low else ""  # over two decades they would overlap
+    labelled = "25" if high < 100 * low else ""  # labels would overlap over two decades
     axis.xaxis.set_minor_formatter(FuncFormatter(lambda x, _: f"{x:g}×" if f"{x:e}"[0] in labelled else ""))
 
 

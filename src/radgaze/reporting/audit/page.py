@@ -1,4 +1,4 @@
-"""DIR/audit.html: the maps of a run, method by method, and what each number means."""
+"""DIR/audit.html: the results of an audit for each method, with explanations of the numbers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Row:
         name: Label.
         floor: Whether it is a baseline map.
         ceiling: Whether it is a ceiling.
-        flagged: Whether the method is marked.
+        flagged: Whether the method is flagged, see `Aspect.flags`.
         verdict: Verdict on the method; may be empty.
         n: Number of cases.
         entries: Figures, column by column.
@@ -54,7 +54,7 @@ class _Row:
 
 @dataclass(frozen=True)
 class _Figure:
-    """An aspect's own figure.
+    """The additional figure of an aspect.
 
     Attributes:
         picture: The picture.
@@ -75,8 +75,8 @@ class _Section:
 
     Attributes:
         aspect: The aspect.
-        figure: Its own figure, or None.
-        columns: Heading of each column, and the figure at chance level or None.
+        figure: Additional figure; None for none.
+        columns: Heading of each column, and the value at chance level or None.
         rows: Rows of the table.
         glossary: Title and meaning of each metric.
     """
@@ -89,7 +89,7 @@ class _Section:
 
 
 def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
-    """Write DIR/audit.html, audit.png and the aspects' own figures.
+    """Write DIR/audit.html, audit.png and the additional figures of aspects.
 
     Args:
         run: The run.
@@ -149,7 +149,7 @@ def _facts(results: AuditResults) -> list[tuple[str, str]]:
 
 
 def _section(results: AuditResults, aspect: Aspect, folder: Path) -> _Section:
-    """Return the section of an aspect, without the metrics in which nothing was measured."""
+    """Return the section of an aspect, without metrics that were not measured."""
     rows = aspect_rows(results, aspect)
     places = [
         place

@@ -36,17 +36,17 @@ def verdict_rows(results: AuditResults) -> list[list[str]]:
 
 
 def is_flagged(method: MethodResults) -> bool:
-    """Return whether an aspect marks a method in every table and figure."""
+    """Return whether an aspect flags a method, so that tables and figures mark it."""
     return method.against_floors is not None and any(aspect.flags(method) for aspect in ASPECTS.values())
 
 
 def flag_words() -> str:
-    """Return what is wrong with a marked method."""
+    """Return the explanation of the mark of flagged methods."""
     return " or ".join(aspect.flag for aspect in ASPECTS.values() if aspect.flag)
 
 
 def criterion(results: AuditResults) -> str:
-    """Return how the verdicts are reached."""
+    """Describe the criteria of the verdicts."""
     compared = [aspect for aspect in ASPECTS.values() if aspect.of_baselines]
     headlines = ", ".join(f"{aspect.metrics[aspect.headline].title} ({aspect.name})" for aspect in compared)
     others = [sentence for aspect in ASPECTS.values() if (sentence := aspect.criterion(results))]

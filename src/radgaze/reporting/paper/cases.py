@@ -35,8 +35,8 @@ class Choice:
 
     Attributes:
         ids: Case ids of each class.
-        seeds: For each experiment the seed of the run that draws them.
-        rule: The rule by which they were chosen, as a caption.
+        seeds: For each experiment the seed of the run whose maps are shown.
+        rule: The rule by which cases were selected, as a caption.
     """
 
     ids: Mapping[str, tuple[str, ...]]
@@ -51,7 +51,7 @@ class CaseMaps:
     Attributes:
         cases: The cases with their maps, by case id.
         generator: Title of the heatmap's generator.
-        reason: Why there are no cases; empty where there are.
+        reason: Reason why there are no cases; empty where there are.
     """
 
     cases: Mapping[str, Case]
@@ -60,7 +60,7 @@ class CaseMaps:
 
 
 def choose(results: Results, *, each: int = EACH, seed: int = SEED) -> Choice:
-    """Draw up to `each` cases of every class from the test cases that all experiments share.
+    """Select up to `each` cases of every class at random from the test cases that all experiments share.
 
     The runs are those of the first seed that all experiments have, or else the first of each experiment.
     Cases with recorded gaze come first, since maps can be compared with it.
@@ -93,13 +93,13 @@ def choose(results: Results, *, each: int = EACH, seed: int = SEED) -> Choice:
 def draw_all(
     results: Results, choice: Choice, draw: Draw, advance: Callable[[], None]
 ) -> dict[str, CaseMaps]:
-    """Compute the maps of the chosen cases for each attempted experiment, or say why there are none.
+    """Compute the maps of the selected cases for each attempted experiment, or the reason why there are none.
 
     Args:
         results: The runs.
         choice: The cases.
-        draw: Computes the maps of a run.
-        advance: Called after each experiment.
+        draw: Function that computes the maps of a run.
+        advance: Function that is called after each experiment.
     """
     ids = [case_id for of_class in choice.ids.values() for case_id in of_class]
     drawn = {}
@@ -113,7 +113,12 @@ def draw_all(
 
 
 def four_panels(case: Case | None, maps: CaseMaps) -> list[Panel]:
-    """Radiograph, gaze, mask and heatmap of one case, in the paper's order; without a case, the reason."""
+    """Make the panels of radiograph, gaze, mask and heatmap of one case, in the order of the paper.
+
+    Args:
+        case: The case; None where there is none, so that the panels show the reason.
+        maps: Maps of the experiment.
+    """
     if case is None:
         return [
             Panel(name, None, _wrapped(maps.reason)) for name in ("Radiograph", "Gaze", "Mask", "Heatmap")
@@ -140,7 +145,7 @@ def write_figures(choice: Choice, drawn: Mapping[str, CaseMaps], folder: Path) -
 
 
 def sheet(ids: Sequence[str], drawn: Mapping[str, CaseMaps]) -> list[tuple[str, str, list[Panel]]]:
-    """Rows of a class's sheet: a label for the figure, one for the page, and the panels.
+    """Make the rows of the sheet of a class: a label for the figure, one for the page, and the panels.
 
     The first row has radiograph and gaze of each case, the others mask and heatmap of an experiment.
     """
@@ -171,7 +176,7 @@ class Group:
 
 
 def page_groups(choice: Choice, drawn: Mapping[str, CaseMaps]) -> list[Group]:
-    """The sheets of the page. Cases are numbered: no id of the data set is shown."""
+    """Make the sheets of the page. Cases are numbered, so that no id of the data set is shown."""
     groups = []
     for name, ids in choice.ids.items():
         rows = []

@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def sentence(self) -> str:
-        """`Set 1, guided − Baseline U-Net: +0.041 (−0.012 to 0.094), Holm p 0.210`."""
+        """Text such as `Set 1, guided − Baseline U-Net: +0.041 (−0.012 to 0.094), Holm p 0.210`."""
         difference = self.difference
         around = interval(difference, form="({} to {})")
         text = f"{self.words}: {signed(difference.value)}{' ' if around else ''}{around}"
@@ -63,7 +63,7 @@ class Claim:
     Attributes:
         text: The claim.
         verdict: One of the verdicts above.
-        summary: Number of comparisons for and against it, or why there is none.
+        summary: Number of comparisons for and against it, or the reason why there is none.
         comparisons: The comparisons.
     """
 
@@ -74,7 +74,7 @@ class Claim:
 
 
 def claims(estimates: GridEstimates) -> list[Claim]:
-    """The paper's claims, in the paper's order."""
+    """Judge the paper's claims, in the order of the paper."""
     to_baseline = estimates.differences.get(BASELINE, {})
     to_best = estimates.differences.get(BEST_OF_PAPER, {})
     sets = [name for name in members(*PAPERS_SETS) if name in to_baseline]
@@ -134,7 +134,7 @@ def _compare_maps(
 def _compare(
     name: str, reference: str, difference: Difference, *, figure: str = "", lower: bool = False
 ) -> Comparison:
-    """`lower`: the claim is that `name` is the lower of the two."""
+    """Compare two experiments; with `lower`, the claim is that `name` has the lower figure of the two."""
     words = f"{title(name)} − {title(reference)}" + (f", {figure}" if figure else "")
     sign = {"better": 1, "worse": -1}.get(verdict(plain_fields(difference), tested=True) or "", 0)
     return Comparison(words, difference, -sign if lower else sign)

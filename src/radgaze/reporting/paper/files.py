@@ -1,4 +1,4 @@
-"""Write tables as Markdown, CSV and LaTeX."""
+"""Writing of tables as Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_tables(tables: Sequence[Table], seeds: Mapping[str, Sequence[int]], fo
 
 
 def markdown(table: Table) -> str:
-    """A table in Markdown: in each cell our figure, and the published one below it."""
+    """Format a table in Markdown; each cell has our figure, with the published one below it."""
     lines = [f"> **{escaped(table.stamp)}**", ""] if table.stamp else []
     lines += [f"**Table {table.number}.** {escaped(table.caption)}", ""]
     lines.append("| Experiment | " + " | ".join(escaped(heading(g)) for g in table.groups) + " |")
@@ -78,7 +78,12 @@ def markdown(table: Table) -> str:
 
 
 def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
-    """A table in CSV: one line for each experiment and group, unrounded; a warning is a line after "#"."""
+    """Format a table in CSV: one line for each experiment and group, not rounded; a warning is a "#" line.
+
+    Args:
+        table: The table.
+        seeds: The finished seeds of each experiment.
+    """
     text = io.StringIO()
     if table.stamp:
         text.write(f"# {table.stamp}\n")
@@ -92,7 +97,7 @@ def as_csv(table: Table, seeds: Mapping[str, Sequence[int]]) -> str:
 
 
 def latex(table: Table) -> str:
-    r"""A `table` for a document with \usepackage{booktabs}; three lines for each experiment, ours first."""
+    r"""Format a table in LaTeX, for \usepackage{booktabs}, with three lines for each experiment."""
     span = len(table.groups)
     lines = [r"% needs \usepackage{booktabs}", r"\begin{table}", r"\centering", r"\small"]
     stamp = rf"\textbf{{{_tex(table.stamp)}}} " if table.stamp else ""

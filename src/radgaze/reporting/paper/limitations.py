@@ -9,7 +9,7 @@ from radgaze.words import listed
 
 
 def limits(results: Results, estimates: GridEstimates) -> list[str]:
-    """Caveats for the reader of the figures."""
+    """State the limits of the figures of a grid, one sentence each."""
     sentences = [
         "The intervals include the drawing of test cases and of seeds, not another hospital or reader."
         if results.has_several_seeds

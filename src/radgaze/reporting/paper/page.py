@@ -1,4 +1,4 @@
-"""Write the tables, the figures and the page of a grid."""
+"""The page of a grid, with its tables and figures."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ def write(
 ) -> Path:
     """Write the folders `tables` and `figures`, and `index.html`; return the page's path.
 
-    The same runs give the same bytes. Tables come first: they are there if a picture cannot be made.
+    The same runs result in the same bytes. Tables are written first, in case a picture cannot be made.
 
     Args:
-        results: The runs. Their stores are needed for the pictures of cases only.
-        out: Folder.
-        draw: Computes the maps of the cases; by default each run's own model does.
+        results: The runs. Their stores are needed only for the pictures of cases.
+        out: Folder of the page.
+        draw: Function that computes the maps of cases; by default with the model of each run.
         each: Number of cases of each class.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap and of the draw of cases.
@@ -109,7 +109,7 @@ class ShownFigures:
         forest: AUCs of all experiments.
         curves: ROC curves of each class.
         agreement: Agreement of maps with gaze; None where it was not measured.
-        localisation: How maps point into boxes; None where it was not measured.
+        localisation: Localisation of boxes by maps; None where it was not measured.
     """
 
     forest: Picture
@@ -179,7 +179,7 @@ class ShownRow:
 
     Attributes:
         reference: Whether it is the baseline.
-        cells: Our figure, and the lines below it.
+        cells: Our figure of each cell, and the lines below it.
     """
 
     title: str
@@ -231,7 +231,7 @@ class MapRow:
 def _map_rows(
     figures: Mapping[str, Mapping[str, Mapping[str, IntervalEstimate] | None]], metrics: Sequence[str]
 ) -> list[MapRow]:
-    """Rows of a table of maps: the experiments below each other for each map, and each baseline map once."""
+    """Rows of a table of maps: for each map all experiments, and each baseline map once."""
     rows = []
     for kind, label in MAPS.items():
         if kind == "heatmap_raw":
@@ -249,8 +249,8 @@ class SeedLine:
 
     Attributes:
         seed: The seed.
-        values: Test AUC of each group, validation AUC and NSS; empty where it failed.
-        reason: Why it failed.
+        values: Test AUC of each group, validation AUC and NSS; empty where the run failed.
+        reason: Reason of a failure; empty for a finished run.
     """
 
     seed: int
@@ -285,7 +285,7 @@ def _seeds(results: Results, estimates: GridEstimates) -> list[SeedTable]:
 
 
 def _differences(results: Results) -> list[tuple[str, Sequence[Difference]]]:
-    """For the faithful protocol, its differences to the published code, and what it copies."""
+    """Differences of the faithful protocol to the published code, and what it reproduces; else empty."""
     if results.protocol != "faithful":
         return []
     return [("Not copied", NOT_COPIED), ("Copied", COPIED)]

@@ -50,7 +50,7 @@ def roc(predictions: Mapping[str, Sequence[pl.DataFrame]], name: str, auc: Mappi
             for place, experiment in enumerate(order, start=len(drawn[group]) - len(order)):
                 x, y = _curve(predictions[experiment], name)
                 if x.size:
-                    # The baseline, where there is one, comes first, with place −1.
+                    # The baseline, if there is one, comes first, with place −1.
                     tint, style = (INK, line(3)) if experiment == BASELINE else (colour(place), line(place))
                     label = _legend(experiment, auc[experiment].get(name))
                     axis.plot(x, y, color=tint, linestyle=style, linewidth=1.5, label=label, zorder=3)
@@ -125,7 +125,7 @@ def agreement(estimates: GridEstimates) -> Figure | None:
 
 
 def localisation(estimates: GridEstimates) -> Figure | None:
-    """Draw how maps point into boxes, as `agreement`."""
+    """Draw the localisation of boxes by maps, like `agreement`; None where it was not measured."""
     return _maps(estimates.localisation, {metric: name for metric, (name, _) in LOCALISATION.items()})
 
 
@@ -169,7 +169,7 @@ def _maps(figures: Mapping[str, MapFigures], titles: Mapping[str, str]) -> Figur
 
 
 def _curve(tables: Sequence[pl.DataFrame], name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The curve of one run, or the mean curve of several; empty where none is defined."""
+    """ROC curve of one run, or the mean curve of several; empty where none is defined."""
     curves = []
     for table in tables:
         truth = table[f"label_{name}"].cast(pl.Int64).to_numpy()

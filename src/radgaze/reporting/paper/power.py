@@ -1,4 +1,4 @@
-"""The differences to the baseline that the runs could have shown, as a table."""
+"""Table of the differences to the baseline that the runs could have detected."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class PowerTable:
     """The table.
 
     Attributes:
-        headings: Headings of the columns after the first one, which has the experiments.
+        headings: Headings of the columns after that of the experiments.
         rows: Title and cells of each experiment.
-        notes: Explanation of the numbers; without rows, why there are none.
+        notes: Explanation of the numbers, or the reason why there are no rows.
     """
 
     headings: tuple[str, ...]
@@ -36,7 +36,11 @@ class PowerTable:
     notes: tuple[str, ...]
 
     def markdown(self, stamp: str = "") -> str:
-        """The table in Markdown, under a warning where there is one."""
+        """Format the table in Markdown.
+
+        Args:
+            stamp: Warning above the table; may be empty.
+        """
         lines = [[escaped(name), *map(escaped, cells)] for name, cells in self.rows]
         table = [table_of(["Experiment", *map(escaped, self.headings)], lines)] if lines else []
         stamped = [f"> **{escaped(stamp)}**"] if stamp else []
@@ -69,7 +73,7 @@ def power_table(estimates: GridEstimates) -> PowerTable:
 
 
 def write_power(estimates: GridEstimates, folder: Path, stamp: str = "") -> None:
-    """Write power.md and power.csv, the latter unrounded and with a warning as a line after "#"."""
+    """Write power.md and power.csv; the latter is not rounded, and has a warning as a "#" line."""
     text = io.StringIO()
     text.write(f"# {stamp}\n" if stamp else "")
     writer = csv.writer(text, lineterminator="\n")

@@ -1,4 +1,4 @@
-"""Published figures, to stand beside ours. Only figures that were read in their source are here."""
+"""Published figures, for comparison with ours; only figures that were taken from their original source."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Published:
     high: float | None = None
 
 
-# The mean of the baseline's classes is .873, not .872, so a published mean need not be the mean of the
-# classes: no figure is computed from others, and the best method's Normal stays unknown.
+# The mean over the baseline's classes is .873, not .872. Since a published mean need not be the mean of the
+# published classes, no figure is computed from others, and that of the best method for Normal is unknown.
 FIGURES: dict[str, dict[str, Published]] = {
     # Karargyris et al. 2021 (egd-cxr), the split of seed 42.
     "temporal_image_only": {
@@ -60,10 +60,10 @@ FIGURES: dict[str, dict[str, Published]] = {
 
 
 def published(experiment: str, group: str) -> Published | None:
-    """The published AUC of a class or of their mean (`MACRO`); None where it is not known here."""
+    """Return the published AUC of a class or of the mean (`MACRO`); None where it is unknown."""
     return FIGURES.get(experiment, {}).get(group)
 
 
 def comparable(classes: Sequence[str]) -> bool:
-    """Whether the classes are those of the published figures."""
+    """Return whether the classes are those of the published figures."""
     return set(classes) == set(CLASSES)

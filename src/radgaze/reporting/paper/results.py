@@ -34,7 +34,7 @@ class Results:
         protocol: "faithful" or "honest".
         selection: Split whose AUC selected the checkpoints; "test" puts a warning on every table and page.
         runs: The finished runs of each experiment, by seed (or fold).
-        failed: Why a run failed, by experiment and seed.
+        failed: Reason of each failed run, by experiment and seed.
     """
 
     protocol: str
@@ -49,7 +49,7 @@ class Results:
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """All experiments of the catalogue, then others that were run or failed, by name."""
+        """All experiments of the catalogue, and then others that were run or failed, sorted by name."""
         catalogue = tuple(each.name for each in experiments.catalogue())
         others = {*self.runs, *(name for name, _ in self.failed)} - {*catalogue}
         return (*catalogue, *sorted(others))
@@ -86,18 +86,18 @@ class Results:
 
     @property
     def has_paper_intervals(self) -> bool:
-        """Whether the intervals are the paper's: in the faithful protocol with one run of each experiment."""
+        """Whether intervals are those of the paper: in the faithful protocol with one run per experiment."""
         return self.protocol == "faithful" and not self.has_several_seeds
 
     def reason(self, experiment: str) -> str:
-        """Why an experiment has no figures; empty where it has some."""
+        """Return the reason why an experiment has no figures; empty where it has some."""
         if self.runs.get(experiment):
             return ""
         reasons = self.reasons(experiment)
         return f"failed: {listed(list(dict.fromkeys(reasons.values())))}" if reasons else "not run"
 
     def remark(self, experiment: str) -> str:
-        """The failed seeds of an experiment with finished ones; empty where none failed."""
+        """State the failed seeds of an experiment that has finished runs; empty where none failed."""
         reasons = self.reasons(experiment)
         if not self.runs.get(experiment) or not reasons:
             return ""
@@ -106,32 +106,32 @@ class Results:
         return f"{len(self.runs[experiment])} of {total}; {failed}"
 
     def reasons(self, experiment: str) -> dict[int, str]:
-        """Why each failed seed of an experiment failed, in one line without a path."""
+        """Return the reason of each failed seed of an experiment, in one line without paths."""
         failed = sorted((seed, why) for (name, seed), why in self.failed.items() if name == experiment)
         return {seed: _short(why) for seed, why in failed}
 
 
 def title(experiment: str) -> str:
-    """The title of an experiment."""
+    """Return the title of an experiment."""
     return experiments.describe(experiment).title
 
 
 def family(experiment: str) -> str:
-    """The family of an experiment."""
+    """Return the family of an experiment."""
     return experiments.describe(experiment).family
 
 
 def families() -> tuple[str, ...]:
-    """All families, in the order in which they are shown."""
+    """Return all families, in the order in which they are shown."""
     return tuple(dict.fromkeys(each.family for each in experiments.catalogue()))
 
 
 def members(*names: str) -> tuple[str, ...]:
-    """Names of the experiments of these families, in the order in which they are shown."""
+    """Return the names of the experiments of families, in the order in which they are shown."""
     return tuple(each.name for each in experiments.catalogue() if each.family in names)
 
 
 def _short(reason: str) -> str:
-    """The first line of a message, without a path, at most 160 characters long."""
+    """The first line of a message, without paths, of at most 160 characters."""
     lines = without_paths(reason).strip().splitlines() or ["no reason given"]
     return lines[0] if len(lines[0]) <= 160 else lines[0][:159].rstrip() + "…"

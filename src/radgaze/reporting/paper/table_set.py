@@ -1,8 +1,8 @@
-"""The paper's tables 1 to 5 as values: rows of experiments, columns of AUCs, published figures in each cell.
+"""The paper's tables 1 to 5 as values: rows of experiments, and columns of AUCs with published figures.
 
-The layout of the article's own tables was not available. Here table 1 has the baselines, tables 2 to 4 one
-set each with the baseline above, our experiments beside set 3, and table 5 the best method against the
-baseline.
+The layout of the tables in the article was not available. Here table 1 has the baselines; tables 2 to 4 have
+one set each, below the baseline, and our experiments are with set 3; table 5 compares the best method with
+the baseline.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ class Cell:
 
     Attributes:
         estimate: Our AUC, or the paired `Difference` to the baseline.
-        published: The published AUC; None where it is not known.
-        is_comparable: Whether a published AUC can stand here.
+        published: The published AUC; None where it is unknown.
+        is_comparable: Whether the figure is comparable with a published AUC.
     """
 
     estimate: SeedMean
@@ -77,7 +77,7 @@ class Cell:
 
     @property
     def inside(self) -> bool | None:
-        """Whether the published AUC lies in our interval; None where either is unknown."""
+        """Whether the published AUC is in our interval; None where either is unknown."""
         low, high = self.estimate.low, self.estimate.high
         if low is None or high is None or self.published is None:
             return None
@@ -90,7 +90,7 @@ class Row:
 
     Attributes:
         experiment: Name of the experiment.
-        title: Its title.
+        title: Title of the experiment.
         cells: Cell of each group (`MACRO` or a class); empty where there is a reason.
         reason: "failed: …" or "not run"; empty where there are cells.
         remark: Remark on the cells.
@@ -131,7 +131,7 @@ def tables(results: Results, estimates: GridEstimates) -> list[Table]:
 
     Args:
         results: The runs.
-        estimates: Their figures.
+        estimates: Estimates of their figures.
     """
     notes = _notes(results, estimates)
     rows: dict[int, list[Row]] = {}
@@ -169,12 +169,12 @@ def _cell_notes(rows: Sequence[Row]) -> list[str]:
 
 
 def heading(group: str) -> str:
-    """The heading of a group's column."""
+    """Return the heading of a group's column."""
     return "Mean AUC" if group == MACRO else group
 
 
 def cell_words(cell: Cell) -> str:
-    """`0.913 (0.860–0.966)`, the paper's form; for a difference `+0.041 (−0.012 to 0.094)`."""
+    """Format a cell as `0.913 (0.860–0.966)`, like the paper; a difference as `+0.041 (−0.012 to 0.094)`."""
     value = cell.estimate.value
     if value is None:
         return DASH
@@ -185,7 +185,7 @@ def cell_words(cell: Cell) -> str:
 
 
 def published_words(cell: Cell) -> str:
-    """`0.872`, with an interval where one was published; or that it is not known here."""
+    """Format the published AUC as `0.872`, with an interval where one was published, or as unknown."""
     if cell.published is None:
         return UNKNOWN
     figure = cell.published
@@ -194,7 +194,7 @@ def published_words(cell: Cell) -> str:
 
 
 def difference_words(cell: Cell) -> str:
-    """`+0.012, inside`: ours minus the published AUC, and whether that lies in our interval."""
+    """Format our AUC minus the published one, and whether that is in our interval, as `+0.012, inside`."""
     if cell.to_published is None:
         return DASH
     where = {True: ", inside", False: ", outside", None: ""}[cell.inside]
@@ -202,7 +202,7 @@ def difference_words(cell: Cell) -> str:
 
 
 def beside_words(cell: Cell) -> tuple[str, ...]:
-    """Lines below our figure: the published one and the difference, or a paired difference's p-value."""
+    """Return the lines below our figure: the published one and the difference, or a paired difference's p."""
     if cell.difference is not None:
         power = (f"detectable {detectable_words(cell.difference)}",) if cell.has_power else ()
         prefix = "" if cell.difference.lacking else "Holm p "
@@ -217,7 +217,7 @@ def beside_words(cell: Cell) -> tuple[str, ...]:
 
 
 def p_words_of(cell: Cell) -> str:
-    """The p-value of a paired difference, or why there is no verdict."""
+    """Format the p-value of a paired difference, or the reason why there is no verdict."""
     if cell.difference is None:
         return DASH
     return cell.difference.lacking or p_words(cell.difference.p, cell.difference.p_is_bound)
@@ -285,7 +285,7 @@ def _notes(results: Results, estimates: GridEstimates) -> tuple[str, ...]:
 
 
 def records(table: Table, seeds: Mapping[str, Sequence[int]]) -> list[dict[str, Value]]:
-    """A record for each experiment and group, unrounded; one with the reason where there are no figures.
+    """Return a record for each experiment and group, not rounded, or one with the reason of missing figures.
 
     Args:
         table: The table.

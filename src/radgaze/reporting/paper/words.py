@@ -1,4 +1,4 @@
-"""The power of a comparison in words."""
+"""The power of a comparison as text."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from radgaze.reporting.statistics_words import in_words, legend
 
 
 def has_power(difference: Difference) -> bool:
-    """Whether the power of a comparison was computed."""
+    """Return whether the power of a comparison was computed."""
     return difference.detectable_at is not None
 
 
 def detectable_words(difference: Difference | None) -> str:
-    """The least difference that would have been found, such as `0.034`; or why there is none; or a dash."""
+    """Format the smallest detectable difference, such as `0.034`; or the reason of its absence; or a dash."""
     return in_words({} if difference is None else plain_fields(difference))
 
 
 def power_legend(difference: Difference) -> str:
-    """The meaning of a detectable difference."""
+    """Explain the column of detectable differences."""
     return legend(plain_fields(difference))

@@ -1,4 +1,4 @@
-"""The sections of a run's page, each in a file of its own."""
+"""The sections of a run's page, one in each file."""
 
 from radgaze.reporting.sections import (  # noqa: F401 - they register themselves
     agreement,

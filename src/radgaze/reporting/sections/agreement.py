@@ -24,10 +24,10 @@ class AgreementTable:
 
     Attributes:
         rows: The table: a row per map, a column per metric.
-        columns: Title of each metric, an arrow to its better side, and the word for it.
+        columns: Title of each metric, an arrow in its better direction, and the word for this direction.
         glossary: Title and explanation of each metric.
         verdicts: Sentences on a map against the floors, and whether it is better than all of them.
-        compared: On which cases agreement was measured, in words.
+        compared: Cases on which agreement was measured, in words.
         figure: The table as a picture.
     """
 
@@ -64,7 +64,7 @@ class AgreementSection(Section):
 
 
 def compared_cases(cases: AgreementCases) -> str:
-    """Say on which cases agreement was measured, and how many maps were constant."""
+    """State on which cases agreement was measured, and how many maps were constant."""
     if not cases.compared:
         return ""
     parts = [f"{count(cases.compared, 'test case')} compared"]

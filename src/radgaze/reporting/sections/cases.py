@@ -14,17 +14,17 @@ from radgaze.reporting.style import save
 from radgaze.reporting.wording import number
 
 PANELS = 5
-"""Columns of the pictures where no case is shown."""
+"""Number of columns of pictures where no case is shown."""
 
 
 @dataclass(frozen=True)
 class ShownCase:
-    """A case as the page shows it.
+    """A case on the page.
 
     Attributes:
         case_id: Id of the case.
-        truth: The true class, or several.
-        predicted: The predicted class, or several.
+        truth: Name of the true class, or of several.
+        predicted: Name of the predicted class, or of several.
         probability: Probability of the most probable class.
         most_probable: The most probable class, where it is not the predicted one.
         is_correct: Whether the prediction is correct.
@@ -45,7 +45,7 @@ class CaseGroup:
     """The cases of a class.
 
     Attributes:
-        title: The class, and how many of its cases are correct.
+        title: Name of the class, and the number of its correct cases.
         cases: The cases.
         remark: Remark on missing cases; may be empty.
     """
@@ -62,7 +62,7 @@ class Gallery:
     Attributes:
         selection: The rule by which cases are selected.
         groups: The cases by class.
-        missing: Why there are no pictures; empty where there are.
+        missing: Reason why there are no pictures; empty where there are.
     """
 
     selection: str
@@ -95,7 +95,7 @@ class CasesSection(Section):
 
 
 def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case]) -> CaseGroup:
-    """The cases of a class; they are written as a figure, too."""
+    """The cases of a class, which are also written as a figure."""
     generator = generator_title(evaluated.results.settings)
     has_mask = any(case.mask is not None for case in drawn.values())
     cases = [drawn[i] for i in (*choice.correct, *choice.wrong)]

@@ -33,7 +33,7 @@ class Data:
     Attributes:
         columns: The columns.
         rows: The rows.
-        uncompared: Why the store could not be compared with the store of the training; None where it could.
+        uncompared: Reason why the store could not be compared with the one at training; None where it could.
         rejections: Reason and number of the cases that were left out of the store.
     """
 
@@ -65,7 +65,7 @@ class DataSection(Section):
 
 
 def _cases(evaluated: EvaluatedRun) -> pl.DataFrame:
-    """The cases of the store, or where it is missing those of the predictions, without training cases."""
+    """The cases of the store or, where it is missing, those of the predictions, which lack training cases."""
     try:
         return evaluated.run.store.cases
     except StoreChangedError:

@@ -18,8 +18,8 @@ class IntervalKind:
     """A kind of interval.
 
     Attributes:
-        name: Its name in the heading of a column.
-        words: Its explanation.
+        name: Name in the heading of a column.
+        words: Explanation.
     """
 
     name: str
@@ -43,7 +43,7 @@ DELONG = IntervalKind(
     ".92 to .99 in simulations, least where fewer than 20 patients, some of several cases, have the class.",
 )
 SEED_PAPER = IntervalKind(
-    "95% as in the seed paper",
+    "95% as in the paper",
     "the 2.5th and 97.5th percentile over 30 resamples of 55 to 60 test cases, as by Watanabe et al. (2022). "
     "It is for comparison with their table; it ignores patients, and its width says little about this set.",
 )
@@ -54,8 +54,8 @@ class Row:
     """A row of a table of metrics.
 
     Attributes:
-        name: Its name.
-        entries: Its figures, by column.
+        name: Label of the row.
+        entries: Figures, by column.
         cases: Number of cases, in the table of AUCs.
         is_total: Whether it is the mean over the classes.
     """
@@ -198,7 +198,7 @@ def _curves(evaluated: EvaluatedRun) -> tuple[Picture, ...]:
 
 
 def _selection(evaluated: EvaluatedRun) -> str:
-    """Say how the epoch of the weights was selected."""
+    """State how the epoch of the weights was selected."""
     if evaluated.run.config.selection == "test":
         return "The weights are those of the epoch with the best AUC on the test cases."
     return (

@@ -34,7 +34,7 @@ class Headline:
 
     Attributes:
         tiles: The headline figures.
-        findings: What they mean, in sentences.
+        findings: Interpretation of these figures, in sentences.
     """
 
     tiles: tuple[Tile, ...]
@@ -57,7 +57,7 @@ class HeadlineSection(Section):
 
 
 def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, ...]:
-    """Say in sentences what the headline figures mean."""
+    """State in sentences what the headline figures mean."""
     auc = results.test.auc
     defined = [(value, name) for name in classes if (value := bounds(auc.get(name))[0]) is not None]
     sentences = []

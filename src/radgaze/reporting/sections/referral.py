@@ -13,7 +13,7 @@ class ReferralFindings:
     """Content of the section.
 
     Attributes:
-        sentences: The rule, and what it achieves.
+        sentences: The rule and its results.
     """
 
     sentences: tuple[str, ...]

@@ -28,7 +28,7 @@ MACROS = '{% from "macros.html" import measured, bar, picture, case_row, legend 
 
 @dataclass(frozen=True)
 class EvaluatedRun:
-    """A run with all that its page shows.
+    """A run with the data that its page shows.
 
     Attributes:
         run: The run.
@@ -66,9 +66,9 @@ class Section(ABC):
     """A section of a run's page.
 
     Attributes:
-        name: Its anchor in the page, and the file of its template, `templates/sections/<name>.html`.
-        title: Its heading.
-        order: Its place in the page; sections are in ascending order.
+        name: Anchor in the page, and name of the template's file, `templates/sections/<name>.html`.
+        title: Heading.
+        order: Position in the page; sections are in ascending order.
         html: Text of the template, for a section without such a file; it may call the macros of
             `macros.html`.
     """
@@ -79,13 +79,17 @@ class Section(ABC):
     html: ClassVar[str | None] = None
 
     def unsupported(self, evaluated: EvaluatedRun) -> str | None:
-        """Return why the section has no content: a sentence that is shown in its place, or an empty text to
-        leave out the section with its heading. None where it has content."""
+        """Return the reason why the section has no content.
+
+        Returns:
+            A sentence that is shown in place of the content, or an empty text to leave out the section with
+            its heading; None where the section has content.
+        """
         return None
 
     @abstractmethod
     def content(self, evaluated: EvaluatedRun) -> object:
-        """Return what the template shows, as a dataclass; the template names it `content`."""
+        """Return the data that the template shows, as a dataclass; its name in the template is `content`."""
 
     def rendered(self, evaluated: EvaluatedRun) -> Markup | None:
         """Fill the template; None where the section is left out."""

@@ -1,4 +1,4 @@
-"""The files of `egd-cxr` 1.0.0, read as typed tables with column names of our own."""
+"""Reading of the files of `egd-cxr` 1.0.0 as typed tables with the column names of this package."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ ARCHIVE = "egd-cxr 1.0.0"
 SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
 SAMPLES = "eye_gaze.csv"
 TRANSCRIPTS = "audio_segmentation_transcripts"
-"""Name of the folder with, for each image, a transcript of the report and masks of organs."""
+"""Name of the folder that holds, for each image, a transcript of the report and masks of organs."""
 
 ID_LENGTH = 44
-"""Characters of an image's id. Calibration frames carry the first 39 of a real one: no prefix may match."""
+"""Number of characters of an image's id. Calibration frames have the first 39 characters of a real id, so ids
+must not be matched by their beginning."""
 
 
 MASKS = {
@@ -34,10 +35,14 @@ MASKS = {
 
 
 def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
-    """Both folders as absolute paths.
+    """Return both folders as absolute paths.
+
+    Args:
+        egd: Folder of egd-cxr.
+        mimic: Folder of MIMIC-CXR.
 
     Raises:
-        UserError: One is not the folder of its archive.
+        UserError: A folder is not that of its archive.
     """
     egd, mimic = Path(egd).absolute(), Path(mimic).absolute()
     if not _is_egd(egd) and _is_egd(mimic):
@@ -56,12 +61,19 @@ def locate(egd: str | Path, mimic: str | Path) -> tuple[Path, Path]:
 
 
 def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
-    """master_sheet.csv in the file's order: case_id, path (or null), patient_id (the source's own), patient
-    (a key counted from 0), Normal, CHF, pneumonia (numbers or null), line; and `pads`.
+    """Read master_sheet.csv.
 
     Args:
         folder: Folder of egd-cxr.
-        pads: Borders of the picture on the screen to read, of top, bottom, left and right, in its pixels.
+        pads: Borders to read, of "top", "bottom", "left" and "right": width of the border around the image in
+            the picture that was shown, in pixels of the picture.
+
+    Returns:
+        Table in the order of the file: case_id, path (or null), patient_id (of the source), patient (a key
+        counted from 0), Normal, CHF, pneumonia (numbers or null), line; and a column for each of `pads`.
+
+    Raises:
+        UserError: The file is missing or empty, or a value is malformed.
     """
     path = folder / SHEET
     names = {"dicom_id": "case_id", "path": "path", "patient_id": "patient_id"}
@@ -80,9 +92,15 @@ def read_sheet(folder: Path, *, pads: Sequence[str] = ()) -> pl.DataFrame:
 
 
 def read_gaze(folder: Path) -> pl.DataFrame:
-    """fixations.csv in the file's order, `place`: session, media, case_id (as it stands there, "" where it
-    is blank), count, screen_x, screen_y (share of the screen, null where blank), onset, duration (s),
-    recorded_x, recorded_y (image px, null where blank).
+    """Read fixations.csv.
+
+    Returns:
+        Table in the order of the file: place (number of the row), session, media, case_id (as in the file, ""
+        where blank), count, screen_x, screen_y (share of the screen, null where blank), onset, duration (s),
+        recorded_x, recorded_y (image px, null where blank).
+
+    Raises:
+        UserError: The file is missing, or a value is malformed.
     """
     path = folder / FIXATIONS
     names = {
@@ -107,10 +125,16 @@ def read_gaze(folder: Path) -> pl.DataFrame:
 
 
 def read_samples(folder: Path) -> pl.DataFrame:
-    """eye_gaze.csv, 1.5 million samples, as a stream: session, media, case_id ("" where blank), count, time
-    (s), screen_x, screen_y (share of the screen), valid; in the file's order, `place`.
+    """Read eye_gaze.csv, 1.5 million samples, in parts.
 
-    The best point of gaze (BPOG) is taken, which the tracker has not filtered.
+    Positions are those of the best point of gaze (BPOG), which the tracker has not filtered.
+
+    Returns:
+        Table in the order of the file: place (number of the row), session, media, case_id ("" where blank),
+        count, time (s), screen_x, screen_y (share of the screen), and valid.
+
+    Raises:
+        UserError: The file is missing, or a value is malformed.
     """
     path = folder / SAMPLES
     names = {
@@ -142,7 +166,13 @@ def read_samples(folder: Path) -> pl.DataFrame:
 
 
 def read_boxes(folder: Path) -> pl.DataFrame:
-    """bounding_boxes.csv: case_id, label, x1, y1, x2, y2 (image px); none, with a notice, if missing."""
+    """Read bounding_boxes.csv as case_id, label, x1, y1, x2, y2 (image px).
+
+    A missing file is reported, and the table is then empty.
+
+    Raises:
+        UserError: A value is malformed.
+    """
     path = folder / BOXES
     sides = ("x1", "y1", "x2", "y2")
     if not path.is_file():
@@ -157,11 +187,14 @@ def read_boxes(folder: Path) -> pl.DataFrame:
 
 
 def read_masks(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
-    """The masks that exist, in the order of cases: case_id, label, file; with a notice if there are none.
+    """List the masks that exist, and report if there are none.
 
     Args:
         folder: Folder of egd-cxr.
         cases: Table with case_id.
+
+    Returns:
+        Table in the order of the cases: case_id, label, file.
     """
     rows = [
         (case_id, label, str(path))
@@ -175,11 +208,14 @@ def read_masks(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def read_keep_list(path: Path, sheet_ids: set[str]) -> set[str]:
-    """The ids to keep; values of its column `filename` may carry a folder and an extension.
+    """Read a list of ids to keep; values of its column `filename` may include a folder and an extension.
 
     Args:
         path: CSV file with the list.
-        sheet_ids: Ids of the master sheet; a notice counts those of the list that are not among them.
+        sheet_ids: Ids of the master sheet; the number of listed ids that are not among them is reported.
+
+    Raises:
+        UserError: The list is missing or empty, or none of its ids is in the master sheet.
     """
     names = read_columns(path, ("filename",), archive="a list of ids to keep")["filename"].drop_nulls()
     if names.is_empty():
@@ -212,7 +248,7 @@ def _is_mimic(folder: Path) -> bool:
 
 
 def _near(folder: Path, fits: Callable[[Path], bool], *, depth: int = 4, most: int = 300) -> Path | None:
-    """A folder above or below that fits; only the nearest `most` are checked, as MIMIC has many."""
+    """A folder above or below that fits; only the nearest `most` are checked, since MIMIC has many."""
     for above in list(folder.parents)[:2]:
         if fits(above):
             return above

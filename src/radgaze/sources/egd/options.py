@@ -11,7 +11,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class EgdOptions(Options):
-    """How egd-cxr is read.
+    """Options of the source `egd`.
 
     Attributes:
         egd: Folder of egd-cxr 1.0.0, with master_sheet.csv and fixations.csv.
@@ -21,20 +21,21 @@ class EgdOptions(Options):
         without_gaze: Whether cases without a fixation on the image are dropped or kept.
         vertical_correction: Undo the vertical bias that positions have if the pictures shown had 1024 lines;
             inferred, not documented by the data set.
-        gaze: Take fixations.csv, which the tracker filtered, or the raw samples of eye_gaze.csv through
-            `filter`.
+        gaze: Gaze to use: fixations.csv, as filtered by the tracker (fixations), or the raw samples of
+            eye_gaze.csv after `filter` (samples).
         filter: Filter of samples: by dispersion (idt) or by velocity (ivt), as in Salvucci and Goldberg 2000.
         dispersion: Threshold of idt, in degrees of visual angle.
         velocity: Threshold of ivt, in degrees per second.
-        least_duration: Minimum duration of a fixation of the filter, in seconds.
+        least_duration: Minimum duration of a fixation that the filter finds, in seconds.
         pixels_per_degree: Screen pixels in one degree of visual angle; 45 is inferred for a 22-inch screen at
             63 cm.
         calibration_shift: Shift the gaze of each session by the offset of the last gaze points on its
             calibration frames from the centre of the frames.
         align_report: Keep only fixations while the dictated report mentions the case's class, or up to this
-            many seconds before; without it all are kept.
+            number of seconds before; without it all are kept.
         masks: Keep the masks of lungs, mediastinum and aortic knob, four files for each image.
-        split: Split of the published baselines, or one with even class shares; both by patient.
+        split: Split of the published baselines (published), or 80/10/10 with even class shares (stratified);
+            both by patient.
         seed: Seed of the stratified split; the published split has a fixed seed.
     """
 

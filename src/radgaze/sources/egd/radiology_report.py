@@ -1,4 +1,4 @@
-"""The spoken reports of egd-cxr: times at which a finding of the case's class is mentioned."""
+"""The dictated reports of egd-cxr: times at which a finding of a case's class is mentioned."""
 
 from __future__ import annotations
 
@@ -27,19 +27,20 @@ WORDS: dict[str, tuple[str, ...]] = {
     ),
     "pneumonia": ("pneumonia", "consolidat", "opacit", "infiltrat", "airspace", "air space"),
 }
-"""Beginnings of words that mention a class; chosen by us, the data set has none."""
+"""Beginnings of words that mention a class; our choice, since the data set defines none."""
 NEGATED = re.compile(r"\b(no|without|not|negative for|free of)\b")
-"""Words with which a phrase denies a finding of an abnormal class."""
+"""Words by which a phrase negates a finding of an abnormal class."""
 
 
 def spoken(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
-    """Times of the phrases that mention the case's class: case_id, begin, end (s).
-
-    A case without a transcript has none.
+    """Read the times of the phrases that mention the class of a case; a case without a transcript has none.
 
     Args:
         folder: Folder of egd-cxr.
         cases: Table with case_id and class.
+
+    Returns:
+        Table of case_id, begin and end (s).
 
     Raises:
         UserError: No case has a transcript, or one is malformed.
@@ -61,7 +62,7 @@ def spoken(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def speaks_of(phrase: str, name: str) -> bool:
-    """Whether a phrase mentions a class, by `WORDS`, and does not deny it."""
+    """Return whether a phrase mentions a class, by `WORDS`, without negating it."""
     text = " ".join(phrase.casefold().split())
     if not any(re.search(rf"\b{re.escape(word)}", text) for word in WORDS[name]):
         return False
@@ -69,15 +70,15 @@ def speaks_of(phrase: str, name: str) -> bool:
 
 
 def while_spoken(fixations: pl.DataFrame, times: pl.DataFrame, lead: float) -> pl.Series:
-    """Whether each fixation overlaps the time in which its case's class is mentioned, or the seconds before.
+    """Return whether each fixation overlaps the time in which the class of its case is mentioned.
 
-    Gaze precedes speech: a finding is looked at a moment before it is named.
+    The time is extended backwards by `lead`, since a finding is looked at before it is named.
 
     Args:
-        fixations: Table with case_id, onset, duration (s), the onset since the image came up, as the
-            transcript's times are [inferred].
+        fixations: Table with case_id, onset and duration (s). Onsets are taken to be relative to the
+            appearance of the image, like the times of the transcript; this is inferred.
         times: Times of phrases, see `spoken`.
-        lead: Seconds by which gaze may precede speech.
+        lead: Time by which gaze may precede speech, in seconds.
     """
     numbered = fixations.select("case_id", "onset", "duration").with_row_index("row")
     near = numbered.join(times, on="case_id").filter(

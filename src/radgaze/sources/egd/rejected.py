@@ -1,4 +1,4 @@
-"""Rejections: the parts of `egd-cxr` that are not in a cohort, and why."""
+"""Rejections: the parts of `egd-cxr` that are left out of a cohort, with reasons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,12 @@ from radgaze.sources.egd.files import ID_LENGTH
 
 
 def unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
-    """One row for each reading of which fixations are left out by the report's times."""
+    """Make a rejection for each reading of which fixations are left out by the times of the report.
+
+    Args:
+        gone: Fixations that are left out.
+        left: Remaining fixations.
+    """
     remaining = left.group_by("reading_id").len("remaining")
     cut_off = gone.group_by("reading_id", maintain_order=True).agg(
         pl.col("case_id").first(), pl.len().alias("gone")
@@ -21,7 +26,12 @@ def unspoken(gone: pl.DataFrame, left: pl.DataFrame) -> pl.DataFrame:
 
 
 def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
-    """One row for each case without a fixation on the image."""
+    """Make a rejection for each case without a fixation on the image.
+
+    Args:
+        unseen: These cases.
+        fixations: All fixations, which give the number of recorded ones.
+    """
     counts = fixations.group_by("case_id").len("looks")
     looks = pl.col("looks").fill_null(0)
     return unseen.join(counts, on="case_id", how="left", maintain_order="left").with_columns(
@@ -33,7 +43,7 @@ def no_gaze(unseen: pl.DataFrame, fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def off_image(fixations: pl.DataFrame) -> pl.DataFrame:
-    """One row for each fixation off the image, with its recorded position."""
+    """Make a rejection for each fixation off the image, with its recorded position."""
     return fixations.filter(~pl.col("on")).with_columns(
         reason=pl.lit("off_image_fixation"),
         detail=pl.format("index {} at ({}, {})", "index", *(shown(f"recorded_{axis}") for axis in "xy")),
@@ -41,7 +51,7 @@ def off_image(fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
-    """One row for each calibration frame, and for each image with gaze that is not in the sheet."""
+    """Make a rejection for each calibration frame, and for each image with gaze that is not in the sheet."""
     length = pl.col("case_id").str.len_chars()
     frames = gaze.filter(length != ID_LENGTH)
     frames = frames.group_by("session", "media", "case_id", maintain_order=True).len("looks")
@@ -49,7 +59,7 @@ def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
     strangers = strangers.group_by("case_id", maintain_order=True).len("looks")
     return pl.concat(
         [
-            # The shortened id would point to a real image, so it is not given as the case.
+            # The shortened id is the beginning of a real one, so it is not recorded as the case.
             frames.select(
                 pl.lit("calibration_frame").alias("reason"),
                 pl.lit(None, pl.String).alias("case_id"),
@@ -67,14 +77,14 @@ def gaze_of_nothing(gaze: pl.DataFrame, sheet: pl.DataFrame) -> pl.DataFrame:
 
 
 def rejections(table: pl.DataFrame) -> pl.DataFrame:
-    """The columns of `Cohort.rejections`, reading_id null where there is none."""
+    """Select the columns of `Cohort.rejections`; reading_id is null where the table has none."""
     if "reading_id" not in table.columns:
         table = table.with_columns(reading_id=pl.lit(None, pl.String))
     return table.select("reason", "case_id", "reading_id", "detail")
 
 
 def shown(name: str) -> pl.Expr:
-    """A number as short text, "blank" for null."""
+    """Format a number as short text, "blank" for null."""
     number = pl.col(name)
     whole = pl.when(number == number.round()).then(number.cast(pl.Int64, strict=False).cast(pl.String))
     return pl.coalesce(whole, number.cast(pl.String), pl.lit("blank"))

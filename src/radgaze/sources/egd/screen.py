@@ -16,14 +16,15 @@ DISPLAY = ("session", "media", "case_id")
 
 
 def filtered(samples: pl.DataFrame, options: EgdOptions, *, whole: int) -> pl.DataFrame:
-    """Fixations, as `read_gaze` gives them but without recorded positions, of samples of `read_samples`.
-
-    The position of a fixation is the mean of its samples.
+    """Filter samples to fixations. The position of a fixation is the mean of its samples.
 
     Args:
-        samples: Gaze samples.
+        samples: Gaze samples, from `read_samples`.
         options: Filter, its thresholds, and whether sessions are shifted by their calibration frames.
-        whole: Length of an image's id; a shorter one is a calibration frame's.
+        whole: Length of the id of an image; that of a calibration frame is shorter.
+
+    Returns:
+        Fixations, as from `read_gaze`, with null as recorded positions.
     """
     if options.calibration_shift:
         samples = shifted(samples, whole=whole)
@@ -63,11 +64,15 @@ def filtered(samples: pl.DataFrame, options: EgdOptions, *, whole: int) -> pl.Da
 
 
 def shifted(gaze: pl.DataFrame, *, whole: int) -> pl.DataFrame:
-    """Gaze with each session moved by the middle of the screen less the mean of its last looks at calibration
-    frames.
+    """Shift the gaze of each session by the offset of its calibration frames.
 
-    The code of the data set's authors can do this, but has it switched off. A session without such a frame is
-    not moved.
+    The shift is the centre of the screen minus the mean position of the last gaze point on each calibration
+    frame of the session. The code of the data set's authors can do this, but has it disabled. A session
+    without such a frame is not shifted.
+
+    Args:
+        gaze: Fixations or samples.
+        whole: Length of the id of an image; that of a calibration frame is shorter.
     """
     valid = pl.col("screen_x").is_not_null() & pl.col("screen_y").is_not_null()
     if "valid" in gaze.columns:
@@ -88,19 +93,23 @@ def shifted(gaze: pl.DataFrame, *, whole: int) -> pl.DataFrame:
 
 
 def on_image(gaze: pl.DataFrame) -> pl.DataFrame:
-    """Gaze with x, y in image pixels, and whether it is `inside` the image, from the screen.
+    """Map gaze from the screen to the image.
 
-    The authors' mapping: with columns and rows padded to even numbers, x = (1920·sx − left) · columns / (1920
-    − left − right), and y likewise; inside where 1920·sx lies between the borders. Where a size is not known
-    they are pixels of the screen.
+    This is the mapping of the data set's authors: with columns and rows rounded up to even numbers, x =
+    (1920·sx − left) · columns / (1920 − left − right), and y likewise. A position is inside the image where
+    1920·sx, and likewise for y, is between the borders. Where the size of an image is unknown, x and y are in
+    pixels of the screen.
 
     Args:
         gaze: Table with screen_x, screen_y (shares), rows, columns, left, right, top, bottom.
+
+    Returns:
+        The table with x and y in image pixels, and `inside`, whether the position is inside the image.
     """
 
     def axis(screen: str, length: int, before: str, after: str, size: str) -> tuple[pl.Expr, pl.Expr]:
         at, shown = length * pl.col(screen), length - pl.col(before) - pl.col(after)
-        # An image whose header cannot be read will not be in a store: any unit is good enough for it.
+        # An image whose header cannot be read will not be in a store: the unit does not matter for it.
         padded = (pl.col(size) + pl.col(size) % 2).fill_null(shown)
         return (at - pl.col(before)) * padded / shown, (at > pl.col(before)) & (at < length - pl.col(after))
 

@@ -33,16 +33,17 @@ SCREEN_LINES, PICTURE_LINES = 1080, 1024
 
 
 def read(options: EgdOptions) -> Cohort:
-    """Read the archives, as they are downloaded, to a cohort; what is left out is among its rejections.
+    """Read the downloaded archives as a cohort, whose rejections list everything that is left out.
 
     A case is one image; a reading is the gaze that one session recorded on it. Only the headers of images
-    are read: which of them cannot be decoded is found when a store is prepared.
+    are read: images that cannot be decoded are found when a store is prepared.
 
     Args:
         options: Folders and settings.
 
     Raises:
-        UserError: A wrong folder, a missing file or column, a value that is not a number, no image at all.
+        UserError: A folder is not that of its archive, a file, a column or all images are missing, or a value
+            is malformed.
     """
     egd, mimic = locate(options.egd, options.mimic)
     sheet = read_sheet(egd, pads=_pads(options))
@@ -90,7 +91,7 @@ def read(options: EgdOptions) -> Cohort:
 
 
 def _from_screen(options: EgdOptions) -> bool:
-    """Whether positions are computed from the screen, not taken as the data set recorded them."""
+    """Whether positions are computed from those on the screen, rather than taken as recorded."""
     return options.gaze == "samples" or options.calibration_shift
 
 
@@ -102,8 +103,8 @@ def _pads(options: EgdOptions) -> tuple[str, ...]:
 
 
 def _parameters(options: EgdOptions, listed: set[str] | None) -> dict[str, object]:
-    """`Cohort.parameters`; later options only where they differ from their defaults, so that stores made
-    before there were any stay the same.
+    """`Cohort.parameters`. Options that were added later are recorded only where they differ from their
+    defaults, so that the identity of earlier stores does not change.
     """
     parameters: dict[str, object] = {
         "keep_ids": None if listed is None else _digest(listed),
@@ -125,7 +126,7 @@ def _parameters(options: EgdOptions, listed: set[str] | None) -> dict[str, objec
 
 
 def _gaze(egd: Path, options: EgdOptions) -> pl.DataFrame:
-    """The tracker's fixations, or those of its raw samples through a filter."""
+    """Fixations of the tracker, or those that a filter finds in its raw samples."""
     if options.gaze == "samples":
         return filtered(read_samples(egd), options, whole=ID_LENGTH)
     gaze = read_gaze(egd)
@@ -133,7 +134,7 @@ def _gaze(egd: Path, options: EgdOptions) -> pl.DataFrame:
 
 
 def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.Expr:
-    """Each case's split; the published one is drawn over all patients of the sheet."""
+    """Split of each case; the published one is drawn from all patients of the sheet."""
     if options.split == "published":
         splits = published_split(sheet["patient_id"].to_list())
         return pl.col("patient_id").replace_strict(splits, return_dtype=pl.String)
@@ -142,7 +143,7 @@ def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> 
 
 
 def _check_images(sheet: pl.DataFrame, egd: Path, mimic: Path) -> None:
-    """Refuse a sheet without any image file."""
+    """Raise UserError where no image file of the sheet exists."""
     if not sheet["exists"].any():
         example = next((path for path in sheet["image"] if path), "none, as the sheet has no path")
         raise UserError(
@@ -154,8 +155,8 @@ def _check_images(sheet: pl.DataFrame, egd: Path, mimic: Path) -> None:
 def _aligned(
     fixations: pl.DataFrame, egd: Path, cases: pl.DataFrame, seconds: float | None
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The fixations while the report speaks of the case's class, numbered again, and the others; without
-    `seconds` all fixations are among the former.
+    """Separate the fixations during which the report mentions the class of the case, numbered again, from the
+    others; without `seconds` all fixations are among the former.
     """
     if seconds is None:
         return fixations, fixations.clear()
@@ -175,7 +176,8 @@ def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _judged(sheet: pl.DataFrame, keep: set[str] | None) -> pl.DataFrame:
-    """The sheet with each record's class, or the reason (the first that fits) and detail of its rejection."""
+    """The sheet with the class of each record, or the reason (the first that applies) and detail of its
+    rejection."""
     ones = pl.sum_horizontal((pl.col(name) == 1).fill_null(False).cast(pl.Int8) for name in CLASSES)
     listed = pl.lit(True) if keep is None else pl.col("case_id").is_in(list(keep))
     exists = [path is not None and Path(path).is_file() for path in sheet["image"]]
@@ -204,8 +206,8 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.
     """The fixations of these cases, in the order of cases and time, with reading_id, index in the reading,
     x and y (image px) and whether they are `on` the image.
 
-    Off the image are recorded positions below 0 (the source scales −1, so −2 is the usual one), blank ones,
-    and those past the right or lower edge, which images padded to even sizes have.
+    Positions off the image are those below 0 (the source scales −1, so that −2 is common), blank ones, and
+    those beyond the right or lower edge, which occur since images are padded to even sizes.
     """
     place = pl.col("place").min()
     fixations = (
@@ -229,19 +231,19 @@ def _placed(gaze: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.
     if options.vertical_correction:
         fixations = _correct(fixations)
         on &= pl.col("y") > 0
-    # A header that cannot be read leaves no edges; its image will not be in a store either.
+    # Without a readable header the edges are unknown; such an image will not be in a store either.
     on &= (pl.col("x") < pl.col("columns")).fill_null(True) & (pl.col("y") < pl.col("rows")).fill_null(True)
     return fixations.with_columns(on=on.fill_null(False))
 
 
 def _correct(fixations: pl.DataFrame) -> pl.DataFrame:
-    """The fixations with y as it is if the picture shown had 1024 lines, in the middle of the screen's 1080.
+    """The fixations with y corrected for a picture of 1024 lines in the middle of the screen's 1080 lines.
 
     Y_ORIGINAL was computed as if picture line and screen line were the same, 1080·FPOGY. If the picture is
     letterboxed, line = 1080·FPOGY − 28, and of the picture's 1024 lines those from `top` to 1024 − `bottom`
-    show the image (rows padded to even): y = (line − top)·rows / (1024 − top − bottom). The two differ by
-    0 in the middle and by ±79 px at the edges of an image of 3056 rows. Inferred from the authors' code and
-    the size of the pictures; where `rows` is not known y stays as it was recorded.
+    show the image (rows rounded up to even): y = (line − top)·rows / (1024 − top − bottom). The two differ by
+    0 in the middle and by ±79 px at the edges of an image of 3056 rows. This is inferred from the authors'
+    code and the size of the pictures. Where `rows` is unknown, y is unchanged.
     """
     line = SCREEN_LINES * pl.col("screen_y") - (SCREEN_LINES - PICTURE_LINES) / 2
     rows = pl.col("rows") + pl.col("rows") % 2
@@ -250,7 +252,7 @@ def _correct(fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _digest(ids: set[str]) -> str:
-    """A digest that distinguishes lists and reveals no id."""
+    """A digest that distinguishes lists without revealing an id."""
     return f"{len(ids)} ids, sha256 {hashlib.sha256(chr(10).join(sorted(ids)).encode()).hexdigest()[:16]}"
 
 

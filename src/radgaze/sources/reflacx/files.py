@@ -1,4 +1,4 @@
-"""The files of REFLACX 1.0.0, read as typed tables with column names of our own."""
+"""Reading of the files of REFLACX 1.0.0 as typed tables with the column names of this package."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ ABOUT = (
     "image_size_y",
 )
 NO_FINDINGS = frozenset({"support devices", "quality issue", "other"})
-"""Columns without a certainty: two are true or false, one is text."""
+"""Columns of labels that hold no certainty: two hold true or false, one holds text."""
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0", "")
 
 SHOWN = {
@@ -43,10 +43,14 @@ SHOWN = {
 
 
 def locate(reflacx: str | Path, mimic: str | Path) -> tuple[Path, Path]:
-    """Both folders as absolute paths.
+    """Return both folders as absolute paths.
+
+    Args:
+        reflacx: Folder of REFLACX.
+        mimic: Folder of MIMIC-CXR.
 
     Raises:
-        UserError: One is not the folder of its archive.
+        UserError: A folder is not that of its archive.
     """
     reflacx, mimic = Path(reflacx).absolute(), Path(mimic).absolute()
     for name, folder, fits, archive in (
@@ -61,9 +65,16 @@ def locate(reflacx: str | Path, mimic: str | Path) -> tuple[Path, Path]:
 
 
 def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
-    """The readings of some phases: reading_id, phase, split, discarded, path (below `files/`), dicom_id,
-    subject_id, rows, columns, line, and a certainty 0 to 5 for each finding of these phases, null in phases
-    without it.
+    """Read the metadata of the readings of some phases.
+
+    Args:
+        folder: Folder of REFLACX.
+        phases: Numbers of the phases.
+
+    Returns:
+        Table of reading_id, phase, split, discarded, path (from `files/` on), dicom_id, subject_id, rows,
+        columns, line, and for each finding of these phases a certainty from 0 to 5, which is null in phases
+        that do not have the finding.
 
     Raises:
         UserError: A file or column is missing, a value is malformed, or a reading occurs twice.
@@ -76,14 +87,20 @@ def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
 
 
 def findings(table: pl.DataFrame) -> list[str]:
-    """The findings among the columns of `read_metadata`, and of an image's path."""
+    """Return the columns of a table from `read_metadata`, with or without `image`, that are findings."""
     about = {"reading_id", "phase", "split", "discarded", "path", "image", "dicom_id", "subject_id"}
     return [name for name in table.columns if name not in about | {"rows", "columns", "line"}]
 
 
 def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
-    """The fixations of readings, in their order and in time: reading_id, x, y (image px, null where blank),
-    onset, duration (s) and `cohort.VIEWS` (null where blank). A reading without the file has none.
+    """Read the fixations of readings, and report how many readings have none.
+
+    Returns:
+        Table in the order of the readings and of time: reading_id, x, y (image px, null where blank), onset,
+        duration (s) and `cohort.VIEWS` (null where blank).
+
+    Raises:
+        UserError: A column is missing, or a value is malformed.
     """
     gaze = _read_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
     missing = len(set(reading_ids)) - gaze["reading_id"].n_unique()
@@ -93,12 +110,26 @@ def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def read_ellipses(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
-    """The ellipses of readings, a row for each finding: reading_id, x1, y1, x2, y2 (px), certainty, label."""
+    """Read the ellipses of readings, a row for each of their findings.
+
+    Returns:
+        Table of reading_id, x1, y1, x2, y2 (image px), certainty and label.
+
+    Raises:
+        UserError: A column is missing, or a value is malformed.
+    """
     return _read_each(folder, reading_ids, "anomaly_location_ellipses.csv", _ellipses, _ELLIPSES)
 
 
 def read_chests(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
-    """The box around the chest of each reading: reading_id, x1, y1, x2, y2 (image px)."""
+    """Read the box around the chest in each reading.
+
+    Returns:
+        Table of reading_id, x1, y1, x2, y2 (image px).
+
+    Raises:
+        UserError: A column is missing, or a value is malformed.
+    """
     return _read_each(folder, reading_ids, "chest_bounding_box.csv", _chest, _CHESTS)
 
 
@@ -147,12 +178,12 @@ def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
 
 
 def plain(name: str) -> str:
-    """A finding's name in lower case, with single spaces: phases and files write it differently."""
+    """Normalise the name of a finding, which files spell differently, to lower case and single spaces."""
     return " ".join(name.replace("_", " ").replace("/", " / ").casefold().split())
 
 
 def _true_as_certain(table: pl.DataFrame, labels: Sequence[str]) -> pl.DataFrame:
-    """The table with "True" as the highest certainty, where a finding is no number."""
+    """The table with "true" as certainty 5 and "false" as 0, where a finding is not given as a number."""
     words = {"true": "5", "false": "0"}
     return table.with_columns(pl.col(name).str.to_lowercase().replace(words) for name in labels)
 

@@ -32,21 +32,22 @@ JOINED = {
     "pleural effusion": "pleural abnormality",
     "pleural thickening": "pleural abnormality",
 }
-"""Findings that phase 1 distinguishes and phases 2 and 3 name together; inferred from the names."""
+"""Findings that phase 1 distinguishes, and the joint finding of phases 2 and 3; inferred from the names."""
 STRICTEST = ("test", "validate", "train")
 
 
 @dataclass(frozen=True)
 class ReflacxOptions(Options):
-    """How REFLACX is read.
+    """Options of the source `reflacx`.
 
     Attributes:
         reflacx: Folder of REFLACX 1.0.0, with main_data.
         mimic: Folder of MIMIC-CXR 2.0.0, with files/p10 and so on.
-        phases: Phases of the study to read. They name findings differently: only findings that all of them
-            have can be classes, after those that phase 1 distinguishes are joined.
-        certainty: Certainty, 1 to 5, from which a finding or an ellipse counts as present; 3 is "possibly".
-        labels: Findings that are the classes; without it all that the phases share and some case has.
+        phases: Phases of the study to read. They name findings differently: findings that only phase 1
+            distinguishes are joined, and then only findings that all of these phases have can be classes.
+        certainty: Minimum certainty, 1 to 5, at which a finding or an ellipse counts as present; 3 is
+            "possibly".
+        labels: Findings to use as classes; without it all that the phases share and at least one case has.
         without_gaze: Whether cases without a fixation on the image are dropped or kept.
     """
 
@@ -64,22 +65,23 @@ class ReflacxOptions(Options):
 
 
 def read(options: ReflacxOptions) -> Cohort:
-    """Read the archives, as they are downloaded, to a cohort; what is left out is among its rejections.
+    """Read the downloaded archives as a cohort, whose rejections list everything that is left out.
 
-    A case is one image, in all phases in which it was read; a reading is one reader's gaze. The archive names
-    no readers, but those of one case are different ones. A case has a finding where at least half of its
-    readers are as certain of it; it may have several, or none. Ellipses are boxes of the shape "ellipse",
-    named after their finding; the chest is a box. Discarded readings give no gaze, but their labels and
-    ellipses count.
+    A case is one image with its readings of all phases; a reading is the gaze of one reader. The archive does
+    not name readers, but the readings of a case are by different readers. A case has a finding if at least
+    half of its readers state at least `certainty`; it may have several findings, or none. Ellipses are boxes
+    of the shape "ellipse", named after their finding; the chest is a box. The gaze of discarded readings is
+    left out, but their labels and ellipses are used.
 
-    The split is the archive's, MIMIC-CXR-JPG's. A patient in several of them is assigned to the strictest,
-    test before validation before training, and a notice says how many.
+    The split is that of the archive, which is that of MIMIC-CXR-JPG. A patient in several splits is assigned
+    to one, test before validation before training; the number of such patients is reported.
 
     Args:
         options: Folders and settings.
 
     Raises:
-        UserError: A wrong folder, a missing file or column, a value that makes no sense, no image at all.
+        UserError: A folder is not that of its archive, a file, a column or all images are missing, or a value
+            is malformed.
     """
     reflacx, mimic = locate(options.reflacx, options.mimic)
     table = _joined(read_metadata(reflacx, sorted(set(options.phases))))
@@ -128,7 +130,7 @@ def read(options: ReflacxOptions) -> Cohort:
 
 
 def _check_images(cases: pl.DataFrame, table: pl.DataFrame, reflacx: Path, mimic: Path) -> None:
-    """Refuse an archive without any image file."""
+    """Raise UserError where no image file of the archive exists."""
     if not cases.height:
         raise UserError(
             f"no image of {reflacx} is under `mimic={mimic}`; are the files downloaded? The first one "
@@ -167,7 +169,7 @@ def _off_image(fixations: pl.DataFrame) -> pl.DataFrame:
 
 
 def _joined(table: pl.DataFrame) -> pl.DataFrame:
-    """The table with findings that phase 1 distinguishes under the name that other phases have for them."""
+    """The table with findings that only phase 1 distinguishes joined under their name in other phases."""
     names = findings(table)
     parts = {
         whole: [part for part, joint in JOINED.items() if joint == whole and part in names]
@@ -204,7 +206,7 @@ def _cases(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     sizes = image_sizes(cases.select(pl.col("dicom_id").alias("case_id"), "image"))
     sizes = sizes.rename({"case_id": "dicom_id", "rows": "file_rows", "columns": "file_columns"})
     cases = cases.join(sizes, on="dicom_id", maintain_order="left")
-    # A header that cannot be read gives no size; its image is rejected when it is read.
+    # Without a readable header the size is unknown; such an image is rejected when it is read.
     differs = (pl.col("file_rows") != pl.col("rows")) | (pl.col("file_columns") != pl.col("columns"))
     differs = differs.fill_null(False)
     sized = pl.format("{} × {}, the archive says {} × {}", "file_columns", "file_rows", "columns", "rows")
@@ -228,7 +230,7 @@ def _rejected(cases: pl.DataFrame, reason: str, detail: pl.Expr) -> pl.DataFrame
 
 
 def _classes(table: pl.DataFrame, options: ReflacxOptions) -> dict[str, str]:
-    """The findings that are classes, and their titles."""
+    """Titles of the classes, by finding."""
     names = findings(table)
     shared = [name for name in names if not table[name].null_count()]
     if options.labels:
@@ -252,14 +254,14 @@ def _classes(table: pl.DataFrame, options: ReflacxOptions) -> dict[str, str]:
 
 
 def _present(table: pl.DataFrame, names: Collection[str], certainty: int) -> pl.DataFrame:
-    """dicom_id, and for each finding whether at least half of the readers are that certain of it."""
+    """dicom_id, and for each finding whether at least half of the readers state at least this certainty."""
     return table.group_by("dicom_id", maintain_order=True).agg(
         ((pl.col(name) >= certainty).mean() >= 0.5).alias(name) for name in names
     )
 
 
 def _placed(gaze: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
-    """Fixations with case_id, index in the reading, and whether they are `on` the part of the image shown."""
+    """Fixations with case_id, index in the reading, and whether they are `on` the image, with all `VIEWS`."""
     about = readings.select("reading_id", pl.col("dicom_id").alias("case_id"), "rows", "columns")
     on = (
         (pl.col("x") >= 0)
@@ -279,9 +281,9 @@ def _placed(gaze: pl.DataFrame, readings: pl.DataFrame) -> pl.DataFrame:
 def _boxes(
     folder: Path, table: pl.DataFrame, titles: dict[str, str], certainty: int
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Ellipses of the classes, and chests, at least partly on the image; and rejections of others."""
+    """Ellipses of the classes, and chests, at least partly on the image; and rejections of the others."""
     ids = table["reading_id"].to_list()
-    # A part that still has a column, as of phase 1 alone, was not joined.
+    # A finding that still has a column, as with phase 1 alone, was not joined.
     joined = {part: whole for part, whole in JOINED.items() if part not in findings(table)}
     ellipses = read_ellipses(folder, ids).with_columns(label=pl.col("label").replace(joined))
     ellipses = ellipses.filter((pl.col("certainty") >= certainty) & pl.col("label").is_in(list(titles)))
@@ -302,7 +304,7 @@ def _boxes(
     lost = boxes.filter(~on).select(
         pl.lit("off_image_box").alias("reason"), "case_id", "reading_id", pl.col("label").alias("detail")
     )
-    # An ellipse that crosses the border keeps its shape.
+    # An ellipse that crosses the border is not clipped, so that it keeps its shape.
     return boxes.filter(on).select("case_id", "label", "x1", "y1", "x2", "y2", "shape"), lost
 
 

@@ -19,20 +19,24 @@ from radgaze.sources.table.options import TableOptions
 from radgaze.sources.table.units import Fractions, frame_of, scaled
 
 CORNERS, SIZED = ("x1", "y1", "x2", "y2"), ("x", "y", "width", "height")
-"""Columns that describe a box, in either of two ways."""
+"""The two alternative sets of columns that describe a box."""
 
 
 def boxes_of(
     options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The boxes of the cases, cut to the images; and rejections of those off them, or of no record.
-
-    Ellipses that cross a border keep their corners, and so their shape.
+    """Read the boxes of cases, clipped to the images; ellipses are not clipped, to keep their shape.
 
     Args:
-        options: File of the boxes, if there is one, and how it is read.
-        sheet: case_id, name and image (as the table has it) of all records.
-        cases: case_id and image (a path) of the accepted ones.
+        options: File of the boxes, None for no boxes, and the settings of its reading.
+        sheet: Table of case_id, name and image (as in the table) of all records.
+        cases: Table of case_id and image (a path) of the accepted cases.
+
+    Returns:
+        `Cohort.boxes`; and rejections of boxes that are off the image or belong to no record.
+
+    Raises:
+        UserError: A file or column is missing, a value is malformed, or no box belongs to a record.
     """
     frame = frame_of(options.box_frame, "box_frame")
     if options.boxes is None:
@@ -62,13 +66,22 @@ def boxes_of(
 
 
 def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Iterator[pl.DataFrame]:
-    """Boxes in the file's order, part after part: key, label ("box" where there is no name), x1, y1, x2, y2,
-    line. Records with blanks for all sides, as of images without a finding, are left out, with a notice.
+    """Read boxes in parts, in the order of the file.
+
+    Records in which all sides are blank, as for images without a finding, are left out, and are reported.
 
     Args:
         path: CSV or Parquet file.
-        given: Columns as KEY=COLUMN, where names do not tell.
-        framed: Whether the picture that positions refer to is given, so that they may be fractions of it.
+        given: Columns as KEY=COLUMN, where they cannot be guessed by their names.
+        framed: Whether the size of the picture to which positions refer is given, so that positions may be
+            fractions.
+
+    Yields:
+        Table of key (name of the case), label ("box" where there is no name), x1, y1, x2, y2 and line.
+
+    Raises:
+        UserError: A file or column is missing, or a value is malformed; at the end, positions cannot be in
+            pixels.
     """
     fractions, records, blank = Fractions(), 0, 0
     columns = chosen_columns(path, "box_columns", given, BOXES, ("case",))

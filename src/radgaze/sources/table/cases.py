@@ -31,11 +31,11 @@ class Sheet:
     """A table of labels.
 
     Attributes:
-        records: A row for each record in the file's order: case_id, name (id in the table, or name of the
-            image file without extension), image (as it stands in the table), patient (a key counted from 0),
-            split (or null), classes (a list, or null where they are not known) and line.
-        names: All classes.
-        exclusive: Whether they exclude each other.
+        records: Table with a row for each record, in the order of the file: case_id, name (id in the table,
+            or name of the image file without extension), image (as in the table), patient (a key counted from
+            0), split (or null), classes (a list, or null where they are unknown) and line.
+        names: Names of all classes.
+        exclusive: Whether each case has exactly one class.
     """
 
     records: pl.DataFrame
@@ -44,7 +44,7 @@ class Sheet:
 
 
 def read_cases(path: Path, options: TableOptions) -> Sheet:
-    """Read the table of labels. Without a column of ids, cases are numbered.
+    """Read the table of labels. Without a column of ids, cases get numbered ids.
 
     Args:
         path: CSV or Parquet file.
@@ -79,7 +79,7 @@ def read_cases(path: Path, options: TableOptions) -> Sheet:
 
 
 def _records(table: pl.DataFrame, path: Path, columns: dict[str, str], classes: Classes) -> pl.DataFrame:
-    """`Sheet.records`, and patient_id (as the table has it)."""
+    """`Sheet.records`, and patient_id (as in the table)."""
     image = pl.col(columns["image"])
     name, patient = image.map_elements(stem, pl.String), image
     if "case" in columns:
@@ -112,7 +112,7 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
         name: {words.get(key, key) for key in set(said(table, [name]).to_series()) - {""}} for name in names
     }
     flags = [name for name, values in meanings.items() if values - {None} == {0, 1}]
-    # Flags that exclude each other are classes; others may mean anything, unless the user says so.
+    # Flags that are exclusive are classes; others may mean anything, unless the user states that they are.
     ones = [key for key, meaning in words.items() if meaning == 1]
     most = (
         said(table, flags).select(pl.sum_horizontal(pl.all().is_in(ones)).max()).item()
@@ -129,7 +129,7 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
 
 
 def _say_patients_alike(table: pl.DataFrame, path: Path, column: str) -> None:
-    """Say which patients have names that are alike; if they are one, two splits may share that patient."""
+    """Report patients whose names are alike: if they are one patient, two splits may share that patient."""
     patients = table.select("line", name=composed(pl.col(column))).unique("name", maintain_order=True)
     twins = patients.with_columns(plain=alike(pl.col("name"))).filter(pl.col("plain").is_duplicated())
     if len(twins):
@@ -150,7 +150,7 @@ def _splits(table: pl.DataFrame, path: Path, column: str | None) -> pl.Series:
 
 
 def _check_repeated(records: pl.DataFrame, path: Path) -> None:
-    """Refuse two images with one id, and an image with different classes."""
+    """Raise UserError where two images have the same id, or an image has different classes."""
     first: dict[str, tuple[int, str, list[str] | None]] = {}
     repeated = records.filter(pl.col("name").is_duplicated())
     for line, case, image, classes in repeated.select("line", "name", "image", "classes").iter_rows():
@@ -174,7 +174,7 @@ def _in_words(classes: list[str]) -> str:
 
 
 def _check_patients_stay(records: pl.DataFrame, path: Path) -> None:
-    """Refuse a patient in several splits."""
+    """Raise UserError where a patient is in several splits."""
     first: dict[str, tuple[int, str]] = {}
     several = records.filter(pl.col("split").n_unique().over("patient_id") > 1)
     for line, patient, split in several.select("line", "patient_id", "split").iter_rows():

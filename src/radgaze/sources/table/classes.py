@@ -26,11 +26,11 @@ class Classes:
     """The classes of a table.
 
     Attributes:
-        of_records: Series `classes`: a list of each record's classes, null where they are not known: of
-            exclusive classes where none of them is present, else where a name or any of the 0s and 1s is
-            blank.
-        names: All classes.
-        exclusive: Whether they exclude each other.
+        of_records: Series `classes`: a list of the classes of each record, null where they are unknown. For
+            exclusive classes they are unknown where none is present; otherwise where the name, or any of the
+            0s and 1s, is blank.
+        names: Names of all classes.
+        exclusive: Whether each record has exactly one class.
     """
 
     of_records: pl.Series
@@ -43,9 +43,9 @@ class _Matrix:
     """Classes by record.
 
     Attributes:
-        names: All classes.
-        present: A column of booleans for each class, in their order.
-        is_known: Series of whether a record's classes are known.
+        names: Names of all classes.
+        present: A column of booleans for each class, in this order.
+        is_known: Series of whether the classes of each record are known.
     """
 
     names: tuple[str, ...]
@@ -54,10 +54,15 @@ class _Matrix:
 
 
 def words_of(present: Sequence[str] = (), absent: Sequence[str] = (), missing: Sequence[str] = ()) -> Words:
-    """`WORDS` and other values, for which a class is present, absent, or not known (None).
+    """Return `WORDS` with additional values.
+
+    Args:
+        present: Values for which a class is present.
+        absent: Values for which a class is absent; "" for a blank.
+        missing: Values for which it is unknown, which have the meaning None.
 
     Raises:
-        UserError: A value has two meanings.
+        UserError: A value is given two meanings.
     """
     words: dict[str, int | None] = {}
     settings = (("present", present, 1), ("absent", absent, 0), ("missing", missing, None))
@@ -71,7 +76,7 @@ def words_of(present: Sequence[str] = (), absent: Sequence[str] = (), missing: S
 
 
 def said(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """The columns as keys of `Words`, "" where blank."""
+    """Convert columns of text to keys of `Words`, "" where blank."""
     text = pl.col(columns).fill_null("").str.to_lowercase()
     number = text.cast(pl.Float64, strict=False)
     whole = number.is_in([-1.0, 0.0, 1.0])
@@ -81,7 +86,15 @@ def said(table: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def refuse_repeats(setting: str, values: Sequence[str]) -> None:
-    """Raise UserError where a value is given twice."""
+    """Check that no value is given twice.
+
+    Args:
+        setting: Name of the setting, for the message.
+        values: Its values.
+
+    Raises:
+        UserError: A value is repeated.
+    """
     for value in values:
         if values.count(value) > 1:
             raise UserError(f"`{setting}={value}` is named {values.count(value)} times; name it once")
@@ -96,15 +109,19 @@ def classes_of(
     words: Words,
     multi_label: bool,
 ) -> Classes:
-    """The classes of a table's records.
+    """Determine the classes of the records of a table.
 
     Args:
         table: Records, as text, with `line`.
-        path: Their file, for messages.
-        labels: A column with 0 and 1 for each class, or one column of class names.
-        classes: Classes to take of a column of names, in this order; all of them, sorted, if empty.
+        path: File of the records, for messages.
+        labels: Columns with 0 and 1, one for each class, or one column of class names.
+        classes: Classes to use from a column of names, in this order; all of them, sorted, if empty.
         words: Meaning of the values of label columns.
-        multi_label: Whether a record may have several classes, or none; else so where one has several.
+        multi_label: Whether a record may have any number of classes; otherwise this is assumed only if a
+            record has several.
+
+    Raises:
+        UserError: A value has no meaning, a class does not occur, or there are fewer than two classes.
     """
     matrix = _matrix(table, path, labels, classes, words=words, multi_label=multi_label)
     if len(matrix.names) < 2:
@@ -142,7 +159,7 @@ def _matrix(
     words: Words,
     multi_label: bool,
 ) -> _Matrix:
-    """The classes of columns with 0 and 1, or of a column of names, whichever `labels` are."""
+    """Classes from columns with 0 and 1, or from a column of names, depending on the values of `labels`."""
     values = set(said(table, labels[:1]).to_series()) - {""} if len(labels) == 1 else set()
     if not classes and {"-1"} < values <= {"-1", "0", "1"} and "-1" not in words:
         raise UserError(
@@ -159,7 +176,7 @@ def _matrix(
 
 
 def _named(values: pl.Series, path: Path, column: str, classes: Sequence[str], words: Words) -> _Matrix:
-    """The classes of a column of names."""
+    """Classes from a column of names."""
     classes = [called(name) for name in classes]
     parts = values.fill_null("").str.normalize("NFC").str.split(SEPARATOR)
     parts = parts.list.eval(pl.element().str.strip_chars())
@@ -192,8 +209,8 @@ def _named(values: pl.Series, path: Path, column: str, classes: Sequence[str], w
 
 
 def _one_spelling(counts: Mapping[str, int], classes: Sequence[str]) -> dict[str, str]:
-    """The name for which each other one that is alike, see `alike`, is taken: the chosen one, or the most
-    frequent; unless all are chosen.
+    """The name by which each other name that is alike, see `alike`, is replaced: the chosen one or, if none
+    is chosen, the most frequent. Names are kept if all of them are chosen.
     """
     every = pl.Series("name", list(dict.fromkeys([*classes, *counts])), pl.String).to_frame()
     spellings: dict[str, str] = {}
@@ -215,7 +232,7 @@ def _shortest(value: str) -> str:
 
 
 def _flagged(table: pl.DataFrame, path: Path, labels: Sequence[str], words: Words) -> _Matrix:
-    """The classes of columns with 0 and 1; of a single column, 0 is a class too."""
+    """Classes from columns with 0 and 1; for a single column, 0 is a class too."""
     words = {"": None, **dict.fromkeys(MISSING), **words}
     keys = said(table, labels)
     for name in labels:

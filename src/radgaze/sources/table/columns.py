@@ -1,4 +1,4 @@
-"""Which column of a table is which: as given, or guessed by its name."""
+"""Assignment of a table's columns, as given or guessed by their names."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LABEL = (
     *("label", "labels", "class", "classes", "class_name", "diagnosis", "finding", "findings"),
     *("finding_label", "finding_labels", "target"),
 )
-"""Usual names of columns, which are guessed by them."""
+"""Usual names of columns, by which they are guessed."""
 MASKS = {
     "case": (*CASE, "image", "image_path", "image_file", "image_index", "image_id", "dicom_id"),
     "file": ("mask", "mask_path", "mask_file", "file", "filename", "path"),
@@ -50,17 +50,17 @@ MASKS = {
 def chosen_columns(
     path: Path, option: str, given: Sequence[str], keys: Mapping[str, Sequence[str]], needed: Sequence[str]
 ) -> dict[str, str]:
-    """The column of each key, as given (KEY=COLUMN) or by its name, with a notice of the guessed ones.
+    """Determine the column of each key, as given or guessed by its name, and report guessed ones.
 
     Args:
         path: CSV or Parquet file.
-        option: Name of the setting that `given` comes from, for messages.
+        option: Name of the setting of `given`, for messages.
         given: Columns as KEY=COLUMN; KEY= for a key without a column.
         keys: Usual names of the column of each key.
         needed: Keys that must have a column.
 
     Raises:
-        UserError: A key or column that does not exist, or a needed key without a column.
+        UserError: There is no such key or column, or a needed key has no column.
     """
     names = column_names(path)
     columns: dict[str, str] = {}
@@ -94,5 +94,5 @@ def chosen_columns(
 
 
 def plain(name: str) -> str:
-    """A column's name without case, spaces and punctuation."""
+    """Normalise the name of a column: in lower case, without spaces and punctuation."""
     return re.sub(r"[\W_]+", "", name).casefold()

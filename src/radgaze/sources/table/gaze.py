@@ -1,4 +1,4 @@
-"""A table of fixations to readings, sorted on disk: it may be larger than memory."""
+"""Reading of a table of fixations, sorted on disk, since it may be larger than memory."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Gaze:
     Attributes:
         readings: `Cohort.readings`, and `seen`: whether a fixation of the reading is on the image.
         fixations: `Cohort.fixations`.
-        off: reading_id, case_id and index of the fixations off the image.
+        off: Table of the fixations off the image: reading_id, case_id and index.
         strangers: Rejections of gaze that belongs to no record: reason, key (name of the image) and detail.
     """
 
@@ -41,15 +41,15 @@ class Gaze:
 
 
 def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> Gaze:
-    """The readings of cases, in their order; the fixations of a reading are sorted by time.
+    """Read the gaze on cases, in the order of the cases; fixations of a reading are sorted by time.
 
     Args:
-        options: File of the fixations, if there is one, and how it is read.
-        sheet: case_id, name and image (as the table has it) of all records.
-        cases: case_id and image (a path) of the accepted ones.
+        options: File of the fixations, None for no gaze, and the settings of its reading.
+        sheet: Table of case_id, name and image (as in the table) of all records.
+        cases: Table of case_id and image (a path) of the accepted cases.
 
     Raises:
-        UserError: A missing file or column, a malformed value, or nothing belongs to a record.
+        UserError: A file or column is missing, a value is malformed, or no fixation belongs to a record.
     """
     frame = frame_of(options.fixation_frame, "fixation_frame")
     if options.fixations is None:
@@ -74,17 +74,20 @@ def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> 
 
 
 def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -> Iterator[pl.DataFrame]:
-    """Fixations in the file's order, part after part: key (name of the case), reader (or null), x, y (null
-    where blank), onset, duration (s).
+    """Read fixations in parts, in the order of the file.
 
     Args:
         path: CSV or Parquet file.
         options: Columns and units.
-        framed: Whether the picture that positions refer to is given, so that they may be fractions of it.
+        framed: Whether the size of the picture to which positions refer is given, so that positions may be
+            fractions.
+
+    Yields:
+        Table of key (name of the case), reader (or null), x, y (null where blank), onset, duration (s).
 
     Raises:
-        UserError: A missing file or column, a malformed value; and, at the end, positions or times that
-            cannot be in pixels or seconds.
+        UserError: A file or column is missing, or a value is malformed; at the end, positions or times cannot
+            be in pixels or seconds.
     """
     seconds = units_of(options.fixation_units)
     times, fractions, records = Times(seconds), Fractions(), 0
@@ -102,7 +105,7 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
             reader=pl.when(~is_missing(reader)).then(reader),
             **{name: pl.col(columns[name]) for name in needed[1:]},
         )
-        # Not where it is 1: a product with it may be another number to the last bit.
+        # Units of 1 are skipped, so that these values are unchanged to the last bit.
         fixations = fixations.with_columns(pl.col(key) * by for key, by in seconds.items() if by != 1)
         times.add(fixations)
         fractions.add(fixations, columns=("x", "y"))
@@ -117,7 +120,7 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
 
 @dataclass(frozen=True)
 class _Sorted:
-    """Fixations in files, each in the order of the cases.
+    """Fixations in files, each of which is sorted by case.
 
     Attributes:
         runs: Files with the columns `_READ`.
@@ -158,7 +161,7 @@ def _sorted(
         )
         counts += np.bincount(matched["case"], minlength=len(cases))
         runs.append(folder / f"{len(runs)}.parquet")
-        # In small row groups, so that a range of cases is in few of them.
+        # Row groups are small, so that a range of cases is in few of them.
         write_parquet(matched.select(*_READ).sort("case"), runs[-1], rows=max(1, ROWS // 16), lasting=False)
     if other:
         say_respelled(path, other)
@@ -176,7 +179,7 @@ def _sorted(
 def _by_cases(
     ordered: _Sorted, sizes: pl.DataFrame, frame: tuple[int, int] | None, bar: Bar
 ) -> Iterator[pl.DataFrame]:
-    """All fixations, in parts that each hold those of some cases."""
+    """All fixations, in parts that each hold all fixations of some cases."""
     runs = pl.scan_parquet(ordered.runs, glob=False)
     parts = (np.cumsum(ordered.counts) - ordered.counts) // ROWS
     for part in np.unique(parts[ordered.counts > 0]) if ordered.counts.any() else (0,):
@@ -198,7 +201,7 @@ def _placed(fixations: pl.DataFrame, frame: tuple[int, int] | None) -> pl.DataFr
         .with_columns(index=pl.int_range(pl.len()).over("reading_id").cast(pl.Int32))
     )
     on = (pl.col("x") >= 0) & (pl.col("y") >= 0)
-    # A header that cannot be read gives no edges; its image will not be in a store.
+    # Without a readable header the edges are unknown; such an image will not be in a store.
     on &= (pl.col("x") <= pl.col("columns")).fill_null(True) & (pl.col("y") <= pl.col("rows")).fill_null(True)
     return fixations.with_columns(on=on.fill_null(False)).select(*_PLACED)
 

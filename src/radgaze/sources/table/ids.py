@@ -1,4 +1,4 @@
-"""Numbered ids of cases, and of images that are no case: a file's name may reveal the patient."""
+"""Numbered ids of cases and of other images, since the name of a file may reveal the patient."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from radgaze.files import written
 from radgaze.tables import csv_text, read_csv
 
 KEY = {"id": pl.String, "name": pl.String}
-"""Columns of a key: a numbered id, and the name in the table or the file beside it."""
+"""Columns of a key file: an id, and the name in the table or of the file."""
 
 
 def numbered(names: pl.Series, kind: str) -> pl.Series:
-    """An id for each name, by the position of its first occurrence: case-000001 and so on.
+    """Return an id for each name, numbered by first occurrence: case-000001 and so on; null for null.
 
     Args:
         names: Names in the order of their table.
@@ -30,18 +30,23 @@ def numbered(names: pl.Series, kind: str) -> pl.Series:
 
 
 def digest(names: Sequence[str]) -> str:
-    """A digest of all names together, which distinguishes lists of files. It is slow to compute, so that a
-    short list cannot be found by trying.
+    """Compute a joint digest of names, which distinguishes lists of files.
+
+    It is slow to compute, so that a short list cannot be guessed by trying.
     """
     together = hashlib.sha256(repr(list(names)).encode("utf-8", "surrogatepass")).digest()
     return hashlib.scrypt(together, salt=b"radgaze table names", n=2**14, r=8, p=1, dklen=32).hex()
 
 
 def write_key(path: str | Path, key: pl.DataFrame) -> None:
-    """Write which id is which name, to a file that only its owner may read; an equal file is left as it is.
+    """Write a key file, which only its owner may read; an equal file is left unchanged.
+
+    Args:
+        path: Path of the file.
+        key: Table with the columns of `KEY`.
 
     Raises:
-        UserError: Another file is there, or it cannot be written.
+        UserError: A different file exists, or the file cannot be written.
     """
     path = Path(path)
     setting = f"`key={path}`"

@@ -1,4 +1,4 @@
-"""Mask files of a table's images: listed in a table of their own, or in folders, named as the images."""
+"""Mask files of a table's images: listed in a further table, or in folders and named like the images."""
 
 from __future__ import annotations
 
@@ -17,27 +17,28 @@ from radgaze.sources.table.options import TableOptions
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff"}
 ENDINGS = ("_mask", "-mask", "_seg", "-seg")
-"""Endings of a mask's name, before its extension, that its image's name does not have."""
+"""Suffixes, before the extension, by which the name of a mask may differ from that of its image."""
 UNNAMED = "mask"
 
 
 def masks_of(
     options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The masks of the cases in their order, and rejections of those that are missing or of no record.
+    """Find the masks of cases.
 
     Args:
-        options: Table or folder of the masks, if there is one. The table has case, file (from the table's
-            folder) and name; the folder has files named as the images, or as these and `ENDINGS`, at its top
-            or in a subfolder for each name.
-        sheet: case_id, name, image (as the table has it), file: of all records.
-        cases: case_id of the accepted ones.
+        options: Table or folder of the masks, None for no masks. The table has case, file (relative to the
+            folder of the table) and name; the folder has files named like the images, with or without one of
+            `ENDINGS`, either directly or in a subfolder for each name.
+        sheet: Table of case_id, name, image (as in the table) and file of all records.
+        cases: Table of case_id of the accepted cases.
 
     Returns:
-        case_id, label, file; and reason, case_id, key (name of the image, where it is no case), detail.
+        `Cohort.regions`, in the order of the cases; and rejections of masks that are missing or belong to no
+        record: reason, case_id, key (name of the image, where it is not a case) and detail.
 
     Raises:
-        UserError: There is no such file or folder, no mask is in it, or none belongs to a case.
+        UserError: There is no such file or folder, it has no mask, or none belongs to a case.
     """
     if options.masks is None:
         return pl.DataFrame(schema=NO_REGIONS), pl.DataFrame(schema=_REJECTIONS)
@@ -66,7 +67,7 @@ def masks_of(
 
 
 def _in_table(path: Path, given: Sequence[str]) -> pl.DataFrame:
-    """key, label, file of each record."""
+    """Table of key, label and file of each record."""
     columns = chosen_columns(path, "mask_columns", given, MASKS, ("case", "file"))
     table = read_columns(path, tuple(dict.fromkeys(columns.values())), archive="a table of masks")
     for name in ("case", "file"):
@@ -79,7 +80,7 @@ def _in_table(path: Path, given: Sequence[str]) -> pl.DataFrame:
 
 
 def _in_folder(folder: Path, sheet: pl.DataFrame) -> pl.DataFrame:
-    """key, label, file of all pictures in a folder and its subfolders, except the images themselves."""
+    """Table of key, label and file of all pictures in a folder and its subfolders, except the images."""
     images = {str(Path(file).resolve()) for file in sheet["file"]}
     keys = {key for name, image in sheet.select("name", "image").iter_rows() for key in (name, stem(image))}
     rows = []

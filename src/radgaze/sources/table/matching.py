@@ -1,4 +1,4 @@
-"""Which case a record of another table belongs to, and which file one that a table names."""
+"""Matching of records of further tables to cases, and of names in a table to files."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from radgaze.sources.keys import composed, respelled
 
 
 def of_cases(records: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataFrame:
-    """The records with case_id by `key`, see `cases_by_key`; null where no case has that key.
+    """Add case_id to records by their `key`, see `cases_by_key`; null where no case has this key.
 
     Args:
         records: Table with key.
-        sheet: case_id, name and image of all records of the table of labels.
+        sheet: Table of case_id, name and image of all records of the table of labels.
         path: File of the records, for messages.
 
     Raises:
@@ -35,12 +35,17 @@ def of_cases(records: pl.DataFrame, sheet: pl.DataFrame, path: Path) -> pl.DataF
 
 
 def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
-    """key and case_id: the keys of a case are its name in the table, its image as the table has it, and that
-    file's name with and without its extension; a key of two records belongs to the first.
+    """Return a table of key and case_id.
+
+    The keys of a case are its name in the table, its image as in the table, and the name of this file with
+    and without its extension. A key of two records belongs to the first.
+
+    Args:
+        sheet: Table of case_id, name and image of all records of the table of labels.
     """
     image = pl.col("image")
     keys = (
-        pl.col("name"),  # not case_id: an id of our own may be another file's name
+        pl.col("name"),  # not case_id: a numbered id may be the name of another file
         image,
         image.str.replace_all("\\", "/", literal=True).str.split("/").list.last(),
         image.map_elements(stem, pl.String),
@@ -53,7 +58,7 @@ def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
 
 
 def say_respelled(path: Path, records: int) -> None:
-    """Say how many records write their case differently from the table."""
+    """Report how many records spell their case differently from the table."""
     say(
         f"{path.name}: {records:,} records write their case with another letter case or other spaces than "
         "the table and are matched to it"
@@ -61,7 +66,13 @@ def say_respelled(path: Path, records: int) -> None:
 
 
 def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
-    """The error where no record belongs to a case."""
+    """Return the error for a file none of whose records belongs to a case.
+
+    Args:
+        path: The file.
+        key: Key of its first record.
+        sheet: Table of the names of the cases.
+    """
     return UserError(
         f"{path}: no record belongs to a case of the table; they are of {key!r} and so on, "
         f"the table's cases are {sheet['name'][0]!r} and so on"
@@ -69,9 +80,13 @@ def nothing_belongs(path: Path, key: str, sheet: pl.DataFrame) -> UserError:
 
 
 def file_of(folder: Path, image: str) -> str:
-    """The path of an image, or of another file, that a table names.
+    """Return the path of a file that a table names.
 
-    Where there is no such file, one is looked for with / for \\ and in Unicode's other form.
+    Where there is no such file, spellings with / in place of \\ and in other Unicode forms are tried.
+
+    Args:
+        folder: Folder to which names are relative.
+        image: Name in the table.
     """
     slashed = image.replace("\\", "/")
     spellings = [image, *(unicodedata.normalize(form, slashed) for form in ("NFC", "NFD")), slashed]
@@ -79,6 +94,6 @@ def file_of(folder: Path, image: str) -> str:
 
 
 def stem(image: str) -> str:
-    """The name of an image file without folder and extension."""
+    """Return the name of a file without folder and extension."""
     name = PurePosixPath(image.replace("\\", "/")).name
     return name.rpartition(".")[0] or name

@@ -12,7 +12,7 @@ from radgaze.options import Options, option
 
 @dataclass(frozen=True)
 class TableOptions(Options):
-    """How a table of images and labels is read.
+    """Options of the source `table`.
 
     Attributes:
         table: CSV or Parquet file with a record for each image.
@@ -20,16 +20,16 @@ class TableOptions(Options):
         labels: Columns with 0 and 1, one for each class, or one column of class names; without it they are
             guessed.
         classes: Class names to use from one column of names, in this order; without it all names, sorted.
-        multi_label: Classes do not exclude each other: a case may have several of them, or none. Without it
-            this is assumed only if a record has several.
+        multi_label: Treat classes as not exclusive: a case may have any number of them. Without it this is
+            assumed only if a record has several.
         present: Values of label columns for cases that have the class, in addition to 1 and true.
         absent: Values of label columns for cases that do not have the class, in addition to 0 and false; ''
             for a blank.
         missing: Values of label columns for unknown labels, in addition to a blank and words such as nan and
             N/A.
         columns: Columns of image, patient, case (an id that is written to the store; without it cases are
-            numbered) and split; columns that are not given are guessed. KEY= means that there is none: with
-            split= patients are split again.
+            numbered) and split; columns that are not given are guessed. KEY= means that there is no such
+            column: with split= patients are split again.
         key: Private CSV file to write, outside the store, with the image of each id.
         fixations: CSV or Parquet file with case, x, y (image px from the top left, pixel centres at +0.5),
             onset, duration (s), reader.
@@ -44,7 +44,7 @@ class TableOptions(Options):
             image.
         box_shape: Shape with these corners, a box or the ellipse in it.
         masks: Files that mark parts of the images pixel by pixel: a CSV or Parquet file with case, file,
-            name; or a folder of files named as the images, or with such a subfolder for each name.
+            name; or a folder of files named like the images, or with a subfolder of such files for each name.
         mask_columns: Columns of the table of masks; others are guessed.
         without_gaze: Whether cases without a fixation on the image are kept or dropped.
         seed: Seed of the split if the table has none.

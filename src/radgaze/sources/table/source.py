@@ -1,4 +1,4 @@
-"""Import a generic data set: a table of images and labels, with fixations and boxes where there are any."""
+"""The source `table`: a table of images and labels, with fixations, boxes and masks where there are any."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from radgaze.sources.table.options import TableOptions
 
 
 def read(options: TableOptions) -> Cohort:
-    """Read a table, and the files that belong to it, to a cohort; what is left out is among its rejections.
+    """Read a table and the files that belong to it as a cohort, whose rejections list all that is left out.
 
-    A case has one class, or any number of them where `multi_label` says so or a record has several, of which
-    a notice tells. Its id is that of the table, which is kept in the store and should not reveal the patient;
-    where the table has none, cases are numbered in its order, since a file's name may reveal it. Images that
-    only fixations, boxes or masks name are numbered too, and so are readers.
+    Classes are exclusive unless `multi_label` is set or a record has several classes, which is reported. The
+    id of a case is that in the table; it is written to the store and should not reveal the patient. Without
+    ids, cases are numbered in the order of the table, since the name of a file may reveal the patient. Images
+    that are only in the files of fixations, boxes or masks are numbered too, and so are readers.
 
     Args:
         options: Files and settings.
 
     Raises:
-        UserError: A missing file or column, a malformed value, no image.
+        UserError: A file or column is missing, a value is malformed, or no image exists.
     """
     path = Path(options.table).absolute()
     folder = path.parent if options.images is None else Path(options.images).absolute()
@@ -83,8 +83,8 @@ def read(options: TableOptions) -> Cohort:
 
 
 def _parameters(options: TableOptions, records: pl.DataFrame, *, is_split: bool) -> dict[str, object]:
-    """`Cohort.parameters`; later options only where they differ from their defaults, so that stores made
-    before there were any stay the same.
+    """`Cohort.parameters`. Options that were added later are recorded only where they differ from their
+    defaults, so that the identity of earlier stores does not change.
     """
     parameters: dict[str, object] = {
         "split": "table" if is_split else "stratified",
@@ -94,7 +94,7 @@ def _parameters(options: TableOptions, records: pl.DataFrame, *, is_split: bool)
         "box_frame": options.box_frame,
     }
     if _are_numbered(records):
-        # Numbered ids are the same for other files: the digest of the names distinguishes these.
+        # Numbered ids do not depend on the files, so the digest of the names distinguishes lists of files.
         parameters["names"] = digest(records["image"].to_list())
     if options.box_shape != "box":
         parameters["box_shape"] = options.box_shape
@@ -104,18 +104,18 @@ def _parameters(options: TableOptions, records: pl.DataFrame, *, is_split: bool)
 
 
 def _are_numbered(records: pl.DataFrame) -> bool:
-    """Whether ids are numbers, not the table's own."""
+    """Whether ids are numbered rather than those of the table."""
     return not records["case_id"].equals(records["name"])
 
 
 def _key(records: pl.DataFrame) -> pl.DataFrame:
-    """The table's name of each case, as `KEY`."""
+    """Name of each case in the table, with the columns of `KEY`."""
     name = "image" if _are_numbered(records) else "name"
     return records.select(id="case_id", name=name).unique(maintain_order=True)
 
 
 def _check_images(records: pl.DataFrame, path: Path, folder: Path) -> None:
-    """Refuse a table without any image file."""
+    """Raise UserError where no image file of the table exists."""
     if not records["exists"].any():
         image = records["image"][0]
         hint = "" if Path(image).suffix else ": the table's names lack an ending such as .png"
@@ -126,8 +126,8 @@ def _check_images(records: pl.DataFrame, path: Path, folder: Path) -> None:
 
 
 def _split(cases: pl.DataFrame, sheet: Sheet, seed: int) -> pl.DataFrame:
-    """The cases with a split of patients that keeps class shares as even as they allow."""
-    # One object for each combination of classes, however many cases have it.
+    """The cases with a stratified split by patient, see `stratified_split`."""
+    # One object for each combination of classes, to save memory.
     kinds = {
         classes: classes[0] if sheet.exclusive else frozenset(classes)
         for classes in map(tuple, cases["classes"])
@@ -138,7 +138,7 @@ def _split(cases: pl.DataFrame, sheet: Sheet, seed: int) -> pl.DataFrame:
 
 
 def _judged(records: pl.DataFrame, folder: Path) -> pl.DataFrame:
-    """The records with the path of each image, whether it exists, and reason and detail of rejections."""
+    """The records with the path of each image, whether it exists, and reason and detail of its rejection."""
     records = records.with_columns(file=pl.col("image").map_elements(lambda i: file_of(folder, i), pl.String))
     exists = pl.Series([Path(path).is_file() for path in records["file"]], dtype=pl.Boolean)
     first = pl.col("line").first().over("case_id")
@@ -156,7 +156,7 @@ def _judged(records: pl.DataFrame, folder: Path) -> pl.DataFrame:
 def _rejections(tables: Sequence[pl.DataFrame]) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`Cohort.rejections`, with numbered ids for images that are in no record; and their names, as `KEY`.
 
-    Files of gaze, boxes and masks name images by their files, and no name of a file may reach the store.
+    Files of gaze, boxes and masks may name images by their files, whose names must not be in the store.
     """
     columns = dict.fromkeys(("reason", "case_id", "reading_id", "detail", "key"), pl.String)
     schema = pl.DataFrame(schema=columns)

@@ -1,4 +1,4 @@
-"""Units of a table's positions and times, and checks whether they can be pixels and seconds."""
+"""Units of a table's positions and times, and checks that these can be in pixels and seconds."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ SECONDS = {"s": 1.0, "ms": 1e-3, "us": 1e-6}
 """Units of time, in seconds."""
 TIMES = ("onset", "duration")
 LONG = 10.0
-"""Duration in seconds that no fixation has; usual are tenths."""
+"""Duration in seconds that is too long for a fixation; usual durations are tenths of a second."""
 ENOUGH = 10
-"""Steps from one onset to the next from which these are judged."""
+"""Least number of steps from one onset to the next for a check of onsets."""
 
 
 def frame_of(text: str | None, option: str) -> tuple[int, int] | None:
-    """Width and height of the picture that positions refer to; None for the image itself.
+    """Parse the size of the picture to which positions refer.
 
     Args:
-        text: WIDTHxHEIGHT.
+        text: Size as WIDTHxHEIGHT, or None.
         option: Name of the setting, for messages.
+
+    Returns:
+        Width and height in pixels; None for the image itself.
 
     Raises:
         UserError: The text is not WIDTHxHEIGHT.
@@ -39,11 +42,11 @@ def frame_of(text: str | None, option: str) -> tuple[int, int] | None:
 def scaled(
     table: pl.DataFrame, frame: tuple[int, int] | None, across: Sequence[str], down: Sequence[str]
 ) -> pl.DataFrame:
-    """A table with its positions in pixels of the images.
+    """Scale the positions of a table to pixels of the images.
 
     Args:
         table: Table with positions, and rows and columns of the images.
-        frame: Width and height of the picture that positions refer to; None for the image itself.
+        frame: Width and height of the picture to which positions refer; None for the image itself.
         across: Columns with positions along the width.
         down: Columns with positions along the height.
     """
@@ -57,10 +60,10 @@ def scaled(
 
 
 def units_of(given: Sequence[str]) -> dict[str, float]:
-    """The unit of each of `TIMES` in seconds, where it is given as KEY=UNIT.
+    """Parse the units of `TIMES`, given as KEY=UNIT; return the given ones, in seconds.
 
     Raises:
-        UserError: A key or unit that does not exist.
+        UserError: There is no such key or unit.
     """
     units = {}
     for word in given:
@@ -75,24 +78,32 @@ def units_of(given: Sequence[str]) -> dict[str, float]:
 
 
 class Fractions:
-    """Count of positions that lie in the first pixel, as fractions of the image would."""
+    """Count of positions with coordinates from 0 to 1, which may be fractions of the image."""
 
     def __init__(self) -> None:
         self._few = self._all = 0
 
     def add(self, places: pl.DataFrame, *, columns: Sequence[str]) -> None:
-        """Count places whose coordinates are from 0 to 1, leaving out (0, 0), a lost sample's.
+        """Count positions whose coordinates are all from 0 to 1, except (0, 0), which marks lost samples.
 
         Args:
-            places: Table with places.
-            columns: Its columns with coordinates that are large where they are pixels.
+            places: Table of positions.
+            columns: Columns of the coordinates.
         """
         places = places.select(columns).drop_nulls().filter(pl.any_horizontal(pl.all() != 0))
         self._all += len(places)
         self._few += len(places.filter(pl.all_horizontal(pl.all().is_between(0, 1))))
 
     def check(self, path: Path, option: str) -> None:
-        """Raise UserError where most are fractions."""
+        """Check that most positions are not fractions.
+
+        Args:
+            path: File of the table, for the message.
+            option: Name of the setting of the frame, for the message.
+
+        Raises:
+            UserError: More than half of the positions may be fractions.
+        """
         if self._few * 2 > self._all:
             raise UserError(
                 f"{path}: {self._few:,} of {self._all:,} positions are from 0 to 1, as fractions of the "
@@ -101,10 +112,10 @@ class Fractions:
 
 
 class Times:
-    """Count of durations, and of steps from onset to onset, that are too long for seconds.
+    """Count of durations, and of steps from one onset to the next, that are too long to be in seconds.
 
     Args:
-        given: Units that the user has given, see `units_of`.
+        given: Units that are given, see `units_of`, and need no check.
     """
 
     def __init__(self, given: Mapping[str, float]) -> None:
@@ -112,7 +123,7 @@ class Times:
         self._counts = {key: [0, 0] for key in TIMES}
 
     def add(self, part: pl.DataFrame) -> None:
-        """Count those of a part with key, reader, onset and duration (s)."""
+        """Count the times of a part of a table with key, reader, onset and duration (s)."""
         same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in ("key", "reader"))
         step = part.select(pl.col("onset").diff().filter(same.fill_null(False))).to_series()
         for key, values in (("duration", part["duration"]), ("onset", step)):
@@ -121,7 +132,14 @@ class Times:
             self._counts[key][1] += len(positive)
 
     def check(self, path: Path) -> None:
-        """Raise UserError where most are too long, and no unit is given."""
+        """Check that most times are not too long.
+
+        Args:
+            path: File of the table, for the message.
+
+        Raises:
+            UserError: More than half of the durations or steps are too long, and their unit is not given.
+        """
         for key, least in (("duration", 1), ("onset", ENOUGH)):
             long, every = self._counts[key]
             if key not in self._given and every >= least and 2 * long > every:

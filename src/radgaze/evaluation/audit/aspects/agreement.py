@@ -22,7 +22,7 @@ class Agreement(Aspect):
         **agreement.METRICS,
         "shuffled_cc": Metric(
             title="shuffled CC",
-            words="CC with this case's gaze beyond that with other cases' gaze.",
+            words="CC with this case's gaze minus CC with other cases' gaze.",
             chance=0.0,
         ),
         "information_gain": Metric(
@@ -63,14 +63,18 @@ def agreement_with_gaze(
     """Measure every metric of agreement; NaN for a case without gaze.
 
     Args:
-        P: Smooth maps of shape (B, S, S).
+        P: Blurred maps of shape (B, S, S).
         gaze: Gaze on their cases.
-        cases: All cases, which give the gaze on other cases.
-        same_cases: More gaze on the same cases, which is not gaze on other cases either.
+        cases: All cases, from which the gaze on other cases is computed.
+        same_cases: Further gaze on the same cases, which is excluded from the gaze on other cases; None for
+            none.
+
+    Returns:
+        Figures of shape (B,) by metric; without "information_gain" where no training case has gaze.
     """
     excluded = [gaze] if same_cases is None else [gaze, same_cases]
     other_fixations = cases.fixations - sum(each.fixations for each in excluded)
-    # Two readers' maps, each 1 at its highest, add up to more than the map of both: not below zero.
+    # Each reader's map has the maximum 1: two of them can sum to more than the map of both.
     other_gaze = np.maximum(cases.gaze - sum(each.maps for each in excluded), 0)
     Q, F = gaze.maps, gaze.fixations
     figures = agreement.measure_agreement(P, Q, F, other_fixations)

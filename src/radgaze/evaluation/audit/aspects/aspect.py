@@ -45,7 +45,7 @@ class Shading:
     Attributes:
         threshold: Name of the threshold (`Aspect.thresholds`) at which it starts.
         end: Where it ends.
-        words: Label.
+        words: Label of the range.
     """
 
     threshold: str
@@ -55,12 +55,12 @@ class Shading:
 
 @dataclass(frozen=True)
 class Panel:
-    """How the overview figure shows an aspect's headline.
+    """Panel of the overview figure for an aspect's headline metric.
 
     Attributes:
-        title: Title, in which `{metric}` stands for the title of the headline.
-        is_factor: Whether the headline is a factor, on a logarithmic axis.
-        shading: A shaded range.
+        title: Title, in which `{metric}` stands for the title of the headline metric.
+        is_factor: Whether the metric is a factor, which is shown on a logarithmic axis.
+        shading: A shaded range; None for none.
     """
 
     title: str
@@ -70,7 +70,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of an aspect's own figure.
+    """A curve of an `AspectFigure`.
 
     Attributes:
         label: Label in the legend.
@@ -92,7 +92,7 @@ class Curve:
 
 
 class AspectFigure(ABC):
-    """A figure of an aspect's own, NAME.png, with a panel for each method.
+    """An additional figure of an aspect, stored as NAME.png, with a panel for each method.
 
     Attributes:
         alternative: Text in place of the picture.
@@ -118,7 +118,7 @@ class AspectFigure(ABC):
 
     @abstractmethod
     def ticks(self, method: MethodResults) -> list[str]:
-        """Return what each tick from 1 on stands for."""
+        """Return the description of each tick, from tick 1 on."""
 
 
 class Aspect(ABC):
@@ -128,23 +128,23 @@ class Aspect(ABC):
         name: Name in files and tables.
         question: The question.
         metrics: The metrics, by name.
-        headline: Name of the metric that verdicts and the overview figure use.
-        panel: How the overview figure shows the headline.
+        headline: Name of the headline metric, which verdicts and the overview figure use.
+        panel: Panel of the headline metric in the overview figure.
         of_baselines: Whether it is measured on baseline maps too; methods then get a verdict against them.
         probed: Whether it is measured on the probed cases only.
         blurs: Whether maps are blurred by the Gaussian of the gaze map before they are compared.
-        done: What a good method does, as in "points into the boxes", where there is a verdict against the
+        done: Predicate of a good method, as in "points into the boxes", for sentences on verdicts against the
             baseline maps.
         column: Heading of the verdicts in the table of verdicts; None where it has none.
-        judged: Whether the aspect's own table holds its verdicts too.
+        judged: Whether the table of the aspect also holds the verdicts.
         per_case: Whether the figures are means over cases.
         settings: Constants that audit.json holds among the settings.
         thresholds: Constants that audit.json holds at its top level.
-        limits: Sentences on what the numbers do not say.
-        figure: A figure of its own.
+        limits: Sentences on the limits of what the numbers show.
+        figure: An additional figure of the aspect; None for none.
         details: Frozen dataclass that `summarise` returns; None where it returns nothing.
         columns: Fields of `details` that audit.csv holds, with their types.
-        flag: What is wrong with a method that `flags` marks, as in "does not change with the weights".
+        flag: Predicate of a method that `flags` marks, as in "does not change with the weights".
     """
 
     name: ClassVar[str]
@@ -183,7 +183,7 @@ class Aspect(ABC):
         """Measure a method, or a baseline map where `of_baselines`."""
 
     def summarise(self, figures: Mapping[str, AuditEstimate], detail: object) -> object:
-        """Return the further results of a method, a `details`; None for none.
+        """Return the further results of a method, of the type `details`; None for none.
 
         Args:
             figures: The method's figures by metric.
@@ -192,7 +192,7 @@ class Aspect(ABC):
         return None
 
     def read_detail(self, content: object) -> object:
-        """Return a `Measurement.detail` from the values of JSON that it was kept as.
+        """Restore a `Measurement.detail` from its JSON values.
 
         Raises:
             ValueError: It is not what `measure` returns.
@@ -200,7 +200,7 @@ class Aspect(ABC):
         return content
 
     def flags(self, method: MethodResults) -> bool:
-        """Return whether a method is to be marked in every table and figure; see `flag`."""
+        """Return whether tables and figures mark a method; see `flag`."""
         return False
 
     def verdict(self, method: MethodResults) -> str:
@@ -209,7 +209,7 @@ class Aspect(ABC):
         return "–" if comparison is None else comparison.lacking or VERDICTS[comparison.verdict]
 
     def criterion(self, results: AuditResults) -> str:
-        """Return how `verdict` is reached, where that is not against the baseline maps."""
+        """Describe the criterion of `verdict`; empty where it is the comparison with the baseline maps."""
         return ""
 
     def findings(self, methods: Mapping[str, MethodResults]) -> list[str]:
@@ -240,7 +240,7 @@ class Aspect(ABC):
         ]
 
     def how(self, settings: AuditSettings) -> str:
-        """Describe how the numbers were measured, with the settings; empty where nothing is to be said."""
+        """Describe the measurement with its settings; empty for no description."""
         return ""
 
 

@@ -23,13 +23,13 @@ Explain = Callable[..., Tensor]
 
 @dataclass(frozen=True)
 class AuditedMethod:
-    """A method, which a baseline map lacks.
+    """A method with its cost.
 
     Attributes:
-        make: Creates the method for a model.
+        make: Function that creates the method for a model.
         explain: The method for the trained model.
-        map_seconds: Time of one map, in seconds.
-        pass_seconds: Time of the class scores of one image alone, in seconds.
+        map_seconds: Time for one map, in seconds.
+        pass_seconds: Time for only the class scores of one image, in seconds.
     """
 
     make: Callable[[nn.Module], Explain]
@@ -71,7 +71,7 @@ class AuditedMaps:
         return self.cases.probed
 
     def maps_of(self, batch: CaseBatch) -> Tensor:
-        """Return the maps of a batch, of shape (B, 1, S, S), as they are."""
+        """Return the maps of a batch, of shape (B, 1, S, S), without blurring."""
         return torch.stack([self.maps[case_id] for case_id in batch.case_ids])
 
     def smooth(self, batch: CaseBatch, maps: Tensor) -> Floats:
@@ -79,7 +79,14 @@ class AuditedMaps:
         return smooth(batch, maps) if self.blurs else maps[:, 0].double().cpu().numpy()
 
     def of_truth(self, batch: CaseBatch) -> Tensor:
-        """Return maps of the true class, of shape (B, 1, S, S); of the predicted one for unboxed cases."""
+        """Return maps of the true class for cases with boxes and of the predicted class for others.
+
+        Args:
+            batch: The cases.
+
+        Returns:
+            Maps of shape (B, 1, S, S). A baseline map does not depend on the class.
+        """
         maps = self.maps_of(batch)
         other = torch.from_numpy(batch.boxed).to(batch.truth.device) & (batch.truth != batch.predicted)
         if self.method is None or not other.any():
@@ -90,14 +97,25 @@ class AuditedMaps:
 
     @property
     def required(self) -> AuditedMethod:
-        """The method, for an aspect that is not measured on baseline maps."""
+        """The method, for an aspect that is not measured on baseline maps.
+
+        Raises:
+            ValueError: The maps are those of a baseline map.
+        """
         if self.method is None:
             raise ValueError("this is measured on methods only, see `Aspect.of_baselines`")
         return self.method
 
 
 def explained(explain: Explain, batch: CaseBatch, images: Tensor | None = None) -> Tensor:
-    """Return maps of a batch's images, or of others: its cases in order, once or several times."""
+    """Compute maps of the predicted class, of shape (N, 1, S, S).
+
+    Args:
+        explain: The method.
+        batch: The cases.
+        images: Changed images (N, 1, S, S) of the cases, all cases in order, once or several times; None for
+            the images of the batch.
+    """
     images = batch.images if images is None else images
     turns = len(images) // len(batch)
     also = tuple(repeated(values, turns) for values in batch.also)
@@ -110,7 +128,7 @@ def smooth(batch: CaseBatch, maps: Tensor) -> Floats:
 
 
 def repeated(tensor: Tensor, turns: int) -> Tensor:
-    """Return a tensor repeated along its first axis."""
+    """Repeat a tensor along its first axis, `turns` times."""
     return tensor.repeat(turns, *[1] * (tensor.dim() - 1))
 
 

@@ -40,7 +40,7 @@ class Faithfulness(Aspect):
         ),
         "insertion_minus_deletion": Metric(
             title="insertion − deletion",
-            words="Both in one: the highlighted pixels are needed, and are enough.",
+            words="High where the highlighted pixels are both necessary and sufficient for the class.",
             bounds=(-1.0, 1.0),
         ),
         "sensitivity_n": Metric(
@@ -76,8 +76,8 @@ class Faithfulness(Aspect):
 def _figures(audited: AuditedMaps, batch: CaseBatch) -> Figures:
     """Measure how the class score depends on the pixels that the maps of a batch highlight.
 
-    Deletion and insertion use the probability of the class, sensitivity-n its logit. A deleted pixel becomes
-    that of the blurred image, which insertion starts from.
+    Deletion and insertion use the probability of the class, sensitivity-n its logit. A deleted pixel takes
+    the value of the blurred image, from which insertion starts.
     """
 
     def probability(images: Tensor) -> Tensor:

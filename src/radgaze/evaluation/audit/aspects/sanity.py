@@ -29,19 +29,19 @@ from radgaze.evaluation.metrics.randomisation import Mode
 from radgaze.words import count, listed
 
 UNCHANGED = 0.5
-"""A method whose maps of a model without any learnt weight still have this mean rank correlation with those
-of the trained one does not change with the weights: half of the order of its pixels was never learnt."""
+"""Mean rank correlation, of maps of a model with all weights randomised with those of the trained model, from
+which a method counts as not changing with the weights."""
 _LIKENESS = (-1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class CascadeSimilarity:
-    """Likeness of maps to those of the trained model under one randomisation of weights, case by case.
+    """Similarity of maps to those of the trained model under one randomisation of weights, case by case.
 
     Attributes:
         mode: Kind of randomisation.
         layers: Names of the layers at which the maps were compared.
-        similarity: Likeness by metric, layer and case; None where undefined.
+        similarity: Similarity by metric, layer and case; None where undefined.
     """
 
     mode: Mode
@@ -51,7 +51,7 @@ class CascadeSimilarity:
 
 @dataclass(frozen=True)
 class Cascade:
-    """Mean likeness of maps to those of the trained model under one randomisation of weights.
+    """Mean similarity of maps to those of the trained model under one randomisation of weights.
 
     Attributes:
         mode: Kind of randomisation.
@@ -68,12 +68,12 @@ class Cascade:
 
 @dataclass(frozen=True)
 class WeightDependence:
-    """How the maps of a method depend on the weights.
+    """Dependence of a method's maps on the weights.
 
     Attributes:
-        changes: Whether they change with the weights; None where every map is constant and has no order of
-            pixels.
-        cascades: Likeness layer by layer, for both randomisations.
+        changes: Whether they change with the weights; None where every map is constant, so that its pixels
+            have no order.
+        cascades: Similarity layer by layer, for both randomisations.
     """
 
     changes: bool | None = None
@@ -81,7 +81,7 @@ class WeightDependence:
 
 
 class Cascades(AspectFigure):
-    """Likeness of a method's maps to the trained ones as weights are randomised."""
+    """Similarity of a method's maps to those of the trained model as weights are randomised."""
 
     alternative = "Likeness to the trained map while weights are randomised"
     caption = (
@@ -96,7 +96,7 @@ class Cascades(AspectFigure):
     ticks_title = "Layers"
 
     def curves(self, method: MethodResults) -> list[Curve]:
-        """Return the curves; the first point of a cascade is the trained map, which is like itself."""
+        """Return the curves; a cascade starts at 1, the similarity of the trained map to itself."""
         curves = []
         for cascade in weight_dependence(method).cascades:
             for y, colour, marker, line, name in (
@@ -129,7 +129,7 @@ class Sanity(Aspect):
         ),
         "cascading_ssim": Metric(
             title="SSIM, all weights",
-            words="The same as structural similarity.",
+            words="Structural similarity to the trained map without any learnt weight.",
             higher_is_better=False,
             bounds=_LIKENESS,
         ),
@@ -141,7 +141,7 @@ class Sanity(Aspect):
         ),
         "independent_ssim": Metric(
             title="SSIM, one layer",
-            words="The same as structural similarity.",
+            words="Structural similarity with the weights of one layer randomised, mean over layers.",
             higher_is_better=False,
             bounds=_LIKENESS,
         ),
@@ -161,9 +161,9 @@ class Sanity(Aspect):
     limits = ("One draw of random weights was made.",)
 
     def measure(self, audited: AuditedMaps) -> Measurement:
-        """Randomise weights at some layers, evenly from the last to the first.
+        """Measure the similarity of maps while weights are randomised, at layers evenly from last to first.
 
-        A map that the new weights leave without any contrast keeps nothing of the old one: 0.
+        A map that becomes constant has the similarity 0, unless the trained map is constant as well.
         """
         maps = [audited.maps_of(batch) for batch in audited.probed]
         figures, cascades = Figures(), []
@@ -244,7 +244,7 @@ def _at_stages(audited: AuditedMaps, mode: Mode) -> Iterator[tuple[str, nn.Modul
 
 
 def _similarity(audited: AuditedMaps, model: nn.Module, maps: Sequence[Tensor]) -> Figures:
-    """Measure the likeness of the maps of a randomised model to those of the trained one, for all cases."""
+    """Measure the similarity of the maps of a randomised model to those of the trained one, for all cases."""
     explain, parts = audited.required.make(model), list[Figures]()
     for batch, trained in zip(audited.probed, maps, strict=True):
         new = explained(explain, batch)

@@ -1,4 +1,4 @@
-"""Stability: does a map stay when the image hardly changes?"""
+"""Stability: does a map stay the same when the image hardly changes?"""
 
 from __future__ import annotations
 
