@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Protocol, Self
 
 from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
 from radgaze.sections import Section
-
-if TYPE_CHECKING:
-    from radgaze.objectives.terms.base import Term
 
 
 class Map(StrEnum):
@@ -53,6 +51,18 @@ class Edge(StrEnum):
     def predicted(self) -> Map:
         """The map that learns from the other one; between mask and heatmap, both learn."""
         return self.ends[0]
+
+
+class DescribedTerm(Protocol):
+    """A term of the loss, as far as settings need it."""
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it uses."""
+
+    @property
+    def summary(self) -> str:
+        """Description of a run with this term, as the end of a sentence."""
 
 
 Value = bool | int | float | str | None
@@ -242,15 +252,14 @@ class ObjectiveConfig(Section):
         )
 
     @property
-    def further_terms(self) -> dict[str, Term]:
-        """The further terms that have weight, by name.
+    def further_terms(self) -> Mapping[str, DescribedTerm]:
+        """The further terms that have weight, by name; see `objectives.terms.further`.
 
         Raises:
             FieldError: A term has no such kind, option or map.
         """
         if not self.terms:
             return {}
-        from radgaze.objectives.terms import create  # imports torch
+        from radgaze.objectives.terms import further  # imports torch
 
-        maps = (*Map, *self.heatmaps)
-        return {name: create(f"terms.{name}", term, maps) for name, term in self.terms.items() if term.weight}
+        return further(self)
