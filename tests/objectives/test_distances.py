@@ -12,10 +12,10 @@ from scipy import spatial, stats
 from sklearn import metrics
 from torch import Tensor
 
-from radgaze.objectives import distances
+from radgaze.objectives import distance, distances
 from radgaze.objectives.distances import REGISTRY, bce, dice, find, kl, mse, one_minus_cc
 
-NAMES = tuple(REGISTRY)
+NAMES = tuple(name for name, each in REGISTRY.items() if not each.raw)
 
 Numbers = NDArray[np.floating]
 
@@ -36,7 +36,7 @@ def by_hand_dice(p: Numbers, q: Numbers) -> float:
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(
-    ("distance", "oracle"),
+    ("formula", "oracle"),
     [
         (bce, by_hand_bce),
         (mse, metrics.mean_squared_error),
@@ -46,11 +46,11 @@ def by_hand_dice(p: Numbers, q: Numbers) -> float:
     ],
 )
 def test_each_case_gets_the_number_of_the_formula(
-    distance: distances.Distance, oracle: Callable[..., float], dtype: torch.dtype
+    formula: distances.Distance, oracle: Callable[..., float], dtype: torch.dtype
 ) -> None:
     p, q = pair(dtype=dtype)
     expected = [oracle(a, b) for a, b in zip(p.flatten(1).numpy(), q.flatten(1).numpy(), strict=True)]
-    np.testing.assert_allclose(distance(p, q).numpy(), expected, rtol=5e-5)
+    np.testing.assert_allclose(formula(p, q).numpy(), expected, rtol=5e-5)
 
 
 def test_dice_of_binary_masks_equals_scipys() -> None:
@@ -148,12 +148,12 @@ def test_kl_of_a_map_that_misses_what_was_looked_at_is_large_and_finite() -> Non
 def test_distances_are_found_by_name_and_an_unknown_name_lists_them() -> None:
     assert NAMES == ("bce", "mse", "kl", "one_minus_cc", "dice")
     assert find("dice").formula is dice
-    with pytest.raises(ValueError, match="no map distance 'l1'; there are bce, mse, kl, one_minus_cc, dice"):
+    with pytest.raises(ValueError, match=r"no map distance 'l1'; there are .*bce, mse, kl"):
         find("l1")
 
 
 def test_a_new_distance_is_one_function_with_a_decorator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distances, "REGISTRY", dict(REGISTRY))
+    monkeypatch.setattr(distance, "REGISTRY", dict(REGISTRY))
 
     @distances.register
     def l1(p: Tensor, q: Tensor) -> Tensor:

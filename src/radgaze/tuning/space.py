@@ -58,8 +58,9 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         now = distances.find(getattr(goal, edge).distance)
-        alike = [each.name for each in distances.REGISTRY.values() if each.raw == now.raw]
-        names = dict.fromkeys((now.name, *alike))
+        # Those of raw heatmaps have units of their own: a weight for one says nothing of another.
+        others = [] if now.raw else [each.name for each in distances.REGISTRY.values() if not each.raw]
+        names = dict.fromkeys((now.name, *others))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
     if goal.compares(Map.HEATMAP) and heatmap.channel_weights == "exact" and heatmap.layer is None:
         choices = tuple(dict.fromkeys((heatmap.generator, *generators)))

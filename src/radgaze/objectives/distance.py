@@ -1,0 +1,89 @@
+"""A distance between two maps, and the registry of distances."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import overload
+
+from torch import Tensor
+
+from radgaze.options import FieldError, check_choice
+
+Formula = Callable[..., Tensor]
+
+
+@dataclass(frozen=True)
+class Distance:
+    """A registered distance.
+
+    Attributes:
+        name: Name, that of its function.
+        formula: Function of `p` and `q`, and perhaps of options by name. With an option `within`, a map
+            (B, 1, H, W) in [0, 1], it can weight places.
+        raw: Whether it takes the heatmap as it was made, which is signed if its read-out is: neither smoothed
+            nor scaled (see `matching.match`).
+    """
+
+    name: str
+    formula: Formula
+    raw: bool = False
+
+    def __call__(self, p: Tensor, q: Tensor, /, **options: object) -> Tensor:
+        """The distance of each case, (B,)."""
+        return self.formula(p, q, **options)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of its options."""
+        return tuple(inspect.signature(self.formula).parameters)[2:]
+
+
+REGISTRY: dict[str, Distance] = {}
+
+
+@overload
+def register(formula: Formula) -> Formula: ...
+@overload
+def register(*, raw: bool = False) -> Callable[[Formula], Formula]: ...
+def register(formula: Formula | None = None, *, raw: bool = False) -> Formula | Callable[[Formula], Formula]:
+    """Make a distance available by its function's name, `@register` or `@register(raw=True)`.
+
+    Args:
+        formula: The function, see `Distance`.
+        raw: Whether it takes the heatmap as it was made.
+    """
+
+    def decorate(formula: Formula) -> Formula:
+        REGISTRY[formula.__name__] = Distance(formula.__name__, formula, raw)
+        return formula
+
+    return decorate if formula is None else decorate(formula)
+
+
+def find(name: str) -> Distance:
+    """Find a distance by its name.
+
+    Raises:
+        ValueError: There is no such distance.
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"there is no map distance {name!r}; there are {', '.join(REGISTRY)}")
+    return REGISTRY[name]
+
+
+def check(name: str, options: Mapping[str, object], *, within: bool = False) -> None:
+    """Check that a distance has some options, and whether it weights places by a third map.
+
+    Raises:
+        FieldError: It does not.
+    """
+    check_choice("distance", name, REGISTRY)
+    has = REGISTRY[name].options
+    for option in options:
+        if option not in has or option == "within":
+            allowed = ", ".join(each for each in has if each != "within") or "none"
+            raise FieldError("parameters", f"has no {option!r}; the options of {name} are {allowed}")
+    if within and "within" not in has:
+        raise FieldError("within", f"cannot be used: the distance {name} weights no places")
