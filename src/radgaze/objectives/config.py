@@ -65,8 +65,10 @@ class DescribedTerm(Protocol):
         """Description of a run with this term, as the end of a sentence."""
 
 
-Value = bool | int | float | str | None
-"""A value of an option."""
+Plain = bool | int | float | str | None
+
+Value = Plain | list[Plain] | dict[str, Plain]
+"""A value of an option: a plain one, several, or several by name."""
 
 Balance = Literal["given", "start"]
 
@@ -222,7 +224,15 @@ class ObjectiveConfig(Section):
         """
         super().check()
         schedules.check("gamma_schedule", self.gamma_schedule)
-        for section, taken in (("heatmaps", tuple(Map)), ("terms", (*Edge, "loss", "classification"))):
+        highest = self.gamma * schedules.parse(self.gamma_schedule).highest
+        if highest > 1:
+            raise FieldError(
+                "gamma_schedule", f"must leave γ at most 1; {self.gamma_schedule!r} makes it {highest:g}"
+            )
+        for section, taken in (
+            ("heatmaps", tuple(Map)),
+            ("terms", (*Edge, "loss", "classification", "gamma")),
+        ):
             for name in getattr(self, section):
                 if name in taken:
                     raise FieldError(

@@ -72,10 +72,10 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
     """
     check_choice(f"{name}.kind", config.kind, REGISTRY)
     cls = REGISTRY[config.kind]
-    known = [each.name for each in fields(cls)]
+    names = [each.name for each in fields(cls)]
     for option in config.options:
-        if option not in known:
-            raise FieldError(f"{name}.options", f"has no {option!r}; {config.kind} has {', '.join(known)}")
+        if option not in names:
+            raise FieldError(f"{name}.options", f"has no {option!r}; {config.kind} has {', '.join(names)}")
     try:
         term = TypeAdapter(cls).validate_python(dict(config.options))
     except ValidationError as error:
