@@ -1,8 +1,8 @@
 """A thing of every kind that CONTRIBUTING names, added to a copy of radgaze, from the store to the report.
 
 The copy is what somebody has who followed CONTRIBUTING: a file for each new thing, and at most a line
-elsewhere. Its command line runs in a process of its own: tables built on import have the new things too, and no
-other test sees them.
+elsewhere. Its command line runs in a process of its own: tables built on import have the new things too,
+and no other test sees them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +25,14 @@ from PIL import Image
 
 import radgaze
 from radgaze.evaluation.results import read_results
-from tests.reporting.pages import Page
+from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.test_contributing import examples
 
 TOYS = Path(__file__).parent / "toys"
 
 # Runs the commands of a file; writes what each returned and printed, and the words on its figures.
 SCRIPT = """
-import contextlib, io, json, sys
+import contextlib, io, json, sys, traceback
 from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -51,6 +50,9 @@ for name, arguments in json.loads(Path(sys.argv[1]).read_text()).items():
             code = cli.main(arguments)
         except SystemExit as stop:  # of --help
             code = stop.code
+        except Exception:
+            traceback.print_exc()
+            code = 1
     done[name] = {"code": code, "out": out.getvalue(), "err": err.getvalue(), "drawn": list(drawn)}
 Path(sys.argv[2]).write_text(json.dumps({"file": cli.__file__, "done": done}))
 """
@@ -61,6 +63,7 @@ family: Toys
 order: 57
 model: {architecture: two_layers}
 objective:
+  mask_gaze: {weight: 0.2, distance: mean_absolute}
   heatmap_gaze: {weight: 0.5, distance: mean_absolute}
   heatmap: {generator: squared_gradient}
 """
@@ -100,9 +103,10 @@ def add_toys(package: Path) -> None:
     insert(package / "attribution" / "__init__.py", "gradients, cam, ", "squared, conditional, ")
 
     write("models/two_layers.py", examples("An architecture")[0])
-    insert(
-        package / "models" / "registry.py", '    "unet": ', '    "two_layers": "radgaze.models.two_layers",\n'
-    )
+    write("models/plain.py", toy("plain"))
+    for name in ("two_layers", "plain"):
+        line = f'    "{name}": "radgaze.models.{name}",\n'
+        insert(package / "models" / "registry.py", '    "unet": ', line)
 
     distances = package / "objectives" / "distances.py"
     imports, distance = examples("A map distance")[0].split("import register\n")
@@ -167,7 +171,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Done:
-    """What the commands left.
+    """The result of all commands.
 
     Attributes:
         folder: Folder of their files.
@@ -178,13 +182,13 @@ class Done:
     commands: dict[str, Command]
 
     def out(self, name: str) -> str:
-        """What a command printed that succeeded."""
+        """The output of a command that succeeded."""
         command = self.commands[name]
         assert command.code == 0, command.err
         return command.out
 
     def refusal(self, name: str) -> str:
-        """What a command said that refused."""
+        """The message of a command that refused."""
         assert self.commands[name].code == 2
         return self.commands[name].err
 
@@ -223,6 +227,14 @@ def commands(folder: Path) -> dict[str, Sequence[str]]:
         "audit": ("audit", one, "--methods", METHODS, *FEW, "--out", str(folder / "audited")),
         "audit refused": ("audit", one, "--methods", "with_class_maps", *FEW, "--out", str(folder / "none")),
         "report": ("report", one, "--each", "1"),
+        "train without class maps": (
+            *("train", *toy, "--objective.heatmap.generator", "with_class_maps"),
+            *("--out", str(folder / "none")),
+        ),
+        "train without a mask": (
+            *("train", "--experiment", "baseline", "--model.architecture", "plain", "--data", store),
+            *(*QUICK, *SMALL, "--out", str(folder / "none")),
+        ),
         "train pylon": ("train", *PYLON, "--data", store, *QUICK, *SMALL, "--out", pylon),
         "explain": (
             *("explain", pylon, "case-000000", "--methods", "with_class_maps,squared_gradient"),
@@ -303,18 +315,24 @@ def test_the_experiment_is_listed_and_gives_the_settings_of_the_run(done: Done) 
 
 def test_the_architecture_is_trained_and_named_on_the_pages(done: Done) -> None:
     assert "two_layers has its own encoder" in done.commands["train"].err
+    assert "Starting weights" not in done.words("one", "report.html")  # its encoder has none
+    assert column(done.out("evaluate"), "mask", "NSS") != "–"  # it is measured: two_layers provides a mask
     for page in (("one", "report.html"), ("compared", "index.html"), ("audited", "audit.html")):
         assert "A network of two layers trained to distinguish high and low" in done.words(*page)
+
+
+def test_an_edge_is_refused_for_an_architecture_that_does_not_provide_its_map(done: Done) -> None:
+    assert "plain has no mask for the edge mask_gaze" in done.refusal("train without a mask")
 
 
 def test_the_generator_and_the_distance_are_trained_with_and_shown(done: Done) -> None:
     for run in ("one", "two"):
         history = pl.read_csv(done.folder / run / "history.csv")
-        term = history["train/heatmap_gaze"].to_list()
-        assert len(term) == 1
-        assert 0 < term[0] < 1  # a mean of |p − q|
+        for edge in ("heatmap_gaze", "mask_gaze"):
+            (term,) = history[f"train/{edge}"].to_list()
+            assert 0 < term < 1  # a mean of |p − q|
         words = done.words(run, "report.html")
-        assert "heatmap–gaze 0.50 (mean_absolute)" in words
+        assert "mask–gaze 0.20 (mean_absolute), heatmap–gaze 0.50 (mean_absolute)" in words
         assert "Heatmap shown squared_gradient, predicted class" in words
         assert "Squared gradient" in words  # above the pictures of cases
     assert "Squared gradient" in done.words("compared", "index.html")
@@ -338,6 +356,8 @@ def test_a_conditional_generator_is_refused_with_its_reason_by_the_others(done: 
     assert said.endswith("the method with_class_maps does not apply: the model gives no class maps\n")
     said = done.refusal("explain refused")
     assert re.search(r"the method of_two_layers does not apply: the model has \d\d convolutions\n$", said)
+    said = done.refusal("train without class maps")
+    assert re.search(r"two_layers gives no class maps.*--model\.architecture pylon does", said)
     assert not (done.folder / "none").exists()
     known = done.refusal("explain by an unknown one").partition("; there are ")[2].strip().split(", ")
     assert {"squared_gradient", "with_class_maps", "of_two_layers"} < set(known)
@@ -417,9 +437,10 @@ def test_the_aspect_has_its_section_figure_verdict_and_values(done: Done) -> Non
 
 def test_the_section_stands_at_its_place_with_its_content(done: Done) -> None:
     page = done.text("one", "report.html")
+    assert_self_contained(page)
+    assert_accessible(page)
     headings = re.findall(r'<h2 id="(\w+)">', page)
-    assert ("discrimination", "confidence") in pairwise(headings)
-    assert ("confidence", "agreement") in pairwise(headings)
+    assert headings == ["results", "discrimination", "confidence", "agreement", "cases", "data", "limits"]
     predictions = pl.read_parquet(done.folder / "one" / "predictions.parquet").filter(split="test")
     highest = predictions.select("probability_high", "probability_low").to_numpy().max(1).mean()
     words = Page(page).text

@@ -11,6 +11,7 @@ import torch
 
 from radgaze.gaze import GazeMaps, static_maps
 from radgaze.gaze.maps import viewed_maps
+from radgaze.gaze.spec import TYPICAL, Geometry
 
 SIZE = (14, 11)
 
@@ -89,3 +90,10 @@ def test_degrees_without_a_number_of_pixels_are_those_recorded(readings: dict[st
     torch.testing.assert_close(found, expected)
     with pytest.raises(ValueError, match="views are needed"):
         spec.draw(readings["points"], readings["weights"], SIZE, torch.ones(2, 2))
+
+
+def test_without_fixations_sigma_is_a_number_of_typical_degrees() -> None:
+    one, two = (GazeMaps(sigma=sigma, unit="degrees") for sigma in (1, 2))
+    long_side = Geometry(300, 500, 1.0, 1.0)
+    assert one.image_sigma(long_side) == pytest.approx(TYPICAL * 500)
+    assert two.image_sigma(long_side) == pytest.approx(2 * TYPICAL * 500)

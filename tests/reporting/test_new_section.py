@@ -1,4 +1,4 @@
-"""A section written as CONTRIBUTING shows is on the page; one that does not apply says why or is left out."""
+"""A section that does not apply says why or is left out."""
 
 import re
 import textwrap
@@ -9,7 +9,6 @@ import pytest
 from radgaze.reporting.run_page import report
 from radgaze.reporting.sections import section
 from tests.reporting.fakes import FakeRun, draw, evaluated
-from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,18 +30,6 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> dict[str, section.Section]:
 
 def page(run: FakeRun) -> str:
     return report(run, evaluated(run), draw=draw).read_text(encoding="utf-8")
-
-
-def test_a_new_section_stands_at_its_place_with_its_content(tmp_path: Path) -> None:
-    run = FakeRun(tmp_path / "run", test_cases=40)
-    html = page(run)
-    assert_self_contained(html)
-    assert_accessible(html)
-    headings = re.findall(r'<h2 id="(\w+)">', html)
-    assert headings == ["results", "discrimination", "confidence", "agreement", "cases", "data", "limits"]
-    test = run.test()
-    highest = test.select(f"probability_{name}" for name in run.classes).to_numpy().max(1)
-    assert f"The mean of the highest probability is {highest.mean():.3f}." in Page(html).text
 
 
 def test_a_section_that_does_not_apply_says_why_or_is_left_out(

@@ -29,9 +29,9 @@ def spelled(text: str, settings: Mapping[str, Action], parser_of: Callable[[str]
 
     def replaced(match: re.Match[str]) -> str:
         setting = SETTING.fullmatch(match[1])
-        if setting is not None and setting[1] in settings:
-            value = None if setting[2] is None else _read(setting[2])
-            return _argument(settings[setting[1]], value)
+        action = None if setting is None else _action(setting[1], settings)
+        if setting is not None and action is not None:
+            return _argument(action, None if setting[2] is None else _read(setting[2]))
         return _command(match[1], parser_of) or match[0]
 
     return QUOTED.sub(replaced, text)
@@ -41,6 +41,15 @@ def settings_of(*parsers: Parser) -> dict[str, Action]:
     """The argument of each setting that the parsers know."""
     actions = (action for parser in parsers for action in parser._actions)
     return {action.dest: action for action in actions if action.dest != "help"}
+
+
+def _action(name: str, settings: Mapping[str, Action]) -> Action | None:
+    """The argument of a setting, also of one inside a setting that is made of names and values."""
+    if name in settings:
+        return settings[name]
+    parts = name.split(".")
+    inside = any(".".join(parts[:count]) in settings for count in range(2, len(parts)))
+    return Action([f"--{name}"], name) if inside else None
 
 
 def _argument(action: Action, value: object) -> str:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+import sys
 from argparse import SUPPRESS, Action, BooleanOptionalAction
-from typing import Any, NoReturn
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
 from radgaze.errors import UserError
+
+if TYPE_CHECKING:
+    from radgaze.sections import Section
 
 __all__ = ["NonNegativeInt", "Parser", "PositiveInt", "Resamples", "Seed"]
 
@@ -65,6 +71,48 @@ class Parser(ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:  # those of `ArgumentParser`, which makes some itself
         super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter, **settings})
+        self._named: dict[str, Mapping[str, object]] = {}
+
+    def add_section(self, section: type[Section], *, skip: Sequence[str] = ()) -> None:
+        """Add an argument for each field of a configuration, `cli.named_sections` included.
+
+        Args:
+            section: Class of the configuration.
+            skip: Names of its fields that get no argument.
+        """
+        from radgaze.cli import named_sections
+
+        self.add_class_arguments(section, nested_key=None, skip=set(skip))
+        self._named = dict.fromkeys(named_sections.fields_of(section), {})
+
+    def set_section(self, values: Mapping[str, object]) -> None:
+        """Set the defaults of a configuration's fields, by their dotted names."""
+        self.set_defaults(dict(values))
+        named = {field: values.get(field) for field in self._named}
+        self._named = {field: value if isinstance(value, Mapping) else {} for field, value in named.items()}
+
+    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Namespace:
+        """Parse arguments; those of named sections are laid over their defaults, field by field."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        verb = next((word for word in arguments if not word.startswith("-")), "")
+        parser = self if self._named else self.parser_of(verb)
+        if parser is None or not parser._named:
+            return super().parse_args(arguments, *rest, **settings)
+        from radgaze.cli import named_sections
+        from radgaze.experiments import merge
+
+        arguments, given = named_sections.split(arguments, tuple(parser._named))
+        values = dict(parser._named)
+        for field, value in (*named_sections.of_files(arguments, tuple(values)), *given.items()):
+            values[field] = merge(values[field], value)
+        values = {field: value for field, value in values.items() if value}
+        if any(word.startswith("--print_config") for word in arguments):
+            arguments += [f"--{field}={json.dumps(value)}" for field, value in values.items()]
+        parsed = super().parse_args(arguments, *rest, **settings)
+        fields = parsed if parser is self else parsed[verb]
+        for field, value in values.items():
+            fields[field] = value
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise what is wrong with the arguments as one line."""

@@ -34,10 +34,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
     add_options(parser, ReproduceOptions)
-    parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_GRID))
+    parser.add_section(Config, skip=SET_BY_GRID)
     # Only the given fields of the configuration count: each experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_GRID]
-    parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
+    parser.set_section(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze reproduce --data STORE --out DIR [--option ...] [--FIELD VALUE ...]"
     parser.description = (
         f"{HELP} Experiments: {', '.join(experiments.names())}. "

@@ -26,7 +26,7 @@ def add_arguments(parser: Parser, arguments: Sequence[str] = ()) -> None:
     from radgaze.runs.config import Config
 
     _add_fields(parser)
-    parser.set_defaults(leaves(Config, _defaults(arguments)))
+    parser.set_section(leaves(Config, _defaults(arguments)))
     names = ", ".join(experiments.names())
     parser.usage = "radgaze train --experiment NAME --data STORE --out RUN [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {names}. Any field of a run's config.yaml can be given."
@@ -40,7 +40,7 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
-    parser.add_class_arguments(Config, nested_key=None)
+    parser.add_section(Config)
 
 
 def _defaults(arguments: Sequence[str]) -> dict[str, object]:
@@ -67,7 +67,10 @@ def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.runs import settings
 
-    config = settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OF_VERB})
+    given = {k: v for k, v in args.as_dict().items() if k not in OF_VERB}
+    if not args.resume:
+        settings.check_terms(args.experiment, experiments.load(args.experiment, args.protocol), given)
+    config = settings.from_dict(given)
     out = args.resume or args.out
     if out is None:
         raise UserError("name the run's folder with `out=RUN`, or an interrupted run with `resume=RUN`")

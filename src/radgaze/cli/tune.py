@@ -48,10 +48,10 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search")
     add_options(parser, TuneOptions)
-    parser.add_class_arguments(Config, nested_key=None, skip=set(SET_BY_VERB))
+    parser.add_section(Config, skip=SET_BY_VERB)
     # Only the given fields of the configuration count: the experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_VERB]
-    parser.set_defaults(dict.fromkeys(fields, SUPPRESS))
+    parser.set_section(dict.fromkeys(fields, SUPPRESS))
     parser.usage = "radgaze tune --experiment NAME --data STORE --trials N --out DIR [--FIELD VALUE ...]"
     parser.description = f"{HELP} Experiments: {', '.join(experiments.names())}. {SPACE}"
 

@@ -98,11 +98,12 @@ class GazeMaps:
     def image_sigma(self, geometry: Geometry) -> float:
         """Return the standard deviation in pixels of the original image.
 
-        With `recorded` each fixation has its own; the value is then `TYPICAL`, for cases without fixations.
+        With `recorded` each fixation has its own size of a degree; that is then `TYPICAL`, for cases without
+        fixations.
         """
         if self.unit == "degrees":
             if self.pixels_per_degree is None:
-                return TYPICAL * max(geometry.rows, geometry.columns)
+                return self.sigma * TYPICAL * max(geometry.rows, geometry.columns)
             return self.sigma * self.pixels_per_degree
         return self.sigma * max(geometry.rows, geometry.columns) if self.unit == "share" else self.sigma
 

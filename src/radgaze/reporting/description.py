@@ -87,10 +87,11 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
     edges += [
         f"{name} {number(config.objective.terms[name].weight, 2)}" for name in config.objective.further_terms
     ]
+    weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
         ("Data source", store.source),
         ("Protocol", config.protocol),
-        ("Starting weights", str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]),
+        ("Starting weights", None if config.model.has_own_encoder else weights),
         ("Edges", ", ".join(edges) or "none"),
         ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),

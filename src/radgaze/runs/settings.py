@@ -38,8 +38,39 @@ def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -
     Raises:
         UserError: There is no such experiment or field, or a value is not allowed.
     """
-    settings = experiments.merge(experiments.load(experiment, protocol), overrides)
+    settings = experiments.load(experiment, protocol)
+    check_terms(experiment, settings, overrides)
+    settings = experiments.merge(settings, overrides)
     return from_dict({**settings, "experiment": experiment, "protocol": protocol})
+
+
+def check_terms(experiment: str, settings: Mapping[str, object], given: Mapping[str, object]) -> None:
+    """Check that each given term is one of the experiment's, or states its kind.
+
+    A misspelt name would otherwise add a term of the default kind.
+
+    Args:
+        experiment: Name of the experiment.
+        settings: Nested settings of the experiment.
+        given: Nested settings that are laid over them.
+
+    Raises:
+        UserError: A term is neither.
+    """
+    known = _terms(settings)
+    for name, term in _terms(given).items():
+        if name not in known and "kind" not in (term if isinstance(term, Mapping) else {}):
+            have = f"has the terms {', '.join(map(str, known))}" if known else "has no further terms"
+            raise UserError(
+                f"`objective.terms.{name}` has no kind, and the experiment {experiment} {have}: correct the "
+                f"name, or give `objective.terms.{name}.kind` of a new term"
+            )
+
+
+def _terms(settings: Mapping[str, object]) -> Mapping[str, object]:
+    goal = settings.get("objective")
+    terms = goal.get("terms") if isinstance(goal, Mapping) else None
+    return terms if isinstance(terms, Mapping) else {}
 
 
 def from_dict(settings: object) -> Config:

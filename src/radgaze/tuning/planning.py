@@ -45,7 +45,7 @@ def plan(
     resolved = experiments.flat(settings.to_dict(config))
     nested: dict[str, object] = {}
     for name in held:
-        nested = experiments.merge(nested, spaces.nest(name, resolved[name]))
+        nested = experiments.merge(nested, spaces.nest(name, resolved.get(name, held[name])))
     space = spaces.replaced(spaces.default(config, held), ranges)
     return Search(config, nested, space, options.min_epochs or _min_epochs(config))
 
