@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.objectives import distances
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
@@ -31,9 +32,12 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap"):
         assert (f"objective.{edge}.distance" in space) == (edge in edges)
     heat = {f"objective.heatmap.{name}" for name in ("generator", "match", "normalise", "margin")}
-    assert heat & set(space) == (heat if any("heatmap" in edge for edge in edges) else set())
-    assert ("objective.gamma" in space) == bool(edges)
-    assert ("gaze.sigma" in space) == (bool(edges) or config.model.architecture == "temporal")
+    # A raw distance takes the heatmap as it is, and a method's heatmap is a part of the method.
+    matched = any("heatmap" in edge and not distances.find(each.distance).raw for edge, each in edges.items())
+    assert heat & set(space) == (heat if matched else set())
+    assert ("objective.gamma" in space) == bool(config.objective.weights)
+    reads = config.model.architecture == "temporal" or config.objective.compares("gaze")
+    assert ("gaze.sigma" in space) == (bool(edges) or reads)
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space
     # The experiment itself lies within, and drawing its own values changes nothing.

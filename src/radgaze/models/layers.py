@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from segmentation_models_pytorch.encoders._base import EncoderMixin
+from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
@@ -19,7 +20,8 @@ SIDE = 64
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
     """The encoder of a network, which returns the feature maps of its stages; None without one."""
-    encoder = next((each for each in model.modules() if isinstance(each, EncoderMixin)), None)
+    kinds = (EncoderMixin, TimmUniversalEncoder)
+    encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
     return encoder if isinstance(encoder, nn.Module) else None
 
 

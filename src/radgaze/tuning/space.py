@@ -52,7 +52,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
     if goal.weights:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
-    if edges or config.model.reads_gaze:
+    if edges or goal.compares(Map.GAZE) or config.model.reads_gaze:
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         now = distances.find(getattr(goal, edge).distance)
@@ -60,7 +60,9 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         others = [] if now.raw else [each.name for each in distances.REGISTRY.values() if not each.raw]
         names = dict.fromkeys((now.name, *others))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
-    if goal.compares(Map.HEATMAP):
+    if any(
+        Map.HEATMAP in edge.ends and not distances.find(each.distance).raw for edge, each in edges.items()
+    ):
         space |= {
             "objective.heatmap.generator": CategoricalDistribution(
                 tuple(dict.fromkeys((heatmap.generator, *generators)))
