@@ -244,7 +244,7 @@ def test_the_gradient_through_the_mask_into_the_parameters_is_that_of_finite_dif
         scale = constants.setdefault("scale", heat.detach().amax((1, 2, 3), keepdim=True))
         T = torch.sigmoid(5.0 * (heat / scale - 0.4))
         p, q = logits.log_softmax(1), model((1 - T) * IMAGES).log_softmax(1)
-        losses = {
+        losses: dict[str, Tensor] = {
             "probability": q.exp().gather(1, CLASSES[:, None])[:, 0],
             "divergence": (p.exp() * (p - q)).sum(1),
             "classification": -q.gather(1, CLASSES[:, None])[:, 0],

@@ -83,7 +83,7 @@ class Parser(ArgumentParser):
         from radgaze.cli import named_sections
 
         self.add_class_arguments(section, nested_key=None, skip=set(skip))
-        self._named = dict.fromkeys(named_sections.fields_of(section), {})
+        self._named = {field: {} for field in named_sections.fields_of(section)}
 
     def set_section(self, values: Mapping[str, object]) -> None:
         """Set the defaults of a configuration's fields, by their dotted names."""
@@ -112,8 +112,8 @@ class Parser(ArgumentParser):
             arguments += [f"--{field}={json.dumps(value)}" for field, value in values.items()]
         parsed = super().parse_args(arguments, *rest, **settings)
         fields = parsed if parser is self else parsed[verb]
-        for field, value in values.items():
-            fields[field] = value
+        for field, merged in values.items():
+            fields[field] = merged
         return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
