@@ -95,7 +95,11 @@ def test_the_experiment_of_contributing_is_a_valid_configuration() -> None:
     described = yaml.safe_load(examples("An experiment")[0])
     existing = yaml.safe_load((Path(experiments.__file__).parent / "set1_guided.yaml").read_text("utf-8"))
     assert {"title", "summary", "family", "order"} <= described.keys() & existing.keys()
-    fields = {name: value for name, value in described.items() if name not in ("title", "summary", "family", "order")}
+    fields = {
+        name: value
+        for name, value in described.items()
+        if name not in ("title", "summary", "family", "order")
+    }
     config = settings.from_dict({**experiments.load("set1_guided"), **fields})
     assert config.objective.heatmap.generator == "backprop"
     assert config.objective.heatmap_gaze.distance == "mse"

@@ -138,7 +138,6 @@ class GazeGuided(L.LightningModule):
 
     def _forward(self, batch: Batch) -> tuple[Output, Maps, ForwardPass]:
         """Run the model and make the maps; where each class has a mask, it is that of the heatmap's class."""
-        target = self.config.objective.heatmap.target
         with (
             attribution.synchronised(),
             kept_features(self.model) as features,
@@ -148,7 +147,7 @@ class GazeGuided(L.LightningModule):
             targets = Targets(output, batch.label, self.config.objective.classification)
             mask = output.mask
             if output.class_maps is not None:
-                mask = output.mask_of(targets.classes("true" if target == "all" else target))
+                mask = output.mask_of(targets.classes(self.config.objective.heatmap.explained))
             heatmaps = read(output, targets)
         heatmap = heatmaps.pop(Map.HEATMAP.value, None)
         maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heatmap, heatmaps)

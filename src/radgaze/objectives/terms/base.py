@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from radgaze.objectives.config import Map, TermConfig
+from radgaze.objectives.config import Map, ObjectiveConfig, TermConfig
 from radgaze.objectives.step import Step
 from radgaze.options import FieldError, Options, check_choice
 
@@ -88,6 +88,16 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
         if used not in maps:
             raise FieldError(f"{name}.options", f"names the map {used!r}; there are {', '.join(maps)}")
     return term
+
+
+def further(config: ObjectiveConfig) -> dict[str, Term]:
+    """Create the further terms of an objective that have weight, by name.
+
+    Raises:
+        FieldError: A term has no such kind, option or map.
+    """
+    maps = (*Map, *config.heatmaps)
+    return {name: create(f"terms.{name}", term, maps) for name, term in config.terms.items() if term.weight}
 
 
 def needs_gaze(term: Term) -> bool:

@@ -122,8 +122,7 @@ class Perturbed(Term):
 
 
 def _probability(outputs: Outputs, step: Step, by: str) -> Tensor:
-    target = step.config.heatmap_config(by).target if step.is_heatmap(by) else "true"
-    classes = step.run.classes("true" if target == "all" else target)
+    classes = step.run.classes(step.config.heatmap_config(by).explained if step.is_heatmap(by) else "true")
     p = _log_probabilities(outputs.logits, step)[0].exp()
     return p.gather(1, classes[:, None])[:, 0]
 
