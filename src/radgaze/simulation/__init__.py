@@ -1,8 +1,9 @@
 """A simulator of chest radiographs and of the radiologists who read them, laid out like the real archives.
 
 `simulate` writes OUT/egd (egd-cxr 1.0.0) and OUT/mimic (MIMIC-CXR 2.0.0), what was planted in
-OUT/planted.json, and the true findings of each image in OUT/truth.csv. The audio of the dictations and
-`table_descriptions.pdf` are left out. It uses no data of real patients.
+OUT/planted.json, and the true findings of each image in OUT/truth.csv; on request also OUT/reflacx (REFLACX
+1.0.0, phase 3), with the true finding of each fixation in OUT/truth_reflacx.csv. The audio of the dictations
+and `table_descriptions.pdf` are left out. It uses no data of real patients.
 """
 
 from __future__ import annotations
