@@ -61,6 +61,17 @@ def test_a_store_without_them_is_the_same_as_before(cohort: Cohort, tmp_path: Pa
         GazeDataset(store, size=SIZE, gaze=GazeMaps(sigma=9, per="class"))
 
 
+def test_cases_without_a_readable_image_take_their_mentions_with_them(tmp_path: Path) -> None:
+    cohort = with_mentions(make_cohort(tmp_path / "source", 9))
+    lost = cohort.readings.row(1, named=True)
+    Path(cohort.cases.filter(case_id=lost["case_id"])["image"][0]).write_bytes(b"no image")
+    store = prepare(cohort, tmp_path / "store", size=SIZE, workers=1)
+    others = cohort.mentions.filter(pl.col("reading_id") != lost["reading_id"])
+    assert 0 < len(others) < len(cohort.mentions)
+    assert store.mentions.equals(others)
+    assert verify(store) == []
+
+
 def test_mentions_of_nothing_are_refused(cohort: Cohort) -> None:
     strange = cohort.mentions.head(1)
     for column, value in (("reading_id", "r99"), ("index", 99)):

@@ -24,8 +24,6 @@ NOT_BARE = STARTS | frozenset((*VERBS, "seen", "shows", "show", "shown", "noted"
 """Words that a plain item of a list does not have."""
 NEGATIONS = frozenset(("no", "not", "without"))
 COMMA = ","
-ADJACENT = 2
-"""Maximum distance, in words, of two negations that cancel out."""
 
 
 @dataclass(frozen=True)
@@ -49,10 +47,12 @@ class Scopes:
     Attributes:
         cues: Cues in order, which do not overlap.
         clauses: Number of the clause of each token.
+        adverbs: Indices of the tokens that end in "ly".
     """
 
     cues: tuple[Cue, ...]
     clauses: tuple[int, ...]
+    adverbs: frozenset[int]
 
     def polarity(self, literal: frozenset[int]) -> Polarity:
         """Decide what is said of a finding.
@@ -69,10 +69,11 @@ class Scopes:
         ]
         before = [cue for cue in near if cue.first < last and "denied_before" in cue.kinds]
         after = [cue for cue in near if cue.first > first and "denied_after" in cue.kinds]
-        # A later negation starts a scope of its own, unless it cancels the one that it follows.
+        # A later negation starts a scope of its own, unless it cancels the one that it directly follows: "not
+        # entirely without".
         negations = 1 if before else 0
         for earlier, later in zip(before[-2::-1], before[:0:-1], strict=True):
-            if later.first - earlier.last > ADJACENT:
+            if not self.adverbs.issuperset(range(earlier.last + 1, later.first)):
                 break
             negations += 1
         if (negations + bool(after)) % 2:
@@ -104,7 +105,8 @@ def scopes_of(tokens: Sequence[str], cues: Mapping[str, Sequence[Phrase]]) -> Sc
             taken |= set(range(first, last + 1))
             chosen.append(Cue(frozenset(places[first, last]), first, last))
     chosen.sort(key=lambda cue: cue.first)
-    return Scopes(tuple(chosen), _clauses(tokens, chosen))
+    adverbs = frozenset(i for i, word in enumerate(tokens) if word.endswith("ly"))
+    return Scopes(tuple(chosen), _clauses(tokens, chosen), adverbs)
 
 
 def _clauses(tokens: Sequence[str], cues: Sequence[Cue]) -> tuple[int, ...]:
