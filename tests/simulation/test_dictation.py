@@ -90,4 +90,7 @@ def test_the_command_line_writes_the_table_without_words_unless_requested(
     align = ["--align-report", "1.5", "--align-table", str(spelled), "--align-text"]
     assert main([*command, "--out", str(tmp_path / "store"), *align]) == 0
     assert "pleural effusion" in spelled.read_text()
+    align = ["--align-report", "1.5", "--align-table", str(store.path / "alignment.csv")]
+    assert main([*command, "--out", str(store.path), *align]) == 2
+    assert "lies in the store, which others may get" in " ".join(capfd.readouterr().err.split())
     assert b"effusion" not in b"".join(path.read_bytes() for path in store.path.glob("*.json"))

@@ -57,7 +57,8 @@ def run(args: Namespace) -> int:
 
     source, given = find(args.source), args[args.source]
     check_folder(given.out, may_be=("store", "run"))  # `prepare` refuses the ones that it must not replace
-    _check_key(getattr(given, "key", None), given.out)
+    for name in ("key", "align_table"):
+        _check_apart(name, getattr(given, name, None), given.out)
     options = chosen(source.options, given)
     preparation = chosen(PrepareOptions, given, fitted=source.fitted)
     with written_with(chosen(TextOptions, given)):
@@ -71,10 +72,10 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _check_key(key: str | None, out: str) -> None:
-    """Refuse a private key within the store that it must be kept apart from."""
-    if key is not None and Path(key).resolve().is_relative_to(Path(out).resolve()):
-        raise UserError(f"`key={key}` lies in the store, which others may get; name a file elsewhere")
+def _check_apart(name: str, file: str | None, out: str) -> None:
+    """Refuse a private file within the store that it must be kept apart from."""
+    if file is not None and Path(file).resolve().is_relative_to(Path(out).resolve()):
+        raise UserError(f"`{name}={file}` lies in the store, which others may get; name a file elsewhere")
 
 
 def show(store: Store) -> None:

@@ -1,8 +1,9 @@
 """Gaze that belongs to each finding of a dictated report.
 
-After Bigolin Lanfredi et al. 2023 (doi:10.3389/fradi.2023.1088068): a finding is looked at before it is named,
-so that its fixations begin with the sentence before, or a number of seconds before its own; 1.5 as implemented
-in their code. There, all findings of a sentence share one end, the begin of the last word that names any.
+After Bigolin Lanfredi et al. 2023 (doi:10.3389/fradi.2023.1088068): a finding is looked at before it is
+named, so that its fixations begin with the sentence before, or a number of seconds before its own; 1.5 as
+implemented in their code. There, all findings of a sentence share one end, the begin of the last word that
+names any.
 """
 
 from __future__ import annotations
