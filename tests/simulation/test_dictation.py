@@ -75,6 +75,7 @@ def test_the_command_line_writes_the_table_without_words_unless_requested(
     align = ["--align-report", "1.5", "--align-table", str(table)]
     assert main([*command, "--out", str(tmp_path / "store"), *align]) == 0
     out, err = capfd.readouterr()
+    assert "Gaze of each class, as reports mention it" in out
     text = table.read_text()
     for word in ("effusion", "enlarged", "intact", "represent"):
         assert word not in text + out + err

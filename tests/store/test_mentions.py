@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import statistics
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -18,6 +19,7 @@ from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.digest import file_digest
+from radgaze.store.mentions import gaze_of_classes
 from radgaze.store.merge import MergeOptions
 from radgaze.store.merge import read as read_merge
 from radgaze.store.store import MENTIONS, Store
@@ -44,6 +46,22 @@ def test_a_store_holds_the_mentions_and_is_whole(cohort: Cohort, store: Store) -
     assert store.manifest["counts"]["mentions"] == len(cohort.mentions)
     assert MENTIONS in store.manifest["hashes"]
     assert verify(store) == []
+
+
+def test_gaze_of_each_class_is_counted_by_cases(store: Store) -> None:
+    table = gaze_of_classes(store)
+    assert table["class"].to_list() == list(store.classes)
+    case_of = dict(store.readings.select("reading_id", "case_id").iter_rows())
+    length = {(r, i): d for r, i, d in store.fixations.select("reading_id", "index", "duration").iter_rows()}
+    for name, cases, gazed, others, seconds in table.iter_rows():
+        has = set(store.cases.filter(pl.col(f"label_{name}") == 1)["case_id"])
+        rows = [row for row in store.mentions.iter_rows() if row[2] == name]
+        mentioned = {case_of[reading] for reading, *_ in rows}
+        assert (cases, gazed, others) == (len(has), len(has & mentioned), len(mentioned - has))
+        sums: dict[str, float] = {}
+        for reading, index, _, share in rows:
+            sums[reading] = sums.get(reading, 0) + share * length[reading, index]
+        assert seconds == pytest.approx(statistics.median(sums.values()))
 
 
 def test_a_store_without_them_is_the_same_as_before(cohort: Cohort, tmp_path: Path) -> None:

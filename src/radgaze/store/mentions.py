@@ -40,6 +40,29 @@ def shares_of(store: Store, fixations: pl.DataFrame, classes: Sequence[str]) -> 
     return shares
 
 
+def gaze_of_classes(store: Store) -> pl.DataFrame:
+    """Count the cases with gaze of each class, to check an alignment by.
+
+    Returns:
+        class, cases (that have it), gazed (those of them with gaze of it), others (cases without it, but with
+        gaze of it), and seconds (median duration in readings with gaze of it; null without any).
+    """
+    gaze = store.mentions.join(store.fixations, on=["reading_id", "index"])
+    gaze = gaze.join(store.readings.select("reading_id", "case_id"), on="reading_id")
+    of_readings = gaze.group_by("label", "reading_id", "case_id").agg(
+        seconds=(pl.col("share") * pl.col("duration")).sum()
+    )
+    rows = []
+    for name in store.classes:
+        has = store.cases.filter(pl.col(f"label_{name}") == 1)["case_id"]
+        part = of_readings.filter(label=name)
+        gazed = part.filter(pl.col("case_id").is_in(has.implode()))["case_id"].n_unique()
+        others = part["case_id"].n_unique() - gazed
+        rows.append((name, len(has), gazed, others, part["seconds"].median()))
+    counts = dict.fromkeys(("cases", "gazed", "others"), pl.Int64)
+    return pl.DataFrame(rows, schema={"class": pl.String, **counts, "seconds": pl.Float64}, orient="row")
+
+
 def of_class(weights: Tensor, class_weights: Tensor | None, classes: Tensor) -> Tensor:
     """Choose the weights (B, K) of the fixations of one class per case.
 
