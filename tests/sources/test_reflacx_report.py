@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import polars as pl
@@ -10,6 +11,8 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.sources import reflacx
+from radgaze.sources.dictation.options import AlignOptions
+from radgaze.sources.dictation.reports import phrases_of
 from radgaze.sources.reflacx import ReflacxOptions
 from radgaze.sources.reflacx.files import read_words
 from tests.sources.reflacx_tree import ONE, TWO, write_tree
@@ -128,21 +131,22 @@ def test_an_archive_without_reports_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("make", "said"),
     [
-        ({"align_table": "t.csv"}, "`align_table` needs `align_report`"),
-        ({"align_phrases": "p.yaml"}, "`align_phrases` needs `align_report`"),
-        ({"align_report": 1.5, "align_text": True}, "`align_text` needs `align_table`"),
-        ({"align_report": -1.0}, "`align_report` must be at least 0"),
+        (lambda: AlignOptions(align_table="t.csv"), "`align_table` needs `align_report`"),
+        (lambda: AlignOptions(align_phrases="p.yaml"), "`align_phrases` needs `align_report`"),
+        (lambda: AlignOptions(align_report=1.5, align_text=True), "`align_text` needs `align_table`"),
+        (lambda: AlignOptions(align_report=-1.0), "`align_report` must be at least 0"),
         (
-            {"align_report": 1.5, "align_matcher": "magic"},
+            lambda: AlignOptions(align_report=1, align_matcher="magic"),
             "`align_matcher` must be one of phrases",
         ),
-        ({"align_report": 1.5, "align_phrases": "none.yaml"}, "`align_phrases=none.yaml`: no such file"),
+        (
+            lambda: phrases_of(AlignOptions(align_report=1.5, align_phrases="none.yaml")),
+            "`align_phrases=none.yaml`: no such file",
+        ),
     ],
 )
-def test_options_that_make_no_sense_are_told(
-    options: dict[str, object], said: str, tree: tuple[Path, Path]
-) -> None:
+def test_options_that_make_no_sense_are_told(make: Callable[[], object], said: str) -> None:
     with pytest.raises(UserError, match=re.escape(said)):
-        reflacx.read(ReflacxOptions(*tree, **options))
+        make()

@@ -96,8 +96,8 @@ def test_mentions_of_nothing_are_refused(cohort: Cohort) -> None:
         wrong = strange.with_columns(pl.lit(value, strange.schema[column]).alias(column))
         with pytest.raises(ValueError, match="1 mentions are of no fixation"):
             replace(cohort, mentions=wrong)
-    for column, value in (("label", "Mass"), ("share", 0.0), ("share", 1.5)):
-        wrong = strange.with_columns(pl.lit(value).alias(column))
+    for column, other in (("label", "Mass"), ("share", 0.0), ("share", 1.5)):
+        wrong = strange.with_columns(pl.lit(other).alias(column))
         with pytest.raises(Exception, match=column):
             replace(cohort, mentions=wrong)
     with pytest.raises(Exception, match="reading_id"):
