@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from radgaze.sources.cohort import NO_REGIONS, Cohort
+from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, Cohort
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 SIDES = ("left", "right")
@@ -34,6 +35,16 @@ def write_dicom(path: Path, pixels: np.ndarray) -> None:
     file.WindowCenter, file.WindowWidth = 2047.5, 4095
     file.PixelData = np.rint(pixels * 4095).astype("<u2").tobytes()
     file.save_as(path, enforce_file_format=True)
+
+
+def with_mentions(cohort: Cohort, *, seed: int = 5) -> Cohort:
+    """The cohort with a record of the classes that random fixations belong to; of some readings none."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for reading_id, index in cohort.fixations.select("reading_id", "index").collect().iter_rows():
+        chosen = [name for name in cohort.classes if draw.random() < 0.4]
+        rows += [(reading_id, index, name, float(draw.uniform(0.1, 1.0))) for name in chosen]
+    return replace(cohort, mentions=pl.DataFrame(rows, schema=NO_MENTIONS, orient="row"))
 
 
 def make_cohort(

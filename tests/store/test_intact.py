@@ -17,14 +17,14 @@ from radgaze.store.intact import COLUMNS
 from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST, Store
 from radgaze.store.verification import verify
-from tests.store.cohorts import make_cohort
+from tests.store.cohorts import make_cohort, with_mentions
 from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("whole")
-    return prepare(make_cohort(folder / "images", 8), folder / "store", size=32, workers=1)
+    return prepare(with_mentions(make_cohort(folder / "images", 8)), folder / "store", size=32, workers=1)
 
 
 @pytest.fixture
@@ -46,8 +46,8 @@ def used(store: Path) -> None:
     opened = Store.open(store)
     assert opened.size > 0
     assert len(opened.classes) > 0
-    tables = (opened.cases, opened.readings, opened.fixations, opened.boxes, opened.rejections)
-    assert all(table.width for table in tables)
+    tables = (opened.cases, opened.readings, opened.fixations, opened.boxes, opened.mentions)
+    assert all(table.width for table in (*tables, opened.rejections))
     assert [image.shape for image in opened.images]
     assert [region.shape for region in opened.regions]
 

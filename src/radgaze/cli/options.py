@@ -42,7 +42,8 @@ def add_options(parser: Parser, cls: type[Options], *, without: Collection[str] 
         without: Fields that get no argument.
     """
     texts, hints = descriptions(cls), get_type_hints(cls)
-    for each in fields(cls):
+    # As in the class's call: fields that are given by name only, as of a shared base, come last.
+    for each in sorted(fields(cls), key=lambda each: bool(each.kw_only)):
         rules = rules_of(each)
         if each.name in without or rules.hidden:
             continue

@@ -16,6 +16,8 @@ from radgaze.sources.registry import SOURCES, find
 from radgaze.store.options import PrepareOptions
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from radgaze.store.store import Store
 
 HELP = "Turn a raw data set into a store: labels, fixations, images of one size, and a list of rejections."
@@ -57,7 +59,8 @@ def run(args: Namespace) -> int:
 
     source, given = find(args.source), args[args.source]
     check_folder(given.out, may_be=("store", "run"))  # `prepare` refuses the ones that it must not replace
-    _check_key(getattr(given, "key", None), given.out)
+    for name in ("key", "align_table"):
+        _check_apart(name, getattr(given, name, None), given.out)
     options = chosen(source.options, given)
     preparation = chosen(PrepareOptions, given, fitted=source.fitted)
     with written_with(chosen(TextOptions, given)):
@@ -71,10 +74,10 @@ def run(args: Namespace) -> int:
     return 0
 
 
-def _check_key(key: str | None, out: str) -> None:
-    """Refuse a private key within the store that it must be kept apart from."""
-    if key is not None and Path(key).resolve().is_relative_to(Path(out).resolve()):
-        raise UserError(f"`key={key}` lies in the store, which others may get; name a file elsewhere")
+def _check_apart(name: str, file: str | None, out: str) -> None:
+    """Refuse a private file within the store that it must be kept apart from."""
+    if file is not None and Path(file).resolve().is_relative_to(Path(out).resolve()):
+        raise UserError(f"`{name}={file}` lies in the store, which others may get; name a file elsewhere")
 
 
 def show(store: Store) -> None:
@@ -95,6 +98,8 @@ def show(store: Store) -> None:
     console.print(cases)
     for split, names in store.classes_without_cases().items():
         say(f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there")
+    if counts.get("mentions"):
+        console.print(_of_classes(store))
     rejections = Table(title="Rejected")
     rejections.add_column("reason")
     rejections.add_column("count", justify="right")
@@ -103,6 +108,20 @@ def show(store: Store) -> None:
             rejections.add_row(reason, str(count))
     if rejections.row_count:
         console.print(rejections)
+
+
+def _of_classes(store: Store) -> Table:
+    """Make a table of the gaze of each class: cases that have the class, and how many of them its gaze."""
+    from rich.table import Table
+
+    from radgaze.store.mentions import gaze_of_classes
+
+    table = Table(title="Gaze of each class, as reports mention it")
+    for name in ("class", "cases with it", "with its gaze", "other cases with its gaze", "s per reading"):
+        table.add_column(name, justify="left" if name == "class" else "right")
+    for name, cases, gazed, others, seconds in gaze_of_classes(store).iter_rows():
+        table.add_row(name, str(cases), str(gazed), str(others), f"{seconds:.1f}" if seconds else "")
+    return table
 
 
 def _numbers(store: Store, split: str) -> list[int]:

@@ -50,6 +50,8 @@ class GazeMaps:
         normalise: Scale of a map (`static_maps`); the reference mode always uses "minmax".
         boxes: Whether boxes, ellipses and masks of findings replace gaze where a case has none
             ("attention"), or not ("ignore").
+        per: Gaze that the heatmap of a class is compared with: that of the whole reading ("case"), or, where
+            a report mentions the class, that of the fixations that belong to it ("class").
 
     Raises:
         UserError: A value is out of range, or settings contradict each other.
@@ -61,6 +63,7 @@ class GazeMaps:
     pixels_per_degree: float | None = None
     normalise: Normalise = "max"
     boxes: Literal["ignore", "attention"] = "ignore"
+    per: Literal["case", "class"] = "case"
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:

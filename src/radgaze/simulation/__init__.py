@@ -1,8 +1,9 @@
 """Simulation of chest radiographs and of gaze, in the layout of real archives.
 
 `simulate` writes OUT/egd (egd-cxr 1.0.0) and OUT/mimic (MIMIC-CXR 2.0.0), the numbers of cases and planted
-faults in OUT/planted.json, and the true findings of each image in OUT/truth.csv. The audio of the dictations
-and `table_descriptions.pdf` are left out. No data of real patients are used.
+faults in OUT/planted.json, and the true findings of each image in OUT/truth.csv; on request also OUT/reflacx
+(REFLACX 1.0.0, phase 3), with the true finding of each fixation in OUT/truth_reflacx.csv. The audio of the
+dictations and `table_descriptions.pdf` are left out. No data of real patients are used.
 """
 
 from __future__ import annotations

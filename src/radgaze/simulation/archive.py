@@ -15,6 +15,8 @@ from joblib import Parallel, cpu_count, delayed
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.files import write_text
+from radgaze.simulation import dictation
+from radgaze.simulation.dictation import write_rows
 from radgaze.simulation.options import SimulationOptions
 from radgaze.simulation.plan import CLASSES, STREAM_SESSION, Case, plan_cases, stream
 from radgaze.simulation.study import Made, Slot, make_case
@@ -71,13 +73,16 @@ def simulate(options: SimulationOptions) -> Planted:
     cases = plan_cases(options)
     slots = _sessions(cases, seed)
     order = sorted(cases, key=lambda case: _reading_order(slots.get(case.index), case))
-    make = partial(make_case, seed=seed, pixels=pixels, egd=egd, mimic=mimic)
+    reflacx = out / "reflacx" if options.reflacx else None
+    make = partial(make_case, seed=seed, pixels=pixels, egd=egd, mimic=mimic, reflacx=reflacx)
     jobs = (delayed(make)(case, slots.get(case.index)) for case in order)
     workers = min(options.workers or cpu_count(), MOST)
     results = iter(Parallel(n_jobs=workers, return_as="generator", batch_size=4)(jobs))
     made = _write_gaze(egd, results, len(cases))
     made.sort(key=lambda one: one.case.index)
     _write_tables(out, made)
+    if reflacx is not None:
+        _write_dictated(out, reflacx, made)
     names = ("patients", "pixels", "confounding", "two_studies", "faults")
     planted: Planted = {
         "seed": seed,
@@ -145,6 +150,14 @@ def _write_tables(out: Path, made: Sequence[Made]) -> None:
     for diagnosis, name in (("CHF", "CHF"), ("Normal", "normals"), ("pneumonia", "pneumonia")):
         chosen = [[one.master[key] for key in criteria] for one in listed if one.case.diagnosis == diagnosis]
         _write(egd / "inclusion_exclusion_criteria_outputs" / f"{name}.csv", criteria, chosen)
+
+
+def _write_dictated(out: Path, reflacx: Path, made: Sequence[Made]) -> None:
+    """Write the metadata of the dictated readings, and the true finding of each fixation that has one."""
+    dictated = [one.dictated for one in made if one.dictated is not None]
+    metadata = reflacx / "main_data" / "metadata_phase_3.csv"
+    write_rows(metadata, (*dictation.ABOUT, *dictation.COLUMNS), [one.metadata for one in dictated])
+    _write(out / "truth_reflacx.csv", dictation.TRUTH, [row for one in dictated for row in one.truth])
 
 
 def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -20,6 +20,8 @@ class SimulationOptions(Options):
         confounding: Probability, 0 to 1, that a case of a training or validation patient has the burnt-in
             marker of its class; markers of test patients are independent of the class.
         workers: Number of processes; without it one for each processor.
+        reflacx: Also write OUT/reflacx, dictated readings of the same images in the layout of REFLACX 1.0.0,
+            and OUT/truth_reflacx.csv, the fixations that belong to each finding.
         two_studies: Share of the patients with two studies.
         faults: Whether cases to reject are planted (missing images, duplicate rows, …).
     """
@@ -30,5 +32,6 @@ class SimulationOptions(Options):
     pixels: int = option(1024, at_least=64)  # to draw a chest
     confounding: float = option(0.0, at_least=0, at_most=1)
     workers: int | None = option(None, at_least=1)
+    reflacx: bool = False
     two_studies: float = option(0.07, at_least=0, at_most=1, hidden=True)
     faults: bool = option(True, hidden=True)

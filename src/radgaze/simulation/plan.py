@@ -18,6 +18,7 @@ SHARES = {"Normal": 360, "CHF": 363, "pneumonia": 360}
 MARKERS = ("lead_letter", "portable_tag", "upright_plate")
 
 STREAM_PLAN, STREAM_PATIENT, STREAM_STUDY, STREAM_GAZE, STREAM_SESSION, STREAM_MARKER = range(6)
+STREAM_DICTATION = 6
 
 
 @dataclass(frozen=True)

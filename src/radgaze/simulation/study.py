@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image
 
 from radgaze.simulation.anatomy import Pose, Shape, Thorax
 from radgaze.simulation.dicom import spoil, write_image
+from radgaze.simulation.dictation import Dictated, dictate_reading
 from radgaze.simulation.disease import Findings, regions
 from radgaze.simulation.exposure import expose, path_length
 from radgaze.simulation.gaze import Pads, Region, Scan, read
@@ -54,9 +56,19 @@ class Made:
     fixations: bytes
     on_image: int
     off_image: int
+    dictated: Dictated | None = None
 
 
-def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Path, mimic: Path) -> Made:
+def make_case(
+    case: Case,
+    slot: Slot | None,
+    *,
+    seed: int,
+    pixels: int,
+    egd: Path,
+    mimic: Path,
+    reflacx: Path | None = None,
+) -> Made:
     """Make one case and write its files, which depend only on the seed, the size and the case.
 
     Args:
@@ -66,6 +78,8 @@ def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Pat
         pixels: Long side of the image, in pixels.
         egd: Folder of egd-cxr.
         mimic: Folder of MIMIC-CXR.
+        reflacx: Folder of the archive of dictated readings, which cases with a fault do not have; None for
+            none.
     """
     patient = stream(seed, STREAM_PATIENT, case.patient)
     rng = stream(seed, STREAM_STUDY, case.patient, case.study)
@@ -111,22 +125,22 @@ def make_case(case: Case, slot: Slot | None, *, seed: int, pixels: int, egd: Pat
         (case.dicom_id, name, *(round(value) for value in (x1, x2, y1, y2)))
         for name, (x1, y1, x2, y2) in ((name, _to_image(pose, *box)) for name, box in shape.boxes().items())
     ]
+    truth = _truth(case, findings, pose, abnormal, marker)
+    dictated = None
+    if reflacx is not None and case.fault is None:
+        dictated = dictate_reading(case, shape, abnormal, seed=seed, folder=reflacx)
+    return Made(case, row, boxes, truth, samples, fixations, on, off, dictated)
+
+
+def _truth(
+    case: Case, findings: Findings, pose: Pose, abnormal: Sequence[Region], marker: Box
+) -> list[tuple[object, ...]]:
+    """Make the rows of truth.csv: the marker and each abnormal region, in pixels of the image."""
     seen: list[tuple[str, Box]] = [("marker", marker)]
     seen += [(name, _to_image(pose, *box)) for name, *box in abnormal]
-    truth = [
-        (
-            case.dicom_id,
-            case.diagnosis,
-            case.split,
-            round(findings.severity, 4),
-            round(findings.ratio, 4),
-            case.marker,
-            name,
-            *(round(value, 1) for value in box),
-        )
-        for name, box in seen
-    ]
-    return Made(case, row, boxes, truth, samples, fixations, on, off)
+    severity, ratio = round(findings.severity, 4), round(findings.ratio, 4)
+    about = (case.dicom_id, case.diagnosis, case.split, severity, ratio, case.marker)
+    return [(*about, name, *(round(value, 1) for value in box)) for name, box in seen]
 
 
 def _read(

@@ -55,6 +55,12 @@ NO_BOXES: Schema = {
 }
 NO_REJECTIONS: Schema = dict.fromkeys(("reason", "case_id", "reading_id", "detail"), pl.String)
 NO_REGIONS: Schema = dict.fromkeys(("case_id", "label", "file"), pl.String)
+NO_MENTIONS: Schema = {
+    "reading_id": pl.String,
+    "index": pl.Int32,
+    "label": pl.String,
+    "share": pl.Float64,
+}
 """Columns of tables that a source may leave out."""
 
 
@@ -89,6 +95,9 @@ class Cohort:
         exclusive: Whether each case has exactly one of the classes, rather than any number of them.
         regions: Table of case_id, label, file (absolute path of a mask, in memory only): parts of images
             that are marked pixel by pixel.
+        mentions: Table of reading_id, index, label, share: an index into `fixations` by class. Each row is a
+            fixation that belongs to a class which the report of the reader mentions, with the share of its
+            duration, in (0, 1], that does; label is one of `classes`.
 
     Raises:
         pandera.errors.SchemaError: A table has other columns, types or values than described here.
@@ -105,6 +114,7 @@ class Cohort:
     parameters: Mapping[str, object]
     exclusive: bool = True
     regions: pl.DataFrame = field(default_factory=_none(NO_REGIONS))
+    mentions: pl.DataFrame = field(default_factory=_none(NO_MENTIONS))
 
     def __post_init__(self) -> None:
         labels = {
@@ -118,8 +128,14 @@ class Cohort:
         _table("boxes", {**BOXES, **shaped}).validate(self.boxes)
         _table("regions", REGIONS).validate(self.regions)
         _table("rejections", REJECTIONS).validate(self.rejections)
+        label = {"label": pa.Column(pl.String, pa.Check.isin(self.classes), nullable=False)}
+        _table("mentions", {**MENTIONS, **label}, unique=["reading_id", "index", "label"]).validate(
+            self.mentions
+        )
         self._check_fixations()
         self._check_that_tables_agree()
+        if strange := unmatched_mentions(self.mentions, self.fixations):
+            raise ValueError(f"{strange} mentions are of no fixation")
 
     def _check_fixations(self) -> None:
         viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.collect_schema()) else {}
@@ -162,6 +178,15 @@ class Cohort:
         splits = self.cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1)
         if len(splits):
             raise ValueError(f"{len(splits)} patients are in more than one split")
+
+
+def unmatched_mentions(mentions: pl.DataFrame, fixations: pl.LazyFrame) -> int:
+    """Count the rows of `mentions` whose fixation is missing."""
+    if mentions.is_empty():
+        return 0
+    keys = ["reading_id", "index"]
+    matched = fixations.select(keys).join(mentions.lazy().select(keys), on=keys)
+    return mentions.height - int(matched.select(pl.len()).collect().item())
 
 
 def _table(name: str, columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
@@ -216,6 +241,12 @@ OPTIONAL_OF_FIXATIONS = {
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
 OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
 REGIONS = {name: _text() for name in NO_REGIONS}
+MENTIONS = {
+    "reading_id": _text(),
+    "index": _count(),
+    "label": _text(),
+    "share": pa.Column(pl.Float64, [pa.Check.gt(0), pa.Check.le(1)], nullable=False),
+}
 REJECTIONS = {
     "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),
     "case_id": _text(nullable=True),

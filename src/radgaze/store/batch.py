@@ -14,6 +14,7 @@ from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import mirrors_for
 from radgaze.gaze.spec import GazeMaps
 from radgaze.store.boxes import of_own_class, regions_of_own_class, with_area
+from radgaze.store.mentions import of_class
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Sample:
         regions: (M, S, S) uint8 of findings that are marked pixel by pixel: the share of each pixel that is
             inside, 255 for all of it; None for no regions.
         region_class: (M,) int64, like `box_class`.
+        class_weights: (K, C) weight of each fixation in the gaze map of each class, where the data set has
+            gaze by class (`GazeMaps.per`).
     """
 
     image: Tensor
@@ -59,6 +62,7 @@ class Sample:
     box_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     regions: Tensor | None = None
     region_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
+    class_weights: Tensor | None = None
 
 
 @dataclass
@@ -83,6 +87,7 @@ class Batch:
         case_id, patient: Ids of each case.
         spec: Settings of the gaze maps; None for a data set without gaze.
         views: (B, K, 6) as in a sample, or None.
+        class_weights: (B, K, C) as in a sample, 0 for padding, or None.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
             a synchronisation with the device.
     """
@@ -104,12 +109,13 @@ class Batch:
     patient: list[int]
     spec: GazeMaps | None = None
     views: Tensor | None = None
+    class_weights: Tensor | None = None
     mirrors: int = 1
 
     def __len__(self) -> int:
         return len(self.case_id)
 
-    def gaze_maps(self, size: int | tuple[int, int] | None = None) -> Tensor:
+    def gaze_maps(self, size: int | tuple[int, int] | None = None, classes: Tensor | None = None) -> Tensor:
         """Make the gaze maps (B, 1, H, W), on the device of the batch.
 
         A case without gaze has a map of zeros, or a flat map in the reference mode. Where boxes stand in for
@@ -117,11 +123,13 @@ class Batch:
 
         Args:
             size: Side, or (H, W), of the maps in pixels; None for the size of the images.
+            classes: Class (B,) of each case whose gaze is drawn where there is any; −1 or None for all gaze.
 
         Raises:
             ValueError: The data set was made without gaze.
         """
         spec = self._spec()
+        weights = self.weights if classes is None else of_class(self.weights, self.class_weights, classes)
         shape = tuple(self.image.shape[-2:])
         height, width = shape if size is None else (size, size) if isinstance(size, int) else size
         scale = self.sigma.new_tensor([height / shape[0], width / shape[1]])
@@ -129,7 +137,7 @@ class Batch:
         # At another size than that of the images, rounding may require one more copy.
         mirrors = self.mirrors + ((height, width) != shape)
         views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
-        maps = spec.draw(points, self.weights, (height, width), sigma, mirrors=mirrors, views=views)
+        maps = spec.draw(points, weights, (height, width), sigma, mirrors=mirrors, views=views)
         if spec.boxes == "ignore" or not (self.boxes.shape[1] or self.regions.shape[1]):
             return maps
         boxes = self.own_boxes() * scale.flip(0).repeat(2)
@@ -205,6 +213,17 @@ def _resized(regions: Tensor, size: tuple[int, int]) -> Tensor:
     return interpolate(regions[:, None], size, mode="bilinear", antialias=True)[:, 0]
 
 
+def _padded(values: Sequence[Tensor | None], longest: int) -> Tensor | None:
+    """Stack values (K, …) of the fixations of samples, padded with zeros; None where there are none."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    padded = present[0].new_zeros(len(values), longest, *present[0].shape[1:])
+    for i, value in enumerate(present):
+        padded[i, : len(value)] = value
+    return padded
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Pad and stack samples to a batch."""
     longest = max(len(sample.weights) for sample in samples)
@@ -217,12 +236,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         weights[i, : len(sample.weights)] = sample.weights
         times[i, : len(sample.times)] = sample.times
         order[i, : len(sample.order)] = sample.order
-    views = None
-    if samples[0].views is not None:
-        views = samples[0].points.new_zeros(len(samples), longest, 6)
-        for i, sample in enumerate(samples):
-            assert sample.views is not None
-            views[i, : len(sample.views)] = sample.views
+    views = _padded([sample.views for sample in samples], longest)
+    class_weights = _padded([sample.class_weights for sample in samples], longest)
     most = max(len(sample.boxes) for sample in samples)
     boxes = samples[0].boxes.new_zeros(len(samples), most, 4)
     box_class = samples[0].box_class.new_full((len(samples), most), -1)
@@ -261,5 +276,6 @@ def collate(samples: Sequence[Sample]) -> Batch:
         patient=[sample.patient for sample in samples],
         spec=spec,
         views=views,
+        class_weights=class_weights,
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
     )

@@ -20,6 +20,7 @@ from radgaze.sources.cohort import VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
+from radgaze.store.mentions import shares_of
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
@@ -82,8 +83,12 @@ class GazeDataset(Dataset[Sample]):
         self._patients: list[int] = cases["patient"].to_list()
         # Tables are converted to arrays here, once: polars must not be called in forked workers, which lack
         # its threads.
-        fixations = _fixations_of(store, cases) if gaze else _none_of(len(cases))
+        table = _sorted_fixations(store, cases) if gaze else None
+        fixations = _none_of(len(cases)) if table is None else _fixations_of(store, cases, table)
         self._fixations, self._ends, self._recorded = fixations
+        self._shares: NDArray[np.float32] | None = None
+        if gaze is not None and gaze.per == "class" and table is not None:
+            self._shares = shares_of(store, table, store.classes)
         if gaze is not None and gaze.recorded and self._fixations.shape[1] == PLAIN:
             raise UserError(
                 f"{store.path} holds no angular resolution of its fixations: sigma in degrees needs "
@@ -166,6 +171,7 @@ class GazeDataset(Dataset[Sample]):
         pixels = self._resized(i) if self._cache is None else self._cache[i]
         image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
         points, weights, sigma = self._placed(i)
+        class_weights = self._by_class(i, weights)
         views = self._viewed(i)
         if views is not None and len(views):
             sigma = views[:, :2].mean(0)
@@ -185,7 +191,9 @@ class GazeDataset(Dataset[Sample]):
             if views is not None:
                 views = torch.cat([views[:, :2] * sigma / before, shown], 1)
             x, y = points.unbind(1)
-            weights = weights * ((x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size))
+            inside = (x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size)
+            weights = weights * inside
+            class_weights = None if class_weights is None else class_weights * inside[:, None]
         times, order = self._timed(i)
         sample = Sample(
             image=image,
@@ -205,6 +213,7 @@ class GazeDataset(Dataset[Sample]):
             box_class=box_class,
             regions=regions,
             region_class=region_class,
+            class_weights=class_weights,
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
@@ -222,6 +231,18 @@ class GazeDataset(Dataset[Sample]):
         return self.gaze.place(
             torch.stack([x, y], 1), duration, self._frames[i].geometry(self.fit, self.size)
         )
+
+    def _by_class(self, i: int, weights: Tensor) -> Tensor | None:
+        """Weights (K, C) of the gaze map of each class; each reading of a class counts the same."""
+        if self._shares is None or self.gaze is None:
+            return None
+        rows = slice(self._ends[i], self._ends[i + 1])
+        shares = torch.from_numpy(self._shares[rows])
+        if self.gaze.weight != "duration":
+            return weights[:, None] * (shares > 0)
+        duration, turn = torch.from_numpy(self._fixations[rows][:, [2, 5]].T)
+        of_classes = [_each_reading_alike(duration * share, turn) for share in shares.T]
+        return torch.stack(of_classes, 1) if of_classes else shares
 
     def _viewed(self, i: int) -> Tensor | None:
         """Views (K, 6) on the (S, S) image; None unless those recorded with each fixation are used."""
@@ -280,24 +301,42 @@ def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[
     return np.flatnonzero(cases["split"].is_in(requested).to_numpy())
 
 
+def _sorted_fixations(store: Store, cases: pl.DataFrame) -> pl.DataFrame:
+    """Sort the fixations of cases by case, reading and time, with columns case, reading and place."""
+    readings = _numbered(store, cases).select(
+        "reading_id",
+        "case",
+        "reading",
+        earlier=(pl.col("recorded").cum_sum() - pl.col("recorded")).over("case"),
+    )
+    table = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
+        "case", "reading", "onset", maintain_order=True
+    )
+    return table.with_columns(place=pl.col("earlier") + pl.col("index"))
+
+
+def _numbered(store: Store, cases: pl.DataFrame) -> pl.DataFrame:
+    """Number the readings of cases, and the cases that they belong to."""
+    order = cases.select("case_id").with_row_index("case")
+    return store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
+
+
 def _fixations_of(
-    store: Store, cases: pl.DataFrame
+    store: Store, cases: pl.DataFrame, table: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
     """Collect the fixations of cases, sorted by case.
+
+    Args:
+        store: Prepared store.
+        cases: Cases of the data set.
+        table: Fixations, see `_sorted_fixations`.
 
     Returns:
         (N, 6) x, y, duration, onset, index among all recorded fixations and number of the reading, followed
         by `VIEWS` where the store has them; the ends (cases + 1,): case i has the fixations ends[i] …
         ends[i+1] − 1; and the number of recorded fixations of each case.
     """
-    order = cases.select("case_id").with_row_index("case")
-    readings = store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
-    earlier = (pl.col("recorded").cum_sum() - pl.col("recorded")).over("case")
-    readings = readings.select("reading_id", "case", "reading", "recorded", earlier=earlier)
-    table = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
-        "case", "reading", "onset", maintain_order=True
-    )
-    table = table.with_columns(place=pl.col("earlier") + pl.col("index"))
+    readings = _numbered(store, cases)
     counts = np.bincount(table["case"].to_numpy(), minlength=len(cases))
     recorded = np.zeros(len(cases), np.int64)
     np.add.at(recorded, readings["case"].to_numpy(), readings["recorded"].to_numpy())

@@ -24,7 +24,7 @@ from radgaze.store.manifest import Counts, Manifest, Parameters, seal
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
-from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, SHARD
+from radgaze.store.store import FORMAT, MANIFEST, MENTIONS, REJECTIONS, SHARD
 from radgaze.tables import write_csv, write_parquet
 
 GEOMETRY = {
@@ -42,7 +42,7 @@ class BurnedIn(TypedDict, total=False):
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
     """Remove the cases whose image cannot be read, and add a rejection for each.
 
-    Their readings, fixations, boxes, regions and off-image rejections are removed too.
+    Their readings, fixations, boxes, regions, mentions and off-image rejections are removed too.
 
     Args:
         cohort: The cohort.
@@ -77,6 +77,7 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
         ),
         boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
         regions=cohort.regions.filter(~pl.col("case_id").is_in(gone)),
+        mentions=cohort.mentions.filter(~pl.col("reading_id").is_in(readings_gone)),
         rejections=pl.concat([other, rejected]),
     )
 
@@ -104,6 +105,8 @@ def finish(
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     write_parquet(cohort.fixations, folder / "fixations.parquet", rows=ROWS)
+    if len(cohort.mentions):
+        write_parquet(cohort.mentions, folder / MENTIONS)
     regions, unread = _regions(cohort, done, aside)
     if len(cohort.regions):
         write_parquet(regions, folder / TABLE)
@@ -116,6 +119,8 @@ def finish(
     )
     if len(cohort.regions):
         counts["regions"] = len(regions)
+    if len(cohort.mentions):
+        counts["mentions"] = len(cohort.mentions)
     counts["rejections"] = {reason: rejected.get(reason, 0) for reason in REASONS}
     manifest = Manifest(
         format=FORMAT,

@@ -21,7 +21,7 @@ from radgaze.store.manifest import Parameters, is_manifest
 from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, TABLES, Store
 
 STORE_FILES = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions)\.parquet"
+    rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions|mentions)\.parquet"
     r"|(images|regions)(/shard-\d{5,}\.npy)?|(.*/)?\.[^/]*\.part|(.*/)?(\.DS_Store|Thumbs\.db)"
 )
 """Names of files that the folder of a store may hold, including those that operating systems add."""
@@ -51,7 +51,8 @@ def identity_of(cohort: Cohort, parameters: Parameters) -> Identity:
     """Compute the identity of a preparation; of image files it uses the sizes and times, not the content."""
     head: list[object] = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
-    names = [*TABLES, "rejections", *(["regions"] if len(cohort.regions) else [])]
+    names = [*TABLES, "rejections"]
+    names += [name for name in ("regions", "mentions") if len(getattr(cohort, name))]
     content = _Digest()
     content.add(_json(head))
     for name in names:

@@ -24,6 +24,7 @@ COLUMNS: dict[str, dict[str, str]] = {
         **{"onset": NUMBER, "duration": NUMBER},
     },
     "boxes": {"case_id": TEXT, "label": TEXT, **dict.fromkeys(("x1", "y1", "x2", "y2"), NUMBER)},
+    "mentions": {"reading_id": TEXT, "index": WHOLE, "label": TEXT, "share": NUMBER},
     "regions": {"case_id": TEXT, "label": TEXT, "shard": WHOLE, "index": WHOLE, "area": WHOLE},
 }
 """Columns of each table, which have no missing values, and their kinds."""

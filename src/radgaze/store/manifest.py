@@ -36,6 +36,7 @@ class Counts(TypedDict):
     readings: NotRequired[int]
     fixations: NotRequired[int]
     regions: NotRequired[int]
+    mentions: NotRequired[int]
     rejections: NotRequired[dict[str, int]]
 
 

@@ -15,7 +15,7 @@ from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices, spooled
 from radgaze.sources.source import Source
-from radgaze.store.merge_marks import each_once, merged_gaze, merged_regions
+from radgaze.store.merge_marks import each_once, merged_gaze, merged_mentions, merged_regions
 from radgaze.store.pixels import reference
 from radgaze.store.store import Store, shard_name
 
@@ -93,6 +93,7 @@ def read(options: MergeOptions) -> Cohort:
             part.join(echoes, on="reading_id", how="anti", maintain_order="left")
             for part in slices(fixations)
         )
+    mentions = merged_mentions(opened, names, readings, renamed)
     return Cohort(
         source="merge",
         classes=tuple(classes),
@@ -115,6 +116,7 @@ def read(options: MergeOptions) -> Cohort:
         },
         exclusive=exclusive,
         regions=merged_regions(opened, first, ids, renamed),
+        mentions=mentions,
     )
 
 

@@ -10,7 +10,7 @@ from functools import reduce
 import polars as pl
 
 from radgaze.console import say
-from radgaze.sources.cohort import FIXATIONS, NO_REGIONS, VIEWS
+from radgaze.sources.cohort import FIXATIONS, NO_MENTIONS, NO_REGIONS, VIEWS
 from radgaze.sources.external_sort import height, slices, spooled
 from radgaze.store.names import plain
 from radgaze.store.pixels import region_reference
@@ -37,7 +37,7 @@ def merged_gaze(
     Returns:
         Readings, with the index of their store as `store`; fixations; and boxes.
     """
-    clash = Counter(reading for store in stores for reading in store.readings["reading_id"])
+    clash = _clashing(stores)
     shaped = any("shape" in store.boxes.columns for store in stores)
     parts: dict[str, list[pl.DataFrame]] = {"readings": [], "boxes": []}
     new_ids = []
@@ -77,6 +77,37 @@ def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iter
         for part in slices(table):
             merged = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")
             yield merged.select(*FIXATIONS, *(VIEWS if viewed else ()))
+
+
+def merged_mentions(
+    stores: Sequence[Store], names: Sequence[str], readings: pl.DataFrame, renamed: Mapping[str, str]
+) -> pl.DataFrame:
+    """Merge the mentions of classes.
+
+    Of several classes that are one in the merged store, a fixation has the largest share.
+
+    Args:
+        stores: Stores to merge.
+        names: Names of the stores.
+        readings: Readings that the merged store has.
+        renamed: Names of classes in the merged store; "" for one that is left out, with its mentions.
+    """
+    clash = _clashing(stores)
+    parts = [pl.DataFrame(schema=NO_MENTIONS)]
+    for store, name in zip(stores, names, strict=True):
+        ids = {r: f"{r}@{name}" if clash[r] > 1 else r for r in store.readings["reading_id"]}
+        mentions = store.mentions.with_columns(
+            reading_id=pl.col("reading_id").replace_strict(ids, default=None, return_dtype=pl.String),
+            label=pl.col("label").replace(dict(renamed)),
+        )
+        parts.append(mentions.filter(pl.col("label") != "").select(*NO_MENTIONS))
+    merged = pl.concat(parts).join(readings, on="reading_id", how="semi", maintain_order="left")
+    return merged.group_by("reading_id", "index", "label", maintain_order=True).agg(pl.col("share").max())
+
+
+def _clashing(stores: Sequence[Store]) -> Counter[str]:
+    """Count the stores that have each id of a reading."""
+    return Counter(reading for store in stores for reading in store.readings["reading_id"])
 
 
 def merged_regions(

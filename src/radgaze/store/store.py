@@ -14,6 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError, call
+from radgaze.sources.cohort import NO_MENTIONS
 from radgaze.sources.split import fold_split, stratified_split
 from radgaze.store.intact import WHOLE, check_shards, read_shard, read_table, scan_table
 from radgaze.store.manifest import Manifest, read_manifest
@@ -24,6 +25,7 @@ FORMAT = 1
 MANIFEST = "manifest.json"
 TABLES = ("cases", "readings", "fixations", "boxes")
 REJECTIONS = "rejections.csv"
+MENTIONS = "mentions.parquet"
 SHARD = 512  # images in one file: 128 MiB at 512×512
 
 
@@ -124,6 +126,15 @@ class Store:
         shape ("box" or "ellipse").
         """
         return read_table(self.path, "boxes")
+
+    @cached_property
+    def mentions(self) -> pl.DataFrame:
+        """reading_id, index, label, share (of the duration): the fixations that belong to each class that a
+        report mentions; none in stores whose gaze was not aligned with reports.
+        """
+        if not (self.path / MENTIONS).is_file():
+            return pl.DataFrame(schema=NO_MENTIONS)
+        return self._selected(read_table(self.path, "mentions"))
 
     @cached_property
     def regions(self) -> Regions:

@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
+from radgaze.sources.cohort import unmatched_mentions
 from radgaze.sources.external_sort import height, slices
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import is_sealed
@@ -51,13 +52,14 @@ def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[
 
 def _tables(store: Store) -> list[str]:
     cases, readings, fixations = store.cases, store.readings, store.scan_fixations()
-    marked, boxes = store.regions.table, store.boxes
+    marked, boxes, mentions = store.regions.table, store.boxes, store.mentions
     wrong = []
     for what, rows in (
         ("cases", cases.height),
         ("readings", readings.height),
         ("fixations", height(fixations)),
         ("regions", marked.height),
+        ("mentions", mentions.height),
     ):
         said = store.manifest["counts"].get(what, 0)
         if rows != said:
@@ -73,6 +75,10 @@ def _tables(store: Store) -> list[str]:
         orphans = sum(part.join(owners, on=key, how="anti").height for part in slices(table))
         if orphans:
             wrong.append(f"{orphans} {what} belong to nothing that is here")
+    if strange := unmatched_mentions(mentions, fixations):
+        wrong.append(f"{strange} mentions belong to no fixation")
+    if strange := mentions.filter(~pl.col("label").is_in(store.classes)).height:
+        wrong.append(f"{strange} mentions are of no class")
     splits = cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
     if splits:
         wrong.append(f"{splits} patients stand in several splits")

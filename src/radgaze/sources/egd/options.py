@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from radgaze.options import Options, option
+from radgaze.options import option
+from radgaze.sources.dictation.options import AlignOptions
 
 
 @dataclass(frozen=True)
-class EgdOptions(Options):
+class EgdOptions(AlignOptions):
     """Options of the source `egd`.
 
     Attributes:
@@ -31,8 +32,8 @@ class EgdOptions(Options):
             63 cm.
         calibration_shift: Shift the gaze of each session by the offset of the last gaze points on its
             calibration frames from the centre of the frames.
-        align_report: Keep only fixations while the dictated report mentions the case's class, or up to this
-            number of seconds before; without it all are kept.
+        align_keep: With `align_report`: keep only the fixations that belong to the case's class, or all, with
+            a record of those that belong to each class.
         masks: Keep the masks of lungs, mediastinum and aortic knob, four files for each image.
         split: Split of the published baselines (published), or 80/10/10 with even class shares (stratified);
             both by patient.
@@ -51,7 +52,7 @@ class EgdOptions(Options):
     least_duration: float = option(0.1, at_least=0)
     pixels_per_degree: float = option(45.0, above=0)
     calibration_shift: bool = False
-    align_report: float | None = option(None, at_least=0, metavar="SECONDS")
+    align_keep: Literal["class", "all"] = "class"
     masks: bool = True
     split: Literal["published", "stratified"] = "published"
     seed: int = 42

@@ -8,11 +8,13 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_REGIONS, Cohort
+from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, Cohort
+from radgaze.sources.dictation.reports import aligned, phrases_of
 from radgaze.sources.egd.files import (
     CLASSES,
     ID_LENGTH,
     SHEET,
+    TRANSCRIPTS,
     locate,
     read_boxes,
     read_gaze,
@@ -22,7 +24,7 @@ from radgaze.sources.egd.files import (
     read_sheet,
 )
 from radgaze.sources.egd.options import EgdOptions
-from radgaze.sources.egd.radiology_report import spoken, while_spoken
+from radgaze.sources.egd.radiology_report import read_words
 from radgaze.sources.egd.rejected import gaze_of_nothing, no_gaze, off_image, rejections, shown, unspoken
 from radgaze.sources.egd.screen import filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
@@ -55,7 +57,7 @@ def read(options: EgdOptions) -> Cohort:
     sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), listed)
     _check_images(sheet, egd, mimic)
     all_cases = cases = sheet.filter(pl.col("reason").is_null())
-    all_fixations, silent = _aligned(_placed(gaze, cases, options), egd, cases, options.align_report)
+    all_fixations, silent, mentions = _aligned(_placed(gaze, cases, options), egd, cases, options)
     fixations = all_fixations
     unseen = cases.join(fixations.filter("on"), on="case_id", how="anti", maintain_order="left")
     if options.without_gaze == "keep":
@@ -87,6 +89,7 @@ def read(options: EgdOptions) -> Cohort:
         rejections=pl.concat([rejections(table) for table in rejected]),
         regions=read_masks(egd, cases) if options.masks else pl.DataFrame(schema=NO_REGIONS),
         parameters=_parameters(options, listed),
+        mentions=mentions.join(fixations, on="reading_id", how="semi", maintain_order="left"),
     )
 
 
@@ -112,7 +115,9 @@ def _parameters(options: EgdOptions, listed: set[str] | None) -> dict[str, objec
         "vertical_correction": options.vertical_correction,
     }
     if options.align_report is not None:
-        parameters["align_report"] = options.align_report
+        parameters |= options.align_parameters(phrases_of(options).digest)
+        if options.align_keep != "class":
+            parameters["align_keep"] = options.align_keep
     if not options.masks:
         parameters["masks"] = False
     if options.calibration_shift:
@@ -153,16 +158,33 @@ def _check_images(sheet: pl.DataFrame, egd: Path, mimic: Path) -> None:
 
 
 def _aligned(
-    fixations: pl.DataFrame, egd: Path, cases: pl.DataFrame, seconds: float | None
-) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Separate the fixations during which the report mentions the class of the case, numbered again, from the
-    others; without `seconds` all fixations are among the former.
+    fixations: pl.DataFrame, egd: Path, cases: pl.DataFrame, options: EgdOptions
+) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Align fixations with the dictated reports.
+
+    Returns:
+        The fixations to keep; the others; and which of the kept ones belong to each class. To be kept with
+        `align_keep="class"` are those that belong to the case's class, numbered again.
     """
-    if seconds is None:
-        return fixations, fixations.clear()
-    aligned = while_spoken(fixations, spoken(egd, cases), seconds)
+    alignment = aligned(
+        options,
+        fixations,
+        CLASSES,
+        lambda case_id, _: read_words(egd, case_id),
+        expected=f"under {egd / TRANSCRIPTS}",
+    )
+    none = pl.DataFrame(schema=NO_MENTIONS)
+    if alignment is None:
+        return fixations, fixations.clear(), none
+    if options.align_keep == "all":
+        return fixations, fixations.clear(), alignment.mentions
+    of_class = cases.select("case_id", label="class")
+    spoken = fixations.select("case_id", "reading_id", "index").join(of_class, on="case_id")
+    spoken = spoken.join(alignment.mentions, on=["reading_id", "index", "label"])
     place = pl.int_range(pl.len()).over("reading_id").cast(pl.Int32)
-    return fixations.filter(aligned).with_columns(index=place), fixations.filter(~aligned)
+    keys = ["reading_id", "index"]
+    left = fixations.join(spoken, on=keys, how="semi", maintain_order="left").with_columns(index=place)
+    return left, fixations.join(spoken, on=keys, how="anti", maintain_order="left"), none
 
 
 def _readings(fixations: pl.DataFrame) -> pl.DataFrame:

@@ -10,6 +10,7 @@ import polars as pl
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
+from radgaze.sources.dictation.transcript import Word
 
 Schema = Mapping[str, type[pl.DataType]]
 
@@ -131,6 +132,25 @@ def read_chests(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
         UserError: A column is missing, or a value is malformed.
     """
     return _read_each(folder, reading_ids, "chest_bounding_box.csv", _chest, _CHESTS)
+
+
+def read_words(folder: Path, reading_id: str) -> list[Word] | None:
+    """Read the words of a reading's report, with punctuation, in their order; None without the file.
+
+    A word that the transcription has no times for is left out.
+
+    Raises:
+        UserError: A column is missing, or a time is no number.
+    """
+    path = folder / MAIN / reading_id / "timestamps_transcription.csv"
+    if not path.is_file():
+        return None
+    start, end = "timestamp_start_word", "timestamp_end_word"
+    # Marks such as "." and "-" are words here, and blank in other columns.
+    table = numbers(read_columns(path, ("word", start, end), archive=ARCHIVE), path, (start, end), blank=True)
+    tell_first(table, path, end, pl.col(end) < pl.col(start), "an end after its start expected")
+    table = table.drop_nulls(("word", start, end))
+    return [Word(*row) for row in table.select("word", start, end).iter_rows()]
 
 
 _FIXATIONS: Schema = {

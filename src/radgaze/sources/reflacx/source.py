@@ -11,9 +11,12 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.options import Options, option
-from radgaze.sources.cohort import VIEWS, Cohort
+from radgaze.options import option
+from radgaze.sources.cohort import NO_MENTIONS, VIEWS, Cohort
+from radgaze.sources.dictation.options import AlignOptions
+from radgaze.sources.dictation.reports import aligned, phrases_of
 from radgaze.sources.reflacx.files import (
+    MAIN,
     findings,
     locate,
     plain,
@@ -21,6 +24,7 @@ from radgaze.sources.reflacx.files import (
     read_ellipses,
     read_gaze,
     read_metadata,
+    read_words,
 )
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
@@ -37,7 +41,7 @@ STRICTEST = ("test", "validate", "train")
 
 
 @dataclass(frozen=True)
-class ReflacxOptions(Options):
+class ReflacxOptions(AlignOptions):
     """Options of the source `reflacx`.
 
     Attributes:
@@ -103,6 +107,13 @@ def read(options: ReflacxOptions) -> Cohort:
     titles = _classes(table, options)
     boxes, lost = _boxes(reflacx, table, titles, options.certainty)
     present = _present(table, titles, options.certainty)
+    alignment = aligned(
+        options,
+        fixations,
+        tuple(titles.values()),
+        lambda _, reading_id: read_words(reflacx, reading_id),
+        expected=f"in timestamps_transcription.csv under {reflacx / MAIN}",
+    )
     return Cohort(
         source="reflacx",
         classes=tuple(titles.values()),
@@ -124,8 +135,10 @@ def read(options: ReflacxOptions) -> Cohort:
             "certainty": options.certainty,
             "without_gaze": options.without_gaze,
             "split": "published",
+            **options.align_parameters(phrases_of(options).digest),
         },
         exclusive=False,
+        mentions=pl.DataFrame(schema=NO_MENTIONS) if alignment is None else alignment.mentions,
     )
 
 
