@@ -28,6 +28,8 @@ class Maps:
         mask: Mask logits of the decoder.
         heatmap: Raw heatmaps H.
         further: Raw further heatmaps, by name.
+        gaze_of: Gaze maps of the class that a map explains, by the name of that map; a map without an entry
+            is compared with `gaze`.
     """
 
     gaze: Tensor
@@ -36,6 +38,7 @@ class Maps:
     mask: Tensor | None = None
     heatmap: Tensor | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    gaze_of: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -101,8 +104,12 @@ class Step:
 
     @property
     def gaze(self) -> Tensor:
-        """Gaze maps (B, 1, H, W), 0 in cases without gaze."""
+        """Gaze maps (B, 1, H, W) of the cases, 0 in cases without gaze."""
         return torch.where(self.seen, full(self.maps.gaze), 0)
+
+    def gaze_for(self, name: str) -> Tensor:
+        """Gaze maps (B, 1, H, W) that a map is compared with: those of the class that it explains, if any."""
+        return torch.where(self.seen, full(self.maps.gaze_of.get(name, self.maps.gaze)), 0)
 
     @property
     def run(self) -> ForwardPass:
@@ -134,7 +141,7 @@ class Step:
 
     def matched(self, name: str) -> tuple[Tensor, Tensor]:
         """A heatmap as its settings match it with gaze, and the gaze map, of one size and in [0, 1]."""
-        return match(self.raw(name), self.gaze, self.maps.sigma, self.config.heatmap_config(name))
+        return match(self.raw(name), self.gaze_for(name), self.maps.sigma, self.config.heatmap_config(name))
 
     def is_heatmap(self, name: str) -> bool:
         """Whether a map is a heatmap."""

@@ -69,6 +69,8 @@ class GazeConfig(Section):
         boxes: Use of boxes, ellipses and masks for cases without gaze: "attention" uses them as the gaze map,
             smoothed by the same Gaussian; "ignore" does not. A region named after a class is used for that
             class only; regions of organs are never used.
+        per: Gaze that a heatmap is compared with in training: that of the whole case ("case"), or, where a
+            report mentions the class that the heatmap explains, that of this class ("class").
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -76,6 +78,7 @@ class GazeConfig(Section):
     unit: Literal["pixels", "degrees", "share"] = "share"
     pixels_per_degree: float | None = option(None, above=0)
     boxes: Literal["ignore", "attention"] = "ignore"
+    per: Literal["case", "class"] = option("case", omitted=True)
 
     def check(self) -> None:
         """Check the values.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from torch.utils.data import DataLoader, Subset
@@ -29,7 +29,9 @@ def open_store(config: Config) -> Store:
     return store.resplit(split.kind, seed=seed, folds=split.folds, fold=split.fold)
 
 
-def dataset(store: Store, config: Config, split: str, *, augment: bool = False) -> GazeDataset:
+def dataset(
+    store: Store, config: Config, split: str, *, augment: bool = False, per_class: bool = False
+) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
     Args:
@@ -41,12 +43,13 @@ def dataset(store: Store, config: Config, split: str, *, augment: bool = False) 
     cache = config.input.cache
     if cache == "auto":
         cache = _fits(int((store.cases["split"] == split).sum()), config)
+    gaze = gaze_maps(config.gaze)
     return GazeDataset(
         store,
         split,
         size=config.input.size,
         fit=config.input.fit,
-        gaze=gaze_maps(config.gaze),
+        gaze=gaze if per_class else replace(gaze, per="case"),
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=cache,

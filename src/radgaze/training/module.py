@@ -150,7 +150,15 @@ class GazeGuided(L.LightningModule):
                 mask = output.mask_of(targets.classes(self.config.objective.heatmap.explained))
             heatmaps = read(output, targets)
         heatmap = heatmaps.pop(Map.HEATMAP.value, None)
-        maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heatmap, heatmaps)
+        maps = Maps(
+            self._gaze(batch),
+            batch.has_gaze,
+            batch.sigma,
+            mask,
+            heatmap,
+            heatmaps,
+            self._gaze_of_classes(batch, targets, masks_of_classes=output.class_maps is not None),
+        )
 
         device = batch.image.device.type
         autocast = torch.is_autocast_enabled(device)  # not while the terms are computed
@@ -185,6 +193,22 @@ class GazeGuided(L.LightningModule):
         if self.config.objective.compares(Map.GAZE):
             return batch.gaze_maps()
         return torch.zeros_like(batch.image)
+
+    def _gaze_of_classes(
+        self, batch: Batch, targets: Targets, *, masks_of_classes: bool
+    ) -> dict[str, Tensor]:
+        """The gaze of the class that each heatmap explains, and the mask where each class has one."""
+        objective = self.config.objective
+        if self.config.gaze.per == "case" or not objective.compares(Map.GAZE):
+            return {}
+        explained = {name: heatmap.target for name, heatmap in self.heatmaps.configs.items()}
+        if masks_of_classes:
+            explained[Map.MASK.value] = objective.heatmap.target
+        maps = {
+            target: batch.gaze_maps(classes=targets.classes(target))
+            for target in set(explained.values()) & {"true", "predicted"}
+        }
+        return {name: maps[target] for name, target in explained.items() if target in maps}
 
     def _stop_if_not_finite(self, terms: dict[str, Tensor], batch: Batch) -> None:
         if torch.isfinite(terms["loss"]):

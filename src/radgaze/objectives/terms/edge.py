@@ -73,14 +73,15 @@ class Edge(Term):
 
 def _raw(edge: Edge, step: Step) -> tuple[Tensor, Tensor]:
     p = step.raw(edge.first)
-    return p, _resized(step.raw(edge.second), p)
+    q = step.gaze_for(edge.first) if edge.second == Map.GAZE else step.raw(edge.second)
+    return p, _resized(q, p)
 
 
 def _matched(edge: Edge, step: Step) -> tuple[Tensor, Tensor]:
     """Both maps in [0, 1], of one size; gaze is pooled like the heatmap that it is compared with."""
     first, second = edge.first, edge.second
     if second == Map.GAZE:
-        return step.matched(first) if step.is_heatmap(first) else (step.raw(first), step.gaze)
+        return step.matched(first) if step.is_heatmap(first) else (step.raw(first), step.gaze_for(first))
     p = step.matched(first)[0] if step.is_heatmap(first) else step.raw(first)
     q = step.matched(second)[0] if step.is_heatmap(second) else step.raw(second)
     if not step.is_heatmap(first):
