@@ -87,6 +87,11 @@ class FakeRun:
     skill: float = 1.0
     seed: int = 0
     lungs: Mapping[str, np.ndarray] = field(default_factory=dict)  # (2, SIZE, SIZE), left and right
+    vote: None = None
+
+    @property
+    def voters(self) -> tuple[FakeRun, ...]:
+        return (self,)
 
     @property
     def store(self) -> FakeStore:

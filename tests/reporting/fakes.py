@@ -63,6 +63,7 @@ class FakeRun:
     gaze: bool = True
     has_store: bool = True
     prefix: str = ""
+    vote: None = None
     config: Config = field(init=False)
 
     def __post_init__(self) -> None:

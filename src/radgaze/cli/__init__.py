@@ -35,6 +35,7 @@ VERBS = {
     "audit": "measure how good a run's maps are, method by method",
     "compare": "compare runs, with intervals and paired tests",
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
+    "vote": "combine several runs by their mean or majority, evaluated and reported as one",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
 }

@@ -12,6 +12,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
+from radgaze.runs.vote import Vote
 
 if TYPE_CHECKING:
     from radgaze.runs.run import Run
@@ -72,7 +73,16 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
         if exclusive
         else f"to find {listed(run.classes)}, each independently of the others"
     )
+    if run.vote is not None:
+        return f"{vote_words(run.vote)} The first of them: a {network} trained {task}{data}. {supervision}"
     return f"A {network} trained {task}{data}. {supervision}"
+
+
+def vote_words(vote: Vote) -> str:
+    """Say which runs are combined, and how, as a sentence."""
+    names = listed([f"{voter.experiment} with seed {voter.seed}" for voter in vote.voters])
+    how = "The mean" if vote.rule == "mean" else "The majority vote"
+    return f"{how} of {len(vote.voters)} runs: {names}."
 
 
 def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
@@ -91,10 +101,15 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
-        ("Seed", str(config.seed)),
+        ("Seeds" if run.vote else "Seed", _seeds(run)),
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
+
+
+def _seeds(run: Run) -> str:
+    seeds = [run.config.seed] if run.vote is None else [voter.seed for voter in run.vote.voters]
+    return ", ".join(map(str, seeds))
 
 
 def configuration(run: Run) -> str:
