@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -23,8 +24,9 @@ from radgaze.evaluation.results import read_results
 from radgaze.runs import vote
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
-from radgaze.runs.vote import VoteOptions
+from radgaze.runs.vote import Rule, VoteOptions
 from radgaze.runs.voting import check_leaks, make_vote
+from radgaze.store.store import Store
 from radgaze.training.fitting import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
@@ -47,12 +49,12 @@ def runs(folder: Path, config_of_module: Make) -> list[Run]:
 
 
 @pytest.fixture(scope="module")
-def config_of_module(store) -> Make:
+def config_of_module(store: Store) -> Make:
     from radgaze import experiments
     from radgaze.runs import settings
     from tests.training.conftest import TINY
 
-    def make(experiment: str, **overrides: object) -> Config:
+    def make(experiment: str, **overrides: Any) -> Config:
         own = experiments.merge(TINY, overrides)
         return settings.resolve(experiment, data=str(store.path), **own)
 
@@ -96,7 +98,9 @@ def test_the_validation_threshold_is_that_of_the_roc_curve() -> None:
 
 
 @pytest.mark.parametrize("rule", ["mean", "majority"])
-def test_a_vote_is_evaluated_explained_and_compared_like_a_run(rule, runs, tmp_path, capsys) -> None:
+def test_a_vote_is_evaluated_explained_and_compared_like_a_run(
+    rule: str, runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "vote"
     words = [str(run.path) for run in runs]
     assert (
@@ -139,7 +143,9 @@ def test_a_vote_is_evaluated_explained_and_compared_like_a_run(rule, runs, tmp_p
     assert f"{rule}_of_3_baseline" in (tmp_path / "compared" / "compare.csv").read_text()
 
 
-def test_maps_of_a_vote_are_the_mean_of_the_runs_maps_of_the_voted_class(runs, tmp_path) -> None:
+def test_maps_of_a_vote_are_the_mean_of_the_runs_maps_of_the_voted_class(
+    runs: list[Run], tmp_path: Path
+) -> None:
     made = make_vote(runs, VoteOptions(tmp_path / "vote"))
     ids = made.predictions().filter(pl.col("split") == "test")["case_id"].to_list()
     maps = case_maps(made, ids, generator="grad_cam")
@@ -156,11 +162,12 @@ def test_maps_of_a_vote_are_the_mean_of_the_runs_maps_of_the_voted_class(runs, t
     np.testing.assert_allclose(maps.mask, np.mean(masks, 0), atol=1e-6)
     majority = make_vote(runs, VoteOptions(tmp_path / "majority", rule="majority"))
     voted = case_maps(majority, ids, generator="grad_cam", target="true").mask
+    assert voted is not None
     np.testing.assert_allclose(voted, (np.stack(masks) > 0.5).mean(0), atol=1e-6)
 
 
 @pytest.mark.parametrize("rule", ["mean", "majority"])
-def test_explain_makes_the_mean_of_the_runs_maps(rule, runs, tmp_path) -> None:
+def test_explain_makes_the_mean_of_the_runs_maps(rule: Rule, runs: list[Run], tmp_path: Path) -> None:
     made = make_vote(runs, VoteOptions(tmp_path / "vote", rule=rule))
     case = made.store.cases["case_id"][0]
     out = tmp_path / "maps"
@@ -182,7 +189,9 @@ def test_explain_makes_the_mean_of_the_runs_maps(rule, runs, tmp_path) -> None:
     np.testing.assert_allclose(list(told["probabilities"].values()), scores, atol=1e-5)
 
 
-def test_a_run_that_trained_on_a_tested_patient_does_not_vote(runs, config_of_module, folder) -> None:
+def test_a_run_that_trained_on_a_tested_patient_does_not_vote(
+    runs: list[Run], config_of_module: Make, folder: Path
+) -> None:
     """Two folds: each was trained on patients that the other one tests."""
     folds = [
         train(
@@ -209,7 +218,7 @@ def test_a_run_that_trained_on_a_tested_patient_does_not_vote(runs, config_of_mo
 
 
 def test_runs_that_do_not_fit_together_are_refused_in_a_line(
-    runs, config_of_module, folder, tmp_path, capsys
+    runs: list[Run], config_of_module: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(runs[0].path, tmp_path / "copy")
     other = prepare(make_cohort(tmp_path / "images", cases=36), tmp_path / "other", size=64, workers=1)
@@ -231,7 +240,7 @@ def test_runs_that_do_not_fit_together_are_refused_in_a_line(
         assert not (tmp_path / "out").exists()
 
 
-def test_a_run_that_was_trained_again_no_longer_votes(runs, config_of_module, tmp_path) -> None:
+def test_a_run_that_was_trained_again_no_longer_votes(runs: list[Run], tmp_path: Path) -> None:
     for run in runs[:2]:
         shutil.copytree(run.path, tmp_path / run.path.name)
     members = [Run.open(tmp_path / run.path.name) for run in runs[:2]]
@@ -244,7 +253,9 @@ def test_a_run_that_was_trained_again_no_longer_votes(runs, config_of_module, tm
         _ = Run.open(made.path).voters
 
 
-def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(runs, tmp_path) -> None:
+def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
+    runs: list[Run], tmp_path: Path
+) -> None:
     made = make_vote(runs, VoteOptions(tmp_path / "vote"))
     before = made.predictions()
     assert make_vote(runs, VoteOptions(tmp_path / "vote")).predictions().equals(before)

@@ -200,7 +200,7 @@ def test_maps_of_discs_grow_to_their_edges() -> None:
         return float(2 * (one & other).sum() / (one.sum() + other.sum()))
 
     before, after = [], []
-    for image, mask, plane in zip(images, quarter(masks) > 0.5, seeds.maps[:, 0], strict=True):
+    for image, mask, plane in zip(images, quarter(masks.astype(float)) > 0.5, seeds.maps[:, 0], strict=True):
         with torch.no_grad():
             boundary = network(grey(torch.from_numpy(image)[None, None].float())).boundary[0].numpy()
         grown = spread(plane[None], boundary)[0]
