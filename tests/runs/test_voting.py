@@ -55,7 +55,7 @@ def config_of_module(store: Store) -> Make:
     from tests.training.conftest import TINY
 
     def make(experiment: str, **overrides: Any) -> Config:
-        own = experiments.merge(TINY, overrides)
+        own: dict[str, Any] = experiments.merge(TINY, overrides)
         return settings.resolve(experiment, data=str(store.path), **own)
 
     return make
@@ -267,3 +267,34 @@ def test_a_folder_with_something_else_is_kept_and_the_same_vote_goes_on(
         make_vote([made, runs[0]], VoteOptions(tmp_path / "nested"))
     with pytest.raises(UserError, match="has no model of its own"):
         made.model()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"voters": []},
+        {"rule": "oracle"},
+        {"voters": [{"path": "..", "experiment": "a", "seed": 1, "weights": "0", "thresholds": [0.5]}] * 2},
+        {"voters": [{"path": ".", "experiment": "a", "seed": 1, "weights": "0", "thresholds": [0.5]}] * 2},
+    ],
+)
+def test_a_damaged_vote_is_told_in_a_line(
+    change: dict[str, object], runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = make_vote(runs, VoteOptions(tmp_path / "vote")).path
+    content = json.loads((out / vote.FILE).read_text())
+    (out / vote.FILE).write_text(json.dumps({**content, **change}))
+    for verb in (["evaluate", str(out)], ["explain", str(out), "case-00", "--out", str(tmp_path / "maps")]):
+        assert main([*verb, "--device", "cpu"]) == 2
+        error = capsys.readouterr().err.strip().splitlines()
+        assert len(error) == 1
+        assert str(out) in error[0] or str(tmp_path) in error[0]
+
+
+def test_what_needs_a_single_model_refuses_a_vote(
+    runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(make_vote(runs, VoteOptions(tmp_path / "vote")).path)
+    for verb in (["evaluate", out, "--reject"], ["audit", out, "--out", str(tmp_path / "audit")]):
+        assert main([*verb, "--device", "cpu"]) == 2
+        assert "has no model of its own" in " ".join(capsys.readouterr().err.split())

@@ -85,7 +85,8 @@ class Run:
             return (self,)
         runs = tuple(Run.open(self.path / voter.path) for voter in self.vote.voters)
         for run, voter in zip(runs, self.vote.voters, strict=True):
-            if not run.weights.is_file() or file_digest(run.weights) != voter.weights:
+            same = run.weights.is_file() and file_digest(run.weights) == voter.weights
+            if not same or len(run.classes) != len(voter.thresholds):
                 raise UserError(
                     f"{run.path} has other weights than when it voted in {self.path}; vote again, into "
                     "another folder"

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from radgaze import records
+from radgaze.errors import UserError
 from radgaze.options import Options, option
 from radgaze.records import Record
 
@@ -83,8 +84,13 @@ def read(run: Path) -> Vote | None:
     Raises:
         UserError: The file is damaged.
     """
-    path = run / FILE
-    return records.read(Vote, path, "vote again, into another folder") if path.is_file() else None
+    path, advice = run / FILE, "vote again, into another folder"
+    if not path.is_file():
+        return None
+    vote = records.read(Vote, path, advice)
+    if len(vote.voters) < 2 or len({len(voter.thresholds) for voter in vote.voters}) > 1:
+        raise UserError(f"{path} is damaged: its runs are too few, or differ in their classes; {advice}")
+    return vote
 
 
 def probabilities(vote: Vote | None, values: ArrayLike) -> NDArray[np.float64]:
