@@ -169,6 +169,7 @@ def test_the_maps_of_a_vote_make_masks_too(run: Run, tmp_path: Path) -> None:
         (["--threshold", "0"], "--threshold must be above 0"),
         (["--methods", "mask", "--threshold", "1"], "lower it"),
         (["--methods", "pylon"], "gives no class maps"),
+        (["--surely-outside", "0.3"], "--surely-outside must be below --surely-inside 0.3, got 0.3"),
     ],
 )
 def test_a_mistake_is_told_in_a_line(

@@ -155,4 +155,5 @@ def provenance(run: Run, options: PseudoOptions) -> Mapping[str, object]:
     }
     if options.refine == "irnet":
         made |= {"epochs": options.epochs, "seed": options.seed}
+        made |= {"surely_inside": options.surely_inside, "surely_outside": options.surely_outside}
     return made

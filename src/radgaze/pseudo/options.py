@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from radgaze.options import Options, option
+from radgaze.options import FieldError, Options, option
 
 MASK, GAZE = "mask", "gaze"
 """Maps that are not a heatmap: the decoder's mask, and the gaze map of a case."""
+
+INSIDE, OUTSIDE = 0.30, 0.05
+"""Shares of a map's maximum between which IRNet learns nothing of a pixel, as implemented in its authors'
+code (`conf_fg_thres`, `conf_bg_thres`)."""
 
 NORMAL = ("Normal", "No finding")
 
@@ -38,6 +42,8 @@ class PseudoOptions(Options):
         seed: Random seed of the refinement.
         batch_size: Number of cases in a batch.
         epochs: Number of epochs in which irnet learns from the maps.
+        surely_inside: Share of a map's maximum above which irnet learns that a pixel is inside.
+        surely_outside: Share of a map's maximum below which irnet learns that a pixel is outside.
     """
 
     out: str | Path = option(metavar="STORE")
@@ -53,6 +59,16 @@ class PseudoOptions(Options):
     seed: int = option(0, at_least=0, at_most=2**32 - 1)
     batch_size: int = option(16, at_least=1, hidden=True)
     epochs: int = option(10, at_least=1)
+    surely_inside: float = option(INSIDE, above=0, below=1)
+    surely_outside: float = option(OUTSIDE, above=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.surely_outside >= self.surely_inside:
+            raise FieldError(
+                "surely_outside",
+                f"must be below `surely_inside={self.surely_inside:g}`, got {self.surely_outside:g}",
+            )
 
     @property
     def splits(self) -> tuple[str, ...]:

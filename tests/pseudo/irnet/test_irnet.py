@@ -159,6 +159,7 @@ def test_without_a_pair_the_loss_is_zero_and_has_a_gradient() -> None:
 def test_labels_are_of_the_highest_class_where_it_is_sure() -> None:
     maps = torch.tensor([[[[0.0, 0.04, 0.1, 0.3, 0.31, 0.5]], [[0.0, 0.0, 0.0, 0.0, 0.9, 0.1]]]])
     assert confident_labels(maps).tolist() == [[[0, 0, UNSURE, UNSURE, 2, 1]]]
+    assert confident_labels(maps, 0.4, 0.2).tolist() == [[[0, 0, 0, UNSURE, 2, 1]]]
 
 
 def test_a_quarter_is_the_mean_of_sixteen() -> None:

@@ -9,12 +9,10 @@ from torch import Tensor
 
 from radgaze.pseudo.irnet.network import Relations
 from radgaze.pseudo.irnet.paths import affinities, ends, paths
+from radgaze.pseudo.options import INSIDE, OUTSIDE
 
 RADIUS = 10
 """Distance in pixels of a quarter's size from which on pixels are no pair (section 3.2 of the paper)."""
-FOREGROUND, BACKGROUND = 0.30, 0.05
-"""Values of a map above which a pixel is confidently inside, and below which it is outside, as implemented
-in the authors' code (`conf_fg_thres`, `conf_bg_thres`)."""
 UNSURE = -1
 """Label of a pixel in between, which is in no pair."""
 EPS = 1e-5
@@ -45,21 +43,23 @@ class Terms(NamedTuple):
         return (same + self.different) / 2 + displaced
 
 
-def confident_labels(maps: Tensor) -> Tensor:
+def confident_labels(maps: Tensor, inside: float = INSIDE, outside: float = OUTSIDE) -> Tensor:
     """Labels of confident pixels, from the maps of the classes of each case.
 
     The authors smooth the maps by a conditional random field before; here they are taken as they are.
 
     Args:
         maps: Maps (B, C, h, w) in [0, 1]; zeros for a class that a case does not have.
+        inside: Value above which a pixel is inside.
+        outside: Value below which a pixel is outside.
 
     Returns:
         (B, h, w): 0 outside, 1 + k inside class k, `UNSURE` between.
     """
     highest, classes = maps.max(1)
     labels = torch.full_like(classes, UNSURE)
-    labels[highest < BACKGROUND] = 0
-    return torch.where(highest > FOREGROUND, classes + 1, labels)
+    labels[highest < outside] = 0
+    return torch.where(highest > inside, classes + 1, labels)
 
 
 def loss_terms(relations: Relations, labels: Tensor, radius: int = RADIUS) -> Terms:

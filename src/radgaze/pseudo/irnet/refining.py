@@ -68,7 +68,7 @@ def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Itera
     for each, plane in zip(todo, small, strict=True):
         planes[places[each.case_id], classes[each.label]] = plane
     network, grey = network_of(run, device, options.seed)
-    seeds = Seeds(np.stack(images), planes)
+    seeds = Seeds(np.stack(images), planes, options.surely_inside, options.surely_outside)
     fit(network, grey, seeds, epochs=options.epochs, batch_size=options.batch_size, seed=options.seed)
     network.eval()
     size = images[0].shape

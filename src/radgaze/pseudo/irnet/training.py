@@ -15,6 +15,7 @@ from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.pseudo.irnet.loss import confident_labels, loss_terms
 from radgaze.pseudo.irnet.network import IRNet
+from radgaze.pseudo.options import INSIDE, OUTSIDE
 
 RATE, DISPLACEMENT_RATE = 0.1, 1.0
 """Learning rates of the two branches at the start, as implemented in the authors' code: the second is ten
@@ -32,15 +33,19 @@ class Seeds:
     Attributes:
         images: Grey images (N, S, S), in 8 bits.
         maps: Maps (N, C, h, w) at a quarter of the size, in [0, 1]; zeros for a class that a case lacks.
+        inside: Value of a map above which a pixel is inside.
+        outside: Value of all maps below which a pixel is outside.
     """
 
     images: NDArray[np.uint8]
     maps: NDArray[np.float32]
+    inside: float = INSIDE
+    outside: float = OUTSIDE
 
     def batch(self, rows: Sequence[int], device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, 1, S, S) in [0, 1], and labels (B, h, w)."""
         images = torch.from_numpy(self.images[rows])[:, None].float() / 255
-        labels = confident_labels(torch.from_numpy(self.maps[rows]))
+        labels = confident_labels(torch.from_numpy(self.maps[rows]), self.inside, self.outside)
         return images.to(device), labels.to(device)
 
 
