@@ -22,6 +22,8 @@ RATE, DISPLACEMENT_RATE = 0.1, 1.0
 times the first."""
 DECAY = 1e-4
 """Weight decay, as implemented in the authors' code."""
+STEEPEST = 1.0
+"""Largest norm of the displacement branch's gradient; ours, since at its learning rate it may diverge."""
 POWER = 0.9
 """Exponent of the polynomial schedule, as implemented in the authors' code."""
 
@@ -99,6 +101,7 @@ def fit(
                     raise UserError("the loss of irnet is not finite; use `refine=none`, or another map")
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
+                nn.utils.clip_grad_norm_(network.displacement.parameters(), STEEPEST)
                 optimiser.step()
                 schedule.step()
                 losses.append(loss.item())
