@@ -8,7 +8,7 @@ from pathlib import Path
 from radgaze.errors import UserError
 
 STORE = ("manifest.json", "cases.parquet")
-RUN = ("config.yaml", ("model", "checkpoints"))
+RUN = ("config.yaml", ("model", "checkpoints", "vote.json"))
 
 
 def check_folder(path: str | Path, setting: str = "out", *, may_be: tuple[str, ...] = ()) -> None:
@@ -51,4 +51,4 @@ def is_store(folder: Path) -> bool:
 
 def is_run(folder: Path) -> bool:
     """Whether the folder is a run."""
-    return (folder / RUN[0]).is_file() and any((folder / name).is_dir() for name in RUN[1])
+    return (folder / RUN[0]).is_file() and any((folder / name).exists() for name in RUN[1])

@@ -92,6 +92,11 @@ class FakeRun(Run):
     skill: float = 1.0
     seed: int = 0
     lungs: Mapping[str, np.ndarray] = field(default_factory=dict)  # (2, SIZE, SIZE), left and right
+    vote: None = None
+
+    @property
+    def voters(self) -> tuple[FakeRun, ...]:
+        return (self,)
 
     def __post_init__(self) -> None:
         own = Config(experiment=self.experiment, input=InputConfig(size=SIZE))

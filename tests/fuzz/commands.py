@@ -48,6 +48,8 @@ def lines(folder: Path) -> list[list[str]]:
         ["audit", "run", "--methods", "grad_cam", "--cases", "2", "--resamples", "20", "--out", "new"],
         ["compare", "run", str(folder / "run"), "--resamples", "20", "--out", "new"],
         ["reproduce", "--data", "store", "--out", "file"],
+        ["vote", "run", str(folder / "run"), "--resamples", "20", "--out", "new"],
+        ["pseudo", "run", "--methods", "grad_cam", "--out", "new"],
         ["explain", "run", "case-01", "--methods", "grad_cam", "--out", "new"],
         ["report", "run"],
     ]

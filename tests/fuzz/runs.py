@@ -12,7 +12,7 @@ setup = make_run
 
 
 def attempt(folder: Path, draw: random.Random) -> str:
-    """Evaluate, report, compare, explain, audit or go on with a changed run."""
+    """Evaluate, report, compare, explain, audit, make masks or go on with a changed run."""
     spoilt(folder / "run", folder / "input" / "run", draw)
     return command(
         draw.choice(
@@ -34,6 +34,7 @@ def attempt(folder: Path, draw: random.Random) -> str:
                     "20",
                 ],
                 ["train", "--resume", "run"],
+                ["pseudo", "run", "--methods", "grad_cam", "--out", "masks"],
             )
         )
     )

@@ -65,6 +65,7 @@ class FakeRun(Run):
     gaze: bool = True
     has_store: bool = True
     prefix: str = ""
+    vote: None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "config", settings.resolve(self.experiment))

@@ -36,6 +36,8 @@ VERBS = {
     "audit": "measure the quality of a run's maps, for several methods",
     "compare": "compare runs, with intervals and paired tests",
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
+    "vote": "combine several runs by their mean or majority, evaluated and reported as one",
+    "pseudo": "write masks made of a run's maps into a copy of its store",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
 }

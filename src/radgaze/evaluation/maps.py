@@ -9,8 +9,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from radgaze import models
+from radgaze.attribution.generator import Generator
 from radgaze.attribution.targets import target_index
 from radgaze.errors import UserError
 from radgaze.evaluation.baselines.baseline_map import BaselineMap
@@ -18,6 +20,8 @@ from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.evaluation.options import Target
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run
+from radgaze.runs.vote import Rule, combined
+from radgaze.store.batch import Batch
 from radgaze.store.boxes import of_own_class, regions_of_own_class
 
 Array = NDArray[np.float32]
@@ -149,6 +153,8 @@ def stream_maps(
 ) -> Iterator[CaseMaps]:
     """Make the maps of a split or of some of its cases, a batch at a time, to bound the memory.
 
+    Those of a vote are the means of its runs' heatmaps, and masks combined by its rule, see `runs.vote`.
+
     Args:
         run, split, generator, target, device, batch_size: Arguments of `case_maps`.
         case_ids: Ids of the cases, in the order of the result; None for all cases of the split, in the order
@@ -158,14 +164,11 @@ def stream_maps(
     Yields:
         The maps of a batch.
     """
-    model = run.model(device)
-    heatmaps = run.generator(model, generator)
-    grad_cams = run.generator(model, "grad_cam") if grad_cam else None
+    explainer = RunExplainer.of(run, generator, device, grad_cam=grad_cam)
     predictions = run.predictions()
     rows = predictions.select([f"probability_{name}" for name in run.classes]).to_numpy().astype(np.float64)
     predicted = dict(zip(predictions["case_id"], rows, strict=True))
     for batch in run.batches(split, batch_size=batch_size, case_ids=case_ids):
-        images, *other_inputs = models.inputs(model, batch.to(device))
         probabilities = np.stack([predicted[case] for case in batch.case_id])
         boxes, regions = batch.own_boxes(), batch.own_regions()
         explained: torch.Tensor | str = "predicted"
@@ -176,16 +179,16 @@ def stream_maps(
             one_hot = torch.nn.functional.one_hot(true, batch.label.shape[1]).to(batch.label.device)
             boxes = of_own_class(batch.boxes, batch.box_class, one_hot)
             regions = regions_of_own_class(batch.regions, batch.region_class, one_hot)
-        with torch.no_grad():
-            output = model(images, *other_inputs)
-            mask = output.mask_of(target_index(output.logits, explained))
+        elif run.vote is not None:  # the class that the vote predicts, and not each run for itself
+            explained = torch.from_numpy(probabilities.argmax(1)).to(device)
+        maps = explainer(batch.to(device), explained)
         yield CaseMaps(
             case_ids=tuple(batch.case_id),
             patients=np.array(batch.patient, dtype=np.int64),
             image=_plane(batch.image),
-            heatmap=_plane(heatmaps(images, explained, also=other_inputs)),
-            grad_cam=None if grad_cams is None else _plane(grad_cams(images, explained, also=other_inputs)),
-            mask=None if mask is None else _plane(mask.float().sigmoid()),
+            heatmap=maps.heatmap,
+            grad_cam=maps.grad_cam,
+            mask=maps.mask,
             gaze=_plane(batch.gaze_maps()),
             has_gaze=batch.has_gaze.cpu().numpy().astype(bool),
             points=batch.points.cpu().numpy().astype(np.float32),
@@ -196,6 +199,85 @@ def stream_maps(
             probabilities=probabilities,
             labels=batch.label.cpu().numpy().astype(np.int64),
         )
+
+
+@dataclass(frozen=True)
+class RunMaps:
+    """The maps of a batch that a run makes, (B, H, W) each; see `CaseMaps`."""
+
+    heatmap: Array
+    grad_cam: Array | None
+    mask: Array | None
+
+
+@dataclass(frozen=True)
+class RunExplainer:
+    """A run's maps of batches: those of its model, or of a vote's runs, combined.
+
+    Attributes:
+        parts: The trained runs.
+        rule: Rule of the vote for masks, see `runs.vote`.
+    """
+
+    parts: Sequence[_Explainer]
+    rule: Rule
+
+    @classmethod
+    def of(cls, run: Run, generator: str | None, device: str, *, grad_cam: bool = False) -> RunExplainer:
+        """Load the models of a run; for the arguments see `case_maps`."""
+        parts = [_Explainer.of(voter, generator, device, grad_cam=grad_cam) for voter in run.voters]
+        return cls(parts, "mean" if run.vote is None else run.vote.rule)
+
+    def __call__(self, batch: Batch, explained: torch.Tensor | str) -> RunMaps:
+        """Make the maps of a batch on the models' device.
+
+        Args:
+            batch: The cases.
+            explained: Class of each case, of shape (B,), or "predicted", the one that each model predicts.
+        """
+        maps = [part(batch, explained) for part in self.parts]
+        return RunMaps(
+            heatmap=_together("mean", [each.heatmap for each in maps]),
+            grad_cam=_together_if_all("mean", [each.grad_cam for each in maps]),
+            mask=_together_if_all(self.rule, [each.mask for each in maps]),
+        )
+
+
+@dataclass(frozen=True)
+class _Explainer:
+    """The model of one trained run, with the generators of its maps."""
+
+    model: nn.Module
+    heatmaps: Generator
+    grad_cams: Generator | None
+
+    @classmethod
+    def of(cls, run: Run, generator: str | None, device: str, *, grad_cam: bool) -> _Explainer:
+        model = run.model(device)
+        grad_cams = run.generator(model, "grad_cam") if grad_cam else None
+        return cls(model, run.generator(model, generator), grad_cams)
+
+    def __call__(self, batch: Batch, explained: torch.Tensor | str) -> RunMaps:
+        images, *other_inputs = models.inputs(self.model, batch)
+        with torch.no_grad():
+            output = self.model(images, *other_inputs)
+            mask = output.mask_of(target_index(output.logits, explained))
+        heatmap = _plane(self.heatmaps(images, explained, also=other_inputs))
+        grad_cam = None
+        if self.grad_cams is not None:
+            grad_cam = _plane(self.grad_cams(images, explained, also=other_inputs))
+        return RunMaps(heatmap, grad_cam, None if mask is None else _plane(mask.float().sigmoid()))
+
+
+def _together(rule: Rule, maps: Sequence[Array]) -> Array:
+    """Combine the maps (B, H, W) of runs; those of one alone stay as they are."""
+    return maps[0] if len(maps) == 1 else combined(rule, np.stack(maps)).astype(np.float32)
+
+
+def _together_if_all(rule: Rule, maps: Sequence[Array | None]) -> Array | None:
+    """Combine maps as `_together` does; None where a run has none."""
+    made = [each for each in maps if each is not None]
+    return _together(rule, made) if len(made) == len(maps) else None
 
 
 def inside_region(regions: torch.Tensor) -> NDArray[np.bool_]:

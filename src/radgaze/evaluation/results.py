@@ -156,6 +156,21 @@ class SplitWithMaps(SplitResults):
 
 
 @dataclass(frozen=True)
+class VoteResults:
+    """Results of a vote on the test cases, see `runs.vote`.
+
+    Attributes:
+        auc: AUC of each run, under its name, of their "mean" and of their "majority".
+        unanimous: Number of cases on which all runs vote alike for every class.
+        tied: Number of cases with a class that exactly half of the runs vote for.
+    """
+
+    auc: dict[str, Groups]
+    unanimous: int
+    tied: int
+
+
+@dataclass(frozen=True)
 class EvaluationResults(Record):
     """The content of metrics.json. A field that a file of an earlier version lacks has its default.
 
@@ -169,6 +184,7 @@ class EvaluationResults(Record):
         settings: The settings of the evaluation.
         test: Results on the test cases.
         validate: Results on the validation cases.
+        votes: Results of the runs that vote; for a vote only.
     """
 
     experiment: str = ""
@@ -180,6 +196,7 @@ class EvaluationResults(Record):
     settings: EvaluationSettings = field(default_factory=EvaluationSettings)
     test: SplitWithMaps = field(default_factory=SplitWithMaps)
     validate: SplitResults = field(default_factory=SplitResults)
+    votes: VoteResults | None = optional()
 
 
 def write_results(results: EvaluationResults, run: Path) -> None:

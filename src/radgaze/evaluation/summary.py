@@ -35,6 +35,7 @@ from radgaze.evaluation.statistics.resampling import (
     SeedResamples,
     estimates,
 )
+from radgaze.evaluation.votes import vote_results
 from radgaze.runs.run import Run
 from radgaze.words import listed
 
@@ -89,6 +90,7 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
             localisation_cases=LocalisationCases(with_boxes.height, test.height - with_boxes.height),
         ),
         validate=of_validate,
+        votes=vote_results(run, test, resampling(test), settings.interval or "delong"),
     )
 
 

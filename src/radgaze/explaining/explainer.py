@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze.attribution.generator import Generator
@@ -13,25 +15,47 @@ from radgaze.evaluation.referral.perturbation import given
 from radgaze.evaluation.referral.selective import Decision, Referral
 from radgaze.explaining.explanation import Explanation, Maps
 from radgaze.explaining.inputs import Subject
+from radgaze.models.unet import Output
 from radgaze.objectives.triangle import probabilities
+from radgaze.runs import vote
 from radgaze.runs.run import Run
 
 
 @dataclass(frozen=True)
-class Explainer:
-    """A run's model with the methods that explain it.
+class Voice:
+    """A trained run with the methods that explain its model.
 
     Attributes:
         run: The run.
         model: Model of the run, in evaluation mode.
         generators: The generators, by method.
-        target: Class that is explained: "predicted", the name of a class, or "all".
-        referral: The run's rule for accepting predictions; None where it has none.
     """
 
     run: Run
     model: nn.Module
     generators: Mapping[str, Generator]
+
+    def predict(self, images: Tensor, other_inputs: tuple[Tensor, ...]) -> tuple[Output, NDArray[np.float64]]:
+        """The model's output for images, and their probabilities (B, C)."""
+        with torch.inference_mode():
+            output: Output = self.model(images, *other_inputs)
+            scores = probabilities(output.logits, self.run.config.objective.classification)
+        return output, scores.double().cpu().numpy()
+
+
+@dataclass(frozen=True)
+class Explainer:
+    """A run with the methods that explain it: its own model, or those of the runs that it is the vote of.
+
+    Attributes:
+        run: The run.
+        voices: The trained runs, each with its model; all with the same methods.
+        target: Class that is explained: "predicted", a class, or "all".
+        referral: The run's rule for accepting predictions, or None.
+    """
+
+    run: Run
+    voices: Sequence[Voice]
     target: str
     referral: Referral | None
 
@@ -40,25 +64,20 @@ class Explainer:
 
         Args:
             subjects: The images; of a model that reads gaze, only images whose further inputs have one shape.
-            advance: Function that is called with the number of images after each method.
+            advance: Function that is called with the number of images after each method of each model.
         """
-        run, device = self.run, next(self.model.parameters()).device
+        run, device = self.run, next(self.voices[0].model.parameters()).device
         images = torch.stack([subject.image for subject in subjects]).to(device)
         inputs = zip(*(subject.other_inputs for subject in subjects), strict=True)
         other_inputs = tuple(torch.cat(parts).to(device) for parts in inputs)
-        with torch.inference_mode():
-            output = self.model(images, *other_inputs)
-            scores = probabilities(output.logits, run.config.objective.classification).double().cpu().numpy()
+        outputs, of_each = zip(*(voice.predict(images, other_inputs) for voice in self.voices), strict=True)
+        scores = vote.probabilities(run.vote, np.stack(of_each))
         decisions: list[Decision | None] = [None] * len(subjects)
         if self.referral is not None:
-            decisions = [
-                *self.referral.decide(given(self.referral, self.model, images, scores, other_inputs))
-            ]
+            model = self.voices[0].model
+            decisions = [*self.referral.decide(given(self.referral, model, images, scores, other_inputs))]
         targets = self._targets(torch.from_numpy(scores.argmax(1)))
-        mask = None
-        if len(targets) == 1:
-            with torch.inference_mode():
-                mask = output.mask_of(targets[0].to(device))
+        mask = self._masks(outputs, targets[0].to(device)) if len(targets) == 1 else None
         maps = self._maps(images, other_inputs, targets, advance)
         return [
             Explanation(
@@ -66,11 +85,21 @@ class Explainer:
                 dict(zip(run.classes, scores[i].tolist(), strict=True)),
                 tuple(run.classes[int(index[i])] for index in targets),
                 maps[i],
-                None if mask is None else mask[i, 0].float().sigmoid().cpu().numpy(),
+                None if mask is None else mask[i],
                 decisions[i],
             )
             for i, subject in enumerate(subjects)
         ]
+
+    def _masks(self, outputs: Sequence[Output], target: Tensor) -> NDArray[np.float32] | None:
+        """The masks (B, S, S) of a class for each image, combined; None where a model has none."""
+        with torch.inference_mode():
+            masks = [output.mask_of(target) for output in outputs]
+        made = [mask[:, 0].float().sigmoid().cpu().numpy() for mask in masks if mask is not None]
+        if len(made) < len(masks):
+            return None
+        rule = "mean" if self.run.vote is None else self.run.vote.rule
+        return made[0] if len(made) == 1 else vote.combined(rule, np.stack(made)).astype(np.float32)
 
     def _maps(
         self,
@@ -79,9 +108,28 @@ class Explainer:
         targets: Sequence[Tensor],
         advance: Callable[[int], object],
     ) -> list[Maps]:
-        """Heatmaps of each image, by method and class."""
+        """Heatmaps of each image, by method and class; the mean over the models."""
+        of_each = [self._maps_of(voice, images, other_inputs, targets, advance) for voice in self.voices]
+        if len(of_each) == 1:
+            return of_each[0]
+        return [
+            {
+                key: vote.mean(np.stack([maps[key] for maps in of_image])).astype(np.float32)
+                for key in of_image[0]
+            }
+            for of_image in zip(*of_each, strict=True)
+        ]
+
+    def _maps_of(
+        self,
+        voice: Voice,
+        images: Tensor,
+        other_inputs: tuple[Tensor, ...],
+        targets: Sequence[Tensor],
+        advance: Callable[[int], object],
+    ) -> list[Maps]:
         maps: list[Maps] = [{} for _ in images]
-        for name, generator in self.generators.items():
+        for name, generator in voice.generators.items():
             for index in targets:
                 heatmaps = generator(images, index.to(images.device), also=other_inputs)
                 planes = heatmaps.float().cpu().numpy()[:, 0]

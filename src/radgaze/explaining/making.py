@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from radgaze import __version__, models
 from radgaze.attribution.memory import keep_freed_memory
@@ -16,7 +16,7 @@ from radgaze.console import Bar, progress, say
 from radgaze.devices import usable_device
 from radgaze.errors import UserError, call
 from radgaze.evaluation.referral.selective import FILE, Referral
-from radgaze.explaining.explainer import Explainer
+from radgaze.explaining.explainer import Explainer, Voice
 from radgaze.explaining.inputs import Requested, Subject, Unreadable, find, read
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.options import ExplainOptions
@@ -74,21 +74,29 @@ def explain(
     device = usable_device(options.device)
     if not run.config.model.reads_frames:  # these differ in length: a freed block rarely fits the next
         keep_freed_memory()
-    model = run.model(device)
-    scores = models.scoring(model)
-    names = chosen(options.methods, scores, run.config.input.size)
+    trained = [voter.model(device) for voter in run.voters]
+    names = _methods(options.methods, trained, run.config.input.size)
     record = _settings(run, names, options)
     todo, written = _not_done(requested, out, record, overwrite=options.overwrite)
     failed = dict[Requested, str]()
     reference = _mean_of_cases(run) if options.reference == "cases" else options.reference
-    makers = generators(names, scores, seed=options.seed, reference=reference)
-    explainer = Explainer(run, model, makers, options.target, _referral(run))
-    by_name = {each.name: each for each in todo}
-    with progress("Explaining", total=len(todo) * len(names)) as bar:
-        for subjects in _batches(read(todo, run, model), options.batch_size, failed, len(names), bar):
+    voices = [
+        Voice(voter, model, generators(names, models.scoring(model), seed=options.seed, reference=reference))
+        for voter, model in zip(run.voters, trained, strict=True)
+    ]
+    explainer = Explainer(run, voices, options.target, _referral(run))
+    by_name, steps = {each.name: each for each in todo}, len(names) * len(voices)
+    with progress("Explaining", total=len(todo) * steps) as bar:
+        for subjects in _batches(read(todo, run, trained[0]), options.batch_size, failed, steps, bar):
             for explanation in explainer(subjects, bar.advance):
                 written[by_name[explanation.subject.name]] = write(explanation, out, record)
     return Outcome({each: written[each] for each in requested if each in written}, failed)
+
+
+def _methods(requested: Sequence[str], trained: Sequence[nn.Module], size: int) -> tuple[str, ...]:
+    """The methods that apply to every model; a named one that does not apply to one of them is an error."""
+    of_each = [chosen(requested, models.scoring(model), size) for model in trained]
+    return tuple(name for name in of_each[0] if all(name in names for names in of_each))
 
 
 def _settings(run: Run, names: Sequence[str], options: ExplainOptions) -> ExplanationSettings:

@@ -13,6 +13,7 @@ from radgaze.evaluation.results import EvaluationResults
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
+from radgaze.runs.vote import Vote
 
 if TYPE_CHECKING:
     from radgaze.models.config import ModelConfig
@@ -74,6 +75,8 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
         if exclusive
         else f"to find {listed(run.classes)}, each independently of the others"
     )
+    if run.vote is not None:
+        return f"{vote_words(run.vote)} The first of them: a {network} trained {task}{data}. {supervision}"
     return f"A {network} trained {task}{data}. {supervision}"
 
 
@@ -91,6 +94,13 @@ def _gaze_as_input(model: ModelConfig, edges: Sequence[str]) -> str:
         f"{learned}, and reads the gaze on a case beside its image, also when tested.{withheld} That is "
         "another task than to predict from the image alone: a reader has already looked at it."
     )
+
+
+def vote_words(vote: Vote) -> str:
+    """Say which runs are combined, and how, as a sentence."""
+    names = listed([f"{voter.experiment} with seed {voter.seed}" for voter in vote.voters])
+    how = "The mean" if vote.rule == "mean" else "The majority vote"
+    return f"{how} of {len(vote.voters)} runs: {names}."
 
 
 def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
@@ -113,7 +123,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
-        ("Seed", str(config.seed)),
+        ("Seeds" if run.vote else "Seed", _seeds(run)),
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
@@ -122,6 +132,11 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
 def _gamma(objective: ObjectiveConfig) -> str:
     schedule = objective.gamma_schedule
     return number(objective.gamma, 3) + ("" if schedule == CONSTANT else f" · {schedule}")
+
+
+def _seeds(run: Run) -> str:
+    seeds = [run.config.seed] if run.vote is None else [voter.seed for voter in run.vote.voters]
+    return ", ".join(map(str, seeds))
 
 
 def configuration(run: Run) -> str:

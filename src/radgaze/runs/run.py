@@ -15,13 +15,15 @@ from radgaze.errors import UserError, call
 from radgaze.files import read_parquet, stay_within
 from radgaze.objectives import heatmaps
 from radgaze.objectives.config import Map
-from radgaze.runs import origin, settings
+from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
 from radgaze.runs.data import batches, dataset, open_store
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.requirements import unmet
+from radgaze.runs.vote import Vote
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.digest import file_digest
 from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
 
@@ -61,7 +63,36 @@ class Run:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits."""
-        return models.load(self.path / "model")[1]
+        return models.load(self.voters[0].path / "model")[1]
+
+    @property
+    def weights(self) -> Path:
+        """File of the trained weights."""
+        return self.path / "model" / "model.safetensors"
+
+    @cached_property
+    def vote(self) -> Vote | None:
+        """The vote that the run is; None for a run that was trained."""
+        return vote.read(self.path)
+
+    @cached_property
+    def voters(self) -> tuple[Run, ...]:
+        """The trained runs whose predictions and maps are combined: those of a vote, or this one alone.
+
+        Raises:
+            UserError: A run of the vote is gone, or was trained again.
+        """
+        if self.vote is None:
+            return (self,)
+        runs = tuple(Run.open(self.path / voter.path) for voter in self.vote.voters)
+        for run, voter in zip(runs, self.vote.voters, strict=True):
+            same = run.weights.is_file() and file_digest(run.weights) == voter.weights
+            if not same or len(run.classes) != len(voter.thresholds):
+                raise UserError(
+                    f"{run.path} has other weights than when it voted in {self.path}; vote again, into "
+                    "another folder"
+                )
+        return runs
 
     @cached_property
     def store(self) -> Store:
@@ -143,8 +174,13 @@ class Run:
         """Load the trained model onto a device, in evaluation mode.
 
         Raises:
-            UserError: The run holds no model, or a broken one.
+            UserError: The run is a vote, or its model is damaged.
         """
+        if self.vote is not None:
+            raise UserError(
+                f"{self.path} is a vote of {len(self.vote.voters)} runs and has no model of its own; do "
+                "this with one of them"
+            )
         return models.load(self.path / "model")[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:

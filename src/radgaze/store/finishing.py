@@ -33,10 +33,11 @@ GEOMETRY = {
 }
 
 
-class BurnedIn(TypedDict, total=False):
-    """The entry of a manifest for burnt-in text, missing where no file has any."""
+class Rare(TypedDict, total=False):
+    """The entries of a manifest that most stores do not have, see `Manifest`."""
 
     burned_in_annotation: list[str]
+    pseudo: dict[str, object]
 
 
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
@@ -113,7 +114,6 @@ def finish(
     rejections = pl.concat([cohort.rejections, unread])
     write_csv(rejections, folder / REJECTIONS)
     rejected = dict(rejections["reason"].value_counts().iter_rows())
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
     counts = Counts(
         cases=len(cohort.cases), readings=len(cohort.readings), fixations=height(cohort.fixations)
     )
@@ -133,8 +133,15 @@ def finish(
         software=__version__,
         identity=identity.recorded(),
         **_burned_in(cohort, done),
-        hashes=_hashes(folder, files),
+        hashes={},
     )
+    write_manifest(manifest, folder)
+
+
+def write_manifest(manifest: Manifest, folder: Path) -> None:
+    """Take the hashes of all files in a store's folder, and write its manifest with them, sealed."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    manifest = {**manifest, "hashes": _hashes(folder, files)}
     write_text(json.dumps(seal(manifest), indent=2, ensure_ascii=False) + "\n", folder / MANIFEST)
     for path in (*files, folder / MANIFEST):
         _flush(path)
@@ -172,7 +179,7 @@ def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
     return hashes
 
 
-def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> BurnedIn:
+def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> Rare:
     """List the cases whose files state that text is burnt into the image; empty where there is none."""
     ids = [
         case_id for case_id, i in zip(cohort.cases["case_id"], sorted(done), strict=True) if done[i].burned_in

@@ -54,6 +54,7 @@ class Manifest(TypedDict):
         software: Version of radgaze that wrote the store.
         identity: Digests of the cohort, and of the sizes of its files.
         burned_in_annotation: Ids of cases whose files state that text is burnt into the image.
+        pseudo: Run and settings that made the masks of a store that `radgaze pseudo` wrote.
         hashes: SHA-256 of each file, by its path in the store.
     """
 
@@ -67,6 +68,7 @@ class Manifest(TypedDict):
     software: NotRequired[str]
     identity: NotRequired[dict[str, str]]
     burned_in_annotation: NotRequired[list[str]]
+    pseudo: NotRequired[dict[str, object]]
     hashes: dict[str, str]
 
 
@@ -128,7 +130,12 @@ def _wrong(manifest: object) -> str | None:
     for name, kind in kinds.items():
         if not isinstance(manifest.get(name), kind):
             return f"its {name!r} is missing or of another kind"
-    for name, kind in (("exclusive", bool), ("identity", dict), ("burned_in_annotation", list)):
+    for name, kind in (
+        ("exclusive", bool),
+        ("identity", dict),
+        ("burned_in_annotation", list),
+        ("pseudo", dict),
+    ):
         if not isinstance(manifest.get(name, kind()), kind):
             return f"its {name!r} is of another kind"
     classes, size = manifest["classes"], manifest["parameters"].get("size")

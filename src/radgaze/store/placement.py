@@ -45,6 +45,19 @@ class Frame:
         # A copy, since torch needs writable memory.
         return np.array(image.resize((size, size), Image.Resampling.BILINEAR))
 
+    def restored(self, maps: NDArray[np.floating], fit: Fit) -> NDArray[np.float32]:
+        """Resize a map (S, S) of the model's input back to the square, (side, side); zero where it is not."""
+        left, top, right, bottom = self.seen(fit)
+        image = Image.fromarray(np.asarray(maps, dtype=np.float32))
+        square = np.zeros((self.side, self.side), np.float32)
+        resized = image.resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        square[top:bottom, left:right] = np.asarray(resized)
+        # With fit="pad" the input has the padding, too, where nothing can be marked.
+        box = self.box
+        inside = np.zeros((self.side, self.side), bool)
+        inside[box.pad_y : box.pad_y + box.height, box.pad_x : box.pad_x + box.width] = True
+        return np.where(inside, square, np.float32(0))
+
     def geometry(self, fit: Fit, size: int) -> Geometry:
         """Compute the position of the original image on a map of side `size`, in pixels."""
         left, top, right, bottom = self.seen(fit)

@@ -8,13 +8,13 @@ from pathlib import Path
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
-from radgaze.runs import origin, settings, without_gaze
+from radgaze.runs import origin, settings, vote, without_gaze
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoints import FOLDER, LAST, resumable
 
 FILES = {
-    *("config.yaml", origin.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
+    *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
     *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
     *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
     *("report.html", "figures", without_gaze.FOLDER),

@@ -1,0 +1,159 @@
+"""`pseudo`: a run's maps to masks of a copy of its store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from radgaze import __version__
+from radgaze.console import say
+from radgaze.errors import UserError
+from radgaze.objectives.config import Map
+from radgaze.outputs import check_folder
+from radgaze.pseudo import grabcut
+from radgaze.pseudo.maps import ClassMap, class_maps, marked_classes
+from radgaze.pseudo.options import GAZE, PseudoOptions
+from radgaze.runs.run import Run
+from radgaze.store.annotating import Annotation, Mark, annotate, annotated_before
+from radgaze.store.digest import file_digest
+from radgaze.store.placement import Frame
+from radgaze.store.store import Store
+from radgaze.words import count
+
+
+def pseudo(run: Run, options: PseudoOptions) -> Store:
+    """Write a copy of a run's store in which masks, made of the run's maps, mark the training cases.
+
+    The map of a case is of its true class, or one of each; the mask is named after the class. The copy has
+    the run's split. A finished copy of the same run and options is left as it is.
+
+    Args:
+        run: The run, or vote.
+        options: The options.
+
+    Returns:
+        The copy.
+
+    Raises:
+        UserError: The folder holds something else, or no mask can be made.
+    """
+    out = Path(os.path.abspath(options.out))  # noqa: PTH100  resolve() would follow a link
+    check_folder(out, may_be=("store", "run"))
+    options = replace(options, methods=_method(run, options.methods))
+    if options.refine == "grabcut":
+        grabcut.available()
+    store, annotation = run.store, _annotation(run, options)
+    before = annotated_before(store, annotation, out)
+    if before is not None:
+        say(f"{out} was made before, from the same run with the same options: left as it is")
+        return before
+    seen = Seen()
+    marks = _marks(seen.of(refined(class_maps(run, options), run, options)), run, options)
+    made = annotate(store, marks, annotation, out)
+    left = made.regions.table.filter(pl.col("case_id").is_in(annotation.case_ids))["case_id"].n_unique()
+    say(f"{count(seen.maps, 'map')} of {count(len(annotation.case_ids), 'case')}: {left} of them have a mask")
+    return made
+
+
+def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
+    """Refine maps as the options say; the threshold still applies to the result."""
+    if options.refine == "grabcut":
+        for each in maps:
+            cut = grabcut.grabcut(each.image, each.values, options.level)
+            yield replace(each, values=cut.astype("float32"))
+    elif options.refine == "irnet":
+        from radgaze.pseudo.irnet.refining import refined as spread_to_boundaries
+
+        yield from spread_to_boundaries(maps, run, options)
+    else:
+        yield from maps
+
+
+def _marks(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterator[Mark]:
+    """The masks of maps, on the squares of the store."""
+    store, fit = run.store, run.config.input.fit
+    level = 0.5 if options.refine == "grabcut" else options.level
+    frames = {
+        case_id: Frame(rows, columns, store.size)
+        for case_id, rows, columns in store.cases.select("case_id", "rows", "columns").iter_rows()
+    }
+    for each in maps:
+        yield Mark(each.case_id, each.label, frames[each.case_id].restored(each.values, fit) >= level)
+
+
+@dataclass
+class Seen:
+    """A count of the maps that pass.
+
+    Attributes:
+        maps: The number so far.
+    """
+
+    maps: int = 0
+
+    def of(self, maps: Iterable[ClassMap]) -> Iterator[ClassMap]:
+        """Count maps as they pass."""
+        for each in maps:
+            self.maps += 1
+            yield each
+
+
+def _method(run: Run, method: str | None) -> str:
+    """The map that masks are made of, by its name also where it is the run's own."""
+    if method is not None:
+        return method
+    heatmap = run.config.objective.heatmap
+    return heatmap.generator if run.config.objective.compares(Map.HEATMAP) else "guided_backprop"
+
+
+def _annotation(run: Run, options: PseudoOptions) -> Annotation:
+    """The cases that are marked, and where their masks come from."""
+    classes = [run.classes[k] for k in marked_classes(run, options)]
+    cases = run.store.cases.filter(pl.col("split").is_in(options.splits))
+    cases = cases.filter(pl.any_horizontal(pl.col(f"label_{name}") > 0 for name in classes))
+    if options.methods == GAZE:
+        cases = cases.join(run.store.readings, on="case_id", how="semi", maintain_order="left")
+    if cases.is_empty():
+        raise UserError(
+            f"{run.path} has no {' or '.join(options.splits)} case to mark: none has one of "
+            + ", ".join(classes)
+            + (" and gaze" if options.methods == GAZE else "")
+        )
+    return Annotation(
+        case_ids=frozenset(cases["case_id"]),
+        provenance=provenance(run, options),
+        keep_gaze=options.keep_gaze,
+        keep_marks=options.keep_marks,
+    )
+
+
+def provenance(run: Run, options: PseudoOptions) -> Mapping[str, object]:
+    """The origin of the masks: run, weights, map and settings, without a path."""
+    made: dict[str, object] = {
+        "runs": [
+            {
+                "name": voter.path.resolve().name,
+                "experiment": voter.experiment,
+                "seed": voter.config.seed,
+                "weights_sha256": file_digest(voter.weights),
+            }
+            for voter in run.voters
+        ],
+        "rule": "mean" if run.vote is None else run.vote.rule,
+        "map": options.methods,
+        "threshold": options.level,
+        "refine": options.refine,
+        "classes": [run.classes[k] for k in marked_classes(run, options)],
+        "splits": list(options.splits),
+        "keep_gaze": options.keep_gaze,
+        "keep_marks": options.keep_marks,
+        "software": __version__,
+    }
+    if options.refine == "irnet":
+        made |= {"epochs": options.epochs, "seed": options.seed}
+        made |= {"surely_inside": options.surely_inside, "surely_outside": options.surely_outside}
+    return made

@@ -1,0 +1,119 @@
+"""The maps of cases, one for each of their classes, at the size of the model's input."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from radgaze.console import progress
+from radgaze.devices import usable_device
+from radgaze.errors import UserError
+from radgaze.evaluation.maps import RunExplainer
+from radgaze.pseudo.options import GAZE, MASK, PseudoOptions
+from radgaze.runs.run import Run
+from radgaze.store.batch import Batch
+from radgaze.store.names import plain
+
+Plane = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ClassMap:
+    """A map of one class of a case.
+
+    Attributes:
+        case_id: The case.
+        label: The class.
+        image: Grey image in [0, 1], of shape (S, S).
+        values: The map in [0, 1], of shape (S, S); a heatmap or gaze map is scaled to its maximum.
+    """
+
+    case_id: str
+    label: str
+    image: Plane
+    values: Plane
+
+
+def marked_classes(run: Run, options: PseudoOptions) -> tuple[int, ...]:
+    """Indices of the classes that are marked.
+
+    Raises:
+        UserError: `only_positive` leaves out no class, or all of them.
+    """
+    normal = {plain(name) for name in options.normal} if options.only_positive else set()
+    marked = tuple(k for k, name in enumerate(run.classes) if plain(name) not in normal)
+    if options.only_positive and not marked:
+        raise UserError("`normal` names all classes: no case is left to mark")
+    return marked
+
+
+def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
+    """Make the maps of the marked cases: one for each true class, in the order of the splits and cases.
+
+    Args:
+        run: The run, or vote.
+        options: The options; a map without a value above 0 is left out.
+
+    Raises:
+        UserError: There is no such generator, or the model has no mask.
+    """
+    marked, method = marked_classes(run, options), options.methods
+    device = usable_device(options.device)
+    explain = None
+    if method != GAZE:
+        explain = RunExplainer.of(run, None if method == MASK else method, device)
+    splits = run.store.cases["split"]
+    with progress("Making maps", total=int(splits.is_in(options.splits).sum())) as bar:
+        for split in options.splits:
+            for batch in run.batches(split, options.batch_size):
+                for k, values in _maps_of(batch, run, marked, explain, method, device):
+                    images = batch.image[:, 0].numpy()
+                    for row, plane in values.items():
+                        if plane.max() > 0:
+                            yield ClassMap(batch.case_id[row], run.classes[k], images[row], plane)
+                bar.advance(len(batch.case_id))
+
+
+def _maps_of(
+    batch: Batch,
+    run: Run,
+    marked: Sequence[int],
+    explain: RunExplainer | None,
+    method: str | None,
+    device: str,
+) -> Iterator[tuple[int, dict[int, Plane]]]:
+    """For each class the maps of the cases of a batch that have it, by their place in the batch."""
+    labels = batch.label > 0
+    gaze = batch.gaze_maps()[:, 0].numpy() if explain is None else None
+    # The n-th class of each case at once, so that exclusive classes take a single pass.
+    nth = labels.long().cumsum(1) * labels
+    for n in range(1, int(labels.sum(1).max()) + 1):
+        chosen = (nth == n).long().argmax(1)
+        has = (nth == n).any(1)
+        if gaze is not None:
+            values, has = gaze, has & batch.has_gaze.cpu()
+        else:
+            assert explain is not None
+            values = _explained(explain, batch, chosen, device, run, is_mask=method == MASK)
+        for k in marked:
+            rows = torch.nonzero(has & (chosen == k))[:, 0].tolist()
+            yield k, {row: values[row] if method == MASK else _scaled(values[row]) for row in rows}
+
+
+def _explained(
+    explain: RunExplainer, batch: Batch, classes: torch.Tensor, device: str, run: Run, *, is_mask: bool
+) -> Plane:
+    maps = explain(batch.to(device), classes.to(device))
+    if not is_mask:
+        return maps.heatmap
+    if maps.mask is None:
+        raise UserError(f"the model of {run.path} has no mask; name a heatmap generator with `methods`")
+    return maps.mask
+
+
+def _scaled(values: Plane) -> Plane:
+    return values / max(float(values.max()), 1e-12)

@@ -1,0 +1,83 @@
+"""Options of `radgaze pseudo`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from radgaze.options import FieldError, Options, option
+
+MASK, GAZE = "mask", "gaze"
+"""Maps that are not a heatmap: the decoder's mask, and the gaze map of a case."""
+
+INSIDE, OUTSIDE = 0.30, 0.05
+"""Shares of a map's maximum between which IRNet learns nothing of a pixel, as implemented in its authors'
+code (`conf_fg_thres`, `conf_bg_thres`)."""
+
+NORMAL = ("Normal", "No finding")
+
+Refine = Literal["none", "grabcut", "irnet"]
+
+
+@dataclass(frozen=True)
+class PseudoOptions(Options):
+    """How maps become masks of a store.
+
+    Attributes:
+        out: Folder of the copy of the run's store, with the masks.
+        methods: Map that the masks are made of: a heatmap generator, mask (of the decoder), or gaze (the gaze
+            map of each case that has gaze); by default the heatmap that the run was trained with.
+        threshold: Share of a map's maximum, or value of the decoder's mask, from which a pixel is inside
+            (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask).
+        refine: Refinement of the maps: none; grabcut, colour models and edges of each image alone; or irnet,
+            boundaries between objects that a network learns from all maps (Ahn et al. 2019).
+        only_positive: Leave out the classes named in `normal`: their cases get no mask and stay as they are.
+        normal: Names of the classes without a finding.
+        validation: Mark the validation cases, too; else only training cases. Test cases stay as they are.
+        keep_gaze: Keep the gaze of marked cases; else the masks take its place, which training with
+            gaze.boxes=attention needs.
+        keep_marks: Keep the boxes and masks of findings that marked cases have; those of organs always stay.
+        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
+        seed: Random seed of the refinement.
+        batch_size: Number of cases in a batch.
+        epochs: Number of epochs in which irnet learns from the maps.
+        surely_inside: Share of a map's maximum above which irnet learns that a pixel is inside.
+        surely_outside: Share of a map's maximum below which irnet learns that a pixel is outside.
+    """
+
+    out: str | Path = option(metavar="STORE")
+    methods: str | None = None
+    threshold: float | None = option(None, above=0, at_most=1)
+    refine: Refine = "none"
+    only_positive: bool = False
+    normal: tuple[str, ...] = option(NORMAL, comma=True)
+    validation: bool = False
+    keep_gaze: bool = False
+    keep_marks: bool = False
+    device: str = "auto"
+    seed: int = option(0, at_least=0, at_most=2**32 - 1)
+    batch_size: int = option(16, at_least=1, hidden=True)
+    epochs: int = option(10, at_least=1)
+    surely_inside: float = option(INSIDE, above=0, below=1)
+    surely_outside: float = option(OUTSIDE, above=0, below=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.surely_outside >= self.surely_inside:
+            raise FieldError(
+                "surely_outside",
+                f"must be below `surely_inside={self.surely_inside:g}`, got {self.surely_outside:g}",
+            )
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Splits whose cases are marked."""
+        return ("train", "validate") if self.validation else ("train",)
+
+    @property
+    def level(self) -> float:
+        """The threshold, also where it is the default."""
+        if self.threshold is not None:
+            return self.threshold
+        return 0.5 if self.methods == MASK else 0.2
