@@ -31,12 +31,15 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     assert {name for name in space if name.startswith("lambda")} == set(lambdas(len(edges)))
     for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap"):
         assert (f"objective.{edge}.distance" in space) == (edge in edges)
-    heat = {f"objective.heatmap.{name}" for name in ("generator", "match", "normalise", "margin")}
-    # A raw distance takes the heatmap as it is, and a method's heatmap is a part of the method.
-    matched = any("heatmap" in edge and not distances.find(each.distance).raw for edge, each in edges.items())
+    goal = config.objective
+    raw = {name for name, distance in distances.REGISTRY.items() if distance.raw}
+    heat = {f"objective.heatmap.{name}" for name in ("match", "normalise", "margin")}
+    matched = any("heatmap" in edge and settings_.distance not in raw for edge, settings_ in edges.items())
     assert heat & set(space) == (heat if matched else set())
-    assert ("objective.gamma" in space) == bool(config.objective.weights)
-    reads = config.model.architecture == "temporal" or config.objective.compares("gaze")
+    is_free = goal.heatmap.channel_weights == "exact" and goal.heatmap.layer is None
+    assert ("objective.heatmap.generator" in space) == (goal.compares("heatmap") and is_free)
+    assert ("objective.gamma" in space) == bool(goal.weights)
+    reads = goal.compares("gaze") or config.model.architecture == "temporal"
     assert ("gaze.sigma" in space) == (bool(edges) or reads)
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space

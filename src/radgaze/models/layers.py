@@ -20,26 +20,27 @@ SIDE = 64
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
     """The encoder of a network, which returns the feature maps of its stages; None without one."""
-    kinds = (EncoderMixin, TimmUniversalEncoder)
-    encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
+    encoder = next(
+        (each for each in model.modules() if isinstance(each, EncoderMixin | TimmUniversalEncoder)), None
+    )
     return encoder if isinstance(encoder, nn.Module) else None
 
 
 @contextmanager
 def kept_features(model: nn.Module) -> Iterator[list[Tensor]]:
     """Keep the deepest feature maps (B, K, h, w) of each call of a network's encoder, in order."""
-    kept: list[Tensor] = []
+    features: list[Tensor] = []
     encoder = encoder_of(model)
     if encoder is None:
-        yield kept
+        yield features
         return
 
     def keep(module: nn.Module, args: object, output: Sequence[Tensor]) -> None:
-        kept.append(output[-1])
+        features.append(output[-1])
 
     hook = encoder.register_forward_hook(keep)
     try:
-        yield kept
+        yield features
     finally:
         hook.remove()
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Protocol, Self
 
 from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
 from radgaze.sections import Section
-
-if TYPE_CHECKING:
-    from radgaze.objectives.terms.base import Term
 
 
 class Map(StrEnum):
@@ -55,8 +53,22 @@ class Edge(StrEnum):
         return self.ends[0]
 
 
-Value = bool | int | float | str | None
-"""A value of an option."""
+class DescribedTerm(Protocol):
+    """A term of the loss, as far as settings need it."""
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it uses."""
+
+    @property
+    def summary(self) -> str:
+        """Description of a run with this term, as the end of a sentence."""
+
+
+Plain = bool | int | float | str | None
+
+Value = Plain | list[Plain] | dict[str, Plain]
+"""A value of an option: a plain one, several, or several by name."""
 
 Balance = Literal["given", "start"]
 
@@ -217,7 +229,15 @@ class ObjectiveConfig(Section):
         """
         super().check()
         schedules.check("gamma_schedule", self.gamma_schedule)
-        for section, taken in (("heatmaps", tuple(Map)), ("terms", (*Edge, "loss", "classification"))):
+        highest = self.gamma * schedules.parse(self.gamma_schedule).highest
+        if highest > 1:
+            raise FieldError(
+                "gamma_schedule", f"must leave γ at most 1; {self.gamma_schedule!r} makes it {highest:g}"
+            )
+        for section, taken in (
+            ("heatmaps", tuple(Map)),
+            ("terms", (*Edge, "loss", "classification", "gamma")),
+        ):
             for name in getattr(self, section):
                 if name in taken:
                     raise FieldError(
@@ -247,15 +267,14 @@ class ObjectiveConfig(Section):
         )
 
     @property
-    def further_terms(self) -> dict[str, Term]:
-        """The further terms that have weight, by name.
+    def further_terms(self) -> Mapping[str, DescribedTerm]:
+        """The further terms that have weight, by name; see `objectives.terms.further`.
 
         Raises:
             FieldError: A term has no such kind, option or map.
         """
         if not self.terms:
             return {}
-        from radgaze.objectives.terms import create  # imports torch
+        from radgaze.objectives.terms import further  # imports torch
 
-        maps = (*Map, *self.heatmaps)
-        return {name: create(f"terms.{name}", term, maps) for name, term in self.terms.items() if term.weight}
+        return further(self)
