@@ -20,9 +20,8 @@ SIDE = 64
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
     """The encoder of a network, which returns the feature maps of its stages; None without one."""
-    encoder = next(
-        (each for each in model.modules() if isinstance(each, EncoderMixin | TimmUniversalEncoder)), None
-    )
+    kinds = (EncoderMixin, TimmUniversalEncoder)
+    encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
     return encoder if isinstance(encoder, nn.Module) else None
 
 
