@@ -49,6 +49,9 @@ BENCHMARKS = {
         "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
     ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
+    "methods": Benchmark(
+        "methods:run", "a training step of each comparison method, against the plain one", slow=True
+    ),
     "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
     "power": Benchmark("power:run", "power of differences over seeds, predicted and simulated", slow=True),
     "seed_intervals": Benchmark(

@@ -49,7 +49,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def normed(norm: Callable[[], nn.Module]) -> nn.Module:
+def normed(norm: Callable[[], nn.Module]) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(1, 4, 3), norm(), nn.SiLU(), nn.Conv2d(4, 4, 3), norm())
 
 
@@ -67,7 +67,8 @@ def test_running_statistics_do_not_move_and_the_outputs_are_those_of_the_mode(
     kind: str, training: bool
 ) -> None:
     torch.manual_seed(0)
-    model = normed(NORMS[kind]).train(training)
+    model = normed(NORMS[kind])
+    model.train(training)
     model(torch.rand(4, 1, 8, 8))
     before, images = state(model), torch.rand(4, 1, 8, 8) * 3
     momenta = [getattr(module, "momentum", 0) for module in model]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -198,7 +199,8 @@ def entered(model: nn.Module) -> tuple[Tensor, Tensor]:
     part = model.get_submodule
     x = F.silu(part("norm")(part("stem")(IMAGES)))
     features = F.silu(part("last_norm")(part("widen")(part("second")(part("first")(x)))))
-    return part("head")(features.mean((2, 3))), features
+    logits: Tensor = part("head")(features.mean((2, 3)))
+    return logits, features
 
 
 def alpha_of(logits: Tensor, features: Tensor) -> Tensor:
@@ -242,12 +244,12 @@ def test_the_gradient_through_the_mask_into_the_parameters_is_that_of_finite_dif
         scale = constants.setdefault("scale", heat.detach().amax((1, 2, 3), keepdim=True))
         T = torch.sigmoid(5.0 * (heat / scale - 0.4))
         p, q = logits.log_softmax(1), model((1 - T) * IMAGES).log_softmax(1)
-        per_case = {
+        losses: dict[str, Tensor] = {
             "probability": q.exp().gather(1, CLASSES[:, None])[:, 0],
             "divergence": (p.exp() * (p - q)).sum(1),
             "classification": -q.gather(1, CLASSES[:, None])[:, 0],
-        }[compare]
-        return (weights * per_case).sum()
+        }
+        return (weights * losses[compare]).sum()
 
     torch.testing.assert_close(by_hand(), value, rtol=1e-9, atol=1e-12)
     parameters = dict(model.named_parameters())
@@ -266,6 +268,10 @@ def test_held_channel_weights_are_those_of_the_scores_and_carry_no_label_or_logi
         torch.testing.assert_close(grad_cam_step(model, generator).raw("heatmap"), heat)
 
 
+def explained(cases: slice, target: str) -> Tensor:
+    return CLASSES[cases]
+
+
 def test_each_case_counts_as_if_it_were_alone() -> None:
     """Published versions of GAIN scale the maps by the minimum and maximum of the batch."""
     model = network(training=False)
@@ -280,7 +286,7 @@ def test_each_case_counts_as_if_it_were_alone() -> None:
         forward = ForwardPass(
             IMAGES[only],
             Outputs(logits),
-            lambda target, only=only: CLASSES[only],
+            partial(explained, only),
             lambda x: Outputs(model(x)),
         )
         maps = Maps(drawn(1, 1, 1, 16, 16), torch.ones(1, dtype=torch.bool), torch.ones(1, 2), heatmap=heat)
@@ -300,8 +306,9 @@ def test_only_cases_with_gaze_count_where_gaze_perturbs() -> None:
 def test_a_target_of_all_classes_or_of_the_runner_up_is_the_class_that_is_to_be_improbable() -> None:
     scores = torch.tensor([[2.0, 1, 0], [0, 2, 1], [1, 0, 2]])
     targets = Targets(Output(scores, None), LABELS, "softmax")
-    for target, expected in (("true", [1, 0, 2]), ("all", [1, 0, 2]), ("runner_up", [0, 1, 0])):
-        config = ObjectiveConfig(classification="softmax", heatmap=HeatmapConfig(target=target))
+    heatmaps = (HeatmapConfig(target="true"), HeatmapConfig(target="all"), HeatmapConfig(target="runner_up"))
+    for heatmap, expected in zip(heatmaps, ([1, 0, 2], [1, 0, 2], [0, 1, 0]), strict=True):
+        config = ObjectiveConfig(classification="softmax", heatmap=heatmap)
         forward = ForwardPass(IMAGES, Outputs(scores), targets.classes, scored(AFTER))
         step = Step(fixed(Outputs(scores), scored(AFTER)).maps, LABELS, config, forward)
         p = special.softmax(AFTER.numpy(), 1)[np.arange(3), expected]

@@ -147,12 +147,19 @@ TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("experiment", "last"), [("set3_guided", "drop"), ("set1_guided", "keep")])
+@pytest.mark.parametrize(
+    ("experiment", "last"), [("set3_guided", "drop"), ("set1_guided", "keep"), ("gain_ext", "drop")]
+)
 def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(
     experiment: str, last: str, uneven: Store, tmp_path: Path
 ) -> None:
-    """In set 1 no edge has a mask, and the decoder has no gradient; the last batch has four cases there."""
+    """In set 1 no edge has a mask, and the decoder has no gradient; the last batch has four cases there.
+
+    GAIN runs the network twice in a step, here with a balance of its terms.
+    """
     shared = (*SPLIT, "--optimisation.last_batch", last)
+    if experiment == "gain_ext":
+        shared += ("--objective.terms.attention_mining.balance", "start")
     one, _ = finished(
         uneven,
         tmp_path / "one",

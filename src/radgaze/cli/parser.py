@@ -91,7 +91,9 @@ class Parser(ArgumentParser):
         named = {field: values.get(field) for field in self._named}
         self._named = {field: value if isinstance(value, Mapping) else {} for field, value in named.items()}
 
-    def parse_args(self, args: Sequence[str] | None = None, *rest: Any, **settings: Any) -> Namespace:
+    def parse_args(  # type: ignore[override]  # jsonargparse's differs from argparse's, too
+        self, args: Sequence[str] | None = None, *rest: Any, **settings: Any
+    ) -> Namespace:
         """Parse arguments; those of named sections are laid over their defaults, field by field."""
         arguments = list(sys.argv[1:] if args is None else args)
         verb = next((word for word in arguments if not word.startswith("-")), "")
@@ -102,7 +104,7 @@ class Parser(ArgumentParser):
         from radgaze.experiments import merge
 
         arguments, given = named_sections.split(arguments, tuple(parser._named))
-        values = dict(parser._named)
+        values: dict[str, Mapping[str, object]] = dict(parser._named)
         for field, value in (*named_sections.of_files(arguments, tuple(values)), *given.items()):
             values[field] = merge(values[field], value)
         values = {field: value for field, value in values.items() if value}
@@ -110,8 +112,8 @@ class Parser(ArgumentParser):
             arguments += [f"--{field}={json.dumps(value)}" for field, value in values.items()]
         parsed = super().parse_args(arguments, *rest, **settings)
         fields = parsed if parser is self else parsed[verb]
-        for field, value in values.items():
-            fields[field] = value
+        for field, merged in values.items():
+            fields[field] = merged
         return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:

@@ -155,8 +155,9 @@ def _covers(node: Node, shape: Shape) -> bool:
     """Whether a convolution's kernel lies on all places at once: it flattens, and is a linear layer."""
     weight: Tensor | None = getattr(node, "_saved_weight", None)
     if weight is None:
-        tensors: tuple[Tensor, ...] = getattr(node, "saved_tensors", ())
-        weight = next((t for t in tensors if t.dim() == 4 and t.shape[-2:] == shape[-2:]), None)
+        tensors: tuple[Tensor | None, ...] = getattr(node, "saved_tensors", ())
+        given = (t for t in tensors if t is not None)
+        weight = next((t for t in given if t.dim() == 4 and t.shape[-2:] == shape[-2:]), None)
     return weight is not None and tuple(weight.shape[-2:]) == shape[-2:] and shape_of(node)[2:] == (1, 1)
 
 
