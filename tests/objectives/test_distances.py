@@ -14,6 +14,7 @@ from torch import Tensor
 
 from radgaze.objectives import distance, distances
 from radgaze.objectives.distances import REGISTRY, bce, dice, find, kl, mse, one_minus_cc
+from radgaze.options import FieldError
 
 NAMES = tuple(name for name, each in REGISTRY.items() if not each.raw)
 
@@ -160,3 +161,41 @@ def test_a_new_distance_is_one_function_with_a_decorator(monkeypatch: pytest.Mon
         return (p - q).abs().flatten(1).mean(1)
 
     assert find("l1").formula is l1
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "said"),
+    [
+        ("energy", {"above": 0.1}, "has no 'above'; the options of energy are relevant_above"),
+        ("energy", {"relevant_above": "much"}, "cannot have relevant_above='much'"),
+        ("energy", {"relevant_above": 1.5}, "cannot have relevant_above=1.5: .*less than or equal to 1"),
+        ("res", {"cells": 0}, "cannot have cells=0: .*greater than or equal to 1"),
+        ("outside_share", {"mask_from": "first"}, "cannot have mask_from='first': .*'last' or 'own'"),
+        ("overlap", {"within": None}, "has no 'within'"),
+        ("mse", {"power": 3}, "has no 'power'; the options of mse are none"),
+    ],
+)
+def test_an_option_that_a_distance_has_not_or_a_value_it_cannot_take_is_told(
+    name: str, options: dict[str, object], said: str
+) -> None:
+    with pytest.raises(FieldError, match=said):
+        distance.check(name, options)
+
+
+def test_options_with_values_that_a_distance_can_take_pass() -> None:
+    distance.check("energy", {"relevant_above": None})
+    distance.check("energy", {"relevant_above": 0.05})
+    distance.check("outside_share", {"mask_from": "own", "theta": 0.8})
+    distance.check("overlap", {"threshold": 0.25}, within=True)
+
+
+def test_options_of_a_distance_without_annotations_are_taken_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def powered(p, q, power=2):  # type: ignore[no-untyped-def]
+        return (p - q).abs().pow(power).flatten(1).mean(1)
+
+    monkeypatch.setitem(REGISTRY, "powered", distances.Distance("powered", powered))
+    distance.check("powered", {"power": "any"})
+    with pytest.raises(FieldError, match="has no 'exponent'"):
+        distance.check("powered", {"exponent": 2})

@@ -283,7 +283,7 @@ def test_the_threshold_that_separates_best_is_that_of_brute_force() -> None:
 
 
 def test_a_heatmap_in_the_relevant_places_is_cheapest() -> None:
-    """The same map upside down, where nobody looked, costs more."""
+    """Costs of a map, and of the same map upside down, where nobody looked."""
     _, q = pair()
     heat = (q**2).clone()
     for name in set(NAMES) - set(OF_TWO_HEATMAPS):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from pathlib import Path
 
 import pytest
+import torch
 
 from radgaze import experiments
+from radgaze.gaze.reference import viridis_grey
+from radgaze.objectives import distances
 from radgaze.runs import settings
 from radgaze.training.fitting import train
 from tests.training.conftest import Configure
@@ -34,6 +38,20 @@ def test_the_loss_is_the_sum_of_the_source_up_to_its_scale(name: str, protocol: 
     found = {term: (1 - goal.gamma) * each.weight / goal.gamma for term, each in goal.weights.items()}
     assert found == pytest.approx((WEIGHTS if protocol == "honest" else FAITHFUL)[name])
     assert experiments.describe(name).family == "Comparison"
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "threshold"),
+    [("background", "relevant_above", 0.05), ("res", "negative_below", 0.05), ("res", "positive_above", 0.5)],
+)
+def test_thresholds_of_gaze_are_those_of_the_protocols_maps(name: str, option: str, threshold: float) -> None:
+    """Published maps are greys of a colour map, whose lowest value is above 0.05."""
+    grey = float(viridis_grey(torch.tensor([[[threshold]]])))
+    options = settings.resolve(name, protocol="faithful").objective.heatmap_gaze.options
+    assert options[option] == pytest.approx(grey, abs=1e-4)
+    honest = settings.resolve(name).objective.heatmap_gaze
+    defaults = inspect.signature(distances.find(honest.distance).formula).parameters
+    assert honest.options.get(option, defaults[option].default) == threshold
 
 
 @pytest.mark.parametrize("name", WEIGHTS)

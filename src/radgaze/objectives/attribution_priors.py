@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from radgaze.objectives.distance import register
+from radgaze.objectives.distance import Positive, Share, Weight, register
 
 ENERGY = 1e-7
 """Sum of a heatmap below which `energy` does not divide by it, as implemented in Model-Guidance."""
@@ -19,7 +19,7 @@ STABILISER = 1e-10
 
 
 @register(raw=True)
-def outside_squared(p: Tensor, q: Tensor, *, relevant_above: float | None = None) -> Tensor:
+def outside_squared(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """Σ_d ((1 − q_d)·p_d)², right for the right reasons (Ross et al. 2017, eq. 1, where 1 − q is A).
 
     Args:
@@ -32,7 +32,7 @@ def outside_squared(p: Tensor, q: Tensor, *, relevant_above: float | None = None
 
 
 @register(raw=True)
-def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: float | None = None) -> Tensor:
+def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """Σ_d |(1 − q_d)·p_d|, GradMask (Simpson et al. 2019), as implemented in saliency-red-herring.
 
     Args:
@@ -45,7 +45,7 @@ def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: float | None = Non
 
 
 @register(raw=True)
-def energy(p: Tensor, q: Tensor, *, relevant_above: float | None = None) -> Tensor:
+def energy(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """1 − Σ q·p⁺ / Σ p⁺, the energy outside (Rao et al. 2023, Model-Guidance, with boxes as q).
 
     Where Σ p⁺ is below 1e-7 it is 1 − Σ q·p⁺, as implemented in Model-Guidance.
@@ -67,12 +67,12 @@ def isnet_background(
     p: Tensor,
     q: Tensor,
     *,
-    decay: float = 0.9,
-    lowest: float = 1.0,
-    highest: float = 25.0,
-    background_weight: float = 1.0,
-    foreground_weight: float = 3.0,
-    relevant_above: float | None = None,
+    decay: Share = 0.9,
+    lowest: Positive = 1.0,
+    highest: Positive = 25.0,
+    background_weight: Weight = 1.0,
+    foreground_weight: Weight = 3.0,
+    relevant_above: Share | None = None,
 ) -> Tensor:
     """w₁·background + w₂·foreground (Bassi et al. 2024, ISNet, with the foreground of Faster ISNet).
 

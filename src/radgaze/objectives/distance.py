@@ -5,13 +5,26 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import overload
+from typing import Annotated, get_type_hints, overload
 
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import Tensor
 
 from radgaze.options import FieldError, check_choice
 
 Formula = Callable[..., Tensor]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+"""An option in [0, 1]."""
+
+Positive = Annotated[float, Field(gt=0)]
+"""An option above 0."""
+
+Weight = Annotated[float, Field(ge=0)]
+"""An option of at least 0."""
+
+Count = Annotated[int, Field(ge=1)]
+"""An option that is a number of things."""
 
 
 @dataclass(frozen=True)
@@ -20,8 +33,8 @@ class Distance:
 
     Attributes:
         name: Name, that of its function.
-        formula: Function of `p` and `q`, and perhaps of options by name. With an option `within`, a map
-            (B, 1, H, W) in [0, 1], it can weight places.
+        formula: Function of `p` and `q`, and perhaps of options by name, whose values are checked by its
+            annotations. With an option `within`, a map (B, 1, H, W) in [0, 1], it can weight places.
         raw: Whether it takes the heatmap as it was made, which is signed if its read-out is: neither smoothed
             nor scaled (see `matching.match`).
     """
@@ -74,10 +87,10 @@ def find(name: str) -> Distance:
 
 
 def check(name: str, options: Mapping[str, object], *, within: bool = False) -> None:
-    """Check that a distance has some options, and whether it weights places by a third map.
+    """Check that a distance has some options with some values, and whether it weights places by a third map.
 
     Raises:
-        FieldError: It does not.
+        FieldError: It does not, or a value is not allowed.
     """
     check_choice("distance", name, REGISTRY)
     has = REGISTRY[name].options
@@ -85,5 +98,19 @@ def check(name: str, options: Mapping[str, object], *, within: bool = False) -> 
         if option not in has or option == "within":
             allowed = ", ".join(each for each in has if each != "within") or "none"
             raise FieldError("parameters", f"has no {option!r}; the options of {name} are {allowed}")
+        _check_value(REGISTRY[name], option, options[option])
     if within and "within" not in has:
         raise FieldError("within", f"cannot be used: the distance {name} weights no places")
+
+
+def _check_value(distance: Distance, option: str, value: object) -> None:
+    """Check a value of an option by its annotation, if it has one."""
+    try:
+        hints = get_type_hints(distance.formula, include_extras=True)
+        if option in hints:
+            TypeAdapter(hints[option]).validate_python(value)
+    except NameError:  # an annotation that is imported for type checkers alone
+        return
+    except ValidationError as error:
+        said = error.errors(include_url=False, include_input=False)[-1]["msg"]
+        raise FieldError("parameters", f"cannot have {option}={value!r}: {said}") from None

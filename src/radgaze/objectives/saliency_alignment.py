@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgaze.objectives.distance import register
+from radgaze.objectives.distance import Count, Positive, Share, Weight, register
 
 CELLS = 7
 """Side of a Grad-CAM map of a network's last stage, for images of 224 pixels."""
@@ -20,7 +20,7 @@ LEAST = 1e-6
 
 
 @register(raw=True)
-def harmonization(p: Tensor, q: Tensor, *, levels: int = 5) -> Tensor:
+def harmonization(p: Tensor, q: Tensor, *, levels: Count = 5) -> Tensor:
     """Mean over the levels of a pyramid of the mean of (p' − q')² (Fel et al. 2022, Harmonization).
 
     p' and q' are the maps less their mean, over their standard deviation, cut at 0; q' is then scaled to the
@@ -46,10 +46,10 @@ def res(
     p: Tensor,
     q: Tensor,
     *,
-    cells: int = CELLS,
-    positive_above: float = 0.5,
-    negative_below: float = 0.05,
-    slack: float = 0.1,
+    cells: Count = CELLS,
+    positive_above: Share = 0.5,
+    negative_below: Share = 0.05,
+    slack: Weight = 0.1,
 ) -> Tensor:
     """max(mean |tanh(5(M − a*)) − F| − η, 0) + mean |M − g(F⁺)|, RES-G (Gao et al. 2022).
 
@@ -76,7 +76,7 @@ def res(
 
 
 @register(raw=True)
-def haics(p: Tensor, q: Tensor, *, cells: int = CELLS) -> Tensor:
+def haics(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
     """Mean of −q·log M − (1 − q)·log(1 − M), M being p from 0 to 1 (HAICS, Shen et al. 2021).
 
     As implemented in YuyangGao/RES; M is clamped to [1e-6, 1 − 1e-6].
@@ -91,7 +91,7 @@ def haics(p: Tensor, q: Tensor, *, cells: int = CELLS) -> Tensor:
 
 
 @register(raw=True)
-def gradia(p: Tensor, q: Tensor, *, cells: int = CELLS) -> Tensor:
+def gradia(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
     """Mean of |M − q|, M being p from 0 to 1 (GRADIA, Gao et al. 2022), as implemented in YuyangGao/RES.
 
     Args:
@@ -103,7 +103,7 @@ def gradia(p: Tensor, q: Tensor, *, cells: int = CELLS) -> Tensor:
 
 
 @register(raw=True)
-def ga_net(p: Tensor, q: Tensor, *, steepness: float = 100.0, threshold: float = 0.4) -> Tensor:
+def ga_net(p: Tensor, q: Tensor, *, steepness: Positive = 100.0, threshold: Share = 0.4) -> Tensor:
     """Mean of (σ(ω(M − θ)) − q)², M being p from 0 to 1 (Wang et al. 2022, GA-Net's attention consistency).
 
     Args:

@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from radgaze.objectives.distance import register
+from radgaze.objectives.distance import Positive, Share, register
 from radgaze.objectives.perturbations import soft_mask
 
 STEEPNESS = 100.0
@@ -29,8 +29,8 @@ def overlap(
     q: Tensor,
     *,
     within: Tensor | None = None,
-    steepness: float = STEEPNESS,
-    threshold: float = THRESHOLD,
+    steepness: Positive = STEEPNESS,
+    threshold: Share = THRESHOLD,
 ) -> Tensor:
     """L_AS = 2·Σ min(p, q)·T / Σ (p + q), 0 where the maps of two classes are apart.
 
@@ -53,8 +53,8 @@ def outside_share(
     q: Tensor,
     *,
     mask_from: Literal["last", "own"] = "last",
-    steepness: float = STEEPNESS,
-    threshold: float = THRESHOLD,
+    steepness: Positive = STEEPNESS,
+    threshold: Share = THRESHOLD,
     theta: float = 1.0,
 ) -> Tensor:
     """L_AC = θ − Σ p·T / Σ p, the share of an inner layer's heatmap that lies outside of a soft mask T.
