@@ -94,8 +94,12 @@ def test_the_distance_of_contributing_is_found_by_its_name() -> None:
 def test_the_experiment_of_contributing_is_a_valid_configuration() -> None:
     described = yaml.safe_load(examples("An experiment")[0])
     existing = yaml.safe_load((Path(experiments.__file__).parent / "set1_guided.yaml").read_text("utf-8"))
-    assert {"title", "family", "order"} <= described.keys() & existing.keys()
-    fields = {name: value for name, value in described.items() if name not in ("title", "family", "order")}
+    assert {"title", "summary", "family", "order"} <= described.keys() & existing.keys()
+    fields = {
+        name: value
+        for name, value in described.items()
+        if name not in ("title", "summary", "family", "order")
+    }
     config = settings.from_dict({**experiments.load("set1_guided"), **fields})
     assert config.objective.heatmap.generator == "backprop"
     assert config.objective.heatmap_gaze.distance == "mse"

@@ -20,7 +20,7 @@ __all__ = ["store"]
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--only", "set9"], "--only must be one of all_edges_guided, "),
+        (["--only", "set9"], "--only must be one of "),
         (["--jobs", "0"], "--jobs must be at least 1, got 0"),
         (["--seeds", "0"], "--seeds must be at least 1, got 0"),
         (["--ray-address", "auto"], "--ray-address needs --engine ray"),

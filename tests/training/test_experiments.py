@@ -110,7 +110,7 @@ def test_every_experiment_says_how_it_is_shown_and_no_two_share_a_place() -> Non
     shown = experiments.catalogue()
     assert {each.name for each in shown} == set(experiments.names())
     assert len({each.order for each in shown}) == len({each.title for each in shown}) == len(shown)
-    assert all(each.title and each.family for each in shown)
+    assert all(each.title and each.family and each.summary for each in shown)
 
 
 def test_the_faithful_protocol_is_written_once() -> None:

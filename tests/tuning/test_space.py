@@ -10,6 +10,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.objectives import distances
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
@@ -30,10 +31,16 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     assert {name for name in space if name.startswith("lambda")} == set(lambdas(len(edges)))
     for edge in ("mask_gaze", "heatmap_gaze", "mask_heatmap"):
         assert (f"objective.{edge}.distance" in space) == (edge in edges)
-    heat = {f"objective.heatmap.{name}" for name in ("generator", "match", "normalise", "margin")}
-    assert heat & set(space) == (heat if any("heatmap" in edge for edge in edges) else set())
-    assert ("objective.gamma" in space) == bool(edges)
-    assert ("gaze.sigma" in space) == (bool(edges) or config.model.architecture == "temporal")
+    goal = config.objective
+    raw = {name for name, distance in distances.REGISTRY.items() if distance.raw}
+    heat = {f"objective.heatmap.{name}" for name in ("match", "normalise", "margin")}
+    matched = any("heatmap" in edge and settings_.distance not in raw for edge, settings_ in edges.items())
+    assert heat & set(space) == (heat if matched else set())
+    is_free = goal.heatmap.channel_weights == "exact" and goal.heatmap.layer is None
+    assert ("objective.heatmap.generator" in space) == (goal.compares("heatmap") and is_free)
+    assert ("objective.gamma" in space) == bool(goal.weights)
+    reads = goal.compares("gaze") or config.model.architecture == "temporal"
+    assert ("gaze.sigma" in space) == (bool(edges) or reads)
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space
     # The experiment itself lies within, and drawing its own values changes nothing.

@@ -29,6 +29,7 @@ VERBS = {
     "prepare": "turn a raw data set into a store",
     "verify": "check a store against its hashes",
     "inspect": "show the content of a store, in words and pictures",
+    "experiments": "list the experiments, or print the settings of one",
     "train": "train a classifier on a store, guided by gaze as the experiment defines",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",

@@ -83,7 +83,7 @@ class Parser(ArgumentParser):
         from radgaze.cli import named_sections
 
         self.add_class_arguments(section, nested_key=None, skip=set(skip))
-        self._named = dict.fromkeys(named_sections.fields_of(section), {})
+        self._named = {field: {} for field in named_sections.fields_of(section)}
 
     def set_section(self, values: Mapping[str, object]) -> None:
         """Set the defaults of a configuration's fields, by their dotted names."""

@@ -1,7 +1,8 @@
 """The experiments, one YAML file each, and the protocols that they can be trained under.
 
-An experiment's file holds its presentation (`title`, `family`, `order`) and the settings of a run that differ
-from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and the section of
+An experiment's file holds its presentation (`title`, `summary`, `family`, `order`) and the settings of a run
+that differ from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and the
+section of
 that name in the experiment's own file replaces the settings of the protocol.
 """
 
@@ -23,6 +24,9 @@ Value = TypeVar("Value")
 OURS = "Ours"
 """The family of experiments that the paper does not have."""
 
+COMPARISON = "Comparison"
+"""The family of methods from the literature that the paper names or that it is compared with."""
+
 LAST = 1_000_000
 """Place of experiments without one."""
 
@@ -36,12 +40,14 @@ class Experiment:
         title: Name on a page.
         family: Group in the tables, such as "Set 1".
         order: Place among all experiments, ascending.
+        summary: Its method in one line.
     """
 
     name: str
     title: str
     family: str = OURS
     order: int = LAST
+    summary: str = ""
 
 
 def names() -> tuple[str, ...]:
@@ -85,7 +91,8 @@ def describe(name: str) -> Experiment:
     content = _content(name)
     order = content.get("order", LAST)
     assert isinstance(order, int)
-    return Experiment(name, str(content["title"]), str(content.get("family", OURS)), order)
+    family, summary = str(content.get("family", OURS)), str(content.get("summary", ""))
+    return Experiment(name, str(content["title"]), family, order, summary)
 
 
 def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
@@ -108,10 +115,19 @@ def flat(nested: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
 _SHOWN = tuple(each.name for each in fields(Experiment) if each.name != "name")
 
 
-def _content(name: str) -> dict[str, object]:
+def source(name: str) -> str:
+    """The text of an experiment's file: its settings, and the sources of its constants as comments.
+
+    Raises:
+        UserError: There is no experiment of that name.
+    """
     if name not in names():
         raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
-    return dict(yaml.safe_load((files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")))
+    return (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
+
+
+def _content(name: str) -> dict[str, object]:
+    return dict(yaml.safe_load(source(name)))
 
 
 def _yaml_files(folder: Traversable) -> list[str]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from segmentation_models_pytorch.encoders._base import EncoderMixin
+from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
@@ -19,25 +20,26 @@ SIDE = 64
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
     """The encoder of a network, which returns the feature maps of its stages; None without one."""
-    encoder = next((each for each in model.modules() if isinstance(each, EncoderMixin)), None)
+    kinds = (EncoderMixin, TimmUniversalEncoder)
+    encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
     return encoder if isinstance(encoder, nn.Module) else None
 
 
 @contextmanager
 def kept_features(model: nn.Module) -> Iterator[list[Tensor]]:
     """Keep the deepest feature maps (B, K, h, w) of each call of a network's encoder, in order."""
-    kept: list[Tensor] = []
+    features: list[Tensor] = []
     encoder = encoder_of(model)
     if encoder is None:
-        yield kept
+        yield features
         return
 
     def keep(module: nn.Module, args: object, output: Sequence[Tensor]) -> None:
-        kept.append(output[-1])
+        features.append(output[-1])
 
     hook = encoder.register_forward_hook(keep)
     try:
-        yield kept
+        yield features
     finally:
         hook.remove()
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 
 from radgaze.models.architectures import forward, scoring
 from radgaze.models.unet import Output
@@ -19,7 +19,7 @@ def run_again(model: nn.Module, batch: Batch, images: Tensor) -> Output:
 
     The network stays in the mode that it is in. In training, batch norm takes the statistics of these images
     and its running statistics do not change, so that those stay the statistics of images as they are in use.
-    Drop-out draws anew. A decoder that the class scores do not depend on is left out.
+    Drop-out draws again. A decoder that the class scores do not depend on is left out.
     """
     with held_statistics(model):
         return forward(scoring(model), replace(batch, image=images))
@@ -27,8 +27,8 @@ def run_again(model: nn.Module, batch: Batch, images: Tensor) -> Output:
 
 @contextmanager
 def held_statistics(model: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of a network's batch norms while it runs in training mode."""
-    norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    """Keep the running statistics of a network's norms while it runs in training mode."""
+    norms = [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
     before = [(norm, norm.momentum, norm.num_batches_tracked) for norm in norms]
     try:
         for norm in norms:

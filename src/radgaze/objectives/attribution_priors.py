@@ -1,14 +1,21 @@
 """Distances of methods that say where a heatmap may be, in place of what it should equal.
 
-`p` is the raw heatmap (B, 1, H, W), `q` its target in [0, 1], of the same shape; each distance is one number
-per case.
+`p` is the raw heatmap (B, 1, H, W), `q` the relevance of each place, in [0, 1] and of the same shape; each
+distance is one number per case, and depends on that case alone.
 """
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from radgaze.objectives.distance import register
+
+ENERGY = 1e-7
+"""Sum of a heatmap below which `energy` does not divide by it, as implemented in Model-Guidance."""
+
+STABILISER = 1e-10
+"""Number added to the mean that `isnet_background` divides by, as implemented in ISNet."""
 
 
 @register(raw=True)
@@ -21,5 +28,87 @@ def outside_squared(p: Tensor, q: Tensor, *, relevant_above: float | None = None
         relevant_above: Value above which a place is relevant, and the others are not, as in the paper, whose
             A is binary; None takes the relevance as it is.
     """
-    relevant = q if relevant_above is None else (q > relevant_above).to(p.dtype)
-    return ((1 - relevant) * p).square().flatten(1).sum(1)
+    return ((1 - _relevance(p, q, relevant_above)) * p).square().flatten(1).sum(1)
+
+
+@register(raw=True)
+def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: float | None = None) -> Tensor:
+    """Σ_d |(1 − q_d)·p_d|, GradMask (Simpson et al. 2019), as implemented in saliency-red-herring.
+
+    Args:
+        p: Heatmaps: ∂|ŷ_0 − ŷ_1|/∂x there.
+        q: Relevance of each place: the segmented lesion there.
+        relevant_above: Value above which a place is relevant, and the others are not; None takes the
+            relevance as it is.
+    """
+    return ((1 - _relevance(p, q, relevant_above)) * p).abs().flatten(1).sum(1)
+
+
+@register(raw=True)
+def energy(p: Tensor, q: Tensor, *, relevant_above: float | None = None) -> Tensor:
+    """1 − Σ q·p⁺ / Σ p⁺, the energy outside (Rao et al. 2023, Model-Guidance, with boxes as q).
+
+    Where Σ p⁺ is below 1e-7 it is 1 − Σ q·p⁺, as implemented in Model-Guidance.
+
+    Args:
+        p: Heatmaps, of which negative values count as 0.
+        q: Relevance of each place.
+        relevant_above: Value above which a place is relevant, and the others are not; None takes the
+            relevance as it is.
+    """
+    positive = p.clamp(min=0)
+    inside = (_relevance(p, q, relevant_above) * positive).flatten(1).sum(1)
+    everything = positive.flatten(1).sum(1)
+    return 1 - inside / torch.where(everything < ENERGY, 1.0, everything)
+
+
+@register(raw=True)
+def isnet_background(
+    p: Tensor,
+    q: Tensor,
+    *,
+    decay: float = 0.9,
+    lowest: float = 1.0,
+    highest: float = 25.0,
+    background_weight: float = 1.0,
+    foreground_weight: float = 3.0,
+    relevant_above: float | None = None,
+) -> Tensor:
+    """w₁·background + w₂·foreground (Bassi et al. 2024, ISNet, with the foreground of Faster ISNet).
+
+    The background h is |p| outside, in units of the mean of |p| inside, pooled with the weights dʳ by the
+    rank r (Qiu 2018); its cost −log(1 − h/(h + 1)) is log(1 + h), whose gradient does not end at a clip as
+    that of the first form does in the published code. The foreground f is Σ |p| inside, which is kept between
+    C₁ and C₂: (f/C₁ − 1)² below, ((f − C₂)/C₁)² above, and from C₁ + C₂ on the line f − C₁ − C₂ + 1.
+
+    Args:
+        p: Heatmaps.
+        q: Relevance of each place: a binary mask of the lungs there. Where nothing is relevant, the unit is
+            the mean of the whole map.
+        decay: d in [0, 1], 0 for the maximum and 1 for the mean; 0.9 as implemented in ISNet.
+        lowest: C₁, 1 as implemented in ISNet.
+        highest: C₂, 25 as implemented in ISNet.
+        background_weight: w₁, 1 as implemented in ISNet.
+        foreground_weight: w₂, 3 as implemented in ISNet.
+        relevant_above: Value above which a place is relevant, and the others are not; None takes the
+            relevance as it is.
+    """
+    heat, relevance = p.abs().flatten(1), _relevance(p, q, relevant_above).flatten(1)
+    inside, relevant = (heat * relevance).sum(1), relevance.sum(1)
+    nowhere = relevant == 0
+    unit = torch.where(nowhere, heat.mean(1), inside / torch.where(nowhere, 1.0, relevant)) + STABILISER
+    weights = decay ** torch.arange(heat.shape[1], device=p.device, dtype=p.dtype)
+    outside = (heat * (1 - relevance)).sort(dim=1, descending=True).values
+    background = torch.log1p((outside * weights).sum(1) / weights.sum() / unit)
+    return background_weight * background + foreground_weight * _kept_between(inside, lowest, highest)
+
+
+def _kept_between(f: Tensor, lowest: float, highest: float) -> Tensor:
+    """The cost of leaving [C₁, C₂]: squared in units of C₁, and a line from C₁ + C₂ on."""
+    below = (1 - f / lowest).clamp(min=0).square()
+    above = ((f - highest) / lowest).clamp(min=0, max=1).square()
+    return below + above + (f - highest - lowest).clamp(min=0)
+
+
+def _relevance(p: Tensor, q: Tensor, above: float | None) -> Tensor:
+    return q if above is None else (q > above).to(p.dtype)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal, Self
+from typing import Literal, Protocol, Self
 
 from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
 from radgaze.sections import Section
-
-if TYPE_CHECKING:
-    from radgaze.objectives.terms.base import Term
 
 
 class Map(StrEnum):
@@ -55,8 +53,22 @@ class Edge(StrEnum):
         return self.ends[0]
 
 
-Value = bool | int | float | str | None
-"""A value of an option."""
+class DescribedTerm(Protocol):
+    """A term of the loss, as far as settings need it."""
+
+    @property
+    def maps(self) -> tuple[str, ...]:
+        """Names of the maps that it uses."""
+
+    @property
+    def summary(self) -> str:
+        """Description of a run with this term, as the end of a sentence."""
+
+
+Plain = bool | int | float | str | None
+
+Value = Plain | list[Plain] | dict[str, Plain]
+"""A value of an option: a plain one, several, or several by name."""
 
 Balance = Literal["given", "start"]
 
@@ -132,9 +144,9 @@ class HeatmapConfig(Section):
         readout: Reduction over channels; by default that of the generator, in most cases "absolute".
         target: Class whose score is explained, and whose map is the mask if each class has one: "true" (the
             label; if there are several, one drawn in each step, the same for all heatmaps), "predicted",
-            "runner_up" (the most probable class that the case does not have), or "all": Σ_k log p_k of all
-            classes (Ross et al. 2017), and of several that do not exclude each other
-            Σ_k log p_k + log(1 − p_k).
+            "runner_up" (the most probable class that the case does not have), "contrast" (the score of "true"
+            less that of "runner_up", as in Simpson et al. 2019), or "all": Σ_k log p_k of all classes (Ross
+            et al. 2017), and of several that do not exclude each other Σ_k log p_k + log(1 − p_k).
         match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" by the
             gaze map's Gaussian, "pool" both to a coarse grid of cells, or "none".
         cells: Number of cells of that grid along each side.
@@ -148,13 +160,13 @@ class HeatmapConfig(Section):
         layer: Layer at which the map is made: a dotted name of the model's modules, or "1/16" and the like,
             the last feature maps of that share of the image's side. None means the images or, for
             class-activation maps, the feature maps that the classifier pools.
-        channel_weights: Whether the weights of Grad-CAM's channels are differentiated ("exact"), or constant
-            in the backward pass ("held"), as in GAIN (Li et al. 2018, section 3.1).
+        channel_weights: Whether the weights of the channels in CAM and Grad-CAM are differentiated ("exact"),
+            or constant in the backward pass ("held"), as in GAIN (Li et al. 2018, section 3.1).
     """
 
     generator: str = "guided_backprop"
     readout: str | None = None
-    target: Literal["true", "predicted", "runner_up", "all"] = "true"
+    target: Literal["true", "predicted", "runner_up", "contrast", "all"] = "true"
     match: Literal["blur", "pool", "none"] = "blur"
     cells: int = option(14, at_least=1)
     normalise: Literal["max", "minmax", "quantile"] = "max"
@@ -163,6 +175,11 @@ class HeatmapConfig(Section):
     scales: tuple[int, ...] = option((1,), at_least=1)
     layer: str | None = option(None, omitted=True)
     channel_weights: Literal["exact", "held"] = option("exact", omitted=True)
+
+    @property
+    def explained(self) -> str:
+        """The target whose class stands for the heatmap: "true" where its score is of several classes."""
+        return "true" if self.target in ("contrast", "all") else self.target
 
     def check(self) -> None:
         """Check the values.
@@ -212,7 +229,15 @@ class ObjectiveConfig(Section):
         """
         super().check()
         schedules.check("gamma_schedule", self.gamma_schedule)
-        for section, taken in (("heatmaps", tuple(Map)), ("terms", (*Edge, "loss", "classification"))):
+        highest = self.gamma * schedules.parse(self.gamma_schedule).highest
+        if highest > 1:
+            raise FieldError(
+                "gamma_schedule", f"must leave γ at most 1; {self.gamma_schedule!r} makes it {highest:g}"
+            )
+        for section, taken in (
+            ("heatmaps", tuple(Map)),
+            ("terms", (*Edge, "loss", "classification", "gamma")),
+        ):
             for name in getattr(self, section):
                 if name in taken:
                     raise FieldError(
@@ -242,15 +267,14 @@ class ObjectiveConfig(Section):
         )
 
     @property
-    def further_terms(self) -> dict[str, Term]:
-        """The further terms that have weight, by name.
+    def further_terms(self) -> Mapping[str, DescribedTerm]:
+        """The further terms that have weight, by name; see `objectives.terms.further`.
 
         Raises:
             FieldError: A term has no such kind, option or map.
         """
         if not self.terms:
             return {}
-        from radgaze.objectives.terms import create  # imports torch
+        from radgaze.objectives.terms import further  # imports torch
 
-        maps = (*Map, *self.heatmaps)
-        return {name: create(f"terms.{name}", term, maps) for name, term in self.terms.items() if term.weight}
+        return further(self)

@@ -9,7 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgaze.objectives import attribution_priors  # noqa: F401 - registers its distances
+from radgaze.objectives import (  # each registers its distances
+    attribution_priors,  # noqa: F401
+    saliency_alignment,  # noqa: F401
+    separability,  # noqa: F401
+)
 from radgaze.objectives.distance import REGISTRY, Distance, check, find, register
 
 __all__ = ["REGISTRY", "Distance", "bce", "check", "dice", "find", "kl", "mse", "one_minus_cc", "register"]

@@ -42,7 +42,14 @@ class Targets:
 
     def of(self, target: str) -> Tensor | Callable[..., Tensor]:
         """The target as a generator takes it: a class of each case, or a function of the output."""
-        return self.all_classes if target == "all" else self.classes(target)
+        functions = {"all": self.all_classes, "contrast": self.contrast}
+        return functions[target] if target in functions else self.classes(target)
+
+    def contrast(self, output: Output) -> Tensor:
+        """The score of the class of each case less that of its runner-up (B,)."""
+        logits = output.logits
+        true, other = (logits.gather(1, self.classes(each)[:, None]) for each in ("true", "runner_up"))
+        return (true - other)[:, 0]
 
     def all_classes(self, output: Output) -> Tensor:
         """Σ_k log p_k (B,), and of classes that do not exclude each other also of 1 − p_k."""

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radgaze.attribution.engine.capture import full
 from radgaze.attribution.readout import normalise
 from radgaze.objectives.config import HeatmapConfig
 
@@ -56,7 +57,7 @@ def blur(heat: Tensor, sigma: Tensor) -> Tensor:
     It is two small matrix products per case, with the same Gaussian as for gaze maps.
     """
     rows, columns = heat.shape[-2:]
-    heat = heat.float()
+    heat = full(heat)
     sigma = sigma.detach().to("cpu", torch.float32)
     ky = torch.stack([_kernel(rows, float(s)) for s in sigma[:, 0]]).to(heat)
     kx = torch.stack([_kernel(columns, float(s)) for s in sigma[:, 1]]).to(heat)

@@ -1,7 +1,8 @@
-"""Perturb images where a map is high or low: by a soft mask, or at its lowest or highest pixels."""
+"""Perturb images where a map is high or low: by a mask, at its extreme pixels, or down to a window."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -53,15 +54,16 @@ def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
     return torch.zeros_like(flat).scatter_(1, places, 1.0).view_as(map_)
 
 
-def filling(images: Tensor, fill: Fill) -> Tensor:
+def filling(images: Tensor, fill: Fill, mask: Tensor) -> Tensor:
     """Images (B, 1, H, W) that replace parts of others.
 
     Args:
         images: Images (B, 1, H, W).
+        mask: Masks in [0, 1] of what is replaced, (B, 1, H, W).
         fill: "black" is 0; "mean" the mean of the image; "blur" the image blurred by a Gaussian of a tenth of
-            its sides; "uniform" uniform noise between the image's minimum and maximum; "shuffle" the image's
-            own pixels in random order; "other_case" the next image of the batch. Random ones are drawn from
-            torch's global generator.
+            its sides; "uniform" uniform noise between the image's minimum and maximum; "shuffle" the pixels
+            that are replaced (mask at least 1/2) in random order, as in ActDiff (Viviano et al. 2021);
+            "other_case" the next image of the batch. Random ones are drawn from torch's global generator.
     """
     if fill == "black":
         return torch.zeros_like(images)
@@ -74,8 +76,11 @@ def filling(images: Tensor, fill: Fill) -> Tensor:
         low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
         return low + (high - low) * torch.rand_like(images)
     if fill == "shuffle":
-        flat = images.flatten(1)
-        return flat.gather(1, torch.rand_like(flat).argsort(1)).view_as(images)
+        flat, unmasked = images.flatten(1), (mask < 0.5).flatten(1)
+        places = unmasked.byte().argsort(dim=1, stable=True)  # the replaced ones first
+        drawn = (torch.rand_like(flat) + 2 * unmasked).argsort(dim=1)
+        shuffled = torch.empty_like(flat).scatter_(1, places, flat.gather(1, drawn))
+        return torch.where(unmasked, flat, shuffled).view_as(images)
     return images.roll(-1, 0)
 
 
@@ -89,4 +94,42 @@ def replaced(images: Tensor, mask: Tensor, fill: Fill) -> Tensor:
     """
     if mask.shape[-2:] != images.shape[-2:]:
         mask = F.interpolate(mask, images.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.lerp(images, filling(images, fill).to(images.dtype), mask.to(images.dtype))
+    return torch.lerp(images, filling(images, fill, mask.detach()).to(images.dtype), mask.to(images.dtype))
+
+
+def windows(map_: Tensor, share: float) -> Tensor:
+    """Find the window of each map with the highest mean, the first of several.
+
+    Args:
+        map_: Maps (B, 1, H, W).
+        share: Sides of the windows as a share of the map's, rounded to pixels.
+
+    Returns:
+        Windows (B, 4): left, top, width and height in pixels. A map without a positive value gives all of it.
+    """
+    rows, columns = map_.shape[-2:]
+    height, width = max(1, round(share * rows)), max(1, round(share * columns))
+    sums = F.pad(map_.detach().double()[:, 0], (1, 0, 1, 0)).cumsum(1).cumsum(2)
+    means = sums[:, height:, width:] - sums[:, :-height, width:] - sums[:, height:, :-width]
+    means = means + sums[:, :-height, :-width]
+    best, across = means.flatten(1).argmax(1), means.shape[2]
+    size = torch.tensor([width, height], device=map_.device).expand(len(map_), 2)
+    window = torch.cat([torch.stack([best % across, best // across], 1), size], 1)
+    dead = map_.detach().flatten(1).amax(1) <= 0
+    return torch.where(dead[:, None], window.new_tensor([0, 0, columns, rows]), window)
+
+
+def cut_out(images: Tensor, window: Tensor, size: Sequence[int]) -> Tensor:
+    """Windows of images (B, 1, H, W), resized to (B, 1, *size) by bilinear interpolation.
+
+    Args:
+        images: Images (B, 1, H, W).
+        window: Windows (B, 4): left, top, width and height in pixels.
+        size: Height and width of the result.
+    """
+    rows, columns = images.shape[-2:]
+    sides = images.new_tensor([columns, rows])
+    corner, extent = window[:, :2].to(images) / sides, window[:, 2:].to(images) / sides
+    affine = torch.cat([torch.diag_embed(extent), (2 * corner + extent - 1)[:, :, None]], 2)
+    grid = F.affine_grid(affine, [len(images), 1, size[0], size[1]], align_corners=False)
+    return F.grid_sample(images, grid, padding_mode="border", align_corners=False)

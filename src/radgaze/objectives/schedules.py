@@ -7,21 +7,19 @@ all training steps that are done, in [0, 1]. Free of torch, as settings are.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from itertools import pairwise
+from math import isfinite
 
 from radgaze.options import FieldError
-
-Schedule = Callable[[float], float]
 
 CONSTANT = "constant"
 
 FORMS = "constant, linear(A -> B), linear(A -> B, until T), warmup(T) or steps(A, T: B, ...)"
 """The forms of a schedule, for messages."""
 
-_NUMBER = r"\s*(\d*\.?\d+(?:e[-+]?\d+)?)\s*"
+_NUMBER = r"\s*((?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?)\s*"
 _LINEAR = re.compile(rf"linear\({_NUMBER}->{_NUMBER}(?:,\s*until{_NUMBER})?\)", re.IGNORECASE)
 _WARMUP = re.compile(rf"warmup\({_NUMBER}\)", re.IGNORECASE)
 _STEPS = re.compile(rf"steps\({_NUMBER}((?:,{_NUMBER}:{_NUMBER})+)\)", re.IGNORECASE)
@@ -36,6 +34,11 @@ class Linear:
     last: float
     until: float = 1.0
 
+    @property
+    def highest(self) -> float:
+        """The highest value."""
+        return max(self.first, self.last)
+
     def __call__(self, t: float) -> float:
         return self.first + (self.last - self.first) * min(t / self.until, 1.0)
 
@@ -47,8 +50,16 @@ class Steps:
     first: float
     later: tuple[tuple[float, float], ...]
 
+    @property
+    def highest(self) -> float:
+        """The highest value."""
+        return max(self.first, *(value for _, value in self.later))
+
     def __call__(self, t: float) -> float:
         return next((value for start, value in reversed(self.later) if t >= start), self.first)
+
+
+Schedule = Linear | Steps
 
 
 @cache
@@ -71,14 +82,14 @@ def parse(text: str) -> Schedule:
         return Linear(1.0, 1.0)
     if match := _LINEAR.fullmatch(text):
         first, last, until = match.groups()
-        return Linear(float(first), float(last), _time(until or 1.0))
+        return Linear(_value(first), _value(last), _time(until or 1.0))
     if match := _WARMUP.fullmatch(text):
         return Linear(0.0, 1.0, _time(match[1]))
     if match := _STEPS.fullmatch(text):
-        later = tuple((_time(start), float(value)) for start, value in _STEP.findall(match[2]))
+        later = tuple((_time(start), _value(value)) for start, value in _STEP.findall(match[2]))
         if any(after[0] <= before[0] for before, after in pairwise(later)):
             raise ValueError("the times must ascend")
-        return Steps(float(match[1]), later)
+        return Steps(_value(match[1]), later)
     raise ValueError(f"must be {FORMS}")
 
 
@@ -92,6 +103,13 @@ def check(name: str, text: str) -> None:
         parse(text)
     except ValueError as error:
         raise FieldError(name, f"is no schedule: {error}; got {text!r}") from None
+
+
+def _value(text: str) -> float:
+    value = float(text)
+    if not isfinite(value):
+        raise ValueError(f"the number {text} is not finite")
+    return value
 
 
 def _time(value: str | float) -> float:

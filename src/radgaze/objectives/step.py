@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
+from radgaze.attribution.engine.capture import full
 from radgaze.objectives.config import Map, ObjectiveConfig
 from radgaze.objectives.matching import match
 
@@ -90,7 +91,7 @@ class Step:
     only_with_gaze: bool = False
 
     def for_cases_with_gaze(self) -> Step:
-        """The same step, for a term of which only the cases with gaze count."""
+        """Make the same step for a term of which only the cases with gaze count."""
         return replace(self, only_with_gaze=True)
 
     @property
@@ -101,7 +102,7 @@ class Step:
     @property
     def gaze(self) -> Tensor:
         """Gaze maps (B, 1, H, W), 0 in cases without gaze."""
-        return torch.where(self.seen, self.maps.gaze.float(), 0)
+        return torch.where(self.seen, full(self.maps.gaze), 0)
 
     @property
     def run(self) -> ForwardPass:
@@ -125,11 +126,11 @@ class Step:
         if name == Map.MASK:
             if self.maps.mask is None:
                 raise MissingError("the mask is missing: the model has no decoder")
-            return self._guarded(self.maps.mask.float().sigmoid())
+            return self._guarded(full(self.maps.mask).sigmoid())
         heat = self.maps.heatmap if name == Map.HEATMAP else self.maps.further.get(name)
         if heat is None:
             raise MissingError(f"the {name} is missing")
-        return self._guarded(heat.float())
+        return self._guarded(full(heat))
 
     def matched(self, name: str) -> tuple[Tensor, Tensor]:
         """A heatmap as its settings match it with gaze, and the gaze map, of one size and in [0, 1]."""

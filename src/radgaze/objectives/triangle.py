@@ -14,7 +14,7 @@ from torch import Tensor
 
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Step
-from radgaze.objectives.terms import Term, needs_gaze
+from radgaze.objectives.terms import Term, further, needs_gaze
 from radgaze.objectives.terms.edge import Edge
 
 __all__ = ["ALONE", "Maps", "Shares", "classification", "objective", "probabilities", "terms", "total"]
@@ -121,7 +121,7 @@ def total(values: Mapping[str, Tensor], config: ObjectiveConfig, factors: Mappin
 def with_weight(config: ObjectiveConfig) -> dict[str, Term]:
     """The edges of the triangle and the further terms that have weight, by name."""
     edges = {edge.value: Edge.of_triangle(edge, settings) for edge, settings in config.edges.items()}
-    return {**edges, **config.further_terms}
+    return {**edges, **further(config)}
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:

@@ -147,8 +147,11 @@ def plan(
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:
-    """Return the names of experiments in the order of the paper; all of them for None."""
-    return [each.name for each in experiments.catalogue() if only is None or each.name in only]
+    """Return the names of experiments in the order of the paper; for None all but the comparison methods."""
+    catalogue = experiments.catalogue()
+    if only is None:
+        return [each.name for each in catalogue if each.family != experiments.COMPARISON]
+    return [each.name for each in catalogue if each.name in only]
 
 
 def _repetitions(options: ReproduceOptions) -> Iterator[_Repetition]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from radgaze.models.config import ModelConfig
-from radgaze.objectives.config import ObjectiveConfig
+from radgaze.objectives.config import HeatmapConfig, ObjectiveConfig
 from radgaze.options import FieldError, check_choice, option
 from radgaze.sections import Section
 
@@ -229,12 +229,19 @@ class Config(Section):
             FieldError: A value is not allowed, or does not fit one of another section.
         """
         super().check()
-        heatmap, size = self.objective.heatmap, self.input.size
-        if heatmap.match == "pool":
-            if heatmap.cells > size:
-                rule = f"must be at most the {size} px of an image, got {heatmap.cells}"
-                raise FieldError("objective.heatmap.cells", rule)
-            size = heatmap.cells
-        if max(heatmap.scales) > size:
-            rule = f"must be at most {size}: a map of {size} px cannot be made coarser than that"
-            raise FieldError("objective.heatmap.scales", f"{rule}, got {list(heatmap.scales)}")
+        goal = self.objective
+        _check_size("heatmap", goal.heatmap, self.input.size)
+        for name, heatmap in goal.heatmaps.items():
+            _check_size(f"heatmaps.{name}", heatmap, self.input.size)
+
+
+def _check_size(name: str, heatmap: HeatmapConfig, size: int) -> None:
+    """Check that a heatmap of images of a size can be pooled and made coarser as its settings say."""
+    if heatmap.match == "pool":
+        if heatmap.cells > size:
+            rule = f"must be at most the {size} px of an image, got {heatmap.cells}"
+            raise FieldError(f"objective.{name}.cells", rule)
+        size = heatmap.cells
+    if max(heatmap.scales) > size:
+        rule = f"must be at most {size}: a map of {size} px cannot be made coarser than that"
+        raise FieldError(f"objective.{name}.scales", f"{rule}, got {list(heatmap.scales)}")

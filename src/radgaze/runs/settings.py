@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
@@ -57,10 +59,10 @@ def check_terms(experiment: str, settings: Mapping[str, object], given: Mapping[
     Raises:
         UserError: A term is neither.
     """
-    known = _terms(settings)
+    existing = _terms(settings)
     for name, term in _terms(given).items():
-        if name not in known and "kind" not in (term if isinstance(term, Mapping) else {}):
-            have = f"has the terms {', '.join(map(str, known))}" if known else "has no further terms"
+        if name not in existing and "kind" not in (term if isinstance(term, Mapping) else {}):
+            have = f"has the terms {', '.join(map(str, existing))}" if existing else "has no further terms"
             raise UserError(
                 f"`objective.terms.{name}` has no kind, and the experiment {experiment} {have}: correct the "
                 f"name, or give `objective.terms.{name}.kind` of a new term"
@@ -79,14 +81,40 @@ def from_dict(settings: object) -> Config:
     Raises:
         UserError: A field does not exist, or a value has the wrong type or is not allowed.
     """
-    _check_fields(settings, Config)
+    for place, inner, values in _named_sections(_check_fields(settings, Config), Config):
+        _parsed(inner, values, place)  # an error of the whole would not tell which of them it is
+    return _made(Config, _parsed(Config, settings))
+
+
+def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace:
+    """Check and convert the values of a section's fields.
+
+    Raises:
+        UserError: A value is of the wrong type.
+    """
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", type=Config)  # flags: the parser's own argument
+    parser.add_argument("--config", type=cls)  # flags: the parser's own argument
     try:
-        parsed = parser.parse_object({"config": settings})
+        parsed: Namespace = parser.parse_object({"config": deepcopy(settings)}).config  # it changes them
     except Exception as error:  # jsonargparse passes on exceptions of any type
-        raise UserError(f"the configuration cannot be used: {_short(error)}") from error
-    return _made(Config, parsed.config)
+        place = f'"{within}.' if within else '"'
+        raise UserError(_in_words(_short(error).replace('"config.', place, 1))) from error
+    return parsed
+
+
+def _named_sections(
+    settings: Mapping[str, object], section: type[Section], within: str = ""
+) -> Iterator[tuple[str, type[Section], object]]:
+    """The place, class and values of each named section in the settings of a section."""
+    hints = get_type_hints(section)
+    for name, value in settings.items():
+        hint, inner = hints[name], _inner(hints[name])
+        if not isinstance(value, Mapping):
+            continue
+        if inner is not None:
+            yield from ((f"{within}{name}.{key}", inner, each) for key, each in value.items())
+        elif isinstance(hint, type) and issubclass(hint, Section):
+            yield from _named_sections(value, hint, f"{within}{name}.")
 
 
 def to_dict(config: Config) -> dict[str, Plain]:
@@ -177,8 +205,8 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
             for key, each in _named(value, place).items():
                 if inner is not None:
                     _check_fields(each, inner, f"{place}.{key}")
-                elif not _is_plain(each):
-                    raise UserError(f"{place}.{key} is neither a plain value nor a list of them")
+                elif not all(map(_is_plain, each.values() if isinstance(each, Mapping) else [each])):
+                    raise UserError(f"{place}.{key} is neither a plain value nor several of them")
         elif not _is_plain(value):
             raise UserError(f"{place} is neither a plain value nor a list of them")
     return settings
@@ -216,5 +244,21 @@ def _absent(settings: object, section: type[Section], *, deep: bool, within: str
     return absent
 
 
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+
+_FAULT = re.compile(
+    r'Parser key "([\w.]+)": Expected an? (?:<class \'(\w+)\'>|typing\.Literal\[(.*)\])\. Got value: (.*)'
+)
+
+
 def _short(error: Exception) -> str:
     return " ".join(str(error).split())[:300]
+
+
+def _in_words(text: str) -> str:
+    """jsonargparse's message about a value, in the words of other messages where it is of a known form."""
+    fault = _FAULT.fullmatch(text)
+    if fault is None or (fault[2] and fault[2] not in _KINDS):
+        return f"the configuration cannot be used: {text}"
+    kind = _KINDS[fault[2]] if fault[2] else f"one of {fault[3].replace(chr(39), '')}"
+    return f"`{fault[1]}` must be {kind}, got {fault[4]}"

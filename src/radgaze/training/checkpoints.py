@@ -159,6 +159,8 @@ class Checkpoints(CheckpointIO):
                 "optimizer_states": [_optimiser(state) for state in _list(content["optimizer_states"])],
                 "lr_schedulers": [_schedule(state) for state in _list(content["lr_schedulers"])],
             }
+            if "factors" in content:  # the balance of the loss's terms
+                checked["factors"] = _numbers(content["factors"])
             if "MixedPrecision" in content:  # the scale of half precision's gradients
                 _require(_is_plain(content["MixedPrecision"]), "has a scale that is no number")
                 checked["MixedPrecision"] = content["MixedPrecision"]
@@ -261,6 +263,14 @@ def _weights(value: object) -> dict[str, Tensor]:
         if len(weights) == len(value):
             return weights
     raise Foreign("holds no weights")
+
+
+def _numbers(value: object) -> dict[str, float]:
+    numbers = {name: each for name, each in _mapping(value).items() if isinstance(each, float)}
+    _require(
+        len(numbers) == len(_mapping(value)) and all(map(math.isfinite, numbers.values())), "balances none"
+    )
+    return numbers
 
 
 def _mapping(value: object) -> Mapping[str, object]:

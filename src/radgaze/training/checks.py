@@ -11,6 +11,7 @@ from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
 from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import HeatmapConfig, Map
+from radgaze.objectives.step import MissingError
 from radgaze.options import FieldError, check_choice
 from radgaze.runs import settings
 from radgaze.runs.config import Config
@@ -19,6 +20,7 @@ from radgaze.runs.requirements import unmet
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
+from radgaze.training.module import GazeGuided
 
 CHANGEABLE = ("data", "trainer.", "input.cache")
 """Fields that may have another value when a run is resumed: they do not change what is learned."""
@@ -108,6 +110,11 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     raise UserError(
                         f"`{place}.generator={heatmap.generator}` does not work with this network: {problem}"
                     )
+            if config.objective.terms:
+                try:
+                    GazeGuided(model, config, batch.label.shape[1]).terms(batch)
+                except MissingError as error:
+                    raise UserError(f"{error}; take another `model.architecture`") from None
             problem = _problem(model, batch, HeatmapConfig("grad_cam"))
             if problem:
                 raise UserError(

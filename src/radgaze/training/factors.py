@@ -13,7 +13,7 @@ from radgaze.objectives.triangle import GAMMA
 STEPS = 10
 """Number of steps at the start over which the terms are balanced."""
 
-_CLASSIFICATION = "classification"
+_CLASSIFICATION, _SUM = "classification", "sum of "
 
 
 class Factors:
@@ -55,9 +55,11 @@ class Factors:
 
     def state(self) -> dict[str, float]:
         """The state, for a checkpoint; empty where nothing is balanced."""
-        return {"steps": float(self._steps), **self._sums} if self._balanced else {}
+        sums = {f"{_SUM}{name}": value for name, value in self._sums.items()}
+        return {"steps": float(self._steps), **sums} if self._balanced else {}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """Restore the state of a checkpoint."""
-        self._sums = {name: float(value) for name, value in state.items() if name != "steps"}
+        sums = {name.removeprefix(_SUM): value for name, value in state.items() if name.startswith(_SUM)}
+        self._sums = {name: float(value) for name, value in sums.items()}
         self._steps = int(state.get("steps", 0))

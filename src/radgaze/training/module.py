@@ -68,9 +68,8 @@ class GazeGuided(L.LightningModule):
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
-        output, maps, forward = self._forward(batch)
         shares, objective = self._shares(batch), self.config.objective
-        terms = triangle.terms(output.logits, batch.label, maps, objective, shares, forward=forward)
+        terms = self.terms(batch, shares)
         factors = self.factors.at(self._progress(), terms, self._mean_of_processes)
         terms = {"loss": triangle.total(terms, objective, factors), **terms}
         self._stop_if_not_finite(terms, batch)
@@ -86,6 +85,20 @@ class GazeGuided(L.LightningModule):
                 sync_dist=True,
             )
         return terms["loss"]
+
+    def terms(self, batch: Batch, shares: Shares = ALONE) -> dict[str, Tensor]:
+        """The terms of the loss of a batch, without their weights; see `objectives.triangle.terms`.
+
+        Args:
+            batch: The batch, on the model's device.
+            shares: Share of this batch in the batches of all processes.
+
+        Raises:
+            MissingError: A term needs a map or an output that the model does not have.
+        """
+        output, maps, forward = self._forward(batch)
+        goal = self.config.objective
+        return triangle.terms(output.logits, batch.label, maps, goal, shares, forward=forward)
 
     def validation_step(self, batch: Batch, step: int) -> None:
         logits = models.forward(self.model, batch).logits
@@ -125,7 +138,6 @@ class GazeGuided(L.LightningModule):
 
     def _forward(self, batch: Batch) -> tuple[Output, Maps, ForwardPass]:
         """Run the model and make the maps; where each class has a mask, it is that of the heatmap's class."""
-        target = self.config.objective.heatmap.target
         with (
             attribution.synchronised(),
             kept_features(self.model) as features,
@@ -135,13 +147,20 @@ class GazeGuided(L.LightningModule):
             targets = Targets(output, batch.label, self.config.objective.classification)
             mask = output.mask
             if output.class_maps is not None:
-                mask = output.mask_of(targets.classes("true" if target == "all" else target))
+                mask = output.mask_of(targets.classes(self.config.objective.heatmap.explained))
             heatmaps = read(output, targets)
         heatmap = heatmaps.pop(Map.HEATMAP.value, None)
         maps = Maps(self._gaze(batch), batch.has_gaze, batch.sigma, mask, heatmap, heatmaps)
 
+        device = batch.image.device.type
+        autocast = torch.is_autocast_enabled(device)  # not while the terms are computed
+
         def again(images: Tensor) -> Outputs:
-            with attribution.synchronised(), kept_features(self.model) as features:
+            with (
+                torch.autocast(device, torch.get_autocast_dtype(device), enabled=autocast),
+                attribution.synchronised(),
+                kept_features(self.model) as features,
+            ):
                 return _outputs(run_again(self.model, batch, images), features)
 
         return output, maps, ForwardPass(batch.image, _outputs(output, features), targets.classes, again)

@@ -19,6 +19,8 @@ from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.objectives.schedules import CONSTANT
+from radgaze.objectives.terms.edge import Edge
+from radgaze.objectives.triangle import with_weight
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 
@@ -53,7 +55,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
     if goal.weights and goal.gamma_schedule == CONSTANT:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
-    if edges or config.model.reads_gaze:
+    if edges or config.model.reads_gaze or goal.compares(Map.GAZE):
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         now = distances.find(getattr(goal, edge).distance)
@@ -61,11 +63,11 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         others = [] if now.raw else [each.name for each in distances.REGISTRY.values() if not each.raw]
         names = dict.fromkeys((now.name, *others))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
-    if goal.compares(Map.HEATMAP):
+    if goal.compares(Map.HEATMAP) and heatmap.channel_weights == "exact" and heatmap.layer is None:
+        choices = tuple(dict.fromkeys((heatmap.generator, *generators)))
+        space["objective.heatmap.generator"] = CategoricalDistribution(choices)
+    if _matches_heatmap(config):
         space |= {
-            "objective.heatmap.generator": CategoricalDistribution(
-                tuple(dict.fromkeys((heatmap.generator, *generators)))
-            ),
             "objective.heatmap.match": CategoricalDistribution(("blur", "pool", "none")),
             "objective.heatmap.normalise": CategoricalDistribution(("max", "minmax", "quantile")),
             "objective.heatmap.margin": FloatDistribution(0.0, 0.1),
@@ -74,6 +76,12 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     if optimisation.optimiser == "adamw" and optimisation.weight_decay > 0:
         space["optimisation.weight_decay"] = _about(optimisation.weight_decay, 0.1, 5)
     return {name: values for name, values in space.items() if name not in given}
+
+
+def _matches_heatmap(config: Config) -> bool:
+    """Whether a distance takes the heatmap H as its settings match it, not as it was made."""
+    terms = [term for term in with_weight(config.objective).values() if isinstance(term, Edge)]
+    return any(Map.HEATMAP in term.maps and not distances.find(term.distance).raw for term in terms)
 
 
 def lambdas(edges: int) -> tuple[str, ...]:

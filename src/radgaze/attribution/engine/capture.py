@@ -129,7 +129,7 @@ class Capture:
         return gradient if arrange is None else arrange(gradient)
 
     def constant_gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
-        """The same as `gradient`, without a graph: nothing is learned through it."""
+        """Compute the same as `gradient`, without a graph: nothing is learned through it."""
         without_graph = copy(self)  # with the features and scores that were computed
         object.__setattr__(without_graph, "create_graph", False)
         return without_graph.gradient(source, rule).detach()

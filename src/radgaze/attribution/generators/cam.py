@@ -18,6 +18,8 @@ from radgaze.attribution.generator import Generator, check_option
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
+ChannelWeights = Literal["exact", "held"]
+
 
 @register("cam", title="CAM")
 @dataclass
@@ -26,9 +28,17 @@ class CAM(Generator):
 
     It applies to a head of global average pooling and one linear layer, with at most drop-out in between; its
     generalisation to other heads is `hires_cam`.
+
+    Attributes:
+        channel_weights: Whether w is differentiated ("exact") or constant in the backward pass ("held").
     """
 
     readout: str = "sum"
+    channel_weights: ChannelWeights = "exact"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("channel_weights", self.channel_weights, get_args(ChannelWeights))
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
@@ -46,10 +56,9 @@ class CAM(Generator):
         if not isinstance(read.target, Tensor):
             raise ValueError("cam explains a class; its target cannot be a function of the output")
         weight = _linear_weight(read)
+        if self.channel_weights == "held":
+            weight = weight.detach()
         return (weight[read.target][:, :, None, None] * read.features).sum(1, keepdim=True)
-
-
-ChannelWeights = Literal["exact", "held"]
 
 
 @register("grad_cam", title="Grad-CAM")

@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from radgaze.objectives.config import Map, TermConfig
+from radgaze.objectives.config import Map, ObjectiveConfig, TermConfig
 from radgaze.objectives.step import Step
 from radgaze.options import FieldError, Options, check_choice
 
@@ -72,10 +72,10 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
     """
     check_choice(f"{name}.kind", config.kind, REGISTRY)
     cls = REGISTRY[config.kind]
-    known = [each.name for each in fields(cls)]
+    names = [each.name for each in fields(cls)]
     for option in config.options:
-        if option not in known:
-            raise FieldError(f"{name}.options", f"has no {option!r}; {config.kind} has {', '.join(known)}")
+        if option not in names:
+            raise FieldError(f"{name}.options", f"has no {option!r}; {config.kind} has {', '.join(names)}")
     try:
         term = TypeAdapter(cls).validate_python(dict(config.options))
     except ValidationError as error:
@@ -88,6 +88,16 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
         if used not in maps:
             raise FieldError(f"{name}.options", f"names the map {used!r}; there are {', '.join(maps)}")
     return term
+
+
+def further(config: ObjectiveConfig) -> dict[str, Term]:
+    """Create the further terms of an objective that have weight, by name.
+
+    Raises:
+        FieldError: A term has no such kind, option or map.
+    """
+    maps = (*Map, *config.heatmaps)
+    return {name: create(f"terms.{name}", term, maps) for name, term in config.terms.items() if term.weight}
 
 
 def needs_gaze(term: Term) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -9,14 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from radgaze.attribution.engine.capture import full
 from radgaze.objectives.config import Map
-from radgaze.objectives.perturbations import Fill, extreme_pixels, replaced, soft_mask
+from radgaze.objectives.perturbations import Fill, cut_out, extreme_pixels, replaced, soft_mask, windows
 from radgaze.objectives.step import MissingError, Outputs, Step
 from radgaze.objectives.terms.base import Term, register
 from radgaze.objectives.terms.edge import in_words
-from radgaze.options import option
+from radgaze.options import FieldError, option
 
-Perturbation = Literal["erase", "keep", "erase_lowest", "erase_highest"]
+Perturbation = Literal["erase", "keep", "erase_lowest", "erase_highest", "zoom"]
 Comparison = Literal["probability", "divergence", "classification", "features"]
 
 _DONE: dict[str, str] = {
@@ -24,7 +26,11 @@ _DONE: dict[str, str] = {
     "keep": "erased where {} is low",
     "erase_lowest": "erased where {} is lowest",
     "erase_highest": "erased where {} is highest",
+    "zoom": "cut down to where {} is highest",
 }
+
+MULTIPLE = 32
+"""Sides of the images of a "zoom" are multiples of it, as encoders need them."""
 
 _WORDS: dict[str, str] = {
     "probability": "a low probability of the class",
@@ -44,12 +50,19 @@ class Perturbed(Term):
             is not perturbed, and its case does not count.
         perturbation: Part of the image that is replaced: "erase" where the map is high, by a soft mask
             through which the map learns; "keep" where it is low, by the same mask; "erase_lowest" or
-            "erase_highest", a share of the pixels, through which nothing is learned.
+            "erase_highest", a share of the pixels, through which nothing is learned; or "zoom", all but the
+            window in which the map is highest on average, which is enlarged.
         fill: Replacement: "black", the image's "mean", the image under a "blur", noise that is "uniform"
-            between its extremes, its pixels in another order ("shuffle"), or the image of the "other_case".
+            between its extremes, the replaced pixels in another order ("shuffle"), or the image of the
+            "other_case".
         steepness: Steepness ω of the soft mask.
         threshold: Share of the map's maximum at which the soft mask is 1/2.
+        hard: Whether the mask is 0 or 1, through which nothing is learned, in place of the soft one.
         share: Share of the pixels that "erase_lowest" and "erase_highest" replace.
+        sides: Sides of the windows of "zoom" as shares of the image's, one window of each; the term is their
+            mean.
+        enlarged: Side of the enlarged windows as a share of the image's, rounded up to a multiple of 32
+            pixels.
         compare: Measure of the outputs: "probability" of the class that the map explains, to be low;
             "divergence" of the class probabilities from those on the image; "classification", the loss of the
             labels; or "features", the Euclidean distance of the pooled features.
@@ -62,8 +75,16 @@ class Perturbed(Term):
     fill: Fill = "black"
     steepness: float = option(10.0, above=0)
     threshold: float = option(0.5, at_least=0, at_most=1)
+    hard: bool = False
     share: float = option(0.5, above=0, below=1)
+    sides: tuple[float, ...] = option((0.5,), above=0, at_most=1)
+    enlarged: float = option(1.0, above=0, at_most=1)
     compare: Comparison = "probability"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.sides:
+            raise FieldError("sides", "must have at least one value, got none")
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -75,23 +96,33 @@ class Perturbed(Term):
         return f"it was made to give {_WORDS[self.compare]} for images {done}"
 
     def values(self, step: Step) -> Tensor:
-        forward = step.run
-        images = forward.images.detach()
-        map_ = step.raw(self.by)
+        images, map_ = step.run.images.detach(), step.raw(self.by)
+        compare = _COMPARISONS[self.compare]
+        perturbed = self.zoomed(images, map_) if self.perturbation == "zoom" else [self.masked(images, map_)]
+        if self.by == Map.GAZE and self.perturbation != "zoom":
+            perturbed = [torch.where(step.seen, each, images) for each in perturbed]
+        return torch.stack([compare(step.run.again(each), step, self.by) for each in perturbed]).mean(0)
+
+    def masked(self, images: Tensor, map_: Tensor) -> Tensor:
+        """Images (B, 1, H, W), replaced in part as a map says."""
         if self.perturbation in ("erase", "keep"):
             mask = soft_mask(map_, self.steepness, self.threshold)
+            mask = mask.detach().ge(0.5).to(mask) if self.hard else mask
             mask = 1 - mask if self.perturbation == "keep" else mask
         else:
             mask = extreme_pixels(map_, self.share, highest=self.perturbation == "erase_highest")
-        perturbed = replaced(images, mask, self.fill)
-        if self.by == Map.GAZE:
-            perturbed = torch.where(step.seen, perturbed, images)
-        return _COMPARISONS[self.compare](forward.again(perturbed), step, self.by)
+        return replaced(images, mask, self.fill)
+
+    def zoomed(self, images: Tensor, map_: Tensor) -> list[Tensor]:
+        """Windows of images (B, 1, H, W) in which a map of their size is highest, enlarged."""
+        if map_.shape[-2:] != images.shape[-2:]:
+            map_ = F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False)
+        size = [MULTIPLE * max(1, math.ceil(self.enlarged * side / MULTIPLE)) for side in images.shape[-2:]]
+        return [cut_out(images, windows(map_, share), size) for share in self.sides]
 
 
 def _probability(outputs: Outputs, step: Step, by: str) -> Tensor:
-    target = step.config.heatmap_config(by).target if step.is_heatmap(by) else "true"
-    classes = step.run.classes("true" if target == "all" else target)
+    classes = step.run.classes(step.config.heatmap_config(by).explained if step.is_heatmap(by) else "true")
     p = _log_probabilities(outputs.logits, step)[0].exp()
     return p.gather(1, classes[:, None])[:, 0]
 
@@ -104,9 +135,9 @@ def _divergence(outputs: Outputs, step: Step, by: str) -> Tensor:
 
 
 def _classification(outputs: Outputs, step: Step, by: str) -> Tensor:
-    logits = outputs.logits.float()
+    logits = full(outputs.logits)
     if step.config.classification == "sigmoid":
-        return F.binary_cross_entropy_with_logits(logits, step.labels.float(), reduction="none").mean(1)
+        return F.binary_cross_entropy_with_logits(logits, step.labels.to(logits), reduction="none").mean(1)
     return F.cross_entropy(logits, step.labels.argmax(1), reduction="none")
 
 
@@ -114,14 +145,14 @@ def _features(outputs: Outputs, step: Step, by: str) -> Tensor:
     before, after = step.run.outputs.features, outputs.features
     if before is None or after is None:
         raise MissingError("the model has no encoder of stages, whose features could be compared")
-    difference = before.float().mean((2, 3)) - after.float().mean((2, 3))
+    difference = full(before).mean((2, 3)) - full(after).mean((2, 3))
     return (difference.square().sum(1) + torch.finfo(torch.float32).eps).sqrt()
 
 
 def _log_probabilities(logits: Tensor, step: Step) -> tuple[Tensor, ...]:
     """Logarithms (B, C) of the class probabilities and, of classes that do not exclude each other, also of
     their complements."""
-    logits = logits.float()
+    logits = full(logits)
     if step.config.classification == "sigmoid":
         return F.logsigmoid(logits), F.logsigmoid(-logits)
     return (logits.log_softmax(1),)

@@ -1,0 +1,52 @@
+"""The experiments of comparison methods: the weights of their sources, and a step of training of each."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from radgaze import experiments
+from radgaze.runs import settings
+from radgaze.training.fitting import train
+from tests.training.conftest import Configure
+
+# Weight of each term where the classification has 1, as the source adds them up.
+WEIGHTS = {
+    "icasc": {"separate_last": 1.0, "separate_inner": 1.0, "consistent": 1.0},
+    "icasc_gaze": {"separate_last": 1.0, "separate_inner": 1.0, "consistent": 1.0},
+    "energy": {"heatmap_gaze": 1.0},
+    "harmonization": {"heatmap_gaze": 1.0},
+    "background": {"heatmap_gaze": 0.7 / 0.3},
+    "res": {"heatmap_gaze": 1.0},
+    "haics": {"heatmap_gaze": 1.0},
+    "gradia": {"heatmap_gaze": 1.0},
+    "ga_net": {"heatmap_gaze": 1.0},
+    "gradmask": {"heatmap_gaze": 1.0},
+}
+FAITHFUL = {**WEIGHTS, "energy": {"heatmap_gaze": 1e-3 * 64}}
+
+
+@pytest.mark.parametrize("protocol", ["honest", "faithful"])
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_the_loss_is_the_sum_of_the_source_up_to_its_scale(name: str, protocol: str) -> None:
+    goal = settings.resolve(name, protocol=protocol).objective
+    found = {term: (1 - goal.gamma) * each.weight / goal.gamma for term, each in goal.weights.items()}
+    assert found == pytest.approx((WEIGHTS if protocol == "honest" else FAITHFUL)[name])
+    assert experiments.describe(name).family == "Comparison"
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_it_trains_and_every_term_moves_the_network(name: str, config: Configure, tmp_path: Path) -> None:
+    run = train(config(name, input={"size": 64}, trainer={"max_epochs": 1}), tmp_path / name)
+    history = run.history()
+    for term in (*WEIGHTS[name], "classification", "loss"):
+        assert history[f"train/{term}"].is_finite().all(), term
+        assert (history[f"train/{term}"] > 0).all(), term
+
+
+@pytest.mark.parametrize("name", ["icasc_gaze", "background", "harmonization", "res"])
+def test_it_trains_in_half_precision(name: str, config: Configure, tmp_path: Path) -> None:
+    trainer = {"max_epochs": 1, "precision": "bf16-mixed"}
+    history = train(config(name, input={"size": 64}, trainer=trainer), tmp_path / name).history()
+    assert history["train/loss"].is_finite().all()
