@@ -28,6 +28,8 @@ class Maps:
         mask: Mask logits of the decoder.
         heatmap: Raw heatmaps H.
         further: Raw further heatmaps, by name.
+        boxes: Maps of the boxes and regions of findings in [0, 1], drawn like gaze maps.
+        has_boxes: Which cases have any, (B,) bool.
     """
 
     gaze: Tensor
@@ -36,6 +38,8 @@ class Maps:
     mask: Tensor | None = None
     heatmap: Tensor | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
+    boxes: Tensor | None = None
+    has_boxes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,16 @@ class Step:
         """Make the same step for a term of which only the cases with gaze count."""
         return replace(self, only_with_gaze=True)
 
+    def with_boxes_as_gaze(self) -> Step:
+        """The same step, in which boxes and regions stand in for gaze: for a term with them.
+
+        Raises:
+            MissingError: The maps of boxes are missing.
+        """
+        if self.maps.boxes is None or self.maps.has_boxes is None:
+            raise MissingError("the boxes are missing")
+        return replace(self, maps=replace(self.maps, gaze=self.maps.boxes, has_gaze=self.maps.has_boxes))
+
     @property
     def seen(self) -> Tensor:
         """Which cases have gaze, (B, 1, 1, 1) bool."""
@@ -121,7 +135,7 @@ class Step:
         Raises:
             MissingError: The map is missing.
         """
-        if name == Map.GAZE:
+        if name in (Map.GAZE, Map.BOXES):  # see `with_boxes_as_gaze`
             return self.gaze
         if name == Map.MASK:
             if self.maps.mask is None:
@@ -138,7 +152,7 @@ class Step:
 
     def is_heatmap(self, name: str) -> bool:
         """Whether a map is a heatmap."""
-        return name not in (Map.GAZE, Map.MASK)
+        return name not in (Map.GAZE, Map.MASK, Map.BOXES)
 
     def _guarded(self, predicted: Tensor) -> Tensor:
         return torch.where(self.seen, predicted, predicted.detach()) if self.only_with_gaze else predicted
