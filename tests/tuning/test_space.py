@@ -38,8 +38,9 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     assert heat & set(space) == (heat if matched else set())
     is_free = goal.heatmap.channel_weights == "exact" and goal.heatmap.layer is None
     assert ("objective.heatmap.generator" in space) == (goal.compares("heatmap") and is_free)
-    assert ("objective.gamma" in space) == bool(goal.weights)
-    reads = goal.compares("gaze") or config.model.architecture == "temporal"
+    # A γ that follows a schedule is the method's own.
+    assert ("objective.gamma" in space) == (bool(goal.weights) and goal.gamma_schedule == "constant")
+    reads = goal.compares("gaze") or config.model.architecture in ("temporal", "unet_with_gaze")
     assert ("gaze.sigma" in space) == (bool(edges) or reads)
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space

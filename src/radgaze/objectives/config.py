@@ -13,11 +13,12 @@ from radgaze.sections import Section
 
 
 class Map(StrEnum):
-    """The three maps of one image."""
+    """The three maps of one image, and that of its boxes and regions, a target like gaze."""
 
     MASK = "mask"
     GAZE = "gaze"
     HEATMAP = "heatmap"
+    BOXES = "boxes"
 
 
 class Edge(StrEnum):

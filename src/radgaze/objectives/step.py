@@ -30,6 +30,8 @@ class Maps:
         further: Raw further heatmaps, by name.
         gaze_of: Gaze maps of the class that a map explains, by the name of that map; a map without an entry
             is compared with `gaze`.
+        boxes: Maps of the boxes and regions of findings in [0, 1], drawn like gaze maps.
+        has_boxes: Which cases have any, (B,) bool.
     """
 
     gaze: Tensor
@@ -39,6 +41,8 @@ class Maps:
     heatmap: Tensor | None = None
     further: Mapping[str, Tensor] = field(default_factory=dict)
     gaze_of: Mapping[str, Tensor] = field(default_factory=dict)
+    boxes: Tensor | None = None
+    has_boxes: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,17 @@ class Step:
         """Make the same step for a term of which only the cases with gaze count."""
         return replace(self, only_with_gaze=True)
 
+    def with_boxes_as_gaze(self) -> Step:
+        """The same step, in which boxes and regions stand in for gaze: for a term with them.
+
+        Raises:
+            MissingError: The maps of boxes are missing.
+        """
+        if self.maps.boxes is None or self.maps.has_boxes is None:
+            raise MissingError("the boxes are missing")
+        boxes, has_boxes = self.maps.boxes, self.maps.has_boxes
+        return replace(self, maps=replace(self.maps, gaze=boxes, has_gaze=has_boxes, gaze_of={}))
+
     @property
     def seen(self) -> Tensor:
         """Which cases have gaze, (B, 1, 1, 1) bool."""
@@ -128,7 +143,7 @@ class Step:
         Raises:
             MissingError: The map is missing.
         """
-        if name == Map.GAZE:
+        if name in (Map.GAZE, Map.BOXES):  # see `with_boxes_as_gaze`
             return self.gaze
         if name == Map.MASK:
             if self.maps.mask is None:
@@ -145,7 +160,7 @@ class Step:
 
     def is_heatmap(self, name: str) -> bool:
         """Whether a map is a heatmap."""
-        return name not in (Map.GAZE, Map.MASK)
+        return name not in (Map.GAZE, Map.MASK, Map.BOXES)
 
     def _guarded(self, predicted: Tensor) -> Tensor:
         return torch.where(self.seen, predicted, predicted.detach()) if self.only_with_gaze else predicted

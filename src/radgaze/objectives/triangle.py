@@ -14,7 +14,7 @@ from torch import Tensor
 
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Step
-from radgaze.objectives.terms import Term, further, needs_gaze
+from radgaze.objectives.terms import Term, further, needs_boxes, needs_gaze
 from radgaze.objectives.terms.edge import Edge
 
 __all__ = ["ALONE", "Maps", "Shares", "classification", "objective", "probabilities", "terms", "total"]
@@ -33,10 +33,12 @@ class Shares:
     Attributes:
         cases: Share by the number of cases.
         gaze: Share by the number of cases with gaze.
+        boxes: Share by the number of cases with boxes or regions.
     """
 
     cases: Tensor | float = 1.0
     gaze: Tensor | float = 1.0
+    boxes: Tensor | float = 1.0
 
 
 ALONE = Shares()
@@ -98,11 +100,14 @@ def terms(
 
 def _mean(term: Term, step: Step, shares: Shares) -> Tensor:
     """The mean of a term over the cases that count."""
-    if not needs_gaze(term):
+    share = shares.gaze
+    if needs_boxes(term):
+        step, share = step.with_boxes_as_gaze(), shares.boxes
+    elif not needs_gaze(term):
         return shares.cases * term.values(step).mean()
     has_gaze = step.maps.has_gaze
     per_case = torch.where(has_gaze, term.values(step.for_cases_with_gaze()), 0)
-    return shares.gaze * (per_case.sum() / has_gaze.sum().clamp(min=1))
+    return share * (per_case.sum() / has_gaze.sum().clamp(min=1))
 
 
 def total(values: Mapping[str, Tensor], config: ObjectiveConfig, factors: Mapping[str, float]) -> Tensor:

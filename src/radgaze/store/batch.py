@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, one_hot
 
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.maps import mirrors_for
@@ -146,6 +146,29 @@ class Batch:
             regions = _resized(self.own_regions().float() / 255, (height, width))
         of_boxes = spec.draw_boxes(boxes, (height, width), sigma, mirrors=mirrors, regions=regions)
         return torch.where((self.weights > 0).any(1).view(-1, 1, 1, 1), maps, of_boxes)
+
+    def box_maps(self, classes: Tensor) -> tuple[Tensor, Tensor]:
+        """Make the maps of the boxes and regions of one class of each case, drawn like gaze maps.
+
+        Args:
+            classes: Index of the class of each case, (B,); boxes and regions named after another are left
+                out, those of no class are not.
+
+        Returns:
+            Maps (B, 1, H, W) in [0, 1], zeros where there is nothing to draw; and which cases have any, (B,).
+        """
+        label = one_hot(classes, self.label.shape[1])
+        boxes = of_own_class(self.boxes, self.box_class, label)
+        regions = regions_of_own_class(self.regions, self.region_class, label)
+        present = with_area(boxes).any(1) | (regions > 0).flatten(1).any(1)
+        drawn = self._spec().draw_boxes(
+            boxes,
+            (self.image.shape[-2], self.image.shape[-1]),
+            self.sigma,
+            mirrors=self.mirrors,
+            regions=regions.float() / 255 if self.regions.shape[1] else None,
+        )
+        return torch.where(present.view(-1, 1, 1, 1), drawn, 0), present
 
     def own_boxes(self) -> Tensor:
         """Return the boxes (B, N, 4), without area where named after a class that the case does not have."""

@@ -18,6 +18,7 @@ from radgaze.runs.config import Config
 from radgaze.runs.data import gaze_maps
 from radgaze.runs.requirements import unmet
 from radgaze.store.batch import Batch, collate
+from radgaze.store.boxes import finding_boxes, finding_regions
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
 from radgaze.training.module import GazeGuided
@@ -66,7 +67,7 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     Raises:
         UserError: No training case has gaze that makes a map, nor boxes or masks in its place.
     """
-    learning = _learning(config)
+    learning = _learning(config) if config.objective.compares(Map.GAZE) else ""
     if not (learning or config.model.reads_gaze):
         return None
     use = f"{learning} learns" if learning else f"the model {config.model.architecture} reads"
@@ -150,7 +151,11 @@ def _heatmaps(config: Config) -> dict[str, HeatmapConfig]:
 def _learning(config: Config) -> str:
     """The edges and terms that learn from gaze, in words; empty without any."""
     edges = [edge.value for edge in config.objective.edges if Map.GAZE in edge.ends]
-    terms = [name for name, term in config.objective.further_terms.items() if Map.GAZE in term.maps]
+    terms = [
+        name
+        for name, term in config.objective.further_terms.items()
+        if {Map.GAZE, Map.BOXES} & set(term.maps)
+    ]
     words = [f"the edge {', '.join(edges)}"] if edges else []
     return " and ".join([*words, *([f"the term {', '.join(terms)}"] if terms else [])])
 
@@ -208,6 +213,12 @@ def _check_store(config: Config, store: Store) -> None:
         raise UserError(
             f"{store.path} holds no gaze, and {_learning(config)} learns from it" + (hint if marked else "")
         )
+    if config.objective.compares(Map.BOXES):
+        marks = (finding_boxes(store, store.cases)[0], finding_regions(store, store.cases)[0])
+        if not any(len(each) for each in marks):
+            raise UserError(
+                f"{store.path} holds no boxes or masks of findings, and {_learning(config)} learns from them"
+            )
     _check_sigma(config, store)
 
 

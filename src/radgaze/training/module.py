@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -62,6 +63,7 @@ class GazeGuided(L.LightningModule):
         self.validation_loss = MeanMetric()
         self.heatmaps = Heatmaps(model, config.objective)
         self.factors = Factors(config.objective)
+        self._has_boxes_term = config.objective.compares(Map.BOXES)
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
@@ -97,6 +99,8 @@ class GazeGuided(L.LightningModule):
             MissingError: A term needs a map or an output that the model does not have.
         """
         output, maps, forward = self._forward(batch)
+        if maps.has_boxes is not None and shares is not ALONE:
+            shares = replace(shares, boxes=self._share(maps.has_boxes))
         goal = self.config.objective
         return triangle.terms(output.logits, batch.label, maps, goal, shares, forward=forward)
 
@@ -145,9 +149,10 @@ class GazeGuided(L.LightningModule):
         ):
             output = models.forward(self.model, batch)
             targets = Targets(output, batch.label, self.config.objective.classification)
+            explained = self.config.objective.heatmap.explained
             mask = output.mask
             if output.class_maps is not None:
-                mask = output.mask_of(targets.classes(self.config.objective.heatmap.explained))
+                mask = output.mask_of(targets.classes(explained))
             heatmaps = read(output, targets)
         heatmap = heatmaps.pop(Map.HEATMAP.value, None)
         maps = Maps(
@@ -159,6 +164,9 @@ class GazeGuided(L.LightningModule):
             heatmaps,
             self._gaze_of_classes(batch, targets, masks_of_classes=output.class_maps is not None),
         )
+        if self._has_boxes_term:
+            boxes, has_boxes = batch.box_maps(targets.classes(explained))
+            maps = replace(maps, boxes=boxes, has_boxes=has_boxes)
 
         device = batch.image.device.type
         autocast = torch.is_autocast_enabled(device)  # not while the terms are computed
@@ -185,9 +193,13 @@ class GazeGuided(L.LightningModule):
     def _shares(self, batch: Batch) -> Shares:
         if self.trainer.world_size == 1:
             return ALONE
-        counts = torch.stack([torch.ones_like(batch.has_gaze).sum(), batch.has_gaze.sum()]).float()
-        cases, gaze = counts / self.trainer.strategy.reduce(counts.clone(), reduce_op="mean").clamp(min=1e-6)
-        return Shares(cases, gaze)
+        return Shares(self._share(torch.ones_like(batch.has_gaze)), self._share(batch.has_gaze))
+
+    def _share(self, counted: Tensor) -> Tensor:
+        """The number of cases (B,) that are counted, over its mean of all processes."""
+        count = counted.sum().float()
+        mean: Tensor = self.trainer.strategy.reduce(count.clone(), reduce_op="mean")
+        return count / mean.clamp(min=1e-6)
 
     def _gaze(self, batch: Batch) -> Tensor:
         if self.config.objective.compares(Map.GAZE):

@@ -30,7 +30,7 @@ class Term(Options):
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that it uses: of the triangle, or of further heatmaps.
 
-        Where gaze is among them, only the cases with gaze count.
+        Where gaze or boxes are among them, only the cases with these count.
         """
         return ()
 
@@ -84,6 +84,8 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
         raise FieldError(place, f"cannot be used: {first['msg']}") from None
     except FieldError as error:
         raise error.inside(f"{name}.options") from None
+    if {Map.GAZE, Map.BOXES} <= set(term.maps):
+        raise FieldError(f"{name}.options", "names both gaze and boxes; a term can have one of them")
     for used in term.maps:
         if used not in maps:
             raise FieldError(f"{name}.options", f"names the map {used!r}; there are {', '.join(maps)}")
@@ -103,3 +105,8 @@ def further(config: ObjectiveConfig) -> dict[str, Term]:
 def needs_gaze(term: Term) -> bool:
     """Whether only the cases with gaze count."""
     return Map.GAZE in term.maps
+
+
+def needs_boxes(term: Term) -> bool:
+    """Whether only the cases with boxes or regions count."""
+    return Map.BOXES in term.maps

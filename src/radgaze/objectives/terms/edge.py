@@ -24,8 +24,8 @@ class Edge(Term):
 
     Attributes:
         first: Name of the map that learns: "mask", "heatmap", or a further heatmap.
-        second: Name of its target: "gaze", "mask", "heatmap", or a further heatmap. A target that is
-            predicted learns as well.
+        second: Name of its target: "gaze", "boxes" (those of findings, and masks), "mask", "heatmap", or a
+            further heatmap. A target that is predicted learns as well.
         within: Name of a third map, which the distance weights places by; None without one.
         distance: Name of a map distance, see `objectives.distances`.
         parameters: Options of the distance, by name.
@@ -39,8 +39,8 @@ class Edge(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.first == Map.GAZE:
-            raise FieldError("first", "must be a map that learns, not gaze")
+        if self.first in (Map.GAZE, Map.BOXES):
+            raise FieldError("first", f"must be a map that learns, not {self.first}")
         distances.check(self.distance, self.parameters, within=self.within is not None)
 
     @classmethod
@@ -80,7 +80,7 @@ def _raw(edge: Edge, step: Step) -> tuple[Tensor, Tensor]:
 def _matched(edge: Edge, step: Step) -> tuple[Tensor, Tensor]:
     """Both maps in [0, 1], of one size; gaze is pooled like the heatmap that it is compared with."""
     first, second = edge.first, edge.second
-    if second == Map.GAZE:
+    if second in (Map.GAZE, Map.BOXES):
         return step.matched(first) if step.is_heatmap(first) else (step.raw(first), step.gaze_for(first))
     p = step.matched(first)[0] if step.is_heatmap(first) else step.raw(first)
     q = step.matched(second)[0] if step.is_heatmap(second) else step.raw(second)
@@ -105,5 +105,10 @@ def _pooled(map_: Tensor, like: Tensor) -> Tensor:
 
 def in_words(name: str) -> str:
     """The name of a map in a sentence."""
-    words = {Map.GAZE.value: "the gaze map", Map.MASK.value: "its mask", Map.HEATMAP.value: "its own heatmap"}
+    words = {
+        Map.GAZE.value: "the gaze map",
+        Map.BOXES.value: "the map of boxes",
+        Map.MASK.value: "its mask",
+        Map.HEATMAP.value: "its own heatmap",
+    }
     return words.get(name, f"its heatmap “{name.replace('_', ' ')}”")
