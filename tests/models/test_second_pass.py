@@ -1,4 +1,4 @@
-"""A second pass through a network leaves no trace in its running statistics; layers are found by their size."""
+"""A second pass leaves no trace in the running statistics of a network; layers are found by their size."""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ def test_two_processes_give_the_metrics_of_one_with_the_same_global_batch(
 
     GAIN runs the network twice in a step, here with a balance of its terms.
     """
-    shared = (*SPLIT, "--optimisation.last_batch", last)
+    shared: tuple[str, ...] = (*SPLIT, "--optimisation.last_batch", last)
     if experiment == "gain_ext":
         shared += ("--objective.terms.attention_mining.balance", "start")
     one, _ = finished(
@@ -205,7 +205,7 @@ def launched(processes: list[tuple[list[str], dict[str, str]]]) -> None:
 def test_torchrun_slurm_and_several_nodes_train_what_two_devices_train(
     uneven: Store, tmp_path: Path, free_ports: Callable[[int], list[int]]
 ) -> None:
-    shared = (*SPLIT, "--optimisation.batch_size", "4", "--evaluate", "false")
+    shared: tuple[str, ...] = (*SPLIT, "--optimisation.batch_size", "4", "--evaluate", "false")
     here, torchrun, slurm, nodes = (tmp_path / name for name in ("here", "torchrun", "slurm", "nodes"))
     ports = [str(port) for port in free_ports(3)]
 

@@ -28,6 +28,12 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
     add_options(parser, EvaluationOptions)
     parser.add_argument(
+        "--without-gaze",
+        action="store_true",
+        help="evaluate a model that reads a gaze map with empty maps instead, as a run of its own in "
+        "RUN/without_gaze",
+    )
+    parser.add_argument(
         "--reject",
         action="store_true",
         help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
@@ -49,6 +55,10 @@ def run(args: Namespace) -> int:
     referral = chosen(ReferralOptions, args) if args.reject else None
     options = chosen(EvaluationOptions, args)
     evaluated = Run.open(Path(args.path))
+    if args.without_gaze:
+        from radgaze.runs.without_gaze import without_gaze
+
+        evaluated = without_gaze(evaluated, options.device)
     if referral is None:
         evaluate_and_report(evaluated, options)
         return 0

@@ -1,9 +1,8 @@
 """The experiments, one YAML file each, and the protocols that they can be trained under.
 
 An experiment's file holds its presentation (`title`, `summary`, `family`, `order`) and the settings of a run
-that differ from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and the
-section of
-that name in the experiment's own file replaces the settings of the protocol.
+that differ from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and
+the section of that name in the experiment's own file replaces the settings of the protocol.
 """
 
 from __future__ import annotations

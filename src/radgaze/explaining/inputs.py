@@ -145,14 +145,16 @@ def read(requested: Sequence[Requested], run: Run, model: nn.Module) -> Iterator
         Each image as input of the model, or the reason why it cannot be read; files first.
 
     Raises:
-        UserError: The model reads gaze, and an image is a file.
+        UserError: The model cannot be used without gaze, and an image is a file.
     """
     files = [each for each in requested if each.path is not None]
-    if files and run.config.model.reads_gaze:
+    if files and run.config.model.needs_gaze:
         raise UserError(
             f"the model of {run.path} reads gaze along with the radiograph, and files have none: name "
             f"cases of its store, {run.config.data}"
         )
+    if files and run.config.model.reads_gaze:
+        say("files have no gaze: the model gets an empty gaze map with them")
     yield from _read_files(files, run)
     yield from _read_cases([each for each in requested if each.case_id is not None], run, model)
 

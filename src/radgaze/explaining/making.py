@@ -72,7 +72,7 @@ def explain(
     if changed is not None:
         say(f"{changed}; the maps of files do not depend on it")
     device = usable_device(options.device)
-    if not run.config.model.reads_gaze:  # gaze sequences differ in length: a freed block rarely fits the next
+    if not run.config.model.reads_frames:  # these differ in length: a freed block rarely fits the next
         keep_freed_memory()
     model = run.model(device)
     scores = models.scoring(model)
@@ -143,8 +143,14 @@ def _batches(
             failed[subject.requested] = subject.reason
             bar.advance(steps)
             continue
+        if subject.other_inputs:
+            if batch:  # files, which have none
+                yield batch
+                batch = []
+            yield [subject]
+            continue
         batch.append(subject)
-        if len(batch) == size or subject.other_inputs:
+        if len(batch) == size:
             yield batch
             batch = []
     if batch:

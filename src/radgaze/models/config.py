@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from radgaze.models import registry
-from radgaze.options import check_choice, option
+from radgaze.options import FieldError, check_choice, option
 from radgaze.sections import Section
 
 
@@ -16,16 +16,18 @@ class ModelConfig(Section):
 
     Attributes:
         architecture: "unet", classification head and mask decoder on one encoder; "classifier", without a
-            decoder; "pylon", which computes a map of each class and its scores from them; "temporal", whose
-            inputs are image and gaze, in prediction too; or "temporal_image_only", the image branch of
-            "temporal".
+            decoder; "pylon", which computes a map of each class and its scores from them; "class_maps", the
+            same from the encoder's last features alone; "stl", self-transfer learning, which adds a second
+            classifier to "class_maps"; "unet_with_gaze", a U-Net whose inputs are image and gaze map;
+            "temporal", whose inputs are image and gaze as a sequence, in prediction too; or
+            "temporal_image_only", the image branch of "temporal".
         encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have a fixed
             encoder, "xraynet".
         weights: Initial weights of the encoder: "imagenet", "noisy-student", "none", or the path of a weights
             file (safetensors, or a state dict of torch). The temporal networks have no pretrained weights.
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
-        dropout: Dropout probability before the classifier's last layer, in PYLON for whole channels; in the
-            temporal networks, before each embedding.
+        dropout: Dropout probability before the classifier's last layer, in networks with class maps for whole
+            channels; in the temporal networks, before each embedding.
         pylon_channels: Channels of PYLON's decoder.
         form: Form of the temporal networks: "honest", or "faithful", which also reproduces the peculiarities
             of the published code.
@@ -33,6 +35,10 @@ class ModelConfig(Section):
         frame_seconds: Length of a time bin in seconds.
         most_frames: Maximum number of frames of a case; later frames are dropped, and training reports for
             how many cases. At 224×224 each frame takes about 12 MB in a training step.
+        pooling: Pooling of each class's map to its score, in "class_maps" and "stl": "average" or "max".
+        gaze_dropout: Probability with which "unet_with_gaze" gets an empty gaze map for a case in training.
+            Above 0, the network can also be used without gaze.
+        without_gaze: Whether "unet_with_gaze" always gets an empty gaze map, in training and in use.
     """
 
     architecture: str = "unet"
@@ -45,6 +51,9 @@ class ModelConfig(Section):
     frames: Literal["fixation", "seconds"] = "fixation"
     frame_seconds: float = option(1.0, above=0)
     most_frames: int = option(64, at_least=1)
+    pooling: Literal["average", "max"] = option("average", omitted=True)
+    gaze_dropout: float = option(0.0, at_least=0, below=1, omitted=True)
+    without_gaze: bool = option(False, omitted=True)
 
     def check(self) -> None:
         """Check the values.
@@ -54,6 +63,8 @@ class ModelConfig(Section):
         """
         super().check()
         check_choice("architecture", self.architecture, registry.names())
+        if self.without_gaze and not self.network.gaze_map:
+            raise FieldError("without_gaze", f"is for a model that reads a gaze map, not {self.architecture}")
 
     @property
     def network(self) -> registry.Architecture:
@@ -73,7 +84,17 @@ class ModelConfig(Section):
     @property
     def reads_gaze(self) -> bool:
         """Whether gaze is part of its input, in training and in use."""
-        return self.network.reads_gaze
+        return self.network.reads_gaze and not self.without_gaze
+
+    @property
+    def reads_frames(self) -> bool:
+        """Whether it reads gaze as a sequence, whose length differs between cases."""
+        return self.network.reads_gaze and not self.network.gaze_map
+
+    @property
+    def needs_gaze(self) -> bool:
+        """Whether it cannot be used without gaze: it reads gaze, and was never trained on a case without."""
+        return self.reads_gaze and not (self.network.gaze_map and self.gaze_dropout > 0)
 
     @property
     def has_own_encoder(self) -> bool:

@@ -81,10 +81,12 @@ def _last_module(encoder: nn.Module, stage: int) -> nn.Module | None:
     hooks = [module.register_forward_hook(keep) for module in encoder.modules()]
     modes = [(module, module.training) for module in encoder.modules()]
     first = next(encoder.parameters())
+    conv = next((each for each in encoder.modules() if isinstance(each, nn.Conv2d)), None)
     try:
         encoder.eval()
         with torch.no_grad():
-            black = torch.zeros(1, 3, SIDE, SIDE, dtype=first.dtype, device=first.device)
+            channels = 3 if conv is None else conv.in_channels
+            black = torch.zeros(1, channels, SIDE, SIDE, dtype=first.dtype, device=first.device)
             features = encoder(black)[stage]
     finally:
         for hook in hooks:

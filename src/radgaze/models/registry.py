@@ -19,6 +19,9 @@ MODULES = {
     "unet": "radgaze.models.unet",
     "classifier": "radgaze.models.unet",
     "pylon": "radgaze.models.pylon",
+    "class_maps": "radgaze.models.class_maps",
+    "stl": "radgaze.models.class_maps",
+    "unet_with_gaze": "radgaze.models.gaze_input",
     "temporal": "radgaze.models.temporal",
     "temporal_image_only": "radgaze.models.temporal",
 }
@@ -36,6 +39,7 @@ class Architecture:
             the side of the images in pixels. Its output is an `Output`.
         provides: Names of the maps in its output: "mask", "class_maps".
         reads_gaze: Whether gaze is part of its input, in training and in use.
+        gaze_map: Whether that gaze is one map for each case, which may be empty, rather than a sequence.
         own_encoder: Name of its only encoder, which has no published weights; None where
             `ModelConfig.encoder` selects one.
         fixed_size: Whether it accepts only images of the size that it was made for.
@@ -48,6 +52,7 @@ class Architecture:
     reads_gaze: bool = False
     own_encoder: str | None = None
     fixed_size: bool = False
+    gaze_map: bool = False
 
 
 _REGISTRY: dict[str, Architecture] = {}
@@ -61,13 +66,21 @@ def register(
     reads_gaze: bool = False,
     own_encoder: str | None = None,
     fixed_size: bool = False,
+    gaze_map: bool = False,
 ) -> Callable[[Network], Network]:
     """Register a network's class as an architecture; see `Architecture` for the arguments."""
 
     def decorate(network: Network) -> Network:
         setattr(network, "provides", provides)  # noqa: B010 - mypy; `attribution.Generator.unsupported` reads it
         _REGISTRY[name] = Architecture(
-            name, title or name.replace("_", " "), network, provides, reads_gaze, own_encoder, fixed_size
+            name,
+            title or name.replace("_", " "),
+            network,
+            provides,
+            reads_gaze,
+            own_encoder,
+            fixed_size,
+            gaze_map,
         )
         return network
 

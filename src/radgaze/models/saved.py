@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -16,6 +15,7 @@ from radgaze.files import read_json, write_text, written
 from radgaze.models.architectures import create
 from radgaze.models.config import ModelConfig
 from radgaze.models.weights import one_line
+from radgaze.sections import to_dict
 
 WIDEST = 8192
 """Largest side in pixels, number of channels or number of frames that is accepted from a model's file."""
@@ -38,7 +38,7 @@ def save(
     with written(folder / "model.safetensors") as aside:
         save_file(tensors, aside, metadata={"software": f"radgaze {__version__}"})
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
-    about["model"] = asdict(config)
+    about["model"] = to_dict(config)
     write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
 
 

@@ -63,7 +63,7 @@ class UNet(nn.Module):
                 aux_params={"classes": classes, "dropout": config.dropout},
             )
         tidy(self.network.encoder, config)
-        _keep_apart(self.network.classification_head)
+        keep_apart(self.network.classification_head)
 
     def scoring(self) -> Classifier:
         """Return the classifier alone, since the class scores do not depend on the decoder."""
@@ -84,7 +84,7 @@ class Classifier(nn.Module):
         self.grey = GreyToRGB()
         self.encoder, channels = create_encoder(config)
         self.head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
-        _keep_apart(self.head)
+        keep_apart(self.head)
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:
@@ -161,7 +161,7 @@ def tidy(encoder: nn.Module, config: ModelConfig) -> None:
                 setattr(module, name, nn.SiLU())
 
 
-def _keep_apart(head: nn.Module) -> None:
+def keep_apart(head: nn.Module) -> None:
     """Make dropout not operate in place: on a view of the pooled features autograd would not record it as
     dropout, and CAM could not recognise the head as average pooling and a linear layer."""
     for module in head.modules():

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
+from radgaze.objectives.schedules import CONSTANT
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
 
 if TYPE_CHECKING:
+    from radgaze.models.config import ModelConfig
+    from radgaze.objectives.config import ObjectiveConfig
     from radgaze.runs.run import Run
 
 
@@ -64,16 +67,30 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
         if edges
         else "It learned from the labels alone; gaze had no part in it."
     )
-    if config.model.reads_gaze:
-        supervision = (
-            "It learned from the labels, and reads the gaze on a case beside its image, also when tested."
-        )
+    if config.model.reads_gaze or config.model.without_gaze:
+        supervision = _gaze_as_input(config.model, edges)
     task = (
         f"to distinguish {listed(run.classes)}"
         if exclusive
         else f"to find {listed(run.classes)}, each independently of the others"
     )
     return f"A {network} trained {task}{data}. {supervision}"
+
+
+def _gaze_as_input(model: ModelConfig, edges: Sequence[str]) -> str:
+    """State how gaze is an input, besides the labels and edges that a run learned from."""
+    learned = f"It learned from the labels{', and besides ' + listed(edges) if edges else ''}"
+    if model.without_gaze:
+        return f"{learned}. Its network could read gaze, and was given none."
+    withheld = (
+        f" In training, a case's gaze was withheld with a probability of {number(model.gaze_dropout, 2)}."
+        if model.gaze_dropout
+        else ""
+    )
+    return (
+        f"{learned}, and reads the gaze on a case beside its image, also when tested.{withheld} That is "
+        "another task than to predict from the image alone: a reader has already looked at it."
+    )
 
 
 def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple[str, str]]:
@@ -93,13 +110,18 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),
         ("Edges", ", ".join(edges) or "none"),
-        ("Share of classification (γ)", number(config.objective.gamma, 3) if edges else None),
+        ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
         ("Seed", str(config.seed)),
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
+
+
+def _gamma(objective: ObjectiveConfig) -> str:
+    schedule = objective.gamma_schedule
+    return number(objective.gamma, 3) + ("" if schedule == CONSTANT else f" · {schedule}")
 
 
 def configuration(run: Run) -> str:

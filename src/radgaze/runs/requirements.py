@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from radgaze.attribution.registry import REGISTRY
 from radgaze.models import registry
 from radgaze.models.config import ModelConfig
@@ -21,5 +23,9 @@ def unmet(generator: str, config: ModelConfig) -> str | None:
     maps = " and ".join(sorted(missing)).replace("_", " ")
     return (
         f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
-        f"`model.architecture` {' or '.join(able)} does"
+        f"`model.architecture` {_alternatives(able)} does"
     )
+
+
+def _alternatives(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " or " + names[-1] if len(names) > 1 else "".join(names)

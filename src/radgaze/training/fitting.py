@@ -82,7 +82,7 @@ def train(
             check_unchanged(settings.read(out / "config.yaml"), config)
         else:
             run_folder.check_new(out, overwrite)
-    if not config.model.reads_gaze:  # its batches are as long as the gaze: no freed block fits the next one
+    if not config.model.reads_frames:  # its batches are as long as the gaze: no freed block fits the next one
         attribution.keep_freed_memory()
     L.seed_everything(config.seed, workers=True, verbose=False)
     # A checkpoint has all weights: those that the encoder once started from are not fetched again.
@@ -122,7 +122,7 @@ def is_first() -> bool:
 
 
 def _check_devices(config: Config, processes: int) -> None:
-    if processes > 1 and config.model.reads_gaze:
+    if processes > 1 and config.model.reads_frames:
         # Its batch norms run once for each frame of the longest reading in a process's own batch.
         raise UserError("the temporal model trains on one device: give `trainer.devices=1`")
 

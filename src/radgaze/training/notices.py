@@ -33,7 +33,7 @@ def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
     fixed_encoder = config.network.own_encoder
     if fixed_encoder is not None and config.encoder != fixed_encoder:
         yield f"{config.architecture} has its own encoder; `model.encoder={config.encoder}` is not used"
-    if config.reads_gaze:
+    if config.reads_frames:
         frames = frames_of(config)
         counts, most = cases.frame_counts(frames), frames.most
         cut = int((counts > most).sum())

@@ -18,6 +18,7 @@ from radgaze.errors import UserError
 from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
+from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms.edge import Edge
 from radgaze.objectives.triangle import with_weight
 from radgaze.runs import settings
@@ -52,7 +53,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
     space: Space = {}
     if not any(f"objective.{edge}.weight" in given for edge in edges):
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
-    if goal.weights:
+    if goal.weights and goal.gamma_schedule == CONSTANT:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
     if edges or config.model.reads_gaze or goal.compares(Map.GAZE):
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)

@@ -27,7 +27,7 @@ class ClassMap(Generator):
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model has no class maps."""
         missing = super().unsupported(model, size)
-        return f"{missing}; a network of the architecture pylon does" if missing else None
+        return f"{missing}; a network of the architecture pylon, class_maps or stl does" if missing else None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -1,0 +1,124 @@
+"""The U-Net whose inputs are the image and its gaze map, with gaze drop-out.
+
+Kazemimoghadam et al., "Saliency-guided deep learning network for automatic tumor bed volume delineation in
+post-operative breast irradiation", Physics in Medicine and Biology 2021: a saliency map, made from markers
+that a person has found, is a channel beside the image. Here it is the gaze map. Gaze as an input is another
+task than gaze as a target: a reader has already looked at the image when the network is used.
+
+Drop-out of the map is ours: in training, a case gets an empty map with some probability, so that one network
+serves with gaze and without. The first convolution starts from its pretrained weights, and from zeros for the
+map, so that the network starts as the U-Net of the image.
+"""
+
+from __future__ import annotations
+
+import segmentation_models_pytorch as smp
+import torch
+from torch import Tensor, nn
+
+from radgaze.errors import UserError
+from radgaze.models.config import ModelConfig
+from radgaze.models.registry import register
+from radgaze.models.unet import GreyToRGB, Output, keep_apart, tidy
+from radgaze.models.weights import pretrained, published
+from radgaze.store.batch import Batch
+
+
+@register(
+    "unet_with_gaze", title="U-Net of image and gaze map", provides=("mask",), reads_gaze=True, gaze_map=True
+)
+class UNetWithGaze(nn.Module):
+    """U-Net with a classification head, as `UNet`, whose encoder also reads a gaze map."""
+
+    def __init__(self, config: ModelConfig, classes: int) -> None:
+        super().__init__()
+        self.planes = ImageAndGaze(config)
+        with pretrained(config):
+            self.network = smp.Unet(
+                config.encoder,
+                encoder_weights=published(config),
+                decoder_channels=tuple(config.decoder_channels),
+                classes=1,
+                aux_params={"classes": classes, "dropout": config.dropout},
+            )
+        tidy(self.network.encoder, config)
+        keep_apart(self.network.classification_head)
+        widen(self.network.encoder, config.encoder)
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return images and gaze maps, both (B, 1, H, W), for `forward`; or images alone."""
+        return self.planes.inputs(batch)
+
+    def scoring(self) -> ClassifierWithGaze:
+        """Return the classifier alone, since the class scores do not depend on the decoder."""
+        return ClassifierWithGaze(self)
+
+    def forward(self, images: Tensor, gaze: Tensor | None = None) -> Output:
+        """Compute logits and mask of images (B, 1, H, W), given gaze maps of the same shape or none."""
+        mask, logits = self.network(self.planes(images, gaze))
+        return Output(logits, mask)
+
+
+class ClassifierWithGaze(nn.Module):
+    """Encoder and classification head of a `UNetWithGaze`, which share its weights."""
+
+    def __init__(self, unet: UNetWithGaze) -> None:
+        super().__init__()
+        self.planes, self.encoder = unet.planes, unet.network.encoder
+        self.head = unet.network.classification_head
+        self.train(unet.training)
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return images and gaze maps, both (B, 1, H, W), for `forward`; or images alone."""
+        return self.planes.inputs(batch)
+
+    def forward(self, images: Tensor, gaze: Tensor | None = None) -> Output:
+        """Compute logits of images (B, 1, H, W), given gaze maps of the same shape or none."""
+        return Output(self.head(self.encoder(self.planes(images, gaze))[-1]), None)
+
+
+class ImageAndGaze(nn.Module):
+    """Join an image's three normalised channels and its gaze map, which is dropped at random in training."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.grey = GreyToRGB()
+        self.dropout = config.gaze_dropout
+        self.without_gaze = config.without_gaze
+
+    def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
+        """Return images and gaze maps (B, 1, H, W) of a batch, or images alone if gaze is left out.
+
+        The map of a case without a fixation on the image is empty, also where boxes, which the labels select,
+        stand in for gaze as a target.
+        """
+        if self.without_gaze:
+            return (batch.image,)
+        looked = (batch.weights > 0).any(1).view(-1, 1, 1, 1)
+        return batch.image, torch.where(looked, batch.gaze_maps(), 0)
+
+    def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
+        """Map images and gaze maps (B, 1, H, W) to (B, 4, H, W); without gaze, its channel is 0."""
+        if gaze is None:
+            gaze = torch.zeros_like(images)
+        elif self.training and self.dropout > 0:
+            shown = torch.rand(len(gaze), 1, 1, 1, device=gaze.device) >= self.dropout
+            gaze = torch.where(shown, gaze, 0)
+        return torch.cat([self.grey(images), gaze.to(images.dtype)], 1)
+
+
+def widen(encoder: nn.Module, name: str) -> None:
+    """Give the first convolution of an encoder of three channels a fourth one, with weights of 0.
+
+    Raises:
+        UserError: The encoder does not begin with a convolution of three channels.
+    """
+    first = next((each for each in encoder.modules() if isinstance(each, nn.Conv2d)), None)
+    if first is None or first.in_channels != 3 or first.groups != 1:
+        raise UserError(
+            f"`model.encoder={name}` does not begin with a convolution of three channels, to which the model "
+            "unet_with_gaze adds one for the gaze map; take another encoder"
+        )
+    added = first.weight.new_zeros(first.out_channels, 1, *first.kernel_size)
+    first.weight = nn.Parameter(torch.cat([first.weight.detach(), added], 1))
+    first.in_channels = 4
