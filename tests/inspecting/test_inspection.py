@@ -35,7 +35,7 @@ def found(store: Store) -> Inspection:
 
 
 def as_json(found: Inspection) -> dict[str, Any]:
-    """What a reader of the JSON file gets."""
+    """Values as a reader of the JSON file gets them."""
     read: dict[str, Any] = json.loads(json.dumps(found.as_json()))
     return read
 

@@ -323,7 +323,7 @@ def test_experiments_are_the_designs_table(protocol: str) -> None:
 
 
 def test_only_the_experiments_without_edges_have_no_decoder() -> None:
-    """Of the comparison methods those that need no mask have none."""
+    """Comparison methods that need no mask have none."""
     for name in experiments.names():
         resolved = settings.resolve(name)
         if experiments.describe(name).family == experiments.COMPARISON:

@@ -1,4 +1,4 @@
-"""What the lines and the legend of a figure hold."""
+"""The lines and the legend of a figure."""
 
 from __future__ import annotations
 

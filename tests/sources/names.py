@@ -20,7 +20,7 @@ Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
 
 
 class TableKeywords(TypedDict, total=False):
-    """What tests give of `TableOptions`, beside the table and the key."""
+    """Options of `TableOptions` that tests set, besides the table and the key."""
 
     images: Path
     labels: Sequence[str]

@@ -25,7 +25,7 @@ Tree = tuple[Path, Path]
 
 
 class Keywords(TypedDict, total=False):
-    """What tests give of `ReflacxOptions`, beside the folders."""
+    """Options of `ReflacxOptions` that tests set, besides the folders."""
 
     phases: Sequence[Literal[1, 2, 3]]
     certainty: int

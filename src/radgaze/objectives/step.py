@@ -102,7 +102,7 @@ class Step:
         return replace(self, only_with_gaze=True)
 
     def with_boxes_as_gaze(self) -> Step:
-        """The same step, in which boxes and regions stand in for gaze: for a term with them.
+        """Make the same step with boxes and regions in place of gaze, for a term with them.
 
         Raises:
             MissingError: The maps of boxes are missing.

@@ -247,7 +247,7 @@ def cosine(step: int, steps: int, warmup: float) -> float:
 
 
 def triangular2(epoch: int, config: OptimisationConfig) -> float:
-    """Multiplier of the seed: a triangle that peaks at 1 and halves each cycle, above the rate itself."""
+    """Multiplier of the published code: a triangle that peaks at 1, halves each cycle, and has a floor."""
     low, half = config.learning_rate, config.step_epochs
     cycle = math.floor(1 + epoch / (2 * half))
     x = abs(epoch / half - 2 * cycle + 1)
