@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torchvision.ops import DropBlock2d
 
+from radgaze import attribution, models
+from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
 
 
@@ -54,3 +60,27 @@ def test_gradients_flow_where_nothing_was_dropped() -> None:
     output = dropped(features)
     (gradient,) = torch.autograd.grad(output.sum(), features)
     assert torch.equal(gradient == 0, output == 0)
+
+
+@pytest.mark.parametrize("architecture", ["unet", "classifier"])
+def test_a_network_drops_squares_in_training_alone(architecture: str) -> None:
+    torch.manual_seed(0)
+    config = ModelConfig(architecture, "tu-test_efficientnet", "none", dropout=0.0)
+    plain = models.create(config, 3).eval()
+    dropping = models.create(replace(config, drop_block=0.3, drop_block_size=1), 3).eval()
+    for before, after in zip(plain.parameters(), dropping.parameters(), strict=True):
+        after.data.copy_(before)
+    for before, after in zip(plain.buffers(), dropping.buffers(), strict=True):
+        after.data.copy_(before)
+    images = torch.rand(2, 1, 96, 96)
+    assert torch.equal(plain(images).logits, dropping(images).logits)
+    for module in dropping.modules():
+        if isinstance(module, DropBlock2d):
+            module.train()
+    assert not torch.allclose(plain(images).logits, dropping(images).logits)
+
+
+def test_cam_applies_to_a_head_with_drop_block() -> None:
+    config = ModelConfig("classifier", "tu-test_efficientnet", "none", drop_block=0.3, drop_block_size=1)
+    model = models.create(config, 3)
+    assert attribution.create("cam", model)(torch.rand(2, 1, 96, 96), 1).shape == (2, 1, 96, 96)

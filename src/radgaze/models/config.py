@@ -28,6 +28,9 @@ class ModelConfig(Section):
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
         dropout: Dropout probability before the classifier's last layer, in networks with class maps for whole
             channels; in the temporal networks, before each embedding.
+        drop_block: Share of the features that DropBlock sets to zero in front of the head of "unet" and
+            "classifier" in training; 0 leaves it out.
+        drop_block_size: Side of DropBlock's squares, in places of the features.
         pylon_channels: Channels of PYLON's decoder.
         form: Form of the temporal networks: "honest", or "faithful", which also reproduces the peculiarities
             of the published code.
@@ -54,6 +57,8 @@ class ModelConfig(Section):
     pooling: Literal["average", "max"] = option("average", omitted=True)
     gaze_dropout: float = option(0.0, at_least=0, below=1, omitted=True)
     without_gaze: bool = option(False, omitted=True)
+    drop_block: float = option(0.0, at_least=0, below=1, omitted=True)
+    drop_block_size: int = option(7, at_least=1, omitted=True)
 
     def check(self) -> None:
         """Check the values.

@@ -12,6 +12,7 @@ from timm.layers.activations import Swish
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.drop_block import with_drop_block
 from radgaze.models.registry import register
 from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
 
@@ -63,7 +64,9 @@ class UNet(nn.Module):
                 aux_params={"classes": classes, "dropout": config.dropout},
             )
         tidy(self.network.encoder, config)
-        keep_apart(self.network.classification_head)
+        head = self.network.classification_head
+        keep_apart(head)
+        self.network.classification_head = with_drop_block(head, config.drop_block, config.drop_block_size)
 
     def scoring(self) -> Classifier:
         """Return the classifier alone, since the class scores do not depend on the decoder."""
@@ -83,8 +86,9 @@ class Classifier(nn.Module):
         super().__init__()
         self.grey = GreyToRGB()
         self.encoder, channels = create_encoder(config)
-        self.head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
-        keep_apart(self.head)
+        head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
+        keep_apart(head)
+        self.head = with_drop_block(head, config.drop_block, config.drop_block_size)
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:

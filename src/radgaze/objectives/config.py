@@ -200,7 +200,7 @@ class ObjectiveConfig(Section):
     Attributes:
         gamma: Share γ of the classification in the loss, in [0, 1].
         classification: "softmax": cross-entropy over exclusive classes; "sigmoid": binary cross-entropy per
-            class (as the published code did); "auto": sigmoid if the store's classes do not exclude each other,
+            class (as the published code); "auto": sigmoid if the store's classes do not exclude each other,
             otherwise softmax. The run's config.yaml states the choice.
         mask_gaze: Edge M–G, the decoder's mask, or a model's own map of the class, to the gaze map.
         heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
