@@ -111,7 +111,7 @@ def add_toys(package: Path) -> None:
     distances = package / "objectives" / "distances.py"
     imports, distance = examples("A map distance")[0].split("import register\n")
     assert "Tensor" in imports
-    insert(distances, "\n\ndef find(", f"\n\n{distance.strip()}\n")
+    insert(distances, "\n\ndef _share(", f"\n\n{distance.strip()}\n")
 
     write("experiments/toy.yaml", EXPERIMENT)
 

@@ -80,7 +80,7 @@ def test_loading_a_model_fetches_no_weights_whatever_it_started_from(
         save(model, config(weights=start), CLASSES, tmp_path)
         found, _ = load(tmp_path)
         assert isinstance(found, Classifier)
-        assert torch.equal(found.head[3].weight, model.head[3].weight)
+        assert torch.equal(found.get_parameter("head.3.weight"), model.get_parameter("head.3.weight"))
 
 
 @pytest.mark.parametrize("missing", ["config.json", "model.safetensors"])

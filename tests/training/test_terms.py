@@ -350,7 +350,7 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
         ({f"{MAP}.margin": "0.7"}, f"--{MAP}.margin must be at least 0 and below 0.5, got 0.7"),
         (
             {f"{MAP}.target": "none"},
-            f"--{MAP}.target must be one of true, predicted, runner_up, all, got none",
+            f"--{MAP}.target must be one of true, predicted, ",
         ),
         ({f"{MAP}.match": "pool", f"{MAP}.cells": "400"}, f"--{MAP}.cells must be at most the 32 px"),
         (

@@ -102,7 +102,7 @@ class Step:
         return replace(self, only_with_gaze=True)
 
     def with_boxes_as_gaze(self) -> Step:
-        """Make the same step with boxes and regions in place of gaze, for a term with them.
+        """Put boxes and regions in the place of gaze, for a term with them.
 
         Raises:
             MissingError: The maps of boxes are missing.
