@@ -98,7 +98,8 @@ class GazeMaps:
     def image_sigma(self, geometry: Geometry) -> float:
         """Return the standard deviation in pixels of the original image.
 
-        With `recorded` each fixation has its own; the value is then `TYPICAL`, for cases without fixations.
+        With `recorded` each fixation has its own; the value is then `TYPICAL` times the long side of the
+        image, for cases without fixations.
         """
         if self.unit == "degrees":
             if self.pixels_per_degree is None:
