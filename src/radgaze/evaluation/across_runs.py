@@ -52,8 +52,9 @@ class Difference(SeedMean):
         comparisons: Number of comparisons in Holm's correction.
         detectable: Smallest true difference that is found with 80% power; None where there is none.
         detectable_at: Two-sided level of `detectable`; None where the power was not computed.
-        detectable_note: Why there is no `detectable` difference.
-        needed: What a difference of `PLANNED` would need, as a sentence.
+        detectable_note: Reason why there is no `detectable` difference.
+        needed: Numbers of cases or seeds that a difference of `PLANNED` needs, in words; None for others than
+            macro AUCs.
     """
 
     p: float | None = None
@@ -68,7 +69,7 @@ class Difference(SeedMean):
 
     @property
     def lacking(self) -> str:
-        """Why there can be no verdict, whatever the figures; empty where there can be one."""
+        """Reason why there can be no verdict, whatever the figures; empty where there can be one."""
         if self.patients is None:
             return ""
         return Evidence(self.patients, self.discordant, self.comparisons, self.seeds).lacking

@@ -22,7 +22,7 @@ def comparable_agreement(
 
     Args:
         runs: The runs.
-        names: Their names.
+        names: Names of the runs.
         cases: The test cases.
 
     Returns:

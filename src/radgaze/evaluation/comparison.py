@@ -51,11 +51,11 @@ class Comparison:
         return self.names[0]
 
     def estimates(self, **where: str) -> list[EstimateRow]:
-        """The rows of `table` with these values."""
+        """Return the rows of `table` in which columns have the given values."""
         return [EstimateRow(**row) for row in self.table.filter(**where).iter_rows(named=True)]
 
     def differences(self, **where: str) -> list[PairedRow]:
-        """The rows of `paired` with these values."""
+        """Return the rows of `paired` in which columns have the given values."""
         return [PairedRow(**row) for row in self.paired.filter(**where).iter_rows(named=True)]
 
     def write(self, out: Path) -> tuple[Path, Path]:

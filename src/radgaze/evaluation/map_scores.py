@@ -19,7 +19,7 @@ from radgaze.evaluation.statistics.resampling import Estimate, Resampling
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference that maps are compared with.
+    """A reference with which maps are compared.
 
     Attributes:
         file: Name of the table in a run's folder, which has a row for each case and map.

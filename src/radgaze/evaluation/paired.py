@@ -212,7 +212,7 @@ def compare_predictions(
 
     Args:
         names: Names of the runs, the reference first.
-        tables: Their predictions of the same cases in the same order.
+        tables: Predictions of each run, of the same cases in the same order.
         classes: Names of the classes.
         resampling: Resampling of the cases.
     """
@@ -248,7 +248,7 @@ def compare_agreement(
 
     Args:
         names: Names of the runs, the reference first.
-        tables: Their agreement tables.
+        tables: Agreement table of each run.
         cases: The cases with gaze.
         resampling: Resampling of these cases.
     """

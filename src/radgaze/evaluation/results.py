@@ -37,10 +37,10 @@ class EvaluationSettings:
         generator: Name of the generator of the heatmaps.
         target: Class whose heatmap is compared with gaze.
         tolerance: Tolerance of the pointing game, in pixels of the map.
-        heatmap_smoothing: Which maps are blurred before they are scored, in words.
+        heatmap_smoothing: Maps that are blurred before they are scored, in words.
         gaze: The run's settings of gaze maps, see `GazeConfig`.
         size: Side of the model's input, in pixels.
-        fit: How images fill the model's input.
+        fit: Placement of images in the model's input, "stretch" or "pad".
     """
 
     interval: Interval | None = None

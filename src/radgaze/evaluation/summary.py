@@ -47,7 +47,7 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
 
     Args:
         run: The run that was scored.
-        scores: Its scores.
+        scores: Scores of the run.
         options: The options.
     """
     settings = _settings(run, options)

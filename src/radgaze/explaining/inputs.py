@@ -71,7 +71,7 @@ class Subject:
         truth: Names of the true classes; None for a file.
         case_id: Id of the case; None for a file.
         frame: Position of the original image in the stored square.
-        fit: How the square fills the model's input.
+        fit: Placement of the square in the model's input, "stretch" or "pad".
     """
 
     name: str

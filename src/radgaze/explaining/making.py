@@ -122,7 +122,7 @@ def _referral(run: Run) -> Referral | None:
 def _not_done(
     requested: Sequence[Requested], out: Path, record: ExplanationSettings, *, overwrite: bool
 ) -> tuple[list[Requested], dict[Requested, Path]]:
-    """The images that remain, and the folders of those that are done with the same settings."""
+    """The images that are still to be explained, and the folders of those with maps of the same settings."""
     todo, done = [], {}
     for each in requested:
         path = out / each.name / DONE
@@ -166,7 +166,7 @@ def _batches(
 
 
 def _mean_of_cases(run: Run) -> Tensor:
-    """The mean radiograph of training cases, (1, S, S)."""
+    """Mean radiograph of training cases, (1, S, S), over a random sample of at most `MOST_CASES`."""
     cases = run.dataset("train")
     count = min(MOST_CASES, len(cases))
     places = np.random.default_rng(0).permutation(len(cases))[:count]

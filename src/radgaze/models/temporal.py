@@ -172,7 +172,7 @@ def attention(query: Tensor, values: Tensor, scale: float, present: Tensor | Non
         query: Queries q (B, D).
         values: Values v (B, T, D), which are the keys as well.
         scale: Factor of the dot products.
-        present: Which frames are present, (B, T); None for all.
+        present: Whether each frame is present, (B, T); None for all.
 
     Returns:
         Weighted sums (B, D); 0 where no frame is present.

@@ -104,7 +104,7 @@ class CaseGroup:
 
     Attributes:
         name: Name of the class.
-        cases: Its cases.
+        cases: Cases of the class.
     """
 
     name: str
@@ -288,7 +288,7 @@ def _cases(
 
     Args:
         runs: The runs.
-        names: Their names.
+        names: Names of the runs.
         out: Folder of the pictures.
         draw: Function that makes the cases' maps.
         advance: Function that is called after each run.

@@ -27,7 +27,7 @@ PARTS = {
     "gaze": "the gaze",
     "boxes": "the boxes and masks",
 }
-"""The parts of a store that are compared, as messages name them."""
+"""The parts of a store that are compared, and their names in messages."""
 
 GONE = (
     "The store of this run is gone or cannot be read, so that it could not be compared with the one that the "
@@ -40,7 +40,7 @@ UNKNOWN = (
 
 
 class StoreChangedError(UserError):
-    """A store is not the one that a run was trained on; the message says what differs."""
+    """A store is not the one on which a run was trained; the message states what differs."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def check(store: Store, run: Path, advice: str) -> None:
     Args:
         store: Store, opened with the run's split.
         run: Folder of the run.
-        advice: What to do where they differ; the end of the message.
+        advice: Advice for the end of the message, where they differ.
 
     Raises:
         StoreChangedError: The stores or their splits differ.

@@ -96,7 +96,7 @@ class Run:
 
     @cached_property
     def store(self) -> Store:
-        """The store that the run was trained on.
+        """The store on which the run was trained.
 
         Raises:
             UserError: The store is missing or cannot be opened.

@@ -37,7 +37,7 @@ class Frame:
 
         Args:
             square: Square of the image.
-            fit: How the square fills the model's input.
+            fit: Placement in the model's input, "stretch" or "pad".
             size: Side of the model's input, in pixels.
         """
         # Cropped first: the argument `box` of `resize` mixes pixels beyond the box into the outermost ones.

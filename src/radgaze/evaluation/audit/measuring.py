@@ -154,7 +154,7 @@ class Benchmark:
 
     Attributes:
         run: The run.
-        model: Its model, on the device.
+        model: Model of the run, on the device.
         cases: The cases.
         recipes: Generator and options of each method, by its name.
         baseline_maps: The baseline maps that the run supports, by name.

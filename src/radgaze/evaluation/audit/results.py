@@ -31,7 +31,7 @@ class BaselineComparison:
         metric: The metric compared, the headline of the aspect.
         differences: Difference to each baseline map, by the map's name.
         verdict: Verdict against all baseline maps, see `against_all`; None where it is undefined.
-        lacking: Why there is no verdict; empty where there is one.
+        lacking: Reason why there is no verdict; empty where there is one.
     """
 
     metric: str

@@ -23,7 +23,7 @@ class BaselineInputs:
 
     Attributes:
         store: The store.
-        fit: How its images fill the model's input.
+        fit: Placement of its images in the model's input, "stretch" or "pad".
         size: Side S of the model's input, in pixels.
         mean_gaze: Mean gaze map of the training cases, of shape (S, S); None where no training case has gaze.
         seed: Seed of random maps.
@@ -66,7 +66,11 @@ class BaselineMap(ABC):
         """Return the maps of cases, of shape (B, S, S)."""
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
-        """Return numbers of cases, by their names in result files, which `summary` and `remark` state."""
+        """Return numbers that `summary` and `remark` state, by their names in result files.
+
+        Args:
+            case_ids: Ids of the evaluated cases.
+        """
         return {}
 
     @classmethod

@@ -31,7 +31,7 @@ class RunProbabilities:
 
     Attributes:
         run: The run.
-        model: Its model, on the device.
+        model: Model of the run, on the device.
         tables: Predictions by split.
         kind: Function that turns logits into probabilities, "softmax" or "sigmoid".
         temperature: Temperature that minimises the validation loss.

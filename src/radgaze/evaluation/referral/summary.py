@@ -29,7 +29,7 @@ class ScoredCases:
     """The test cases.
 
     Attributes:
-        table: Their predictions.
+        table: Predictions of the cases.
         classes: Names of the classes.
         errors: Whether a prediction is wrong, of shape (n,).
         resampling: Resamples of the cases.
@@ -53,7 +53,7 @@ class ScoredCases:
 
         Args:
             candidate: The score.
-            rule: Its rule.
+            rule: Rule of the candidate.
             scores: Scores of shape (n,).
         """
         accepted = scores <= rule.threshold

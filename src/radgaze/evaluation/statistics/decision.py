@@ -17,7 +17,7 @@ Verdict = Literal["better", "even", "worse", "few"]
 
 
 class Judged(Protocol):
-    """A difference that `verdict` can judge."""
+    """Interface of a difference on which `verdict` can decide."""
 
     @property
     def value(self) -> float | None:
@@ -41,7 +41,7 @@ class Judged(Protocol):
 
     @property
     def lacking(self) -> str:
-        """Why no verdict can be given; empty if one can."""
+        """Reason why no verdict can be given; empty if one can."""
         ...
 
 
@@ -80,7 +80,7 @@ class Difference(IntervalEstimate):
 
     @property
     def lacking(self) -> str:
-        """Why no verdict can be given, see `Evidence.lacking`; empty if one can."""
+        """Reason why no verdict can be given, see `Evidence.lacking`; empty if one can."""
         return "" if self.evidence is None else self.evidence.lacking
 
 

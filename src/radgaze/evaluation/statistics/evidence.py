@@ -50,7 +50,7 @@ class Evidence:
 
     @property
     def lacking(self) -> str:
-        """Why no verdict can be given, such as "too few patients (5; at least 20)"; empty if one can."""
+        """Reason of no verdict, such as "too few patients (5; at least 20)"; empty where there can be one."""
         if too_few_seeds(self.seeds):
             return f"{FEW_SEEDS} ({self.seeds}; at least {LEAST_SEEDS})"
         if self.patients < LEAST_PATIENTS:
@@ -96,7 +96,7 @@ def bounds_after(
     Args:
         adjust: The correction, such as `holm`.
         p: P-values before the correction.
-        at_floor: Which of these are at the floor of their resampling.
+        at_floor: Whether each p-value is at the floor of its resampling.
     """
     least = [0.0 if low and value is not None else value for value, low in zip(p, at_floor, strict=True)]
     pairs = zip(adjust(p), adjust(least), strict=True)

@@ -36,7 +36,7 @@ Floats = NDArray[np.float64]
 
 POWER = 0.8
 PLANNED = 0.05
-"""The difference of macro AUCs for which tables and pages state what would be needed."""
+"""Difference of macro AUCs for which tables and pages state the needed numbers of cases or seeds."""
 MOST_SEEDS = 100
 """Largest number of seeds that is considered."""
 _NONE = 1e-12
@@ -49,7 +49,7 @@ class PowerSummary:
     Attributes:
         detectable: Smallest true difference that is found with 80% power; None where there is none.
         detectable_at: Two-sided level of `detectable`.
-        detectable_note: Why there is no `detectable` difference; None where there is one.
+        detectable_note: Reason why there is no `detectable` difference; None where there is one.
         needed: Numbers of cases or seeds that a given difference needs, in words; None if no difference is
             given.
     """
@@ -74,7 +74,8 @@ class Power:
         comparisons: Number of comparisons in Holm's correction.
         reached: Highest two-sided level below `level` that p-values of the resamples can have.
         largest: Largest possible difference of the figure.
-        lacking: Why there is no power analysis, such as "too few seeds (2; at least 3)"; empty if there is.
+        lacking: Reason why there is no power analysis, such as "too few seeds (2; at least 3)"; empty if
+            there is.
     """
 
     spread: Spread
@@ -118,7 +119,7 @@ class Power:
 
     @property
     def why_not(self) -> str:
-        """Why there is no `detectable` difference; empty if there is one."""
+        """Reason why there is no `detectable` difference; empty if there is one."""
         return self.lacking or ("" if self.detectable is not None else "none, however large")
 
     def seeds_for(self, difference: float) -> float:
@@ -220,7 +221,7 @@ def of_difference(
 
 
 def _variation(estimates: Sequence[Estimate]) -> tuple[Spread, float]:
-    """The variation of a difference, and the share of s² that cases cause in one seed alone."""
+    """Variation of a difference, and the share of s² that is due to the cases of a single seed."""
     first = estimates[0]
     if len(estimates) > 1:
         over_seeds = spread(estimates)

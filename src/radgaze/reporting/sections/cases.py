@@ -28,7 +28,7 @@ class ShownCase:
         probability: Probability of the most probable class.
         most_probable: The most probable class, where it is not the predicted one.
         is_correct: Whether the prediction is correct.
-        panels: Its pictures.
+        panels: Pictures of the case.
     """
 
     case_id: str

@@ -17,7 +17,7 @@ class MapRow:
     Attributes:
         name: Title of the map.
         is_floor: Whether it is a baseline map.
-        entries: Its figures, by metric.
+        entries: Figures of the map, by metric.
     """
 
     name: str

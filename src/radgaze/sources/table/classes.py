@@ -90,7 +90,7 @@ def refuse_repeats(setting: str, values: Sequence[str]) -> None:
 
     Args:
         setting: Name of the setting, for the message.
-        values: Its values.
+        values: Values of the setting.
 
     Raises:
         UserError: A value is repeated.

@@ -44,7 +44,7 @@ class Shading:
 
     Attributes:
         threshold: Name of the threshold (`Aspect.thresholds`) at which it starts.
-        end: Where it ends.
+        end: Value at which it ends.
         words: Label of the range.
     """
 

@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 Figures = dict[str, Floats]
 """Figures of shape (B,) by metric, NaN where undefined."""
 Explain = Callable[..., Tensor]
-"""A generator: images (N, 1, S, S), classes (N,) and `also=` to maps (N, 1, S, S)."""
+"""Function of images (N, 1, S, S), classes (N,) and `also=`, further inputs, to maps (N, 1, S, S)."""
 
 
 @dataclass(frozen=True)
