@@ -48,6 +48,9 @@ BENCHMARKS = {
     "confounding": Benchmark(
         "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
     ),
+    "decoy_digits": Benchmark(
+        "decoy_digits:run", "each comparison method on digits with a decoy in training", slow=True
+    ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "methods": Benchmark(
         "methods:run", "a training step of each comparison method, against the plain one", slow=True
