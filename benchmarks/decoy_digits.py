@@ -29,7 +29,7 @@ TRAINING, TEST, EPOCHS, BATCH, RATE = 1500, 500, 20, 64, 2e-3
 PLAIN, CLEAN = "plain", "plain, without a decoy in training"
 
 GIVEN = "rrr, λ = 0.3"
-"""Right for the right reasons with a given λ. That of equal terms at the start is of no use here: the gradients
+"""Right for the right reasons with a given λ. That of equal terms at the start is of no use here: gradients
 of an untrained network without batch norm are nearly 0, and λ becomes 10⁷."""
 
 LAYERS = {"1/16": "stages.1", "1/32": "stages.2"}
