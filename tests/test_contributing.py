@@ -19,7 +19,9 @@ from radgaze.attribution import registry as generators
 from radgaze.evaluation.metrics import agreement
 from radgaze.models import registry as architectures
 from radgaze.models.config import ModelConfig
-from radgaze.objectives import distances
+from radgaze.objectives import distances, terms
+from radgaze.objectives.config import ObjectiveConfig, TermConfig
+from radgaze.objectives.step import ForwardPass, Maps, Outputs, Step
 from radgaze.runs import settings
 
 Entry = TypeVar("Entry")
@@ -36,7 +38,7 @@ def examples(title: str) -> list[str]:
 
 def executed(code: str, **names: Any) -> dict[str, Any]:
     namespace: dict[str, Any] = {"__name__": "example", **names}
-    exec(compile(code, "CONTRIBUTING.md", "exec"), namespace)
+    exec(compile(code, "CONTRIBUTING.md", "exec", dont_inherit=True), namespace)
     return namespace
 
 
@@ -58,6 +60,7 @@ def restored() -> Iterator[None]:
         unchanged(generators.PRESETS),
         unchanged(architectures._REGISTRY),
         unchanged(distances.REGISTRY),
+        unchanged(terms.REGISTRY),
         unchanged(agreement.METRICS),
     ):
         yield
@@ -89,6 +92,20 @@ def test_the_distance_of_contributing_is_found_by_its_name() -> None:
     executed(examples("A map distance")[0])
     p, q = torch.rand(3, 1, 4, 4), torch.rand(3, 1, 4, 4)
     torch.testing.assert_close(distances.find("mean_absolute")(p, q), (p - q).abs().mean((1, 2, 3)))
+
+
+@pytest.mark.usefixtures("restored")
+def test_the_term_of_contributing_is_created_with_its_options() -> None:
+    executed(examples("A term of the loss")[0])
+    term = terms.create("terms.calm", TermConfig(kind="confidence", options={"limit": 2.0}), ())
+    logits = torch.tensor([[1.0, 2.5], [0.0, -1.0]])
+    nothing = torch.zeros(2, 1, 4, 4)
+    maps = Maps(nothing, torch.ones(2, dtype=torch.bool), torch.ones(2, 2))
+    forward = ForwardPass(
+        nothing, Outputs(logits), lambda target: torch.zeros(2).long(), lambda x: Outputs(logits)
+    )
+    values = term.values(Step(maps, torch.eye(2), ObjectiveConfig(), forward))
+    torch.testing.assert_close(values, torch.tensor([0.5, 0.0]))
 
 
 def test_the_experiment_of_contributing_is_a_valid_configuration() -> None:

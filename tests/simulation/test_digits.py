@@ -1,4 +1,4 @@
-"""Decoy digits: what the patch tells, and that a penalty on gradients outside of the digits makes a network leave it."""
+"""Decoy digits: the patch tells the class in training alone, and a penalty on gradients outside helps."""
 
 from __future__ import annotations
 
