@@ -66,6 +66,7 @@ objective:
   mask_gaze: {weight: 0.2, distance: mean_absolute}
   heatmap_gaze: {weight: 0.5, distance: mean_absolute}
   heatmap: {generator: squared_gradient}
+  terms: {calm: {kind: confidence, weight: 0.1, options: {limit: 0.0}}}
 """
 PYLON = (
     *("--experiment", "pylon", "--model.encoder", "tu-test_efficientnet", "--model.weights", "none"),
@@ -112,6 +113,9 @@ def add_toys(package: Path) -> None:
     imports, distance = examples("A map distance")[0].split("import register\n")
     assert "Tensor" in imports
     insert(distances, "\n\ndef _share(", f"\n\n{distance.strip()}\n")
+
+    write("objectives/terms/confidence.py", examples("A term of the loss")[0])
+    insert(package / "objectives" / "terms" / "__init__.py", "edge, outputs", "confidence, ")
 
     write("experiments/toy.yaml", EXPERIMENT)
 
@@ -304,7 +308,7 @@ def test_the_verb_is_listed_and_counts_the_cases(done: Done) -> None:
 
 
 def test_the_experiment_is_listed_and_gives_the_settings_of_the_run(done: Done) -> None:
-    assert "temporal_image_only, toy." in " ".join(done.out("help of train").split())
+    assert re.search(r"Experiments: [\w, ]*\btoy\b", " ".join(done.out("help of train").split()))
     config = yaml.safe_load(done.text("one", "config.yaml"))
     assert config["experiment"] == "toy"
     assert config["model"]["architecture"] == "two_layers"
@@ -336,6 +340,15 @@ def test_the_generator_and_the_distance_are_trained_with_and_shown(done: Done) -
         assert "Heatmap shown squared_gradient, predicted class" in words
         assert "Squared gradient" in words  # above the pictures of cases
     assert "Squared gradient" in done.words("compared", "index.html")
+
+
+def test_the_term_is_trained_with_and_told(done: Done) -> None:
+    for run in ("one", "two"):
+        (term,) = pl.read_csv(done.folder / run / "history.csv")["train/calm"].to_list()
+        assert term > 0
+        words = done.words(run, "report.html")
+        assert "class scores above a limit were punished" in words
+        assert "calm 0.10" in words
 
 
 def test_a_conditional_generator_is_offered_by_the_networks_that_it_applies_to(done: Done) -> None:
