@@ -33,8 +33,8 @@ class Phrase:
     Attributes:
         pattern: Expression over tokens that are joined by spaces; each gap is a group.
         part: Letters that every match contains; texts without them are skipped, for speed.
-        denied: Whether the phrase mentions the label where it is denied, and not where it is affirmed, such as
-            "effusion" for the label Normal.
+        denied: Whether the phrase mentions the label where it is denied, and not where it is affirmed, such
+            as "effusion" for the label Normal.
     """
 
     pattern: re.Pattern[str]
