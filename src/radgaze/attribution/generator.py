@@ -1,4 +1,4 @@
-"""The base class of heatmap generators: maps of a class score that can be trained through."""
+"""The base class of heatmap generators: differentiable maps of a class score."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
 
 PART_ON_CPU = 8
-"""Cases per forward pass on a CPU: the tensors of many more fit neither cache nor freed memory."""
+"""Number of cases per forward pass on a CPU; tensors of larger batches exceed cache and freed memory."""
 
 
 class Read(Protocol):
@@ -48,28 +48,32 @@ class Generator:
 
     Attributes:
         model: The network, of images (B, C, H, W).
-        layer: The module whose output (B, C, h, w) the map is made at, and enlarged from, or its dotted name.
-            None means the images or, for class-activation maps, the feature maps that the classifier pools.
+        layer: Module, or its dotted name, at whose output (B, C, h, w) the map is made; the map is then
+            enlarged to the images. None means the images or, for class-activation maps, the feature maps that
+            the classifier pools.
         channels: Whether that output has its channels "first", (B, C, h, w), or "last", (B, h, w, C); "auto"
             follows the network's graph to the layer that made them.
-        reshape: Function that makes feature maps (B, C, h, w) of another output, such as tokens (B, N, C). It
-            may only rearrange and drop values, as it is applied to the gradient too.
-        output: Key, attribute or index of the logits in the model's output, where they are not found by
-            themselves, see `logits_of`. A target function gets the whole output.
+        reshape: Function that makes feature maps (B, C, h, w) of another output of the layer, such as tokens
+            (B, N, C). It may only rearrange and drop values, as it is applied to the gradient too. None means
+            that the output is used as it is.
+        output: Key, attribute or index of the logits in the model's output. None means that they are found as
+            described at `logits_of`. A target function gets the whole output.
         readout: Name of the reduction over channels, one of `readout.READOUTS`.
         normalise: Scaling of each map to [0, 1], see `readout.normalise`; "none" leaves it raw.
-        through_scale: Whether that scale is differentiated.
-        rule_for: Activations that rules are laid on: "all", or "relu" alone.
-        gates: Treatment of the sigmoid gates of squeeze-and-excitation in the read-out: "plain" passes their
-            derivative, "held" treats them as constants, so that the block is linear, and "ruled" lays the
-            rule on them as on any activation.
-        batch_statistics: Treatment of batch norm's statistics in the read-out: "held" constant, or "exact".
+        through_scale: Whether the loss's gradient also flows through the scale; otherwise it is constant.
+        rule_for: Activations to which the rule applies: "all", or "relu" for ReLU alone.
+        gates: Treatment of the sigmoid gates of squeeze-and-excitation when the map is made: "plain" passes
+            their derivative, "held" treats them as constants, so that the block is linear, and "ruled"
+            applies the rule to them as to any activation.
+        batch_statistics: Treatment of batch norm's statistics of the batch when the map is made: "held"
+            treats them as constants, "exact" differentiates them.
         compiled: Whether the rules' formulas are compiled by `torch.compile`, which takes some seconds once
             and needs a C++ compiler, or Triton on a GPU. They are compared with the uncompiled ones first; if
             they differ or fail, a warning says so, and the uncompiled ones are used.
 
     Raises:
-        ValueError: An option has an unknown value, the model has no such layer, or it is compiled.
+        ValueError: An option has an unknown value, the model has no such layer, or the model or a part of it
+            was compiled by `torch.compile`.
     """
 
     model: nn.Module = field(repr=False)
@@ -131,8 +135,8 @@ class Generator:
 
         Args:
             images: Images (B, C, H, W), of floating point and scaled as the model expects them.
-            target: Class that is explained: one class, one for each case (B,), "predicted", "true" (with
-                labels), or a function of the model's output that gives a score for each case (B,).
+            target: Class that is explained: a class index, an index for each case (B,), "predicted", "true"
+                (with labels), or a function of the model's output that returns a score for each case (B,).
             labels: Labels for the target "true": class indices (B,), or (B, C) with 1 for each class of a
                 case.
             also: Further arguments of the model after the images, of shape (B, …) each.
@@ -142,7 +146,8 @@ class Generator:
 
         Raises:
             ValueError: The images, targets or labels have a wrong shape or type, or the target is no class.
-            RuntimeError: The score does not depend on the images, or the rule met no activation.
+            RuntimeError: The score does not depend on the images, or the model has no activation to which the
+                rule applies.
         """
         check_images(images)
         if isinstance(target, Tensor) and target.dim() == 0:
@@ -170,15 +175,23 @@ class Generator:
     def look(
         self, model: nn.Module, images: Tensor, target: Target, labels: Tensor | None, also: Sequence[Tensor]
     ) -> Tensor:
-        """Detached maps (B, 1, H, W) of a few images, of the bare model in evaluation mode."""
+        """Make detached maps (B, 1, H, W) of a part of a batch.
+
+        Args:
+            model: The network without a wrapper, in evaluation mode.
+            images: Images (B, C, H, W).
+            target: See `__call__`.
+            labels: See `__call__`.
+            also: Further arguments of the model after the images.
+        """
         with self.capture(model, create_graph=False) as read:
             return read(model(images, *also), target, labels).detach()
 
     @contextmanager
     def capture(self, model: nn.Module | None = None, *, create_graph: bool = True) -> Iterator[Read]:
-        """Capture the model's next forward pass, to make heatmaps of it that can be trained through.
+        """Capture the model's next forward pass, to make differentiable heatmaps of it.
 
-        The rule is in force only while `read` runs: the loss's own backward, inside the context or after it,
+        The rule applies only while `read` runs: the loss's own backward pass, inside the context or after it,
         is exact, also in models that recompute their activations (`torch.utils.checkpoint`, not re-entrant).
 
         Args:
@@ -191,7 +204,8 @@ class Generator:
             with respect to every parameter that the score depends on; it may be called several times.
 
         Raises:
-            RuntimeError: `read` was called before the model ran, or the rule met no activation.
+            RuntimeError: `read` was called before the model ran, the score does not depend on the images, or
+                the model has no activation to which the rule applies.
         """
         model = bare(self.model if model is None else model)
 
@@ -225,7 +239,7 @@ class Generator:
         return enlarge(heat, read.images.shape[-2:])
 
     def attribute(self, read: Capture) -> Tensor:
-        """The signed contribution of each place, (B, K, h, w): the gradient under the generator's rule."""
+        """The signed attribution at each position, (B, K, h, w): the gradient under the generator's rule."""
         return read.gradient(read.place, self.rule)
 
 
@@ -243,7 +257,7 @@ def check_option(name: str, value: str, allowed: Sequence[str]) -> None:
     """Check the value of an option.
 
     Raises:
-        ValueError: It is not allowed.
+        ValueError: The value is not one of those allowed.
     """
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {value!r}")

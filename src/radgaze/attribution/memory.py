@@ -16,10 +16,10 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 def keep_freed_memory() -> bool:
     """Let this process's allocator keep freed memory, instead of returning it to the system.
 
-    The process then stays at its largest size. On a GPU this changes nothing, as torch keeps that memory.
+    The process then stays at its largest size. GPU memory is not affected: torch keeps it anyway.
 
     Returns:
-        True if supported (glibc on Linux), else False, and nothing has changed.
+        True if the allocator took both settings; False otherwise. Without glibc, nothing is changed.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

@@ -58,17 +58,21 @@ def enlarge(heat: Tensor, size: torch.Size) -> Tensor:
 
 
 def normalise(heat: Tensor, how: Normalise = "max", *, through_scale: bool = False) -> Tensor:
-    """Bring each case's map to [0, 1].
+    """Scale each case's map to [0, 1].
 
-    "max" divides by the largest value (negative values become 0), "minmax" also subtracts the smallest,
-    "quantile" divides by the 99th percentile and clips; "none" leaves the map as it is. A map that is zero
-    everywhere stays zero.
+    "max" divides by the largest value, and negative values become 0; "minmax" subtracts the smallest value
+    and divides by the range; "quantile" divides by the 99th percentile and clips to [0, 1]; "none" leaves the
+    map as it is. A divisor that is not positive is replaced by 1: a map that is zero everywhere stays zero,
+    and one whose 99th percentile is 0 is clipped without being scaled.
 
     Args:
         heat: Maps (B, 1, H, W).
-        how: Name of the scale.
+        how: Name of the scaling.
         through_scale: Whether the loss's gradient also flows through the scale. Otherwise the scale is held
-            constant: as one pixel of the map, it would collect the gradient of all others.
+            constant: the scale is the value of one pixel, at which the gradients of all others would add up.
+
+    Returns:
+        Maps (B, 1, H, W).
     """
     if how == "none":
         return heat

@@ -35,7 +35,7 @@ class Preset:
         return REGISTRY[self.generator].differentiable
 
     def create(self, model: nn.Module, **options: object) -> Generator:
-        """Create its generator for a model; options given replace the method's."""
+        """Create the method's generator for a model; `options` take precedence over the method's own."""
         return create(self.generator, model, **{**self.options, **options})
 
 
@@ -53,8 +53,8 @@ def register(
 
     Args:
         name: Name of the generator, for `create`.
-        title: Name on a figure; by default the name with spaces.
-        options: Options of the method that differ from the generator's defaults.
+        title: Name on a figure; None means the name with spaces in place of underscores.
+        options: Options of the method that differ from the generator's defaults; None means none.
     """
 
     def decorate(cls: Kind) -> Kind:
@@ -69,7 +69,14 @@ def register(
 def register_method(
     name: str, title: str, generator: str, options: Mapping[str, object] | None = None
 ) -> None:
-    """Register a further method of a generator, with options of its own."""
+    """Register a further method of a generator.
+
+    Args:
+        name: Name of the method.
+        title: Name on a figure.
+        generator: Name of the generator.
+        options: Options that differ from the generator's defaults; None means none.
+    """
     PRESETS[name] = Preset(title, generator, dict(options or {}))
 
 
@@ -135,8 +142,9 @@ def create(name: str, model: nn.Module, **given: object) -> Generator:
 
     Args:
         name: Name of the generator, one of `names()`.
-        model: Any network of images (B, C, H, W). Its output is a tensor of logits (B, C), a tuple with them
-            first, a mapping or an object that has them as `logits`, or any other with a function as target.
+        model: Any network of images (B, C, H, W). Its output is a tensor of logits (B, C), a tuple with the
+            logits first, or a mapping or object that has them as `logits`. For any other output give the
+            option `output`, or a function as target.
         **given: Options of the generator, e.g. `normalise="none"` or `rule_for="relu"`; `options(name)` lists
             them, and `Generator` describes those of all generators.
 
@@ -157,6 +165,10 @@ def create(name: str, model: nn.Module, **given: object) -> Generator:
 
 
 def options(name: str) -> tuple[str, ...]:
-    """Names of the options of a generator."""
+    """Names of the options of a registered generator, without those that do not apply to it.
+
+    Raises:
+        KeyError: There is no such generator.
+    """
     cls = REGISTRY[name]
     return tuple(f.name for f in fields(cls) if f.init and f.name not in ("model", *cls.without))

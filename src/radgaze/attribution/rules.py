@@ -1,8 +1,9 @@
-"""Rules: the gradient that an activation passes back while a heatmap is read out.
+"""Rules: the gradient that an activation passes back while a heatmap is made.
 
-For an activation a(x) with incoming gradient g. For ReLU these are the textbook definitions; for SiLU, GELU
-and the others their extension, which keeps a'(x) (so a rule differs from plain back-propagation on every
-network, not on ReLU networks only).
+Each rule defines the gradient p that an activation a(x) passes back, given the incoming gradient g. For ReLU
+these are the published definitions. For SiLU, GELU and other activations they are extended: guided
+back-propagation keeps the factor a'(x), so that the rules differ from plain back-propagation on every
+network, not only on ReLU networks.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ if TYPE_CHECKING:
 
 
 class Rule:
-    """A rule is its formula, `backward`.
+    """The base class of rules, each of which is defined by its formula `backward`.
 
-    A rule that has no more is complete: its derivatives, which the loss's backward through the heatmap needs,
-    are autograd's. A rule that overrides `adjoint` as well saves that cost.
+    A subclass needs to define only `backward`: autograd then computes its derivatives, which the backward
+    pass of a loss through the heatmap needs. A subclass that also overrides `adjoint` avoids that cost.
     """
 
     name: ClassVar[str] = ""
 
     def backward(self, g: Tensor, x: Tensor, activation: Activation) -> Tensor:
-        """The gradient p that is passed back, in the shape of g.
+        """Compute the gradient p that is passed back, in the shape of g.
 
         Args:
             g: Incoming gradient.
@@ -38,7 +39,18 @@ class Rule:
     def adjoint(
         self, c: Tensor, g: Tensor, x: Tensor, activation: Activation, *, curved: bool
     ) -> tuple[Tensor, Tensor | None]:
-        """Gradients of Σ c · p in g and, if `curved`, in x."""
+        """Compute the gradients of Σ c · p, for p as returned by `backward`.
+
+        Args:
+            c: Gradient of the loss with respect to p, in the shape of p.
+            g: Incoming gradient, see `backward`.
+            x: Input of the activation, see `backward`.
+            activation: The activation.
+            curved: Whether the gradient with respect to x is needed.
+
+        Returns:
+            The gradients with respect to g and to x; the latter is None unless `curved`.
+        """
         with torch.enable_grad():
             g, x = g.detach().requires_grad_(), x.detach().requires_grad_(curved)
             p = self.backward(g, x, activation)
@@ -47,7 +59,7 @@ class Rule:
         return grads[0], grads[1] if curved else None
 
     def only_masks(self, activation: Activation) -> bool:
-        """Whether p is g where p > 0 and zero elsewhere, so that p alone has to be kept."""
+        """Whether p equals g where p > 0 and is 0 elsewhere, so that only p has to be stored."""
         return False
 
 

@@ -24,7 +24,7 @@ class Indexable(Protocol):
 
 
 def score_of(output: object, target: Target, which: str | int | None = None) -> Tensor:
-    """The scores (B,) that are explained.
+    """Select the scores (B,) that a heatmap explains.
 
     Args:
         output: Output of the model.
@@ -32,7 +32,8 @@ def score_of(output: object, target: Target, which: str | int | None = None) -> 
         which: Key, attribute or index of the logits in the output, see `logits_of`.
 
     Raises:
-        ValueError: The result of the function is not of shape (B,).
+        ValueError: The result of the function is not of shape (B,), the output holds no logits, or the target
+            is no class.
     """
     if not callable(target):
         logits = logits_of(output, which)
@@ -48,16 +49,17 @@ def _checked(score: object) -> Tensor:
 
 
 def logits_of(output: object, which: str | int | None = None) -> Tensor:
-    """The logits (B, C) in an output: a tensor, an object with `logits`, or the first item of a tuple.
+    """Find the logits (B, C) in a model's output.
 
-    In a mapping without that key they are its only tensor (B, C).
+    The output is the logits themselves, an object or mapping that has them as `logits`, a tuple or list whose
+    first item holds them, or a mapping with exactly one tensor (B, C).
 
     Args:
         output: Output of the model.
-        which: Key, attribute or index of the logits in another output.
+        which: Key, attribute or index of the logits in the output; None means that they are found as above.
 
     Raises:
-        ValueError: The output holds no logits, or several tensors that may be the logits.
+        ValueError: The output holds no logits, no item `which`, or several tensors that may be the logits.
     """
     logits = output if which is None else _chosen(output, which)
     while not isinstance(logits, Tensor):
@@ -107,9 +109,9 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
     Args:
         logits: Class scores (B, C).
         target: A `Target` that is no function.
-        labels: Labels for "true": class indices (B,), or (B, C) with 1 for each class a case has. Of several
-            classes one is drawn at random, by torch's global generator; a case with none has its predicted
-            class explained.
+        labels: Labels for "true": class indices (B,), or (B, C) with 1 for each class that a case has. Of
+            several classes one is drawn at random from torch's global generator; for a case without any, the
+            predicted class is taken.
 
     Raises:
         ValueError: The target is an unknown word, a class that does not exist, or a tensor of another length

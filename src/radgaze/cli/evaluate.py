@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from radgaze.evaluation.results import EvaluationResults
     from radgaze.runs.run import Run
 
-HELP = "Measure a run: discrimination, calibration, agreement with gaze; then write its report."
+HELP = "Evaluate a run's discrimination, calibration and agreement with gaze, and write its report."
 EXAMPLE = "radgaze evaluate runs/set3_guided"
 DEFAULTS = EvaluationOptions()
 
@@ -36,8 +36,8 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--reject",
         action="store_true",
-        help="also choose a rule for referring cases on the validation cases, measure it on the test cases, "
-        "and store it with the run; writes rejection.html",
+        help="also choose a rule for referring cases (--goal, --score) on the validation cases, measure it "
+        "on the test cases, and store it with the run; writes rejection.html",
     )
     add_options(parser, ReferralOptions, without=("device", "resamples"))
 

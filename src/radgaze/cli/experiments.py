@@ -14,9 +14,7 @@ EXAMPLE = "radgaze experiments set3_guided"
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.add_argument(
-        "name", metavar="NAME", nargs="?", help="experiment whose settings are printed, as its file has them"
-    )
+    parser.add_argument("name", metavar="NAME", nargs="?", help="experiment whose settings file is printed")
 
 
 def run(args: Namespace) -> int:

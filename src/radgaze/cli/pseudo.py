@@ -9,8 +9,8 @@ from radgaze.cli.parser import Parser
 from radgaze.pseudo.options import PseudoOptions
 
 HELP = (
-    "Write a copy of a run's store in which masks, made of the run's maps, mark the training cases. Another "
-    "run learns from them with --gaze.boxes attention."
+    "Write a copy of a run's store in which masks, made of the run's maps, mark the training cases. To "
+    "learn from them, train another run with --gaze.boxes attention."
 )
 EXAMPLE = "radgaze pseudo runs/no_decoder --methods grad_cam_pp --only-positive --out pseudo"
 

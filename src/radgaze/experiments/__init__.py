@@ -1,4 +1,4 @@
-"""The experiments, one YAML file each, and the protocols that they can be trained under.
+"""The experiments, one YAML file each, and the protocols under which they can be trained.
 
 An experiment's file holds its presentation (`title`, `summary`, `family`, `order`) and the settings of a run
 that differ from the defaults. The settings in a protocol's file, `protocols/NAME.yaml`, replace these, and
@@ -27,7 +27,7 @@ COMPARISON = "Comparison"
 """The family of methods from the literature that the paper names or that it is compared with."""
 
 LAST = 1_000_000
-"""Place of experiments without one."""
+"""`Experiment.order` of experiments whose file does not state it."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,13 @@ def protocols() -> tuple[str, ...]:
 
 
 def load(name: str, protocol: str = "honest") -> dict[str, object]:
-    """An experiment's settings under a protocol, as a nested dictionary.
+    """Load the settings of an experiment under a protocol, as a nested dictionary.
+
+    Settings that are not in it have their default values.
+
+    Args:
+        name: Name of the experiment, one of `names()`.
+        protocol: Name of the protocol, one of `protocols()`.
 
     Raises:
         UserError: There is no experiment or no protocol of that name.
@@ -84,7 +90,7 @@ def catalogue() -> tuple[Experiment, ...]:
 
 
 def describe(name: str) -> Experiment:
-    """The presentation of an experiment; one that radgaze does not have has its name as its title."""
+    """Load the presentation of an experiment; the title of one that radgaze does not have is its name."""
     if name not in names():
         return Experiment(name, name.replace("_", " "))
     content = _content(name)
@@ -95,7 +101,7 @@ def describe(name: str) -> Experiment:
 
 
 def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
-    """Merge nested dictionaries; where both have a value, that of `over` counts."""
+    """Merge nested dictionaries; where both have a value, that of `over` is taken."""
     both = dict(under)
     for key, value in over.items():
         inner = both.get(key)
@@ -115,7 +121,7 @@ _SHOWN = tuple(each.name for each in fields(Experiment) if each.name != "name")
 
 
 def source(name: str) -> str:
-    """The text of an experiment's file: its settings, and the sources of its constants as comments.
+    """Read the text of an experiment's file: its settings, and the sources of its constants as comments.
 
     Raises:
         UserError: There is no experiment of that name.

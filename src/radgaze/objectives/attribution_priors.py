@@ -1,4 +1,4 @@
-"""Distances of methods that say where a heatmap may be, in place of what it should equal.
+"""Distances of methods that constrain where a heatmap may have values, and not which values it should have.
 
 `p` is the raw heatmap (B, 1, H, W), `q` the relevance of each place, in [0, 1] and of the same shape; each
 distance is one number per case, and depends on that case alone.
@@ -76,10 +76,11 @@ def isnet_background(
 ) -> Tensor:
     """w₁·background + w₂·foreground (Bassi et al. 2024, ISNet, with the foreground of Faster ISNet).
 
-    The background h is |p| outside, in units of the mean of |p| inside, pooled with the weights dʳ by the
-    rank r (Qiu 2018); its cost −log(1 − h/(h + 1)) is log(1 + h), whose gradient does not end at a clip as
-    that of the first form does in the published code. The foreground f is Σ |p| inside, which is kept between
-    C₁ and C₂: (f/C₁ − 1)² below, ((f − C₂)/C₁)² above, and from C₁ + C₂ on the line f − C₁ − C₂ + 1.
+    The background h is |p| outside, divided by the mean of |p| inside, and averaged with the weights dʳ for
+    the values of rank r in descending order (Qiu 2018). Its cost −log(1 − h/(h + 1)) is computed as
+    log(1 + h); the published code computes the first form with a clip, beyond which the gradient is 0. The
+    foreground f is Σ |p| inside, whose cost is 0 between C₁ and C₂, (f/C₁ − 1)² below, ((f − C₂)/C₁)² above,
+    and f − C₁ − C₂ + 1 above C₁ + C₂.
 
     Args:
         p: Heatmaps.

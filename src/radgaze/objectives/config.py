@@ -1,4 +1,4 @@
-"""The settings of the objective. Free of torch, so that the command line starts quickly."""
+"""The settings of the objective. This module does not import torch, so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from radgaze.sections import Section
 
 
 class Map(StrEnum):
-    """The three maps of one image, and that of its boxes and regions, a target like gaze."""
+    """Maps of one image: mask, gaze, heatmap, and the boxes and regions of findings, a target like gaze."""
 
     MASK = "mask"
     GAZE = "gaze"
@@ -80,8 +80,8 @@ class WeightConfig(Section):
 
     Attributes:
         weight: Weight of the term in the map loss; 0 disables the term.
-        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
-            over that of the term in the first steps of training, so that both begin equal.
+        balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
+            classification loss to the mean of the term, over the first ten steps of training.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)"; see
             `objectives.schedules.parse`.
         options: Options of the term's distance or kind, by name.
@@ -109,9 +109,9 @@ class EdgeConfig(WeightConfig):
 
     Attributes:
         weight: Weight of the edge in the map loss; 0 disables the edge.
-        distance: Name of a map distance, see `objectives.distances`.
-        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
-            over that of the edge in the first steps of training, so that both begin equal.
+        distance: Name of a distance between maps, see `objectives.distances`.
+        balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
+            classification loss to the mean of the edge, over the first ten steps of training.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
         options: Options of the distance, by name.
     """
@@ -126,8 +126,8 @@ class TermConfig(WeightConfig):
     Attributes:
         weight: Weight of the term in the map loss; 0 disables the term.
         kind: Name of the kind of term, see `objectives.terms`.
-        balance: "given" takes the weight as it is; "start" multiplies it by the mean of the classification
-            over that of the term in the first steps of training, so that both begin equal.
+        balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
+            classification loss to the mean of the term, over the first ten steps of training.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
         options: Options of the kind, by name.
     """
@@ -138,26 +138,29 @@ class TermConfig(WeightConfig):
 
 @dataclass
 class HeatmapConfig(Section):
-    """The settings of the heatmap H, and of its scale beside the gaze map.
+    """The settings of the heatmap H, and of how it is matched with the gaze map.
 
     Attributes:
         generator: Name of a heatmap generator, see `attribution.names()`.
-        readout: Reduction over channels; by default that of the generator, in most cases "absolute".
+        readout: Reduction over channels, one of `attribution.readout.READOUTS`. None means the generator's
+            own, in most cases "absolute".
         target: Class whose score is explained, and whose map is the mask if each class has one: "true" (the
             label; if there are several, one drawn in each step, the same for all heatmaps), "predicted",
             "runner_up" (the most probable class that the case does not have), "contrast" (the score of "true"
-            less that of "runner_up", as in Simpson et al. 2019), or "all": Σ_k log p_k of all classes (Ross
-            et al. 2017), and of several that do not exclude each other Σ_k log p_k + log(1 − p_k).
-        match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" by the
-            gaze map's Gaussian, "pool" both to a coarse grid of cells, or "none".
+            less that of "runner_up", as in Simpson et al. 2019), or "all": Σ_k log p_k over all classes (Ross
+            et al. 2017), or Σ_k (log p_k + log(1 − p_k)) where classes do not exclude each other.
+        match: Method that smooths a speckled gradient map before it is compared with gaze: "blur" filters it
+            by the Gaussian of the gaze map, "pool" averages both maps over the cells of a coarse grid, and
+            "none" leaves it as it is.
         cells: Number of cells of that grid along each side.
-        normalise: Scaling of the matched map to [0, 1], constant in the backward pass: by its "max", by
-            "minmax", or by a high "quantile".
+        normalise: Scaling of the matched map to [0, 1], constant in the backward pass: by its maximum
+            ("max"), its minimum and maximum ("minmax"), or its 99th percentile ("quantile").
         margin: Margin ε in [0, 0.5): the scaled map is mapped to [ε, 1 − ε], so that cross-entropy does not
             treat its maximum, which is always 1, as certain (see `objectives.matching.match`).
         compiled: Whether the rules of the generator are compiled. This takes some seconds at the start and
             needs a C++ compiler; without one, a warning is given and they are not compiled.
-        scales: Pyramid: factors of coarsening over which the distance is averaged, 1 being the map itself.
+        scales: Scales over which the distance is averaged: at scale s both maps are average-pooled over
+            s × s pixels, and 1 means the maps themselves.
         layer: Layer at which the map is made: a dotted name of the model's modules, or "1/16" and the like,
             the last feature maps of that share of the image's side. None means the images or, for
             class-activation maps, the feature maps that the classifier pools.
@@ -200,11 +203,11 @@ class ObjectiveConfig(Section):
     Attributes:
         gamma: Share γ of the classification in the loss, in [0, 1].
         classification: "softmax": cross-entropy over exclusive classes; "sigmoid": binary cross-entropy per
-            class (as the published code); "auto": sigmoid if the store's classes do not exclude each other,
-            otherwise softmax. The run's config.yaml states the choice.
-        mask_gaze: Edge M–G, the decoder's mask, or a model's own map of the class, to the gaze map.
-        heatmap_gaze: Edge H–G, the classifier's own heatmap to the gaze map.
-        mask_heatmap: Edge M–H.
+            class (as in the published code); "auto": sigmoid if the store's classes do not exclude each
+            other, otherwise softmax. The run's config.yaml states the choice.
+        mask_gaze: Edge M–G, between the decoder's mask, or a model's own map of the class, and the gaze map.
+        heatmap_gaze: Edge H–G, between the classifier's own heatmap and the gaze map.
+        mask_heatmap: Edge M–H, between mask and heatmap.
         heatmap: Settings of H.
         gamma_schedule: Factor of γ over the training, such as "linear(0.9 -> 0.1)"; see
             `objectives.schedules.parse`.
@@ -226,7 +229,8 @@ class ObjectiveConfig(Section):
         """Check the values.
 
         Raises:
-            FieldError: A value is out of range, or a name is taken.
+            FieldError: A value is out of range, a schedule cannot be parsed or makes γ exceed 1, or a
+                heatmap or term has a reserved name.
         """
         super().check()
         schedules.check("gamma_schedule", self.gamma_schedule)

@@ -33,10 +33,11 @@ class Distance:
 
     Attributes:
         name: Name, that of its function.
-        formula: Function of `p` and `q`, and perhaps of options by name, whose values are checked by its
-            annotations. With an option `within`, a map (B, 1, H, W) in [0, 1], it can weight places.
-        raw: Whether it takes the heatmap as it was made, which is signed if its read-out is: neither smoothed
-            nor scaled (see `matching.match`).
+        formula: Function of two maps `p` and `q`, (B, 1, H, W) each, and of options by name, whose values are
+            checked against its annotations; it returns one number for each case, (B,). A distance that can
+            weight pixels has an option `within`, a map (B, 1, H, W) in [0, 1].
+        raw: Whether it takes the heatmap as it was made, neither smoothed nor scaled (see `matching.match`)
+            and with negative values if its read-out is signed.
     """
 
     name: str
@@ -61,7 +62,7 @@ def register(formula: Formula) -> Formula: ...
 @overload
 def register(*, raw: bool = False) -> Callable[[Formula], Formula]: ...
 def register(formula: Formula | None = None, *, raw: bool = False) -> Formula | Callable[[Formula], Formula]:
-    """Make a distance available by its function's name, `@register` or `@register(raw=True)`.
+    """Register a distance under its function's name, as `@register` or `@register(raw=True)`.
 
     Args:
         formula: The function, see `Distance`.
@@ -87,10 +88,16 @@ def find(name: str) -> Distance:
 
 
 def check(name: str, options: Mapping[str, object], *, within: bool = False) -> None:
-    """Check that a distance has some options with some values, and whether it weights places by a third map.
+    """Check the options of a distance.
+
+    Args:
+        name: Name of the distance.
+        options: Values of its options, by name.
+        within: Whether it has to weight pixels by a third map.
 
     Raises:
-        FieldError: It does not, or a value is not allowed.
+        FieldError: There is no such distance or option, a value is not allowed, or the distance cannot weight
+            pixels.
     """
     check_choice("distance", name, REGISTRY)
     has = REGISTRY[name].options

@@ -1,4 +1,4 @@
-"""Distances between two maps, one number per case: each a formula, 0 (or smallest) where the maps agree.
+"""Distances between two maps, one number per case, which is smallest (in most cases 0) where the maps agree.
 
 `p` is the predicted map, `q` its target; both are (B, 1, H, W) in [0, 1].
 """
@@ -23,7 +23,7 @@ _TINY = 1e-6
 
 @register
 def bce(p: Tensor, q: Tensor) -> Tensor:
-    """Mean over pixels of −q·log p − (1 − q)·log(1 − p); NaN where either is."""
+    """Mean over pixels of −q·log p − (1 − q)·log(1 − p), p clamped; NaN if a pixel is NaN."""
     # torch refuses NaN: with an exception, and on a GPU with an assertion that ends the process.
     broken = torch.isnan(p) | torch.isnan(q)
     p, q = p.masked_fill(broken, 0.5), q.masked_fill(broken, 0.5)
@@ -41,14 +41,14 @@ def mse(p: Tensor, q: Tensor) -> Tensor:
 
 @register
 def kl(p: Tensor, q: Tensor) -> Tensor:
-    """Σ Q·log(Q/P), P and Q the maps divided by their sums; blind to a map's scale (Bylinskii et al., KL)."""
+    """Σ Q·log(Q/P), P and Q the maps divided by their sums: scales have no effect (Bylinskii et al.)."""
     P, Q = _share(p), _share(q)
     return (Q * (torch.log(Q + _TINY**2) - torch.log(P + _TINY**2))).sum(1)
 
 
 @register
 def one_minus_cc(p: Tensor, q: Tensor) -> Tensor:
-    """1 − Pearson's correlation over pixels; 1 where either map is constant."""
+    """1 − Pearson's correlation over pixels, in [0, 2]; 1 where either map is constant."""
     a, b = p.flatten(1), q.flatten(1)
     a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
     return 1 - (a * b).sum(1) / ((a.square().sum(1) + _TINY**2) * (b.square().sum(1) + _TINY**2)).sqrt()

@@ -46,13 +46,13 @@ class Targets:
         return functions[target] if target in functions else self.classes(target)
 
     def contrast(self, output: Output) -> Tensor:
-        """The score of the class of each case less that of its runner-up (B,)."""
+        """The logit of each case's true class less that of its runner-up, (B,)."""
         logits = output.logits
         true, other = (logits.gather(1, self.classes(each)[:, None]) for each in ("true", "runner_up"))
         return (true - other)[:, 0]
 
     def all_classes(self, output: Output) -> Tensor:
-        """Σ_k log p_k (B,), and of classes that do not exclude each other also of 1 − p_k."""
+        """Σ_k log p_k (B,), or Σ_k (log p_k + log(1 − p_k)) where classes do not exclude each other."""
         logits = output.logits.float()
         if self.classification == "sigmoid":
             log_sigmoid = nn.functional.logsigmoid

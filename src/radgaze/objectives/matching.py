@@ -14,17 +14,19 @@ from radgaze.objectives.config import HeatmapConfig
 
 
 def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> tuple[Tensor, Tensor]:
-    """Bring a raw heatmap and a gaze map to one scale, in [0, 1].
+    """Smooth a raw heatmap, and scale it and a gaze map to one size and to [0, 1].
 
-    The heatmap becomes H' = ε + (1 − 2ε) · Ĥ/c with Ĥ = H/‖H‖, c = max Ĥ held constant in the backward, and
-    ε the margin. This avoids two failures of training, both observed:
+    The smoothed heatmap H becomes H' = ε + (1 − 2ε) · Ĥ/c, where Ĥ = H/‖H‖, ε is the margin, and c = max Ĥ is
+    constant in the backward pass; this is for the scaling "max", and others scale Ĥ accordingly. With the
+    method "pool", the pooled gaze map is divided by its maximum. This avoids two failures of training, both
+    observed:
 
-    - H/max H with its scale held constant leaves a gradient along H itself, which shrinks (or swells) the
-      whole map and cannot lower the loss, since the scale cancels it. Within two epochs guided
-      back-propagation's map was zero everywhere, and without a gradient. Ĥ's gradient is orthogonal to H, so
-      only the shape is learned.
+    - H/max H with a constant scale has a gradient component along H itself, which decreases (or increases)
+      the whole map and cannot lower the loss, since the scale cancels it. Within two epochs, guided
+      back-propagation's map was zero everywhere and had no gradient. The gradient through Ĥ is orthogonal to
+      H, so that only the shape is learned.
     - Every map is 1 at its maximum and may be 0 elsewhere, which cross-entropy treats as certain: its slope
-      (p − q)/(p(1 − p)) at those pixels outweighs all others. The margin bounds it.
+      (p − q)/(p(1 − p)) is much larger at those pixels than at all others. The margin bounds it.
 
     Args:
         heat: Raw heatmaps (B, 1, H, W), not negative.
@@ -33,7 +35,8 @@ def match(heat: Tensor, gaze: Tensor, sigma: Tensor, config: HeatmapConfig) -> t
         config: Settings, of which `match`, `cells`, `normalise` and `margin` are used.
 
     Returns:
-        Both maps, of one size.
+        The heatmaps in [ε, 1 − ε], and the gaze maps in [0, 1], of one size: that of the inputs or, with
+        "pool", (B, 1, cells, cells).
     """
     if config.match == "blur":
         heat = blur(heat, sigma)
@@ -54,7 +57,7 @@ def of_unit_norm(heat: Tensor) -> Tensor:
 def blur(heat: Tensor, sigma: Tensor) -> Tensor:
     """Blur maps (B, 1, H, W), each case by its own (σy, σx) in pixels, (B, 2), with reflecting borders.
 
-    It is two small matrix products per case, with the same Gaussian as for gaze maps.
+    The Gaussian is that of gaze maps, applied as two matrix products per case. σ gets no gradient.
     """
     rows, columns = heat.shape[-2:]
     heat = full(heat)
@@ -65,7 +68,7 @@ def blur(heat: Tensor, sigma: Tensor) -> Tensor:
 
 
 def pyramid(p: Tensor, q: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-    """Coarsen both maps by average pooling of scale × scale pixels."""
+    """Reduce both maps by average pooling over scale × scale pixels."""
     return (p, q) if scale == 1 else (F.avg_pool2d(p, scale), F.avg_pool2d(q, scale))
 
 

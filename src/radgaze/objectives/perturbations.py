@@ -1,4 +1,4 @@
-"""Perturb images where a map is high or low: by a mask, at its extreme pixels, or down to a window."""
+"""Perturb images where a map is high or low: by a mask, at extreme pixels, or by cutting out a window."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ BLUR = 0.1
 
 
 def soft_mask(map_: Tensor, steepness: float, threshold: float) -> Tensor:
-    """T = σ(ω · (A/c − θ)), c = max A of each case held constant (Li et al. 2018, eq. 4).
+    """T = sigmoid(ω · (A/c − θ)), c = max A of each case (Li et al. 2018, eq. 4).
 
-    The paper gives neither ω nor θ, nor the scaling of A.
+    c is constant in the backward pass. The paper states neither ω nor θ, nor the scaling of A.
 
     Args:
         map_: Maps A (B, 1, H, W); negative values count as 0.
-        steepness: ω.
-        threshold: θ, a share of the maximum.
+        steepness: Steepness ω.
+        threshold: Threshold θ, as a share of the maximum.
 
     Returns:
         Masks in (0, 1), (B, 1, H, W). A map without a positive value gives zeros.
@@ -38,12 +38,13 @@ def soft_mask(map_: Tensor, steepness: float, threshold: float) -> Tensor:
 
 
 def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
-    """Mark the pixels of the lowest or highest values of each map, exactly as many of each case.
+    """Mark the pixels with the lowest or highest values of each map, the same number in every case.
 
     Args:
         map_: Maps (B, 1, H, W).
-        share: Share of the pixels, rounded to a number of them.
-        highest: Whether the highest are marked. Among equal values it is arbitrary which.
+        share: Share of the pixels in [0, 1]; their number is rounded.
+        highest: Whether the highest values are marked, or the lowest. The choice among equal values is
+            arbitrary.
 
     Returns:
         Maps of 0 and 1, (B, 1, H, W), without a gradient.
@@ -55,15 +56,16 @@ def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
 
 
 def filling(images: Tensor, fill: Fill, mask: Tensor) -> Tensor:
-    """Images (B, 1, H, W) that replace parts of others.
+    """Make the images (B, 1, H, W) by which parts of images are replaced.
 
     Args:
         images: Images (B, 1, H, W).
-        mask: Masks in [0, 1] of what is replaced, (B, 1, H, W).
-        fill: "black" is 0; "mean" the mean of the image; "blur" the image blurred by a Gaussian of a tenth of
-            its sides; "uniform" uniform noise between the image's minimum and maximum; "shuffle" the pixels
-            that are replaced (mask at least 1/2) in random order, as in ActDiff (Viviano et al. 2021);
-            "other_case" the next image of the batch. Random ones are drawn from torch's global generator.
+        fill: "black" is 0; "mean" the mean of the image; "blur" the image blurred by a Gaussian whose
+            standard deviation is a tenth of its sides; "uniform" uniform noise between the image's minimum
+            and maximum; "shuffle" the replaced pixels (mask at least 1/2) in random order, as in ActDiff
+            (Viviano et al. 2021); "other_case" the next image of the batch, the first for the last one.
+            Random values are drawn from torch's global generator.
+        mask: Masks in [0, 1] of the replaced parts, (B, 1, H, W), used by "shuffle" alone.
     """
     if fill == "black":
         return torch.zeros_like(images)
@@ -98,14 +100,15 @@ def replaced(images: Tensor, mask: Tensor, fill: Fill) -> Tensor:
 
 
 def windows(map_: Tensor, share: float) -> Tensor:
-    """Find the window of each map with the highest mean, the first of several.
+    """Find the window of each map with the highest mean; of several, the first in row-major order.
 
     Args:
         map_: Maps (B, 1, H, W).
-        share: Sides of the windows as a share of the map's, rounded to pixels.
+        share: Sides of the windows as a share of the map's, rounded to whole pixels and at least one.
 
     Returns:
-        Windows (B, 4): left, top, width and height in pixels. A map without a positive value gives all of it.
+        Windows (B, 4): left, top, width and height in pixels. For a map without a positive value, the window
+        is the whole map.
     """
     rows, columns = map_.shape[-2:]
     height, width = max(1, round(share * rows)), max(1, round(share * columns))
@@ -120,12 +123,12 @@ def windows(map_: Tensor, share: float) -> Tensor:
 
 
 def cut_out(images: Tensor, window: Tensor, size: Sequence[int]) -> Tensor:
-    """Windows of images (B, 1, H, W), resized to (B, 1, *size) by bilinear interpolation.
+    """Cut windows out of images, and resize them to (B, 1, *size) by bilinear interpolation.
 
     Args:
         images: Images (B, 1, H, W).
         window: Windows (B, 4): left, top, width and height in pixels.
-        size: Height and width of the result.
+        size: Height and width of the result in pixels.
     """
     rows, columns = images.shape[-2:]
     sides = images.new_tensor([columns, rows])

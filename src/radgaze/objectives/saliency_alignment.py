@@ -1,4 +1,4 @@
-"""Distances of methods that pull a heatmap to a human's map, each with the scaling of its source.
+"""Distances of methods that train a heatmap to match a human's map, each with the scaling of its source.
 
 `p` is the raw heatmap (B, 1, H, W), `q` the human's map, in [0, 1] and of the same shape; each distance is
 one number per case, and depends on that case alone.
@@ -23,14 +23,15 @@ LEAST = 1e-6
 def harmonization(p: Tensor, q: Tensor, *, levels: Count = 5) -> Tensor:
     """Mean over the levels of a pyramid of the mean of (p' − q')² (Fel et al. 2022, Harmonization).
 
-    p' and q' are the maps less their mean, over their standard deviation, cut at 0; q' is then scaled to the
-    maximum of p', held constant. Each level is the one before under a 5 × 5 binomial filter with stride 2 and
-    zeros around it (1e-5, 1e-6 and the filter as implemented in serre-lab/Harmonization).
+    p' and q' are the standardised maps, whose negative values are set to 0; q' is then scaled to the maximum
+    of p', which is constant in the backward pass. Each further level is the one before, filtered by a 5 × 5
+    binomial kernel with stride 2 and zero padding. The filter and the numbers added to divisors are as
+    implemented in serre-lab/Harmonization.
 
     Args:
         p: Heatmaps, signed.
         q: Human maps.
-        levels: Number of levels, the maps themselves being the first.
+        levels: Number of levels, of which the maps themselves are the first.
     """
     p, q = standardise_cut(p), standardise_cut(q)
     q = q / (_maximum(q) + 1e-6) * (_maximum(p).detach() + 1e-6)
@@ -53,15 +54,15 @@ def res(
 ) -> Tensor:
     """max(mean |tanh(5(M − a*)) − F| − η, 0) + mean |M − g(F⁺)|, RES-G (Gao et al. 2022).
 
-    M is p from 0 to 1, F is 1 where the human's map says yes, −1 where it says no and 0 elsewhere; the first
-    mean is over the places where F is not 0. a* is the `best_threshold`, g a 3 × 3 Gaussian, whose result is
-    divided by its maximum. tanh(5·) and g as implemented in YuyangGao/RES; a* of a case there is that of the
-    batch.
+    M is p scaled to [0, 1] by its minimum and maximum. F is 1 where q is above `positive_above`, −1 where it
+    is below `negative_below`, and 0 elsewhere; the first mean is over the cells where F is not 0. a* is the
+    `best_threshold`, and g filters by a 3 × 3 Gaussian and divides by the maximum. tanh(5·) and g are as
+    implemented in YuyangGao/RES, where a* is one value for the whole batch.
 
     Args:
         p: Heatmaps.
         q: Human maps.
-        cells: Side of the grid on which the maps are compared.
+        cells: Number of cells along each side of the grid on which the maps are compared.
         positive_above: Value of q above which F is 1.
         negative_below: Value of q below which F is −1.
         slack: η, 0.1 as in the commands of that repository's README.
@@ -77,14 +78,15 @@ def res(
 
 @register(raw=True)
 def haics(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
-    """Mean of −q·log M − (1 − q)·log(1 − M), M being p from 0 to 1 (HAICS, Shen et al. 2021).
+    """Mean of −q·log M − (1 − q)·log(1 − M), M being p scaled to [0, 1] (HAICS, Shen et al. 2021).
 
-    As implemented in YuyangGao/RES; M is clamped to [1e-6, 1 − 1e-6].
+    Computed as implemented in YuyangGao/RES. M is scaled by the minimum and maximum of p, and clamped to
+    [1e-6, 1 − 1e-6].
 
     Args:
         p: Heatmaps.
         q: Human maps.
-        cells: Side of the grid on which the maps are compared.
+        cells: Number of cells along each side of the grid on which the maps are compared.
     """
     M, q = _from_0_to_1(_pooled(p, cells)).clamp(LEAST, 1 - LEAST), _pooled(q, cells)
     return -(q * M.log() + (1 - q) * torch.log1p(-M)).flatten(1).mean(1)
@@ -92,19 +94,23 @@ def haics(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
 
 @register(raw=True)
 def gradia(p: Tensor, q: Tensor, *, cells: Count = CELLS) -> Tensor:
-    """Mean of |M − q|, M being p from 0 to 1 (GRADIA, Gao et al. 2022), as implemented in YuyangGao/RES.
+    """Mean of |M − q|, M being p scaled to [0, 1] by its minimum and maximum (GRADIA, Gao et al. 2022).
+
+    Computed as implemented in YuyangGao/RES.
 
     Args:
         p: Heatmaps.
         q: Human maps.
-        cells: Side of the grid on which the maps are compared.
+        cells: Number of cells along each side of the grid on which the maps are compared.
     """
     return (_from_0_to_1(_pooled(p, cells)) - _pooled(q, cells)).abs().flatten(1).mean(1)
 
 
 @register(raw=True)
 def ga_net(p: Tensor, q: Tensor, *, steepness: Positive = 100.0, threshold: Share = 0.4) -> Tensor:
-    """Mean of (σ(ω(M − θ)) − q)², M being p from 0 to 1 (Wang et al. 2022, GA-Net's attention consistency).
+    """Mean of (sigmoid(ω(M − θ)) − q)², GA-Net's attention consistency (Wang et al. 2022).
+
+    M is p scaled to [0, 1] by its minimum and maximum.
 
     Args:
         p: Class-activation maps.
@@ -116,7 +122,7 @@ def ga_net(p: Tensor, q: Tensor, *, steepness: Positive = 100.0, threshold: Shar
 
 
 def standardise_cut(map_: Tensor) -> Tensor:
-    """Subtract the mean of each map (B, 1, H, W), divide by its standard deviation, and cut at 0."""
+    """Standardise each map (B, 1, H, W) by its mean and standard deviation; set negative values to 0."""
     centred = map_ - map_.mean((1, 2, 3), keepdim=True)
     variance = centred.square().mean((1, 2, 3), keepdim=True)
     constant = variance == 0
@@ -126,11 +132,11 @@ def standardise_cut(map_: Tensor) -> Tensor:
 
 @torch.no_grad()
 def best_threshold(map_: Tensor, said: Tensor) -> Tensor:
-    """a*: the value of each map that best separates the places said to be relevant from the others.
+    """Find the threshold a* of each map that best separates relevant from irrelevant pixels.
 
-    It maximises the share of the relevant places at or above it plus that of the irrelevant ones below it,
-    over the values at relevant places and those at irrelevant ones plus 1e-4, of equals the first, as
-    implemented in YuyangGao/RES.
+    It maximises the share of relevant pixels at or above it plus the share of irrelevant pixels below it. The
+    candidates are the values at irrelevant pixels plus 1e-4, followed by those at relevant ones; of equally
+    good ones the first is taken, as implemented in YuyangGao/RES.
 
     Args:
         map_: Maps (B, 1, H, W).

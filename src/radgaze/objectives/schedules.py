@@ -1,7 +1,7 @@
 """Schedules: factors of a weight that follow the progress of training.
 
 A schedule is written as text, such as "linear(0.1 -> 0.9)", and is a function of the progress t, the share of
-all training steps that are done, in [0, 1]. Free of torch, as settings are.
+all training steps that are done, in [0, 1]. This module does not import torch.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Linear:
 
 @dataclass(frozen=True)
 class Steps:
-    """A constant `first` and, from each time on, the value that belongs to it."""
+    """The constant `first` and, from the time of each pair (time, value) in `later` on, its value."""
 
     first: float
     later: tuple[tuple[float, float], ...]
@@ -75,7 +75,8 @@ def parse(text: str) -> Schedule:
             - "steps(A, T: B, ...)", A at first, and B from the time T on.
 
     Raises:
-        ValueError: The text has another form, or a time is out of range or not later than the one before.
+        ValueError: The text has another form, a number is not finite, or a time is out of range or not later
+            than the one before.
     """
     text = text.strip()
     if text == CONSTANT:

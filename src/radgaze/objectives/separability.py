@@ -1,7 +1,7 @@
 """Distances between the heatmaps of two classes or two layers: ICASC (Wang et al. 2019, "Sharpen Focus").
 
-`p` and `q` are raw heatmaps (B, 1, H, W), of which negative values count as 0. The paper takes sums over the
-map of a case; public code takes the maximum and the sums over the whole batch, here each case is on its own.
+`p` and `q` are raw heatmaps (B, 1, H, W), of which negative values count as 0. Maxima and sums are over the
+map of each case, as in the paper; public code takes them over the whole batch.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ def overlap(
     steepness: Positive = STEEPNESS,
     threshold: Share = THRESHOLD,
 ) -> Tensor:
-    """L_AS = 2·Σ min(p, q)·T / Σ (p + q), 0 where the maps of two classes are apart.
+    """L_AS = 2·Σ min(p, q)·T / Σ (p + q), which is 0 where the maps of two classes do not overlap.
 
     Args:
         p: Heatmaps of the class of the case.
         q: Heatmaps of the class that it is most likely confused with.
-        within: Maps T (B, 1, H, W) in [0, 1] of where they should be apart; None takes the soft mask of p,
-            T = σ(ω·(p/max p − σ)), its maximum held constant.
-        steepness: ω.
-        threshold: σ.
+        within: Maps T (B, 1, H, W) in [0, 1] of the pixels where they should not overlap. None means the soft
+            mask of p, T = sigmoid(ω·(p/max p − σ)), whose max p is constant in the backward pass.
+        steepness: Steepness ω of the soft mask.
+        threshold: Threshold σ of the soft mask, as a share of max p.
     """
     p, q = p.clamp(min=0), q.clamp(min=0)
     mask = soft_mask(p, steepness, threshold) if within is None else within
@@ -57,7 +57,9 @@ def outside_share(
     threshold: Share = THRESHOLD,
     theta: float = 1.0,
 ) -> Tensor:
-    """L_AC = θ − Σ p·T / Σ p, the share of an inner layer's heatmap that lies outside of a soft mask T.
+    """L_AC = θ − Σ p·T / Σ p; for θ = 1, the share of an inner layer's heatmap outside a soft mask T.
+
+    It is θ where p is zero everywhere.
 
     Args:
         p: Heatmaps at the inner layer.
@@ -66,7 +68,8 @@ def outside_share(
             paganpasta/SharpenFocus-Pytorch and Happiness-Chung/ICASC-.
         steepness: ω of the soft mask.
         threshold: σ of the soft mask.
-        theta: θ, a constant without a gradient; with 1 the distance is in [0, 1]. Public code has 0.8.
+        theta: Constant θ, which has no effect on the gradient; with 1 the distance is in [0, 1]. Public code
+            has 0.8.
     """
     p, q = p.clamp(min=0), q.clamp(min=0)
     return theta - _ratio(p * soft_mask(p if mask_from == "own" else q, steepness, threshold), p)

@@ -26,7 +26,7 @@ class Maps:
         has_gaze: Which cases have gaze, (B,) bool.
         sigma: Standard deviations (σy, σx) of the gaze maps in pixels, (B, 2).
         mask: Mask logits of the decoder.
-        heatmap: Raw heatmaps H.
+        heatmap: Raw heatmaps H: neither smoothed nor scaled.
         further: Raw further heatmaps, by name.
         gaze_of: Gaze maps of the class that a map explains, by the name of that map; a map without an entry
             is compared with `gaze`.
@@ -47,12 +47,12 @@ class Maps:
 
 @dataclass(frozen=True)
 class Outputs:
-    """Outputs of the network of one forward pass.
+    """Outputs of one forward pass of the network.
 
     Attributes:
         logits: Class scores (B, C).
         aux_logits: Class scores (B, C) of an auxiliary classifier, or None.
-        features: The deepest feature maps (B, K, h, w), or None of a network without an encoder of stages.
+        features: The deepest feature maps (B, K, h, w), or None if the network has no encoder with stages.
     """
 
     logits: Tensor
@@ -68,8 +68,8 @@ class ForwardPass:
         images: Images (B, 1, H, W) in [0, 1].
         outputs: Outputs on them.
         classes: Function of a heatmap's target, such as "true", that returns the class (B,) it explains.
-        again: Function that runs the network on other images (B, 1, H, W), in the mode that it is in. Batch
-            norm then takes the statistics of these images, and its running statistics do not change.
+        again: Function that runs the network on other images (B, 1, h, w) in its current mode. In training
+            mode, batch norm uses the statistics of these images, and its running statistics do not change.
     """
 
     images: Tensor
@@ -87,8 +87,8 @@ class Step:
         labels: Labels (B, C), 0 or 1.
         config: Settings of the objective.
         forward: The forward pass, or None where no term needs it.
-        only_with_gaze: Whether a term is computed of which only the cases with gaze count. The gradient then
-            ends at the maps of the others: it may be NaN there, and 0 · NaN is NaN.
+        only_with_gaze: Whether the term that is computed takes only the cases with gaze into account. The
+            maps of other cases then get no gradient: it may be NaN there, and 0 · NaN is NaN.
     """
 
     maps: Maps
@@ -98,11 +98,11 @@ class Step:
     only_with_gaze: bool = False
 
     def for_cases_with_gaze(self) -> Step:
-        """Make the same step for a term of which only the cases with gaze count."""
+        """Make the same step for a term that takes only the cases with gaze into account."""
         return replace(self, only_with_gaze=True)
 
     def with_boxes_as_gaze(self) -> Step:
-        """Put boxes and regions in the place of gaze, for a term with them.
+        """Make the same step with boxes and regions in place of gaze, for a term that uses them.
 
         Raises:
             MissingError: The maps of boxes are missing.

@@ -25,10 +25,11 @@ GAMMA = "gamma"
 
 @dataclass(frozen=True)
 class Shares:
-    """The size of this process's batch, over the mean of all processes' batches.
+    """The size of this process's batch, divided by the mean size of all processes' batches.
 
-    Terms are means over cases; times these, the mean of all processes' terms is that over all their cases,
-    also where one of them has more cases, or more cases with gaze.
+    Terms are means over the cases of one process. Multiplied by these shares, their mean over processes
+    equals the mean over all cases, also where processes differ in their numbers of cases, or of cases with
+    gaze.
 
     Attributes:
         cases: Share by the number of cases.
@@ -54,21 +55,22 @@ def objective(
     forward: ForwardPass | None = None,
     factors: Mapping[str, float] | None = None,
 ) -> dict[str, Tensor]:
-    """loss = γ · classification + (1 − γ) · Σ weight · term, and its terms.
+    """Compute loss = γ · classification + (1 − γ) · Σ weight · term, and its terms.
 
-    Without any term with weight the loss is the classification alone, whatever γ.
+    If no term has a weight above 0, the loss is the classification alone, whatever γ is.
 
     Args:
         logits: Class scores (B, C).
         labels: Labels (B, C), 0 or 1.
-        maps: Maps of the batch; a case without gaze adds nothing to a term with G.
+        maps: Maps of the batch; a term with G is the mean over the cases with gaze.
         config: Settings: γ, edges, distances, further terms.
         shares: Share of this batch in the batches of all processes.
         forward: The forward pass, which some terms need.
         factors: Factors of γ ("gamma") and of the weights, by the name of the term; 1 where there is none.
 
     Returns:
-        "loss", "classification" and one entry for each term with weight, all scalars.
+        "loss", "classification" and one entry for each term with a weight above 0, all scalars; terms are not
+        multiplied by their weights.
 
     Raises:
         MissingError: A term needs a map or an output that is missing.
@@ -130,7 +132,14 @@ def with_weight(config: ObjectiveConfig) -> dict[str, Term]:
 
 
 def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
-    """The mean over classes of sigmoid cross-entropy, else softmax cross-entropy over exclusive classes."""
+    """Compute the classification loss, a scalar mean over cases.
+
+    Args:
+        logits: Class scores (B, C).
+        labels: Labels (B, C), 0 or 1.
+        kind: "sigmoid" for binary cross-entropy, also averaged over classes; otherwise softmax cross-entropy,
+            for classes that exclude each other.
+    """
     logits = logits.float()
     if kind == "sigmoid":
         return F.binary_cross_entropy_with_logits(logits, labels.float())
@@ -138,5 +147,5 @@ def classification(logits: Tensor, labels: Tensor, kind: str) -> Tensor:
 
 
 def probabilities(logits: Tensor, kind: str) -> Tensor:
-    """Class probabilities (B, C) under the same choice: under sigmoid they need not sum to 1."""
+    """Compute class probabilities (B, C): sigmoid, whose sum need not be 1, or softmax."""
     return logits.float().sigmoid() if kind == "sigmoid" else logits.float().softmax(1)

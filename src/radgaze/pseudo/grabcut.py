@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from radgaze.errors import UserError
 
 ROUNDS = 5
-"""Rounds of fitting and cutting; OpenCV's own example has five."""
+"""Number of iterations of fitting and cutting; OpenCV's own example has five."""
 
 
 def available() -> None:
@@ -29,14 +29,15 @@ def available() -> None:
 def grabcut(image: NDArray[np.float32], values: NDArray[np.float32], threshold: float) -> NDArray[np.bool_]:
     """Cut an image into inside and outside, starting from a map (Rother et al. 2004).
 
-    Pixels start as probably inside from the threshold on, and as probably outside from half of it on; below,
-    they are outside, and above the middle between threshold and maximum they are inside, for good. These
-    limits are ours: the three-stage method states none.
+    Pixels whose value is below half the threshold are fixed as outside, and those at or above the middle
+    between threshold and maximum as inside. The others start as probably inside at or above the threshold,
+    and as probably outside below it. These limits are ours: the three-stage method states none. If no pixel,
+    or every pixel, reaches the threshold, the image is not cut, and the pixels that reach it are returned.
 
     Args:
         image: Grey image in [0, 1], of shape (S, S).
         values: Map in [0, 1], scaled to its maximum, of shape (S, S).
-        threshold: Share of the maximum.
+        threshold: Share of the maximum, in (0, 1].
 
     Returns:
         Whether each pixel is inside, of shape (S, S).

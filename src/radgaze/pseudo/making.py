@@ -1,4 +1,4 @@
-"""`pseudo`: a run's maps to masks of a copy of its store."""
+"""Make masks of a run's maps, and write them into a copy of its store."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from radgaze.words import count
 def pseudo(run: Run, options: PseudoOptions) -> Store:
     """Write a copy of a run's store in which masks, made of the run's maps, mark the training cases.
 
-    The map of a case is of its true class, or one of each; the mask is named after the class. The copy has
-    the run's split. A finished copy of the same run and options is left as it is.
+    Each true class of a case has its own map, and a mask that is named after the class. With
+    `options.validation`, validation cases are marked as well. The copy has the run's split. A finished copy
+    of the same run and options is returned as it is.
 
     Args:
         run: The run, or vote.
@@ -39,7 +40,8 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
         The copy.
 
     Raises:
-        UserError: The folder holds something else, or no mask can be made.
+        UserError: The folder holds something else, there is no case to mark, or its maps cannot be made or
+            refined.
     """
     out = Path(os.path.abspath(options.out))  # noqa: PTH100  resolve() would follow a link
     check_folder(out, may_be=("store", "run"))
@@ -60,7 +62,11 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
 
 
 def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
-    """Refine maps as the options say; the threshold still applies to the result."""
+    """Refine maps by the method of the options.
+
+    The threshold of the options still has to be applied to the result, except for that of grabcut, whose
+    values are 0 or 1.
+    """
     if options.refine == "grabcut":
         for each in maps:
             cut = grabcut.grabcut(each.image, each.values, options.level)
@@ -132,7 +138,7 @@ def _annotation(run: Run, options: PseudoOptions) -> Annotation:
 
 
 def provenance(run: Run, options: PseudoOptions) -> Mapping[str, object]:
-    """The origin of the masks: run, weights, map and settings, without a path."""
+    """Describe the origin of the masks: run, digest of the weights, map and settings, without a path."""
     made: dict[str, object] = {
         "runs": [
             {

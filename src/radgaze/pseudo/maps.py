@@ -42,7 +42,7 @@ def marked_classes(run: Run, options: PseudoOptions) -> tuple[int, ...]:
     """Indices of the classes that are marked.
 
     Raises:
-        UserError: `only_positive` leaves out no class, or all of them.
+        UserError: `only_positive` leaves out all classes.
     """
     normal = {plain(name) for name in options.normal} if options.only_positive else set()
     marked = tuple(k for k, name in enumerate(run.classes) if plain(name) not in normal)
@@ -52,11 +52,13 @@ def marked_classes(run: Run, options: PseudoOptions) -> tuple[int, ...]:
 
 
 def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
-    """Make the maps of the marked cases: one for each true class, in the order of the splits and cases.
+    """Make the maps of the marked cases, one for each true class that is marked.
+
+    A map without a value above 0 is left out.
 
     Args:
         run: The run, or vote.
-        options: The options; a map without a value above 0 is left out.
+        options: The options.
 
     Raises:
         UserError: There is no such generator, or the model has no mask.

@@ -12,8 +12,8 @@ MASK, GAZE = "mask", "gaze"
 """Maps that are not a heatmap: the decoder's mask, and the gaze map of a case."""
 
 INSIDE, OUTSIDE = 0.30, 0.05
-"""Shares of a map's maximum between which IRNet learns nothing of a pixel, as implemented in its authors'
-code (`conf_fg_thres`, `conf_bg_thres`)."""
+"""Shares of a map's maximum: IRNet is trained on pixels above the first or below the second, and not on those
+between, as implemented in its authors' code (`conf_fg_thres`, `conf_bg_thres`)."""
 
 NORMAL = ("Normal", "No finding")
 
@@ -28,16 +28,19 @@ class PseudoOptions(Options):
         out: Folder of the copy of the run's store, with the masks.
         methods: Map that the masks are made of: a heatmap generator, mask (of the decoder), or gaze (the gaze
             map of each case that has gaze); by default the heatmap that the run was trained with.
-        threshold: Share of a map's maximum, or value of the decoder's mask, from which a pixel is inside
-            (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask).
-        refine: Refinement of the maps: none; grabcut, colour models and edges of each image alone; or irnet,
-            boundaries between objects that a network learns from all maps (Ahn et al. 2019).
+        threshold: Share of a map's maximum, or value of the decoder's mask, at or above which a pixel is
+            inside (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask).
+        refine: Refinement of the maps: none; grabcut, segmentation of each image alone by its grey values and
+            edges (Rother et al. 2004); or irnet, propagation of each map up to object boundaries that a
+            network learns from all maps (Ahn et al. 2019).
         only_positive: Leave out the classes named in `normal`: their cases get no mask and stay as they are.
         normal: Names of the classes without a finding.
-        validation: Mark the validation cases, too; else only training cases. Test cases stay as they are.
-        keep_gaze: Keep the gaze of marked cases; else the masks take its place, which training with
-            gaze.boxes=attention needs.
-        keep_marks: Keep the boxes and masks of findings that marked cases have; those of organs always stay.
+        validation: Also mark the validation cases; without it only training cases are marked. Test cases are
+            never marked.
+        keep_gaze: Keep the gaze of marked cases. Without it their gaze is removed, as training with
+            gaze.boxes=attention uses masks only for cases without gaze.
+        keep_marks: Keep the boxes and masks of findings that marked cases have; without it they are removed.
+            Boxes and masks of organs are always kept.
         device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         seed: Random seed of the refinement.
         batch_size: Number of cases in a batch.

@@ -55,7 +55,7 @@ class EpochBar(L.Callback):
 
 
 class History(L.Callback):
-    """Write a row of `history.csv` after each epoch, so that it outlives a stop."""
+    """Write a row of `history.csv` after each epoch, so that none is lost when training stops."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -79,7 +79,7 @@ class History(L.Callback):
 
 
 class Begun(L.Callback):
-    """Record whether training itself has begun: everything in a checkpoint is restored by then."""
+    """Record whether the training loop has begun, which is after everything in a checkpoint was restored."""
 
     def __init__(self) -> None:
         self.true = False
@@ -89,7 +89,7 @@ class Begun(L.Callback):
 
 
 class Patience(EarlyStopping):
-    """Early stopping that outlives a kill: a stopped run that is resumed trains no further epoch."""
+    """Early stopping that checkpoints preserve: a run that it stopped trains no further epoch if resumed."""
 
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.wait_count >= self.patience:  # as the checkpoint has it
@@ -99,7 +99,16 @@ class Patience(EarlyStopping):
 def announce(
     train: int, with_gaze: int, with_boxes: int, validate: int, gaze_turns: float | None = None
 ) -> None:
-    """Print the numbers of cases, and how often a case with gaze comes in an epoch, if not once."""
+    """Print the numbers of cases.
+
+    Args:
+        train: Number of training cases.
+        with_gaze: Number of training cases with gaze.
+        with_boxes: Number of training cases with boxes or masks in place of gaze.
+        validate: Number of validation cases.
+        gaze_turns: Mean number of times that a case with gaze is drawn in an epoch; None if each case is
+            drawn once.
+    """
     boxes = f", {with_boxes:,} with boxes or masks in its place" if with_boxes else ""
     say(f"{train:,} training cases, {with_gaze:,} of them with gaze{boxes}; {validate:,} validation cases")
     if gaze_turns is not None:

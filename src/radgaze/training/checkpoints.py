@@ -1,4 +1,4 @@
-"""Checkpoints of a run: written atomically, kept in pairs, and validated when they are read."""
+"""Checkpoints of a run: written atomically, the last two of them kept, and validated when they are read."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ class Foreign(Exception):  # noqa: N818 - becomes a UserError where no other che
 class Checkpoints(CheckpointIO):
     """Writes and reads the checkpoints in a run's folder.
 
-    A checkpoint is written beside the one that it replaces and renamed, and the last but one is kept. Reading
-    executes no code, and takes only what a run of radgaze writes. Every entry that names a file names one in
-    this folder, without its path, so that a run can be moved, and one from a stranger touches nothing outside
-    of its folder.
+    A checkpoint is written beside the one that it replaces and then renamed, and the last but one is kept.
+    Reading executes no code, and accepts only entries that a run of radgaze writes. Every entry that names a
+    file names one in this folder, without its path, so that a run can be moved, and an untrusted run cannot
+    change a file outside of its folder.
 
     Args:
         run: Folder of the run.
@@ -55,13 +55,13 @@ class Checkpoints(CheckpointIO):
         self._read: dict[Path, dict[str, object]] = {}
 
     def newest(self, *, tell: bool = True) -> Path:
-        """Find the newest checkpoint that is whole.
+        """Find the newest checkpoint that can be read and is valid.
 
         Args:
             tell: Whether to print a notice where it is not the last one.
 
         Raises:
-            UserError: There is none, or none is whole.
+            UserError: There is no checkpoint, or none is valid.
         """
         paths = [self.folder / name for name in (LAST, BEFORE) if (self.folder / name).is_file()]
         if not paths:
@@ -86,7 +86,7 @@ class Checkpoints(CheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, object], path: str | Path, storage_options: object = None
     ) -> None:
-        """Write a checkpoint, paths in it relative to the folder."""
+        """Write a checkpoint, with names of files in place of paths."""
         target = self._inside(path)
         target.parent.mkdir(parents=True, exist_ok=True)
         callbacks = _mapping(checkpoint.get("callbacks", {}))
@@ -98,7 +98,11 @@ class Checkpoints(CheckpointIO):
                 target.replace(target.with_name(BEFORE))
 
     def load_checkpoint(self, path: str | Path, *args: object, **kwargs: object) -> dict[str, object]:
-        """Read the entries of a checkpoint that a run of radgaze writes."""
+        """Read and validate the entries of a checkpoint.
+
+        Raises:
+            UserError: The path names no checkpoint of this folder, or the checkpoint is not valid.
+        """
         target = self._inside(path)
         try:
             return self._read.pop(target, None) or self._checked(target)
@@ -110,10 +114,17 @@ class Checkpoints(CheckpointIO):
         self._inside(path).unlink(missing_ok=True)
 
     def load_best(self, model: nn.Module, path: str) -> bool:
-        """Load the weights of the best epoch; false where no epoch has ended.
+        """Load the weights of the best epoch into a model.
+
+        Args:
+            model: The network.
+            path: Path of the best checkpoint; "" if there is none yet.
+
+        Returns:
+            False if there is no such checkpoint, so that nothing was loaded.
 
         Raises:
-            UserError: They cannot be read.
+            UserError: The weights cannot be read, or do not fit the model.
         """
         best = self._inside(path) if path else None
         if best is None or not best.is_file():
@@ -204,7 +215,7 @@ class Checkpoints(CheckpointIO):
 
 
 def resumable(run: Path) -> bool:
-    """Whether a run's folder has a checkpoint to go on from."""
+    """Whether a run's folder has a checkpoint from which training can be resumed; it is not read."""
     return any((run / FOLDER / name).is_file() for name in (LAST, BEFORE))
 
 

@@ -45,7 +45,7 @@ def check(config: Config, store: Store) -> None:
 
 
 def check_unchanged(before: Config, config: Config) -> None:
-    """Check that a run is resumed with the configuration that it was begun with.
+    """Check that a run is resumed with the configuration with which it began, except for `CHANGEABLE`.
 
     Raises:
         UserError: A field that changes what is learned has another value.
@@ -62,7 +62,10 @@ def check_unchanged(before: Config, config: Config) -> None:
 
 
 def check_gaze(config: Config, cases: GazeDataset) -> str | None:
-    """Check that there is gaze to learn from; return a notice where there is little.
+    """Check that training cases have gaze, if the objective or the model uses it.
+
+    Returns:
+        A notice if fewer than `FEW_CASES` training cases, or a share below `FEW_SHARE`, have gaze; else None.
 
     Raises:
         UserError: No training case has gaze that makes a map, nor boxes or masks in its place.
@@ -87,10 +90,13 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
 
 
 def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
-    """Run two cases through the network, and make their heatmap where the objective needs one.
+    """Run two cases through the network, and make the heatmaps and terms that the objective needs.
+
+    The network is in evaluation mode meanwhile; its modes are restored.
 
     Raises:
-        UserError: The encoder does not work at this size, or the generator not with this network.
+        UserError: The encoder does not work at this size, a generator does not work with this network, the
+            network has no output that a term needs, or it has no feature map for Grad-CAM.
     """
     batch = collate([cases[i] for i in range(min(2, len(cases)))])
     training = [module for module in model.modules() if module.training]

@@ -19,8 +19,9 @@ _CLASSIFICATION, _SUM = "classification", "sum of "
 class Factors:
     """The factors of γ and of the terms' weights.
 
-    The balance of a term is the mean of the classification over that of the term, in the steps of training
-    until now, and in no more than the first ten: it is constant afterwards.
+    The balance of a term is the ratio of the mean classification loss to the mean of the term, over all steps
+    of training so far and at most the first ten; it is constant afterwards. It is 1 while the mean of the
+    term is not positive.
 
     Args:
         config: Settings of the objective.
@@ -36,7 +37,9 @@ class Factors:
     def at(
         self, progress: float, terms: Mapping[str, Tensor], mean: Callable[[Tensor], float]
     ) -> dict[str, float]:
-        """The factors of a step, by the name of the term, and of γ as "gamma".
+        """Compute the factors of a step, by the name of the term, and of γ as "gamma".
+
+        A step among the first ten is added to the means of the balance.
 
         Args:
             progress: Share of the training that is done, in [0, 1].

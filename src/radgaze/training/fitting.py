@@ -47,21 +47,25 @@ def train(
 ) -> Run:
     """Train a run and write its folder: configuration, weights of the best epoch, history and predictions.
 
-    Where several processes train, each calls this with the same arguments. The first alone writes the folder;
-    the others return when training is over, and the folder may not be complete then (see `is_first`).
+    Where several processes train, each calls this with the same arguments. Only the first writes the folder;
+    the others return when training ends, and the folder may not be complete then (see `is_first`).
 
     Args:
         config: Resolved configuration of the run.
         out: Folder of the run.
-        resume: Go on from the folder's last checkpoint.
-        overwrite: Replace the run that is in the folder.
+        resume: Whether to continue from the folder's last checkpoint.
+        overwrite: Whether to replace the run that is in the folder.
         callbacks: Further callbacks of Lightning, called after the run's own.
-        predictions: Predict the validation and test cases after training.
+        predictions: Whether to predict the validation and test cases after training.
+
+    Returns:
+        The run.
 
     Raises:
         UserError: The store, the folder or the configuration cannot be used.
         NonFiniteLossError: A term of the loss became NaN or infinite.
-        Stopped: Ctrl-C; the best weights so far are kept, and `resume` goes on.
+        Stopped: The user pressed Ctrl-C. If an epoch had ended, the best weights so far are kept, and
+            `resume` continues.
     """
     if resume:
         run_folder.check_resumable(out, clear=is_first())

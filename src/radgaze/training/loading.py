@@ -1,4 +1,4 @@
-"""The loaders of a training: shuffled by seed and epoch alone, whatever the number of workers."""
+"""The loaders of training cases, whose order depends on seed and epoch, not on the number of workers."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class StoreData(L.LightningDataModule):
     Args:
         store: Prepared store.
         config: Configuration of the run.
+
+    Raises:
+        UserError: One of the two splits has no case.
     """
 
     def __init__(self, store: Store, config: Config) -> None:
@@ -41,7 +44,11 @@ class StoreData(L.LightningDataModule):
         return self._loader(self.train_cases, self._shuffle(rank, processes))
 
     def gaze_turns(self, processes: int) -> float | None:
-        """The mean number of times that a case with gaze comes in an epoch; None where all come once."""
+        """The mean number of draws of a case with gaze in an epoch; None if each case is drawn once.
+
+        Args:
+            processes: Number of processes that train together.
+        """
         shuffled = self._shuffle(0, processes)
         return shuffled.turns if isinstance(shuffled, GazeShuffle) else None
 

@@ -240,14 +240,19 @@ def _outputs(output: Output, features: Sequence[Tensor]) -> Outputs:
 
 
 def cosine(step: int, steps: int, warmup: float) -> float:
-    """Multiplier of the learning rate: linear up to 1 over `warmup` steps, then half a cosine down to 0."""
+    """Multiplier of the learning rate in a step: linear to 1 over `warmup` steps, then a half cosine to 0."""
     if step < warmup:
         return (step + 1) / (warmup + 1)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1.0, steps - warmup))))
 
 
 def triangular2(epoch: int, config: OptimisationConfig) -> float:
-    """Multiplier of the published code: a triangle that peaks at 1, halves each cycle, and has a floor."""
+    """Multiplier of the learning rate in an epoch, as in the published code.
+
+    It is a triangle wave with a period of 2 · `step_epochs`, whose height above the floor is halved in each
+    cycle; the first peak is 1. The floor has the number of the learning rate, so that the lowest rate is the
+    learning rate squared.
+    """
     low, half = config.learning_rate, config.step_epochs
     cycle = math.floor(1 + epoch / (2 * half))
     x = abs(epoch / half - 2 * cycle + 1)
@@ -255,7 +260,7 @@ def triangular2(epoch: int, config: OptimisationConfig) -> float:
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Group the parameters with weight decay, and those without: biases and norms, of one dimension."""
+    """Group parameters into those with weight decay, and those of one dimension (biases, norms) without."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     vectors = [p for p in model.parameters() if p.dim() <= 1]
     return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

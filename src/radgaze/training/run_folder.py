@@ -27,7 +27,7 @@ def check_resumable(out: Path, *, clear: bool) -> None:
 
     Args:
         out: Folder of the run.
-        clear: Remove files that were being written.
+        clear: Whether to remove temporary files of an interrupted run.
 
     Raises:
         UserError: There is no checkpoint, a link leads out of the folder, or the history is damaged.
@@ -46,7 +46,7 @@ def check_new(out: Path, overwrite: bool) -> None:
     """Check that a new run can be written to a folder.
 
     Raises:
-        UserError: The folder is not empty, and `overwrite` is not set or it is not a run's.
+        UserError: The folder is not empty, and `overwrite` is not set, it holds no run, or it is a link.
     """
     if out.is_dir():
         clear_leftovers(out)
@@ -67,7 +67,13 @@ def check_new(out: Path, overwrite: bool) -> None:
 
 
 def make(out: Path, *, resume: bool) -> None:
-    """Make the folder of a run. Of a run that is replaced, `FILES` are removed and nothing else."""
+    """Make the folder of a run.
+
+    Args:
+        out: Folder of the run.
+        resume: Whether the run in the folder is continued; otherwise `FILES` in it are removed, and no other
+            file.
+    """
     if out.exists() and not resume:
         remaining = []
         for path in sorted(out.iterdir()):

@@ -1,4 +1,4 @@
-"""The order in which training cases come: by seed and epoch alone, dealt over processes batch by batch."""
+"""The order of training cases: it depends on seed and epoch, and processes share it batch by batch."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ FIELD = "optimisation.gaze_fraction"
 
 
 class SeededShuffle(Sampler[int]):
-    """A permutation that depends on seed and epoch alone; it sets the epoch of the cases' augmentation.
+    """A permutation of the cases that depends only on seed and epoch; it also sets the epoch of augmentation.
 
-    Several processes share it batch by batch: the k-th batches of all of them are together the k-th batch
-    that one process would have with a batch size as many times as large.
+    Several processes share it batch by batch: the k-th batches of N processes are together the k-th batch
+    that a single process would have with N times the batch size.
 
     Args:
         cases: Cases to shuffle.
         seed: Seed of the permutations.
         batch_size: Cases in a batch of one process.
-        rank: Number of this process.
+        rank: Number of this process, from 0.
         processes: Number of processes.
-        keep_last: Make a smaller batch of the cases that remain after the whole ones, where there are at
-            least two for each process: one case has no batch statistics. Else they are left out.
+        keep_last: Whether the cases that remain after the full batches make a smaller batch, if there are at
+            least two for each process (one case has no batch statistics). Otherwise they are left out.
     """
 
     def __init__(
@@ -67,24 +67,27 @@ class SeededShuffle(Sampler[int]):
 
 
 class GazeShuffle(Sampler[tuple[int, int]]):
-    """Batches of which a share is drawn from the cases with gaze: (case, its turn in the epoch).
+    """Batches of which a given share is drawn from the cases with gaze.
 
-    An epoch is one pass over the cases without gaze, in a new order each time; those that fill no last batch
-    are left out of it, as by `SeededShuffle`. The cases with gaze come in one random order after the other,
-    so that none has more than one turn more than another. The order depends on seed and epoch alone, and is
-    dealt over processes as `SeededShuffle` does, with as even a share of gaze in each process as there can
-    be. Boxes that stand in for gaze count as gaze.
+    It yields pairs (index of the case, number of times that it was drawn before in this epoch). An epoch is
+    one pass over the cases without gaze, in a new order each time; the last ones, which do not fill a batch,
+    are left out. The cases with gaze are drawn in one random order after the other, so that their numbers of
+    draws differ by at most one. The order depends only on seed and epoch. Processes share it as in
+    `SeededShuffle`, and numbers of cases with gaze differ by at most one between their batches. Boxes in
+    place of gaze count as gaze.
 
     Args:
         cases: Cases to shuffle.
-        fraction: Share of a batch, in (0, 1); at least one case, and not all.
+        fraction: Share of a batch of all processes that has gaze, in (0, 1); it is rounded to whole cases, at
+            least one and not all.
         seed: Seed of the orders.
         batch_size: Cases in a batch of one process.
-        rank: Number of this process.
+        rank: Number of this process, from 0.
         processes: Number of processes.
 
     Raises:
-        UserError: The fraction is out of range, or all or none of the cases have gaze.
+        UserError: The fraction is out of range, all or none of the cases have gaze, or batches have fewer
+            than two cases.
     """
 
     def __init__(
@@ -126,7 +129,7 @@ class GazeShuffle(Sampler[tuple[int, int]]):
 
     @property
     def turns(self) -> float:
-        """The mean number of times that a case with gaze comes in an epoch."""
+        """The mean number of times that a case with gaze is drawn in an epoch."""
         return self.batches * self._with / len(self._seen)
 
     def set_epoch(self, epoch: int) -> None:

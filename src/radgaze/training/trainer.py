@@ -77,7 +77,7 @@ def make_trainer(
 
 
 def best_checkpoint(config: Config, folder: Path) -> ModelCheckpoint:
-    """Make the callback that keeps the checkpoint of the best epoch, or those of all epochs."""
+    """Make the callback that keeps the checkpoint of the epoch with the highest AUC, or of all epochs."""
     every = config.trainer.keep_checkpoints == "all"
     return ModelCheckpoint(
         folder,
@@ -91,7 +91,11 @@ def best_checkpoint(config: Config, folder: Path) -> ModelCheckpoint:
 
 
 def precision(settings: TrainerConfig, protocol: str) -> str:
-    """Choose the precision, in Lightning's words."""
+    """Choose the value of Lightning's `precision`.
+
+    "auto" means "32-true" under the faithful protocol or without a GPU, otherwise "bf16-mixed" or, if the GPU
+    does not support it, "16-mixed".
+    """
     if settings.precision != "auto":
         return settings.precision
     if protocol == "faithful":

@@ -28,8 +28,8 @@ class Activation:
         backward: g·a'(x), as a function of g and x.
         curve: m·a''(x), as a function of m and x, zero at kinks; None where a'' is zero everywhere.
         rectifier: Whether it is the literal ReLU, the only one that textbook rules are defined for.
-        gate: Whether it is a sigmoid, which scales other values: rules are not laid on it unless the option
-            `gates` is "ruled".
+        gate: Whether it is a sigmoid, which scales other values: rules are not applied to it unless the
+            option `gates` is "ruled".
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Batch norm's statistics over the batches of all processes, and what they pass back."""
+"""Batch norm's statistics over the batches of all processes, and their gradients."""
 
 from __future__ import annotations
 

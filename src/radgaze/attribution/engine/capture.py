@@ -115,10 +115,11 @@ class Capture:
 
         Args:
             source: A tensor of the forward pass: `images`, `features` or `place`.
-            rule: The rule laid on the activations.
+            rule: The rule that is applied to the activations.
 
         Raises:
-            RuntimeError: The rule met no activation, or the score does not depend on `source`.
+            RuntimeError: The model has no activation to which the rule applies, or the score does not depend
+                on `source`.
         """
         if rule is not BACKPROP:
             self._check_matches(rule)
@@ -129,13 +130,13 @@ class Capture:
         return gradient if arrange is None else arrange(gradient)
 
     def constant_gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
-        """Compute the same as `gradient`, without a graph: nothing is learned through it."""
+        """Compute the same as `gradient`, without a graph, so that it is a constant in the backward pass."""
         without_graph = copy(self)  # with the features and scores that were computed
         object.__setattr__(without_graph, "create_graph", False)
         return without_graph.gradient(source, rule).detach()
 
     def _check_matches(self, rule: Rule) -> None:
-        """Refuse a rule that meets no activation, and warn once of operations that it does not cover."""
+        """Refuse a rule that applies to no activation, and warn once of operations that it does not cover."""
         pass_, warn_once = self.pass_, self.watch.warn_once
         counted = f"{rule.name}: counted"  # the graph of another batch has the same operations
         if pass_.activations and counted in self.watch.notices:

@@ -8,10 +8,10 @@ from radgaze.attribution.engine.graph import name_of, walk
 
 
 def refuse_compiled(model: nn.Module) -> None:
-    """Refuse a model made by torch.compile; compiled parts of a model run uncompiled instead.
+    """Refuse a model that `torch.compile` made as a whole; compiled parts of it are run uncompiled.
 
     Raises:
-        ValueError: The model is compiled.
+        ValueError: The whole model is compiled.
     """
     if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
         raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")

@@ -45,7 +45,7 @@ class Pass:
 
     Attributes:
         rule: The rule in force while a heatmap is read out, else None.
-        literal: Whether rules are laid on ReLU alone.
+        literal: Whether rules are applied to ReLU alone.
         gates: Treatment of sigmoid gates in the read-out, see `Generator`.
         only_looked_at: Whether nothing is differentiated but the images.
         compiled: Whether the rules' formulas are compiled.
@@ -78,7 +78,7 @@ class Pass:
     inner: list[Pass] = field(default_factory=list)
 
     def put_in_force(self, rule: Rule | None) -> None:
-        """Lay the rule on this pass's layers, and on those of the passes that ran within it."""
+        """Apply the rule to this pass's layers, and on those of the passes that ran within it."""
         self.rule = rule
         for pass_ in self.inner:
             pass_.put_in_force(rule)

@@ -53,7 +53,7 @@ _PROLOGUE: tuple[TorchFunction, ...] = (
 
 
 class Interception(TorchFunctionMode):
-    """Turn the layers of the forward passes run within into steps that a rule can be laid on.
+    """Turn the layers of the forward passes run within into steps to which rules apply.
 
     Args:
         pass_: The state shared with the steps, in which the layers met are recorded.

@@ -1,4 +1,4 @@
-"""Layers as autograd functions with two backwards: one for the heatmap's read-out, one for the loss.
+"""Layers as autograd functions with two backwards: one for the heatmap, the read-out, and one for the loss.
 
 While a read-out runs (`pass_.rule` is set) each layer's input-gradient step is an ordinary forward operation:
 the input gradient of a convolution, an affine scale for batch norm, the rule for an activation. The loss's

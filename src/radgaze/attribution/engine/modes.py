@@ -44,7 +44,7 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
 
 
 def compares_cases(model: nn.Module) -> bool:
-    """Whether a case's output depends on its neighbours in evaluation: a norm has no running statistics."""
+    """Whether outputs depend on other cases of the batch in evaluation: a norm has no running statistics."""
     return any(isinstance(m, _BatchNorm) and m.running_mean is None for m in model.modules())
 
 

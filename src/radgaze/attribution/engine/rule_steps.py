@@ -1,4 +1,4 @@
-"""Activations as autograd functions, and the rule that is laid on them, as a forward operation."""
+"""Activations as autograd functions, and the rule that is applied to them, as a forward operation."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ActivationContext(Context, Protocol):
 
 
 class Activate(Function):
-    """An activation that a rule is laid on.
+    """An activation to which a rule can be applied.
 
     Where the model computes it in place, `overwritten` is the tensor that `call` overwrites.
     """
@@ -71,7 +71,7 @@ def keeps_output(activation: Activation, pass_: Pass) -> bool:
     """Whether an activation keeps its output, as torch's own does, so that a model may overwrite its input.
 
     A ReLU's output is positive where its input is, and a sigmoid's output gives its derivative; a rule that
-    is laid on a sigmoid needs the sign of its input as well.
+    is applied to a sigmoid needs the sign of its input as well.
     """
     return activation.rectifier or (activation.name == "sigmoid" and pass_.gates != "ruled")
 

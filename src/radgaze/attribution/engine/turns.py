@@ -1,4 +1,4 @@
-"""Turns of captures: one thread at a time captures a model; of nested captures the running model's listens.
+"""Let one thread at a time capture a model, and assign torch calls to one of several nested captures.
 
 Captures are nested where a teacher is captured beside its student, where two maps come from one forward pass,
 and where a map is made within a training step.

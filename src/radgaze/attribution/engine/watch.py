@@ -24,7 +24,7 @@ from radgaze.attribution.engine.sync_batch_norm import refuse_hidden_statistics
 
 
 class Watch:
-    """While it is entered, the model's forward passes are intercepted, and the last one can be read out.
+    """Context manager in which the model's forward passes are intercepted and the last one is kept.
 
     Args:
         model: The network.
@@ -92,8 +92,8 @@ class Watch:
     def again(self, images: Tensor, cases: Tensor) -> tuple[object, Pass]:
         """Run the model on other images (N, C, H, W), each of one of the batch's cases (N,).
 
-        The model runs in evaluation mode: no running statistic moves, nothing is dropped, and a case's result
-        does not depend on its neighbours. Its other arguments are those of the last call.
+        The model runs in evaluation mode: no running statistic changes, drop-out is off, and a case's result
+        does not depend on the rest of the batch. Its other arguments are those of the last call.
 
         Returns:
             The model's output, and its forward pass.

@@ -1,7 +1,7 @@
 """Class-activation maps: weighted sums of the feature maps A_k (B, K, h, w) that the classifier pools.
 
-A is found during the forward pass, or is the output of `layer`. The weights are differentiated too, and the
-map is enlarged to the image by bilinear interpolation.
+A is found during the forward pass, or is the output of `layer`. The weights are differentiated too, unless
+`channel_weights="held"`, and the map is enlarged to the image by bilinear interpolation.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ ChannelWeights = Literal["exact", "held"]
 @register("cam", title="CAM")
 @dataclass
 class CAM(Generator):
-    """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2): signed, as there.
+    """H = Σ_k w_k A_k, w the linear layer's weights of the class (Zhou et al. 2016, eq. 2), signed.
 
-    It applies to a head of global average pooling and one linear layer, with at most drop-out in between; its
+    The head must be global average pooling and one linear layer, with at most drop-out in between; the
     generalisation to other heads is `hires_cam`.
 
     Attributes:
@@ -100,8 +100,8 @@ class GradCAMPositive(GradCAM):
 class GradCAMPlusPlus(Generator):
     """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
 
-    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where that is 0/0; the score is treated as the exponent
-    of a smooth one, as in the paper's equation 19.
+    a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where the denominator is 0. Equation 19 holds for the
+    class score exp(y); its common factor exp(y), which does not change the scaled map, is left out.
     """
 
     def attribute(self, read: Capture) -> Tensor:

@@ -12,10 +12,10 @@ from radgaze.attribution.registry import register
 
 @register("pylon", title="PYLON's map")
 class ClassMap(Generator):
-    """H = σ(M_y), M_y the logits of the class's own map, enlarged (Preechakul et al. 2022).
+    """H = sigmoid(M_y), M_y the enlarged map of logits of the class (Preechakul et al. 2022).
 
-    It applies to a model whose output has these maps as an attribute `class_maps`, (B, C, h, w). It needs no
-    gradient, and rules and statistics do not matter.
+    The model's output must have these maps as an attribute `class_maps`, (B, C, h, w). No gradient is
+    computed, so that the options for rules and batch statistics have no effect.
 
     Raises:
         ValueError: The model's output has no class maps, or the target is no class.

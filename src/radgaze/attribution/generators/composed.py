@@ -28,7 +28,7 @@ _SHOWN = {"samples": 50, "noise": 0.15}  # Smilkov et al. 2017, section 3.2: 10%
 class GuidedGradCAM(GradCAM):
     """Guided back-propagation at the images times the enlarged Grad-CAM (Selvaraju et al. 2017, section 3.2).
 
-    Both are read out of one forward pass. `layer` is Grad-CAM's.
+    Both are made of one forward pass. The option `layer` applies to Grad-CAM alone.
     """
 
     def attribute(self, read: Capture) -> Tensor:
@@ -46,12 +46,12 @@ class SmoothGrad(Generator):
 
     Attributes:
         base: Name of the other generator.
-        samples: Number of noisy copies.
-        noise: Standard deviation of the noise, as a share of the image's range.
-        seed: Random seed of the noise, the same noise in every call; None draws new noise from torch's global
-            generator.
-        internal_batch_size: Most images in one forward pass; None means the batch's size, or `FEW` if that is
-            larger. In training the graphs of all passes are in memory together.
+        samples: Number of noisy copies of each image.
+        noise: Standard deviation of the noise, as a share of the image's range (maximum − minimum).
+        seed: Random seed of the noise, which is then the same in every call; None draws new noise from
+            torch's global generator.
+        internal_batch_size: Maximum number of images in one forward pass; None means the batch's size, or
+            `FEW` if that is larger. In training the graphs of all passes are in memory together.
     """
 
     base: str = "backprop"
@@ -107,13 +107,13 @@ register_method(
 class IntegratedGradients(Generator):
     """(x − x')·∫ ∂y/∂x (x' + α(x − x')) dα, α from 0 to 1 (Sundararajan et al. 2017, eq. 1).
 
-    The integral is a Gauss–Legendre sum. Attributions sum up to y(x) − y(x') ("completeness"), which
-    `readout="sum"` and `normalise="none"` keep.
+    The integral is computed by Gauss–Legendre quadrature. Up to its error, attributions add up to
+    y(x) − y(x') ("completeness"), which `readout="sum"` and `normalise="none"` preserve.
 
     Attributes:
         steps: Number of points on the path.
-        baseline: Grey value of x', the image without content.
-        internal_batch_size: Most images in one forward pass, see `SmoothGrad`.
+        baseline: Grey value of every pixel of the baseline image x'.
+        internal_batch_size: Maximum number of images in one forward pass, see `SmoothGrad`.
     """
 
     steps: int = 50

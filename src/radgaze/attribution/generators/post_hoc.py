@@ -1,7 +1,7 @@
 """Generators through Captum, whose maps cannot be trained through.
 
-DeepLIFT compares with a reference image; LIME and occlusion measure how the score falls without a part of the
-image. Captum and scikit-image are imported only when one is called.
+DeepLIFT compares with a reference image; LIME and occlusion measure how much the score decreases without a
+part of the image. Captum and scikit-image are imported only when such a generator is called.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BLUR = 0.1  # σ, as a share of the image's side
 
 @dataclass
 class PostHoc(Generator):
-    """A generator whose maps have no graph."""
+    """The base class of generators whose maps cannot be differentiated."""
 
     differentiable: ClassVar[bool] = False
     without: ClassVar[tuple[str, ...]] = (
@@ -77,7 +77,7 @@ class PostHoc(Generator):
     def attributions(
         self, score: nn.Module, images: Tensor, target: Target, also: tuple[Tensor, ...]
     ) -> Tensor:
-        """The signed contribution of each place, (B, C or 1, H, W).
+        """Compute the signed attribution of each pixel, (B, C or 1, H, W).
 
         Args:
             score: Module that gives the logits or, for a function as target, the scores (B,).
@@ -98,8 +98,9 @@ class DeepLift(PostHoc):
     used, so that attributions add up to y(x) − y(x') only for networks without these.
 
     Attributes:
-        reference: The reference image: "black", "mean" (of the image's grey values), "blurred" beyond
-            recognition, or one for all images, (1, H, W) or (C, H, W).
+        reference: Reference image x': "black" (0), "mean" (the mean of the image's values), "blurred" (the
+            image under a Gaussian whose standard deviation is a tenth of its shorter side), or a tensor for
+            all images, (1, H, W) or (C, H, W).
     """
 
     reference: Reference | Tensor = "black"
@@ -132,16 +133,17 @@ class DeepLift(PostHoc):
 @register("occlusion", title="Occlusion")
 @dataclass
 class Occlusion(PostHoc):
-    """The score's loss under a square on the image, mean over the squares that cover a place.
+    """The decrease of the score when a square of the image is replaced, averaged over squares at each pixel.
 
     Zeiler and Fergus (2014), section 4.2.
 
     Attributes:
         readout: Name of the reduction over channels; "positive" shows evidence for the class.
         window: Side of the square, as a share of the image's shorter side.
-        stride: Step of the square, as a share of its side.
-        reference: Image shown in the square, see `DeepLift`.
-        internal_batch_size: Images in one forward pass; None for a number that suits the device.
+        stride: Distance between neighbouring squares, as a share of their side.
+        reference: Image that replaces the square, see `DeepLift`.
+        internal_batch_size: Number of images in one forward pass, at least one for each case of the batch;
+            None means 8 on a CPU and 64 elsewhere.
     """
 
     readout: str = "positive"
@@ -189,12 +191,12 @@ class Lime(PostHoc):
     Attributes:
         readout: Name of the reduction over channels; "positive" shows evidence for the class.
         superpixels: Approximate number of superpixels.
-        samples: Number of images without some superpixels, each left out with a probability of ½.
+        samples: Number of perturbed images; each leaves out every superpixel with a probability of 1/2.
         width: Width w of the weights.
         penalty: Penalty of the ridge regression.
-        reference: Image shown in place of a superpixel, see `DeepLift`.
+        reference: Image that replaces the superpixels left out, see `DeepLift`.
         seed: Random seed, the same for each image, so that its map does not depend on the others.
-        internal_batch_size: Images in one forward pass; None for a number that suits the device.
+        internal_batch_size: Number of images in one forward pass; None means 8 on a CPU and 64 elsewhere.
     """
 
     readout: str = "positive"

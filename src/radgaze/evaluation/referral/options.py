@@ -63,10 +63,9 @@ class ReferralOptions(Options):
     """Options of selective prediction.
 
     Attributes:
-        goal: For reject, the goal of the rule on the validation cases: coverage=SHARE of predictions
-            accepted, frr=SHARE of correct predictions referred, or risk=SHARE of errors among accepted
-            predictions.
-        score: For reject, the score of the rule: alpha or beta (DOCTOR's), either of them with _tempered or
+        goal: Goal of the referral rule on the validation cases: coverage=SHARE of predictions accepted,
+            frr=SHARE of correct predictions referred, or risk=SHARE of errors among accepted predictions.
+        score: Score of the referral rule: alpha or beta (DOCTOR's), either of them with _tempered or
             _perturbed, maximum, or entropy.
         device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         resamples: Number of bootstrap resamples.

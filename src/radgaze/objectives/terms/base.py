@@ -30,7 +30,7 @@ class Term(Options):
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that it uses: of the triangle, or of further heatmaps.
 
-        Where gaze or boxes are among them, only the cases with these count.
+        Where gaze or boxes are among them, the loss has the mean over the cases with gaze or boxes alone.
         """
         return ()
 
@@ -40,7 +40,7 @@ class Term(Options):
         raise NotImplementedError
 
     def values(self, step: Step) -> Tensor:
-        """Compute the term of each case, (B,); the loss has the mean over the cases that count.
+        """Compute the term of each case, (B,); the loss has their mean, see `maps`.
 
         Raises:
             MissingError: A map or an output that it needs is missing.
@@ -65,7 +65,7 @@ def create(name: str, config: TermConfig, maps: Collection[str]) -> Term:
     Args:
         name: Name of the term's section, for messages.
         config: Settings of the term.
-        maps: Names of the maps that there are.
+        maps: Names of the available maps.
 
     Raises:
         FieldError: There is no such kind, option or map, or an option has a value that is not allowed.
@@ -103,10 +103,10 @@ def further(config: ObjectiveConfig) -> dict[str, Term]:
 
 
 def needs_gaze(term: Term) -> bool:
-    """Whether only the cases with gaze count."""
+    """Whether a term takes only the cases with gaze into account."""
     return Map.GAZE in term.maps
 
 
 def needs_boxes(term: Term) -> bool:
-    """Whether only the cases with boxes or regions count."""
+    """Whether a term takes only the cases with boxes or regions into account."""
     return Map.BOXES in term.maps

@@ -20,14 +20,14 @@ from radgaze.options import FieldError, option
 @register("edge")
 @dataclass(frozen=True)
 class Edge(Term):
-    """The distance of two maps, of gaze, mask and all heatmaps.
+    """The distance between two maps.
 
     Attributes:
-        first: Name of the map that learns: "mask", "heatmap", or a further heatmap.
-        second: Name of its target: "gaze", "boxes" (those of findings, and masks), "mask", "heatmap", or a
-            further heatmap. A target that is predicted learns as well.
-        within: Name of a third map, which the distance weights places by; None without one.
-        distance: Name of a map distance, see `objectives.distances`.
+        first: Name of the predicted map, which is trained: "mask", "heatmap", or a further heatmap.
+        second: Name of its target: "gaze", "boxes" (boxes and masks of findings), "mask", "heatmap", or a
+            further heatmap. A target that is predicted is trained as well.
+        within: Name of a third map by which the distance weights pixels; None means no weighting.
+        distance: Name of a distance between maps, see `objectives.distances`.
         parameters: Options of the distance, by name.
     """
 

@@ -14,7 +14,7 @@ from radgaze.objectives.terms.base import Term, register
 @register("auxiliary")
 @dataclass(frozen=True)
 class Auxiliary(Term):
-    """The classification loss of the scores of an auxiliary classifier."""
+    """The classification loss of an auxiliary classifier's scores."""
 
     @property
     def summary(self) -> str:

@@ -30,7 +30,7 @@ _DONE: dict[str, str] = {
 }
 
 MULTIPLE = 32
-"""Sides of the images of a "zoom" are multiples of it, as encoders need them."""
+"""Number of which the sides of enlarged windows are multiples, as encoders require."""
 
 _WORDS: dict[str, str] = {
     "probability": "a low probability of the class",
@@ -43,29 +43,32 @@ _WORDS: dict[str, str] = {
 @register("perturbed")
 @dataclass(frozen=True)
 class Perturbed(Term):
-    """The network's outputs on the images, perturbed by one of their maps.
+    """A measure of the network's outputs on images that are perturbed by one of their maps.
 
     Attributes:
-        by: Name of the map: "gaze", "mask", "heatmap", or a further heatmap. With gaze, an image without gaze
-            is not perturbed, and its case does not count.
+        by: Name of the map: "gaze", "boxes", "mask", "heatmap", or a further heatmap. With gaze or boxes, the
+            term is the mean over the cases that have them.
         perturbation: Part of the image that is replaced: "erase" where the map is high, by a soft mask
-            through which the map learns; "keep" where it is low, by the same mask; "erase_lowest" or
-            "erase_highest", a share of the pixels, through which nothing is learned; or "zoom", all but the
-            window in which the map is highest on average, which is enlarged.
-        fill: Replacement: "black", the image's "mean", the image under a "blur", noise that is "uniform"
-            between its extremes, the replaced pixels in another order ("shuffle"), or the image of the
-            "other_case".
+            through which the map gets a gradient; "keep" where it is low, by the same mask; "erase_lowest" or
+            "erase_highest" a share of the pixels, without a gradient to the map; or "zoom" everything but the
+            window with the highest mean of the map, which is enlarged, without a gradient either.
+        fill: Replacement, see `objectives.perturbations.filling`: "black", the image's "mean", the image
+            after a "blur", "uniform" noise between the image's minimum and maximum, the replaced pixels in
+            random order ("shuffle"), or the image of the "other_case". It has no effect on "zoom".
         steepness: Steepness ω of the soft mask.
         threshold: Share of the map's maximum at which the soft mask is 1/2.
-        hard: Whether the mask is 0 or 1, through which nothing is learned, in place of the soft one.
+        hard: Whether "erase" and "keep" use a mask of 0 and 1, without a gradient to the map, in place of the
+            soft one.
         share: Share of the pixels that "erase_lowest" and "erase_highest" replace.
-        sides: Sides of the windows of "zoom" as shares of the image's, one window of each; the term is their
-            mean.
+        sides: Sides of the windows of "zoom" as shares of the image's, one window for each share; the term is
+            their mean.
         enlarged: Side of the enlarged windows as a share of the image's, rounded up to a multiple of 32
             pixels.
-        compare: Measure of the outputs: "probability" of the class that the map explains, to be low;
-            "divergence" of the class probabilities from those on the image; "classification", the loss of the
-            labels; or "features", the Euclidean distance of the pooled features.
+        compare: Measure of the outputs, which training decreases: "probability" of the class that the
+            heatmap explains, or of the true class for other maps; "divergence", the Kullback–Leibler
+            divergence of the class probabilities from those on the image; "classification", the
+            classification loss; or "features", the Euclidean distance between the pooled deepest features and
+            those on the image.
     """
 
     runs_again: ClassVar[bool] = True
@@ -104,7 +107,7 @@ class Perturbed(Term):
         return torch.stack([compare(step.run.again(each), step, self.by) for each in perturbed]).mean(0)
 
     def masked(self, images: Tensor, map_: Tensor) -> Tensor:
-        """Images (B, 1, H, W), replaced in part as a map says."""
+        """Replace parts of images (B, 1, H, W) according to a map (B, 1, h, w)."""
         if self.perturbation in ("erase", "keep"):
             mask = soft_mask(map_, self.steepness, self.threshold)
             mask = mask.detach().ge(0.5).to(mask) if self.hard else mask
@@ -114,7 +117,7 @@ class Perturbed(Term):
         return replaced(images, mask, self.fill)
 
     def zoomed(self, images: Tensor, map_: Tensor) -> list[Tensor]:
-        """Windows of images (B, 1, H, W) in which a map of their size is highest, enlarged."""
+        """Cut the windows with the highest mean of a map (B, 1, h, w) out of images, and enlarge them."""
         if map_.shape[-2:] != images.shape[-2:]:
             map_ = F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False)
         size = [MULTIPLE * max(1, math.ceil(self.enlarged * side / MULTIPLE)) for side in images.shape[-2:]]
@@ -128,7 +131,7 @@ def _probability(outputs: Outputs, step: Step, by: str) -> Tensor:
 
 
 def _divergence(outputs: Outputs, step: Step, by: str) -> Tensor:
-    """KL(f(x) ‖ f(x̃)), of both of which the gradient is taken (Ismail et al. 2021, eq. 2)."""
+    """KL(f(x) ‖ f(x̃)), differentiated with respect to both (Ismail et al. 2021, eq. 2)."""
     p, q = (_log_probabilities(each.logits, step) for each in (step.run.outputs, outputs))
     parts = torch.stack([a.exp() * (a - b) for a, b in zip(p, q, strict=True)]).sum(0)
     return parts.mean(1) if step.config.classification == "sigmoid" else parts.sum(1)

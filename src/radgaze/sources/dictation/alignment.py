@@ -1,9 +1,10 @@
 """Gaze that belongs to each finding of a dictated report.
 
-After Bigolin Lanfredi et al. 2023 (doi:10.3389/fradi.2023.1088068): a finding is looked at before it is
-named, so that its fixations begin with the sentence before, or a number of seconds before its own; 1.5 as
-implemented in their code. There, all findings of a sentence share one end, the begin of the last word that
-names any.
+The method follows Bigolin Lanfredi et al. 2023 (doi:10.3389/fradi.2023.1088068): a finding is looked at
+before it is named, so that its fixations are those from the start of the sentence before, but at most a
+number of seconds before its own sentence (1.5 in their code). In their code, all findings of a sentence have
+the same end, the start of the last word that names any of them; here each has its own, the end of the last
+word that names it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from radgaze.sources.dictation.scope import Polarity
 from radgaze.sources.dictation.transcript import Sentence, Word, sentences_of
 
 COUNTED: tuple[Polarity, ...] = ("present", "uncertain")
-"""What a sentence says of a finding whose fixations count; what is denied was looked for, not seen."""
+"""Polarities whose fixations are assigned to the finding; a denied finding was looked for and not seen."""
 
 TABLE = {
     "case_id": pl.String,
@@ -36,7 +37,7 @@ TABLE = {
     "note": pl.String,
     "text": pl.String,
 }
-"""Columns of the table of an alignment; `text` only where it is requested."""
+"""Columns of the table of an alignment; times are in seconds, and `text` is there only on request."""
 NO_TRANSCRIPT, NO_WORDS, NO_LABEL = "no transcript", "transcript without words", "no label"
 """Values of the column `note`."""
 
@@ -46,9 +47,9 @@ class Stretch:
     """A stretch of time in which a finding is looked at and mentioned.
 
     Attributes:
-        sentence: Index of the sentence.
+        sentence: Index of the sentence, from 0.
         label: Name of the class.
-        polarity: What the sentence says of it.
+        polarity: Whether the sentence states the finding as present, uncertain or denied.
         begin, end: Times in seconds.
     """
 
@@ -64,8 +65,9 @@ class Alignment:
     """Gaze aligned with reports.
 
     Attributes:
-        mentions: `Cohort.mentions`: reading_id, index, label, share.
-        table: Rows of `TABLE`, to check the alignment by.
+        mentions: Table as in `Cohort.mentions`: reading_id, index of the fixation, label, and the share of
+            the fixation's duration that belongs to the label.
+        table: Table with the columns of `TABLE`, for checking the alignment.
     """
 
     mentions: pl.DataFrame
@@ -78,7 +80,7 @@ class Reading:
 
     Attributes:
         case_id, reading_id: Ids.
-        words: Words of its report, or None where it has no transcript.
+        words: Words of its report; None if it has no transcript.
     """
 
     case_id: str
@@ -89,8 +91,9 @@ class Reading:
 def stretches_of(sentences: Sequence[Sentence], match: Matcher, lead: float) -> list[Stretch]:
     """Find the stretches of time that belong to the findings of a report.
 
-    One begins max(begin of the sentence before, begin of the sentence − lead) and ends with the last word
-    that names the finding. Where a sentence says different things of a finding, there is one for each.
+    A stretch begins at max(start of the sentence before, start of the sentence − lead), for the first
+    sentence at its start − lead, and ends with the last word that names the finding. A sentence that mentions
+    a finding with several polarities has a stretch for each.
 
     Args:
         sentences: Sentences of the report, in order.
@@ -115,12 +118,12 @@ def shares(
 ) -> list[float]:
     """Compute the share of each fixation's duration that lies in a union of stretches of time.
 
-    A fixation without duration has the share 1 where it begins in one of them.
+    A fixation without duration has the share 1 if it begins in one of them, else 0.
 
     Args:
-        onset: Begin of each fixation, in seconds.
+        onset: Start of each fixation, in seconds.
         duration: Duration of each fixation, in seconds.
-        spans: Begin and end of each stretch, in seconds; they may overlap.
+        spans: Start and end of each stretch, in seconds; they may overlap.
     """
     united = list[tuple[float, float]]()
     for begin, end in sorted(spans):
@@ -151,12 +154,12 @@ def align(
 
     Args:
         readings: Readings and their reports.
-        fixations: Table with reading_id, index, onset, duration (s) and whether each is `on` the image;
-            others are counted in neither table.
+        fixations: Table with reading_id, index, onset and duration in seconds, and whether each is `on` the
+            image; fixations off the image are in neither table.
         match: Function that finds the mentions of a sentence.
         lead: Number of seconds by which gaze may precede a sentence.
         text: Whether the table has the words of each sentence.
-        advance: Called after each reading.
+        advance: Function that is called after each reading.
     """
     of_reading = {
         str(key[0]): part

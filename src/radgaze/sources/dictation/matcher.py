@@ -1,4 +1,4 @@
-"""Findings that a sentence mentions, and what it says of each.
+"""Findings that a sentence mentions, and whether each is present, uncertain or denied.
 
 A matcher is any function from the words of a sentence to mentions. `phrase_matcher` makes one of a list of
 phrases; register another with `register` and name it in `align_matcher`.
@@ -76,8 +76,8 @@ def make(name: str, labels: Sequence[str], phrases: Phrases) -> Matcher:
 def phrase_matcher(labels: Sequence[str], phrases: Phrases) -> Matcher:
     """Make a matcher that looks for phrases.
 
-    A class without phrases is looked for by its name. Of mentions whose words are some of those of another
-    one, only the longer counts.
+    For a class without phrases, its name is the phrase. A mention whose words are a proper subset of those of
+    another one is dropped.
 
     Args:
         labels: Names of the classes to find.

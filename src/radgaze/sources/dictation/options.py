@@ -17,11 +17,11 @@ class AlignOptions(Options):
     Attributes:
         align_report: Record which fixations belong to each class that the dictated report mentions: those
             from the start of the sentence before, at most this many seconds before the sentence, up to the
-            last word that names the class. Without it there are none.
+            last word that names the class. Without it no fixation is assigned to a class.
         align_phrases: YAML file with the phrases that mention each class, in place of the built-in ones (see
             docs/sources.md).
-        align_matcher: Function that finds the classes of a sentence: the one that looks for phrases, or one
-            that was registered.
+        align_matcher: Name of the function that finds the classes of a sentence: phrases, which looks for
+            phrases, or one that was registered.
         align_table: CSV file to which the alignment is written, with a row for each sentence and class that
             it mentions; without the words of the report.
         align_text: Also write the words of each sentence to that file. They may reveal who the patient is.

@@ -1,4 +1,4 @@
-"""Lists of phrases: how findings are worded, denied and made uncertain; of this package or a user's file."""
+"""Lists of phrases that mention findings, deny them or make them uncertain, built in or of a user's file."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from radgaze.errors import UserError, shortened
 from radgaze.files import parse_yaml, read_yaml
 
 CUES = ("denied_before", "denied_after", "uncertain_before", "uncertain_after", "neither", "ends")
-"""Sections of words that change what is said of a finding."""
+"""Sections of words that deny a finding or make it uncertain, that do neither, or that end a clause."""
 SECTIONS = ("labels", "nothing", *CUES)
 GAP = 4
 """Maximum number of words that `...` stands for."""
@@ -32,8 +32,9 @@ class Phrase:
 
     Attributes:
         pattern: Expression over tokens that are joined by spaces; each gap is a group.
-        part: Letters that every match contains; a text without them is passed over, which is fast.
-        denied: Whether it counts where it is denied, and not where it is affirmed.
+        part: Letters that every match contains; texts without them are skipped, for speed.
+        denied: Whether the phrase mentions the label where it is denied, and not where it is affirmed, such
+            as "effusion" for the label Normal.
     """
 
     pattern: re.Pattern[str]
@@ -77,9 +78,9 @@ class Phrases:
 
 
 def tokens_of(text: str) -> list[str]:
-    """Words in small letters and punctuation marks; hyphens and slashes separate words.
+    """Split a text into lower-case words and punctuation marks; hyphens and slashes separate words.
 
-    A point between digits belongs to the number.
+    A point between digits is removed, so that a decimal number is one word.
     """
     plain = text.casefold().replace("’", "'")
     plain = re.sub(r"(?<=\d)\.(?=\d)", "", plain)
@@ -87,7 +88,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def label_key(name: str) -> str:
-    """Name of a label without regard to letter case, punctuation and spaces."""
+    """Normalise the name of a label: lower-case words, joined by single spaces, without punctuation."""
     return " ".join(re.findall(r"\w+", name.casefold()))
 
 
@@ -99,10 +100,10 @@ def own_phrases() -> Phrases:
 
 
 def read_phrases(path: Path) -> Phrases:
-    """Read a user's file; sections that it leaves out are those of this package.
+    """Read a user's file of phrases; sections that it does not have are taken from the built-in list.
 
     Raises:
-        UserError: It is missing, no YAML, or not of the form of `phrases.yaml`.
+        UserError: The file is missing, is no YAML, or does not have the form of `phrases.yaml`.
     """
     if not path.is_file():
         raise UserError(f"`align_phrases={path}`: no such file")
@@ -137,7 +138,7 @@ def _phrase(entry: str | Mapping[str, str]) -> Phrase:
 
 
 def compiled(text: str) -> Phrase:
-    """Make a phrase of its text."""
+    """Compile the text of a phrase; `*` stands for any letters, and `...` for up to `GAP` words."""
     pieces, before, parts = list[str](), "", [""]
     for word in text.casefold().replace("…", "...").replace("-", " ").replace("/", " ").split():
         if word == "...":

@@ -34,8 +34,8 @@ def aligned(
 
     Args:
         options: Options of the alignment.
-        fixations: Table with case_id, reading_id, index, onset, duration (s) and whether each is `on` the
-            image.
+        fixations: Table with case_id, reading_id, index, onset and duration in seconds, and whether each is
+            `on` the image.
         labels: Names of the classes.
         read: Function from the ids of a case and a reading to the words of its report, None without one.
         expected: Place where the reports are expected, for messages.
@@ -44,7 +44,8 @@ def aligned(
         The alignment; None where the options do not request one.
 
     Raises:
-        UserError: No reading has a report, or one is malformed.
+        UserError: There is no such matcher, the list of phrases cannot be read, or no reading has a report
+            with words.
     """
     if options.align_report is None:
         return None

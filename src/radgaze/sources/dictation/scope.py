@@ -1,8 +1,8 @@
-"""Words that deny a finding or make it uncertain, and how far they reach.
+"""Words that deny a finding or make it uncertain, and their scope.
 
-After NegEx (Chapman et al. 2001, doi:10.1006/jbin.2001.1029) and ConText (Harkema et al. 2009): a word acts
-forwards or backwards up to the end of its clause, and some wordings only look like a negation. Added are
-lists, through whose commas it acts, and double negations.
+The rules follow NegEx (Chapman et al. 2001, doi:10.1006/jbin.2001.1029) and ConText (Harkema et al. 2009): a
+word applies forwards or backwards up to the end of its clause, and some phrases only look like a negation.
+Added are scopes that include all items of a list with commas, and double negations.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ COMMA = ","
 
 @dataclass(frozen=True)
 class Cue:
-    """Words that change what is said of a finding.
+    """Words that deny a finding or make it uncertain, or that end a clause.
 
     Attributes:
-        kinds: Sections of the phrase list that have them.
+        kinds: Sections of the phrase list that contain them.
         first, last: Indices of the first and the last token.
     """
 
@@ -55,7 +55,7 @@ class Scopes:
     adverbs: frozenset[int]
 
     def polarity(self, literal: frozenset[int]) -> Polarity:
-        """Decide what is said of a finding.
+        """Decide whether a finding is present, uncertain or denied.
 
         Args:
             literal: Indices of the tokens that name the finding.

@@ -11,7 +11,7 @@ _NUMBER = re.compile(r"\d+$")
 _INSIDE = re.compile(r"(?<=[^\W\d_]{2}[.?!]) +(?=\w)|(?<=[.?!]) +(?=[A-Z])")
 """Space between two sentences within one text."""
 ABBREVIATIONS = frozenset(("dr.", "vs.", "approx.", "e.g.", "i.e.", "no.", "st.", "a.p.", "p.a."))
-"""Words whose point ends no sentence."""
+"""Words whose full stop ends no sentence."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Word:
 
     Attributes:
         text: The word as transcribed; a punctuation mark may be a word of its own.
-        begin, end: Times at which it is spoken, in seconds since the image came up.
+        begin, end: Times at which it is spoken, in seconds since the image was shown.
     """
 
     text: str
@@ -57,9 +57,9 @@ class Sentence:
 def sentences_of(pieces: Sequence[Word]) -> list[Sentence]:
     """Divide a report into sentences, in the order in which they are given.
 
-    A sentence ends with a point, question mark or exclamation mark, as a word of its own or at the end of
-    one; not with the point of a number or an abbreviation. Where a report has no such mark and its pieces
-    consist of several words, each piece is a sentence.
+    A sentence ends with a full stop, question mark or exclamation mark, which is a word of its own or the end
+    of one, but not with the point of a number or an abbreviation. Where a report has no such mark and a piece
+    of it has several words, each piece is a sentence.
 
     Args:
         pieces: Words, or longer pieces, of the report.
