@@ -32,4 +32,5 @@ def test_the_settings_of_one_are_printed_with_their_comments(capsys: pytest.Capt
 
 def test_an_unknown_one_is_refused_with_those_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiments", "rrrr"]) == 2
-    assert "there is no experiment 'rrrr'; there are all_edges_guided" in capsys.readouterr().err
+    names = ", ".join(experiments.names())
+    assert f"there is no experiment 'rrrr'; there are {names}" in capsys.readouterr().err

@@ -74,7 +74,7 @@ def test_every_verb_shows_an_example(verb: list[str], capsys: pytest.CaptureFixt
     [
         (["fly"], "fly"),
         (["--fly"], "see `radgaze --help`"),
-        (["train", "--experiment", "set9", "--out", "RUN"], "baseline, no_decoder, "),
+        (["train", "--experiment", "set9", "--out", "RUN"], "self_transfer_gaze, set1_deconvnet, "),
         (["train", "--experiment", "baseline", "--out", "RUN"], "--data STORE"),
         (["train", "--experiment", "baseline", "--data", "nowhere", "--out", "RUN"], "nowhere"),
         (["train", "--experiment", "baseline", "--data", "nowhere"], "--out RUN"),
