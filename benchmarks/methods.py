@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from benchmarks.results import Cell, Result
 from radgaze import attribution, experiments, models
 from radgaze.gaze import GazeMaps
-from radgaze.objectives.config import ObjectiveConfig
+from radgaze.objectives import triangle
 from radgaze.runs import settings
 from radgaze.store.batch import Batch
 from radgaze.training.module import GazeGuided
@@ -107,19 +107,12 @@ class Step:
         wait = synchronise(self.batch.image)
         wait()
         start = perf_counter()
-        loss = weighted(self.module.terms(self.batch), self.module.config.objective)
+        loss = triangle.total(self.module.terms(self.batch), self.module.config.objective, {})
         self.optimiser.zero_grad()
         torch.autograd.backward(loss)
         self.optimiser.step()
         wait()
         return perf_counter() - start
-
-
-def weighted(terms: dict[str, Tensor], goal: ObjectiveConfig) -> Tensor:
-    """The loss without schedules."""
-    weights = {name: term.weight for name, term in goal.weights.items()}
-    rest = [weights[name] * value for name, value in terms.items() if name in weights]
-    return goal.gamma * terms["classification"] + (1 - goal.gamma) * torch.stack(rest).sum()
 
 
 def made_batch(count: int, size: int, device: str) -> Batch:

@@ -154,9 +154,10 @@ def test_a_hard_mask_is_a_threshold_of_the_map() -> None:
     torch.testing.assert_close(found[[0, 2]], torch.where(kept, IMAGES, 0)[[0, 2]])
 
 
-def test_a_case_without_gaze_is_not_perturbed_by_it() -> None:
+@pytest.mark.parametrize("by", ["gaze", "boxes"])
+def test_a_case_without_gaze_or_boxes_is_not_perturbed_by_them(by: str) -> None:
     for perturbation in ("erase", "keep", "erase_lowest", "erase_highest"):
-        (found,) = seen(Perturbed(by="gaze", perturbation=perturbation))
+        (found,) = seen(Perturbed(by=by, perturbation=perturbation))
         assert torch.equal(found[1], IMAGES[1])
         assert not torch.equal(found[0], IMAGES[0])
     (found,) = seen(Perturbed(by="gaze", perturbation="zoom", enlarged=1.0))

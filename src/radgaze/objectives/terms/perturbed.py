@@ -102,7 +102,7 @@ class Perturbed(Term):
         images, map_ = step.run.images.detach(), step.raw(self.by)
         compare = _COMPARISONS[self.compare]
         perturbed = self.zoomed(images, map_) if self.perturbation == "zoom" else [self.masked(images, map_)]
-        if self.by == Map.GAZE and self.perturbation != "zoom":
+        if self.by in (Map.GAZE, Map.BOXES) and self.perturbation != "zoom":
             perturbed = [torch.where(step.seen, each, images) for each in perturbed]
         return torch.stack([compare(step.run.again(each), step, self.by) for each in perturbed]).mean(0)
 
