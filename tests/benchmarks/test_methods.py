@@ -22,9 +22,6 @@ def test_each_method_has_a_row_with_its_ratio_to_the_plain_step() -> None:
 def test_the_timed_step_is_that_of_training() -> None:
     step = Step("gain", "tu-test_efficientnet", 64, made_batch(2, 64, "cpu"))
     before = [parameter.clone() for parameter in step.network.parameters()]
-    terms = step.module.terms(step.batch)
-    expected = triangle.total(terms, step.module.config.objective, {})
-    torch.testing.assert_close(triangle.total(terms, step.module.config.objective, {}), expected)
     assert step.seconds() > 0
     moved = [not torch.equal(a, b) for a, b in zip(before, step.network.parameters(), strict=True)]
     assert any(moved)
