@@ -13,6 +13,7 @@ from torchvision.ops import DropBlock2d
 from radgaze import attribution, models
 from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
+from radgaze.options import FieldError
 
 
 def dropped(features: torch.Tensor, probability: float = 0.2, size: int = 7) -> torch.Tensor:
@@ -46,6 +47,20 @@ def test_features_smaller_than_a_square_are_dropped_by_channel() -> None:
     planes = (found == 0).flatten(2).float().mean(2)
     assert set(planes.flatten().tolist()) == {0.0, 1.0}
     assert 0.4 < float(planes.mean()) < 0.6
+
+
+def test_squares_have_an_odd_side_in_features_of_a_smaller_even_side() -> None:
+    zero = (dropped(torch.ones(8, 64, 4, 4), probability=0.3) == 0).float()
+    # Squares of 3 × 3 in 4 × 4 places: the four places in the middle are in every one of them.
+    in_any, middle = zero.flatten(2).amax(2), zero[:, :, 1:3, 1:3].flatten(2).amin(2)
+    assert torch.equal(in_any, middle)
+    assert 0 < float(in_any.mean()) < 1
+    assert dropped(torch.ones(8, 64, 2, 2)).shape == (8, 64, 2, 2)
+
+
+def test_the_side_of_a_square_is_odd() -> None:
+    with pytest.raises(FieldError, match="must be odd, got 4"):
+        ModelConfig(drop_block=0.2, drop_block_size=4).check()
 
 
 def test_it_is_the_head_itself_outside_of_training_and_without_a_share() -> None:

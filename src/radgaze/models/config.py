@@ -30,7 +30,7 @@ class ModelConfig(Section):
             channels; in the temporal networks, before each embedding.
         drop_block: Share of the features that DropBlock sets to zero in front of the head of "unet" and
             "classifier" in training; 0 leaves it out.
-        drop_block_size: Side of DropBlock's squares, in places of the features.
+        drop_block_size: Side of DropBlock's squares, in places of the features, odd.
         pylon_channels: Channels of PYLON's decoder.
         form: Form of the temporal networks: "honest", or "faithful", which also reproduces the peculiarities
             of the published code.
@@ -67,6 +67,8 @@ class ModelConfig(Section):
             FieldError: A number is out of range, or there is no such architecture.
         """
         super().check()
+        if self.drop_block_size % 2 == 0:
+            raise FieldError("drop_block_size", f"must be odd, got {self.drop_block_size}")
         check_choice("architecture", self.architecture, registry.names())
         if self.without_gaze and not self.network.gaze_map:
             raise FieldError("without_gaze", f"is for a model that reads a gaze map, not {self.architecture}")

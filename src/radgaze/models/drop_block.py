@@ -2,8 +2,23 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torchvision.ops import DropBlock2d
+from torch import Tensor, nn
+from torchvision.ops import DropBlock2d, drop_block2d
+
+
+class DropBlock(DropBlock2d):
+    """torchvision's DropBlock, whose squares shrink to an odd side in features of a smaller, even side.
+
+    Args:
+        p: Share of the features that is set to zero.
+        block_size: Side of the squares, odd.
+    """
+
+    def forward(self, features: Tensor) -> Tensor:
+        side = min(self.block_size, *features.shape[-2:])
+        odd = side - 1 + side % 2
+        dropped: Tensor = drop_block2d(features, self.p, odd, self.inplace, training=self.training)
+        return dropped
 
 
 def with_drop_block(head: nn.Sequential, probability: float, size: int) -> nn.Sequential:
@@ -16,6 +31,6 @@ def with_drop_block(head: nn.Sequential, probability: float, size: int) -> nn.Se
     Args:
         head: Head that takes features (B, C, h, w).
         probability: Share of the features that is set to zero; 0 leaves the head as it is.
-        size: Side of the squares, in places of the features; at most that of the features.
+        size: Side of the squares, in places of the features, odd; in smaller features the largest odd side.
     """
-    return head if not probability else nn.Sequential(DropBlock2d(probability, size), *head)
+    return head if not probability else nn.Sequential(DropBlock(probability, size), *head)
