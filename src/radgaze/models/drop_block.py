@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.ops import DropBlock2d, drop_block2d
+from torchvision.ops import drop_block2d
 
 
-class DropBlock(DropBlock2d):
+class DropBlock(nn.Module):
     """torchvision's DropBlock, whose squares shrink to an odd side in features of a smaller, even side.
 
     Args:
-        p: Share of the features that is set to zero.
-        block_size: Side of the squares, odd.
+        probability: Share of the features that is set to zero.
+        size: Side of the squares, odd.
     """
 
+    def __init__(self, probability: float, size: int) -> None:
+        super().__init__()
+        self.probability, self.size = probability, size
+
     def forward(self, features: Tensor) -> Tensor:
-        side = min(self.block_size, *features.shape[-2:])
+        """Features (B, C, h, w), in training with squares of zeros."""
+        side = min(self.size, *features.shape[-2:])
         odd = side - 1 + side % 2
-        dropped: Tensor = drop_block2d(features, self.p, odd, self.inplace, training=self.training)
+        dropped: Tensor = drop_block2d(features, self.probability, odd, training=self.training)
         return dropped
 
 
