@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from contextlib import ExitStack
 
 import pytest
 import torch
@@ -349,6 +350,20 @@ def step(
     torch.autograd.backward([heat.square().sum() for heat in heats])
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in model.parameters()]
     return [heat.detach() for heat in heats], gradients
+
+
+@pytest.mark.parametrize("count", [2, 3, 4])
+def test_any_number_of_captures_read_one_forward_pass(count: int) -> None:
+    model = randomised(Inverted()).eval()
+    images = images_for(model, 4)
+    names = ("grad_cam", "guided_backprop", "cam", "deconvnet")[:count]
+    generators = [attribution.create(name, model, normalise="none") for name in names]
+    alone = [step([generator], model, images)[0][0] for generator in generators]
+    with ExitStack() as stack:
+        reads = [stack.enter_context(generator.capture()) for generator in generators]
+        output = model(images)
+        found = [read(output, TARGETS).detach() for read in reads]
+    torch.testing.assert_close(found, alone)
 
 
 def test_readings_one_within_the_other_are_independent() -> None:

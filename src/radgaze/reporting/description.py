@@ -17,7 +17,7 @@ from radgaze.runs.vote import Vote
 
 if TYPE_CHECKING:
     from radgaze.models.config import ModelConfig
-    from radgaze.objectives.config import ObjectiveConfig
+    from radgaze.objectives.config import ObjectiveConfig, WeightConfig
     from radgaze.runs.run import Run
 
 
@@ -108,11 +108,11 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
     config, settings = run.config, results.settings
     history = run.history()
     edges = [
-        f"{edge.label} {number(weighted.weight, 2)} ({weighted.distance})"
+        f"{edge.label} {weight_words(weighted)} ({weighted.distance})"
         for edge, weighted in config.objective.edges.items()
     ]
     edges += [
-        f"{name} {number(config.objective.terms[name].weight, 2)}" for name in config.objective.further_terms
+        f"{name} {weight_words(config.objective.terms[name])}" for name in config.objective.further_terms
     ]
     weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
@@ -127,6 +127,13 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
+
+
+def weight_words(weighted: WeightConfig) -> str:
+    """Say the weight of an edge or a term, and what multiplies it in training."""
+    balance = " · balanced at the start" if weighted.balance == "start" else ""
+    schedule = "" if weighted.schedule == CONSTANT else f" · {weighted.schedule}"
+    return number(weighted.weight, 2) + balance + schedule
 
 
 def _gamma(objective: ObjectiveConfig) -> str:

@@ -175,14 +175,14 @@ class Watch:
         if not self._depth or not self._here() or torch._C._current_graph_task_id() != -1:
             return
         self._depth -= 1
-        if self._depth or _innermost() is not self:
-            return
-        turns.HERE.running.pop()
-        self._eager.close()
-        outer = _innermost()
-        if outer is not None:
-            outer.pass_.take_over(self.pass_)
-            turns.HERE.listens = outer._interception
+        # Hooks of several captures of one model run in the order in which these began: the last one ends all.
+        while (watch := _innermost()) is not None and not watch._depth:
+            turns.HERE.running.pop()
+            watch._eager.close()
+            outer = _innermost()
+            if outer is not None:
+                outer.pass_.take_over(watch.pass_)
+                turns.HERE.listens = outer._interception
 
     def include(self, inner: Watch) -> None:
         """Include a forward pass of another capture that runs within this one's.
