@@ -55,11 +55,13 @@ class Network(nn.Module):
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the experiments that need no network of their own, no decoder and no boxes."""
+    """Names of the experiments that need no network of their own, no decoder, no boxes and no CAM."""
     able = []
     for each in experiments.catalogue():
         config = settings.resolve(each.name)
+        heatmaps = (config.objective.heatmap, *config.objective.heatmaps.values())
         needs = config.objective.compares(Map.MASK) or config.objective.compares(Map.BOXES)
+        needs |= any(heatmap.generator == "cam" for heatmap in heatmaps)  # the network's head flattens
         if config.model.architecture in ("classifier", "unet") and config.objective.weights and not needs:
             able.append(each.name)
     return tuple(able)
