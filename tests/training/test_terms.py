@@ -347,6 +347,7 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
             {f"{MAP}.generator": "oracle", f"{TERM}.kind": "edge", f"{TERM}.options.first": "h"},
             "guided_backprop",
         ),
+        ({f"{MAP}.generator": "grad_cam"}, f"--{MAP} is used by no term; name it in the options of one"),
         ({f"{MAP}.margin": "0.7"}, f"--{MAP}.margin must be at least 0 and below 0.5, got 0.7"),
         (
             {f"{MAP}.target": "none"},
