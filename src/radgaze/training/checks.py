@@ -178,10 +178,10 @@ def _check_objective(config: Config) -> None:
         terms = goal.further_terms
     except FieldError as error:
         raise error.inside("objective") from None
-    for name in goal.heatmaps:
-        if not any(name in term.options.values() for term in goal.terms.values()):
+    for further in goal.heatmaps:
+        if not any(further in term.options.values() for term in goal.terms.values()):
             rule = "is used by no term; name it in the options of one of `objective.terms`, or leave it out"
-            raise FieldError(f"objective.heatmaps.{name}", rule)
+            raise FieldError(f"objective.heatmaps.{further}", rule)
     for place, heatmap in {"objective.heatmap": goal.heatmap, **_heatmaps(config)}.items():
         _check_generator(place, heatmap)
     for heatmap in _heatmaps(config).values():
