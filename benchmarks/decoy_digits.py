@@ -20,6 +20,7 @@ from radgaze.objectives import triangle
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
+from radgaze.objectives.terms import compares
 from radgaze.runs import settings
 from radgaze.simulation.digits import CLASSES, Digits, draw
 from radgaze.training.factors import Factors
@@ -60,7 +61,7 @@ def methods() -> tuple[str, ...]:
     for each in experiments.catalogue():
         config = settings.resolve(each.name)
         heatmaps = (config.objective.heatmap, *config.objective.heatmaps.values())
-        needs = config.objective.compares(Map.MASK) or config.objective.compares(Map.BOXES)
+        needs = compares(config.objective, Map.MASK) or compares(config.objective, Map.BOXES)
         needs |= any(heatmap.generator == "cam" for heatmap in heatmaps)  # the network's head flattens
         if config.model.architecture in ("classifier", "unet") and config.objective.weights and not needs:
             able.append(each.name)

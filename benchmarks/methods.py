@@ -16,6 +16,7 @@ from benchmarks.results import Cell, Result
 from radgaze import attribution, experiments, models
 from radgaze.gaze import GazeMaps
 from radgaze.objectives import triangle
+from radgaze.objectives.terms import further
 from radgaze.runs import settings
 from radgaze.store.batch import Batch
 from radgaze.training.module import GazeGuided
@@ -95,7 +96,7 @@ class Step:
             input={"size": size},
             objective={"classification": "softmax"},
         )
-        self.runs_again = any(term.runs_again for term in config.objective.further_terms.values())
+        self.runs_again = any(term.runs_again for term in further(config.objective).values())
         self.architecture = config.model.architecture
         self.network: nn.Module = models.create(config.model, CLASSES, size)
         self.module = GazeGuided(self.network, config, CLASSES).to(batch.image.device).train()

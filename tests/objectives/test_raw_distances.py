@@ -208,7 +208,7 @@ def test_loss_of_a_networks_parameters_matches_finite_differences_of_the_formula
     def share_of(size: float) -> Tensor:
         return measured() / size
 
-    assert float(measured()) == pytest.approx(float(loss), rel=1e-9)
+    assert float(measured().detach()) == pytest.approx(float(loss), rel=1e-9)
     parameters = {label: dict(model.named_parameters())[label] for label in PARAMETERS}
     gradients = torch.autograd.grad(loss, list(parameters.values()))
     assert any(gradient.any() for gradient in gradients)

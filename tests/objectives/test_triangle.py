@@ -17,6 +17,7 @@ from radgaze import experiments
 from radgaze.objectives import distances
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig
 from radgaze.objectives.matching import match
+from radgaze.objectives.terms import compares
 from radgaze.objectives.triangle import Maps, classification, objective, probabilities
 from radgaze.runs import settings
 
@@ -327,7 +328,7 @@ def test_only_the_experiments_without_edges_have_no_decoder() -> None:
     for name in experiments.names():
         resolved = settings.resolve(name)
         if experiments.describe(name).family == experiments.COMPARISON:
-            assert resolved.model.has_mask or not resolved.objective.compares("mask")
+            assert resolved.model.has_mask or not compares(resolved.objective, "mask")
         else:
             assert resolved.model.has_mask == bool(resolved.objective.edges)
 

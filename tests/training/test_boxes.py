@@ -14,6 +14,7 @@ from radgaze.errors import UserError
 from radgaze.objectives.config import ObjectiveConfig, TermConfig
 from radgaze.objectives.distances import kl
 from radgaze.objectives.step import MissingError
+from radgaze.objectives.terms import further
 from radgaze.objectives.triangle import Maps, Shares, objective, terms
 from radgaze.options import FieldError
 from radgaze.runs.data import batches, dataset
@@ -95,9 +96,9 @@ def test_boxes_that_are_missing_and_ends_that_do_not_learn_are_refused() -> None
     with pytest.raises(MissingError, match="the term own: the boxes are missing"):
         objective(torch.zeros(1, 3), torch.eye(3)[:1], maps, edge())
     with pytest.raises(FieldError, match="a map that learns, not boxes"):
-        assert edge(first="boxes", second="gaze").further_terms
+        assert further(edge(first="boxes", second="gaze"))
     with pytest.raises(FieldError, match="both gaze and boxes"):
-        assert edge(within="gaze", distance="overlap").further_terms
+        assert further(edge(within="gaze", distance="overlap"))
 
 
 def test_conaf_learns_boxes_and_no_gaze_and_is_evaluated(

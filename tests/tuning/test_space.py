@@ -11,6 +11,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.objectives import distances
+from radgaze.objectives.terms import compares
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.tuning.space import Value, default, experiment_values, lambdas, overrides, read, replaced
@@ -37,10 +38,10 @@ def test_an_experiments_space_is_what_its_loss_depends_on(experiment: str, proto
     matched = any("heatmap" in edge and settings_.distance not in raw for edge, settings_ in edges.items())
     assert heat & set(space) == (heat if matched else set())
     is_free = goal.heatmap.channel_weights == "exact" and goal.heatmap.layer is None
-    assert ("objective.heatmap.generator" in space) == (goal.compares("heatmap") and is_free)
+    assert ("objective.heatmap.generator" in space) == (compares(goal, "heatmap") and is_free)
     # A γ that follows a schedule is the method's own.
     assert ("objective.gamma" in space) == (bool(goal.weights) and goal.gamma_schedule == "constant")
-    reads = goal.compares("gaze") or config.model.architecture in ("temporal", "unet_with_gaze")
+    reads = compares(goal, "gaze") or config.model.architecture in ("temporal", "unet_with_gaze")
     assert ("gaze.sigma" in space) == (bool(edges) or reads)
     assert ("optimisation.weight_decay" in space) == (config.optimisation.optimiser == "adamw")
     assert "optimisation.learning_rate" in space

@@ -12,15 +12,13 @@ map, so that the network starts as the U-Net of the image.
 
 from __future__ import annotations
 
-import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, Output, keep_apart, tidy
-from radgaze.models.weights import pretrained, published
+from radgaze.models.unet import GreyToRGB, Output, create_unet
 from radgaze.store.batch import Batch
 
 
@@ -33,16 +31,7 @@ class UNetWithGaze(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.planes = ImageAndGaze(config)
-        with pretrained(config):
-            self.network = smp.Unet(
-                config.encoder,
-                encoder_weights=published(config),
-                decoder_channels=tuple(config.decoder_channels),
-                classes=1,
-                aux_params={"classes": classes, "dropout": config.dropout},
-            )
-        tidy(self.network.encoder, config)
-        keep_apart(self.network.classification_head)
+        self.network = create_unet(config, classes)
         widen(self.network.encoder, config.encoder)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:

@@ -55,17 +55,8 @@ class UNet(nn.Module):
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        with pretrained(config):
-            self.network = smp.Unet(
-                config.encoder,
-                encoder_weights=published(config),
-                decoder_channels=tuple(config.decoder_channels),
-                classes=1,
-                aux_params={"classes": classes, "dropout": config.dropout},
-            )
-        tidy(self.network.encoder, config)
+        self.network = create_unet(config, classes)
         head = self.network.classification_head
-        keep_apart(head)
         self.network.classification_head = with_drop_block(head, config.drop_block, config.drop_block_size)
 
     def scoring(self) -> Classifier:
@@ -137,6 +128,25 @@ def map_of(class_maps: Tensor, classes: Tensor, size: torch.Size) -> Tensor:
     """
     selected = class_maps.take_along_dim(classes.view(-1, 1, 1, 1), 1)
     return F.interpolate(selected, size=size, mode="bilinear", align_corners=False)
+
+
+def create_unet(config: ModelConfig, classes: int) -> smp.Unet:
+    """Create a U-Net of one mask and a classification head, whose encoder has its initial weights.
+
+    Raises:
+        UserError: There is no such encoder, or its weights cannot be loaded.
+    """
+    with pretrained(config):
+        network = smp.Unet(
+            config.encoder,
+            encoder_weights=published(config),
+            decoder_channels=tuple(config.decoder_channels),
+            classes=1,
+            aux_params={"classes": classes, "dropout": config.dropout},
+        )
+    tidy(network.encoder, config)
+    keep_apart(network.classification_head)
+    return network
 
 
 def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:

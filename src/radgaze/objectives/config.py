@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
-from typing import Literal, Protocol, Self
+from typing import Literal, Self
 
 from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
@@ -54,18 +53,6 @@ class Edge(StrEnum):
         return self.ends[0]
 
 
-class DescribedTerm(Protocol):
-    """A term of the loss, as far as settings need it."""
-
-    @property
-    def maps(self) -> tuple[str, ...]:
-        """Names of the maps that it uses."""
-
-    @property
-    def summary(self) -> str:
-        """Description of a run with this term, as the end of a sentence."""
-
-
 Plain = bool | int | float | str | None
 
 Value = Plain | list[Plain] | dict[str, Plain]
@@ -108,12 +95,7 @@ class EdgeConfig(WeightConfig):
     """One edge of the triangle of maps.
 
     Attributes:
-        weight: Weight of the edge in the map loss; 0 disables the edge.
         distance: Name of a distance between maps, see `objectives.distances`.
-        balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the edge, over the first ten steps of training.
-        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
-        options: Options of the distance, by name.
     """
 
     distance: str = "bce"
@@ -124,12 +106,7 @@ class TermConfig(WeightConfig):
     """A further term of the loss, beside the edges of the triangle.
 
     Attributes:
-        weight: Weight of the term in the map loss; 0 disables the term.
         kind: Name of the kind of term, see `objectives.terms`.
-        balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the term, over the first ten steps of training.
-        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
-        options: Options of the kind, by name.
     """
 
     weight: float = option(1.0, at_least=0)
@@ -264,22 +241,3 @@ class ObjectiveConfig(Section):
     def heatmap_config(self, name: str) -> HeatmapConfig:
         """The settings of a heatmap: H, or a further one."""
         return self.heatmap if name == Map.HEATMAP else self.heatmaps[name]
-
-    def compares(self, name: str) -> bool:
-        """Whether an edge or a further term with weight uses a map: of the triangle, or a further heatmap."""
-        return any(name in edge.ends for edge in self.edges) or any(
-            name in term.maps for term in self.further_terms.values()
-        )
-
-    @property
-    def further_terms(self) -> Mapping[str, DescribedTerm]:
-        """The further terms that have weight, by name; see `objectives.terms.further`.
-
-        Raises:
-            FieldError: A term has no such kind, option or map.
-        """
-        if not self.terms:
-            return {}
-        from radgaze.objectives.terms import further  # imports torch
-
-        return further(self)

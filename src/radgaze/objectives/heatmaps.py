@@ -14,6 +14,7 @@ from radgaze.attribution.targets import runner_up, target_index
 from radgaze.models.layers import layer_at
 from radgaze.models.unet import Output
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
+from radgaze.objectives.terms import compares
 
 
 class Targets:
@@ -73,7 +74,7 @@ class Heatmaps:
     """
 
     def __init__(self, model: nn.Module, config: ObjectiveConfig) -> None:
-        names = [name for name in (Map.HEATMAP.value, *config.heatmaps) if config.compares(name)]
+        names = [name for name in (Map.HEATMAP.value, *config.heatmaps) if compares(config, name)]
         self.configs: Mapping[str, HeatmapConfig] = {name: config.heatmap_config(name) for name in names}
         self._places: dict[str, int] = {}
         self.generators: list[Generator] = []

@@ -13,6 +13,7 @@ from radgaze import __version__
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.objectives.config import Map
+from radgaze.objectives.terms import compares
 from radgaze.outputs import check_folder
 from radgaze.pseudo import grabcut
 from radgaze.pseudo.maps import ClassMap, class_maps, marked_classes
@@ -113,7 +114,7 @@ def _method(run: Run, method: str | None) -> str:
     if method is not None:
         return method
     heatmap = run.config.objective.heatmap
-    return heatmap.generator if run.config.objective.compares(Map.HEATMAP) else "guided_backprop"
+    return heatmap.generator if compares(run.config.objective, Map.HEATMAP) else "guided_backprop"
 
 
 def _annotation(run: Run, options: PseudoOptions) -> Annotation:

@@ -11,6 +11,7 @@ from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.objectives.schedules import CONSTANT
+from radgaze.objectives.terms import further
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
@@ -62,7 +63,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     if facts.cases:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
     edges = [edge.summary for edge in config.objective.edges]
-    edges += [term.summary for term in config.objective.further_terms.values()]
+    edges += [term.summary for term in further(config.objective).values()]
     supervision = (
         f"Besides the labels, {listed(edges)}."
         if edges
@@ -111,9 +112,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         f"{edge.label} {weight_words(weighted)} ({weighted.distance})"
         for edge, weighted in config.objective.edges.items()
     ]
-    edges += [
-        f"{name} {weight_words(config.objective.terms[name])}" for name in config.objective.further_terms
-    ]
+    edges += [f"{name} {weight_words(config.objective.terms[name])}" for name in further(config.objective)]
     weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
         ("Data source", store.source),

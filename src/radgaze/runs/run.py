@@ -15,6 +15,7 @@ from radgaze.errors import UserError, call
 from radgaze.files import read_parquet, stay_within
 from radgaze.objectives import heatmaps
 from radgaze.objectives.config import Map
+from radgaze.objectives.terms import compares
 from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
 from radgaze.runs.data import batches, dataset, open_store
@@ -236,7 +237,7 @@ class Run:
             UserError: There is no such generator, or it does not apply to this model.
         """
         heatmap = self.config.objective.heatmap
-        trained_with = self.config.objective.compares(Map.HEATMAP)
+        trained_with = compares(self.config.objective, Map.HEATMAP)
         if name is None:
             name = heatmap.generator if trained_with else "guided_backprop"
         if name not in attribution.names():

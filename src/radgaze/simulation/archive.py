@@ -21,6 +21,7 @@ from radgaze.simulation.options import SimulationOptions
 from radgaze.simulation.plan import CLASSES, STREAM_SESSION, Case, plan_cases, stream
 from radgaze.simulation.study import Made, Slot, make_case
 from radgaze.simulation.tables import BOXES, GAZE, MASTER, TRUTH
+from radgaze.sources.reflacx.files import ABOUT
 
 SESSION = 30
 CALIBRATION_EVERY = 20
@@ -156,7 +157,7 @@ def _write_dictated(out: Path, reflacx: Path, made: Sequence[Made]) -> None:
     """Write the metadata of the dictated readings, and the true finding of each fixation that has one."""
     dictated = [one.dictated for one in made if one.dictated is not None]
     metadata = reflacx / "main_data" / "metadata_phase_3.csv"
-    write_rows(metadata, (*dictation.ABOUT, *dictation.COLUMNS), [one.metadata for one in dictated])
+    write_rows(metadata, (*ABOUT, *dictation.COLUMNS), [one.metadata for one in dictated])
     _write(out / "truth_reflacx.csv", dictation.TRUTH, [row for one in dictated for row in one.truth])
 
 

@@ -44,16 +44,6 @@ COLUMNS = (
     "Quality issue",
     "Support devices",
 )
-ABOUT = (
-    "id",
-    "split",
-    "eye_tracking_data_discarded",
-    "image",
-    "dicom_id",
-    "subject_id",
-    "image_size_x",
-    "image_size_y",
-)
 WORDS = ("word", "timestamp_start_word", "timestamp_end_word")
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 SHOWN = tuple(

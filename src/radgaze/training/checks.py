@@ -12,6 +12,7 @@ from radgaze.gaze.spec import Geometry
 from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
+from radgaze.objectives.terms import compares, further
 from radgaze.options import FieldError, check_choice
 from radgaze.runs import settings
 from radgaze.runs.config import Config
@@ -70,7 +71,7 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
     Raises:
         UserError: No training case has gaze that makes a map, nor boxes or masks in its place.
     """
-    learning = _learning(config) if config.objective.compares(Map.GAZE) else ""
+    learning = _learning(config) if compares(config.objective, Map.GAZE) else ""
     if not (learning or config.model.reads_gaze):
         return None
     use = f"{learning} learns" if learning else f"the model {config.model.architecture} reads"
@@ -147,9 +148,9 @@ def _problem(model: nn.Module, batch: Batch, heatmap: HeatmapConfig) -> str | No
 def _heatmaps(config: Config) -> dict[str, HeatmapConfig]:
     """The settings of each heatmap that the objective needs, by the name of their section."""
     goal = config.objective
-    sections = {"objective.heatmap": goal.heatmap} if goal.compares(Map.HEATMAP) else {}
+    sections = {"objective.heatmap": goal.heatmap} if compares(goal, Map.HEATMAP) else {}
     further = {
-        f"objective.heatmaps.{name}": each for name, each in goal.heatmaps.items() if goal.compares(name)
+        f"objective.heatmaps.{name}": each for name, each in goal.heatmaps.items() if compares(goal, name)
     }
     return {**sections, **further}
 
@@ -158,9 +159,7 @@ def _learning(config: Config) -> str:
     """The edges and terms that learn from gaze, in words; empty without any."""
     edges = [edge.value for edge in config.objective.edges if Map.GAZE in edge.ends]
     terms = [
-        name
-        for name, term in config.objective.further_terms.items()
-        if {Map.GAZE, Map.BOXES} & set(term.maps)
+        name for name, term in further(config.objective).items() if {Map.GAZE, Map.BOXES} & set(term.maps)
     ]
     words = [f"the edge {', '.join(edges)}"] if edges else []
     return " and ".join([*words, *([f"the term {', '.join(terms)}"] if terms else [])])
@@ -175,19 +174,19 @@ def _check_objective(config: Config) -> None:
         except FieldError as error:
             raise FieldError(f"objective.{name}.options", error.rule) from None
     try:
-        terms = goal.further_terms
+        terms = further(goal)
     except FieldError as error:
         raise error.inside("objective") from None
-    for further in goal.heatmaps:
-        if not any(further in term.options.values() for term in goal.terms.values()):
+    for heatmap_name in goal.heatmaps:
+        if not any(heatmap_name in term.options.values() for term in goal.terms.values()):
             rule = "is used by no term; name it in the options of one of `objective.terms`, or leave it out"
-            raise FieldError(f"objective.heatmaps.{further}", rule)
+            raise FieldError(f"objective.heatmaps.{heatmap_name}", rule)
     for place, heatmap in {"objective.heatmap": goal.heatmap, **_heatmaps(config)}.items():
         _check_generator(place, heatmap)
     for heatmap in _heatmaps(config).values():
         if missing := unmet(heatmap.generator, config.model):
             raise UserError(missing)
-    if not config.model.has_mask and goal.compares(Map.MASK):
+    if not config.model.has_mask and compares(goal, Map.MASK):
         users = [*goal.edges, *(name for name, term in terms.items() if Map.MASK in term.maps)]
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(users)}")
 
@@ -218,12 +217,12 @@ def _check_store(config: Config, store: Store) -> None:
         )
     marked = bool(store.boxes.height or len(store.regions))
     boxes = config.gaze.boxes == "attention" and marked
-    if config.objective.compares(Map.GAZE) and not store.readings.height and not boxes:
+    if compares(config.objective, Map.GAZE) and not store.readings.height and not boxes:
         hint = "; it holds boxes or masks, which take its place with `gaze.boxes=attention`"
         raise UserError(
             f"{store.path} holds no gaze, and {_learning(config)} learns from it" + (hint if marked else "")
         )
-    if config.objective.compares(Map.BOXES):
+    if compares(config.objective, Map.BOXES):
         marks = (finding_boxes(store, store.cases)[0], finding_regions(store, store.cases)[0])
         if not any(len(each) for each in marks):
             raise UserError(

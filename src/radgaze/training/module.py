@@ -24,6 +24,7 @@ from radgaze.objectives import triangle
 from radgaze.objectives.config import Map
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
+from radgaze.objectives.terms import compares
 from radgaze.objectives.triangle import ALONE, Shares, classification, probabilities
 from radgaze.runs.config import Config, OptimisationConfig
 from radgaze.store.batch import Batch
@@ -63,7 +64,7 @@ class GazeGuided(L.LightningModule):
         self.validation_loss = MeanMetric()
         self.heatmaps = Heatmaps(model, config.objective)
         self.factors = Factors(config.objective)
-        self._has_boxes_term = config.objective.compares(Map.BOXES)
+        self._has_boxes_term = compares(config.objective, Map.BOXES)
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
@@ -202,7 +203,7 @@ class GazeGuided(L.LightningModule):
         return count / mean.clamp(min=1e-6)
 
     def _gaze(self, batch: Batch) -> Tensor:
-        if self.config.objective.compares(Map.GAZE):
+        if compares(self.config.objective, Map.GAZE):
             return batch.gaze_maps()
         return torch.zeros_like(batch.image)
 
@@ -211,7 +212,7 @@ class GazeGuided(L.LightningModule):
     ) -> dict[str, Tensor]:
         """The gaze of the class that each heatmap explains, and the mask where each class has one."""
         objective = self.config.objective
-        if self.config.gaze.per == "case" or not objective.compares(Map.GAZE):
+        if self.config.gaze.per == "case" or not compares(objective, Map.GAZE):
             return {}
         explained = {name: heatmap.target for name, heatmap in self.heatmaps.configs.items()}
         if masks_of_classes:

@@ -19,6 +19,7 @@ from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.objectives.schedules import CONSTANT
+from radgaze.objectives.terms import compares
 from radgaze.objectives.terms.edge import Edge
 from radgaze.objectives.triangle import with_weight
 from radgaze.runs import settings
@@ -55,7 +56,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
     if goal.weights and goal.gamma_schedule == CONSTANT:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
-    if edges or config.model.reads_gaze or goal.compares(Map.GAZE):
+    if edges or config.model.reads_gaze or compares(goal, Map.GAZE):
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         now = distances.find(getattr(goal, edge).distance)
@@ -63,7 +64,7 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         others = [] if now.raw else [each.name for each in distances.REGISTRY.values() if not each.raw]
         names = dict.fromkeys((now.name, *others))
         space[f"objective.{edge}.distance"] = CategoricalDistribution(tuple(names))
-    if goal.compares(Map.HEATMAP) and heatmap.channel_weights == "exact" and heatmap.layer is None:
+    if compares(goal, Map.HEATMAP) and heatmap.channel_weights == "exact" and heatmap.layer is None:
         choices = tuple(dict.fromkeys((heatmap.generator, *generators)))
         space["objective.heatmap.generator"] = CategoricalDistribution(choices)
     if _matches_heatmap(config):

@@ -102,6 +102,17 @@ def further(config: ObjectiveConfig) -> dict[str, Term]:
     return {name: create(f"terms.{name}", term, maps) for name, term in config.terms.items() if term.weight}
 
 
+def compares(config: ObjectiveConfig, name: str) -> bool:
+    """Whether an edge or a further term with weight uses a map: of the triangle, or a further heatmap.
+
+    Raises:
+        FieldError: A term has no such kind, option or map.
+    """
+    return any(name in edge.ends for edge in config.edges) or any(
+        name in term.maps for term in further(config).values()
+    )
+
+
 def needs_gaze(term: Term) -> bool:
     """Whether a term takes only the cases with gaze into account."""
     return Map.GAZE in term.maps
