@@ -56,6 +56,9 @@ BENCHMARKS = {
         "methods:run", "a training step of each comparison method, against the plain one", slow=True
     ),
     "phantom": Benchmark("preparation:phantom", "making a phantom of 400 patients at 1024 px"),
+    "phantom_methods": Benchmark(
+        "phantom_methods:run", "each comparison method on the demo's confounded phantoms", slow=True
+    ),
     "power": Benchmark("power:run", "power of differences over seeds, predicted and simulated", slow=True),
     "seed_intervals": Benchmark(
         "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True

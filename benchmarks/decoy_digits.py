@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from itertools import pairwise
-from statistics import mean
-from time import perf_counter
+from functools import partial
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import mean, median
+from time import process_time
 
 import torch
 from torch import Tensor, nn
 
+from benchmarks.kept import Figures, kept
 from benchmarks.results import Cell, Result
 from radgaze import experiments
 from radgaze.console import progress
@@ -68,48 +71,55 @@ def methods() -> tuple[str, ...]:
     return tuple(able)
 
 
-def run(*, names: Sequence[str] | None = None, seeds: Sequence[int] = (0, 1, 2)) -> Result:
+def run(
+    *, names: Sequence[str] | None = None, seeds: Sequence[int] = (0, 1, 2), keep: str = "decoy-digits"
+) -> Result:
     """Train the small network with each method and seed, and test it where the patch tells nothing.
+
+    Several processes may share a folder: each takes what no other has begun.
 
     Args:
         names: Experiments; None for all that apply.
         seeds: Seeds of the digits, of the order of the cases and of the first weights.
+        keep: Folder for the figures: a stopped benchmark goes on from there.
     """
     chosen = (PLAIN, CLEAN, *((GIVEN, *methods()) if names is None else names))
-    rows: list[dict[str, Cell]] = []
+    found: dict[str, list[Figures]] = {name: [] for name in chosen}
     with progress("Decoy digits", total=len(chosen) * len(seeds), of="trainings") as bar:
-        for name in chosen:
-            row = _row(name, seeds, bar.advance)
-            rows.append(row)
-    plain = next(float(row["seconds"]) for row in rows if row["method"] == PLAIN)
-    for row in rows:
-        row["time"] = round(float(row.pop("seconds")) / plain, 2)
+        for seed, name in product(seeds, chosen):
+            figures = kept(Path(keep) / f"{name}, seed {seed}.json", partial(_figures, name, seed))
+            if figures is not None:
+                found[name].append(figures)
+            bar.advance()
+    plain = {each["seed"]: each["seconds"] for each in found[PLAIN]}
     return Result(
         "Decoy digits: accuracy where the patch tells nothing",
         f"{TRAINING} digits in training, whose corner patch tells the class, and {TEST} in test, whose patch "
         "is that of a random class. A small network of convolutions and SiLU; accuracy is the mean over "
         f"seeds {', '.join(map(str, seeds))}, with the lowest and the highest. A method is its experiment's "
-        "objective as it is; time is that of a training, relative to plain.",
-        rows,
+        "objective as it is; time is the processor time of a training, relative to plain.",
+        [_row(name, each, plain) for name, each in found.items() if each],
         {"training": TRAINING, "test": TEST, "epochs": EPOCHS},
     )
 
 
-def _row(name: str, seeds: Sequence[int], advance: Callable[[], object]) -> dict[str, Cell]:
-    start, tests, trainings = perf_counter(), [], []
-    for seed in seeds:
-        training = draw(TRAINING, 2 * seed, decoy=name != CLEAN)
-        network = train(training, objective(name), seed)
-        trainings.append(accuracy(network, training))
-        tests.append(accuracy(network, draw(TEST, 2 * seed + 1, decoy=False)))
-        advance()
+def _figures(name: str, seed: int) -> Figures:
+    training, start = draw(TRAINING, 2 * seed, decoy=name != CLEAN), process_time()
+    network = train(training, objective(name), seed)
+    seconds = process_time() - start
+    test = accuracy(network, draw(TEST, 2 * seed + 1, decoy=False))
+    return {"seed": seed, "seconds": seconds, "training": accuracy(network, training), "test": test}
+
+
+def _row(name: str, found: Sequence[Figures], plain: dict[float, float]) -> dict[str, Cell]:
+    tests = [each["test"] for each in found]
     return {
         "method": name,
         "test accuracy": round(mean(tests), 3),
         "lowest": round(min(tests), 3),
         "highest": round(max(tests), 3),
-        "training accuracy": round(mean(trainings), 3),
-        "seconds": perf_counter() - start,
+        "training accuracy": round(mean(each["training"] for each in found), 3),
+        "time": round(median(each["seconds"] / plain[each["seed"]] for each in found), 2),
     }
 
 
