@@ -81,7 +81,7 @@ class WeightConfig(Section):
     Attributes:
         weight: Weight of the term in the map loss; 0 disables the term.
         balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the term, over the first ten steps of training.
+            classification loss to the mean of the term, over the first ten steps in which the term has cases.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)"; see
             `objectives.schedules.parse`.
         options: Options of the term's distance or kind, by name.
@@ -111,7 +111,7 @@ class EdgeConfig(WeightConfig):
         weight: Weight of the edge in the map loss; 0 disables the edge.
         distance: Name of a distance between maps, see `objectives.distances`.
         balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the edge, over the first ten steps of training.
+            classification loss to the mean of the edge, over the first ten steps in which the edge has cases.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
         options: Options of the distance, by name.
     """
@@ -127,7 +127,7 @@ class TermConfig(WeightConfig):
         weight: Weight of the term in the map loss; 0 disables the term.
         kind: Name of the kind of term, see `objectives.terms`.
         balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the term, over the first ten steps of training.
+            classification loss to the mean of the term, over the first ten steps in which the term has cases.
         schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)".
         options: Options of the kind, by name.
     """
