@@ -34,3 +34,35 @@ def test_an_unknown_one_is_refused_with_those_that_exist(capsys: pytest.CaptureF
     assert main(["experiments", "rrrr"]) == 2
     names = ", ".join(experiments.names())
     assert f"there is no experiment 'rrrr'; there are {names}" in capsys.readouterr().err
+
+
+def without(field: str) -> str:
+    lines = experiments.source("rrr").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(f"{field}:"))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        *((without(field), f"must state '{field}', as text") for field in ("title", "summary", "family")),
+        (without("title") + "title: 3\n", "must state 'title', as text"),
+        (without("order") + "order: first\n", "must be a whole number, got 'first'"),
+        ("title: [", "cannot be read as YAML"),
+        ("", "has no fields"),
+    ],
+)
+def test_a_fault_in_an_experiments_file_is_one_line_with_file_and_field(
+    text: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = experiments.source
+    monkeypatch.setattr(experiments, "source", lambda name: text if name == "rrr" else source(name))
+    experiments.catalogue.cache_clear()
+    try:
+        assert main(["experiments"]) == 2
+    finally:
+        experiments.catalogue.cache_clear()
+    output = capsys.readouterr()
+    (line,) = output.err.splitlines()
+    assert "rrr.yaml" in line
+    assert fault in line
+    assert not output.out
