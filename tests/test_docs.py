@@ -27,7 +27,7 @@ def test_code_of_a_page_runs(page: str) -> None:
 
 
 def rows(page: str, heading: str) -> dict[str, str]:
-    """The rows of the table under a heading of its first column, by the name in backquotes that begins them."""
+    """The rows of the table under a heading of its first column, by the name in backquotes at their start."""
     text = (DOCS / page).read_text(encoding="utf-8")
     table = text.split(f"| {heading} ", 1)[1].split("\n\n", 1)[0]
     return {line.split("`")[1]: line for line in table.splitlines()[2:]}
