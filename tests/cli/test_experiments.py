@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -66,3 +68,16 @@ def test_a_fault_in_an_experiments_file_is_one_line_with_file_and_field(
     assert "rrr.yaml" in line
     assert fault in line
     assert not output.out
+
+
+@pytest.mark.parametrize("verb", [["train"], ["tune", "--trials", "1"]])
+def test_a_file_in_place_of_an_experiment_is_told_with_the_command_that_takes_it(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("experiment: gain\n", encoding="utf-8")
+    given = ["--experiment", str(file), "--data", "store", "--out", str(tmp_path / "run")]
+    assert main([*verb, *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"there is no experiment '{file}'" in line
+    assert f"radgaze train --config {file}" in line

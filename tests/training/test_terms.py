@@ -394,7 +394,7 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
         (
             {f"{MAP}.layer": "1/3", f"{MAP}.generator": "grad_cam", f"{TERM}.kind": "edge"}
             | {f"{TERM}.options.first": "h"},
-            f"--{MAP}.generator grad_cam does not work with this network",
+            f"--{MAP}.layer 1/3 does not work with this network: ",
         ),
         (
             {f"{MAP}.channel_weights": "held", f"{TERM}.kind": "edge", f"{TERM}.options.first": "h"},
@@ -403,6 +403,14 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
         ({"objective.gamma_schedule": "linear(1 -> 3)"}, "--objective.gamma_schedule must leave γ at most 1"),
         ({"objective.terms": "3"}, "--objective.terms is not made of names and values"),
         ({"objective.mask_gaze.weight": "1"}, "no mask for the edge mask_gaze"),
+        (
+            {"objective.mask_heatmap.weight": "1", "objective.heatmap_gaze.weight": "1"},
+            "has no mask for the edge mask_heatmap",
+        ),
+        (
+            {"objective.heatmap.layer": "encoder.nowhere", "objective.heatmap_gaze.weight": "1"},
+            "--objective.heatmap.layer encoder.nowhere does not work with this network: ",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

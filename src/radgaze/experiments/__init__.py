@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import yaml
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, call
 
 Value = TypeVar("Value")
 
@@ -132,6 +132,11 @@ def source(name: str) -> str:
     Raises:
         UserError: There is no experiment of that name.
     """
+    if name.endswith((".yaml", ".yml")):
+        raise UserError(
+            f"there is no experiment {name!r}; if it is your file of settings, give it as in "
+            f"{call('train', config=name)}, beside the name of an experiment or without one"
+        )
     if name not in names():
         raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
     return (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")

@@ -81,11 +81,13 @@ def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
     Raises:
         UserError: A phase, file or column is missing, a value is malformed, or a reading occurs twice.
     """
-    there = [phase for phase in (1, 2, 3) if _metadata(folder, phase).is_file()]
-    missing = [str(phase) for phase in phases if phase not in there]
-    if there and missing:
+    present = [phase for phase in (1, 2, 3) if _metadata(folder, phase).is_file()]
+    missing = [str(phase) for phase in phases if phase not in present]
+    if present and missing:
         phase = f"phase{'s' * (len(missing) > 1)} {listed(missing)}"
-        raise UserError(f"{folder / MAIN} has no readings of {phase}; read what it has with `phases={there}`")
+        raise UserError(
+            f"{folder / MAIN} has no readings of {phase}; read what it has with `phases={present}`"
+        )
     table = pl.concat([_read_phase(folder, phase) for phase in phases], how="diagonal")
     repeated = table.filter(pl.col("reading_id").is_duplicated())
     if repeated.height:
