@@ -5,9 +5,14 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+
+from radgaze import attribution
+from radgaze.attribution.readout import READOUTS
+from radgaze.objectives import distances, terms
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -19,3 +24,37 @@ def test_code_of_a_page_runs(page: str) -> None:
     # A process of its own: the pieces register generators, and change the allocator.
     told = subprocess.run([sys.executable, "-"], input="\n".join(pieces), text=True, capture_output=True)
     assert told.returncode == 0, told.stderr
+
+
+def rows(page: str, heading: str) -> dict[str, str]:
+    """The rows of the table under a heading of its first column, by the name in backquotes at their start."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    table = text.split(f"| {heading} ", 1)[1].split("\n\n", 1)[0]
+    return {line.split("`")[1]: line for line in table.splitlines()[2:]}
+
+
+def test_each_distance_stands_with_its_options_where_the_help_says() -> None:
+    listed = rows("methods.md", "`distance`")
+    assert set(listed) == set(distances.REGISTRY)
+    for name, distance in distances.REGISTRY.items():
+        last = listed[name].rsplit(" | ", 1)[1]
+        assert re.findall(r"`(\w+)`", last) == list(distance.options), name
+        assert ("| as made |" in listed[name]) == distance.raw, name
+
+
+def test_each_kind_of_term_stands_with_its_options_where_the_help_says() -> None:
+    listed = rows("methods.md", "`kind` of a term")
+    assert set(listed) == set(terms.REGISTRY)
+    for name, kind in terms.REGISTRY.items():
+        last = listed[name].rsplit(" | ", 1)[1]
+        assert re.findall(r"`(\w+)`", last) == [each.name for each in fields(kind)], name
+
+
+def test_each_readout_generator_and_kind_of_schedule_stands_where_the_help_says() -> None:
+    page = (DOCS / "heatmaps.md").read_text(encoding="utf-8")
+    for name in READOUTS:
+        assert f'"{name}"' in page, name
+    for name in attribution.names():
+        assert f"`{name}`" in page, name
+    for name in ("linear", "warmup", "steps"):
+        assert f"`{name}(" in (DOCS / "methods.md").read_text(encoding="utf-8"), name

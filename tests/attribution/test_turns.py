@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from radgaze import attribution
+from radgaze.attribution import generator as module_of_generators
 from radgaze.attribution.engine import turns
 from tests.attribution.generator_contract import images_for, left_as_found
 from tests.attribution.networks import Inverted, Small, randomised
@@ -191,6 +192,66 @@ def test_compiled_parts_run_as_they_were_written() -> None:
     assert "CompiledFunctionBackward" in _names(compiled) & _names(model(x).grad_fn)
     model.compile(backend="aot_eager")
     with pytest.raises(ValueError, match=r"torch\.compile"), generator.capture():
+        pass
+
+
+@pytest.mark.parametrize("name", ["guided_backprop", "backprop", "grad_cam", "smooth_grad"])
+@pytest.mark.parametrize("how", ["in place", "as a wrapper"])
+@pytest.mark.parametrize("when", ["before the generator", "after it"])
+def test_the_same_parts_may_be_compiled_before_a_generator_is_created_and_after(
+    when: str, how: str, name: str
+) -> None:
+    model, plain = (randomised(Small(nn.SiLU)).eval() for _ in range(2))
+
+    def compile_parts() -> None:
+        for part in ("act2", "project"):
+            if how == "in place":
+                getattr(model, part).compile(backend="aot_eager")
+            else:
+                setattr(model, part, torch.compile(getattr(model, part), backend="aot_eager"))
+
+    if when == "before the generator":
+        compile_parts()
+    generator = create(name, model)
+    if when == "after it":
+        compile_parts()
+    images = images_for(model, 4)
+    expected = create(name, plain)(images, TARGETS)
+    torch.testing.assert_close(generator(images, TARGETS), expected)
+    with generator.capture() as read:
+        heat = read(model(images), TARGETS)
+    torch.autograd.backward(heat.square().sum())
+    with create(name, plain).capture() as read:
+        torch.autograd.backward(read(plain(images), TARGETS).square().sum())
+    for compiled, written in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(compiled.grad, written.grad)
+
+
+class Wrapper(nn.Module):
+    """Stands for a network's wrapper for several processes."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+
+
+@pytest.mark.parametrize("compiled", ["network", "network in place", "wrapper in place"])
+def test_a_model_compiled_as_a_whole_is_refused_when_a_generator_is_created_and_when_it_captures(
+    compiled: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module_of_generators, "DistributedDataParallel", Wrapper)
+    network = Small(nn.SiLU)
+    generator = create("guided_backprop", Wrapper(network))
+    whole = Wrapper(network)
+    if compiled == "network":
+        whole = Wrapper(cast(nn.Module, torch.compile(network, backend="aot_eager")))
+    elif compiled == "network in place":
+        network.compile(backend="aot_eager")
+    else:
+        whole.compile(backend="aot_eager")
+    with pytest.raises(ValueError, match="give the model itself"):
+        create("guided_backprop", whole)
+    with pytest.raises(ValueError, match="give the model itself"), generator.capture(whole):
         pass
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -34,3 +36,48 @@ def test_an_unknown_one_is_refused_with_those_that_exist(capsys: pytest.CaptureF
     assert main(["experiments", "rrrr"]) == 2
     names = ", ".join(experiments.names())
     assert f"there is no experiment 'rrrr'; there are {names}" in capsys.readouterr().err
+
+
+def without(field: str) -> str:
+    lines = experiments.source("rrr").splitlines(keepends=True)
+    return "".join(line for line in lines if not line.startswith(f"{field}:"))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        *((without(field), f"must state '{field}', as text") for field in ("title", "summary", "family")),
+        (without("title") + "title: 3\n", "must state 'title', as text"),
+        (without("order") + "order: first\n", "must be a whole number, got 'first'"),
+        ("title: [", "cannot be read as YAML"),
+        ("", "has no fields"),
+    ],
+)
+def test_a_fault_in_an_experiments_file_is_one_line_with_file_and_field(
+    text: str, fault: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = experiments.source
+    monkeypatch.setattr(experiments, "source", lambda name: text if name == "rrr" else source(name))
+    experiments.catalogue.cache_clear()
+    try:
+        assert main(["experiments"]) == 2
+    finally:
+        experiments.catalogue.cache_clear()
+    output = capsys.readouterr()
+    (line,) = output.err.splitlines()
+    assert "rrr.yaml" in line
+    assert fault in line
+    assert not output.out
+
+
+@pytest.mark.parametrize("verb", [["train"], ["tune", "--trials", "1"]])
+def test_a_file_in_place_of_an_experiment_is_told_with_the_command_that_takes_it(
+    verb: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("experiment: gain\n", encoding="utf-8")
+    given = ["--experiment", str(file), "--data", "store", "--out", str(tmp_path / "run")]
+    assert main([*verb, *given]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"there is no experiment '{file}'" in line
+    assert f"radgaze train --config {file}" in line

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import errno
 import os
+import pkgutil
+import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+import radgaze
 from radgaze import __version__
-from radgaze.cli import VERBS, main
+from radgaze.cli import VERBS, build_parser, main
+from radgaze.cli.parser import Parser
+from radgaze.sources.registry import SOURCES
 
 HEAVY = ("torch", "lightning", "segmentation_models_pytorch", "sklearn", "matplotlib", "polars")
 
@@ -40,6 +47,39 @@ def test_no_help_of_a_verb_or_source_imports_torch() -> None:
         "    assert 'torch' not in sys.modules, command\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_help_of_a_named_section_imports_no_torch() -> None:
+    code = (
+        "import sys; from radgaze.cli import main\n"
+        "try: main(['train', '--objective.terms.help'])\n"
+        "except SystemExit: pass\n"
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def helps(parser: Parser) -> Iterator[str]:
+    """The help of a parser, and that of each of its named sections."""
+    yield parser.format_help()
+    for field in parser._sections:
+        with redirect_stdout(StringIO()) as shown:
+            parser._print_fields(field)
+        yield shown.getvalue()
+
+
+@pytest.mark.parametrize("command", [[verb] for verb in VERBS] + [["prepare", name] for name in SOURCES])
+def test_no_help_sends_its_reader_to_a_python_module(command: list[str]) -> None:
+    """Names are in docs, or a verb lists them."""
+    parser: Parser | None = build_parser(command)
+    for name in command:
+        parser = None if parser is None else parser.parser_of(name)
+    assert parser is not None
+    packages = {each.name for each in pkgutil.iter_modules(radgaze.__path__)}
+    for text in helps(parser):
+        quoted = re.findall(r"`([^`]+)`", " ".join(text.split()))
+        words = [words.removeprefix("radgaze.").partition(".") for words in quoted]
+        assert [name for name, dot, _ in words if dot and name in packages - {"gaze"}] == []
 
 
 def test_preparing_needs_no_torch() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from radgaze import experiments
 from radgaze.cli import build_parser, main
 from radgaze.cli.named_sections import fields_of, split
 from radgaze.errors import UserError
-from radgaze.objectives.config import TermConfig
+from radgaze.objectives.config import HeatmapConfig, TermConfig
 from radgaze.reproduction import grid
 from radgaze.reproduction.options import ReproduceOptions
 from radgaze.reproduction.planning import Plan
@@ -19,6 +20,7 @@ from radgaze.reproduction.planning import plan as plan_of_grid
 from radgaze.reproduction.state import State
 from radgaze.runs import settings
 from radgaze.runs.config import Config
+from radgaze.sections import Section
 from radgaze.store.store import Store
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.planning import plan as plan_of_search
@@ -46,7 +48,38 @@ def given(verb: str, *arguments: str) -> dict[str, object]:
 
 
 def test_the_fields_are_those_that_hold_sections_by_name() -> None:
-    assert fields_of(Config) == FIELDS
+    assert tuple(fields_of(Config)) == FIELDS
+
+
+@pytest.mark.parametrize("verb", ["train", "tune", "reproduce"])
+@pytest.mark.parametrize(
+    ("field", "section"), [("objective.heatmaps", HeatmapConfig), ("objective.terms", TermConfig)]
+)
+def test_the_help_of_a_named_section_describes_each_of_its_fields(
+    verb: str, field: str, section: type[Section], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([verb, "--help"])
+    assert f"--{field}.help" in capsys.readouterr().out
+    with pytest.raises(SystemExit) as left:
+        main([verb, f"--{field}.help"])
+    assert left.value.code == 0
+    output = capsys.readouterr()
+    assert not output.err
+    described = {
+        line.split()[0].removeprefix(f"--{field}.NAME.")
+        for line in output.out.splitlines()
+        if line.startswith(f"  --{field}.NAME.")
+    }
+    assert described == {each.name for each in fields(section)}
+    texts = output.out.split(f"\n  --{field}.NAME.")[1:]
+    assert all(len(text.split()) > 6 for text in texts), "each has words of its own"
+    assert f"usage: radgaze {verb} " in output.out
+
+
+def test_a_term_may_be_named_help() -> None:
+    made = trained_with("--objective.terms.help.kind", "edge", "--objective.terms.help.weight", "2")
+    assert made.objective.terms["help"].weight == 2
 
 
 @pytest.mark.parametrize(

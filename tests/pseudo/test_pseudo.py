@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +15,11 @@ import torch
 
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.pseudo import grabcut
+from radgaze.models.config import ModelConfig
+from radgaze.pseudo import grabcut, making
+from radgaze.pseudo import maps as pseudo_maps
 from radgaze.pseudo.making import pseudo
+from radgaze.pseudo.maps import ClassMap
 from radgaze.pseudo.options import PseudoOptions
 from radgaze.runs import settings
 from radgaze.runs.run import Run
@@ -92,7 +95,7 @@ def test_the_origin_of_the_masks_is_recorded_without_a_path(run: Run, tmp_path: 
     test = set(run.store.cases.filter(split="test")["case_id"])
     assert not marked & test
     gaze = set(run.store.readings["case_id"])
-    assert set(Store.open(out).readings["case_id"]) == gaze & test
+    assert set(Store.open(out).readings["case_id"]) == gaze - marked
 
 
 def test_only_positive_leaves_normal_cases_as_they_are(run: Run, tmp_path: Path) -> None:
@@ -129,8 +132,46 @@ def test_the_same_command_leaves_the_copy_and_another_is_refused(run: Run, tmp_p
     before = {path: path.stat().st_mtime_ns for path in made.path.rglob("*")}
     pseudo(run, options)
     assert {path: path.stat().st_mtime_ns for path in made.path.rglob("*")} == before
-    with pytest.raises(UserError, match="holds another store"):
+    with pytest.raises(UserError, match=r"made with other settings \(threshold 0.2 and not 0.7\)"):
         pseudo(run, replace(options, threshold=0.7))
+
+
+def test_a_case_whose_map_is_empty_keeps_its_gaze_and_the_last_line_counts_the_others(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One map is empty and one below the threshold; these cases have masks of organs, which do not count."""
+    maps, organs = pseudo_maps.class_maps, set(run.store.regions.table["case_id"])
+    spoilt: list[str] = []
+
+    def some_empty(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
+        for each in maps(run, options):
+            if len(spoilt) < 2 and each.case_id in organs:
+                spoilt.append(each.case_id)
+                if len(spoilt) == 2:
+                    yield replace(each, values=each.values * 0.1)
+            else:
+                yield each
+
+    monkeypatch.setattr(making, "class_maps", some_empty)
+    made = pseudo(run, PseudoOptions(tmp_path / "out", methods="gaze", device="cpu"))
+    marked = set(new_regions(made)["case_id"])
+    gaze, left = (set(each.readings["case_id"]) for each in (run.store, made))
+    assert set(spoilt) <= left
+    assert left == gaze - marked
+    assert set(made.regions.table["case_id"]) == organs | marked
+    asked = len(set(run.store.cases.filter(split="train")["case_id"]) & gaze)
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"of {asked} cases: {len(marked)} of them have a mask, the other 2 stay as they are" in told
+
+
+def test_a_model_without_a_mask_is_refused_before_any_work(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ModelConfig, "has_mask", property(lambda self: False))
+    monkeypatch.setattr(pseudo_maps, "progress", lambda *given, **more: pytest.fail("a bar began"))
+    with pytest.raises(UserError, match="has no mask; name a heatmap generator with `methods`"):
+        pseudo(run, PseudoOptions(tmp_path / "out", methods="mask", device="cpu"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_one_result_whatever_the_batch(run: Run, tmp_path: Path) -> None:

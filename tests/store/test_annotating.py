@@ -90,23 +90,42 @@ def test_the_same_copy_is_found_and_another_is_refused(store: Store, tmp_path: P
     annotate(store, iter(squares(store, ids)), annotation, out)
     again = annotated_before(Store.open(store.path), Annotation(list(reversed(ids)), PROVENANCE), out)
     assert again is not None
-    for other in (
-        Annotation(ids[1:], PROVENANCE),
-        Annotation(ids, {**PROVENANCE, "map": "cam"}),
-        Annotation(ids, PROVENANCE, keep_gaze=True),
+    settings = "holds masks that were made with other settings"
+    retrained = [{"name": "a", "weights_sha256": "1" * 64}]
+    for other, said in (
+        (Annotation(ids[1:], PROVENANCE), "holds masks of another store or split; choose another `out`"),
+        (Annotation(ids, {**PROVENANCE, "map": "cam"}), rf"{settings} \(map grad_cam and not cam\)"),
+        (Annotation(ids, {**PROVENANCE, "epochs": 3}), rf"{settings} \(epochs None and not 3\)"),
+        (Annotation(ids, {**PROVENANCE, "runs": retrained}), "of another run, or of the same run before"),
     ):
-        with pytest.raises(UserError, match="holds another store"):
+        with pytest.raises(UserError, match=said):
             annotated_before(store, other, out)
+    with pytest.raises(UserError, match="holds another store"):
+        annotated_before(store, annotation, store.path)
     with pytest.raises(UserError, match="is not a store"):
         annotated_before(store, annotation, tmp_path)
 
 
-def test_masks_without_a_pixel_are_left_out_and_none_is_an_error(store: Store, tmp_path: Path) -> None:
+def test_a_case_whose_masks_have_no_pixel_stays_as_it_is_and_none_is_an_error(
+    store: Store, tmp_path: Path
+) -> None:
     ids = store.cases.filter(split="train")["case_id"].to_list()[:3]
     marks = squares(store, ids)
     empty = Mark(ids[0], "CHF", np.zeros((64, 64), bool))
-    made = annotate(store, iter([empty, marks[1]]), Annotation(ids, PROVENANCE), tmp_path / "copy")
+    annotation = Annotation(ids, PROVENANCE)
+    made = annotate(store, iter([empty, marks[1]]), annotation, tmp_path / "copy")
+    assert verify(made) == []
     assert made.regions.table.filter(pl.col("label") == "CHF")["case_id"].to_list() == [ids[1]]
+    for name in ("readings", "fixations", "boxes"):
+        table = getattr(store, name)
+        if name == "fixations":
+            table = table.join(store.readings.select("reading_id", "case_id"), on="reading_id")
+            left = made.fixations.join(store.readings.select("reading_id", "case_id"), on="reading_id")
+        else:
+            left = getattr(made, name)
+        assert not table.filter(case_id=ids[0]).is_empty()
+        assert left.equals(table.filter(pl.col("case_id") != ids[1])), name
+    assert annotated_before(store, annotation, made.path) is not None
     with pytest.raises(UserError, match="lower it"):
         annotate(store, iter([empty]), Annotation(ids, PROVENANCE, keep_marks=False), tmp_path / "none")
     assert not list(tmp_path.glob("none*"))

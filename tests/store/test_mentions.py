@@ -161,20 +161,24 @@ def test_a_batch_draws_each_case_for_its_own_class(store: Store) -> None:
     assert torch.equal(moved.gaze_maps(classes=classes), maps)
 
 
-def test_each_reader_of_a_class_counts_the_same_however_long_the_look(tmp_path: Path) -> None:
+@pytest.mark.parametrize("weight", ["duration", "count"])
+def test_each_reader_of_a_class_counts_the_same_however_long_or_often_the_look(
+    weight: Literal["duration", "count"], tmp_path: Path
+) -> None:
     made = make_cohort(tmp_path / "source", 3, shape=(100, 100))
     case = made.cases["case_id"][0]
     readings = pl.DataFrame(
-        [(name, case, None, 3, 9.0) for name in ("short", "long")], schema=made.readings.schema, orient="row"
+        [(name, case, None, 4, 9.0) for name in ("short", "long")], schema=made.readings.schema, orient="row"
     )
     rows = [
         ("short", 0, 20.0, 20.0, 0.0, 0.2),
         ("short", 1, 50.0, 90.0, 1.0, 5.0),
         ("long", 0, 80.0, 20.0, 0.0, 3.0),
         ("long", 1, 50.0, 90.0, 4.0, 0.1),
+        ("long", 2, 80.0, 20.0, 5.0, 1.0),
     ]
     fixations = pl.LazyFrame(rows, schema=made.fixations.collect_schema(), orient="row")
-    mentions = [("short", 0, "CHF", 1.0), ("long", 0, "CHF", 0.5)]
+    mentions = [("short", 0, "CHF", 1.0), ("long", 0, "CHF", 0.5), ("long", 2, "CHF", 1.0)]
     cohort = replace(
         made,
         readings=readings,
@@ -183,7 +187,7 @@ def test_each_reader_of_a_class_counts_the_same_however_long_the_look(tmp_path: 
         mentions=pl.DataFrame(mentions, schema=NO_MENTIONS, orient="row"),
     )
     store = prepare(cohort, tmp_path / "store", size=100, workers=1)
-    sample = GazeDataset(store, size=100, gaze=GazeMaps(sigma=3, per="class"))[0]
+    sample = GazeDataset(store, size=100, gaze=GazeMaps(weight, sigma=3, per="class"))[0]
     drawn = collate([sample]).gaze_maps(classes=torch.tensor([1]))[0, 0]
     assert float(drawn[20, 20]) == pytest.approx(float(drawn[20, 80]), rel=1e-4)
     assert drawn[88:92, 48:52].max() < 1e-6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -90,8 +91,9 @@ def test_the_columns_are_kept_and_a_store_without_them_says_what_is_missing(
         GazeDataset(plain, None, size=48, gaze=RECORDED)
 
 
-def test_each_reader_of_a_case_counts_the_same(tmp_path: Path) -> None:
-    """One looks ten times as long; the map is the mean of both."""
+@pytest.mark.parametrize("weight", ["duration", "count"])
+def test_each_reader_of_a_case_counts_the_same(weight: Literal["duration", "count"], tmp_path: Path) -> None:
+    """One looks ten times as long and twice as often; the map is the mean of both."""
     cohort = make_cohort(tmp_path / "images", 1, shape=(64, 64))
     looked = {"short": [(16.0, 20.0, 0.1)], "long": [(48.0, 40.0, 0.7), (40.0, 50.0, 0.3)]}
     readings = [
@@ -110,11 +112,13 @@ def test_each_reader_of_a_case_counts_the_same(tmp_path: Path) -> None:
         rejections=cohort.rejections.clear(),
     )
     store = prepare(cohort, tmp_path / "store", size=64, workers=1)
-    found = GazeDataset(store, None, size=64, gaze=GazeMaps(sigma=3, normalise="sum"), maps=True)[0].gaze
+    settings = GazeMaps(weight=weight, sigma=3, normalise="sum")
+    found = GazeDataset(store, None, size=64, gaze=settings, maps=True)[0].gaze
     each = []
     for at in looked.values():
         points = torch.tensor([[p[:2] for p in at]])
-        each.append(static_maps(points, torch.tensor([[p[2] for p in at]]), (64, 64), 3.0, normalise="sum"))
+        weights = torch.tensor([[p[2] if weight == "duration" else 1.0 for p in at]])
+        each.append(static_maps(points, weights, (64, 64), 3.0, normalise="sum"))
     torch.testing.assert_close(found, torch.stack(each).mean(0)[0], atol=1e-6, rtol=1e-4)
 
 

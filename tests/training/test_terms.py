@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import lightning as L
 import pytest
 import torch
 import torch.nn.functional as F
@@ -233,11 +236,41 @@ def test_a_stopped_run_with_balanced_terms_and_schedules_resumes_to_the_same_byt
         with pytest.raises(Stopped):
             train(wanted, out)
     kept = torch.load(out / "checkpoints" / "last.ckpt", weights_only=True)["factors"]
-    assert kept["steps"] == 2
+    assert kept["steps of heatmap_gaze"] == kept["steps of attention_mining"] == 2
     resumed = train(wanted, out, resume=True)
     assert resumed.history().drop("seconds").equals(whole.history().drop("seconds"))
     files = [(run.path / "predictions.parquet").read_bytes() for run in (resumed, whole)]
     assert files[0] == files[1]
+
+
+def test_a_step_counts_for_the_balance_of_the_terms_that_have_cases_in_it(
+    config: Configure, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`terms` gives 0 for a term without a case, which is no value of it."""
+    goal: dict[str, object] = {
+        "heatmap_gaze": {"balance": "start"},
+        "terms": {
+            "attention_mining": {"balance": "start"},
+            "boxes": {
+                "kind": "edge",
+                "balance": "start",
+                "options": {"first": "heatmap", "second": "boxes"},
+            },
+        },
+    }
+    wanted = config("gain_ext", objective=goal)
+    module, batch = module_of(wanted, store), batch_of(wanted, store)
+    monkeypatch.setattr(GazeGuided, "_progress", lambda self: 0.0)
+    monkeypatch.setattr(GazeGuided, "log", lambda self, *args, **options: None)
+    module.trainer = cast(L.Trainer, SimpleNamespace(world_size=1))
+    assert batch.has_gaze.any()
+    batch.boxes[:] = 0  # no box has an area
+    for has_gaze in (True, False, True, False, False):
+        batch.has_gaze[:] = has_gaze
+        module.training_step(batch, 0)
+    state = module.factors.state()
+    steps = {name.removeprefix("steps of "): n for name, n in state.items() if name.startswith("steps of ")}
+    assert steps == {"heatmap_gaze": 2, "attention_mining": 5, "boxes": 0}
 
 
 def test_a_checkpoint_whose_balance_is_no_number_is_refused(config: Configure, tmp_path: Path) -> None:
@@ -249,7 +282,7 @@ def test_a_checkpoint_whose_balance_is_no_number_is_refused(config: Configure, t
         path = run.path / "checkpoints" / f"{name}.ckpt"
         if path.is_file():
             content = torch.load(path, weights_only=True)
-            content["factors"]["steps"] = "many"
+            content["factors"]["steps of attention_mining"] = "many"
             torch.save(content, path)
     with pytest.raises(UserError, match=r"last\.ckpt"):
         train(wanted, run.path, resume=True)
@@ -361,7 +394,7 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
         (
             {f"{MAP}.layer": "1/3", f"{MAP}.generator": "grad_cam", f"{TERM}.kind": "edge"}
             | {f"{TERM}.options.first": "h"},
-            f"--{MAP}.generator grad_cam does not work with this network",
+            f"--{MAP}.layer 1/3 does not work with this network: ",
         ),
         (
             {f"{MAP}.channel_weights": "held", f"{TERM}.kind": "edge", f"{TERM}.options.first": "h"},
@@ -370,6 +403,14 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
         ({"objective.gamma_schedule": "linear(1 -> 3)"}, "--objective.gamma_schedule must leave γ at most 1"),
         ({"objective.terms": "3"}, "--objective.terms is not made of names and values"),
         ({"objective.mask_gaze.weight": "1"}, "no mask for the edge mask_gaze"),
+        (
+            {"objective.mask_heatmap.weight": "1", "objective.heatmap_gaze.weight": "1"},
+            "has no mask for the edge mask_heatmap",
+        ),
+        (
+            {"objective.heatmap.layer": "encoder.nowhere", "objective.heatmap_gaze.weight": "1"},
+            "--objective.heatmap.layer encoder.nowhere does not work with this network: ",
+        ),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from radgaze.attribution import rules
 from radgaze.attribution.engine import turns
 from radgaze.attribution.engine.capture import Capture, full
-from radgaze.attribution.engine.checks import check_images
+from radgaze.attribution.engine.checks import check_images, refuse_compiled
 from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.modes import compares_cases, evaluating
@@ -72,8 +72,8 @@ class Generator:
             they differ or fail, a warning says so, and the uncompiled ones are used.
 
     Raises:
-        ValueError: An option has an unknown value, the model has no such layer, or the model or a part of it
-            was compiled by `torch.compile`.
+        ValueError: An option has an unknown value, the model has no such layer, or the whole model was
+            compiled by `torch.compile`.
     """
 
     model: nn.Module = field(repr=False)
@@ -105,8 +105,8 @@ class Generator:
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
             check_option(option, getattr(self, option), allowed)
-        if any(hasattr(m, "_orig_mod") or m._compiled_call_impl is not None for m in self.model.modules()):
-            raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
+        for model in (self.model, bare(self.model)):
+            refuse_compiled(model)
         self.layer = layer_name(bare(self.model), self.layer)
         if self.layer is None and (self.channels != "auto" or self.reshape is not None):
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
@@ -204,10 +204,13 @@ class Generator:
             with respect to every parameter that the score depends on; it may be called several times.
 
         Raises:
+            ValueError: The whole model was compiled by `torch.compile`.
             RuntimeError: `read` was called before the model ran, the score does not depend on the images, or
                 the model has no activation to which the rule applies.
         """
-        model = bare(self.model if model is None else model)
+        called = self.model if model is None else model
+        refuse_compiled(called)
+        model = bare(called)
 
         def new_pass() -> Pass:
             return Pass(

@@ -24,16 +24,18 @@ Values = dict[str, object]
 """Nested values of a field's sections."""
 
 
-def fields_of(section: type[Section], within: str = "") -> tuple[str, ...]:
-    """The dotted names of the fields of a configuration that hold sections by name."""
-    names: list[str] = []
+def fields_of(section: type[Section], within: str = "") -> dict[str, type[Section]]:
+    """The fields of a configuration that hold sections by name: the class of these by the dotted name."""
+    classes: dict[str, type[Section]] = {}
     for name, hint in get_type_hints(section).items():
         if isinstance(hint, type) and issubclass(hint, Section):
-            names += fields_of(hint, f"{within}{name}.")
+            classes |= fields_of(hint, f"{within}{name}.")
         elif get_origin(hint) is dict:
             inner = get_args(hint)[1]
-            names += [within + name] if isinstance(inner, type) and issubclass(inner, Section) else []
-    return tuple(names)
+            classes |= (
+                {within + name: inner} if isinstance(inner, type) and issubclass(inner, Section) else {}
+            )
+    return classes
 
 
 def split(arguments: Sequence[str], fields: Sequence[str]) -> tuple[list[str], dict[str, Values]]:

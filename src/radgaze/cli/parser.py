@@ -72,6 +72,7 @@ class Parser(ArgumentParser):
     def __init__(self, **settings: Any) -> None:  # those of `ArgumentParser`, which makes some itself
         super().__init__(**{"allow_abbrev": False, "formatter_class": HelpFormatter, **settings})
         self._named: dict[str, Mapping[str, object]] = {}
+        self._sections: dict[str, type[Section]] = {}
 
     def add_section(self, section: type[Section], *, skip: Sequence[str] = ()) -> None:
         """Add an argument for each field of a configuration, `cli.named_sections` included.
@@ -83,7 +84,12 @@ class Parser(ArgumentParser):
         from radgaze.cli import named_sections
 
         self.add_class_arguments(section, nested_key=None, skip=set(skip))
-        self._named = {field: {} for field in named_sections.fields_of(section)}
+        self._sections = named_sections.fields_of(section)
+        self._named = {field: {} for field in self._sections}
+        for field in self._sections:
+            shown = self._option_string_actions.get(f"--{field}.help")
+            if shown is not None:
+                shown.help = f"show the fields of each, --{field}.NAME.FIELD VALUE, and exit"
 
     def set_section(self, values: Mapping[str, object]) -> None:
         """Set the defaults of a configuration's fields, by their dotted names."""
@@ -100,6 +106,10 @@ class Parser(ArgumentParser):
         parser = self if self._named else self.parser_of(verb)
         if parser is None or not parser._named:
             return super().parse_args(arguments, *rest, **settings)
+        for field in parser._sections:
+            if f"--{field}.help" in arguments:
+                parser._print_fields(field)
+                parser.exit()
         from radgaze.cli import named_sections
         from radgaze.experiments import merge
 
@@ -136,6 +146,19 @@ class Parser(ArgumentParser):
         action: Any = self._subcommands_action
         parser = None if action is None else action.choices.get(name)
         return parser if isinstance(parser, Parser) else None
+
+    def _print_fields(self, field: str) -> None:
+        """Print the help of the fields of a named section."""
+        prog, flag = self.prog.replace(" [options]", ""), f"--{field}.NAME"
+        fields = Parser(prog=prog, add_help=False, usage=f"{prog} ... [{flag}.FIELD VALUE ...]")
+        fields.add_class_arguments(self._sections[field], nested_key=f"{field}.NAME")
+        for action in fields._actions:
+            if action.dest == f"{field}.NAME":  # a file of it, which is no value of a named section
+                action.help = SUPPRESS
+        fields.description = (
+            f"Fields of each of --{field}; NAME is a name of your own, or of the experiment's."
+        )
+        fields.print_help()
 
     def _shown(self, name: str) -> str:
         """An argument as its help shows it: a flag, or the placeholder of a positional one."""

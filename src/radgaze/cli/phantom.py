@@ -26,6 +26,8 @@ def run(args: Namespace) -> int:
     check_folder(options.out)
     counts = simulate(options)["counts"]
     say(f"{counts['cases']} cases with {counts['fixations']} fixations in {options.out}")
-    folders = {name: f"{options.out}/{name}" for name in ("egd", "mimic")}
-    say(f"Next: {call('prepare', 'egd', **folders, out='STORE')}")
+    egd, mimic, reflacx = (f"{options.out}/{name}" for name in ("egd", "mimic", "reflacx"))
+    say(f"Next: {call('prepare', 'egd', egd=egd, mimic=mimic, out='STORE')}")
+    if options.reflacx:  # its readings are of one phase
+        say(f"Or: {call('prepare', 'reflacx', reflacx=reflacx, mimic=mimic, phases=3, out='STORE')}")
     return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
     """
     first = Parser(prog="radgaze train")
     _add_fields(first)
-    rest = [a for a in arguments if a not in ("-h", "--help") and not a.startswith("--print_config")]
+    rest = [a for a in arguments if not re.fullmatch(r"-h|--([\w.]+\.)?help|--print_config.*", a)]
     try:
         named = first.parse_args(rest[rest.index("train") + 1 :] if "train" in rest else rest)
     except UserError:

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import yaml
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, call
 
 Value = TypeVar("Value")
 
@@ -79,7 +79,8 @@ def load(name: str, protocol: str = "honest") -> dict[str, object]:
         file = files(__name__) / "protocols" / f"{protocol}.yaml"
         settings = merge(settings, yaml.safe_load(file.read_text(encoding="utf-8")))
     section = content.get(protocol, {})
-    assert isinstance(section, dict)
+    if not isinstance(section, dict):
+        raise UserError(f"the field {protocol!r} of {_file(name)} has no fields of its own")
     return merge(settings, section)
 
 
@@ -90,14 +91,19 @@ def catalogue() -> tuple[Experiment, ...]:
 
 
 def describe(name: str) -> Experiment:
-    """Load the presentation of an experiment; the title of one that radgaze does not have is its name."""
+    """Load the presentation of an experiment; the title of one that radgaze does not have is its name.
+
+    Raises:
+        UserError: The experiment's file lacks a field, or a field has another type.
+    """
     if name not in names():
         return Experiment(name, name.replace("_", " "))
     content = _content(name)
     order = content.get("order", LAST)
-    assert isinstance(order, int)
-    family, summary = str(content.get("family", OURS)), str(content.get("summary", ""))
-    return Experiment(name, str(content["title"]), family, order, summary)
+    if type(order) is not int:
+        raise UserError(f"the field 'order' of {_file(name)} must be a whole number, got {order!r}")
+    title, family, summary = (_text(name, content, field) for field in ("title", "family", "summary"))
+    return Experiment(name, title, family, order, summary)
 
 
 def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:
@@ -126,13 +132,35 @@ def source(name: str) -> str:
     Raises:
         UserError: There is no experiment of that name.
     """
+    if name.endswith((".yaml", ".yml")):
+        raise UserError(
+            f"there is no experiment {name!r}; if it is your file of settings, give it as in "
+            f"{call('train', config=name)}, beside the name of an experiment or without one"
+        )
     if name not in names():
         raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
     return (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _content(name: str) -> dict[str, object]:
-    return dict(yaml.safe_load(source(name)))
+    try:
+        content = yaml.safe_load(source(name))
+    except yaml.YAMLError as error:
+        raise UserError(f"{_file(name)} cannot be read as YAML") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{_file(name)} has no fields")
+    return content
+
+
+def _text(name: str, content: Mapping[str, object], field: str) -> str:
+    value = content.get(field)
+    if not isinstance(value, str) or not value.strip():
+        raise UserError(f"{_file(name)} must state {field!r}, as text")
+    return value
+
+
+def _file(name: str) -> str:
+    return f"the experiment's file {name}.yaml"
 
 
 def _yaml_files(folder: Traversable) -> list[str]:

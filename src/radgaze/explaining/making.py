@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import __version__, models
-from radgaze.attribution.memory import keep_freed_memory
 from radgaze.console import Bar, progress, say
 from radgaze.devices import usable_device
 from radgaze.errors import UserError, call
@@ -72,8 +71,6 @@ def explain(
     if changed is not None:
         say(f"{changed}; the maps of files do not depend on it")
     device = usable_device(options.device)
-    if not run.config.model.reads_frames:  # these differ in length: a freed block rarely fits the next
-        keep_freed_memory()
     trained = [voter.model(device) for voter in run.voters]
     names = _methods(options.methods, trained, run.config.input.size)
     record = _settings(run, names, options)

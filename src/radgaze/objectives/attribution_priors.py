@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from radgaze.objectives.distance import Positive, Share, Weight, register
+from radgaze.objectives.distance import PENALISED, Positive, Share, Weight, register
 
 ENERGY = 1e-7
 """Sum of a heatmap below which `energy` does not divide by it, as implemented in Model-Guidance."""
@@ -18,7 +18,7 @@ STABILISER = 1e-10
 """Number added to the mean that `isnet_background` divides by, as implemented in ISNet."""
 
 
-@register(raw=True)
+@register(raw=True, effect=PENALISED)
 def outside_squared(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """Σ_d ((1 − q_d)·p_d)², right for the right reasons (Ross et al. 2017, eq. 1, where 1 − q is A).
 
@@ -31,7 +31,7 @@ def outside_squared(p: Tensor, q: Tensor, *, relevant_above: Share | None = None
     return ((1 - _relevance(p, q, relevant_above)) * p).square().flatten(1).sum(1)
 
 
-@register(raw=True)
+@register(raw=True, effect=PENALISED)
 def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """Σ_d |(1 − q_d)·p_d|, GradMask (Simpson et al. 2019), as implemented in saliency-red-herring.
 
@@ -44,7 +44,7 @@ def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: Share | None = Non
     return ((1 - _relevance(p, q, relevant_above)) * p).abs().flatten(1).sum(1)
 
 
-@register(raw=True)
+@register(raw=True, effect=PENALISED)
 def energy(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """1 − Σ q·p⁺ / Σ p⁺, the energy outside (Rao et al. 2023, Model-Guidance, with boxes as q).
 
@@ -62,7 +62,7 @@ def energy(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tens
     return 1 - inside / torch.where(everything < ENERGY, 1.0, everything)
 
 
-@register(raw=True)
+@register(raw=True, effect=PENALISED)
 def isnet_background(
     p: Tensor,
     q: Tensor,

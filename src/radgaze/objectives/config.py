@@ -68,9 +68,9 @@ class WeightConfig(Section):
     Attributes:
         weight: Weight of the term in the map loss; 0 disables the term.
         balance: "given" takes the weight as it is; "start" multiplies it by the ratio of the mean
-            classification loss to the mean of the term, over the first ten steps of training.
-        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)"; see
-            `objectives.schedules.parse`.
+            classification loss to the mean of the term, over the first ten steps in which the term has cases.
+        schedule: Factor of the weight over the training, such as "linear(0 -> 1, until 0.3)"; docs/methods.md
+            lists the kinds of schedules.
         options: Options of the term's distance or kind, by name.
     """
 
@@ -95,7 +95,7 @@ class EdgeConfig(WeightConfig):
     """One edge of the triangle of maps.
 
     Attributes:
-        distance: Name of a distance between maps, see `objectives.distances`.
+        distance: Name of a distance between maps; docs/methods.md lists them with their options.
     """
 
     distance: str = "bce"
@@ -106,7 +106,7 @@ class TermConfig(WeightConfig):
     """A further term of the loss, beside the edges of the triangle.
 
     Attributes:
-        kind: Name of the kind of term, see `objectives.terms`.
+        kind: Name of the kind of term; docs/methods.md lists them with their options.
     """
 
     weight: float = option(1.0, at_least=0)
@@ -118,9 +118,9 @@ class HeatmapConfig(Section):
     """The settings of the heatmap H, and of how it is matched with the gaze map.
 
     Attributes:
-        generator: Name of a heatmap generator, see `attribution.names()`.
-        readout: Reduction over channels, one of `attribution.readout.READOUTS`. None means the generator's
-            own, in most cases "absolute".
+        generator: Name of a heatmap generator; docs/heatmaps.md lists them.
+        readout: Reduction over channels, such as "norm"; docs/heatmaps.md lists them. None means the
+            generator's own, in most cases "absolute".
         target: Class whose score is explained, and whose map is the mask if each class has one: "true" (the
             label; if there are several, one drawn in each step, the same for all heatmaps), "predicted",
             "runner_up" (the most probable class that the case does not have), "contrast" (the score of "true"
@@ -133,7 +133,7 @@ class HeatmapConfig(Section):
         normalise: Scaling of the matched map to [0, 1], constant in the backward pass: by its maximum
             ("max"), its minimum and maximum ("minmax"), or its 99th percentile ("quantile").
         margin: Margin ε in [0, 0.5): the scaled map is mapped to [ε, 1 − ε], so that cross-entropy does not
-            treat its maximum, which is always 1, as certain (see `objectives.matching.match`).
+            treat its maximum, which is always 1, as certain.
         compiled: Whether the rules of the generator are compiled. This takes some seconds at the start and
             needs a C++ compiler; without one, a warning is given and they are not compiled.
         scales: Scales over which the distance is averaged: at scale s both maps are average-pooled over
@@ -186,8 +186,8 @@ class ObjectiveConfig(Section):
         heatmap_gaze: Edge H–G, between the classifier's own heatmap and the gaze map.
         mask_heatmap: Edge M–H, between mask and heatmap.
         heatmap: Settings of H.
-        gamma_schedule: Factor of γ over the training, such as "linear(0.9 -> 0.1)"; see
-            `objectives.schedules.parse`.
+        gamma_schedule: Factor of γ over the training, such as "linear(0.9 -> 0.1)"; docs/methods.md lists the
+            kinds of schedules.
         heatmaps: Further heatmaps by name, each with the settings of H; terms refer to them by that name.
         terms: Further terms of the loss by name.
     """

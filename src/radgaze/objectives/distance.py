@@ -38,11 +38,14 @@ class Distance:
             weight pixels has an option `within`, a map (B, 1, H, W) in [0, 1].
         raw: Whether it takes the heatmap as it was made, neither smoothed nor scaled (see `matching.match`)
             and with negative values if its read-out is signed.
+        effect: Words between the predicted map and its target that say what training does, such as
+            `PENALISED`; None where it pulls the one towards the other.
     """
 
     name: str
     formula: Formula
     raw: bool = False
+    effect: str | None = None
 
     def __call__(self, p: Tensor, q: Tensor, /, **options: object) -> Tensor:
         """The distance of each case, (B,)."""
@@ -54,23 +57,29 @@ class Distance:
         return tuple(inspect.signature(self.formula).parameters)[2:]
 
 
+PENALISED = "was penalised for values outside of"
+"""`Distance.effect` of distances that say where a map may have no values, and not which it should have."""
+
 REGISTRY: dict[str, Distance] = {}
 
 
 @overload
 def register(formula: Formula) -> Formula: ...
 @overload
-def register(*, raw: bool = False) -> Callable[[Formula], Formula]: ...
-def register(formula: Formula | None = None, *, raw: bool = False) -> Formula | Callable[[Formula], Formula]:
+def register(*, raw: bool = False, effect: str | None = None) -> Callable[[Formula], Formula]: ...
+def register(
+    formula: Formula | None = None, *, raw: bool = False, effect: str | None = None
+) -> Formula | Callable[[Formula], Formula]:
     """Register a distance under its function's name, as `@register` or `@register(raw=True)`.
 
     Args:
         formula: The function, see `Distance`.
         raw: Whether it takes the heatmap as it was made.
+        effect: What training does to the predicted map, see `Distance`.
     """
 
     def decorate(formula: Formula) -> Formula:
-        REGISTRY[formula.__name__] = Distance(formula.__name__, formula, raw)
+        REGISTRY[formula.__name__] = Distance(formula.__name__, formula, raw, effect)
         return formula
 
     return decorate if formula is None else decorate(formula)

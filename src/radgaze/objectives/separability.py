@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from radgaze.objectives.distance import Positive, Share, register
+from radgaze.objectives.distance import PENALISED, Positive, Share, register
 from radgaze.objectives.perturbations import soft_mask
 
 STEEPNESS = 100.0
@@ -23,7 +23,7 @@ THRESHOLD = 0.55
 The other two set 0.25 of the maximum and compare it with a map that is scaled to [0, 1] already."""
 
 
-@register(raw=True)
+@register(raw=True, effect="was kept apart from")
 def overlap(
     p: Tensor,
     q: Tensor,
@@ -47,7 +47,7 @@ def overlap(
     return _ratio(2 * torch.minimum(p, q) * mask, p + q)
 
 
-@register(raw=True)
+@register(raw=True, effect=PENALISED)
 def outside_share(
     p: Tensor,
     q: Tensor,

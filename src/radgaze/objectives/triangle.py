@@ -17,7 +17,17 @@ from radgaze.objectives.step import ForwardPass, Maps, MissingError, Step
 from radgaze.objectives.terms import Term, further, needs_boxes, needs_gaze
 from radgaze.objectives.terms.edge import Edge
 
-__all__ = ["ALONE", "Maps", "Shares", "classification", "objective", "probabilities", "terms", "total"]
+__all__ = [
+    "ALONE",
+    "Maps",
+    "Shares",
+    "cases",
+    "classification",
+    "objective",
+    "probabilities",
+    "terms",
+    "total",
+]
 
 GAMMA = "gamma"
 """Name of γ among the factors."""
@@ -98,6 +108,19 @@ def terms(
             except MissingError as error:
                 raise MissingError(f"the term {name}: {error}") from None
     return values
+
+
+def cases(maps: Maps, config: ObjectiveConfig) -> dict[str, Tensor]:
+    """The number of cases that each term is the mean of, as a float scalar, by the name of the term."""
+    counts = {}
+    for name, term in with_weight(config).items():
+        counted = torch.ones_like(maps.has_gaze)
+        if needs_boxes(term):
+            counted = torch.zeros_like(counted) if maps.has_boxes is None else maps.has_boxes
+        elif needs_gaze(term):
+            counted = maps.has_gaze
+        counts[name] = counted.sum().float()
+    return counts
 
 
 def _mean(term: Term, step: Step, shares: Shares) -> Tensor:

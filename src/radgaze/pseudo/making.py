@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -30,7 +30,8 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
     """Write a copy of a run's store in which masks, made of the run's maps, mark the training cases.
 
     Each true class of a case has its own map, and a mask that is named after the class. With
-    `options.validation`, validation cases are marked as well. The copy has the run's split. A finished copy
+    `options.validation`, validation cases are marked as well. A case none of whose maps has a pixel from the
+    threshold on is not marked, and stays as it is. The copy has the run's split. A finished copy
     of the same run and options is returned as it is.
 
     Args:
@@ -55,10 +56,9 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
         say(f"{out} was made before, from the same run with the same options: left as it is")
         return before
     seen = Seen()
-    marks = _marks(seen.of(refined(class_maps(run, options), run, options)), run, options)
-    made = annotate(store, marks, annotation, out)
-    left = made.regions.table.filter(pl.col("case_id").is_in(annotation.case_ids))["case_id"].n_unique()
-    say(f"{count(seen.maps, 'map')} of {count(len(annotation.case_ids), 'case')}: {left} of them have a mask")
+    marks = _marks(refined(class_maps(run, options), run, options), run, options)
+    made = annotate(store, seen.of(marks), annotation, out)
+    say(seen.summary(len(annotation.case_ids)))
     return made
 
 
@@ -94,19 +94,34 @@ def _marks(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterat
 
 @dataclass
 class Seen:
-    """A count of the maps that pass.
+    """A count of the masks that pass.
 
     Attributes:
-        maps: The number so far.
+        maps: Number of masks so far, one for each map, with or without a pixel.
+        marked: Ids of the cases that have a mask with a pixel.
     """
 
     maps: int = 0
+    marked: set[str] = field(default_factory=set)
 
-    def of(self, maps: Iterable[ClassMap]) -> Iterator[ClassMap]:
-        """Count maps as they pass."""
-        for each in maps:
+    def of(self, marks: Iterable[Mark]) -> Iterator[Mark]:
+        """Count masks as they pass."""
+        for each in marks:
             self.maps += 1
+            if each.inside.any():
+                self.marked.add(each.case_id)
             yield each
+
+    def summary(self, cases: int) -> str:
+        """Describe how many of the cases that were to be marked have a mask."""
+        marked, left = len(self.marked), cases - len(self.marked)
+        if not left:
+            return f"{count(self.maps, 'map')} of {count(cases, 'case')}: all of them have a mask"
+        rest = f"the other {left:,} stay as they are" if left > 1 else "the other one stays as it is"
+        verb = "has" if marked == 1 else "have"
+        return (
+            f"{count(self.maps, 'map')} of {count(cases, 'case')}: {marked:,} of them {verb} a mask, {rest}"
+        )
 
 
 def _method(run: Run, method: str | None) -> str:

@@ -65,6 +65,8 @@ def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
     """
     marked, method = marked_classes(run, options), options.methods
     device = usable_device(options.device)
+    if method == MASK and not all(voter.config.model.has_mask for voter in run.voters):
+        raise UserError(f"the model of {run.path} has no mask; name a heatmap generator with `methods`")
     explain = None
     if method != GAZE:
         explain = RunExplainer.of(run, None if method == MASK else method, device)
@@ -72,7 +74,7 @@ def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
     with progress("Making maps", total=int(splits.is_in(options.splits).sum())) as bar:
         for split in options.splits:
             for batch in run.batches(split, options.batch_size):
-                for k, values in _maps_of(batch, run, marked, explain, method, device):
+                for k, values in _maps_of(batch, marked, explain, method, device):
                     images = batch.image[:, 0].numpy()
                     for row, plane in values.items():
                         if plane.max() > 0:
@@ -82,7 +84,6 @@ def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
 
 def _maps_of(
     batch: Batch,
-    run: Run,
     marked: Sequence[int],
     explain: RunExplainer | None,
     method: str | None,
@@ -100,20 +101,19 @@ def _maps_of(
             values, has = gaze, has & batch.has_gaze.cpu()
         else:
             assert explain is not None
-            values = _explained(explain, batch, chosen, device, run, is_mask=method == MASK)
+            values = _explained(explain, batch, chosen, device, is_mask=method == MASK)
         for k in marked:
             rows = torch.nonzero(has & (chosen == k))[:, 0].tolist()
             yield k, {row: values[row] if method == MASK else _scaled(values[row]) for row in rows}
 
 
 def _explained(
-    explain: RunExplainer, batch: Batch, classes: torch.Tensor, device: str, run: Run, *, is_mask: bool
+    explain: RunExplainer, batch: Batch, classes: torch.Tensor, device: str, *, is_mask: bool
 ) -> Plane:
     maps = explain(batch.to(device), classes.to(device))
     if not is_mask:
         return maps.heatmap
-    if maps.mask is None:
-        raise UserError(f"the model of {run.path} has no mask; name a heatmap generator with `methods`")
+    assert maps.mask is not None  # see `class_maps`
     return maps.mask
 
 

@@ -27,7 +27,8 @@ class PseudoOptions(Options):
     Attributes:
         out: Folder of the copy of the run's store, with the masks.
         methods: Map that the masks are made of: a heatmap generator, mask (of the decoder), or gaze (the gaze
-            map of each case that has gaze); by default the heatmap that the run was trained with.
+            map of each case that has gaze); by default the heatmap that the run was trained with. A case
+            whose map is empty, or below the threshold everywhere, gets no mask and stays as it is.
         threshold: Share of a map's maximum, or value of the decoder's mask, at or above which a pixel is
             inside (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask).
         refine: Refinement of the maps: none; grabcut, segmentation of each image alone by its grey values and

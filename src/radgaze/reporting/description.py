@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING
 from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
+from radgaze.objectives import distances
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
+from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
 
 if TYPE_CHECKING:
     from radgaze.models.config import ModelConfig
-    from radgaze.objectives.config import ObjectiveConfig, WeightConfig
+    from radgaze.objectives.config import Edge, ObjectiveConfig, WeightConfig
     from radgaze.runs.run import Run
 
 
@@ -62,7 +64,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     data = ""
     if facts.cases:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
-    edges = [edge.summary for edge in config.objective.edges]
+    edges = [_edge_words(edge, weighted.distance) for edge, weighted in config.objective.edges.items()]
     edges += [term.summary for term in further(config.objective).values()]
     supervision = (
         f"Besides the labels, {listed(edges)}."
@@ -79,6 +81,15 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     if run.vote is not None:
         return f"{vote_words(run.vote)} The first of them: a {network} trained {task}{data}. {supervision}"
     return f"A {network} trained {task}{data}. {supervision}"
+
+
+def _edge_words(edge: Edge, distance: str) -> str:
+    """State what an edge of the triangle did to its map, as the end of a sentence."""
+    registered = distances.REGISTRY.get(distance)
+    if registered is None or registered.effect is None:
+        return edge.summary
+    predicted, target = edge.ends
+    return f"{in_words(predicted)} {registered.effect} {in_words(target)}"
 
 
 def _gaze_as_input(model: ModelConfig, edges: Sequence[str]) -> str:

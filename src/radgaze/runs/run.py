@@ -20,6 +20,7 @@ from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
 from radgaze.runs.data import batches, dataset, open_store
 from radgaze.runs.history import HISTORY, read_history
+from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.requirements import unmet
 from radgaze.runs.vote import Vote
 from radgaze.store.batch import Batch
@@ -172,7 +173,7 @@ class Run:
                 raise origin.StoreChangedError(origin.other_split(self.path))
 
     def model(self, device: str = "cpu") -> nn.Module:
-        """Load the trained model onto a device, in evaluation mode.
+        """Load the trained model onto a device, in evaluation mode; see also `keep_memory_of`.
 
         Raises:
             UserError: The run is a vote, or its model is damaged.
@@ -182,6 +183,7 @@ class Run:
                 f"{self.path} is a vote of {len(self.vote.voters)} runs and has no model of its own; do "
                 "this with one of them"
             )
+        keep_memory_of(self.config.model)
         return models.load(self.path / "model")[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:

@@ -20,8 +20,9 @@ class SimulationOptions(Options):
         confounding: Probability, 0 to 1, that a case of a training or validation patient has the burnt-in
             marker of its class; markers of test patients are independent of the class.
         workers: Number of processes; without it one for each processor.
-        reflacx: Also write OUT/reflacx, dictated readings of the same images in the layout of REFLACX 1.0.0,
-            and OUT/truth_reflacx.csv, the fixations that belong to each finding.
+        reflacx: Also write OUT/reflacx, dictated readings of the same images in the layout of phase 3 of
+            REFLACX 1.0.0, and OUT/truth_reflacx.csv, the fixations that belong to each finding. The command
+            that prepares them is printed at the end.
         two_studies: Share of the patients with two studies.
         faults: Whether cases to reject are planted (missing images, duplicate rows, …).
     """

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from radgaze import __version__
 from radgaze.console import progress
-from radgaze.errors import UserError
+from radgaze.errors import UserError, shortened
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.boxes import ANATOMY
 from radgaze.store.finishing import write_manifest
@@ -46,12 +46,12 @@ class Mark:
 
 @dataclass(frozen=True)
 class Annotation:
-    """Changes to a store.
+    """Changes to a store. A case none of whose masks has a pixel is not marked, and stays as it is.
 
     Attributes:
-        case_ids: Ids of the cases that get new marks.
+        case_ids: Ids of the cases that are to be marked.
         provenance: What made the masks, for the manifest, as values of JSON without a path.
-        keep_gaze: Whether the gaze of these cases stays; else the masks take its place.
+        keep_gaze: Whether the gaze of marked cases stays; else the masks take its place.
         keep_marks: Whether their boxes and masks of findings stay; those of organs always do.
     """
 
@@ -81,7 +81,7 @@ def annotated_before(store: Store, annotation: Annotation, out: Path) -> Store |
     """Find the finished copy in a folder; None where the folder is empty or missing.
 
     Raises:
-        UserError: Something else is in the folder.
+        UserError: Something else is in the folder, such as a copy that was made with other settings.
     """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
@@ -89,8 +89,23 @@ def annotated_before(store: Store, annotation: Annotation, out: Path) -> Store |
         raise UserError(f"{out} exists and is not a store; choose another `out`")
     copy = Store.open(out)
     if copy.manifest.get("identity") != identity_with(store, annotation):
-        raise UserError(f"{out} holds another store; choose another `out`")
+        raise UserError(f"{out} {_held(copy, annotation)}; choose another `out`")
     return copy
+
+
+def _held(copy: Store, annotation: Annotation) -> str:
+    """Describe a store that is not the copy asked for, as the end of a sentence."""
+    before = copy.manifest.get("pseudo")
+    if before is None:
+        return "holds another store"
+    now = json.loads(json.dumps(dict(annotation.provenance)))
+    names = [name for name in {**before, **now} if before.get(name) != now.get(name)]
+    if not names:
+        return "holds masks of another store or split"
+    if "runs" in names:
+        return "holds masks of another run, or of the same run before it was trained again"
+    differences = [f"{name} {shortened(str(before.get(name)))} and not {now.get(name)}" for name in names]
+    return f"holds masks that were made with other settings ({'; '.join(differences)})"
 
 
 def annotate(store: Store, marks: Iterator[Mark], annotation: Annotation, out: Path) -> Store:
@@ -123,20 +138,22 @@ def annotate(store: Store, marks: Iterator[Mark], annotation: Annotation, out: P
 
 
 def _write(store: Store, marks: Iterator[Mark], annotation: Annotation, folder: Path) -> None:
-    regions = _write_regions(store, marks, annotation, folder)
+    regions, marked = _write_regions(store, marks, annotation, folder)
     names = [name for name in store.manifest["hashes"] if name.startswith("images/") or name == REJECTIONS]
     with progress("Copying the store", total=len(names), of="files") as bar:
         for name in names:
             (folder / name).parent.mkdir(exist_ok=True)
             shutil.copyfile(store.path / name, folder / name)
             bar.advance()
-    counts = _write_tables(store, annotation, folder)
+    counts = _write_tables(store, replace(annotation, case_ids=marked), folder)
     counts["regions"] = regions
     write_manifest(_manifest(store, annotation, counts), folder)
 
 
-def _write_regions(store: Store, marks: Iterator[Mark], annotation: Annotation, folder: Path) -> int:
-    """Write the regions that stay and the new ones; return their number."""
+def _write_regions(
+    store: Store, marks: Iterator[Mark], annotation: Annotation, folder: Path
+) -> tuple[int, frozenset[str]]:
+    """Write the new regions and those that stay; return their number, and the ids of the marked cases."""
     rows = list[tuple[str, str, int, int, int]]()
     waiting = list[NDArray[np.uint8]]()
 
@@ -153,20 +170,20 @@ def _write_regions(store: Store, marks: Iterator[Mark], annotation: Annotation, 
         if len(waiting) == SHARD:
             write()
 
-    table = store.regions.table
-    for row, (case_id, label) in enumerate(zip(table["case_id"], table["label"], strict=True)):
-        if _stays(case_id, label, annotation):
-            add(case_id, label, store.regions.bits(row))
-    before = len(rows)
     for mark in marks:
         if mark.inside.any():
             add(mark.case_id, mark.label, packed(mark.inside))
-    if len(rows) == before:
+    marked = frozenset(case_id for case_id, *_ in rows)
+    if not marked:
         raise UserError("no map of any case has a pixel from `threshold` on; lower it, or use another map")
+    annotation, table = replace(annotation, case_ids=marked), store.regions.table
+    for row, (case_id, label) in enumerate(zip(table["case_id"], table["label"], strict=True)):
+        if _stays(case_id, label, annotation):
+            add(case_id, label, store.regions.bits(row))
     if waiting:
         write()
     write_parquet(pl.DataFrame(rows, schema=SCHEMA, orient="row"), folder / TABLE)
-    return len(rows)
+    return len(rows), marked
 
 
 def _stays(case_id: str, label: str, annotation: Annotation) -> bool:

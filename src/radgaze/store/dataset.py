@@ -34,10 +34,10 @@ PLAIN = 6
 class GazeDataset(Dataset[Sample]):
     """The cases of a store, or of some of its splits, in the order of the store.
 
-    A case with several readings has the fixations of all of them. With weights by duration the durations are
-    scaled so that each reading has the same total, and the map is the mean over readings; with other weights
-    each fixation counts the same. An augmented box is the axis-aligned box around the transformed one:
-    rotated by a, a box of w × h becomes w cos a + h sin a wide. Regions are transformed pixel by pixel.
+    A case with several readings has the fixations of all of them. Their weights are scaled so that each
+    reading has the same total, and the map is the mean over readings. An augmented box is the axis-aligned
+    box around the transformed one: rotated by a, a box of w × h becomes w cos a + h sin a wide. Regions are
+    transformed pixel by pixel.
 
     Args:
         store: Prepared store.
@@ -225,12 +225,12 @@ class GazeDataset(Dataset[Sample]):
         """Points (K, 2), weights (K,) and sigma (2,) on the (S, S) image."""
         x, y, duration = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], :3].T)
         turn = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 5])
-        duration = _each_reading_alike(duration, turn)
+        points = torch.stack([x, y], 1)
         if self.gaze is None:
-            return torch.stack([x, y], 1), duration, torch.zeros(2)
-        return self.gaze.place(
-            torch.stack([x, y], 1), duration, self._frames[i].geometry(self.fit, self.size)
-        )
+            return points, _each_reading_alike(duration, turn), torch.zeros(2)
+        geometry = self._frames[i].geometry(self.fit, self.size)
+        points, weights, sigma = self.gaze.place(points, duration, geometry)
+        return points, _each_reading_alike(weights, turn), sigma
 
     def _by_class(self, i: int, weights: Tensor) -> Tensor | None:
         """Weights (K, C) of the gaze map of each class; each reading of a class counts the same."""
@@ -238,10 +238,10 @@ class GazeDataset(Dataset[Sample]):
             return None
         rows = slice(self._ends[i], self._ends[i + 1])
         shares = torch.from_numpy(self._shares[rows])
+        unscaled, turn = torch.from_numpy(self._fixations[rows][:, [2, 5]].T)
         if self.gaze.weight != "duration":
-            return weights[:, None] * (shares > 0)
-        duration, turn = torch.from_numpy(self._fixations[rows][:, [2, 5]].T)
-        of_classes = [_each_reading_alike(duration * share, turn) for share in shares.T]
+            unscaled, shares = weights, (shares > 0).to(weights)
+        of_classes = [_each_reading_alike(unscaled * share, turn) for share in shares.T]
         return torch.stack(of_classes, 1) if of_classes else shares
 
     def _viewed(self, i: int) -> Tensor | None:
@@ -346,13 +346,13 @@ def _fixations_of(
     return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)]), recorded
 
 
-def _each_reading_alike(duration: Tensor, reading: Tensor) -> Tensor:
-    """Durations (K,), scaled so that they have the same sum for each reading (K,) of a case."""
+def _each_reading_alike(weights: Tensor, reading: Tensor) -> Tensor:
+    """Weights (K,), scaled so that they have the same sum for each reading (K,) of a case."""
     if not len(reading) or bool((reading == reading[0]).all()):
-        return duration
+        return weights
     which, place = torch.unique(reading, return_inverse=True)
-    total = torch.zeros(len(which)).index_add(0, place, duration).clamp_min(1e-9)
-    return duration / total[place] * total.mean()
+    total = torch.zeros(len(which)).index_add(0, place, weights).clamp_min(1e-9)
+    return weights / total[place] * total.mean()
 
 
 def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -113,11 +115,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
             for place, heatmap in _heatmaps(config).items():
-                problem = _problem(model, batch, heatmap)
-                if problem:
-                    raise UserError(
-                        f"`{place}.generator={heatmap.generator}` does not work with this network: {problem}"
-                    )
+                _check_heatmap(place, heatmap, model, batch)
             if config.objective.terms:
                 try:
                     GazeGuided(model, config, batch.label.shape[1]).terms(batch)
@@ -133,6 +131,18 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
     finally:
         for module in training:
             module.training = True
+
+
+def _check_heatmap(place: str, heatmap: HeatmapConfig, model: nn.Module, batch: Batch) -> None:
+    """Refuse a heatmap that cannot be made; its layer is named if it can be made without one."""
+    problem = _problem(model, batch, heatmap)
+    if problem is None:
+        return
+    works_without_layer = (
+        heatmap.layer is not None and _problem(model, batch, replace(heatmap, layer=None)) is None
+    )
+    fault = f"layer={heatmap.layer}" if works_without_layer else f"generator={heatmap.generator}"
+    raise UserError(f"`{place}.{fault}` does not work with this network: {problem}")
 
 
 def _problem(model: nn.Module, batch: Batch, heatmap: HeatmapConfig) -> str | None:
@@ -187,7 +197,8 @@ def _check_objective(config: Config) -> None:
         if missing := unmet(heatmap.generator, config.model):
             raise UserError(missing)
     if not config.model.has_mask and compares(goal, Map.MASK):
-        users = [*goal.edges, *(name for name, term in terms.items() if Map.MASK in term.maps)]
+        users = [edge.value for edge in goal.edges if Map.MASK in edge.ends]
+        users += [name for name, term in terms.items() if Map.MASK in term.maps]
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(users)}")
 
 

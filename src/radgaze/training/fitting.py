@@ -15,13 +15,14 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from torch import distributed
 
-from radgaze import attribution, models
+from radgaze import models
 from radgaze.console import say
 from radgaze.errors import Stopped, UserError, call
 from radgaze.options import FieldError
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.data import open_store
+from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
 from radgaze.store.store import Store
@@ -86,8 +87,7 @@ def train(
             check_unchanged(settings.read(out / "config.yaml"), config)
         else:
             run_folder.check_new(out, overwrite)
-    if not config.model.reads_frames:  # its batches are as long as the gaze: no freed block fits the next one
-        attribution.keep_freed_memory()
+    keep_memory_of(config.model)
     L.seed_everything(config.seed, workers=True, verbose=False)
     # A checkpoint has all weights: those that the encoder once started from are not fetched again.
     initial = replace(config.model, weights="none") if resume else config.model

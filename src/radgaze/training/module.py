@@ -72,8 +72,9 @@ class GazeGuided(L.LightningModule):
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
         shares, objective = self._shares(batch), self.config.objective
-        terms = self.terms(batch, shares)
-        factors = self.factors.at(self._progress(), terms, self._mean_of_processes)
+        terms, maps = self._terms(batch, shares)
+        counts = triangle.cases(maps, objective) if self.factors.counting else {}
+        factors = self.factors.at(self._progress(), terms, counts, self._mean_of_processes)
         terms = {"loss": triangle.total(terms, objective, factors), **terms}
         self._stop_if_not_finite(terms, batch)
         # A step counts as its cases do, all processes' together: these are as many in each of them.
@@ -99,11 +100,7 @@ class GazeGuided(L.LightningModule):
         Raises:
             MissingError: A term needs a map or an output that the model does not have.
         """
-        output, maps, forward = self._forward(batch)
-        if maps.has_boxes is not None and shares is not ALONE:
-            shares = replace(shares, boxes=self._share(maps.has_boxes))
-        goal = self.config.objective
-        return triangle.terms(output.logits, batch.label, maps, goal, shares, forward=forward)
+        return self._terms(batch, shares)[0]
 
     def validation_step(self, batch: Batch, step: int) -> None:
         logits = models.forward(self.model, batch).logits
@@ -140,6 +137,14 @@ class GazeGuided(L.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.factors.restore(checkpoint.get("factors", {}))
+
+    def _terms(self, batch: Batch, shares: Shares) -> tuple[dict[str, Tensor], Maps]:
+        """The terms of the loss, and the maps that they were computed from."""
+        output, maps, forward = self._forward(batch)
+        if maps.has_boxes is not None and shares is not ALONE:
+            shares = replace(shares, boxes=self._share(maps.has_boxes))
+        goal = self.config.objective
+        return triangle.terms(output.logits, batch.label, maps, goal, shares, forward=forward), maps
 
     def _forward(self, batch: Batch) -> tuple[Output, Maps, ForwardPass]:
         """Run the model and make the maps; where each class has a mask, it is that of the heatmap's class."""
@@ -188,7 +193,7 @@ class GazeGuided(L.LightningModule):
 
     def _mean_of_processes(self, value: Tensor) -> float:
         if self.trainer.world_size == 1:
-            return float(value)
+            return float(value.detach())
         return float(self.trainer.strategy.reduce(value.detach().clone(), reduce_op="mean"))
 
     def _shares(self, batch: Batch) -> Shares:

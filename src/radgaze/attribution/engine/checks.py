@@ -8,13 +8,13 @@ from radgaze.attribution.engine.graph import name_of, walk
 
 
 def refuse_compiled(model: nn.Module) -> None:
-    """Refuse a model that `torch.compile` made as a whole; compiled parts of it are run uncompiled.
+    """Refuse a model that `torch.compile` made as a whole; its compiled parts run uncompiled, see `eagerly`.
 
     Raises:
         ValueError: The whole model is compiled.
     """
     if hasattr(model, "_orig_mod") or model._compiled_call_impl is not None:
-        raise ValueError("no rule reaches what torch.compile has made of the model, or of a part of it")
+        raise ValueError("no rule reaches what torch.compile has made of the model: give the model itself")
 
 
 _WITHOUT_DERIVATIVE = ("WarnNotImplemented", "NotImplemented")

@@ -68,8 +68,6 @@ def measure(run: Run, folder: Path, options: AuditOptions) -> AuditMeasurements:
         KeyboardInterrupt: The audit was interrupted; the message states what has been stored.
     """
     device = usable_device(options.device)
-    if not run.config.model.reads_frames:  # these differ in length: a freed block rarely fits the next
-        attribution.keep_freed_memory()
     model = models.scoring(run.model(device))
     recipes = {
         name: recipe(name, options.passes)

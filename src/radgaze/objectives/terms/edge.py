@@ -56,7 +56,8 @@ class Edge(Term):
     @property
     def summary(self) -> str:
         within = "" if self.within is None else f", within {in_words(self.within)}"
-        return f"{in_words(self.first)} was compared with {in_words(self.second)}{within} ({self.distance})"
+        effect = distances.find(self.distance).effect or "was compared with"
+        return f"{in_words(self.first)} {effect} {in_words(self.second)}{within} ({self.distance})"
 
     def values(self, step: Step) -> Tensor:
         distance = distances.find(self.distance)

@@ -11,6 +11,7 @@ from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
 from radgaze.sources.dictation.transcript import Word
+from radgaze.words import listed
 
 Schema = Mapping[str, type[pl.DataType]]
 
@@ -78,8 +79,15 @@ def read_metadata(folder: Path, phases: Sequence[int]) -> pl.DataFrame:
         that do not have the finding.
 
     Raises:
-        UserError: A file or column is missing, a value is malformed, or a reading occurs twice.
+        UserError: A phase, file or column is missing, a value is malformed, or a reading occurs twice.
     """
+    present = [phase for phase in (1, 2, 3) if _metadata(folder, phase).is_file()]
+    missing = [str(phase) for phase in phases if phase not in present]
+    if present and missing:
+        phase = f"phase{'s' * (len(missing) > 1)} {listed(missing)}"
+        raise UserError(
+            f"{folder / MAIN} has no readings of {phase}; read what it has with `phases={present}`"
+        )
     table = pl.concat([_read_phase(folder, phase) for phase in phases], how="diagonal")
     repeated = table.filter(pl.col("reading_id").is_duplicated())
     if repeated.height:
@@ -166,8 +174,12 @@ _CHESTS: Schema = {"reading_id": pl.String, **dict.fromkeys(("x1", "y1", "x2", "
 _CORNERS = {"xmin": "x1", "ymin": "y1", "xmax": "x2", "ymax": "y2"}
 
 
+def _metadata(folder: Path, phase: int) -> Path:
+    return folder / MAIN / f"metadata_phase_{phase}.csv"
+
+
 def _read_phase(folder: Path, phase: int) -> pl.DataFrame:
-    path = folder / MAIN / f"metadata_phase_{phase}.csv"
+    path = _metadata(folder, phase)
     names = column_names(path) if path.is_file() else []
     labels = [n for n in names if n not in ABOUT and plain(n) not in NO_FINDINGS]
     table = read_columns(path, (*ABOUT, *labels), archive=ARCHIVE)
