@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import torch
 from torch import nn
 
@@ -13,8 +15,8 @@ from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
 from radgaze.options import FieldError, check_choice
-from radgaze.runs import settings
 from radgaze.runs.config import Config
+from radgaze.runs.controls import SEQUENCES
 from radgaze.runs.data import gaze_maps
 from radgaze.runs.requirements import unmet
 from radgaze.store.batch import Batch, collate
@@ -41,6 +43,7 @@ def check(config: Config, store: Store) -> None:
     """
     config.check()  # again: its values may have been changed since it was made
     _check_objective(config)
+    _check_control(config)
     _check_store(config, store)
 
 
@@ -50,7 +53,7 @@ def check_unchanged(before: Config, config: Config) -> None:
     Raises:
         UserError: A field that changes what is learned has another value.
     """
-    old, new = (experiments.flat(settings.to_dict(each)) for each in (before, config))
+    old, new = (experiments.flat(asdict(each)) for each in (before, config))  # those that files omit, too
     changed = [name for name in new if new[name] != old.get(name) and not name.startswith(CHANGEABLE)]
     if changed:
         name = changed[0]
@@ -206,6 +209,25 @@ def _check_generator(name: str, heatmap: HeatmapConfig) -> None:
         raise FieldError(
             f"{name}.channel_weights", f"cannot be held: {heatmap.generator} has no such weights"
         )
+
+
+def _check_control(config: Config) -> None:
+    """Check that what stands in for gaze is of use to the run, and of the kind that its model reads."""
+    control, model = config.gaze.control, config.model
+    if control == "none":
+        return
+    if not config.uses_gaze:
+        rule = f"{control} has no effect: neither the objective nor the model uses gaze; leave it out"
+    elif model.reads_frames and control not in SEQUENCES:
+        rule = (
+            f"cannot be {control}, a map: the model {model.architecture} reads fixations in their order; "
+            f"give {' or '.join(SEQUENCES)}"
+        )
+    elif model.reads_gaze and control == "box":
+        rule = f"cannot be box: the label selects the boxes, and the model {model.architecture} would read it"
+    else:
+        return
+    raise FieldError("gaze.control", rule)
 
 
 def _check_store(config: Config, store: Store) -> None:
