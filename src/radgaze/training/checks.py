@@ -16,7 +16,7 @@ from radgaze.objectives.config import HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
 from radgaze.options import FieldError, check_choice
 from radgaze.runs.config import Config
-from radgaze.runs.controls import SEQUENCES
+from radgaze.runs.controls import unsuited
 from radgaze.runs.data import gaze_maps
 from radgaze.runs.requirements import unmet
 from radgaze.store.batch import Batch, collate
@@ -43,7 +43,8 @@ def check(config: Config, store: Store) -> None:
     """
     config.check()  # again: its values may have been changed since it was made
     _check_objective(config)
-    _check_control(config)
+    if rule := unsuited(config):
+        raise FieldError("gaze.control", rule)
     _check_store(config, store)
 
 
@@ -209,25 +210,6 @@ def _check_generator(name: str, heatmap: HeatmapConfig) -> None:
         raise FieldError(
             f"{name}.channel_weights", f"cannot be held: {heatmap.generator} has no such weights"
         )
-
-
-def _check_control(config: Config) -> None:
-    """Check that what stands in for gaze is of use to the run, and of the kind that its model reads."""
-    control, model = config.gaze.control, config.model
-    if control == "none":
-        return
-    if not config.uses_gaze:
-        rule = f"{control} has no effect: neither the objective nor the model uses gaze; leave it out"
-    elif model.reads_frames and control not in SEQUENCES:
-        rule = (
-            f"cannot be {control}, a map: the model {model.architecture} reads fixations in their order; "
-            f"give {' or '.join(SEQUENCES)}"
-        )
-    elif model.reads_gaze and control == "box":
-        rule = f"cannot be box: the label selects the boxes, and the model {model.architecture} would read it"
-    else:
-        return
-    raise FieldError("gaze.control", rule)
 
 
 def _check_store(config: Config, store: Store) -> None:
