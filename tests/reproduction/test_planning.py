@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,3 +107,30 @@ def test_a_job_says_how_many_gpus_and_processes_it_needs(
 ) -> None:
     job = Job("baseline", 42, "seed 42", Config(trainer=TrainerConfig(**trainer)))
     assert (job.gpus, job.processes) == (gpus, processes)
+
+
+def test_controls_stand_beside_each_experiment_that_uses_gaze(plan: MakePlan) -> None:
+    chosen_ones = ("no_decoder", "set3_guided", "temporal")
+    jobs = plan(only=chosen_ones, controls=("lungs", "shuffled"), seeds=2).jobs
+    names = ["temporal", "temporal+shuffled", "no_decoder", "set3_guided", "set3_guided+lungs"]
+    names = [*names, "set3_guided+shuffled"]
+    first = [job.experiment for job in jobs if job.number == 42]
+    assert sorted(first) == sorted(names)
+    assert [name for name in first if name.startswith("set3")] == names[3:]
+    for job in jobs:
+        experiment, control = experiments.control_of(job.experiment)
+        assert (job.config.experiment, job.config.gaze.control) == (experiment, control or "none")
+    guided, controlled = (
+        next(job for job in jobs if job.name == f"{name}/seed-43")
+        for name in ("set3_guided", "set3_guided+lungs")
+    )
+    assert replace(controlled.config, gaze=guided.config.gaze) == guided.config
+
+
+def test_controls_that_fit_no_experiment_or_are_given_twice_are_refused(plan: MakePlan) -> None:
+    with pytest.raises(UserError, match="`controls` lungs fits none of the experiments"):
+        plan(only=("no_decoder", "temporal"), controls=("lungs",))
+    with pytest.raises(UserError, match=r"`controls` sets `gaze.control` of each run itself"):
+        plan({"gaze": {"control": "mean"}}, only=("set3_guided",), controls=("lungs",))
+    with pytest.raises(UserError, match=r"`controls` must be one of shuffled, .*, got lung"):
+        plan(only=("set3_guided",), controls=("lung",))

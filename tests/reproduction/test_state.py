@@ -127,6 +127,14 @@ def test_a_resumed_grid_may_grow(plan: MakePlan, tmp_path: Path) -> None:
     ]
 
 
+def test_controls_may_be_added_to_a_grid_and_their_jobs_are_read_back(plan: MakePlan, tmp_path: Path) -> None:
+    finish(begin(plan(only=("baseline",), seeds=1), tmp_path, resume=False), 0)
+    grown = begin(plan(only=("baseline",), seeds=1, controls=("mean",)), tmp_path, resume=True)
+    assert [job.name for job in grown.todo()] == ["baseline+mean/seed-42"]
+    job = load_job(tmp_path, "baseline+mean", 42)
+    assert (job.config.experiment, job.config.gaze.control) == ("baseline", "mean")
+
+
 @pytest.mark.parametrize(
     ("changed", "said"),
     [

@@ -59,7 +59,8 @@ def run(args: Namespace) -> int:
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:
-        put((page.parent / "tables" / "power.md").read_text(encoding="utf-8"), lines=True)
+        for name in ("controls", "power"):
+            put((page.parent / "tables" / f"{name}.md").read_text(encoding="utf-8"), lines=True)
         put(page)
     return 1 if grid.failed else 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -102,6 +102,8 @@ class GridEstimates:
         best: The experiment with the highest mean validation AUC; by test AUC where that selected the
             checkpoints; None where none is defined.
         repeated_patients: Whether a patient has more than one test case.
+        controls: For each experiment with a control of gaze and each figure, the paired difference of the
+            experiment with the gaze of each case to it, see `estimate_grid`.
     """
 
     classes: tuple[str, ...]
@@ -112,6 +114,7 @@ class GridEstimates:
     differences: Mapping[str, Differences]
     best: str | None
     repeated_patients: bool = False
+    controls: Differences = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -126,6 +129,7 @@ def estimate_grid(
     *,
     paper_intervals: bool = False,
     selected_on_test: bool = False,
+    controls: Mapping[str, str] | None = None,
     resamples: int,
     seed: int,
 ) -> GridEstimates:
@@ -137,11 +141,14 @@ def estimate_grid(
         references: Experiments that the others are compared with, where they have runs.
         paper_intervals: Use the intervals of the paper for AUCs, see `SeedResamples`.
         selected_on_test: Whether the test AUC selected the checkpoints.
+        controls: The experiment of each one that has a control of gaze. Such a one is compared with its
+            experiment alone, with Holm's correction over all of them, and is never the best.
         resamples: Number of resamples of the patient bootstrap.
         seed: Seed of the resamples.
     """
-    groups = (MACRO, *classes)
+    groups, controls = (MACRO, *classes), controls or {}
     estimates = run_estimates(runs, classes, resamples=resamples, seed=seed)
+    plain = {name: by_seed for name, by_seed in estimates.items() if name not in controls}
     auc = {name: [run.auc for run in by_seed.values()] for name, by_seed in estimates.items()}
     if paper_intervals:
         auc = {
@@ -168,15 +175,23 @@ def estimate_grid(
         },
         localisation=localised if any(localised.values()) else {},
         differences={
-            reference: _differences(estimates, reference, groups)
+            reference: _to_reference(plain, reference, groups)
             for reference in references
-            if reference in estimates
+            if reference in plain
         },
-        best=_best(estimates, by_test=selected_on_test),
+        best=_best(plain, by_test=selected_on_test),
         repeated_patients=any(
             run.test["patient"].n_unique() < run.test.height
             for by_seed in estimates.values()
             for run in by_seed.values()
+        ),
+        controls=_differences(
+            {
+                name: _Changes.between(pairs, groups)
+                for name, experiment in controls.items()
+                if name in estimates and (pairs := _pairs(plain.get(experiment, {}), estimates[name]))
+            },
+            groups,
         ),
     )
 
@@ -217,19 +232,23 @@ def over_seeds(estimates: Sequence[Estimate], bounds: tuple[float, float] = UNBO
     return SeedMean(value, number(low), number(high), seeds=seeds)
 
 
-def _differences(
+def _to_reference(
     estimates: Mapping[str, Mapping[int, RunEstimates]], reference: str, groups: Sequence[str]
 ) -> Differences:
     """The paired differences of each experiment to the reference.
 
-    Runs are paired by seed where they have the same test cases. Holm's correction is over the experiments,
-    separately for each figure.
+    Runs are paired by seed where they have the same test cases.
     """
     changes = {
         name: _Changes.between(pairs, groups)
         for name, by_seed in estimates.items()
         if name != reference and (pairs := _pairs(by_seed, estimates[reference]))
     }
+    return _differences(changes, groups)
+
+
+def _differences(changes: Mapping[str, _Changes], groups: Sequence[str]) -> Differences:
+    """The paired differences of several experiments, with Holm's correction over them for each figure."""
     differences: Differences = {name: {} for name in changes}
     for figure in (*groups, *HEATMAP_METRICS):
         compared = {name: change for name, change in changes.items() if figure in change.estimates}

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import polars as pl
 
+from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation import paired
 from radgaze.evaluation.agreement_tables import comparable_agreement
 from radgaze.evaluation.comparison_options import CompareOptions
+from radgaze.evaluation.controls import Controls, controls_among
 from radgaze.evaluation.paired import EstimateRow, PairedRow
 from radgaze.evaluation.statistics import policy
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -35,6 +37,7 @@ class Comparison:
         table: An `EstimateRow` for each run and figure.
         paired: A `PairedRow` for each run but the reference, and each figure.
         notes: Limits of the comparison, as sentences.
+        controls: The runs that differ in their control of gaze alone, and those that used gaze without one.
     """
 
     names: tuple[str, ...]
@@ -44,6 +47,7 @@ class Comparison:
     table: pl.DataFrame
     paired: pl.DataFrame
     notes: tuple[str, ...]
+    controls: Controls = Controls()  # noqa: RUF009 - frozen
 
     @property
     def reference(self) -> str:
@@ -102,6 +106,7 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         table=pl.DataFrame(rows.estimates, schema=paired.TABLE),
         paired=pl.DataFrame(rows.differences, schema=paired.PAIRED),
         notes=(*_selected_on_test(runs, names), *([reason] if reason else []), *_limits(test, classes)),
+        controls=controls_among(runs, names),
     )
 
 
@@ -135,11 +140,13 @@ def _patients_of_rarer_label(cases: pl.DataFrame, name: str) -> int:
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Names of the experiments; where these repeat, names of the folders; where these repeat too, numbers."""
-    for names in ([run.experiment for run in runs], [run.path.resolve().name for run in runs]):
+    """Names of the experiments with their controls; where these repeat, names of the folders or, where these
+    repeat too, numbers."""
+    methods = [experiments.with_control(run.experiment, run.config.gaze.control) for run in runs]
+    for names in (methods, [run.path.resolve().name for run in runs]):
         if len(set(names)) == len(names):
             return tuple(names)
-    return tuple(f"{place}: {run.experiment}" for place, run in enumerate(runs, 1))
+    return tuple(f"{place}: {method}" for place, method in enumerate(methods, 1))
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> list[pl.DataFrame]:

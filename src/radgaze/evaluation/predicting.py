@@ -14,13 +14,13 @@ from radgaze.errors import UserError
 from radgaze.evaluation import baselines
 from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
 from radgaze.evaluation.baselines.baseline_map import Floats
-from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import CaseMaps, stream_maps
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.options import EvaluationOptions, Target
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import with_area
+from radgaze.store.mean_gaze import average_gaze
 
 
 @dataclass(frozen=True)

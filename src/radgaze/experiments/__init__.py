@@ -8,7 +8,7 @@ the section of that name in the experiment's own file replaces the settings of t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -25,6 +25,9 @@ OURS = "Ours"
 
 COMPARISON = "Comparison"
 """The family of methods from the literature that the paper names or that it is compared with."""
+
+CONTROL = "+"
+"""Sign between the names of an experiment and of the control of gaze with which it was trained."""
 
 LAST = 1_000_000
 """`Experiment.order` of experiments whose file does not state it."""
@@ -93,9 +96,15 @@ def catalogue() -> tuple[Experiment, ...]:
 def describe(name: str) -> Experiment:
     """Load the presentation of an experiment; the title of one that radgaze does not have is its name.
 
+    An experiment with a control (`with_control`) has the control in its title.
+
     Raises:
         UserError: The experiment's file lacks a field, or a field has another type.
     """
+    experiment, control = control_of(name)
+    if control:
+        title = f"{describe(experiment).title}, control {control.replace('_', ' ')}"
+        return replace(describe(experiment), name=name, title=title)
     if name not in names():
         return Experiment(name, name.replace("_", " "))
     content = _content(name)
@@ -104,6 +113,17 @@ def describe(name: str) -> Experiment:
         raise UserError(f"the field 'order' of {_file(name)} must be a whole number, got {order!r}")
     title, family, summary = (_text(name, content, field) for field in ("title", "family", "summary"))
     return Experiment(name, title, family, order, summary)
+
+
+def with_control(experiment: str, control: str) -> str:
+    """Name an experiment with a control of gaze, such as "set3_guided+shuffled"; without one for "none"."""
+    return experiment if control == "none" else f"{experiment}{CONTROL}{control}"
+
+
+def control_of(name: str) -> tuple[str, str]:
+    """Split the name of an experiment with a control, see `with_control`; the control is empty for none."""
+    experiment, _, control = name.partition(CONTROL)
+    return experiment, control
 
 
 def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, object]:

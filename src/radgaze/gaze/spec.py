@@ -10,8 +10,10 @@ from torch import Tensor
 
 from radgaze.errors import UserError
 from radgaze.gaze.boxes import box_maps
-from radgaze.gaze.maps import Normalise, static_maps, temporal_maps, viewed_maps
+from radgaze.gaze.maps import Normalise, normalised, static_maps, temporal_maps, viewed_maps
 from radgaze.gaze.reference import reference_points, viridis_grey
+
+Control = Literal["none", "shuffled", "shuffled_in_class", "mean", "lungs", "uniform", "box"]
 
 TYPICAL = 0.05
 """Approximate size of a degree of visual angle on a screen, as a share of an image's long side."""
@@ -52,6 +54,7 @@ class GazeMaps:
             ("attention"), or not ("ignore").
         per: Gaze that the heatmap of a class is compared with: that of the whole reading ("case"), or, where
             a report mentions the class, that of the fixations that belong to it ("class").
+        control: What stands in for the gaze on a case, "none" for nothing; see `radgaze.store.controls`.
 
     Raises:
         UserError: A value is out of range, or settings contradict each other.
@@ -64,6 +67,7 @@ class GazeMaps:
     normalise: Normalise = "max"
     boxes: Literal["ignore", "attention"] = "ignore"
     per: Literal["case", "class"] = "case"
+    control: Control = "none"
 
     def __post_init__(self) -> None:
         if not self.sigma > 0:
@@ -196,6 +200,27 @@ class GazeMaps:
         normalise: Normalise = "minmax" if reference else self.normalise
         maps = box_maps(boxes, size, sigma, normalise=normalise, mirrors=mirrors, regions=regions)
         return viridis_grey(maps) if reference else maps
+
+    def draw_stand_ins(
+        self, stand_ins: Tensor, size: tuple[int, int], sigma: Tensor, *, mirrors: int | None = None
+    ) -> Tensor:
+        """Draw the maps (B, 1, H, W) of what stands in for gaze (`control`), scaled like gaze maps.
+
+        Boxes and lungs are smoothed by the Gaussian; the mean of gaze maps is smooth as it is. A constant map
+        is 1 everywhere, also where augmentation has moved the image away.
+
+        Args:
+            stand_ins: Maps (B, H, W) in [0, 1]; zeros for a case without.
+            size, sigma, mirrors: Arguments of `draw`.
+        """
+        if self.control == "uniform":
+            return (stand_ins > 0).flatten(1).any(1).view(-1, 1, 1, 1).to(stand_ins).expand(-1, 1, *size)
+        if self.control != "mean":
+            none = stand_ins.new_zeros(len(stand_ins), 0, 4)
+            return self.draw_boxes(none, size, sigma, mirrors=mirrors, regions=stand_ins)
+        if self.weight == "reference":
+            return viridis_grey(normalised(stand_ins.unsqueeze(1), "minmax"))
+        return normalised(stand_ins.unsqueeze(1), self.normalise)
 
 
 def _views(views: Tensor | None) -> tuple[Tensor, Tensor]:

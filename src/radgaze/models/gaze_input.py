@@ -83,8 +83,8 @@ class ImageAndGaze(nn.Module):
         """
         if self.without_gaze:
             return (batch.image,)
-        looked = (batch.weights > 0).any(1).view(-1, 1, 1, 1)
-        return batch.image, torch.where(looked, batch.gaze_maps(), 0)
+        readable = batch.readable.view(-1, 1, 1, 1)
+        return batch.image, torch.where(readable, batch.gaze_maps(), 0)
 
     def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
         """Map images and gaze maps (B, 1, H, W) to (B, 4, H, W); without gaze, its channel is 0."""

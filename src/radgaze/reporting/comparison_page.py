@@ -21,6 +21,7 @@ from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.comparison_tables import p_value
+from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
@@ -148,7 +149,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             cases=compared.cases,
             patients=compared.patients,
             experiments=[(name, *_about(run)) for name, run in zip(names, runs, strict=True)],
-            findings=findings(compared),
+            findings=[*findings(compared), *control_sentences(compared)],
             forest=_forest(compared, out),
             columns_auc=[MACRO, *compared.classes],
             tables=[_table(compared, metric) for metric in CLASS_METRICS],

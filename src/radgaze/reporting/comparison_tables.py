@@ -13,6 +13,7 @@ from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
 from radgaze.evaluation.results import MACRO
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
+from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.statistics_words import (
     POWER_HEADING,
     cautions,
@@ -50,6 +51,8 @@ def comparison_markdown(comparison: Comparison) -> str:
     differences = comparison.differences()
     reference = escaped(comparison.reference) if differences else ""
     parts += [f"## Paired differences to {reference}", _paired_table(differences)]
+    if sentences := control_sentences(comparison):
+        parts += ["## Controls of gaze", "\n".join(f"- {escaped(each)}" for each in sentences)]
     macro = comparison.differences(metric="auc", group=MACRO)
     parts += [legend(macro[0].power)] if macro else []
     return "\n\n".join([*parts, *map(escaped, [*comparison.notes, *cautions("".join(parts))])]) + "\n"

@@ -15,6 +15,7 @@ from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.wording import count, listed, number
+from radgaze.runs.controls import WORDS
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
 
@@ -73,6 +74,11 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     )
     if config.model.reads_gaze or config.model.without_gaze:
         supervision = _gaze_as_input(config.model, edges)
+    if config.gaze.control != "none":
+        supervision += (
+            f" It is a control: in training, {WORDS[config.gaze.control]} stood in for the gaze on each "
+            "case. It is evaluated with the true gaze."
+        )
     task = (
         f"to distinguish {listed(run.classes)}"
         if exclusive
@@ -130,6 +136,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),
         ("Edges", ", ".join(edges) or "none"),
+        ("Gaze in training", f"control {config.gaze.control}" if config.gaze.control != "none" else None),
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),

@@ -8,6 +8,7 @@ from typing import Literal
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.options import Options, option
+from radgaze.runs.controls import WORDS
 
 Protocol = Literal["faithful", "honest"]
 Selection = Literal["validation", "test"]
@@ -23,6 +24,8 @@ class ReproduceOptions(Options):
         seeds: Number of seeds; by default 1 in the faithful protocol and 3 in the honest one.
         seed: First of the seeds; each of the others is one higher.
         only: Experiments to run; by default those of the paper and ours, without the comparison methods.
+        controls: Controls of gaze (`gaze.control`) with which each experiment that uses gaze is run as well,
+            to tell what it owes to the gaze on each case; by default none.
         select: Split whose AUC selects the checkpoint; the original code used test, which makes figures too
             high.
         cross_validate: Number of folds of a cross-validation, which is repeated for each seed; by default
@@ -37,6 +40,9 @@ class ReproduceOptions(Options):
     seeds: int | None = option(None, at_least=1, metavar="N")
     seed: int = option(42, at_least=0, at_most=2**32 - 1)
     only: tuple[str, ...] | None = option(None, choices=experiments.names, metavar="NAME")
+    controls: tuple[str, ...] | None = option(
+        None, choices=lambda: tuple(WORDS), show_choices=True, metavar="NAME"
+    )
     select: Selection = option("validation")
     cross_validate: int | None = option(None, at_least=3, metavar="FOLDS")  # one tests, one validates
     engine: Engine = option("local")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.options import FieldError
 from radgaze.reproduction.options import Protocol, ReproduceOptions, Selection
 from radgaze.runs import origin, settings
 from radgaze.runs.config import Config
+from radgaze.runs.requirements import unsuited
 from radgaze.store.store import Store
 
 SEEDS = {"faithful": 1, "honest": 3}
@@ -23,7 +25,7 @@ class Job:
     """One run of the grid.
 
     Attributes:
-        experiment: Name of the experiment.
+        experiment: Name of the experiment, with its control (`experiments.with_control`).
         number: Seed of the run; in a cross-validation, repetition · folds + fold.
         label: Label in messages, such as "seed 42".
         config: Resolved configuration of the run.
@@ -124,11 +126,25 @@ def plan(
     path = str(store.path.resolve())
     selection = {"validation": "validate", "test": "test"}[options.select]
 
-    def job(experiment: str, repetition: _Repetition) -> Job:
+    def job(name: str, repetition: _Repetition) -> Job:
         planned = {"data": path, "selection": selection, "seed": repetition.seed, "split": repetition.split}
         fields = experiments.merge(planned, overrides)
+        experiment, control = experiments.control_of(name)
+        if control:
+            fields = experiments.merge(fields, {"gaze": {"control": control}})
         config = settings.resolve(experiment, protocol=options.protocol, **fields)
-        return Job(experiment, repetition.number, repetition.label, config)
+        return Job(name, repetition.number, repetition.label, config)
+
+    repetitions = list(_repetitions(options))
+    names = [
+        name
+        for experiment in chosen(options.only)
+        for name in (experiment, *_controlled(job(experiment, repetitions[0]).config, options.controls or ()))
+    ]
+    if options.controls and not any(experiments.control_of(name)[1] for name in names):
+        raise FieldError(
+            "controls", f"{', '.join(options.controls)} fits none of the experiments; leave it out"
+        )
 
     return Plan(
         protocol=options.protocol,
@@ -138,12 +154,22 @@ def plan(
         identity=store.manifest.get("identity", {}),
         contents=origin.contents(store),
         overrides=overrides,
-        jobs=tuple(
-            job(experiment, repetition)
-            for repetition in _repetitions(options)
-            for experiment in chosen(options.only)
-        ),
+        jobs=tuple(job(name, repetition) for repetition in repetitions for name in names),
     )
+
+
+def _controlled(config: Config, controls: Sequence[str]) -> Iterator[str]:
+    """Yield the names of an experiment with each of the controls that it can have, see `unsuited`.
+
+    Raises:
+        UserError: The configuration has a control itself.
+    """
+    if controls and config.gaze.control != "none":
+        raise UserError("`controls` sets `gaze.control` of each run itself; leave one of the two out")
+    for control in dict.fromkeys(controls):
+        gaze = replace(config.gaze, control=control)  # type: ignore[arg-type]  # the options check the name
+        if unsuited(replace(config, gaze=gaze)) is None:
+            yield experiments.with_control(config.experiment, control)
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:

@@ -71,6 +71,11 @@ class GazeConfig(Section):
             class only; regions of organs are never used.
         per: Gaze that a heatmap is compared with in training: that of the whole case ("case"), or, where a
             report mentions the class that the heatmap explains, that of this class ("class").
+        control: What stands in for the gaze on a case in training, to tell what a run owes to it; evaluation
+            uses the gaze itself. "shuffled", the gaze on a case of another patient, "shuffled_in_class", the
+            same with the same classes; "mean", the mean gaze of the training cases; "lungs", the shape of the
+            lungs; "uniform", a constant map; "box", the boxes and masks of the case's findings. Cases without
+            gaze stay without.
     """
 
     weight: Literal["duration", "count", "reference"] = "duration"
@@ -79,6 +84,9 @@ class GazeConfig(Section):
     pixels_per_degree: float | None = option(None, above=0)
     boxes: Literal["ignore", "attention"] = "ignore"
     per: Literal["case", "class"] = option("case", omitted=True)
+    control: Literal["none", "shuffled", "shuffled_in_class", "mean", "lungs", "uniform", "box"] = option(
+        "none", omitted=True
+    )
 
     def check(self) -> None:
         """Check the values.

@@ -30,7 +30,13 @@ def open_store(config: Config) -> Store:
 
 
 def dataset(
-    store: Store, config: Config, split: str, *, augment: bool = False, per_class: bool = False
+    store: Store,
+    config: Config,
+    split: str,
+    *,
+    augment: bool = False,
+    per_class: bool = False,
+    controlled: bool = False,
 ) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
@@ -39,6 +45,11 @@ def dataset(
         config: Configuration of the run.
         split: Name of the split, "train", "validate" or "test".
         augment: Whether images are augmented.
+        per_class: Whether the data set has gaze by class, where the run learns from it.
+        controlled: Whether the run's control stands in for the gaze, as in training (`GazeConfig.control`).
+
+    Raises:
+        UserError: The control leaves no case with gaze.
     """
     cache = config.input.cache
     if cache == "auto":
@@ -49,7 +60,11 @@ def dataset(
         split,
         size=config.input.size,
         fit=config.input.fit,
-        gaze=gaze if per_class else replace(gaze, per="case"),
+        gaze=replace(
+            gaze,
+            per=config.gaze.per if per_class else "case",
+            control=config.gaze.control if controlled else "none",
+        ),
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=cache,
@@ -57,8 +72,8 @@ def dataset(
 
 
 def gaze_maps(config: GazeConfig) -> GazeMaps:
-    """Convert a configuration of gaze maps to `GazeMaps`, which has the same fields."""
-    return GazeMaps(**asdict(config))
+    """Convert a configuration of gaze maps to `GazeMaps`, which has the same fields, without a control."""
+    return GazeMaps(**asdict(config) | {"control": "none"})
 
 
 def _fits(cases: int, config: Config) -> bool:

@@ -1,4 +1,4 @@
-"""Outputs of a network that a heatmap generator requires."""
+"""What a heatmap generator requires of a network, and a control of gaze of a run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from collections.abc import Sequence
 from radgaze.attribution.registry import REGISTRY
 from radgaze.models import registry
 from radgaze.models.config import ModelConfig
+from radgaze.objectives.config import Map
+from radgaze.objectives.terms import compares
+from radgaze.runs.config import Config
+from radgaze.runs.controls import SEQUENCES
 
 
 def unmet(generator: str, config: ModelConfig) -> str | None:
@@ -25,6 +29,28 @@ def unmet(generator: str, config: ModelConfig) -> str | None:
         f"the model {config.architecture} gives no {maps}, which the heatmap generator {generator} needs; "
         f"`model.architecture` {_alternatives(able)} does"
     )
+
+
+def uses_gaze(config: Config) -> bool:
+    """Whether gaze is a target of the objective or an input of the model."""
+    return compares(config.objective, Map.GAZE) or config.model.reads_gaze
+
+
+def unsuited(config: Config) -> str | None:
+    """State why a run cannot have its control, as a rule for `gaze.control`; None where it can."""
+    control, model = config.gaze.control, config.model
+    if control == "none":
+        return None
+    if not uses_gaze(config):
+        return f"{control} has no effect: neither the objective nor the model uses gaze; leave it out"
+    if model.reads_frames and control not in SEQUENCES:
+        return (
+            f"cannot be {control}, a map: the model {model.architecture} reads fixations in their order; "
+            f"give {' or '.join(SEQUENCES)}"
+        )
+    if model.reads_gaze and control == "box":
+        return f"cannot be box: the label selects the boxes, and the model {model.architecture} would read it"
+    return None
 
 
 def _alternatives(names: Sequence[str]) -> str:

@@ -43,6 +43,7 @@ class Sample:
         region_class: (M,) int64, like `box_class`.
         class_weights: (K, C) weight of each fixation in the gaze map of each class, where the data set has
             gaze by class (`GazeMaps.per`).
+        stand_in: (S, S) uint8, a map that stands in for gaze (`GazeMaps.control`), 255 for 1; None for none.
     """
 
     image: Tensor
@@ -63,6 +64,7 @@ class Sample:
     regions: Tensor | None = None
     region_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     class_weights: Tensor | None = None
+    stand_in: Tensor | None = None
 
 
 @dataclass
@@ -82,14 +84,15 @@ class Batch:
         box_class: (B, N) int64, index of the class after which a box is named, −1 for none.
         regions: (B, M, S, S) uint8 as in a sample, zeros for padding; M is 0 where no case has any.
         region_class: (B, M) int64, like `box_class`.
-        has_gaze: (B,) bool, whether a fixation of weight above 0 is on the image, or boxes or regions stand
-            in for gaze (`GazeMaps.boxes`).
+        has_gaze: (B,) bool, whether a fixation of weight above 0 is on the image, or boxes, regions or a map
+            stand in for gaze (`GazeMaps.boxes`, `GazeMaps.control`).
         case_id, patient: Ids of each case.
         spec: Settings of the gaze maps; None for a data set without gaze.
         views: (B, K, 6) as in a sample, or None.
         class_weights: (B, K, C) as in a sample, 0 for padding, or None.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
             a synchronisation with the device.
+        stand_in: (B, S, S) uint8 as in a sample, zeros for a case without, or None.
     """
 
     image: Tensor
@@ -111,15 +114,29 @@ class Batch:
     views: Tensor | None = None
     class_weights: Tensor | None = None
     mirrors: int = 1
+    stand_in: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.case_id)
+
+    @property
+    def readable(self) -> Tensor:
+        """Whether a model may read the gaze map of each case, (B,) bool.
+
+        It is of fixations on the image, or of a map that stands in for them; boxes and masks of findings are
+        drawn by the label, and are no input.
+        """
+        looked = (self.weights > 0).any(1)
+        if self.stand_in is None or self._spec().control not in ("mean", "lungs", "uniform"):
+            return looked
+        return looked | (self.stand_in > 0).flatten(1).any(1)
 
     def gaze_maps(self, size: int | tuple[int, int] | None = None, classes: Tensor | None = None) -> Tensor:
         """Make the gaze maps (B, 1, H, W), on the device of the batch.
 
         A case without gaze has a map of zeros, or a flat map in the reference mode. Where boxes stand in for
-        gaze, a case without a fixation on the image has the map of its own boxes and regions.
+        gaze, a case without a fixation on the image has the map of its own boxes and regions. A map that
+        stands in for gaze is the same for all classes.
 
         Args:
             size: Side, or (H, W), of the maps in pixels; None for the size of the images.
@@ -138,6 +155,10 @@ class Batch:
         mirrors = self.mirrors + ((height, width) != shape)
         views = None if self.views is None else self.views * torch.cat([scale, scale.flip(0).repeat(2)])
         maps = spec.draw(points, weights, (height, width), sigma, mirrors=mirrors, views=views)
+        if self.stand_in is not None:
+            stand_ins = _resized(self.stand_in.float() / 255, (height, width))
+            drawn = spec.draw_stand_ins(stand_ins, (height, width), sigma, mirrors=mirrors)
+            return torch.where((stand_ins > 0).flatten(1).any(1).view(-1, 1, 1, 1), drawn, maps)
         if spec.boxes == "ignore" or not (self.boxes.shape[1] or self.regions.shape[1]):
             return maps
         boxes = self.own_boxes() * scale.flip(0).repeat(2)
@@ -247,6 +268,14 @@ def _padded(values: Sequence[Tensor | None], longest: int) -> Tensor | None:
     return padded
 
 
+def _stacked(maps: Sequence[Tensor | None]) -> Tensor | None:
+    """Stack maps of samples, with zeros for those without; None where none has any."""
+    shape = next((each for each in maps if each is not None), None)
+    if shape is None:
+        return None
+    return torch.stack([torch.zeros_like(shape) if each is None else each for each in maps])
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Pad and stack samples to a batch."""
     longest = max(len(sample.weights) for sample in samples)
@@ -280,6 +309,9 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if spec is not None and spec.boxes == "attention":
         has_gaze = has_gaze | with_area(of_own_class(boxes, box_class, label)).any(1)
         has_gaze = has_gaze | (regions_of_own_class(regions, region_class, label) > 0).flatten(1).any(1)
+    stand_in = _stacked([sample.stand_in for sample in samples])
+    if stand_in is not None:
+        has_gaze = has_gaze | (stand_in > 0).flatten(1).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
@@ -301,4 +333,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         views=views,
         class_weights=class_weights,
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
+        stand_in=stand_in,
     )

@@ -13,22 +13,34 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from radgaze.console import progress
 from radgaze.errors import UserError
+from radgaze.gaze.boxes import union
 from radgaze.gaze.frames import Frames
-from radgaze.gaze.spec import GazeMaps
-from radgaze.sources.cohort import VIEWS
+from radgaze.gaze.spec import GazeMaps, Geometry
+from radgaze.store import controls
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
-from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
+from radgaze.store.boxes import (
+    corners,
+    finding_boxes,
+    finding_regions,
+    hull,
+    of_own_class,
+    regions_of_own_class,
+    with_area,
+)
+from radgaze.store.fixations import PLAIN, each_reading_alike, fixations_of, none_of, sorted_fixations
+from radgaze.store.lungs import Lungs
+from radgaze.store.mean_gaze import mean_map
 from radgaze.store.mentions import shares_of
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
 __all__ = ["Augmentation", "Batch", "GazeDataset", "Sample", "collate"]
 
-
-PLAIN = 6
-"""Number of columns that every fixation has, see `_fixations_of`."""
+AVERAGED = 64
+"""Number of cases in a batch whose gaze maps are averaged."""
 
 
 class GazeDataset(Dataset[Sample]):
@@ -83,8 +95,8 @@ class GazeDataset(Dataset[Sample]):
         self._patients: list[int] = cases["patient"].to_list()
         # Tables are converted to arrays here, once: polars must not be called in forked workers, which lack
         # its threads.
-        table = _sorted_fixations(store, cases) if gaze else None
-        fixations = _none_of(len(cases)) if table is None else _fixations_of(store, cases, table)
+        table = sorted_fixations(store, cases) if gaze else None
+        fixations = none_of(len(cases)) if table is None else fixations_of(store, cases, table)
         self._fixations, self._ends, self._recorded = fixations
         self._shares: NDArray[np.float32] | None = None
         if gaze is not None and gaze.per == "class" and table is not None:
@@ -100,6 +112,9 @@ class GazeDataset(Dataset[Sample]):
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
+        self._stand_ins: controls.StandIns | None = None
+        if gaze is not None and gaze.control != "none":
+            self._stand_ins = self._controlled(store, gaze)
         # In shared memory, so that persistent workers see it change.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # type: ignore[no-untyped-call]
         self._cache: NDArray[np.uint8] | None = None
@@ -113,6 +128,19 @@ class GazeDataset(Dataset[Sample]):
     def with_gaze(self) -> int:
         """Number of cases with a fixation on the image of a weight above 0."""
         return int(self.gazed.sum())
+
+    @cached_property
+    def marked(self) -> NDArray[np.bool_]:
+        """Whether each case (N,) has boxes or regions of findings of its own classes."""
+        marked = np.zeros(len(self), dtype=bool)
+        for i in np.flatnonzero(np.diff(self._region_ends) > 0):
+            classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
+            marked[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
+        for i in np.flatnonzero(~marked & (np.diff(self._box_ends) > 0)):
+            boxes, box_class = self._boxed(int(i))
+            matching = of_own_class(boxes[None], box_class[None], self.labels[i][None])
+            marked[i] = bool(with_area(matching).any())
+        return marked
 
     @cached_property
     def gazed(self) -> NDArray[np.bool_]:
@@ -134,22 +162,16 @@ class GazeDataset(Dataset[Sample]):
 
     @property
     def with_boxes_for_gaze(self) -> int:
-        """Number of cases in which boxes or regions stand in for gaze (`GazeMaps.boxes`)."""
+        """Number of cases in which boxes, regions or a map stand in for gaze."""
         return int(self.attended.sum()) - self.with_gaze
 
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
-        """Whether each case (N,) has gaze, see `gazed`, or boxes or regions that stand in for gaze."""
-        attended = self.gazed.copy()
-        if self.gaze is not None and self.gaze.boxes == "attention":
-            for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
-                classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
-                attended[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
-            for i in np.flatnonzero(~attended & (np.diff(self._box_ends) > 0)):
-                boxes, box_class = self._boxed(int(i))
-                matching = of_own_class(boxes[None], box_class[None], self.labels[i][None])
-                attended[i] = bool(with_area(matching).any())
-        return attended
+        """Whether each case (N,) has gaze, see `gazed`, or boxes, regions or a map that stand in for gaze."""
+        if self._stand_ins is not None:
+            return self.gazed | self._stand_ins.has_map
+        boxes = self.gaze is not None and self.gaze.boxes == "attention"
+        return self.gazed | self.marked if boxes else self.gazed
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
@@ -169,7 +191,10 @@ class GazeDataset(Dataset[Sample]):
             raise IndexError(i)
         i %= len(self)
         pixels = self._resized(i) if self._cache is None else self._cache[i]
-        image = torch.from_numpy(pixels).unsqueeze(0).float() / 255
+        return self._sample(i, turn, torch.from_numpy(pixels).unsqueeze(0).float() / 255)
+
+    def _sample(self, i: int, turn: int, image: Tensor) -> Sample:
+        """Make the sample of an index and its turn in an epoch, from its image (1, S, S) in [0, 1]."""
         points, weights, sigma = self._placed(i)
         class_weights = self._by_class(i, weights)
         views = self._viewed(i)
@@ -177,13 +202,15 @@ class GazeDataset(Dataset[Sample]):
             sigma = views[:, :2].mean(0)
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
+        stand_in = self._stand_in(i)
         if self.augment:
             # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            drawn = self.augment(image, marks, sigma, self._seed_of(i, turn), regions)
-            image, marks, sigma, regions = drawn
+            moved = regions if stand_in is None else torch.cat([regions, stand_in[None]])
+            image, marks, sigma, moved = self.augment(image, marks, sigma, self._seed_of(i, turn), moved)
+            regions, stand_in = moved[: len(regions)], None if stand_in is None else moved[-1]
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
@@ -214,6 +241,7 @@ class GazeDataset(Dataset[Sample]):
             regions=regions,
             region_class=region_class,
             class_weights=class_weights,
+            stand_in=stand_in,
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
@@ -227,10 +255,17 @@ class GazeDataset(Dataset[Sample]):
         turn = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], 5])
         points = torch.stack([x, y], 1)
         if self.gaze is None:
-            return points, _each_reading_alike(duration, turn), torch.zeros(2)
-        geometry = self._frames[i].geometry(self.fit, self.size)
-        points, weights, sigma = self.gaze.place(points, duration, geometry)
-        return points, _each_reading_alike(weights, turn), sigma
+            return points, each_reading_alike(duration, turn), torch.zeros(2)
+        points, weights, sigma = self.gaze.place(points, duration, self._geometry_of_gaze(i))
+        return points, each_reading_alike(weights, turn), sigma
+
+    def _geometry_of_gaze(self, i: int) -> Geometry:
+        """The place of the image that a case's gaze was recorded on: its own, or a donor's scaled to it."""
+        where = self._frames[i].geometry(self.fit, self.size)
+        donor = -1 if self._stand_ins is None else int(self._stand_ins.donors[i])
+        if donor < 0:
+            return where
+        return controls.scaled(where, self._frames[donor].rows, self._frames[donor].columns)
 
     def _by_class(self, i: int, weights: Tensor) -> Tensor | None:
         """Weights (K, C) of the gaze map of each class; each reading of a class counts the same."""
@@ -241,7 +276,7 @@ class GazeDataset(Dataset[Sample]):
         unscaled, turn = torch.from_numpy(self._fixations[rows][:, [2, 5]].T)
         if self.gaze.weight != "duration":
             unscaled, shares = weights, (shares > 0).to(weights)
-        of_classes = [_each_reading_alike(unscaled * share, turn) for share in shares.T]
+        of_classes = [each_reading_alike(unscaled * share, turn) for share in shares.T]
         return torch.stack(of_classes, 1) if of_classes else shares
 
     def _viewed(self, i: int) -> Tensor | None:
@@ -249,7 +284,7 @@ class GazeDataset(Dataset[Sample]):
         if self.gaze is None or not self.gaze.recorded:
             return None
         recorded = torch.from_numpy(self._fixations[self._ends[i] : self._ends[i + 1], PLAIN:])
-        where = self._frames[i].geometry(self.fit, self.size)
+        where = self._geometry_of_gaze(i)
         scale = torch.tensor([where.scale_x, where.scale_y])
         shift = torch.tensor([where.shift_x, where.shift_y])
         spread = recorded[:, :2] * self.gaze.sigma * scale
@@ -284,6 +319,69 @@ class GazeDataset(Dataset[Sample]):
         regions = np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
         return torch.from_numpy(regions), torch.tensor(list(unions), dtype=torch.int64)
 
+    def _controlled(self, store: Store, gaze: GazeMaps) -> controls.StandIns:
+        """Replace the gaze on each case by what stands in for it (`GazeMaps.control`)."""
+        gazed, attended, control = self.gazed, self.attended, gaze.control
+        donors = np.full(len(self), -1, dtype=np.int64)
+        has_map, same, lungs = attended, None, None
+        if control in controls.SHUFFLED:
+            groups = controls.groups(control, gazed, attended, self.labels.numpy())
+            donors = controls.donors(np.asarray(self._patients, dtype=np.int64), groups, self.seed)
+            has_map = (donors >= 0) & ~gazed
+        elif control == "box":
+            has_map = attended & self.marked
+        elif control == "lungs":
+            lungs = Lungs(store, self.fit, self.size)
+        elif control == "uniform":
+            same = np.full((self.size, self.size), 255, np.uint8)
+        else:
+            same = self._mean_gaze(store, gaze)
+        controls.check(control, attended, has_map | (donors >= 0))
+        rows, self._ends = controls.given(self._ends, donors)
+        self._fixations, self._recorded = (
+            self._fixations[rows],
+            np.where(donors >= 0, self._recorded[donors], 0),
+        )
+        self._shares = None if self._shares is None else self._shares[rows]
+        self.gaze = replace(gaze, boxes="ignore")  # what stands in for gaze is a map of its own
+        del self.gazed, self.attended
+        return controls.StandIns(donors, has_map, same, lungs)
+
+    def _mean_gaze(self, store: Store, gaze: GazeMaps) -> NDArray[np.uint8]:
+        """The mean gaze map (S, S) of the training cases."""
+        true_gaze = replace(gaze, control="none", per="case")
+        cases = GazeDataset(store, "train", size=self.size, fit=self.fit, gaze=true_gaze)
+        blank = torch.zeros(1, self.size, self.size)
+        with progress("Averaging gaze", total=len(cases)) as bar:
+
+            def batches() -> Iterator[Batch]:
+                for start in range(0, len(cases), AVERAGED):
+                    some = range(start, min(start + AVERAGED, len(cases)))
+                    yield collate([cases._sample(i, 0, blank) for i in some])
+                    bar.advance(len(some))
+
+            return mean_map(batches(), (self.size, self.size))
+
+    def _stand_in(self, i: int) -> Tensor | None:
+        """The map (S, S) that stands in for the gaze on a case; None for none."""
+        if self._stand_ins is None or not self._stand_ins.has_map[i]:
+            return None
+        same, lungs, donor = self._stand_ins.same, self._stand_ins.lungs, int(self._stand_ins.donors[i])
+        if lungs is not None:
+            same = lungs(self.case_ids[i])
+        elif donor >= 0:
+            same = controls.moved(self._findings(donor), self._frames[donor], self._frames[i], self.fit)
+        return torch.from_numpy(self._findings(i) if same is None else same)
+
+    def _findings(self, i: int) -> NDArray[np.uint8]:
+        """The union (S, S) of the boxes and regions of a case's own classes, in 256 levels."""
+        (boxes, box_class), (regions, region_class) = self._boxed(i), self._marked(i)
+        label = self.labels[i][None]
+        inside = union(of_own_class(boxes[None], box_class[None], label), (self.size, self.size))
+        marked = regions_of_own_class(regions[None], region_class[None], label)
+        findings: NDArray[np.uint8] = torch.maximum((inside * 255).round().to(torch.uint8), marked)[0].numpy()
+        return findings
+
     def _seed_of(self, i: int, turn: int) -> int:
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))
         state = np.random.SeedSequence(entropy).generate_state(1, np.uint64)
@@ -299,61 +397,3 @@ def _rows_of(cases: pl.DataFrame, split: str | Sequence[str] | None) -> NDArray[
     if unknown:
         raise UserError(f"there is no split {unknown[0]!r}; splits are {', '.join(splits)}")
     return np.flatnonzero(cases["split"].is_in(requested).to_numpy())
-
-
-def _sorted_fixations(store: Store, cases: pl.DataFrame) -> pl.DataFrame:
-    """Sort the fixations of cases by case, reading and time, with columns case, reading and place."""
-    readings = _numbered(store, cases).select(
-        "reading_id",
-        "case",
-        "reading",
-        earlier=(pl.col("recorded").cum_sum() - pl.col("recorded")).over("case"),
-    )
-    table = store.fixations.join(readings, on="reading_id", maintain_order="left").sort(
-        "case", "reading", "onset", maintain_order=True
-    )
-    return table.with_columns(place=pl.col("earlier") + pl.col("index"))
-
-
-def _numbered(store: Store, cases: pl.DataFrame) -> pl.DataFrame:
-    """Number the readings of cases, and the cases that they belong to."""
-    order = cases.select("case_id").with_row_index("case")
-    return store.readings.with_row_index("reading").join(order, on="case_id").sort("reading")
-
-
-def _fixations_of(
-    store: Store, cases: pl.DataFrame, table: pl.DataFrame
-) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the fixations of cases, sorted by case.
-
-    Args:
-        store: Prepared store.
-        cases: Cases of the data set.
-        table: Fixations, see `_sorted_fixations`.
-
-    Returns:
-        (N, 6) x, y, duration, onset, index among all recorded fixations and number of the reading, followed
-        by `VIEWS` where the store has them; the ends (cases + 1,): case i has the fixations ends[i] …
-        ends[i+1] − 1; and the number of recorded fixations of each case.
-    """
-    readings = _numbered(store, cases)
-    counts = np.bincount(table["case"].to_numpy(), minlength=len(cases))
-    recorded = np.zeros(len(cases), np.int64)
-    np.add.at(recorded, readings["case"].to_numpy(), readings["recorded"].to_numpy())
-    columns = ["x", "y", "duration", "onset", "place", "reading"]
-    columns += [name for name in VIEWS if name in table.columns]
-    values = table.select(columns).to_numpy().astype(np.float32).reshape(-1, len(columns))
-    return np.ascontiguousarray(values), np.concatenate([[0], np.cumsum(counts)]), recorded
-
-
-def _each_reading_alike(weights: Tensor, reading: Tensor) -> Tensor:
-    """Weights (K,), scaled so that they have the same sum for each reading (K,) of a case."""
-    if not len(reading) or bool((reading == reading[0]).all()):
-        return weights
-    which, place = torch.unique(reading, return_inverse=True)
-    total = torch.zeros(len(which)).index_add(0, place, weights).clamp_min(1e-9)
-    return weights / total[place] * total.mean()
-
-
-def _none_of(cases: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    return np.zeros((0, PLAIN), np.float32), np.zeros(cases + 1, np.int64), np.zeros(cases, np.int64)

@@ -11,6 +11,7 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.runs.controls import WORDS
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
 
@@ -97,7 +98,12 @@ class Patience(EarlyStopping):
 
 
 def announce(
-    train: int, with_gaze: int, with_boxes: int, validate: int, gaze_turns: float | None = None
+    train: int,
+    with_gaze: int,
+    with_boxes: int,
+    validate: int,
+    gaze_turns: float | None = None,
+    control: str = "none",
 ) -> None:
     """Print the numbers of cases.
 
@@ -108,8 +114,20 @@ def announce(
         validate: Number of validation cases.
         gaze_turns: Mean number of times that a case with gaze is drawn in an epoch; None if each case is
             drawn once.
+        control: What stands in for gaze (`GazeConfig.control`).
     """
+    if control != "none":
+        say(
+            f"{train:,} training cases; `gaze.control={control}`: on {with_gaze + with_boxes:,} of them, "
+            f"{WORDS[control]} stands in for their own gaze; {validate:,} validation cases"
+        )
+        _say_turns(gaze_turns)
+        return
     boxes = f", {with_boxes:,} with boxes or masks in its place" if with_boxes else ""
     say(f"{train:,} training cases, {with_gaze:,} of them with gaze{boxes}; {validate:,} validation cases")
+    _say_turns(gaze_turns)
+
+
+def _say_turns(gaze_turns: float | None) -> None:
     if gaze_turns is not None:
         say(f"an epoch shows those without gaze once, those with gaze {gaze_turns:.1f} times on average")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import nn
@@ -16,10 +16,9 @@ from radgaze.objectives.config import HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
 from radgaze.objectives.terms import compares, further
 from radgaze.options import FieldError, check_choice
-from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.data import gaze_maps
-from radgaze.runs.requirements import unmet
+from radgaze.runs.requirements import unmet, unsuited
 from radgaze.store.batch import Batch, collate
 from radgaze.store.boxes import finding_boxes, finding_regions
 from radgaze.store.dataset import GazeDataset
@@ -44,6 +43,8 @@ def check(config: Config, store: Store) -> None:
     """
     config.check()  # again: its values may have been changed since it was made
     _check_objective(config)
+    if rule := unsuited(config):
+        raise FieldError("gaze.control", rule)
     _check_store(config, store)
 
 
@@ -53,7 +54,7 @@ def check_unchanged(before: Config, config: Config) -> None:
     Raises:
         UserError: A field that changes what is learned has another value.
     """
-    old, new = (experiments.flat(settings.to_dict(each)) for each in (before, config))
+    old, new = (experiments.flat(asdict(each)) for each in (before, config))  # those that files omit, too
     changed = [name for name in new if new[name] != old.get(name) and not name.startswith(CHANGEABLE)]
     if changed:
         name = changed[0]

@@ -149,7 +149,14 @@ def _tell_of_data(config: Config, data: StoreData, notice: str | None, processes
     """Print the numbers of cases and the notices about them."""
     cases = data.train_cases
     turns = data.gaze_turns(processes)
-    announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
+    announce(
+        len(cases),
+        cases.with_gaze,
+        cases.with_boxes_for_gaze,
+        len(data.validation_cases),
+        turns,
+        config.gaze.control,
+    )
     for each in (*of_model(config.model, cases), *filter(None, [notice])):
         say(each)
 

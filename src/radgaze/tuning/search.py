@@ -85,7 +85,7 @@ def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = ru
 def _say_notices(config: Config, store: Store) -> None:
     """Print the notices of training once, since all trials train on the same cases and print none."""
     uncached = replace(config, input=replace(config.input, cache=False))
-    cases = dataset(store, uncached, "train")
+    cases = dataset(store, uncached, "train", controlled=True)
     for notice in (*of_store(config, store), *of_model(config.model, cases), check_gaze(config, cases)):
         if notice:
             say(notice)

@@ -15,13 +15,13 @@ from radgaze import models
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.options import AuditOptions
-from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.boxes import of_own_class, regions_of_own_class, with_area
+from radgaze.store.mean_gaze import average_gaze
 
 Floats = NDArray[np.float64]
 

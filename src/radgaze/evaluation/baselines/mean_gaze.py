@@ -2,33 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from radgaze.evaluation.baselines.baseline_map import BaselineInputs, BaselineMap, Floats, register
-from radgaze.store.batch import Batch
 from radgaze.words import count
-
-
-def average_gaze(batches: Iterable[Batch], size: tuple[int, int]) -> tuple[Floats, int]:
-    """Average the gaze maps of training cases.
-
-    Args:
-        batches: Training cases, not the evaluated ones; cases without gaze are left out.
-        size: Size (H, W) of the map.
-
-    Returns:
-        The map in [0, 1], of shape (H, W), zeros if no case has gaze; and the number of cases with gaze.
-    """
-    total, cases = np.zeros(size), 0
-    for batch in batches:
-        has_gaze = batch.has_gaze.cpu().numpy().astype(bool)
-        if has_gaze.any():
-            maps = batch.gaze_maps(size).cpu().numpy()[has_gaze, 0].astype(np.float64)
-            total += maps.sum(0)
-            cases += int(has_gaze.sum())
-    return total / max(1, cases), cases
 
 
 @register("mean_gaze", title="mean gaze", blurred=False)

@@ -10,6 +10,7 @@ from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.decision import verdict
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, LEAST_SEEDS
 from radgaze.records import plain_fields
+from radgaze.reporting.paper.controls import caveat
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, PAPERS_SETS, members, title
 from radgaze.reporting.paper.words import detectable_words, has_power
 from radgaze.reporting.statistics_words import p_words
@@ -65,12 +66,14 @@ class Claim:
         verdict: One of the verdicts above.
         summary: Number of comparisons for and against it, or the reason why there is none.
         comparisons: The comparisons.
+        control: What the controls of gaze say about the experiments of the claim, or that there are none.
     """
 
     text: str
     verdict: str
     summary: str
     comparisons: tuple[Comparison, ...]
+    control: str = ""
 
 
 def claims(estimates: GridEstimates) -> list[Claim]:
@@ -89,11 +92,13 @@ def claims(estimates: GridEstimates) -> list[Claim]:
             "Heatmap supervision raises the AUC over the baseline.",
             [_compare(name, BASELINE, to_baseline[name][MACRO]) for name in sets],
             missing,
+            caveat(sets, (MACRO,), estimates),
         ),
         _claim(
             f"Set 3 is best: {title(BEST_OF_PAPER)} has the highest mean AUC of the paper's experiments.",
             [_compare(name, BEST_OF_PAPER, to_best[name][MACRO], lower=True) for name in rivals],
             f"no run of {title(BEST_OF_PAPER)}, or none to compare it with",
+            caveat([BEST_OF_PAPER], (MACRO,), estimates),
         ),
     ]
     hard = [name for name in ("CHF", "pneumonia") if name in estimates.classes]
@@ -104,6 +109,7 @@ def claims(estimates: GridEstimates) -> list[Claim]:
                 f"The hard classes gain: {title(BEST_OF_PAPER)} raises the AUC of {listed(hard)}.",
                 [_compare(BEST_OF_PAPER, BASELINE, differences[name], figure=name) for name in hard],
                 missing,
+                caveat([BEST_OF_PAPER], hard, estimates),
             )
         )
     result.append(
@@ -111,12 +117,13 @@ def claims(estimates: GridEstimates) -> list[Claim]:
             "Heatmap supervision brings heatmaps nearer to gaze (NSS).",
             _compare_maps(sets, to_baseline, "nss", "NSS"),
             "agreement with gaze was not measured, or not alike, in the baseline and the sets",
+            caveat(sets, ("nss",), estimates),
         )
     )
     pointing = _compare_maps(sets, to_baseline, "iou", "IoU")
     if pointing:
         text = "Heatmap supervision moves heatmaps into the radiologists' boxes (IoU)."
-        result.append(_claim(text, pointing, ""))
+        result.append(_claim(text, pointing, "", caveat(sets, ("iou",), estimates)))
     return result
 
 
@@ -140,7 +147,7 @@ def _compare(
     return Comparison(words, difference, -sign if lower else sign)
 
 
-def _claim(text: str, comparisons: Sequence[Comparison], missing: str) -> Claim:
+def _claim(text: str, comparisons: Sequence[Comparison], missing: str, control: str) -> Claim:
     if not comparisons:
         return Claim(text, MISSING, f"Not tested: {missing}.", ())
     supporting, contradicting = (sum(each.says == sign for each in comparisons) for sign in (1, -1))
@@ -155,4 +162,4 @@ def _claim(text: str, comparisons: Sequence[Comparison], missing: str) -> Claim:
     undecided = len(comparisons) - supporting - contradicting
     total = count(len(comparisons), "comparison")
     summary = f"Of {total}, {supporting} for it, {contradicting} against it, {undecided} undecided."
-    return Claim(text, verdict, summary, tuple(comparisons))
+    return Claim(text, verdict, summary, tuple(comparisons), control)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from radgaze import experiments
 from radgaze.evaluation.across_runs import GridEstimates
 from radgaze.evaluation.per_run import HEATMAP_METRICS
 from radgaze.reporting.paper.results import BASELINE, Results, title
@@ -32,7 +33,7 @@ def _not_compared(estimates: GridEstimates) -> list[str]:
     differences = estimates.differences.get(BASELINE)
     if differences is None:
         return []
-    others = [name for name in estimates.auc if name != BASELINE]
+    others = [name for name in estimates.auc if name != BASELINE and not experiments.control_of(name)[1]]
     sentences = []
     apart = [title(name) for name in others if name not in differences]
     if apart:

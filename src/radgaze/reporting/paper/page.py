@@ -19,6 +19,8 @@ from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.paper import cases, plots
 from radgaze.reporting.paper.claim_checks import RULE, claims
+from radgaze.reporting.paper.controls import TITLE as TITLE_OF_CONTROLS
+from radgaze.reporting.paper.controls import control_table, write_controls
 from radgaze.reporting.paper.files import write_tables
 from radgaze.reporting.paper.limitations import limits
 from radgaze.reporting.paper.power import TITLE, power_table, write_power
@@ -60,12 +62,15 @@ def write(
             (BASELINE, BEST_OF_PAPER),
             paper_intervals=results.has_paper_intervals,
             selected_on_test=bool(results.stamp),
+            controls=results.controls,
             resamples=resamples,
             seed=seed,
         )
         all_tables = tables(results, estimates)
         write_tables(all_tables, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
         write_power(estimates, out / "tables", results.stamp)
+        controlled = control_table(results, estimates)
+        write_controls(controlled, out / "tables", results.stamp)
         bar.advance()
         figures = _figures(results, estimates, out / "figures")
         bar.advance()
@@ -81,6 +86,8 @@ def write(
             facts=_facts(results, estimates),
             claims=claims(estimates),
             rule=RULE,
+            title_of_controls=TITLE_OF_CONTROLS,
+            controls=controlled,
             title_of_power=TITLE,
             power=power_table(estimates),
             tables=[_shown(table) for table in all_tables],
@@ -149,7 +156,11 @@ def _figures(results: Results, estimates: GridEstimates, folder: Path) -> ShownF
 def _lead(results: Results) -> str:
     done, failed = len(results.experiments), len(results.attempted) - len(results.experiments)
     runs = count(sum(map(len, results.runs.values())), "finished run")
-    words = f"{count(done, 'experiment')} to distinguish {listed(results.classes)}, {runs}."
+    controls = len({*results.experiments} & {*results.controls})
+    beside = f" and {count(controls, 'control')} of gaze" if controls else ""
+    words = (
+        f"{count(done - controls, 'experiment')}{beside} to distinguish {listed(results.classes)}, {runs}."
+    )
     if failed:
         words += f" {count(failed, 'experiment')} failed; the tables say why."
     return words

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.reporting.description import without_paths
+from radgaze.runs.controls import WORDS
 from radgaze.words import count, listed
 
 if TYPE_CHECKING:
@@ -49,10 +50,23 @@ class Results:
 
     @property
     def listed(self) -> tuple[str, ...]:
-        """All experiments of the catalogue, and then others that were run or failed, sorted by name."""
+        """All experiments of the catalogue, each before its controls, then others that were run or failed."""
         catalogue = tuple(each.name for each in experiments.catalogue())
-        others = {*self.runs, *(name for name, _ in self.failed)} - {*catalogue}
-        return (*catalogue, *sorted(others))
+        names = sorted(({*self.runs, *(name for name, _ in self.failed)} - {*catalogue}), key=_place)
+        others = [name for name in names if experiments.control_of(name)[0] not in catalogue]
+        return (
+            *(
+                name
+                for experiment in catalogue
+                for name in (experiment, *(n for n in names if experiments.control_of(n)[0] == experiment))
+            ),
+            *others,
+        )
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """The experiment of each that was attempted with a control of gaze."""
+        return {name: split[0] for name in self.attempted if (split := experiments.control_of(name))[1]}
 
     @property
     def attempted(self) -> tuple[str, ...]:
@@ -129,6 +143,12 @@ def families() -> tuple[str, ...]:
 def members(*names: str) -> tuple[str, ...]:
     """Return the names of the experiments of families, in the order in which they are shown."""
     return tuple(each.name for each in experiments.catalogue() if each.family in names)
+
+
+def _place(name: str) -> tuple[str, int, str]:
+    """Order experiments by name, each before its controls, those in the order of `WORDS`."""
+    experiment, control = experiments.control_of(name)
+    return experiment, [*("", *WORDS), control].index(control), control
 
 
 def _short(reason: str) -> str:

@@ -227,7 +227,7 @@ def _row(results: Results, estimates: GridEstimates, experiment: str, name: str 
     reason = results.reason(experiment)
     if reason:
         return Row(experiment, name or title(experiment), reason=reason)
-    is_comparable = comparable(estimates.classes)
+    is_comparable = comparable(estimates.classes) and experiment not in results.controls
     cells = {
         group: Cell(
             estimates.auc[experiment][group],

@@ -6,6 +6,12 @@ from dataclasses import dataclass
 
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.wording import bounds, count, number
+from radgaze.runs.requirements import uses_gaze
+
+NO_CONTROL = (
+    "It used gaze. How much of its results is owed to the gaze on each case, and how much to any map of "
+    "where to look, can only be said beside a control: the same run with the setting gaze.control."
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,9 @@ class LimitsSection(Section):
         precision = "its AUC has no interval."
         if low is not None and high is not None:
             precision = f"the interval of its AUC is about ±{number((high - low) / 2, 2)}."
+        gaze: tuple[str, ...] = ()
+        if uses_gaze(evaluated.run.config) and evaluated.run.config.gaze.control == "none":
+            gaze = (NO_CONTROL,)
         patients = count(table["patient"].n_unique(), "patient")
         return Limits(
             (
@@ -42,5 +51,6 @@ class LimitsSection(Section):
                 "radiologist's gaze is one way of reading, not the truth.",
                 "A heatmap can look right and depend little on what the model learned. Compare it with the "
                 "floors.",
+                *gaze,
             )
         )
