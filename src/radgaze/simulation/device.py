@@ -30,9 +30,8 @@ def device(
     page = Image.new("L", (size * OVERSAMPLE, size * OVERSAMPLE))
     _DRAWN[kind](ImageDraw.Draw(page), size * OVERSAMPLE, rng)
     page = page.rotate(float(rng.uniform(0, 360)), Image.Resampling.BILINEAR)
-    cover = (
-        np.asarray(page.resize((size, size), Image.Resampling.BOX), np.float32) / 255 * np.float32(OPACITY)
-    )
+    small = np.asarray(page.resize((size, size), Image.Resampling.BOX), np.float32)
+    cover = (small * np.float32(OPACITY / 255)).astype(np.float32)
     left, top = round(centre[0] - size / 2), round(centre[1] - size / 2)
     return clipped(Overlay(left, top, np.ones_like(cover), cover), shape)
 

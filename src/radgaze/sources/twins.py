@@ -18,11 +18,13 @@ def found_twins(twins: pl.DataFrame, cases: pl.DataFrame) -> tuple[pl.DataFrame,
         The twins, and reason, case_id and detail of the others.
     """
     exists = pl.Series([Path(path).is_file() for path in twins["image"]], dtype=pl.Boolean)
-    known = twins["twin_of"].is_in(cases["case_id"].implode())
+    of_case = twins["twin_of"].is_in(cases["case_id"].implode())
     lost = twins.with_columns(
-        reason=pl.when(~known).then(pl.lit("twin_without_case")).otherwise(pl.lit("missing_image")),
-        detail=pl.when(~known)
+        reason=pl.when(~of_case).then(pl.lit("twin_without_case")).otherwise(pl.lit("missing_image")),
+        detail=pl.when(~of_case)
         .then(pl.format("the twin of {}", "twin_of"))
         .otherwise(pl.lit("there is no file of this twin")),
     )
-    return twins.filter(known & exists), lost.filter(~(known & exists)).select("reason", "case_id", "detail")
+    return twins.filter(of_case & exists), lost.filter(~(of_case & exists)).select(
+        "reason", "case_id", "detail"
+    )

@@ -87,9 +87,9 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
                     f"image files changed while they were read, so that no store was made at {out}; the same "
                     "command begins again"
                 )
-            kept = without(cohort, unreadable)
-            _clear_lost_twins(cohort, kept, aside, done)
-            finish(kept, done, aside, parameters, identity)
+            readable = without(cohort, unreadable)
+            _clear_lost_twins(cohort, readable, aside, done)
+            finish(readable, done, aside, parameters, identity)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{len(done)} of {aside.images} images are kept in {aside.folder}, and the same command "
@@ -176,9 +176,9 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
     return unreadable
 
 
-def _clear_lost_twins(cohort: Cohort, kept: Cohort, aside: Partial, done: DoneImages) -> None:
+def _clear_lost_twins(cohort: Cohort, readable: Cohort, aside: Partial, done: DoneImages) -> None:
     """Remove the images of twins whose original could not be read."""
-    left = set(kept.twins["case_id"])
+    left = set(readable.twins["case_id"])
     for i, case_id in enumerate(cohort.twins["case_id"], start=len(cohort.cases)):
         if i in done and case_id not in left:
             aside.clear(i)

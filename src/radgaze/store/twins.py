@@ -10,10 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.store.regions import Regions
-from radgaze.store.store import Store
-
-PLACES = ("rows", "columns", "shard", "index", "scale", "pad_x", "pad_y", "sha256")
-"""Columns of an image's size, place and geometry."""
+from radgaze.store.store import PLACES, Store
 
 
 def as_cases(store: Store) -> TwinStore:
@@ -41,12 +38,10 @@ class TwinStore(Store):
     @cached_property
     def cases(self) -> pl.DataFrame:
         """Table of twins, with the columns of `Store.cases`, and twin_of."""
-        places = [name for name in PLACES if name in self.original.twins.columns]
-        twins = self.original.twins.select("case_id", "twin_of", *places)
-        about = self.original.cases.drop(places, strict=False).rename({"case_id": "twin_of"})
+        twins = self.original.twins.select("case_id", "twin_of", *PLACES)
+        about = self.original.cases.drop(PLACES).rename({"case_id": "twin_of"})
         joined = twins.join(about, on="twin_of", how="left", maintain_order="left")
-        first = [name for name in self.original.cases.columns if name in joined.columns]
-        return joined.select(*first, "twin_of")
+        return joined.select(*self.original.cases.columns, "twin_of")
 
     @cached_property
     def readings(self) -> pl.DataFrame:

@@ -71,9 +71,9 @@ def twins_of(
     originals = records.select(original=key, twin_of="case_id", of_patient="patient_id")
     originals = originals.unique("original", keep="first")
     twins = twins.join(originals, on="original", how="left", maintain_order="left")
-    for key in ("shows", "original_shows"):
-        wrong = ~pl.col(key).is_in(list(classes)).fill_null(True)
-        tell_first(twins, path, columns.get(key, key), wrong, f"{', '.join(classes)} or nothing expected")
+    for shown in ("shows", "original_shows"):
+        wrong = ~pl.col(shown).is_in(list(classes)).fill_null(True)
+        tell_first(twins, path, columns.get(shown, shown), wrong, f"{', '.join(classes)} or nothing expected")
     _check(twins, path, columns, set(records["name"]) if has_ids else set())
     ids = twins["name"] if has_ids else numbered(twins["name"], "twin")
     return twins.with_columns(ids.alias("case_id")).select(*NO_TWINS, "name")
@@ -99,7 +99,7 @@ def _check(twins: pl.DataFrame, path: Path, columns: Mapping[str, str], taken: s
     if "patient" in columns:
         faults.append((pl.col("patient_id") != pl.col("of_patient"), "is a twin of another patient's {}"))
     for wrong, message in faults:
-        found = twins.filter(wrong.fill_null(True))
-        if found.height:
-            line, original = found.select("line", "original").row(0)
+        of_fault = twins.filter(wrong.fill_null(True))
+        if of_fault.height:
+            line, original = of_fault.select("line", "original").row(0)
             raise UserError(f"{path}, {place(path)} {line}: the image {message.format(repr(original))}")
