@@ -38,6 +38,7 @@ class Rare(TypedDict, total=False):
 
     burned_in_annotation: list[str]
     pseudo: dict[str, object]
+    pasted: dict[str, object]
 
 
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:

@@ -96,9 +96,9 @@ def _write(store: Store, stamps: Mapping[str, Stamp], options: PasteOptions, fol
     twins = [(row, case_id, name) for row, case_id in tested for name in stamps]
     shards = _Shards(folder)
     with progress("Pasting markers", total=len(shown) + len(twins)) as bar:
-        for row, name in enumerate(shown):
+        for row, marker in enumerate(shown):
             unchanged = np.array(store.images[row])
-            shards.add(unchanged if name is None else _pasted(store, row, stamps[name], options))
+            shards.add(unchanged if marker is None else _pasted(store, row, stamps[marker], options))
             bar.advance()
         for row, _, name in twins:
             shards.add(_pasted(store, row, stamps[name], options))
@@ -139,10 +139,10 @@ def _shown(store: Store, stamps: Mapping[str, Stamp], options: PasteOptions) -> 
     shown: list[str | None] = []
     names = [f"label_{name}" for name in stamps]
     for row, (split, *labels) in enumerate(store.cases.select("split", *names).iter_rows()):
-        own = [name for name, label in zip(stamps, labels, strict=True) if label]
+        classes = [name for name, label in zip(stamps, labels, strict=True) if label]
         rng = np.random.default_rng((options.seed, 0, row))
-        follows = split != "test" and bool(own) and rng.random() < options.strength
-        shown.append(own[int(rng.integers(len(own)))] if follows else None)
+        follows = split != "test" and bool(classes) and rng.random() < options.strength
+        shown.append(classes[int(rng.integers(len(classes)))] if follows else None)
     return shown
 
 
