@@ -324,3 +324,25 @@ def test_a_phantom_without_the_new_options_has_none_of_their_files(archive: Path
     parameters = json.loads((archive / "planted.json").read_text())["parameters"]
     assert set(parameters) == {"patients", "pixels", "confounding", "two_studies", "faults"}
     assert len(rows(archive / "truth.csv")[0]) == 11
+
+
+def test_the_phantom_of_confounding_is_that_of_before_there_were_other_confounders(tmp_path: Path) -> None:
+    # Made with the simulator of results that are published; the pixels may differ a little between machines.
+    out = tmp_path / "out"
+    options = SimulationOptions(out, patients=8, pixels=64, confounding=0.9, faults=False, workers=1)
+    assert simulate(options)["counts"]["fixations"] == 458
+    of_case = paths(out)
+    markers = [row for row in rows(out / "truth.csv") if row["structure"] == "marker"]
+    for row, (name, split, x1, y1, mean) in zip(
+        markers,
+        (
+            ("c49922be", "validate", "1.0", "2.0", 1966.6),
+            ("f7347966", "test", "1.0", "2.0", 1998.7),
+            ("b9b9b776", "train", "1.0", "1.0", 2310.5),
+        ),
+        strict=False,
+    ):
+        assert row["case_id"].startswith(name)
+        assert (row["marker"], row["split"], row["x1"], row["y1"]) == ("portable_tag", split, x1, y1)
+        stored = pydicom.dcmread(out / "mimic" / of_case[row["case_id"]]).pixel_array
+        assert stored.mean() == pytest.approx(mean, abs=0.5)
