@@ -13,7 +13,10 @@ from tests.fuzz.mutate import NASTY
 from tests.fuzz.runner import command
 
 setup = make_run
-COSTLY = ("--workers", "--jobs", "--engine", "--ray-address", "--patients", "--pixels", "--trials", "--seeds")
+COSTLY = (
+    *("--workers", "--jobs", "--engine", "--ray-address", "--patients", "--test-patients", "--pixels"),
+    *("--trials", "--seeds"),
+)
 """Options of which an honest value may take hours, or all of the machine: they get small ones only."""
 SMALL = ("-1", "0", "1", "x", "", "1.5", "nan")
 
@@ -39,6 +42,8 @@ def lines(folder: Path) -> list[list[str]]:
         ["phantom", "made", "--patients", "3", "--pixels", "64", "--workers", "1"],
         ["prepare", "table", "--table", "file", "--images", images, "--workers", "1", "--out", "new"],
         ["prepare", "egd", "--egd", images, "--mimic", images, "--workers", "1", "--out", "new"],
+        ["phantom", "made", "--patients", "1", "--confounder", "device=1", "--twins", "--workers", "1"],
+        ["paste", "store", "--overlay", "CHF=L", "--out", "new"],
         ["verify", "store"],
         ["inspect", "store", "--out", "seen", "--each", "1"],
         ["train", "--experiment", "set3_guided", "--data", "store", *FIELDS, "--out", "new"],

@@ -11,7 +11,8 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
-from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, Cohort
+from radgaze.dicom.read import read_image
+from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, NO_TWINS, Cohort
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 SIDES = ("left", "right")
@@ -45,6 +46,24 @@ def with_mentions(cohort: Cohort, *, seed: int = 5) -> Cohort:
         chosen = [name for name in cohort.classes if draw.random() < 0.4]
         rows += [(reading_id, index, name, float(draw.uniform(0.1, 1.0))) for name in chosen]
     return replace(cohort, mentions=pl.DataFrame(rows, schema=NO_MENTIONS, orient="row"))
+
+
+def with_twins(cohort: Cohort, folder: Path) -> Cohort:
+    """The cohort of `make_cohort` with four twins, whose first 20 rows are the negative of the original's."""
+    rows = []
+    for name, original, shows in (
+        ("twin-a", "case-06", None),
+        ("twin-b", "case-07", "CHF"),
+        ("twin-c", "case-03", "Normal"),
+        ("twin-d", "case-03", None),
+    ):
+        file = cohort.cases.filter(case_id=original)["image"][0]
+        pixels = np.array(read_image(file, voi="none"), np.float64)
+        pixels[:20] = 1 - pixels[:20]
+        path = folder / f"p1-{name}.dcm"
+        write_dicom(path, pixels)
+        rows.append((name, original, str(path), "marker", shows, "pneumonia"))
+    return replace(cohort, twins=pl.DataFrame(rows, schema=NO_TWINS, orient="row"))
 
 
 def make_cohort(

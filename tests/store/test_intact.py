@@ -16,15 +16,17 @@ from radgaze.store.digest import file_digest
 from radgaze.store.intact import COLUMNS
 from radgaze.store.manifest import seal
 from radgaze.store.store import MANIFEST, Store
+from radgaze.store.twins import as_cases
 from radgaze.store.verification import verify
-from tests.store.cohorts import make_cohort, with_mentions
+from tests.store.cohorts import make_cohort, with_mentions, with_twins
 from tests.stores import prepare
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("whole")
-    return prepare(with_mentions(make_cohort(folder / "images", 8)), folder / "store", size=32, workers=1)
+    cohort = with_twins(with_mentions(make_cohort(folder / "images", 8)), folder)
+    return prepare(cohort, folder / "store", size=32, workers=1)
 
 
 @pytest.fixture
@@ -47,7 +49,8 @@ def used(store: Path) -> None:
     assert opened.size > 0
     assert len(opened.classes) > 0
     tables = (opened.cases, opened.readings, opened.fixations, opened.boxes, opened.mentions)
-    assert all(table.width for table in (*tables, opened.rejections))
+    assert all(table.width for table in (*tables, opened.rejections, opened.twins))
+    assert [image.shape for image in as_cases(opened).images]
     assert [image.shape for image in opened.images]
     assert [region.shape for region in opened.regions]
 

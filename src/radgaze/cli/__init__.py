@@ -38,6 +38,7 @@ VERBS = {
     "reproduce": "run the paper's whole matrix of experiments and write its tables",
     "vote": "combine several runs by their mean or majority, evaluated and reported as one",
     "pseudo": "write masks made of a run's maps into a copy of its store",
+    "paste": "paste markers into the images of a store, and make twins of its test images",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
 }

@@ -9,7 +9,7 @@ from radgaze.cli.parser import Parser
 from radgaze.simulation.options import SimulationOptions
 
 HELP = "Simulate radiographs, readings and gaze in the layout of the real archives, without real patients."
-EXAMPLE = "radgaze phantom data --patients 400 --seed 7"
+EXAMPLE = "radgaze phantom data --patients 400 --confounder device=0.9 --test-patients 400 --twins"
 
 
 def add_arguments(parser: Parser) -> None:
@@ -25,7 +25,8 @@ def run(args: Namespace) -> int:
     options = chosen(SimulationOptions, args)
     check_folder(options.out)
     counts = simulate(options)["counts"]
-    say(f"{counts['cases']} cases with {counts['fixations']} fixations in {options.out}")
+    twins = f" and {counts['twins']} twins" if "twins" in counts else ""
+    say(f"{counts['cases']} cases with {counts['fixations']} fixations{twins} in {options.out}")
     egd, mimic, reflacx = (f"{options.out}/{name}" for name in ("egd", "mimic", "reflacx"))
     say(f"Next: {call('prepare', 'egd', egd=egd, mimic=mimic, out='STORE')}")
     if options.reflacx:  # its readings are of one phase

@@ -37,6 +37,7 @@ class Counts(TypedDict):
     fixations: NotRequired[int]
     regions: NotRequired[int]
     mentions: NotRequired[int]
+    twins: NotRequired[int]
     rejections: NotRequired[dict[str, int]]
 
 
@@ -55,6 +56,7 @@ class Manifest(TypedDict):
         identity: Digests of the cohort, and of the sizes of its files.
         burned_in_annotation: Ids of cases whose files state that text is burnt into the image.
         pseudo: Run and settings that made the masks of a store that `radgaze pseudo` wrote.
+        pasted: Hashes of the markers and settings of a store that `radgaze paste` wrote.
         hashes: SHA-256 of each file, by its path in the store.
     """
 
@@ -69,6 +71,7 @@ class Manifest(TypedDict):
     identity: NotRequired[dict[str, str]]
     burned_in_annotation: NotRequired[list[str]]
     pseudo: NotRequired[dict[str, object]]
+    pasted: NotRequired[dict[str, object]]
     hashes: dict[str, str]
 
 
@@ -135,6 +138,7 @@ def _wrong(manifest: object) -> str | None:
         ("identity", dict),
         ("burned_in_annotation", list),
         ("pseudo", dict),
+        ("pasted", dict),
     ):
         if not isinstance(manifest.get(name, kind()), kind):
             return f"its {name!r} is of another kind"

@@ -14,9 +14,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError, call
-from radgaze.sources.cohort import NO_MENTIONS
+from radgaze.sources.cohort import NO_MENTIONS, NO_TWINS
 from radgaze.sources.split import fold_split, stratified_split
-from radgaze.store.intact import WHOLE, check_shards, read_shard, read_table, scan_table
+from radgaze.store.intact import TEXT, WHOLE, check_columns, check_shards, read_shard, read_table, scan_table
 from radgaze.store.manifest import Manifest, read_manifest
 from radgaze.store.regions import Regions
 from radgaze.tables import read_csv
@@ -26,6 +26,9 @@ MANIFEST = "manifest.json"
 TABLES = ("cases", "readings", "fixations", "boxes")
 REJECTIONS = "rejections.csv"
 MENTIONS = "mentions.parquet"
+TWINS = "twins.parquet"
+PLACES = ("rows", "columns", "shard", "index", "scale", "pad_x", "pad_y", "sha256")
+"""Columns of the size, the place and the geometry of an image."""
 SHARD = 512  # images in one file: 128 MiB at 512×512
 
 
@@ -101,6 +104,23 @@ class Store:
         """
         cases = read_table(self.path, "cases", {f"label_{name}": WHOLE for name in self.classes})
         return cases if self.splits is None else cases.with_columns(self.splits.alias("split"))
+
+    @cached_property
+    def twins(self) -> pl.DataFrame:
+        """Table of twins: case_id, twin_of, confounder, shows and original_shows, see `Cohort.twins`, and the
+        columns of `cases` from rows on. Twins are no cases; `twins.as_cases` makes a store of them.
+        """
+        if not (self.path / TWINS).is_file():
+            return (
+                self.cases.select(*PLACES)
+                .clear()
+                .select(
+                    *(pl.lit(None, pl.String).alias(name) for name in NO_TWINS if name != "image"), *PLACES
+                )
+            )
+        twins = read_table(self.path, "twins")
+        check_columns(self.path / TWINS, twins.schema, dict.fromkeys(NO_TWINS.keys() - {"image"}, TEXT))
+        return twins
 
     @cached_property
     def readings(self) -> pl.DataFrame:
