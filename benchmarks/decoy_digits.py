@@ -17,7 +17,7 @@ from radgaze import experiments
 from radgaze.console import progress
 from radgaze.models.unet import Output
 from radgaze.objectives import triangle
-from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
+from radgaze.objectives.config import PARTS, HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.runs import settings
@@ -55,12 +55,12 @@ class Network(nn.Module):
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the experiments that need no network of their own, no decoder, no boxes and no CAM."""
+    """Names of the experiments that need no network of their own, no decoder, no marks and no CAM."""
     able = []
     for each in experiments.catalogue():
         config = settings.resolve(each.name)
         heatmaps = (config.objective.heatmap, *config.objective.heatmaps.values())
-        needs = config.objective.compares(Map.MASK) or config.objective.compares(Map.BOXES)
+        needs = any(config.objective.compares(name) for name in (Map.MASK, Map.BOXES, *PARTS))
         needs |= any(heatmap.generator == "cam" for heatmap in heatmaps)  # the network's head flattens
         if config.model.architecture in ("classifier", "unet") and config.objective.weights and not needs:
             able.append(each.name)

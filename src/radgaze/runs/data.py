@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, Subset
 
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
+from radgaze.objectives.config import PARTS
 from radgaze.runs.config import Config, GazeConfig
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import Augmentation, GazeDataset
@@ -30,7 +31,13 @@ def open_store(config: Config) -> Store:
 
 
 def dataset(
-    store: Store, config: Config, split: str, *, augment: bool = False, per_class: bool = False
+    store: Store,
+    config: Config,
+    split: str,
+    *,
+    augment: bool = False,
+    per_class: bool = False,
+    parts: bool = False,
 ) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
@@ -39,6 +46,8 @@ def dataset(
         config: Configuration of the run.
         split: Name of the split, "train", "validate" or "test".
         augment: Whether images are augmented.
+        per_class: Whether the gaze of each class is kept apart, where `gaze.per` is class.
+        parts: Whether the data set has the parts of images that the objective uses.
     """
     cache = config.input.cache
     if cache == "auto":
@@ -50,6 +59,7 @@ def dataset(
         size=config.input.size,
         fit=config.input.fit,
         gaze=gaze if per_class else replace(gaze, per="case"),
+        parts=[part.value for part in PARTS if parts and config.objective.compares(part)],
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=cache,

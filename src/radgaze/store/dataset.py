@@ -21,6 +21,7 @@ from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
 from radgaze.store.mentions import shares_of
+from radgaze.store.parts import part_regions
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
@@ -47,6 +48,7 @@ class GazeDataset(Dataset[Sample]):
             borders.
         gaze: Settings of the gaze maps; None for no gaze.
         maps: Whether samples hold gaze maps; `Batch.gaze_maps` makes them on the device in any case.
+        parts: Names of the parts that samples hold, see `store.parts`.
         augment: Random changes, which depend only on the seed, the epoch and the index of a case, not on the
             number of workers; None for none.
         seed: Random seed of the augmentation.
@@ -67,6 +69,7 @@ class GazeDataset(Dataset[Sample]):
         fit: Fit = "stretch",
         gaze: GazeMaps | None,
         maps: bool = False,
+        parts: Sequence[str] = (),
         augment: Augmentation | None = None,
         seed: int = 0,
         cache: bool = False,
@@ -97,6 +100,7 @@ class GazeDataset(Dataset[Sample]):
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
         self._regions_of = store.regions
+        self._parts = {name: part_regions(store, cases, name) for name in parts}
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
@@ -151,6 +155,10 @@ class GazeDataset(Dataset[Sample]):
                 attended[i] = bool(with_area(matching).any())
         return attended
 
+    def with_part(self, name: str) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a part."""
+        return np.diff(self._parts[name][1]) > 0
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
@@ -177,13 +185,15 @@ class GazeDataset(Dataset[Sample]):
             sigma = views[:, :2].mean(0)
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
+        parts = self._parted(i)
         if self.augment:
             # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            drawn = self.augment(image, marks, sigma, self._seed_of(i, turn), regions)
-            image, marks, sigma, regions = drawn
+            inside = torch.cat([regions, parts])
+            image, marks, sigma, inside = self.augment(image, marks, sigma, self._seed_of(i, turn), inside)
+            regions, parts = inside[: len(regions)], inside[len(regions) :]
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
@@ -191,9 +201,9 @@ class GazeDataset(Dataset[Sample]):
             if views is not None:
                 views = torch.cat([views[:, :2] * sigma / before, shown], 1)
             x, y = points.unbind(1)
-            inside = (x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size)
-            weights = weights * inside
-            class_weights = None if class_weights is None else class_weights * inside[:, None]
+            shows = (x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size)
+            weights = weights * shows
+            class_weights = None if class_weights is None else class_weights * shows[:, None]
         times, order = self._timed(i)
         sample = Sample(
             image=image,
@@ -214,6 +224,8 @@ class GazeDataset(Dataset[Sample]):
             regions=regions,
             region_class=region_class,
             class_weights=class_weights,
+            parts=parts if self._parts else None,
+            part_names=tuple(self._parts),
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
@@ -277,12 +289,27 @@ class GazeDataset(Dataset[Sample]):
         for row, label in zip(self._regions[rows].tolist(), self._region_class[rows].tolist(), strict=True):
             region = self._regions_of[row]
             unions[label] = unions[label] | region if label in unions else region
+        return self._placed_regions(i, list(unions.values())), torch.tensor(list(unions), dtype=torch.int64)
+
+    def _parted(self, i: int) -> Tensor:
+        """Unions (P, S, S) of the regions of each part, in 256 levels; zeros of a part that is missing."""
+        unions = []
+        for rows, ends in self._parts.values():
+            union = np.zeros((self._regions_of.size, self._regions_of.size), np.bool_)
+            for row in rows[ends[i] : ends[i + 1]].tolist():
+                union |= self._regions_of[row]
+            unions.append(union)
+        return self._placed_regions(i, unions)
+
+    def _placed_regions(self, i: int, regions: Sequence[NDArray[np.bool_]]) -> Tensor:
+        """Regions (M, S, S) on the (S, S) image, in 256 levels."""
         squares = [
             self._frames[i].resized(region.view(np.uint8) * np.uint8(255), self.fit, self.size)
-            for region in unions.values()
+            for region in regions
         ]
-        regions = np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
-        return torch.from_numpy(regions), torch.tensor(list(unions), dtype=torch.int64)
+        return torch.from_numpy(
+            np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
+        )
 
     def _seed_of(self, i: int, turn: int) -> int:
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))

@@ -33,8 +33,9 @@ class StoreData(L.LightningDataModule):
     def __init__(self, store: Store, config: Config) -> None:
         super().__init__()
         self.store, self.config = store, config
-        self.train_cases = dataset(store, config, "train", augment=config.input.augment, per_class=True)
-        self.validation_cases = dataset(store, config, config.selection)
+        augment = config.input.augment
+        self.train_cases = dataset(store, config, "train", augment=augment, per_class=True, parts=True)
+        self.validation_cases = dataset(store, config, config.selection, parts=True)
         for split, cases in (("train", self.train_cases), (config.selection, self.validation_cases)):
             if not len(cases):
                 raise UserError(f"{store.path} holds no case of the split {split!r}: nothing to {split} on")
