@@ -20,7 +20,7 @@ from radgaze import experiments
 from radgaze.console import progress
 from radgaze.models.unet import Output
 from radgaze.objectives import triangle
-from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
+from radgaze.objectives.config import PARTS, HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.terms import compares
@@ -59,12 +59,12 @@ class Network(nn.Module):
 
 
 def methods() -> tuple[str, ...]:
-    """Names of the experiments that need no network of their own, no decoder, no boxes and no CAM."""
+    """Names of the experiments that need no network of their own, no decoder, no marks and no CAM."""
     able = []
     for each in experiments.catalogue():
         config = settings.resolve(each.name)
         heatmaps = (config.objective.heatmap, *config.objective.heatmaps.values())
-        needs = compares(config.objective, Map.MASK) or compares(config.objective, Map.BOXES)
+        needs = any(compares(config.objective, name) for name in (Map.MASK, Map.BOXES, *PARTS))
         needs |= any(heatmap.generator == "cam" for heatmap in heatmaps)  # the network's head flattens
         if config.model.architecture in ("classifier", "unet") and config.objective.weights and not needs:
             able.append(each.name)

@@ -16,6 +16,7 @@ from benchmarks.results import Cell, Result
 from radgaze import attribution, experiments, models
 from radgaze.gaze import GazeMaps
 from radgaze.objectives import triangle
+from radgaze.objectives.config import PARTS
 from radgaze.objectives.terms import further
 from radgaze.runs import settings
 from radgaze.store.batch import Batch
@@ -120,6 +121,8 @@ def made_batch(count: int, size: int, device: str) -> Batch:
     """A batch of noise, each case with one class and some fixations."""
     draw = torch.Generator().manual_seed(0)
     fixations = 20
+    parts = torch.zeros(count, len(PARTS), size, size, dtype=torch.uint8)
+    parts[:, :, size // 4 : size // 2, size // 4 : size // 2] = 255
     cases = Batch(
         image=torch.rand(count, 1, size, size, generator=draw),
         label=torch.eye(CLASSES)[torch.arange(count) % CLASSES],
@@ -137,6 +140,8 @@ def made_batch(count: int, size: int, device: str) -> Batch:
         case_id=[str(case) for case in range(count)],
         patient=list(range(count)),
         spec=GazeMaps(sigma=0.05, unit="share"),
+        parts=parts,
+        part_names=tuple(part.value for part in PARTS),
     )
     tensors = {name: value.to(device) for name, value in vars(cases).items() if isinstance(value, Tensor)}
     return replace(cases, **tensors)

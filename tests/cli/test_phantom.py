@@ -40,6 +40,4 @@ def test_a_phantom_without_dictation_names_one_command(
 ) -> None:
     command = ["phantom", str(tmp_path / "raw"), "--patients", "6", "--pixels", "64", "--workers", "1"]
     assert main(command) == 0
-        main(["phantom", str(tmp_path / "raw"), "--patients", "6", "--pixels", "64", "--workers", "1"]) == 0
-    )
     assert capsys.readouterr().err.count("radgaze prepare") == 1

@@ -28,6 +28,10 @@ def outside_squared(at: Maps, held: Maps) -> float:
     return float(sum(((1 - b) * a) ** 2 for a, b in zip(at.p.flat, at.q.flat, strict=True)))
 
 
+def inside_squared(at: Maps, held: Maps) -> float:
+    return float(sum((b * a) ** 2 for a, b in zip(at.p.flat, at.q.flat, strict=True)))
+
+
 def outside_absolute(at: Maps, held: Maps) -> float:
     return float(sum(abs((1 - b) * a) for a, b in zip(at.p.flat, at.q.flat, strict=True)))
 
@@ -133,7 +137,7 @@ def best_threshold(m: Numbers, said: NDArray[np.int_]) -> float:
 ORACLES: dict[str, Oracle] = {
     formula.__name__: formula
     for formula in (
-        *(outside_squared, outside_absolute, energy, isnet_background, harmonization),
+        *(outside_squared, inside_squared, outside_absolute, energy, isnet_background, harmonization),
         *(overlap, outside_share, res, haics, gradia, ga_net),
     )
 }

@@ -126,7 +126,7 @@ def seen(term: Perturbed) -> list[Tensor]:
         return Outputs(AFTER)
 
     term.values(
-        fixed(Outputs(BEFORE), after).for_cases_with_gaze()
+        fixed(Outputs(BEFORE), after).for_cases_with(["gaze"])
         if term.by == Map.GAZE
         else fixed(Outputs(BEFORE), after)
     )

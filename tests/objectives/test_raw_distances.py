@@ -129,6 +129,7 @@ def test_what_says_nothing_of_scale_is_blind_to_it(name: str) -> None:
 # A generator for each, and whether its second map is another heatmap in place of the relevance.
 READ = {
     "outside_squared": ("backprop", "sum"),
+    "inside_squared": ("backprop", "sum"),
     "outside_absolute": ("backprop", "sum"),
     "energy": ("input_x_gradient", "sum"),
     "isnet_background": ("input_x_gradient", "sum"),
@@ -287,4 +288,6 @@ def test_a_heatmap_in_the_relevant_places_is_cheapest() -> None:
     _, q = pair()
     heat = (q**2).clone()
     for name in set(NAMES) - set(OF_TWO_HEATMAPS):
-        assert (distances.find(name)(heat, q) < distances.find(name)(heat.flip(2), q)).all(), name
+        relevance = 1 - q if name == "inside_squared" else q
+        values = (distances.find(name)(each, relevance) for each in (heat, heat.flip(2)))
+        assert torch.lt(*values).all(), name

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from radgaze.cli import main
 from radgaze.simulation import SimulationOptions, simulate
@@ -87,6 +88,9 @@ def test_the_command_line_writes_the_table_without_words_unless_requested(
     assert "text" not in rows.columns
     assert {"present", "denied", "uncertain"} <= set(rows["polarity"].drop_nulls())
     assert rows.filter(note="no label").height > 0
+    with Image.open(tmp_path / "alignment.png") as picture:
+        assert min(picture.size) > 300
+    assert "are drawn in" in " ".join(err.split())
     # The table is no part of the store, which is the same with words and without.
     align = ["--align-report", "1.5", "--align-table", str(spelled), "--align-text"]
     assert main([*command, "--out", str(tmp_path / "store"), *align]) == 0

@@ -10,8 +10,8 @@ import pytest
 
 from radgaze.errors import UserError
 from radgaze.store.annotating import Annotation, Mark, annotate, annotated_before
-from radgaze.store.boxes import ANATOMY
 from radgaze.store.manifest import is_sealed
+from radgaze.store.marks import ANATOMY
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 from radgaze.store.verification import verify

@@ -65,6 +65,10 @@ def test_every_default_and_every_experiment_lies_in_its_ranges(config: Configure
     for name in experiments.names():
         for protocol in ("honest", "faithful"):
             model = {"model": {"encoder": "resnet18"}}
+            if name == "rrr_another":  # it needs a store with masks of an earlier run, see tests/pseudo
+                with pytest.raises(UserError, match="no masks of what an earlier run used"):
+                    check(config(name, protocol, **model), store)
+                continue
             check(config(name, protocol, **model), store)
 
 

@@ -100,6 +100,7 @@ def _show(results: EvaluationResults) -> None:
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+    from radgaze.evaluation.results import ClassAgreement
     from radgaze.reporting.statistics_words import cautions
 
     output, test = console.results(), results.test
@@ -111,6 +112,7 @@ def _show(results: EvaluationResults) -> None:
         CLASSIFICATION["average_precision"].heading: test.average_precision,
         CLASSIFICATION["brier"].heading: test.brier,
     }
+    of_classes = test.class_agreement or ClassAgreement()
     class_rows = [
         (group, [_cell(column.get(group)) for column in columns.values()])
         for group in ("macro", *results.classes)
@@ -119,6 +121,11 @@ def _show(results: EvaluationResults) -> None:
     tables = [(title, "class", list(columns), class_rows)]
     for title, maps, metrics in (
         (f"Agreement with gaze, {test.agreement_cases.compared} cases", test.agreement, AGREEMENT),
+        (
+            f"Agreement of each class with its own gaze, {of_classes.cases} cases",
+            of_classes.all,
+            AGREEMENT,
+        ),
         (
             f"Localisation of boxes and masks, {test.localisation_cases.compared} cases",
             test.localisation,

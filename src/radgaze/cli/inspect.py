@@ -21,7 +21,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument(
         "--out",
         default="inspection",
-        help="folder for inspect.html, inspect.json and readings.png (default inspection)",
+        help="folder for inspect.html, inspect.json and figures (default inspection)",
     )
     add_options(parser, InspectOptions)
 

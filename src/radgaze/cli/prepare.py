@@ -70,8 +70,20 @@ def run(args: Namespace) -> int:
         preparation = chosen(PrepareOptions, given, fitted=True, **of_images)
     store = prepare(cohort, preparation)
     show(store)
+    if (table := getattr(options, "align_table", None)) is not None:
+        _draw_alignment(store, Path(table))
     put(store.path)
     return 0
+
+
+def _draw_alignment(store: Store, table: Path) -> None:
+    """Draw some cases beside the table of an alignment."""
+    from radgaze.console import say
+    from radgaze.reporting.alignment import write_alignment
+
+    path = table.with_suffix(".png") if table.suffix != ".png" else table.with_name(f"{table.name}.png")
+    if write_alignment(store, path) is not None:
+        say(f"Some cases, with the gaze of each class, are drawn in {path}")
 
 
 def _check_apart(name: str, file: str | None, out: str) -> None:

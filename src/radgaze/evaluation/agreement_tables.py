@@ -10,8 +10,9 @@ from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.results import read_agreement, read_results
 from radgaze.runs.run import Run
 
-SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit")
+SETTINGS = ("generator", "target", "heatmap_smoothing", "case_gaze", "size", "fit")
 """Settings that metrics of agreement depend on."""
+_WORDS = {"case_gaze": "gaze"}
 _LEFT_OUT = "Agreement with gaze is left out: "
 
 
@@ -49,5 +50,5 @@ def _different_settings(runs: Sequence[Run], names: Sequence[str]) -> str:
         values = [getattr(of_run, key) for of_run in settings]
         for name, value in zip(names, values, strict=True):
             if value != values[0]:
-                return f"{_LEFT_OUT}{names[0]} and {name} measured it with another {key}."
+                return f"{_LEFT_OUT}{names[0]} and {name} measured it with another {_WORDS.get(key, key)}."
     return ""

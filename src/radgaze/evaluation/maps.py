@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.baselines.baseline_map import BaselineMap
 from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.evaluation.options import Target
+from radgaze.models.unet import Output
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, combined
@@ -25,6 +26,7 @@ from radgaze.store.batch import Batch
 from radgaze.store.boxes import of_own_class, regions_of_own_class
 
 Array = NDArray[np.float32]
+Explained = torch.Tensor | str | Callable[[Output], torch.Tensor]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 BLURRED = {"heatmap": True, "heatmap_raw": False, "grad_cam": True, "mask": False}
@@ -228,12 +230,14 @@ class RunExplainer:
         parts = [_Explainer.of(voter, generator, device, grad_cam=grad_cam) for voter in run.voters]
         return cls(parts, "mean" if run.vote is None else run.vote.rule)
 
-    def __call__(self, batch: Batch, explained: torch.Tensor | str) -> RunMaps:
+    def __call__(self, batch: Batch, explained: Explained) -> RunMaps:
         """Make the maps of a batch on the models' device.
 
         Args:
             batch: The cases.
-            explained: Class of each case, of shape (B,), or "predicted", the one that each model predicts.
+            explained: Class of each case, of shape (B,); "predicted", the one that each model predicts; or a
+                function of the output that returns the score of each case, (B,), whose mask is that of the
+                predicted class.
         """
         maps = [part(batch, explained) for part in self.parts]
         return RunMaps(
@@ -257,11 +261,12 @@ class _Explainer:
         grad_cams = run.generator(model, "grad_cam") if grad_cam else None
         return cls(model, run.generator(model, generator), grad_cams)
 
-    def __call__(self, batch: Batch, explained: torch.Tensor | str) -> RunMaps:
+    def __call__(self, batch: Batch, explained: Explained) -> RunMaps:
+        classes = "predicted" if callable(explained) else explained
         images, *other_inputs = models.inputs(self.model, batch)
         with torch.no_grad():
             output = self.model(images, *other_inputs)
-            mask = output.mask_of(target_index(output.logits, explained))
+            mask = output.mask_of(target_index(output.logits, classes))
         heatmap = _plane(self.heatmaps(images, explained, also=other_inputs))
         grad_cam = None
         if self.grad_cams is not None:

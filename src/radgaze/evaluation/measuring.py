@@ -9,6 +9,7 @@ from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.predicting import predict
 from radgaze.evaluation.results import (
     AGREEMENT,
+    CLASS_AGREEMENT,
     CURVES,
     LOCALISATION,
     EvaluationResults,
@@ -26,7 +27,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Evaluate a run on its test cases, and write the results into its folder.
 
-    Writes metrics.json, agreement.parquet, curves.parquet and, with boxes or regions, localisation.parquet.
+    Writes metrics.json, agreement.parquet, curves.parquet and, with boxes or regions, localisation.parquet,
+    and with gaze of each class class_agreement.parquet.
 
     Args:
         run: The run.
@@ -42,9 +44,10 @@ def evaluate(
     scores = score(predicted, tolerance=options.tolerance)
     results = summarise(run, scores, options)
     write_parquet(scores.agreement, run.path / AGREEMENT)
-    (run.path / LOCALISATION).unlink(missing_ok=True)
-    if scores.localisation.height:
-        write_parquet(scores.localisation, run.path / LOCALISATION)
+    for table, name in ((scores.localisation, LOCALISATION), (scores.class_agreement, CLASS_AGREEMENT)):
+        (run.path / name).unlink(missing_ok=True)
+        if table.height:
+            write_parquet(table, run.path / name)
     test = scores.predictions.filter(pl.col("split") == "test")
     write_parquet(curves(test, run.classes), run.path / CURVES)
     write_results(results, run.path)

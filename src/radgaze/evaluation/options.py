@@ -27,6 +27,9 @@ class EvaluationOptions(Options):
         device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true
             one, the most probable of several. Heatmaps are always compared with boxes for the true class.
+        per: Gaze that heatmaps are compared with: class, that of each class which the report mentions, with
+            the heatmap of this class, beside the gaze of the whole case; or case, the latter alone (default:
+            gaze.per of the run).
         tolerance: Distance from a box that the pointing game accepts, in pixels of the model's input.
         generator: Generator of the heatmaps; the same for all runs that are compared.
         seed: Seed of the resamples.
@@ -37,6 +40,7 @@ class EvaluationOptions(Options):
     resamples: int = option(RESAMPLES, at_least=1, at_most=1_000_000)
     device: str = "auto"
     target: Target = "predicted"
+    per: Literal["case", "class"] | None = None
     tolerance: float = option(0.0, at_least=0)
     generator: str = GENERATOR
     seed: int = option(0, at_least=0, hidden=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HEATMAP_METRICS = ("nss", *localisation.METRICS)
 """Metrics of the heatmap in which experiments are compared."""
 
-_SETTINGS = ("generator", "target", "heatmap_smoothing", "gaze", "size", "fit", "tolerance")
+_SETTINGS = ("generator", "target", "heatmap_smoothing", "case_gaze", "size", "fit", "tolerance")
 """Settings of an evaluation that the scores of maps depend on."""
 
 Grid = Mapping[str, Mapping[int, "Run"]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -14,6 +14,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation import baselines
 from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
 from radgaze.evaluation.baselines.baseline_map import Floats
+from radgaze.evaluation.class_gaze import MentionedMaps, mentioned_cases, stream_mentioned
 from radgaze.evaluation.maps import CaseMaps, stream_maps
 from radgaze.evaluation.metrics.agreement import fixation_counts
 from radgaze.evaluation.options import EvaluationOptions, Target
@@ -49,12 +50,15 @@ class PredictedCases:
         maps: Maps of all cases, a batch at a time; can be iterated once.
         maps_with_boxes: Maps of the cases with boxes or regions, with heatmaps of the true class, a batch at
             a time; can be iterated once.
+        mentioned: Maps of each class that a report mentions, with the gaze of this class; can be iterated
+            once.
     """
 
     predictions: pl.DataFrame
     references: References
     maps: Iterator[CaseMaps]
     maps_with_boxes: Iterator[CaseMaps]
+    mentioned: Iterator[MentionedMaps] = field(default_factory=lambda: iter(()))
 
 
 def predict(run: Run, options: EvaluationOptions, split: str = "test") -> PredictedCases:
@@ -91,9 +95,19 @@ def predict(run: Run, options: EvaluationOptions, split: str = "test") -> Predic
                 yield cases
                 bar.advance(len(cases.case_ids))
 
+    def mentioned() -> Iterator[MentionedMaps]:
+        with progress("Comparing maps with the gaze of each class", total=mentioned_cases(run, split)) as bar:
+            for each in stream_mentioned(
+                run, split, generator=options.generator, device=device, batch_size=options.batch_size
+            ):
+                yield each
+                bar.advance(len(each.classes))
+
+    per = options.per or run.config.gaze.per
     return PredictedCases(
         table,
         references,
+        mentioned=mentioned() if per == "class" else iter(()),
         maps=stream("Comparing maps with gaze", cases, options.target, None),
         maps_with_boxes=stream("Comparing maps with boxes", len(boxed), "true", boxed) if boxed else iter(()),
     )

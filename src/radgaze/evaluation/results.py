@@ -16,6 +16,7 @@ from radgaze.records import Record, as_json, optional, plain_fields, validated
 
 METRICS = "metrics.json"
 AGREEMENT, LOCALISATION, CURVES = "agreement.parquet", "localisation.parquet", "curves.parquet"
+CLASS_AGREEMENT = "class_agreement.parquet"
 MACRO = "macro"
 """Group of the mean over classes, beside the classes themselves."""
 
@@ -39,6 +40,7 @@ class EvaluationSettings:
         tolerance: Tolerance of the pointing game, in pixels of the map.
         heatmap_smoothing: Maps that are blurred before they are scored, in words.
         gaze: The run's settings of gaze maps, see `GazeConfig`.
+        class_gaze: Comparison with the gaze of each class, in words; empty where there is none.
         size: Side of the model's input, in pixels.
         fit: Placement of images in the model's input, "stretch" or "pad".
     """
@@ -51,8 +53,14 @@ class EvaluationSettings:
     tolerance: float = 0.0
     heatmap_smoothing: str = ""
     gaze: dict[str, str | int | float | None] = field(default_factory=dict)
+    class_gaze: str = ""
     size: int | None = None
     fit: str | None = None
+
+    @property
+    def case_gaze(self) -> dict[str, str | int | float | None]:
+        """The settings of the gaze maps of whole cases, on which `gaze.per` has no influence."""
+        return {name: value for name, value in self.gaze.items() if name != "per"}
 
 
 @dataclass(frozen=True)
@@ -95,6 +103,7 @@ class SplitResults:
         agreement_cases: AgreementCases | None = None,
         localisation: Maps | None = None,
         localisation_cases: LocalisationCases | None = None,
+        class_agreement: ClassAgreement | None = None,
     ) -> SplitWithMaps:
         """Return these results with those of maps; see `SplitWithMaps` for the arguments."""
         return SplitWithMaps(
@@ -103,6 +112,7 @@ class SplitResults:
             agreement_cases=agreement_cases or AgreementCases(),
             localisation=localisation or {},
             localisation_cases=localisation_cases or LocalisationCases(),
+            class_agreement=class_agreement,
         )
 
 
@@ -123,6 +133,23 @@ class AgreementCases:
     without_gaze: int = 0
     baseline_counts: dict[str, int] = field(default_factory=dict)
     constant_maps: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClassAgreement:
+    """Agreement of the maps of a class with the gaze of this class, where a report mentions it.
+
+    Attributes:
+        cases: Number of cases with gaze of some class.
+        all: Mean over these cases; a case with several classes counts once, by the mean over its classes.
+        by_class: Mean over the cases with gaze of a class, by class.
+        cases_of_class: Number of these cases, by class; 0 of a class that is not in `by_class`.
+    """
+
+    cases: int = 0
+    all: Maps = field(default_factory=dict)
+    by_class: dict[str, Maps] = field(default_factory=dict)
+    cases_of_class: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -147,12 +174,14 @@ class SplitWithMaps(SplitResults):
         agreement_cases: The cases with gaze.
         localisation: Localisation of boxes and regions.
         localisation_cases: The cases with boxes or regions.
+        class_agreement: Agreement with the gaze of each class; None where it was not measured.
     """
 
     agreement: Maps = field(default_factory=dict)
     agreement_cases: AgreementCases = field(default_factory=AgreementCases)
     localisation: Maps = field(default_factory=dict)
     localisation_cases: LocalisationCases = field(default_factory=LocalisationCases)
+    class_agreement: ClassAgreement | None = optional()
 
 
 @dataclass(frozen=True)

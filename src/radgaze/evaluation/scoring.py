@@ -29,6 +29,8 @@ _CASE: dict[str, pl.DataType | type[pl.DataType]] = {
 }
 SCHEMA = {**_CASE, **dict.fromkeys(AGREEMENT, pl.Float64)}
 """Columns of agreement.parquet."""
+CLASS_SCHEMA = {**_CASE, "class": pl.String, **dict.fromkeys(AGREEMENT, pl.Float64)}
+"""Columns of class_agreement.parquet."""
 LOCALISATION_SCHEMA = {**_CASE, **dict.fromkeys(LOCALISATION, pl.Float64)}
 """Columns of localisation.parquet."""
 
@@ -40,6 +42,7 @@ class CaseScores:
     Attributes:
         predictions: The predictions of the validation and test cases, see `Run.predictions`.
         agreement: A row for each test case with gaze and each map, see `SCHEMA`; null where undefined.
+        class_agreement: A row for each test case, class that its report mentions and map, `CLASS_SCHEMA`.
         localisation: A row for each test case with boxes or regions and each map, see `LOCALISATION_SCHEMA`.
         without_gaze: Number of cases that are left out of `agreement` because they have no gaze.
         constant_maps: Number of cases whose map is constant and scores as chance, by map.
@@ -48,6 +51,7 @@ class CaseScores:
 
     predictions: pl.DataFrame
     agreement: pl.DataFrame
+    class_agreement: pl.DataFrame
     localisation: pl.DataFrame
     without_gaze: int
     constant_maps: dict[str, int]
@@ -92,6 +96,7 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
     return CaseScores(
         predictions=predicted.predictions,
         agreement=pl.concat(agreement_parts),
+        class_agreement=score_mentioned(predicted),
         localisation=pl.concat(localisation_parts),
         without_gaze=without_gaze,
         constant_maps=constant_maps,
@@ -100,6 +105,25 @@ def score(predicted: PredictedCases, *, tolerance: float = 0.0) -> CaseScores:
             **{name: count for part in counts for name, count in part.items()},
         },
     )
+
+
+def score_mentioned(predicted: PredictedCases) -> pl.DataFrame:
+    """Measure the agreement of maps of each class with the gaze of this class, see `CLASS_SCHEMA`."""
+    references, size = predicted.references, predicted.references.fixations.shape
+    parts = [pl.DataFrame(schema=CLASS_SCHEMA)]
+    for each in predicted.mentioned:
+        maps = each.maps
+        of_class, of_case = (
+            fixation_counts(maps.points, present, (size[0], size[1]))
+            for present in (maps.present, each.fixations)
+        )
+        others = references.fixations - of_case
+        for name, scored in maps.maps_to_score(references.baselines).items():
+            figures = measure_agreement(scored, maps.gaze, of_class, others)
+            rows = _rows(maps.case_ids, maps.patients, name, figures, SCHEMA)
+            named = rows.with_columns(pl.Series("class", each.classes, dtype=pl.String))
+            parts.append(named.select(list(CLASS_SCHEMA)))
+    return pl.concat(parts)
 
 
 def _rows(

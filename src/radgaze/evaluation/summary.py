@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
 
@@ -21,6 +21,7 @@ from radgaze.evaluation.options import EvaluationOptions, Interval
 from radgaze.evaluation.results import MACRO as MACRO
 from radgaze.evaluation.results import (
     AgreementCases,
+    ClassAgreement,
     EvaluationResults,
     EvaluationSettings,
     LocalisationCases,
@@ -38,6 +39,8 @@ from radgaze.evaluation.statistics.resampling import (
 from radgaze.evaluation.votes import vote_results
 from radgaze.runs.run import Run
 from radgaze.words import listed
+
+CLASS_GAZE = "maps of each class that the report mentions against the gaze of this class, beside the case's"
 
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
@@ -88,6 +91,9 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
                 localisation_rows, resampling(with_boxes), tuple(localisation.METRICS)
             ),
             localisation_cases=LocalisationCases(with_boxes.height, test.height - with_boxes.height),
+            class_agreement=class_agreement(scores.class_agreement, test, run.classes, resampling)
+            if settings.class_gaze
+            else None,
         ),
         validate=of_validate,
         votes=vote_results(run, test, resampling(test), settings.interval or "delong"),
@@ -173,6 +179,37 @@ def agreement_summary(
     }
 
 
+def class_agreement(
+    table: pl.DataFrame,
+    test: pl.DataFrame,
+    classes: Sequence[str],
+    resampling: Callable[[pl.DataFrame], Resampling],
+) -> ClassAgreement:
+    """Average metrics of the maps of each class over the cases with gaze of this class.
+
+    Args:
+        table: Rows of the test cases, see `scoring.CLASS_SCHEMA`.
+        test: The test predictions.
+        classes: Names of the classes.
+        resampling: Function that makes the resampling of cases.
+    """
+
+    def of(rows: pl.DataFrame) -> Maps:
+        cases, rows = _in_order(rows, test)
+        return agreement_summary(rows, resampling(cases))
+
+    means_of_cases = table.group_by("case_id", "patient", "map", maintain_order=True).agg(
+        pl.col(list(agreement.METRICS)).mean()
+    )
+    by_class = {name: table.filter(pl.col("class") == name) for name in classes}
+    return ClassAgreement(
+        cases=table["case_id"].n_unique(),
+        all=of(means_of_cases) if table.height else {},
+        by_class={name: of(rows) for name, rows in by_class.items() if rows.height},
+        cases_of_class={name: rows["case_id"].n_unique() for name, rows in by_class.items()},
+    )
+
+
 def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
     """The options, and the settings of the run that its maps depend on."""
     is_blurred = BLURRED | {name: kind.blurred for name, kind in baselines.evaluated().items()}
@@ -188,6 +225,7 @@ def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
         tolerance=options.tolerance,
         heatmap_smoothing=smoothing,
         gaze=asdict(run.config.gaze),
+        class_gaze=CLASS_GAZE if (options.per or run.config.gaze.per) == "class" else "",
         size=run.config.input.size,
         fit=run.config.input.fit,
     )

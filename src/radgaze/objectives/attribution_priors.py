@@ -32,6 +32,19 @@ def outside_squared(p: Tensor, q: Tensor, *, relevant_above: Share | None = None
 
 
 @register(raw=True, effect=PENALISED)
+def inside_squared(p: Tensor, q: Tensor, *, irrelevant_above: Share | None = None) -> Tensor:
+    """Σ_d (q_d·p_d)², right for the right reasons (Ross et al. 2017, eq. 1) where q itself is A.
+
+    Args:
+        p: Heatmaps: ∂/∂x Σ_k log ŷ_k in the paper.
+        q: Irrelevance of each place: the mask of earlier explanations, where the paper looks for another one.
+        irrelevant_above: Value above which a place is irrelevant, and the others are not, as in the paper,
+            whose A is binary; None takes the irrelevance as it is.
+    """
+    return (_relevance(p, q, irrelevant_above) * p).square().flatten(1).sum(1)
+
+
+@register(raw=True, effect=PENALISED)
 def outside_absolute(p: Tensor, q: Tensor, *, relevant_above: Share | None = None) -> Tensor:
     """Σ_d |(1 − q_d)·p_d|, GradMask (Simpson et al. 2019), as implemented in saliency-red-herring.
 

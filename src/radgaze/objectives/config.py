@@ -12,12 +12,21 @@ from radgaze.sections import Section
 
 
 class Map(StrEnum):
-    """Maps of one image: mask, gaze, heatmap, and the boxes and regions of findings, a target like gaze."""
+    """Maps of one image: mask, gaze, heatmap, the boxes and regions of findings, and parts of the image."""
 
     MASK = "mask"
     GAZE = "gaze"
     HEATMAP = "heatmap"
     BOXES = "boxes"
+    LUNGS = "lungs"
+    EXPLAINED = "explained"
+
+
+PARTS = (Map.LUNGS, Map.EXPLAINED)
+"""Parts of the image that masks of the store mark, see `store.parts`."""
+
+GIVEN = (Map.GAZE, Map.BOXES, *PARTS)
+"""Maps that come with the data, and do not learn; not every case has each."""
 
 
 class Edge(StrEnum):

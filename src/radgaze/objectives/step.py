@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
 from radgaze.attribution.engine.capture import full
-from radgaze.objectives.config import Map, ObjectiveConfig
+from radgaze.objectives.config import GIVEN, PARTS, Map, ObjectiveConfig
 from radgaze.objectives.matching import match
 
 
@@ -32,6 +32,7 @@ class Maps:
             is compared with `gaze`.
         boxes: Maps of the boxes and regions of findings in [0, 1], drawn like gaze maps.
         has_boxes: Which cases have any, (B,) bool.
+        parts: Maps of the parts of the image in [0, 1], and which cases have the part, (B,) bool, by name.
     """
 
     gaze: Tensor
@@ -43,6 +44,7 @@ class Maps:
     gaze_of: Mapping[str, Tensor] = field(default_factory=dict)
     boxes: Tensor | None = None
     has_boxes: Tensor | None = None
+    parts: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -87,19 +89,35 @@ class Step:
         labels: Labels (B, C), 0 or 1.
         config: Settings of the objective.
         forward: The forward pass, or None where no term needs it.
-        only_with_gaze: Whether the term that is computed takes only the cases with gaze into account. The
-            maps of other cases then get no gradient: it may be NaN there, and 0 · NaN is NaN.
+        counted: Cases that count for the term that is computed, (B,) bool, or None for all of them. The maps
+            of other cases then get no gradient: it may be NaN there, and 0 · NaN is NaN.
     """
 
     maps: Maps
     labels: Tensor
     config: ObjectiveConfig
     forward: ForwardPass | None = None
-    only_with_gaze: bool = False
+    counted: Tensor | None = None
 
-    def for_cases_with_gaze(self) -> Step:
-        """Make the same step for a term that takes only the cases with gaze into account."""
-        return replace(self, only_with_gaze=True)
+    def for_cases_with(self, names: Sequence[str]) -> Step:
+        """Make the same step for a term that takes only the cases that have all of some maps into account.
+
+        Args:
+            names: Names of the maps; those that every case has do not matter.
+
+        Raises:
+            MissingError: The maps of a part are missing.
+        """
+        has = [self.has(name) for name in names if name in GIVEN]
+        return replace(self, counted=torch.stack(has).all(0) if has else None)
+
+    def has(self, name: str) -> Tensor:
+        """Which cases have a map of `GIVEN`, (B,) bool.
+
+        Raises:
+            MissingError: The maps of a part are missing.
+        """
+        return self._part(name)[1] if name in PARTS else self.maps.has_gaze
 
     def with_boxes_as_gaze(self) -> Step:
         """Make the same step with boxes and regions in place of gaze, for a term that uses them.
@@ -138,13 +156,15 @@ class Step:
         return self.forward
 
     def raw(self, name: str) -> Tensor:
-        """A map (B, 1, H, W) as it was made: gaze in [0, 1], mask probabilities, or a raw heatmap.
+        """A map (B, 1, H, W) as it was made: gaze or a part in [0, 1], mask probabilities, or a raw heatmap.
 
         Raises:
             MissingError: The map is missing.
         """
         if name in (Map.GAZE, Map.BOXES):  # see `with_boxes_as_gaze`
             return self.gaze
+        if name in PARTS:
+            return full(self._part(name)[0])
         if name == Map.MASK:
             if self.maps.mask is None:
                 raise MissingError("the mask is missing: the model has no decoder")
@@ -160,7 +180,14 @@ class Step:
 
     def is_heatmap(self, name: str) -> bool:
         """Whether a map is a heatmap."""
-        return name not in (Map.GAZE, Map.MASK, Map.BOXES)
+        return name != Map.MASK and name not in GIVEN
+
+    def _part(self, name: str) -> tuple[Tensor, Tensor]:
+        if name not in self.maps.parts:
+            raise MissingError(f"the {name} are missing")
+        return self.maps.parts[name]
 
     def _guarded(self, predicted: Tensor) -> Tensor:
-        return torch.where(self.seen, predicted, predicted.detach()) if self.only_with_gaze else predicted
+        if self.counted is None:
+            return predicted
+        return torch.where(self.counted.view(-1, 1, 1, 1), predicted, predicted.detach())

@@ -5,7 +5,7 @@ An experiment is a choice of weights on the edges of the triangle, and of furthe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from radgaze.objectives.config import ObjectiveConfig
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Step
-from radgaze.objectives.terms import Term, further, needs_boxes, needs_gaze
+from radgaze.objectives.terms import Term, further, needs_boxes, needs_parts
 from radgaze.objectives.terms.edge import Edge
 
 __all__ = [
@@ -45,11 +45,13 @@ class Shares:
         cases: Share by the number of cases.
         gaze: Share by the number of cases with gaze.
         boxes: Share by the number of cases with boxes or regions.
+        share_of: Function that returns the share by the number of other cases, (B,) bool; None if all are 1.
     """
 
     cases: Tensor | float = 1.0
     gaze: Tensor | float = 1.0
     boxes: Tensor | float = 1.0
+    share_of: Callable[[Tensor], Tensor] | None = None
 
 
 ALONE = Shares()
@@ -72,7 +74,7 @@ def objective(
     Args:
         logits: Class scores (B, C).
         labels: Labels (B, C), 0 or 1.
-        maps: Maps of the batch; a term with G is the mean over the cases with gaze.
+        maps: Maps of the batch; a term with maps that not every case has is the mean over those that have.
         config: Settings: γ, edges, distances, further terms.
         shares: Share of this batch in the batches of all processes.
         forward: The forward pass, which some terms need.
@@ -112,27 +114,27 @@ def terms(
 
 def cases(maps: Maps, config: ObjectiveConfig) -> dict[str, Tensor]:
     """The number of cases that each term is the mean of, as a float scalar, by the name of the term."""
-    counts = {}
+    step, counts = Step(maps, maps.has_gaze, config), {}
     for name, term in with_weight(config).items():
-        counted = torch.ones_like(maps.has_gaze)
-        if needs_boxes(term):
-            counted = torch.zeros_like(counted) if maps.has_boxes is None else maps.has_boxes
-        elif needs_gaze(term):
-            counted = maps.has_gaze
-        counts[name] = counted.sum().float()
+        counted = _counting(term, step).counted
+        counts[name] = (torch.ones_like(maps.has_gaze) if counted is None else counted).sum().float()
     return counts
+
+
+def _counting(term: Term, step: Step) -> Step:
+    """The step for the cases that a term is the mean of."""
+    return (step.with_boxes_as_gaze() if needs_boxes(term) else step).for_cases_with(term.maps)
 
 
 def _mean(term: Term, step: Step, shares: Shares) -> Tensor:
     """The mean of a term over the cases that count."""
-    share = shares.gaze
-    if needs_boxes(term):
-        step, share = step.with_boxes_as_gaze(), shares.boxes
-    elif not needs_gaze(term):
+    step, share = _counting(term, step), shares.boxes if needs_boxes(term) else shares.gaze
+    if step.counted is None:
         return shares.cases * term.values(step).mean()
-    has_gaze = step.maps.has_gaze
-    per_case = torch.where(has_gaze, term.values(step.for_cases_with_gaze()), 0)
-    return share * (per_case.sum() / has_gaze.sum().clamp(min=1))
+    if needs_parts(term):
+        share = 1.0 if shares.share_of is None else shares.share_of(step.counted)
+    per_case = torch.where(step.counted, term.values(step), 0)
+    return share * (per_case.sum() / step.counted.sum().clamp(min=1))
 
 
 def total(values: Mapping[str, Tensor], config: ObjectiveConfig, factors: Mapping[str, float]) -> Tensor:

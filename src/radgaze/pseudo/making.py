@@ -30,9 +30,10 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
     """Write a copy of a run's store in which masks, made of the run's maps, mark the training cases.
 
     Each true class of a case has its own map, and a mask that is named after the class. With
-    `options.validation`, validation cases are marked as well. A case none of whose maps has a pixel from the
-    threshold on is not marked, and stays as it is. The copy has the run's split. A finished copy
-    of the same run and options is returned as it is.
+    `options.explained`, each case has one mask, named `EXPLAINED_BEFORE`, beside those of the run's store.
+    With `options.validation`, validation cases are marked as well. A case none of whose maps has a pixel from
+    the threshold on is not marked, and stays as it is. The copy has the run's split. A finished copy of the
+    same run and options is returned as it is.
 
     Args:
         run: The run, or vote.
@@ -47,7 +48,7 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
     """
     out = Path(os.path.abspath(options.out))  # noqa: PTH100  resolve() would follow a link
     check_folder(out, may_be=("store", "run"))
-    options = replace(options, methods=_method(run, options.methods))
+    options = replace(options, methods=_method(run, options))
     if options.refine == "grabcut":
         grabcut.available()
     store, annotation = run.store, _annotation(run, options)
@@ -65,9 +66,13 @@ def pseudo(run: Run, options: PseudoOptions) -> Store:
 def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
     """Refine maps by the method of the options.
 
-    The threshold of the options still has to be applied to the result, except for that of grabcut, whose
-    values are 0 or 1.
+    The threshold of the options still has to be applied to the result, except for those of grabcut and of
+    explained places, whose values are 0 or 1.
     """
+    if options.explained:  # on the gradient's own pixels: a single one that is enlarged would lose its height
+        for each in maps:
+            yield replace(each, values=(each.values >= options.level).astype("float32"))
+        return
     if options.refine == "grabcut":
         for each in maps:
             cut = grabcut.grabcut(each.image, each.values, options.level)
@@ -83,7 +88,7 @@ def refined(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Itera
 def _marks(maps: Iterable[ClassMap], run: Run, options: PseudoOptions) -> Iterator[Mark]:
     """The masks of maps, on the squares of the store."""
     store, fit = run.store, run.config.input.fit
-    level = 0.5 if options.refine == "grabcut" else options.level
+    level = 0.5 if options.refine == "grabcut" or options.explained else options.level
     frames = {
         case_id: Frame(rows, columns, store.size)
         for case_id, rows, columns in store.cases.select("case_id", "rows", "columns").iter_rows()
@@ -124,10 +129,12 @@ class Seen:
         )
 
 
-def _method(run: Run, method: str | None) -> str:
+def _method(run: Run, options: PseudoOptions) -> str:
     """The map that masks are made of, by its name also where it is the run's own."""
-    if method is not None:
-        return method
+    if options.methods is not None:
+        return options.methods
+    if options.explained:
+        return "backprop"
     heatmap = run.config.objective.heatmap
     return heatmap.generator if compares(run.config.objective, Map.HEATMAP) else "guided_backprop"
 
@@ -136,20 +143,21 @@ def _annotation(run: Run, options: PseudoOptions) -> Annotation:
     """The cases that are marked, and where their masks come from."""
     classes = [run.classes[k] for k in marked_classes(run, options)]
     cases = run.store.cases.filter(pl.col("split").is_in(options.splits))
-    cases = cases.filter(pl.any_horizontal(pl.col(f"label_{name}") > 0 for name in classes))
+    if not options.explained:
+        cases = cases.filter(pl.any_horizontal(pl.col(f"label_{name}") > 0 for name in classes))
     if options.methods == GAZE:
         cases = cases.join(run.store.readings, on="case_id", how="semi", maintain_order="left")
     if cases.is_empty():
         raise UserError(
-            f"{run.path} has no {' or '.join(options.splits)} case to mark: none has one of "
-            + ", ".join(classes)
+            f"{run.path} has no {' or '.join(options.splits)} case to mark"
+            + ("" if options.explained else f": none has one of {', '.join(classes)}")
             + (" and gaze" if options.methods == GAZE else "")
         )
     return Annotation(
         case_ids=frozenset(cases["case_id"]),
         provenance=provenance(run, options),
-        keep_gaze=options.keep_gaze,
-        keep_marks=options.keep_marks,
+        keep_gaze=options.keep_gaze or options.explained,
+        keep_marks=options.keep_marks or options.explained,
     )
 
 
@@ -175,6 +183,8 @@ def provenance(run: Run, options: PseudoOptions) -> Mapping[str, object]:
         "keep_marks": options.keep_marks,
         "software": __version__,
     }
+    if options.explained:
+        made["marking"] = options.marking
     if options.refine == "irnet":
         made |= {"epochs": options.epochs, "seed": options.seed}
         made |= {"surely_inside": options.surely_inside, "surely_outside": options.surely_outside}

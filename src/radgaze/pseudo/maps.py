@@ -1,4 +1,4 @@
-"""The maps of cases, one for each of their classes, at the size of the model's input."""
+"""The maps of cases, one for each of their classes or of the decision, at the size of the model's input."""
 
 from __future__ import annotations
 
@@ -7,15 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from radgaze.console import progress
 from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import RunExplainer
+from radgaze.models.unet import Output
 from radgaze.pseudo.options import GAZE, MASK, PseudoOptions
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
+from radgaze.store.marks import EXPLAINED_BEFORE
 from radgaze.store.names import plain
 
 Plane = NDArray[np.float32]
@@ -23,11 +26,11 @@ Plane = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class ClassMap:
-    """A map of one class of a case.
+    """A map of a case.
 
     Attributes:
         case_id: The case.
-        label: The class.
+        label: Name of what it marks, such as a class.
         image: Grey image in [0, 1], of shape (S, S).
         values: The map in [0, 1], of shape (S, S); a heatmap or gaze map is scaled to its maximum.
     """
@@ -52,7 +55,7 @@ def marked_classes(run: Run, options: PseudoOptions) -> tuple[int, ...]:
 
 
 def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
-    """Make the maps of the marked cases, one for each true class that is marked.
+    """Make the maps of the marked cases, one for each true class that is marked, or one with `explained`.
 
     A map without a value above 0 is left out.
 
@@ -74,21 +77,39 @@ def class_maps(run: Run, options: PseudoOptions) -> Iterator[ClassMap]:
     with progress("Making maps", total=int(splits.is_in(options.splits).sum())) as bar:
         for split in options.splits:
             for batch in run.batches(split, options.batch_size):
-                for k, values in _maps_of(batch, marked, explain, method, device):
-                    images = batch.image[:, 0].numpy()
+                images = batch.image[:, 0].numpy()
+                if options.explained:
+                    assert explain is not None
+                    made = iter([(EXPLAINED_BEFORE, _of_decisions(explain, batch, run, device))])
+                else:
+                    made = _maps_of(batch, run, marked, explain, method, device)
+                for label, values in made:
                     for row, plane in values.items():
                         if plane.max() > 0:
-                            yield ClassMap(batch.case_id[row], run.classes[k], images[row], plane)
+                            yield ClassMap(batch.case_id[row], label, images[row], plane)
                 bar.advance(len(batch.case_id))
+
+
+def _of_decisions(explain: RunExplainer, batch: Batch, run: Run, device: str) -> dict[int, Plane]:
+    """The maps of the predicted probability of the cases of a batch, by their place in the batch."""
+    kind = run.config.objective.classification
+
+    def highest(output: Output) -> torch.Tensor:
+        """The logarithm of the highest class probability, (B,)."""
+        logits = output.logits.float()
+        return (F.logsigmoid(logits) if kind == "sigmoid" else logits.log_softmax(1)).amax(1)
+
+    return dict(enumerate(map(_scaled, explain(batch.to(device), highest).heatmap)))
 
 
 def _maps_of(
     batch: Batch,
+    run: Run,
     marked: Sequence[int],
     explain: RunExplainer | None,
     method: str | None,
     device: str,
-) -> Iterator[tuple[int, dict[int, Plane]]]:
+) -> Iterator[tuple[str, dict[int, Plane]]]:
     """For each class the maps of the cases of a batch that have it, by their place in the batch."""
     labels = batch.label > 0
     gaze = batch.gaze_maps()[:, 0].numpy() if explain is None else None
@@ -104,7 +125,10 @@ def _maps_of(
             values = _explained(explain, batch, chosen, device, is_mask=method == MASK)
         for k in marked:
             rows = torch.nonzero(has & (chosen == k))[:, 0].tolist()
-            yield k, {row: values[row] if method == MASK else _scaled(values[row]) for row in rows}
+            yield (
+                run.classes[k],
+                {row: values[row] if method == MASK else _scaled(values[row]) for row in rows},
+            )
 
 
 def _explained(

@@ -17,6 +17,10 @@ between, as implemented in its authors' code (`conf_fg_thres`, `conf_bg_thres`).
 
 NORMAL = ("Normal", "No finding")
 
+EXPLAINED = 0.67
+"""Share of a map's maximum from which a place is explained, as implemented in the code of Ross et al. 2017
+(`largest_gradient_mask`)."""
+
 Refine = Literal["none", "grabcut", "irnet"]
 
 
@@ -26,11 +30,17 @@ class PseudoOptions(Options):
 
     Attributes:
         out: Folder of the copy of the run's store, with the masks.
+        marking: What the masks mark: findings, each true class of a case, for another run to learn from; or
+            explained, the places on which the predicted probability depends most, for another run to avoid
+            (experiment rrr_another). Masks of explained places add up over runs, and gaze and other marks are
+            kept.
         methods: Map that the masks are made of: a heatmap generator, mask (of the decoder), or gaze (the gaze
-            map of each case that has gaze); by default the heatmap that the run was trained with. A case
-            whose map is empty, or below the threshold everywhere, gets no mask and stays as it is.
+            map of each case that has gaze); by default the heatmap that the run was trained with, and
+            backprop for explained places. A case whose map is empty, or below the threshold everywhere,
+            gets no mask and stays as it is.
         threshold: Share of a map's maximum, or value of the decoder's mask, at or above which a pixel is
-            inside (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask).
+            inside (default: 0.2, as in the three-stage method of Viniavskyi et al. 2020; 0.5 for the mask;
+            0.67 for explained places, as in the code of Ross et al. 2017).
         refine: Refinement of the maps: none; grabcut, segmentation of each image alone by its grey values and
             edges (Rother et al. 2004); or irnet, propagation of each map up to object boundaries that a
             network learns from all maps (Ahn et al. 2019).
@@ -51,6 +61,7 @@ class PseudoOptions(Options):
     """
 
     out: str | Path = option(metavar="STORE")
+    marking: Literal["findings", "explained"] = "findings"
     methods: str | None = None
     threshold: float | None = option(None, above=0, at_most=1)
     refine: Refine = "none"
@@ -74,6 +85,23 @@ class PseudoOptions(Options):
                 f"must be below `surely_inside={self.surely_inside:g}`, got {self.surely_outside:g}",
             )
 
+        if self.explained:
+            self._check_explained()
+
+    def _check_explained(self) -> None:
+        if self.methods in (MASK, GAZE):
+            raise FieldError(
+                "methods", f"must be a heatmap generator with `marking=explained`, got {self.methods}"
+            )
+        for name, allowed in (("refine", "none"), ("only_positive", False)):
+            if getattr(self, name) != allowed:
+                raise FieldError(name, "cannot be used with `marking=explained`: it is for masks of findings")
+
+    @property
+    def explained(self) -> bool:
+        """Whether the masks mark what the run used."""
+        return self.marking == "explained"
+
     @property
     def splits(self) -> tuple[str, ...]:
         """Splits whose cases are marked."""
@@ -84,4 +112,6 @@ class PseudoOptions(Options):
         """The threshold, also where it is the default."""
         if self.threshold is not None:
             return self.threshold
+        if self.explained:
+            return EXPLAINED
         return 0.5 if self.methods == MASK else 0.2

@@ -22,6 +22,7 @@ HEIGHT = 336
 """Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
 CONTOUR = (86, 180, 233)
 """Colour of the outline, Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map."""
+SCALE = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
 OPACITY = 0.72
 """Opacity of a map where it is 1, at which bones and vessels remain visible."""
 
@@ -138,9 +139,13 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
     return row
 
 
-def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]]) -> Figure:
-    """Draw rows of panels as one figure, each with a label at its left, and one scale for all."""
-    words = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> Figure:
+    """Draw rows of panels as one figure, each with a label at its left, and one scale for all.
+
+    Args:
+        rows: Label and panels of each row.
+        words: Text beside the scale.
+    """
     labels = [_extent(label) for label, _ in rows]
     picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]

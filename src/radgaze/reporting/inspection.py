@@ -14,12 +14,14 @@ from radgaze.console import progress
 from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
+from radgaze.reporting.alignment import alignment_figure
 from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, overlay, radiograph
 from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, write_page
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
 from radgaze.store.boxes import with_area
 from radgaze.store.dataset import GazeDataset, collate
+from radgaze.store.mentions import gaze_of_classes
 from radgaze.store.store import Store
 
 SIZE = 320
@@ -29,7 +31,8 @@ SIZE = 320
 def inspection_page(
     store: Store, out: Path, options: InspectOptions | None = None
 ) -> tuple[Inspection, Path]:
-    """Inspect a store; write DIR/inspect.html, inspect.json and readings.png.
+    """Inspect a store; write DIR/inspect.html, inspect.json, readings.png and, with gaze of each class,
+    gaze_of_classes.png.
 
     Args:
         store: The store.
@@ -61,6 +64,8 @@ def inspection_page(
         quantiles=inspection.quantiles(),
         between=[(*AGREEMENT[metric], entry) for metric, entry in inspection.between_readers().items()],
         distributions=_distributions(inspection, out),
+        gaze_of_classes=gaze_of_classes(store).to_dicts() if store.mentions.height else [],
+        alignment=_alignment(store, out, options.seed),
         averages=[_averaged(name, average) for name, average in inspection.averages.items()],
         groups=groups,
         columns=4,
@@ -106,6 +111,17 @@ def _distributions(inspection: Inspection, out: Path) -> Picture | None:
     path = save(figure, out / "readings.png")
     return figure_picture(
         path, "Histograms of fixations per reading, lengths and coverage; their quartiles are in the table"
+    )
+
+
+def _alignment(store: Store, out: Path, seed: int) -> Picture | None:
+    """The picture of the gaze of each class; None where no case has any."""
+    figure = alignment_figure(store, seed=seed) if store.mentions.height else None
+    if figure is None:
+        return None
+    path = save(figure, out / "gaze_of_classes.png")
+    return figure_picture(
+        path, "Fixations of some cases, and the gaze map of each class that reports mention"
     )
 
 

@@ -10,6 +10,8 @@ from torch.utils.data import DataLoader, Subset
 
 from radgaze.errors import UserError
 from radgaze.gaze.spec import GazeMaps
+from radgaze.objectives.config import PARTS
+from radgaze.objectives.terms import compares
 from radgaze.runs.config import Config, GazeConfig
 from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import Augmentation, GazeDataset
@@ -37,6 +39,7 @@ def dataset(
     augment: bool = False,
     per_class: bool = False,
     controlled: bool = False,
+    parts: bool = False,
 ) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
@@ -45,8 +48,9 @@ def dataset(
         config: Configuration of the run.
         split: Name of the split, "train", "validate" or "test".
         augment: Whether images are augmented.
-        per_class: Whether the data set has gaze by class, where the run learns from it.
+        per_class: Whether the gaze of each class is kept apart, where `gaze.per` is class.
         controlled: Whether the run's control stands in for the gaze, as in training (`GazeConfig.control`).
+        parts: Whether the data set has the parts of images that the objective uses.
 
     Raises:
         UserError: The control leaves no case with gaze.
@@ -65,6 +69,7 @@ def dataset(
             per=config.gaze.per if per_class else "case",
             control=config.gaze.control if controlled else "none",
         ),
+        parts=[part.value for part in PARTS if parts and compares(config.objective, part)],
         augment=Augmentation() if augment else None,
         seed=config.seed,
         cache=cache,

@@ -18,11 +18,10 @@ from radgaze import __version__
 from radgaze.console import progress
 from radgaze.errors import UserError, shortened
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
-from radgaze.store.boxes import ANATOMY
 from radgaze.store.finishing import write_manifest
 from radgaze.store.manifest import Counts, Manifest
+from radgaze.store.marks import is_finding
 from radgaze.store.masks import packed
-from radgaze.store.names import plain
 from radgaze.store.partial import partial_of
 from radgaze.store.regions import SCHEMA, SHARD, TABLE, shard_name
 from radgaze.store.store import MANIFEST, REJECTIONS, TABLES, TWINS, Store
@@ -187,7 +186,7 @@ def _write_regions(
 
 
 def _stays(case_id: str, label: str, annotation: Annotation) -> bool:
-    return annotation.keep_marks or case_id not in annotation.case_ids or plain(label) in ANATOMY
+    return annotation.keep_marks or case_id not in annotation.case_ids or not is_finding(label)
 
 
 def _write_tables(store: Store, annotation: Annotation, folder: Path) -> Counts:

@@ -44,6 +44,8 @@ class Sample:
         class_weights: (K, C) weight of each fixation in the gaze map of each class, where the data set has
             gaze by class (`GazeMaps.per`).
         stand_in: (S, S) uint8, a map that stands in for gaze (`GazeMaps.control`), 255 for 1; None for none.
+        parts: (P, S, S) uint8, the parts of the data set (`store.parts`) as in `regions`; None for no parts.
+        part_names: Their names.
     """
 
     image: Tensor
@@ -65,6 +67,8 @@ class Sample:
     region_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     class_weights: Tensor | None = None
     stand_in: Tensor | None = None
+    parts: Tensor | None = None
+    part_names: tuple[str, ...] = ()
 
 
 @dataclass
@@ -90,6 +94,8 @@ class Batch:
         spec: Settings of the gaze maps; None for a data set without gaze.
         views: (B, K, 6) as in a sample, or None.
         class_weights: (B, K, C) as in a sample, 0 for padding, or None.
+        parts: (B, P, S, S) uint8 as in a sample, or None.
+        part_names: Names of the parts.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
             a synchronisation with the device.
         stand_in: (B, S, S) uint8 as in a sample, zeros for a case without, or None.
@@ -113,6 +119,8 @@ class Batch:
     spec: GazeMaps | None = None
     views: Tensor | None = None
     class_weights: Tensor | None = None
+    parts: Tensor | None = None
+    part_names: tuple[str, ...] = ()
     mirrors: int = 1
     stand_in: Tensor | None = None
 
@@ -190,6 +198,17 @@ class Batch:
             regions=regions.float() / 255 if self.regions.shape[1] else None,
         )
         return torch.where(present.view(-1, 1, 1, 1), drawn, 0), present
+
+    def part_maps(self, name: str) -> tuple[Tensor, Tensor]:
+        """Return the maps of a part, the share of each pixel inside, (B, 1, S, S), and who has it, (B,).
+
+        Raises:
+            ValueError: The data set was made without this part.
+        """
+        if self.parts is None or name not in self.part_names:
+            raise ValueError(f"the data set was made without the part {name!r}")
+        inside = self.parts[:, self.part_names.index(name)]
+        return inside.unsqueeze(1).float() / 255, (inside > 0).flatten(1).any(1)
 
     def own_boxes(self) -> Tensor:
         """Return the boxes (B, N, 4), without area where named after a class that the case does not have."""
@@ -313,6 +332,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     if stand_in is not None:
         has_gaze = has_gaze | (stand_in > 0).flatten(1).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
+    parts = [sample.parts for sample in samples if sample.parts is not None]
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
         label=label,
@@ -332,6 +352,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         spec=spec,
         views=views,
         class_weights=class_weights,
+        parts=torch.stack(parts) if parts else None,
+        part_names=samples[0].part_names,
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
         stand_in=stand_in,
     )

@@ -8,40 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from radgaze.store.marks import is_finding
 from radgaze.store.names import plain
 from radgaze.store.store import Store
-
-_SIDED = (
-    "apical zone",
-    "clavicle",
-    "costophrenic angle",
-    "hemidiaphragm",
-    "hilar structures",
-    "lower lung zone",
-    "lung",
-    "mid lung zone",
-    "upper lung zone",
-)
-ANATOMY = frozenset(f"{side} {name}" for side in ("left", "right") for name in _SIDED) | {
-    "abdomen",
-    "aortic arch",
-    "aortic knob",
-    "cardiac silhouette",
-    "carina",
-    "chest",
-    "cavoatrial junction",
-    "descending aorta",
-    "mediastinum",
-    "right atrium",
-    "spine",
-    "svc",
-    "trachea",
-    "upper mediastinum",
-}
-"""Names of boxes and regions of organs (in egd-cxr, Chest ImaGenome and REFLACX).
-
-Every case has them, whatever its class, so they mark neither attention nor findings.
-"""
 
 STRIPS = 24
 """Number of boxes that replace an ellipse."""
@@ -50,7 +19,7 @@ STRIPS = 24
 def finding_boxes(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the boxes of cases except those of `ANATOMY`, sorted by case.
+    """Collect the boxes of findings of cases, sorted by case; see `marks.is_finding`.
 
     Args:
         store: The store.
@@ -63,7 +32,7 @@ def finding_boxes(
     """
     order = cases.select("case_id").with_row_index("case")
     boxes = store.boxes.join(order, on="case_id", maintain_order="left").sort("case", maintain_order=True)
-    boxes = boxes.filter(pl.Series([plain(name) not in ANATOMY for name in boxes["label"]], dtype=pl.Boolean))
+    boxes = boxes.filter(pl.Series([is_finding(name) for name in boxes["label"]], dtype=pl.Boolean))
     of_name = {plain(name): k for k, name in enumerate(store.classes)}
     classes = np.array([of_name.get(plain(name), -1) for name in boxes["label"]], dtype=np.int64)
     corners = boxes.select("x1", "y1", "x2", "y2").to_numpy().astype(np.float32).reshape(-1, 4)
@@ -78,7 +47,7 @@ def finding_boxes(
 def finding_regions(
     store: Store, cases: pl.DataFrame
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Collect the regions of cases except those of `ANATOMY` and empty ones, sorted by case.
+    """Collect the regions of findings of cases except empty ones, sorted by case; see `marks.is_finding`.
 
     Args:
         store: The store.
@@ -90,7 +59,7 @@ def finding_regions(
     """
     order = cases.select("case_id").with_row_index("case")
     regions = store.regions.table.with_row_index("row").join(order, on="case_id", maintain_order="left")
-    finding = pl.Series([plain(name) not in ANATOMY for name in regions["label"]], dtype=pl.Boolean)
+    finding = pl.Series([is_finding(name) for name in regions["label"]], dtype=pl.Boolean)
     regions = regions.filter(finding & (regions["area"] > 0)).sort("case", maintain_order=True)
     of_name = {plain(name): k for k, name in enumerate(store.classes)}
     classes = np.array([of_name.get(plain(name), -1) for name in regions["label"]], dtype=np.int64)

@@ -34,6 +34,7 @@ from radgaze.store.fixations import PLAIN, each_reading_alike, fixations_of, non
 from radgaze.store.lungs import Lungs
 from radgaze.store.mean_gaze import mean_map
 from radgaze.store.mentions import shares_of
+from radgaze.store.parts import part_regions
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
@@ -59,6 +60,7 @@ class GazeDataset(Dataset[Sample]):
             borders.
         gaze: Settings of the gaze maps; None for no gaze.
         maps: Whether samples hold gaze maps; `Batch.gaze_maps` makes them on the device in any case.
+        parts: Names of the parts that samples hold, see `store.parts`.
         augment: Random changes, which depend only on the seed, the epoch and the index of a case, not on the
             number of workers; None for none.
         seed: Random seed of the augmentation.
@@ -79,6 +81,7 @@ class GazeDataset(Dataset[Sample]):
         fit: Fit = "stretch",
         gaze: GazeMaps | None,
         maps: bool = False,
+        parts: Sequence[str] = (),
         augment: Augmentation | None = None,
         seed: int = 0,
         cache: bool = False,
@@ -109,6 +112,7 @@ class GazeDataset(Dataset[Sample]):
         self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
         self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
         self._regions_of = store.regions
+        self._parts = {name: part_regions(store, cases, name) for name in parts}
         self._images, self._rows = store.images, rows
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
@@ -173,6 +177,10 @@ class GazeDataset(Dataset[Sample]):
         boxes = self.gaze is not None and self.gaze.boxes == "attention"
         return self.gazed | self.marked if boxes else self.gazed
 
+    def with_part(self, name: str) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a part."""
+        return np.diff(self._parts[name][1]) > 0
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
@@ -203,14 +211,22 @@ class GazeDataset(Dataset[Sample]):
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
         stand_in = self._stand_in(i)
+        parts = self._parted(i)
         if self.augment:
             # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            moved = regions if stand_in is None else torch.cat([regions, stand_in[None]])
-            image, marks, sigma, moved = self.augment(image, marks, sigma, self._seed_of(i, turn), moved)
-            regions, stand_in = moved[: len(regions)], None if stand_in is None else moved[-1]
+            held = (
+                torch.zeros(0, self.size, self.size, dtype=torch.uint8)
+                if stand_in is None
+                else stand_in[None]
+            )
+            counts = (len(regions), len(parts), len(held))
+            inside = torch.cat([regions, parts, held])
+            image, marks, sigma, inside = self.augment(image, marks, sigma, self._seed_of(i, turn), inside)
+            regions, parts, held = inside.split(counts)
+            stand_in = None if stand_in is None else held[0]
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
@@ -218,9 +234,9 @@ class GazeDataset(Dataset[Sample]):
             if views is not None:
                 views = torch.cat([views[:, :2] * sigma / before, shown], 1)
             x, y = points.unbind(1)
-            inside = (x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size)
-            weights = weights * inside
-            class_weights = None if class_weights is None else class_weights * inside[:, None]
+            shows = (x >= 0) & (x <= self.size) & (y >= 0) & (y <= self.size)
+            weights = weights * shows
+            class_weights = None if class_weights is None else class_weights * shows[:, None]
         times, order = self._timed(i)
         sample = Sample(
             image=image,
@@ -242,6 +258,8 @@ class GazeDataset(Dataset[Sample]):
             region_class=region_class,
             class_weights=class_weights,
             stand_in=stand_in,
+            parts=parts if self._parts else None,
+            part_names=tuple(self._parts),
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 
@@ -312,12 +330,27 @@ class GazeDataset(Dataset[Sample]):
         for row, label in zip(self._regions[rows].tolist(), self._region_class[rows].tolist(), strict=True):
             region = self._regions_of[row]
             unions[label] = unions[label] | region if label in unions else region
+        return self._placed_regions(i, list(unions.values())), torch.tensor(list(unions), dtype=torch.int64)
+
+    def _parted(self, i: int) -> Tensor:
+        """Unions (P, S, S) of the regions of each part, in 256 levels; zeros of a part that is missing."""
+        unions = []
+        for rows, ends in self._parts.values():
+            union = np.zeros((self._regions_of.size, self._regions_of.size), np.bool_)
+            for row in rows[ends[i] : ends[i + 1]].tolist():
+                union |= self._regions_of[row]
+            unions.append(union)
+        return self._placed_regions(i, unions)
+
+    def _placed_regions(self, i: int, regions: Sequence[NDArray[np.bool_]]) -> Tensor:
+        """Regions (M, S, S) on the (S, S) image, in 256 levels."""
         squares = [
             self._frames[i].resized(region.view(np.uint8) * np.uint8(255), self.fit, self.size)
-            for region in unions.values()
+            for region in regions
         ]
-        regions = np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
-        return torch.from_numpy(regions), torch.tensor(list(unions), dtype=torch.int64)
+        return torch.from_numpy(
+            np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
+        )
 
     def _controlled(self, store: Store, gaze: GazeMaps) -> controls.StandIns:
         """Replace the gaze on each case by what stands in for it (`GazeMaps.control`)."""

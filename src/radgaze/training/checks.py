@@ -12,7 +12,7 @@ from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
 from radgaze.objectives import distances, heatmaps
-from radgaze.objectives.config import HeatmapConfig, Map
+from radgaze.objectives.config import PARTS, HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
 from radgaze.objectives.terms import compares, further
 from radgaze.options import FieldError, check_choice
@@ -22,8 +22,15 @@ from radgaze.runs.requirements import unmet, unsuited
 from radgaze.store.batch import Batch, collate
 from radgaze.store.boxes import finding_boxes, finding_regions
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.parts import part_regions
 from radgaze.store.store import Store
 from radgaze.training.module import GazeGuided
+
+_PARTS = {Map.LUNGS: "masks of both lungs", Map.EXPLAINED: "masks of what an earlier run used"}
+_SOURCES = {
+    Map.LUNGS: "prepare it with masks that are named after the lungs, such as “left lung” and “right lung”",
+    Map.EXPLAINED: f"make a copy with them by {call('pseudo', 'RUN', marking='explained', out='STORE')}",
+}
 
 CHANGEABLE = ("data", "trainer.", "input.cache")
 """Fields that may have another value when a run is resumed: they do not change what is learned."""
@@ -91,6 +98,33 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
             "classification alone (`optimisation.gaze_fraction` draws those with gaze more often)"
         )
     return None
+
+
+def check_parts(config: Config, cases: GazeDataset) -> list[str]:
+    """Check that training cases have the parts of the image that the objective uses.
+
+    Returns:
+        A notice for each part that fewer than `FEW_CASES` training cases, or a share below `FEW_SHARE`, have.
+
+    Raises:
+        UserError: No training case has a part.
+    """
+    notices = []
+    for part in PARTS:
+        if not compares(config.objective, part):
+            continue
+        usable, count = int(cases.with_part(part).sum()), len(cases)
+        if not usable:
+            raise UserError(
+                f"none of the {count} training cases has {_PARTS[part]}, and {_using(config, part)} uses "
+                f"them; see {call('inspect', config.data)}"
+            )
+        if usable < min(FEW_CASES, count) or usable < FEW_SHARE * count:
+            notices.append(
+                f"only {usable:,} of {count:,} training cases have {_PARTS[part]}, and "
+                f"{_using(config, part)} uses them; the others train the rest of the objective alone"
+            )
+    return notices
 
 
 def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
@@ -176,6 +210,12 @@ def _learning(config: Config) -> str:
     return " and ".join([*words, *([f"the term {', '.join(terms)}"] if terms else [])])
 
 
+def _using(config: Config, name: str) -> str:
+    """The terms that use a map that no edge of the triangle has, in words."""
+    terms = [term for term, each in further(config.objective).items() if name in each.maps]
+    return f"the term {', '.join(terms)}"
+
+
 def _check_objective(config: Config) -> None:
     goal = config.objective
     for name, edge in goal.edges.items():
@@ -239,6 +279,12 @@ def _check_store(config: Config, store: Store) -> None:
         if not any(len(each) for each in marks):
             raise UserError(
                 f"{store.path} holds no boxes or masks of findings, and {_learning(config)} learns from them"
+            )
+    for part in PARTS:
+        if compares(config.objective, part) and not len(part_regions(store, store.cases, part)[0]):
+            raise UserError(
+                f"{store.path} holds no {_PARTS[part]}, and {_using(config, part)} uses them: "
+                f"{_SOURCES[part]}"
             )
     _check_sigma(config, store)
 

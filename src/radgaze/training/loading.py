@@ -34,10 +34,12 @@ class StoreData(L.LightningDataModule):
         super().__init__()
         self.store, self.config = store, config
         augment = config.input.augment
-        self.train_cases = dataset(store, config, "train", augment=augment, per_class=True, controlled=True)
+        self.train_cases = dataset(
+            store, config, "train", augment=augment, per_class=True, controlled=True, parts=True
+        )
         # A model that reads gaze is chosen by what it was given in training; other models read none there.
         controlled = config.model.reads_gaze
-        self.validation_cases = dataset(store, config, config.selection, controlled=controlled)
+        self.validation_cases = dataset(store, config, config.selection, controlled=controlled, parts=True)
         for split, cases in (("train", self.train_cases), (config.selection, self.validation_cases)):
             if not len(cases):
                 raise UserError(f"{store.path} holds no case of the split {split!r}: nothing to {split} on")

@@ -21,7 +21,7 @@ from radgaze.models.layers import kept_features
 from radgaze.models.second_pass import run_again
 from radgaze.models.unet import Output
 from radgaze.objectives import triangle
-from radgaze.objectives.config import Map
+from radgaze.objectives.config import PARTS, Map
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.terms import compares
@@ -65,6 +65,7 @@ class GazeGuided(L.LightningModule):
         self.heatmaps = Heatmaps(model, config.objective)
         self.factors = Factors(config.objective)
         self._has_boxes_term = compares(config.objective, Map.BOXES)
+        self._parts = [part.value for part in PARTS if compares(config.objective, part)]
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
@@ -173,6 +174,7 @@ class GazeGuided(L.LightningModule):
         if self._has_boxes_term:
             boxes, has_boxes = batch.box_maps(targets.classes(explained))
             maps = replace(maps, boxes=boxes, has_boxes=has_boxes)
+        maps = replace(maps, parts={part: batch.part_maps(part) for part in self._parts})
 
         device = batch.image.device.type
         autocast = torch.is_autocast_enabled(device)  # not while the terms are computed
@@ -199,7 +201,8 @@ class GazeGuided(L.LightningModule):
     def _shares(self, batch: Batch) -> Shares:
         if self.trainer.world_size == 1:
             return ALONE
-        return Shares(self._share(torch.ones_like(batch.has_gaze)), self._share(batch.has_gaze))
+        every = torch.ones_like(batch.has_gaze)
+        return Shares(self._share(every), self._share(batch.has_gaze), share_of=self._share)
 
     def _share(self, counted: Tensor) -> Tensor:
         """The number of cases (B,) that are counted, over its mean of all processes."""

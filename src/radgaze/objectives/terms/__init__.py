@@ -8,8 +8,8 @@ from radgaze.objectives.terms.base import (
     create,
     further,
     needs_boxes,
-    needs_gaze,
+    needs_parts,
     register,
 )
 
-__all__ = ["REGISTRY", "Term", "compares", "create", "further", "needs_boxes", "needs_gaze", "register"]
+__all__ = ["REGISTRY", "Term", "compares", "create", "further", "needs_boxes", "needs_parts", "register"]

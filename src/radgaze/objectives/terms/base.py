@@ -9,7 +9,7 @@ from typing import ClassVar, TypeVar
 from pydantic import TypeAdapter, ValidationError
 from torch import Tensor
 
-from radgaze.objectives.config import Map, ObjectiveConfig, TermConfig
+from radgaze.objectives.config import PARTS, Map, ObjectiveConfig, TermConfig
 from radgaze.objectives.step import Step
 from radgaze.options import FieldError, Options, check_choice
 
@@ -30,7 +30,8 @@ class Term(Options):
     def maps(self) -> tuple[str, ...]:
         """Names of the maps that it uses: of the triangle, or of further heatmaps.
 
-        Where gaze or boxes are among them, the loss has the mean over the cases with gaze or boxes alone.
+        Where maps that not every case has are among them (`config.GIVEN`), the loss has the mean over the
+        cases that have them all.
         """
         return ()
 
@@ -113,11 +114,11 @@ def compares(config: ObjectiveConfig, name: str) -> bool:
     )
 
 
-def needs_gaze(term: Term) -> bool:
-    """Whether a term takes only the cases with gaze into account."""
-    return Map.GAZE in term.maps
-
-
 def needs_boxes(term: Term) -> bool:
     """Whether a term takes only the cases with boxes or regions into account."""
     return Map.BOXES in term.maps
+
+
+def needs_parts(term: Term) -> bool:
+    """Whether a term takes only the cases with some part of the image into account."""
+    return any(part in term.maps for part in PARTS)

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.objectives import distances
+from radgaze.objectives.config import GIVEN, EdgeConfig, Map, Value
 from radgaze.objectives.config import Edge as TriangleEdge
-from radgaze.objectives.config import EdgeConfig, Map, Value
 from radgaze.objectives.matching import pyramid
 from radgaze.objectives.step import Step
 from radgaze.objectives.terms.base import Term, register
@@ -24,8 +24,9 @@ class Edge(Term):
 
     Attributes:
         first: Name of the predicted map, which is trained: "mask", "heatmap", or a further heatmap.
-        second: Name of its target: "gaze", "boxes" (boxes and masks of findings), "mask", "heatmap", or a
-            further heatmap. A target that is predicted is trained as well.
+        second: Name of its target: "gaze", "boxes" (boxes and masks of findings), "lungs" (masks of both
+            lungs), "explained" (places that an earlier run used, see `radgaze pseudo`), "mask", "heatmap", or
+            a further heatmap. A target that is predicted is trained as well.
         within: Name of a third map by which the distance weights pixels; None means no weighting.
         distance: Name of a distance between maps, see `objectives.distances`.
         parameters: Options of the distance, by name.
@@ -39,7 +40,7 @@ class Edge(Term):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.first in (Map.GAZE, Map.BOXES):
+        if self.first in GIVEN:
             raise FieldError("first", f"must be a map that learns, not {self.first}")
         distances.check(self.distance, self.parameters, within=self.within is not None)
 
@@ -109,6 +110,8 @@ def in_words(name: str) -> str:
     words = {
         Map.GAZE.value: "the gaze map",
         Map.BOXES.value: "the map of boxes",
+        Map.LUNGS.value: "the lungs",
+        Map.EXPLAINED.value: "the places that earlier runs used",
         Map.MASK.value: "its mask",
         Map.HEATMAP.value: "its own heatmap",
     }

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.attribution.engine.capture import full
-from radgaze.objectives.config import Map
+from radgaze.objectives.config import GIVEN, Map
 from radgaze.objectives.perturbations import Fill, cut_out, extreme_pixels, replaced, soft_mask, windows
 from radgaze.objectives.step import MissingError, Outputs, Step
 from radgaze.objectives.terms.base import Term, register
@@ -46,8 +46,8 @@ class Perturbed(Term):
     """A measure of the network's outputs on images that are perturbed by one of their maps.
 
     Attributes:
-        by: Name of the map: "gaze", "boxes", "mask", "heatmap", or a further heatmap. With gaze or boxes, the
-            term is the mean over the cases that have them.
+        by: Name of the map: "gaze", "boxes", "lungs", "explained", "mask", "heatmap", or a further heatmap.
+            With a map that comes with the data, the term is the mean over the cases that have it.
         perturbation: Part of the image that is replaced: "erase" where the map is high, by a soft mask
             through which the map gets a gradient; "keep" where it is low, by the same mask; "erase_lowest" or
             "erase_highest" a share of the pixels, without a gradient to the map; or "zoom" everything but the
@@ -102,8 +102,9 @@ class Perturbed(Term):
         images, map_ = step.run.images.detach(), step.raw(self.by)
         compare = _COMPARISONS[self.compare]
         perturbed = self.zoomed(images, map_) if self.perturbation == "zoom" else [self.masked(images, map_)]
-        if self.by in (Map.GAZE, Map.BOXES) and self.perturbation != "zoom":
-            perturbed = [torch.where(step.seen, each, images) for each in perturbed]
+        if self.by in GIVEN and self.perturbation != "zoom":
+            has = step.has(self.by).view(-1, 1, 1, 1)
+            perturbed = [torch.where(has, each, images) for each in perturbed]
         return torch.stack([compare(step.run.again(each), step, self.by) for each in perturbed]).mean(0)
 
     def masked(self, images: Tensor, map_: Tensor) -> Tensor:

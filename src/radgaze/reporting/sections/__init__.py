@@ -3,6 +3,7 @@
 from radgaze.reporting.sections import (  # noqa: F401 - they register themselves
     agreement,
     cases,
+    class_agreement,
     data,
     discrimination,
     headline,

@@ -23,7 +23,8 @@ class AlignOptions(Options):
         align_matcher: Name of the function that finds the classes of a sentence: phrases, which looks for
             phrases, or one that was registered.
         align_table: CSV file to which the alignment is written, with a row for each sentence and class that
-            it mentions; without the words of the report.
+            it mentions; without the words of the report. Beside it, some cases are drawn with the gaze of
+            each class, in a PNG file of the same name.
         align_text: Also write the words of each sentence to that file. They may reveal who the patient is.
     """
 
