@@ -55,7 +55,7 @@ def pairs(P: ArrayLike, Q: ArrayLike, shown: ArrayLike, *, exclusive: bool) -> d
     P, Q, k = np.asarray(P, np.float64), np.asarray(Q, np.float64), np.asarray(shown, np.int64)
     if P.ndim != 2 or P.shape != Q.shape or k.shape != P.shape[:1]:
         raise ValueError(f"pairs are (N, C), (N, C) and (N,); these are {P.shape}, {Q.shape} and {k.shape}")
-    if k.size and not (-1 <= k.min() and k.max() < P.shape[1]):
+    if k.size and not (k.min() >= -1 and k.max() < P.shape[1]):
         raise ValueError(f"shown classes are from -1 to {P.shape[1] - 1}, got {k.min()} to {k.max()}")
     return {
         "reliance": _reliance(P, Q, k),
