@@ -90,6 +90,8 @@ def show(store: Store) -> None:
     title = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
     if counts.get("regions"):
         title += f", {counts['regions']} masks"
+    if counts.get("twins"):
+        title += f", {counts['twins']} twins"
     cases = Table(title=title)
     for name in ("split", *store.classes, "cases", "patients"):
         cases.add_column(name, justify="left" if name == "split" else "right")

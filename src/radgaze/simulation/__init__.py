@@ -2,8 +2,9 @@
 
 `simulate` writes OUT/egd (egd-cxr 1.0.0) and OUT/mimic (MIMIC-CXR 2.0.0), the numbers of cases and planted
 faults in OUT/planted.json, and the true findings of each image in OUT/truth.csv; on request also OUT/reflacx
-(REFLACX 1.0.0, phase 3), with the true finding of each fixation in OUT/truth_reflacx.csv. The audio of the
-dictations and `table_descriptions.pdf` are left out. No data of real patients are used.
+(REFLACX 1.0.0, phase 3), with the true finding of each fixation in OUT/truth_reflacx.csv. With confounders or
+twins it also writes OUT/truth/ID/NAME.png, the pixels of the abnormality ("lesion") and of each confounder.
+The audio of the dictations and `table_descriptions.pdf` are left out. No data of real patients are used.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@ import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 from joblib import Parallel, cpu_count, delayed
 
@@ -17,10 +17,13 @@ from radgaze.errors import UserError
 from radgaze.files import write_text
 from radgaze.simulation import dictation
 from radgaze.simulation.dictation import write_rows
+from radgaze.simulation.kinds import CLASSES
 from radgaze.simulation.options import SimulationOptions
-from radgaze.simulation.plan import CLASSES, STREAM_SESSION, Case, plan_cases, stream
-from radgaze.simulation.study import Made, Slot, make_case
-from radgaze.simulation.tables import BOXES, GAZE, MASTER, TRUTH
+from radgaze.simulation.plan import STREAM_SESSION, STREAM_TEST, Case, plan_cases, stream
+from radgaze.simulation.readers import IDEAL
+from radgaze.simulation.study import Made, Making, Slot, make_case
+from radgaze.simulation.tables import BOXES, GAZE, MASTER, SPLIT, TRUTH, TWINS
+from radgaze.simulation.twins import Twin
 from radgaze.sources.reflacx.files import ABOUT
 
 SESSION = 30
@@ -40,6 +43,7 @@ class Counts(TypedDict):
     fixations: int
     regions: int
     rejections: dict[str, int]
+    twins: NotRequired[int]
 
 
 class Planted(TypedDict):
@@ -65,44 +69,80 @@ def simulate(options: SimulationOptions) -> Planted:
     Raises:
         UserError: The folder is not empty.
     """
-    out, seed, pixels = Path(options.out), options.seed, options.pixels
+    out, seed = Path(options.out), options.seed
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder; name a new one")
-    egd, mimic = out / "egd", out / "mimic"
-    egd.mkdir(parents=True, exist_ok=True)
-    mimic.mkdir(exist_ok=True)
+    making = _making(options)
     cases = plan_cases(options)
-    slots = _sessions(cases, seed)
+    for folder in (making.egd, making.mimic):
+        folder.mkdir(parents=True, exist_ok=True)
+    slots = _sessions([case for case in cases if not case.added], seed)
+    slots |= _sessions([case for case in cases if case.added], seed, STREAM_TEST, first=len(slots))
     order = sorted(cases, key=lambda case: _reading_order(slots.get(case.index), case))
-    reflacx = out / "reflacx" if options.reflacx else None
-    make = partial(make_case, seed=seed, pixels=pixels, egd=egd, mimic=mimic, reflacx=reflacx)
-    jobs = (delayed(make)(case, slots.get(case.index)) for case in order)
+    jobs = (delayed(make_case)(case, slots.get(case.index), making) for case in order)
     workers = min(options.workers or cpu_count(), MOST)
     results = iter(Parallel(n_jobs=workers, return_as="generator", batch_size=4)(jobs))
-    made = _write_gaze(egd, results, len(cases))
+    made = _write_gaze(making.egd, results, len(cases))
     made.sort(key=lambda one: one.case.index)
-    _write_tables(out, made)
-    if reflacx is not None:
-        _write_dictated(out, reflacx, made)
-    names = ("patients", "pixels", "confounding", "two_studies", "faults")
+    _write_tables(out, made, options)
+    if making.reflacx is not None:
+        _write_dictated(out, making.reflacx, made)
     planted: Planted = {
         "seed": seed,
-        "parameters": {name: getattr(options, name) for name in names},
+        "parameters": _parameters(options),
         "counts": _count(made, slots),
     }
     write_text(json.dumps(planted, indent=2) + "\n", out / "planted.json")
     return planted
 
 
-def _sessions(cases: Sequence[Case], seed: int) -> dict[int, Slot]:
-    """Slot in which each case is read, by its index; every second case without gaze has none."""
+def _making(options: SimulationOptions) -> Making:
+    """How the cases are made, with true masks where there is more than the marker of `confounding`."""
+    out = Path(options.out)
+    return Making(
+        seed=options.seed,
+        pixels=options.pixels,
+        egd=out / "egd",
+        mimic=out / "mimic",
+        reflacx=out / "reflacx" if options.reflacx else None,
+        truth=out / "truth" if _has_more_truth(options) else None,
+        twins=options.twins,
+        readers=options.quality,
+    )
+
+
+def _has_more_truth(options: SimulationOptions) -> bool:
+    return bool(options.confounder) or options.twins or options.quality != IDEAL
+
+
+def _parameters(options: SimulationOptions) -> dict[str, object]:
+    """The options that change the data set; later ones only where they differ from their defaults."""
+    names = ("patients", "pixels", "confounding", "two_studies", "faults")
+    parameters = {name: getattr(options, name) for name in names}
+    if options.confounder:
+        parameters["confounder"] = options.strengths
+    if options.quality != IDEAL:
+        parameters["readers"] = asdict(options.quality)
+    if options.test_patients is not None:
+        parameters["test_patients"] = options.test_patients
+    if options.twins:
+        parameters["twins"] = True
+    return parameters
+
+
+def _sessions(cases: Sequence[Case], seed: int, *key: int, first: int = 0) -> dict[int, Slot]:
+    """Slot in which each case is read, by its index; every second case without gaze has none.
+
+    The first session is the one after those of `first` cases.
+    """
     silent = [case.index for case in cases if case.fault == "no_gaze"][::2]
     read = [case.index for case in cases if case.index not in silent]
-    rng = stream(seed, STREAM_SESSION)
+    rng = stream(seed, STREAM_SESSION, *key)
+    begun = -(-first // SESSION)
     rng.shuffle(read)
     slots, media = {}, 0
     for place, index in enumerate(read):
-        session = f"s{place // SESSION + 1:02d}"
+        session = f"s{begun + place // SESSION + 1:02d}"
         media = 0 if place % SESSION == 0 else media
         calibration = None
         if place % CALIBRATION_EVERY == 0:
@@ -136,7 +176,7 @@ def _write_gaze(egd: Path, results: Iterable[Made], total: int) -> list[Made]:
     return made
 
 
-def _write_tables(out: Path, made: Sequence[Made]) -> None:
+def _write_tables(out: Path, made: Sequence[Made], options: SimulationOptions) -> None:
     egd = out / "egd"
     listed = [one for one in made if one.case.fault != "gaze_without_case"]
     rows = [
@@ -146,11 +186,24 @@ def _write_tables(out: Path, made: Sequence[Made]) -> None:
     ]
     _write(egd / "master_sheet.csv", MASTER, rows)
     _write(egd / "bounding_boxes.csv", BOXES, [box for one in listed for box in one.boxes])
-    _write(out / "truth.csv", TRUTH, [row for one in listed for row in one.truth])
+    kinds = [kind for kind in options.strengths if kind != "marker"]
+    columns = (*TRUTH, *kinds, "search_only") if _has_more_truth(options) else TRUTH
+    _write(out / "truth.csv", columns, [row for one in listed for row in one.truth])
+    if options.twins:
+        _write(egd / "twins.csv", TWINS, [_twin_row(twin) for one in listed for twin in one.twins])
+    if options.test_patients is not None:
+        splits = dict.fromkeys((one.case.patient_id, one.case.split) for one in listed)
+        _write(egd / "split.csv", SPLIT, splits)
     criteria = [name for name in MASTER if not name.startswith("image_") and name not in CLASSES]
     for diagnosis, name in (("CHF", "CHF"), ("Normal", "normals"), ("pneumonia", "pneumonia")):
         chosen = [[one.master[key] for key in criteria] for one in listed if one.case.diagnosis == diagnosis]
         _write(egd / "inclusion_exclusion_criteria_outputs" / f"{name}.csv", criteria, chosen)
+
+
+def _twin_row(twin: Twin) -> tuple[object, ...]:
+    """Row of twins.csv."""
+    shows = "" if twin.shows is None else twin.shows
+    return twin.case.dicom_id, twin.twin_of, twin.case.path, twin.kind, shows, twin.original_shows
 
 
 def _write_dictated(out: Path, reflacx: Path, made: Sequence[Made]) -> None:
@@ -174,10 +227,13 @@ def _count(made: Sequence[Made], slots: dict[int, Slot]) -> Counts:
     rejections = Counter(one.case.fault for one in made if one.case.fault)
     rejections["calibration_frame"] = sum(slot.calibration is not None for slot in slots.values())
     rejections["off_image_fixation"] = sum(one.off_image for one in accepted)
-    return {
+    counts: Counts = {
         "cases": len(accepted),
         "readings": len(accepted),
         "fixations": sum(one.on_image for one in accepted),
         "regions": 4 * len(accepted),
         "rejections": {reason: count for reason, count in sorted(rejections.items()) if count},
     }
+    if twins := sum(len(one.twins) for one in accepted):
+        counts["twins"] = twins
+    return counts

@@ -23,7 +23,13 @@ FULL = 2**BITS - 1
 
 
 def write_image(
-    path: Path, pixels: npt.NDArray[np.uint16], case: Case, pose: Pose, sex: str, rng: np.random.Generator
+    path: Path,
+    pixels: npt.NDArray[np.uint16],
+    case: Case,
+    pose: Pose,
+    sex: str,
+    rng: np.random.Generator,
+    shown: npt.NDArray[np.uint16] | None = None,
 ) -> None:
     """Write one image; some are MONOCHROME1, some have a padded border, and some are JPEG 2000 lossless.
 
@@ -34,16 +40,23 @@ def write_image(
         pose: Geometry and view of the exposure.
         sex: "F" or "M".
         rng: Random generator of the study.
+        shown: Image (H, W) whose greys the window fits, so that it does not depend on what is painted over
+            `pixels`; None for a window of the pixels, or none.
     """
     inverted, padded, packed = rng.random(3) < (0.05, 0.04, 0.03)
-    low, high = np.percentile(pixels[::8, ::8], [rng.uniform(2, 6), rng.uniform(99, 99.9)])
+    fitted = pixels if shown is None else shown
+    low, high = np.percentile(fitted[::8, ::8], [rng.uniform(2, 6), rng.uniform(99, 99.9)])
     ds = _header(case, pose, sex)
     ds.PhotometricInterpretation = "MONOCHROME1" if inverted else "MONOCHROME2"
     ds.PresentationLUTShape = "INVERSE" if inverted else "IDENTITY"
     if inverted:
         pixels, low, high = FULL - pixels, FULL - high, FULL - low
+    if shown is not None and inverted:
+        shown = FULL - shown
     if padded:
-        pixels = _collimate(pixels, rng)
+        edge = np.round(rng.uniform(0.004, 0.018, 2) * pixels.shape).astype(int) + 1
+        pixels = _collimate(pixels, edge)
+        shown = None if shown is None else _collimate(shown, edge)
         ds.PixelPaddingValue = 0
     width = max(round(float(high - low)), 256)
     centre = round(float(low + high) / 2)
@@ -52,6 +65,8 @@ def write_image(
         ds.WindowCenter = [centre, centre, centre] if several else centre
         ds.WindowWidth = [width, round(1.25 * width), round(0.8 * width)] if several else width
         ds.WindowCenterWidthExplanation = ["NORMAL", "HARDER", "SOFTER"] if several else "NORMAL"
+    elif shown is not None:
+        _window_of_range(ds, shown[shown > 0] if padded else shown)
     ds.Rows, ds.Columns = pixels.shape
     ds.set_pixel_data(
         np.ascontiguousarray(pixels), ds.PhotometricInterpretation, BITS, generate_instance_uid=False
@@ -110,11 +125,17 @@ def _uid(name: str) -> UID:
     return generate_uid(entropy_srcs=["radgaze phantom", name])
 
 
-def _collimate(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """The image with a border of padding, like that of a collimator; no other pixel has the padding value."""
-    bordered: np.ndarray = np.maximum(pixels, 1)
-    height, width = pixels.shape
-    edge = np.round(rng.uniform(0.004, 0.018, 2) * (height, width)).astype(int) + 1
+def _window_of_range(ds: FileDataset, values: npt.NDArray[np.uint16]) -> None:
+    """State a window that gives the greys which a file without one, and with these values, is shown in."""
+    least, most = int(values.min()), int(values.max())
+    ds.WindowCenter, ds.WindowWidth = (least + most) / 2, most - least
+    ds.VOILUTFunction = "LINEAR_EXACT"
+
+
+def _collimate(pixels: npt.NDArray[np.uint16], edge: npt.NDArray[np.int64]) -> npt.NDArray[np.uint16]:
+    """The image with a border of padding above and at the right, like that of a collimator; no other pixel
+    has the padding value."""
+    bordered: npt.NDArray[np.uint16] = np.maximum(pixels, 1)
     bordered[: edge[0]] = 0
-    bordered[:, width - edge[1] :] = 0
+    bordered[:, pixels.shape[1] - edge[1] :] = 0
     return bordered

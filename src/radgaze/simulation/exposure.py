@@ -14,9 +14,21 @@ from radgaze.simulation.strokes import bones, vessels
 
 BITS = 12
 
+VISIBLE = 0.05
+"""Added attenuation from which a pixel belongs to an abnormality: 5% fewer photons."""
+
 
 def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> Grid:
     """Compute the attenuation −log(transmission) along each ray (H, W), including the tilt."""
+    return path_and_disease(shape, findings, rng)[0]
+
+
+def path_and_disease(shape: Shape, findings: Findings, rng: np.random.Generator) -> tuple[Grid, Grid | None]:
+    """Compute the attenuation −log(transmission) along each ray (H, W), including the tilt.
+
+    Returns:
+        The attenuation, and the part of it that the disease adds, both (H, W); None without a disease.
+    """
     pose = shape.pose
     margin = int(np.ceil(abs(np.sin(pose.tilt)) * max(pose.width, pose.height) / 2)) + 2
     patient = np.random.default_rng(shape.thorax.texture)  # the same vessels in each study of a patient
@@ -45,7 +57,28 @@ def path_length(shape: Shape, findings: Findings, rng: np.random.Generator) -> G
     disease = added_path(findings, shape, margin, u, v, air, rng)
     if disease is not None:
         path += disease
-    return _turn(np.maximum(path, 0), pose, margin)
+    turned = None if disease is None else _turn(disease, pose, margin)
+    return _turn(np.maximum(path, 0), pose, margin), turned
+
+
+def lesion(disease: Grid | None, shape: Shape, *, heart: bool) -> npt.NDArray[np.bool_]:
+    """Find the pixels (H, W) of the abnormality.
+
+    They are those on which the disease adds at least `VISIBLE` to the attenuation and, if it is enlarged,
+    those of the heart.
+
+    Args:
+        disease: Attenuation that the disease adds, see `path_and_disease`.
+        shape: The thorax in its pose.
+        heart: Whether the heart is abnormal.
+    """
+    size = (shape.pose.height, shape.pose.width)
+    mask = np.zeros(size, np.bool_) if disease is None else disease >= VISIBLE
+    if heart:
+        margin = int(np.ceil(abs(np.sin(shape.pose.tilt)) * max(size) / 2)) + 2
+        u, v = shape.grids(margin)
+        mask = mask | (_turn(shape.heart(u, v), shape.pose, margin) > 0)
+    return mask
 
 
 def _trachea(shape: Shape, u: np.ndarray, v: np.ndarray) -> tuple[tuple[slice, slice], Grid]:

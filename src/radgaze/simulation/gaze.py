@@ -1,7 +1,8 @@
 """Simulated gaze of a radiologist: a search over lungs and heart that dwells on abnormal regions.
 
 Durations are log-normal with a median of about a quarter of a second, samples are taken at 60 Hz, and the
-tracker adds noise. There is no fixation on the burnt-in marker, which a radiologist would ignore.
+tracker adds noise. There is no fixation on the burnt-in marker, which an ideal reader ignores; `readers` has
+less ideal ones.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Scan:
 def read(
     shape: Shape,
     abnormal: Sequence[Region],
-    marker: tuple[float, float, float, float],
+    marker: tuple[float, float, float, float] | None,
     rng: np.random.Generator,
 ) -> Scan:
     """Simulate the fixations of one radiologist on one image.
@@ -84,7 +85,8 @@ def read(
     Args:
         shape: The thorax in its pose.
         abnormal: Abnormal regions as (name, u1, v1, u2, v2), in mm.
-        marker: Box (x1, y1, x2, y2) of the marker in pixels, on which there is no fixation.
+        marker: Box (x1, y1, x2, y2) of the marker in pixels, on which there is no fixation; None for none to
+            avoid.
         rng: Random generator of the reading.
     """
     boxes, dwell = _itinerary(shape, abnormal, rng)
@@ -97,7 +99,7 @@ def read(
     drift = rng.normal(0, 0.35 * noise, 2)
     x = x + drift[0] + rng.normal(0, 0.6 * noise, len(x))
     y = y + drift[1] + rng.normal(0, 0.6 * noise, len(y))
-    keep = ~_near(x, y, marker, 2.5 * noise)
+    keep = np.ones(len(x), bool) if marker is None else ~_near(x, y, marker, 2.5 * noise)
     keep[:2] |= not keep.any()
     fx, fy = pads.to_screen(np.clip(x, 2, pose.width - 3), np.clip(y, 2, pose.height - 3))
     away = rng.random(len(x)) < rng.choice([0.0, 0.02, 0.06], p=[0.3, 0.5, 0.2])

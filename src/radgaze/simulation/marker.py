@@ -2,6 +2,7 @@
 
 There are three kinds, each at another place outside the lungs: a round lead letter above the patient's left
 shoulder, the tag of a portable unit above the right shoulder, and an upright plate beside the right shoulder.
+As a confounder of its own (`confounder=marker=...`) all three may be anywhere outside the lungs.
 """
 
 from __future__ import annotations
@@ -10,8 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-Box = tuple[float, float, float, float]
+from radgaze.simulation.overlay import Box, Overlay, clipped
+
 OVERSAMPLE = 3
+REACH = (0.135, 0.105)
+"""Width and height of the largest markers, as shares of the long side of the image."""
 
 
 def burn(
@@ -27,23 +31,36 @@ def burn(
     Returns:
         The image, and the box (x1, y1, x2, y2) of the marker in pixels.
     """
-    height, width = pixels.shape
+    overlay = marker(kind, pixels.shape, rng.uniform(0, 0.03, 2))
+    return overlay.painted(pixels, float(pixels.max())), overlay.box
+
+
+def marker(kind: str, shape: tuple[int, ...], jitter: npt.NDArray[np.float64]) -> Overlay:
+    """Make a marker at the place of its kind.
+
+    Args:
+        kind: Kind of the marker, one of `plan.MARKERS`.
+        shape: Shape (H, W) of the image.
+        jitter: Distance (x, y) from the outermost place, as a share of width and height.
+    """
+    height, width = shape
     stamp = _STAMPS[kind](max(height, width))
-    tall, wide = stamp.shape[:2]
-    jitter_x, jitter_y = rng.uniform(0, 0.03, 2)
-    x = (0.02 + jitter_x) * width
-    y = (0.02 + jitter_y) * height
+    wide = stamp.shape[1]
+    x = (0.02 + float(jitter[0])) * width
+    y = (0.02 + float(jitter[1])) * height
     if kind == "lead_letter":
         x = width - wide - x
     if kind == "upright_plate":
         y += 0.13 * height
-    left, top = int(x), int(y)
-    cut = np.s_[top : top + tall, left : left + wide]
-    ink, cover = stamp[..., 0], stamp[..., 1]
-    full = float(pixels.max())
-    burnt = pixels.copy()
-    burnt[cut] = np.round(burnt[cut] * (1 - cover) + full * ink * cover).astype(np.uint16)
-    return burnt, (float(left), float(top), float(left + wide), float(top + tall))
+    return Overlay(int(x), int(y), stamp[..., 0], stamp[..., 1])
+
+
+def marker_about(kind: str, shape: tuple[int, ...], centre: tuple[float, float]) -> Overlay:
+    """Make a marker about a centre (x, y) in pixels, see `places.outside_the_lungs`."""
+    stamp = _STAMPS[kind](max(shape))
+    tall, wide = stamp.shape[:2]
+    left, top = round(centre[0] - wide / 2), round(centre[1] - tall / 2)
+    return clipped(Overlay(left, top, stamp[..., 0], stamp[..., 1]), shape)
 
 
 def _lead_letter(side: int) -> np.ndarray:

@@ -7,18 +7,21 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from radgaze.errors import UserError
+from radgaze.simulation.kinds import CLASSES as CLASSES
+from radgaze.simulation.kinds import KINDS, VARIANTS, variant_of
 from radgaze.simulation.options import SimulationOptions
 from radgaze.sources.split import published_split
 
-CLASSES = ("Normal", "CHF", "pneumonia")
 FILE_ORDER = ("CHF", "pneumonia", "Normal")
 """Order of the classes as columns, and order of their rows in the real master sheet."""
 
 SHARES = {"Normal": 360, "CHF": 363, "pneumonia": 360}
-MARKERS = ("lead_letter", "portable_tag", "upright_plate")
+MARKERS = VARIANTS["marker"]
 
 STREAM_PLAN, STREAM_PATIENT, STREAM_STUDY, STREAM_GAZE, STREAM_SESSION, STREAM_MARKER = range(6)
-STREAM_DICTATION = 6
+STREAM_DICTATION, STREAM_CONFOUNDER, STREAM_READER, STREAM_TEST, STREAM_TWIN = range(6, 11)
+"""First keys of the random streams, see `stream`."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Case:
         diagnosis: One of `CLASSES`.
         split: Published split of the patient; empty for a case without a row.
         marker: Kind of the burnt-in marker, one of `MARKERS`.
+        confounders: Kinds of `SimulationOptions.confounder`, and the variant that the image has.
+        added: Whether the patient was added by `SimulationOptions.test_patients`.
         fault: Planted fault: None, "missing_image", "unreadable_image", "no_gaze", "no_label",
             "duplicate_case" (two rows) or "gaze_without_case" (gaze and no row).
     """
@@ -48,6 +53,13 @@ class Case:
     split: str
     marker: str
     fault: str | None = None
+    confounders: tuple[tuple[str, str], ...] = ()
+    added: bool = False
+
+    @property
+    def variants(self) -> dict[str, str]:
+        """Variant of each kind of confounder in the image, the marker's included."""
+        return {"marker": self.marker, **dict(self.confounders)}
 
     @property
     def path(self) -> str:
@@ -62,16 +74,36 @@ def stream(seed: int, *key: int) -> np.random.Generator:
 
 
 def plan_cases(options: SimulationOptions) -> tuple[Case, ...]:
-    """Plan the cases, in the order of the rows of the master sheet; those without a row come last."""
+    """Plan the cases, in the order of the rows of the master sheet.
+
+    Those without a row, and then further test patients, come last, so that they change no other case.
+
+    Raises:
+        UserError: There are more test patients without `test_patients` than with it.
+    """
     rng = stream(options.seed, STREAM_PLAN)
     cases = _number(_draw_diagnoses(rng, options.patients, options.two_studies), rng)
     strangers = _count(len(cases), 0.01) if options.faults else 0
     if options.faults:
         cases = _plant(rng, cases)
     cases = _assign_splits(cases)
-    cases = [replace(case, marker=_marker(options.seed, case, options.confounding)) for case in cases]
     cases += _strangers(rng, cases, strangers)
-    return tuple(cases)
+    if options.test_patients is not None:
+        cases += _further_test_patients(options, cases, options.test_patients)
+    return tuple(_confounded(case, options) for case in cases)
+
+
+def _confounded(case: Case, options: SimulationOptions) -> Case:
+    """The case with its marker and its other confounders; one without a row has the first marker."""
+    if case.fault == "gaze_without_case":
+        return case
+    strengths = options.strengths
+    marker = _marker(options.seed, case, strengths.get("marker", options.confounding))
+    confounders = tuple(
+        (kind, marker if kind == "marker" else _variant(options.seed, case, kind, strength))
+        for kind, strength in strengths.items()
+    )
+    return replace(case, marker=marker, confounders=confounders)
 
 
 def _draw_diagnoses(
@@ -100,7 +132,7 @@ def _number(studies: Sequence[tuple[int, int, str]], rng: np.random.Generator) -
             index=index,
             patient=patient,
             study=study,
-            dicom_id=_dicom_id(rng),
+            dicom_id=dicom_id(rng),
             patient_id=int(subjects[patient]),
             study_id=int(numbers[index]),
             stay_id=int(stays[index]),
@@ -112,7 +144,7 @@ def _number(studies: Sequence[tuple[int, int, str]], rng: np.random.Generator) -
     ]
 
 
-def _dicom_id(rng: np.random.Generator) -> str:
+def dicom_id(rng: np.random.Generator) -> str:
     """An id in the form of MIMIC-CXR: five groups of eight hexadecimal digits, 44 characters."""
     return "-".join(f"{word:08x}" for word in rng.integers(0, 2**32, size=5))
 
@@ -155,6 +187,49 @@ def _marker(seed: int, case: Case, confounding: float) -> str:
     return MARKERS[CLASSES.index(case.diagnosis)] if follows else any_marker
 
 
+def _variant(seed: int, case: Case, kind: str, strength: float) -> str:
+    """The variant of the case's class with probability `strength`, otherwise and for test cases any."""
+    rng = stream(seed, STREAM_CONFOUNDER, KINDS.index(kind), 0, case.index)
+    any_variant = VARIANTS[kind][int(rng.integers(len(CLASSES)))]
+    follows = rng.random() < strength and case.split != "test"
+    return variant_of(kind, case.diagnosis) if follows else any_variant
+
+
+def _further_test_patients(options: SimulationOptions, cases: Sequence[Case], wanted: int) -> list[Case]:
+    """Cases of further patients, one each, so that there are `wanted` test patients; none has a fault."""
+    present = len({case.patient for case in cases if case.split == "test"})
+    if wanted < present:
+        raise UserError(
+            f"`test_patients` must be at least {present}, the number of test patients that "
+            f"`patients={options.patients}` has anyway, got {wanted}"
+        )
+    if wanted == present:
+        return []
+    rng = stream(options.seed, STREAM_TEST)
+    drawn = _number(_draw_diagnoses(rng, wanted - present, 0.0), rng)
+    first, patient = len(cases), 1 + max(case.patient for case in cases)
+    subjects = _others(rng, 10_000_000, {case.patient_id for case in cases}, len(drawn))
+    numbers = _others(rng, 50_000_000, {case.study_id for case in cases}, len(drawn))
+    return [
+        replace(
+            case,
+            index=first + place,
+            patient=patient + case.patient,
+            patient_id=subjects[place],
+            study_id=numbers[place],
+            split="test",
+            added=True,
+        )
+        for place, case in enumerate(drawn)
+    ]
+
+
+def _others(rng: np.random.Generator, first: int, taken: set[int], count: int) -> list[int]:
+    """Numbers of eight digits from `first` on that are not taken."""
+    numbers = first + rng.choice(9_999_999, size=count + len(taken), replace=False)
+    return [number for number in numbers.tolist() if number not in taken][:count]
+
+
 def _strangers(rng: np.random.Generator, cases: list[Case], count: int) -> list[Case]:
     """Cases that were read but are not in the master sheet: gaze without a case."""
     first = len(cases)
@@ -163,7 +238,7 @@ def _strangers(rng: np.random.Generator, cases: list[Case], count: int) -> list[
             index=first + extra,
             patient=1 + max(case.patient for case in cases) + extra,
             study=0,
-            dicom_id=_dicom_id(rng),
+            dicom_id=dicom_id(rng),
             patient_id=20_000_000 + extra,
             study_id=60_000_000 + extra,
             stay_id=40_000_000 + extra,

@@ -112,4 +112,13 @@ TRUTH = (
     "y2",
 )
 """The columns of truth.csv, with a row for each structure of a case, boxes in pixels; each case has at least
-a row for its marker."""
+a row for its marker. Where more than the marker of `confounding` is simulated, a column follows for each
+other kind of confounder, with its variant, and `search_only`, 1 where the reader never dwelt on the
+abnormality."""
+
+TWINS = ("dicom_id", "twin_of", "path", "confounder", "shows", "original_shows")
+"""The columns of twins.csv: the image, the one that it is a twin of, its file, the kind of confounder that
+differs, and the classes whose confounder of this kind both show; blank for none."""
+
+SPLIT = ("patient_id", "split")
+"""The columns of split.csv, which is written where the split is not the published one."""

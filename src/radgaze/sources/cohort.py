@@ -33,6 +33,7 @@ REASONS = (
     "duplicate_reading",
     "unreadable_mask",
     "mask_without_case",
+    "twin_without_case",
 )
 """Reasons of rejections; stable identifiers."""
 
@@ -61,6 +62,9 @@ NO_MENTIONS: Schema = {
     "label": pl.String,
     "share": pl.Float64,
 }
+NO_TWINS: Schema = dict.fromkeys(
+    ("case_id", "twin_of", "image", "confounder", "shows", "original_shows"), pl.String
+)
 """Columns of tables that a source may leave out."""
 
 
@@ -98,6 +102,10 @@ class Cohort:
         mentions: Table of reading_id, index, label, share: an index into `fixations` by class. Each row is a
             fixation that belongs to a class which the report of the reader mentions, with the share of its
             duration, in (0, 1], that does; label is one of `classes`.
+        twins: Table of case_id, twin_of (the case that it is a twin of), image (as in `cases`), confounder
+            (what differs, such as "marker"), shows and original_shows (the class whose confounder the twin
+            and the original show); the last three may be null. A twin is an image of the same patient that
+            differs in one confounder. It is no case: it has no split and counts nowhere.
 
     Raises:
         pandera.errors.SchemaError: A table has other columns, types or values than described here.
@@ -115,6 +123,12 @@ class Cohort:
     exclusive: bool = True
     regions: pl.DataFrame = field(default_factory=_none(NO_REGIONS))
     mentions: pl.DataFrame = field(default_factory=_none(NO_MENTIONS))
+    twins: pl.DataFrame = field(default_factory=_none(NO_TWINS))
+
+    @property
+    def images(self) -> pl.Series:
+        """Path of each image: those of the cases, and then those of the twins."""
+        return pl.concat([self.cases["image"], self.twins["image"]])
 
     def __post_init__(self) -> None:
         labels = {
@@ -132,8 +146,10 @@ class Cohort:
         _table("mentions", {**MENTIONS, **label}, unique=["reading_id", "index", "label"]).validate(
             self.mentions
         )
+        _table("twins", TWINS, unique=["case_id"]).validate(self.twins)
         self._check_fixations()
         self._check_that_tables_agree()
+        self._check_twins()
         if strange := unmatched_mentions(self.mentions, self.fixations):
             raise ValueError(f"{strange} mentions are of no fixation")
 
@@ -158,6 +174,16 @@ class Cohort:
         for fault, count in wrong.items():
             if count:
                 raise ValueError(f"{count} fixations {fault}")
+
+    def _check_twins(self) -> None:
+        orphans = self.twins.join(self.cases, left_on="twin_of", right_on="case_id", how="anti").height
+        if orphans:
+            raise ValueError(f"{orphans} twins are of no case")
+        if self.twins.join(self.cases, on="case_id", how="semi").height:
+            raise ValueError("a twin has the id of a case")
+        shown = pl.concat([self.twins["shows"], self.twins["original_shows"]]).drop_nulls()
+        if not shown.is_in(self.classes).all():
+            raise ValueError("a twin shows the confounder of no class")
 
     def _check_that_tables_agree(self) -> None:
         if self.exclusive:
@@ -241,6 +267,7 @@ OPTIONAL_OF_FIXATIONS = {
 BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
 OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
 REGIONS = {name: _text() for name in NO_REGIONS}
+TWINS = {name: _text(nullable=name in ("confounder", "shows", "original_shows")) for name in NO_TWINS}
 MENTIONS = {
     "reading_id": _text(),
     "index": _count(),

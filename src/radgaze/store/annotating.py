@@ -25,7 +25,7 @@ from radgaze.store.masks import packed
 from radgaze.store.names import plain
 from radgaze.store.partial import partial_of
 from radgaze.store.regions import SCHEMA, SHARD, TABLE, shard_name
-from radgaze.store.store import MANIFEST, REJECTIONS, TABLES, Store
+from radgaze.store.store import MANIFEST, REJECTIONS, TABLES, TWINS, Store
 from radgaze.tables import write_parquet
 
 
@@ -192,6 +192,8 @@ def _write_tables(store: Store, annotation: Annotation, folder: Path) -> Counts:
         "boxes": store.boxes.filter(pl.Series(stay, dtype=pl.Boolean)),
     }
     assert {*tables, "fixations"} == set(TABLES)
+    if store.twins.height:
+        write_parquet(store.twins, folder / TWINS)
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     write_parquet(fixations, folder / "fixations.parquet", rows=ROWS)

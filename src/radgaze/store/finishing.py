@@ -24,7 +24,7 @@ from radgaze.store.manifest import Counts, Manifest, Parameters, seal
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
-from radgaze.store.store import FORMAT, MANIFEST, MENTIONS, REJECTIONS, SHARD
+from radgaze.store.store import FORMAT, MANIFEST, MENTIONS, REJECTIONS, SHARD, TWINS
 from radgaze.tables import write_csv, write_parquet
 
 GEOMETRY = {
@@ -41,18 +41,22 @@ class Rare(TypedDict, total=False):
 
 
 def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
-    """Remove the cases whose image cannot be read, and add a rejection for each.
+    """Remove the cases and twins whose image cannot be read, and add a rejection for each.
 
-    Their readings, fixations, boxes, regions, mentions and off-image rejections are removed too.
+    The readings, fixations, boxes, regions, mentions, off-image rejections and twins of such cases are
+    removed too.
 
     Args:
         cohort: The cohort.
-        unreadable: Reasons by row of `cohort.cases`; a reason that is not one of `REASONS` is recorded as
+        unreadable: Reasons by row of `cohort.images`; a reason that is not one of `REASONS` is recorded as
             "unreadable_image", with the reason as its detail.
     """
     if not unreadable:
         return cohort
-    gone = cohort.cases[sorted(unreadable)]["case_id"].to_list()
+    ids = pl.concat([cohort.cases["case_id"], cohort.twins["case_id"]])
+    gone = ids[sorted(unreadable)].to_list()
+    cases_gone = cohort.cases.filter(pl.col("case_id").is_in(gone))["case_id"].to_list()
+    lost = cohort.twins.filter(pl.col("twin_of").is_in(cases_gone) & ~pl.col("case_id").is_in(gone))
     readings_gone = cohort.readings.filter(pl.col("case_id").is_in(gone))["reading_id"].to_list()
     of_gone = pl.col("case_id").is_in(gone).fill_null(False) | pl.col("reading_id").is_in(
         readings_gone
@@ -79,7 +83,18 @@ def without(cohort: Cohort, unreadable: Mapping[int, str]) -> Cohort:
         boxes=cohort.boxes.filter(~pl.col("case_id").is_in(gone)),
         regions=cohort.regions.filter(~pl.col("case_id").is_in(gone)),
         mentions=cohort.mentions.filter(~pl.col("reading_id").is_in(readings_gone)),
-        rejections=pl.concat([other, rejected]),
+        rejections=pl.concat([other, rejected, _of_no_case(lost)]),
+        twins=cohort.twins.filter(~pl.col("case_id").is_in(gone) & ~pl.col("twin_of").is_in(cases_gone)),
+    )
+
+
+def _of_no_case(twins: pl.DataFrame) -> pl.DataFrame:
+    """Rejections of twins whose original is no case."""
+    return twins.select(
+        pl.lit("twin_without_case").alias("reason"),
+        "case_id",
+        pl.lit(None, pl.String).alias("reading_id"),
+        pl.format("the twin of {}", "twin_of").alias("detail"),
     )
 
 
@@ -89,17 +104,19 @@ def finish(
     """Write tables, rejections and manifest into the folder that holds the images.
 
     Args:
-        cohort: Cohort without the cases whose image could not be read.
-        done: Completed images, by their row in the whole cohort.
+        cohort: Cohort without the cases and twins whose image could not be read.
+        done: Completed images of the cohort's cases, and then of its twins, by their row in the whole cohort.
         aside: Unfinished store that holds the images.
         parameters: Parameters of the preparation.
         identity: Identity of the preparation.
     """
     folder = aside.store
+    rows = sorted(done)
+    of_cases, of_twins = rows[: len(cohort.cases)], rows[len(cohort.cases) :]
     (folder / MANIFEST).unlink(missing_ok=True)  # left by a call that was interrupted just after writing it
     clear_leftovers(folder)
     tables = {
-        "cases": _cases(cohort, done, aside.size),
+        "cases": _located(cohort.cases, of_cases, done, aside.size),
         "readings": cohort.readings,
         "boxes": cohort.boxes,
     }
@@ -108,7 +125,9 @@ def finish(
     write_parquet(cohort.fixations, folder / "fixations.parquet", rows=ROWS)
     if len(cohort.mentions):
         write_parquet(cohort.mentions, folder / MENTIONS)
-    regions, unread = _regions(cohort, done, aside)
+    if len(cohort.twins):
+        write_parquet(_located(cohort.twins, of_twins, done, aside.size), folder / TWINS)
+    regions, unread = _regions(cohort, of_cases, done, aside)
     if len(cohort.regions):
         write_parquet(regions, folder / TABLE)
     rejections = pl.concat([cohort.rejections, unread])
@@ -121,6 +140,8 @@ def finish(
         counts["regions"] = len(regions)
     if len(cohort.mentions):
         counts["mentions"] = len(cohort.mentions)
+    if len(cohort.twins):
+        counts["twins"] = len(cohort.twins)
     counts["rejections"] = {reason: rejected.get(reason, 0) for reason in REASONS}
     manifest = Manifest(
         format=FORMAT,
@@ -147,12 +168,14 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
         _flush(path)
 
 
-def _regions(cohort: Cohort, done: Mapping[int, Done], aside: Partial) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _regions(
+    cohort: Cohort, cases: Sequence[int], done: Mapping[int, Done], aside: Partial
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Make the table of the regions that were read, and the rejections of the others."""
     rows, labels = [], cohort.regions["label"].to_list()
     lies = [
         (place, case_id, why, area)
-        for i, case_id in zip(sorted(done), cohort.cases["case_id"], strict=True)
+        for i, case_id in zip(cases, cohort.cases["case_id"], strict=True)
         if i in aside.places
         for place, why, area in zip(aside.places[i], done[i].unread, done[i].areas, strict=True)
     ]
@@ -181,9 +204,8 @@ def _hashes(folder: Path, files: Sequence[Path]) -> dict[str, str]:
 
 def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> Rare:
     """List the cases whose files state that text is burnt into the image; empty where there is none."""
-    ids = [
-        case_id for case_id, i in zip(cohort.cases["case_id"], sorted(done), strict=True) if done[i].burned_in
-    ]
+    all_ids = pl.concat([cohort.cases["case_id"], cohort.twins["case_id"]])
+    ids = [case_id for case_id, i in zip(all_ids, sorted(done), strict=True) if done[i].burned_in]
     if not ids:
         return {}
     say(
@@ -193,12 +215,18 @@ def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> Rare:
     return {"burned_in_annotation": ids}
 
 
-def _cases(cohort: Cohort, done: Mapping[int, Done], size: int) -> pl.DataFrame:
-    """Make the table of cases, with original size, position and geometry of each image, without its path."""
-    places = sorted(done)
+def _located(table: pl.DataFrame, places: Sequence[int], done: Mapping[int, Done], size: int) -> pl.DataFrame:
+    """Complete a table of cases or twins by original size, position and geometry of each image.
+
+    Args:
+        table: The table; the path of the image is left out of the result.
+        places: Row of each image in the whole cohort.
+        done: Completed images, by their row in the whole cohort.
+        size: Side of the squares, in pixels.
+    """
     parts = (places[first : first + ROWS] for first in range(0, len(places), ROWS))
     images = pl.concat([_images(part, [done[i] for i in part], size) for part in parts])
-    return pl.concat([cohort.cases.drop("image"), images], how="horizontal")
+    return pl.concat([table.drop("image"), images], how="horizontal")
 
 
 def _images(places: Sequence[int], done: Sequence[Done], size: int) -> pl.DataFrame:

@@ -21,7 +21,7 @@ from radgaze.store.manifest import Parameters, is_manifest
 from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, TABLES, Store
 
 STORE_FILES = re.compile(
-    rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions|mentions)\.parquet"
+    rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions|mentions|twins)\.parquet"
     r"|(images|regions)(/shard-\d{5,}\.npy)?|(.*/)?\.[^/]*\.part|(.*/)?(\.DS_Store|Thumbs\.db)"
 )
 """Names of files that the folder of a store may hold, including those that operating systems add."""
@@ -52,13 +52,13 @@ def identity_of(cohort: Cohort, parameters: Parameters) -> Identity:
     head: list[object] = [FORMAT, cohort.source, list(cohort.classes), parameters]
     head += [] if cohort.exclusive else ["several classes"]
     names = [*TABLES, "rejections"]
-    names += [name for name in ("regions", "mentions") if len(getattr(cohort, name))]
+    names += [name for name in ("regions", "mentions", "twins") if len(getattr(cohort, name))]
     content = _Digest()
     content.add(_json(head))
     for name in names:
         content.add_text(_csv(getattr(cohort, name).lazy().drop("image", "file", strict=False)))
     sizes, times = _Digest(), _Digest()
-    for path in chain(cohort.cases["image"], cohort.regions["file"]):
+    for path in chain(cohort.images, cohort.regions["file"]):
         size, time = _stat(path)
         sizes.add(_json(size))
         times.add(_json([path, time]))
@@ -161,14 +161,13 @@ def _changed_since(store: Store, cohort: Cohort) -> bool:
     made = (store.path / MANIFEST).stat().st_mtime_ns
     if any(_stat(path)[1] > made for path in cohort.regions["file"]):
         return True
-    newer = [
-        (case, path)
-        for case, path in cohort.cases.select("case_id", "image").iter_rows()
-        if _stat(path)[1] > made
-    ]
+    ids = pl.concat([cohort.cases["case_id"], cohort.twins["case_id"]])
+    newer = [(case, path) for case, path in zip(ids, cohort.images, strict=True) if _stat(path)[1] > made]
     if not newer:
         return False
-    digests = dict(store.cases.select("case_id", "sha256").iter_rows())
+    digests = dict(
+        row for table in (store.cases, store.twins) for row in table.select("case_id", "sha256").iter_rows()
+    )
     with progress("Looking whether images have changed", total=len(newer)) as bar:
         for case_id, path in newer:
             # A case that is not in the store could not be read; it may be readable now.

@@ -25,6 +25,10 @@ COLUMNS: dict[str, dict[str, str]] = {
     },
     "boxes": {"case_id": TEXT, "label": TEXT, **dict.fromkeys(("x1", "y1", "x2", "y2"), NUMBER)},
     "mentions": {"reading_id": TEXT, "index": WHOLE, "label": TEXT, "share": NUMBER},
+    "twins": {
+        **{"case_id": TEXT, "twin_of": TEXT, "rows": WHOLE, "columns": WHOLE},
+        **{"shard": WHOLE, "index": WHOLE, "scale": NUMBER, "pad_x": NUMBER, "pad_y": NUMBER},
+    },
     "regions": {"case_id": TEXT, "label": TEXT, "shard": WHOLE, "index": WHOLE, "area": WHOLE},
 }
 """Columns of each table, which have no missing values, and their kinds."""

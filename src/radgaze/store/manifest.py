@@ -37,6 +37,7 @@ class Counts(TypedDict):
     fixations: NotRequired[int]
     regions: NotRequired[int]
     mentions: NotRequired[int]
+    twins: NotRequired[int]
     rejections: NotRequired[dict[str, int]]
 
 

@@ -67,6 +67,8 @@ def read(options: MergeOptions) -> Cohort:
     opened = [Store.open(path) for path in options.stores]
     names = _names(opened)
     _check(opened, names)
+    if twins := sum(store.twins.height for store in opened):
+        say(f"{twins} twins of cases are left out: a merged store has none")
     renamed = _renamed(opened, options.map)
     classes = list(dict.fromkeys(new for store in opened for new in _own(store, renamed).values() if new))
     if not classes:

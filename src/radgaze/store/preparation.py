@@ -61,7 +61,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
         )
     parameters = {**cohort.parameters, "size": size, "voi": options.voi}
     identity = identity_of(cohort, parameters)
-    aside = partial_of(out, len(cohort.cases), size, _places(cohort))
+    aside = partial_of(out, len(cohort.images), size, _places(cohort))
     if (store := finished(out, cohort, identity, parameters, overwrite=options.overwrite)) is not None:
         say(f"{out} was prepared before, from the same source with the same parameters: left as it is")
         return store
@@ -77,7 +77,7 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
             if options.engine == "ray":
                 reader = partial(read_by_cluster, read, address=options.ray_address)
             unreadable = _read_images(cohort, aside, done, reader)
-            if not done:
+            if not any(i < len(cohort.cases) for i in done):
                 aside.remove()
                 raise UserError(
                     f"none of the {aside.images} images can be read: {_tally(list(unreadable.values()))}"
@@ -87,7 +87,9 @@ def prepare(cohort: Cohort, options: PrepareOptions) -> Store:
                     f"image files changed while they were read, so that no store was made at {out}; the same "
                     "command begins again"
                 )
-            finish(without(cohort, unreadable), done, aside, parameters, identity)
+            kept = without(cohort, unreadable)
+            _clear_lost_twins(cohort, kept, aside, done)
+            finish(kept, done, aside, parameters, identity)
         except KeyboardInterrupt:
             raise KeyboardInterrupt(
                 f"{len(done)} of {aside.images} images are kept in {aside.folder}, and the same command "
@@ -155,7 +157,8 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
     # Images that could not be read before are tried again, since a decoder may have been installed since.
     todo = done.left()
     marks = [table["case_id"].unique() for table in (cohort.readings, cohort.boxes, cohort.regions)]
-    placed = cohort.cases["case_id"].is_in(pl.concat(marks).implode())
+    originals = pl.concat([cohort.cases["case_id"], cohort.twins["twin_of"]])
+    placed = originals.is_in(pl.concat(marks).implode())
     unreadable: dict[int, str] = {}
     with progress("Reading images", total=len(todo), of="images") as bar:
         for k, result in reader(_Todo(cohort, aside.places, todo)):
@@ -173,11 +176,20 @@ def _read_images(cohort: Cohort, aside: Partial, done: DoneImages, reader: Reade
     return unreadable
 
 
+def _clear_lost_twins(cohort: Cohort, kept: Cohort, aside: Partial, done: DoneImages) -> None:
+    """Remove the images of twins whose original could not be read."""
+    left = set(kept.twins["case_id"])
+    for i, case_id in enumerate(cohort.twins["case_id"], start=len(cohort.cases)):
+        if i in done and case_id not in left:
+            aside.clear(i)
+            del done[i]
+
+
 class _Todo(Sequence[Files]):
     """The files of cases by row, made on access to save memory."""
 
     def __init__(self, cohort: Cohort, places: Mapping[int, Sequence[int]], rows: Sequence[int]) -> None:
-        self._images, self._masks = cohort.cases["image"], cohort.regions["file"]
+        self._images, self._masks = cohort.images, cohort.regions["file"]
         self._places, self._rows = places, rows
 
     def __len__(self) -> int:

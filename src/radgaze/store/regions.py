@@ -27,6 +27,7 @@ class Regions:
     Args:
         path: Folder of the store.
         size: Side of its squares, in pixels.
+        table: Table of regions, in place of that of the folder.
 
     Attributes:
         table: Table of case_id, label, shard, index (in the shard) and area (in pixels of the square).
@@ -35,10 +36,12 @@ class Regions:
         UserError: A file is damaged.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, table: pl.DataFrame | None = None) -> None:
         self.path, self.size = path, size
-        has_table = (path / TABLE).is_file()
-        self.table = read_table(path, "regions") if has_table else pl.DataFrame(schema=SCHEMA)
+        if table is None:
+            has_table = (path / TABLE).is_file()
+            table = read_table(path, "regions") if has_table else pl.DataFrame(schema=SCHEMA)
+        self.table = table
         self._shard, self._index = (self.table[name].to_numpy() for name in ("shard", "index"))
         names = {int(number): shard_name(int(number)) for number in np.unique(self._shard)}
         check_shards(path, names, self._shard, self._index, packed_shape(size))

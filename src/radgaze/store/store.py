@@ -14,7 +14,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError, call
-from radgaze.sources.cohort import NO_MENTIONS
+from radgaze.sources.cohort import NO_MENTIONS, NO_TWINS
 from radgaze.sources.split import fold_split, stratified_split
 from radgaze.store.intact import WHOLE, check_shards, read_shard, read_table, scan_table
 from radgaze.store.manifest import Manifest, read_manifest
@@ -26,6 +26,7 @@ MANIFEST = "manifest.json"
 TABLES = ("cases", "readings", "fixations", "boxes")
 REJECTIONS = "rejections.csv"
 MENTIONS = "mentions.parquet"
+TWINS = "twins.parquet"
 SHARD = 512  # images in one file: 128 MiB at 512×512
 
 
@@ -101,6 +102,15 @@ class Store:
         """
         cases = read_table(self.path, "cases", {f"label_{name}": WHOLE for name in self.classes})
         return cases if self.splits is None else cases.with_columns(self.splits.alias("split"))
+
+    @cached_property
+    def twins(self) -> pl.DataFrame:
+        """Table of twins: case_id, twin_of, confounder, shows and original_shows, see `Cohort.twins`, and the
+        columns of `cases` from rows on. Twins are no cases; `twins.as_cases` makes a store of them.
+        """
+        if not (self.path / TWINS).is_file():
+            return pl.DataFrame(schema=NO_TWINS).drop("image")
+        return read_table(self.path, "twins")
 
     @cached_property
     def readings(self) -> pl.DataFrame:

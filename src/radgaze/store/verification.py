@@ -13,6 +13,7 @@ from radgaze.sources.external_sort import height, slices
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import is_sealed
 from radgaze.store.store import MANIFEST, Store
+from radgaze.store.twins import as_cases
 
 
 def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[str]:
@@ -52,7 +53,7 @@ def verify(store: Store, *, advance: Callable[[], None] = lambda: None) -> list[
 
 def _tables(store: Store) -> list[str]:
     cases, readings, fixations = store.cases, store.readings, store.scan_fixations()
-    marked, boxes, mentions = store.regions.table, store.boxes, store.mentions
+    marked, boxes, mentions, twins = store.regions.table, store.boxes, store.mentions, store.twins
     wrong = []
     for what, rows in (
         ("cases", cases.height),
@@ -60,17 +61,20 @@ def _tables(store: Store) -> list[str]:
         ("fixations", height(fixations)),
         ("regions", marked.height),
         ("mentions", mentions.height),
+        ("twins", twins.height),
     ):
         said = store.manifest["counts"].get(what, 0)
         if rows != said:
             wrong.append(f"there are {rows} {what}, the manifest says {said}")
-    if cases["case_id"].n_unique() != cases.height:
+    ids = pl.concat([cases["case_id"], twins["case_id"]])
+    if ids.n_unique() != len(ids):
         wrong.append("two cases have one id")
     for what, table, owners, key in (
         ("readings", readings.lazy(), cases, "case_id"),
         ("fixations", fixations, readings, "reading_id"),
         ("boxes", boxes.lazy(), cases, "case_id"),
         ("regions", marked.lazy(), cases, "case_id"),
+        ("twins", twins.select(case_id="twin_of").lazy(), cases, "case_id"),
     ):
         orphans = sum(part.join(owners, on=key, how="anti").height for part in slices(table))
         if orphans:
@@ -87,11 +91,13 @@ def _tables(store: Store) -> list[str]:
 
 def _images(store: Store) -> list[str]:
     wrong = []
-    places = store.cases.select("shard", "index")
+    tables = [store.cases, *([store.twins] if store.twins.height else [])]
+    places = pl.concat(table.select("shard", "index") for table in tables)
     if places.is_duplicated().any():
         wrong.append("two cases have one image")
     try:
         _ = store.images
+        _ = as_cases(store).images
     except UserError as error:
         wrong.append(str(error).partition(": the store is damaged")[0].removeprefix(f"{store.path}/"))
     return wrong

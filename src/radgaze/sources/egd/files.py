@@ -10,13 +10,15 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
-from radgaze.sources.cohort import NO_REGIONS
+from radgaze.sources.cohort import NO_REGIONS, NO_TWINS, SPLITS
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 ARCHIVE = "egd-cxr 1.0.0"
 SHEET, FIXATIONS, BOXES = "master_sheet.csv", "fixations.csv", "bounding_boxes.csv"
 SAMPLES = "eye_gaze.csv"
+SPLIT, TWINS = "split.csv", "twins.csv"
+"""Files that only simulated archives may have: the split of each patient, and twins of images."""
 TRANSCRIPTS = "audio_segmentation_transcripts"
 """Name of the folder that holds, for each image, a transcript of the report and masks of organs."""
 
@@ -184,6 +186,54 @@ def read_boxes(folder: Path) -> pl.DataFrame:
     boxes = numbers(boxes, path, sides)
     tell_first(boxes, path, "bbox_name", pl.col("bbox_name").is_null(), "a name expected")
     return boxes.select(pl.col("dicom_id").alias("case_id"), pl.col("bbox_name").alias("label"), *sides)
+
+
+def read_split(folder: Path, patients: Sequence[str]) -> dict[str, str] | None:
+    """Read split.csv, the split of each patient; None where there is no such file.
+
+    Args:
+        folder: Folder of egd-cxr.
+        patients: Ids of the patients in the master sheet.
+
+    Raises:
+        UserError: A value is malformed, or a patient is missing.
+    """
+    path = folder / SPLIT
+    if not path.is_file():
+        return None
+    table = read_columns(path, ("patient_id", "split"), archive="a simulated archive")
+    wrong = ~pl.col("split").is_in(SPLITS).fill_null(False)
+    tell_first(table, path, "split", wrong, f"{', '.join(SPLITS)} expected")
+    split_of = dict(table.select("patient_id", "split").iter_rows())
+    missing = sum(patient not in split_of for patient in set(patients))
+    if missing:
+        raise UserError(f"{path} has no split of {missing} patients of {SHEET}; simulate the archive again")
+    return split_of
+
+
+def read_twins(folder: Path, mimic: Path) -> pl.DataFrame:
+    """Read twins.csv as a table with the columns of `Cohort.twins`; empty where there is no such file.
+
+    Args:
+        folder: Folder of egd-cxr.
+        mimic: Folder of MIMIC-CXR, which has the images.
+
+    Raises:
+        UserError: A value is malformed.
+    """
+    path = folder / TWINS
+    if not path.is_file():
+        return pl.DataFrame(schema=NO_TWINS)
+    names = ("dicom_id", "twin_of", "path", "confounder", "shows", "original_shows")
+    table = read_columns(path, names, archive="a simulated archive")
+    for name in names[:3]:
+        tell_first(table, path, name, pl.col(name).is_null(), "a value expected")
+    for name in names[4:]:
+        wrong = ~pl.col(name).is_in(CLASSES).fill_null(True)
+        tell_first(table, path, name, wrong, f"{', '.join(CLASSES)} or nothing expected")
+    table = table.rename({"dicom_id": "case_id"}).with_columns(image=pl.lit(f"{mimic}/") + pl.col("path"))
+    tell_first(table, path, "dicom_id", pl.col("case_id").is_duplicated(), "an id for each twin expected")
+    return table.select(*NO_TWINS)
 
 
 def read_masks(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:

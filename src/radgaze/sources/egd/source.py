@@ -22,6 +22,8 @@ from radgaze.sources.egd.files import (
     read_masks,
     read_samples,
     read_sheet,
+    read_split,
+    read_twins,
 )
 from radgaze.sources.egd.options import EgdOptions
 from radgaze.sources.egd.radiology_report import read_words
@@ -30,6 +32,7 @@ from radgaze.sources.egd.screen import filtered, on_image, shifted
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
+from radgaze.sources.twins import found_twins
 
 SCREEN_LINES, PICTURE_LINES = 1080, 1024
 
@@ -73,13 +76,15 @@ def read(options: EgdOptions) -> Cohort:
         unspoken(silent, fixations),
         off_image(fixations),
     ]
+    twins, without_case = found_twins(read_twins(egd, mimic), cases)
+    rejected.append(without_case)
     return Cohort(
         source="egd",
         classes=CLASSES,
         cases=cases.select(
             "case_id",
             "patient",
-            _split_of(sheet, cases, options).alias("split"),
+            _split_of(sheet, cases, egd, options).alias("split"),
             "image",
             *((pl.col("class") == name).cast(pl.Int8).alias(f"label_{name}") for name in CLASSES),
         ),
@@ -90,6 +95,7 @@ def read(options: EgdOptions) -> Cohort:
         regions=read_masks(egd, cases) if options.masks else pl.DataFrame(schema=NO_REGIONS),
         parameters=_parameters(options, listed),
         mentions=mentions.join(fixations, on="reading_id", how="semi", maintain_order="left"),
+        twins=twins,
     )
 
 
@@ -138,10 +144,11 @@ def _gaze(egd: Path, options: EgdOptions) -> pl.DataFrame:
     return shifted(gaze, whole=ID_LENGTH) if options.calibration_shift else gaze
 
 
-def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, options: EgdOptions) -> pl.Expr:
-    """Split of each case; the published one is drawn from all patients of the sheet."""
+def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, egd: Path, options: EgdOptions) -> pl.Expr:
+    """Split of each case; the published one is drawn from all patients of the sheet, or simulated with it."""
     if options.split == "published":
-        splits = published_split(sheet["patient_id"].to_list())
+        patients = sheet["patient_id"].to_list()
+        splits = read_split(egd, patients) or published_split(patients)
         return pl.col("patient_id").replace_strict(splits, return_dtype=pl.String)
     splits = stratified_split(cases["patient"].to_list(), cases["class"].to_list(), options.seed)
     return pl.col("patient").replace_strict(splits, return_dtype=pl.String)

@@ -17,6 +17,7 @@ from radgaze.sources.table.columns import CASES, LABEL, chosen_columns, plain
 from radgaze.sources.table.ids import numbered
 from radgaze.sources.table.matching import stem
 from radgaze.sources.table.options import TableOptions
+from radgaze.sources.table.twins import divided, twins_of
 
 SPLIT_WORDS = {
     **dict.fromkeys(("train", "training"), "train"),
@@ -36,11 +37,13 @@ class Sheet:
             0), split (or null), classes (a list, or null where they are unknown) and line.
         names: Names of all classes.
         exclusive: Whether each case has exactly one class.
+        twins: Table of the records that are twins, see `twins_of`.
     """
 
     records: pl.DataFrame
     names: tuple[str, ...]
     exclusive: bool
+    twins: pl.DataFrame
 
 
 def read_cases(path: Path, options: TableOptions) -> Sheet:
@@ -70,12 +73,14 @@ def read_cases(path: Path, options: TableOptions) -> Sheet:
     if table.is_empty():
         raise UserError(f"{path} has no records")
     tell_first(table, path, columns["image"], pl.col(columns["image"]).is_null(), "an image file expected")
+    table, twins = divided(table, columns)
     classes = classes_of(table, path, labels, options.classes, words=words, multi_label=options.multi_label)
     records = _records(table, path, columns, classes)
     _check_repeated(records, path)
     if "split" in columns:
         _check_patients_stay(records, path)
-    return Sheet(records.drop("patient_id"), classes.names, classes.exclusive)
+    of_twins = twins_of(twins, records, path, columns, classes.names)
+    return Sheet(records.drop("patient_id"), classes.names, classes.exclusive, of_twins)
 
 
 def _records(table: pl.DataFrame, path: Path, columns: dict[str, str], classes: Classes) -> pl.DataFrame:

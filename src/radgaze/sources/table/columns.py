@@ -14,7 +14,14 @@ from radgaze.sources.keys import called
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
 CASE = ("case", "case_id")
-CASES = {"image": IMAGE, "patient": PATIENT, "case": CASE, "split": ("split", "subset", "partition")}
+TWIN = ("twin_of", "confounder", "shows", "original_shows")
+CASES = {
+    "image": IMAGE,
+    "patient": PATIENT,
+    "case": CASE,
+    "split": ("split", "subset", "partition"),
+    **{name: (name,) for name in TWIN},
+}
 FIXATIONS = {
     "case": (*CASE, *IMAGE, "dicom_id"),
     "x": ("x", "x_position", "fixation_x"),

@@ -28,8 +28,9 @@ class TableOptions(Options):
         missing: Values of label columns for unknown labels, in addition to a blank and words such as nan and
             N/A.
         columns: Columns of image, patient, case (an id that is written to the store; without it cases are
-            numbered) and split; columns that are not given are guessed. KEY= means that there is no such
-            column: with split= patients are split again.
+            numbered), split, and twin_of, confounder, shows and original_shows (an image that differs from
+            the named one in a confounder, see docs/sources.md); columns that are not given are guessed. KEY=
+            means that there is no such column: with split= patients are split again.
         key: Private CSV file to write, outside the store, with the image of each id.
         fixations: CSV or Parquet file with case, x, y (image px from the top left, pixel centres at +0.5),
             onset, duration (s), reader.

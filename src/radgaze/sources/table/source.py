@@ -18,6 +18,7 @@ from radgaze.sources.table.ids import KEY, digest, numbered, write_key
 from radgaze.sources.table.masks import masks_of
 from radgaze.sources.table.matching import file_of, stem
 from radgaze.sources.table.options import TableOptions
+from radgaze.sources.twins import found_twins
 
 
 def read(options: TableOptions) -> Cohort:
@@ -55,10 +56,12 @@ def read(options: TableOptions) -> Cohort:
         )
     detail = pl.format("index {}", "index")
     rejected.append(off_image.with_columns(reason=pl.lit("off_image_fixation"), detail=detail))
+    twins, lost_twins = _twins(sheet, folder, cases)
+    rejected.append(lost_twins)
     is_split = not cases["split"].null_count()
     rejections, strangers = _rejections(rejected)
     if options.key is not None:
-        write_key(options.key, pl.concat([_key(records), strangers]))
+        write_key(options.key, pl.concat([_key(records), _key_of_twins(sheet, records), strangers]))
     return Cohort(
         source="table",
         classes=sheet.names,
@@ -76,13 +79,26 @@ def read(options: TableOptions) -> Cohort:
         fixations=gaze.fixations,
         boxes=boxes,
         rejections=rejections,
-        parameters=_parameters(options, records, is_split=is_split),
+        parameters=_parameters(options, sheet, is_split=is_split),
         exclusive=sheet.exclusive,
         regions=regions,
+        twins=twins,
     )
 
 
-def _parameters(options: TableOptions, records: pl.DataFrame, *, is_split: bool) -> dict[str, object]:
+def _twins(sheet: Sheet, folder: Path, cases: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`Cohort.twins`, and the rejected twins."""
+    image = pl.col("image").map_elements(lambda image: file_of(folder, image), pl.String)
+    return found_twins(sheet.twins.with_columns(image).drop("name"), cases)
+
+
+def _key_of_twins(sheet: Sheet, records: pl.DataFrame) -> pl.DataFrame:
+    """Name of each twin in the table, with the columns of `KEY`."""
+    name = "image" if _are_numbered(records) else "name"
+    return sheet.twins.select(id="case_id", name=name)
+
+
+def _parameters(options: TableOptions, sheet: Sheet, *, is_split: bool) -> dict[str, object]:
     """`Cohort.parameters`. Options that were added later are recorded only where they differ from their
     defaults, so that the identity of earlier stores does not change.
     """
@@ -93,9 +109,9 @@ def _parameters(options: TableOptions, records: pl.DataFrame, *, is_split: bool)
         "fixation_frame": options.fixation_frame,
         "box_frame": options.box_frame,
     }
-    if _are_numbered(records):
+    if _are_numbered(sheet.records):
         # Numbered ids do not depend on the files, so the digest of the names distinguishes lists of files.
-        parameters["names"] = digest(records["image"].to_list())
+        parameters["names"] = digest([*sheet.records["image"], *sheet.twins["image"]])
     if options.box_shape != "box":
         parameters["box_shape"] = options.box_shape
     if options.fixation_units:
