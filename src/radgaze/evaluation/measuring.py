@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from radgaze.evaluation import reliance
 from radgaze.evaluation.curve_points import curves
 from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.predicting import predict
@@ -11,6 +12,7 @@ from radgaze.evaluation.results import (
     AGREEMENT,
     CURVES,
     LOCALISATION,
+    RELIANCE,
     EvaluationResults,
     write_results,
 )
@@ -26,7 +28,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Evaluate a run on its test cases, and write the results into its folder.
 
-    Writes metrics.json, agreement.parquet, curves.parquet and, with boxes or regions, localisation.parquet.
+    Writes metrics.json, agreement.parquet, curves.parquet and, with boxes or regions, localisation.parquet;
+    where the store has twins of test cases, reliance.parquet.
 
     Args:
         run: The run.
@@ -40,11 +43,15 @@ def evaluate(
     """
     predicted = predict(run, options)
     scores = score(predicted, tolerance=options.tolerance)
-    results = summarise(run, scores, options)
+    relied = reliance.measure(run, options.device)
+    results = summarise(run, scores, options, relied)
     write_parquet(scores.agreement, run.path / AGREEMENT)
     (run.path / LOCALISATION).unlink(missing_ok=True)
     if scores.localisation.height:
         write_parquet(scores.localisation, run.path / LOCALISATION)
+    (run.path / RELIANCE).unlink(missing_ok=True)
+    if relied.height:
+        write_parquet(relied, run.path / RELIANCE)
     test = scores.predictions.filter(pl.col("split") == "test")
     write_parquet(curves(test, run.classes), run.path / CURVES)
     write_results(results, run.path)

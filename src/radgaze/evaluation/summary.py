@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze import __version__
-from radgaze.evaluation import baselines
+from radgaze.evaluation import baselines, reliance
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.maps import BLURRED
 from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
@@ -42,13 +42,16 @@ from radgaze.words import listed
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
 
-def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> EvaluationResults:
+def summarise(
+    run: Run, scores: CaseScores, options: EvaluationOptions, relied: pl.DataFrame
+) -> EvaluationResults:
     """Summarise the metrics of all cases, with intervals by resampling the patients.
 
     Args:
         run: The run that was scored.
         scores: Scores of the run.
         options: The options.
+        relied: Reliance of each case with twins, see `reliance.measure`.
     """
     settings = _settings(run, options)
     exclusive = multilabel.exclusive(scores.predictions, run.classes)
@@ -88,6 +91,7 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
                 localisation_rows, resampling(with_boxes), tuple(localisation.METRICS)
             ),
             localisation_cases=LocalisationCases(with_boxes.height, test.height - with_boxes.height),
+            reliance=reliance.summarise(relied, test, resampling) or None,
         ),
         validate=of_validate,
         votes=vote_results(run, test, resampling(test), settings.interval or "delong"),

@@ -71,7 +71,8 @@ def total_variation(P: Floats, Q: Floats, *, exclusive: bool) -> Floats:
     against its absence.
     """
     change = np.abs(P - Q)
-    return change.sum(1) / 2 if exclusive else change.mean(1)
+    distance: Floats = change.sum(1) / 2 if exclusive else change.mean(1)
+    return distance
 
 
 def flips(P: Floats, Q: Floats, *, exclusive: bool) -> Floats:
@@ -79,9 +80,8 @@ def flips(P: Floats, Q: Floats, *, exclusive: bool) -> Floats:
 
     Where classes do not exclude each other, whether any class crosses a probability of 0.5.
     """
-    if exclusive:
-        return (P.argmax(1) != Q.argmax(1)).astype(np.float64)
-    return ((P >= THRESHOLD) != (Q >= THRESHOLD)).any(1).astype(np.float64)
+    is_other = P.argmax(1) != Q.argmax(1) if exclusive else ((P >= THRESHOLD) != (Q >= THRESHOLD)).any(1)
+    return np.asarray(is_other, dtype=np.float64)
 
 
 def _reliance(P: Floats, Q: Floats, k: NDArray[np.int64]) -> Floats:
