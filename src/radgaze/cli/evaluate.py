@@ -100,6 +100,7 @@ def _show(results: EvaluationResults) -> None:
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+    from radgaze.evaluation.metrics.reliance import METRICS as RELIANCE
     from radgaze.evaluation.results import ClassAgreement
     from radgaze.reporting.statistics_words import cautions
 
@@ -140,6 +141,13 @@ def _show(results: EvaluationResults) -> None:
         ]
         if map_rows:
             tables.append((title, "map", [metric.heading for metric in metrics.values()], map_rows))
+    if test.reliance:
+        relied = [
+            (f"{name}, {found.cases} cases", [_cell(found.metrics[metric]) for metric in RELIANCE])
+            for name, found in test.reliance.items()
+        ]
+        headings = [metric.heading for metric in RELIANCE.values()]
+        tables.append(("Reliance on confounders", "confounder", headings, relied))
     for table in tables:
         show(output, *table)
     if not any(test.agreement.values()):

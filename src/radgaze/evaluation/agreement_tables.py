@@ -1,4 +1,4 @@
-"""Check whether the agreement with gaze of several runs can be compared."""
+"""Check whether the agreement with gaze, and the reliance on confounders, of several runs can be compared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from radgaze.evaluation.metrics.agreement import METRICS
-from radgaze.evaluation.results import read_agreement, read_results
+from radgaze.evaluation.results import RELIANCE, read_agreement, read_reliance, read_results
 from radgaze.runs.run import Run
 
 SETTINGS = ("generator", "target", "heatmap_smoothing", "case_gaze", "size", "fit")
@@ -42,6 +42,22 @@ def comparable_agreement(
     if any(of_run != ids[0] for of_run in ids) or not ids[0] <= set(cases["case_id"]):
         return [], f"{_LEFT_OUT}the runs were evaluated on different cases; evaluate them again."
     return (tables, "") if ids[0] else ([], f"{_LEFT_OUT}no test case has gaze.")
+
+
+def comparable_reliance(runs: Sequence[Run], cases: pl.DataFrame) -> list[pl.DataFrame]:
+    """Read reliance.parquet of each run; no table where a run has none, or has other cases.
+
+    Args:
+        runs: The runs.
+        cases: The test cases.
+    """
+    paths = [run.path / RELIANCE for run in runs]
+    if not all(path.is_file() for path in paths):
+        return []
+    tables = [read_reliance(path.parent) for path in paths]
+    keys = [table.select("case_id", "confounder") for table in tables]
+    known = set(tables[0]["case_id"]) <= set(cases["case_id"])
+    return tables if known and all(key.equals(keys[0]) for key in keys) else []
 
 
 def _different_settings(runs: Sequence[Run], names: Sequence[str]) -> str:

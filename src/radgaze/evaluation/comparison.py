@@ -11,11 +11,12 @@ import polars as pl
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation import paired
-from radgaze.evaluation.agreement_tables import comparable_agreement
+from radgaze.evaluation.agreement_tables import comparable_agreement, comparable_reliance
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.controls import Controls, controls_among
 from radgaze.evaluation.paired import EstimateRow, PairedRow
 from radgaze.evaluation.statistics import policy
+from radgaze.evaluation.statistics.resampling import Resampling
 from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.tables import write_csv
@@ -98,6 +99,13 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         with_gaze = test.join(agreement[0], on="case_id", how="semi", maintain_order="left")
         resampling = policy.bootstrap(with_gaze, classes, resamples=options.resamples, seed=options.seed)
         rows += paired.compare_agreement(names, agreement, with_gaze, resampling)
+    if relied := comparable_reliance(runs, test):
+
+        def of_cases(rows: pl.DataFrame) -> Resampling:
+            cases = rows.select("case_id").join(test, on="case_id", maintain_order="left")
+            return policy.bootstrap(cases, classes, resamples=options.resamples, seed=options.seed)
+
+        rows += paired.compare_reliance(names, relied, of_cases)
     return Comparison(
         names=names,
         classes=classes,

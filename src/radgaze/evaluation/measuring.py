@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from radgaze.evaluation import reliance
 from radgaze.evaluation.curve_points import curves
 from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.predicting import predict
@@ -12,6 +13,7 @@ from radgaze.evaluation.results import (
     CLASS_AGREEMENT,
     CURVES,
     LOCALISATION,
+    RELIANCE,
     EvaluationResults,
     write_results,
 )
@@ -27,8 +29,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Evaluate a run on its test cases, and write the results into its folder.
 
-    Writes metrics.json, agreement.parquet, curves.parquet and, with boxes or regions, localisation.parquet,
-    and with gaze of each class class_agreement.parquet.
+    Writes metrics.json, agreement.parquet and curves.parquet; with boxes or regions localisation.parquet, with
+    gaze of each class class_agreement.parquet, and where test cases have twins reliance.parquet.
 
     Args:
         run: The run.
@@ -42,9 +44,14 @@ def evaluate(
     """
     predicted = predict(run, options)
     scores = score(predicted, tolerance=options.tolerance)
-    results = summarise(run, scores, options)
+    relied = reliance.measure(run, options.device)
+    results = summarise(run, scores, options, relied)
     write_parquet(scores.agreement, run.path / AGREEMENT)
-    for table, name in ((scores.localisation, LOCALISATION), (scores.class_agreement, CLASS_AGREEMENT)):
+    for table, name in (
+        (scores.localisation, LOCALISATION),
+        (scores.class_agreement, CLASS_AGREEMENT),
+        (relied, RELIANCE),
+    ):
         (run.path / name).unlink(missing_ok=True)
         if table.height:
             write_parquet(table, run.path / name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.metrics import classification
+from radgaze.evaluation.metrics import classification, reliance
 from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.metrics.multilabel import averaged
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.scoring import MAPS, OF_A_RUN
@@ -161,7 +162,7 @@ class Figure:
     Attributes:
         metric: Name of the metric.
         map: Name of the map; None for a metric of predictions.
-        group: A class or `MACRO`; None for a metric of maps.
+        group: A class or `MACRO`, or a confounder; None for a metric of maps.
     """
 
     metric: str
@@ -171,14 +172,17 @@ class Figure:
     @property
     def bounds(self) -> tuple[float, float]:
         """Range of the figure."""
-        metric = METRICS.get(self.metric) or classification.METRICS[self.metric]
-        return metric.bounds
+        return self._described.bounds
 
     @property
     def higher_is_better(self) -> bool:
         """Direction of the figure."""
-        metric = METRICS.get(self.metric) or classification.METRICS[self.metric]
-        return metric.higher_is_better
+        return self._described.higher_is_better
+
+    @property
+    def _described(self) -> Metric:
+        known: dict[str, Metric] = {**METRICS, **classification.METRICS, **reliance.METRICS}
+        return known[self.metric]
 
     def row(self, run: str, estimate: Estimate) -> EstimateRow:
         """Return the row of a run's estimate."""
@@ -274,6 +278,36 @@ def compare_agreement(
                 changes.append(Change(name, estimate, defined["patient"].n_unique(), differ))
             differences += _paired_rows(Figure(metric, map=kind), names[0], changes, cases)
     return Rows(estimates, tuple(differences))
+
+
+def compare_reliance(
+    names: Sequence[str], tables: Sequence[pl.DataFrame], resampling: Callable[[pl.DataFrame], Resampling]
+) -> Rows:
+    """Compare the reliance of the runs on each confounder.
+
+    Args:
+        names: Names of the runs, the reference first.
+        tables: Table of the reliance of each run, with the same rows.
+        resampling: Function that makes the resampling of some cases.
+    """
+    rows = Rows()
+    for (confounder,), cases in tables[0].group_by("confounder", maintain_order=True):
+        of_runs = [table.filter(confounder=confounder) for table in tables]
+        patients, drawn = cases["patient"].to_numpy(), resampling(cases)
+        for metric in reliance.METRICS:
+            figure = Figure(metric, group=str(confounder))
+            values = [table[metric].cast(pl.Float64).to_numpy() for table in of_runs]
+            estimates = means(dict(zip(names, values, strict=True)), patients, drawn)
+            changed = {name: each - values[0] for name, each in zip(names[1:], values[1:], strict=True)}
+            changes = [
+                Change(name, estimate, estimate.patients, estimate.discordant)
+                for name, estimate in means(changed, patients, drawn).items()
+            ]
+            rows += Rows(
+                tuple(figure.row(name, estimate) for name, estimate in estimates.items()),
+                _paired_rows(figure, names[0], changes, cases),
+            )
+    return rows
 
 
 def differing(

@@ -10,6 +10,7 @@ import polars as pl
 
 from radgaze.errors import UserError, call
 from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.metrics.reliance import METRICS as METRICS_OF_RELIANCE
 from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
 from radgaze.files import read_json, read_parquet, write_text
 from radgaze.records import Record, as_json, optional, plain_fields, validated
@@ -17,6 +18,7 @@ from radgaze.records import Record, as_json, optional, plain_fields, validated
 METRICS = "metrics.json"
 AGREEMENT, LOCALISATION, CURVES = "agreement.parquet", "localisation.parquet", "curves.parquet"
 CLASS_AGREEMENT = "class_agreement.parquet"
+RELIANCE = "reliance.parquet"
 MACRO = "macro"
 """Group of the mean over classes, beside the classes themselves."""
 
@@ -104,6 +106,7 @@ class SplitResults:
         localisation: Maps | None = None,
         localisation_cases: LocalisationCases | None = None,
         class_agreement: ClassAgreement | None = None,
+        reliance: dict[str, Reliance] | None = None,
     ) -> SplitWithMaps:
         """Return these results with those of maps; see `SplitWithMaps` for the arguments."""
         return SplitWithMaps(
@@ -113,6 +116,7 @@ class SplitResults:
             localisation=localisation or {},
             localisation_cases=localisation_cases or LocalisationCases(),
             class_agreement=class_agreement,
+            reliance=reliance,
         )
 
 
@@ -166,6 +170,21 @@ class LocalisationCases:
 
 
 @dataclass(frozen=True)
+class Reliance:
+    """Reliance on a confounder, measured on the twins of test cases.
+
+    Attributes:
+        metrics: The metrics, see `metrics.reliance.METRICS`.
+        cases: Number of test cases with twins.
+        pairs: Number of pairs of images that differ in the confounder alone.
+    """
+
+    metrics: dict[str, IntervalEstimate]
+    cases: int
+    pairs: int
+
+
+@dataclass(frozen=True)
 class SplitWithMaps(SplitResults):
     """Results on a split whose maps are compared with gaze and boxes as well.
 
@@ -175,6 +194,7 @@ class SplitWithMaps(SplitResults):
         localisation: Localisation of boxes and regions.
         localisation_cases: The cases with boxes or regions.
         class_agreement: Agreement with the gaze of each class; None where it was not measured.
+        reliance: Reliance on each confounder, by its name; None for a store without twins.
     """
 
     agreement: Maps = field(default_factory=dict)
@@ -182,6 +202,7 @@ class SplitWithMaps(SplitResults):
     localisation: Maps = field(default_factory=dict)
     localisation_cases: LocalisationCases = field(default_factory=LocalisationCases)
     class_agreement: ClassAgreement | None = optional()
+    reliance: dict[str, Reliance] | None = optional()
 
 
 @dataclass(frozen=True)
@@ -271,6 +292,17 @@ def read_agreement(run: Path) -> pl.DataFrame:
         UserError: The file is damaged.
     """
     return read_scores(run / AGREEMENT)
+
+
+def read_reliance(run: Path) -> pl.DataFrame:
+    """Read RUN/reliance.parquet: case_id, patient, confounder, pairs and a column for each metric.
+
+    Raises:
+        UserError: The file is damaged.
+    """
+    return read_parquet(
+        run / RELIANCE, ("case_id", "patient", "confounder", *METRICS_OF_RELIANCE), _advice(run)
+    )
 
 
 def read_scores(path: Path) -> pl.DataFrame:

@@ -11,7 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze import __version__
-from radgaze.evaluation import baselines
+from radgaze.evaluation import baselines, reliance
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.maps import BLURRED
 from radgaze.evaluation.metrics import agreement, calibration, localisation, multilabel
@@ -45,13 +45,16 @@ CLASS_GAZE = "maps of each class that the report mentions against the gaze of th
 _MAP_METRICS: dict[str, Metric] = {**agreement.METRICS, **localisation.METRICS}
 
 
-def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> EvaluationResults:
+def summarise(
+    run: Run, scores: CaseScores, options: EvaluationOptions, relied: pl.DataFrame
+) -> EvaluationResults:
     """Summarise the metrics of all cases, with intervals by resampling the patients.
 
     Args:
         run: The run that was scored.
         scores: Scores of the run.
         options: The options.
+        relied: Reliance of each case with twins, see `reliance.measure`.
     """
     settings = _settings(run, options)
     exclusive = multilabel.exclusive(scores.predictions, run.classes)
@@ -94,6 +97,7 @@ def summarise(run: Run, scores: CaseScores, options: EvaluationOptions) -> Evalu
             class_agreement=class_agreement(scores.class_agreement, test, run.classes, resampling)
             if settings.class_gaze
             else None,
+            reliance=reliance.summarise(relied, test, resampling) or None,
         ),
         validate=of_validate,
         votes=vote_results(run, test, resampling(test), settings.interval or "delong"),

@@ -26,7 +26,7 @@ from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases,
 from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, difference
+from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, RELIANCE, difference
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
@@ -156,6 +156,8 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             agreement=_agreement(compared),
             agreement_figure=_agreement_figure(compared, out),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
+            reliance=_reliance(compared),
+            columns_reliance=list(RELIANCE.values()),
             paired=_paired(compared),
             several=len(names) > 2,
             legend_of_power=_legend_of_power(compared),
@@ -192,6 +194,11 @@ def findings(compared: Comparison) -> list[str]:
                 f"{difference(nss.estimate, 2)}{_tests(nss, {'bootstrap': 'p_bootstrap'})}."
                 for nss in compared.differences(run=name, metric="nss", map=kind)
             ]
+        sentences += [
+            f"Reliance on the {row.group}, {name} minus {compared.reference}: {difference(row.estimate, 2)}"
+            f"{_tests(row, {'bootstrap': 'p_bootstrap'})}."
+            for row in compared.differences(run=name, metric="reliance")
+        ]
     return sentences
 
 
@@ -239,6 +246,18 @@ def _agreement(compared: Comparison) -> list[AgreementRow]:
     return rows
 
 
+def _reliance(compared: Comparison) -> list[AgreementRow]:
+    """Rows of the table of reliance, grouped by confounder."""
+    rows = [row for row in compared.estimates() if row.metric in RELIANCE]
+    table = []
+    for confounder in dict.fromkeys(row.group for row in rows):
+        for run in compared.names:
+            by_metric = _by_metric(row for row in rows if (row.group, row.run) == (confounder, run))
+            entries = [by_metric.get(metric) for metric in RELIANCE]
+            table.append(AgreementRow(f"{confounder}, {run}", False, entries))
+    return table
+
+
 def _agreement_figure(compared: Comparison, out: Path) -> Picture | None:
     runs = {
         run: {kind: _by_metric(compared.estimates(run=run, map=kind)) for kind in MAPS}
@@ -259,7 +278,7 @@ def _paired(compared: Comparison) -> list[DifferenceRow]:
             estimate=row.estimate,
             verdict=verdict_words(row.estimate, higher_is_better=row.higher_is_better),
             detectable=in_words(row.power),
-            main=row.metric == "auc" or row.map in ("heatmap", "mask"),
+            main=row.metric in ("auc", "reliance") or row.map in ("heatmap", "mask"),
             p=[p_value(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
         )
         for row in compared.differences()
@@ -268,6 +287,8 @@ def _paired(compared: Comparison) -> list[DifferenceRow]:
 
 
 def _figure(row: PairedRow) -> str:
+    if row.metric in RELIANCE:
+        return f"{RELIANCE[row.metric][0]}, {row.group}"
     if row.map is None:
         return f"{METRICS[row.metric].title}, {row.group}"
     return f"{AGREEMENT[row.metric][0]}, {MAPS[row.map].lower()}"

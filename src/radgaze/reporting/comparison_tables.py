@@ -7,8 +7,9 @@ from pathlib import Path
 from radgaze.evaluation import baselines
 from radgaze.evaluation.comparison import Comparison
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.metrics import classification
+from radgaze.evaluation.metrics import classification, reliance
 from radgaze.evaluation.metrics.agreement import METRICS
+from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
 from radgaze.evaluation.results import MACRO
 from radgaze.files import write_text
@@ -48,6 +49,8 @@ def comparison_markdown(comparison: Comparison) -> str:
         parts += [f"## {heading[0].upper()}{heading[1:]}", _class_table(comparison, metric)]
     if comparison.table["map"].is_not_null().any():
         parts += ["## Agreement with gaze", _agreement_table(comparison)]
+    if table := _reliance_table(comparison):
+        parts += ["## Reliance on confounders", table]
     differences = comparison.differences()
     reference = escaped(comparison.reference) if differences else ""
     parts += [f"## Paired differences to {reference}", _paired_table(differences)]
@@ -100,6 +103,18 @@ def _agreement_table(comparison: Comparison) -> str:
     return table_of(["run", "map", *map(_heading, METRICS)], rows)
 
 
+def _reliance_table(comparison: Comparison) -> str:
+    """Table with a row for each confounder and run; empty where reliance is not compared."""
+    metrics = reliance.METRICS
+    found = {(r.group, r.run, r.metric): r for r in comparison.estimates() if r.metric in metrics}
+    rows = [
+        [escaped(str(group)), escaped(run), *(_estimate(found[group, run, metric]) for metric in metrics)]
+        for group in dict.fromkeys(group for group, *_ in found)
+        for run in comparison.names
+    ]
+    return table_of(["confounder", "run", *map(_heading, metrics)], rows) if rows else ""
+
+
 def _paired_table(differences: list[PairedRow]) -> str:
     several = len({row.run for row in differences}) > 1
     columns = ["p_bootstrap", "p_delong"] + (["p_bootstrap_holm", "p_delong_holm"] if several else [])
@@ -137,4 +152,5 @@ def _with_interval(estimate: IntervalEstimate, *, signed: bool = False) -> str:
 
 
 def _heading(metric: str) -> str:
-    return (METRICS.get(metric) or classification.METRICS[metric]).heading
+    described: dict[str, Metric] = {**METRICS, **classification.METRICS, **reliance.METRICS}
+    return described[metric].heading

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import SupportsFloat
 
 from radgaze.evaluation import baselines
-from radgaze.evaluation.metrics import agreement, localisation
+from radgaze.evaluation.metrics import agreement, localisation, reliance
 from radgaze.evaluation.statistics.evidence import FEW_SEEDS, Evidence, too_few_seeds
 from radgaze.records import plain_fields
 from radgaze.reporting.statistics_words import marked
@@ -26,6 +26,11 @@ LOCALISATION: dict[str, tuple[str, str]] = {
     for name, metric in localisation.METRICS.items()
 }
 """Title and explanation of each metric of localisation."""
+RELIANCE: dict[str, tuple[str, str]] = {
+    name: (metric.title[0].upper() + metric.title[1:], metric.words)
+    for name, metric in reliance.METRICS.items()
+}
+"""Title and explanation of each metric of reliance on a confounder."""
 MAPS: dict[str, str] = {
     "heatmap": "Heatmap",
     "heatmap_raw": "Heatmap, not blurred",

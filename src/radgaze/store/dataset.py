@@ -217,16 +217,11 @@ class GazeDataset(Dataset[Sample]):
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            held = (
-                torch.zeros(0, self.size, self.size, dtype=torch.uint8)
-                if stand_in is None
-                else stand_in[None]
-            )
-            counts = (len(regions), len(parts), len(held))
-            inside = torch.cat([regions, parts, held])
+            together = [regions, parts, *([] if stand_in is None else [stand_in[None]])]
+            inside, counts = torch.cat(together), [len(each) for each in together]
             image, marks, sigma, inside = self.augment(image, marks, sigma, self._seed_of(i, turn), inside)
-            regions, parts, held = inside.split(counts)
-            stand_in = None if stand_in is None else held[0]
+            regions, parts, *held = inside.split(counts)
+            stand_in = held[0][0] if held else None
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])

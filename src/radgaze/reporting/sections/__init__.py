@@ -10,6 +10,7 @@ from radgaze.reporting.sections import (  # noqa: F401 - they register themselve
     limits,
     localisation,
     referral,
+    reliance,
     votes,
 )
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register, sections

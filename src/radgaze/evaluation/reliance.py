@@ -1,0 +1,153 @@
+"""Reliance on confounders: predictions of twins against those of the cases that they are twins of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, groupby
+from operator import itemgetter
+
+import numpy as np
+import polars as pl
+
+from radgaze.devices import usable_device
+from radgaze.evaluation.metrics import multilabel
+from radgaze.evaluation.metrics.reliance import METRICS, pairs
+from radgaze.evaluation.results import Reliance
+from radgaze.evaluation.statistics.case_means import means
+from radgaze.evaluation.statistics.resampling import Resampling
+from radgaze.runs import vote
+from radgaze.runs.prediction import predict
+from radgaze.runs.run import Run
+from radgaze.store.twins import as_cases
+
+SCHEMA: dict[str, type[pl.DataType]] = {
+    "case_id": pl.String,
+    "patient": pl.Int32,
+    "confounder": pl.String,
+    "pairs": pl.UInt32,
+    **dict.fromkeys(METRICS, pl.Float64),
+}
+"""Columns of reliance.parquet."""
+
+UNNAMED = "confounder"
+"""Name of a confounder that the store's twins do not name."""
+
+
+def measure(run: Run, device: str = "auto") -> pl.DataFrame:
+    """Measure the reliance of a run on each confounder, for each test case that has twins.
+
+    All images of one case that differ in one confounder are compared with the one that does not show it;
+    where none is said to be without it, with the case itself. The figures of a case are means over its pairs.
+
+    Args:
+        run: The run, or a vote.
+        device: Device of the model: "cpu", "cuda" or "auto".
+
+    Returns:
+        A row for each case and confounder, see `SCHEMA`; no row where the store has no twins of test cases.
+
+    Raises:
+        UserError: The device is not available, or the store cannot be read.
+    """
+    twins = as_cases(run.store)
+    if not twins.cases.filter(split="test").height:
+        return pl.DataFrame(schema=SCHEMA)
+    device, names = usable_device(device), [f"probability_{name}" for name in run.classes]
+    tables = [
+        predict(voter.model(), twins, voter.config, ("test",), device=device).sort("case_id")
+        for voter in run.voters
+    ]
+    values = vote.probabilities(run.vote, np.stack([table.select(names).to_numpy() for table in tables]))
+    predicted = tables[0].select("case_id").with_columns(pl.from_numpy(values, names))
+    return figures(run.store.twins, predicted, run.predictions(), run.classes)
+
+
+def figures(
+    twins: pl.DataFrame, of_twins: pl.DataFrame, of_cases: pl.DataFrame, classes: Sequence[str]
+) -> pl.DataFrame:
+    """Compute the figures of `measure` from predictions.
+
+    Args:
+        twins: Table of the twins, see `Store.twins`.
+        of_twins: Predictions of the twins: case_id, and probability_<class> for each class.
+        of_cases: Predictions of the cases, see `Run.predictions`.
+        classes: The classes.
+    """
+    images = _images(twins, of_twins, of_cases, classes)
+    found = [pair for rows in _by_case(images) for pair in _pairs(rows)]
+    first, second = ([pair[k] for pair in found] for k in (0, 1))
+    names = [f"probability_{name}" for name in classes]
+    place = {name: k for k, name in enumerate(classes)}
+    shown, without = images[first], images[second]
+    scores = pairs(
+        shown.select(names).to_numpy(),
+        without.select(names).to_numpy(),
+        [place.get(name, -1) for name in shown["shows"]],
+        exclusive=multilabel.exclusive(of_cases, classes),
+    )
+    rows = shown.select("case_id", "patient", "confounder").with_columns(
+        pl.Series(name, column).fill_nan(None) for name, column in scores.items()
+    )
+    by_case = rows.group_by("case_id", "patient", "confounder", maintain_order=True)
+    table = by_case.agg(pl.len().alias("pairs"), *(pl.col(name).mean() for name in METRICS))
+    return table.select(*SCHEMA).cast(pl.Schema(SCHEMA)).sort("confounder", "case_id")
+
+
+def summarise(
+    table: pl.DataFrame, test: pl.DataFrame, resampling: Callable[[pl.DataFrame], Resampling]
+) -> dict[str, Reliance]:
+    """Average the figures of `measure` over cases, with intervals over patients, for each confounder.
+
+    Args:
+        table: The figures.
+        test: Predictions of the test cases.
+        resampling: Function that makes the resampling of some test cases.
+    """
+    by_confounder = {}
+    for (name,), rows in table.group_by("confounder", maintain_order=True):
+        cases = rows.select("case_id").join(test, on="case_id", maintain_order="left")
+        values = {metric: rows[metric].cast(pl.Float64).to_numpy() for metric in METRICS}
+        found = means(values, rows["patient"].to_numpy(), resampling(cases))
+        by_confounder[str(name)] = Reliance(
+            {metric: found[metric].summary(each.bounds) for metric, each in METRICS.items()},
+            rows.height,
+            int(rows["pairs"].sum()),
+        )
+    return by_confounder
+
+
+def _images(
+    twins: pl.DataFrame, of_twins: pl.DataFrame, of_cases: pl.DataFrame, classes: Sequence[str]
+) -> pl.DataFrame:
+    """A row for each image of a case and confounder, the case itself first: what it shows, its prediction."""
+    names = [f"probability_{name}" for name in classes]
+    test = of_cases.filter(split="test").select("case_id", "patient", *names)
+    twins = twins.with_columns(pl.col("confounder").fill_null(UNNAMED))
+    own = twins.unique(["twin_of", "confounder"], keep="first", maintain_order=True)
+    parts = [
+        own.select(case_id="twin_of", confounder="confounder", shows="original_shows").join(
+            test.drop("patient"), on="case_id", maintain_order="left"
+        ),
+        twins.join(of_twins, on="case_id", maintain_order="left").select(
+            "confounder", "shows", *names, case_id="twin_of"
+        ),
+    ]
+    columns = ["case_id", "confounder", "shows", *names]
+    images = pl.concat([part.select(columns) for part in parts])
+    images = images.join(test.select("case_id", "patient"), on="case_id", maintain_order="left")
+    return images.sort("confounder", "case_id", maintain_order=True)
+
+
+def _by_case(images: pl.DataFrame) -> Iterator[list[tuple[int, str | None]]]:
+    """Place of each image of a case and confounder, and the class that it shows, the case itself first."""
+    rows = zip(images["confounder"], images["case_id"], count(), images["shows"], strict=False)
+    for _, group in groupby(rows, key=itemgetter(0, 1)):
+        yield [(place, shows) for *_, place, shows in group]
+
+
+def _pairs(images: Sequence[tuple[int, str | None]]) -> list[tuple[int, int]]:
+    """Pairs of an image that shows the confounder and the one without it, of images as in `_by_case`."""
+    case = images[0][0]
+    without = next((place for place, shows in images if shows is None), case)
+    shown = [place for place, shows in images if shows is not None]
+    return [(place, without) for place in shown or [place for place, _ in images] if place != without]
