@@ -152,7 +152,9 @@ def train(digits: Digits, config: ObjectiveConfig, seed: int) -> Network:
     for _ in range(EPOCHS):
         for cases in torch.randperm(len(images)).split(BATCH):
             values = _terms(network, heatmaps, images[cases], labels[cases], gaze[cases], config)
-            loss = triangle.total(values, config, factors.at(done / steps, values, Tensor.item))
+            counts = dict.fromkeys(values, torch.tensor(float(len(cases))))  # each digit has gaze
+            factor = factors.at(done / steps, values, counts, Tensor.item)
+            loss = triangle.total(values, config, factor)
             optimiser.zero_grad()
             torch.autograd.backward(loss)
             nn.utils.clip_grad_norm_(network.parameters(), 1.0)

@@ -10,6 +10,7 @@ from benchmarks.phantom_methods import PLAIN, configured, methods, row
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.runs import settings
 
 
 def test_figures_are_measured_once(tmp_path: Path) -> None:
@@ -49,13 +50,13 @@ def test_what_fails_is_told_and_measured_anew(tmp_path: Path) -> None:
 def test_each_method_has_settings_on_the_phantom() -> None:
     rows = methods()
     family = {each.name for each in experiments.catalogue() if each.family == "Comparison"}
-    assert family - rows.keys() == {"three_stage"}
+    assert family - rows.keys() == {"three_stage", "rrr_another", "background_lungs"}
     for method in rows.values():
         config = configured(method, "store", seed=1)
         assert config.input.size == 96
         if not method.demo_gamma and not method.overrides:
-            published = experiments.load(method.experiment).get("objective", {})
-            assert config.objective.gamma == published.get("gamma", config.objective.gamma)
+            published = settings.resolve(method.experiment).objective.gamma
+            assert config.objective.gamma == published
 
 
 def test_a_row_compares_the_same_seeds_alone() -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 from radgaze.errors import UserError
-from radgaze.evaluation import EvaluationOptions
+from radgaze.evaluation import EvaluationOptions, reliance
 from radgaze.evaluation.maps import case_maps
 from radgaze.evaluation.metrics.agreement import cc
 from radgaze.evaluation.metrics.classification import METRICS
@@ -24,6 +25,7 @@ from tests.evaluation.fakes import CLASSES, SIZE, FakeRun, cases
 from tests.evaluation.known import known
 
 OPTIONS = EvaluationOptions(device="cpu", resamples=20, batch_size=5)
+NO_TWINS = pl.DataFrame(schema=reliance.SCHEMA)
 
 
 @pytest.fixture
@@ -60,17 +62,17 @@ def test_scores_are_the_metrics_of_the_maps_that_were_streamed(run: FakeRun) -> 
 
 def test_results_follow_from_the_scores_alone(run: FakeRun) -> None:
     scores = score(predict(run, OPTIONS))
-    results = summarise(run, scores, OPTIONS)
-    assert results == summarise(run, scores, OPTIONS)
+    results = summarise(run, scores, OPTIONS, NO_TWINS)
+    assert results == summarise(run, scores, OPTIONS, NO_TWINS)
     assert results.settings.interval == "delong"
     mean = scores.agreement.filter(map="mask")["sim"].mean()
     assert known(results.test.agreement["mask"])["sim"].value == pytest.approx(mean)
     worse = replace(scores, agreement=scores.agreement.filter(map="lung_shape"))
-    assert summarise(run, worse, OPTIONS).test.agreement["mask"] is None
+    assert summarise(run, worse, OPTIONS, NO_TWINS).test.agreement["mask"] is None
 
 
 def test_every_metric_of_a_class_has_its_field_of_the_results(run: FakeRun) -> None:
-    results = summarise(run, score(predict(run, OPTIONS)), OPTIONS).validate
+    results = summarise(run, score(predict(run, OPTIONS)), OPTIONS, NO_TWINS).validate
     for name in METRICS:
         groups = getattr(results, name)
         groups = groups["0.9"] if name == "sensitivity_at_specificity" else groups

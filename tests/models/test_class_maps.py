@@ -102,10 +102,10 @@ def test_alpha_goes_from_a_tenth_to_nine_tenths_in_a_line() -> None:
     for name in ("self_transfer", "self_transfer_gaze"):
         config = settings.resolve(name).objective
         factors = Factors(config)
-        alphas = [config.gamma * factors.at(t, {}, float)["gamma"] for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
+        alphas = [config.gamma * factors.at(t, {}, {}, float)["gamma"] for t in (0.0, 0.25, 0.5, 0.75, 1.0)]
         # min(0.1 + 0.8 · step / 10,000, 0.9), as in wsrpn's stl_model.py
         assert alphas == pytest.approx([0.1, 0.3, 0.5, 0.7, 0.9])
-        weights = [each.weight * factors.at(0.5, {}, float)[n] for n, each in config.weights.items()]
+        weights = [each.weight * factors.at(0.5, {}, {}, float)[n] for n, each in config.weights.items()]
         assert sum(weights) == pytest.approx(1.0)
 
 

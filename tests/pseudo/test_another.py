@@ -58,7 +58,8 @@ def learned(experiment: str, store: Store, out: Path, *, epochs: int) -> Run:
     own = experiments.merge(
         TINY, {"trainer": {"max_epochs": epochs}, "optimisation": {"batch_size": 16, "learning_rate": 3e-3}}
     )
-    return train(settings.resolve(experiment, data=str(store.path), **own), out)
+    config = settings.resolve(experiment, data=str(store.path), **own)  # type: ignore[arg-type]
+    return train(config, out)
 
 
 def test_a_mask_is_where_the_gradient_exceeds_a_share_of_its_maximum(first: Run, tmp_path: Path) -> None:

@@ -143,8 +143,8 @@ def _show(results: EvaluationResults) -> None:
             tables.append((title, "map", [metric.heading for metric in metrics.values()], map_rows))
     if test.reliance:
         relied = [
-            (f"{name}, {found.cases} cases", [_cell(found.metrics[metric]) for metric in RELIANCE])
-            for name, found in test.reliance.items()
+            (f"{name}, {each.cases} cases", [_cell(each.metrics[metric]) for metric in RELIANCE])
+            for name, each in test.reliance.items()
         ]
         headings = [metric.heading for metric in RELIANCE.values()]
         tables.append(("Reliance on confounders", "confounder", headings, relied))

@@ -56,8 +56,8 @@ def comparable_reliance(runs: Sequence[Run], cases: pl.DataFrame) -> list[pl.Dat
         return []
     tables = [read_reliance(path.parent) for path in paths]
     keys = [table.select("case_id", "confounder") for table in tables]
-    known = set(tables[0]["case_id"]) <= set(cases["case_id"])
-    return tables if known and all(key.equals(keys[0]) for key in keys) else []
+    of_test = set(tables[0]["case_id"]) <= set(cases["case_id"])
+    return tables if of_test and all(key.equals(keys[0]) for key in keys) else []
 
 
 def _different_settings(runs: Sequence[Run], names: Sequence[str]) -> str:

@@ -29,8 +29,8 @@ def evaluate(
 ) -> EvaluationResults:
     """Evaluate a run on its test cases, and write the results into its folder.
 
-    Writes metrics.json, agreement.parquet and curves.parquet; with boxes or regions localisation.parquet, with
-    gaze of each class class_agreement.parquet, and where test cases have twins reliance.parquet.
+    Writes metrics.json, agreement.parquet and curves.parquet; with boxes or regions localisation.parquet,
+    with gaze of each class class_agreement.parquet, and where test cases have twins reliance.parquet.
 
     Args:
         run: The run.

@@ -181,8 +181,8 @@ class Figure:
 
     @property
     def _described(self) -> Metric:
-        known: dict[str, Metric] = {**METRICS, **classification.METRICS, **reliance.METRICS}
-        return known[self.metric]
+        metrics: dict[str, Metric] = {**METRICS, **classification.METRICS, **reliance.METRICS}
+        return metrics[self.metric]
 
     def row(self, run: str, estimate: Estimate) -> EstimateRow:
         """Return the row of a run's estimate."""

@@ -74,8 +74,8 @@ def figures(
         classes: The classes.
     """
     images = _images(twins, of_twins, of_cases, classes)
-    found = [pair for rows in _by_case(images) for pair in _pairs(rows)]
-    first, second = ([pair[k] for pair in found] for k in (0, 1))
+    compared = [pair for rows in _by_case(images) for pair in _pairs(rows)]
+    first, second = ([pair[k] for pair in compared] for k in (0, 1))
     names = [f"probability_{name}" for name in classes]
     place = {name: k for k, name in enumerate(classes)}
     shown, without = images[first], images[second]
@@ -107,9 +107,9 @@ def summarise(
     for (name,), rows in table.group_by("confounder", maintain_order=True):
         cases = rows.select("case_id").join(test, on="case_id", maintain_order="left")
         values = {metric: rows[metric].cast(pl.Float64).to_numpy() for metric in METRICS}
-        found = means(values, rows["patient"].to_numpy(), resampling(cases))
+        averaged = means(values, rows["patient"].to_numpy(), resampling(cases))
         by_confounder[str(name)] = Reliance(
-            {metric: found[metric].summary(each.bounds) for metric, each in METRICS.items()},
+            {metric: averaged[metric].summary(each.bounds) for metric, each in METRICS.items()},
             rows.height,
             int(rows["pairs"].sum()),
         )
@@ -123,9 +123,9 @@ def _images(
     names = [f"probability_{name}" for name in classes]
     test = of_cases.filter(split="test").select("case_id", "patient", *names)
     twins = twins.with_columns(pl.col("confounder").fill_null(UNNAMED))
-    own = twins.unique(["twin_of", "confounder"], keep="first", maintain_order=True)
+    originals = twins.unique(["twin_of", "confounder"], keep="first", maintain_order=True)
     parts = [
-        own.select(case_id="twin_of", confounder="confounder", shows="original_shows").join(
+        originals.select(case_id="twin_of", confounder="confounder", shows="original_shows").join(
             test.drop("patient"), on="case_id", maintain_order="left"
         ),
         twins.join(of_twins, on="case_id", maintain_order="left").select(

@@ -106,10 +106,10 @@ def _agreement_table(comparison: Comparison) -> str:
 def _reliance_table(comparison: Comparison) -> str:
     """Table with a row for each confounder and run; empty where reliance is not compared."""
     metrics = reliance.METRICS
-    found = {(r.group, r.run, r.metric): r for r in comparison.estimates() if r.metric in metrics}
+    estimates = {(r.group, r.run, r.metric): r for r in comparison.estimates() if r.metric in metrics}
     rows = [
-        [escaped(str(group)), escaped(run), *(_estimate(found[group, run, metric]) for metric in metrics)]
-        for group in dict.fromkeys(group for group, *_ in found)
+        [escaped(str(group)), escaped(run), *(_estimate(estimates[group, run, metric]) for metric in metrics)]
+        for group in dict.fromkeys(group for group, *_ in estimates)
         for run in comparison.names
     ]
     return table_of(["confounder", "run", *map(_heading, metrics)], rows) if rows else ""

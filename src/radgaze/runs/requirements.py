@@ -1,4 +1,4 @@
-"""What a heatmap generator requires of a network, and a control of gaze of a run."""
+"""Requirements of heatmap generators on networks, and of controls of gaze on runs."""
 
 from __future__ import annotations
 

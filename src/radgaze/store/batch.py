@@ -295,6 +295,19 @@ def _stacked(maps: Sequence[Tensor | None]) -> Tensor | None:
     return torch.stack([torch.zeros_like(shape) if each is None else each for each in maps])
 
 
+def _regions(samples: Sequence[Sample]) -> tuple[Tensor, Tensor]:
+    """Regions (B, M, S, S) of samples, padded by zeros, and their classes (B, M), padded by −1."""
+    many = max(len(sample.region_class) for sample in samples)
+    side = samples[0].image.shape[-2:]
+    regions = torch.zeros(len(samples), many, *side, dtype=torch.uint8)
+    region_class = samples[0].region_class.new_full((len(samples), many), -1)
+    for i, sample in enumerate(samples):
+        if sample.regions is not None:
+            regions[i, : len(sample.regions)] = sample.regions
+            region_class[i, : len(sample.regions)] = sample.region_class
+    return regions, region_class
+
+
 def collate(samples: Sequence[Sample]) -> Batch:
     """Pad and stack samples to a batch."""
     longest = max(len(sample.weights) for sample in samples)
@@ -315,14 +328,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     for i, sample in enumerate(samples):
         boxes[i, : len(sample.boxes)] = sample.boxes
         box_class[i, : len(sample.boxes)] = sample.box_class
-    many = max(len(sample.region_class) for sample in samples)
-    side = samples[0].image.shape[-2:]
-    regions = torch.zeros(len(samples), many, *side, dtype=torch.uint8)
-    region_class = samples[0].region_class.new_full((len(samples), many), -1)
-    for i, sample in enumerate(samples):
-        if sample.regions is not None:
-            regions[i, : len(sample.regions)] = sample.regions
-            region_class[i, : len(sample.regions)] = sample.region_class
+    regions, region_class = _regions(samples)
     label, spec = torch.stack([sample.label for sample in samples]), samples[0].spec
     has_gaze = (weights > 0).any(1)
     if spec is not None and spec.boxes == "attention":

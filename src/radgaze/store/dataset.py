@@ -220,7 +220,7 @@ class GazeDataset(Dataset[Sample]):
             together = [regions, parts, *([] if stand_in is None else [stand_in[None]])]
             inside, counts = torch.cat(together), [len(each) for each in together]
             image, marks, sigma, inside = self.augment(image, marks, sigma, self._seed_of(i, turn), inside)
-            regions, parts, *held = inside.split(counts)
+            regions, parts, *held = torch.split(inside, counts)
             stand_in = held[0][0] if held else None
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (

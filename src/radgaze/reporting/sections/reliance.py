@@ -49,10 +49,10 @@ class RelianceSection(Section):
             rows=tuple(
                 RelianceRow(
                     name,
-                    f"{count(found.cases, 'test case')}, {count(found.pairs, 'pair')}",
-                    tuple(found.metrics[metric] for metric in RELIANCE),
+                    f"{count(relied.cases, 'test case')}, {count(relied.pairs, 'pair')}",
+                    tuple(relied.metrics[metric] for metric in RELIANCE),
                 )
-                for name, found in (evaluated.results.test.reliance or {}).items()
+                for name, relied in (evaluated.results.test.reliance or {}).items()
             ),
             glossary=tuple(RELIANCE.values()),
         )
