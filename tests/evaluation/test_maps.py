@@ -12,11 +12,12 @@ from scipy.ndimage import gaussian_filter
 
 from radgaze.errors import UserError
 from radgaze.evaluation.baselines import BaselineInputs
-from radgaze.evaluation.baselines.lung_shape import LungShape, draw_lung_shape
+from radgaze.evaluation.baselines.lung_shape import LungShape
 from radgaze.evaluation.baselines.mean_gaze import average_gaze
 from radgaze.evaluation.maps import case_maps, smoothed, stream_maps
 from radgaze.evaluation.options import Target
 from radgaze.store.dataset import GazeDataset
+from radgaze.store.lungs import draw_lung_shape
 from tests.evaluation.fakes import SIZE, FakeRun
 from tests.evaluation.known import known
 from tests.store.cohorts import make_cohort, write_dicom

@@ -63,13 +63,16 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
     edges = [edge.summary for edge in config.objective.edges]
     edges += [term.summary for term in config.objective.further_terms.values()]
-    supervision = (
-        f"Besides the labels, {listed(edges)}."
-        if edges
-        else "It learned from the labels alone; gaze had no part in it."
-    )
+    changed = config.counterfactual
+    if edges:
+        supervision = f"Besides the labels, {listed(edges)}."
+    elif changed.uses_gaze:
+        supervision = "It learned from the labels alone."
+    else:
+        supervision = "It learned from the labels alone; gaze had no part in it."
     if config.model.reads_gaze or config.model.without_gaze:
         supervision = _gaze_as_input(config.model, edges)
+    supervision = f"{supervision} {changed.summary}".strip()
     task = (
         f"to distinguish {listed(run.classes)}"
         if exclusive

@@ -30,7 +30,13 @@ def open_store(config: Config) -> Store:
 
 
 def dataset(
-    store: Store, config: Config, split: str, *, augment: bool = False, per_class: bool = False
+    store: Store,
+    config: Config,
+    split: str,
+    *,
+    augment: bool = False,
+    per_class: bool = False,
+    lungs: bool = False,
 ) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
@@ -39,6 +45,8 @@ def dataset(
         config: Configuration of the run.
         split: Name of the split, "train", "validate" or "test".
         augment: Whether images are augmented.
+        per_class: Whether the settings of gaze by class are used, see `GazeMaps.per`.
+        lungs: Whether samples hold the lungs.
     """
     cache = config.input.cache
     if cache == "auto":
@@ -52,6 +60,7 @@ def dataset(
         gaze=gaze if per_class else replace(gaze, per="case"),
         augment=Augmentation() if augment else None,
         seed=config.seed,
+        lungs=lungs,
         cache=cache,
     )
 

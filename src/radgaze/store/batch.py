@@ -43,6 +43,9 @@ class Sample:
         region_class: (M,) int64, like `box_class`.
         class_weights: (K, C) weight of each fixation in the gaze map of each class, where the data set has
             gaze by class (`GazeMaps.per`).
+        lungs: (1, S, S) uint8, the share of each pixel that is inside the lungs, 255 for all of it; None
+            where the data set makes no lungs.
+        draw: Number in [0, 2⁶³) from which random choices for the case follow.
     """
 
     image: Tensor
@@ -63,6 +66,8 @@ class Sample:
     regions: Tensor | None = None
     region_class: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     class_weights: Tensor | None = None
+    lungs: Tensor | None = None
+    draw: int = 0
 
 
 @dataclass
@@ -88,6 +93,8 @@ class Batch:
         spec: Settings of the gaze maps; None for a data set without gaze.
         views: (B, K, 6) as in a sample, or None.
         class_weights: (B, K, C) as in a sample, 0 for padding, or None.
+        lungs: (B, 1, S, S) uint8 as in a sample, or None.
+        draw: (B,) int64 as in a sample, or None.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
             a synchronisation with the device.
     """
@@ -110,6 +117,8 @@ class Batch:
     spec: GazeMaps | None = None
     views: Tensor | None = None
     class_weights: Tensor | None = None
+    lungs: Tensor | None = None
+    draw: Tensor | None = None
     mirrors: int = 1
 
     def __len__(self) -> int:
@@ -281,6 +290,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         has_gaze = has_gaze | with_area(of_own_class(boxes, box_class, label)).any(1)
         has_gaze = has_gaze | (regions_of_own_class(regions, region_class, label) > 0).flatten(1).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
+    lungs = [sample.lungs for sample in samples if sample.lungs is not None]
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
         label=label,
@@ -300,5 +310,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         spec=spec,
         views=views,
         class_weights=class_weights,
+        lungs=torch.stack(lungs) if lungs else None,
+        draw=torch.tensor([sample.draw for sample in samples]),
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
     )

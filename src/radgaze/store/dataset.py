@@ -20,6 +20,7 @@ from radgaze.sources.cohort import VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
 from radgaze.store.boxes import corners, finding_boxes, finding_regions, hull, of_own_class, with_area
+from radgaze.store.lungs import Lungs
 from radgaze.store.mentions import shares_of
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
@@ -50,6 +51,7 @@ class GazeDataset(Dataset[Sample]):
         augment: Random changes, which depend only on the seed, the epoch and the index of a case, not on the
             number of workers; None for none.
         seed: Random seed of the augmentation.
+        lungs: Whether samples hold the lungs: masks of both where the store has them, else a fixed shape.
         cache: Whether all images are resized at once and kept in memory, S² bytes each, which is about three
             times as fast.
 
@@ -69,6 +71,7 @@ class GazeDataset(Dataset[Sample]):
         maps: bool = False,
         augment: Augmentation | None = None,
         seed: int = 0,
+        lungs: bool = False,
         cache: bool = False,
     ) -> None:
         rows = _rows_of(store.cases, split)
@@ -98,6 +101,7 @@ class GazeDataset(Dataset[Sample]):
         self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
         self._regions_of = store.regions
         self._images, self._rows = store.images, rows
+        self._lungs = Lungs(store, self.case_ids, size) if lungs else None
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
         # In shared memory, so that persistent workers see it change.
@@ -140,16 +144,32 @@ class GazeDataset(Dataset[Sample]):
     @cached_property
     def attended(self) -> NDArray[np.bool_]:
         """Whether each case (N,) has gaze, see `gazed`, or boxes or regions that stand in for gaze."""
-        attended = self.gazed.copy()
         if self.gaze is not None and self.gaze.boxes == "attention":
-            for i in np.flatnonzero(~attended & (np.diff(self._region_ends) > 0)):
-                classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
-                attended[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
-            for i in np.flatnonzero(~attended & (np.diff(self._box_ends) > 0)):
-                boxes, box_class = self._boxed(int(i))
-                matching = of_own_class(boxes[None], box_class[None], self.labels[i][None])
-                attended[i] = bool(with_area(matching).any())
-        return attended
+            return self.gazed | self.masked | self.boxed
+        return self.gazed
+
+    @cached_property
+    def boxed(self) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a box on the image, of its own class or of none."""
+        boxed = np.diff(self._box_ends) > 0
+        for i in np.flatnonzero(boxed):
+            boxes, box_class = self._boxed(int(i))
+            boxed[i] = bool(with_area(of_own_class(boxes[None], box_class[None], self.labels[i][None])).any())
+        return boxed
+
+    @cached_property
+    def masked(self) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a region that is not empty, of its own class or of none."""
+        masked = np.diff(self._region_ends) > 0
+        for i in np.flatnonzero(masked):
+            classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
+            masked[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
+        return masked
+
+    @property
+    def with_lungs(self) -> int:
+        """Number of cases with masks of both lungs, where samples hold the lungs."""
+        return 0 if self._lungs is None else int(self._lungs.own.sum())
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
@@ -177,12 +197,16 @@ class GazeDataset(Dataset[Sample]):
             sigma = views[:, :2].mean(0)
         boxes, box_class = self._boxed(i)
         regions, region_class = self._marked(i)
+        draw = self._seed_of(i, turn)
+        if self._lungs is not None:  # moved with the regions, as the last of them
+            lungs = self._lungs.of(i, self._frames[i], self.fit)
+            regions = torch.cat([regions, torch.from_numpy(lungs)[None]])
         if self.augment:
             # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            drawn = self.augment(image, marks, sigma, self._seed_of(i, turn), regions)
+            drawn = self.augment(image, marks, sigma, draw, regions)
             image, marks, sigma, regions = drawn
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
@@ -211,9 +235,11 @@ class GazeDataset(Dataset[Sample]):
             views=views,
             boxes=boxes,
             box_class=box_class,
-            regions=regions,
+            regions=regions[: len(region_class)],
             region_class=region_class,
             class_weights=class_weights,
+            lungs=regions[len(region_class) :] if self._lungs is not None else None,
+            draw=draw,
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 

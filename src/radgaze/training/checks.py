@@ -51,12 +51,13 @@ def check_unchanged(before: Config, config: Config) -> None:
         UserError: A field that changes what is learned has another value.
     """
     old, new = (experiments.flat(settings.to_dict(each)) for each in (before, config))
-    changed = [name for name in new if new[name] != old.get(name) and not name.startswith(CHANGEABLE)]
+    names = dict.fromkeys((*new, *old))  # a field that has its default may be left out of one of them
+    changed = [name for name in names if new.get(name) != old.get(name) and not name.startswith(CHANGEABLE)]
     if changed:
         name = changed[0]
         raise UserError(
             f"the run began with `{name}={_written(old.get(name))}` and cannot go on with "
-            f"{_written(new[name])}; leave out {', '.join(f'`{each}`' for each in changed)}, or train "
+            f"{_written(new.get(name))}; leave out {', '.join(f'`{each}`' for each in changed)}, or train "
             "another run"
         )
 

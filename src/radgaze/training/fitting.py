@@ -30,6 +30,7 @@ from radgaze.training import run_folder
 from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.checks import check, check_gaze, check_network, check_unchanged
+from radgaze.training.counterfactual import check_regions
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
@@ -93,13 +94,16 @@ def train(
     initial = replace(config.model, weights="none") if resume else config.model
     model = models.create(initial, len(store.classes), config.input.size)
     data = StoreData(store, config)
-    notice = check_gaze(config, data.train_cases)
+    notices = (
+        check_gaze(config, data.train_cases),
+        check_regions(config.counterfactual, data.train_cases),
+    )
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
         run_folder.make(out, resume=resume)  # after all checks: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
-        _tell_of_data(config, data, notice, trainer.world_size)
+        _tell_of_data(config, data, [each for each in notices if each], trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -145,12 +149,12 @@ def _tell_of_store(config: Config, store: Store) -> None:
         say(f"Warning: `selection=test`. {SELECTED_ON_TEST}", bold=True)
 
 
-def _tell_of_data(config: Config, data: StoreData, notice: str | None, processes: int) -> None:
+def _tell_of_data(config: Config, data: StoreData, notices: Sequence[str], processes: int) -> None:
     """Print the numbers of cases and the notices about them."""
     cases = data.train_cases
     turns = data.gaze_turns(processes)
     announce(len(cases), cases.with_gaze, cases.with_boxes_for_gaze, len(data.validation_cases), turns)
-    for each in (*of_model(config.model, cases), *filter(None, [notice])):
+    for each in (*of_model(config.model, cases), *notices):
         say(each)
 
 

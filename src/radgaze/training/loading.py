@@ -33,7 +33,14 @@ class StoreData(L.LightningDataModule):
     def __init__(self, store: Store, config: Config) -> None:
         super().__init__()
         self.store, self.config = store, config
-        self.train_cases = dataset(store, config, "train", augment=config.input.augment, per_class=True)
+        self.train_cases = dataset(
+            store,
+            config,
+            "train",
+            augment=config.input.augment,
+            per_class=True,
+            lungs=config.counterfactual.uses_lungs,
+        )
         self.validation_cases = dataset(store, config, config.selection)
         for split, cases in (("train", self.train_cases), (config.selection, self.validation_cases)):
             if not len(cases):

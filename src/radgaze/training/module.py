@@ -27,6 +27,7 @@ from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.triangle import ALONE, Shares, classification, probabilities
 from radgaze.runs.config import Config, OptimisationConfig
 from radgaze.store.batch import Batch
+from radgaze.training.counterfactual import change
 from radgaze.training.factors import Factors
 
 
@@ -70,6 +71,7 @@ class GazeGuided(L.LightningModule):
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
+        batch = self._counterfactual(batch)
         shares, objective = self._shares(batch), self.config.objective
         terms = self.terms(batch, shares)
         factors = self.factors.at(self._progress(), terms, self._mean_of_processes)
@@ -179,7 +181,18 @@ class GazeGuided(L.LightningModule):
             ):
                 return _outputs(run_again(self.model, batch, images), features)
 
-        return output, maps, ForwardPass(batch.image, _outputs(output, features), targets.classes, again)
+        patient = torch.tensor(batch.patient, device=batch.image.device)
+        outputs = _outputs(output, features)
+        return output, maps, ForwardPass(batch.image, outputs, targets.classes, again, patient, batch.draw)
+
+    def _counterfactual(self, batch: Batch) -> Batch:
+        """Change the images as the configuration says, and log how many are changed and are not."""
+        if self.config.counterfactual.kind == "none":
+            return batch
+        changed = change(batch, self.config.counterfactual)
+        for name, count in changed.counts.items():
+            self.log(name, count, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
+        return changed.batch
 
     def _progress(self) -> float:
         """The share of all training steps that are done, in [0, 1]."""

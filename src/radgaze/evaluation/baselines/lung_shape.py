@@ -5,36 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import polars as pl
 
 from radgaze.evaluation.baselines.baseline_map import BaselineInputs, BaselineMap, Floats, register
-from radgaze.store.names import plain
+from radgaze.store.lungs import Lungs
 from radgaze.store.placement import Frame
 from radgaze.words import count
-
-# Right and left lung, which are left and right in the picture: centre (x, y), half the width and half the
-# height, as shares of the frame.
-_LUNGS = ((0.295, 0.47, 0.165, 0.345), (0.705, 0.47, 0.165, 0.345))
-_TAPER = 0.28  # growth of the width from apex to base
-_SIDES = {"left lung", "right lung"}
-
-
-def draw_lung_shape(size: tuple[int, int]) -> Floats:
-    """Draw two lungs as an array of 0 and 1 of shape (H, W), the same for every case.
-
-    Each is an ellipse about 1/3 of the frame wide and 2/3 high whose width grows from apex to base:
-    (Δx / (a (1 + 0.28 v)))² + v² ≤ 1 with v = Δy / b. The shape is not fitted to data.
-
-    Args:
-        size: Size (H, W) of the map in pixels.
-    """
-    H, W = size
-    y, x = (np.arange(H)[:, None] + 0.5) / H, (np.arange(W)[None, :] + 0.5) / W
-    inside = np.zeros(size, dtype=bool)
-    for centre_x, centre_y, a, b in _LUNGS:
-        v = (y - centre_y) / b
-        inside |= ((x - centre_x) / (a * (1 + _TAPER * v))) ** 2 + v**2 <= 1
-    return inside.astype(np.float64)
 
 
 @register("lung_shape", title="lung shape")
@@ -43,28 +18,22 @@ class LungShape(BaselineMap):
 
     def __init__(self, inputs: BaselineInputs) -> None:
         super().__init__(inputs)
-        store = inputs.store
-        self._regions, self._side = store.regions, store.size
-        self._default = draw_lung_shape((inputs.size, inputs.size))
-        names = [plain(label) for label in store.regions.table["label"]]
-        lungs = store.regions.table.with_row_index("row").with_columns(name=pl.Series(names, dtype=pl.String))
-        lungs = lungs.filter(pl.col("name").is_in(list(_SIDES)) & (pl.col("area") > 0))
-        by_case = lungs.group_by("case_id").agg("row", pl.col("name").n_unique().alias("sides"))
-        complete = by_case.filter(pl.col("sides") == len(_SIDES))
-        self._rows: dict[str, list[int]] = dict(complete.select("case_id", "row").iter_rows())
-        self._shapes = {
-            case_id: (rows, columns)
-            for case_id, rows, columns in store.cases.select("case_id", "rows", "columns").iter_rows()
-            if case_id in self._rows
-        }
+        cases = inputs.store.cases
+        case_ids = cases["case_id"].to_list()
+        self._place = {case_id: i for i, case_id in enumerate(case_ids)}
+        self._lungs = Lungs(inputs.store, case_ids, inputs.size)
+        self._frames = [
+            Frame(rows, columns, inputs.store.size)
+            for rows, columns in cases.select("rows", "columns").iter_rows()
+        ]
 
     def __call__(self, case_ids: Sequence[str]) -> Floats:
         """Return the lungs of cases in [0, 1], of shape (B, S, S)."""
-        return np.stack([self._lungs(case_id) for case_id in case_ids])
+        return np.stack([self._lungs_of(self._place[case_id]) for case_id in case_ids])
 
     def counts(self, case_ids: Sequence[str]) -> dict[str, int]:
         """Return the number of cases for which the store has masks of both lungs, as "own_lungs"."""
-        return {"own_lungs": sum(case_id in self._rows for case_id in case_ids)}
+        return {"own_lungs": int(self._lungs.own[[self._place[case_id] for case_id in case_ids]].sum())}
 
     @classmethod
     def summary(cls, counts: Mapping[str, int]) -> str:
@@ -77,10 +46,5 @@ class LungShape(BaselineMap):
         cases = counts.get("own_lungs")
         return f"the lung shape is that of the case's own lungs in {cases} of them" if cases else ""
 
-    def _lungs(self, case_id: str) -> Floats:
-        if case_id not in self._rows:
-            return self._default
-        inside = np.any([self._regions[row] for row in self._rows[case_id]], axis=0)
-        square = inside.view(np.uint8) * np.uint8(255)
-        frame = Frame(*self._shapes[case_id], self._side)
-        return frame.resized(square, self.inputs.fit, self.inputs.size) / 255.0
+    def _lungs_of(self, i: int) -> Floats:
+        return self._lungs.of(i, self._frames[i], self.inputs.fit) / 255.0
