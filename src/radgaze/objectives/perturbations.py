@@ -85,8 +85,10 @@ def widened(inside: Tensor, dilation: float, feather: float) -> Tensor:
     radius = (round(feather / 2 * rows), round(feather / 2 * columns))
     if not any(radius):
         return grown
-    kernel = (2 * radius[0] + 1, 2 * radius[1] + 1)
-    soft = F.avg_pool2d(_dilated(grown, radius), kernel, 1, radius, count_include_pad=False)
+    down, across = radius
+    # The region's surroundings reach beyond the image, and so the border is as wide at its edges.
+    wide = _dilated(F.pad(grown, (across, across, down, down)), radius)
+    soft = F.avg_pool2d(wide, (2 * down + 1, 2 * across + 1), 1)
     return torch.where(grown > 0, grown, soft)
 
 

@@ -11,6 +11,7 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.runs import training_images
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
 
@@ -76,6 +77,20 @@ class History(L.Callback):
             before = read_history(self.path).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
         write_csv(table, self.path)
+
+
+class ShownImages(L.Callback):
+    """Write the first training images of a run that changes them, see `runs.training_images`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, module: L.LightningModule, *args: object, **kwargs: object
+    ) -> None:
+        if images := getattr(module, "shown", []):
+            training_images.write(images, self.path)
+            module.shown = []
 
 
 class Begun(L.Callback):

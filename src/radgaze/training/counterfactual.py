@@ -13,6 +13,7 @@ from radgaze.objectives.draws import uniform, uniform_maps
 from radgaze.objectives.exchange import ExchangeCases, exchange
 from radgaze.objectives.perturbations import Fill, at_least, filling, widened
 from radgaze.runs.config import CounterfactualConfig
+from radgaze.runs.training_images import CASES, TrainingImage
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 
@@ -51,6 +52,16 @@ class Changed:
             f"counterfactual/{name}": getattr(self, name).sum().float()
             for name in ("changed", "without_region", "without_partner")
         }
+
+    def shown(self, before: Batch) -> list[TrainingImage]:
+        """Return the first images of the batch, before and after.
+
+        Args:
+            before: The batch before its images were changed.
+        """
+        parts = (before.image, self.kept, self.batch.image)
+        pixels = [(255 * part[:CASES, 0].float()).round().byte().cpu().numpy() for part in parts]
+        return [TrainingImage(*each) for each in zip(*pixels, strict=True)]
 
 
 @torch.no_grad()

@@ -26,6 +26,7 @@ from radgaze.objectives.heatmaps import Heatmaps, Targets
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.triangle import ALONE, Shares, classification, probabilities
 from radgaze.runs.config import Config, OptimisationConfig
+from radgaze.runs.training_images import TrainingImage
 from radgaze.store.batch import Batch
 from radgaze.training.counterfactual import change
 from radgaze.training.factors import Factors
@@ -53,6 +54,9 @@ class GazeGuided(L.LightningModule):
         model: Network that returns an `Output`, called by `models.forward`.
         config: Configuration of the run.
         classes: Number of classes.
+
+    Attributes:
+        shown: Images of the first step, in the first process, of a run that changes them.
     """
 
     def __init__(self, model: nn.Module, config: Config, classes: int) -> None:
@@ -64,6 +68,7 @@ class GazeGuided(L.LightningModule):
         self.validation_loss = MeanMetric()
         self.heatmaps = Heatmaps(model, config.objective)
         self.factors = Factors(config.objective)
+        self.shown: list[TrainingImage] = []
         self._has_boxes_term = config.objective.compares(Map.BOXES)
 
     def on_train_epoch_start(self) -> None:
@@ -190,6 +195,8 @@ class GazeGuided(L.LightningModule):
         if self.config.counterfactual.kind == "none":
             return batch
         changed = change(batch, self.config.counterfactual)
+        if self.global_step == 0 and self.global_rank == 0:
+            self.shown = changed.shown(batch)
         for name, count in changed.counts.items():
             self.log(name, count, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
         return changed.batch

@@ -9,6 +9,7 @@ from radgaze.reporting.sections import (  # noqa: F401 - they register themselve
     limits,
     localisation,
     referral,
+    training_images,
     votes,
 )
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register, sections
