@@ -28,12 +28,12 @@ def generator(seed: int) -> torch.Generator:
 def cases_of(count: int = 12, *, seed: int = 0, feathered: bool = False) -> ExchangeCases:
     """Cases of three classes, some of one patient, some without a region."""
     draw = generator(seed)
-    kept = torch.rand(count, 1, *SIZE, generator=draw)
-    kept = kept.clamp(0.2, 0.8) if feathered else (kept > 0.6).float()
+    retained = torch.rand(count, 1, *SIZE, generator=draw)
+    retained = retained.clamp(0.2, 0.8) if feathered else (retained > 0.6).float()
     has_region = torch.rand(count, generator=draw) < 0.75
     return ExchangeCases(
         images=torch.rand(count, 1, *SIZE, generator=draw),
-        kept=kept * has_region.view(-1, 1, 1, 1),
+        retained=retained * has_region.view(-1, 1, 1, 1),
         has_region=has_region,
         labels=torch.eye(3)[torch.arange(count) % 3],
         patient=torch.arange(count) // 2,
@@ -81,9 +81,9 @@ def by_hand(cases: ExchangeCases, partner: Partner, keep: Keep, purpose: int) ->
             continue
         for y in range(SIZE[0]):
             for x in range(SIZE[1]):
-                share = float(cases.kept[i, 0, y, x])
+                share = float(cases.retained[i, 0, y, x])
                 if keep == "both":
-                    share = max(share, float(cases.kept[best, 0, y, x]))
+                    share = max(share, float(cases.retained[best, 0, y, x]))
                 mixed = share * float(cases.images[i, 0, y, x]) + (1 - share) * float(
                     cases.images[best, 0, y, x]
                 )
@@ -104,16 +104,16 @@ def test_the_exchange_is_that_of_a_loop_over_cases(partner: Partner, keep: Keep,
 
 
 def marked(cases: ExchangeCases) -> ExchangeCases:
-    """The same cases, the pixels of whose images say where they come from: case, and inside or outside."""
+    """Cases whose pixels say where they come from: the case, and whether inside or outside of its region."""
     number = torch.arange(len(cases.images)).view(-1, 1, 1, 1).float()
-    return replace(cases, images=(10 + number + 100 * cases.kept).expand_as(cases.images).contiguous())
+    return replace(cases, images=(10 + number + 100 * cases.retained).expand_as(cases.images).contiguous())
 
 
 @pytest.mark.parametrize("partner", ["any", "other_class", "same_class"])
 def test_the_own_region_stays_and_nothing_of_the_partners_region_comes_in(partner: Partner) -> None:
     cases = marked(cases_of(40))
     images, has_partner = exchange(cases, partner=partner, keep="both", purpose=1)
-    inside = cases.kept == 1
+    inside = cases.retained == 1
     assert torch.equal(images[inside], cases.images[inside])
     changed = has_partner & cases.has_region
     assert changed.sum() > 20
@@ -125,7 +125,7 @@ def test_the_own_region_stays_and_nothing_of_the_partners_region_comes_in(partne
         (source,) = foreign.unique().long().tolist()  # from a single case
         source -= 10
         assert cases.patient[source] != cases.patient[i]
-        outside = (cases.kept[i] == 0) & (cases.kept[source] == 0)
+        outside = (cases.retained[i] == 0) & (cases.retained[source] == 0)
         assert torch.equal(images[i] != cases.images[i], outside)
         same = bool((cases.labels[i] == cases.labels[source]).all())
         assert partner == "any" or same == (partner == "same_class")
@@ -135,7 +135,7 @@ def test_keeping_only_the_own_region_takes_all_the_rest_of_the_partner() -> None
     cases = marked(cases_of(40))
     images, has_partner = exchange(cases, partner="any", keep="own", purpose=1)
     changed = (has_partner & cases.has_region).view(-1, 1, 1, 1)
-    assert torch.equal(images != cases.images, (cases.kept == 0) & changed)
+    assert torch.equal(images != cases.images, (cases.retained == 0) & changed)
     assert (images[(images != cases.images)] > 100).any()
 
 
@@ -170,7 +170,7 @@ def test_of_several_labels_other_classes_have_none_in_common_and_no_label_is_a_c
     )
     found: dict[str, set[tuple[int, int]]] = {"other_class": set(), "same_class": set()}
     numbered = replace(cases, images=torch.arange(5.0).view(-1, 1, 1, 1).expand(5, 1, *SIZE).contiguous())
-    numbered = replace(numbered, kept=torch.zeros(5, 1, *SIZE))
+    numbered = replace(numbered, retained=torch.zeros(5, 1, *SIZE))
     for purpose in range(60):
         for partner in ("other_class", "same_class"):
             images, has = exchange(numbered, partner=partner, keep="own", purpose=purpose)
@@ -186,7 +186,7 @@ def test_every_case_is_chosen_as_often_as_any_other() -> None:
     cases = replace(
         cases_of(count),
         images=torch.arange(float(count)).view(-1, 1, 1, 1).expand(count, 1, *SIZE).contiguous(),
-        kept=torch.zeros(count, 1, *SIZE),
+        retained=torch.zeros(count, 1, *SIZE),
         has_region=torch.ones(count, dtype=torch.bool),
         patient=torch.arange(count),
     )

@@ -19,7 +19,7 @@ class ExchangeCases:
 
     Attributes:
         images: Images (B, 1, H, W).
-        kept: Share of each pixel that a case keeps, (B, 1, H, W) in [0, 1]; see `perturbations.widened`.
+        retained: Share of each pixel that a case keeps, (B, 1, H, W) in [0, 1]; see `perturbations.widened`.
         has_region: Which cases have a region, (B,) bool.
         labels: Labels (B, C), 0 or 1.
         patient: Number of the patient, (B,) int64.
@@ -27,7 +27,7 @@ class ExchangeCases:
     """
 
     images: Tensor
-    kept: Tensor
+    retained: Tensor
     has_region: Tensor
     labels: Tensor
     patient: Tensor
@@ -55,7 +55,7 @@ def exchange(cases: ExchangeCases, *, partner: Partner, keep: Keep, purpose: int
             except that two cases without any class count as alike; or "same_class", those with the same
             labels.
         keep: "own" keeps the case's own region. "both" also keeps the case's pixels in the region of its
-            partner, so that none of those come in; a case without a region is then nobody's partner.
+            partner, so that none of those come in; a case without a region is then no case's partner.
         purpose: Number of the draw, see `objectives.draws`.
 
     Returns:
@@ -72,8 +72,8 @@ def exchange(cases: ExchangeCases, *, partner: Partner, keep: Keep, purpose: int
         allowed = allowed & others.has_region
     drawn = torch.where(allowed, of_pairs(cases.draw, others.draw, purpose), -1)
     best, has_partner = drawn.argmax(1), allowed.any(1)
-    kept = torch.maximum(cases.kept, others.kept[best]) if keep == "both" else cases.kept
-    mixed = torch.lerp(cases.images, others.images[best], (1 - kept).to(cases.images))
+    retained = torch.maximum(cases.retained, others.retained[best]) if keep == "both" else cases.retained
+    mixed = torch.lerp(cases.images, others.images[best], (1 - retained).to(cases.images))
     changed = (has_partner & cases.has_region).view(-1, 1, 1, 1)
     return torch.where(changed, mixed, cases.images), has_partner
 
@@ -97,9 +97,9 @@ def _gatherer(of_cases: Tensor) -> Callable[[Tensor], Tensor]:
     distributed.all_gather(counts, torch.tensor([len(of_cases)], device=of_cases.device))
     sizes = [int(count) for count in counts]
 
-    def gather(own: Tensor) -> Tensor:
-        kind, own = own.dtype, own.byte() if own.dtype == torch.bool else own
-        filled = pad(own, [0, 0] * (own.ndim - 1) + [0, max(sizes) - len(own)]).contiguous()
+    def gather(tensor: Tensor) -> Tensor:
+        kind, values = tensor.dtype, tensor.byte() if tensor.dtype == torch.bool else tensor
+        filled = pad(values, [0, 0] * (values.ndim - 1) + [0, max(sizes) - len(values)]).contiguous()
         parts = [torch.empty_like(filled) for _ in sizes]
         distributed.all_gather(parts, filled)
         return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)]).to(kind)

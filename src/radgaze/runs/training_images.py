@@ -35,12 +35,12 @@ class TrainingImage:
 
     Attributes:
         image: The image.
-        kept: Share of each pixel that is kept for the case's own region, 255 for all of it.
+        retained: Share of each pixel that is kept for the case's own region, 255 for all of it.
         seen: The image as the network saw it.
     """
 
     image: Pixels
-    kept: Pixels
+    retained: Pixels
     seen: Pixels
 
     @property
@@ -51,7 +51,7 @@ class TrainingImage:
 
 def write(images: Sequence[TrainingImage], path: Path) -> None:
     """Write images, all of one size, in the folder of a run; larger ones than `SIDE` are made smaller."""
-    columns = [np.concatenate([_fitted(part) for part in (i.image, i.kept, i.seen)]) for i in images]
+    columns = [np.concatenate([_fitted(part) for part in (i.image, i.retained, i.seen)]) for i in images]
     buffer = BytesIO()
     Image.fromarray(np.concatenate(columns, axis=1)).save(buffer, format="PNG")
     write_bytes(buffer.getvalue(), path)

@@ -32,7 +32,7 @@ class Changed:
 
     Attributes:
         batch: The batch.
-        kept: Share of each pixel that is kept for the case's own region, (B, 1, H, W).
+        retained: Share of each pixel that is kept for the case's own region, (B, 1, H, W).
         changed: Which images are changed, (B,) bool.
         without_region: Which were to be changed and are not, as the case has no region, (B,) bool.
         without_partner: Which were to be changed and are not, as no case of the batch may be its partner,
@@ -40,7 +40,7 @@ class Changed:
     """
 
     batch: Batch
-    kept: Tensor
+    retained: Tensor
     changed: Tensor
     without_region: Tensor
     without_partner: Tensor
@@ -59,7 +59,7 @@ class Changed:
         Args:
             before: The batch before its images were changed.
         """
-        parts = (before.image, self.kept, self.batch.image)
+        parts = (before.image, self.retained, self.batch.image)
         pixels = [(255 * part[:CASES, 0].float()).round().byte().cpu().numpy() for part in parts]
         return [TrainingImage(*each) for each in zip(*pixels, strict=True)]
 
@@ -84,22 +84,22 @@ def change(batch: Batch, config: CounterfactualConfig) -> Changed:
 
 def _change(batch: Batch, config: CounterfactualConfig, draw: Tensor) -> Changed:
     inside, has_region = regions(batch, config)
-    kept = widened(inside, config.dilation, config.feather)
+    retained = widened(inside, config.dilation, config.feather)
     chosen = uniform(draw, CHOICE) < config.share
     if config.kind == "exchange":
         patient = torch.tensor(batch.patient, device=draw.device)
-        cases = ExchangeCases(batch.image, kept, has_region, batch.label, patient, draw)
+        cases = ExchangeCases(batch.image, retained, has_region, batch.label, patient, draw)
         images, has_partner = exchange(cases, partner=config.partner, keep=config.keep, purpose=PARTNER)
     else:
         size = (batch.image.shape[-2], batch.image.shape[-1])
         noise = uniform_maps(draw, NOISE, size) if config.kind == "noise" else None
-        other = filling(batch.image, _FILLS[config.kind], 1 - kept, noise)
-        images, has_partner = torch.lerp(batch.image, other, 1 - kept), torch.ones_like(has_region)
+        other = filling(batch.image, _FILLS[config.kind], 1 - retained, noise)
+        images, has_partner = torch.lerp(batch.image, other, 1 - retained), torch.ones_like(has_region)
     changed = chosen & has_region & has_partner
     images = torch.where(changed.view(-1, 1, 1, 1), images, batch.image)
     return Changed(
         replace(batch, image=images),
-        kept,
+        retained,
         changed,
         chosen & ~has_region,
         chosen & has_region & ~has_partner,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -94,16 +94,14 @@ def train(
     initial = replace(config.model, weights="none") if resume else config.model
     model = models.create(initial, len(store.classes), config.input.size)
     data = StoreData(store, config)
-    notices = (
-        check_gaze(config, data.train_cases),
-        check_regions(config.counterfactual, data.train_cases),
-    )
+    cases = data.train_cases
+    notices = filter(None, [check_gaze(config, cases), check_regions(config.counterfactual, cases)])
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
         run_folder.make(out, resume=resume)  # after all checks: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
-        _tell_of_data(config, data, [each for each in notices if each], trainer.world_size)
+        _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -149,7 +147,7 @@ def _tell_of_store(config: Config, store: Store) -> None:
         say(f"Warning: `selection=test`. {SELECTED_ON_TEST}", bold=True)
 
 
-def _tell_of_data(config: Config, data: StoreData, notices: Sequence[str], processes: int) -> None:
+def _tell_of_data(config: Config, data: StoreData, notices: Iterable[str], processes: int) -> None:
     """Print the numbers of cases and the notices about them."""
     cases = data.train_cases
     turns = data.gaze_turns(processes)

@@ -186,7 +186,9 @@ class GazeGuided(L.LightningModule):
             ):
                 return _outputs(run_again(self.model, batch, images), features)
 
-        patient = torch.tensor(batch.patient, device=batch.image.device)
+        patient = None
+        if self.config.objective.terms:
+            patient = torch.tensor(batch.patient, device=batch.image.device)
         outputs = _outputs(output, features)
         return output, maps, ForwardPass(batch.image, outputs, targets.classes, again, patient, batch.draw)
 

@@ -161,8 +161,8 @@ class Perturbed(Term):
             map_ = F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False)
         inside = at_least(map_, self.threshold)
         has_region = inside.flatten(1).any(1)
-        kept = widened(inside, self.dilation, self.feather)
-        cases = ExchangeCases(images, kept, has_region, step.labels, run.patient, run.draw)
+        retained = widened(inside, self.dilation, self.feather)
+        cases = ExchangeCases(images, retained, has_region, step.labels, run.patient, run.draw)
         twins, has_partner = exchange(cases, partner=self.partner, keep=self.keep, purpose=PURPOSE)
         return twins, has_region & has_partner
 
