@@ -123,7 +123,7 @@ class CounterfactualConfig(Section):
     kind: Literal["none", "exchange", "fill", "noise", "blur"] = "none"
     share: float = option(1.0, above=0, at_most=1)
     region: Literal["gaze", "boxes", "masks", "lungs"] = "gaze"
-    threshold: float = option(0.2, above=0, at_most=1)
+    threshold: float = option(0.1, above=0, at_most=1)
     dilation: float = option(0.0, at_least=0, at_most=0.5)
     feather: float = option(0.0, at_least=0, at_most=0.5)
     keep: Keep = "both"
