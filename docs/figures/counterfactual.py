@@ -22,14 +22,15 @@ from radgaze.reporting.style import save
 from radgaze.reporting.training_images import mosaic
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.runs.data import dataset, open_store
-from radgaze.store.batch import Batch, collate
+from radgaze.runs.data import open_store
+from radgaze.store.batch import Batch
 from radgaze.training.counterfactual import change
+from radgaze.training.loading import StoreData
 
 PICTURE = Path(__file__).parents[1] / "images" / "counterfactual.png"
 SEED = 7
 SCALE = Scale(patients=60, confounding=0.9, pixels=512, overrides={})
-BATCH, SHOWN = 16, 8
+SHOWN = 8
 ROWS = {
     "Image": {"share": 1e-9},
     "exchange": {},
@@ -46,19 +47,19 @@ def main(work: Path) -> None:
     store = make_store(work, seed=SEED, scale=SCALE)
     configs = {
         label: settings.resolve(
-            "exchange", data=str(store.path), seed=SEED, input={"size": 192}, counterfactual=fields
+            "exchange", data=str(store.path), seed=SEED, input={"size": 160}, counterfactual=fields
         )
         for label, fields in ROWS.items()
     }
-    batches = {label: first_cases(config) for label, config in configs.items()}
+    batches = {label: first_batch(config) for label, config in configs.items()}
     changed = {label: change(batches[label], config.counterfactual) for label, config in configs.items()}
     rows = {label: grey(each.batch.image) for label, each in changed.items()}
-    save(mosaic(rows, grey(changed["exchange"].retained)), PICTURE)
+    save(mosaic(rows, grey(changed["exchange"].retained)), PICTURE, dpi=110)
 
 
-def first_cases(config: Config) -> Batch:
-    cases = dataset(open_store(config), config, "train", lungs=config.counterfactual.uses_lungs)
-    return collate([cases[i] for i in range(BATCH)])
+def first_batch(config: Config) -> Batch:
+    batch: Batch = next(iter(StoreData(open_store(config), config).train_dataloader()))
+    return batch
 
 
 def grey(pixels: Tensor) -> list[NDArray[np.uint8]]:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from radgaze import models
 from radgaze.errors import Stopped, UserError
 from radgaze.options import FieldError
 from radgaze.runs import settings, training_images
@@ -241,14 +242,14 @@ def test_validation_and_test_images_are_never_changed_and_heatmaps_are_made_of_w
         made.append(found.batch.image)
         return found
 
-    forward = module_of_training.models.forward
+    forward = models.forward
 
     def watched(model: torch.nn.Module, batch: Batch) -> object:
         seen[model.training].append(batch.image)
         return forward(model, batch)
 
     monkeypatch.setattr(module_of_training, "change", recorded)
-    monkeypatch.setattr(module_of_training.models, "forward", watched)
+    monkeypatch.setattr(models, "forward", watched)
     wanted = config("exchange_guided", trainer={"max_epochs": 1})
     train(wanted, tmp_path / "run")
     assert len(made) == len(seen[True]) == 2

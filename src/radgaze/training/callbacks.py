@@ -14,6 +14,7 @@ from radgaze.console import Bar, progress, say
 from radgaze.runs import training_images
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
+from radgaze.training.module import GazeGuided
 
 
 class EpochBar(L.Callback):
@@ -85,11 +86,10 @@ class ShownImages(L.Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_train_batch_end(
-        self, trainer: L.Trainer, module: L.LightningModule, *args: object, **kwargs: object
-    ) -> None:
-        if images := getattr(module, "shown", []):
-            training_images.write(images, self.path)
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object, **kwargs: object) -> None:
+        module = trainer.lightning_module
+        if isinstance(module, GazeGuided) and module.shown:
+            training_images.write(module.shown, self.path)
             module.shown = []
 
 
