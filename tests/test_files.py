@@ -115,6 +115,8 @@ RAW = {
     ("sources/streaming.py", "pl.read_csv"): 1,
     # A figure that was drawn a moment ago.
     ("reporting/page.py", "Image.open"): 1,
+    # A run's picture of training images: no format but PNG, and its size is checked before it is decoded.
+    ("runs/training_images.py", "Image.open"): 1,
 }
 """What may read by itself, with the reason; how often in a file."""
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterable, Sequence
+from copy import copy
 from dataclasses import MISSING, Field, dataclass, field, fields
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, overload
@@ -120,8 +121,8 @@ def option(  # many arguments: those of `Rules`, given by name
 def option(default: object = MISSING, **rules: Any) -> object:
     """A field of an `Options` dataclass; see `Rules` for the arguments. Without a default it is required."""
     metadata = {_RULES: Rules(**rules)}
-    if isinstance(default, dict):  # mutable: each instance has its own
-        return field(default_factory=lambda: dict(default), metadata=metadata)
+    if default is not MISSING and type(default).__hash__ is None:  # mutable: each instance has its own
+        return field(default_factory=lambda: copy(default), metadata=metadata)
     return field(default=default, metadata=metadata)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -321,3 +322,81 @@ def test_a_logit_could_fall_without_end_and_a_probability_cannot() -> None:
     for kind in ("softmax", "sigmoid"):
         values = Perturbed().values(fixed(Outputs(BEFORE), scored(low), kind))
         assert all(0 <= float(value) <= 1 and math.isfinite(value) for value in values)
+
+
+PATIENTS, DRAWS = torch.tensor([5, 6, 7]), torch.tensor([11, 2**40 + 3, 2**61 + 17])
+
+
+def exchange_step(model: nn.Module, *, has_gaze: tuple[bool, ...] = (True, True, True)) -> Step:
+    """A step of a network whose cases can exchange pixels."""
+    logits = model(IMAGES)
+    forward = ForwardPass(
+        IMAGES, Outputs(logits), lambda target: CLASSES, lambda x: Outputs(model(x)), PATIENTS, DRAWS
+    )
+    maps = Maps(drawn(1, 3, 1, 16, 16), torch.tensor(has_gaze), torch.ones(3, 2))
+    return Step(maps, LABELS, ObjectiveConfig(classification="softmax"), forward).for_cases_with(("gaze",))
+
+
+def twins(step: Step, term: Perturbed) -> Tensor:
+    """The images on which the term runs the network."""
+    seen_images: list[Tensor] = []
+
+    def after(images: Tensor) -> Outputs:
+        seen_images.append(images)
+        return Outputs(AFTER)
+
+    term.values(replace(step, forward=replace(step.run, again=after)))
+    return seen_images[0]
+
+
+EXCHANGED = Perturbed(by="gaze", perturbation="exchange", threshold=0.6, compare="divergence")
+
+
+def test_the_exchanged_twin_keeps_both_regions_and_takes_the_rest_of_one_other_case() -> None:
+    step = exchange_step(network(training=False))
+    found = twins(step, EXCHANGED)
+    gaze = drawn(1, 3, 1, 16, 16)
+    inside = gaze >= 0.6 * gaze.amax((1, 2, 3), keepdim=True)
+    for case in range(3):
+        fits = [
+            torch.equal(found[case], torch.where(inside[case] | inside[other], IMAGES[case], IMAGES[other]))
+            for other in range(3)
+            if other != case
+        ]
+        assert sum(fits) == 1
+
+
+def test_the_consistency_of_image_and_twin_is_scipys_divergence_and_0_without_a_twin() -> None:
+    model = network(training=False)
+    step = exchange_step(model)
+    p, q = (special.softmax(model(each).detach().numpy(), 1) for each in (IMAGES, twins(step, EXCHANGED)))
+    values = EXCHANGED.values(step)
+    np.testing.assert_allclose(values.detach(), stats.entropy(p, q, axis=1))
+    assert values.min() > 0
+    alone = exchange_step(model, has_gaze=(False, True, False))  # its partner would need a region
+    assert not EXCHANGED.values(alone).any()
+    with pytest.raises(MissingError, match="patients and draws"):
+        EXCHANGED.values(fixed(Outputs(BEFORE), scored(AFTER)))
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_gradient_of_the_consistency_into_the_parameters_is_that_of_finite_differences(
+    training: bool,
+) -> None:
+    """Both passes learn, through SiLU and batch norm."""
+    model = network(training=training)
+    weights = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
+    value = (weights * EXCHANGED.values(exchange_step(model))).sum()
+    images = twins(exchange_step(model), EXCHANGED)
+
+    def by_hand() -> Tensor:
+        p, q = model(IMAGES).log_softmax(1), model(images).log_softmax(1)
+        total: Tensor = (weights * (p.exp() * (p - q)).sum(1)).sum()
+        return total
+
+    torch.testing.assert_close(by_hand(), value, rtol=1e-9, atol=1e-12)
+    parameters = dict(model.named_parameters())
+    gradients = torch.autograd.grad(value, list(parameters.values()))
+    assert sum(float(each.abs().sum()) for each in gradients) > 1e-3
+    for (label, parameter), gradient in zip(parameters.items(), gradients, strict=True):
+        assert_matches(by_hand, parameter, gradient, label)

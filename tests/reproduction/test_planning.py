@@ -18,8 +18,9 @@ from tests.reproduction.conftest import MakePlan
 def test_a_grid_is_every_experiment_with_every_seed_seed_by_seed(plan: MakePlan) -> None:
     jobs = plan(seeds=2).jobs
     assert [job.experiment for job in jobs] == 2 * chosen()
-    compared = {each.name for each in experiments.catalogue() if each.family == experiments.COMPARISON}
-    assert sorted(chosen()) == sorted(set(experiments.names()) - compared)
+    named = {each.name for each in experiments.catalogue() if each.family in experiments.BY_NAME}
+    assert {"gain", "exchange", "exchange_guided"} <= named
+    assert sorted(chosen()) == sorted(set(experiments.names()) - named)
     assert chosen(["gain", "baseline"]) == ["baseline", "gain"]
     assert [job.number for job in jobs] == [42] * len(chosen()) + [43] * len(chosen())
     assert all(job.config.seed == job.number and job.config.experiment == job.experiment for job in jobs)

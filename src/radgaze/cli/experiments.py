@@ -29,5 +29,8 @@ def run(args: Namespace) -> int:
     for family in dict.fromkeys(each.family for each in catalogue):
         rows = [f"  {each.name:<{width}}  {each.summary}" for each in catalogue if each.family == family]
         put("\n".join([family, *rows, ""]), lines=True)
-    put("docs/methods.md describes each; `radgaze experiments NAME` prints the settings of one.")
+    put(
+        "docs/methods.md and docs/counterfactual.md describe them; `radgaze experiments NAME` prints the "
+        "settings of one."
+    )
     return 0

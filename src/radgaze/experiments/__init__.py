@@ -26,6 +26,12 @@ OURS = "Ours"
 COMPARISON = "Comparison"
 """The family of methods from the literature that the paper names or that it is compared with."""
 
+COUNTERFACTUAL = "Counterfactual"
+"""The family of experiments of ours on changed training images, see docs/counterfactual.md."""
+
+BY_NAME = (COMPARISON, COUNTERFACTUAL)
+"""The families that a grid runs only where their experiments are named."""
+
 CONTROL = "+"
 """Sign between the names of an experiment and of the control of gaze with which it was trained."""
 

@@ -69,6 +69,12 @@ Value = Plain | list[Plain] | dict[str, Plain]
 
 Balance = Literal["given", "start"]
 
+Keep = Literal["own", "both"]
+"""Parts of an image that an exchange of pixels keeps, see `objectives.exchange`."""
+
+Partner = Literal["any", "other_class", "same_class"]
+"""Cases among which an exchange of pixels draws a partner."""
+
 
 @dataclass
 class WeightConfig(Section):

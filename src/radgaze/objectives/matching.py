@@ -67,6 +67,16 @@ def blur(heat: Tensor, sigma: Tensor) -> Tensor:
     return (ky[:, None] @ heat) @ kx[:, None].transpose(-1, -2)
 
 
+def blur_alike(heat: Tensor, sigma: tuple[float, float]) -> Tensor:
+    """Blur maps (B, 1, H, W) as `blur` does, all by the same (σy, σx) in pixels."""
+    heat = full(heat)
+    ky, kx = (
+        _kernel(side, s).to(heat).expand(len(heat), 1, side, side)
+        for side, s in zip(heat.shape[-2:], sigma, strict=True)
+    )
+    return (ky @ heat) @ kx.transpose(-1, -2)
+
+
 def pyramid(p: Tensor, q: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     """Reduce both maps by average pooling over scale × scale pixels."""
     return (p, q) if scale == 1 else (F.avg_pool2d(p, scale), F.avg_pool2d(q, scale))

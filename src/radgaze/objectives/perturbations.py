@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from radgaze.objectives.matching import blur
+from radgaze.objectives.matching import blur_alike
 
 Fill = Literal["black", "mean", "blur", "uniform", "shuffle", "other_case"]
 
@@ -55,7 +55,50 @@ def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
     return torch.zeros_like(flat).scatter_(1, places, 1.0).view_as(map_)
 
 
-def filling(images: Tensor, fill: Fill, mask: Tensor) -> Tensor:
+def at_least(map_: Tensor, threshold: float) -> Tensor:
+    """Mark the pixels (B, 1, H, W) in which maps have at least a share of their maximum.
+
+    Args:
+        map_: Maps (B, 1, H, W); negative values count as 0, and a map without a positive one has no pixel.
+        threshold: Share of the maximum of each map.
+    """
+    A = map_.detach().clamp(min=0)
+    c = A.flatten(1).amax(1).view(-1, 1, 1, 1)
+    return (c * threshold <= A) & (c > 0)
+
+
+def widened(inside: Tensor, dilation: float, feather: float) -> Tensor:
+    """Turn regions into shares of each pixel that are kept, 1 in the region and 0 far from it.
+
+    Args:
+        inside: Which pixels are in the region, (B, 1, H, W) bool.
+        dilation: Width by which regions grow in all directions, squares of a pixel to squares, as a share of
+            the sides.
+        feather: Width of the border outside of the grown region over which the share falls to 0, as a share
+            of the sides. Both widths are rounded to whole pixels, that of the border to an even number.
+
+    Returns:
+        Shares (B, 1, H, W) in [0, 1], exactly 1 in the grown region.
+    """
+    rows, columns = inside.shape[-2:]
+    grown = _dilated(inside.float(), (round(dilation * rows), round(dilation * columns)))
+    radius = (round(feather / 2 * rows), round(feather / 2 * columns))
+    if not any(radius):
+        return grown
+    down, across = radius
+    # The region's surroundings reach beyond the image, and so the border is as wide at its edges.
+    wide = _dilated(F.pad(grown, (across, across, down, down)), radius)
+    soft = F.avg_pool2d(wide, (2 * down + 1, 2 * across + 1), 1)
+    return torch.where(grown > 0, grown, soft)
+
+
+def _dilated(inside: Tensor, radius: tuple[int, int]) -> Tensor:
+    for size in ((radius[0], 0), (0, radius[1])):
+        inside = F.max_pool2d(inside, (2 * size[0] + 1, 2 * size[1] + 1), 1, size)
+    return inside
+
+
+def filling(images: Tensor, fill: Fill, mask: Tensor, noise: Tensor | None = None) -> Tensor:
     """Make the images (B, 1, H, W) by which parts of images are replaced.
 
     Args:
@@ -64,19 +107,20 @@ def filling(images: Tensor, fill: Fill, mask: Tensor) -> Tensor:
             standard deviation is a tenth of its sides; "uniform" uniform noise between the image's minimum
             and maximum; "shuffle" the replaced pixels (mask at least 1/2) in random order, as in ActDiff
             (Viviano et al. 2021); "other_case" the next image of the batch, the first for the last one.
-            Random values are drawn from torch's global generator.
+            Random values are drawn from torch's global generator, unless they are given.
         mask: Masks in [0, 1] of the replaced parts, (B, 1, H, W), used by "shuffle" alone.
+        noise: Uniform noise in [0, 1), (B, 1, H, W), for "uniform"; None to draw it.
     """
     if fill == "black":
         return torch.zeros_like(images)
     if fill == "mean":
         return images.mean((2, 3), keepdim=True).expand_as(images)
     if fill == "blur":
-        sides = images.new_tensor(images.shape[-2:], dtype=torch.float32) * BLUR
-        return blur(images, sides.expand(len(images), 2)).to(images.dtype)
+        sigma = (BLUR * images.shape[-2], BLUR * images.shape[-1])
+        return blur_alike(images, sigma).to(images.dtype)
     if fill == "uniform":
         low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-        return low + (high - low) * torch.rand_like(images)
+        return low + (high - low) * (torch.rand_like(images) if noise is None else noise)
     if fill == "shuffle":
         flat, unmasked = images.flatten(1), (mask < 0.5).flatten(1)
         places = unmasked.byte().argsort(dim=1, stable=True)  # the replaced ones first

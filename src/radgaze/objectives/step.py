@@ -72,12 +72,16 @@ class ForwardPass:
         classes: Function of a heatmap's target, such as "true", that returns the class (B,) it explains.
         again: Function that runs the network on other images (B, 1, h, w) in its current mode. In training
             mode, batch norm uses the statistics of these images, and its running statistics do not change.
+        patient: Number of the patient of each case, (B,) int64, or None where no term needs it.
+        draw: Key of the random choices for each case, (B,) int64, see `objectives.draws`, or None.
     """
 
     images: Tensor
     outputs: Outputs
     classes: Callable[[str], Tensor]
     again: Callable[[Tensor], Outputs]
+    patient: Tensor | None = None
+    draw: Tensor | None = None
 
 
 @dataclass(frozen=True)

@@ -67,13 +67,16 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
     edges = [_edge_words(edge, weighted.distance) for edge, weighted in config.objective.edges.items()]
     edges += [term.summary for term in further(config.objective).values()]
-    supervision = (
-        f"Besides the labels, {listed(edges)}."
-        if edges
-        else "It learned from the labels alone; gaze had no part in it."
-    )
+    changed = config.counterfactual
+    if edges:
+        supervision = f"Besides the labels, {listed(edges)}."
+    elif changed.uses_gaze:
+        supervision = "It learned from the labels alone."
+    else:
+        supervision = "It learned from the labels alone; gaze had no part in it."
     if config.model.reads_gaze or config.model.without_gaze:
         supervision = _gaze_as_input(config.model, edges)
+    supervision = f"{supervision} {changed.summary}".strip()
     if config.gaze.control != "none":
         supervision += (
             f" It is a control: in training, {WORDS[config.gaze.control]} stood in for the gaze on each "

@@ -23,7 +23,8 @@ class ReproduceOptions(Options):
         protocol: The paper's protocol, with its published split, or ours, with a split drawn for each seed.
         seeds: Number of seeds; by default 1 in the faithful protocol and 3 in the honest one.
         seed: First of the seeds; each of the others is one higher.
-        only: Experiments to run; by default those of the paper and ours, without the comparison methods.
+        only: Experiments to run; by default those of the paper and ours, without the comparison methods and
+            those on counterfactual images.
         controls: Controls of gaze (`gaze.control`) with which each experiment that uses gaze is run as well,
             to tell what it owes to the gaze on each case; by default none.
         select: Split whose AUC selects the checkpoint; the original code used test, which makes figures too

@@ -173,10 +173,10 @@ def _controlled(config: Config, controls: Sequence[str]) -> Iterator[str]:
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:
-    """Return the names of experiments in the order of the paper; for None all but the comparison methods."""
+    """Return the names of experiments in the order of the paper; for None all but those of `BY_NAME`."""
     catalogue = experiments.catalogue()
     if only is None:
-        return [each.name for each in catalogue if each.family != experiments.COMPARISON]
+        return [each.name for each in catalogue if each.family not in experiments.BY_NAME]
     return [each.name for each in catalogue if each.name in only]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from radgaze.models.config import ModelConfig
-from radgaze.objectives.config import HeatmapConfig, ObjectiveConfig
+from radgaze.objectives.config import HeatmapConfig, Keep, ObjectiveConfig, Partner
 from radgaze.options import FieldError, check_choice, option
 from radgaze.sections import Section
 
@@ -97,6 +97,76 @@ class GazeConfig(Section):
         super().check()
         if self.weight == "reference" and self.unit == "degrees" and self.pixels_per_degree is None:
             raise FieldError("unit", "must be pixels or share where the weight is reference, got degrees")
+
+
+_PARTNERS = {"any": "", "other_class": " of another class", "same_class": " of the same class"}
+
+
+@dataclass
+class CounterfactualConfig(Section):
+    """Training images whose surroundings are replaced, so that nothing can be learned from them.
+
+    What lies outside of a region is replaced before the network sees an image, and its heatmap is made of
+    that image. Images of validation and test cases are never changed. See docs/counterfactual.md.
+
+    Attributes:
+        kind: Replacement: "none" changes no image; "exchange" takes the pixels of another patient's case at
+            the same place; "fill" the mean grey of the image; "noise" uniform noise between its darkest and
+            brightest grey; and "blur" the image blurred by a tenth of its side.
+        share: Share of the training images that are changed, others in each epoch.
+        region: Region that stays: where the "gaze" map is high, the "boxes" or the "masks" of findings, or
+            the "lungs", a fixed shape where the store lacks masks of both. A case without a region stays as
+            it is.
+        threshold: Share of the gaze map's maximum from which a pixel belongs to the region.
+        dilation: Width by which the region grows on all sides, as a share of the image's side.
+        feather: Width of the border outside of the region in which the replacement sets in, as a share of the
+            side; 0 for a sharp edge.
+        keep: What stays with "exchange": the case's "own" region, or "both", also its pixels in the region of
+            its partner, so that none of those come in.
+        partner: Case whose pixels "exchange" takes: "any" of the batch of all devices, or one of
+            "other_class" (no class in common) or "same_class" (the same labels). Without one in the batch the
+            image stays as it is.
+    """
+
+    kind: Literal["none", "exchange", "fill", "noise", "blur"] = "none"
+    share: float = option(1.0, above=0, at_most=1)
+    region: Literal["gaze", "boxes", "masks", "lungs"] = "gaze"
+    threshold: float = option(0.1, above=0, at_most=1)
+    dilation: float = option(0.0, at_least=0, at_most=0.5)
+    feather: float = option(0.0, at_least=0, at_most=0.5)
+    keep: Keep = "both"
+    partner: Partner = "any"
+
+    @property
+    def uses_gaze(self) -> bool:
+        """Whether the images that are trained on depend on gaze."""
+        return self.kind != "none" and self.region == "gaze"
+
+    @property
+    def uses_lungs(self) -> bool:
+        """Whether the images that are trained on depend on the lungs."""
+        return self.kind != "none" and self.region == "lungs"
+
+    @property
+    def summary(self) -> str:
+        """Description of the changed images as a sentence; empty where none are changed."""
+        if self.kind == "none":
+            return ""
+        region = {
+            "gaze": f"the places where the gaze map is at least {self.threshold:g} of its maximum",
+            "boxes": "its boxes",
+            "masks": "its masks of findings",
+            "lungs": "the lungs",
+        }[self.region]
+        other = {
+            "exchange": f"another patient's{_PARTNERS[self.partner]}",
+            "fill": "its mean grey",
+            "noise": "noise",
+            "blur": "the blurred image",
+        }[self.kind]
+        whole = "each training image" if self.share == 1 else f"{self.share:.0%} of the training images"
+        both = ", but for the region of that one" if self.kind == "exchange" and self.keep == "both" else ""
+        return f"In {whole}, the pixels outside of {region} were replaced by {other}{both}."
 
 
 @dataclass
@@ -215,6 +285,7 @@ class Config(Section):
         model: Network.
         input: Input images of the network.
         gaze: Settings of gaze maps.
+        counterfactual: Training images whose surroundings are replaced.
         objective: Loss and maps that are learned.
         optimisation: Optimiser, schedule and batches.
         trainer: Arguments of Lightning's Trainer.
@@ -229,6 +300,7 @@ class Config(Section):
     model: ModelConfig = field(default_factory=ModelConfig)
     input: InputConfig = field(default_factory=InputConfig)
     gaze: GazeConfig = field(default_factory=GazeConfig)
+    counterfactual: CounterfactualConfig = option(CounterfactualConfig(), omitted=True)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)

@@ -40,6 +40,7 @@ def dataset(
     per_class: bool = False,
     controlled: bool = False,
     parts: bool = False,
+    lungs: bool = False,
 ) -> GazeDataset:
     """Make the data set of one split with the settings of a run.
 
@@ -51,6 +52,7 @@ def dataset(
         per_class: Whether the gaze of each class is kept apart, where `gaze.per` is class.
         controlled: Whether the run's control stands in for the gaze, as in training (`GazeConfig.control`).
         parts: Whether the data set has the parts of images that the objective uses.
+        lungs: Whether samples hold the lungs.
 
     Raises:
         UserError: The control leaves no case with gaze.
@@ -72,6 +74,7 @@ def dataset(
         parts=[part.value for part in PARTS if parts and compares(config.objective, part)],
         augment=Augmentation() if augment else None,
         seed=config.seed,
+        lungs=lungs,
         cache=cache,
     )
 

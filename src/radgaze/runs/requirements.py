@@ -32,8 +32,9 @@ def unmet(generator: str, config: ModelConfig) -> str | None:
 
 
 def uses_gaze(config: Config) -> bool:
-    """Whether gaze is a target of the objective or an input of the model."""
-    return compares(config.objective, Map.GAZE) or config.model.reads_gaze
+    """Whether gaze is a target of the objective, an input of the model, or what training images keep."""
+    read = config.model.reads_gaze or config.counterfactual.uses_gaze
+    return read or compares(config.objective, Map.GAZE)
 
 
 def unsuited(config: Config) -> str | None:

@@ -46,6 +46,9 @@ class Sample:
         stand_in: (S, S) uint8, a map that stands in for gaze (`GazeMaps.control`), 255 for 1; None for none.
         parts: (P, S, S) uint8, the parts of the data set (`store.parts`) as in `regions`; None for no parts.
         part_names: Their names.
+        lungs: (1, S, S) uint8, the share of each pixel that is inside the lungs, 255 for all of it; None
+            where the data set makes no lungs.
+        draw: Number in [0, 2⁶³) from which random choices for the case follow.
     """
 
     image: Tensor
@@ -69,6 +72,8 @@ class Sample:
     stand_in: Tensor | None = None
     parts: Tensor | None = None
     part_names: tuple[str, ...] = ()
+    lungs: Tensor | None = None
+    draw: int = 0
 
 
 @dataclass
@@ -96,6 +101,8 @@ class Batch:
         class_weights: (B, K, C) as in a sample, 0 for padding, or None.
         parts: (B, P, S, S) uint8 as in a sample, or None.
         part_names: Names of the parts.
+        lungs: (B, 1, S, S) uint8 as in a sample, or None.
+        draw: (B,) int64 as in a sample, or None.
         mirrors: Number of mirrored copies that gaze maps need at the borders; computed in advance, to avoid
             a synchronisation with the device.
         stand_in: (B, S, S) uint8 as in a sample, zeros for a case without, or None.
@@ -121,6 +128,8 @@ class Batch:
     class_weights: Tensor | None = None
     parts: Tensor | None = None
     part_names: tuple[str, ...] = ()
+    lungs: Tensor | None = None
+    draw: Tensor | None = None
     mirrors: int = 1
     stand_in: Tensor | None = None
 
@@ -339,6 +348,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
         has_gaze = has_gaze | (stand_in > 0).flatten(1).any(1)
     sigma = torch.stack([sample.sigma for sample in samples])
     parts = [sample.parts for sample in samples if sample.parts is not None]
+    lungs = [sample.lungs for sample in samples if sample.lungs is not None]
     return Batch(
         image=torch.stack([sample.image for sample in samples]),
         label=label,
@@ -360,6 +370,8 @@ def collate(samples: Sequence[Sample]) -> Batch:
         class_weights=class_weights,
         parts=torch.stack(parts) if parts else None,
         part_names=samples[0].part_names,
+        lungs=torch.stack(lungs) if lungs else None,
+        draw=torch.tensor([sample.draw for sample in samples]),
         mirrors=mirrors_for(float(sigma.max()), min(samples[0].image.shape[-2:])),
         stand_in=stand_in,
     )

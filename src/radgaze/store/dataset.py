@@ -64,6 +64,7 @@ class GazeDataset(Dataset[Sample]):
         augment: Random changes, which depend only on the seed, the epoch and the index of a case, not on the
             number of workers; None for none.
         seed: Random seed of the augmentation.
+        lungs: Whether samples hold the lungs: masks of both where the store has them, else a fixed shape.
         cache: Whether all images are resized at once and kept in memory, S² bytes each, which is about three
             times as fast.
 
@@ -84,6 +85,7 @@ class GazeDataset(Dataset[Sample]):
         parts: Sequence[str] = (),
         augment: Augmentation | None = None,
         seed: int = 0,
+        lungs: bool = False,
         cache: bool = False,
     ) -> None:
         rows = _rows_of(store.cases, split)
@@ -114,6 +116,7 @@ class GazeDataset(Dataset[Sample]):
         self._regions_of = store.regions
         self._parts = {name: part_regions(store, cases, name) for name in parts}
         self._images, self._rows = store.images, rows
+        self._lungs = Lungs(store, fit, size) if lungs else None
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
         self._stand_ins: controls.StandIns | None = None
@@ -133,18 +136,10 @@ class GazeDataset(Dataset[Sample]):
         """Number of cases with a fixation on the image of a weight above 0."""
         return int(self.gazed.sum())
 
-    @cached_property
+    @property
     def marked(self) -> NDArray[np.bool_]:
         """Whether each case (N,) has boxes or regions of findings of its own classes."""
-        marked = np.zeros(len(self), dtype=bool)
-        for i in np.flatnonzero(np.diff(self._region_ends) > 0):
-            classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
-            marked[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
-        for i in np.flatnonzero(~marked & (np.diff(self._box_ends) > 0)):
-            boxes, box_class = self._boxed(int(i))
-            matching = of_own_class(boxes[None], box_class[None], self.labels[i][None])
-            marked[i] = bool(with_area(matching).any())
-        return marked
+        return self.masked | self.boxed
 
     @cached_property
     def gazed(self) -> NDArray[np.bool_]:
@@ -181,6 +176,29 @@ class GazeDataset(Dataset[Sample]):
         """Whether each case (N,) has a part."""
         return np.diff(self._parts[name][1]) > 0
 
+    @cached_property
+    def boxed(self) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a box on the image, of its own class or of none."""
+        boxed = np.diff(self._box_ends) > 0
+        for i in np.flatnonzero(boxed):
+            boxes, box_class = self._boxed(int(i))
+            boxed[i] = bool(with_area(of_own_class(boxes[None], box_class[None], self.labels[i][None])).any())
+        return boxed
+
+    @cached_property
+    def masked(self) -> NDArray[np.bool_]:
+        """Whether each case (N,) has a region that is not empty, of its own class or of none."""
+        masked = np.diff(self._region_ends) > 0
+        for i in np.flatnonzero(masked):
+            classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
+            masked[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
+        return masked
+
+    @property
+    def with_lungs(self) -> int:
+        """Number of cases with masks of both lungs, where samples hold the lungs."""
+        return 0 if self._lungs is None else len(self._lungs.own.intersection(self.case_ids))
+
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, on which the augmentation depends."""
         self._epoch.fill_(epoch)
@@ -212,16 +230,19 @@ class GazeDataset(Dataset[Sample]):
         regions, region_class = self._marked(i)
         stand_in = self._stand_in(i)
         parts = self._parted(i)
+        draw = self._seed_of(i, turn)
+        lungs = None if self._lungs is None else torch.from_numpy(self._lungs(self.case_ids[i]))
         if self.augment:
             # Fixations and corners of boxes are transformed together, since a call draws one random change.
             shown = torch.zeros(0, 4) if views is None else views[:, 2:]
             marks = torch.cat([points, corners(boxes), corners(shown)])
             before = sigma
-            together = [regions, parts, *([] if stand_in is None else [stand_in[None]])]
-            inside, counts = torch.cat(together), [len(each) for each in together]
-            image, marks, sigma, inside = self.augment(image, marks, sigma, self._seed_of(i, turn), inside)
-            regions, parts, *held = torch.split(inside, counts)
-            stand_in = held[0][0] if held else None
+            apart = [each for each in (stand_in, lungs) if each is not None]
+            together = torch.cat([regions, parts, *(each[None] for each in apart)])
+            image, marks, sigma, together = self.augment(image, marks, sigma, draw, together)
+            regions, parts, *moved = torch.split(together, [len(regions), len(parts), *[1] * len(apart)])
+            lungs = None if lungs is None else moved.pop()[0]
+            stand_in = None if stand_in is None else moved.pop()[0]
             points, marks = marks[: len(points)], marks[len(points) :]
             boxes, shown = (
                 hull(part, self.size) for part in (marks[: 4 * len(boxes)], marks[4 * len(boxes) :])
@@ -255,6 +276,8 @@ class GazeDataset(Dataset[Sample]):
             stand_in=stand_in,
             parts=parts if self._parts else None,
             part_names=tuple(self._parts),
+            lungs=None if lungs is None else lungs[None],
+            draw=draw,
         )
         return replace(sample, gaze=collate([sample]).gaze_maps()[0]) if self.maps and self.gaze else sample
 

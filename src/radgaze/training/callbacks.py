@@ -11,9 +11,11 @@ import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
 from radgaze.console import Bar, progress, say
+from radgaze.runs import training_images
 from radgaze.runs.controls import WORDS
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
+from radgaze.training.module import GazeGuided
 
 
 class EpochBar(L.Callback):
@@ -77,6 +79,19 @@ class History(L.Callback):
             before = read_history(self.path).filter(pl.col("epoch") < trainer.current_epoch)
             table = pl.concat([before, table], how="diagonal_relaxed")
         write_csv(table, self.path)
+
+
+class ShownImages(L.Callback):
+    """Write the first training images of a run that changes them, see `runs.training_images`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: L.Trainer, *args: object, **kwargs: object) -> None:
+        module = trainer.lightning_module
+        if isinstance(module, GazeGuided) and module.shown:
+            training_images.write(module.shown, self.path)
+            module.shown = []
 
 
 class Begun(L.Callback):

@@ -67,7 +67,7 @@ def check_unchanged(before: Config, config: Config) -> None:
         name = changed[0]
         raise UserError(
             f"the run began with `{name}={_written(old.get(name))}` and cannot go on with "
-            f"{_written(new[name])}; leave out {', '.join(f'`{each}`' for each in changed)}, or train "
+            f"{_written(new.get(name))}; leave out {', '.join(f'`{each}`' for each in changed)}, or train "
             "another run"
         )
 

@@ -31,6 +31,7 @@ from radgaze.training import run_folder
 from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.checks import check, check_gaze, check_network, check_parts, check_unchanged
+from radgaze.training.counterfactual import check_regions
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
@@ -93,13 +94,13 @@ def train(
     initial = replace(config.model, weights="none") if resume else config.model
     model = models.create(initial, len(store.classes), config.input.size)
     data = StoreData(store, config)
-    notices = [check_gaze(config, data.train_cases), *check_parts(config, data.train_cases)]
+    notices = _checked_cases(config, data)
     check_network(model, config, data.validation_cases)
     if trainer.is_global_zero:
         run_folder.make(out, resume=resume)  # after all checks: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
-        _tell_of_data(config, data, [*filter(None, notices)], trainer.world_size)
+        _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -143,6 +144,13 @@ def _tell_of_store(config: Config, store: Store) -> None:
         say(notice)
     if config.selection == "test":
         say(f"Warning: `selection=test`. {SELECTED_ON_TEST}", bold=True)
+
+
+def _checked_cases(config: Config, data: StoreData) -> list[str]:
+    """Check that training cases have what the run learns from; return notices on what few of them have."""
+    cases = data.train_cases
+    regions = check_regions(config.counterfactual, cases)
+    return [*filter(None, [check_gaze(config, cases), *check_parts(config, cases), regions])]
 
 
 def _tell_of_data(config: Config, data: StoreData, notices: Sequence[str], processes: int) -> None:

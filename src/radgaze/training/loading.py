@@ -33,9 +33,15 @@ class StoreData(L.LightningDataModule):
     def __init__(self, store: Store, config: Config) -> None:
         super().__init__()
         self.store, self.config = store, config
-        augment = config.input.augment
         self.train_cases = dataset(
-            store, config, "train", augment=augment, per_class=True, controlled=True, parts=True
+            store,
+            config,
+            "train",
+            augment=config.input.augment,
+            per_class=True,
+            controlled=True,
+            parts=True,
+            lungs=config.counterfactual.uses_lungs,
         )
         # A model that reads gaze is chosen by what it was given in training; other models read none there.
         controlled = config.model.reads_gaze

@@ -27,7 +27,9 @@ from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.terms import compares
 from radgaze.objectives.triangle import ALONE, Shares, classification, probabilities
 from radgaze.runs.config import Config, OptimisationConfig
+from radgaze.runs.training_images import TrainingImage
 from radgaze.store.batch import Batch
+from radgaze.training.counterfactual import change
 from radgaze.training.factors import Factors
 
 
@@ -53,6 +55,9 @@ class GazeGuided(L.LightningModule):
         model: Network that returns an `Output`, called by `models.forward`.
         config: Configuration of the run.
         classes: Number of classes.
+
+    Attributes:
+        shown: Images of the first step, in the first process, of a run that changes them.
     """
 
     def __init__(self, model: nn.Module, config: Config, classes: int) -> None:
@@ -66,12 +71,14 @@ class GazeGuided(L.LightningModule):
         self.factors = Factors(config.objective)
         self._has_boxes_term = compares(config.objective, Map.BOXES)
         self._parts = [part.value for part in PARTS if compares(config.objective, part)]
+        self.shown: list[TrainingImage] = []
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
         torch.manual_seed((self.config.seed * 100_003 + self.current_epoch) * 1_009 + self.global_rank)
 
     def training_step(self, batch: Batch, step: int) -> Tensor:
+        batch = self._counterfactual(batch)
         shares, objective = self._shares(batch), self.config.objective
         terms, maps = self._terms(batch, shares)
         counts = triangle.cases(maps, objective) if self.factors.counting else {}
@@ -187,7 +194,22 @@ class GazeGuided(L.LightningModule):
             ):
                 return _outputs(run_again(self.model, batch, images), features)
 
-        return output, maps, ForwardPass(batch.image, _outputs(output, features), targets.classes, again)
+        patient = None
+        if self.config.objective.terms:
+            patient = torch.tensor(batch.patient, device=batch.image.device)
+        outputs = _outputs(output, features)
+        return output, maps, ForwardPass(batch.image, outputs, targets.classes, again, patient, batch.draw)
+
+    def _counterfactual(self, batch: Batch) -> Batch:
+        """Change the images as the configuration says, and log how many are changed and are not."""
+        if self.config.counterfactual.kind == "none":
+            return batch
+        changed = change(batch, self.config.counterfactual)
+        if self.global_step == 0 and self.global_rank == 0:
+            self.shown = changed.shown(batch)
+        for name, count in changed.counts.items():
+            self.log(name, count, on_step=False, on_epoch=True, reduce_fx="sum", sync_dist=True)
+        return changed.batch
 
     def _progress(self) -> float:
         """The share of all training steps that are done, in [0, 1]."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
-from radgaze.runs import origin, settings, vote, without_gaze
+from radgaze.runs import origin, settings, training_images, vote, without_gaze
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoints import FOLDER, LAST, resumable
@@ -17,7 +17,7 @@ FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
     *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
     *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
-    *("report.html", "figures", without_gaze.FOLDER),
+    *("report.html", "figures", without_gaze.FOLDER, training_images.FILE),
 }
 """Files and folders that training, evaluating and reporting write into a run's folder."""
 

@@ -14,9 +14,10 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from radgaze.errors import UserError
+from radgaze.runs import training_images
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.runs.history import HISTORY
-from radgaze.training.callbacks import EpochBar, History, Patience
+from radgaze.training.callbacks import EpochBar, History, Patience, ShownImages
 from radgaze.training.checkpoints import Checkpoints
 
 
@@ -109,6 +110,7 @@ def _callbacks(config: Config, out: Path, checkpoints: Checkpoints, best: ModelC
     callbacks: list[Callback] = [
         EpochBar(config.experiment, config.selection),
         History(out / HISTORY),
+        ShownImages(out / training_images.FILE),
         best,
         # Every epoch, as `save_last` would not; after `best`, whose state it holds.
         ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),

@@ -56,7 +56,8 @@ def default(config: Config, given: Collection[str] = ()) -> Space:
         space |= {name: FloatDistribution(0.1, 0.9) for name in lambdas(len(edges))}
     if goal.weights and goal.gamma_schedule == CONSTANT:
         space["objective.gamma"] = FloatDistribution(0.05, 0.95)
-    if edges or config.model.reads_gaze or compares(goal, Map.GAZE):
+    reads_gaze = config.model.reads_gaze or config.counterfactual.uses_gaze
+    if edges or reads_gaze or compares(goal, Map.GAZE):
         space["gaze.sigma"] = _about(config.gaze.sigma, 1 / 3, 3)
     for edge in edges:
         now = distances.find(getattr(goal, edge).distance)

@@ -11,14 +11,24 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.attribution.engine.capture import full
-from radgaze.objectives.config import GIVEN, Map
-from radgaze.objectives.perturbations import Fill, cut_out, extreme_pixels, replaced, soft_mask, windows
+from radgaze.objectives.config import GIVEN, Keep, Map, Partner
+from radgaze.objectives.exchange import ExchangeCases, exchange
+from radgaze.objectives.perturbations import (
+    Fill,
+    at_least,
+    cut_out,
+    extreme_pixels,
+    replaced,
+    soft_mask,
+    widened,
+    windows,
+)
 from radgaze.objectives.step import MissingError, Outputs, Step
 from radgaze.objectives.terms.base import Term, register
 from radgaze.objectives.terms.edge import in_words
 from radgaze.options import FieldError, option
 
-Perturbation = Literal["erase", "keep", "erase_lowest", "erase_highest", "zoom"]
+Perturbation = Literal["erase", "keep", "erase_lowest", "erase_highest", "zoom", "exchange"]
 Comparison = Literal["probability", "divergence", "classification", "features"]
 
 _DONE: dict[str, str] = {
@@ -27,7 +37,11 @@ _DONE: dict[str, str] = {
     "erase_lowest": "erased where {} is lowest",
     "erase_highest": "erased where {} is highest",
     "zoom": "cut down to where {} is highest",
+    "exchange": "exchanged for another case's where {} is low",
 }
+
+PURPOSE = 101
+"""Number of the draw of partners; that of changed training images is another."""
 
 MULTIPLE = 32
 """Number of which the sides of enlarged windows are multiples, as encoders require."""
@@ -50,11 +64,14 @@ class Perturbed(Term):
             With a map that comes with the data, the term is the mean over the cases that have it.
         perturbation: Part of the image that is replaced: "erase" where the map is high, by a soft mask
             through which the map gets a gradient; "keep" where it is low, by the same mask; "erase_lowest" or
-            "erase_highest" a share of the pixels, without a gradient to the map; or "zoom" everything but the
-            window with the highest mean of the map, which is enlarged, without a gradient either.
+            "erase_highest" a share of the pixels, without a gradient to the map; "zoom" everything but the
+            window with the highest mean of the map, which is enlarged, without a gradient either; or
+            "exchange" the pixels that `counterfactual: {kind: exchange}` replaces, those outside of the
+            region where the map is at least `threshold`, without a gradient to the map.
         fill: Replacement, see `objectives.perturbations.filling`: "black", the image's "mean", the image
             after a "blur", "uniform" noise between the image's minimum and maximum, the replaced pixels in
-            random order ("shuffle"), or the image of the "other_case". It has no effect on "zoom".
+            random order ("shuffle"), or the image of the "other_case". It has no effect on "zoom" and
+            "exchange".
         steepness: Steepness ω of the soft mask.
         threshold: Share of the map's maximum at which the soft mask is 1/2.
         hard: Whether "erase" and "keep" use a mask of 0 and 1, without a gradient to the map, in place of the
@@ -64,6 +81,12 @@ class Perturbed(Term):
             their mean.
         enlarged: Side of the enlarged windows as a share of the image's, rounded up to a multiple of 32
             pixels.
+        dilation: Width by which the region of "exchange" grows, as a share of the image's side.
+        feather: Width of the border outside of it in which the exchange sets in, as a share of the side.
+        keep: What stays with "exchange": the case's "own" region, or "both", also its pixels in the region
+            of its partner.
+        partner: Partner of "exchange": "any" other case of the batch, or one of "other_class" or
+            "same_class", see `objectives.exchange`. The term of a case without one is 0.
         compare: Measure of the outputs, which training decreases: "probability" of the class that the
             heatmap explains, or of the true class for other maps; "divergence", the Kullback–Leibler
             divergence of the class probabilities from those on the image; "classification", the
@@ -82,6 +105,10 @@ class Perturbed(Term):
     share: float = option(0.5, above=0, below=1)
     sides: tuple[float, ...] = option((0.5,), above=0, at_most=1)
     enlarged: float = option(1.0, above=0, at_most=1)
+    dilation: float = option(0.0, at_least=0, at_most=0.5)
+    feather: float = option(0.0, at_least=0, at_most=0.5)
+    keep: Keep = "both"
+    partner: Partner = "any"
     compare: Comparison = "probability"
 
     def __post_init__(self) -> None:
@@ -101,6 +128,9 @@ class Perturbed(Term):
     def values(self, step: Step) -> Tensor:
         images, map_ = step.run.images.detach(), step.raw(self.by)
         compare = _COMPARISONS[self.compare]
+        if self.perturbation == "exchange":
+            twin, exchanged = self.exchanged(step, images, map_)
+            return torch.where(exchanged, compare(step.run.again(twin), step, self.by), 0)
         perturbed = self.zoomed(images, map_) if self.perturbation == "zoom" else [self.masked(images, map_)]
         if self.by in GIVEN and self.perturbation != "zoom":
             has = step.has(self.by).view(-1, 1, 1, 1)
@@ -116,6 +146,26 @@ class Perturbed(Term):
         else:
             mask = extreme_pixels(map_, self.share, highest=self.perturbation == "erase_highest")
         return replaced(images, mask, self.fill)
+
+    def exchanged(self, step: Step, images: Tensor, map_: Tensor) -> tuple[Tensor, Tensor]:
+        """Exchange the pixels of images (B, 1, H, W) outside of where a map is high for another case's.
+
+        Returns:
+            The images, and which of them are exchanged, (B,) bool.
+        """
+        run = step.run
+        if run.patient is None or run.draw is None:
+            raise MissingError(
+                "the patients and draws of the cases, of which partners are drawn, are missing"
+            )
+        if map_.shape[-2:] != images.shape[-2:]:
+            map_ = F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False)
+        inside = at_least(map_, self.threshold)
+        has_region = inside.flatten(1).any(1)
+        retained = widened(inside, self.dilation, self.feather)
+        cases = ExchangeCases(images, retained, has_region, step.labels, run.patient, run.draw)
+        twins, has_partner = exchange(cases, partner=self.partner, keep=self.keep, purpose=PURPOSE)
+        return twins, has_region & has_partner
 
     def zoomed(self, images: Tensor, map_: Tensor) -> list[Tensor]:
         """Cut the windows with the highest mean of a map (B, 1, h, w) out of images, and enlarge them."""

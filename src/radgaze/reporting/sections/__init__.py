@@ -11,6 +11,7 @@ from radgaze.reporting.sections import (  # noqa: F401 - they register themselve
     localisation,
     referral,
     reliance,
+    training_images,
     votes,
 )
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register, sections
