@@ -78,6 +78,7 @@ class FakeStore:
 
     cases: pl.DataFrame
     regions: FakeRegions
+    twins: pl.DataFrame = field(default_factory=pl.DataFrame)
     size: int = SIZE
     manifest: dict[str, dict[str, str]] = field(default_factory=lambda: {"hashes": {}})
 

@@ -49,8 +49,10 @@ def measure(run: Run, device: str = "auto") -> pl.DataFrame:
     Raises:
         UserError: The device is not available, or the store cannot be read.
     """
+    if run.store.twins.is_empty():
+        return pl.DataFrame(schema=SCHEMA)
     twins = as_cases(run.store)
-    if not twins.cases.filter(split="test").height:
+    if twins.cases.filter(split="test").is_empty():
         return pl.DataFrame(schema=SCHEMA)
     device, names = usable_device(device), [f"probability_{name}" for name in run.classes]
     tables = [
