@@ -32,9 +32,12 @@ TRAINING, TEST, EPOCHS, BATCH, RATE = 1500, 500, 20, 64, 2e-3
 
 PLAIN, CLEAN = "plain", "plain, without a decoy in training"
 
-GIVEN = "rrr, λ = 0.3"
-"""Right for the right reasons with a given λ. That of equal terms at the start is of no use here: gradients
-of an untrained network without batch norm are nearly 0, and λ becomes 10⁷."""
+BALANCED = {
+    "rrr, λ of equal terms at the start": "rrr",
+    "gradmask, λ of equal terms at the start": "gradmask",
+}
+"""Rows with a balanced λ. It is of no use here: gradients of an untrained network without batch norm are nearly
+0, and λ becomes 10⁷."""
 
 LAYERS = {"1/16": "stages.1", "1/32": "stages.2"}
 """The layers of the small network that stand for those of an encoder."""
@@ -83,7 +86,7 @@ def run(
         seeds: Seeds of the digits, of the order of the cases and of the first weights.
         keep: Folder for the figures: a stopped benchmark goes on from there.
     """
-    chosen = (PLAIN, CLEAN, *((GIVEN, *methods()) if names is None else names))
+    chosen = (PLAIN, CLEAN, *((*BALANCED, *methods()) if names is None else names))
     found: dict[str, list[Figures]] = {name: [] for name in chosen}
     with progress("Decoy digits", total=len(chosen) * len(seeds), of="trainings") as bar:
         for seed, name in product(seeds, chosen):
@@ -127,9 +130,9 @@ def objective(name: str) -> ObjectiveConfig:
     """The objective of an experiment, with softmax and the layers of the small network."""
     if name in (PLAIN, CLEAN):
         return ObjectiveConfig(classification="softmax")
-    if name == GIVEN:
-        config = objective("rrr")
-        return replace(config, heatmap_gaze=replace(config.heatmap_gaze, balance="given", weight=0.3))
+    if name in BALANCED:
+        config = objective(BALANCED[name])
+        return replace(config, heatmap_gaze=replace(config.heatmap_gaze, balance="start", weight=1.0))
     config = replace(settings.resolve(name).objective, classification="softmax")
     heatmaps = {key: _placed(each) for key, each in config.heatmaps.items()}
     return replace(config, heatmap=_placed(config.heatmap), heatmaps=heatmaps)

@@ -58,11 +58,14 @@ DIRECT = {
     # Within a folder beside the store, which is renamed when whole.
     ("store/annotating.py", "save"): 1,
     ("store/annotating.py", "copyfile"): 1,
+    ("store/pasting.py", "save"): 1,
+    ("store/pasting.py", "copyfile"): 1,
     ("simulation/dicom.py", "write_bytes"): 1,
     ("simulation/dicom.py", "save_as"): 1,
     ("simulation/study.py", "write_text"): 1,
     ("simulation/study.py", "write_csv"): 1,
     ("simulation/study.py", "save"): 1,
+    ("simulation/twins.py", "save"): 1,
 }
 """What may write by itself, with the reason; how often in a file."""
 
@@ -85,6 +88,7 @@ READERS = {
 RAW = {
     # Our own values, brought into the form that JSON gives them.
     ("evaluation/audit/cache.py", "json.loads"): 1,
+    ("store/annotating.py", "json.loads"): 1,
     ("store/preparation.py", "json.loads"): 1,
     # A value of the command line.
     ("cli/named_sections.py", "yaml.safe_load"): 1,
@@ -115,6 +119,8 @@ RAW = {
     ("sources/streaming.py", "pl.read_csv"): 1,
     # A figure that was drawn a moment ago.
     ("reporting/page.py", "Image.open"): 1,
+    # A marker that the user names, which may be of any format; its size is checked before it is decoded.
+    ("store/stamp.py", "Image.open"): 1,
     # A run's picture of training images: no format but PNG, and its size is checked before it is decoded.
     ("runs/training_images.py", "Image.open"): 1,
 }

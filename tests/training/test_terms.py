@@ -345,8 +345,8 @@ TERM, MAP = "objective.terms.x", "objective.heatmaps.h"
             "balance must be one of given, start, got always",
         ),
         (
-            {"objective.terms.attention_mining.options.by": "lungs"},
-            "names the map 'lungs'; there are mask, gaze",
+            {"objective.terms.attention_mining.options.by": "liver"},
+            "names the map 'liver'; there are mask, gaze",
         ),
         (
             {"objective.terms.attention_mining.options.fil": "mean"},
