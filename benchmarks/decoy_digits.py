@@ -32,12 +32,9 @@ TRAINING, TEST, EPOCHS, BATCH, RATE = 1500, 500, 20, 64, 2e-3
 
 PLAIN, CLEAN = "plain", "plain, without a decoy in training"
 
-BALANCED = {
-    "rrr, λ of equal terms at the start": "rrr",
-    "gradmask, λ of equal terms at the start": "gradmask",
-}
-"""Rows with a balanced λ. It is of no use here: gradients of an untrained network without batch norm are nearly
-0, and λ becomes 10⁷."""
+BALANCED = {f"{name}, λ of equal terms at the start": name for name in ("rrr", "gradmask")}
+"""Rows with a balanced λ. It is of no use here: gradients of an untrained network without batch norm are
+nearly 0, and λ becomes 10⁷."""
 
 LAYERS = {"1/16": "stages.1", "1/32": "stages.2"}
 """The layers of the small network that stand for those of an encoder."""
