@@ -26,7 +26,7 @@ WEIGHTS = {
     "haics": {"heatmap_gaze": 1.0},
     "gradia": {"heatmap_gaze": 1.0},
     "ga_net": {"heatmap_gaze": 1.0},
-    "gradmask": {"heatmap_gaze": 1.0},
+    "gradmask": {"heatmap_gaze": 0.1},
 }
 FAITHFUL = {**WEIGHTS, "energy": {"heatmap_gaze": 1e-3 * 64}}
 
