@@ -18,9 +18,9 @@ PICTURE = ROOT / "docs" / "images" / "phantom_methods.png"
 RESULTS = ROOT / "benchmarks" / "results" / "phantom_methods.json"
 PLAIN = "no_decoder"
 COLUMNS = {
-    "AUC": "AUC on unconfounded patients",
-    "heatmap NSS": "NSS of guided back-propagation",
-    "Grad-CAM NSS": "NSS of Grad-CAM",
+    "AUC": "AUC, no confounder",
+    "heatmap NSS": "NSS, guided back-propagation",
+    "Grad-CAM NSS": "NSS, Grad-CAM",
 }
 
 
