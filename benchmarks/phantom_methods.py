@@ -38,6 +38,9 @@ PLAIN = "no_decoder"
 LEFT_OUT = ("three_stage", "rrr_another", "conaf")
 """Experiments that train on a store made of an earlier run, or need boxes, which the phantom lacks."""
 
+CONTROLLED = ("set1_guided", "set3_guided")
+"""Experiments that are trained with the gaze of another case as well."""
+
 LAMBDAS = (0.1, 1.0, 10.0)
 """Weights of the penalty beside the default, to judge that one."""
 
@@ -81,6 +84,9 @@ def variants() -> dict[str, Method]:
         ),
         "gaze_input, without gaze in test": Method("gaze_input", without_gaze=True),
     }
+    shuffled = {"gaze": {"control": "shuffled"}}
+    for name in CONTROLLED:
+        rows[f"{name}, gaze of another case"] = Method(name, shuffled, demo_gamma=True)
     for name in ("rrr", "gradmask"):
         edges: dict[str, dict[str, object]] = {
             f"{name}, λ = {weight:g}": {"weight": weight}
