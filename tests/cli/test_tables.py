@@ -5,7 +5,7 @@ import polars as pl
 from rich.console import Console
 
 from radgaze.cli.tables import blocks, show
-from radgaze.evaluation import paired
+from radgaze.evaluation import comparison_rows
 from radgaze.evaluation.comparison import Comparison
 from radgaze.reporting.comparison_tables import comparison_markdown
 
@@ -48,8 +48,8 @@ def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty
         for run in ("one", "two")
         for place, group in enumerate(groups)
     ]
-    table = pl.DataFrame(rows, schema=paired.TABLE, orient="row")
-    none = pl.DataFrame(schema=paired.PAIRED)
+    table = pl.DataFrame(rows, schema=comparison_rows.TABLE, orient="row")
+    none = pl.DataFrame(schema=comparison_rows.PAIRED)
     comparison = Comparison(("one", "two"), tuple(classes), 90, 80, table, none, ())
     text = comparison_markdown(comparison)
     of_classes = text.split("## Paired")[0]

@@ -131,8 +131,8 @@ def test_lungs_are_the_cases_own_where_a_store_has_both(
         ("case-01", "left lung", "left"),  # one side alone
         ("case-02", "left lung", "left"),
         ("case-02", "right lung", "none"),  # an empty file
-        ("case-03", "left lung", "left"),
-        ("case-03", "right lung", "right"),
+        ("case-03", "Lung (L)", "left"),
+        ("case-03", "lung_right_mask", "right"),
     ]
     regions = pl.DataFrame(
         [(case, label, str(tmp_path / f"{file}.png")) for case, label, file in rows],

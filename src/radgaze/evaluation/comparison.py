@@ -10,11 +10,11 @@ import polars as pl
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.evaluation import paired
+from radgaze.evaluation import comparison_rows, paired
 from radgaze.evaluation.agreement_tables import comparable_agreement, comparable_reliance
 from radgaze.evaluation.comparison_options import CompareOptions
+from radgaze.evaluation.comparison_rows import EstimateRow, PairedRow
 from radgaze.evaluation.controls import Controls, controls_among
-from radgaze.evaluation.paired import EstimateRow, PairedRow
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import Resampling
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -111,8 +111,8 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         classes=classes,
         cases=test.height,
         patients=test["patient"].n_unique(),
-        table=pl.DataFrame(rows.estimates, schema=paired.TABLE),
-        paired=pl.DataFrame(rows.differences, schema=paired.PAIRED),
+        table=pl.DataFrame(rows.estimates, schema=comparison_rows.TABLE),
+        paired=pl.DataFrame(rows.differences, schema=comparison_rows.PAIRED),
         notes=(*_selected_on_test(runs, names), *([reason] if reason else []), *_limits(test, classes)),
         controls=controls_among(runs, names),
     )

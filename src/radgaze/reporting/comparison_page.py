@@ -12,10 +12,11 @@ import polars as pl
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.evaluation.comparison import Comparison
+from radgaze.evaluation.comparison_rows import EstimateRow, PairedRow
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
-from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
+from radgaze.evaluation.paired import CLASS_METRICS
 from radgaze.evaluation.results import MACRO, EvaluationSettings, read_results
 from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals

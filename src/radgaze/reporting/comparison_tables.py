@@ -6,11 +6,12 @@ from pathlib import Path
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.comparison import Comparison
+from radgaze.evaluation.comparison_rows import EstimateRow, PairedRow
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics import classification, reliance
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.metrics.metric import Metric
-from radgaze.evaluation.paired import CLASS_METRICS, EstimateRow, PairedRow
+from radgaze.evaluation.paired import CLASS_METRICS
 from radgaze.evaluation.results import MACRO
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of

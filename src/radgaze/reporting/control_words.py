@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from radgaze.evaluation.comparison import Comparison
+from radgaze.evaluation.comparison_rows import PairedRow
 from radgaze.evaluation.controls import ControlPair
-from radgaze.evaluation.paired import PairedRow
 from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.decision import Difference, verdict
 from radgaze.reporting.statistics_words import p_equals

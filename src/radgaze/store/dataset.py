@@ -15,26 +15,17 @@ from torch.utils.data import Dataset
 
 from radgaze.console import progress
 from radgaze.errors import UserError
-from radgaze.gaze.boxes import union
 from radgaze.gaze.frames import Frames
 from radgaze.gaze.spec import GazeMaps, Geometry
 from radgaze.store import controls
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import Batch, Sample, collate
-from radgaze.store.boxes import (
-    corners,
-    finding_boxes,
-    finding_regions,
-    hull,
-    of_own_class,
-    regions_of_own_class,
-    with_area,
-)
+from radgaze.store.boxes import corners, hull
+from radgaze.store.case_marks import CaseMarks
 from radgaze.store.fixations import PLAIN, each_reading_alike, fixations_of, none_of, sorted_fixations
 from radgaze.store.lungs import Lungs
 from radgaze.store.mean_gaze import mean_map
 from radgaze.store.mentions import shares_of
-from radgaze.store.parts import part_regions
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
@@ -111,14 +102,13 @@ class GazeDataset(Dataset[Sample]):
                 f"{store.path} holds no angular resolution of its fixations: sigma in degrees needs "
                 "`gaze.pixels_per_degree`, the image pixels per degree"
             )
-        self._boxes, self._box_class, self._box_ends = finding_boxes(store, cases)
-        self._regions, self._region_class, self._region_ends = finding_regions(store, cases)
-        self._regions_of = store.regions
-        self._parts = {name: part_regions(store, cases, name) for name in parts}
         self._images, self._rows = store.images, rows
         self._lungs = Lungs(store, fit, size) if lungs else None
         shapes = cases.select("rows", "columns").iter_rows()
         self._frames = [Frame(height, width, store.size) for height, width in shapes]
+        self._marks = CaseMarks(
+            store, cases, parts, frames=self._frames, labels=self.labels, fit=fit, size=size
+        )
         self._stand_ins: controls.StandIns | None = None
         if gaze is not None and gaze.control != "none":
             self._stand_ins = self._controlled(store, gaze)
@@ -174,25 +164,17 @@ class GazeDataset(Dataset[Sample]):
 
     def with_part(self, name: str) -> NDArray[np.bool_]:
         """Whether each case (N,) has a part."""
-        return np.diff(self._parts[name][1]) > 0
+        return self._marks.with_part(name)
 
     @cached_property
     def boxed(self) -> NDArray[np.bool_]:
         """Whether each case (N,) has a box on the image, of its own class or of none."""
-        boxed = np.diff(self._box_ends) > 0
-        for i in np.flatnonzero(boxed):
-            boxes, box_class = self._boxed(int(i))
-            boxed[i] = bool(with_area(of_own_class(boxes[None], box_class[None], self.labels[i][None])).any())
-        return boxed
+        return self._marks.boxed()
 
     @cached_property
     def masked(self) -> NDArray[np.bool_]:
         """Whether each case (N,) has a region that is not empty, of its own class or of none."""
-        masked = np.diff(self._region_ends) > 0
-        for i in np.flatnonzero(masked):
-            classes = self._region_class[self._region_ends[i] : self._region_ends[i + 1]]
-            masked[i] = bool(((classes < 0) | (self.labels[i].numpy()[classes] > 0)).any())
-        return masked
+        return self._marks.masked()
 
     @property
     def with_lungs(self) -> int:
@@ -226,10 +208,10 @@ class GazeDataset(Dataset[Sample]):
         views = self._viewed(i)
         if views is not None and len(views):
             sigma = views[:, :2].mean(0)
-        boxes, box_class = self._boxed(i)
-        regions, region_class = self._marked(i)
+        boxes, box_class = self._marks.boxes_of(i)
+        regions, region_class = self._marks.regions_of(i)
         stand_in = self._stand_in(i)
-        parts = self._parted(i)
+        parts = self._marks.parts_of(i)
         draw = self._seed_of(i, turn)
         lungs = None if self._lungs is None else torch.from_numpy(self._lungs(self.case_ids[i]))
         if self.augment:
@@ -274,8 +256,8 @@ class GazeDataset(Dataset[Sample]):
             region_class=region_class,
             class_weights=class_weights,
             stand_in=stand_in,
-            parts=parts if self._parts else None,
-            part_names=tuple(self._parts),
+            parts=parts if self._marks.parts else None,
+            part_names=self._marks.parts,
             lungs=None if lungs is None else lungs[None],
             draw=draw,
         )
@@ -333,43 +315,6 @@ class GazeDataset(Dataset[Sample]):
         duration, onset, order = torch.from_numpy(fixations.T)
         return torch.stack([onset, duration], 1), order.long()
 
-    def _boxed(self, i: int) -> tuple[Tensor, Tensor]:
-        """Boxes (N, 4) on the (S, S) image, clipped to it, and the classes (N,) that they are named after."""
-        rows = slice(self._box_ends[i], self._box_ends[i + 1])
-        where = self._frames[i].geometry(self.fit, self.size)
-        boxes = torch.from_numpy(self._boxes[rows]) * torch.tensor([where.scale_x, where.scale_y] * 2)
-        boxes = (boxes + torch.tensor([where.shift_x, where.shift_y] * 2)).clamp(0, self.size)
-        return boxes, torch.from_numpy(self._box_class[rows])
-
-    def _marked(self, i: int) -> tuple[Tensor, Tensor]:
-        """Unions (M, S, S) of the regions of each class, in 256 levels, and their classes (M,)."""
-        rows = slice(self._region_ends[i], self._region_ends[i + 1])
-        unions: dict[int, NDArray[np.bool_]] = {}
-        for row, label in zip(self._regions[rows].tolist(), self._region_class[rows].tolist(), strict=True):
-            region = self._regions_of[row]
-            unions[label] = unions[label] | region if label in unions else region
-        return self._placed_regions(i, list(unions.values())), torch.tensor(list(unions), dtype=torch.int64)
-
-    def _parted(self, i: int) -> Tensor:
-        """Unions (P, S, S) of the regions of each part, in 256 levels; zeros of a part that is missing."""
-        unions = []
-        for rows, ends in self._parts.values():
-            union = np.zeros((self._regions_of.size, self._regions_of.size), np.bool_)
-            for row in rows[ends[i] : ends[i + 1]].tolist():
-                union |= self._regions_of[row]
-            unions.append(union)
-        return self._placed_regions(i, unions)
-
-    def _placed_regions(self, i: int, regions: Sequence[NDArray[np.bool_]]) -> Tensor:
-        """Regions (M, S, S) on the (S, S) image, in 256 levels."""
-        squares = [
-            self._frames[i].resized(region.view(np.uint8) * np.uint8(255), self.fit, self.size)
-            for region in regions
-        ]
-        return torch.from_numpy(
-            np.stack(squares) if squares else np.zeros((0, self.size, self.size), np.uint8)
-        )
-
     def _controlled(self, store: Store, gaze: GazeMaps) -> controls.StandIns:
         """Replace the gaze on each case by what stands in for it (`GazeMaps.control`)."""
         gazed, attended, control = self.gazed, self.attended, gaze.control
@@ -421,17 +366,8 @@ class GazeDataset(Dataset[Sample]):
         if lungs is not None:
             same = lungs(self.case_ids[i])
         elif donor >= 0:
-            same = controls.moved(self._findings(donor), self._frames[donor], self._frames[i], self.fit)
-        return torch.from_numpy(self._findings(i) if same is None else same)
-
-    def _findings(self, i: int) -> NDArray[np.uint8]:
-        """The union (S, S) of the boxes and regions of a case's own classes, in 256 levels."""
-        (boxes, box_class), (regions, region_class) = self._boxed(i), self._marked(i)
-        label = self.labels[i][None]
-        inside = union(of_own_class(boxes[None], box_class[None], label), (self.size, self.size))
-        marked = regions_of_own_class(regions[None], region_class[None], label)
-        findings: NDArray[np.uint8] = torch.maximum((inside * 255).round().to(torch.uint8), marked)[0].numpy()
-        return findings
+            same = controls.moved(self._marks.findings(donor), self._frames[donor], self._frames[i], self.fit)
+        return torch.from_numpy(self._marks.findings(i) if same is None else same)
 
     def _seed_of(self, i: int, turn: int) -> int:
         entropy = (self.seed, int(self._epoch), i, *([turn] if turn else []))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.store.names import plain
+from radgaze.store.parts import LUNGS, part_regions
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 
@@ -14,7 +13,6 @@ from radgaze.store.store import Store
 # height, as shares of the frame.
 _LUNGS = ((0.295, 0.47, 0.165, 0.345), (0.705, 0.47, 0.165, 0.345))
 _TAPER = 0.28  # growth of the width from apex to base
-_SIDES = {"left lung", "right lung"}
 
 
 def draw_lung_shape(size: tuple[int, int]) -> NDArray[np.float64]:
@@ -51,12 +49,10 @@ class Lungs:
         self._fit, self._size = fit, size
         self._regions, self._side = store.regions, store.size
         self._default = (draw_lung_shape((size, size)) * 255).astype(np.uint8)
-        names = [plain(label) for label in store.regions.table["label"]]
-        lungs = store.regions.table.with_row_index("row").with_columns(name=pl.Series(names, dtype=pl.String))
-        lungs = lungs.filter(pl.col("name").is_in(list(_SIDES)) & (pl.col("area") > 0))
-        by_case = lungs.group_by("case_id").agg("row", pl.col("name").n_unique().alias("sides"))
-        complete = by_case.filter(pl.col("sides") == len(_SIDES))
-        self._rows: dict[str, list[int]] = dict(complete.select("case_id", "row").iter_rows())
+        rows, ends = part_regions(store, store.cases, LUNGS)
+        cases = enumerate(store.cases["case_id"])
+        of_case = {case_id: rows[ends[i] : ends[i + 1]].tolist() for i, case_id in cases}
+        self._rows: dict[str, list[int]] = {case_id: some for case_id, some in of_case.items() if some}
         self.own = frozenset(self._rows)
         self._shapes = {
             case_id: (rows, columns)
@@ -68,6 +64,6 @@ class Lungs:
         """Return the lungs of a case, (S, S), 255 inside."""
         if case_id not in self._rows:
             return self._default
-        inside = np.any([self._regions[row] for row in self._rows[case_id]], axis=0)
+        inside = self._regions.union(self._rows[case_id])
         frame = Frame(*self._shapes[case_id], self._side)
         return frame.resized(inside.view(np.uint8) * np.uint8(255), self._fit, self._size)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +56,13 @@ class Regions:
     def __getitem__(self, i: int) -> NDArray[np.bool_]:
         """Return which pixels of the square are inside a region, (size, size)."""
         return unpacked(self.bits(i), self.size)
+
+    def union(self, rows: Iterable[int]) -> NDArray[np.bool_]:
+        """Return which pixels of the square are inside one of several regions, (size, size)."""
+        bits = np.zeros(packed_shape(self.size), np.uint8)
+        for row in rows:
+            bits |= self.bits(row)
+        return unpacked(bits, self.size)
 
     def bits(self, i: int) -> NDArray[np.uint8]:
         """Return the stored bits (size, ⌈size/8⌉) of a region."""
