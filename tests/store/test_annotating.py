@@ -15,7 +15,7 @@ from radgaze.store.marks import ANATOMY
 from radgaze.store.placement import Fit, Frame
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
-from tests.store.cohorts import make_cohort
+from tests.store.cohorts import make_cohort, with_mentions, with_twins
 from tests.stores import prepare
 
 PROVENANCE = {"map": "grad_cam", "runs": [{"name": "a", "weights_sha256": "0" * 64}]}
@@ -24,7 +24,8 @@ PROVENANCE = {"map": "grad_cam", "runs": [{"name": "a", "weights_sha256": "0" * 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("annotating")
-    return prepare(make_cohort(folder / "images", cases=12), folder / "store", size=64, workers=1)
+    cohort = with_twins(with_mentions(make_cohort(folder / "images", cases=12)), folder)
+    return prepare(cohort, folder / "store", size=64, workers=1)
 
 
 def squares(store: Store, ids: list[str], *, side: int = 20) -> list[Mark]:
@@ -57,6 +58,11 @@ def test_the_copy_is_verified_and_holds_the_masks(store: Store, tmp_path: Path) 
     assert set(made.readings["case_id"]) == set(store.readings["case_id"]) - set(ids)
     rest = store.fixations.join(made.readings, on="reading_id", how="semi", maintain_order="left")
     assert made.fixations.equals(rest)
+    assert made.mentions.equals(
+        store.mentions.join(made.readings, on="reading_id", how="semi", maintain_order="left")
+    )
+    assert 0 < made.mentions.height < store.mentions.height
+    assert made.twins.equals(store.twins)
     assert set(made.boxes["case_id"]) == set(store.cases["case_id"]) - set(ids)
     organs = made.regions.table.filter(pl.col("label").is_in(list(ANATOMY)))
     assert organs.height == store.regions.table.height > 0
@@ -71,6 +77,7 @@ def test_gaze_and_marks_stay_where_asked(store: Store, tmp_path: Path) -> None:
     assert made.readings.equals(store.readings)
     assert made.fixations.equals(store.fixations)
     assert made.boxes.equals(store.boxes)
+    assert made.mentions.equals(store.mentions)
     assert verify(made) == []
 
 

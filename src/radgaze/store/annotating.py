@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,9 +21,9 @@ from radgaze.store.finishing import write_manifest
 from radgaze.store.manifest import Counts, Manifest
 from radgaze.store.marks import is_finding
 from radgaze.store.masks import packed
-from radgaze.store.partial import partial_of
+from radgaze.store.partial import new_store
 from radgaze.store.regions import SCHEMA, SHARD, TABLE, shard_name
-from radgaze.store.store import MANIFEST, REJECTIONS, TABLES, TWINS, Store
+from radgaze.store.store import MANIFEST, MENTIONS, REJECTIONS, TABLES, TWINS, Store
 from radgaze.tables import write_parquet
 
 
@@ -122,17 +121,8 @@ def annotate(store: Store, marks: Iterator[Mark], annotation: Annotation, out: P
     Raises:
         UserError: The folder cannot be written, or no mask has a pixel.
     """
-    out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link
-    aside = partial_of(out, store.cases.height, store.size)
-    with aside.locked():
-        shutil.rmtree(aside.store, ignore_errors=True)
-        aside.store.mkdir(parents=True)
-        try:
-            _write(store, marks, annotation, aside.store)
-        except BaseException:
-            aside.remove()  # the maps are made again: nothing of it can be used
-            raise
-        aside.become(out)
+    with new_store(out, store.cases.height, store.size) as folder:
+        _write(store, marks, annotation, folder)
     return Store.open(out)
 
 
@@ -190,7 +180,7 @@ def _stays(case_id: str, label: str, annotation: Annotation) -> bool:
 
 
 def _write_tables(store: Store, annotation: Annotation, folder: Path) -> Counts:
-    """Write cases, readings, fixations and boxes; return the store's counts with those of their rows."""
+    """Write all tables but that of the regions; return the store's counts with those of their rows."""
     whole = replace(store, reading_ids=None)
     marked = [] if annotation.keep_gaze else sorted(annotation.case_ids)
     readings = whole.readings.filter(~pl.col("case_id").is_in(marked))
@@ -208,13 +198,17 @@ def _write_tables(store: Store, annotation: Annotation, folder: Path) -> Counts:
         "boxes": store.boxes.filter(pl.Series(stay, dtype=pl.Boolean)),
     }
     assert {*tables, "fixations"} == set(TABLES)
-    if store.twins.height:
-        write_parquet(store.twins, folder / TWINS)
+    mentions = whole.mentions.filter(pl.col("reading_id").is_in(readings["reading_id"].implode()))
+    for name, table in ((TWINS, store.twins), (MENTIONS, mentions)):
+        if table.height:
+            write_parquet(table, folder / name)
     for name, table in tables.items():
         write_parquet(table, folder / f"{name}.parquet")
     write_parquet(fixations, folder / "fixations.parquet", rows=ROWS)
     counts = store.manifest["counts"].copy()
     counts["readings"], counts["fixations"] = readings.height, height(fixations)
+    if "mentions" in counts:
+        counts["mentions"] = mentions.height
     return counts
 
 

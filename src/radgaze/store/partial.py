@@ -231,6 +231,33 @@ def partial_of(
     return Partial(folder, images, size, places)
 
 
+@contextmanager
+def new_store(out: Path, images: int, size: int) -> Iterator[Path]:
+    """Give the folder of a store that is written at once: `out`, as soon as the block ends without an error.
+
+    Else nothing of it is kept.
+
+    Args:
+        out: Folder of the store, new or empty.
+        images: Number of images.
+        size: Side of their squares, in pixels.
+
+    Raises:
+        UserError: Another process writes the same store, or the folder cannot be written to.
+    """
+    out = Path(os.path.abspath(out))  # noqa: PTH100  resolve() would follow a link
+    aside = partial_of(out, images, size)
+    with aside.locked():
+        shutil.rmtree(aside.store, ignore_errors=True)
+        aside.store.mkdir(parents=True)
+        try:
+            yield aside.store
+        except BaseException:
+            aside.remove()
+            raise
+        aside.become(out)
+
+
 def _is_plan(content: object) -> TypeGuard[Plan]:
     """Whether a plan can be compared; one that lacks an entry differs from every other one."""
     return isinstance(content, dict) and isinstance(content.get("parameters"), dict)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.store.finishing import write_manifest
 from radgaze.store.manifest import Manifest
-from radgaze.store.partial import partial_of
+from radgaze.store.partial import new_store
 from radgaze.store.pasting_options import PasteOptions
 from radgaze.store.placement import Frame
 from radgaze.store.stamp import Stamp, stamp_of
@@ -54,19 +53,11 @@ def paste(options: PasteOptions) -> Store:
         raise UserError(f"{store.path} has twins already; paste into a store without")
     if not (store.cases["split"] == "test").any():
         raise UserError(f"{store.path} has no test case, of which twins could be made")
-    out = Path(os.path.abspath(options.out))  # noqa: PTH100  resolve() would follow a link
+    out = Path(options.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out} exists and is not an empty folder; choose another `out`")
-    aside = partial_of(out, store.cases.height, store.size)
-    with aside.locked():
-        shutil.rmtree(aside.store, ignore_errors=True)
-        aside.store.mkdir(parents=True)
-        try:
-            _write(store, stamps, options, aside.store)
-        except BaseException:
-            aside.remove()  # all of it is made again
-            raise
-        aside.become(out)
+    with new_store(out, store.cases.height, store.size) as folder:
+        _write(store, stamps, options, folder)
     return Store.open(out)
 
 
