@@ -119,7 +119,8 @@ def test_what_is_replaced_is_a_mixture_by_the_mask_enlarged_to_the_image(fill: F
 def test_the_window_is_that_of_the_highest_mean_of_all_windows(share: float) -> None:
     maps = drawn(11, 4, 1, 13, 9)
     height, width = max(1, round(13 * share)), max(1, round(9 * share))
-    found = windows(maps, share).numpy()
+    (chosen,) = windows(maps, share)
+    found = chosen.numpy()
     for case, values in zip(found, maps[:, 0].double().numpy(), strict=True):
         means = np.lib.stride_tricks.sliding_window_view(values, (height, width)).mean((2, 3))
         top, left = np.unravel_index(means.argmax(), means.shape)
@@ -127,7 +128,36 @@ def test_the_window_is_that_of_the_highest_mean_of_all_windows(share: float) -> 
 
 
 def test_a_map_without_a_positive_value_gives_the_whole_image() -> None:
-    assert windows(torch.zeros(1, 1, 6, 8), 0.5).tolist() == [[0, 0, 8, 6]]
+    for window in windows(torch.zeros(1, 1, 6, 8), 0.5, 2):
+        assert window.tolist() == [[0, 0, 8, 6]]
+
+
+@pytest.mark.parametrize(("share", "count"), [(0.25, 4), (0.5, 3), (0.8, 2)])
+def test_several_windows_are_those_of_greedy_non_maximum_suppression(share: float, count: int) -> None:
+    maps = drawn(13, 5, 1, 16, 12)
+    height, width = round(16 * share), round(12 * share)
+    found = torch.stack(windows(maps, share, count, overlap=0.25), 1)
+    repeated = 0
+    for case, values in zip(found.tolist(), maps[:, 0].double().numpy(), strict=True):
+        means = np.lib.stride_tricks.sliding_window_view(values, (height, width)).mean((2, 3))
+        order = sorted(np.ndindex(*means.shape), key=lambda place: -means[place])
+        kept: list[tuple[int, ...]] = []
+        while len(kept) < count:
+            fits = [
+                place for place in order if all(overlap_of(place, other, share) <= 0.25 for other in kept)
+            ]
+            repeated += not fits
+            kept.append(fits[0] if fits else kept[-1])
+        assert case == [[left, top, width, height] for top, left in kept]
+    assert (repeated > 0) == (share == 0.8)  # of windows of this size no two overlap so little
+
+
+def overlap_of(place: tuple[int, ...], other: tuple[int, ...], share: float) -> float:
+    """Intersection over union of two windows (top, left) of an image of 16 × 12, by counting pixels."""
+    pixels = np.zeros((2, 16, 12), dtype=bool)
+    for each, (top, left) in zip(pixels, (place, other), strict=True):
+        each[top : top + round(16 * share), left : left + round(12 * share)] = True
+    return float(pixels.all(0).sum() / pixels.any(0).sum())
 
 
 def test_windows_are_cut_out_and_enlarged_by_bilinear_interpolation() -> None:

@@ -23,6 +23,7 @@ from radgaze.objectives.heatmaps import Targets
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Outputs, Step
 from radgaze.objectives.terms.perturbed import Perturbation, Perturbed
 from radgaze.objectives.triangle import Shares, terms
+from radgaze.options import FieldError
 from tests.attribution.finite_differences import HeldStatistics, assert_matches, still
 from tests.attribution.networks import Inverted, randomised
 
@@ -172,6 +173,11 @@ def test_windows_of_each_size_count_alike() -> None:
     losses = [-special.log_softmax(each.numpy(), 1)[np.arange(3), CLASSES] for each in (AFTER, BEFORE)]
     np.testing.assert_allclose(found, np.mean(losses, 0))
     assert [tuple(each.shape) for each in seen(term)] == [(3, 1, 32, 32)] * 2  # a multiple of 32
+    several = seen(replace(term, counts=(1, 3)))
+    assert len(several) == 4
+    assert not torch.equal(several[1], several[2])
+    with pytest.raises(FieldError, match="2 values"):
+        Perturbed(by="gaze", perturbation="zoom", sides=(0.75, 0.25), counts=(1,))
 
 
 def network(*, training: bool) -> nn.Module:

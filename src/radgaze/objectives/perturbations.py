@@ -143,27 +143,45 @@ def replaced(images: Tensor, mask: Tensor, fill: Fill) -> Tensor:
     return torch.lerp(images, filling(images, fill, mask.detach()).to(images.dtype), mask.to(images.dtype))
 
 
-def windows(map_: Tensor, share: float) -> Tensor:
-    """Find the window of each map with the highest mean; of several, the first in row-major order.
+def windows(map_: Tensor, share: float, count: int = 1, *, overlap: float = 0.25) -> list[Tensor]:
+    """Find the windows of each map with the highest means, by non-maximum suppression.
+
+    The window with the highest mean is chosen, windows that overlap it too much are left out, and so on; of
+    equal means, the first in row-major order is chosen. Where no window is left, the last one is repeated, as
+    implemented in CUB-GHA (Rong et al. 2021).
 
     Args:
         map_: Maps (B, 1, H, W).
         share: Sides of the windows as a share of the map's, rounded to whole pixels and at least one.
+        count: Number of windows.
+        overlap: Largest intersection over union of two windows.
 
     Returns:
-        Windows (B, 4): left, top, width and height in pixels. For a map without a positive value, the window
-        is the whole map.
+        `count` times windows (B, 4): left, top, width and height in pixels. For a map without a positive
+        value, the window is the whole map.
     """
     rows, columns = map_.shape[-2:]
     height, width = max(1, round(share * rows)), max(1, round(share * columns))
     sums = F.pad(map_.detach().double()[:, 0], (1, 0, 1, 0)).cumsum(1).cumsum(2)
     means = sums[:, height:, width:] - sums[:, :-height, width:] - sums[:, height:, :-width]
     means = means + sums[:, :-height, :-width]
-    best, across = means.flatten(1).argmax(1), means.shape[2]
+    y, x = (torch.arange(n, device=map_.device) for n in means.shape[1:])
     size = torch.tensor([width, height], device=map_.device).expand(len(map_), 2)
-    window = torch.cat([torch.stack([best % across, best // across], 1), size], 1)
-    dead = map_.detach().flatten(1).amax(1) <= 0
-    return torch.where(dead[:, None], window.new_tensor([0, 0, columns, rows]), window)
+    dead = (map_.detach().flatten(1).amax(1) <= 0)[:, None]
+    chosen = list[Tensor]()
+    top = left = torch.zeros(len(map_), dtype=torch.int64, device=map_.device)
+    for _ in range(count):
+        some = means.flatten(1).isfinite().any(1)
+        best = means.flatten(1).argmax(1)
+        top, left = torch.where(some, best // len(x), top), torch.where(some, best % len(x), left)
+        window = torch.cat([torch.stack([left, top], 1), size], 1)
+        chosen.append(torch.where(dead, window.new_tensor([0, 0, columns, rows]), window))
+        down = (height - (y - top[:, None]).abs()).clamp(min=0)
+        across = (width - (x - left[:, None]).abs()).clamp(min=0)
+        common = down[:, :, None] * across[:, None, :]
+        too_much = common > overlap * (2 * height * width - common)
+        means = means.masked_fill(too_much, -torch.inf)
+    return chosen
 
 
 def cut_out(images: Tensor, window: Tensor, size: Sequence[int]) -> Tensor:

@@ -77,8 +77,9 @@ class Perturbed(Term):
         hard: Whether "erase" and "keep" use a mask of 0 and 1, without a gradient to the map, in place of the
             soft one.
         share: Share of the pixels that "erase_lowest" and "erase_highest" replace.
-        sides: Sides of the windows of "zoom" as shares of the image's, one window for each share; the term is
-            their mean.
+        sides: Sides of the windows of "zoom" as shares of the image's; the term is the mean over the windows.
+        counts: Number of windows of each side, which overlap by a quarter of their union at most; by default
+            one of each.
         enlarged: Side of the enlarged windows as a share of the image's, rounded up to a multiple of 32
             pixels.
         dilation: Width by which the region of "exchange" grows, as a share of the image's side.
@@ -104,6 +105,7 @@ class Perturbed(Term):
     hard: bool = False
     share: float = option(0.5, above=0, below=1)
     sides: tuple[float, ...] = option((0.5,), above=0, at_most=1)
+    counts: tuple[int, ...] = option((), at_least=1)
     enlarged: float = option(1.0, above=0, at_most=1)
     dilation: float = option(0.0, at_least=0, at_most=0.5)
     feather: float = option(0.0, at_least=0, at_most=0.5)
@@ -115,6 +117,8 @@ class Perturbed(Term):
         super().__post_init__()
         if not self.sides:
             raise FieldError("sides", "must have at least one value, got none")
+        if self.counts and len(self.counts) != len(self.sides):
+            raise FieldError("counts", f"must have {len(self.sides)} values, one for each of `sides`")
 
     @property
     def maps(self) -> tuple[str, ...]:
@@ -172,7 +176,12 @@ class Perturbed(Term):
         if map_.shape[-2:] != images.shape[-2:]:
             map_ = F.interpolate(map_, images.shape[-2:], mode="bilinear", align_corners=False)
         size = [MULTIPLE * max(1, math.ceil(self.enlarged * side / MULTIPLE)) for side in images.shape[-2:]]
-        return [cut_out(images, windows(map_, share), size) for share in self.sides]
+        counts = self.counts or (1,) * len(self.sides)
+        return [
+            cut_out(images, window, size)
+            for share, count in zip(self.sides, counts, strict=True)
+            for window in windows(map_, share, count)
+        ]
 
 
 def _probability(outputs: Outputs, step: Step, by: str) -> Tensor:
