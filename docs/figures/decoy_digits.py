@@ -25,7 +25,7 @@ SHOWN = 5
 
 def main() -> None:
     rows = json.loads(RESULTS.read_text(encoding="utf-8"))["rows"]
-    accuracy = {row["method"]: row["test accuracy"] for row in rows}
+    accuracy = {row["method"]: (row["test accuracy"], row["lowest"], row["highest"]) for row in rows}
     with styled():
         figure = canvas(8.0, 1.2 + 0.24 * len(accuracy))
         left, right = figure.subfigures(1, 2, width_ratios=(1, 2.2))
@@ -48,18 +48,22 @@ def _examples(figure: SubFigure) -> None:
         axes[0][column].set_title(title)
 
 
-def _bars(figure: SubFigure, accuracy: dict[str, float]) -> None:
-    methods = {name: value for name, value in accuracy.items() if name not in (PLAIN, CLEAN)}
+def _bars(figure: SubFigure, accuracy: dict[str, tuple[float, float, float]]) -> None:
+    """The mean accuracy of each method, with its range over the seeds."""
+    methods = {name: values for name, values in accuracy.items() if name not in (PLAIN, CLEAN)}
     ordered = sorted(methods, key=lambda name: methods[name])
+    means, lowest, highest = zip(*(methods[name] for name in ordered), strict=True)
+    ranges = [[m - low for m, low in zip(means, lowest, strict=True)]]
+    ranges.append([high - m for m, high in zip(means, highest, strict=True)])
     axis = figure.subplots()
-    axis.barh(ordered, [methods[name] for name in ordered], color=COLOURS[0], height=0.7)
+    axis.barh(ordered, means, xerr=ranges, color=COLOURS[0], ecolor=MUTED, height=0.7)
     for name, style in ((PLAIN, "--"), (CLEAN, ":")):
-        axis.axvline(accuracy[name], color=MUTED, linestyle=style, linewidth=1.2, label=name)
-    for name in ordered:
-        axis.text(methods[name] + 0.01, name, f"{methods[name]:.2f}", va="center", fontsize=8)
-    axis.set_xlim(0, 1.08)
+        axis.axvline(accuracy[name][0], color=MUTED, linestyle=style, linewidth=1.2, label=name, zorder=0)
+    for name, mean in zip(ordered, means, strict=True):
+        axis.text(0.01, name, f"{mean:.2f}", va="center", fontsize=8, color="white")
+    axis.set_xlim(0, 1.02)
     axis.grid(visible=False, axis="y")
-    axis.set_xlabel("Accuracy on test digits")
+    axis.set_xlabel("Accuracy on test digits (mean, range of seeds)")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
 
 

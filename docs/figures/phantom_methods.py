@@ -31,11 +31,12 @@ def main() -> None:
     plain = next(row for row in rows if row["method"] == PLAIN)
     with styled():
         figure = canvas(9.0, 1.0 + 0.22 * len(names))
-        axes = figure.subplots(1, len(COLUMNS), sharey=True)
+        axes = figure.subplots(1, len(COLUMNS), sharey=True, gridspec_kw={"wspace": 0.1})
         for axis, (column, title) in zip(axes, COLUMNS.items(), strict=True):
             means, deviations = zip(*(spread(row[column]) for row in ordered), strict=True)
             axis.errorbar(means, names, xerr=deviations, fmt="o", color=COLOURS[0], markersize=4, linewidth=1)
             axis.axvline(spread(plain[column])[0], color=MUTED, linestyle="--", linewidth=1)
+            axis.locator_params(axis="x", nbins=4)
             axis.set_xlabel(title)
         figure.suptitle(f"Mean ± standard deviation over seeds; the dashed line is {PLAIN}")
         save(figure, PICTURE)
