@@ -63,7 +63,7 @@ def _bars(figure: SubFigure, accuracy: dict[str, tuple[float, float, float]]) ->
         axis.text(0.01, name, f"{mean:.2f}", va="center", fontsize=8, color="white")
     axis.set_xlim(0, 1.02)
     axis.grid(visible=False, axis="y")
-    axis.set_xlabel("Accuracy on test digits (mean, range of seeds)")
+    axis.set_xlabel("Accuracy on test digits,\nmean and range of the seeds")
     axis.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=1)
 
 
