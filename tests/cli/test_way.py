@@ -90,7 +90,7 @@ def test_a_run_that_reads_gaze_is_evaluated_and_reported(folder: Path) -> None:
     assert "reads the gaze on a case beside its image" in (run / "report.html").read_text()
 
 
-@pytest.mark.parametrize("experiment", ["baseline", "temporal"])
+@pytest.mark.parametrize("experiment", ["baseline", pytest.param("temporal", marks=pytest.mark.slow)])
 def test_a_runs_maps_are_audited(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], experiment: str
 ) -> None:

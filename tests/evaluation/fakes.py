@@ -68,8 +68,8 @@ class FakeRegions:
     table: pl.DataFrame
     flags: Sequence[np.ndarray]
 
-    def __getitem__(self, row: int) -> np.ndarray:
-        return self.flags[row]
+    def union(self, rows: Sequence[int]) -> np.ndarray:
+        return np.any([self.flags[row] for row in rows], axis=0)
 
 
 @dataclass(frozen=True)

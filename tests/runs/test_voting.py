@@ -97,7 +97,7 @@ def test_the_validation_threshold_is_that_of_the_roc_curve() -> None:
     assert vote.best_threshold([0, 1], [0.3, 0.3]) == 0.5
 
 
-@pytest.mark.parametrize("rule", ["mean", "majority"])
+@pytest.mark.parametrize("rule", ["mean", pytest.param("majority", marks=pytest.mark.slow)])
 def test_a_vote_is_evaluated_explained_and_compared_like_a_run(
     rule: str, runs: list[Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

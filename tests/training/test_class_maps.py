@@ -15,7 +15,11 @@ from tests.training.conftest import Configure
 
 @pytest.mark.parametrize(
     ("experiment", "generator"),
-    [("self_transfer", "pylon"), ("self_transfer_gaze", "pylon"), ("chexnet", "cam")],
+    [
+        pytest.param("self_transfer", "pylon", marks=pytest.mark.slow),
+        ("self_transfer_gaze", "pylon"),
+        ("chexnet", "cam"),
+    ],
 )
 def test_an_experiment_is_trained_shown_by_its_own_map_and_evaluated(
     experiment: str, generator: str, config: Configure, tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -182,6 +182,7 @@ def test_autocast_changes_nothing(partial: Config) -> None:
         assert torch.equal(cast, plain)
 
 
+@pytest.mark.slow
 def test_one_seed_gives_one_result_whatever_the_number_of_workers(config: Configure, tmp_path: Path) -> None:
     runs = [
         train(
@@ -201,8 +202,16 @@ def test_one_seed_gives_one_result_whatever_the_number_of_workers(config: Config
     assert counts["counterfactual/changed"].min() == 11.0  # 15 of 20 cases have gaze
     sheets = [(run.path / training_images.FILE).read_bytes() for run in runs]
     assert sheets[0] == sheets[1]
-    plain = train(config("set3_guided", input={"augment": True}), tmp_path / "plain")
-    assert predictions(plain) != predictions(runs[0])
+
+
+def test_a_run_on_its_images_as_they_are_is_another_and_has_no_sheet(
+    config: Configure, tmp_path: Path
+) -> None:
+    wanted = config("exchange")
+    changed = train(wanted, tmp_path / "exchange")
+    assert (changed.path / training_images.FILE).is_file()
+    plain = train(replace(wanted, counterfactual=CounterfactualConfig()), tmp_path / "plain")
+    assert predictions(plain) != predictions(changed)
     assert not (plain.path / training_images.FILE).exists()
 
 

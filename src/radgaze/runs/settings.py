@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
+from functools import cache
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
 
@@ -92,14 +93,19 @@ def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace
     Raises:
         UserError: A value is of the wrong type.
     """
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_argument("--config", type=cls)  # flags: the parser's own argument
     try:
-        parsed: Namespace = parser.parse_object({"config": deepcopy(settings)}).config  # it changes them
+        parsed: Namespace = _parser(cls).parse_object({"config": deepcopy(settings)}).config  # it changes them
     except Exception as error:  # jsonargparse passes on exceptions of any type
         place = f'"{within}.' if within else '"'
         raise UserError(_in_words(_short(error).replace('"config.', place, 1))) from error
     return parsed
+
+
+@cache  # to make one takes as long as to parse with it
+def _parser(cls: type[Section]) -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--config", type=cls)  # flags: the parser's own argument
+    return parser
 
 
 def _named_sections(
