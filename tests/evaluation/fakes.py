@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -70,6 +70,9 @@ class FakeRegions:
 
     def __getitem__(self, row: int) -> np.ndarray:
         return self.flags[row]
+
+    def union(self, rows: Iterable[int]) -> np.ndarray:
+        return np.any([self.flags[row] for row in rows], axis=0)
 
 
 @dataclass(frozen=True)
