@@ -39,6 +39,9 @@ PLACE = (
     "the model's input. Maps are of the case's own image; where it does not show the confounder, the share "
     "is the mean over its twins that do."
 )
+DECIMALS = 6
+"""Decimals to which shares and effects are ordered: what is beyond is the rounding of single precision, which
+would order the cases of a network that does not use the confounder at all."""
 LEAST_CASES = 3
 """Number of cases below which a rank correlation is always −1, 1 or undefined."""
 
@@ -122,8 +125,8 @@ class Reliance(Aspect):
     def across_cases(
         self, values: Mapping[str, Floats], patients: NDArray[np.int64], resampling: PatientBootstrap
     ) -> Mapping[str, AcrossCases]:
-        effect, flips = (values[name] for name in ("total_variation", "flips"))
-        share = values.get("share", np.full(len(patients), np.nan))
+        effect, flips = values["total_variation"].round(DECIMALS), values["flips"]
+        share = values.get("share", np.full(len(patients), np.nan)).round(DECIMALS)
         cases = np.isfinite(share) & np.isfinite(effect)
         return {
             "rank_correlation": _rank_correlation(share, effect, patients, resampling, cases),
