@@ -39,6 +39,10 @@ PLACE = (
     "the model's input. Maps are of the case's own image; where it does not show the confounder, the share "
     "is the mean over its twins that do."
 )
+INTERVALS = (
+    "The interval of the rank correlation is the percentiles of the bootstrap of patients, also for few "
+    f"patients (none for fewer than {LEAST}); that of the AUC is DeLong's, over patients."
+)
 DECIMALS = 6
 """Decimals to which shares and effects are ordered: what is beyond is the rounding of single precision, which
 would order the cases of a network that does not use the confounder at all."""
@@ -79,7 +83,7 @@ class Reliance(Aspect):
         "share": Metric(
             title="share on the confounder",
             words="Sum of the map over the pixels in which the image and its twin without the confounder "
-            "differ, divided by the sum of the whole map.",
+            "differ, divided by the sum of the whole map; mean over cases.",
             bounds=(0.0, 1.0),
             directed=False,
         ),
@@ -93,8 +97,9 @@ class Reliance(Aspect):
         **reliance.METRICS,
     }
     headline = "rank_correlation"
-    panel = Panel("Reliance: {metric}")
+    panel = Panel("Reliance: rank correlation")
     of_baselines = True
+    per_case = False
     done = "tells how far the network relies on the confounder"
     column = "reliance"
     settings: ClassVar[Mapping[str, float]] = {"grey_tolerance": TOLERANCE, "whole_image": WHOLE}
@@ -148,7 +153,7 @@ class Reliance(Aspect):
             if isinstance(places := method.details.get(self.name), ConfounderPlaces)
             for name, area in places.without_place.items()
         }
-        return [WARNING, PLACE, *(_left_out(name, area) for name, area in without.items())]
+        return [WARNING, PLACE, INTERVALS, *(_left_out(name, area) for name, area in without.items())]
 
 
 def _left_out(name: str, area: float) -> str:
