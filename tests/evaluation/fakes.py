@@ -72,7 +72,8 @@ class FakeRegions:
         return self.flags[row]
 
     def union(self, rows: Iterable[int]) -> np.ndarray:
-        return np.any([self.flags[row] for row in rows], axis=0)
+        inside: np.ndarray = np.any([self.flags[row] for row in rows], axis=0)
+        return inside
 
 
 @dataclass(frozen=True)

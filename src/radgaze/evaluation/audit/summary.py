@@ -163,7 +163,7 @@ class AspectFigures:
 
     def estimates(self, aspect: Aspect) -> dict[MethodMetric, AuditEstimate]:
         """Return the mean of each figure, and the figures that are no means (`Aspect.across_cases`)."""
-        found = {
+        by_name = {
             (method, name): AuditEstimate(
                 **vars(mean.summary(aspect.metrics[metric_and_subject(name)[0]].bounds)),
                 n=int(np.isfinite(self.values[method, name]).sum()),
@@ -174,8 +174,8 @@ class AspectFigures:
         for method in dict.fromkeys(method for method, _ in self.values):
             for subject, values in self._by_subject(method).items():
                 for metric, each in aspect.across_cases(values, self._patients, self.resamples).items():
-                    found[method, keyed(metric, subject)] = self._across(aspect.metrics[metric], each)
-        return found
+                    by_name[method, keyed(metric, subject)] = self._across(aspect.metrics[metric], each)
+        return by_name
 
     def against_baselines(self, aspect: Aspect, method: str) -> BaselineComparison | None:
         """Compare a method with each baseline map, on the cases on which both are defined.
@@ -187,14 +187,16 @@ class AspectFigures:
         if not aspect.of_baselines:
             return None
         sign = 1.0 if aspect.metrics[metric].higher_is_better else -1.0
-        own = [name for of, name in self.values if of == method and metric_and_subject(name)[0] == metric]
+        names = [
+            name for map_, name in self.values if map_ == method and metric_and_subject(name)[0] == metric
+        ]
         gained = {
             keyed(floor, metric_and_subject(name)[1]): sign * (self.values[method, name] - floors)
-            for name in own
+            for name in names
             for floor in baselines.REGISTRY
             if (floors := self.values.get((floor, name))) is not None
         }
-        if own:
+        if names:
             differences = {name: mean.paired_difference() for name, mean in self._means(gained).items()}
         elif not (differences := self._differences(aspect, method)):
             return None
@@ -208,14 +210,14 @@ class AspectFigures:
     def _differences(self, aspect: Aspect, method: str) -> dict[str, Difference]:
         """Differences of a headline that is no mean, higher better, by `keyed` name of the baseline map."""
         differences = {}
-        for subject, own in self._by_subject(method).items():
+        for subject, of_method in self._by_subject(method).items():
             for floor in baselines.REGISTRY:
                 of_floor = self._by_subject(floor).get(subject)
                 if of_floor is None:
                     continue
                 sides = [
                     aspect.across_cases(_where_both(one, other), self._patients, self.resamples)
-                    for one, other in ((own, of_floor), (of_floor, own))
+                    for one, other in ((of_method, of_floor), (of_floor, of_method))
                 ]
                 one, other = (side.get(aspect.headline) for side in sides)
                 if one and other and one.estimate and other.estimate:
@@ -233,8 +235,8 @@ class AspectFigures:
     def _by_subject(self, method: str) -> dict[str, dict[str, Floats]]:
         """Figures of a method by subject and metric, see `keyed`."""
         by_subject: dict[str, dict[str, Floats]] = {}
-        for (of, name), values in self.values.items():
-            if of == method:
+        for (map_, name), values in self.values.items():
+            if map_ == method:
                 metric, subject = metric_and_subject(name)
                 by_subject.setdefault(subject, {})[metric] = values
         return by_subject
@@ -250,8 +252,8 @@ class AspectFigures:
 def _where_both(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Floats]:
     """Figures by metric, without the cases in which they are undefined for another map."""
     return {
-        metric: np.where(np.isfinite(other[metric]), own, np.nan)
-        for metric, own in values.items()
+        metric: np.where(np.isfinite(other[metric]), figure, np.nan)
+        for metric, figure in values.items()
         if metric in other
     }
 

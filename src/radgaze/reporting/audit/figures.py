@@ -116,8 +116,8 @@ def _panel(axis: Axes, aspect: Aspect, subject: str, results: AuditResults) -> N
         axis.set_xlim(right=end)
     _scale(axis, panel)
     arrow = "higher is better →" if metric.higher_is_better else "← lower is better"
-    of = f" ({subject})" if subject else ""
-    axis.set_title(panel.title.format(metric=metric.title) + of, fontsize=9.5)
+    note = f" ({subject})" if subject else ""
+    axis.set_title(panel.title.format(metric=metric.title) + note, fontsize=9.5)
     axis.set_xlabel(arrow, fontsize=8.5, color=MUTED)
     axis.set_yticks(range(len(methods)), [label(results, name) for name in methods], fontsize=8.5)
     axis.set_ylim(len(methods) - 0.4, -0.6)

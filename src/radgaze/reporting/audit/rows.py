@@ -126,8 +126,8 @@ def notes(results: AuditResults, aspect: Aspect) -> list[str]:
         }
         words = listed([f"{title} {estimate(figure, aspect.digits)}" for title, figure in measured.items()])
         cases = count(max((figure.n for figure in measured.values()), default=0), "case")
-        of = f" ({subject})" if subject else ""
-        sentences.append(f"This network{of}, {cases}: {words}.")
+        note = f" ({subject})" if subject else ""
+        sentences.append(f"This network{note}, {cases}: {words}.")
     return [*sentences, *aspect.notes(results.audited())]
 
 

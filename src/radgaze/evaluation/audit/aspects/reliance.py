@@ -110,8 +110,8 @@ class Reliance(Aspect):
     def unsupported(self, audited: AuditedMaps) -> str | None:
         confounders = audited.cases.confounders
         if not confounders:
-            of = "" if audited.options.split == "test" else f" of the split {audited.options.split}"
-            return f"no audited case{of} has a twin, which differs from it in a confounder alone"
+            where = "" if audited.options.split == "test" else f" of the split {audited.options.split}"
+            return f"no audited case{where} has a twin, which differs from it in a confounder alone"
         if any(confounder.has_place for confounder in confounders):
             return None
         return " ".join(_left_out(each.name, each.area) for each in confounders)
