@@ -23,9 +23,12 @@ from radgaze.evaluation.audit import confounders
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.aspects.reliance import PLACE, WARNING
 from radgaze.evaluation.audit.benchmark import audit
+from radgaze.evaluation.audit.cache import MethodMeasurements, rows
 from radgaze.evaluation.audit.files import Audit, read_results
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.results import AuditEstimate
+from radgaze.evaluation.audit.sampling import Sample
+from radgaze.evaluation.audit.summary import summarise_methods
 from radgaze.evaluation.reliance import measure
 from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
 from radgaze.evaluation.statistics.policy import bootstrap
@@ -46,6 +49,7 @@ from tests.store.cohorts import CLASSES, write_dicom
 from tests.stores import prepare
 
 SIZE, BAND, TESTED = 64, 16, 24
+NAN = float("nan")
 Grey = NDArray[np.float64]
 Place = tuple[slice, slice]
 
@@ -400,6 +404,26 @@ def test_without_twins_the_audit_says_why_it_does_not_apply(store: Store, tmp_pa
     assert "of the split validate has a twin" in known(other.results.unmeasured)["reliance"]
 
 
+def test_a_method_is_compared_with_a_floor_on_the_cases_on_which_both_have_a_share() -> None:
+    rng, ids = np.random.default_rng(2), [f"case-{k}" for k in range(30)]
+    effect, floor = rng.random((2, 30)).round(6)
+    share = (effect + 0.3 * rng.random(30)).round(6)
+    share[20:] = NAN  # empty maps
+    figures = {
+        name: {"share:marker": x, "total_variation:marker": effect, "flips:marker": np.round(effect)}
+        for name, x in (("mine", share), ("random", floor))
+    }
+    labels = {f"label_{name}": [int(k == 0)] * 30 for k, name in enumerate(CLASSES)}
+    cases = pl.DataFrame({"case_id": ids, "patient": list(range(30)), **labels})
+    parts = [MethodMeasurements(name, rows(name, "reliance", ids, each)) for name, each in figures.items()]
+    mine = summarise_methods(parts, Sample(cases, ()), CLASSES, AuditOptions(resamples=50))["mine"]
+    difference = known(mine.against_floors)["reliance"].differences["random:marker"]
+    rho = [spearmanr(x[:20], effect[:20]).statistic for x in (share, floor)]
+    assert difference.value == pytest.approx(rho[0] - rho[1])
+    assert difference.patients == 20
+    assert known(mine.against_floors)["reliance"].verdict == "better"
+
+
 def across(
     share: list[float], effect: list[float], flips: list[float]
 ) -> dict[str, tuple[float | None, str]]:
@@ -417,9 +441,6 @@ def across(
         name: (None if each.estimate is None else each.estimate.value, each.undefined)
         for name, each in found.items()
     }
-
-
-NAN = float("nan")
 
 
 @pytest.mark.parametrize(
