@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import cast
@@ -70,6 +70,10 @@ class FakeRegions:
 
     def union(self, rows: Sequence[int]) -> np.ndarray:
         return np.any([self.flags[row] for row in rows], axis=0)
+
+    def union(self, rows: Iterable[int]) -> np.ndarray:
+        inside: np.ndarray = np.any([self.flags[row] for row in rows], axis=0)
+        return inside
 
 
 @dataclass(frozen=True)

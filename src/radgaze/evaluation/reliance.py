@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count, groupby
 from operator import itemgetter
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
@@ -31,6 +32,8 @@ SCHEMA: dict[str, type[pl.DataType]] = {
 
 UNNAMED = "confounder"
 """Name of a confounder that the store's twins do not name."""
+
+Image = TypeVar("Image")
 
 
 def measure(run: Run, device: str = "auto") -> pl.DataFrame:
@@ -76,7 +79,7 @@ def figures(
         classes: The classes.
     """
     images = _images(twins, of_twins, of_cases, classes)
-    compared = [pair for rows in _by_case(images) for pair in _pairs(rows)]
+    compared = [pair for rows in _by_case(images) for pair in pairs_of(rows)]
     first, second = ([pair[k] for pair in compared] for k in (0, 1))
     names = [f"probability_{name}" for name in classes]
     place = {name: k for k, name in enumerate(classes)}
@@ -93,6 +96,19 @@ def figures(
     by_case = rows.group_by("case_id", "patient", "confounder", maintain_order=True)
     table = by_case.agg(pl.len().alias("pairs"), *(pl.col(name).mean() for name in METRICS))
     return table.select(*SCHEMA).cast(pl.Schema(SCHEMA)).sort("confounder", "case_id")
+
+
+def pairs_of(images: Sequence[tuple[Image, str | None]]) -> list[tuple[Image, Image]]:
+    """List the pairs that are compared, each of an image that shows a confounder and the one without it.
+
+    Args:
+        images: The images of a case that differ in one confounder alone, the case itself first, each with the
+            class whose confounder it shows; None for none, or where it is not known.
+    """
+    case = images[0][0]
+    without = next((image for image, shows in images if shows is None), case)
+    shown = [image for image, shows in images if shows is not None]
+    return [(image, without) for image in shown or [image for image, _ in images] if image != without]
 
 
 def summarise(
@@ -145,11 +161,3 @@ def _by_case(images: pl.DataFrame) -> Iterator[list[tuple[int, str | None]]]:
     rows = zip(images["confounder"], images["case_id"], count(), images["shows"], strict=False)
     for _, group in groupby(rows, key=itemgetter(0, 1)):
         yield [(place, shows) for *_, place, shows in group]
-
-
-def _pairs(images: Sequence[tuple[int, str | None]]) -> list[tuple[int, int]]:
-    """Pairs of an image that shows the confounder and the one without it, of images as in `_by_case`."""
-    case = images[0][0]
-    without = next((place for place, shows in images if shows is None), case)
-    shown = [place for place, shows in images if shows is not None]
-    return [(place, without) for place in shown or [place for place, _ in images] if place != without]

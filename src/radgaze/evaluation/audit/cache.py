@@ -42,12 +42,14 @@ class MethodMeasurements:
         figures: Table of case_id, method, aspect, metric and value (null where undefined).
         overall: Figures that belong to no single case, by aspect and metric.
         details: Further values by aspect, see `Measurement.detail`.
+        unsupported: Reason why an aspect was not measured, by the aspect's name.
     """
 
     method: str
     figures: pl.DataFrame
     overall: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     details: Mapping[str, object] = field(default_factory=dict)
+    unsupported: Mapping[str, str] = field(default_factory=dict)
 
 
 def rows(method: str, aspect: str, case_ids: Sequence[str], figures: Figures) -> pl.DataFrame:
@@ -84,6 +86,7 @@ def store(measurements: MethodMeasurements, folder: Path, made_with: Mapping[str
         "made_with": made_with,
         "alone": measurements.overall,
         "details": measurements.details,
+        "unsupported": measurements.unsupported,
     }
     write_text(json.dumps(plain(content), ensure_ascii=False, allow_nan=False) + "\n", text)
 
@@ -114,7 +117,8 @@ def load(method: str, folder: Path, made_with: Mapping[str, object]) -> MethodMe
         figures = read_parquet(table, tuple(SCHEMA), advice)
         if dict(figures.schema) != SCHEMA:
             raise UserError(f"{table} does not hold figures of an audit; {advice}")
-        return MethodMeasurements(method, figures, overall, details)
+        unsupported = TypeAdapter(dict[str, str]).validate_python(content["unsupported"])
+        return MethodMeasurements(method, figures, overall, details, unsupported)
     except UserError as error:
         say(str(error))
     except (ValueError, LookupError, TypeError, AttributeError):

@@ -201,9 +201,10 @@ class Benchmark:
 
 def _measured(name: str, audited: AuditedMaps) -> MethodMeasurements:
     """Measure every aspect that applies."""
-    measured = {
-        key: aspect.measure(audited) for key, aspect in ASPECTS.items() if aspect.unsupported(audited) is None
+    unsupported = {
+        key: why for key, aspect in ASPECTS.items() if (why := aspect.unsupported(audited)) is not None
     }
+    measured = {key: aspect.measure(audited) for key, aspect in ASPECTS.items() if key not in unsupported}
     tables = [
         cache.rows(name, aspect, case_ids, figures)
         for aspect, each in measured.items()
@@ -214,6 +215,7 @@ def _measured(name: str, audited: AuditedMaps) -> MethodMeasurements:
         pl.concat([pl.DataFrame(schema=SCHEMA), *tables]),
         overall={aspect: each.overall for aspect, each in measured.items() if each.overall},
         details={aspect: each.detail for aspect, each in measured.items() if each.detail is not None},
+        unsupported=unsupported,
     )
 
 

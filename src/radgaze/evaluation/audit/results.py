@@ -17,10 +17,12 @@ class AuditEstimate(IntervalEstimate):
     Attributes:
         n: Number of cases on which it is defined.
         patients: Number of their patients; None in files of earlier versions.
+        undefined: Reason why it is undefined, where one is known.
     """
 
     n: int = 0
     patients: int | None = None
+    undefined: str | None = optional()
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class BaselineComparison:
 
     Attributes:
         metric: The metric compared, the headline of the aspect.
-        differences: Difference to each baseline map, by the map's name.
+        differences: Difference to each baseline map, by the map's name; of an aspect with subjects, by the
+            name and the subject, see `aspects.aspect.keyed`.
         verdict: Verdict against all baseline maps, see `against_all`; None where it is undefined.
         lacking: Reason why there is no verdict; empty where there is one.
     """
@@ -45,7 +48,8 @@ class MethodResults:
     """Results of a method, a baseline map or a ceiling.
 
     Attributes:
-        figures: Figures by aspect and metric.
+        figures: Figures by aspect and metric; of an aspect with subjects by metric and subject, see
+            `aspects.aspect.keyed`.
         against_floors: Comparison with the baseline maps by aspect, for methods only.
         details: Further results of the aspects, by the aspect's name, of the type `Aspect.details`. In the
             file their fields stand beside `figures`.
@@ -119,6 +123,7 @@ class AuditResults(Record):
         thresholds: Constants of the aspects by which figures are judged (`Aspect.thresholds`). The file holds
             them beside the other fields.
         methods: Results by name: methods, then baseline maps and ceilings, in the order of their measurement.
+        unmeasured: Reason why an aspect was measured on no method, by the aspect's name.
     """
 
     experiment: str
@@ -132,6 +137,7 @@ class AuditResults(Record):
     probed: int
     thresholds: dict[str, float]
     methods: dict[str, MethodResults]
+    unmeasured: dict[str, str] | None = optional()
 
     def audited(self) -> dict[str, MethodResults]:
         """Return the results of methods only, without baseline maps and ceilings."""

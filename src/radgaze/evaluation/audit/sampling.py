@@ -14,6 +14,8 @@ from torch import Tensor, nn
 from radgaze import models
 from radgaze.console import Bar, progress
 from radgaze.errors import UserError
+from radgaze.evaluation.audit import confounders
+from radgaze.evaluation.audit.confounders import Confounder
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.maps import inside_region
 from radgaze.evaluation.metrics.agreement import fixation_counts
@@ -96,6 +98,7 @@ class AuditCases:
         fixations: Fixation counts of all cases together, of shape (S, S).
         gaze: Sum of all gaze maps, of shape (S, S).
         mean_gaze: Mean gaze map of the training cases, of shape (S, S); None where none has gaze.
+        confounders: Confounders of the cases that have twins, by which they are known.
     """
 
     batches: tuple[CaseBatch, ...]
@@ -103,6 +106,7 @@ class AuditCases:
     fixations: Floats
     gaze: Floats
     mean_gaze: Floats | None
+    confounders: tuple[Confounder, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def draw(run: Run, options: AuditOptions) -> Sample:
 
 
 def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, device: str) -> AuditCases:
-    """Load the cases onto the device, with their gaze, and the mean gaze of the training cases.
+    """Load the cases onto the device, with their gaze and twins, and the mean gaze of the training cases.
 
     Args:
         run: The run.
@@ -159,7 +163,8 @@ def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, devi
         device: Device of the model.
     """
     side = run.config.input.size
-    total = len(run.dataset("train")) + sample.cases.height + len(sample.probed)
+    twins = confounders.twins_of(run, options.split, sample.case_ids)
+    total = len(run.dataset("train")) + sample.cases.height + len(sample.probed) + twins.height
     with progress("Gathering cases and gaze", total=total) as bar:
 
         def batches(case_ids: Sequence[str]) -> tuple[CaseBatch, ...]:
@@ -169,12 +174,17 @@ def load(run: Run, model: nn.Module, sample: Sample, options: AuditOptions, devi
         every, probed = batches(sample.case_ids), batches(sample.probed)
         training = _counted(run.batches("train", options.batch_size), bar)
         mean, cases_with_gaze = average_gaze(training, (side, side))
+        images = {
+            name: image for batch in every for name, image in zip(batch.case_ids, batch.images, strict=True)
+        }
+        confounded = confounders.load(run, model, images, twins, device, bar)
     return AuditCases(
         batches=every,
         probed=probed,
         fixations=np.sum([batch.gaze.fixations.sum(0) for batch in every], axis=0),
         gaze=np.sum([batch.gaze.maps.sum(0) for batch in every], axis=0),
         mean_gaze=mean if cases_with_gaze else None,
+        confounders=confounded,
     )
 
 

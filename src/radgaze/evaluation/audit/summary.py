@@ -8,10 +8,12 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from radgaze import __version__
 from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
+from radgaze.evaluation.audit.aspects.aspect import AcrossCases, keyed, metric_and_subject
 from radgaze.evaluation.audit.aspects.audited_maps import Floats
 from radgaze.evaluation.audit.cache import SCHEMA, MethodMeasurements
 from radgaze.evaluation.audit.ceilings import CEILINGS
@@ -26,8 +28,9 @@ from radgaze.evaluation.audit.results import (
     MethodResults,
 )
 from radgaze.evaluation.audit.sampling import Sample
+from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.case_means import Mean, means
-from radgaze.evaluation.statistics.decision import against_all, verdict
+from radgaze.evaluation.statistics.decision import Difference, against_all, verdict
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import PatientBootstrap
 from radgaze.runs.run import Run
@@ -77,6 +80,7 @@ def summarise(run: Run, measurements: AuditMeasurements, options: AuditOptions) 
         probed=len(sample.probed),
         thresholds={name: value for aspect in ASPECTS.values() for name, value in aspect.thresholds.items()},
         methods=methods,
+        unmeasured=_unmeasured(measurements) or None,
     )
     return Audit(results, _table(methods), figures)
 
@@ -129,6 +133,16 @@ def summarise_methods(
     return methods
 
 
+def _unmeasured(measurements: AuditMeasurements) -> dict[str, str]:
+    """Reason why an aspect was measured on no method, by the aspect's name."""
+    reasons = [each.unsupported for each in measurements.methods if each.method in measurements.recipes]
+    return {
+        name: reasons[0][name]
+        for name in ASPECTS
+        if reasons and all(name in of_method for of_method in reasons)
+    }
+
+
 def _all_figures(measured: Sequence[MethodMeasurements]) -> pl.DataFrame:
     return pl.concat([pl.DataFrame(schema=SCHEMA), *(each.figures for each in measured)])
 
@@ -148,15 +162,20 @@ class AspectFigures:
     resamples: PatientBootstrap
 
     def estimates(self, aspect: Aspect) -> dict[MethodMetric, AuditEstimate]:
-        """Return the mean of each figure."""
-        return {
-            (method, metric): AuditEstimate(
-                **vars(mean.summary(aspect.metrics[metric].bounds)),
-                n=int(np.isfinite(self.values[method, metric]).sum()),
+        """Return the mean of each figure, and the figures that are no means (`Aspect.across_cases`)."""
+        by_name = {
+            (method, name): AuditEstimate(
+                **vars(mean.summary(aspect.metrics[metric_and_subject(name)[0]].bounds)),
+                n=int(np.isfinite(self.values[method, name]).sum()),
                 patients=mean.patients,
             )
-            for (method, metric), mean in self._means(self.values).items()
+            for (method, name), mean in self._means(self.values).items()
         }
+        for method in dict.fromkeys(method for method, _ in self.values):
+            for subject, values in self._by_subject(method).items():
+                for metric, each in aspect.across_cases(values, self._patients, self.resamples).items():
+                    by_name[method, keyed(metric, subject)] = self._across(aspect.metrics[metric], each)
+        return by_name
 
     def against_baselines(self, aspect: Aspect, method: str) -> BaselineComparison | None:
         """Compare a method with each baseline map, on the cases on which both are defined.
@@ -165,15 +184,22 @@ class AspectFigures:
             The comparison; None where the aspect is not measured on baseline maps, or not on the method.
         """
         metric = aspect.headline
-        if not aspect.of_baselines or (method, metric) not in self.values:
+        if not aspect.of_baselines:
             return None
         sign = 1.0 if aspect.metrics[metric].higher_is_better else -1.0
+        names = [
+            name for map_, name in self.values if map_ == method and metric_and_subject(name)[0] == metric
+        ]
         gained = {
-            name: sign * (self.values[method, metric] - self.values[name, metric])
-            for name in baselines.REGISTRY
-            if (name, metric) in self.values
+            keyed(floor, metric_and_subject(name)[1]): sign * (self.values[method, name] - floors)
+            for name in names
+            for floor in baselines.REGISTRY
+            if (floors := self.values.get((floor, name))) is not None
         }
-        differences = {name: mean.paired_difference() for name, mean in self._means(gained).items()}
+        if names:
+            differences = {name: mean.paired_difference() for name, mean in self._means(gained).items()}
+        elif not (differences := self._differences(aspect, method)):
+            return None
         return BaselineComparison(
             metric,
             differences,
@@ -181,8 +207,55 @@ class AspectFigures:
             min((each.lacking for each in differences.values() if each.lacking), default=""),
         )
 
+    def _differences(self, aspect: Aspect, method: str) -> dict[str, Difference]:
+        """Differences of a headline that is no mean, higher better, by `keyed` name of the baseline map."""
+        differences = {}
+        for subject, of_method in self._by_subject(method).items():
+            for floor in baselines.REGISTRY:
+                of_floor = self._by_subject(floor).get(subject)
+                if of_floor is None:
+                    continue
+                sides = [
+                    aspect.across_cases(_where_both(one, other), self._patients, self.resamples)
+                    for one, other in ((of_method, of_floor), (of_floor, of_method))
+                ]
+                one, other = (side.get(aspect.headline) for side in sides)
+                if one and other and one.estimate and other.estimate:
+                    gained = (one.estimate - other.estimate).summary()
+                    patients = len(np.unique(self._patients[one.cases]))
+                    differences[keyed(floor, subject)] = Difference(**vars(gained), patients=patients)
+        return differences
+
+    def _across(self, metric: Metric, figure: AcrossCases) -> AuditEstimate:
+        n, patients = int(figure.cases.sum()), len(np.unique(self._patients[figure.cases]))
+        if figure.estimate is None:
+            return AuditEstimate(None, n=n, patients=patients, undefined=figure.undefined)
+        return AuditEstimate(**vars(figure.estimate.summary(metric.bounds)), n=n, patients=patients)
+
+    def _by_subject(self, method: str) -> dict[str, dict[str, Floats]]:
+        """Figures of a method by subject and metric, see `keyed`."""
+        by_subject: dict[str, dict[str, Floats]] = {}
+        for (map_, name), values in self.values.items():
+            if map_ == method:
+                metric, subject = metric_and_subject(name)
+                by_subject.setdefault(subject, {})[metric] = values
+        return by_subject
+
+    @property
+    def _patients(self) -> NDArray[np.int64]:
+        return self.cases["patient"].cast(pl.Int64).to_numpy()
+
     def _means(self, values: Mapping[Key, Floats]) -> dict[Key, Mean]:
-        return means(values, self.cases["patient"].to_numpy(), self.resamples)
+        return means(values, self._patients, self.resamples)
+
+
+def _where_both(values: Mapping[str, Floats], other: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Figures by metric, without the cases in which they are undefined for another map."""
+    return {
+        metric: np.where(np.isfinite(other[metric]), figure, np.nan)
+        for metric, figure in values.items()
+        if metric in other
+    }
 
 
 def _by_aspect(

@@ -15,6 +15,7 @@ class Metric:
         higher_is_better: Whether higher values are better.
         chance: Expected value for an uninformative map or score; None where it depends on the cases.
         bounds: Lowest and highest possible value.
+        directed: Whether one direction is better at all; tables show none otherwise.
     """
 
     title: str
@@ -22,6 +23,7 @@ class Metric:
     higher_is_better: bool = True
     chance: float | None = None
     bounds: tuple[float, float] = (float("-inf"), float("inf"))
+    directed: bool = True
 
     @property
     def heading(self) -> str:

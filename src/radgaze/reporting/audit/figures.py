@@ -12,9 +12,10 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect, AspectFigure, Panel
+from radgaze.evaluation.audit.aspects.aspect import keyed
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
-from radgaze.reporting.audit.rows import flag_words, is_flagged, label
+from radgaze.reporting.audit.rows import flag_words, is_flagged, label, subjects
 from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 
 BLUE, RED = COLOURS[0], COLOURS[1]
@@ -44,19 +45,20 @@ def overview(results: AuditResults) -> Figure:
         results: Results of an audit.
     """
     methods = results.audited()
-    aspects = [
-        aspect
+    panels = [
+        (aspect, subject)
         for name, aspect in ASPECTS.items()
         if any(name in method.figures for method in methods.values())
+        for subject in subjects(results, aspect)
     ]
     with styled():
-        columns = min(3, len(aspects))
-        rows = -(-len(aspects) // columns)
+        columns = min(3, len(panels))
+        rows = -(-len(panels) // columns)
         figure = canvas(11.2, 0.8 + rows * (0.75 + 0.23 * len(methods)))
         grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
         for place, axis in enumerate(grid.flat):
-            if place < len(aspects):
-                _panel(axis, aspects[place], results)
+            if place < len(panels):
+                _panel(axis, *panels[place], results)
             else:
                 axis.remove()
         _legend(figure, results)
@@ -96,13 +98,13 @@ def of_aspect(results: AuditResults, drawn: AspectFigure) -> Figure:
     return figure
 
 
-def _panel(axis: Axes, aspect: Aspect, results: AuditResults) -> None:
+def _panel(axis: Axes, aspect: Aspect, subject: str, results: AuditResults) -> None:
     panel, metric = aspect.panel, aspect.metrics[aspect.headline]
     methods = results.audited()
     for place, method in enumerate(methods.values()):
-        _point(axis, place, _headline(aspect, method), flagged=is_flagged(method))
+        _point(axis, place, _headline(aspect, subject, method), flagged=is_flagged(method))
     for name, (_, line, colour) in LINES.items():
-        entry = _headline(aspect, results.methods.get(name))
+        entry = _headline(aspect, subject, results.methods.get(name))
         if entry is not None and entry.value is not None:
             axis.axvline(entry.value, color=colour, linestyle=line, linewidth=1.2, zorder=1)
     if panel.shading is not None:
@@ -114,7 +116,8 @@ def _panel(axis: Axes, aspect: Aspect, results: AuditResults) -> None:
         axis.set_xlim(right=end)
     _scale(axis, panel)
     arrow = "higher is better →" if metric.higher_is_better else "← lower is better"
-    axis.set_title(panel.title.format(metric=metric.title), fontsize=9.5)
+    note = f" ({subject})" if subject else ""
+    axis.set_title(panel.title.format(metric=metric.title) + note, fontsize=9.5)
     axis.set_xlabel(arrow, fontsize=8.5, color=MUTED)
     axis.set_yticks(range(len(methods)), [label(results, name) for name in methods], fontsize=8.5)
     axis.set_ylim(len(methods) - 0.4, -0.6)
@@ -123,13 +126,17 @@ def _panel(axis: Axes, aspect: Aspect, results: AuditResults) -> None:
         axis.axhline(place, color=RULE, linewidth=0.5, zorder=0)
 
 
-def _headline(aspect: Aspect, method: MethodResults | None) -> AuditEstimate | None:
-    return None if method is None else method.figures.get(aspect.name, {}).get(aspect.headline)
+def _headline(aspect: Aspect, subject: str, method: MethodResults | None) -> AuditEstimate | None:
+    figures = {} if method is None else method.figures.get(aspect.name, {})
+    return figures.get(keyed(aspect.headline, subject))
 
 
 def _point(axis: Axes, place: int, entry: AuditEstimate | None, *, flagged: bool) -> None:
     if entry is None or entry.value is None:
-        axis.text(0.02, place, "–", transform=axis.get_yaxis_transform(), va="center", color=MUTED)
+        words = (entry and entry.undefined) or "–"
+        axis.text(
+            0.02, place, words, transform=axis.get_yaxis_transform(), va="center", color=MUTED, fontsize=8
+        )
         return
     colour = RED if flagged else BLUE
     if entry.low is not None and entry.high is not None:

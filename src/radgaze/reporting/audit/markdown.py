@@ -10,11 +10,14 @@ from radgaze.files import write_text
 from radgaze.markdown import table_of
 from radgaze.reporting.audit.rows import (
     PROBED,
-    VERDICT_COLUMNS,
     aspect_rows,
     criterion,
     heading,
     is_flagged,
+    notes,
+    shown,
+    unmeasured,
+    verdict_columns,
     verdict_rows,
 )
 from radgaze.reporting.statistics_words import cautions, marked
@@ -36,29 +39,34 @@ def audit_markdown(results: AuditResults) -> str:
         f"{results.probed} of them probed for {listed(PROBED)}. In brackets intervals "
         "over patients. ↑: higher is better, ↓: lower is better.",
         "## Verdicts",
-        table_of(["method", *VERDICT_COLUMNS], verdict_rows(results)),
+        table_of(["method", *verdict_columns(results)], verdict_rows(results)),
         criterion(results),
+        *([" ".join(said)] if (said := unmeasured(results)) else []),
     ]
     for aspect in ASPECTS.values():
-        metrics, rows = aspect.metrics.values(), aspect_rows(results, aspect)
+        metrics, rows = shown(aspect).values(), aspect_rows(results, aspect)
         if not rows:
             continue
         cells = [
-            [words + (" ✗" if is_flagged(results.methods[name]) else ""), *map(_cell, entries)]
+            [
+                words + (" ✗" if is_flagged(results.methods[name]) else ""),
+                *(_cell(entry, aspect.digits) for entry in entries),
+            ]
             for words, name, entries in rows
         ]
         parts += [
             f"## {aspect.title}. {aspect.question}",
             table_of([aspect.title, *map(heading, metrics)], cells),
-            "\n".join(f"- {metric.title}: {metric.words}" for metric in metrics),
+            "\n".join(f"- {metric.title}: {metric.words}" for metric in aspect.metrics.values()),
+            *notes(results, aspect),
         ]
     return "\n\n".join([*parts, *cautions("".join(parts))]) + "\n"
 
 
-def _cell(entry: AuditEstimate | None) -> str:
+def _cell(entry: AuditEstimate | None, digits: int) -> str:
     if entry is None or entry.value is None:
-        return "–"
-    text = f"{entry.value:.2f}"
+        return (entry and entry.undefined) or "–"
+    text = f"{entry.value:.{digits}f}"
     if entry.low is not None and entry.high is not None:
-        text += f" [{entry.low:.2f}, {entry.high:.2f}]" + marked(entry.low, entry.high)
+        text += f" [{entry.low:.{digits}f}, {entry.high:.{digits}f}]" + marked(entry.low, entry.high)
     return text.replace("-", "−")

@@ -14,12 +14,15 @@ from radgaze.reporting import description
 from radgaze.reporting.audit import figures
 from radgaze.reporting.audit.rows import (
     PROBED,
-    VERDICT_COLUMNS,
     aspect_rows,
     criterion,
     flag_words,
     heading,
     is_flagged,
+    notes,
+    shown,
+    unmeasured,
+    verdict_columns,
     verdict_rows,
 )
 from radgaze.reporting.page import Picture, figure_picture, write_page
@@ -79,6 +82,7 @@ class _Section:
         columns: Heading of each column, and the value at chance level or None.
         rows: Rows of the table.
         glossary: Title and meaning of each metric.
+        notes: Sentences below the table.
     """
 
     aspect: Aspect
@@ -86,6 +90,7 @@ class _Section:
     columns: list[tuple[str, float | None]]
     rows: list[_Row]
     glossary: list[tuple[str, str]]
+    notes: list[str]
 
 
 def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
@@ -117,7 +122,7 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
             overview, "Every method in every aspect; the numbers are in the tables below"
         ),
         flag=flag_words(),
-        verdict_columns=VERDICT_COLUMNS,
+        verdict_columns=verdict_columns(results),
         verdicts=[
             (name, words, mark) for (name, *words), mark in zip(verdict_rows(results), flagged, strict=True)
         ],
@@ -153,10 +158,11 @@ def _section(results: AuditResults, aspect: Aspect, folder: Path) -> _Section:
     rows = aspect_rows(results, aspect)
     places = [
         place
-        for place in range(len(aspect.metrics))
-        if any((entry := entries[place]) is not None and entry.value is not None for _, _, entries in rows)
+        for place in range(len(shown(aspect)))
+        if any(_is_told(entries[place]) for _, _, entries in rows)
     ]
-    metrics = [list(aspect.metrics.values())[place] for place in places]
+    metrics = [list(shown(aspect).values())[place] for place in places]
+    same = [aspect.metrics[name] for name in aspect.same_for_all]
     return _Section(
         aspect,
         _figure(results, aspect, folder),
@@ -165,8 +171,13 @@ def _section(results: AuditResults, aspect: Aspect, folder: Path) -> _Section:
             _row(aspect, label, name, results.methods[name], [entries[place] for place in places])
             for label, name, entries in rows
         ],
-        [(metric.title, metric.words) for metric in metrics],
+        [(metric.title, metric.words) for metric in (*metrics, *same)],
+        notes(results, aspect),
     )
+
+
+def _is_told(entry: AuditEstimate | None) -> bool:
+    return entry is not None and (entry.value is not None or bool(entry.undefined))
 
 
 def _row(
@@ -218,4 +229,5 @@ def _how(results: AuditResults) -> list[str]:
         f"A method that averages takes {passes}.",
         *(sentence for aspect in ASPECTS.values() if (sentence := aspect.how(settings))),
         f"Floors use nothing of the case: {floors}.",
+        *unmeasured(results),
     ]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
+from radgaze.evaluation.audit.aspects.aspect import keyed, metric_and_subject
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.case_means import FEW, LEAST
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, least_discordant
+from radgaze.reporting.wording import estimate
+from radgaze.words import count, listed
 
 MAPS = {
     **{name: kind.label for name, kind in baselines.REGISTRY.items()},
@@ -22,15 +25,22 @@ INTERVALS = (
 
 PROBED = tuple(name for name, aspect in ASPECTS.items() if aspect.probed)
 """Names of the aspects that are measured on the probed cases only."""
-JUDGED = tuple(aspect for aspect in ASPECTS.values() if aspect.column)
-"""Aspects with a verdict on each method."""
-VERDICT_COLUMNS = tuple(str(aspect.column) for aspect in JUDGED)
+
+
+def judged(results: AuditResults) -> list[Aspect]:
+    """Return the aspects with a verdict on each method that were measured on one."""
+    return [aspect for aspect in ASPECTS.values() if aspect.column and _is_measured(results, aspect)]
+
+
+def verdict_columns(results: AuditResults) -> list[str]:
+    """Return the heading of each of the `judged` aspects."""
+    return [str(aspect.column) for aspect in judged(results)]
 
 
 def verdict_rows(results: AuditResults) -> list[list[str]]:
-    """Return a row for each method: its label and a verdict for each of `VERDICT_COLUMNS`."""
+    """Return a row for each method: its label and a verdict for each of the `judged` aspects."""
     return [
-        [label(results, name), *(aspect.verdict(method) for aspect in JUDGED)]
+        [label(results, name), *(aspect.verdict(method) for aspect in judged(results))]
         for name, method in results.audited().items()
     ]
 
@@ -47,7 +57,9 @@ def flag_words() -> str:
 
 def criterion(results: AuditResults) -> str:
     """Describe the criteria of the verdicts."""
-    compared = [aspect for aspect in ASPECTS.values() if aspect.of_baselines]
+    compared = [
+        aspect for aspect in ASPECTS.values() if aspect.of_baselines and _is_measured(results, aspect)
+    ]
     headlines = ", ".join(f"{aspect.metrics[aspect.headline].title} ({aspect.name})" for aspect in compared)
     others = [sentence for aspect in ASPECTS.values() if (sentence := aspect.criterion(results))]
     against_floors = (
@@ -67,16 +79,66 @@ def label(results: AuditResults, name: str) -> str:
 
 
 def heading(metric: Metric) -> str:
-    """Return a metric's name and direction."""
+    """Return a metric's name, and its direction where it has one."""
+    if not metric.directed:
+        return metric.title
     return f"{metric.title} {'↑' if metric.higher_is_better else '↓'}"
 
 
+def shown(aspect: Aspect) -> dict[str, Metric]:
+    """Return the metrics in the table of an aspect, by name."""
+    return {name: metric for name, metric in aspect.metrics.items() if name not in aspect.same_for_all}
+
+
+def subjects(results: AuditResults, aspect: Aspect) -> list[str]:
+    """Return the subjects of an aspect; "" alone for an aspect without."""
+    figures = [method.figures.get(aspect.name, {}) for method in results.methods.values()]
+    return list(dict.fromkeys(metric_and_subject(name)[1] for of_method in figures for name in of_method))
+
+
 def aspect_rows(results: AuditResults, aspect: Aspect) -> list[tuple[str, str, list[AuditEstimate | None]]]:
-    """Return label, name and figures of each map of an aspect, None for a metric that was not measured."""
+    """Return label, name and figures of each map of an aspect, None for a metric that was not measured.
+
+    An aspect with several subjects has a row for each of them, whose label begins with it.
+    """
     ordered = [*results.audited(), *(name for name in results.methods if name in MAPS)]
-    rows = []
-    for name in ordered:
-        figures = results.methods[name].figures.get(aspect.name)
-        if figures is not None:
-            rows.append((label(results, name), name, [figures.get(metric) for metric in aspect.metrics]))
+    every, rows = subjects(results, aspect), []
+    for subject in every:
+        for name in ordered:
+            figures = results.methods[name].figures.get(aspect.name)
+            if figures is not None:
+                words = f"{subject}: {label(results, name)}" if len(every) > 1 else label(results, name)
+                rows.append((words, name, [figures.get(keyed(metric, subject)) for metric in shown(aspect)]))
     return rows
+
+
+def notes(results: AuditResults, aspect: Aspect) -> list[str]:
+    """Return the sentences below the table of an aspect: figures that no map changes, and `Aspect.notes`."""
+    figures: dict[str, AuditEstimate] = {}
+    for method in results.methods.values():
+        figures = method.figures.get(aspect.name, {}) | figures
+    sentences = []
+    for subject in subjects(results, aspect) if aspect.same_for_all else ():
+        measured = {
+            aspect.metrics[metric].title: figure
+            for metric in aspect.same_for_all
+            if (figure := figures.get(keyed(metric, subject))) is not None
+        }
+        words = listed([f"{title} {estimate(figure, aspect.digits)}" for title, figure in measured.items()])
+        cases = count(max((figure.n for figure in measured.values()), default=0), "case")
+        note = f" ({subject})" if subject else ""
+        sentences.append(f"This network{note}, {cases}: {words}.")
+    return [*sentences, *aspect.notes(results.audited())]
+
+
+def unmeasured(results: AuditResults) -> list[str]:
+    """Return a sentence for each aspect that was measured on no method."""
+    return [
+        f"{ASPECTS[name].title} was not measured: {why.removesuffix('.')}."
+        for name, why in (results.unmeasured or {}).items()
+        if name in ASPECTS
+    ]
+
+
+def _is_measured(results: AuditResults, aspect: Aspect) -> bool:
+    return any(aspect.name in method.figures for method in results.audited().values())

@@ -5,6 +5,7 @@ from radgaze.evaluation.audit.aspects import (  # noqa: F401, I001
     agreement,
     localisation,
     faithfulness,
+    reliance,
     sanity,
     stability,
     cost,

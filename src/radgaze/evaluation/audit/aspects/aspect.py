@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, TypeVar
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures
+from radgaze.evaluation.audit.aspects.audited_maps import AuditedMaps, Figures, Floats
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, AuditSettings, MethodResults
 from radgaze.evaluation.metrics.metric import Metric
+from radgaze.evaluation.statistics.resampling import Estimate, PatientBootstrap
 from radgaze.words import listed
 
 VERDICTS = {
@@ -23,12 +26,24 @@ VERDICTS = {
 }
 
 
+def keyed(metric: str, subject: str) -> str:
+    """Name a figure of one subject of an aspect, such as a confounder; "" for an aspect without subjects."""
+    return f"{metric}:{subject}" if subject else metric
+
+
+def metric_and_subject(name: str) -> tuple[str, str]:
+    """Split the name of a figure, see `keyed`, into metric and subject."""
+    metric, _, subject = name.partition(":")
+    return metric, subject
+
+
 @dataclass(frozen=True)
 class Measurement:
     """Values that an aspect measures on a method or a baseline map.
 
     Attributes:
-        figures: For each batch the case ids, and figures of shape (B,) by metric.
+        figures: For each batch the case ids, and figures of shape (B,) by metric, or by `keyed` where the
+            aspect has several subjects.
         overall: Figures that belong to no single case, by metric.
         detail: Further values for `Aspect.summarise`: a record (`radgaze.records`) or plain values.
     """
@@ -36,6 +51,21 @@ class Measurement:
     figures: Sequence[tuple[Sequence[str], Figures]] = ()
     overall: Mapping[str, float] = field(default_factory=dict)
     detail: object = None
+
+
+@dataclass(frozen=True)
+class AcrossCases:
+    """A figure of all cases together that is no mean over them.
+
+    Attributes:
+        estimate: The figure; None where it is undefined.
+        cases: Whether a case counts, of shape (n,).
+        undefined: Reason why the figure is undefined; empty where it is not.
+    """
+
+    estimate: Estimate | None
+    cases: NDArray[np.bool_]
+    undefined: str = ""
 
 
 @dataclass(frozen=True)
@@ -144,6 +174,8 @@ class Aspect(ABC):
         figure: An additional figure of the aspect; None for none.
         details: Frozen dataclass that `summarise` returns; None where it returns nothing.
         columns: Fields of `details` that audit.csv holds, with their types.
+        digits: Decimals of the figures in tables.
+        same_for_all: Metrics that do not depend on the map; they stand beside the table, not in it.
         flag: Predicate of a method that `flags` marks, as in "does not change with the weights".
     """
 
@@ -166,6 +198,8 @@ class Aspect(ABC):
     details: ClassVar[type | None] = None
     columns: ClassVar[Mapping[str, type[pl.DataType]]] = {}
     flag: ClassVar[str] = ""
+    digits: ClassVar[int] = 2
+    same_for_all: ClassVar[tuple[str, ...]] = ()
 
     @property
     def title(self) -> str:
@@ -181,6 +215,18 @@ class Aspect(ABC):
     @abstractmethod
     def measure(self, audited: AuditedMaps) -> Measurement:
         """Measure a method, or a baseline map where `of_baselines`."""
+
+    def across_cases(
+        self, values: Mapping[str, Floats], patients: NDArray[np.int64], resampling: PatientBootstrap
+    ) -> Mapping[str, AcrossCases]:
+        """Estimate the metrics that are no means over cases, of one map and one subject.
+
+        Args:
+            values: The measured figures by metric, each of shape (n,), NaN where undefined.
+            patients: Patient of each case, of shape (n,).
+            resampling: Resampling of the cases.
+        """
+        return {}
 
     def summarise(self, figures: Mapping[str, AuditEstimate], detail: object) -> object:
         """Return the further results of a method, of the type `details`; None for none.
@@ -238,6 +284,14 @@ class Aspect(ABC):
             f"{many} of {len(comparisons)} methods, {listed(good)}, {verb.removesuffix('s')} {rest} "
             f"({title})."
         ]
+
+    def notes(self, methods: Mapping[str, MethodResults]) -> list[str]:
+        """Return sentences that stand below the table of the aspect.
+
+        Args:
+            methods: Results of all methods.
+        """
+        return []
 
     def how(self, settings: AuditSettings) -> str:
         """Describe the measurement with its settings; empty for no description."""
