@@ -68,9 +68,6 @@ class FakeRegions:
     table: pl.DataFrame
     flags: Sequence[np.ndarray]
 
-    def union(self, rows: Sequence[int]) -> np.ndarray:
-        return np.any([self.flags[row] for row in rows], axis=0)
-
     def union(self, rows: Iterable[int]) -> np.ndarray:
         inside: np.ndarray = np.any([self.flags[row] for row in rows], axis=0)
         return inside

@@ -67,8 +67,8 @@ class CaseMarks:
         boxed = np.diff(self._box_ends) > 0
         for i in np.flatnonzero(boxed):
             boxes, box_class = self.boxes_of(int(i))
-            own = of_own_class(boxes[None], box_class[None], self._labels[i][None])
-            boxed[i] = bool(with_area(own).any())
+            clipped = of_own_class(boxes[None], box_class[None], self._labels[i][None])
+            boxed[i] = bool(with_area(clipped).any())
         return boxed
 
     def masked(self) -> NDArray[np.bool_]:
