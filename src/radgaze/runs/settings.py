@@ -93,7 +93,7 @@ def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace
     Raises:
         UserError: A value is of the wrong type.
     """
-    try:
+    try:  # a copy, since parsing changes the settings
         parsed: Namespace = (
             _parser(cls).parse_object({"config": deepcopy(settings)}).config
         )  # it changes them
