@@ -14,7 +14,7 @@ from radgaze.execution import cluster, local
 from radgaze.reproduction import state
 from radgaze.reproduction.job import task
 from radgaze.reproduction.options import ReproduceOptions
-from radgaze.reproduction.planning import Plan
+from radgaze.reproduction.plans import Plan
 from radgaze.reproduction.progress import grid_progress
 from radgaze.reproduction.state import State, run_folder
 
