@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radgaze import experiments
@@ -62,26 +63,20 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
     }
     stores = _opened(paths)
 
-    def config(cell: _Cell, seed: int) -> Config:
-        planned: dict[str, object] = {
-            "data": paths[cell.store, seed],
-            "selection": SPLITS[options.select],
-            "seed": seed,
-            "split": {"kind": "store"},
-        }
-        fields = experiments.merge(planned, overrides)
-        experiment, control = experiments.control_of(cell.experiment)
-        if control:
-            fields = experiments.merge(fields, {"gaze": {"control": control}})
-        return settings.resolve(experiment, protocol=options.protocol, **fields)
-
     named = CONTROLS if options.controls is None else options.controls
+    chosen = [*_experiments(options)]
+    configs: dict[str, Config] = {}
+
+    def config(name: str) -> Config:
+        if name not in configs:
+            configs[name] = _resolved(name, options, overrides)
+        return configs[name]
+
     cells = [_Cell(CLEAN, REFERENCE)] if CLEAN in templates else []
     for name in templates:
         if name != CLEAN:
-            for each in _experiments(options):
-                plain = _Cell(name, each)
-                cells += [plain, *(_Cell(name, c) for c in controlled(config(plain, first), named))]
+            for each in chosen:
+                cells += [_Cell(name, each), *(_Cell(name, c) for c in controlled(config(each), named))]
     if options.controls and not any(experiments.control_of(cell.experiment)[1] for cell in cells):
         raise FieldError(
             "controls", f"{', '.join(options.controls)} fits none of the experiments; leave it out"
@@ -95,13 +90,29 @@ def plan_reasons(options: ReproduceOptions, overrides: Mapping[str, object]) -> 
         contents={},
         overrides=overrides,
         jobs=tuple(
-            Job(cell.experiment, seed, f"seed {seed}", config(cell, seed), cell.store)
+            Job(
+                cell.experiment,
+                seed,
+                f"seed {seed}",
+                replace(deepcopy(config(cell.experiment)), data=paths[cell.store, seed], seed=seed),
+                cell.store,
+            )
             for seed in seeds
             for cell in cells
         ),
         matrix="reasons",
         stores=stores,
     )
+
+
+def _resolved(name: str, options: ReproduceOptions, overrides: Mapping[str, object]) -> Config:
+    """The configuration of an experiment, with its control, on any store and for any seed."""
+    planned: dict[str, object] = {"selection": SPLITS[options.select], "split": {"kind": "store"}}
+    fields = experiments.merge(planned, overrides)
+    experiment, control = experiments.control_of(name)
+    if control:
+        fields = experiments.merge(fields, {"gaze": {"control": control}})
+    return settings.resolve(experiment, protocol=options.protocol, **fields)
 
 
 def _experiments(options: ReproduceOptions) -> Iterator[str]:
