@@ -134,7 +134,8 @@ def weighted_macro(table: pl.DataFrame, weights: Floats) -> Floats:
         ordered = (x[has][:, None] > x[~has]).astype(float)
         won = ((weights[:, has] @ ordered) * weights[:, ~has]).sum(1)
         aucs.append(won / (weights[:, has].sum(1) * weights[:, ~has].sum(1)))
-    return np.stack(aucs).mean(0)
+    means: Floats = np.mean(np.stack(aucs), 0)
+    return means
 
 
 def test_a_method_with_the_predictions_of_the_clean_run_closes_exactly_all_of_the_gap(

@@ -75,7 +75,7 @@ def test_the_table_has_what_a_computation_by_hand_gives(results: ReasonsResults,
         tables = [
             pl.read_parquet(run.path / RELIANCE) for run in results.stores["marker"].runs[name].values()
         ]
-        expected = np.mean([table["flips"].mean() for table in tables])  # type: ignore[arg-type]  # numbers
+        expected = np.mean([table["flips"].mean() for table in tables])
         assert float(rows["marker", name, "flips"]["value"]) == pytest.approx(expected)
     assert ("device", "exchange", "reliance") not in rows
     assert ("marker", "exchange+shuffled", "auc minus baseline") not in rows
@@ -109,7 +109,7 @@ def test_without_a_clean_store_the_gap_is_undefined_in_words(results: ReasonsRes
 
 def test_a_gap_that_may_be_zero_divides_nothing(results: ReasonsResults, tmp_path: Path) -> None:
     equal = runs_on(tmp_path / "clean", ["baseline"], SEEDS, skill=0.4, twins=False)
-    both = {"clean": equal, "marker": dict(results.stores["marker"].runs)}
+    both = {"clean": equal, "marker": results.stores["marker"].runs}
     world = estimate_world("marker", reasons_of(both), resamples=50, seed=0)
     assert {gap.value for gap in world.gaps.closed.values()} == {None}
     assert "The gap closed is undefined: the interval of the gap is not above 0" in world.gap_words[-1]
@@ -127,11 +127,10 @@ def test_the_figure_draws_each_experiment_with_its_controls_in_a_panel_per_store
     marker, relied, _, without = axes
     assert [label.get_text() for label in marker.get_yticklabels()] == ["Baseline U-Net", "Exchange"]
     own = worlds[0].gaps.closed["exchange"].value
-    drawn = {
-        (line.get_marker(), float(line.get_xdata()[0]))
-        for line in marker.get_lines()
-        if len(line.get_xdata()) == 1
-    }  # type: ignore[arg-type, index]  # numbers
+    drawn = set()
+    for line in marker.get_lines():
+        x = np.asarray(line.get_xdata(), dtype=np.float64)
+        drawn |= {(str(line.get_marker()), float(x[0]))} if x.size == 1 else set()
     assert ("o", own) in drawn
     assert ("s", worlds[0].gaps.closed["exchange+shuffled"].value) in drawn
     assert len([line for line in relied.get_lines() if line.get_marker() in ("o", "s")]) == 3

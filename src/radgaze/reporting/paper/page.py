@@ -42,7 +42,7 @@ def write(
     each: int = cases.EACH,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Path:
+) -> Path:  # long: a list of what the page shows
     """Write the folders `tables` and `figures`, and `index.html`; return the page's path.
 
     The same runs result in the same bytes. Tables are written first, in case a picture cannot be made.
@@ -70,11 +70,11 @@ def write(
             seed=seed,
         )
         all_tables = tables(results, estimates)
+        controlled, relied = control_table(results, estimates), reliance_tables(results, estimates)
         write_tables(all_tables, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
         write_power(estimates, out / "tables", results.stamp)
-        controlled = control_table(results, estimates)
         write_controls(controlled, out / "tables", results.stamp)
-        if relied := reliance_tables(results, estimates):
+        if relied:
             write_stacked(relied, out / "tables" / "reliance", results.stamp)
         bar.advance()
         figures = _figures(results, estimates, out / "figures")

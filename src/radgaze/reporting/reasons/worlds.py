@@ -77,7 +77,7 @@ class World:
 
     @property
     def gap_words(self) -> tuple[str, ...]:
-        """What the gap is and how it was computed, or why it is undefined, as sentences."""
+        """Sentences on the size of the gap and its computation, or on why it is undefined."""
         return _gap_words(self.name, self.estimates, self.gaps)
 
 
