@@ -24,6 +24,9 @@ MARKERS = dict(zip(("", *WORDS), "os^DvPX", strict=True))
 WIDEST = (-1.0, 2.0)
 """Range beyond which intervals of the gap closed are cut off; a triangle then points outward."""
 
+LEAST_RELIANCE = 0.05
+"""Reliance that a panel always reaches, on both sides of 0, so that next to none looks like none."""
+
 Entry = object
 """An estimate, see `wording.bounds`."""
 
@@ -86,7 +89,9 @@ def _reliance(axis: Axes, world: World) -> None:
     baseline = bounds(relied.get(BASELINE))[0]
     if baseline is not None:
         axis.axvline(baseline, color=INK, linewidth=0.9, linestyle=":", zorder=1)
-    axis.margins(x=0.08)
+    ends = [end for entry in relied.values() for end in bounds(entry) if end is not None]
+    low, high = min([*ends, -LEAST_RELIANCE]), max([*ends, LEAST_RELIANCE])
+    axis.set_xlim(low - 0.06 * (high - low), high + 0.06 * (high - low))
 
 
 def _draw(axis: Axes, world: World, entries: dict[str, Entry], words: str) -> None:
@@ -105,7 +110,7 @@ def _draw(axis: Axes, world: World, entries: dict[str, Entry], words: str) -> No
     axis.set_title(words)
     axis.set_yticks(range(len(rows)), [title(name) for name in rows])
     axis.set_ylim(max(1, len(rows)) - 0.5, -0.5)
-    axis.tick_params(axis="y", length=0)
+    axis.tick_params(axis="y", length=0, pad=8)
     axis.xaxis.set_major_locator(MaxNLocator(6))
 
 
