@@ -26,6 +26,9 @@ __all__ = ["store"]
         (["--ray-address", "auto"], "--ray-address needs --engine ray"),
         (["--input.size", "large"], "input.size"),
         (["--protocol", "faithful", "--cross-validate", "5"], "published split"),
+        (["--stores", "marker=x"], "--stores needs --matrix reasons"),
+        (["--matrix", "reasons"], "--matrix reasons needs --stores"),
+        (["--matrix", "reasons", "--stores", "marker=x"], "leave out --data"),
     ],
 )
 def test_a_mistake_is_told_before_anything_is_written(

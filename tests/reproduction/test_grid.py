@@ -225,3 +225,37 @@ def test_a_grid_killed_at_any_moment_and_resumed_equals_one_that_never_stopped(
         assert not resumed.failed, moment
         assert predictions(made, out) == wanted, moment
         assert contents(out / "tables") == contents(tmp_path / "whole" / "tables"), moment
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_matrix_of_reasons_from_the_command_line_to_its_page(tmp_path: Path) -> None:
+    stores = []
+    for name, strength in (("clean", 0.0), ("marker", 0.9)):
+        raw, store = tmp_path / f"raw-{name}", tmp_path / name
+        world = ["--patients", "45", "--test-patients", "24", "--pixels", "96", "--twins", "--seed", "3"]
+        for arguments in (
+            ["phantom", str(raw), *world, "--confounder", f"marker={strength}", "--workers", "1"],
+            ["prepare", "egd", "--egd", f"{raw}/egd", "--mimic", f"{raw}/mimic", "--out", str(store)],
+        ):
+            subprocess.run([sys.executable, "-m", "radgaze", *arguments], check=True, capture_output=True)
+        stores.append(f"{name}={store}")
+    out = tmp_path / "grid"
+    command = ["reproduce", "--matrix", "reasons", "--stores", *stores, "--out", str(out), "--seeds", "1"]
+    command += ["--only", "baseline", "exchange", "--controls", "shuffled", "--trainer.max_epochs=1", *TINY]
+    done = subprocess.run([sys.executable, "-m", "radgaze", *command], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    runs = {str(path.parent.relative_to(out / "runs")) for path in (out / "runs").rglob("metrics.json")}
+    names = ("baseline", "baseline+shuffled", "exchange", "exchange+shuffled")
+    assert runs == {"clean/baseline/seed-42", *(f"marker/{name}/seed-42" for name in names)}
+    table = (out / "tables" / "reasons.csv").read_text()
+    for name in names:
+        assert f"marker,{name},reliance," in table
+    page = (out / "index.html").read_text()
+    assert "both stores have the same test patients" in page or "the gap is not above 0" in page
+    assert "The gaze on each case against its controls" in page
+    assert "Store marker" in done.stdout
+    again = subprocess.run(
+        [sys.executable, "-m", "radgaze", *command, "--resume"], capture_output=True, text=True
+    )
+    assert "5 of 5 runs are done" in again.stderr

@@ -31,14 +31,17 @@ SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection")
 def add_arguments(parser: Parser) -> None:
     from radgaze.runs.config import Config
 
-    parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
+    parser.add_argument("--data", metavar="STORE", help="the prepared store; --stores names several")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
     add_options(parser, ReproduceOptions)
     parser.add_section(Config, skip=SET_BY_GRID)
     # Only the given fields of the configuration count: each experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_GRID]
     parser.set_section(dict.fromkeys(fields, SUPPRESS))
-    parser.usage = "radgaze reproduce --data STORE --out DIR [--option ...] [--FIELD VALUE ...]"
+    parser.usage = (
+        "radgaze reproduce (--data STORE | --matrix reasons --stores NAME=STORE ...) --out DIR "
+        "[--option ...] [--FIELD VALUE ...]"
+    )
     parser.description = (
         f"{HELP} Experiments: {', '.join(experiments.names())}. "
         "Any field of a run's config.yaml can be given; it replaces the field of every experiment."
@@ -59,7 +62,7 @@ def run(args: Namespace) -> int:
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:
-        for name in ("controls", "power"):
+        for name in ("reasons",) if options.matrix == "reasons" else ("controls", "power"):
             put((page.parent / "tables" / f"{name}.md").read_text(encoding="utf-8"), lines=True)
         put(page)
     return 1 if grid.failed else 0
@@ -75,9 +78,9 @@ def _show(grid: State) -> None:
     table = Table(title=f"{len(grid.done)} of {len(grid.plan.jobs)} runs done")
     for name in ("experiment", "done", "failed"):
         table.add_column(name, justify="left" if name == "experiment" else "right")
-    for experiment in dict.fromkeys(job.experiment for job in grid.plan.jobs):
-        names = [job.name for job in grid.plan.jobs if job.experiment == experiment]
-        table.add_row(experiment, *(str(sum(n in kind for n in names)) for kind in (grid.done, grid.failed)))
+    for row in dict.fromkeys(job.row for job in grid.plan.jobs):
+        names = [job.name for job in grid.plan.jobs if job.row == row]
+        table.add_row(row, *(str(sum(n in kind for n in names)) for kind in (grid.done, grid.failed)))
     results().print(table)
     for job in grid.plan.jobs:
         if job.name in grid.failed:

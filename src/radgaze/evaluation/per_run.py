@@ -15,15 +15,20 @@ from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.map_scores import BOXES, GAZE, MapMeans, MapScores
 from radgaze.evaluation.metrics import localisation
 from radgaze.evaluation.paired import differing
+from radgaze.evaluation.reliance_scores import reliance_scores
 from radgaze.evaluation.results import MACRO, read_results
 from radgaze.evaluation.statistics.policy import bootstraps
 from radgaze.evaluation.statistics.resampling import Estimate, Resampling, number
+from radgaze.runs.origin import read as read_origin
 
 if TYPE_CHECKING:
     from radgaze.runs.run import Run
 
 HEATMAP_METRICS = ("nss", *localisation.METRICS)
 """Metrics of the heatmap in which experiments are compared."""
+
+_CASES = ("cases", "patients", "labels")
+"""Parts of `origin.PARTS` that say which cases a store has."""
 
 _SETTINGS = ("generator", "target", "heatmap_smoothing", "case_gaze", "size", "fit", "tolerance")
 """Settings of an evaluation that the scores of maps depend on."""
@@ -42,6 +47,7 @@ class RunEstimates:
         validation: Macro AUC on the validation cases.
         gaze: Scores of the maps against gaze.
         boxes: Scores of the maps against boxes.
+        reliance: Reliance on each confounder, which stands in place of a map.
         settings: Settings that these scores depend on; None where the run was not evaluated.
     """
 
@@ -50,6 +56,7 @@ class RunEstimates:
     validation: float
     gaze: MapMeans
     boxes: MapMeans
+    reliance: MapMeans
     settings: tuple[object, ...] | None
 
     def figures(self, groups: Sequence[str]) -> dict[str, float | None]:
@@ -85,8 +92,46 @@ class RunEstimates:
         cases = maps.cases.select("patient", differs=pl.Series(gains != 0, dtype=pl.Boolean))
         return cases.filter(pl.Series(np.isfinite(gains), dtype=pl.Boolean))
 
+    def has_cases_of(self, other: RunEstimates) -> bool:
+        """Return whether both runs were tested on the same cases."""
+        return self.test["case_id"].equals(other.test["case_id"])
+
     def _maps(self, metric: str) -> MapMeans:
         return self.boxes if metric in BOXES.metrics else self.gaze
+
+
+Pair = tuple[RunEstimates, RunEstimates]
+"""Two runs with the same seed and test cases."""
+
+
+def pairs_to(estimates: Mapping[str, Mapping[int, RunEstimates]], reference: str) -> dict[str, list[Pair]]:
+    """Pair the runs of each other experiment with those of a reference, where there are such pairs."""
+    return {
+        name: pairs
+        for name, by_seed in estimates.items()
+        if name != reference and (pairs := _pairs(by_seed, estimates[reference]))
+    }
+
+
+def pairs_of_controls(
+    estimates: Mapping[str, Mapping[int, RunEstimates]], controls: Mapping[str, str]
+) -> dict[str, list[Pair]]:
+    """Pair the runs with the gaze of each case with those of each control, where there are such pairs.
+
+    Args:
+        estimates: Estimates of the runs.
+        controls: The experiment of each one that has a control.
+    """
+    return {
+        name: pairs
+        for name, experiment in controls.items()
+        if name in estimates and (pairs := _pairs(estimates.get(experiment, {}), estimates[name]))
+    }
+
+
+def _pairs(runs: Mapping[int, RunEstimates], references: Mapping[int, RunEstimates]) -> list[Pair]:
+    pairs = [(run, references[s]) for s, run in runs.items() if s in references]
+    return [(run, other) for run, other in pairs if run.has_cases_of(other)]
 
 
 @dataclass(frozen=True)
@@ -109,16 +154,17 @@ def run_estimates(
         seed: Seed of the resamples.
     """
     keys = [(name, s) for name, by_seed in runs.items() for s in sorted(by_seed)]
-    predictions = [runs[name][s].predictions() for name, s in keys]
+    predictions = with_own_patients([runs[name][s] for name, s in keys])
     tests = [table.filter(pl.col("split") == "test") for table in predictions]
     paths = [runs[name][s].path for name, s in keys]
     gaze, boxes = (
         [MapScores.read(reference, path, test) for path, test in zip(paths, tests, strict=True)]
         for reference in (GAZE, BOXES)
     )
-    test_draws, gaze_draws, box_draws = (
-        bootstraps(tables, classes, resamples=resamples, seed=seed)
-        for tables in (tests, [scores.cases for scores in gaze], [scores.cases for scores in boxes])
+    twins = [reliance_scores(path, test) for path, test in zip(paths, tests, strict=True)]
+    test_draws, gaze_draws, box_draws, twin_draws = (
+        bootstraps([distinct(table) for table in tables], classes, resamples=resamples, seed=seed)
+        for tables in (tests, *([each.cases for each in scores] for scores in (gaze, boxes, twins)))
     )
     estimates: dict[str, dict[int, RunEstimates]] = {name: {} for name in runs}
     for place, (name, s) in enumerate(keys):
@@ -129,9 +175,32 @@ def run_estimates(
             validation=aucs(validation, classes, _NoResamples())[MACRO].value,
             gaze=gaze[place].resampled(gaze_draws[place]),
             boxes=boxes[place].resampled(box_draws[place]),
+            reliance=twins[place].resampled(twin_draws[place]),
             settings=_settings(runs[name][s]),
         )
     return estimates
+
+
+def with_own_patients(runs: Sequence[Run]) -> list[pl.DataFrame]:
+    """Read the predictions of runs, with patients numbered apart where runs are of different stores.
+
+    Each store numbers its patients from 0. Two runs are of one store where they recorded the same cases,
+    patients and labels, whatever its images, or where neither recorded them.
+    """
+    first: dict[tuple[str, ...], int] = {}
+    tables, free = [], 0
+    for run in runs:
+        table, origin = run.predictions(), read_origin(run.path)
+        key = () if origin is None else tuple(origin.contents[part] for part in _CASES)
+        start = first.setdefault(key, free)
+        free = max(free, start + int(table["patient"].max() or 0) + 1)  # type: ignore[arg-type]  # integers
+        tables.append(table.with_columns(pl.col("patient") + start) if start else table)
+    return tables
+
+
+def distinct(cases: pl.DataFrame) -> pl.DataFrame:
+    """Put the patient before the id of each case, since two stores may give the same id to two cases."""
+    return cases.with_columns(case_id=pl.format("{} {}", "patient", "case_id"))
 
 
 def aucs(cases: pl.DataFrame, classes: Sequence[str], draws: Resampling) -> dict[str, Estimate]:

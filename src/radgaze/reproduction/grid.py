@@ -14,7 +14,7 @@ from radgaze.execution import cluster, local
 from radgaze.reproduction import state
 from radgaze.reproduction.job import task
 from radgaze.reproduction.options import ReproduceOptions
-from radgaze.reproduction.planning import Plan
+from radgaze.reproduction.plans import Plan
 from radgaze.reproduction.progress import grid_progress
 from radgaze.reproduction.state import State, run_folder
 
@@ -61,28 +61,33 @@ def reproduce(
             ) from stop
 
 
-def results(grid: State) -> Results:
-    """Collect the runs that are done, and the reasons why others failed."""
+def results(grid: State, store: str = "") -> Results:
+    """Collect the runs that are done, and the reasons why others failed.
+
+    Args:
+        grid: The grid.
+        store: Name of the store of these runs, in a grid on several stores.
+    """
     from radgaze.reporting.paper import Results
     from radgaze.runs.run import Run  # imports torch, which only the jobs have needed so far
 
     runs: dict[str, dict[int, Run]] = {}
-    for job in grid.plan.jobs:
+    jobs = [job for job in grid.plan.jobs if job.store == store]
+    for job in jobs:
         if job.name in grid.done:
             runs.setdefault(job.experiment, {})[job.number] = Run.open(run_folder(grid.out, job))
-    failed = {
-        (job.experiment, job.number): grid.failed[job.name]
-        for job in grid.plan.jobs
-        if job.name in grid.failed
-    }
+    failed = {(job.experiment, job.number): grid.failed[job.name] for job in jobs if job.name in grid.failed}
     return Results(protocol=grid.plan.protocol, selection=grid.plan.selection, runs=runs, failed=failed)
 
 
 def write(grid: State) -> Path:
     """Write the folders `tables` and `figures`, and `index.html`; return the page."""
-    from radgaze.reporting import paper
+    from radgaze.reporting import paper, reasons
 
-    return paper.write(results(grid), grid.out)
+    if grid.plan.matrix == "paper":
+        return paper.write(results(grid), grid.out)
+    stores = dict.fromkeys(job.store for job in grid.plan.jobs)
+    return reasons.write(reasons.ReasonsResults({name: results(grid, name) for name in stores}), grid.out)
 
 
 def _run(grid: State, options: ReproduceOptions, inherited: Sequence[int]) -> None:

@@ -1,7 +1,7 @@
 """One job of a grid, as a program in a separate process.
 
-It is called as `python -m radgaze.reproduction.job DIR EXPERIMENT NUMBER PARENT`, and ends with the process
-PARENT.
+It is called as `python -m radgaze.reproduction.job DIR ROW NUMBER PARENT`, with `Job.row`, and ends with
+the process PARENT.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from radgaze.errors import UserError, in_words
 from radgaze.execution.process import Task, die_with
 
 if TYPE_CHECKING:
-    from radgaze.reproduction.planning import Job
+    from radgaze.reproduction.plans import Job
 
 ENTRY = ("-m", "radgaze.reproduction.job")
 
@@ -37,7 +37,7 @@ def task(job: Job, out: Path) -> Task:
     return Task(
         name=job.name,
         title=str(job),
-        arguments=(*ENTRY, str(out), job.experiment, str(job.number)),
+        arguments=(*ENTRY, str(out), job.row, str(job.number)),
         log=log_file(out, job),
         gpus=job.gpus,
         processes=job.processes,
@@ -48,19 +48,19 @@ def main(arguments: list[str]) -> int:
     """Perform a job; the last line of its output states why it failed.
 
     Args:
-        arguments: DIR, EXPERIMENT, NUMBER and PARENT, see the module.
+        arguments: DIR, ROW, NUMBER and PARENT, see the module.
 
     Returns:
         The exit code: 0, 1 for an error, 2 for a mistake of the user, 130 after Ctrl-C.
     """
-    out, experiment, number, parent = arguments
+    out, row, number, parent = arguments
     signal.signal(signal.SIGINT, _stop_once)
     # Lightning starts the other processes of a training with the same command, as children of the first one.
     die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
     try:
         from radgaze.reproduction.state import load_job  # imports torch
 
-        perform(load_job(Path(out), experiment, int(number)), Path(out))
+        perform(load_job(Path(out), row, int(number)), Path(out))
     except KeyboardInterrupt:
         complain("stopped")
         return 130

@@ -3,83 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from math import isfinite
+from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.options import FieldError
-from radgaze.reproduction.options import Protocol, ReproduceOptions, Selection
+from radgaze.reproduction.options import ReproduceOptions
+from radgaze.reproduction.plans import SPLITS, check_overrides, controlled
+from radgaze.reproduction.plans import Job as Job
+from radgaze.reproduction.plans import Plan as Plan
+from radgaze.reproduction.reasons import plan_reasons
 from radgaze.runs import origin, settings
-from radgaze.runs.config import Config
-from radgaze.runs.requirements import unsuited
 from radgaze.store.store import Store
 
 SEEDS = {"faithful": 1, "honest": 3}
 """Default number of seeds of each protocol."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """One run of the grid.
-
-    Attributes:
-        experiment: Name of the experiment, with its control (`experiments.with_control`).
-        number: Seed of the run; in a cross-validation, repetition · folds + fold.
-        label: Label in messages, such as "seed 42".
-        config: Resolved configuration of the run.
-    """
-
-    experiment: str
-    number: int
-    label: str = field(compare=False)
-    config: Config = field(compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """Path of the run's folder below `runs`, such as "baseline/seed-42"."""
-        return f"{self.experiment}/seed-{self.number}"
-
-    @property
-    def processes(self) -> int:
-        """Number of processes that train together."""
-        devices = self.config.trainer.devices
-        return max(1, int(devices)) if str(devices).lstrip("-").isdecimal() else 1
-
-    @property
-    def gpus(self) -> int:
-        """Number of GPUs to train on, 0 for the CPU; 1 where no number is configured, since more would
-        enlarge the batches."""
-        return 0 if self.config.trainer.accelerator == "cpu" else self.processes
-
-    def __str__(self) -> str:
-        return f"{self.experiment} {self.label}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A whole grid.
-
-    Attributes:
-        protocol: The paper's ("faithful") or ours ("honest").
-        selection: Split whose AUC selects the checkpoint.
-        folds: Number of folds of the cross-validation; None without one.
-        store: Absolute path of the store.
-        identity: Identity of the preparation of the store, from its manifest.
-        contents: Hashes of the store's contents, see `origin.contents`.
-        overrides: Nested fields that replace those of every experiment.
-        jobs: The runs, seed by seed, so that every experiment soon has a run.
-    """
-
-    protocol: Protocol
-    selection: Selection
-    folds: int | None
-    store: str
-    identity: Mapping[str, object]
-    contents: Mapping[str, str]
-    overrides: Mapping[str, object]
-    jobs: tuple[Job, ...]
 
 
 @dataclass(frozen=True)
@@ -93,18 +32,18 @@ class _Repetition:
 
 
 def plan(
-    data: str | Path,
+    data: str | Path | None,
     options: ReproduceOptions = ReproduceOptions(),  # noqa: B008 - frozen
     *,
     overrides: Mapping[str, object] | None = None,
 ) -> Plan:
-    """Plan a grid on a store.
+    """Plan a grid on a store, or on several of them (`matrix="reasons"`, see `plan_reasons`).
 
     The faithful protocol uses the published split, and seeds differ only in initialisation and order. The
     honest protocol draws a split of the patients, stratified by class, with each seed.
 
     Args:
-        data: Folder of the prepared store.
+        data: Folder of the prepared store; None where the options name the stores.
         options: Options of the grid.
         overrides: Nested fields of the configuration that replace those of every experiment.
 
@@ -112,11 +51,15 @@ def plan(
         UserError: There is no such store or field, or the store and the options do not fit together.
     """
     overrides = dict(overrides or {})
+    if options.matrix == "reasons":
+        if data is not None:
+            raise UserError("`matrix=reasons` takes its stores from `stores`; leave out `data`")
+        return plan_reasons(options, overrides)
+    if data is None:
+        raise UserError("`data` is missing: name the prepared store")
     if options.cross_validate is not None and "split" in overrides:
         raise UserError("`cross_validate` makes the splits itself; leave out the fields of `split`")
-    for name, value in experiments.flat(overrides).items():
-        if isinstance(value, float) and not isfinite(value):  # JSON has no such number
-            raise UserError(f"`{name}` must be a finite number, got {value}")
+    check_overrides(overrides)
     store = Store.open(data)
     if options.protocol == "faithful" and not store.knows_published and "split" not in overrides:
         raise UserError(
@@ -124,7 +67,7 @@ def plan(
             "with that split, or give `split.kind=store` for the store's own"
         )
     path = str(store.path.resolve())
-    selection = {"validation": "validate", "test": "test"}[options.select]
+    selection = SPLITS[options.select]
 
     def job(name: str, repetition: _Repetition) -> Job:
         planned = {"data": path, "selection": selection, "seed": repetition.seed, "split": repetition.split}
@@ -139,7 +82,7 @@ def plan(
     names = [
         name
         for experiment in chosen(options.only)
-        for name in (experiment, *_controlled(job(experiment, repetitions[0]).config, options.controls or ()))
+        for name in (experiment, *controlled(job(experiment, repetitions[0]).config, options.controls or ()))
     ]
     if options.controls and not any(experiments.control_of(name)[1] for name in names):
         raise FieldError(
@@ -156,20 +99,6 @@ def plan(
         overrides=overrides,
         jobs=tuple(job(name, repetition) for repetition in repetitions for name in names),
     )
-
-
-def _controlled(config: Config, controls: Sequence[str]) -> Iterator[str]:
-    """Yield the names of an experiment with each of the controls that it can have, see `unsuited`.
-
-    Raises:
-        UserError: The configuration has a control itself.
-    """
-    if controls and config.gaze.control != "none":
-        raise UserError("`controls` sets `gaze.control` of each run itself; leave one of the two out")
-    for control in dict.fromkeys(controls):
-        gaze = replace(config.gaze, control=control)  # type: ignore[arg-type]  # the options check the name
-        if unsuited(replace(config, gaze=gaze)) is None:
-            yield experiments.with_control(config.experiment, control)
 
 
 def chosen(only: Sequence[str] | None = None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from radgaze.console import Bar, progress, say
 from radgaze.execution.process import Outcome
-from radgaze.reproduction.planning import Job
+from radgaze.reproduction.plans import Job
 from radgaze.reproduction.state import State, log_file, run_folder
 
 TRAINED = 0.9

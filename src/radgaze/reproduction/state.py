@@ -12,8 +12,8 @@ from radgaze import __version__, experiments, locks, records
 from radgaze.errors import UserError, call
 from radgaze.execution.process import Outcome
 from radgaze.files import is_leftover, read_json
-from radgaze.reproduction.options import Protocol, Selection
-from radgaze.reproduction.planning import Job, Plan
+from radgaze.reproduction.options import Matrix, Protocol, Selection
+from radgaze.reproduction.plans import Job, Plan, PlannedStore
 from radgaze.runs import origin, settings
 from radgaze.store.store import Store
 
@@ -37,6 +37,7 @@ class JobEntry:
         status: State of the job.
         reason: Reason of a failure; None for jobs that have not failed.
         seconds: Duration of a finished job; None for others.
+        store: Name of the job's store; None in a grid on one store.
     """
 
     experiment: str
@@ -45,11 +46,17 @@ class JobEntry:
     status: Literal["done", "failed", "waiting"]
     reason: str | None
     seconds: float | None
+    store: str | None = records.optional()
+
+    @property
+    def row(self) -> str:
+        """See `Job.row`."""
+        return f"{self.store}/{self.experiment}" if self.store else self.experiment
 
     @property
     def name(self) -> str:
         """See `Job.name`."""
-        return f"{self.experiment}/seed-{self.number}"
+        return f"{self.row}/seed-{self.number}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +69,8 @@ class GridFile(records.Record):
         contents: Hashes of the store's contents; None in files of older versions.
         jobs: State of each job.
         configurations: Configuration of each job, by its name.
+        matrix: Matrix of the grid; None for "paper".
+        stores: Identity and contents of each store, by path; None for one store.
     """
 
     format: int
@@ -75,6 +84,8 @@ class GridFile(records.Record):
     overrides: Mapping[str, object]
     jobs: list[JobEntry]
     configurations: Mapping[str, Mapping[str, object]]
+    matrix: Matrix | None = records.optional()
+    stores: Mapping[str, PlannedStore] | None = records.optional()
 
 
 @dataclass
@@ -121,6 +132,7 @@ class State:
                 status=self._status(job),
                 reason=self.failed.get(job.name),
                 seconds=self.done.get(job.name),
+                store=job.store or None,
             )
             for job in plan.jobs
         ]
@@ -136,6 +148,8 @@ class State:
             overrides=records.plain_fields(plan.overrides),
             jobs=jobs,
             configurations={job.name: settings.to_dict(job.config) for job in plan.jobs},
+            matrix=None if plan.matrix == "paper" else plan.matrix,
+            stores=plan.stores or None,
         )
 
     def _status(self, job: Job) -> Literal["done", "failed", "waiting"]:
@@ -197,23 +211,30 @@ def begin(plan: Plan, out: Path, *, resume: bool) -> State:
     return state
 
 
-def load_job(out: Path, experiment: str, number: int) -> Job:
+def load_job(out: Path, row: str, number: int) -> Job:
     """Read one job of a grid.
+
+    Args:
+        out: Folder of the grid.
+        row: Experiment and store of the job, see `Job.row`.
+        number: Number of the job.
 
     Raises:
         UserError: `grid.json` is damaged, or the store has changed since the grid was begun.
     """
     saved = _read(out)
-    entry = next(entry for entry in saved.jobs if (entry.experiment, entry.number) == (experiment, number))
+    entry = next(entry for entry in saved.jobs if (entry.row, entry.number) == (row, number))
     config = settings.from_dict(saved.configurations[entry.name])
-    if saved.contents is not None:
-        changed = origin.differences(saved.contents, origin.contents(Store.open(config.data)))
+    planned = None if saved.stores is None else saved.stores.get(config.data)
+    contents = saved.contents if planned is None else planned.contents
+    if contents is not None:
+        changed = origin.differences(contents, origin.contents(Store.open(config.data)))
         if changed:
             raise UserError(
                 f"the store {config.data} is not the one that the grid in {out} was begun on, {changed}; put "
                 "that one back"
             )
-    return Job(experiment, number, entry.label, config)
+    return Job(entry.experiment, number, entry.label, config, entry.store or "")
 
 
 @contextmanager
@@ -259,6 +280,8 @@ def _differences(saved: GridFile, planned: GridFile) -> list[str]:
         "folds": "`cross_validate`",
         "store": "`data`",
     }
+    if saved.matrix != planned.matrix:
+        return [f"`matrix` was {saved.matrix or 'paper'}, now {planned.matrix or 'paper'}"]
     differences = [
         f"{words} was {getattr(saved, name)}, now {getattr(planned, name)}"
         for name, words in fields.items()
@@ -270,6 +293,7 @@ def _differences(saved: GridFile, planned: GridFile) -> list[str]:
         differences.append(
             f"{planned.store} is another store than it was" + (f", {changed}" if changed else "")
         )
+    differences += _other_stores(saved.stores or {}, planned.stores or {})
     differences += _changed(saved.overrides, planned.overrides, "`{}`")
     missing = [entry.name for entry in saved.jobs if entry.name not in planned.configurations]
     if missing:
@@ -279,6 +303,17 @@ def _differences(saved: GridFile, planned: GridFile) -> list[str]:
             old, new = saved.configurations[entry.name], planned.configurations[entry.name]
             differences += _changed(old, new, f"{entry.name}: {{}}")
     return differences
+
+
+def _other_stores(saved: Mapping[str, PlannedStore], planned: Mapping[str, PlannedStore]) -> list[str]:
+    """Stores of both plans that hold something else than before, as messages."""
+    messages = []
+    for path, store in saved.items():
+        now = planned.get(path, store)
+        changed = origin.differences(store.contents, now.contents)
+        if changed or records.plain(store.identity) != records.plain(now.identity):
+            messages.append(f"{path} is another store than it was" + (f", {changed}" if changed else ""))
+    return messages
 
 
 def _changed(old: Mapping[str, object], new: Mapping[str, object], form: str) -> list[str]:

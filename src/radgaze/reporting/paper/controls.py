@@ -16,9 +16,7 @@ from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
 from radgaze.records import plain_fields
 from radgaze.reporting.paper.results import Results, title
-from radgaze.reporting.paper.words import detectable_words, has_power
-from radgaze.reporting.statistics_words import p_words
-from radgaze.reporting.wording import DASH, interval, signed
+from radgaze.reporting.paper.words import paired_words
 from radgaze.runs.controls import WORDS
 from radgaze.runs.requirements import uses_gaze
 from radgaze.words import listed
@@ -113,7 +111,7 @@ def control_table(results: Results, estimates: GridEstimates) -> ControlTable:
         for each in controls:
             differences = estimates.controls.get(each, {})
             control = experiments.control_of(each)[1]
-            words = [_words(differences.get(figure)) for figure in FIGURES]
+            words = [paired_words(differences.get(figure)) for figure in FIGURES]
             rows.append(ControlRow(title(name), (control, *words)))
             records += [_record(name, control, f, d) for f, d in differences.items()]
     sentences = sentences or [ControlSentence("No control", "No experiment here uses gaze.", shown=False)]
@@ -180,11 +178,12 @@ def _sentence(
         elif decision in ("better", "worse"):
             side = "higher" if decision == "better" else "lower"
             parts.append(
-                f"distinguishable from {about}: mean AUC {side} with the case's own, {_words(difference)}"
+                f"distinguishable from {about}: mean AUC {side} with the case's own, "
+                f"{paired_words(difference)}"
             )
         else:
             lead = "not distinguishable from" if decision == "even" else "undecided against"
-            parts.append(f"{lead} {about}: {_words(difference)}")
+            parts.append(f"{lead} {about}: {paired_words(difference)}")
     words = f"the gaze on each case is {'; '.join(parts)}."
     return ControlSentence(title(name), words, shown=all(each == "better" for each in decisions.values()))
 
@@ -200,18 +199,6 @@ def _decision(difference: Difference | None) -> Verdict | None:
 def _against(better: Sequence[str], others: Sequence[str]) -> str:
     parts = [f"better than with {listed(better)}"] if better else []
     return ", ".join([*parts, *([f"not shown to be better than with {listed(others)}"] if others else [])])
-
-
-def _words(difference: Difference | None) -> str:
-    """Text such as `+0.041 (−0.012 to 0.094), Holm p 0.210; detectable with 80% power: 0.080`."""
-    if difference is None or difference.value is None:
-        return DASH
-    around = interval(difference, form="({} to {})")
-    text = f"{signed(difference.value)}{' ' if around else ''}{around}"
-    if difference.lacking:
-        return f"{text}, no verdict: {difference.lacking}"
-    power = f"; detectable with 80% power: {detectable_words(difference)}" if has_power(difference) else ""
-    return f"{text}, Holm p {p_words(difference.p, difference.p_is_bound)}{power}"
 
 
 def _record(name: str, control: str, figure: str, difference: Difference) -> tuple[object, ...]:

@@ -24,7 +24,10 @@ from radgaze.reporting.paper.controls import control_table, write_controls
 from radgaze.reporting.paper.files import write_tables
 from radgaze.reporting.paper.limitations import limits
 from radgaze.reporting.paper.power import TITLE, power_table, write_power
+from radgaze.reporting.paper.reliance import TITLE as TITLE_OF_RELIANCE
+from radgaze.reporting.paper.reliance import reliance_tables
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
+from radgaze.reporting.paper.stacked import write_stacked
 from radgaze.reporting.paper.table_set import Table, beside_words, cell_words, heading, tables
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS
@@ -39,7 +42,7 @@ def write(
     each: int = cases.EACH,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Path:
+) -> Path:  # long: a list of what the page shows
     """Write the folders `tables` and `figures`, and `index.html`; return the page's path.
 
     The same runs result in the same bytes. Tables are written first, in case a picture cannot be made.
@@ -67,10 +70,12 @@ def write(
             seed=seed,
         )
         all_tables = tables(results, estimates)
+        controlled, relied = control_table(results, estimates), reliance_tables(results, estimates)
         write_tables(all_tables, {name: [*runs] for name, runs in results.runs.items()}, out / "tables")
         write_power(estimates, out / "tables", results.stamp)
-        controlled = control_table(results, estimates)
         write_controls(controlled, out / "tables", results.stamp)
+        if relied:
+            write_stacked(relied, out / "tables" / "reliance", results.stamp)
         bar.advance()
         figures = _figures(results, estimates, out / "figures")
         bar.advance()
@@ -88,6 +93,8 @@ def write(
             rule=RULE,
             title_of_controls=TITLE_OF_CONTROLS,
             controls=controlled,
+            title_of_reliance=TITLE_OF_RELIANCE,
+            relied=relied,
             title_of_power=TITLE,
             power=power_table(estimates),
             tables=[_shown(table) for table in all_tables],
@@ -100,7 +107,7 @@ def write(
             selection=choice.rule,
             groups=cases.page_groups(choice, drawn),
             columns=2 * each,
-            seeds=_seeds(results, estimates),
+            seeds=seed_tables(results, estimates),
             differences=_differences(results),
             limits=limits(results, estimates),
         )
@@ -282,7 +289,8 @@ class SeedTable:
     lines: tuple[SeedLine, ...]
 
 
-def _seeds(results: Results, estimates: GridEstimates) -> list[SeedTable]:
+def seed_tables(results: Results, estimates: GridEstimates) -> list[SeedTable]:
+    """Make the table of the seeds of each attempted experiment."""
     columns = (MACRO, *estimates.classes, "validation", "nss")
     result = []
     for name in results.attempted:
