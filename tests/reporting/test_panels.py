@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from radgaze.reporting.case_panels import CONTOUR, HEIGHT, mosaic, overlay, panels
 from radgaze.reporting.style import HEAT
@@ -94,7 +95,9 @@ def test_the_figure_holds_every_panel_and_one_colour_bar(rows: int) -> None:
     words = [text.get_text() for text in figure.texts]
     assert len(words) == rows * 6 + 1
     assert words.count("Grad-CAM") == rows
-    picture = np.asarray(figure.images[0].get_array())
+    agg = FigureCanvasAgg(figure)
+    agg.draw()  # type: ignore[no-untyped-call]
+    picture = np.asarray(agg.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
     for i, row in enumerate(drawn):
         for panel in row:
             assert panel.pixels is not None

@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Literal
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
@@ -159,7 +161,7 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> F
         figure = canvas(width / DPI, height / DPI)
         figure.set_layout_engine("none")
         figure.set_dpi(DPI)
-        figure.figimage(picture, left, foot, origin="upper")  # pixel by pixel, nothing resampled
+        figure.add_artist(_Pixels(picture, left, foot))
         for (label, row), at in zip(rows, places, strict=True):
             if row:
                 _write(figure, 10, height - at[0][1] - HEIGHT / 2, label, va="center")
@@ -218,6 +220,23 @@ def over(
     # The maximum of heatmaps and gaze is 1; a mask is a probability, whose maximum is meaningful.
     note = f"largest {top:.2f}" if title == "Mask" else ""
     return Panel(title, overlay(case.grey, scaled, case.outline if outlined else None), note)
+
+
+class _Pixels(Artist):
+    """A picture (h, w, 3) at (x, y) pixels from the lower left, of which nothing is resampled.
+
+    `Figure.figimage` makes the same pixels, after resampling them twice.
+    """
+
+    def __init__(self, picture: NDArray[np.uint8], x: float, y: float) -> None:
+        super().__init__()
+        opaque = np.full((*picture.shape[:2], 1), 255, dtype=np.uint8)
+        self._place, self._pixels = (x, y), np.concatenate([picture, opaque], axis=2)[::-1]  # from below
+
+    def draw(self, renderer: RendererBase) -> None:
+        graphics = renderer.new_gc()
+        renderer.draw_image(graphics, *self._place, self._pixels)
+        graphics.restore()
 
 
 def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]:

@@ -94,7 +94,8 @@ def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace
         UserError: A value is of the wrong type.
     """
     try:  # a copy, since parsing changes the settings
-        parsed: Namespace = _parser(cls).parse_object({"config": deepcopy(settings)}).config
+        parser = _parser(cls)  # type: ignore[arg-type]  # a class is hashable
+        parsed: Namespace = parser.parse_object({"config": deepcopy(settings)}).config
     except Exception as error:  # jsonargparse passes on exceptions of any type
         place = f'"{within}.' if within else '"'
         raise UserError(_in_words(_short(error).replace('"config.', place, 1))) from error
