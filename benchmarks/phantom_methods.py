@@ -128,7 +128,8 @@ def run(
         "class maps where it has any. Mean ± standard deviation over seeds; difference is AUC minus that of "
         f"`{PLAIN}` of the same seeds. Time is the processor time of a training relative to that of the "
         f"same seed's `{PLAIN}`. A method's weights are its experiment's own; "
-        "baseline, set 1 and set 3 have the demo's γ.",
+        "baseline, set 1 and set 3 have the demo's γ. “Gaze of another case” is `gaze.control=shuffled`: "
+        "training cases have the gaze of other patients.",
         [row(name, figures, plain) for name, figures in found.items() if figures],
         {
             "patients": FULL.patients,
