@@ -60,6 +60,14 @@ BENCHMARKS = {
         "phantom_methods:run", "each comparison method on the demo's confounded phantoms", slow=True
     ),
     "power": Benchmark("power:run", "power of differences over seeds, predicted and simulated", slow=True),
+    "reasons": Benchmark(
+        "reasons:run",
+        "what each experiment relies on, and its controls, on four kinds of phantoms",
+        slow=True,
+    ),
+    "reasons_tuning": Benchmark(
+        "reasons_tuning:run", "settings of counterfactual training, on development phantoms", slow=True
+    ),
     "seed_intervals": Benchmark(
         "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True
     ),

@@ -30,7 +30,7 @@ def run(*, seeds: Sequence[int] = SEEDS, keep: str | None = None) -> Result:
     rows: list[dict[str, Cell]] = []
     with _folder(keep) as folder:
         for seed in seeds:
-            say(f"[bold]Seed {seed}, {len(rows) + 1} of {len(seeds)}")
+            say(f"Seed {seed}, {len(rows) + 1} of {len(seeds)}", bold=True)
             rows.append(_row(seed, folder / f"seed-{seed}"))
     return Result(
         "Set 3 guided against the baseline on confounded phantoms",

@@ -141,26 +141,35 @@ def run(
 
 
 def _figures(method: Method, name: str, folder: Path, seed: int) -> Figures:
-    say(f"[bold]Seed {seed}: {name}")
+    say(f"Seed {seed}: {name}", bold=True)
     figures = {"seed": float(seed)}
     with redirect_stdout(io.StringIO()):
         store = make_store(folder, seed=seed)
         config = configured(method, str(store.path.resolve()), seed)
         out = folder / (method.experiment if method.without_gaze else name).replace(" ", "_")
-        same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
-        if same and (out / "predictions.parquet").is_file():
-            trained = Run.open(out)
-        else:
-            again = same and resumable(out)
-            start = process_time()
-            trained = train(config, out, resume=again, overwrite=True)
-            if not again:
-                figures["seconds"] = process_time() - start
+        trained, seconds = trained_run(config, out)
+        if seconds is not None:
+            figures["seconds"] = seconds
         if method.without_gaze:
             trained = without_gaze(trained, "cpu")
         results = evaluate(trained, EvaluationOptions(resamples=1)).test
     figures["AUC"] = _value(results.auc, "macro")
     return figures | {f"{kind} NSS": _value(each, "nss") for kind, each in results.agreement.items() if each}
+
+
+def trained_run(config: Config, out: Path) -> tuple[Run, float | None]:
+    """Train a run, or open it where it is trained already.
+
+    Returns:
+        The run, and the processor time of its training in seconds; None where not all of it was now.
+    """
+    same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
+    if same and (out / "predictions.parquet").is_file():
+        return Run.open(out), None
+    again = same and resumable(out)
+    start = process_time()
+    trained = train(config, out, resume=again, overwrite=True)
+    return trained, None if again else process_time() - start
 
 
 def _value(entries: Mapping[str, object], name: str) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -26,6 +26,7 @@ class Result:
         rows: Column to value; columns carry their unit, and every row has the same ones.
         parameters: What it was told.
         notes: What a reader must know of the numbers.
+        runs: Figures of each run that the table is computed from; in the JSON alone.
     """
 
     title: str
@@ -33,11 +34,14 @@ class Result:
     rows: Sequence[dict[str, Cell]]
     parameters: dict[str, Cell] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    runs: Sequence[Mapping[str, Cell]] = ()
 
 
 def write(name: str, result: Result, folder: Path) -> str:
     """Write NAME.json and NAME.md; return the latter's text."""
     found = {"benchmark": name, **asdict(result), "machine": machine()}
+    if not result.runs:
+        del found["runs"]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(
         json.dumps(found, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"

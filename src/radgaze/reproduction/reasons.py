@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from radgaze import experiments
+from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.options import FieldError
 from radgaze.reproduction.options import CLEAN, SEED, ReproduceOptions, named_stores
@@ -129,7 +130,13 @@ def _opened(paths: Mapping[tuple[str, int], str]) -> dict[str, PlannedStore]:
     Raises:
         UserError: A store cannot be read, or two have different classes.
     """
-    stores = {path: Store.open(path) for path in dict.fromkeys(paths.values())}
+    stores, contents = dict[str, Store](), dict[str, dict[str, str]]()
+    chosen = tuple(dict.fromkeys(paths.values()))
+    with progress("Opening stores", total=len(chosen)) as bar:
+        for path in chosen:
+            stores[path] = Store.open(path)
+            contents[path] = origin.contents(stores[path])
+            bar.advance(1)
     first = next(iter(stores.values()))
     for store in stores.values():
         if tuple(store.classes) != tuple(first.classes):
@@ -138,6 +145,6 @@ def _opened(paths: Mapping[tuple[str, int], str]) -> dict[str, PlannedStore]:
                 f"{', '.join(store.classes)}; name stores of the same classes in `stores`"
             )
     return {
-        path: PlannedStore(store.manifest.get("identity", {}), origin.contents(store))
+        path: PlannedStore(store.manifest.get("identity", {}), contents[path])
         for path, store in stores.items()
     }

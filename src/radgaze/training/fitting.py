@@ -11,6 +11,7 @@ from typing import Literal
 
 import lightning as L
 import polars as pl
+import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
 from torch import distributed
@@ -102,6 +103,8 @@ def train(
         origin.write(store, out)
         _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
+    if trainer.strategy.root_device.type == "cpu":
+        model.to(memory_format=torch.channels_last)  # a fifth faster: the layout of oneDNN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stopped = _fit(trainer, module, data, last, training)
@@ -111,6 +114,7 @@ def train(
         if stopped:
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
+    model.to(memory_format=torch.contiguous_format)  # that of weights that are read from a file
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
