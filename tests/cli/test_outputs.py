@@ -47,6 +47,7 @@ WANTS_A_FOLDER = {
     "reproduce": ["reproduce", "--data", "STORE", "--out", "FILE"],
     "explain": ["explain", "FILE", "image.png", "--out", "out"],
     "explain into a file": ["explain", "run", "image.png", "--out", "FILE"],
+    "predict": ["predict", "FILE", "image.png", "--out", "out.csv"],
     "report": ["report", "FILE"],
     "demo": ["demo", "--out", "FILE"],
 }
@@ -130,6 +131,7 @@ def test_a_path_that_cannot_be_is_told(bad: str, tmp_path: Path) -> None:
         ["reproduce", "--data", "s", "--out", "o", "--seeds", "-3"],
         ["reproduce", "--data", "s", "--out", "o", "--seed", "4294967296"],
         ["explain", "run", "x.png", "--out", "o", "--batch-size", "0"],
+        ["predict", "run", "x.png", "--out", "o.csv", "--batch-size", "0"],
         ["evaluate", "run", "--resamples", "0"],
         ["compare", "run", "run", "--out", "o", "--resamples", "99999999999999999999"],
         ["compare", "a", "b", "--out", "o", "--resamples", "-1"],

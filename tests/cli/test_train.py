@@ -86,6 +86,7 @@ def test_an_experiment_named_in_a_file_that_does_not_exist_is_told(tmp_path: Pat
     [
         (["evaluate"], "required: RUN; see `radgaze evaluate --help`"),
         (["explain"], "required: RUN, IMAGE, --out; see `radgaze explain --help`"),
+        (["predict"], "required: RUN, IMAGE, --out; see `radgaze predict --help`"),
         (["prepare", "table"], "required: --table, --out; see `radgaze prepare table --help`"),
         (["prepare"], "see `radgaze prepare --help`"),
         (["tune"], "required: --experiment, --data, --out, --trials; see `radgaze tune --help`"),
@@ -103,6 +104,7 @@ def test_what_is_missing_is_told_in_the_words_of_the_verb_s_own_help(
     [
         ["evaluate", "x" * 5000],
         ["explain", "x" * 5000, "image.png", "--out", "maps"],
+        ["predict", "x" * 5000, "image.png", "--out", "p.csv"],
         ["train", "--data", "x" * 5000, "--out", "run"],
         ["inspect", "x" * 5000],
         ["prepare", "egd", "--egd", "x" * 5000, "--mimic", "y", "--out", "store"],

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.image import read_any, size_of
+from radgaze.dicom.image import may_be_image, read_any, size_of
 from radgaze.dicom.isolate import isolated
 from radgaze.dicom.picture import picture_size, read_picture
 
@@ -254,6 +254,43 @@ def test_another_format_is_named(tmp_path: Path, name: str) -> None:
             read(path)
         assert told.value.reason == "unsupported_format"
         assert name in told.value.detail
+
+
+@pytest.mark.parametrize(
+    ("name", "reason", "words"),
+    [
+        ("a.png", "not_a_picture", "named as PNG, but does not begin as PNG does"),
+        ("a.JPG", "not_a_picture", "named as JPEG, but does not begin as JPEG does"),
+        ("a.tiff", "not_a_picture", "named as TIFF, but does not begin as TIFF does"),
+        ("a.dcm", "not_dicom", "named as DICOM, but does not begin as DICOM does"),
+        ("a", "not_dicom", "neither a DICOM file nor a PNG, JPEG or TIFF picture"),
+    ],
+)
+@pytest.mark.parametrize(
+    "content", [b"no image", b"\0PNG" + bytes(300), b"BMI,sex\n23,f\n", b"RIFF but sound"]
+)
+def test_a_file_that_is_no_image_is_called_by_its_name_s_format(
+    content: bytes, name: str, reason: str, words: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    for read in (read_any, size_of):
+        with pytest.raises(DicomError) as told:
+            read(tmp_path / name)
+        assert told.value.reason == reason
+        assert words in told.value.detail
+        assert str(tmp_path) not in str(told.value)
+
+
+def test_what_may_be_an_image_is_found_by_content_and_name(tmp_path: Path) -> None:
+    saved(tmp_path, "picture", GREY, format="PNG")
+    saved(tmp_path, "other", GREY, format="BMP")
+    (tmp_path / "dicom").write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "empty.png").touch()
+    for name in ("text.txt", "BMI.csv", "README", "Thumbs.db"):
+        (tmp_path / name).write_bytes(b"BMI,sex" * 40 if name == "BMI.csv" else name.encode() * 30)
+    (tmp_path / "DICOMDIR").write_bytes(bytes(128) + b"DICM")
+    seen = {path.name for path in tmp_path.iterdir() if may_be_image(path)}
+    assert seen == {"picture", "other", "dicom", "empty.png"}
 
 
 def test_a_png_whose_checksum_is_wrong_is_refused(tmp_path: Path) -> None:

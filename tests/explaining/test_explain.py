@@ -15,10 +15,12 @@ from radgaze import models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.explaining.inputs import Requested, Subject, find, read
+from radgaze.explaining.folders import folders
 from radgaze.explaining.making import explain
 from radgaze.explaining.methods import chosen
 from radgaze.explaining.options import ExplainOptions
+from radgaze.predicting.finding import Requested
+from radgaze.predicting.inputs import Subject, read
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
@@ -134,25 +136,46 @@ def test_geometry_leads_from_the_original_to_the_map(run: Run, tmp_path: Path) -
     assert told["original"] == {"rows": case["rows"], "columns": case["columns"]}
 
 
-def test_a_folder_is_explained_but_for_what_cannot_be_read(
+def test_a_folder_is_explained_without_what_is_no_image(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tmp_path / "folder"
     (folder / "deeper").mkdir(parents=True)
     write_dicom(folder / "a.dcm", np.random.default_rng(0).random((40, 50)))
     (folder / "b.txt").write_text("no image")
+    (folder / "bmi.csv").write_text("BMI,sex\n23,f\n")  # "BM" is how a BMP picture begins
+    (folder / "DICOMDIR").write_bytes(bytes(128) + b"DICM" + bytes(200))
     grey = np.random.default_rng(1).integers(0, 255, (30, 40), dtype=np.uint8)
     Image.fromarray(grey).save(folder / "deeper" / "c.png")
     (folder / ".hidden").write_text("")
     out = tmp_path / "out"
-    assert main(["explain", str(run.path), str(folder), "--methods", FEW, "--out", str(out)]) == 1
+    assert main(["explain", str(run.path), str(folder), "--methods", FEW, "--out", str(out)]) == 0
     said = capsys.readouterr()
-    assert sorted(p.name for p in out.iterdir()) == ["image-001", "image-003"]
-    assert "b.txt is left out" in said.err
-    assert "c.png" in said.out
+    assert sorted(p.name for p in out.iterdir()) == ["image-001", "image-002"]
+    assert "3 files passed over, being no image: DICOMDIR, b.txt, bmi.csv" in " ".join(said.err.split())
+    told = described(out / "image-002")
+    predicted = f"{told['predicted']} {told['probabilities'][told['predicted']]:.2f}"
+    assert f"c.png: {out / 'image-002' / 'sheet.png'}: {predicted}\n" in said.out
     kept = tmp_path / "kept"
     main(["explain", str(run.path), str(folder), "--methods", FEW, "--keep-names", "--out", str(kept)])
     assert sorted(p.name for p in kept.iterdir()) == ["a", "c"]
+
+
+def test_a_broken_image_of_a_folder_is_named_with_its_format_and_the_others_are_explained(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    grey = np.random.default_rng(1).integers(0, 255, (30, 40), dtype=np.uint8)
+    for name in ("a.png", "b.png"):
+        Image.fromarray(grey).save(folder / name)
+    (folder / "b.png").write_bytes(b"\0" + (folder / "b.png").read_bytes()[1:])
+    out = tmp_path / "out"
+    assert main(["explain", str(run.path), str(folder), "--methods", FEW, "--out", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "b.png is left out: not_a_picture: the file is named as PNG, but does not begin as PNG" in said
+    assert "DICOM" not in said
+    assert [p.name for p in out.iterdir()] == ["image-001"]
 
 
 def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path: Path) -> None:
@@ -213,9 +236,9 @@ def test_two_files_of_one_name_are_told_apart_by_numbers(run: Run, tmp_path: Pat
         (tmp_path / name).mkdir()
         write_dicom(tmp_path / name / "same.dcm", np.random.default_rng(0).random((30, 30)))
     files = [str(tmp_path / name) for name in "ab"]
-    assert [a.name for a in find(files, run)] == ["image-001", "image-002"]
+    assert [a.name for a in folders(files, run)] == ["image-001", "image-002"]
     with pytest.raises(UserError, match="two images are called same"):
-        find(files, run, keep_names=True)
+        folders(files, run, keep_names=True)
 
 
 def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(

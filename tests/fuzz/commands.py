@@ -56,6 +56,7 @@ def lines(folder: Path) -> list[list[str]]:
         ["vote", "run", str(folder / "run"), "--resamples", "20", "--out", "new"],
         ["pseudo", "run", "--methods", "grad_cam", "--out", "new"],
         ["explain", "run", "case-01", "--methods", "grad_cam", "--out", "new"],
+        ["predict", "run", "case-01", "--out", "new.csv"],
         ["report", "run"],
     ]
 

@@ -106,6 +106,7 @@ VERBS = {
     "train --resume": ["train", "--resume", "RUN", "--trainer.max_epochs", "2"],
     "audit": ["audit", "RUN", "--out", "OUT"],
     "explain": ["explain", "RUN", "CASE", "--out", "OUT"],
+    "predict": ["predict", "RUN", "CASE", "--out", "OUT.csv"],
     "compare": ["compare", "RUN", "RUN", "--out", "OUT"],
     "report": ["report", "RUN"],
     "tune --resume": [
@@ -137,7 +138,7 @@ def test_every_verb_tells_what_of_the_store_is_another(
     store = place / "store"
     case = pl.read_parquet(store / "cases.parquet")["case_id"][0]
     names = {"RUN": place / "run", "STORE": store, "OUT": place / "out", "CASE": case}
-    names |= {"SEARCH": place / "search", "GRID": place / "grid"}
+    names |= {"SEARCH": place / "search", "GRID": place / "grid", "OUT.csv": place / "out.csv"}
     arguments = [str(names.get(word, word)) for word in VERBS[verb]]
     begin_both(place)
     before = {path: path.read_bytes() for path in (place / "run").rglob("*") if path.is_file()}
@@ -357,6 +358,7 @@ NEW = {
     "prepare": ["prepare", "table", "--table", "TABLE", "--columns", "patient=", "--out", "OUT"],
     "demo": ["demo", "--out", "OUT", "--quick"],
     "explain": ["explain", "RUN", "CASE", "--methods", "grad_cam", "--out", "OUT"],
+    "predict": ["predict", "RUN", "CASE", "--out", "OUT.csv"],
     "compare": ["compare", "RUN", "RUN2", "--resamples", "20", "--out", "OUT"],
     "audit": [
         *("audit", "RUN", "--methods", "grad_cam", "--probed", "2", "--resamples", "20", "--out", "OUT"),
@@ -381,7 +383,12 @@ def test_a_disk_that_cannot_be_written_is_a_line_in_every_verb(
     (place / "table.csv").write_text("image,label\na.png,A\nb.png,B\n")
     (place / "tiny.yaml").write_text(yaml.safe_dump(TINY))
     names = {"RUN": place / "run", "RUN2": place / "run2", "STORE": place / "store", "CASE": case}
-    names |= {"OUT": place / "out", "TABLE": place / "table.csv", "TINY": place / "tiny.yaml"}
+    names |= {
+        "OUT": place / "out",
+        "OUT.csv": place / "out.csv",
+        "TABLE": place / "table.csv",
+        "TINY": place / "tiny.yaml",
+    }
 
     def full(path: object, *_: object) -> int:
         raise OSError(fault, os.strerror(fault), str(path))

@@ -39,6 +39,7 @@ VERBS = {
     "vote": "combine several runs by their mean or majority, evaluated and reported as one",
     "pseudo": "write masks made of a run's maps into a copy of its store",
     "paste": "paste markers into the images of a store, and make twins of its test images",
+    "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
 }

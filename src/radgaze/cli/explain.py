@@ -28,6 +28,7 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import complain, put
     from radgaze.explaining.making import explain
+    from radgaze.explaining.writing import prediction_in_words
     from radgaze.outputs import check_folder
     from radgaze.runs.run import Run
 
@@ -35,7 +36,7 @@ def run(args: Namespace) -> int:
     check_folder(args.out)
     outcome = explain(Run.open(Path(args.path)), args.images, Path(args.out), options)
     for requested, folder in outcome.written.items():
-        put(f"{requested.path or requested.case_id}: {folder / 'sheet.png'}")
+        put(f"{requested.path or requested.case_id}: {folder / 'sheet.png'}: {prediction_in_words(folder)}")
     for requested, reason in outcome.failed.items():
         complain(f"radgaze explain: {requested.path} is left out: {reason}")
     return 1 if outcome.failed else 0

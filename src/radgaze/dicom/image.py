@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Literal
 
+from radgaze.dicom.error import DicomError
 from radgaze.dicom.guard import errors_only, opened
-from radgaze.dicom.picture import is_picture, picture_size, read_picture
+from radgaze.dicom.picture import START, is_picture, picture_size, read_picture
 from radgaze.dicom.read import HEADER_BYTES, MAX_PIXELS, read_header, read_radiograph
 from radgaze.dicom.view import Radiograph
+
+NAMED = {
+    **dict.fromkeys((".dcm", ".dicom"), "DICOM"),
+    ".png": "PNG",
+    **dict.fromkeys((".jpg", ".jpeg"), "JPEG"),
+    **dict.fromkeys((".tif", ".tiff"), "TIFF"),
+}
+"""Formats that are read, by the endings of names."""
+
+DIRECTORY = "DICOMDIR"
+"""Name of the table of contents of a medium with DICOM files (DICOM PS3.10), which is no image."""
 
 
 def read_any(path: str | os.PathLike[str], *, voi: Literal["window", "none"] = "window") -> Radiograph:
@@ -41,6 +54,36 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
     return header.rows, header.columns
 
 
+def may_be_image(path: Path) -> bool:
+    """Whether a file begins like an image of any known format, is named like one that is read, or cannot be
+    opened."""
+    if path.name == DIRECTORY:
+        return False
+    if path.suffix.lower() in NAMED:
+        return True
+    try:
+        with path.open("rb") as file:
+            is_known = is_picture(file)
+            return is_known or _is_dicom(file.read(START))
+    except (DicomError, OSError):  # a picture of another format, or a file that the user may not read
+        return True
+
+
 def _begins_as_picture(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as a picture that is read, rather than as DICOM; one of neither is an error."""
     with errors_only(), opened(path, 4 * MAX_PIXELS + HEADER_BYTES) as file:
-        return is_picture(file)
+        if is_picture(file):
+            return True
+        if _is_dicom(file.read(START)):
+            return False
+    name = NAMED.get(Path(path).suffix.lower())
+    if name is None:
+        raise DicomError("not_dicom", "this is neither a DICOM file nor a PNG, JPEG or TIFF picture")
+    raise DicomError(
+        "not_dicom" if name == "DICOM" else "not_a_picture",
+        f"the file is named as {name}, but does not begin as {name} does: it is damaged, or something else",
+    )
+
+
+def _is_dicom(start: bytes) -> bool:
+    return start[128:132] == b"DICM"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import BinaryIO, Literal
 
@@ -27,13 +28,18 @@ TINT = 8
 """Levels of 256 by which red, green and blue may differ in a grey picture, as JPEG rounds."""
 
 OTHERS = {
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"RIFF": "WebP",
-    b"\0\0\0\x0cjP  ": "JPEG 2000",
-    b"\xff\x0a": "JPEG XL",
+    "BMP": rb"BM.{4}\0{4}",
+    "GIF": rb"GIF8[79]a",
+    "WebP": rb"RIFF.{4}WEBP",
+    "JPEG 2000": rb"\0\0\0\x0cjP  |\xff\x4f\xff\x51",
+    "JPEG XL": rb"\xff\x0a|\0\0\0\x0cJXL ",
+    "BigTIFF": rb"II\+\0|MM\0\+",
+    "HEIF": rb".{4}ftyp(hei[cx]|mif1|avi[fs])",
 }
-"""Pictures that are not read, by their first bytes."""
+"""Pictures that are not read, by a pattern of their first bytes."""
+
+START = 132
+"""First bytes of a file by which its format is known: those of DICOM up to its prefix."""
 
 ORIENTATION, PHOTOMETRIC, BITS, SAMPLE_FORMAT = 0x0112, 262, 258, 339  # tags of EXIF and TIFF
 UPRIGHT = (0, 1)
@@ -47,12 +53,19 @@ def is_picture(file: BinaryIO) -> bool:
     Raises:
         DicomError: The file begins like a picture of another format.
     """
-    start = file.read(132)
+    start = file.read(START)
     file.seek(0)
-    for signature, name in OTHERS.items():
-        if start.startswith(signature) and not start.endswith(b"DICM"):
-            raise DicomError("unsupported_format", f"a {name} picture, which is not read; save it as PNG")
+    name = other_format(start)
+    if name is not None:
+        raise DicomError("unsupported_format", f"a {name} picture, which is not read; save it as PNG")
     return start.startswith(SIGNATURES)
+
+
+def other_format(start: bytes) -> str | None:
+    """Format of a picture that is not read, by the first bytes of its file; None for any other file."""
+    if start.endswith(b"DICM"):
+        return None
+    return next((name for name, begin in OTHERS.items() if re.match(begin, start, re.DOTALL)), None)
 
 
 def picture_size(path: str | os.PathLike[str], *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
@@ -84,7 +97,7 @@ def read_picture(
     """
     with errors_only():
         values, deep = grey_values(path, max_pixels=max_pixels)
-    return _scaled(values, deep=deep, voi=voi)
+    return scaled(values, deep=deep, voi=voi)
 
 
 def grey_values(
@@ -225,7 +238,8 @@ def _grey(image: Image.Image, colour: Literal["none", "brightest"]) -> NDArray[n
     return means
 
 
-def _scaled(values: NDArray[np.number], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:
+def scaled(values: NDArray[np.number], *, deep: bool, voi: Literal["window", "none"]) -> NDArray[np.float32]:
+    """Scale stored values (H, W) to greys in [0, 1], see `read_picture`; `deep`: more than 8 bits."""
     low, high = float(values.min()), float(values.max())
     if voi == "none":
         low = min(low, 0.0)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radgaze.evaluation.referral.selective import Decision
-from radgaze.explaining.inputs import Subject
+from radgaze.predicting.inputs import Subject
 
 Maps = dict[tuple[str, str], NDArray[np.float32]]
 """Heatmaps (S, S) in [0, 1], by method and class."""

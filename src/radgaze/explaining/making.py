@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,23 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import __version__, models
-from radgaze.console import Bar, progress, say
-from radgaze.devices import usable_device
-from radgaze.errors import UserError, call
-from radgaze.evaluation.referral.selective import FILE, Referral
-from radgaze.explaining.explainer import Explainer, Voice
-from radgaze.explaining.inputs import Requested, Subject, Unreadable, find, read
+from radgaze.console import progress, say
+from radgaze.errors import UserError
+from radgaze.explaining.explainer import Explainer
+from radgaze.explaining.folders import folders
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.options import ExplainOptions
 from radgaze.explaining.record import ExplanationSettings
-from radgaze.explaining.writing import DONE, write
+from radgaze.explaining.writing import ADVICE, DONE, write
+from radgaze.predicting.finding import Requested
+from radgaze.predicting.inputs import Subject, Unreadable, batched, read
+from radgaze.predicting.predictor import Predictor
 from radgaze.records import plain
 from radgaze.records import read as read_record
 from radgaze.runs.run import Run
 
 MOST_CASES = 200
 """Largest number of cases over which the mean radiograph is taken."""
-ADVICE = "name another folder, or set `overwrite=True`"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def explain(
 
     Args:
         run: The run.
-        images: Files, folders and cases, see `inputs.find`.
+        images: Files, folders and cases, see `finding.find`.
         out: Folder; each image has a folder in it.
         options: The options.
 
@@ -67,25 +67,28 @@ def explain(
     if options.target not in targets:
         raise UserError(f"`target` must be one of {', '.join(targets)}, got {options.target}")
     changed = run.check_store()
-    requested = find(images, run, keep_names=options.keep_names)
+    requested = folders(images, run, keep_names=options.keep_names)
     if changed is not None:
         say(f"{changed}; the maps of files do not depend on it")
-    device = usable_device(options.device)
-    trained = [voter.model(device) for voter in run.voters]
-    names = _methods(options.methods, trained, run.config.input.size)
+    predictor = Predictor.of(run, options.device)
+    names = _methods(options.methods, predictor.models, run.config.input.size)
     record = _settings(run, names, options)
     todo, written = _not_done(requested, out, record, overwrite=options.overwrite)
     failed = dict[Requested, str]()
     reference = _mean_of_cases(run) if options.reference == "cases" else options.reference
-    voices = [
-        Voice(voter, model, generators(names, models.scoring(model), seed=options.seed, reference=reference))
-        for voter, model in zip(run.voters, trained, strict=True)
+    made = [
+        generators(names, models.scoring(model), seed=options.seed, reference=reference)
+        for model in predictor.models
     ]
-    explainer = Explainer(run, voices, options.target, _referral(run))
-    by_name, steps = {each.name: each for each in todo}, len(names) * len(voices)
+    explainer = Explainer(predictor, made, options.target)
+    by_name, steps = {each.name: each for each in todo}, len(names) * len(made)
     with progress("Explaining", total=len(todo) * steps) as bar:
-        for subjects in _batches(read(todo, run, trained[0]), options.batch_size, failed, steps, bar):
-            for explanation in explainer(subjects, bar.advance):
+        for batch in batched(read(todo, run, predictor.models[0]), options.batch_size):
+            unreadable = {each.requested: each.reason for each in batch if isinstance(each, Unreadable)}
+            bar.advance(steps * len(unreadable))
+            failed |= unreadable
+            subjects = [each for each in batch if isinstance(each, Subject)]
+            for explanation in explainer(subjects, bar.advance) if subjects else ():
                 written[by_name[explanation.subject.name]] = write(explanation, out, record)
     return Outcome({each: written[each] for each in requested if each in written}, failed)
 
@@ -106,16 +109,6 @@ def _settings(run: Run, names: Sequence[str], options: ExplainOptions) -> Explan
     )
 
 
-def _referral(run: Run) -> Referral | None:
-    """The run's rule for accepting predictions."""
-    referral = Referral.read(run.path)
-    if referral is not None and referral.classes != run.classes:
-        raise UserError(
-            f"{run.path / FILE} is of other classes; choose again: {call('evaluate', run.path, reject=True)}"
-        )
-    return referral
-
-
 def _not_done(
     requested: Sequence[Requested], out: Path, record: ExplanationSettings, *, overwrite: bool
 ) -> tuple[list[Requested], dict[Requested, Path]]:
@@ -132,34 +125,6 @@ def _not_done(
             raise UserError(f"{out / each.name} holds maps of another image or with other settings: {ADVICE}")
         todo.append(each)
     return todo, done
-
-
-def _batches(
-    subjects: Iterator[Subject | Unreadable],
-    size: int,
-    failed: dict[Requested, str],
-    steps: int,
-    bar: Bar,
-) -> Iterator[list[Subject]]:
-    """Batches of subjects; subjects with further inputs form batches of one, since these differ in length."""
-    batch: list[Subject] = []
-    for subject in subjects:
-        if isinstance(subject, Unreadable):
-            failed[subject.requested] = subject.reason
-            bar.advance(steps)
-            continue
-        if subject.other_inputs:
-            if batch:  # files, which have none
-                yield batch
-                batch = []
-            yield [subject]
-            continue
-        batch.append(subject)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 def _mean_of_cases(run: Run) -> Tensor:

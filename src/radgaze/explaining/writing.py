@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
-from math import isfinite
+from math import isfinite, nan
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from radgaze.explaining.record import (
     OriginalSize,
 )
 from radgaze.files import written
+from radgaze.records import read as read_record
 from radgaze.records import write as write_record
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, mosaic, over, radiograph
 from radgaze.reporting.page import slug
@@ -27,6 +28,7 @@ from radgaze.reporting.style import save
 
 DONE = "explanation.json"
 """The file that is written last: where it exists, the other files are complete."""
+ADVICE = "name another folder, or set `overwrite=True`"
 IN_A_ROW = 5
 
 
@@ -56,6 +58,18 @@ def write(explanation: Explanation, out: Path, settings: ExplanationSettings) ->
     save(mosaic(_sheet(explanation, case)), folder / "sheet.png")
     write_record(_record(explanation, settings, pictures), folder / DONE)
     return folder
+
+
+def prediction_in_words(folder: Path) -> str:
+    """Describe the prediction of an image, from the explanation in its folder.
+
+    Raises:
+        UserError: The explanation is damaged.
+    """
+    record = read_record(ExplanationRecord, folder / DONE, ADVICE)
+    p, decision = record.probabilities[record.predicted], record.decision
+    words = f"{record.predicted} {nan if p is None else p:.2f}"
+    return words if decision is None else f"{words}, {decision.verdict}"
 
 
 def _record(

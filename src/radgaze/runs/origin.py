@@ -1,4 +1,4 @@
-"""RUN/store.json: hashes of the store that a run was trained on, to detect changes."""
+"""RUN/store.json: hashes of the store that a run was trained on, to detect changes, and its image format."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Literal
 
 import polars as pl
+from pydantic import Field
 
 from radgaze import records
 from radgaze.errors import UserError
@@ -44,16 +46,31 @@ class StoreChangedError(UserError):
 
 
 @dataclass(frozen=True)
+class StoredImages:
+    """The way in which the images of a store were read, which images to be predicted must be, too.
+
+    Attributes:
+        size: Side of the square images, in pixels.
+        voi: Grey values, see `PrepareOptions`.
+    """
+
+    size: Annotated[int, Field(ge=1, le=16384)]
+    voi: Literal["window", "none"]
+
+
+@dataclass(frozen=True)
 class Origin(Record):
     """The store of a run.
 
     Attributes:
         contents: Hash of each of `PARTS`.
         drawn: Hash of the run's split; None in runs from before it was recorded.
+        images: The way in which its images were read; None in runs from before it was recorded.
     """
 
     contents: dict[str, str]
     drawn: str | None = optional()
+    images: StoredImages | None = optional()
 
 
 def contents(store: Store) -> dict[str, str]:
@@ -78,8 +95,9 @@ def contents(store: Store) -> dict[str, str]:
 
 
 def write(store: Store, run: Path) -> None:
-    """Record in a run's folder the hashes of its store and of its split."""
-    records.write(Origin(contents(store), drawn(store)), run / FILE)
+    """Record in a run's folder the hashes of its store and split, and how its images were read."""
+    images = StoredImages(store.size, store.voi)
+    records.write(Origin(contents(store), drawn(store), images), run / FILE)
 
 
 def drawn(store: Store) -> str:
