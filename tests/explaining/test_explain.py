@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -21,6 +22,7 @@ from radgaze.explaining.methods import chosen
 from radgaze.explaining.options import ExplainOptions
 from radgaze.predicting.finding import Requested
 from radgaze.predicting.inputs import Subject, read
+from radgaze.predicting.predict import predict
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
@@ -241,7 +243,7 @@ def test_two_files_of_one_name_are_told_apart_by_numbers(run: Run, tmp_path: Pat
         folders(files, run, keep_names=True)
 
 
-def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(
+def test_a_model_that_reads_gaze_takes_cases_and_refuses_files(
     archive: Path, store: Store, tmp_path: Path
 ) -> None:
     wanted = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
@@ -253,6 +255,12 @@ def test_a_model_that_reads_gaze_explains_cases_and_refuses_files(
     assert any(key.startswith("occlusion/") for key in arrays(tmp_path / "maps" / case))
     with pytest.raises(UserError, match="files have none"):
         explain(run, [str(archive / "images" / "p10000-s50000.dcm")], tmp_path / "other")
+    tested = run.predictions().head(3)
+    made = predict(run, tested["case_id"].to_list())
+    expected = tested.select(pl.col("^probability_.*$")).to_numpy()
+    np.testing.assert_allclose(made.probabilities, expected, atol=1e-5)
+    with pytest.raises(UserError, match="arrays have none"):
+        predict(run, np.zeros((64, 64)))
 
 
 @pytest.mark.parametrize("text", ["", '{"version": ', "[]", "[" * 100_000, "\x00"])

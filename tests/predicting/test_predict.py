@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -22,7 +23,7 @@ from radgaze.models.unet import Output
 from radgaze.predicting.inputs import Subject
 from radgaze.predicting.options import PredictOptions
 from radgaze.predicting.predict import predict, predict_subjects, stream
-from radgaze.predicting.predictor import Predictor
+from radgaze.predicting.predictor import Predictor, has_one_class
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, VoteOptions
 from radgaze.runs.voting import make_vote
@@ -209,6 +210,18 @@ def test_of_classes_that_do_not_exclude_each_other_all_from_a_half_on_are_predic
     if names == ():
         assert made.in_words(0) == "no class"
         assert made.to_frame()["predicted"].to_list() == [""]
+
+
+def test_whether_classes_exclude_each_other_is_told_by_the_labels(run: Run, tmp_path: Path) -> None:
+    objective = replace(run.config.objective, classification="sigmoid")
+    one_each = Run(tmp_path, replace(run.config, objective=objective))
+    table = run.predictions()
+    assert has_one_class(run)
+    table.write_parquet(tmp_path / "predictions.parquet")
+    shutil.copytree(run.path / "model", tmp_path / "model")
+    assert has_one_class(one_each)
+    table.with_columns(label_CHF=pl.lit(1)).write_parquet(tmp_path / "predictions.parquet")
+    assert not has_one_class(one_each)
 
 
 @pytest.mark.parametrize(
