@@ -113,7 +113,7 @@ def shares_and_reliance(runs: Runs) -> list[str]:
             if len(pairs) >= LEAST:
                 correlation = spearmanr(*zip(*pairs, strict=True)).statistic
                 notes.append(
-                    f"{word}, {world}: over {len(pairs)} runs, the rank correlation of a run's mean share on the "
-                    f"confounder with its total variation is {correlation:.2f}."
+                    f"{word}, {world}: over {len(pairs)} runs, the rank correlation of a run's mean share on "
+                    f"the confounder with its total variation is {correlation:.2f}."
                 )
     return notes
