@@ -46,7 +46,7 @@ BENCHMARKS = {
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),
     "confounding": Benchmark(
-        "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
+        "confounding:run", "the demo over six seeds: its experiments against the baseline", slow=True
     ),
     "decoy_digits": Benchmark(
         "decoy_digits:run", "each comparison method on digits with a decoy in training", slow=True
