@@ -1,4 +1,4 @@
-"""What each experiment relies on: phantoms with confounders of several kinds, and controls of the gaze."""
+"""Measure what experiments rely on: phantoms with confounders of several kinds, and controls of the gaze."""
 
 from __future__ import annotations
 

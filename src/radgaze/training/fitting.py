@@ -103,8 +103,6 @@ def train(
         origin.write(store, out)
         _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
-    if trainer.strategy.root_device.type == "cpu":
-        model.to(memory_format=torch.channels_last)  # a fifth faster: the layout of oneDNN
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         stopped = _fit(trainer, module, data, last, training)
@@ -114,7 +112,6 @@ def train(
         if stopped:
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
-    model.to(memory_format=torch.contiguous_format)  # that of weights that are read from a file
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     if stopped:
         raise Stopped(
@@ -177,6 +174,8 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
     """Fit the module; true where the user stopped it."""
     alone = trainer.world_size == 1
     began = distributed.is_available() and distributed.is_initialized()
+    if trainer.strategy.root_device.type == "cpu":
+        module.model.to(memory_format=torch.channels_last)  # oneDNN's: a step takes a fifth less
     if not alone and not trainer.is_global_zero:
         # Ctrl-C reaches all processes. The first stops the others; were they to go before it, it would be
         # left with a broken connection in the midst of a step.
@@ -200,6 +199,7 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
     if not alone and not began and distributed.is_initialized():
         # What follows happens in the first process alone, and must not wait for the others.
         distributed.destroy_process_group()
+    module.model.to(memory_format=torch.contiguous_format)  # as weights that are read from a file
     return bool(trainer.interrupted)
 
 
