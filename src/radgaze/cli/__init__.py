@@ -11,10 +11,10 @@ from functools import cache
 from importlib import import_module
 from inspect import signature
 
-from radgaze import __version__
 from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
+from radgaze.version import __version__
 
 DISK_ERRORS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),

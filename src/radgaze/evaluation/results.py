@@ -248,6 +248,52 @@ class EvaluationResults(Record):
     validate: SplitResults = field(default_factory=SplitResults)
     votes: VoteResults | None = optional()
 
+    def to_frame(self) -> pl.DataFrame:
+        """Return all figures as a table.
+
+        Returns:
+            Columns split; metric; of, a class, the `MACRO` mean, a map or a confounder, null where the metric
+            is of all classes; value; low and high, the 95% interval, null where there is none.
+        """
+        rows = [*_rows("test", self.test), *_rows("validate", self.validate)]
+        for kind, of_map in (*self.test.agreement.items(), *self.test.localisation.items()):
+            rows += [("test", name, kind, each) for name, each in (of_map or {}).items()]
+        for confounder, relied in (self.test.reliance or {}).items():
+            rows += [("test", name, confounder, each) for name, each in relied.metrics.items()]
+        return pl.DataFrame(
+            [(*where, each.value, each.low, each.high) for *where, each in rows],
+            schema=_COLUMNS,
+            orient="row",
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        return self.to_frame()._repr_html_()
+
+
+_COLUMNS = {
+    **dict.fromkeys(("split", "metric", "of"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+}
+
+_Row = tuple[str, str, str | None, IntervalEstimate]
+
+
+def _rows(split: str, results: SplitResults) -> list[_Row]:
+    """The figures of predictions on a split."""
+    metrics = {
+        "auc": results.auc,
+        "average_precision": results.average_precision,
+        "brier": results.brier,
+        "calibration_error": results.calibration_error,
+        **{f"sensitivity at {s} specificity": each for s, each in results.sensitivity_at_specificity.items()},
+    }
+    rows: list[_Row] = [
+        (split, metric, group, each) for metric, groups in metrics.items() for group, each in groups.items()
+    ]
+    alone = {"accuracy": results.accuracy, "exact_match": results.exact_match}
+    return rows + [(split, metric, None, each) for metric, each in alone.items() if each is not None]
+
 
 def write_results(results: EvaluationResults, run: Path) -> None:
     """Write RUN/metrics.json, atomically."""

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze import __version__
 from radgaze.evaluation import baselines, reliance
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.maps import BLURRED
@@ -38,6 +37,7 @@ from radgaze.evaluation.statistics.resampling import (
 )
 from radgaze.evaluation.votes import vote_results
 from radgaze.runs.run import Run
+from radgaze.version import __version__
 from radgaze.words import listed
 
 CLASS_GAZE = "maps of each class that the report mentions against the gaze of this class, beside the case's"

@@ -11,7 +11,6 @@ from typing import TypedDict
 
 import polars as pl
 
-from radgaze import __version__
 from radgaze.console import progress, say
 from radgaze.files import clear_leftovers, write_text
 from radgaze.sources.cohort import REASONS, Cohort
@@ -26,6 +25,7 @@ from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
 from radgaze.store.store import FORMAT, MANIFEST, MENTIONS, REJECTIONS, SHARD, TWINS
 from radgaze.tables import write_csv, write_parquet
+from radgaze.version import __version__
 
 GEOMETRY = {
     "coordinates": "(x, y) in pixels of the original image from its top left corner, pixel centres at +0.5",
