@@ -61,7 +61,9 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
         from radgaze.runs import settings
 
         return dict(settings.to_dict(settings.read(Path(named.resume) / "config.yaml")))
-    return experiments.load(named.experiment, named.protocol)
+    loaded = experiments.load(named.experiment, named.protocol)
+    unchanged = named.model.encoder == first.get_defaults().model.encoder
+    return experiments.for_encoder(loaded, None if unchanged else named.model.encoder)
 
 
 def run(args: Namespace) -> int:

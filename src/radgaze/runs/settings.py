@@ -37,13 +37,16 @@ def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -
         experiment: Name of the experiment.
         protocol: "honest" or "faithful".
         **overrides: Values that replace those of the experiment; those of sections as nested dictionaries.
+            With another `model.encoder`, `model.weights` are the default, unless they are given too.
 
     Raises:
         UserError: There is no such experiment or field, or a value is not allowed.
     """
     settings = experiments.load(experiment, protocol)
     check_terms(experiment, settings, overrides)
-    settings = experiments.merge(settings, overrides)
+    model = overrides.get("model")
+    encoder = model.get("encoder") if isinstance(model, Mapping) else None
+    settings = experiments.merge(experiments.for_encoder(settings, encoder), overrides)
     return from_dict({**settings, "experiment": experiment, "protocol": protocol})
 
 
