@@ -40,7 +40,7 @@ BENCHMARKS = {
         "auc_intervals:of_differences", "coverage of intervals of a difference of AUCs, simulated", slow=True
     ),
     "auc_intervals_paper": Benchmark(
-        "auc_intervals:of_paper", "coverage of the seed paper's interval, simulated", slow=True
+        "auc_intervals:of_paper", "coverage of the paper's interval, simulated", slow=True
     ),
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"

@@ -109,7 +109,7 @@ def _show(results: EvaluationResults) -> None:
         output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
     columns = {
         CLASSIFICATION["auc"].heading: test.auc,
-        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_seed,
+        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_paper,
         CLASSIFICATION["average_precision"].heading: test.average_precision,
         CLASSIFICATION["brier"].heading: test.brier,
     }

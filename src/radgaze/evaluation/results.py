@@ -75,7 +75,7 @@ class SplitResults:
         sensitivity_at_specificity: Sensitivity, by the specificity ("0.9") at which it is measured.
         brier: Brier score; for exclusive classes also over all of them, under "multiclass".
         calibration_error: Expected calibration error.
-        auc_seed: AUC with intervals by the paper's resamples, see `SeedResamples`.
+        auc_paper: AUC with intervals by the paper's resamples, see `PaperResamples`.
         accuracy: Share of cases whose most probable class is the true one; None for classes that are not
             exclusive.
         exact_match: Share of cases with every class predicted correctly at a probability of 0.5; None for
@@ -91,7 +91,7 @@ class SplitResults:
     sensitivity_at_specificity: dict[str, Groups] = field(default_factory=dict)
     brier: Groups = field(default_factory=dict)
     calibration_error: Groups = field(default_factory=dict)
-    auc_seed: Groups = field(default_factory=dict)
+    auc_paper: Groups = field(default_factory=dict)
     accuracy: IntervalEstimate | None = optional()
     exact_match: IntervalEstimate | None = optional()
     not_averaged: tuple[str, ...] | None = optional()
@@ -315,7 +315,7 @@ def read_results(run: Path) -> EvaluationResults:
     Raises:
         UserError: The file is missing or damaged.
     """
-    content = _read_metrics(run)
+    content = _of_today(_read_metrics(run))
     test = content.get("test")
     if isinstance(test, dict) and isinstance(test.get("agreement_cases"), dict):
         cases = test["agreement_cases"]
@@ -323,6 +323,18 @@ def read_results(run: Path) -> EvaluationResults:
         counts = {name: count for name, count in cases.items() if name not in named}
         content["test"] = {**test, "agreement_cases": {**cases, "baseline_counts": counts}}
     return validated(EvaluationResults, content, run / METRICS, _advice(run))
+
+
+def _of_today(content: dict[str, object]) -> dict[str, object]:
+    """Replace the earlier name of the paper's resamples, "seed", by today's."""
+    settings = content.get("settings")
+    if isinstance(settings, dict) and settings.get("interval") == "seed":
+        content["settings"] = {**settings, "interval": "paper"}
+    for split in ("test", "validate"):
+        results = content.get(split)
+        if isinstance(results, dict) and "auc_seed" in results:
+            content[split] = {"auc_paper": results["auc_seed"], **results}
+    return content
 
 
 def _read_metrics(run: Path) -> dict[str, object]:
