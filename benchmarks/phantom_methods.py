@@ -26,8 +26,8 @@ from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.runs.without_gaze import without_gaze
-from radgaze.training.checkpoints import resumable
-from radgaze.training.fitting import train
+from radgaze.training.checkpoint_files import resumable
+from radgaze.training.train import train
 
 SEEDS = (7, 1, 2, 3, 4)
 """The first five seeds of the benchmark `confounding`, chosen before any of them was run."""

@@ -15,15 +15,16 @@ from radgaze import models
 from radgaze.attribution.registry import PRESETS
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.explaining.inputs import Requested, Subject, find, read
+from radgaze.explaining.inputs import Subject, read
 from radgaze.explaining.making import explain
 from radgaze.explaining.methods import chosen
 from radgaze.explaining.options import ExplainOptions
+from radgaze.explaining.requested import Requested, find
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort, write_dicom
 from tests.stores import prepare
 from tests.training.conftest import TINY

@@ -21,7 +21,7 @@ from radgaze.runs.config import SELECTED_ON_TEST
 from radgaze.runs.run import Run
 from radgaze.store.manifest import Manifest
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from radgaze.training.trainer import precision
 from tests.store.cohorts import CLASSES
 from tests.training.conftest import Configure

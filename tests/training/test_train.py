@@ -21,8 +21,8 @@ from radgaze.objectives.triangle import Shares
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided, NonFiniteLossError
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

@@ -183,8 +183,8 @@ def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
     from radgaze.runs import settings
     from radgaze.runs.run import Run
-    from radgaze.training.checkpoints import resumable
-    from radgaze.training.fitting import train
+    from radgaze.training.checkpoint_files import resumable
+    from radgaze.training.train import train
 
     same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
     if same and (out / "predictions.parquet").is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.cli.tables import show
@@ -47,13 +48,15 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import put
     from radgaze.errors import UserError
-    from radgaze.runs.run import Run
 
     default = ReferralOptions()
     if not args.reject and (args.goal, args.score) != (default.goal, default.score):
         raise UserError("`goal` and `score` are for referral: add `reject=True`")
     referral = chosen(ReferralOptions, args) if args.reject else None
     options = chosen(EvaluationOptions, args)
+    check_run(args.path)
+    from radgaze.runs.run import Run
+
     evaluated = Run.open(Path(args.path))
     if args.without_gaze:
         from radgaze.runs.without_gaze import without_gaze

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.explaining.options import ExplainOptions
@@ -27,13 +28,19 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import complain, put
-    from radgaze.explaining.making import explain
     from radgaze.outputs import check_folder
-    from radgaze.runs.run import Run
 
     options = chosen(ExplainOptions, args)
     check_folder(args.out)
-    outcome = explain(Run.open(Path(args.path)), args.images, Path(args.out), options)
+    check_run(args.path)
+    from radgaze.explaining.requested import find
+    from radgaze.runs.run import Run
+
+    run = Run.open(Path(args.path))
+    find(args.images, run, keep_names=options.keep_names)  # a missing file is told before torch is imported
+    from radgaze.explaining.making import explain
+
+    outcome = explain(run, args.images, Path(args.out), options)
     for requested, folder in outcome.written.items():
         put(f"{requested.path or requested.case_id}: {folder / 'sheet.png'}")
     for requested, reason in outcome.failed.items():

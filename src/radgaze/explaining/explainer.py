@@ -15,7 +15,7 @@ from radgaze.evaluation.referral.perturbation import given
 from radgaze.evaluation.referral.selective import Decision, Referral
 from radgaze.explaining.explanation import Explanation, Maps
 from radgaze.explaining.inputs import Subject
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.triangle import probabilities
 from radgaze.runs import vote
 from radgaze.runs.run import Run

@@ -16,10 +16,11 @@ from radgaze.devices import usable_device
 from radgaze.errors import UserError, call
 from radgaze.evaluation.referral.selective import FILE, Referral
 from radgaze.explaining.explainer import Explainer, Voice
-from radgaze.explaining.inputs import Requested, Subject, Unreadable, find, read
+from radgaze.explaining.inputs import Subject, Unreadable, read
 from radgaze.explaining.methods import chosen, generators, settings
 from radgaze.explaining.options import ExplainOptions
 from radgaze.explaining.record import ExplanationSettings
+from radgaze.explaining.requested import Requested, find
 from radgaze.explaining.writing import DONE, write
 from radgaze.records import plain
 from radgaze.records import read as read_record
@@ -56,7 +57,7 @@ def explain(
 
     Args:
         run: The run.
-        images: Files, folders and cases, see `inputs.find`.
+        images: Files, folders and cases, see `requested.find`.
         out: Folder; each image has a folder in it.
         options: The options.
 

@@ -1,4 +1,4 @@
-"""Training a run, from a configuration to a folder."""
+"""The fitting of a run with Lightning, from its store to its folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from radgaze.errors import Stopped, UserError, call
 from radgaze.options import FieldError
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
-from radgaze.runs.data import open_store
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
@@ -39,40 +38,19 @@ from radgaze.training.notices import of_model, of_store
 from radgaze.training.trainer import best_checkpoint, make_trainer
 
 
-def train(
+def fit(
+    store: Store,
     config: Config,
     out: Path,
     *,
-    resume: bool = False,
-    overwrite: bool = False,
-    callbacks: Sequence[Callback] = (),
-    predictions: bool = True,
+    resume: bool,
+    overwrite: bool,
+    callbacks: Sequence[Callback],
+    predictions: bool,
 ) -> Run:
-    """Train a run and write its folder: configuration, weights of the best epoch, history and predictions.
-
-    Where several processes train, each calls this with the same arguments. Only the first writes the folder;
-    the others return when training ends, and the folder may not be complete then (see `is_first`).
-
-    Args:
-        config: Resolved configuration of the run.
-        out: Folder of the run.
-        resume: Whether to continue from the folder's last checkpoint.
-        overwrite: Whether to replace the run that is in the folder.
-        callbacks: Further callbacks of Lightning, called after the run's own.
-        predictions: Whether to predict the validation and test cases after training.
-
-    Returns:
-        The run.
-
-    Raises:
-        UserError: The store, the folder or the configuration cannot be used.
-        NonFiniteLossError: A term of the loss became NaN or infinite.
-        Stopped: The user pressed Ctrl-C. If an epoch had ended, the best weights so far are kept, and
-            `resume` continues.
-    """
+    """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
         run_folder.check_resumable(out, clear=is_first())
-    store = open_store(config)
     check(config, store)
     config = _with_classification(config, store)
     checkpoints = Checkpoints(out)
