@@ -161,10 +161,10 @@ class Bar:
         """Print the state on a line of its own, where there is no terminal to show a bar."""
         self._told = time.monotonic()
         seconds = self._told - self._started
-        of = "" if self._total is None else f"/{self._total:g}"
+        total = "" if self._total is None else f"/{self._total:g}"
         rate = "" if self._of is None else f" {self._done / max(seconds, 1e-9):.1f} {self._of}/s"
         minutes, rest = divmod(int(seconds), 60)
-        say(f"{self._description}  {self._done:g}{of}{rate} {minutes // 60}:{minutes % 60:02}:{rest:02}")
+        say(f"{self._description}  {self._done:g}{total}{rate} {minutes // 60}:{minutes % 60:02}:{rest:02}")
 
 
 def is_live() -> bool:

@@ -117,7 +117,7 @@ def train(
         NonFiniteLossError: A term of the loss became NaN or infinite.
         Stopped: The user interrupted the training; `resume` continues.
     """
-    from radgaze.training.fitting import train as fit
+    from radgaze.training.train import train as fit
 
     if out is not None:
         return fit(config, Path(out), resume=resume, overwrite=overwrite)
