@@ -45,6 +45,7 @@ BENCHMARKS = {
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),
+    "conaf": Benchmark("conaf:run", "localisation of boxes by conaf, and its controls", slow=True),
     "confounding": Benchmark(
         "confounding:run", "the demo over six seeds: its experiments against the baseline", slow=True
     ),
