@@ -101,7 +101,7 @@ def stores(folder: Path, seed: int) -> None:
     """Make the phantom of a seed and both of its stores, unless they are there already."""
     phantom = folder / "phantom"
     if not (phantom / "planted.json").is_file():
-        simulate(replace(FULL.simulation(phantom, seed), reflacx=True))
+        simulate(replace(FULL.simulation(phantom, seed), reflacx=True, twins=False))
     if (folder / CONTROL / "manifest.json").is_file():
         return
     cohort = reflacx.read(reflacx.ReflacxOptions(phantom / "reflacx", phantom / "mimic", phases=(3,)))
