@@ -36,9 +36,11 @@ LEAST = 3
 def table(runs: Runs, names: Sequence[str]) -> list[dict[str, Cell]]:
     """A row for each store and experiment, controls after their experiment."""
     worlds = dict.fromkeys(world for world, _, _ in runs)
-    return [
+    rows = [
         _row(runs, world, name) for world in worlds for name in names if of_seeds(runs, world, name, "AUC")
     ]
+    said = [column for column in (rows[0] if rows else ()) if any(row[column] != NONE for row in rows)]
+    return [{column: row[column] for column in said} for row in rows]
 
 
 def _row(runs: Runs, world: str, name: str) -> dict[str, Cell]:

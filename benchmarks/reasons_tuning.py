@@ -63,12 +63,9 @@ def variants() -> dict[str, Method]:
             experiment, {"objective": {"gamma": gamma}, "counterfactual": counterfactual}, demo_gamma=True
         )
 
-    for threshold in (0.05, 0.1, 0.2):
+    for threshold in (0.05, 0.1):
         add(f"exchange, threshold {threshold}", "exchange", threshold=threshold)
         add(f"exchange_guided, threshold {threshold}", "exchange_guided", threshold=threshold)
     add("exchange_guided, threshold 0.05, γ 0.3", "exchange_guided", 0.3, threshold=0.05)
     add("exchange_guided, threshold 0.05, share 0.5", "exchange_guided", threshold=0.05, share=0.5)
-    add("exchange_guided, threshold 0.05, keep own", "exchange_guided", threshold=0.05, keep="own")
-    add("exchange_guided, threshold 0.05, feather 0.05", "exchange_guided", threshold=0.05, feather=0.05)
-    add("exchange, region lungs", "exchange", region="lungs")
     return rows
