@@ -30,6 +30,8 @@ VERBS = {
     "verify": "check a store against its hashes",
     "inspect": "show the content of a store, in words and pictures",
     "experiments": "list the experiments, or print the settings of one",
+    "methods": "list the methods of making heatmaps",
+    "encoders": "list the encoders of a U-Net, and their initial weights",
     "train": "train a classifier on a store, guided by gaze as the experiment defines",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
@@ -41,6 +43,7 @@ VERBS = {
     "paste": "paste markers into the images of a store, and make twins of its test images",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
+    "info": "list versions, devices and extras, for a bug report",
 }
 
 
