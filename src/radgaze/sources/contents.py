@@ -1,4 +1,4 @@
-"""What the tables of a cohort may hold: names of columns, and of values."""
+"""Contents of the tables of a cohort: names of columns, and of values."""
 
 from __future__ import annotations
 
