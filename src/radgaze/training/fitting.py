@@ -81,9 +81,7 @@ def fit(
         origin.write(store, out)
         _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        stopped = _fit(trainer, module, data, last, training)
+    stopped = _fit(trainer, module, data, last, training)
     if not trainer.is_global_zero:
         return Run(out, config)
     if not checkpoints.load_best(model, best.best_model_path):
@@ -159,7 +157,8 @@ def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | N
         # left with a broken connection in the midst of a step.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
-        trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            trainer.fit(module, data, ckpt_path=None if last is None else str(last), weights_only=True)
     except UserError:
         raise
     except ValueError as error:
