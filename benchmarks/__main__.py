@@ -40,13 +40,14 @@ BENCHMARKS = {
         "auc_intervals:of_differences", "coverage of intervals of a difference of AUCs, simulated", slow=True
     ),
     "auc_intervals_paper": Benchmark(
-        "auc_intervals:of_paper", "coverage of the seed paper's interval, simulated", slow=True
+        "auc_intervals:of_paper", "coverage of the paper's interval, simulated", slow=True
     ),
     "codestream_faults": Benchmark(
         "codestream_faults:run", "damaged codestreams that are refused, and those that are read otherwise"
     ),
+    "conaf": Benchmark("conaf:run", "localisation of boxes by conaf, and its controls", slow=True),
     "confounding": Benchmark(
-        "confounding:run", "the demo over six seeds: set 3 guided against the baseline", slow=True
+        "confounding:run", "the demo over six seeds: its experiments against the baseline", slow=True
     ),
     "decoy_digits": Benchmark(
         "decoy_digits:run", "each comparison method on digits with a decoy in training", slow=True
@@ -71,6 +72,7 @@ BENCHMARKS = {
     "seed_intervals": Benchmark(
         "seed_intervals:run", "coverage and errors of differences over seeds, simulated", slow=True
     ),
+    "startup": Benchmark("startup:run", "CPU time of imports, help and mistakes of every verb", slow=True),
     "streaming": Benchmark("streaming:run", "memory of an epoch over stores of growing size"),
     "preparation": Benchmark("preparation:few", "preparing 200 radiographs of 1024 px at 512 px"),
     "preparation_1083": Benchmark("preparation:whole", "the same for the size of egd-cxr", slow=True),

@@ -1,4 +1,4 @@
-"""How often intervals of an AUC hold the truth: ours, others, and the seed paper's."""
+"""How often intervals of an AUC hold the truth: ours, others, and the paper's."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.stats import norm
 from benchmarks.results import Cell, Result
 from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics.auc_intervals import Placed, auc_interval, placed, score_interval
-from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
+from radgaze.evaluation.statistics.resampling import PaperResamples, PatientBootstrap, percentile_interval
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -68,7 +68,7 @@ def intervals(of: Sequence[Placed], resampled: Floats, of_paper: Floats) -> dict
     Args:
         of: The classes.
         resampled: The mean on resamples of patients; without any, no way that needs them.
-        of_paper: The mean on the seed paper's resamples.
+        of_paper: The mean on the paper's resamples.
     """
     value = float(np.mean([one.value for one in of]))
     phi = np.mean([one.positive + one.negative for one in of], axis=0)
@@ -123,7 +123,7 @@ def covers(
             np.array([auc(y, x, W) for y, x in zip(labels, s, strict=True)])
             for W in (
                 np.concatenate([np.zeros((0, who.size)), *draws.chunks()]),
-                np.concatenate(list(SeedResamples(who.size, seed=int(rng.integers(1 << 30))).chunks())),
+                np.concatenate(list(PaperResamples(who.size, seed=int(rng.integers(1 << 30))).chunks())),
             )
         )
         for figure, chosen in (("class", slice(0, 1)), ("macro", slice(0, 3))):
@@ -179,7 +179,7 @@ def run(
         "bootstrap” draw patients within classes; DeLong's errors are summed over patients.",
         rows,
         {"trials": trials, "resamples": resamples},
-        ["“paper's” is the seed paper's: 30 draws of 55 to 60 cases, whatever the number of cases."],
+        ["“paper's” is the paper's: 30 draws of 55 to 60 cases, whatever the number of cases."],
     )
 
 
@@ -188,7 +188,7 @@ def of_paper(
     aucs: tuple[float, ...] = (0.7, 0.8, 0.85, 0.9, 0.95),
     trials: int = 2000,
 ) -> Result:
-    """Coverage of the seed paper's interval: the percentiles of 30 draws of 55 to 60 cases.
+    """Coverage of the paper's interval: the percentiles of 30 draws of 55 to 60 cases.
 
     Args:
         sizes: Numbers of test cases.
@@ -217,7 +217,7 @@ def _of_paper(n: int, value: float, several: bool, trials: int) -> dict[str, Cel
     for _ in range(trials):
         truth, who = cases(rng, n, SHARES["a third"], several)
         s = scores(rng, truth, who, value, several)
-        W = np.concatenate(list(SeedResamples(who.size, seed=int(rng.integers(1 << 30))).chunks()))
+        W = np.concatenate(list(PaperResamples(who.size, seed=int(rng.integers(1 << 30))).chunks()))
         found = np.array([auc(truth == c, s[c], W) for c in range(3)])
         held["class"].append(percentile_interval(found[0]))
         held["macro"].append(percentile_interval(found.mean(0)))

@@ -18,7 +18,7 @@ from benchmarks.kept import Figures, kept
 from benchmarks.results import Cell, Result
 from radgaze import experiments
 from radgaze.console import progress
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives import triangle
 from radgaze.objectives.config import PARTS, HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets

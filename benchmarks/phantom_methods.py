@@ -26,8 +26,8 @@ from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.runs.without_gaze import without_gaze
-from radgaze.training.checkpoints import resumable
-from radgaze.training.fitting import train
+from radgaze.training.checkpoint_files import resumable
+from radgaze.training.train import train
 
 SEEDS = (7, 1, 2, 3, 4)
 """The first five seeds of the benchmark `confounding`, chosen before any of them was run."""
@@ -36,7 +36,7 @@ PLAIN = "no_decoder"
 """The experiment that the others are compared with: the classifier alone."""
 
 LEFT_OUT = ("three_stage", "rrr_another", "conaf")
-"""Experiments that train on a store made of an earlier run, or need boxes, which the phantom lacks."""
+"""Experiments that train on a store made of an earlier run, or need boxes (the benchmark `conaf`)."""
 
 CONTROLLED = ("set1_guided", "set3_guided")
 """Experiments that are trained with the gaze of another case as well."""
@@ -153,8 +153,10 @@ def _figures(method: Method, name: str, folder: Path, seed: int) -> Figures:
         if method.without_gaze:
             trained = without_gaze(trained, "cpu")
         results = evaluate(trained, EvaluationOptions(resamples=1)).test
-    figures["AUC"] = _value(results.auc, "macro")
-    return figures | {f"{kind} NSS": _value(each, "nss") for kind, each in results.agreement.items() if each}
+    figures["AUC"] = value_of(results.auc, "macro")
+    return figures | {
+        f"{kind} NSS": value_of(each, "nss") for kind, each in results.agreement.items() if each
+    }
 
 
 def trained_run(config: Config, out: Path) -> tuple[Run, float | None]:
@@ -172,7 +174,8 @@ def trained_run(config: Config, out: Path) -> tuple[Run, float | None]:
     return trained, None if again else process_time() - start
 
 
-def _value(entries: Mapping[str, object], name: str) -> float:
+def value_of(entries: Mapping[str, object], name: str) -> float:
+    """The value of a named estimate of an evaluation."""
     return float(entries[name].value)  # type: ignore[attr-defined]
 
 

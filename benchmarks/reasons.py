@@ -1,4 +1,4 @@
-"""What each experiment relies on: phantoms with confounders of several kinds, and controls of the gaze."""
+"""Measure what experiments rely on: phantoms with confounders of several kinds, and controls of the gaze."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ STRENGTH = 0.9
 WORLDS = {CLEAN: "marker=0", **{kind: f"{kind}={STRENGTH}" for kind in ("marker", "device", "detector")}}
 """The confounder of each store."""
 
-PATIENTS, TEST_PATIENTS, PIXELS, STORED = 400, 400, 384, 256
+PATIENTS, TEST_PATIENTS, PIXELS, STORED = 1200, 400, 384, 256
 MAPPED = 96
 """Number of test cases whose maps are measured."""
 

@@ -36,9 +36,11 @@ LEAST = 3
 def table(runs: Runs, names: Sequence[str]) -> list[dict[str, Cell]]:
     """A row for each store and experiment, controls after their experiment."""
     worlds = dict.fromkeys(world for world, _, _ in runs)
-    return [
+    rows = [
         _row(runs, world, name) for world in worlds for name in names if of_seeds(runs, world, name, "AUC")
     ]
+    said = [column for column in (rows[0] if rows else ()) if any(row[column] != NONE for row in rows)]
+    return [{column: row[column] for column in said} for row in rows]
 
 
 def _row(runs: Runs, world: str, name: str) -> dict[str, Cell]:
@@ -113,7 +115,7 @@ def shares_and_reliance(runs: Runs) -> list[str]:
             if len(pairs) >= LEAST:
                 correlation = spearmanr(*zip(*pairs, strict=True)).statistic
                 notes.append(
-                    f"{word}, {world}: over {len(pairs)} runs, the rank correlation of a run's mean share on the "
-                    f"confounder with its total variation is {correlation:.2f}."
+                    f"{word}, {world}: over {len(pairs)} runs, the rank correlation of a run's mean share on "
+                    f"the confounder with its total variation is {correlation:.2f}."
                 )
     return notes

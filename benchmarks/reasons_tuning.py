@@ -63,12 +63,9 @@ def variants() -> dict[str, Method]:
             experiment, {"objective": {"gamma": gamma}, "counterfactual": counterfactual}, demo_gamma=True
         )
 
-    for experiment in ("exchange", "exchange_guided"):
-        for threshold in (0.05, 0.1, 0.2):
-            add(f"{experiment}, threshold {threshold}", experiment, threshold=threshold)
-        add(f"{experiment}, share 0.5", experiment, share=0.5, threshold=0.1)
-        add(f"{experiment}, γ 0.3", experiment, 0.3, threshold=0.1)
-        add(f"{experiment}, keep own", experiment, keep="own", threshold=0.1)
-        add(f"{experiment}, feather 0.05", experiment, feather=0.05, threshold=0.1)
-        add(f"{experiment}, region lungs", experiment, region="lungs")
+    for threshold in (0.05, 0.1):
+        add(f"exchange, threshold {threshold}", "exchange", threshold=threshold)
+        add(f"exchange_guided, threshold {threshold}", "exchange_guided", threshold=threshold)
+    add("exchange_guided, threshold 0.05, γ 0.3", "exchange_guided", 0.3, threshold=0.05)
+    add("exchange_guided, threshold 0.05, share 0.5", "exchange_guided", threshold=0.05, share=0.5)
     return rows

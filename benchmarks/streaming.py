@@ -15,7 +15,8 @@ import polars as pl
 
 from benchmarks.results import Cell, Result
 from radgaze.gaze.spec import GazeMaps
-from radgaze.store.store import FORMAT, MANIFEST, SHARD, Store, shard_name
+from radgaze.store.opening import FORMAT, MANIFEST
+from radgaze.store.store import SHARD, Store, shard_name
 
 MIB = 2**20
 CLASSES = ("Normal", "CHF", "pneumonia")

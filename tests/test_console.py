@@ -9,6 +9,7 @@ from collections.abc import Callable
 import pytest
 from rich.table import Table
 
+from radgaze import console
 from radgaze.console import complain, progress, put, results, say, shown, silence
 
 
@@ -21,11 +22,39 @@ def test_a_bar_tells_count_rate_and_time_and_leaves_no_control_characters_in_a_f
             bar.advance()
     said = capfd.readouterr().err
     line = said.splitlines()[-1]
-    assert re.search(r"Reading images .* 20/20 \d+\.\d images/s 0:00:0\d 0:00:00", line)
+    assert re.search(r"Reading images  20/20 \d+\.\d images/s 0:00:0\d$", line)
     rate = re.search(r"(\S+) images/s", line)
     assert rate is not None
     assert float(rate[1]) <= 200
     assert not re.search(r"[\x00-\x09\x0b-\x1f]", said)
+
+
+def test_without_a_terminal_long_work_has_a_line_now_and_then(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "LINE_EVERY", 0.05)
+    with progress("Reading images", total=4) as bar:
+        for _ in range(4):
+            time.sleep(0.06)
+            bar.advance()
+    lines = capfd.readouterr().err.splitlines()
+    assert [line.split("  ")[1].split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4", "4/4"]
+
+
+@pytest.mark.parametrize("width", [80, 60])
+def test_on_a_narrow_terminal_the_words_are_cut_and_the_numbers_are_not(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    terminal = console._Plain(stderr=True, force_terminal=True, width=width, color_system=None)
+    monkeypatch.setattr(console, "console", terminal)
+    with progress("set3_guided 12/60, loss 0.469, AUC 0.693, " + "and more " * 9, total=744) as bar:
+        bar.advance(744)
+    line = re.sub(r"\x1b\[[^a-zA-Z]*[a-zA-Z]", "", capfd.readouterr().err).strip().splitlines()[-1]
+    assert "744/744" in line
+    assert re.search(r"0:00:0\d 0:00:00", line)
+    assert line.startswith("set3_guided 12/60, lo")
+    assert "…" in line
+    assert ("AUC 0.693" in line) == (width == 80)
 
 
 def test_where_steps_have_no_name_no_rate_is_told(capfd: pytest.CaptureFixture[str]) -> None:

@@ -17,12 +17,14 @@ from radgaze.objectives import distances, terms
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["heatmaps.md"])
-def test_code_of_a_page_runs(page: str) -> None:
+@pytest.mark.parametrize("page", ["heatmaps.md", "python.md"])
+def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     pieces = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
     assert pieces
     # A process of its own: the pieces register generators, and change the allocator.
-    told = subprocess.run([sys.executable, "-"], input="\n".join(pieces), text=True, capture_output=True)
+    told = subprocess.run(
+        [sys.executable, "-"], input="\n".join(pieces), text=True, capture_output=True, cwd=tmp_path
+    )
     assert told.returncode == 0, told.stderr
 
 

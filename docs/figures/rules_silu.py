@@ -25,7 +25,7 @@ from radgaze.cli.demo import Scale, make_store
 from radgaze.reporting.style import HEAT, MUTED, canvas, save, styled
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 
 PICTURE = Path(__file__).parents[1] / "images" / "rules_silu.png"
 SEED = 7

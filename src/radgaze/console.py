@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,11 @@ HIDDEN = frozenset(("Cc", "Cs", "Zl", "Zp"))
 """Unicode categories that control a terminal, or cannot be shown: controls, surrogates, separators."""
 DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 """Characters that change the direction of the following text, and so disguise it."""
+
+LINE_EVERY = 60.0
+"""Seconds between two lines on the progress of work where there is no terminal."""
+NUMBERS = 38
+"""Columns of a terminal that a bar takes with its count, times and gaps."""
 
 
 def shown(text: object) -> str:
@@ -125,24 +131,61 @@ class _Rate(ProgressColumn):
 
 
 class Bar:
-    """A running progress bar; `advance` moves it, `describe` changes its text."""
+    """A running progress bar; `advance` moves it, `describe` changes its text.
 
-    def __init__(self, progress: Progress, total: int | None, description: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(shown(description), total=total)
+    Args:
+        progress: The bar on a terminal.
+        total: Number of steps; None where it is unknown.
+        description: Text beside the bar.
+        of: Unit of the steps, to tell their rate; None for no rate.
+    """
+
+    def __init__(self, progress: Progress, total: int | None, description: str, of: str | None) -> None:
+        self._progress, self._total, self._of = progress, total, of
+        self._task = progress.add_task(_cropped(description), total=total)
+        self._description = description
+        self._done, self._started = 0.0, time.monotonic()
+        self._told = self._started
 
     def advance(self, steps: float = 1) -> None:
         self._progress.advance(self._task, steps)
+        self._done += steps
+        if not is_live() and time.monotonic() - self._told > LINE_EVERY:
+            self.tell()
 
     def describe(self, description: str) -> None:
-        self._progress.update(self._task, description=shown(description))
+        self._progress.update(self._task, description=_cropped(description))
+        self._description = description
+
+    def tell(self) -> None:
+        """Print the state on a line of its own, where there is no terminal to show a bar."""
+        self._told = time.monotonic()
+        seconds = self._told - self._started
+        total = "" if self._total is None else f"/{self._total:g}"
+        rate = "" if self._of is None else f" {self._done / max(seconds, 1e-9):.1f} {self._of}/s"
+        minutes, rest = divmod(int(seconds), 60)
+        say(f"{self._description}  {self._done:g}{total}{rate} {minutes // 60}:{minutes % 60:02}:{rest:02}")
+
+
+def is_live() -> bool:
+    """Whether progress is shown as a moving bar, on a terminal or in a notebook, and not in lines."""
+    return console.is_terminal or console.is_jupyter
+
+
+def _cropped(description: str) -> str:
+    """The description, cut where the numbers beside it would not fit on the line."""
+    words, most = shown(description), max(20, console.width - NUMBERS)
+    return words if len(words) <= most else f"{words[: most - 1]}…"
 
 
 @contextmanager
 def progress(
     description: str, total: int | None = None, *, period: float = 30.0, of: str | None = None
 ) -> Iterator[Bar]:
-    """Show a progress bar with count, elapsed and remaining time; without a terminal, its start and end.
+    """Show a progress bar with count, elapsed and remaining time.
+
+    Without a terminal, as in the log of a cluster, a line tells the state every `LINE_EVERY` seconds and at
+    the end.
 
     Args:
         description: Text beside the bar, such as "Reading images".
@@ -152,7 +195,7 @@ def progress(
     """
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(bar_width=8),
         MofNCompleteColumn(),
         *([] if of is None else [_Rate(of)]),
         TimeElapsedColumn(),
@@ -162,7 +205,12 @@ def progress(
         *columns,
         console=console,
         transient=False,
-        disable=_silent.get(),
+        disable=_silent.get() or not is_live(),
         speed_estimate_period=period,
     ) as bars:
-        yield Bar(bars, total, description)
+        bar = Bar(bars, total, description, of)
+        try:
+            yield bar
+        finally:
+            if not is_live():
+                bar.tell()

@@ -10,12 +10,14 @@ import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import yaml
 
 from radgaze.errors import UserError
+
+if TYPE_CHECKING:
+    import polars as pl
 
 SUFFIX = ".part"
 """Suffix of a file that is being written."""
@@ -205,15 +207,21 @@ def read_parquet(path: Path, needs: Sequence[str], advice: str) -> pl.DataFrame:
     Raises:
         UserError: It is cut, damaged, or something else.
     """
+    import polars as pl  # most of the time that a verb takes to tell a mistake
+
     return _table(path, lambda: pl.read_parquet(path, glob=False), needs, advice)
 
 
 def read_csv(path: Path, needs: Sequence[str], advice: str) -> pl.DataFrame:
     """Read a table of comma-separated values; see `read_parquet`."""
+    import polars as pl
+
     return _table(path, lambda: pl.read_csv(path, glob=False), needs, advice)
 
 
 def _table(path: Path, read: Callable[[], pl.DataFrame], needs: Sequence[str], advice: str) -> pl.DataFrame:
+    import polars as pl
+
     try:
         table = read()
     # Polars panics on a fault in a column's pages; a panic is no Exception.

@@ -15,7 +15,7 @@ from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.training.conftest import TINY
 
 CLASSES = ("Mass", "Effusion", "Fracture")

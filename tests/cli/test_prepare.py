@@ -17,7 +17,8 @@ from PIL import Image
 
 from radgaze.cli import build_parser, main
 from radgaze.cli.options import chosen
-from radgaze.sources.cohort import REASONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import REASONS
 from radgaze.sources.registry import SOURCES, find
 from radgaze.store.options import PrepareOptions
 from radgaze.store.store import Store

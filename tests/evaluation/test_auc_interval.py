@@ -12,7 +12,7 @@ from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics.auc_intervals import FEW, Placed, auc_interval, placed, score_interval
 from radgaze.evaluation.statistics.delong import delong_covariance
-from radgaze.evaluation.statistics.resampling import PatientBootstrap, SeedResamples, percentile_interval
+from radgaze.evaluation.statistics.resampling import PaperResamples, PatientBootstrap, percentile_interval
 
 
 def drawn(
@@ -216,8 +216,8 @@ def test_a_runs_aucs_have_these_intervals_and_its_other_figures_the_percentiles(
     assert change.interval == (plain["auc", "a"] - plain["auc", "b"]).interval
 
 
-def test_the_seed_papers_intervals_stay_percentiles() -> None:
-    found = class_estimates(predictions(), "abc", SeedResamples(84), ("auc",))
+def test_the_papers_intervals_stay_percentiles() -> None:
+    found = class_estimates(predictions(), "abc", PaperResamples(84), ("auc",))
     for group in ("a", "macro"):
         assert found["auc", group].interval == percentile_interval(found["auc", group].resampled)
 

@@ -38,7 +38,8 @@ from radgaze.reporting.audit.markdown import write_audit_markdown
 from radgaze.reporting.audit.page import write_audit_page
 from radgaze.runs.config import Config, InputConfig
 from radgaze.runs.run import Run
-from radgaze.sources.cohort import NO_TWINS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_TWINS
 from radgaze.store.store import Store
 from tests.evaluation.fakes import FakeRun
 from tests.evaluation.fakes import cases as spots

@@ -19,7 +19,7 @@ from radgaze.reporting.run_page import report
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.reporting.pages import Page
 from tests.store.cohorts import CLASSES, make_cohort, with_mentions
 from tests.stores import prepare

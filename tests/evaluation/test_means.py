@@ -7,9 +7,9 @@ from scipy import stats
 from radgaze.evaluation.statistics.case_means import FEW, LEAST, mean_interval, mean_p, means
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
+    PaperResamples,
     Part,
     PatientBootstrap,
-    SeedResamples,
     estimates,
     mean_of,
 )
@@ -75,13 +75,13 @@ def test_too_few_patients_or_one_and_the_same_figure_have_no_interval() -> None:
     assert np.isnan(mean_interval(np.ones(10), np.arange(10))).all()
 
 
-def test_of_many_patients_and_in_the_seed_papers_way_it_is_the_percentiles() -> None:
+def test_of_many_patients_and_in_the_papers_way_it_is_the_percentiles() -> None:
     x = np.random.default_rng(2).normal(size=FEW)
     who = np.arange(FEW)
     x[0] = np.nan  # so that one patient fewer than FEW is known
     for resampling, percentiles in (
         (PatientBootstrap(who, np.zeros(FEW, int), 100), False),
-        (SeedResamples(FEW), True),
+        (PaperResamples(FEW), True),
     ):
         found = means({"a": x, "b": np.nan_to_num(x)}, who, resampling)
         plain = estimates({"a": mean_of(x), "b": mean_of(np.nan_to_num(x))}, FEW, resampling)

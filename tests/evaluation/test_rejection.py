@@ -26,7 +26,7 @@ from radgaze.records import plain
 from radgaze.reporting.rejection import findings, referral_sentences, rejection_markdown, rule_in_words
 from radgaze.runs import settings
 from radgaze.runs.run import Run
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.evaluation.known import known
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
 from tests.store.cohorts import CLASSES, make_cohort

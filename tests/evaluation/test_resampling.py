@@ -13,8 +13,8 @@ from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics import resampling
 from radgaze.evaluation.statistics.resampling import (
     Estimate,
+    PaperResamples,
     PatientBootstrap,
-    SeedResamples,
     estimates,
     mean_of,
 )
@@ -101,11 +101,11 @@ def test_p_value_is_small_where_the_interval_leaves_zero_out_and_even_under_the_
 
 
 def test_seed_resamples_are_thirty_of_55_to_60_cases() -> None:
-    weights = drawn(SeedResamples(108))
+    weights = drawn(PaperResamples(108))
     assert weights.shape == (30, 108)
     assert set(weights.sum(1)) <= set(range(55, 61))
     assert len(set(weights.sum(1))) > 2
-    assert drawn(SeedResamples(20)).sum(1).min() >= 55
+    assert drawn(PaperResamples(20)).sum(1).min() >= 55
 
 
 def test_undefined_resamples_are_left_out_and_counted() -> None:
@@ -120,7 +120,7 @@ def test_undefined_resamples_are_left_out_and_counted() -> None:
 def test_no_cases_give_undefined_figures_and_no_error() -> None:
     nothing = PatientBootstrap(np.empty(0, int), np.empty(0, int), 10)
     assert np.isnan(estimates({0: mean_of([])}, 0, nothing)[0].value)
-    assert estimates({0: mean_of([])}, 0, SeedResamples(0))[0].summary().low is None
+    assert estimates({0: mean_of([])}, 0, PaperResamples(0))[0].summary().low is None
 
 
 def test_means_leave_nan_out() -> None:

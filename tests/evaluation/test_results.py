@@ -68,6 +68,20 @@ def test_a_file_of_an_earlier_version_is_read(tmp_path: Path) -> None:
     assert results.exclusive
 
 
+def test_the_papers_resamples_are_read_by_their_earlier_name(tmp_path: Path) -> None:
+    auc = {"macro": {"value": 0.75, "low": 0.7, "high": 0.8}}
+    content = {
+        "settings": {"interval": "seed"},
+        "test": {"auc_seed": auc},
+        "validate": {"auc_seed": auc},
+    }
+    (tmp_path / "metrics.json").write_text(json.dumps(content), encoding="utf-8")
+    results = read_results(tmp_path)
+    assert results.settings.interval == "paper"
+    assert results.test.auc_paper == results.validate.auc_paper
+    assert results.test.auc_paper["macro"].low == 0.7
+
+
 @pytest.mark.parametrize(
     "text", ['{"test": {"auc": {"macro": 0.75}}}', '{"test": {"agreement_cases": {"own_lungs": "?"}}}', "[]"]
 )

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from radgaze import attribution
 from radgaze.models import ModelConfig, create, load, save
 from radgaze.models.class_maps import ClassMaps, SelfTransfer
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.config import ObjectiveConfig, TermConfig
 from radgaze.objectives.step import ForwardPass, Maps, Outputs
 from radgaze.objectives.triangle import objective

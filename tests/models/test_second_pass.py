@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.models.layers import kept_features, layer_at
+from radgaze.models.output import Output
 from radgaze.models.second_pass import held_statistics, run_again
-from radgaze.models.unet import Output
 from radgaze.store.batch import Batch
 
 TINY = models.ModelConfig(

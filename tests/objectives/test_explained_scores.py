@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig
 from radgaze.objectives.heatmaps import Heatmaps, Targets
 from tests.attribution.networks import Inverted, randomised

@@ -17,7 +17,7 @@ from scipy import special, stats
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig, TermConfig
 from radgaze.objectives.heatmaps import Targets
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Outputs, Step

@@ -15,7 +15,7 @@ from PIL import Image
 from radgaze.cli import main
 from radgaze.dicom.isolate import isolated
 from radgaze.errors import UserError
-from radgaze.predicting import inputs, writing
+from radgaze.predicting import inputs, table_file, writing
 from radgaze.predicting.finding import find
 from radgaze.predicting.inputs import Subject, read
 from radgaze.predicting.options import PredictFilesOptions
@@ -139,7 +139,7 @@ def test_a_kill_loses_a_minute_at_most(
     """The table is written again and again; here after each image, as the last is reached."""
     monkeypatch.setattr(writing, "EVERY", 0.0)
     seen = []
-    write = writing.write
+    write = table_file.write
 
     def watched(made: pl.DataFrame, out: Path) -> None:
         write(made, out)

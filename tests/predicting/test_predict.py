@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from radgaze.dicom.read import read_image
 from radgaze.errors import UserError
 from radgaze.evaluation.referral.selective import Referral, ReferralValidation
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.predicting.inputs import Subject
 from radgaze.predicting.options import PredictOptions
 from radgaze.predicting.predict import predict, predict_subjects, stream

@@ -9,7 +9,7 @@ import pytest
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.training.conftest import TINY, store
 
 __all__ = ["run", "store"]

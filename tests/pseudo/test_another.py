@@ -24,8 +24,8 @@ from radgaze.store.boxes import finding_regions
 from radgaze.store.marks import EXPLAINED_BEFORE
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
-from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.pseudo.toys import SIDE, drawn, two_rules
 from tests.training.conftest import TINY
 

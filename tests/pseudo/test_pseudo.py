@@ -29,7 +29,7 @@ from radgaze.store.digest import file_digest
 from radgaze.store.placement import Frame
 from radgaze.store.store import Store
 from radgaze.store.verification import verify
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES
 from tests.training.conftest import TINY
 

@@ -21,7 +21,7 @@ from radgaze.evaluation.results import (
     write_results,
 )
 from radgaze.evaluation.statistics import policy
-from radgaze.evaluation.statistics.resampling import SeedResamples
+from radgaze.evaluation.statistics.resampling import PaperResamples
 from radgaze.reporting.case_panels import Case
 from radgaze.reporting.gallery import decisions
 from radgaze.runs import settings
@@ -143,7 +143,7 @@ def evaluated(run: FakeRun, *, heatmap: float = 0.3, mask: float = 1.0) -> Evalu
             cases,
             run.classes,
             policy.bootstrap(cases, run.classes, resamples=100, seed=0),
-            SeedResamples(cases.height),
+            PaperResamples(cases.height),
         )
         for cases in (test, validate)
     )

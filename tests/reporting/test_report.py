@@ -45,7 +45,7 @@ def test_every_headline_number_of_metrics_is_in_the_page(page: str, results: Eva
         by_group[group]
         for by_group in (
             test.auc,
-            test.auc_seed,
+            test.auc_paper,
             test.average_precision,
             test.brier,
             test.calibration_error,
@@ -135,7 +135,7 @@ def test_undefined_figures_are_dashes_and_never_none_or_nan(tmp_path: Path) -> N
     run = FakeRun(tmp_path / "run", test_cases=40)
     results = evaluated(run)
     nothing = IntervalEstimate(None)
-    for by_group in (results.test.auc, results.test.auc_seed, results.test.average_precision):
+    for by_group in (results.test.auc, results.test.auc_paper, results.test.average_precision):
         by_group.update(CHF=nothing, macro=nothing)
     (results.test.agreement["heatmap"] or {})["kl"] = nothing
     page = Page(written(run, results, each=1))

@@ -95,7 +95,7 @@ def test_classes_at_chance_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"interval": "bootstrap", "resamples": 37, "seed": 5}, {"interval": "seed", "seed": 5}]
+    "settings", [{"interval": "bootstrap", "resamples": 37, "seed": 5}, {"interval": "paper", "seed": 5}]
 )
 def test_verdicts_draw_the_cases_as_the_tables_beside_them_do(
     run: FakeRun, settings: dict[str, object]

@@ -26,7 +26,7 @@ from radgaze.reproduction.planning import Plan
 from radgaze.reproduction.state import State, run_folder
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.execution.test_local import HEAD, is_gone
 from tests.reproduction.conftest import MakePlan
 from tests.store.cohorts import contents

@@ -12,7 +12,7 @@ from radgaze.runs import memory, settings
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.training.conftest import TINY, store
 
 __all__ = ["store"]

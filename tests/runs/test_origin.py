@@ -30,9 +30,10 @@ from radgaze.runs import origin, settings
 from radgaze.runs.run import Run
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import seal
-from radgaze.store.store import MANIFEST, Store
+from radgaze.store.opening import MANIFEST
+from radgaze.store.store import Store
 from radgaze.training import fitting, run_folder
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from radgaze.tuning import planning as tuning
 from radgaze.tuning import search, study
 from radgaze.tuning.options import TuneOptions

@@ -64,3 +64,25 @@ def test_sections_that_do_not_fit_together_are_refused() -> None:
         settings.resolve("baseline", objective={"heatmap": {**heatmap, "cells": 14, "scales": [1, 15]}})
     with pytest.raises(UserError, match=r"^`gaze\.unit` must be pixels or share"):
         settings.resolve("baseline", gaze={"weight": "reference", "unit": "degrees"})
+
+
+@pytest.mark.parametrize(
+    ("experiment", "given", "weights"),
+    [
+        ("baseline", {}, "noisy-student"),
+        ("baseline", {"encoder": "timm-efficientnet-b0"}, "noisy-student"),
+        ("baseline", {"encoder": "resnet18"}, "imagenet"),
+        ("baseline", {"encoder": "resnet18", "weights": "none"}, "none"),
+        ("baseline", {"encoder": "resnet18", "weights": "noisy-student"}, "noisy-student"),
+        ("baseline", {"dropout": 0.1}, "noisy-student"),
+    ],
+)
+def test_initial_weights_follow_the_encoder_for_library_and_command_line_alike(
+    experiment: str, given: dict[str, object], weights: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = settings.resolve(experiment, protocol="honest", model=given)
+    assert config.model.weights == weights
+    words = [f"--model.{name}={value}" for name, value in given.items()]
+    with pytest.raises(SystemExit):
+        main(["train", "--experiment", experiment, *words, "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["weights"] == weights

@@ -27,7 +27,7 @@ from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, VoteOptions
 from radgaze.runs.voting import check_leaks, make_vote
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 

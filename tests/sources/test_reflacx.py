@@ -16,7 +16,7 @@ import pytest
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.sources import reflacx
-from radgaze.sources.cohort import VIEWS
+from radgaze.sources.contents import VIEWS
 from radgaze.sources.reflacx import ReflacxOptions
 from radgaze.store.store import Store
 from tests.sources.reflacx_tree import LOST, ONE, SMALL, THREE, TWO, UNSEEN, WHOLE, write_tree

@@ -12,7 +12,8 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, generate_uid
 
 from radgaze.dicom.read import read_image
-from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, NO_TWINS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_MENTIONS, NO_REGIONS, NO_TWINS
 
 CLASSES = ("Normal", "CHF", "pneumonia")
 SIDES = ("left", "right")

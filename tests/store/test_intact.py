@@ -15,7 +15,8 @@ from radgaze.errors import UserError
 from radgaze.store.digest import file_digest
 from radgaze.store.intact import COLUMNS
 from radgaze.store.manifest import seal
-from radgaze.store.store import MANIFEST, Store
+from radgaze.store.opening import MANIFEST
+from radgaze.store.store import Store
 from radgaze.store.twins import as_cases
 from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort, with_mentions, with_twins

@@ -14,7 +14,8 @@ import torch
 
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps, static_maps
-from radgaze.sources.cohort import NO_MENTIONS, VIEWS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_MENTIONS, VIEWS
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate
 from radgaze.store.dataset import GazeDataset

@@ -16,7 +16,8 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.errors import UserError
-from radgaze.sources.cohort import VIEWS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import VIEWS
 from radgaze.store import merge
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.merge import MergeOptions

@@ -25,7 +25,8 @@ from PIL import Image
 from polars.testing import assert_frame_equal
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import REASONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import REASONS
 from radgaze.store.digest import file_digest
 from radgaze.store.finishing import without
 from radgaze.store.journal import Done

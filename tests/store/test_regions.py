@@ -17,7 +17,8 @@ from PIL import Image
 from radgaze.dicom.error import DicomError
 from radgaze.errors import UserError
 from radgaze.gaze import GazeMaps
-from radgaze.sources.cohort import NO_REGIONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_REGIONS
 from radgaze.store import merge
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.batch import collate

@@ -12,7 +12,8 @@ import pytest
 from radgaze.cli import main
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import seal
-from radgaze.store.store import MANIFEST, Store
+from radgaze.store.opening import MANIFEST
+from radgaze.store.store import Store
 from radgaze.store.verification import verify
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare

@@ -15,7 +15,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.metrics.localisation import inside
 from radgaze.gaze import GazeMaps, static_maps
 from radgaze.gaze.maps import viewed_maps
-from radgaze.sources.cohort import VIEWS
+from radgaze.sources.contents import VIEWS
 from radgaze.sources.external_sort import height
 from radgaze.store.augmentation import Augmentation
 from radgaze.store.boxes import strips

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.output import Output
 from radgaze.models.registry import register
-from radgaze.models.unet import Output
 
 
 @register("plain", title="network of one layer", own_encoder="one layer")

@@ -19,7 +19,7 @@ from radgaze.objectives.triangle import Maps, Shares, objective, terms
 from radgaze.options import FieldError
 from radgaze.runs.data import batches, dataset
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

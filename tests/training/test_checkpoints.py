@@ -19,9 +19,10 @@ from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training import checkpoints
+from radgaze.training import checkpoint_files
+from radgaze.training.checkpoint_files import resumable
 from radgaze.training.checkpoints import Checkpoints
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 
 Change = Callable[[str, dict[str, object]], None]
 
@@ -112,7 +113,7 @@ def test_nothing_outside_of_a_run_is_removed_or_written(
             said,
         )
         assert {path.name for path in (run / "checkpoints").iterdir()} == {
-            *(checkpoints.BEST, checkpoints.LAST, checkpoints.BEFORE)
+            *(checkpoint_files.BEST, checkpoint_files.LAST, checkpoint_files.BEFORE)
         }
     assert sorted(victim.rglob("*")) == before
     assert {path.read_text() for path in before} == {"years of work"}
@@ -157,17 +158,17 @@ def test_resume_takes_the_newest_whole_checkpoint_and_says_so(
     make: Callable[[Path], object], run: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole = predictions(go_on(run))
-    shutil.copy(run / "checkpoints" / checkpoints.BEFORE, run / "checkpoints" / "kept")
-    make(run / "checkpoints" / checkpoints.LAST)
+    shutil.copy(run / "checkpoints" / checkpoint_files.BEFORE, run / "checkpoints" / "kept")
+    make(run / "checkpoints" / checkpoint_files.LAST)
     (run / "predictions.parquet").unlink()
     capsys.readouterr()
     assert predictions(go_on(run)) == whole  # the last epoch is trained again, to the same bytes
     said = " ".join(capsys.readouterr().err.split())
-    assert f"going on from {checkpoints.BEFORE}" in said
+    assert f"going on from {checkpoint_files.BEFORE}" in said
 
 
 def test_where_no_checkpoint_is_whole_that_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for name in (checkpoints.LAST, checkpoints.BEFORE):
+    for name in (checkpoint_files.LAST, checkpoint_files.BEFORE):
         (run / "checkpoints" / name).write_bytes(b"PK")
     assert main(["train", "--resume", str(run)]) == 2
     said = capsys.readouterr().err.strip().splitlines()
@@ -178,7 +179,7 @@ def test_a_write_that_is_cut_leaves_the_checkpoint_that_was_there(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = Checkpoints(run)
-    path = run / "checkpoints" / checkpoints.LAST
+    path = run / "checkpoints" / checkpoint_files.LAST
     before, there = path.read_bytes(), sorted(path.parent.iterdir())
 
     def cut(state: object, file: BinaryIO) -> None:
@@ -243,8 +244,8 @@ def test_a_trained_run_is_read_and_resumed_without_the_weights_it_began_with(
 
 def test_a_run_killed_between_two_checkpoints_can_be_resumed(run: Path) -> None:
     """Where only the checkpoint before the last is there, the run is resumed and not started again."""
-    assert checkpoints.resumable(run)
-    (run / "checkpoints" / checkpoints.LAST).unlink()
-    assert checkpoints.resumable(run)
-    (run / "checkpoints" / checkpoints.BEFORE).unlink()
-    assert not checkpoints.resumable(run)
+    assert resumable(run)
+    (run / "checkpoints" / checkpoint_files.LAST).unlink()
+    assert resumable(run)
+    (run / "checkpoints" / checkpoint_files.BEFORE).unlink()
+    assert not resumable(run)

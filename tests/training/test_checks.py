@@ -17,8 +17,8 @@ from radgaze.runs.data import batches, dataset
 from radgaze.store.store import Store
 from radgaze.training import checks
 from radgaze.training.checks import check, check_gaze, check_network
-from radgaze.training.fitting import train
 from radgaze.training.module import NonFiniteLossError
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

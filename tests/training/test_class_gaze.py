@@ -22,9 +22,9 @@ from radgaze.runs.config import Config
 from radgaze.runs.data import dataset
 from radgaze.store.batch import Batch, collate
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort, with_mentions
 from tests.stores import prepare
 from tests.training.conftest import TINY

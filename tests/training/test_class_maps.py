@@ -9,7 +9,7 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.evaluation.maps import stream_maps
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.training.conftest import Configure
 
 

@@ -12,7 +12,7 @@ from radgaze import experiments
 from radgaze.gaze.reference import viridis_grey
 from radgaze.objectives import distances
 from radgaze.runs import settings
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.training.conftest import Configure
 
 # Weight of each term where the classification has 1, as the source adds them up.

@@ -20,9 +20,9 @@ from radgaze.runs.run import Run
 from radgaze.store.batch import Batch, collate
 from radgaze.store.store import Store
 from radgaze.training.checks import check
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.training.conftest import Configure
 
 SHUFFLED = {"control": "shuffled"}

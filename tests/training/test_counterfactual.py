@@ -16,17 +16,18 @@ from radgaze.errors import Stopped, UserError
 from radgaze.options import FieldError
 from radgaze.runs import settings, training_images
 from radgaze.runs.config import Config, CounterfactualConfig
-from radgaze.runs.data import dataset, open_store
+from radgaze.runs.data import dataset
 from radgaze.runs.run import Run
+from radgaze.runs.run_store import open_store
 from radgaze.store.batch import Batch, collate
 from radgaze.store.lungs import draw_lung_shape
 from radgaze.store.store import Store
 from radgaze.training import module as module_of_training
 from radgaze.training.checks import check_unchanged
 from radgaze.training.counterfactual import Changed, change, check_regions, regions
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

@@ -25,9 +25,9 @@ from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.sampling import SeededShuffle
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 from tests.training.conftest import TINY, Configure

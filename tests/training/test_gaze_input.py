@@ -21,7 +21,7 @@ from radgaze.runs.run import Run
 from radgaze.runs.without_gaze import without_gaze
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

@@ -26,7 +26,7 @@ from radgaze.store import parts
 from radgaze.store.boxes import finding_regions
 from radgaze.store.marks import EXPLAINED_BEFORE, is_finding, lung_of
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

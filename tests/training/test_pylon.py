@@ -13,16 +13,16 @@ from torch import Tensor, nn
 from radgaze.cli import main
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import stream_maps
+from radgaze.models.output import Output
 from radgaze.models.pylon import Pylon
-from radgaze.models.unet import Output
 from radgaze.objectives.triangle import Maps, objective
 from radgaze.runs.config import Config
 from radgaze.runs.data import batches, dataset
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.training.conftest import Configure
 
 OWN_MAP = {"mask_gaze": {"weight": 0.0}, "heatmap_gaze": {"weight": 1.0}, "heatmap": {"generator": "pylon"}}

@@ -21,10 +21,10 @@ from radgaze.runs.config import Config
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.sampling import GazeShuffle, SeededShuffle
+from radgaze.training.train import train
 from tests.store.cohorts import make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

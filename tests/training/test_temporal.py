@@ -17,7 +17,7 @@ from radgaze.models.temporal import Temporal
 from radgaze.runs import settings
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure

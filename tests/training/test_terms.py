@@ -25,9 +25,9 @@ from radgaze.runs.config import Config
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
 from radgaze.training import factors
-from radgaze.training.fitting import train
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
+from radgaze.training.train import train
 from tests.training.conftest import Configure
 
 SECOND_PASS = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import polars as pl
@@ -20,8 +21,8 @@ from radgaze.objectives.triangle import Shares
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch
 from radgaze.store.store import Store
-from radgaze.training.fitting import train
 from radgaze.training.module import GazeGuided, NonFiniteLossError
+from radgaze.training.train import train
 from tests.store.cohorts import CLASSES, make_cohort
 from tests.stores import prepare
 from tests.training.conftest import Configure
@@ -170,7 +171,7 @@ def test_a_loss_that_breaks_stops_the_run_with_step_cases_and_term(
 
 
 def test_early_stopping_ends_a_run_that_no_longer_gets_better(
-    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Configure, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(
         GazeGuided, "validation_step", lambda self, batch, step: self.log("validate/auc", 0.5, on_epoch=True)
@@ -179,6 +180,10 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(
         stopping = {"max_epochs": 6, "patience": patience}
         run = train(config("baseline", trainer=stopping), tmp_path / str(patience))
         assert run.history().height == epochs
+        said = capfd.readouterr().err
+        told = "stopped after epoch 3 of 6: for 2 epochs the AUC was no better than 0.500"
+        assert (told in said) == (patience == 2)
+        assert len(re.findall(r"^baseline \d/6, loss \d\.\d{3}, AUC 0\.500  ", said, re.M)) >= epochs
 
 
 @pytest.mark.parametrize(

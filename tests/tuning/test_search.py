@@ -20,7 +20,7 @@ from radgaze.errors import Stopped, UserError
 from radgaze.execution.shares import Share
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.runs.data import open_store
+from radgaze.runs.run_store import open_store
 from radgaze.store.store import Store
 from radgaze.training.module import NonFiniteLossError
 from radgaze.tuning import search as search_module

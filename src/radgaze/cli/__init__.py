@@ -11,10 +11,10 @@ from functools import cache
 from importlib import import_module
 from inspect import signature
 
-from radgaze import __version__
 from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
+from radgaze.version import __version__
 
 DISK_ERRORS = (
     *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO),
@@ -30,6 +30,8 @@ VERBS = {
     "verify": "check a store against its hashes",
     "inspect": "show the content of a store, in words and pictures",
     "experiments": "list the experiments, or print the settings of one",
+    "methods": "list the methods of making heatmaps",
+    "encoders": "list the encoders of a U-Net, and their initial weights",
     "train": "train a classifier on a store, guided by gaze as the experiment defines",
     "tune": "search an experiment's settings by validation AUC",
     "evaluate": "measure a run's discrimination and its agreement with gaze",
@@ -42,6 +44,7 @@ VERBS = {
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
+    "info": "list versions, devices and extras, for a bug report",
 }
 
 

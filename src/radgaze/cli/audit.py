@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.evaluation.audit.options import AuditOptions
@@ -28,15 +29,17 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
+    from radgaze.outputs import check_folder
+
+    check_folder(args.out)
+    options = chosen(AuditOptions, args)
+    check_run(args.path)
     from radgaze.evaluation.audit.aspects import ASPECTS
     from radgaze.evaluation.audit.benchmark import audit
-    from radgaze.outputs import check_folder
     from radgaze.reporting.audit.markdown import write_audit_markdown
     from radgaze.reporting.audit.page import write_audit_page
     from radgaze.runs.run import Run
 
-    check_folder(args.out)
-    options = chosen(AuditOptions, args)
     out, audited = Path(args.out), Run.open(Path(args.path))
     results = audit(audited, out, options).results
     text = write_audit_markdown(results, out)

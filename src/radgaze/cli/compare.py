@@ -6,6 +6,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.evaluation.comparison_options import CompareOptions
@@ -34,10 +35,13 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import say
     from radgaze.outputs import check_folder
-    from radgaze.runs.run import Run
 
     options = chosen(CompareOptions, args)
     check_folder(args.out)
+    for path in args.runs:
+        check_run(path)
+    from radgaze.runs.run import Run
+
     runs = [Run.open(Path(path)) for path in args.runs]
     for each in runs:
         note = each.compared()

@@ -1,4 +1,4 @@
-"""`radgaze demo`: every step on simulated data, up to a comparison of two runs."""
+"""`radgaze demo`: every step on simulated data, up to a comparison of three runs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.options import Options, option
 from radgaze.simulation.options import SimulationOptions
+from radgaze.words import listed
 
 if TYPE_CHECKING:
     from radgaze.runs.config import Config
@@ -22,12 +23,13 @@ if TYPE_CHECKING:
     from radgaze.store.store import Store
 
 HELP = (
-    "Simulate a data set whose classes are confounded with a marker, prepare it, train the baseline and "
-    "set 3 guided, compare and report them. An interrupted demo continues when it is started again."
+    "Simulate a data set whose classes are confounded with a marker, prepare it, train the baseline, set 3 "
+    "guided, and set 3 guided on counterfactual images, compare and report them. An interrupted demo "
+    "continues when it is started again."
 )
 EXAMPLE = "radgaze demo --out demo-out"
 
-EXPERIMENTS = ("baseline", "set3_guided")
+EXPERIMENTS = ("baseline", "set3_guided", "exchange_guided")
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,12 @@ class Scale:
     def simulation(self, out: Path, seed: int) -> SimulationOptions:
         """The simulation of this size."""
         return SimulationOptions(
-            out, patients=self.patients, seed=seed, pixels=self.pixels, confounding=self.confounding
+            out,
+            patients=self.patients,
+            seed=seed,
+            pixels=self.pixels,
+            confounding=self.confounding,
+            twins=True,
         )
 
 
@@ -104,13 +111,13 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     from radgaze.console import say
 
     store, runs = make_store(out, seed=seed, scale=scale), []
-    say(f"3 of 4  Training, evaluating and reporting {' and '.join(EXPERIMENTS)}", bold=True)
+    say(f"3 of 4  Training, evaluating and reporting {listed(EXPERIMENTS)}", bold=True)
     pages = []
     for experiment in EXPERIMENTS:
         run = _train(_config(experiment, store, seed, scale), out / experiment)
         pages.append(evaluate_and_report(run))
         runs.append(run)
-    say("4 of 4  Comparing both on the test patients, whose markers are independent of the class", bold=True)
+    say("4 of 4  Comparing them on the test patients, whose markers are independent of the class", bold=True)
     pages.append(compare_and_report(runs, out / "comparison"))
     return pages
 
@@ -138,7 +145,7 @@ def _simulate(options: SimulationOptions) -> None:
         simulate(options)
         return
     planted = read_json(path, _is_planted, "name another `out`")
-    expected = {name: getattr(options, name) for name in ("patients", "pixels", "confounding")}
+    expected = {name: getattr(options, name) for name in ("patients", "pixels", "confounding", "twins")}
     if planted["seed"] != options.seed or not expected.items() <= planted["parameters"].items():
         raise UserError(f"{out.parent} holds a demo of another seed or size; name another `out`")
     say(f"{out} exists: it is kept")
@@ -176,8 +183,8 @@ def _train(config: Config, out: Path) -> Run:
     from radgaze.console import say
     from radgaze.runs import settings
     from radgaze.runs.run import Run
-    from radgaze.training.checkpoints import resumable
-    from radgaze.training.fitting import train
+    from radgaze.training.checkpoint_files import resumable
+    from radgaze.training.train import train
 
     same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
     if same and (out / "predictions.parquet").is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.cli.tables import show
@@ -47,13 +48,15 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import put
     from radgaze.errors import UserError
-    from radgaze.runs.run import Run
 
     default = ReferralOptions()
     if not args.reject and (args.goal, args.score) != (default.goal, default.score):
         raise UserError("`goal` and `score` are for referral: add `reject=True`")
     referral = chosen(ReferralOptions, args) if args.reject else None
     options = chosen(EvaluationOptions, args)
+    check_run(args.path)
+    from radgaze.runs.run import Run
+
     evaluated = Run.open(Path(args.path))
     if args.without_gaze:
         from radgaze.runs.without_gaze import without_gaze
@@ -109,7 +112,7 @@ def _show(results: EvaluationResults) -> None:
         output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
     columns = {
         CLASSIFICATION["auc"].heading: test.auc,
-        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_seed,
+        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_paper,
         CLASSIFICATION["average_precision"].heading: test.average_precision,
         CLASSIFICATION["brier"].heading: test.brier,
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.explaining.options import ExplainOptions
@@ -26,15 +27,22 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from radgaze.console import complain, put
-    from radgaze.explaining.making import explain
-    from radgaze.explaining.writing import prediction_in_words
+    from radgaze.console import complain, put, silence
     from radgaze.outputs import check_folder
-    from radgaze.runs.run import Run
 
     options = chosen(ExplainOptions, args)
     check_folder(args.out)
-    outcome = explain(Run.open(Path(args.path)), args.images, Path(args.out), options)
+    check_run(args.path)
+    from radgaze.explaining.folders import folders
+    from radgaze.runs.run import Run
+
+    run = Run.open(Path(args.path))
+    with silence():  # a missing file is told before torch is imported
+        folders(args.images, run, keep_names=options.keep_names)
+    from radgaze.explaining.making import explain
+    from radgaze.explaining.writing import prediction_in_words
+
+    outcome = explain(run, args.images, Path(args.out), options)
     for requested, folder in outcome.written.items():
         put(f"{requested.path or requested.case_id}: {folder / 'sheet.png'}: {prediction_in_words(folder)}")
     for requested, reason in outcome.failed.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.inspecting.options import InspectOptions
@@ -31,11 +32,13 @@ def run(args: Namespace) -> int:
 
     from radgaze.console import put
     from radgaze.outputs import check_folder
-    from radgaze.reporting.inspection import inspection_page
-    from radgaze.store.store import Store
 
     options = chosen(InspectOptions, args)
     check_folder(args.out)
+    check_store(args.path)
+    from radgaze.reporting.inspection import inspection_page
+    from radgaze.store.store import Store
+
     inspection, page = inspection_page(Store.open(args.path), Path(args.out), options)
     show(inspection)
     put(page)

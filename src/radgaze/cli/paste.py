@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.store.pasting_options import PasteOptions
@@ -21,13 +22,15 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    from radgaze.cli.prepare import show
-    from radgaze.console import put
     from radgaze.outputs import check_folder
-    from radgaze.store.pasting import paste
 
     options = chosen(PasteOptions, args)
     check_folder(options.out)
+    check_store(options.path)
+    from radgaze.cli.prepare import show
+    from radgaze.console import put
+    from radgaze.store.pasting import paste
+
     store = paste(options)
     show(store)
     put(store.path)

@@ -20,10 +20,11 @@ def run(args: Namespace) -> int:
     from radgaze.console import say
     from radgaze.errors import call
     from radgaze.outputs import check_folder
-    from radgaze.simulation.archive import simulate
 
     options = chosen(SimulationOptions, args)
     check_folder(options.out)
+    from radgaze.simulation.archive import simulate
+
     counts = simulate(options)["counts"]
     twins = f" and {counts['twins']} twins" if "twins" in counts else ""
     say(f"{counts['cases']} cases with {counts['fixations']} fixations{twins} in {options.out}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.predicting.options import PredictFilesOptions
@@ -28,13 +29,21 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
-    from radgaze.console import complain, put
+    from radgaze.console import complain, put, silence
     from radgaze.errors import Stopped
-    from radgaze.predicting.writing import predict_files
+    from radgaze.predicting.finding import find
+    from radgaze.predicting.table_file import check_file
     from radgaze.runs.run import Run
 
     options, out = chosen(PredictFilesOptions, args), Path(args.out)
-    result = predict_files(Run.open(Path(args.path)), args.images, out, options)
+    check_file(out, overwrite=options.overwrite)
+    check_run(args.path)
+    run = Run.open(Path(args.path))
+    with silence():  # a missing file is told before torch is imported
+        find(args.images, run)
+    from radgaze.predicting.writing import predict_files
+
+    result = predict_files(run, args.images, out, options)
     prediction, failed = result.prediction, 0
     for i in range(0 if prediction is None else len(prediction)):
         assert prediction is not None

@@ -55,7 +55,6 @@ def run(args: Namespace) -> int:
     from radgaze.console import put
     from radgaze.outputs import check_folder
     from radgaze.sources.dialect import TextOptions, written_with
-    from radgaze.store.preparation import prepare
 
     source, given = find(args.source), args[args.source]
     check_folder(given.out, may_be=("store", "run"))  # `prepare` refuses the ones that it must not replace
@@ -68,6 +67,8 @@ def run(args: Namespace) -> int:
     if source.fitted:
         of_images = {name: cohort.parameters[name] for name in OF_IMAGES}
         preparation = chosen(PrepareOptions, given, fitted=True, **of_images)
+    from radgaze.store.preparation import prepare  # imports pydicom: what the source lacks is told before
+
     store = prepare(cohort, preparation)
     show(store)
     if (table := getattr(options, "align_table", None)) is not None:

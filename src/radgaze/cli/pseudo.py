@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.pseudo.options import PseudoOptions
@@ -23,12 +24,14 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    options = chosen(PseudoOptions, args)
+    check_run(args.path)
     from radgaze.cli.prepare import show
     from radgaze.console import put
     from radgaze.pseudo.making import pseudo
     from radgaze.runs.run import Run
 
-    store = pseudo(Run.open(Path(args.path)), chosen(PseudoOptions, args))
+    store = pseudo(Run.open(Path(args.path)), options)
     show(store)
     put(store.path)
     return 0

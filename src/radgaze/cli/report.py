@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.reporting.options import ReportOptions
@@ -21,8 +22,15 @@ def run(args: Namespace) -> int:
     from pathlib import Path
 
     from radgaze.console import put
-    from radgaze.reporting.run_page import report
+
+    options = chosen(ReportOptions, args)
+    check_run(args.path)
+    from radgaze.evaluation.results import read_results
     from radgaze.runs.run import Run
 
-    put(report(Run.open(Path(args.path)), options=chosen(ReportOptions, args)))
+    run = Run.open(Path(args.path))
+    results = read_results(run.path)
+    from radgaze.reporting.run_page import report  # imports torch: a run without results is told before
+
+    put(report(run, results, options))
     return 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.reproduction.options import ReproduceOptions
@@ -51,12 +52,15 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.console import put
     from radgaze.outputs import check_folder
-    from radgaze.reproduction.grid import reproduce
-    from radgaze.reproduction.planning import plan
     from radgaze.runs.config import Config
 
     options = chosen(ReproduceOptions, args)
     check_folder(args.out)
+    if args.data is not None:
+        check_store(args.data)
+    from radgaze.reproduction.grid import reproduce
+    from radgaze.reproduction.planning import plan
+
     given, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_GRID
     planned = plan(args.data, options, overrides={key: given[key] for key in fields if key in given})
     grid, page = reproduce(planned, Path(args.out), options)

@@ -9,6 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
@@ -61,7 +62,9 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
         from radgaze.runs import settings
 
         return dict(settings.to_dict(settings.read(Path(named.resume) / "config.yaml")))
-    return experiments.load(named.experiment, named.protocol)
+    loaded = experiments.load(named.experiment, named.protocol)
+    unchanged = named.model.encoder == first.get_defaults().model.encoder
+    return experiments.for_encoder(loaded, None if unchanged else named.model.encoder)
 
 
 def run(args: Namespace) -> int:
@@ -79,10 +82,13 @@ def run(args: Namespace) -> int:
     if not config.data:
         raise UserError("name the store to train on with `data=STORE` (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
+    check_store(config.data)
 
-    from radgaze.training.fitting import is_first, train  # imports torch: after the checks
+    from radgaze.training.train import train
 
     trained = train(config, Path(out), resume=args.resume is not None, overwrite=args.overwrite)
+    from radgaze.training.fitting import is_first  # imports torch, as training has
+
     if args.evaluate and is_first():
         from radgaze.cli.evaluate import evaluate_and_report
 

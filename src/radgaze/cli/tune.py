@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.sections import leaves
@@ -59,12 +60,15 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
     from radgaze.runs.config import Config
-    from radgaze.tuning.planning import plan
 
     options = chosen(TuneOptions, args)
     check_folder(args.out)
     values, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_VERB
     given = {key: values[key] for key in fields if key in values}
+    experiments.load(args.experiment, options.protocol)
+    check_store(args.data)
+    from radgaze.tuning.planning import plan
+
     search = plan(args.experiment, args.data, options, given=given)
     from radgaze.console import put
     from radgaze.tuning.search import tune

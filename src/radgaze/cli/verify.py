@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
 
 HELP = (
@@ -18,6 +19,7 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
+    check_store(args.path)
     from radgaze.console import complain, progress, put
     from radgaze.store.store import Store
     from radgaze.store.verification import advice, verify

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import Namespace
 
+from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
 from radgaze.evaluation.options import EvaluationOptions
@@ -25,10 +26,12 @@ def add_arguments(parser: Parser) -> None:
 def run(args: Namespace) -> int:
     from pathlib import Path
 
+    options, evaluation = chosen(VoteOptions, args), chosen(EvaluationOptions, args)
+    for path in args.runs:
+        check_run(path)
     from radgaze.cli.evaluate import evaluate_and_report
     from radgaze.runs.run import Run
     from radgaze.runs.voting import make_vote
 
-    options, evaluation = chosen(VoteOptions, args), chosen(EvaluationOptions, args)
     evaluate_and_report(make_vote([Run.open(Path(path)) for path in args.runs], options), evaluation)
     return 0

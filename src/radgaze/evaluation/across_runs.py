@@ -32,7 +32,7 @@ from radgaze.evaluation.seed_differences import (
 from radgaze.evaluation.seed_differences import Difference as Difference
 from radgaze.evaluation.seed_differences import Differences as Differences
 from radgaze.evaluation.seed_differences import SeedMean as SeedMean
-from radgaze.evaluation.statistics.resampling import SeedResamples
+from radgaze.evaluation.statistics.resampling import PaperResamples
 
 _BOUNDS = {name: metric.bounds for name, metric in {**agreement.METRICS, **localisation.METRICS}.items()}
 
@@ -100,7 +100,7 @@ def estimate_grid(
         runs: The finished runs.
         classes: Names of their classes.
         references: Experiments that the others are compared with, where they have runs.
-        paper_intervals: Use the intervals of the paper for AUCs, see `SeedResamples`.
+        paper_intervals: Use the intervals of the paper for AUCs, see `PaperResamples`.
         selected_on_test: Whether the test AUC selected the checkpoints.
         controls: The experiment of each one that has a control of gaze. Such a one is compared with its
             experiment alone, with Holm's correction over all of them, and is never the best.
@@ -114,7 +114,8 @@ def estimate_grid(
     if paper_intervals:
         auc = {
             name: [
-                aucs(run.test, classes, SeedResamples(run.test.height, seed=seed)) for run in by_seed.values()
+                aucs(run.test, classes, PaperResamples(run.test.height, seed=seed))
+                for run in by_seed.values()
             ]
             for name, by_seed in estimates.items()
         }

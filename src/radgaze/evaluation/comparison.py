@@ -63,6 +63,14 @@ class Comparison:
         """Return the rows of `paired` in which columns have the given values."""
         return [PairedRow(**row) for row in self.paired.filter(**where).iter_rows(named=True)]
 
+    def to_frame(self) -> pl.DataFrame:
+        """Return the paired differences, `paired`."""
+        return self.paired
+
+    def _repr_html_(self) -> str:
+        """Show the figures and the paired differences in a notebook."""
+        return self.table._repr_html_() + self.paired._repr_html_()
+
     def write(self, out: Path) -> tuple[Path, Path]:
         """Write compare.csv and paired.csv into a folder; return their paths."""
         out.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,7 @@ from radgaze.errors import UserError
 from radgaze.evaluation.baselines.baseline_map import BaselineMap
 from radgaze.evaluation.metrics.multilabel import true_class
 from radgaze.evaluation.options import Target
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.matching import blur
 from radgaze.runs.run import Run
 from radgaze.runs.vote import Rule, combined

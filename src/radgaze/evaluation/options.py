@@ -7,7 +7,7 @@ from typing import Literal
 
 from radgaze.options import Options, option
 
-Interval = Literal["delong", "bootstrap", "seed"]
+Interval = Literal["delong", "bootstrap", "paper"]
 Target = Literal["predicted", "true"]
 
 GENERATOR = "guided_backprop"
@@ -21,8 +21,8 @@ class EvaluationOptions(Options):
 
     Attributes:
         interval: Kind of the 95% intervals: delong, DeLong's standard error over patients for AUCs and a
-            bootstrap over patients for all other figures; bootstrap, the bootstrap for AUCs too; or seed, the
-            paper's 30 resamples (default: delong; seed for a run of the faithful protocol).
+            bootstrap over patients for all other figures; bootstrap, the bootstrap for AUCs too; or paper,
+            the paper's 30 resamples (default: delong; paper for a run of the faithful protocol).
         resamples: Number of bootstrap resamples.
         device: Device of the model: cpu, cuda, or auto, which is cuda if available.
         target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true

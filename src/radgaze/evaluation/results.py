@@ -75,7 +75,7 @@ class SplitResults:
         sensitivity_at_specificity: Sensitivity, by the specificity ("0.9") at which it is measured.
         brier: Brier score; for exclusive classes also over all of them, under "multiclass".
         calibration_error: Expected calibration error.
-        auc_seed: AUC with intervals by the paper's resamples, see `SeedResamples`.
+        auc_paper: AUC with intervals by the paper's resamples, see `PaperResamples`.
         accuracy: Share of cases whose most probable class is the true one; None for classes that are not
             exclusive.
         exact_match: Share of cases with every class predicted correctly at a probability of 0.5; None for
@@ -91,7 +91,7 @@ class SplitResults:
     sensitivity_at_specificity: dict[str, Groups] = field(default_factory=dict)
     brier: Groups = field(default_factory=dict)
     calibration_error: Groups = field(default_factory=dict)
-    auc_seed: Groups = field(default_factory=dict)
+    auc_paper: Groups = field(default_factory=dict)
     accuracy: IntervalEstimate | None = optional()
     exact_match: IntervalEstimate | None = optional()
     not_averaged: tuple[str, ...] | None = optional()
@@ -248,6 +248,52 @@ class EvaluationResults(Record):
     validate: SplitResults = field(default_factory=SplitResults)
     votes: VoteResults | None = optional()
 
+    def to_frame(self) -> pl.DataFrame:
+        """Return all figures as a table.
+
+        Returns:
+            Columns split; metric; of, a class, the `MACRO` mean, a map or a confounder, null where the metric
+            is of all classes; value; low and high, the 95% interval, null where there is none.
+        """
+        rows = [*_rows("test", self.test), *_rows("validate", self.validate)]
+        for kind, of_map in (*self.test.agreement.items(), *self.test.localisation.items()):
+            rows += [("test", name, kind, each) for name, each in (of_map or {}).items()]
+        for confounder, relied in (self.test.reliance or {}).items():
+            rows += [("test", name, confounder, each) for name, each in relied.metrics.items()]
+        return pl.DataFrame(
+            [(*where, each.value, each.low, each.high) for *where, each in rows],
+            schema=_COLUMNS,
+            orient="row",
+        )
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        return self.to_frame()._repr_html_()
+
+
+_COLUMNS = {
+    **dict.fromkeys(("split", "metric", "of"), pl.String),
+    **dict.fromkeys(("value", "low", "high"), pl.Float64),
+}
+
+_Row = tuple[str, str, str | None, IntervalEstimate]
+
+
+def _rows(split: str, results: SplitResults) -> list[_Row]:
+    """The figures of predictions on a split."""
+    metrics = {
+        "auc": results.auc,
+        "average_precision": results.average_precision,
+        "brier": results.brier,
+        "calibration_error": results.calibration_error,
+        **{f"sensitivity at {s} specificity": each for s, each in results.sensitivity_at_specificity.items()},
+    }
+    rows: list[_Row] = [
+        (split, metric, group, each) for metric, groups in metrics.items() for group, each in groups.items()
+    ]
+    alone = {"accuracy": results.accuracy, "exact_match": results.exact_match}
+    return rows + [(split, metric, None, each) for metric, each in alone.items() if each is not None]
+
 
 def write_results(results: EvaluationResults, run: Path) -> None:
     """Write RUN/metrics.json, atomically."""
@@ -269,7 +315,7 @@ def read_results(run: Path) -> EvaluationResults:
     Raises:
         UserError: The file is missing or damaged.
     """
-    content = _read_metrics(run)
+    content = _of_today(_read_metrics(run))
     test = content.get("test")
     if isinstance(test, dict) and isinstance(test.get("agreement_cases"), dict):
         cases = test["agreement_cases"]
@@ -277,6 +323,18 @@ def read_results(run: Path) -> EvaluationResults:
         counts = {name: count for name, count in cases.items() if name not in named}
         content["test"] = {**test, "agreement_cases": {**cases, "baseline_counts": counts}}
     return validated(EvaluationResults, content, run / METRICS, _advice(run))
+
+
+def _of_today(content: dict[str, object]) -> dict[str, object]:
+    """Replace the earlier name of the paper's resamples, "seed", by today's."""
+    settings = content.get("settings")
+    if isinstance(settings, dict) and settings.get("interval") == "seed":
+        content["settings"] = {**settings, "interval": "paper"}
+    for split in ("test", "validate"):
+        results = content.get(split)
+        if isinstance(results, dict) and "auc_seed" in results:
+            content[split] = {"auc_paper": results["auc_seed"], **results}
+    return content
 
 
 def _read_metrics(run: Path) -> dict[str, object]:

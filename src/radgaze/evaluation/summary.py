@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze import __version__
 from radgaze.evaluation import baselines, reliance
 from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.maps import BLURRED
@@ -32,12 +31,13 @@ from radgaze.evaluation.scoring import MAPS, CaseScores
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.resampling import (
+    PaperResamples,
     Resampling,
-    SeedResamples,
     estimates,
 )
 from radgaze.evaluation.votes import vote_results
 from radgaze.runs.run import Run
+from radgaze.version import __version__
 from radgaze.words import listed
 
 CLASS_GAZE = "maps of each class that the report mentions against the gaze of this class, beside the case's"
@@ -69,7 +69,7 @@ def summarise(
             cases,
             run.classes,
             resampling(cases),
-            SeedResamples(cases.height, seed=options.seed),
+            PaperResamples(cases.height, seed=options.seed),
             exclusive=exclusive,
             interval=settings.interval or "delong",
         )
@@ -119,12 +119,12 @@ def discrimination_summary(
         predictions: One row per case: `patient`, `probability_<class>` and `label_<class>`.
         classes: The classes.
         resampling: Resampling of the cases.
-        seed_resamples: Resampling of the cases as in the paper, see `SeedResamples`.
+        seed_resamples: Resampling of the cases as in the paper, see `PaperResamples`.
         exclusive: Whether every case has exactly one class.
         interval: Kind of the intervals of AUCs, see `class_estimates`.
     """
     by_class = class_estimates(predictions, classes, resampling, interval=interval)
-    by_seed_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
+    by_paper = class_estimates(predictions, classes, seed_resamples, metrics=("auc",))
     groups = (MACRO, *classes)
     by_metric = {
         name: {group: by_class[name, group].summary(metric.bounds) for group in groups}
@@ -148,7 +148,7 @@ def discrimination_summary(
     sensitivity = by_metric.pop("sensitivity_at_specificity")
     return SplitResults(
         sensitivity_at_specificity={f"{SPECIFICITY}": sensitivity},
-        auc_seed={group: by_seed_paper["auc", group].summary(METRICS["auc"].bounds) for group in groups},
+        auc_paper={group: by_paper["auc", group].summary(METRICS["auc"].bounds) for group in groups},
         accuracy=accuracy,
         exact_match=exact_match,
         not_averaged=not_averaged,
@@ -221,7 +221,7 @@ def _settings(run: Run, options: EvaluationOptions) -> EvaluationSettings:
     others = [name for name in MAPS if not is_blurred[name]]
     smoothing = f"{listed(blurred)} by the Gaussian of each case's gaze map; {listed(others)} not at all"
     return EvaluationSettings(
-        interval=options.interval or ("seed" if run.config.protocol == "faithful" else "delong"),
+        interval=options.interval or ("paper" if run.config.protocol == "faithful" else "delong"),
         resamples=options.resamples,
         seed=options.seed,
         generator=options.generator,

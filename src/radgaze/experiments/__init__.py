@@ -141,6 +141,19 @@ def merge(under: Mapping[str, object], over: Mapping[str, object]) -> dict[str, 
     return both
 
 
+def for_encoder(settings: Mapping[str, object], encoder: object) -> dict[str, object]:
+    """Leave out an experiment's initial weights where its encoder is replaced: they belong to that encoder.
+
+    Args:
+        settings: Nested settings of an experiment, see `load`.
+        encoder: Name of the encoder that is used; None for the experiment's own.
+    """
+    model = settings.get("model")
+    if encoder is None or not isinstance(model, Mapping) or model.get("encoder") == encoder:
+        return dict(settings)
+    return {**settings, "model": {name: value for name, value in model.items() if name != "weights"}}
+
+
 def flat(nested: Mapping[str, Value], prefix: str = "") -> dict[str, Value]:
     """Flatten nested dictionaries; keys are joined by dots."""
     items: dict[str, Value] = {}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from radgaze import __version__, models
+from radgaze import models
 from radgaze.console import progress, say
 from radgaze.errors import UserError
 from radgaze.explaining.explainer import Explainer
@@ -25,6 +25,7 @@ from radgaze.predicting.predictor import Predictor
 from radgaze.records import plain
 from radgaze.records import read as read_record
 from radgaze.runs.run import Run
+from radgaze.version import __version__
 
 MOST_CASES = 200
 """Largest number of cases over which the mean radiograph is taken."""

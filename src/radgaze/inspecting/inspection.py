@@ -16,7 +16,7 @@ from radgaze.evaluation.statistics.case_means import means
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.gaze.spec import GazeMaps
 from radgaze.inspecting.options import InspectOptions
-from radgaze.sources.cohort import SPLITS
+from radgaze.sources.contents import SPLITS
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset, collate
 from radgaze.store.readers import each_against_others

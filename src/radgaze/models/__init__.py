@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from radgaze.models.architectures import create, forward, inputs, scoring
     from radgaze.models.config import ModelConfig
+    from radgaze.models.output import Output
     from radgaze.models.saved import load, save
-    from radgaze.models.unet import Output
 
 __all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save", "scoring"]
 
 _MODULES = {
     "ModelConfig": "config",
-    "Output": "unet",
+    "Output": "output",
     "create": "architectures",
     "forward": "architectures",
     "inputs": "architectures",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.store.batch import Batch
 
 SIZE = 224

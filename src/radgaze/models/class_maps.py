@@ -14,8 +14,9 @@ from segmentation_models_pytorch.base.initialization import initialize_head
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.output import Output, map_of
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, Output, create_encoder, keep_apart, map_of
+from radgaze.models.unet import GreyToRGB, create_encoder, keep_apart
 
 
 @register("class_maps", title="network of class maps", provides=("mask", "class_maps"))

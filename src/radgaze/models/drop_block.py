@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from torch import Tensor, nn
-from torchvision.ops import drop_block2d
 
 
 class DropBlock(nn.Module):
@@ -20,6 +19,8 @@ class DropBlock(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (B, C, h, w), in training with squares of zeros."""
+        from torchvision.ops import drop_block2d  # seconds to import, and few networks have it
+
         side = min(self.size, *features.shape[-2:])
         odd = side - 1 + side % 2
         dropped: Tensor = drop_block2d(features, self.probability, odd, training=self.training)

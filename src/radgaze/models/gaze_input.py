@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
+from radgaze.models.output import Output
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, Output, create_unet
+from radgaze.models.unet import GreyToRGB, create_unet
 from radgaze.store.batch import Batch
 
 

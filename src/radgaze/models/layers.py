@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from segmentation_models_pytorch.encoders._base import EncoderMixin
-from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
@@ -20,6 +18,10 @@ SIDE = 64
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
     """The encoder of a network, which returns the feature maps of its stages; None without one."""
+    # Imported here: it imports all of timm and torchvision, and networks without such an encoder do without.
+    from segmentation_models_pytorch.encoders._base import EncoderMixin
+    from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
+
     kinds = (EncoderMixin, TimmUniversalEncoder)
     encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
     return encoder if isinstance(encoder, nn.Module) else None

@@ -22,8 +22,9 @@ from segmentation_models_pytorch.base.initialization import initialize_decoder, 
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.output import Output, map_of
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, Output, create_encoder, map_of
+from radgaze.models.unet import GreyToRGB, create_encoder
 
 
 @register("pylon", title="PYLON", provides=("mask", "class_maps"))

@@ -9,13 +9,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.files import read_json, write_text, written
 from radgaze.models.architectures import create
 from radgaze.models.config import ModelConfig
 from radgaze.models.weights import one_line
 from radgaze.sections import to_dict
+from radgaze.version import __version__
 
 WIDEST = 8192
 """Largest side in pixels, number of channels or number of frames that is accepted from a model's file."""

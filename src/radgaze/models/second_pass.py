@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from radgaze.models.architectures import forward, scoring
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.store.batch import Batch
 
 

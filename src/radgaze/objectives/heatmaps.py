@@ -12,7 +12,7 @@ from radgaze.attribution.generator import Generator, Read
 from radgaze.attribution.readout import Normalise
 from radgaze.attribution.targets import runner_up, target_index
 from radgaze.models.layers import layer_at
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.terms import compares
 

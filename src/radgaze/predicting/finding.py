@@ -1,4 +1,7 @@
-"""Find the images that words name: files, folders of files, and cases of a run's store."""
+"""Find the images that words name: files, folders of files, and cases of a run's store.
+
+Does not import torch.
+"""
 
 from __future__ import annotations
 

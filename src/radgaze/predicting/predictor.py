@@ -16,7 +16,7 @@ from radgaze.errors import UserError, call
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.referral.perturbation import given
 from radgaze.evaluation.referral.selective import FILE, Decision, Referral
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.objectives.triangle import probabilities
 from radgaze.predicting.inputs import Subject
 from radgaze.runs import vote

@@ -8,22 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-import polars as pl
-
 from radgaze.console import progress, say
-from radgaze.errors import UserError
-from radgaze.files import written
-from radgaze.outputs import check_folder
 from radgaze.predicting.finding import Requested, find
 from radgaze.predicting.inputs import read
 from radgaze.predicting.options import PredictFilesOptions
 from radgaze.predicting.predict import predict_subjects
 from radgaze.predicting.prediction import Prediction, joined
 from radgaze.predicting.predictor import Predictor
+from radgaze.predicting.table_file import check_file, write
 from radgaze.runs.run import Run
-from radgaze.tables import write_csv, write_parquet
 
-FORMATS = (".csv", ".parquet", ".json")
 EVERY = 60.0
 """Seconds after which the table is written again while images are predicted."""
 
@@ -65,7 +59,7 @@ def predict_files(
     Raises:
         UserError: An image or device does not exist, or the file exists or cannot be written.
     """
-    _check_file(out, overwrite=options.overwrite)
+    check_file(out, overwrite=options.overwrite)
     changed = run.check_store()
     requested = find(images, run, named_by=options.named_by)
     if changed is not None:
@@ -96,26 +90,3 @@ def _written(parts: Sequence[Prediction], out: Path) -> Prediction:
     prediction = joined(parts)
     write(prediction.to_frame(), out)
     return prediction
-
-
-def write(table: pl.DataFrame, out: Path) -> None:
-    """Write a table as CSV, Parquet or JSON (a list of rows), by the ending of the file."""
-    match out.suffix.lower():
-        case ".csv":
-            write_csv(table, out)
-        case ".parquet":
-            write_parquet(table, out)
-        case _:
-            with written(out) as aside:
-                table.write_json(aside)
-
-
-def _check_file(out: Path, *, overwrite: bool) -> None:
-    """Raise UserError where the table cannot be written, or would replace something else."""
-    if out.suffix.lower() not in FORMATS:
-        raise UserError(f"`out` must end with {', '.join(FORMATS[:-1])} or {FORMATS[-1]}, got {out}")
-    if out.is_dir():
-        raise UserError(f"`out={out}` is a folder; name a file in it, such as {out / 'predictions.csv'}")
-    check_folder(out.parent)
-    if out.exists() and not overwrite:
-        raise UserError(f"{out} exists; name another file, or set `overwrite=True`")

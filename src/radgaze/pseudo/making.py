@@ -9,7 +9,6 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze import __version__
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.objectives.config import Map
@@ -23,6 +22,7 @@ from radgaze.store.annotating import Annotation, Mark, annotate, annotated_befor
 from radgaze.store.digest import file_digest
 from radgaze.store.placement import Frame
 from radgaze.store.store import Store
+from radgaze.version import __version__
 from radgaze.words import count
 
 

@@ -14,7 +14,7 @@ from radgaze.console import progress
 from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.evaluation.maps import RunExplainer
-from radgaze.models.unet import Output
+from radgaze.models.output import Output
 from radgaze.pseudo.options import GAZE, MASK, PseudoOptions
 from radgaze.runs.run import Run
 from radgaze.store.batch import Batch

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from radgaze import __version__
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.objectives import distances
@@ -18,6 +17,7 @@ from radgaze.reporting.wording import count, listed, number
 from radgaze.runs.controls import WORDS
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
+from radgaze.version import __version__
 
 if TYPE_CHECKING:
     from radgaze.models.config import ModelConfig

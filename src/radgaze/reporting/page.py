@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from PIL import Image
 
-from radgaze import __version__
 from radgaze.files import write_text
 from radgaze.reporting.case_panels import Panel
 from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import DPI, heat_gradient, picture_uri, png_uri
 from radgaze.reporting.wording import bounds, difference, interval, number, signed
+from radgaze.version import __version__
 
 
 @dataclass(frozen=True)

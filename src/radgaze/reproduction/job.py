@@ -80,8 +80,8 @@ def perform(job: Job, out: Path) -> None:
     from radgaze.reporting.run_page import report
     from radgaze.reproduction.state import run_folder
     from radgaze.runs.run import Run
-    from radgaze.training.checkpoints import resumable
-    from radgaze.training.fitting import train
+    from radgaze.training.checkpoint_files import resumable
+    from radgaze.training.train import train
 
     path = run_folder(out, job)
     if (path / "predictions.parquet").is_file():

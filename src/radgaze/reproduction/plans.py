@@ -10,7 +10,6 @@ from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.reproduction.options import Matrix, Protocol, Selection
 from radgaze.runs.config import Config
-from radgaze.runs.requirements import unsuited
 
 SPLITS = {"validation": "validate", "test": "test"}
 """The split whose AUC selects the checkpoint, as a run's configuration names it."""
@@ -110,6 +109,10 @@ def controlled(config: Config, controls: Sequence[str]) -> Iterator[str]:
     """
     if controls and config.gaze.control != "none":
         raise UserError("`controls` sets `gaze.control` of each run itself; leave one of the two out")
+    if not controls:
+        return
+    from radgaze.runs.requirements import unsuited  # imports torch
+
     for control in dict.fromkeys(controls):
         gaze = replace(config.gaze, control=control)  # type: ignore[arg-type]  # the options check the name
         if unsuited(replace(config, gaze=gaze)) is None:

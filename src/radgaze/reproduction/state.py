@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from radgaze import __version__, experiments, locks, records
+from radgaze import experiments, locks, records
 from radgaze.errors import UserError, call
 from radgaze.execution.process import Outcome
 from radgaze.files import is_leftover, read_json
@@ -16,6 +16,7 @@ from radgaze.reproduction.options import Matrix, Protocol, Selection
 from radgaze.reproduction.plans import Job, Plan, PlannedStore
 from radgaze.runs import origin, settings
 from radgaze.store.store import Store
+from radgaze.version import __version__
 
 FORMAT = 1
 FILE, LOCK = "grid.json", "grid.lock"

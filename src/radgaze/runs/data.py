@@ -1,10 +1,9 @@
-"""The cases of a run: its store with its split, and the data set of each split."""
+"""The cases of a run: the data set of each split, and batches of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
-from pathlib import Path
 
 from torch.utils.data import DataLoader, Subset
 
@@ -17,18 +16,6 @@ from radgaze.store.batch import Batch, collate
 from radgaze.store.dataset import Augmentation, GazeDataset
 from radgaze.store.memory import available_memory
 from radgaze.store.store import Store
-
-
-def open_store(config: Config) -> Store:
-    """Open the store of a run, with the run's split.
-
-    Raises:
-        UserError: The store cannot be opened, or cannot be split in this way.
-    """
-    split = config.split
-    seed = config.seed if split.seed is None else split.seed
-    store = Store.open(Path(config.data))
-    return store.resplit(split.kind, seed=seed, folds=split.folds, fold=split.fold)
 
 
 def dataset(

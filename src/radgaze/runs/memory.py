@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from radgaze.attribution.memory import keep_freed_memory
 from radgaze.models.config import ModelConfig
 
 
@@ -15,4 +14,6 @@ def keep_memory_of(model: ModelConfig) -> None:
         model: Settings of the model.
     """
     if not model.reads_frames:
+        from radgaze.attribution.memory import keep_freed_memory  # imports torch
+
         keep_freed_memory()

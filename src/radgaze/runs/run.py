@@ -1,4 +1,7 @@
-"""A run: the folder that training writes, with its configuration, model, store and predictions."""
+"""A run: the folder that training writes, with its configuration, model, store and predictions.
+
+Importing this does not import torch, nor does opening a run: a wrong folder is told at once.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,29 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-from torch import nn
 
-from radgaze import attribution, models
+from radgaze import models
 from radgaze.errors import UserError, call
-from radgaze.files import read_parquet, stay_within
-from radgaze.objectives import heatmaps
+from radgaze.files import read_parquet
 from radgaze.objectives.config import Map
-from radgaze.objectives.terms import compares
 from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
-from radgaze.runs.data import batches, dataset, open_store
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.memory import keep_memory_of
-from radgaze.runs.requirements import unmet
+from radgaze.runs.run_store import open_store
 from radgaze.runs.vote import Vote
-from radgaze.store.batch import Batch
-from radgaze.store.dataset import GazeDataset
 from radgaze.store.digest import file_digest
-from radgaze.store.readers import each_against_others
 from radgaze.store.store import Store
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from radgaze.attribution import Generator
+    from radgaze.store.batch import Batch
+    from radgaze.store.dataset import GazeDataset
 
 PREDICTIONS = "predictions.parquet"
 
@@ -52,10 +56,7 @@ class Run:
             UserError: The folder is missing or not a run, or its configuration is damaged.
         """
         path = Path(path)
-        if not path.is_dir():
-            raise UserError(f"{path}: no such folder; a run is a folder that `radgaze train` wrote")
-        stay_within(path)
-        return cls(path, settings.read(path / "config.yaml"))
+        return cls(path, settings.of_run(path))
 
     @property
     def experiment(self) -> str:
@@ -188,6 +189,8 @@ class Run:
 
     def dataset(self, split: str) -> GazeDataset:
         """Make the data set of a split with the run's settings, without augmentation."""
+        from radgaze.runs.data import dataset
+
         return dataset(self.store, self.config, split)
 
     def batches(
@@ -203,6 +206,8 @@ class Run:
         Raises:
             UserError: The split has no case of an id.
         """
+        from radgaze.runs.data import batches
+
         return batches(self.dataset(split), batch_size or self.config.optimisation.batch_size, case_ids)
 
     def readers(
@@ -221,13 +226,16 @@ class Run:
         Yields:
             Batches of the same cases: with the gaze of one reader, and with that of all the others.
         """
+        from radgaze.runs.data import batches, dataset
+        from radgaze.store.readers import each_against_others
+
         return each_against_others(
             self.store,
             case_ids,
             lambda store, ids: batches(dataset(store, self.config, split), batch_size, ids),
         )
 
-    def generator(self, model: nn.Module, name: str | None = None) -> attribution.Generator:
+    def generator(self, model: nn.Module, name: str | None = None) -> Generator:
         """Create a heatmap generator for the run's model.
 
         Args:
@@ -238,6 +246,11 @@ class Run:
         Raises:
             UserError: There is no such generator, or it does not apply to this model.
         """
+        from radgaze import attribution
+        from radgaze.objectives import heatmaps
+        from radgaze.objectives.terms import compares
+        from radgaze.runs.requirements import unmet
+
         heatmap = self.config.objective.heatmap
         trained_with = compares(self.config.objective, Map.HEATMAP)
         if name is None:

@@ -15,7 +15,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import read_yaml, write_text
+from radgaze.files import read_yaml, stay_within, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
@@ -37,13 +37,16 @@ def resolve(experiment: str, *, protocol: str = "honest", **overrides: object) -
         experiment: Name of the experiment.
         protocol: "honest" or "faithful".
         **overrides: Values that replace those of the experiment; those of sections as nested dictionaries.
+            With another `model.encoder`, `model.weights` are the default, unless they are given too.
 
     Raises:
         UserError: There is no such experiment or field, or a value is not allowed.
     """
     settings = experiments.load(experiment, protocol)
     check_terms(experiment, settings, overrides)
-    settings = experiments.merge(settings, overrides)
+    model = overrides.get("model")
+    encoder = model.get("encoder") if isinstance(model, Mapping) else None
+    settings = experiments.merge(experiments.for_encoder(settings, encoder), overrides)
     return from_dict({**settings, "experiment": experiment, "protocol": protocol})
 
 
@@ -147,6 +150,18 @@ def read(path: Path) -> Config:
         return from_dict(settings)
     except UserError as error:
         raise UserError(f"{path}: {error}; put the file back as `radgaze train` wrote it") from error
+
+
+def of_run(run: Path) -> Config:
+    """Read the configuration of the run in a folder.
+
+    Raises:
+        UserError: The folder is missing or not a run, or its configuration is damaged.
+    """
+    if not run.is_dir():
+        raise UserError(f"{run}: no such folder; a run is a folder that `radgaze train` wrote")
+    stay_within(run)
+    return read(run / "config.yaml")
 
 
 def write(config: Config, path: Path) -> None:

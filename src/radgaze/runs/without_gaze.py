@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from radgaze import models
-from radgaze.devices import usable_device
 from radgaze.errors import UserError
 from radgaze.files import write_bytes
 from radgaze.runs import origin, settings
 from radgaze.runs.history import HISTORY
-from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
 from radgaze.tables import write_parquet
 
@@ -30,6 +28,9 @@ def without_gaze(run: Run, device: str = "auto") -> Run:
     Raises:
         UserError: The network reads no gaze, or cannot be used without it.
     """
+    from radgaze.devices import usable_device
+    from radgaze.runs.prediction import predict
+
     model = run.config.model
     if not model.reads_gaze:
         raise UserError(f"the model of {run.path} reads no gaze: it is evaluated without any as it is")

@@ -9,7 +9,20 @@ The audio of the dictations and `table_descriptions.pdf` are left out. No data o
 
 from __future__ import annotations
 
-from radgaze.simulation.archive import Planted, simulate
-from radgaze.simulation.options import SimulationOptions
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from radgaze.simulation.archive import Planted, simulate
+    from radgaze.simulation.options import SimulationOptions
 
 __all__ = ["Planted", "SimulationOptions", "simulate"]
+
+_MODULES = {"Planted": "archive", "SimulationOptions": "options", "simulate": "archive"}
+
+
+def __getattr__(name: str) -> object:
+    # The command line imports options, and must not wait for pydicom and polars.
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

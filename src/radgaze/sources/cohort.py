@@ -8,64 +8,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
-import pandera.polars as pa
 import polars as pl
 
+from radgaze.sources.contents import (
+    NO_BOXES,
+    NO_FIXATIONS,
+    NO_MENTIONS,
+    NO_READINGS,
+    NO_REGIONS,
+    NO_REJECTIONS,
+    NO_TWINS,
+    Schema,
+)
 from radgaze.sources.external_sort import slices
-
-REASONS = (
-    "missing_image",
-    "unreadable_image",
-    "no_gaze",
-    "gaze_without_case",
-    "calibration_frame",
-    "off_image_fixation",
-    "box_without_case",
-    "off_image_box",
-    "not_in_keep_list",
-    "duplicate_case",
-    "no_label",
-    "discarded_reading",
-    "size_mismatch",
-    "not_frontal",
-    "orientation",
-    "not_spoken",
-    "duplicate_reading",
-    "unreadable_mask",
-    "mask_without_case",
-    "twin_without_case",
-)
-"""Reasons of rejections; stable identifiers."""
-
-SPLITS = ("train", "validate", "test")
-
-Schema = dict[str, type[pl.DataType]]
-NO_READINGS: Schema = {
-    **dict.fromkeys(("reading_id", "case_id", "reader"), pl.String),
-    "recorded": pl.Int32,
-    "duration": pl.Float64,
-}
-NO_FIXATIONS: Schema = {
-    "reading_id": pl.String,
-    "index": pl.Int32,
-    **dict.fromkeys(("x", "y", "onset", "duration"), pl.Float64),
-}
-NO_BOXES: Schema = {
-    **dict.fromkeys(("case_id", "label"), pl.String),
-    **dict.fromkeys(("x1", "y1", "x2", "y2"), pl.Float64),
-}
-NO_REJECTIONS: Schema = dict.fromkeys(("reason", "case_id", "reading_id", "detail"), pl.String)
-NO_REGIONS: Schema = dict.fromkeys(("case_id", "label", "file"), pl.String)
-NO_MENTIONS: Schema = {
-    "reading_id": pl.String,
-    "index": pl.Int32,
-    "label": pl.String,
-    "share": pl.Float64,
-}
-NO_TWINS: Schema = dict.fromkeys(
-    ("case_id", "twin_of", "image", "confounder", "shows", "original_shows"), pl.String
-)
-"""Columns of tables that a source may leave out."""
 
 
 def _none(schema: Schema) -> Callable[[], pl.DataFrame]:
@@ -89,12 +44,12 @@ class Cohort:
             ones included), duration (s).
         fixations: Table of the fixations on the image: reading_id, index (position in the reading, off-image
             ones counted), x, y (image px from the top left, pixel centres at +0.5), onset, duration (s), and
-            `VIEWS` where the source recorded them. Lazy, since it may be larger than memory: a table in
-            memory, or the result of `spooled`.
-        boxes: Table of case_id, label, x1, y1, x2, y2 (image px); and shape, one of `SHAPES`, where not all
-            are boxes: an ellipse touches the four sides.
-        rejections: Table of reason (one of `REASONS`), case_id or null, reading_id or null, and detail; one
-            row for each rejected item.
+            `contents.VIEWS` where the source recorded them. Lazy, since it may be larger than memory: a table
+            in memory, or the result of `spooled`.
+        boxes: Table of case_id, label, x1, y1, x2, y2 (image px); and shape, one of `contents.SHAPES`, where
+            not all are boxes: an ellipse touches the four sides.
+        rejections: Table of reason (one of `contents.REASONS`), case_id or null, reading_id or null, and
+            detail; one row for each rejected item.
         parameters: Settings that the cohort depends on; JSON values that reveal nothing about a patient.
         exclusive: Whether each case has exactly one of the classes, rather than any number of them.
         regions: Table of case_id, label, file (absolute path of a mask, in memory only): parts of images
@@ -131,38 +86,27 @@ class Cohort:
         return pl.concat([self.cases["image"], self.twins["image"]])
 
     def __post_init__(self) -> None:
-        labels = {
-            f"label_{name}": pa.Column(pl.Int8, pa.Check.isin([0, 1]), nullable=False)
-            for name in self.classes
-        }
-        origin = {"origin": _text()} if "origin" in self.cases.columns else {}
-        _table("cases", {**CASES, **labels, **origin}, unique=["case_id"]).validate(self.cases)
-        _table("readings", READINGS, unique=["reading_id"]).validate(self.readings)
-        shaped = OPTIONAL_OF_BOXES if "shape" in self.boxes.columns else {}
-        _table("boxes", {**BOXES, **shaped}).validate(self.boxes)
-        _table("regions", REGIONS).validate(self.regions)
-        _table("rejections", REJECTIONS).validate(self.rejections)
-        label = {"label": pa.Column(pl.String, pa.Check.isin(self.classes), nullable=False)}
-        _table("mentions", {**MENTIONS, **label}, unique=["reading_id", "index", "label"]).validate(
-            self.mentions
-        )
-        _table("twins", TWINS, unique=["case_id"]).validate(self.twins)
+        for name in ("cases", "readings", "boxes", "regions", "rejections", "mentions", "twins"):
+            self._check_table(name, getattr(self, name))
         self._check_fixations()
         self._check_that_tables_agree()
         self._check_twins()
         if strange := unmatched_mentions(self.mentions, self.fixations):
             raise ValueError(f"{strange} mentions are of no fixation")
 
+    def _check_table(self, name: str, table: pl.DataFrame) -> None:
+        from radgaze.sources.schemas import schema  # imports pandera, which those who open a store do without
+
+        schema(name, table.columns, self.classes).validate(table)
+
     def _check_fixations(self) -> None:
-        viewed = OPTIONAL_OF_FIXATIONS if set(VIEWS) & set(self.fixations.collect_schema()) else {}
-        table = _table("fixations", {**FIXATIONS, **viewed})
         # Each recorded fixation has a number over all readings, which must be taken at most once.
         recorded = pl.col("recorded").cast(pl.Int64)
         places = self.readings.select("reading_id", "recorded", first=recorded.cum_sum() - recorded)
         taken = np.zeros(int(self.readings["recorded"].sum()), np.bool_)
         wrong = Counter[str]()
         for part in slices(self.fixations):
-            table.validate(part)
+            self._check_table("fixations", part)
             placed = part.join(places, on="reading_id", how="left", maintain_order="left")
             orphan, late = placed["first"].is_null(), placed["index"] >= placed["recorded"]
             wrong["have a reading_id that is nowhere else"] += int(orphan.sum())
@@ -213,70 +157,3 @@ def unmatched_mentions(mentions: pl.DataFrame, fixations: pl.LazyFrame) -> int:
     keys = ["reading_id", "index"]
     matched = fixations.select(keys).join(mentions.lazy().select(keys), on=keys)
     return mentions.height - int(matched.select(pl.len()).collect().item())
-
-
-def _table(name: str, columns: dict[str, pa.Column], unique: list[str] | None = None) -> pa.DataFrameSchema:
-    return pa.DataFrameSchema(columns, name=name, unique=unique, strict=True)
-
-
-def _text(*, nullable: bool = False) -> pa.Column:
-    return pa.Column(pl.String, nullable=nullable)
-
-
-def _number(*, least: float | None = None) -> pa.Column:
-    """A finite number, at least `least`."""
-    checks = [pa.Check(lambda data: data.lazyframe.select(pl.col(data.key).is_finite()), name="finite")]
-    if least is not None:
-        checks.append(pa.Check.ge(least))
-    return pa.Column(pl.Float64, checks, nullable=False)
-
-
-def _count() -> pa.Column:
-    return pa.Column(pl.Int32, pa.Check.ge(0), nullable=False)
-
-
-CASES = {
-    "case_id": _text(),
-    "patient": _count(),
-    "split": pa.Column(pl.String, pa.Check.isin(SPLITS), nullable=False),
-    "image": _text(),
-}
-READINGS = {
-    "reading_id": _text(),
-    "case_id": _text(),
-    "reader": _text(nullable=True),
-    "recorded": _count(),
-    "duration": _number(least=0),
-}
-VIEWS = ("degree_x", "degree_y", "shown_x1", "shown_y1", "shown_x2", "shown_y2")
-"""Optional columns of fixations: image px per degree of visual angle, and the part of the image that was
-shown, in image px. A table has all of them or none."""
-SHAPES = ("box", "ellipse")
-FIXATIONS = {
-    "reading_id": _text(),
-    "index": _count(),
-    "x": _number(least=0),
-    "y": _number(least=0),
-    "onset": _number(),
-    "duration": _number(least=0),
-}
-OPTIONAL_OF_FIXATIONS = {
-    name: pa.Column(pl.Float64, pa.Check.gt(0) if name.startswith("degree") else None, nullable=False)
-    for name in VIEWS
-}
-BOXES = {"case_id": _text(), "label": _text(), **{name: _number() for name in ("x1", "y1", "x2", "y2")}}
-OPTIONAL_OF_BOXES = {"shape": pa.Column(pl.String, pa.Check.isin(SHAPES), nullable=False)}
-REGIONS = {name: _text() for name in NO_REGIONS}
-TWINS = {name: _text(nullable=name in ("confounder", "shows", "original_shows")) for name in NO_TWINS}
-MENTIONS = {
-    "reading_id": _text(),
-    "index": _count(),
-    "label": _text(),
-    "share": pa.Column(pl.Float64, [pa.Check.gt(0), pa.Check.le(1)], nullable=False),
-}
-REJECTIONS = {
-    "reason": pa.Column(pl.String, pa.Check.isin(REASONS), nullable=False),
-    "case_id": _text(nullable=True),
-    "reading_id": _text(nullable=True),
-    "detail": _text(),
-}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from radgaze.errors import UserError, shortened
 from radgaze.sources.source import Source
 
 SOURCES = {
@@ -24,9 +25,11 @@ def find(name: str) -> Source[Any]:  # each source takes options of its own
     """Import the module of a source, and return the source.
 
     Raises:
-        ImportError: There is no such source.
+        UserError: There is no such source.
         TypeError: `SOURCE` of the module is not a `Source`.
     """
+    if name not in SOURCES and name not in ELSEWHERE:
+        raise UserError(f"there is no source {shortened(name)!r}; there are {', '.join(SOURCES)}")
     source = import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")).SOURCE
     if not isinstance(source, Source):
         raise TypeError(f"SOURCE of radgaze.sources.{name} must be a Source, got {type(source).__name__}")

@@ -8,7 +8,6 @@ import polars as pl
 
 from radgaze.console import progress
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.image import size_of
 
 THREADS = 8
 AT_ONCE = 4096
@@ -40,6 +39,8 @@ def image_sizes(cases: pl.DataFrame) -> pl.DataFrame:
 
 
 def _size(path: str) -> tuple[int | None, int | None]:
+    from radgaze.dicom.image import size_of  # imports pydicom, which finding the tables does without
+
     try:
         return size_of(path)
     except (DicomError, OSError):

@@ -13,7 +13,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze import __version__
 from radgaze.console import progress
 from radgaze.errors import UserError, shortened
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
@@ -21,10 +20,12 @@ from radgaze.store.finishing import write_manifest
 from radgaze.store.manifest import Counts, Manifest
 from radgaze.store.marks import is_finding
 from radgaze.store.masks import packed
+from radgaze.store.opening import MANIFEST
 from radgaze.store.partial import new_store
 from radgaze.store.regions import SCHEMA, SHARD, TABLE, shard_name
-from radgaze.store.store import MANIFEST, MENTIONS, REJECTIONS, TABLES, TWINS, Store
+from radgaze.store.store import MENTIONS, REJECTIONS, TABLES, TWINS, Store
 from radgaze.tables import write_parquet
+from radgaze.version import __version__
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
-from torchvision.transforms.v2 import functional as F
-from torchvision.tv_tensors import Image, KeyPoints
+
+if TYPE_CHECKING:
+    from torchvision.transforms import v2
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Augmentation:
         Returns:
             Image, points, sigma and regions after the change; points may be off the image.
         """
+        from torchvision.transforms.v2.functional import (
+            horizontal_flip,  # seconds, and only training needs it
+        )
+        from torchvision.tv_tensors import Image, KeyPoints
+
         moves, exposes = _transforms(self)
         picture, marked = Image(image), Image(regions)
         marks = KeyPoints(points, canvas_size=(image.shape[-2], image.shape[-1]))
@@ -58,7 +64,7 @@ class Augmentation:
             if torch.rand(()) < self.flip:
                 # torchvision's flip of key points is not used: it treats them as pixel indices (width − 1 −
                 # x), whereas its affine map, like this package, has pixel centres at +0.5.
-                picture, marked = F.horizontal_flip(picture), F.horizontal_flip(marked)
+                picture, marked = horizontal_flip(picture), horizontal_flip(marked)
                 marks = marks * marks.new_tensor([-1, 1]) + marks.new_tensor([image.shape[-1], 0])
             picture = exposes(picture)
         moved = (part.as_subclass(Tensor) for part in (picture, marks, marked))
@@ -68,6 +74,8 @@ class Augmentation:
 
 @cache
 def _transforms(augmentation: Augmentation) -> tuple[v2.RandomAffine, v2.ColorJitter]:
+    from torchvision.transforms import v2
+
     translate = (augmentation.translate, augmentation.translate)
     moves = v2.RandomAffine(
         augmentation.rotate, translate, augmentation.scale, interpolation=v2.InterpolationMode.BILINEAR

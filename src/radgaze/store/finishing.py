@@ -11,21 +11,23 @@ from typing import TypedDict
 
 import polars as pl
 
-from radgaze import __version__
 from radgaze.console import progress, say
 from radgaze.files import clear_leftovers, write_text
-from radgaze.sources.cohort import REASONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import REASONS
 from radgaze.sources.external_sort import ROWS, height, slices, spooled
 from radgaze.store.digest import file_digest
 from radgaze.store.identity import Identity
 from radgaze.store.journal import Done
 from radgaze.store.letterboxing import letterbox
 from radgaze.store.manifest import Counts, Manifest, Parameters, seal
+from radgaze.store.opening import FORMAT, MANIFEST
 from radgaze.store.partial import Partial
 from radgaze.store.regions import SCHEMA, TABLE
 from radgaze.store.regions import SHARD as SHARD_OF_REGIONS
-from radgaze.store.store import FORMAT, MANIFEST, MENTIONS, REJECTIONS, SHARD, TWINS
+from radgaze.store.store import MENTIONS, REJECTIONS, SHARD, TWINS
 from radgaze.tables import write_csv, write_parquet
+from radgaze.version import __version__
 
 GEOMETRY = {
     "coordinates": "(x, y) in pixels of the original image from its top left corner, pixel centres at +0.5",

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from radgaze.sources.cohort import VIEWS
+from radgaze.sources.contents import VIEWS
 from radgaze.store.store import Store
 
 PLAIN = 6

@@ -18,7 +18,8 @@ from radgaze.sources.cohort import Cohort
 from radgaze.sources.external_sort import slices
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import Parameters, is_manifest
-from radgaze.store.store import FORMAT, MANIFEST, REJECTIONS, TABLES, Store
+from radgaze.store.opening import FORMAT, MANIFEST
+from radgaze.store.store import REJECTIONS, TABLES, Store
 
 STORE_FILES = re.compile(
     rf"{re.escape(MANIFEST)}|{re.escape(REJECTIONS)}|({'|'.join(TABLES)}|regions|mentions|twins)\.parquet"

@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from radgaze.dicom.error import DicomError
-from radgaze.dicom.mask import read_mask
 from radgaze.store.letterboxing import letterbox
 
 Floats = NDArray[np.float64]
@@ -46,6 +45,8 @@ def read_region(path: str | Path, *, rows: int, columns: int, size: int) -> NDAr
     Raises:
         DicomError: The file cannot be read, or has another aspect ratio than the image (`size_mismatch`).
     """
+    from radgaze.dicom.mask import read_mask  # imports pydicom, which those who open a store do without
+
     mask = read_mask(path)
     height, width = mask.shape
     # Rounding changes a side by up to a pixel, which exceeds the relative tolerance for a small mask.

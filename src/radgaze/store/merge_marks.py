@@ -10,7 +10,7 @@ from functools import reduce
 import polars as pl
 
 from radgaze.console import say
-from radgaze.sources.cohort import FIXATIONS, NO_MENTIONS, NO_REGIONS, VIEWS
+from radgaze.sources.contents import NO_FIXATIONS, NO_MENTIONS, NO_REGIONS, VIEWS
 from radgaze.sources.external_sort import height, slices, spooled
 from radgaze.store.names import plain
 from radgaze.store.pixels import region_reference
@@ -76,7 +76,7 @@ def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iter
     for table, ids in both:
         for part in slices(table):
             merged = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")
-            yield merged.select(*FIXATIONS, *(VIEWS if viewed else ()))
+            yield merged.select(*NO_FIXATIONS, *(VIEWS if viewed else ()))
 
 
 def merged_mentions(

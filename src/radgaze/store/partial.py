@@ -26,8 +26,9 @@ from radgaze.store import regions
 from radgaze.store.journal import Done, DoneImages
 from radgaze.store.manifest import Parameters
 from radgaze.store.masks import packed_shape
+from radgaze.store.opening import partial_path
 from radgaze.store.pixels import Fitted
-from radgaze.store.store import SHARD, partial_path, shard_name
+from radgaze.store.store import SHARD, shard_name
 
 PLAN, JOURNAL, LOCK, WHOLE, OLD = "plan.json", "journal.jsonl", "lock", "store", "old"
 

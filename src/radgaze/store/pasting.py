@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze import __version__
 from radgaze.console import progress
 from radgaze.errors import UserError
 from radgaze.store.finishing import write_manifest
@@ -23,6 +22,7 @@ from radgaze.store.placement import Frame
 from radgaze.store.stamp import Stamp, stamp_of
 from radgaze.store.store import PLACES, SHARD, TWINS, Store, shard_name
 from radgaze.tables import write_parquet
+from radgaze.version import __version__
 
 KIND = "pasted"
 """Value of the column `confounder` of pasted twins."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from radgaze.gaze.spec import Geometry
 from radgaze.store.letterboxing import letterbox
+
+if TYPE_CHECKING:
+    from radgaze.gaze.spec import Geometry
 
 Fit = Literal["stretch", "pad"]
 
@@ -62,6 +64,8 @@ class Frame:
         """Compute the position of the original image on a map of side `size`, in pixels."""
         left, top, right, bottom = self.seen(fit)
         zoom_x, zoom_y = size / (right - left), size / (bottom - top)
+        from radgaze.gaze.spec import Geometry  # imports torch, which preparing does without
+
         return Geometry(
             rows=self.rows,
             columns=self.columns,

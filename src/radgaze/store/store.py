@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,15 +13,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.errors import UserError, call
-from radgaze.sources.cohort import NO_MENTIONS, NO_TWINS
+from radgaze.sources.contents import NO_MENTIONS, NO_TWINS
 from radgaze.sources.split import fold_split, stratified_split
 from radgaze.store.intact import TEXT, WHOLE, check_columns, check_shards, read_shard, read_table, scan_table
-from radgaze.store.manifest import Manifest, read_manifest
+from radgaze.store.manifest import Manifest
+from radgaze.store.opening import open_manifest
 from radgaze.store.regions import Regions
 from radgaze.tables import read_csv
 
-FORMAT = 1
-MANIFEST = "manifest.json"
 TABLES = ("cases", "readings", "fixations", "boxes")
 REJECTIONS = "rejections.csv"
 MENTIONS = "mentions.parquet"
@@ -57,22 +55,7 @@ class Store:
                 format or one that lacks files.
         """
         path = Path(path)
-        if not (path / MANIFEST).is_file():
-            raise UserError(_why_not(path))
-        manifest = read_manifest(path / MANIFEST)
-        made_with, files = manifest["format"], manifest["hashes"]
-        if made_with != FORMAT:
-            raise UserError(
-                f"{path} is a store of format {made_with}, this software reads {FORMAT}: prepare it "
-                "again, into another folder or with `overwrite=True`"
-            )
-        missing = [name for name in files if not (path / name).is_file()]
-        if missing:
-            raise UserError(
-                f"{path} is damaged: {', '.join(missing[:3])} is missing ({len(missing)} of {len(files)} "
-                "files); prepare it again with `overwrite=True`"
-            )
-        return cls(path, manifest)
+        return cls(path, open_manifest(path))
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -292,22 +275,5 @@ def shard_name(shard: int) -> str:
     return f"images/shard-{shard:05d}.npy"
 
 
-def partial_path(path: Path) -> Path:
-    """Return the folder in which a store is written before it is complete."""
-    path = Path(os.path.abspath(path))  # noqa: PTH100  `.` has no name, and resolve() would follow a link
-    return path.with_name(path.name + ".partial")
-
-
 def _advice(path: Path) -> str:
     return f"{call('verify', path)} lists what else is damaged"
-
-
-def _why_not(path: Path) -> str:
-    if partial_path(path).exists():
-        return (
-            f"{path} is not finished: its images so far are in {partial_path(path)}; "
-            "the `radgaze prepare` that began it continues from there"
-        )
-    if not path.exists():
-        return f"{path}: no such folder; a store is a folder that `radgaze prepare` wrote"
-    return f"{path} is not a store: it has no {MANIFEST}; a store is a folder that `radgaze prepare` wrote"

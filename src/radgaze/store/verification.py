@@ -12,7 +12,8 @@ from radgaze.sources.cohort import unmatched_mentions
 from radgaze.sources.external_sort import height, slices
 from radgaze.store.digest import file_digest
 from radgaze.store.manifest import is_sealed
-from radgaze.store.store import MANIFEST, Store
+from radgaze.store.opening import MANIFEST
+from radgaze.store.store import Store
 from radgaze.store.twins import as_cases
 
 

@@ -10,7 +10,7 @@ import lightning as L
 import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
 
-from radgaze.console import Bar, progress, say
+from radgaze.console import Bar, is_live, progress, say
 from radgaze.runs import training_images
 from radgaze.runs.controls import WORDS
 from radgaze.runs.history import read_history
@@ -19,7 +19,10 @@ from radgaze.training.module import GazeGuided
 
 
 class EpochBar(L.Callback):
-    """One progress bar over all steps, with the last epoch's loss and AUC on a split."""
+    """One progress bar over all steps, with the last epoch's loss and AUC on a split.
+
+    Without a terminal, each epoch has a line.
+    """
 
     def __init__(self, name: str, split: str = "validate") -> None:
         self.name, self.split = name, split
@@ -42,11 +45,11 @@ class EpochBar(L.Callback):
             loss, auc = (
                 float(metrics.get(name, float("nan"))) for name in ("train/loss", f"{self.split}/auc")
             )
-            split = {"validate": "validation"}.get(self.split, self.split)
-            self._bar.describe(
-                f"Training {self.name}  epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-                f"  loss {loss:.3f}  {split} AUC {auc:.3f}"
-            )
+            epoch = f"{trainer.current_epoch + 1}/{trainer.max_epochs}"
+            split = "" if self.split == "validate" else f"{self.split} "
+            self._bar.describe(f"{self.name} {epoch}, loss {loss:.3f}, {split}AUC {auc:.3f}")
+            if not is_live():
+                self._bar.tell()
 
     def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         self._stack.close()
@@ -110,6 +113,13 @@ class Patience(EarlyStopping):
     def on_fit_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if self.wait_count >= self.patience:  # as the checkpoint has it
             trainer.should_stop = True
+
+    def on_train_end(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if self.stopped_epoch and trainer.is_global_zero:
+            say(
+                f"stopped after epoch {self.stopped_epoch + 1} of {trainer.max_epochs}: for {self.patience} "
+                f"epochs the AUC was no better than {float(self.best_score):.3f} (`trainer.patience`)"
+            )
 
 
 def announce(

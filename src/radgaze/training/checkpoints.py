@@ -15,9 +15,8 @@ from torch import Tensor, nn
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.files import written
+from radgaze.training.checkpoint_files import BEFORE, FOLDER, LAST
 
-FOLDER = "checkpoints"
-BEST, LAST, BEFORE = "best.ckpt", "last.ckpt", "before-last.ckpt"
 NAMES = re.compile(r"(best|last|before-last|epoch-\d{3,9})\.ckpt")
 """The names that checkpoints of a run may have."""
 
@@ -212,11 +211,6 @@ class Checkpoints(CheckpointIO):
         if not NAMES.fullmatch(name):
             raise Foreign(f"names a file that is no checkpoint of the run ({str(path)[:80]!r})")
         return str(self.folder / name)
-
-
-def resumable(run: Path) -> bool:
-    """Whether a run's folder has a checkpoint from which training can be resumed; it is not read."""
-    return any((run / FOLDER / name).is_file() for name in (LAST, BEFORE))
 
 
 def _loaded(path: Path) -> State:

@@ -18,8 +18,8 @@ from torchmetrics.utilities import dim_zero_cat
 from radgaze import attribution, models
 from radgaze.errors import UserError
 from radgaze.models.layers import kept_features
+from radgaze.models.output import Output
 from radgaze.models.second_pass import run_again
-from radgaze.models.unet import Output
 from radgaze.objectives import triangle
 from radgaze.objectives.config import PARTS, Map
 from radgaze.objectives.heatmaps import Heatmaps, Targets

@@ -11,7 +11,7 @@ from radgaze.files import clear_leftovers, stay_within
 from radgaze.runs import origin, settings, training_images, vote, without_gaze
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
-from radgaze.training.checkpoints import FOLDER, LAST, resumable
+from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
 
 FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),

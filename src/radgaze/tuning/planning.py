@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.tuning import space as spaces
 from radgaze.tuning.options import TuneOptions
-from radgaze.tuning.study import REDUCTION, Search
+from radgaze.tuning.space_file import read_entries
+
+if TYPE_CHECKING:
+    from radgaze.tuning.study import Search
 
 
 def plan(
@@ -41,6 +44,11 @@ def plan(
             "each trial runs on one device; leave out `trainer.devices`, and run several trials with `jobs`"
         )
     trainer.devices = 1
+    if options.space is not None:
+        read_entries(options.space)  # a file that cannot be read is told before torch is imported
+    from radgaze.tuning import space as spaces
+    from radgaze.tuning.study import Search
+
     ranges = {} if options.space is None else spaces.read(options.space, config, held)
     resolved = experiments.flat(settings.to_dict(config))
     nested: dict[str, object] = {}
@@ -55,6 +63,8 @@ def _min_epochs(config: Config) -> int:
 
     During the warm-up, differences between networks are mostly random.
     """
+    from radgaze.tuning.study import REDUCTION
+
     optimisation = config.optimisation
     warmup = optimisation.warmup_epochs if optimisation.schedule == "cosine" else 0
     return max(math.ceil(warmup) + 1, round(config.trainer.max_epochs / REDUCTION**2))

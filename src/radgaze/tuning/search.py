@@ -18,7 +18,8 @@ from radgaze.execution.shares import divide
 from radgaze.files import stay_within
 from radgaze.runs import settings
 from radgaze.runs.config import Config
-from radgaze.runs.data import dataset, open_store
+from radgaze.runs.data import dataset
+from radgaze.runs.run_store import open_store
 from radgaze.store.store import Store
 from radgaze.training.checks import check, check_gaze
 from radgaze.training.module import NonFiniteLossError

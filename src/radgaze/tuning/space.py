@@ -15,7 +15,6 @@ from optuna.distributions import (
 
 from radgaze import experiments
 from radgaze.errors import UserError
-from radgaze.files import read_yaml
 from radgaze.objectives import distances
 from radgaze.objectives.config import Map
 from radgaze.objectives.schedules import CONSTANT
@@ -24,6 +23,7 @@ from radgaze.objectives.terms.edge import Edge
 from radgaze.objectives.triangle import with_weight
 from radgaze.runs import settings
 from radgaze.runs.config import Config
+from radgaze.tuning.space_file import read_entries
 
 Space = dict[str, BaseDistribution]
 
@@ -115,14 +115,7 @@ def read(path: Path, config: Config, given: Collection[str] = ()) -> dict[str, B
     Raises:
         UserError: The file cannot be read, or a field or value in it cannot be used.
     """
-    try:
-        entries = read_yaml(path)
-    except OSError as error:
-        raise UserError(f"`space` {path} cannot be read: {error.strerror}") from error
-    except UserError as error:
-        raise UserError(f"`space` {error}") from error
-    if not isinstance(entries, dict):
-        raise UserError(f"`space` {path} must map fields to ranges; see docs/tuning.md")
+    entries = read_entries(path)
     try:
         return {str(name): _entry(str(name), value, config, given) for name, value in entries.items()}
     except UserError as error:

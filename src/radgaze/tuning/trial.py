@@ -12,7 +12,7 @@ import lightning as L
 from radgaze.console import silence
 from radgaze.errors import UserError
 from radgaze.runs.config import Config
-from radgaze.training.fitting import train
+from radgaze.training.train import train
 
 Report = Callable[[int, float], bool]
 """Function of the number of epochs and the best validation AUC so far; returns whether to stop."""

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from radgaze.evaluation import summary
 from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.statistics import policy
-from radgaze.evaluation.statistics.resampling import SeedResamples
+from radgaze.evaluation.statistics.resampling import PaperResamples
 from radgaze.reporting.gallery import choose
 from tests.evaluation.known import known
 
@@ -37,7 +37,7 @@ def test_the_macro_mean_is_over_the_classes_that_are_defined_and_the_others_are_
     predictions: pl.DataFrame,
 ) -> None:
     draws = policy.bootstrap(predictions, CLASSES, resamples=200, seed=0)
-    seeds = SeedResamples(60, seed=0)
+    seeds = PaperResamples(60, seed=0)
     found = summary.discrimination_summary(predictions, CLASSES, draws, seeds, exclusive=False)
     of_sklearn = [
         roc_auc_score(predictions[f"label_{c}"].to_numpy(), predictions[f"probability_{c}"].to_numpy())

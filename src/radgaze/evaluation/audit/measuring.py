@@ -11,7 +11,7 @@ import polars as pl
 import torch
 from torch import Tensor, nn
 
-from radgaze import __version__, attribution, models
+from radgaze import attribution, models
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from radgaze.console import progress, say
 from radgaze.devices import usable_device
@@ -28,6 +28,7 @@ from radgaze.evaluation.audit.sampling import AuditCases, Sample, draw, load
 from radgaze.evaluation.audit.timing import Clock
 from radgaze.evaluation.baselines import BaselineInputs, BaselineMap
 from radgaze.runs.run import Run
+from radgaze.version import __version__
 
 PASSES = ("samples", "steps")
 """Options of generators that give the number of forward passes that they average over."""

@@ -10,7 +10,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze import __version__
 from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
 from radgaze.evaluation.audit.aspects.aspect import AcrossCases, keyed, metric_and_subject
@@ -34,6 +33,7 @@ from radgaze.evaluation.statistics.decision import Difference, against_all, verd
 from radgaze.evaluation.statistics.policy import bootstrap
 from radgaze.evaluation.statistics.resampling import PatientBootstrap
 from radgaze.runs.run import Run
+from radgaze.version import __version__
 
 MethodMetric = tuple[str, str]
 """Names of a method and a metric."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import precision_recall_curve, roc_curve
 
 Floats = NDArray[np.float64]
 
@@ -68,6 +67,8 @@ def roc(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
     """Return the ROC curve: 1 − specificity, sensitivity, threshold; empty for cases of one class only."""
     if not _two_classes(labels):
         return np.empty(0), np.empty(0), np.empty(0)
+    from sklearn.metrics import roc_curve  # imports pandas: seconds, and only curves need it
+
     false, true, threshold = roc_curve(labels, scores, drop_intermediate=False)
     return false, true, threshold
 
@@ -76,6 +77,8 @@ def precision_recall(labels: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floa
     """Return the curve of recall, precision, threshold (+inf at recall 0); empty for cases of one class."""
     if not _two_classes(labels):
         return np.empty(0), np.empty(0), np.empty(0)
+    from sklearn.metrics import precision_recall_curve
+
     precision, recall, threshold = precision_recall_curve(labels, scores)
     return recall, precision, np.append(threshold, np.inf)
 

@@ -73,7 +73,7 @@ def means(values: Mapping[Key, ArrayLike], patients: ArrayLike, resampling: Resa
     Args:
         values: Figures of the same cases, each an array of shape (n,), NaN where undefined.
         patients: Patient of each case, an array of shape (n,).
-        resampling: Resampling of these cases. With `SeedResamples` the interval is always percentiles.
+        resampling: Resampling of these cases. With `PaperResamples` the interval is always percentiles.
     """
     ids = np.asarray(patients)
     statistics = {key: mean_of(x) for key, x in values.items()}

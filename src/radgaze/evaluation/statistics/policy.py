@@ -11,10 +11,10 @@ import polars as pl
 from radgaze.evaluation.metrics import multilabel
 from radgaze.evaluation.statistics.resampling import (
     RESAMPLES,
+    PaperResamples,
     Part,
     PatientBootstrap,
     Resampling,
-    SeedResamples,
 )
 
 
@@ -23,7 +23,7 @@ class ResamplingSettings(Protocol):
 
     @property
     def interval(self) -> str | None:
-        """Kind of the intervals: "seed" for the paper's resamples, see `SeedResamples`."""
+        """Kind of the intervals: "paper" for the paper's resamples, see `PaperResamples`."""
         ...
 
     @property
@@ -77,8 +77,8 @@ def resampling_of(
         interval, resamples, seed = settings.interval, settings.resamples, settings.seed
     if not (isinstance(resamples, int) and isinstance(seed, int)):
         raise TypeError("`resamples` and `seed` must be whole numbers")
-    if interval == "seed":
-        return SeedResamples(cases.height, seed=seed)
+    if interval == "paper":
+        return PaperResamples(cases.height, seed=seed)
     return bootstrap(cases, classes, resamples=resamples, seed=seed)
 
 

@@ -70,7 +70,7 @@ class PatientBootstrap:
 
 
 @dataclass(frozen=True)
-class SeedResamples:
+class PaperResamples:
     """Resampling as in Watanabe et al. (2022): few resamples of 55 to 60 test cases, with replacement.
 
     It ignores patients and classes; its intervals serve only for comparison with the paper's.
@@ -116,7 +116,7 @@ class Part:
 
 
 def of_patients(resampling: Resampling) -> bool:
-    """Return whether a resampling is of patients, unlike `SeedResamples`."""
+    """Return whether a resampling is of patients, unlike `PaperResamples`."""
     while isinstance(resampling, Part):
         resampling = resampling.whole
     return isinstance(resampling, PatientBootstrap)

@@ -125,14 +125,14 @@ def _interval_kinds(results: EvaluationResults) -> tuple[IntervalKind, IntervalK
     """The kinds of the intervals of AUCs, and of all other figures."""
     kind = results.settings.interval
     resampled = BOOTSTRAP if results.exclusive else UNSTRATIFIED
-    if kind == "seed":
+    if kind == "paper":
         resampled = SEED_PAPER
     return (DELONG if kind == "delong" else resampled), resampled
 
 
 def _auc_row(evaluated: EvaluatedRun, group: str) -> Row:
     test, table = evaluated.results.test, evaluated.test
-    entries = (test.auc.get(group), test.auc_seed.get(group), test.average_precision.get(group))
+    entries = (test.auc.get(group), test.auc_paper.get(group), test.average_precision.get(group))
     if group == MACRO:
         return Row("Macro mean", entries, table.height, is_total=True)
     return Row(group, entries, int(table[f"label_{group}"].sum()))

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from radgaze.sources.cohort import NO_MENTIONS
+from radgaze.sources.contents import NO_MENTIONS
 from radgaze.sources.dictation.matcher import Matcher
 from radgaze.sources.dictation.scope import Polarity
 from radgaze.sources.dictation.transcript import Sentence, Word, sentences_of

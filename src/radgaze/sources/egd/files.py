@@ -10,7 +10,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError, shortened
-from radgaze.sources.cohort import NO_REGIONS, NO_TWINS, SPLITS
+from radgaze.sources.contents import NO_REGIONS, NO_TWINS, SPLITS
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
 
 CLASSES = ("Normal", "CHF", "pneumonia")

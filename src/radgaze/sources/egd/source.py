@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_MENTIONS, NO_REGIONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_MENTIONS, NO_REGIONS
 from radgaze.sources.dictation.reports import aligned, phrases_of
 from radgaze.sources.egd.files import (
     CLASSES,

@@ -12,7 +12,8 @@ import polars as pl
 from radgaze.console import say
 from radgaze.errors import UserError
 from radgaze.options import option
-from radgaze.sources.cohort import NO_MENTIONS, VIEWS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_MENTIONS, VIEWS
 from radgaze.sources.dictation.options import AlignOptions
 from radgaze.sources.dictation.reports import aligned, phrases_of
 from radgaze.sources.reflacx.files import (

@@ -9,7 +9,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_BOXES
+from radgaze.sources.contents import NO_BOXES
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.sizes import image_sizes

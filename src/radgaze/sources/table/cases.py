@@ -9,7 +9,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.sources.cohort import SPLITS
+from radgaze.sources.contents import SPLITS
 from radgaze.sources.delimited import column_names, is_missing, place, read_columns, tell_first
 from radgaze.sources.keys import alike, called, composed
 from radgaze.sources.table.classes import Classes, Words, classes_of, refuse_repeats, said, words_of

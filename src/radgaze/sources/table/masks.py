@@ -9,7 +9,7 @@ import polars as pl
 
 from radgaze.console import say
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_REGIONS
+from radgaze.sources.contents import NO_REGIONS
 from radgaze.sources.delimited import read_columns, tell_first
 from radgaze.sources.table.columns import MASKS, chosen_columns
 from radgaze.sources.table.matching import file_of, of_cases, stem

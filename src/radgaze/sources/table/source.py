@@ -8,7 +8,8 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_REJECTIONS, Cohort
+from radgaze.sources.cohort import Cohort
+from radgaze.sources.contents import NO_REJECTIONS
 from radgaze.sources.source import Source
 from radgaze.sources.split import stratified_split
 from radgaze.sources.table.boxes import boxes_of

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError
-from radgaze.sources.cohort import NO_TWINS
+from radgaze.sources.contents import NO_TWINS
 from radgaze.sources.delimited import is_missing, place, tell_first
 from radgaze.sources.keys import composed
 from radgaze.sources.table.ids import numbered

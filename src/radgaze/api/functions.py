@@ -1,0 +1,200 @@
+"""The functions of `import radgaze as rg`: prepare, train, evaluate, compare, audit and explain, from Python.
+
+They take and return the objects that the package works with, `Store`, `Config` and `Run`, and options by
+name. Nothing is printed but notices and progress on standard error. Where a function needs a folder and none
+is named, it is a temporary one, which is removed with the object that is returned or at the end of Python.
+"""
+
+from __future__ import annotations
+
+import shutil
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory, mkdtemp
+from typing import TYPE_CHECKING
+
+from radgaze.api.options import check_names, made, taken
+from radgaze.errors import UserError
+
+if TYPE_CHECKING:
+    from radgaze.evaluation.audit.files import Audit
+    from radgaze.evaluation.comparison import Comparison
+    from radgaze.evaluation.results import EvaluationResults
+    from radgaze.options import Options
+    from radgaze.runs.config import Config
+    from radgaze.runs.run import Run
+    from radgaze.store.store import Store
+
+PathLike = str | Path
+
+OF_FITTED = ("size", "voi")
+"""Options of the preparation that the images of a fitted source have already."""
+
+
+def prepare(source: str, *, out: PathLike, **options: object) -> Store:
+    """Turn a raw data set into a store, as `radgaze prepare SOURCE` does.
+
+    Args:
+        source: Name of the source: egd, reflacx, gazesearch or table.
+        out: Folder of the store.
+        **options: Fields of the source's options and of `PrepareOptions`:
+            `prepare("table", table="cases.csv", images="images", out="store")`.
+
+    Returns:
+        The store.
+
+    Raises:
+        UserError: There is no such source or option, or the data set cannot be read.
+    """
+    from radgaze.sources.dialect import TextOptions, written_with
+    from radgaze.sources.registry import find
+    from radgaze.store import preparation
+    from radgaze.store.options import PrepareOptions
+
+    chosen = find(source)
+    classes: list[type[Options]] = [chosen.options, PrepareOptions, *([] if chosen.fitted else [TextOptions])]
+    check_names(f"prepare({source!r})", options, classes)
+    with written_with(taken(TextOptions, options)):
+        cohort = chosen.read(taken(chosen.options, options))
+    fitted = {name: cohort.parameters[name] for name in OF_FITTED} if chosen.fitted else {}
+    preparing = taken(PrepareOptions, {**options, **fitted, "out": out, "fitted": chosen.fitted})
+    return preparation.prepare(cohort, preparing)
+
+
+def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest", **fields: object) -> Config:
+    """Resolve the configuration of a run, as the options of `radgaze train` do.
+
+    Args:
+        experiment: Name of the experiment, see `radgaze experiments`.
+        data: The store, or its folder.
+        protocol: "honest", our defaults, or "faithful", the paper's.
+        **fields: Values that replace the experiment's; those of a section as a dictionary:
+            `config("set3_guided", data=store, seed=1, trainer={"max_epochs": 20}, input={"size": 96})`.
+
+    Raises:
+        UserError: There is no such experiment or field, or a value is not allowed.
+    """
+    from radgaze.runs import settings
+
+    path = data if isinstance(data, str | Path) else data.path
+    return settings.resolve(experiment, protocol=protocol, data=str(Path(path).resolve()), **fields)
+
+
+def phantom(out: PathLike, **options: object) -> Path:
+    """Simulate radiographs, readings and gaze in the layout of the real archives, as `radgaze phantom` does.
+
+    Args:
+        out: Folder to write, new or empty.
+        **options: Fields of `SimulationOptions`, such as `patients` and `seed`.
+
+    Returns:
+        The folder, for `prepare("egd", egd=folder / "egd", mimic=folder / "mimic", out="store")`.
+
+    Raises:
+        UserError: There is no such option, or the folder is not empty.
+    """
+    from radgaze.simulation.archive import simulate
+    from radgaze.simulation.options import SimulationOptions
+
+    simulate(made(SimulationOptions, {**options, "out": out}, "phantom"))
+    return Path(out)
+
+
+def train(
+    config: Config, out: PathLike | None = None, *, resume: bool = False, overwrite: bool = False
+) -> Run:
+    """Train a run, as `radgaze train` does, without evaluating it.
+
+    Args:
+        config: Configuration, from `config`.
+        out: Folder of the run; None for a temporary one, which is removed with the `Run` that is returned.
+        resume: Whether to continue from the folder's last checkpoint.
+        overwrite: Whether to replace the run that is in the folder.
+
+    Raises:
+        UserError: The store, the folder or the configuration cannot be used.
+        NonFiniteLossError: A term of the loss became NaN or infinite.
+        Stopped: The user interrupted the training; `resume` continues.
+    """
+    from radgaze.training.train import train as fit
+
+    if out is not None:
+        return fit(config, Path(out), resume=resume, overwrite=overwrite)
+    if resume:
+        raise UserError("`resume` needs `out`, the folder of the run that is continued")
+    folder = Path(mkdtemp(prefix="radgaze-"))
+    run = fit(config, folder / "run")
+    weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
+    return run
+
+
+def evaluate(run: Run, **options: object) -> EvaluationResults:
+    """Measure a run's discrimination, calibration and agreement with gaze on its test cases.
+
+    The results are also written into the run's folder, where `compare` and `report` read them.
+
+    Args:
+        run: The run.
+        **options: Fields of `EvaluationOptions`.
+
+    Returns:
+        The results: `results.test.auc["macro"].value`, or all of them as a table, `results.to_frame()`.
+
+    Raises:
+        UserError: There is no such option, the run has no predictions, or its store is not available.
+    """
+    from radgaze import evaluation
+
+    return evaluation.evaluate(run, made(evaluation.EvaluationOptions, options, "evaluate"))
+
+
+def compare(runs: Sequence[Run], **options: object) -> Comparison:
+    """Compare runs with the first of them on the same test cases: AUC, and what `evaluate` measured of each.
+
+    Args:
+        runs: At least two runs.
+        **options: Fields of `CompareOptions`.
+
+    Returns:
+        The comparison, with the tables `table` and `paired`.
+
+    Raises:
+        UserError: There is no such option, or the runs cannot be compared.
+    """
+    from radgaze import evaluation
+    from radgaze.evaluation.comparison_options import CompareOptions
+
+    return evaluation.compare(runs, made(CompareOptions, options, "compare"))
+
+
+def audit(run: Run, out: PathLike | None = None, **options: object) -> Audit:
+    """Measure the maps of several methods on a run's cases, in aspects from agreement with gaze to cost.
+
+    Args:
+        run: The run.
+        out: Folder of the measurements, from which an interrupted audit continues; None for a temporary one.
+        **options: Fields of `AuditOptions`, such as `methods=("guided_backprop", "grad_cam")`.
+
+    Raises:
+        UserError: There is no such option, or a method or a device is not available.
+    """
+    from radgaze.evaluation.audit.benchmark import audit as measure
+    from radgaze.evaluation.audit.options import AuditOptions
+
+    chosen = made(AuditOptions, options, "audit")
+    if out is not None:
+        return measure(run, Path(out), chosen)
+    with TemporaryDirectory(prefix="radgaze-") as folder:
+        return measure(run, Path(folder) / "audit", chosen)
+
+
+def report(run: Run) -> Path:
+    """Write the report of an evaluated run, one page that needs no network; return its path.
+
+    Raises:
+        UserError: The run was not evaluated.
+    """
+    from radgaze.reporting.run_page import report as write
+
+    return write(run)

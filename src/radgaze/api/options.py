@@ -1,0 +1,58 @@
+"""Options that a caller gives by name, as keyword arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, fields
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from radgaze.errors import UserError
+from radgaze.options import Options, rules_of
+
+Chosen = TypeVar("Chosen", bound=Options)
+
+
+def made(cls: type[Chosen], given: Mapping[str, object], call: str) -> Chosen:
+    """Make options of one class.
+
+    Args:
+        cls: The class.
+        given: Values by the names of its fields.
+        call: Name of the function that they were given to, for messages.
+
+    Raises:
+        UserError: A name is no field, a field is missing, or a value is not allowed.
+    """
+    check_names(call, given, [cls])
+    return taken(cls, given)
+
+
+def taken(cls: type[Chosen], given: Mapping[str, object]) -> Chosen:
+    """Make options of one class from values of several classes' fields.
+
+    Raises:
+        UserError: A field without a default is missing, or a value is not allowed.
+    """
+    missing = [each.name for each in fields(cls) if each.name not in given and _is_required(each)]
+    if missing:
+        raise UserError(f"`{missing[0]}` is missing")
+    return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
+
+
+def check_names(call: str, given: Mapping[str, object], classes: Sequence[type[Options]]) -> None:
+    """Check that each name is a field of one of the classes.
+
+    Raises:
+        UserError: A name is none of them.
+    """
+    names = [each.name for cls in classes for each in fields(cls) if not rules_of(each).hidden]
+    for name in given:
+        if not any(name in {each.name for each in fields(cls)} for cls in classes):
+            close = get_close_matches(name, names, 1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(names))}"
+            raise UserError(f"{call} has no option `{name}`; {hint}")
+
+
+def _is_required(each: Field[Any]) -> bool:
+    return each.default is MISSING and each.default_factory is MISSING

@@ -1,0 +1,111 @@
+"""The functions of `import radgaze as rg`."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from numpy.testing import assert_array_equal
+
+import radgaze as rg
+from radgaze.cli import main
+from tests.training.conftest import TINY
+
+SHORT = {**TINY, "trainer": {**TINY["trainer"], "max_epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def run(store: rg.Store, tmp_path_factory: pytest.TempPathFactory) -> rg.Run:
+    """A run in a folder of its own."""
+    out = tmp_path_factory.mktemp("run") / "guided"
+    return rg.train(rg.config("set3_guided", data=store, seed=1, **SHORT), out)
+
+
+def test_each_public_name_is_there_and_nothing_heavy_is_imported_before_it_is_used() -> None:
+    code = (
+        "import sys, radgaze\n"
+        "assert not {'torch', 'polars', 'numpy', 'lightning'} & set(sys.modules), sorted(sys.modules)\n"
+        "for name in radgaze.__all__: getattr(radgaze, name)\n"
+        "assert set(radgaze.__all__) <= set(dir(radgaze))\n"
+    )
+    told = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    assert told.returncode == 0, told.stderr
+
+
+def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'trainn'"):
+        _ = rg.trainn
+
+
+def test_the_same_configuration_trains_the_same_run_as_the_command(
+    run: rg.Run,
+    store: rg.Store,
+    tmp_path: Path,
+) -> None:
+    options = [f"--{name}.{key}={value}" for name, section in SHORT.items() for key, value in section.items()]
+    chosen = ["--experiment=set3_guided", f"--data={store.path}", "--seed=1", f"--out={tmp_path / 'run'}"]
+    assert main(["train", *chosen, "--evaluate=false", *[each.replace(" ", "") for each in options]]) == 0
+    assert_array_equal(
+        rg.Run.open(tmp_path / "run").predictions().select("^probability_.*$").to_numpy(),
+        run.predictions().select("^probability_.*$").to_numpy(),
+    )
+
+
+def test_results_are_a_table_of_what_metrics_json_has(run: rg.Run) -> None:
+    results = rg.evaluate(run, resamples=20)
+    table = results.to_frame()
+    assert table.columns == ["split", "metric", "of", "value", "low", "high"]
+    (macro,) = table.filter(split="test", metric="auc", of="macro").iter_rows(named=True)
+    stored = results.test.auc["macro"]
+    assert (macro["value"], macro["low"], macro["high"]) == (stored.value, stored.low, stored.high)
+    assert set(table.filter(metric="nss")["of"]) == set(results.test.agreement)
+    assert "<table" in results._repr_html_()
+    assert rg.report(run).is_file()
+
+
+def test_runs_are_compared_and_audited(run: rg.Run, store: rg.Store, tmp_path: Path) -> None:
+    other = rg.train(rg.config("baseline", data=store, seed=1, **SHORT), tmp_path / "baseline")
+    compared = rg.compare([other, run], resamples=20)
+    assert compared.to_frame().filter(metric="auc", group="macro")["run"].to_list() == ["set3_guided"]
+    assert "<table" in compared._repr_html_()
+    audited = rg.audit(run, methods=("grad_cam",), cases=3, probed=1, resamples=20)
+    assert "grad_cam" in audited.table["method"].to_list()
+
+
+def test_a_run_without_a_folder_is_removed_with_it(store: rg.Store) -> None:
+    made = rg.train(rg.config("no_decoder", data=store.path, seed=1, **SHORT))
+    folder = made.path
+    assert made.predictions().height
+    assert folder.is_dir()
+    del made
+    gc.collect()
+    assert not folder.exists()
+
+
+def test_a_phantom_is_prepared(tmp_path: Path) -> None:
+    raw = rg.phantom(tmp_path / "raw", patients=6, pixels=64, workers=1)
+    made = rg.prepare("egd", egd=raw / "egd", mimic=raw / "mimic", out=tmp_path / "store", size=32, workers=1)
+    assert made.cases.height
+    assert made.classes == rg.Store.open(tmp_path / "store").classes
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda run: rg.evaluate(run, resample=3),
+            "evaluate has no option `resample`; did you mean `resamples`",
+        ),
+        (lambda run: rg.prepare("egd", mimic="a", out="b"), "`egd` is missing"),
+        (lambda run: rg.prepare("egd", egd="a", mimic="a", out="b", seize=3), "did you mean `size`"),
+        (lambda run: rg.prepare("egdd", out="b"), "egdd"),
+        (lambda run: rg.evaluate(run, resamples=0), "`resamples` must be from 1"),
+        (lambda run: rg.train(run.config, resume=True), "`resume` needs `out`"),
+    ],
+)
+def test_a_mistake_is_a_user_error_that_says_what_is_wrong(call, message: str, run: rg.Run) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(rg.UserError, match=message):
+        call(run)
