@@ -1,8 +1,4 @@
-<<<<<<< HEAD
 """Columns of the tables of a cohort: names, types and rules."""
-=======
-"""Contents of the tables of a cohort: names of columns, and of values."""
->>>>>>> w-startup
 
 from __future__ import annotations
 
