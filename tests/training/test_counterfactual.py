@@ -315,6 +315,20 @@ def test_a_store_without_any_region_is_refused_and_few_are_told(partial: Config)
     assert notice.startswith(f"{own} of {len(cases)} training cases have masks of both lungs")
 
 
+def test_a_store_without_masks_of_lungs_is_said_to_get_one_shape_for_all(
+    config: Configure, tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path / "images", cases=16, shape=(64, 64))
+    bare = replace(cohort, regions=cohort.regions.clear())
+    store = prepare(bare, tmp_path / "store", size=64, workers=1)
+    lungs = replace(EXCHANGE, region="lungs")
+    cases = data_of(config("baseline", data=str(store.path), counterfactual=lungs)).train_cases
+    notice = check_regions(lungs, cases)
+    assert notice is not None
+    assert notice.startswith(f"none of the {len(cases)} training cases has masks of both lungs")
+    assert "for the others" not in notice
+
+
 def test_cases_with_boxes_of_one_class_alone_are_said_to_be_each_others_only_partners(
     config: Configure, tmp_path: Path
 ) -> None:

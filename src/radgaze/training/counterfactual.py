@@ -145,6 +145,11 @@ def check_regions(config: CounterfactualConfig, cases: GazeDataset) -> str | Non
     if config.region == "lungs":
         if cases.with_lungs == count:
             return None
+        if not cases.with_lungs:
+            return (
+                f"none of the {count:,} training cases has masks of both lungs; "
+                "`counterfactual.region=lungs` takes a fixed shape, the same for all"
+            )
         return (
             f"{cases.with_lungs:,} of {count:,} training cases have masks of both lungs; for the others "
             "`counterfactual.region=lungs` takes a fixed shape"
