@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -46,22 +47,26 @@ MISTAKES = {
 """A typical mistake of each verb: what it reads is not there, or a value is out of range."""
 
 
-def run(*, before: str = "", repeats: int = 3) -> Result:
+def run(*, before: str = "", repeats: int = 3, only: str = "") -> Result:
     """Measure the CPU time of processes that import a module, show a help or tell a mistake.
 
     Args:
         before: Git revision to compare with, checked out into a temporary folder; empty for none.
         repeats: Number of times that each is measured; the median counts.
+        only: Regular expression of the processes to measure; empty for all.
     """
     with checked_out(before) as earlier, TemporaryDirectory() as place:
         sides = {"now (s)": ROOT} if earlier is None else {f"{before} (s)": earlier, "now (s)": ROOT}
         rows = []
         for name, command in commands().items():
+            if not re.search(only, name):
+                continue
             taken: dict[str, list[float]] = {side: [] for side in sides}
             for _ in range(repeats):
                 for side, root in sides.items():  # in turns, since other work on the machine slows both
                     taken[side].append(cpu_time(command(root), root, Path(place)))
             rows.append(row(name, {side: median(values) for side, values in taken.items()}))
+            print(*rows[-1].values(), file=sys.stderr)
     return Result(
         title="Start-up",
         about="CPU time, of user and system, of a process of its own: one that imports a module, that shows "

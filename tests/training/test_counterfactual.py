@@ -316,6 +316,51 @@ def test_a_store_without_any_region_is_refused_and_few_are_told(partial: Config)
     assert notice.startswith(f"{own} of {len(cases)} training cases have masks of both lungs")
 
 
+def test_a_store_without_masks_of_lungs_is_said_to_get_one_shape_for_all(
+    config: Configure, tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path / "images", cases=16, shape=(64, 64))
+    bare = replace(cohort, regions=cohort.regions.clear())
+    store = prepare(bare, tmp_path / "store", size=64, workers=1)
+    lungs = replace(EXCHANGE, region="lungs")
+    cases = data_of(config("baseline", data=str(store.path), counterfactual=lungs)).train_cases
+    notice = check_regions(lungs, cases)
+    assert notice is not None
+    assert notice.startswith(f"none of the {len(cases)} training cases has masks of both lungs")
+    assert "for the others" not in notice
+
+
+def test_cases_with_boxes_of_one_class_alone_are_said_to_be_each_others_only_partners(
+    config: Configure, tmp_path: Path
+) -> None:
+    cohort = make_cohort(tmp_path / "images", cases=32, shape=(64, 64))
+    ill = cohort.cases.filter(label_pneumonia=1)["case_id"]
+    place = {"label": "opacity", "x1": 8.0, "y1": 8.0, "x2": 32.0, "y2": 40.0}
+    boxes = pl.DataFrame([{"case_id": case_id, **place} for case_id in ill])
+    store = prepare(replace(cohort, boxes=boxes), tmp_path / "store", size=64, workers=1)
+    cases = data_of(config("baseline", data=str(store.path))).train_cases
+    sick = cases.labels.argmax(1) == store.classes.index("pneumonia")
+    assert 1 < sick.sum() < len(cases)
+
+    both = replace(EXCHANGE, region="boxes")
+    batch = collate([cases[i] for i in range(len(cases))])
+    # The images of one class, painted black, show whose pixels the others take.
+    painted = replace(batch, image=torch.where(sick.view(-1, 1, 1, 1), 0.0, 1.0).expand_as(batch.image))
+    took = {
+        keep: change(painted, replace(both, keep=keep)).batch.image[sick].sum() for keep in ("both", "own")
+    }
+    assert took["both"] == 0 < took["own"]
+
+    notice = check_regions(both, cases)
+    assert notice is not None
+    assert f"Of those with boxes {int(sick.sum())} have the same classes" in notice
+    asked_for = replace(both, partner="same_class")
+    for other in (replace(both, keep="own"), replace(both, kind="fill"), asked_for, EXCHANGE):
+        notice = check_regions(other, cases)
+        assert notice is not None
+        assert "same classes" not in notice
+
+
 @pytest.mark.parametrize(
     ("values", "said"),
     [

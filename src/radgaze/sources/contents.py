@@ -1,4 +1,4 @@
-"""Contents of the tables of a cohort: names of columns, and of values."""
+"""Columns of the tables of a cohort: names, types and rules."""
 
 from __future__ import annotations
 

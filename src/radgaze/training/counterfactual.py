@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from radgaze.errors import UserError
@@ -19,6 +21,9 @@ from radgaze.store.dataset import GazeDataset
 
 HALF = 0.5
 """Share of a pixel from which it belongs to a box, a mask or the lungs."""
+
+ALIKE = 0.9
+"""Share of the cases with a region from which a notice says that they have the same labels."""
 
 CHOICE, PARTNER, NOISE = 1, 2, 3
 """Numbers of the independent draws of a case; the terms of the loss take others."""
@@ -140,6 +145,11 @@ def check_regions(config: CounterfactualConfig, cases: GazeDataset) -> str | Non
     if config.region == "lungs":
         if cases.with_lungs == count:
             return None
+        if not cases.with_lungs:
+            return (
+                f"none of the {count:,} training cases has masks of both lungs; "
+                "`counterfactual.region=lungs` takes a fixed shape, the same for all"
+            )
         return (
             f"{cases.with_lungs:,} of {count:,} training cases have masks of both lungs; for the others "
             "`counterfactual.region=lungs` takes a fixed shape"
@@ -154,9 +164,27 @@ def check_regions(config: CounterfactualConfig, cases: GazeDataset) -> str | Non
     if usable < count:
         return (
             f"only {usable:,} of {count:,} training cases have {config.region} for `counterfactual.kind="
-            f"{config.kind}`; the images of the others stay as they are"
+            f"{config.kind}`; the images of the others stay as they are{_alike(config, cases.labels, has)}"
         )
     return None
+
+
+def _alike(config: CounterfactualConfig, labels: Tensor, has_region: NDArray[np.bool_]) -> str:
+    """Say so if nearly all cases with a region have the same labels and hardly any partner but each other."""
+    if config.kind != "exchange" or config.keep != "both" or config.partner == "same_class":
+        return ""
+    rows = labels.numpy()
+    kinds, counts = np.unique(rows[has_region], axis=0, return_counts=True)
+    most = int(counts.max())
+    everywhere = float((rows == kinds[counts.argmax()]).all(1).mean())
+    if most < ALIKE * has_region.sum() or everywhere >= ALIKE:
+        return ""
+    return (
+        f". Of those with {config.region} {most:,} have the same classes, and with "
+        "`counterfactual.keep=both` they take pixels almost only from each other, so that what lies outside "
+        "of the regions still tells these classes. `counterfactual.keep=own` takes pixels from all cases, "
+        "their findings too"
+    )
 
 
 def _draw(batch: Batch) -> Tensor:
