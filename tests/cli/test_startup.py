@@ -64,6 +64,9 @@ MISTAKES = [
     "paste nowhere --overlay a=B --out out",
     "explain nowhere image.png --out out",
     "explain run nowhere.png --out out",
+    "predict nowhere image.png --out out.csv",
+    "predict run nowhere.png --out out.csv",
+    "predict run image.png --out out.txt",
     "report nowhere",
     "report run",
 ]

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from radgaze.console import say
-from radgaze.dicom.image import may_be_image
 from radgaze.errors import UserError, call, shortened
 from radgaze.predicting.options import NamedBy
 from radgaze.runs.run import Run
@@ -82,6 +81,8 @@ def find(images: Sequence[str], run: Run, *, named_by: NamedBy = "number", first
 
 def _images_of(folder: Path) -> list[Path]:
     """The images in a folder and its subfolders; other files are named to the user, and passed over."""
+    from radgaze.dicom.image import may_be_image  # with pydicom, which a mistake need not wait for
+
     inside = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p, folder))
     images = [path for path in inside if may_be_image(path)]
     if not images:
