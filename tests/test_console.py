@@ -38,7 +38,7 @@ def test_without_a_terminal_long_work_has_a_line_now_and_then(
             time.sleep(0.06)
             bar.advance()
     lines = capfd.readouterr().err.splitlines()
-    assert [line.split("  ")[1].split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4", "4/4"]
+    assert [line.split("  ")[1].split()[0] for line in lines] == ["1/4", "2/4", "3/4", "4/4"]
 
 
 @pytest.mark.parametrize("width", [80, 60])

@@ -145,7 +145,7 @@ class Bar:
         self._task = progress.add_task(_cropped(description), total=total)
         self._description = description
         self._done, self._started = 0.0, time.monotonic()
-        self._told = self._started
+        self._told, self._stated = self._started, ("", -1.0)
 
     def advance(self, steps: float = 1) -> None:
         self._progress.advance(self._task, steps)
@@ -158,8 +158,11 @@ class Bar:
         self._description = description
 
     def tell(self) -> None:
-        """Print the state on a line of its own, where there is no terminal to show a bar."""
-        self._told = time.monotonic()
+        """Print the state on a line of its own, unless it was told; for where no terminal shows a bar."""
+        state = self._description, self._done
+        if self._stated == state:
+            return
+        self._told, self._stated = time.monotonic(), state
         seconds = self._told - self._started
         total = "" if self._total is None else f"/{self._total:g}"
         rate = "" if self._of is None else f" {self._done / max(seconds, 1e-9):.1f} {self._of}/s"
