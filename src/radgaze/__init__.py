@@ -28,9 +28,9 @@ if TYPE_CHECKING:
         report,
         train,
     )
+    from radgaze.api.run import Run
     from radgaze.errors import UserError
     from radgaze.runs.config import Config
-    from radgaze.runs.run import Run
     from radgaze.store.store import Store
 
 __all__ = [
@@ -56,7 +56,7 @@ _MODULES = {
         ("audit", "compare", "config", "evaluate", "phantom", "prepare", "report", "train"), "api.functions"
     ),
     "Config": "runs.config",
-    "Run": "runs.run",
+    "Run": "api.run",
     "Store": "store.store",
     "UserError": "errors",
 }

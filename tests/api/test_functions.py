@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 
 import radgaze as rg
 from radgaze.cli import main
@@ -66,6 +66,14 @@ def test_results_are_a_table_of_what_metrics_json_has(run: rg.Run) -> None:
     assert rg.report(run).is_file()
 
 
+def test_a_run_predicts_what_its_training_predicted(run: rg.Run) -> None:
+    stored = run.predictions().filter(split="test")
+    predicted = run.predict(stored["case_id"].to_list(), batch_size=3)
+    assert predicted.to_frame()["image"].to_list() == stored["case_id"].to_list()
+    assert_allclose(predicted.probabilities, stored.select("^probability_.*$").to_numpy(), atol=1e-6)
+    assert isinstance(rg.Run.open(run.path), rg.Run)
+
+
 def test_runs_are_compared_and_audited(run: rg.Run, store: rg.Store, tmp_path: Path) -> None:
     other = rg.train(rg.config("baseline", data=store, seed=1, **SHORT), tmp_path / "baseline")
     compared = rg.compare([other, run], resamples=20)
@@ -99,6 +107,7 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
             lambda run: rg.evaluate(run, resample=3),
             "evaluate has no option `resample`; did you mean `resamples`",
         ),
+        (lambda run: run.predict("case", size=3), "predict has no option `size`"),
         (lambda run: rg.prepare("egd", mimic="a", out="b"), "`egd` is missing"),
         (lambda run: rg.prepare("egd", egd="a", mimic="a", out="b", seize=3), "did you mean `size`"),
         (lambda run: rg.prepare("egdd", out="b"), "egdd"),

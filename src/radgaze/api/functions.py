@@ -18,12 +18,13 @@ from radgaze.api.options import check_names, made, taken
 from radgaze.errors import UserError
 
 if TYPE_CHECKING:
+    from radgaze.api.run import Run
     from radgaze.evaluation.audit.files import Audit
     from radgaze.evaluation.comparison import Comparison
     from radgaze.evaluation.results import EvaluationResults
     from radgaze.options import Options
     from radgaze.runs.config import Config
-    from radgaze.runs.run import Run
+    from radgaze.runs.run import Run as AnyRun
     from radgaze.store.store import Store
 
 PathLike = str | Path
@@ -117,19 +118,22 @@ def train(
         NonFiniteLossError: A term of the loss became NaN or infinite.
         Stopped: The user interrupted the training; `resume` continues.
     """
+    from radgaze.api.run import Run
     from radgaze.training.train import train as fit
 
     if out is not None:
-        return fit(config, Path(out), resume=resume, overwrite=overwrite)
+        run = fit(config, Path(out), resume=resume, overwrite=overwrite)
+        return Run(run.path, run.config)
     if resume:
         raise UserError("`resume` needs `out`, the folder of the run that is continued")
     folder = Path(mkdtemp(prefix="radgaze-"))
-    run = fit(config, folder / "run")
+    fitted = fit(config, folder / "run")
+    run = Run(fitted.path, fitted.config)
     weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
     return run
 
 
-def evaluate(run: Run, **options: object) -> EvaluationResults:
+def evaluate(run: AnyRun, **options: object) -> EvaluationResults:
     """Measure a run's discrimination, calibration and agreement with gaze on its test cases.
 
     The results are also written into the run's folder, where `compare` and `report` read them.
@@ -149,7 +153,7 @@ def evaluate(run: Run, **options: object) -> EvaluationResults:
     return evaluation.evaluate(run, made(evaluation.EvaluationOptions, options, "evaluate"))
 
 
-def compare(runs: Sequence[Run], **options: object) -> Comparison:
+def compare(runs: Sequence[AnyRun], **options: object) -> Comparison:
     """Compare runs with the first of them on the same test cases: AUC, and what `evaluate` measured of each.
 
     Args:
@@ -168,7 +172,7 @@ def compare(runs: Sequence[Run], **options: object) -> Comparison:
     return evaluation.compare(runs, made(CompareOptions, options, "compare"))
 
 
-def audit(run: Run, out: PathLike | None = None, **options: object) -> Audit:
+def audit(run: AnyRun, out: PathLike | None = None, **options: object) -> Audit:
     """Measure the maps of several methods on a run's cases, in aspects from agreement with gaze to cost.
 
     Args:
@@ -189,7 +193,7 @@ def audit(run: Run, out: PathLike | None = None, **options: object) -> Audit:
         return measure(run, Path(folder) / "audit", chosen)
 
 
-def report(run: Run) -> Path:
+def report(run: AnyRun) -> Path:
     """Write the report of an evaluated run, one page that needs no network; return its path.
 
     Raises:
