@@ -89,6 +89,8 @@ def test_a_mistake_is_told_in_one_line(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    if said in ("none.yaml", "--jobs"):  # told once there is a store
+        monkeypatch.setattr("radgaze.cli.tune.check_store", lambda path: None)
     assert main(["tune", *arguments, "--data", "nowhere", "--trials", "2", "--out", "out"]) == 2
     told = capsys.readouterr().err.strip()
     assert said in told

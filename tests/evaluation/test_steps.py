@@ -85,7 +85,7 @@ def test_every_metric_of_a_class_has_its_field_of_the_results(run: FakeRun) -> N
     [
         ({"resamples": 0}, r"`resamples` must be from 1 to 1,000,000, got 0"),
         ({"tolerance": float("nan")}, r"`tolerance` must be at least 0, got nan"),
-        ({"interval": "normal"}, r"`interval` must be one of delong, bootstrap, seed, got normal"),
+        ({"interval": "normal"}, r"`interval` must be one of delong, bootstrap, paper, got normal"),
         ({"target": "both"}, r"`target` must be one of predicted, true, got both"),
     ],
 )

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from radgaze import models
+from radgaze.attribution import memory
 from radgaze.evaluation.maps import RunExplainer
-from radgaze.runs import memory, settings
+from radgaze.runs import settings
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.store.store import Store

@@ -141,7 +141,7 @@ def test_faithful_runs_keep_every_epoch_and_have_the_papers_interval(
     assert kept == ["before-last.ckpt", "epoch-000.ckpt", "epoch-001.ckpt", "last.ckpt"]
     evaluate_and_report(run, EvaluationOptions(resamples=20))
     metrics = json.loads((run.path / "metrics.json").read_text(encoding="utf-8"))
-    assert metrics["settings"]["interval"] == "seed"
+    assert metrics["settings"]["interval"] == "paper"
     assert metrics["test"]["auc"] == metrics["test"]["auc_paper"]
 
 

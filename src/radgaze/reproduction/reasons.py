@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -130,21 +130,24 @@ def _opened(paths: Mapping[tuple[str, int], str]) -> dict[str, PlannedStore]:
     Raises:
         UserError: A store cannot be read, or two have different classes.
     """
-    stores, contents = dict[str, Store](), dict[str, dict[str, str]]()
     chosen = tuple(dict.fromkeys(paths.values()))
-    with progress("Opening stores", total=len(chosen)) as bar:
+    stores, planned = dict[str, Store](), dict[str, PlannedStore]()
+    with progress("Opening stores", total=2 * len(chosen)) as bar:
         for path in chosen:
             stores[path] = Store.open(path)
-            contents[path] = origin.contents(stores[path])
             bar.advance(1)
-    first = next(iter(stores.values()))
-    for store in stores.values():
+        _check_classes(list(stores.values()))
+        for path, store in stores.items():
+            planned[path] = PlannedStore(store.manifest.get("identity", {}), origin.contents(store))
+            bar.advance(1)
+    return planned
+
+
+def _check_classes(stores: Sequence[Store]) -> None:
+    first = stores[0]
+    for store in stores:
         if tuple(store.classes) != tuple(first.classes):
             raise UserError(
                 f"{first.path} and {store.path} have different classes, {', '.join(first.classes)} against "
                 f"{', '.join(store.classes)}; name stores of the same classes in `stores`"
             )
-    return {
-        path: PlannedStore(store.manifest.get("identity", {}), contents[path])
-        for path, store in stores.items()
-    }
