@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ from radgaze.models.gaze_input import UNetWithGaze, widen
 from radgaze.models.layers import layer_at
 from radgaze.models.unet import UNet
 from radgaze.options import FieldError
+from radgaze.store.batch import Batch
 
 ENCODER = "tu-test_efficientnet"
 
@@ -79,19 +82,27 @@ def test_its_map_learns_from_the_first_step() -> None:
 
 
 def test_gaze_dropout_empties_the_maps_of_some_cases_in_training_alone() -> None:
-    model = network(gaze_dropout=0.3)
-    seen: list[Tensor] = []
-    model.planes.register_forward_hook(lambda module, args, output: seen.append(output[:, 3]))
+    planes = network(gaze_dropout=0.3).planes
     x, gaze = torch.rand(400, 1, 32, 32), torch.rand(400, 1, 32, 32)
-    model.planes(x, gaze)
-    assert torch.equal(seen[-1], gaze[:, 0])
-    model.planes.train()
-    model.planes(x, gaze)
-    empty = (seen[-1] == 0).flatten(1).all(1)
-    assert torch.equal(seen[-1][~empty], gaze[:, 0][~empty])
+    first, later = torch.arange(400), 1000 + torch.arange(400)
+
+    def left_out(keys: Tensor, shown: slice = slice(None)) -> Tensor:
+        """Which cases' maps are empty in the batch of some of the cases."""
+        readable = torch.ones(400, dtype=torch.bool)[shown]
+        batch = SimpleNamespace(
+            image=x[shown], draw=keys[shown], readable=readable, gaze_maps=lambda: gaze[shown]
+        )
+        _, maps = planes.inputs(cast(Batch, batch))
+        empty = (maps == 0).flatten(1).all(1)
+        assert torch.equal(maps[~empty], gaze[shown][~empty])
+        return empty
+
+    assert not left_out(first).any()
+    planes.train()
+    empty = left_out(first)
     assert float(empty.float().mean()) == pytest.approx(0.3, abs=0.07)
-    model.planes(x, gaze)
-    assert not torch.equal(empty, (seen[-1] == 0).flatten(1).all(1))  # drawn again
+    assert not torch.equal(empty, left_out(later))  # drawn again in another epoch
+    assert torch.equal(empty[1::2], left_out(first, slice(1, None, 2)))  # whatever the other cases are
 
 
 def test_the_scoring_part_gives_the_same_scores_and_reads_the_same_inputs() -> None:

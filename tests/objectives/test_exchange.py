@@ -13,8 +13,8 @@ from scipy import ndimage, stats
 from torch import Tensor, distributed
 from torch.multiprocessing.spawn import spawn
 
+from radgaze.draws import of_pairs, uniform, uniform_maps
 from radgaze.objectives.config import Keep, Partner
-from radgaze.objectives.draws import of_pairs, uniform, uniform_maps
 from radgaze.objectives.exchange import ExchangeCases, exchange
 from radgaze.objectives.perturbations import at_least, filling, widened
 

@@ -104,3 +104,24 @@ def test_held_weights_of_cam_give_the_head_no_gradient_and_leave_the_others() ->
     assert found["exact"][1].any()
     for exact, held in zip(found["exact"][2:], found["held"][2:], strict=True):
         torch.testing.assert_close(held, exact)
+
+
+def test_of_several_classes_one_is_drawn_by_the_key_of_the_case_alone() -> None:
+    """In one process as in several, whatever the other cases of a batch are; in the long run all of them."""
+    labels = torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]]).repeat(600, 1)
+    logits = torch.rand(2400, 3, generator=torch.Generator().manual_seed(1))
+    keys = 7919 * torch.arange(2400) ** 3
+    some = torch.randperm(2400, generator=torch.Generator().manual_seed(2))[:500]
+
+    def chosen(rows: Tensor) -> Tensor:
+        targets = Targets(Output(logits[rows], None), labels[rows], "sigmoid", keys[rows])
+        return targets.classes("true")
+
+    found = chosen(torch.arange(2400))
+    assert torch.equal(found[some], chosen(some))
+    none = labels.sum(1) == 0
+    assert torch.equal(found[none], logits[none].argmax(1))
+    assert labels.gather(1, found[:, None])[~none].all()
+    for kind, of_kind in ((0, [0, 2]), (2, [0, 1, 2])):
+        counts = torch.bincount(found[kind::4], minlength=3)[of_kind] / 600
+        assert counts.tolist() == pytest.approx([1 / len(of_kind)] * len(of_kind), abs=0.07)

@@ -20,6 +20,7 @@ from radgaze import attribution
 from radgaze.models.output import Output
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig, TermConfig
 from radgaze.objectives.heatmaps import Targets
+from radgaze.objectives.perturbations import Fill
 from radgaze.objectives.step import ForwardPass, Maps, MissingError, Outputs, Step
 from radgaze.objectives.terms.perturbed import Perturbation, Perturbed
 from radgaze.objectives.triangle import Shares, terms
@@ -406,3 +407,19 @@ def test_the_gradient_of_the_consistency_into_the_parameters_is_that_of_finite_d
     assert sum(float(each.abs().sum()) for each in gradients) > 1e-3
     for (label, parameter), gradient in zip(parameters.items(), gradients, strict=True):
         assert_matches(by_hand, parameter, gradient, label)
+
+
+@pytest.mark.parametrize("fill", ["uniform", "shuffle"])
+def test_random_fillings_follow_from_the_keys_of_the_cases(fill: Fill) -> None:
+    term = Perturbed(perturbation="erase_lowest", by="heatmap", fill=fill, compare="probability")
+    step = fixed(Outputs(BEFORE), scored(AFTER))
+
+    def filled(keys: list[int]) -> Tensor:
+        keyed = replace(step, forward=replace(step.run, draw=torch.tensor(keys)))
+        return term.masked(keyed, IMAGES, step.raw("heatmap"))
+
+    first = filled([11, 12, 13])
+    assert torch.equal(first, filled([11, 12, 13]))
+    other = filled([11, 99, 13])
+    assert torch.equal(other[[0, 2]], first[[0, 2]])
+    assert not torch.equal(other[1], first[1])

@@ -103,15 +103,18 @@ def _only(mapping: Mapping[object, object]) -> object:
     return mapping[able[0]] if able else next(iter(mapping.values()))
 
 
-def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) -> Tensor:
+def target_index(
+    logits: Tensor, target: Index, labels: Tensor | None = None, *, drawn: Tensor | None = None
+) -> Tensor:
     """Class index (B,) of each case's target.
 
     Args:
         logits: Class scores (B, C).
         target: A `Target` that is no function.
         labels: Labels for "true": class indices (B,), or (B, C) with 1 for each class that a case has. Of
-            several classes one is drawn at random from torch's global generator; for a case without any, the
-            predicted class is taken.
+            several classes one is drawn at random; for a case without any, the predicted class is taken.
+        drawn: Random numbers (B, C) in [0, 1): of several classes that with the largest is taken. None takes
+            them from torch's global generator.
 
     Raises:
         ValueError: The target is an unknown word, a class that does not exist, or a tensor of another length
@@ -131,7 +134,7 @@ def target_index(logits: Tensor, target: Index, labels: Tensor | None = None) ->
             )
         if labels is None:
             raise ValueError("target 'true' needs the cases' labels")
-        return _true(logits, labels)
+        return _true(logits, labels, drawn)
     index = torch.as_tensor(target, device=logits.device, dtype=torch.long)
     if index.dim() == 0:
         index = index.expand(batch)
@@ -165,7 +168,7 @@ def _shown(target: object) -> str:
     return f"a tensor of {target.dtype}" if isinstance(target, Tensor) else repr(target)
 
 
-def _true(logits: Tensor, labels: Tensor) -> Tensor:
+def _true(logits: Tensor, labels: Tensor, drawn: Tensor | None) -> Tensor:
     labels = labels.to(logits.device)
     if labels.dim() == 1:
         return target_index(logits, labels.long())
@@ -175,5 +178,6 @@ def _true(logits: Tensor, labels: Tensor) -> Tensor:
         )
     has = labels > 0.5
     none = ~has.any(1, keepdim=True)
-    draw = torch.rand(labels.shape, device=labels.device).masked_fill_(~(has | none), -1)
-    return torch.where(none[:, 0], logits.detach().argmax(1), draw.argmax(1))
+    if drawn is None:
+        drawn = torch.rand(labels.shape, device=labels.device)
+    return torch.where(none[:, 0], logits.detach().argmax(1), drawn.masked_fill(~has, -1).argmax(1))

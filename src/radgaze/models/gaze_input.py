@@ -15,12 +15,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from radgaze.draws import uniform
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 from radgaze.models.output import Output
 from radgaze.models.registry import register
 from radgaze.models.unet import GreyToRGB, create_unet
 from radgaze.store.batch import Batch
+
+PURPOSE = 301
+"""Number of the draw of the cases whose map is left out."""
 
 
 @register(
@@ -84,17 +88,22 @@ class ImageAndGaze(nn.Module):
         """
         if self.without_gaze:
             return (batch.image,)
-        readable = batch.readable.view(-1, 1, 1, 1)
-        return batch.image, torch.where(readable, batch.gaze_maps(), 0)
+        shown = batch.readable
+        if self.training and self.dropout > 0:
+            shown = shown & (self._drawn(batch) >= self.dropout)
+        return batch.image, torch.where(shown.view(-1, 1, 1, 1), batch.gaze_maps(), 0)
 
     def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
         """Map images and gaze maps (B, 1, H, W) to (B, 4, H, W); without gaze, its channel is 0."""
         if gaze is None:
             gaze = torch.zeros_like(images)
-        elif self.training and self.dropout > 0:
-            shown = torch.rand(len(gaze), 1, 1, 1, device=gaze.device) >= self.dropout
-            gaze = torch.where(shown, gaze, 0)
         return torch.cat([self.grey(images), gaze.to(images.dtype)], 1)
+
+    @staticmethod
+    def _drawn(batch: Batch) -> Tensor:
+        if batch.draw is None:
+            return torch.rand(len(batch), device=batch.image.device)
+        return uniform(batch.draw, PURPOSE)
 
 
 def widen(encoder: nn.Module, name: str) -> None:

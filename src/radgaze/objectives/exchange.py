@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, distributed
 from torch.nn.functional import pad
 
+from radgaze.draws import of_pairs
 from radgaze.objectives.config import Keep, Partner
-from radgaze.objectives.draws import of_pairs
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class ExchangeCases:
         has_region: Which cases have a region, (B,) bool.
         labels: Labels (B, C), 0 or 1.
         patient: Number of the patient, (B,) int64.
-        draw: Key of the random choices for each case, (B,) int64; see `objectives.draws`.
+        draw: Key of the random choices for each case, (B,) int64; see `radgaze.draws`.
     """
 
     images: Tensor
@@ -56,7 +56,7 @@ def exchange(cases: ExchangeCases, *, partner: Partner, keep: Keep, purpose: int
             labels.
         keep: "own" keeps the case's own region. "both" also keeps the case's pixels in the region of its
             partner, so that none of those come in; a case without a region is then no case's partner.
-        purpose: Number of the draw, see `objectives.draws`.
+        purpose: Number of the draw, see `radgaze.draws`.
 
     Returns:
         The images (B, 1, H, W), unchanged in cases without a region or a partner; and which cases have a

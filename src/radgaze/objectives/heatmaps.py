@@ -11,10 +11,14 @@ from radgaze import attribution
 from radgaze.attribution.generator import Generator, Read
 from radgaze.attribution.readout import Normalise
 from radgaze.attribution.targets import runner_up, target_index
+from radgaze.draws import uniform_maps
 from radgaze.models.layers import layer_at
 from radgaze.models.output import Output
 from radgaze.objectives.config import HeatmapConfig, Map, ObjectiveConfig
 from radgaze.objectives.terms import compares
+
+PURPOSE = 201
+"""Number of the draw of a class, of those that a case has."""
 
 
 class Targets:
@@ -24,20 +28,25 @@ class Targets:
         output: Output of the model.
         labels: Labels (B, C).
         classification: Kind of the classification, "softmax" or "sigmoid".
+        draw: Key of the random choices for each case, (B,) int64, see `radgaze.draws`; None draws from
+            torch's global generator.
     """
 
-    def __init__(self, output: Output, labels: Tensor, classification: str) -> None:
-        self.output, self.labels, self.classification = output, labels, classification
+    def __init__(
+        self, output: Output, labels: Tensor, classification: str, draw: Tensor | None = None
+    ) -> None:
+        self.output, self.labels, self.classification, self.draw = output, labels, classification, draw
         self._classes: dict[str, Tensor] = {}
 
     def classes(self, target: str) -> Tensor:
         """The class (B,) of a target; "true" draws one where a case has several."""
         if target not in self._classes:
-            logits = self.output.logits
+            logits, draw = self.output.logits, self.draw
+            drawn = None if draw is None else uniform_maps(draw, PURPOSE, (1, logits.shape[1]))[:, 0, 0]
             self._classes[target] = (
                 runner_up(logits, self.labels)
                 if target == "runner_up"
-                else target_index(logits, target, self.labels)
+                else target_index(logits, target, self.labels, drawn=drawn)
             )
         return self._classes[target]
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from radgaze.objectives.matching import blur_alike
 
 Fill = Literal["black", "mean", "blur", "uniform", "shuffle", "other_case"]
+RANDOM: tuple[Fill, ...] = ("uniform", "shuffle")
+"""Those that need noise."""
 
 BLUR = 0.1
 """Standard deviation of the blur of `filling`, as a share of the image's sides."""
@@ -109,7 +111,7 @@ def filling(images: Tensor, fill: Fill, mask: Tensor, noise: Tensor | None = Non
             (Viviano et al. 2021); "other_case" the next image of the batch, the first for the last one.
             Random values are drawn from torch's global generator, unless they are given.
         mask: Masks in [0, 1] of the replaced parts, (B, 1, H, W), used by "shuffle" alone.
-        noise: Uniform noise in [0, 1), (B, 1, H, W), for "uniform"; None to draw it.
+        noise: Uniform noise in [0, 1), (B, 1, H, W), for "uniform" and "shuffle"; None to draw it.
     """
     if fill == "black":
         return torch.zeros_like(images)
@@ -118,29 +120,34 @@ def filling(images: Tensor, fill: Fill, mask: Tensor, noise: Tensor | None = Non
     if fill == "blur":
         sigma = (BLUR * images.shape[-2], BLUR * images.shape[-1])
         return blur_alike(images, sigma).to(images.dtype)
+    if noise is None and fill in RANDOM:
+        noise = torch.rand_like(images)
     if fill == "uniform":
         low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
-        return low + (high - low) * (torch.rand_like(images) if noise is None else noise)
+        return low + (high - low) * noise
     if fill == "shuffle":
         flat, unmasked = images.flatten(1), (mask < 0.5).flatten(1)
         places = unmasked.byte().argsort(dim=1, stable=True)  # the replaced ones first
-        drawn = (torch.rand_like(flat) + 2 * unmasked).argsort(dim=1)
+        drawn = (noise.flatten(1) + 2 * unmasked).argsort(dim=1)
         shuffled = torch.empty_like(flat).scatter_(1, places, flat.gather(1, drawn))
         return torch.where(unmasked, flat, shuffled).view_as(images)
     return images.roll(-1, 0)
 
 
-def replaced(images: Tensor, mask: Tensor, fill: Fill) -> Tensor:
+def replaced(images: Tensor, mask: Tensor, fill: Fill, noise: Tensor | None = None) -> Tensor:
     """(1 − mask) · image + mask · filling.
 
     Args:
         images: Images (B, 1, H, W).
         mask: Masks in [0, 1], (B, 1, h, w); enlarged to the images.
         fill: See `filling`.
+        noise: See `filling`.
     """
     if mask.shape[-2:] != images.shape[-2:]:
         mask = F.interpolate(mask, images.shape[-2:], mode="bilinear", align_corners=False)
-    return torch.lerp(images, filling(images, fill, mask.detach()).to(images.dtype), mask.to(images.dtype))
+    return torch.lerp(
+        images, filling(images, fill, mask.detach(), noise).to(images.dtype), mask.to(images.dtype)
+    )
 
 
 def windows(map_: Tensor, share: float, count: int = 1, *, overlap: float = 0.25) -> list[Tensor]:

@@ -73,7 +73,7 @@ class ForwardPass:
         again: Function that runs the network on other images (B, 1, h, w) in its current mode. In training
             mode, batch norm uses the statistics of these images, and its running statistics do not change.
         patient: Number of the patient of each case, (B,) int64, or None where no term needs it.
-        draw: Key of the random choices for each case, (B,) int64, see `objectives.draws`, or None.
+        draw: Key of the random choices for each case, (B,) int64, see `radgaze.draws`, or None.
     """
 
     images: Tensor

@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from radgaze.draws import uniform, uniform_maps
 from radgaze.errors import UserError
 from radgaze.gaze.boxes import union
-from radgaze.objectives.draws import uniform, uniform_maps
 from radgaze.objectives.exchange import ExchangeCases, exchange
 from radgaze.objectives.perturbations import Fill, at_least, filling, widened
 from radgaze.runs.config import CounterfactualConfig

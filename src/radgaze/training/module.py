@@ -162,7 +162,7 @@ class GazeGuided(L.LightningModule):
             self.heatmaps.capture(self.model) as read,
         ):
             output = models.forward(self.model, batch)
-            targets = Targets(output, batch.label, self.config.objective.classification)
+            targets = Targets(output, batch.label, self.config.objective.classification, batch.draw)
             explained = self.config.objective.heatmap.explained
             mask = output.mask
             if output.class_maps is not None:

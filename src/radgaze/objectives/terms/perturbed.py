@@ -11,9 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.attribution.engine.capture import full
+from radgaze.draws import uniform_maps
 from radgaze.objectives.config import GIVEN, Keep, Map, Partner
 from radgaze.objectives.exchange import ExchangeCases, exchange
 from radgaze.objectives.perturbations import (
+    RANDOM,
     Fill,
     at_least,
     cut_out,
@@ -40,8 +42,8 @@ _DONE: dict[str, str] = {
     "exchange": "exchanged for another case's where {} is low",
 }
 
-PURPOSE = 101
-"""Number of the draw of partners; that of changed training images is another."""
+PURPOSE, NOISE = 101, 102
+"""Numbers of the draws of partners and of noise; those of changed training images are others."""
 
 MULTIPLE = 32
 """Number of which the sides of enlarged windows are multiples, as encoders require."""
@@ -135,13 +137,14 @@ class Perturbed(Term):
         if self.perturbation == "exchange":
             twin, exchanged = self.exchanged(step, images, map_)
             return torch.where(exchanged, compare(step.run.again(twin), step, self.by), 0)
-        perturbed = self.zoomed(images, map_) if self.perturbation == "zoom" else [self.masked(images, map_)]
-        if self.by in GIVEN and self.perturbation != "zoom":
+        zoom = self.perturbation == "zoom"
+        perturbed = self.zoomed(images, map_) if zoom else [self.masked(step, images, map_)]
+        if self.by in GIVEN and not zoom:
             has = step.has(self.by).view(-1, 1, 1, 1)
             perturbed = [torch.where(has, each, images) for each in perturbed]
         return torch.stack([compare(step.run.again(each), step, self.by) for each in perturbed]).mean(0)
 
-    def masked(self, images: Tensor, map_: Tensor) -> Tensor:
+    def masked(self, step: Step, images: Tensor, map_: Tensor) -> Tensor:
         """Replace parts of images (B, 1, H, W) according to a map (B, 1, h, w)."""
         if self.perturbation in ("erase", "keep"):
             mask = soft_mask(map_, self.steepness, self.threshold)
@@ -149,7 +152,10 @@ class Perturbed(Term):
             mask = 1 - mask if self.perturbation == "keep" else mask
         else:
             mask = extreme_pixels(map_, self.share, highest=self.perturbation == "erase_highest")
-        return replaced(images, mask, self.fill)
+        noise = None
+        if self.fill in RANDOM and step.run.draw is not None:
+            noise = uniform_maps(step.run.draw, NOISE, (images.shape[-2], images.shape[-1]))
+        return replaced(images, mask, self.fill, noise)
 
     def exchanged(self, step: Step, images: Tensor, map_: Tensor) -> tuple[Tensor, Tensor]:
         """Exchange the pixels of images (B, 1, H, W) outside of where a map is high for another case's.
