@@ -16,7 +16,7 @@ LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests
   tests/tuning/test_search.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-lowest fuzz lint limits language types contract bench lock clean
+.PHONY: help setup demo test test-slow test-lowest fuzz docs lint limits language types contract bench lock clean
 
 help:             ## what can be made
 	@grep -hE '^[a-z-]+: .*##|^[a-z-]+:  +##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,6 +52,9 @@ test-lowest: $(READY)  ## a part of the tests, with the lowest versions that pyp
 fuzz: $(READY)    ## spoilt inputs of every kind: make fuzz SECONDS=300 SEED=0; the inputs of faults in fuzz-faults
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) --seed $(SEED)
 
+docs: $(READY)    ## the documentation as a site, in site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 lint: $(READY)    ## ruff, the import contract, and its drawing
 	$(BIN)/ruff check src tests benchmarks docs tools
 	$(BIN)/ruff format --check src tests benchmarks docs tools
@@ -79,4 +82,4 @@ lock:             ## write requirements.lock anew from pyproject.toml
 	  --no-annotate --no-header - -o requirements-uv.lock
 
 clean:            ## the virtual environment and the demo's output
-	rm -rf $(VENV) $(LOWEST) $(LOWEST).txt $(OUT)
+	rm -rf $(VENV) $(LOWEST) $(LOWEST).txt $(OUT) site

@@ -67,7 +67,7 @@ def test_it_trains_in_two_processes_as_in_one_and_in_half_precision(
 ) -> None:
     assert not mixed.exclusive
     small = ("--optimisation.batch_size", "4", *(() if name in ONE_DEVICE else TWO))
-    shared = (*SPLIT, "--optimisation.last_batch", "drop", "--evaluate", "false")
+    shared: tuple[str, ...] = (*SPLIT, "--optimisation.last_batch", "drop", "--evaluate", "false")
     shared += ("--trainer.max_epochs", "1", "--input.size", "64")
     one, _ = finished(mixed, tmp_path / "one", *shared, "--optimisation.batch_size", "8", experiment=name)
     kind = one.config.objective.classification

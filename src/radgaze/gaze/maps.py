@@ -67,10 +67,15 @@ def temporal_maps(
     """Draw a gaze map for each frame of each reading, of its own fixations and normalised separately.
 
     Args:
-        points, weights, size, sigma, normalise, mirrors: Arguments of `static_maps`.
+        points: Places (B, K, 2), as for `static_maps`.
+        weights: Weights (B, K), as for `static_maps`.
         frame: Frame of each fixation, (B, K) integers (`one_frame_per_fixation`, `frames_of_seconds`, or the
             fixation's index in its reading); a fixation whose frame is not in 0 … frames−1 is ignored.
         frames: Number of frames T.
+        size: As for `static_maps`.
+        sigma: As for `static_maps`.
+        normalise: As for `static_maps`.
+        mirrors: As for `static_maps`.
 
     Returns:
         Maps (B, T, H, W); zeros for a frame without a fixation on the map.

@@ -161,9 +161,7 @@ class GazeMaps:
     ) -> Tensor:
         """Draw the maps (B, T, H, W) of placed fixations, each frame normalised separately.
 
-        Args:
-            points, weights, size, sigma, mirrors, views: Arguments of `draw`.
-            frame, frames: Arguments of `temporal_maps`.
+        The arguments are those of `draw` and, for frames, of `temporal_maps`.
 
         Raises:
             ValueError: `views` is None with `recorded`.
@@ -193,8 +191,7 @@ class GazeMaps:
     ) -> Tensor:
         """Draw the maps (B, 1, H, W) of placed boxes and regions, scaled like those of fixations.
 
-        Args:
-            boxes, size, sigma, mirrors, regions: Arguments of `box_maps`.
+        The arguments are those of `box_maps`.
         """
         reference = self.weight == "reference"
         normalise: Normalise = "minmax" if reference else self.normalise
@@ -211,7 +208,9 @@ class GazeMaps:
 
         Args:
             stand_ins: Maps (B, H, W) in [0, 1]; zeros for a case without.
-            size, sigma, mirrors: Arguments of `draw`.
+            size: As for `draw`.
+            sigma: As for `draw`.
+            mirrors: As for `draw`.
         """
         if self.control == "uniform":
             return (stand_ins > 0).flatten(1).any(1).view(-1, 1, 1, 1).to(stand_ins).expand(-1, 1, *size)
