@@ -1,7 +1,12 @@
-"""Terminal output: one console, one kind of progress bar."""
+"""Terminal output: one console, one kind of progress bar; and messages through the logger "radgaze".
+
+Library code does not print messages but logs them (`say`, `note`). The command line shows them (`messages`);
+elsewhere it is for the user's own configuration of `logging`, without which Python shows warnings alone.
+"""
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -87,7 +92,7 @@ _spelled: Callable[[str], str] = str
 
 @contextmanager
 def spelling(by: Callable[[str], str]) -> Iterator[None]:
-    """Change how `say` and `complain` spell settings and calls, see `radgaze.errors`."""
+    """Change how `say`, `note` and `complain` spell settings and calls, see `radgaze.errors`."""
     global _spelled
     before, _spelled = _spelled, by
     try:
@@ -109,13 +114,51 @@ def silence() -> Iterator[None]:
         _silent.reset(before)
 
 
+LOG = logging.getLogger("radgaze")
+
+
 def say(message: str, *, bold: bool = False) -> None:
-    """Print one line for the user, on standard error, so that standard output stays for results.
+    """Log one line for the user, at the level INFO."""
+    _log(logging.INFO, message, bold=bold)
+
+
+def note(message: str, *, bold: bool = False) -> None:
+    """Log one line that the user should not miss, at the level WARNING: an assumption, something missing."""
+    _log(logging.WARNING, message, bold=bold)
+
+
+def _log(level: int, message: str, *, bold: bool) -> None:
+    if not _silent.get():
+        LOG.log(level, "%s", _spelled(message), extra={"bold": bold}, stacklevel=3)
+
+
+class _OnConsole(logging.Handler):
+    """Print messages on standard error, so that standard output stays for results.
 
     Brackets are not markup, control characters are shown (`shown`), and long lines are not wrapped.
     """
-    if not _silent.get():
-        console.print(_spelled(message), style="bold" if bold else None, markup=False, soft_wrap=True)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        style = "bold" if getattr(record, "bold", False) else None
+        console.print(record.getMessage(), style=style, markup=False, soft_wrap=True)
+
+
+@contextmanager
+def messages() -> Iterator[None]:
+    """Print the messages of the library within the block, those of the level INFO too, once and not twice."""
+    handler, level, propagates = _OnConsole(), LOG.level, LOG.propagate
+    if any(isinstance(each, _OnConsole) for each in LOG.handlers):
+        yield
+        return
+    LOG.addHandler(handler)
+    LOG.setLevel(logging.INFO)
+    LOG.propagate = False
+    try:
+        yield
+    finally:
+        LOG.removeHandler(handler)
+        LOG.setLevel(level)
+        LOG.propagate = propagates
 
 
 class _Rate(ProgressColumn):

@@ -51,8 +51,10 @@ VERBS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    from radgaze.console import messages
+
     name = "radgaze"
-    with _flags(arguments):
+    with messages(), _flags(arguments):
         try:
             args = build_parser(arguments).parse_args(arguments)
             if args.command is None:

@@ -79,12 +79,12 @@ def run(args: Namespace) -> int:
 
 def _draw_alignment(store: Store, table: Path) -> None:
     """Draw some cases beside the table of an alignment."""
-    from radgaze.console import say
+    from radgaze.console import note
     from radgaze.reporting.alignment import write_alignment
 
     path = table.with_suffix(".png") if table.suffix != ".png" else table.with_name(f"{table.name}.png")
     if write_alignment(store, path) is not None:
-        say(f"Some cases, with the gaze of each class, are drawn in {path}")
+        note(f"Some cases, with the gaze of each class, are drawn in {path}")
 
 
 def _check_apart(name: str, file: str | None, out: str) -> None:
@@ -97,7 +97,7 @@ def show(store: Store) -> None:
     """Print the numbers of cases, and of rejections by reason, as two tables on standard output."""
     from rich.table import Table
 
-    from radgaze.console import results, say
+    from radgaze.console import note, results
 
     console, counts = results(), store.manifest["counts"]
     title = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
@@ -112,7 +112,7 @@ def show(store: Store) -> None:
         cases.add_row(split, *map(str, _numbers(store, split)))
     console.print(cases)
     for split, names in store.classes_without_cases().items():
-        say(f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there")
+        note(f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there")
     if counts.get("mentions"):
         console.print(_of_classes(store))
     rejections = Table(title="Rejected")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import models
-from radgaze.console import progress, say
+from radgaze.console import note, progress
 from radgaze.errors import UserError
 from radgaze.explaining.explainer import Explainer
 from radgaze.explaining.folders import folders
@@ -70,7 +70,7 @@ def explain(
     changed = run.check_store()
     requested = folders(images, run, keep_names=options.keep_names)
     if changed is not None:
-        say(f"{changed}; the maps of files do not depend on it")
+        note(f"{changed}; the maps of files do not depend on it")
     predictor = Predictor.of(run, options.device)
     names = _methods(options.methods, predictor.models, run.config.input.size)
     record = _settings(run, names, options)

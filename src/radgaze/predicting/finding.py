@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError, call, shortened
 from radgaze.predicting.options import NamedBy
 from radgaze.runs.run import Run
@@ -92,7 +92,7 @@ def _images_of(folder: Path) -> list[Path]:
     if others:
         names = ", ".join(shortened(str(path.relative_to(folder)), 60) for path in others[:3])
         more = f" and {len(others) - 3} more" if len(others) > 3 else ""
-        say(f"{folder}: {count(len(others), 'file')} passed over, being no image: {names}{more}")
+        note(f"{folder}: {count(len(others), 'file')} passed over, being no image: {names}{more}")
     return images
 
 

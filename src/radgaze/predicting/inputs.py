@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from radgaze import models
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.dicom.error import DicomError
 from radgaze.dicom.isolate import isolated
 from radgaze.errors import UserError
@@ -156,7 +156,7 @@ def check_without_gaze(run: Run, images: str) -> None:
             f"cases of its store, {run.config.data}"
         )
     if run.config.model.reads_gaze:
-        say(f"{images} have no gaze: the model gets an empty gaze map with them")
+        note(f"{images} have no gaze: the model gets an empty gaze map with them")
 
 
 def batched(subjects: Iterator[Subject | Unreadable], size: int) -> Iterator[list[Subject | Unreadable]]:
@@ -246,7 +246,7 @@ def _stored_as(run: Run) -> tuple[int, Voi]:
         # Also where it has changed: its size is a better guess than the default.
         store = Store.open(path)
     except UserError:
-        say(
+        note(
             f"The store of {run.path} is missing: images are read with the defaults of `prepare`, "
             f"a square of {SIZE} pixels and the window of the file"
         )

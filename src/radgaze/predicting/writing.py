@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from radgaze.console import progress, say
+from radgaze.console import note, progress
 from radgaze.predicting.finding import Requested, find
 from radgaze.predicting.inputs import read
 from radgaze.predicting.options import PredictFilesOptions
@@ -63,7 +63,7 @@ def predict_files(
     changed = run.check_store()
     requested = find(images, run, named_by=options.named_by)
     if changed is not None:
-        say(f"{changed}; the predictions of files do not depend on it")
+        note(f"{changed}; the predictions of files do not depend on it")
     predictor = Predictor.of(run, options.device, masks=False)
     out.parent.mkdir(parents=True, exist_ok=True)
     done, before = list[Prediction](), monotonic()

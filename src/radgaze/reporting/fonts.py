@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ft2font import FT2Font
 from matplotlib.text import Text
 
-from radgaze.console import say
+from radgaze.console import note
 
 BASE = "DejaVu Sans"
 # Tried first, in this order; then any other font of the machine.
@@ -102,7 +102,7 @@ def _report(missing: Iterable[int]) -> None:
     _reported.update(scripts)
     for script in sorted(scripts):
         install = INSTALL.get(script, f"Noto Sans {script.capitalize()}")
-        say(
+        note(
             f"No font here has {script} characters: they show as boxes in the figures (not in the pages). "
             f"Install {install} and remove Matplotlib's font cache"
         )

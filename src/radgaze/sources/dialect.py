@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.options import Options, option
 
@@ -226,7 +226,7 @@ def say_once(path: Path, message: str) -> None:
     key = (path.absolute(), about.st_mtime_ns, about.st_size, message)
     if key not in _said:
         _said.add(key)
-        say(message)
+        note(message)
 
 
 def _unpacked(raw: BinaryIO) -> BinaryIO:

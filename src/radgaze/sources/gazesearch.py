@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.files import read_json
 from radgaze.options import Options, option
@@ -213,7 +213,8 @@ def _say_leakage(searches: pl.DataFrame) -> None:
     splits = searches.group_by("case_id").agg(pl.col("split").n_unique())
     leaking = splits.filter(pl.col("split") > 1).height
     if leaking:
-        say(f"{leaking} of {splits.height} images are in several of the list's own splits: it is split again")
+        images = f"{leaking} of {splits.height} images"
+        note(f"{images} are in several of the list's own splits: it is split again")
 
 
 def _patients(path: Path | None, searches: pl.DataFrame) -> pl.DataFrame:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.options import Options, option
 from radgaze.sources.cohort import Cohort
@@ -68,7 +68,7 @@ def read(options: MergeOptions) -> Cohort:
     names = _names(opened)
     _check(opened, names)
     if twins := sum(store.twins.height for store in opened):
-        say(f"{twins} twins of cases are left out: a merged store has none")
+        note(f"{twins} twins of cases are left out: a merged store has none")
     renamed = _renamed(opened, options.map)
     classes = list(dict.fromkeys(new for store in opened for new in _own(store, renamed).values() if new))
     if not classes:
@@ -257,7 +257,7 @@ def _once(
     strictness = pl.col("split").replace_strict(order, return_dtype=pl.Int8)
     moved = cases.group_by("patient").agg(pl.col("split").n_unique()).filter(pl.col("split") > 1).height
     if moved:
-        say(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
+        note(f"{moved} patients came to stand in several splits: each is in the strictest of them now")
     # Repeated cases count too: a test case of one store must not train in another.
     cases = cases.with_columns(split=pl.col("split").sort_by(strictness).first().over("patient"))
     again = cases["store"] > cases["leader"]
@@ -303,7 +303,7 @@ def _repeated(
     )
     otherwise = pl.col("differ") != ""
     if conflicts := repeated.filter(otherwise).height:
-        say(f"{conflicts} cases are labelled otherwise in a later store, as the rejections tell")
+        note(f"{conflicts} cases are labelled otherwise in a later store, as the rejections tell")
     return repeated.select(
         pl.lit("duplicate_case").alias("reason"),
         pl.col("own_id").alias("case_id"),

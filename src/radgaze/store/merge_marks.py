@@ -9,7 +9,7 @@ from functools import reduce
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.sources.contents import NO_FIXATIONS, NO_MENTIONS, NO_REGIONS, VIEWS
 from radgaze.sources.external_sort import height, slices, spooled
 from radgaze.store.names import plain
@@ -72,7 +72,7 @@ def _fixations(stores: Sequence[Store], new_ids: Sequence[pl.DataFrame]) -> Iter
     both = [(table, ids) for table, ids in both if height(table)] or both[:1]
     viewed = all(set(VIEWS) <= set(table.collect_schema()) for table, _ in both)
     if not viewed and any(set(VIEWS) & set(table.collect_schema()) for table in tables):
-        say("Not all stores hold the resolution of their fixations: the merged one holds none")
+        note("Not all stores hold the resolution of their fixations: the merged one holds none")
     for table, ids in both:
         for part in slices(table):
             merged = part.join(ids, on="reading_id", maintain_order="left").with_columns(reading_id="new")

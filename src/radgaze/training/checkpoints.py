@@ -12,7 +12,7 @@ import torch
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor, nn
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.files import written
 from radgaze.training.checkpoint_files import BEFORE, FOLDER, LAST
@@ -75,7 +75,7 @@ class Checkpoints(CheckpointIO):
             self._read = {path: checkpoint}
             if path.name != LAST and tell:
                 why = broken[0] if broken else f"{FOLDER}/{LAST} is missing"
-                say(
+                note(
                     f"{self.run}: {why}; going on from {path.name}, the one before it, after epoch "
                     f"{_count(checkpoint['epoch']) + 1}"
                 )

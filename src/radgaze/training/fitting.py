@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import Callback
 from torch import distributed
 
 from radgaze import models
-from radgaze.console import say
+from radgaze.console import note, say
 from radgaze.errors import Stopped, UserError, call
 from radgaze.options import FieldError
 from radgaze.runs import origin, settings
@@ -118,9 +118,9 @@ def _device(trainer: L.Trainer, module: GazeGuided) -> str:
 def _tell_of_store(config: Config, store: Store) -> None:
     """Print the notices about a store."""
     for notice in of_store(config, store):
-        say(notice)
+        note(notice)
     if config.selection == "test":
-        say(f"Warning: `selection=test`. {SELECTED_ON_TEST}", bold=True)
+        note(f"Warning: `selection=test`. {SELECTED_ON_TEST}", bold=True)
 
 
 def _checked_cases(config: Config, data: StoreData) -> list[str]:
@@ -143,7 +143,7 @@ def _tell_of_data(config: Config, data: StoreData, notices: Sequence[str], proce
         config.gaze.control,
     )
     for each in (*of_model(config.model, cases), *notices):
-        say(each)
+        note(each)
 
 
 def _fit(trainer: L.Trainer, module: GazeGuided, data: StoreData, last: Path | None, training: Begun) -> bool:

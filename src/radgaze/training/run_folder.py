@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
 from radgaze.runs import origin, settings, training_images, vote, without_gaze
@@ -85,5 +85,5 @@ def make(out: Path, *, resume: bool) -> None:
                 path.unlink()
         if remaining:
             names = ", ".join(remaining[:3]) + (", …" if remaining[3:] else "")
-            say(f"{out}: {names} is left as it is, for training and evaluating do not write it")
+            note(f"{out}: {names} is left as it is, for training and evaluating do not write it")
     out.mkdir(parents=True, exist_ok=True)

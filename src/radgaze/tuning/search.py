@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from radgaze import experiments
-from radgaze.console import Bar, progress, say
+from radgaze.console import Bar, note, progress
 from radgaze.errors import Stopped, UserError, in_words
 from radgaze.execution.shares import divide
 from radgaze.files import stay_within
@@ -89,7 +89,7 @@ def _say_notices(config: Config, store: Store) -> None:
     cases = dataset(store, uncached, "train", controlled=True)
     for notice in (*of_store(config, store), *of_model(config.model, cases), check_gaze(config, cases)):
         if notice:
-            say(notice)
+            note(notice)
 
 
 class _Running:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.aspects.audited_maps import Figures
@@ -120,7 +120,7 @@ def load(method: str, folder: Path, made_with: Mapping[str, object]) -> MethodMe
         unsupported = TypeAdapter(dict[str, str]).validate_python(content["unsupported"])
         return MethodMeasurements(method, figures, overall, details, unsupported)
     except UserError as error:
-        say(str(error))
+        note(str(error))
     except (ValueError, LookupError, TypeError, AttributeError):
-        say(f"{text} does not hold what an audit writes; {advice}")
+        note(f"{text} does not hold what an audit writes; {advice}")
     return None

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import progress, say
+from radgaze.console import note, progress, say
 from radgaze.errors import UserError
 from radgaze.sources.dictation.alignment import Alignment, Reading, align, summarise
 from radgaze.sources.dictation.matcher import make, without_phrases
@@ -53,7 +53,7 @@ def aligned(
     match = make(options.align_matcher, labels, phrases)
     unknown = without_phrases(labels, phrases) if options.align_matcher == "phrases" else []
     if unknown:
-        say(f"No phrases mention {', '.join(unknown)}: only the name of the class is looked for")
+        note(f"No phrases mention {', '.join(unknown)}: only the name of the class is looked for")
     ids = fixations.select("case_id", "reading_id").unique(maintain_order=True)
     with progress("Reading reports", total=ids.height) as bar:
         readings = (Reading(case, reading, read(case, reading)) for case, reading in ids.iter_rows())

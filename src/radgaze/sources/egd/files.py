@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.sources.contents import NO_REGIONS, NO_TWINS, SPLITS
 from radgaze.sources.delimited import numbers, read_columns, read_parts, tell_first
@@ -178,7 +178,7 @@ def read_boxes(folder: Path) -> pl.DataFrame:
     path = folder / BOXES
     sides = ("x1", "y1", "x2", "y2")
     if not path.is_file():
-        say(f"{path} is missing: the store will hold no boxes")
+        note(f"{path} is missing: the store will hold no boxes")
         texts = dict.fromkeys(("case_id", "label"), pl.String)
         return pl.DataFrame(schema={**texts, **dict.fromkeys(sides, pl.Float64)})
     boxes = read_columns(path, ("dicom_id", "bbox_name", *sides), archive=ARCHIVE)
@@ -253,7 +253,7 @@ def read_masks(folder: Path, cases: pl.DataFrame) -> pl.DataFrame:
         if (path := folder / TRANSCRIPTS / case_id / name).is_file()
     ]
     if not rows and cases.height:
-        say(f"No masks of organs are under {folder / TRANSCRIPTS}: the store will hold none")
+        note(f"No masks of organs are under {folder / TRANSCRIPTS}: the store will hold none")
     return pl.DataFrame(rows, schema=NO_REGIONS, orient="row")
 
 
@@ -280,13 +280,13 @@ def read_keep_list(path: Path, sheet_ids: set[str]) -> set[str]:
             f"{shortened(next(iter(listed)), 60)!r}, those of {SHEET} like {min(sheet_ids, default='')!r}"
         )
     if strangers:
-        say(f"{len(strangers)} of the {len(ids)} ids of {path} are not in {SHEET}")
+        note(f"{len(strangers)} of the {len(ids)} ids of {path} are not in {SHEET}")
     return ids
 
 
 def _tell_empty(table: pl.DataFrame, path: Path, content: str) -> None:
     if table.is_empty():
-        say(f"{path} has no records: there is no {content} in it")
+        note(f"{path} has no records: there is no {content} in it")
 
 
 def _is_egd(folder: Path) -> bool:

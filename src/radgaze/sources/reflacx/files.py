@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import progress, say
+from radgaze.console import note, progress
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names, numbers, read_columns, tell_first
 from radgaze.sources.dictation.transcript import Word
@@ -114,7 +114,7 @@ def read_gaze(folder: Path, reading_ids: Sequence[str]) -> pl.DataFrame:
     gaze = _read_each(folder, reading_ids, "fixations.csv", _fixations, _FIXATIONS)
     missing = len(set(reading_ids)) - gaze["reading_id"].n_unique()
     if missing:
-        say(f"{missing} of {len(set(reading_ids))} readings have no fixations.csv, or one without records")
+        note(f"{missing} of {len(set(reading_ids))} readings have no fixations.csv, or one without records")
     return gaze
 
 

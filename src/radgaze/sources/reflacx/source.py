@@ -9,7 +9,7 @@ from typing import Literal
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.options import option
 from radgaze.sources.cohort import Cohort
@@ -207,7 +207,8 @@ def _cases(table: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     moved = strictest.filter(pl.col("splits") > 1).height
     if moved:
-        say(f"{moved} patients are in several of the archive's splits: each is assigned to the strictest one")
+        splits = "several of the archive's splits"
+        note(f"{moved} patients are in {splits}: each is assigned to the strictest one")
     patients = {subject: key for key, subject in enumerate(dict.fromkeys(table["subject_id"]))}
     cases = (
         table.unique("dicom_id", keep="first", maintain_order=True)
@@ -256,14 +257,14 @@ def _classes(table: pl.DataFrame, options: ReflacxOptions) -> dict[str, str]:
         return {name: _title(name) for name in chosen}
     left_out = [name for name in names if name not in shared]
     if left_out:
-        say(f"Not in all of these phases, and so no classes: {', '.join(left_out)}")
+        note(f"Not in all of these phases, and so no classes: {', '.join(left_out)}")
     present = _present(table, shared, options.certainty)
     classes = [name for name in shared if present[name].any()]
     if not classes:
         raise UserError(f"no case has any finding with a certainty of {options.certainty} or more")
     if len(classes) < len(shared):
         absent = (name for name in shared if name not in classes)
-        say(f"No case has these findings, and so they are no classes: {', '.join(absent)}")
+        note(f"No case has these findings, and so they are no classes: {', '.join(absent)}")
     return {name: _title(name) for name in classes}
 
 

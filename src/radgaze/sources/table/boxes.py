@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.contents import NO_BOXES
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
@@ -116,9 +116,9 @@ def read_boxes(path: Path, given: Sequence[str], *, framed: bool = False) -> Ite
         fractions.add(boxes, columns=CORNERS)
         yield boxes
     if blank:
-        say(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
+        note(f"{path.name}: {blank:,} of {records:,} records have blanks for all sides, and are no boxes")
     elif not records:
-        say(f"{path.name} has no records: there are no boxes in it")
+        note(f"{path.name} has no records: there are no boxes in it")
     if not framed:
         fractions.check(path, "box_frame")
 

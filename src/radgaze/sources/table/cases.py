@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.contents import SPLITS
 from radgaze.sources.delimited import column_names, is_missing, place, read_columns, tell_first
@@ -110,7 +110,7 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
     names = [name for name in column_names(path) if name not in taken and name != "line"]
     usual = [name for name in names if plain(name) in map(plain, LABEL)]
     if len(usual) == 1:
-        say(f"{path.name}: classes are named in column “{usual[0]}”")
+        note(f"{path.name}: classes are named in column “{usual[0]}”")
         return usual
     table = read_columns(path, names, archive="a table of labels") if names else pl.DataFrame()
     meanings = {
@@ -125,7 +125,7 @@ def _guessed_labels(path: Path, taken: set[str], *, words: Words, multi_label: b
         else 0
     )
     if most == 1 or (most and multi_label):
-        say(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
+        note(f"{path.name}: a class each is in the columns {', '.join(f'“{name}”' for name in flags)}")
         return flags
     raise UserError(
         f"{path}: which columns are the labels? Name them with `labels`: one with 0 and 1 for each class, or "
@@ -139,7 +139,7 @@ def _say_patients_alike(table: pl.DataFrame, path: Path, column: str) -> None:
     twins = patients.with_columns(plain=alike(pl.col("name"))).filter(pl.col("plain").is_duplicated())
     if len(twins):
         lines = twins.sort("plain", maintain_order=True)["line"].to_list()
-        say(
+        note(
             f"{path.name}: {len(twins)} patients are written as another but for letter case or spaces, as in "
             f"{place(path)}s {lines[0]} and {lines[1]}; they are kept apart: write them alike if they are one"
         )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.delimited import MISSING, place, tell_first
 from radgaze.sources.keys import alike, called
@@ -132,13 +132,13 @@ def classes_of(
     lines = table["line"].filter(count > 1)
     exclusive = not (multi_label or len(lines))
     if len(lines) and not multi_label:
-        say(
+        note(
             f"{path.name}: {place(path)} {lines[0]}"
             + (f" and {len(lines) - 1:,} more have" if len(lines) > 1 else " has")
             + " several of the classes, so these do not exclude each other (`multi_label`)"
         )
     if exclusive and (none := int((matrix.is_known & (count == 0)).sum())):
-        say(
+        note(
             f"{path.name}: {none:,} records have none of the classes and are left out; with `multi_label` "
             "they are cases without a finding"
         )
@@ -186,14 +186,14 @@ def _named(values: pl.Series, path: Path, column: str, classes: Sequence[str], w
     gone = {str(name) for name in counts if _shortest(name) in blanks and name not in classes}
     if gone:
         lost = sum(counts[name] for name in gone)
-        say(
+        note(
             f"{path.name}: {lost:,} of column “{column}” taken for a missing label: "
             f"{', '.join(f'“{name}”' for name in sorted(gone))}; if it is a class, name all with `classes`"
         )
         parts = parts.list.eval(pl.element().filter(~pl.element().is_in(sorted(gone))))
     spellings = _one_spelling({name: k for name, k in counts.items() if name not in gone}, classes)
     for name, other in sorted(spellings.items()):
-        say(
+        note(
             f"{path.name}: “{name}” of column “{column}” is taken for “{other}” ({counts[name]:,} records); "
             "to keep both, name both with `classes`"
         )
@@ -240,7 +240,7 @@ def _flagged(table: pl.DataFrame, path: Path, labels: Sequence[str], words: Word
         expected = "0 or 1 expected; `present`, `absent` or `missing` says what else there may be"
         tell_first(odd, path, name, pl.lit(True), expected)
     if lost := sum(int(keys[name].is_in(list(MISSING)).sum()) for name in labels):
-        say(f"{path.name}: {lost:,} of the 0s and 1s are words such as nan or N/A, taken for missing")
+        note(f"{path.name}: {lost:,} of the 0s and 1s are words such as nan or N/A, taken for missing")
     numbers = {word: meaning for word, meaning in words.items() if meaning is not None}
     values = keys.select(pl.all().replace_strict(numbers, default=None, return_dtype=pl.Int8))
     is_known = values.select(pl.all_horizontal(pl.all().is_not_null())).to_series()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names
 from radgaze.sources.keys import called
@@ -90,7 +90,7 @@ def chosen_columns(
         if (match := next((by_name[plain(n)] for n in likely if plain(n) in by_name), None)) is not None
     }
     if guessed:
-        say(f"{path.name}: " + ", ".join(f"{key} is column “{name}”" for key, name in guessed.items()))
+        note(f"{path.name}: " + ", ".join(f"{key} is column “{name}”" for key, name in guessed.items()))
     missing = [key for key in needed if key not in columns and key not in guessed]
     if missing:
         raise UserError(

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.console import Bar, progress, say
+from radgaze.console import Bar, note, progress
 from radgaze.sources.delimited import is_missing, numbers, read_parts, tell_first
 from radgaze.sources.external_sort import ROWS, scratch, spooled
 from radgaze.sources.keys import composed, respelled
@@ -66,7 +66,7 @@ def gaze_of(options: TableOptions, sheet: pl.DataFrame, cases: pl.DataFrame) -> 
         with progress("Sorting fixations", total=every) as bar:
             gaze = _gaze(_by_cases(ordered, sizes, frame, bar), ordered.strangers)
     if 2 * len(gaze.off) > every:
-        say(
+        note(
             f"{path.name}: {len(gaze.off):,} of {every:,} fixations are not on their image; "
             "`fixation_frame` gives the size of the picture that x and y refer to"
         )
@@ -112,7 +112,7 @@ def read_fixations(path: Path, options: TableOptions, *, framed: bool = False) -
         records += len(fixations)
         yield fixations
     if not records:
-        say(f"{path.name} has no records: there is no gaze in it")
+        note(f"{path.name} has no records: there is no gaze in it")
     times.check(path)
     if not framed:
         fractions.check(path, "fixation_frame")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note, say
 from radgaze.errors import UserError
 from radgaze.sources.contents import NO_REGIONS
 from radgaze.sources.delimited import read_columns, tell_first
@@ -73,7 +73,7 @@ def _in_table(path: Path, given: Sequence[str]) -> pl.DataFrame:
     for name in ("case", "file"):
         tell_first(table, path, columns[name], pl.col(columns[name]).is_null(), f"a {name} expected")
     if table.is_empty():
-        say(f"{path.name} has no records: there are no masks in it")
+        note(f"{path.name} has no records: there are no masks in it")
     label = pl.col(columns["name"]).fill_null(UNNAMED) if "name" in columns else pl.lit(UNNAMED)
     files = pl.Series([file_of(path.parent, file) for file in table[columns["file"]]], dtype=pl.String)
     return table.select(key=pl.col(columns["case"]), label=label, file=files)

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import polars as pl
 
-from radgaze.console import say
+from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.keys import composed, respelled
 
@@ -59,7 +59,7 @@ def cases_by_key(sheet: pl.DataFrame) -> pl.DataFrame:
 
 def say_respelled(path: Path, records: int) -> None:
     """Report how many records spell their case differently from the table."""
-    say(
+    note(
         f"{path.name}: {records:,} records write their case with another letter case or other spaces than "
         "the table and are matched to it"
     )
