@@ -1,8 +1,9 @@
 """The functions of `import radgaze as rg`: prepare, train, evaluate, compare, audit and explain, from Python.
 
 They take and return the objects that the package works with, `Store`, `Config` and `Run`, and options by
-name. Messages go to the logger "radgaze", progress to standard error. Where a function needs a folder and none
-is named, it is a temporary one, which is removed with the object that is returned or at the end of Python.
+name. Messages go to the logger "radgaze", progress to standard error. Where a function needs a folder and
+none is named, it is a temporary one, which is removed with the object that is returned or at the end of
+Python.
 """
 
 from __future__ import annotations
