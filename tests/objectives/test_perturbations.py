@@ -72,6 +72,8 @@ def test_as_many_pixels_of_each_case_are_marked_as_the_share_says(highest: bool)
         assert set(np.flatnonzero(case)) == set(order[: case.sum()])
     flat = extreme_pixels(torch.zeros(2, 1, 4, 4), 0.5, highest=highest)  # ties: still exactly half
     assert flat.sum((1, 2, 3)).tolist() == [8, 8]
+    assert flat.flatten(1)[:, :8].all()  # the first, in every case and batch
+    assert not extreme_pixels(maps, 0.0, highest=highest).any()
 
 
 def test_fillings_are_what_they_say() -> None:

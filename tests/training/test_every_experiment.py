@@ -23,8 +23,17 @@ ONE_DEVICE = ("temporal",)
 
 NAMES = [each.name for each in experiments.catalogue()]
 
-RESOLUTION = 2.0**-8
-"""Spacing of the numbers of bfloat16, relative."""
+FURTHER = {
+    # On the 2 × 2 map of 64 pixels the highest fifth is one of several equal values, up to rounding.
+    "adversarial_erasing": ("--input.size", "160"),
+    # Drawn by each process for itself, like drop-out, which `command` switches off.
+    "three_stage_classifier": ("--model.drop_block", "0"),
+}
+"""Settings without which processes need not agree, by experiment."""
+
+COARSE = {"train/consistency": 0.5}
+"""Relative tolerance of losses in bfloat16, whose numbers are 0.4% apart; the divergence of nearly equal
+predictions is the small difference of large numbers."""
 
 
 @pytest.fixture(scope="module")
@@ -66,10 +75,13 @@ def test_it_trains_in_two_processes_as_in_one_and_in_half_precision(
     name: str, mixed: Store, tmp_path: Path
 ) -> None:
     assert not mixed.exclusive
-    small = ("--optimisation.batch_size", "4", *(() if name in ONE_DEVICE else TWO))
+    eight = ("--optimisation.batch_size", "8")
+    four_each = eight if name in ONE_DEVICE else ("--optimisation.batch_size", "4", *TWO)
     shared: tuple[str, ...] = (*SPLIT, "--optimisation.last_batch", "drop", "--evaluate", "false")
-    shared += ("--trainer.max_epochs", "1", "--input.size", "64")
-    one, _ = finished(mixed, tmp_path / "one", *shared, "--optimisation.batch_size", "8", experiment=name)
+    shared += ("--trainer.max_epochs", "1", *FURTHER.get(name, ()))
+    if "--input.size" not in shared:
+        shared += ("--input.size", "64")
+    one, _ = finished(mixed, tmp_path / "one", *shared, *eight, experiment=name)
     kind = one.config.objective.classification
     assert kind in ("auto", "sigmoid")
     expected = losses(one)
@@ -78,16 +90,19 @@ def test_it_trains_in_two_processes_as_in_one_and_in_half_precision(
     assert all(expected[column].is_finite().all() for column in counted)
 
     if name not in ONE_DEVICE:
-        two, _ = finished(mixed, tmp_path / "two", *shared, *small, experiment=name)
+        two, _ = finished(mixed, tmp_path / "two", *shared, *four_each, experiment=name)
         found = losses(two)
         assert found.columns == expected.columns
         for column in counted:
-            print("TWO", name, column, expected[column].to_list(), found[column].to_list())
-            assert found[column].to_list() == pytest.approx(expected[column].to_list(), abs=TOLERANCE), column
+            wanted = pytest.approx(expected[column].to_list(), abs=TOLERANCE, rel=TOLERANCE)
+            assert found[column].to_list() == wanted, column
 
     half = ("--trainer.precision", "bf16-mixed")
-    coarse, _ = finished(mixed, tmp_path / "half", *shared, *small, *half, experiment=name)
+    coarse, _ = finished(mixed, tmp_path / "half", *shared, *four_each, *half, experiment=name)
     found = losses(coarse)
+    assert (found["learning_rate"] == expected["learning_rate"]).all()
     for column in counted:
-        print(name, column, expected[column].to_list(), found[column].to_list())
+        tolerance = COARSE.get(column, 0.06)
         assert found[column].is_finite().all(), column
+        if not column.endswith("/auc"):  # of a dozen cases, that a change of rank moves by 0.1
+            assert found[column].to_list() == pytest.approx(expected[column].to_list(), rel=tolerance), column

@@ -45,16 +45,20 @@ def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
     Args:
         map_: Maps (B, 1, H, W).
         share: Share of the pixels in [0, 1]; their number is rounded.
-        highest: Whether the highest values are marked, or the lowest. The choice among equal values is
-            arbitrary.
+        highest: Whether the highest values are marked, or the lowest. Of equal values the first are marked, row
+            by row, whatever the other cases of the batch are.
 
     Returns:
         Maps of 0 and 1, (B, 1, H, W), without a gradient.
     """
     flat = map_.detach().flatten(1)
     count = round(share * flat.shape[1])
-    places = flat.topk(count, dim=1, largest=highest).indices
-    return torch.zeros_like(flat).scatter_(1, places, 1.0).view_as(map_)
+    if count == 0:
+        return torch.zeros_like(map_)
+    last = flat.topk(count, dim=1, largest=highest).values[:, -1:]
+    beyond, equal = (flat > last) if highest else (flat < last), flat == last
+    missing = count - beyond.sum(1, keepdim=True)
+    return (beyond | (equal & (equal.cumsum(1) <= missing))).to(flat).view_as(map_)
 
 
 def at_least(map_: Tensor, threshold: float) -> Tensor:
