@@ -11,6 +11,7 @@ Names are imported when they are first used: `import radgaze` alone imports neit
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from radgaze.errors import UserError
     from radgaze.runs.config import Config
     from radgaze.store.store import Store
+
+# tqdm, which other libraries import, says in a notebook that it would rather have widgets.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 __all__ = [
     "Config",

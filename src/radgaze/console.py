@@ -63,7 +63,19 @@ class _Plain(Console):
         return super().render_str(shown(text), **(options | {"markup": False, "emoji": False}))
 
 
-console = _Plain(stderr=True, highlight=False, emoji=False)
+def _in_notebook() -> bool:
+    """Whether this is the kernel of a notebook, whose cells show what is written to standard error."""
+    return "ipykernel" in sys.modules and type(sys.stderr).__module__.startswith("ipykernel")
+
+
+IN_NOTEBOOK = _in_notebook()
+
+console = (
+    # As on a terminal: rich's own way in a notebook needs widgets, and warns for each bar without them.
+    _Plain(stderr=True, highlight=False, emoji=False, force_terminal=True, force_jupyter=False, width=100)
+    if IN_NOTEBOOK
+    else _Plain(stderr=True, highlight=False, emoji=False)
+)
 
 
 def results() -> Console:
@@ -215,7 +227,7 @@ class Bar:
 
 def is_live() -> bool:
     """Whether progress is shown as a moving bar, on a terminal or in a notebook, and not in lines."""
-    return console.is_terminal or console.is_jupyter
+    return console.is_terminal
 
 
 def _cropped(description: str) -> str:
@@ -253,6 +265,7 @@ def progress(
         transient=False,
         disable=_silent.get() or not is_live(),
         speed_estimate_period=period,
+        refresh_per_second=2 if IN_NOTEBOOK else 10,  # a notebook keeps all that is drawn
     ) as bars:
         bar = Bar(bars, total, description, of)
         try:

@@ -45,8 +45,8 @@ def extreme_pixels(map_: Tensor, share: float, *, highest: bool) -> Tensor:
     Args:
         map_: Maps (B, 1, H, W).
         share: Share of the pixels in [0, 1]; their number is rounded.
-        highest: Whether the highest values are marked, or the lowest. Of equal values the first are marked, row
-            by row, whatever the other cases of the batch are.
+        highest: Whether the highest values are marked, or the lowest. Of equal values the first are marked,
+            row by row, whatever the other cases of the batch are.
 
     Returns:
         Maps of 0 and 1, (B, 1, H, W), without a gradient.

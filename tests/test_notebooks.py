@@ -1,0 +1,44 @@
+"""The notebooks of examples run from their first cell to their last, and their outputs are those of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
+    client = NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(folder)}})
+    return client.execute()
+
+
+@pytest.mark.parametrize("name", ["quickstart.ipynb", pytest.param("reliance.ipynb", marks=pytest.mark.slow)])
+def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
+    done = executed(nbformat.read(EXAMPLES / name, as_version=4), tmp_path)
+    pictures = [
+        output
+        for cell in done.cells
+        for output in cell.get("outputs", ())
+        if "image/png" in output.get("data", {})
+    ]
+    assert pictures
+    told = "".join(
+        output.text
+        for cell in done.cells
+        for output in cell.get("outputs", ())
+        if output.output_type == "stream" and output.name == "stderr"
+    )
+    assert "Warning" not in told
+
+
+def test_notebooks_are_kept_with_their_outputs_and_without_paths_of_a_machine() -> None:
+    for path in EXAMPLES.glob("*.ipynb"):
+        text = path.read_text(encoding="utf-8")
+        notebook = nbformat.reads(text, as_version=4)
+        assert any(cell.get("outputs") for cell in notebook.cells), path
+        assert not any(place in text for place in ("/home/", "/tmp/", "/root/", "/work/")), path
+        assert len(text) < 1_500_000, path
