@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from inspect import signature
 
+from radgaze.cli.factory import TRUST
 from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
@@ -49,15 +50,8 @@ VERBS = {
 }
 
 
-OF_RUNS = {
-    *("train", "evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"),
-}
-"""Verbs that read runs, whose networks may be made by code that a run names."""
-
-TRUST = (
-    "import the code that a run names as `model.factory`, a network of its author's own; give this only for "
-    "runs whose author you trust"
-)
+OF_RUNS = {"evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"}
+"""Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.factory import TRUST
 from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
@@ -45,6 +46,7 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to continue")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_section(Config)
 

@@ -168,15 +168,21 @@ class ModelConfig(Section):
         return self.network.own_encoder is not None
 
 
-@dataclass(frozen=True)
 class Given:
     """A network, or a function that makes one, given as an object; a copy of its settings has the same one.
 
-    Attributes:
+    Args:
         network: The module or function.
     """
 
-    network: object
+    def __init__(self, network: object) -> None:
+        self.network = network
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Given) and other.network is self.network
+
+    def __hash__(self) -> int:
+        return id(self.network)
 
     def __deepcopy__(self, memo: object) -> Given:
         return self

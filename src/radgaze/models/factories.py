@@ -99,14 +99,14 @@ def imported(name: str) -> Callable[..., object]:
     if here not in sys.path and "" not in sys.path:  # a script's own folder stands in for it
         sys.path.append(here)  # stays: the module may import others later
     try:
-        found: object = import_module(module)
+        factory: object = import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            factory = getattr(factory, part)
     except Exception as error:  # the module's own code may raise anything
         raise UserError(f"`model.factory={name}` cannot be imported: {in_words(error)}") from error
-    if not callable(found):
-        raise UserError(f"`model.factory={name}` is a {type(found).__name__}, where a function is expected")
-    return found
+    if not callable(factory):
+        raise UserError(f"`model.factory={name}` is a {type(factory).__name__}, where a function is expected")
+    return factory
 
 
 def name_of(network: object) -> str:
@@ -115,10 +115,10 @@ def name_of(network: object) -> str:
     full = f"{module}:{name}"
     if module == "__main__" or not NAME.fullmatch(full):
         return GIVEN
-    found: object = sys.modules.get(module)
+    importable: object = sys.modules.get(module)
     for part in name.split("."):
-        found = getattr(found, part, None)
-    return full if found is network else GIVEN
+        importable = getattr(importable, part, None)
+    return full if importable is network else GIVEN
 
 
 def called(factory: Callable[..., object], classes: int, options: Mapping[str, object]) -> object:

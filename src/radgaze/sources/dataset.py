@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,7 +80,7 @@ def cohort_of(items: Items, options: DatasetOptions, folder: Path) -> Made:
     Raises:
         UserError: The data set has no items, an item is not as documented, or items contradict each other.
     """
-    read = _read(items, options, folder)
+    read, digest = _read(items, options, folder)
     labels, exclusive = labels_of([item.label for item in read], tuple(options.classes), options.exclusive)
     cases = _cases(read, options, labels, exclusive=exclusive)
     readings, fixations, off = _gaze(read, cases["case_id"].to_list())
@@ -98,21 +99,22 @@ def cohort_of(items: Items, options: DatasetOptions, folder: Path) -> Made:
                 "split": "given" if read[0].split else "stratified",
                 "seed": None if read[0].split else options.seed,
                 "points": options.points,
+                "pictures": digest,
             },
         ),
         side=min(LARGEST, max(max(item.shape) for item in read)),
     )
 
 
-def _read(items: Items, options: DatasetOptions, folder: Path) -> list[Item]:
-    """Read all items; their pictures are written to a folder, and not kept in memory."""
+def _read(items: Items, options: DatasetOptions, folder: Path) -> tuple[list[Item], str]:
+    """Read all items, with a digest of their pictures, which are written to a folder and not kept in memory."""
     try:
         count = len(items)
     except TypeError as error:
         raise UserError(f"a data set needs a length; {type(items).__name__} has none") from error
     if not count:
         raise UserError("the data set has no items")
-    read = []
+    read, digest = [], hashlib.sha256()
     with progress("Reading the data set", total=count, of="items") as bar:
         for i in range(count):
             try:
@@ -121,17 +123,19 @@ def _read(items: Items, options: DatasetOptions, folder: Path) -> list[Item]:
                 raise UserError(f"item {i} of the data set: {error}") from error
             image = folder / f"{i:06d}.png"
             write_picture(item.pixels, image)
+            digest.update(image.read_bytes())
             masks = {}
             for k, (name, inside) in enumerate(item.masks.items()):
                 masks[name] = folder / f"{i:06d}-{k}.png"
                 write_mask(inside, masks[name])
+                digest.update(masks[name].read_bytes())
             read.append(item.stored(image, masks))
             bar.advance()
     for name in ("patient", "split", "id"):
         given = [getattr(item, name) is not None for item in read]
         if any(given) and not all(given):
             raise UserError(f"item {given.index(False)} of the data set has no `{name}`, and others have one")
-    return read
+    return read, digest.hexdigest()
 
 
 def _cases(
@@ -154,7 +158,8 @@ def _cases(
     for i, (patient, split) in enumerate(zip(patients, splits, strict=True)):
         if first.setdefault(patient, split) != split:
             raise UserError(
-                f"item {i} of the data set is {split}, and others of its patient are {first[patient]}"
+                f"item {i} of the data set has the split {split}, and another one of its patient has "
+                f"{first[patient]}"
             )
     return pl.DataFrame(
         {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:
     """Write grey values (H, W) of 8 or 16 bits."""
     Image.fromarray(np.ascontiguousarray(pixels)).save(path, compress_level=1)
+    os.utime(path, (0, 0))  # a data set that is prepared again has not changed; a digest tells if it has
 
 
 def write_mask(inside: NDArray[np.bool_], path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a network of the user takes, gives and lacks, found by trying it before a run is trained."""
+"""Trial of a user's network before a run is trained: what it takes, gives and lacks."""
 
 from __future__ import annotations
 
