@@ -160,7 +160,7 @@ class Cases(Sequence[Any]):
 
 
 class Changed(Cases):
-    """The same items, one pixel of one mask apart."""
+    """Items that differ from `Cases` in one pixel of one mask."""
 
     def __getitem__(self, i: Any) -> dict[str, object]:
         changed = super().__getitem__(i)

@@ -107,7 +107,7 @@ def cohort_of(items: Items, options: DatasetOptions, folder: Path) -> Made:
 
 
 def _read(items: Items, options: DatasetOptions, folder: Path) -> tuple[list[Item], str]:
-    """Read all items, with a digest of their pictures, which are written to a folder and not kept in memory."""
+    """Read all items, and a digest of their pictures, which are in files of a folder and not in memory."""
     try:
         count = len(items)
     except TypeError as error:

@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from radgaze.files import written
+
 
 def write_picture(pixels: NDArray[np.uint8] | NDArray[np.uint16], path: Path) -> None:
     """Write grey values (H, W) of 8 or 16 bits."""
-    Image.fromarray(np.ascontiguousarray(pixels)).save(path, compress_level=1)
+    with written(path, lasting=False) as aside:
+        Image.fromarray(np.ascontiguousarray(pixels)).save(aside, format="PNG", compress_level=1)
     os.utime(path, (0, 0))  # a data set that is prepared again has not changed; a digest tells if it has
 
 
