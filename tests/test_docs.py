@@ -28,6 +28,15 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
 
 
+def test_an_own_network_and_data_set_take_less_than_30_lines() -> None:
+    text = (DOCS / "own_models.md").read_text(encoding="utf-8")
+    whole = text.split("```python\n", 1)[1].split("```", 1)[0]
+    assert all(
+        name in whole for name in ("nn.Module", "rg.prepare", "set3_guided", "rg.evaluate", "rg.audit")
+    )
+    assert len(whole.splitlines()) < 30
+
+
 def rows(page: str, heading: str) -> dict[str, str]:
     """The rows of the table under a heading of its first column, by the name in backquotes at their start."""
     text = (DOCS / page).read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import models
+from radgaze.cli.factory import allow_given
 from radgaze.errors import UserError
 from radgaze.models import factories, own
 from radgaze.models.config import ModelConfig, with_given
@@ -189,6 +190,12 @@ def test_a_factory_is_not_imported_unless_it_is_trusted(
     assert (tmp_path / "imported").exists()
     assert not factories.is_allowed("foreign:unet")
     assert os.environ[factories.VARIABLE] == "foreign:other"
+
+
+def test_a_factory_that_is_named_on_the_command_line_is_trusted_also_by_processes_that_it_starts() -> None:
+    allow_given({"trainer": {"max_epochs": 3}, "model": {"factory": f"{NETWORKS}:unet"}})
+    allow_given({"model": {"dropout": 0.1}})
+    assert os.environ[factories.VARIABLE].split() == [f"{NETWORKS}:unet"]
 
 
 def test_weights_are_stored_and_read_for_a_network_given_again(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -135,15 +134,13 @@ def test_points_are_in_pixels_of_the_image_for_a_map_of_another_size() -> None:
     assert points_of_map(np.zeros((12, 16)), (24, 32), 3).shape == (0, 3)
 
 
-class Cases(Sequence[Any]):
+class Cases:
     """Two items of each of 12 patients, with everything that an item may have."""
 
     def __len__(self) -> int:
         return 24
 
-    def __getitem__(self, i: Any) -> dict[str, object]:
-        if i >= len(self):
-            raise IndexError
+    def __getitem__(self, i: int) -> dict[str, object]:
         inside = np.zeros((24, 32))
         inside[4:10, 6:12] = 1
         return {
@@ -162,7 +159,7 @@ class Cases(Sequence[Any]):
 class Changed(Cases):
     """Items that differ from `Cases` in one pixel of one mask."""
 
-    def __getitem__(self, i: Any) -> dict[str, object]:
+    def __getitem__(self, i: int) -> dict[str, object]:
         changed = super().__getitem__(i)
         if i == 5:
             lungs = np.array(changed["lungs"])

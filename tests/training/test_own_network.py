@@ -16,6 +16,7 @@ from torch import nn
 import radgaze as rg
 from radgaze import models
 from radgaze.cli import main
+from radgaze.explaining.making import explain
 from radgaze.models import factories
 from radgaze.models.own import OwnNetwork
 from radgaze.runs import settings
@@ -113,6 +114,10 @@ def test_a_run_of_a_module_is_evaluated_audited_and_reported(run: rg.Run, tmp_pa
     assert {"heatmap", "grad_cam", "mask"} <= set(results.test.agreement)
     page = rg.report(run).read_text(encoding="utf-8")
     assert "network of its user (given)" in page
+    explained = explain(
+        run, run.predictions().filter(split="test")["case_id"].to_list()[:1], tmp_path / "maps"
+    )
+    assert len(explained.written) == 1
     audited = rg.audit(run, methods=("guided_backprop", "grad_cam"), cases=3, probed=2, resamples=20)
     sanity = audited.table.filter(pl.col("aspect") == "sanity", pl.col("method") == "guided_backprop")
     assert sanity["value"].is_not_null().all()
@@ -129,9 +134,8 @@ def test_a_module_is_resumed_as_if_it_had_not_stopped(store: Store, tmp_path: Pa
     whole = rg.train(config(2), tmp_path / "whole")
     rg.train(config(1), tmp_path / "parts")
     resumed = rg.train(config(2), tmp_path / "parts", resume=True)
-    assert_array_equal(
-        *(each.predictions().select("^probability_.*$").to_numpy() for each in (whole, resumed))
-    )
+    expected, made = (each.predictions().select("^probability_.*$").to_numpy() for each in (whole, resumed))
+    assert_array_equal(made, expected)
 
 
 def test_a_vote_of_runs_of_a_module_uses_it_for_each(run: rg.Run, store: Store, tmp_path: Path) -> None:
@@ -272,7 +276,7 @@ def test_the_parameters_of_an_own_network_move_through_the_heatmap_alone(store: 
         torch.manual_seed(0)
         return module.terms(batch)["heatmap_gaze"]
 
-    loss().backward()
+    torch.autograd.backward(loss())
     net = model.network
     assert isinstance(net, SmallUNet)
     moved = {name for name, value in net.named_parameters() if value.grad is not None and value.grad.any()}
@@ -287,10 +291,10 @@ def test_the_parameters_of_an_own_network_move_through_the_heatmap_alone(store: 
     values = []
     for sign in (1, -1):
         with torch.no_grad():
-            conv += sign * step
+            conv.add_(sign * step)
         values.append(float(loss().detach()))
         with torch.no_grad():
-            conv -= sign * step
+            conv.sub_(sign * step)
     assert_allclose((values[0] - values[1]) / 2, float((gradient * step).sum()), rtol=0.02)
 
 
