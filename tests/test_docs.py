@@ -17,7 +17,7 @@ from radgaze.objectives import distances, terms
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["heatmaps.md", "python.md"])
+@pytest.mark.parametrize("page", ["heatmaps.md", "own_models.md", "python.md"])
 def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
     pieces = re.findall(r"^```python\n(.*?)^```", (DOCS / page).read_text(encoding="utf-8"), re.M | re.S)
     assert pieces
@@ -26,6 +26,15 @@ def test_code_of_a_page_runs(page: str, tmp_path: Path) -> None:
         [sys.executable, "-"], input="\n".join(pieces), text=True, capture_output=True, cwd=tmp_path
     )
     assert told.returncode == 0, told.stderr
+
+
+def test_an_own_network_and_data_set_take_less_than_30_lines() -> None:
+    text = (DOCS / "own_models.md").read_text(encoding="utf-8")
+    whole = text.split("```python\n", 1)[1].split("```", 1)[0]
+    assert all(
+        name in whole for name in ("nn.Module", "rg.prepare", "set3_guided", "rg.evaluate", "rg.audit")
+    )
+    assert len(whole.splitlines()) < 30
 
 
 def rows(page: str, heading: str) -> dict[str, str]:

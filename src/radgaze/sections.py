@@ -16,6 +16,11 @@ from typing import Any, get_type_hints
 
 from radgaze.options import FieldError, check_bounds, rules_of
 
+Plain = bool | int | float | str | None
+
+Value = Plain | list[Plain] | dict[str, Plain]
+"""A value of an option: a plain one, several, or several by name."""
+
 
 @dataclass
 class Section:
@@ -45,8 +50,11 @@ class Section:
 
 
 def to_dict(section: Section) -> dict[str, object]:
-    """Convert a section to a nested dictionary, without the `omitted` fields that have their default."""
-    named = ((each, getattr(section, each.name)) for each in fields(section))
+    """Convert a section to a nested dictionary, without the `omitted` fields that have their default.
+
+    Hidden fields, which hold objects and no values, are left out.
+    """
+    named = ((each, getattr(section, each.name)) for each in fields(section) if not rules_of(each).hidden)
     return {each.name: _converted(value) for each, value in named if not is_omitted(each, value)}
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from radgaze.cli import build_parser, main
 from radgaze.cli.parser import listed
+from radgaze.cli.train import OF_VERB
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.config import Config
@@ -17,8 +18,7 @@ from radgaze.runs.config import Config
 def configured(*arguments: str) -> Config:
     """The configuration that `radgaze train` makes of its arguments."""
     args = build_parser(["train", *arguments]).parse_args(["train", *arguments]).train
-    own = ("out", "resume", "overwrite", "evaluate", "config")
-    return settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
+    return settings.from_dict({k: v for k, v in args.as_dict().items() if k not in OF_VERB})
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 import torch
 
 from radgaze.objectives import distances
-from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig, TermConfig, Value
+from radgaze.objectives.config import EdgeConfig, HeatmapConfig, ObjectiveConfig, TermConfig
 from radgaze.objectives.distance import PENALISED
 from radgaze.objectives.terms import further
 from radgaze.reporting.description import StoreFacts, summary, weight_words
 from radgaze.runs import settings
 from radgaze.runs.run import Run
+from radgaze.sections import Value
 
 
 def test_a_weight_says_what_multiplies_it_in_training() -> None:

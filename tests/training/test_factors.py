@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from radgaze.objectives.config import EdgeConfig, ObjectiveConfig, TermConfig, Value
+from radgaze.objectives.config import EdgeConfig, ObjectiveConfig, TermConfig
+from radgaze.sections import Value
 from radgaze.training.factors import STEPS, Factors
 
 PERTURBED: dict[str, Value] = {"by": "gaze", "compare": "classification"}

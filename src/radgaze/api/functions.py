@@ -8,9 +8,11 @@ Python.
 
 from __future__ import annotations
 
+import atexit
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from radgaze.options import Options
     from radgaze.runs.config import Config
     from radgaze.runs.run import Run as AnyRun
+    from radgaze.sources.dataset import Items
     from radgaze.store.store import Store
 
 PathLike = str | Path
@@ -34,14 +37,17 @@ OF_FITTED = ("size", "voi")
 """Options of the preparation that the images of a fitted source have already."""
 
 
-def prepare(source: str, *, out: PathLike, **options: object) -> Store:
+def prepare(source: str | Items, *, out: PathLike | None = None, **options: object) -> Store:
     """Turn a raw data set into a store, as `radgaze prepare SOURCE` does.
 
     Args:
-        source: Name of the source: egd, reflacx, gazesearch or table.
-        out: Folder of the store.
+        source: Name of the source: egd, reflacx, gazesearch or table. Or a data set of your own, such as a
+            `torch.utils.data.Dataset` with a length, of images, labels and maps; docs/own_models.md lists
+            what an item is.
+        out: Folder of the store; None for a temporary one, which is removed at the end of Python.
         **options: Fields of the source's options and of `PrepareOptions`:
-            `prepare("table", table="cases.csv", images="images", out="store")`.
+            `prepare("table", table="cases.csv", images="images", out="store")`. For a data set of your own
+            those of `DatasetOptions`: `prepare(dataset, classes=("normal", "pneumonia"))`.
 
     Returns:
         The store.
@@ -49,6 +55,9 @@ def prepare(source: str, *, out: PathLike, **options: object) -> Store:
     Raises:
         UserError: There is no such source or option, or the data set cannot be read.
     """
+    out = _temporary() / "store" if out is None else out
+    if not isinstance(source, str):
+        return _prepare_dataset(source, out, options)
     from radgaze.sources.dialect import TextOptions, written_with
     from radgaze.sources.registry import find
     from radgaze.store import preparation
@@ -64,6 +73,26 @@ def prepare(source: str, *, out: PathLike, **options: object) -> Store:
     return preparation.prepare(cohort, preparing)
 
 
+def _prepare_dataset(items: Items, out: PathLike, options: dict[str, object]) -> Store:
+    from radgaze.sources.dataset import DatasetOptions, cohort_of
+    from radgaze.store import preparation
+    from radgaze.store.options import PrepareOptions
+
+    check_names("prepare(dataset)", options, [DatasetOptions, PrepareOptions])
+    chosen = taken(DatasetOptions, options)
+    with TemporaryDirectory(prefix="radgaze-") as folder:
+        made = cohort_of(items, chosen, Path(folder))
+        size = options.get("size", made.side)
+        return preparation.prepare(made.cohort, taken(PrepareOptions, {**options, "size": size, "out": out}))
+
+
+def _temporary() -> Path:
+    """Make a folder that is removed at the end of Python."""
+    folder = Path(mkdtemp(prefix="radgaze-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
 def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest", **fields: object) -> Config:
     """Resolve the configuration of a run, as the options of `radgaze train` do.
 
@@ -73,14 +102,34 @@ def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest",
         protocol: "honest", our defaults, or "faithful", the paper's.
         **fields: Values that replace the experiment's; those of a section as a dictionary:
             `config("set3_guided", data=store, seed=1, trainer={"max_epochs": 20}, input={"size": 96})`.
+            `model` may be a network of your own, a `torch.nn.Module` or a function that makes one, or have
+            one as its `factory`; docs/own_models.md says what it returns.
 
     Raises:
         UserError: There is no such experiment or field, or a value is not allowed.
     """
+    from radgaze.models import factories
+    from radgaze.models.config import with_given
     from radgaze.runs import settings
 
     path = data if isinstance(data, str | Path) else data.path
-    return settings.resolve(experiment, protocol=protocol, data=str(Path(path).resolve()), **fields)
+    given = {**fields, "data": str(Path(path).resolve())}
+    model = given.get("model")
+    section = dict(model) if isinstance(model, Mapping) else {"factory": model}
+    network = section.get("factory")
+    if network is None:
+        return settings.resolve(experiment, protocol=protocol, **given)
+    if isinstance(network, str):  # the caller has named it
+        factories.allow(network)
+        return settings.resolve(experiment, protocol=protocol, **{**given, "model": section})
+    if not callable(network):  # as a module is, too
+        raise UserError(
+            f"`model` must be settings, a torch.nn.Module or a function that makes one, got "
+            f"{type(network).__name__}"
+        )
+    section["factory"] = factories.name_of(network)
+    resolved = settings.resolve(experiment, protocol=protocol, **{**given, "model": section})
+    return replace(resolved, model=with_given(resolved.model, network))
 
 
 def phantom(out: PathLike, **options: object) -> Path:

@@ -116,9 +116,12 @@ class Generator:
         """The reason why this generator does not apply to a model; None if it applies.
 
         Args:
-            model: The network.
+            model: The network; an attribute `lacks` has the reasons that are known already, by generator.
             size: Side of its images in pixels.
         """
+        reason = getattr(bare(model), "lacks", {}).get(cls.name)
+        if reason is not None:
+            return str(reason)
         provided = getattr(bare(model), "provides", ())
         missing = [name for name in cls.needs if name not in provided]
         return f"the model gives no {' and no '.join(_spaced(missing))}" if missing else None

@@ -107,7 +107,11 @@ def presets(model: nn.Module, size: int = 64) -> dict[str, Preset]:
         size: Side of its images in pixels.
     """
     able = methods(model, size)
-    return {name: preset for name, preset in PRESETS.items() if preset.generator in able}
+    return {
+        name: preset
+        for name, preset in PRESETS.items()
+        if {preset.generator, str(preset.options.get("base", preset.generator))} <= set(able)
+    }
 
 
 def choose(requested: Sequence[str], model: nn.Module, size: int = 64) -> tuple[str, ...]:

@@ -6,14 +6,16 @@ import errno
 import sys
 from argparse import Action
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from importlib import import_module
 from inspect import signature
 
+from radgaze.cli.factory import TRUST
 from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError, shortened
+from radgaze.models.factories import trusting
 from radgaze.version import __version__
 
 DISK_ERRORS = (
@@ -48,6 +50,10 @@ VERBS = {
 }
 
 
+OF_RUNS = {"evaluate", "audit", "compare", "reproduce", "vote", "pseudo", "predict", "explain", "report"}
+"""Verbs that read runs, whose networks may be made by code that a run names. `train` adds --trust itself."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb; return its exit code: 0 done, 1 some runs failed, 2 a mistake of the user, 130 Ctrl-C."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -62,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 2
             name = f"radgaze {args.command}"
             verb = import_module(f"radgaze.cli.{args.command}")
-            return int(verb.run(args[args.command]))
+            given = args[args.command]
+            with trusting() if given.get("trust") else nullcontext():
+                return int(verb.run(given))
         except UserError as error:
             _complain(f"{name}: {error}")
             return 2
@@ -133,4 +141,6 @@ def build_parser(arguments: Sequence[str]) -> Parser:
         verbs.add_subcommand(name, sub, help=about)  # before its arguments: a verb may have verbs of its own
         takes_arguments = len(signature(verb.add_arguments).parameters) > 1
         verb.add_arguments(sub, *([arguments] if takes_arguments else []))
+        if name in OF_RUNS:
+            sub.add_argument("--trust", action="store_true", help=TRUST)
     return parser

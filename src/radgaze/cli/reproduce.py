@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.factory import allow_given
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
@@ -62,7 +63,9 @@ def run(args: Namespace) -> int:
     from radgaze.reproduction.planning import plan
 
     given, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_GRID
-    planned = plan(args.data, options, overrides={key: given[key] for key in fields if key in given})
+    overrides = {key: given[key] for key in fields if key in given}
+    allow_given(overrides)
+    planned = plan(args.data, options, overrides=overrides)
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:

@@ -9,9 +9,11 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.factory import TRUST
 from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
 from radgaze.errors import UserError
+from radgaze.models import factories
 from radgaze.outputs import check_folder
 from radgaze.sections import leaves
 
@@ -19,7 +21,10 @@ HELP = "Train a classifier on a prepared store, guided by gaze as the experiment
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 
-OF_VERB = ("out", "resume", "overwrite", "evaluate", "config")
+OF_RUN = ("store.json", "model", "checkpoints", "predictions.parquet")
+"""Files and folders beside the config.yaml of a run."""
+
+OF_VERB = ("out", "resume", "overwrite", "evaluate", "config", "trust")
 """Arguments of the verb that are not fields of the configuration."""
 
 
@@ -41,6 +46,7 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to continue")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
+    parser.add_argument("--trust", action="store_true", help=TRUST)
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_section(Config)
 
@@ -67,6 +73,12 @@ def _defaults(arguments: Sequence[str]) -> dict[str, object]:
     return experiments.for_encoder(loaded, None if unchanged else named.model.encoder)
 
 
+def _is_of_run(files: Sequence[object] | None) -> bool:
+    """Whether a file given as --config lies in the folder of a run, which somebody else may have made."""
+    folders = [Path(str(file)).absolute().parent for file in files or ()]
+    return any((folder / name).exists() for folder in folders for name in OF_RUN)
+
+
 def run(args: Namespace) -> int:
     """Train, then evaluate and report."""
     from radgaze.runs import settings
@@ -83,6 +95,8 @@ def run(args: Namespace) -> int:
         raise UserError("name the store to train on with `data=STORE` (made by `radgaze prepare`)")
     config.data = str(Path(config.data).resolve())
     check_store(config.data)
+    if config.model.factory is not None and not (args.resume or _is_of_run(args.config)):
+        factories.allow(config.model.factory)  # the user has named it
 
     from radgaze.training.train import train
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from radgaze import experiments
+from radgaze.cli.factory import allow_given
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
@@ -67,6 +68,7 @@ def run(args: Namespace) -> int:
     given = {key: values[key] for key in fields if key in values}
     experiments.load(args.experiment, options.protocol)
     check_store(args.data)
+    allow_given(given)
     from radgaze.tuning.planning import plan
 
     search = plan(args.experiment, args.data, options, given=given)

@@ -10,7 +10,7 @@ from radgaze.runs.config import Config
 from radgaze.runs.requirements import uses_gaze
 from radgaze.runs.run import Run
 
-APART = ("gaze.control", "data", "seed", "trainer.", "input.cache")
+APART = ("gaze.control", "data", "seed", "trainer.", "input.cache", "model.given")
 """Fields in which a run and its control may differ: the control, and what is no part of the method."""
 
 

@@ -258,7 +258,8 @@ class _Explainer:
     @classmethod
     def of(cls, run: Run, generator: str | None, device: str, *, grad_cam: bool) -> _Explainer:
         model = run.model(device)
-        grad_cams = run.generator(model, "grad_cam") if grad_cam else None
+        able = grad_cam and "grad_cam" not in run.config.model.lacks
+        grad_cams = run.generator(model, "grad_cam") if able else None
         return cls(model, run.generator(model, generator), grad_cams)
 
     def __call__(self, batch: Batch, explained: Explained) -> RunMaps:

@@ -9,9 +9,9 @@ if TYPE_CHECKING:
     from radgaze.models.architectures import create, forward, inputs, scoring
     from radgaze.models.config import ModelConfig
     from radgaze.models.output import Output
-    from radgaze.models.saved import load, save
+    from radgaze.models.saved import load, load_classes, save
 
-__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "save", "scoring"]
+__all__ = ["ModelConfig", "Output", "create", "forward", "inputs", "load", "load_classes", "save", "scoring"]
 
 _MODULES = {
     "ModelConfig": "config",
@@ -20,6 +20,7 @@ _MODULES = {
     "forward": "architectures",
     "inputs": "architectures",
     "load": "saved",
+    "load_classes": "saved",
     "save": "saved",
     "scoring": "architectures",
 }

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
-from radgaze.models import registry
+from radgaze.errors import shortened
+from radgaze.models import factories, registry
 from radgaze.options import FieldError, check_choice, option
-from radgaze.sections import Section
+from radgaze.sections import Section, Value
+
+OWN = "own"
+"""Architecture of a network of the user."""
+
+WITHOUT_GAZE = ("unet", "classifier")
+"""The usual architectures, known to read no gaze without an import of torch."""
+
+PROVIDED = ("mask", "class_maps")
+"""Maps that a network may give besides its logits."""
 
 
 @dataclass
@@ -19,8 +29,8 @@ class ModelConfig(Section):
             decoder; "pylon", which computes a map of each class and its scores from them; "class_maps", the
             same from the encoder's last features alone; "stl", self-transfer learning, which adds a second
             classifier to "class_maps"; "unet_with_gaze", a U-Net whose inputs are image and gaze map;
-            "temporal", whose inputs are image and gaze as a sequence, in prediction too; or
-            "temporal_image_only", the image branch of "temporal".
+            "temporal", whose inputs are image and gaze as a sequence, in prediction too;
+            "temporal_image_only", the image branch of "temporal"; or "own", the network of `factory`.
         encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have a fixed
             encoder, "xraynet".
         weights: Initial weights of the encoder: "imagenet", "noisy-student", "none", or the path of a weights
@@ -42,6 +52,13 @@ class ModelConfig(Section):
         gaze_dropout: Probability with which "unet_with_gaze" gets an empty gaze map for a case in training.
             Above 0, the network can also be used without gaze.
         without_gaze: Whether "unet_with_gaze" always gets an empty gaze map, in training and in use.
+        factory: Function that makes your own network, as "package.module:function"; docs/own_models.md says
+            what it gets and what the network returns.
+        options: Keyword arguments of the factory, by name.
+        channels: Channels of the images that your own network takes: 1, greys in [0, 1]; 3, the greys three
+            times, normalised by ImageNet's statistics; null finds it by trying.
+        provides: Maps that your own network gives, "mask" or "class_maps"; found by trying.
+        lacks: Heatmap generators that make no map of your own network; found by trying.
     """
 
     architecture: str = "unet"
@@ -59,6 +76,21 @@ class ModelConfig(Section):
     without_gaze: bool = option(False, omitted=True)
     drop_block: float = option(0.0, at_least=0, below=1, omitted=True)
     drop_block_size: int = option(7, at_least=1, omitted=True)
+    factory: str | None = option(None, omitted=True)
+    options: dict[str, Value] = option({}, omitted=True)
+    channels: int | None = option(None, at_least=1, at_most=3, omitted=True)
+    provides: tuple[str, ...] = option((), omitted=True)
+    lacks: tuple[str, ...] = option((), omitted=True)
+
+    def __post_init__(self) -> None:
+        if self.factory is not None and self.architecture != OWN:
+            # Its own encoder and weights; an architecture of an experiment is replaced.
+            if self.architecture not in WITHOUT_GAZE and self.network.reads_gaze:
+                rule = f"takes images alone, and cannot stand in for {self.architecture}, which reads gaze"
+                raise FieldError("factory", f"{rule}; take another experiment")
+            self.architecture, self.encoder, self.weights = OWN, OWN, "none"
+        self.provides, self.lacks = tuple(self.provides), tuple(self.lacks)  # lists, as JSON has them
+        super().__post_init__()
 
     def check(self) -> None:
         """Check the values.
@@ -70,13 +102,40 @@ class ModelConfig(Section):
         if self.drop_block_size % 2 == 0:
             raise FieldError("drop_block_size", f"must be odd, got {self.drop_block_size}")
         check_choice("architecture", self.architecture, registry.names())
+        self._check_own()
         if self.without_gaze and not self.network.gaze_map:
             raise FieldError("without_gaze", f"is for a model that reads a gaze map, not {self.architecture}")
+
+    def _check_own(self) -> None:
+        """Raise FieldError where the fields of an own network do not fit together."""
+        if self.factory is None:
+            if self.architecture == OWN:
+                rule = 'is missing: architecture own is a network of yours, "package.module:function"'
+                raise FieldError("factory", rule)
+            for name in ("options", "channels", "provides", "lacks"):
+                if getattr(self, name):
+                    raise FieldError(name, "is for a network of your own; give `model.factory` too")
+            return
+        if self.factory != factories.GIVEN and not factories.NAME.fullmatch(self.factory):
+            rule = f'must be "package.module:function", got {shortened(self.factory, 80)!r}'
+            raise FieldError("factory", rule)
+        if self.channels not in (None, 1, 3):
+            raise FieldError("channels", f"must be 1 or 3, got {self.channels}")
+        for name in self.provides:
+            check_choice("provides", name, PROVIDED)
 
     @property
     def network(self) -> registry.Architecture:
         """The registered architecture."""
-        return registry.find(self.architecture)
+        architecture = registry.find(self.architecture)
+        if self.factory is None:
+            return architecture
+        return replace(architecture, provides=self.provides, title=f"network of its user ({self.factory})")
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a network of the user."""
+        return self.factory is not None
 
     @property
     def has_mask(self) -> bool:
@@ -107,3 +166,46 @@ class ModelConfig(Section):
     def has_own_encoder(self) -> bool:
         """Whether it has an encoder of its own, so that `encoder` and `weights` have no effect."""
         return self.network.own_encoder is not None
+
+
+class Given:
+    """A network, or a function that makes one, given as an object; a copy of its settings has the same one.
+
+    Args:
+        network: The module or function.
+    """
+
+    def __init__(self, network: object) -> None:
+        self.network = network
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Given) and other.network is self.network
+
+    def __hash__(self) -> int:
+        return id(self.network)
+
+    def __deepcopy__(self, memo: object) -> Given:
+        return self
+
+
+@dataclass
+class GivenModelConfig(ModelConfig):
+    """The settings of a network that was given as an object in Python; a file leaves the object out.
+
+    Attributes:
+        given: The object.
+    """
+
+    given: Given | None = option(None, hidden=True)
+
+
+def with_given(config: ModelConfig, network: object) -> GivenModelConfig:
+    """The settings of an own network with the module, or the function that makes it, as an object."""
+    values = {each.name: getattr(config, each.name) for each in fields(config)}
+    return GivenModelConfig(**{**values, "given": Given(network)})
+
+
+def given_of(config: ModelConfig) -> object | None:
+    """The module or function with which settings were made; None where there is none."""
+    given = config.given if isinstance(config, GivenModelConfig) else None
+    return None if given is None else given.network

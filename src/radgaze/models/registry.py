@@ -24,6 +24,7 @@ MODULES = {
     "unet_with_gaze": "radgaze.models.gaze_input",
     "temporal": "radgaze.models.temporal",
     "temporal_image_only": "radgaze.models.temporal",
+    "own": "radgaze.models.own",
 }
 """The modules that register the architectures of radgaze."""
 

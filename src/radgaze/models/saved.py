@@ -7,12 +7,13 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.files import read_json, write_text, written
+from radgaze.models import factories
 from radgaze.models.architectures import create
-from radgaze.models.config import ModelConfig
+from radgaze.models.config import ModelConfig, with_given
 from radgaze.models.weights import one_line
 from radgaze.sections import to_dict
 from radgaze.version import __version__
@@ -34,7 +35,7 @@ def save(
         size: Side of the images in pixels that the model was made for.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    tensors = _apart(model)
     with written(folder / "model.safetensors") as aside:
         save_file(tensors, aside, metadata={"software": f"radgaze {__version__}"})
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
@@ -42,24 +43,32 @@ def save(
     write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
 
 
-def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
+def load(folder: Path, *, given: object = None) -> tuple[nn.Module, tuple[str, ...]]:
     """Load a trained model from a folder that `save` wrote, such as `RUN/model`.
 
     Args:
         folder: The folder with `model.safetensors` and `config.json`.
+        given: For a network of the user, a `torch.nn.Module` of the same architecture, which is copied, or a
+            function that makes one; None for what its factory makes.
 
     Returns:
         The network on the CPU in evaluation mode, which takes grey images (B, 1, H, W) in [0, 1] and returns
         an `Output`; and the names of its classes, in the order of the logits.
 
     Raises:
-        UserError: The folder holds no model, or a broken one.
+        UserError: The folder holds no model, or a broken one; or the factory of its network is not trusted,
+            see `factories`.
     """
-    about, weights = folder / "config.json", folder / "model.safetensors"
-    for file in (about, weights):
-        if not file.is_file():
-            raise UserError(f"{folder} holds no trained model: {file.name} is missing")
-    model, classes = _untrained(about)
+    about, weights = _files(folder)
+    config, classes, size = _described(about)
+    if given is not None:
+        config = with_given(config, given)
+    elif config.factory is not None:
+        factories.check(config.factory, f"the network of {folder}")
+    try:
+        model = create(config, len(classes), size)
+    except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
+        raise UserError(f"{about} describes no model: {one_line(error)}") from error
     try:
         model.load_state_dict(load_file(weights))
     except (SafetensorError, OSError) as error:
@@ -69,8 +78,41 @@ def load(folder: Path) -> tuple[nn.Module, tuple[str, ...]]:
     return model.eval(), classes
 
 
-def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
-    """The untrained network that a `config.json` describes, and its class names."""
+def load_classes(folder: Path) -> tuple[str, ...]:
+    """Read the names of a trained model's classes; the model is loaded too, unless it is a user's own.
+
+    Raises:
+        UserError: The folder holds no model, or a broken one.
+    """
+    config, classes, _ = _described(_files(folder)[0])
+    return classes if config.is_own else load(folder)[1]
+
+
+def _files(folder: Path) -> tuple[Path, Path]:
+    """The description and the weights of the model in a folder."""
+    about, weights = folder / "config.json", folder / "model.safetensors"
+    for file in (about, weights):
+        if not file.is_file():
+            raise UserError(f"{folder} holds no trained model: {file.name} is missing")
+    return about, weights
+
+
+def _apart(model: nn.Module) -> dict[str, Tensor]:
+    """The tensors of a model's state on the CPU; those that share memory, as tied weights do, are copied."""
+    tensors: dict[str, Tensor] = {}
+    places: set[int] = set()
+    for name, value in model.state_dict().items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"the state of the network has {name}, which is no tensor and cannot be stored")
+        tensor = value.detach().cpu().contiguous()
+        place = tensor.untyped_storage().data_ptr()
+        tensors[name] = tensor.clone() if place in places else tensor
+        places.add(place)
+    return tensors
+
+
+def _described(about: Path) -> tuple[ModelConfig, tuple[str, ...], int]:
+    """The settings of the network that a `config.json` describes, its class names, and its images' side."""
     record = read_json(about, lambda content: isinstance(content, dict), "restore it, or train again")
     try:
         classes, size = tuple(record["classes"]), record.get("size", 224)
@@ -81,6 +123,6 @@ def _untrained(about: Path) -> tuple[nn.Module, tuple[str, ...]]:
         widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)
         if not all(isinstance(width, int) and 0 < width <= WIDEST for width in widths):
             raise ValueError(f"a size or width that is not between 1 and {WIDEST}")
-        return create(config, len(classes), size), classes
+        return config, classes, size
     except (UserError, OSError, ValueError, LookupError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{about} describes no model: {one_line(error)}") from error

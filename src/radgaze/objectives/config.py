@@ -8,7 +8,7 @@ from typing import Literal, Self
 
 from radgaze.objectives import schedules
 from radgaze.options import FieldError, option
-from radgaze.sections import Section
+from radgaze.sections import Section, Value
 
 
 class Map(StrEnum):
@@ -61,11 +61,6 @@ class Edge(StrEnum):
         """The map that learns from the other one; between mask and heatmap, both learn."""
         return self.ends[0]
 
-
-Plain = bool | int | float | str | None
-
-Value = Plain | list[Plain] | dict[str, Plain]
-"""A value of an option: a plain one, several, or several by name."""
 
 Balance = Literal["given", "start"]
 

@@ -124,18 +124,17 @@ def filling(images: Tensor, fill: Fill, mask: Tensor, noise: Tensor | None = Non
     if fill == "blur":
         sigma = (BLUR * images.shape[-2], BLUR * images.shape[-1])
         return blur_alike(images, sigma).to(images.dtype)
-    if noise is None and fill in RANDOM:
-        noise = torch.rand_like(images)
+    if fill == "other_case":
+        return images.roll(-1, 0)
+    noise = torch.rand_like(images) if noise is None else noise
     if fill == "uniform":
         low, high = images.amin((2, 3), keepdim=True), images.amax((2, 3), keepdim=True)
         return low + (high - low) * noise
-    if fill == "shuffle":
-        flat, unmasked = images.flatten(1), (mask < 0.5).flatten(1)
-        places = unmasked.byte().argsort(dim=1, stable=True)  # the replaced ones first
-        drawn = (noise.flatten(1) + 2 * unmasked).argsort(dim=1)
-        shuffled = torch.empty_like(flat).scatter_(1, places, flat.gather(1, drawn))
-        return torch.where(unmasked, flat, shuffled).view_as(images)
-    return images.roll(-1, 0)
+    flat, unmasked = images.flatten(1), (mask < 0.5).flatten(1)
+    places = unmasked.byte().argsort(dim=1, stable=True)  # the replaced ones first
+    drawn = (noise.flatten(1) + 2 * unmasked).argsort(dim=1)
+    shuffled = torch.empty_like(flat).scatter_(1, places, flat.gather(1, drawn))
+    return torch.where(unmasked, flat, shuffled).view_as(images)
 
 
 def replaced(images: Tensor, mask: Tensor, fill: Fill, noise: Tensor | None = None) -> Tensor:

@@ -20,6 +20,8 @@ def unmet(generator: str, config: ModelConfig) -> str | None:
         generator: Name of the generator.
         config: Settings of the network.
     """
+    if generator in config.lacks:
+        return f"the heatmap generator {generator} makes no map of your own network; take another one"
     missing = set(REGISTRY[generator].needs) - set(config.network.provides)
     if not missing:
         return None

@@ -9,13 +9,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import polars as pl
 
 from radgaze import models
 from radgaze.errors import UserError, call
 from radgaze.files import read_parquet
+from radgaze.models import factories
+from radgaze.models.config import given_of, with_given
 from radgaze.objectives.config import Map
 from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
@@ -49,14 +51,43 @@ class Run:
     config: Config
 
     @classmethod
-    def open(cls, path: Path | str) -> Run:
+    def open(cls, path: Path | str, *, model: object = None, trust: bool = False) -> Self:
         """Open the run in a folder.
 
+        Args:
+            path: The folder.
+            model: For a run of a network of your own: a `torch.nn.Module` of the same architecture, which is
+                copied and gets the trained weights, or a function that makes one. None for what the factory
+                makes that the run names.
+            trust: Whether a factory that the run names may be imported, which runs its code.
+
         Raises:
-            UserError: The folder is missing or not a run, or its configuration is damaged.
+            UserError: The folder is missing or not a run, or its configuration is damaged; or `model` is
+                given for a run of one of radgaze's networks.
         """
         path = Path(path)
-        return cls(path, settings.of_run(path))
+        run = cls(path, settings.of_run(path))
+        if trust:
+            run._trust()
+        return run if model is None else run.with_network(model)
+
+    def with_network(self, network: object) -> Self:
+        """Return the run with the module, or the function that makes it, of its own network, see `open`.
+
+        Raises:
+            UserError: The run's network is one of radgaze's.
+        """
+        if not self.config.model.is_own:
+            name = self.config.model.architecture
+            raise UserError(f"the network of {self.path} is radgaze's own {name}: leave `model` out")
+        return replace(self, config=replace(self.config, model=with_given(self.config.model, network)))
+
+    def _trust(self) -> None:
+        """Allow the factories that the run, or the runs of a vote, name to be imported."""
+        voters = () if self.vote is None else self.vote.voters
+        for config in (self.config, *(settings.of_run(self.path / voter.path) for voter in voters)):
+            if config.model.factory is not None:
+                factories.allow(config.model.factory)
 
     @property
     def experiment(self) -> str:
@@ -66,7 +97,7 @@ class Run:
     @cached_property
     def classes(self) -> tuple[str, ...]:
         """Class names, in the order of the logits."""
-        return models.load(self.voters[0].path / "model")[1]
+        return models.load_classes(self.voters[0].path / "model")
 
     @property
     def weights(self) -> Path:
@@ -87,7 +118,8 @@ class Run:
         """
         if self.vote is None:
             return (self,)
-        runs = tuple(Run.open(self.path / voter.path) for voter in self.vote.voters)
+        network = given_of(self.config.model)
+        runs = tuple(_voter(self.path / voter.path, network) for voter in self.vote.voters)
         for run, voter in zip(runs, self.vote.voters, strict=True):
             same = run.weights.is_file() and file_digest(run.weights) == voter.weights
             if not same or len(run.classes) != len(voter.thresholds):
@@ -185,7 +217,7 @@ class Run:
                 "this with one of them"
             )
         keep_memory_of(self.config.model)
-        return models.load(self.path / "model")[0].to(device)
+        return models.load(self.path / "model", given=given_of(self.config.model))[0].to(device)
 
     def dataset(self, split: str) -> GazeDataset:
         """Make the data set of a split with the run's settings, without augmentation."""
@@ -254,7 +286,8 @@ class Run:
         heatmap = self.config.objective.heatmap
         trained_with = compares(self.config.objective, Map.HEATMAP)
         if name is None:
-            name = heatmap.generator if trained_with else "guided_backprop"
+            usual = "backprop" if "guided_backprop" in self.config.model.lacks else "guided_backprop"
+            name = heatmap.generator if trained_with else usual
         if name not in attribution.names():
             raise UserError(
                 f"there is no heatmap generator {name!r}; there are {', '.join(attribution.names())}"
@@ -296,3 +329,9 @@ class Run:
         """
         path = self.path / HISTORY
         return read_history(path) if path.is_file() else pl.DataFrame({"epoch": []})
+
+
+def _voter(path: Path, network: object) -> Run:
+    """Open a run of a vote; one of an own network with the object that the vote was opened with, if any."""
+    run = Run.open(path)
+    return run.with_network(network) if network is not None and run.config.model.is_own else run

@@ -12,6 +12,7 @@ import polars as pl
 
 from radgaze import records
 from radgaze.errors import UserError
+from radgaze.models.config import given_of
 from radgaze.outputs import check_folder
 from radgaze.runs import origin, settings, vote
 from radgaze.runs.config import Config
@@ -49,7 +50,7 @@ def make_vote(runs: Sequence[Run], options: VoteOptions) -> Run:
     origin.write(runs[0].store, out)
     write_parquet(_predictions(runs[0].classes, tables, made), out / PREDICTIONS)
     records.write(made, out / vote.FILE)
-    return Run.open(out)
+    return Run.open(out, model=given_of(runs[0].config.model))
 
 
 def check(runs: Sequence[Run]) -> list[pl.DataFrame]:

@@ -35,6 +35,9 @@ _SOURCES = {
 CHANGEABLE = ("data", "trainer.", "input.cache")
 """Fields that may have another value when a run is resumed: they do not change what is learned."""
 
+OBJECT = "model.given"
+"""Field of a network that was given as an object; files do not have it."""
+
 WIDEST = 10
 """Maximum of sigma, in long sides of an image."""
 
@@ -62,7 +65,11 @@ def check_unchanged(before: Config, config: Config) -> None:
         UserError: A field that changes what is learned has another value.
     """
     old, new = (experiments.flat(asdict(each)) for each in (before, config))  # those that files omit, too
-    changed = [name for name in new if new[name] != old.get(name) and not name.startswith(CHANGEABLE)]
+    changed = [
+        name
+        for name in new
+        if new[name] != old.get(name) and not name.startswith(CHANGEABLE) and name != OBJECT
+    ]
     if changed:
         name = changed[0]
         raise UserError(
@@ -145,8 +152,9 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 with torch.no_grad():
                     models.forward(model, batch)
             except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
+                name = "factory" if config.model.is_own else "encoder"
                 raise UserError(
-                    f"`model.encoder={config.model.encoder}` does not work with "
+                    f"`model.{name}={getattr(config.model, name)}` does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
             for place, heatmap in _heatmaps(config).items():
@@ -155,9 +163,10 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 try:
                     GazeGuided(model, config, batch.label.shape[1]).terms(batch)
                 except MissingError as error:
-                    raise UserError(f"{error}; take another `model.architecture`") from None
+                    other = "experiment" if config.model.is_own else "`model.architecture`"
+                    raise UserError(f"{error}; take another {other}") from None
             problem = _problem(model, batch, HeatmapConfig("grad_cam"))
-            if problem:
+            if problem and not config.model.is_own:  # a notice says so of an own network
                 raise UserError(
                     f"`model.encoder={config.model.encoder}` has no feature map for Grad-CAM, which every "
                     f"run is evaluated with, at `input.size={config.input.size}`: give a larger size "
@@ -240,6 +249,11 @@ def _check_objective(config: Config) -> None:
     if not config.model.has_mask and compares(goal, Map.MASK):
         users = [edge.value for edge in goal.edges if Map.MASK in edge.ends]
         users += [name for name, term in terms.items() if Map.MASK in term.maps]
+        if config.model.is_own:
+            raise UserError(
+                f"your own network returns no mask, which {', '.join(users)} of the experiment needs: return "
+                "(logits, mask logits), or take an experiment without a mask, such as set1_guided"
+            )
         raise UserError(f"the model {config.model.architecture} has no mask for the edge {', '.join(users)}")
 
 

@@ -19,6 +19,7 @@ from torch import distributed
 from radgaze import models
 from radgaze.console import note, say
 from radgaze.errors import Stopped, UserError, call
+from radgaze.models.config import given_of
 from radgaze.options import FieldError
 from radgaze.runs import origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
@@ -35,6 +36,7 @@ from radgaze.training.counterfactual import check_regions
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
+from radgaze.training.own_network import with_found_parts
 from radgaze.training.trainer import best_checkpoint, make_trainer
 
 
@@ -51,6 +53,7 @@ def fit(
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
         run_folder.check_resumable(out, clear=is_first())
+    config = with_found_parts(config, store)
     check(config, store)
     config = _with_classification(config, store)
     checkpoints = Checkpoints(out)
@@ -95,7 +98,7 @@ def fit(
         )
     if predictions:
         _write(predict(model, store, config, device=_device(trainer, module)), out / PREDICTIONS)
-    return Run.open(out)
+    return Run.open(out, model=given_of(config.model))
 
 
 def is_first() -> bool:

@@ -30,6 +30,9 @@ def of_store(config: Config, store: Store) -> Iterator[str]:
 
 def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
     """Yield notices about settings that a model does not use, and gaze that it will not see."""
+    if config.is_own:
+        yield from _of_own(config)
+        return
     fixed_encoder = config.network.own_encoder
     if fixed_encoder is not None and config.encoder != fixed_encoder:
         yield f"{config.architecture} has its own encoder; `model.encoder={config.encoder}` is not used"
@@ -42,3 +45,16 @@ def of_model(config: ModelConfig, cases: GazeDataset) -> Iterator[str]:
                 f"{cut} of {len(cases)} training cases have more than {most} frames of gaze, up to"
                 f" {int(counts.max())}; the later ones are left out (`model.most_frames`)"
             )
+
+
+def _of_own(config: ModelConfig) -> Iterator[str]:
+    """Yield what an own network takes and gives, and the heatmaps that cannot be made of it."""
+    images = "grey images in [0, 1]" if config.channels == 1 else "three channels, as ImageNet's images"
+    gives = " and ".join(["logits", *(name.replace("_", " ") for name in config.provides)])
+    yield f"Your own network ({config.factory}) takes {images}, and gives {gives}"
+    if config.lacks:
+        why = (
+            "for Grad-CAM and the like it must pool or flatten feature maps (B, K, h, w) for its scores, and "
+            "for guided back-propagation and deconvNet it must have activations"
+        )
+        yield f"Note: no heatmap of it can be made by {', '.join(config.lacks)}: {why}"

@@ -24,6 +24,7 @@ from radgaze.store.store import Store
 from radgaze.training.checks import check, check_gaze
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
+from radgaze.training.own_network import with_found_parts
 from radgaze.tuning import results
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.space import overrides
@@ -57,14 +58,15 @@ def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = ru
         Stopped: The search was interrupted by Ctrl-C.
     """
     store = open_store(search.config)
-    check(search.config, store)
+    config = with_found_parts(search.config, store)
+    check(config, store)
     if out.is_dir():
         stay_within(out)  # folders of stopped trials are removed there
     if not options.resume:
-        _say_notices(search.config, store)  # before the folder is made, so that a refused search leaves none
+        _say_notices(config, store)  # before the folder is made, so that a refused search leaves none
     with opened(search, out, resume=options.resume) as study:
         if options.resume:
-            _say_notices(search.config, store)  # after the store was compared with that of the search
+            _say_notices(config, store)  # after the store was compared with that of the search
         already = len(ended(study))
         with progress(f"Tuning {search.config.experiment}", total=max(options.trials, already)) as bar:
             bar.advance(already)

@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from radgaze.objectives import distances
-from radgaze.objectives.config import GIVEN, EdgeConfig, Map, Value
+from radgaze.objectives.config import GIVEN, EdgeConfig, Map
 from radgaze.objectives.config import Edge as TriangleEdge
 from radgaze.objectives.matching import pyramid
 from radgaze.objectives.step import Step
 from radgaze.objectives.terms.base import Term, register
 from radgaze.options import FieldError, option
+from radgaze.sections import Value
 
 
 @register("edge")
