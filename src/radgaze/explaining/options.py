@@ -24,7 +24,6 @@ class ExplainOptions(Options):
         seed: Random seed (default 0).
         keep_names: Name folders after the files, whose names may identify the patient, instead of image-001
             and so on.
-        overwrite: Replace existing maps in the output folder.
     """
 
     methods: tuple[str, ...] = option(("all",), comma=True)
@@ -34,4 +33,14 @@ class ExplainOptions(Options):
     batch_size: int = option(4, at_least=1)
     seed: int = option(0, at_least=0, at_most=2**32 - 1)
     keep_names: bool = False
+
+
+@dataclass(frozen=True)
+class ExplainFilesOptions(ExplainOptions):
+    """Options of an explanation that is written to a folder.
+
+    Attributes:
+        overwrite: Replace existing maps in the output folder.
+    """
+
     overwrite: bool = False
