@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         config,
         evaluate,
         phantom,
+        plugin,
         prepare,
         report,
         train,
@@ -46,6 +47,7 @@ __all__ = [
     "gaze",
     "metrics",
     "phantom",
+    "plugin",
     "prepare",
     "report",
     "train",
@@ -53,7 +55,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("audit", "compare", "config", "evaluate", "phantom", "prepare", "report", "train"), "api.functions"
+        ("audit", "compare", "config", "evaluate", "phantom", "plugin", "prepare", "report", "train"),
+        "api.functions",
     ),
     "Config": "runs.config",
     "Run": "api.run",
@@ -64,6 +67,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name in __all__ and name not in ("UserError", "plugin"):
+        import_module(f"{__name__}.plugins").ready()
     if name in _MODULES:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     if name in __all__:

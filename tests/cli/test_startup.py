@@ -33,6 +33,8 @@ MISTAKES = [
     "inspect nowhere",
     "inspect nowhere --each -1",
     "experiments set9",
+    "init set9",
+    "init baseline --out .",
     "methods grad_cam",
     "encoders resnet vgg",
     "info --all",

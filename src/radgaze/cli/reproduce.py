@@ -25,7 +25,7 @@ HELP = (
 )
 EXAMPLE = "radgaze reproduce --data STORE --out DIR --protocol honest --seeds 3"
 
-SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection")
+SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection", "plugins")
 """Fields of the configuration that the grid sets."""
 
 

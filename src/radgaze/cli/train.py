@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -43,6 +44,9 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_section(Config)
+    for action in parser._actions:
+        if action.dest == "plugins":  # what a run needs; the user names plugins by --plugin
+            action.help = SUPPRESS
 
 
 def _defaults(arguments: Sequence[str]) -> dict[str, object]:

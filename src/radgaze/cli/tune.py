@@ -33,7 +33,7 @@ SPACE = (
     "field of a run's config.yaml can be given, and is then not varied. docs/tuning.md describes --space."
 )
 
-SET_BY_VERB = ("experiment", "protocol", "data", "seed")
+SET_BY_VERB = ("experiment", "protocol", "data", "seed", "plugins")
 """Fields of the configuration that are arguments of the verb."""
 
 SHOWN = 5

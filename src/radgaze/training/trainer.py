@@ -10,13 +10,13 @@ import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from radgaze.errors import UserError
 from radgaze.runs import training_images
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.runs.history import HISTORY
+from radgaze.training import loggers
 from radgaze.training.callbacks import EpochBar, History, Patience, ShownImages
 from radgaze.training.checkpoints import Checkpoints
 
@@ -40,6 +40,7 @@ def make_trainer(
         logging.getLogger(name).setLevel(logging.ERROR)
     settings, optimisation = config.trainer, config.optimisation
     callbacks = [*_callbacks(config, out, checkpoints, best), *others]
+    logger = loggers.make(config, out)
 
     def trainer(strategy: str | DDPStrategy) -> L.Trainer:
         return L.Trainer(
@@ -52,9 +53,7 @@ def make_trainer(
             precision=precision(settings, config.protocol),  # type: ignore[arg-type]  # Lightning's Literal
             gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
             gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
-            logger=TensorBoardLogger(out, name="", version="tensorboard")
-            if settings.logger == "tensorboard"
-            else False,
+            logger=logger,
             callbacks=list(callbacks),  # Lightning may add to them
             num_sanity_val_steps=0,
             log_every_n_steps=10,
