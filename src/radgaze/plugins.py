@@ -1,8 +1,8 @@
 """Plugins: modules from outside of radgaze that register generators, distances, metrics and the like.
 
 A module is a plugin by being imported: its decorators register what it has. Imported are the modules that the
-user names (`radgaze.plugin("MODULE")`, or the option of the command line) and those that installed packages name as entry
-points of the group `radgaze.plugins`; never one that a run, a store or a configuration names.
+user names (`radgaze.plugin("MODULE")`, or the option of the command line) and those that installed packages
+name as entry points of the group `radgaze.plugins`; never one that a run, a store or a configuration names.
 
 Does not import torch, nor a plugin before it is needed.
 """

@@ -63,21 +63,17 @@ def test_a_library_that_is_missing_is_told_with_its_extra(
     assert not (tmp_path / "run").exists()
 
 
-def test_mlflow_and_wandb_are_asked_for_files_in_the_run_and_get_the_settings(
+def test_mlflow_and_wandb_are_asked_for_files_in_the_run_and_the_settings(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With stand-ins for Lightning's loggers, so that it is checked where neither library is installed."""
     from lightning.pytorch import loggers as of_lightning
 
     made: list[tuple[tuple[object, ...], Mapping[str, object]]] = []
-    hyperparameters: list[Mapping[str, object]] = []
 
     class StandIn:
         def __init__(self, *given: object, **named: object) -> None:
             made.append((given, named))
-
-        def log_hyperparams(self, values: Mapping[str, object]) -> None:
-            hyperparameters.append(values)
 
     monkeypatch.setattr(of_lightning, "MLFlowLogger", StandIn)
     monkeypatch.setattr(of_lightning, "WandbLogger", StandIn)
@@ -85,14 +81,14 @@ def test_mlflow_and_wandb_are_asked_for_files_in_the_run_and_get_the_settings(
     for name in loggers.EXTRAS:
         config = settings.resolve("no_decoder", data=str(store.path), trainer={"logger": name})
         loggers.make(config, out)
+        values = loggers.hyperparameters(config)
+        assert values["seed"] == 42
+        assert "model.encoder" in values
+        assert not any(str(store.path) in str(value) for value in values.values())
     (mlflow, wandb) = made
     assert mlflow[1]["tracking_uri"] == (out / "mlruns").as_uri()
     assert wandb[0][1] == out
     assert wandb[1]["offline"] is True
-    for values in hyperparameters:
-        assert values["seed"] == 42
-        assert "model.encoder" in values
-        assert not any(str(store.path) in str(value) for value in values.values())
 
 
 def test_a_library_that_is_there_is_not_imported_by_the_check(monkeypatch: pytest.MonkeyPatch) -> None:

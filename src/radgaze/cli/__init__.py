@@ -46,6 +46,7 @@ VERBS = {
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
+    "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",
 }
 

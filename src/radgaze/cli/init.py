@@ -38,7 +38,8 @@ def run(args: Namespace) -> int:
 
     head = (
         f"Settings of the experiment {args.name} under the protocol {args.protocol}, for "
-        "`radgaze train --config FILE --data STORE --out RUN`. Where a line is removed, the experiment's value counts."
+        "`radgaze train --config FILE --data STORE --out RUN`. "
+        "Where a line is removed, the experiment's value counts."
     )
     text = template(settings.resolve(args.name, protocol=args.protocol), head)
     if args.out is None:

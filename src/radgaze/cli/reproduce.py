@@ -13,6 +13,8 @@ from radgaze import experiments
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import given_by_device
 from radgaze.reproduction.options import ReproduceOptions
 from radgaze.sections import leaves
 
@@ -35,6 +37,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", metavar="STORE", help="the prepared store; --stores names several")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
     add_options(parser, ReproduceOptions)
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_section(Config, skip=SET_BY_GRID)
     # Only the given fields of the configuration count: each experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_GRID]
@@ -62,7 +65,9 @@ def run(args: Namespace) -> int:
     from radgaze.reproduction.planning import plan
 
     given, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_GRID
-    planned = plan(args.data, options, overrides={key: given[key] for key in fields if key in given})
+    overrides = {key: given[key] for key in fields if key in given}
+    overrides = experiments.merge(overrides, given_by_device(args.device))
+    planned = plan(args.data, options, overrides=overrides)
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)
     if page is not None:

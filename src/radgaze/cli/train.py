@@ -12,6 +12,8 @@ from jsonargparse import Namespace
 from radgaze import experiments
 from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import of_trainer
 from radgaze.errors import UserError
 from radgaze.outputs import check_folder
 from radgaze.sections import leaves
@@ -20,7 +22,7 @@ HELP = "Train a classifier on a prepared store, guided by gaze as the experiment
 EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --trainer.max_epochs 20"
 
 
-OF_VERB = ("out", "resume", "overwrite", "evaluate", "config")
+OF_VERB = ("out", "resume", "overwrite", "evaluate", "config", "device")
 """Arguments of the verb that are not fields of the configuration."""
 
 
@@ -42,6 +44,7 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--resume", metavar="RUN", help="folder of an interrupted run to continue")
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_section(Config)
     for action in parser._actions:
@@ -78,6 +81,7 @@ def run(args: Namespace) -> int:
     given = {k: v for k, v in args.as_dict().items() if k not in OF_VERB}
     if not args.resume:
         settings.check_terms(args.experiment, experiments.load(args.experiment, args.protocol), given)
+    given = experiments.merge(given, {"trainer": of_trainer(args.device)})
     config = settings.from_dict(given)
     out = args.resume or args.out
     if out is None:
@@ -95,6 +99,7 @@ def run(args: Namespace) -> int:
 
     if args.evaluate and is_first():
         from radgaze.cli.evaluate import evaluate_and_report
+        from radgaze.evaluation.options import EvaluationOptions
 
-        evaluate_and_report(trained)
+        evaluate_and_report(trained, EvaluationOptions(device=args.device))
     return 0

@@ -13,6 +13,8 @@ from radgaze import experiments
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import given_by_device
 from radgaze.sections import leaves
 from radgaze.tuning.options import TuneOptions
 
@@ -49,6 +51,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search")
     add_options(parser, TuneOptions)
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_section(Config, skip=SET_BY_VERB)
     # Only the given fields of the configuration count: the experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_VERB]
@@ -65,6 +68,7 @@ def run(args: Namespace) -> int:
     check_folder(args.out)
     values, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_VERB
     given = {key: values[key] for key in fields if key in values}
+    given = experiments.merge(given, given_by_device(args.device))
     experiments.load(args.experiment, options.protocol)
     check_store(args.data)
     from radgaze.tuning.planning import plan

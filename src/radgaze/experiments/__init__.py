@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import yaml
 
-from radgaze.errors import UserError, call
+from radgaze.errors import UserError, call, close_to
 from radgaze.plugins import ready
 
 Value = TypeVar("Value")
@@ -72,12 +72,13 @@ def register(files_of: Traversable) -> None:
     Raises:
         ValueError: radgaze has an experiment of that name, or there is no YAML file.
     """
-    found = (
-        [files_of] if files_of.is_file() else [files_of / f"{name}.yaml" for name in _yaml_files(files_of)]
-    )
-    if not found:
+    if files_of.is_file():
+        of_experiments = [files_of]
+    else:
+        of_experiments = [files_of / f"{name}.yaml" for name in _yaml_files(files_of)]
+    if not of_experiments:
         raise ValueError(f"there is no YAML file in {files_of}")
-    for file in experiments:
+    for file in of_experiments:
         name = file.name.removesuffix(".yaml")
         if (files(__name__) / f"{name}.yaml").is_file():
             raise ValueError(f"there is an experiment {name!r} already")
@@ -205,7 +206,9 @@ def source(name: str) -> str:
             f"{call('train', config=name)}, beside the name of an experiment or without one"
         )
     if name not in names():
-        raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
+        raise UserError(
+            f"there is no experiment {name!r}; there are {', '.join(names())}{close_to(name, names())}"
+        )
     return _REGISTERED.get(name, files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from radgaze.errors import UserError, shortened
+from radgaze.errors import UserError, close_to, shortened
 from radgaze.plugins import ready
 from radgaze.sources.source import Source
 
@@ -51,7 +51,9 @@ def find(name: str) -> Source[Any]:  # each source takes options of its own
     if name in _REGISTERED:
         return _REGISTERED[name]
     if name not in SOURCES and name not in ELSEWHERE:
-        raise UserError(f"there is no source {shortened(name)!r}; there are {', '.join(SOURCES)}")
+        raise UserError(
+            f"there is no source {shortened(name)!r}; there are {', '.join(SOURCES)}{close_to(name, SOURCES)}"
+        )
     source = import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")).SOURCE
     if not isinstance(source, Source):
         raise TypeError(f"SOURCE of radgaze.sources.{name} must be a Source, got {type(source).__name__}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -58,6 +59,17 @@ class EpochBar(L.Callback):
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         self._stack.close()
         self._bar = None
+
+
+class Hyperparameters(L.Callback):
+    """Give the run's settings to its logger when training starts, and the run's folder is made."""
+
+    def __init__(self, values: Mapping[str, object]) -> None:
+        self.values = dict(values)
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams(self.values)
 
 
 class History(L.Callback):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from radgaze import experiments
 from radgaze.errors import UserError
+from radgaze.records import Plain
 from radgaze.runs import settings
 from radgaze.runs.config import Config
 
@@ -40,14 +41,13 @@ def make(config: Config, out: Path) -> Logger | Literal[False]:
         out: Folder of the run.
     """
     name = config.trainer.logger
-    if name == "none":
-        return False
-    logger = _MADE[name](out.resolve())
-    if name in EXTRAS:
-        fields = experiments.flat(settings.to_dict(config))
-        # The store's place is this machine's, and would go where such files are shared.
-        logger.log_hyperparams({key: value for key, value in fields.items() if key != "data"})
-    return logger
+    return False if name == "none" else _MADE[name](out.resolve())
+
+
+def hyperparameters(config: Config) -> dict[str, Plain]:
+    """The settings that a logger gets, without the store's place, which is this machine's."""
+    fields = experiments.flat(settings.to_dict(config))
+    return {name: value for name, value in fields.items() if name != "data"}
 
 
 def _tensorboard(out: Path) -> Logger:

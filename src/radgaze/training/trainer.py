@@ -17,7 +17,7 @@ from radgaze.runs import training_images
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.runs.history import HISTORY
 from radgaze.training import loggers
-from radgaze.training.callbacks import EpochBar, History, Patience, ShownImages
+from radgaze.training.callbacks import EpochBar, History, Hyperparameters, Patience, ShownImages
 from radgaze.training.checkpoints import Checkpoints
 
 
@@ -114,6 +114,8 @@ def _callbacks(config: Config, out: Path, checkpoints: Checkpoints, best: ModelC
         # Every epoch, as `save_last` would not; after `best`, whose state it holds.
         ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),
     ]
+    if config.trainer.logger in loggers.EXTRAS:
+        callbacks.append(Hyperparameters(loggers.hyperparameters(config)))
     patience = config.trainer.patience
     if patience:
         callbacks.append(
