@@ -80,7 +80,8 @@ def run(args: Namespace) -> int:
     out = Path(args.out)
     show(tune(search, out, options))
     for name in ("trials.csv", "history.png", "importance.png", "best.yaml"):
-        put(out / name)
+        if (out / name).is_file():
+            put(out / name)
     return 0
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger
 
 from radgaze.console import Bar, is_live, progress, say
 from radgaze.runs import training_images
@@ -61,11 +63,23 @@ class EpochBar(L.Callback):
         self._bar = None
 
 
-class Hyperparameters(L.Callback):
-    """Give the run's settings to its logger when training starts, and the run's folder is made."""
+class LateLogger(L.Callback):
+    """Make a logger when training starts, and give it the run's settings.
 
-    def __init__(self, values: Mapping[str, object]) -> None:
-        self.values = dict(values)
+    Some write files as soon as they are made, and the run's folder must be empty before.
+
+    Args:
+        make: Function that makes the logger.
+        values: The settings.
+    """
+
+    def __init__(self, make: Callable[[], Logger | Literal[False]], values: Mapping[str, object]) -> None:
+        self.make, self.values = make, dict(values)
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            made = self.make()
+            trainer.logger = made or None
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.logger is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning as L
@@ -17,7 +18,7 @@ from radgaze.runs import training_images
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.runs.history import HISTORY
 from radgaze.training import loggers
-from radgaze.training.callbacks import EpochBar, History, Hyperparameters, Patience, ShownImages
+from radgaze.training.callbacks import EpochBar, History, LateLogger, Patience, ShownImages
 from radgaze.training.checkpoints import Checkpoints
 
 
@@ -40,7 +41,8 @@ def make_trainer(
         logging.getLogger(name).setLevel(logging.ERROR)
     settings, optimisation = config.trainer, config.optimisation
     callbacks = [*_callbacks(config, out, checkpoints, best), *others]
-    logger = loggers.make(config, out)
+    # Those of extras are made by a callback.
+    logger = False if settings.logger in loggers.EXTRAS else loggers.make(config, out)
 
     def trainer(strategy: str | DDPStrategy) -> L.Trainer:
         return L.Trainer(
@@ -115,7 +117,8 @@ def _callbacks(config: Config, out: Path, checkpoints: Checkpoints, best: ModelC
         ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),
     ]
     if config.trainer.logger in loggers.EXTRAS:
-        callbacks.append(Hyperparameters(loggers.hyperparameters(config)))
+        late = partial(loggers.make, config, out)
+        callbacks.append(LateLogger(late, loggers.hyperparameters(config)))
     patience = config.trainer.patience
     if patience:
         callbacks.append(
