@@ -14,6 +14,7 @@ import yaml
 
 from radgaze.errors import UserError
 from radgaze.runs import settings
+from radgaze.runs.run import Run
 from radgaze.store.store import Store
 from radgaze.training import loggers
 from radgaze.training.train import train
@@ -50,7 +51,20 @@ def test_mlflow_writes_files_into_the_run(store: Store, tmp_path: Path) -> None:
 def test_wandb_writes_files_into_the_run_and_stays_offline(store: Store, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     run_with("wandb", store, tmp_path / "run")
+    Run.open(tmp_path / "run")  # refused if a link leads out of it
     assert list((tmp_path / "run" / "wandb").glob("offline-run-*/*.wandb"))
+
+
+def test_links_of_a_logger_that_lead_out_of_the_run_are_removed(tmp_path: Path) -> None:
+    """wandb links its log in the user's own folder, and a run with such a link is refused."""
+    inside = tmp_path / "run" / "wandb" / "logs"
+    inside.mkdir(parents=True)
+    (tmp_path / "log").write_text("of the user")
+    (inside / "within").symlink_to(tmp_path / "run")
+    (inside / "out").symlink_to(tmp_path / "log")
+    loggers.remove_links(tmp_path / "run")
+    assert [each.name for each in inside.iterdir()] == ["within"]
+    assert (tmp_path / "log").is_file()
 
 
 @pytest.mark.parametrize("name", loggers.EXTRAS)

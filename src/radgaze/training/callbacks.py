@@ -18,6 +18,7 @@ from radgaze.runs import training_images
 from radgaze.runs.controls import WORDS
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
+from radgaze.training.loggers import remove_links
 from radgaze.training.module import GazeGuided
 
 
@@ -83,7 +84,15 @@ class LateLogger(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
         if trainer.logger is not None:
-            trainer.logger.log_hyperparams(self.values)
+            trainer.logger.log_hyperparams(self.values)  # starts those that start when they are first used
+        self._remove_links(trainer)
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        self._remove_links(trainer)
+
+    def _remove_links(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero:
+            remove_links(Path(trainer.default_root_dir))
 
 
 class History(L.Callback):

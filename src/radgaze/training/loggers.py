@@ -50,6 +50,16 @@ def hyperparameters(config: Config) -> dict[str, Plain]:
     return {name: value for name, value in fields.items() if name != "data"}
 
 
+def remove_links(out: Path) -> None:
+    """Remove links that lead out of a run's folder, such as wandb's to its log in the user's own folder.
+
+    A run with such a link is refused (`files.stay_within`).
+    """
+    for path in (out / "wandb").rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(out.resolve()):
+            path.unlink()
+
+
 def _tensorboard(out: Path) -> Logger:
     from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -71,8 +81,10 @@ def _mlflow(out: Path) -> Logger:
 
 
 def _wandb(out: Path) -> Logger:
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")
+    # Nothing is sent, and nothing of the terminal, the working folder and its history is kept in the run.
+    for name in ("ERROR_REPORTING", "SILENT", "DISABLE_GIT", "DISABLE_CODE", "CONSOLE"):
+        value = {"ERROR_REPORTING": "false", "CONSOLE": "off"}.get(name, "true")
+        os.environ.setdefault(f"WANDB_{name}", value)
     from lightning.pytorch.loggers import WandbLogger
 
     out.mkdir(parents=True, exist_ok=True)
