@@ -17,7 +17,7 @@ from radgaze.runs.config import Config
 def configured(*arguments: str) -> Config:
     """The configuration that `radgaze train` makes of its arguments."""
     args = build_parser(["train", *arguments]).parse_args(["train", *arguments]).train
-    own = ("out", "resume", "overwrite", "evaluate", "config")
+    own = ("out", "device", "resume", "overwrite", "evaluate", "config")
     return settings.from_dict({k: v for k, v in args.as_dict().items() if k not in own})
 
 

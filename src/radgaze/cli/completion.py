@@ -9,7 +9,7 @@ from shlex import quote
 from radgaze.cli.parser import Parser
 
 HELP = "Print the script by which a shell completes verbs, sources, options and names."
-EXAMPLE = 'eval "$(radgaze completion bash)"'
+EXAMPLE = "radgaze completion bash > ~/.local/share/bash-completion/completions/radgaze"
 
 SHELLS = {
     "bash": 'eval "$(radgaze completion bash)", in ~/.bashrc',
