@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         config,
         evaluate,
         phantom,
+        plugin,
         prepare,
         report,
         train,
@@ -50,6 +51,7 @@ __all__ = [
     "gaze",
     "metrics",
     "phantom",
+    "plugin",
     "prepare",
     "report",
     "train",
@@ -57,7 +59,8 @@ __all__ = [
 
 _MODULES = {
     **dict.fromkeys(
-        ("audit", "compare", "config", "evaluate", "phantom", "prepare", "report", "train"), "api.functions"
+        ("audit", "compare", "config", "evaluate", "phantom", "plugin", "prepare", "report", "train"),
+        "api.functions",
     ),
     "Config": "runs.config",
     "Run": "api.run",
@@ -68,6 +71,8 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
+    if name in __all__ and name not in ("UserError", "plugin"):
+        import_module(f"{__name__}.plugins").ready()
     if name in _MODULES:
         return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
     if name in __all__:

@@ -6,6 +6,8 @@ do next as a `call`; the command line spells both as its flags and commands, see
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """A mistake that the user can correct: the message says what is wrong, where, and what to do."""
@@ -29,6 +31,14 @@ def in_words(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror}"
     return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def close_to(word: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that there is not: the one that was perhaps meant, if any."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(word, list(names), 1)
+    return f"; did you mean {close[0]}?" if close else ""
 
 
 def shortened(text: str, most: int = 200) -> str:

@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from docstring_parser import DocstringStyle, parse
 
-from radgaze.errors import UserError, shortened
+from radgaze.errors import UserError, close_to, shortened
 
 Value = TypeVar("Value")
 _RULES = "radgaze.option"
@@ -69,6 +69,7 @@ class Rules:
         repeated: Whether the command line takes several values by several flags, one value each.
         hidden: Whether the command line has no argument for it.
         omitted: Whether a configuration's file leaves the field out while it has its default.
+        check: Function that checks a value, and raises a `UserError` about it.
     """
 
     at_least: float | None = None
@@ -83,6 +84,7 @@ class Rules:
     repeated: bool = False
     hidden: bool = False
     omitted: bool = False
+    check: Callable[[object], None] | None = None
 
 
 @overload
@@ -100,6 +102,7 @@ def option(  # many arguments: those of `Rules`, given by name
     repeated: bool = False,
     hidden: bool = False,
     omitted: bool = False,
+    check: Callable[[object], None] | None = None,
 ) -> Any: ...
 @overload
 def option(  # many arguments: those of `Rules`, given by name
@@ -117,6 +120,7 @@ def option(  # many arguments: those of `Rules`, given by name
     repeated: bool = False,
     hidden: bool = False,
     omitted: bool = False,
+    check: Callable[[object], None] | None = None,
 ) -> Value: ...
 def option(default: object = MISSING, **rules: Any) -> object:
     """A field of an `Options` dataclass; see `Rules` for the arguments. Without a default it is required."""
@@ -132,7 +136,7 @@ def rules_of(each: Field[Any]) -> Rules:
     return rules
 
 
-def descriptions(cls: type[Options]) -> dict[str, str]:
+def descriptions(cls: type) -> dict[str, str]:
     """The description of each field, from the docstring of its class, on one line."""
     texts: dict[str, str] = {}
     for base in reversed(cls.__mro__):
@@ -162,6 +166,8 @@ class Options:
             rules = rules_of(each)
             choices = rules.choices() if rules.choices is not None else literal(hints[each.name])
             check_bounds(each.name, value, rules)
+            if rules.check is not None:
+                rules.check(value)
             for one in value if isinstance(value, (tuple, list)) else (value,):
                 if choices:
                     check_choice(each.name, one, choices)
@@ -175,7 +181,9 @@ def check_choice(name: str, value: object, choices: Iterable[object]) -> None:
     """
     choices = tuple(choices)
     if value not in choices:
-        raise FieldError(name, f"must be one of {', '.join(map(str, choices))}, got {shortened(str(value))}")
+        close = close_to(str(value), map(str, choices))
+        rule = f"must be one of {', '.join(map(str, choices))}, got {shortened(str(value))}{close}"
+        raise FieldError(name, rule)
 
 
 def check_bounds(name: str, value: object, rules: Rules) -> None:

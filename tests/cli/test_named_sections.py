@@ -35,7 +35,7 @@ MINING = "--objective.terms.attention_mining"
 def trained_with(*arguments: str) -> Config:
     """The configuration that `radgaze train` makes of its arguments."""
     args = build_parser(["train", *arguments]).parse_args(["train", *arguments])["train"]
-    own = ("out", "resume", "overwrite", "evaluate", "config")
+    own = ("out", "device", "resume", "overwrite", "evaluate", "config")
     return settings.from_dict({key: value for key, value in args.as_dict().items() if key not in own})
 
 

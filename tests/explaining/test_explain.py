@@ -19,7 +19,7 @@ from radgaze.errors import UserError
 from radgaze.explaining.folders import folders
 from radgaze.explaining.making import explain
 from radgaze.explaining.methods import chosen
-from radgaze.explaining.options import ExplainOptions
+from radgaze.explaining.options import ExplainFilesOptions
 from radgaze.predicting.finding import Requested
 from radgaze.predicting.inputs import Subject, read
 from radgaze.predicting.predict import predict
@@ -116,7 +116,7 @@ def test_all_that_is_promised_is_there_and_nothing_of_the_patient(
 
 def test_maps_are_those_of_the_generators_for_each_class_asked_for(run: Run, tmp_path: Path) -> None:
     case = run.store.cases["case_id"][0]
-    explain(run, [case], tmp_path, ExplainOptions(methods=tuple(FEW.split(",")), target="all"))
+    explain(run, [case], tmp_path, ExplainFilesOptions(methods=tuple(FEW.split(",")), target="all"))
     found, model = arrays(tmp_path / case), models.scoring(run.model())
     image = torch.from_numpy(found["image"])[None, None]
     for name in FEW.split(","):
@@ -128,7 +128,7 @@ def test_maps_are_those_of_the_generators_for_each_class_asked_for(run: Run, tmp
 
 def test_geometry_leads_from_the_original_to_the_map(run: Run, tmp_path: Path) -> None:
     case = run.store.cases.row(2, named=True)
-    explain(run, [case["case_id"]], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    explain(run, [case["case_id"]], tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     told = described(tmp_path / case["case_id"])["arrays"]
     for axis, length in (("x", case["columns"]), ("y", case["rows"])):
         factor, shift = (float(n) for n in told[axis].partition("* ")[2].split(" + "))
@@ -182,14 +182,14 @@ def test_a_broken_image_of_a_folder_is_named_with_its_format_and_the_others_are_
 
 def test_what_is_done_is_left_and_other_settings_are_refused(run: Run, tmp_path: Path) -> None:
     cases = run.store.cases["case_id"].to_list()[:3]
-    explain(run, cases[:2], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    explain(run, cases[:2], tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.png")}
-    outcome = explain(run, cases, tmp_path, ExplainOptions(methods=("grad_cam",)))
+    outcome = explain(run, cases, tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     assert len(outcome.written) == 3
     assert {p: p.stat().st_mtime_ns for p in before} == before
     with pytest.raises(UserError, match="other settings"):
-        explain(run, cases, tmp_path, ExplainOptions(methods=("backprop",)))
-    explain(run, cases, tmp_path, ExplainOptions(methods=("backprop",), overwrite=True))
+        explain(run, cases, tmp_path, ExplainFilesOptions(methods=("backprop",)))
+    explain(run, cases, tmp_path, ExplainFilesOptions(methods=("backprop",), overwrite=True))
     assert set(described(tmp_path / cases[0])["methods"]) == {"backprop"}
 
 
@@ -200,7 +200,7 @@ def test_one_seed_gives_one_result_whatever_the_batch(run: Run, tmp_path: Path) 
             run,
             cases,
             tmp_path / name,
-            ExplainOptions(methods=tuple(methods), batch_size=size, seed=5, reference="cases"),
+            ExplainFilesOptions(methods=tuple(methods), batch_size=size, seed=5, reference="cases"),
         )
     for case in cases:
         one, other = arrays(tmp_path / "a" / case), arrays(tmp_path / "b" / case)
@@ -251,7 +251,7 @@ def test_a_model_that_reads_gaze_takes_cases_and_refuses_files(
     own = {**{k: v for k, v in wanted.items() if k != "model"}, "model": model}
     run = train(settings.resolve("temporal", data=str(store.path), **own), tmp_path / "run")
     case = store.cases["case_id"][0]
-    explain(run, [case], tmp_path / "maps", ExplainOptions(methods=("backprop", "occlusion")))
+    explain(run, [case], tmp_path / "maps", ExplainFilesOptions(methods=("backprop", "occlusion")))
     assert any(key.startswith("occlusion/") for key in arrays(tmp_path / "maps" / case))
     with pytest.raises(UserError, match="files have none"):
         explain(run, [str(archive / "images" / "p10000-s50000.dcm")], tmp_path / "other")
@@ -269,16 +269,16 @@ def test_a_damaged_explanation_is_told_by_its_name(text: str, run: Run, tmp_path
     (tmp_path / case).mkdir()
     (tmp_path / case / "explanation.json").write_text(text)
     with pytest.raises(UserError, match=r"explanation\.json .*`overwrite=True`"):
-        explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",), device="cpu"))
+        explain(run, [case], tmp_path, ExplainFilesOptions(methods=("grad_cam",), device="cpu"))
 
 
 def test_an_explanation_of_an_earlier_version_is_kept(run: Run, tmp_path: Path) -> None:
     case = run.store.cases["case_id"][0]
-    explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    explain(run, [case], tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     path = tmp_path / case / "explanation.json"
     content = described(tmp_path / case)
     assert content.pop("schema") == 1
     path.write_text(json.dumps(content))
-    outcome = explain(run, [case], tmp_path, ExplainOptions(methods=("grad_cam",)))
+    outcome = explain(run, [case], tmp_path, ExplainFilesOptions(methods=("grad_cam",)))
     assert len(outcome.written) == 1
     assert "schema" not in described(tmp_path / case)

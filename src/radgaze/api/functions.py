@@ -132,6 +132,25 @@ def config(experiment: str, *, data: Store | PathLike, protocol: str = "honest",
     return replace(resolved, model=with_given(resolved.model, network))
 
 
+def plugin(module: str) -> str:
+    """Import a plugin, a module that registers generators, distances, metrics, sources or experiments.
+
+    Importing it with `import` before the first use of radgaze is the same.
+
+    Args:
+        module: Name of the module, or path of a file that ends with .py.
+
+    Returns:
+        Name of the module.
+
+    Raises:
+        UserError: It cannot be imported.
+    """
+    from radgaze import plugins
+
+    return plugins.load(module)
+
+
 def phantom(out: PathLike, **options: object) -> Path:
     """Simulate radiographs, readings and gaze in the layout of the real archives, as `radgaze phantom` does.
 

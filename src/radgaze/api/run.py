@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from radgaze.runs import run
 
 if TYPE_CHECKING:
+    from radgaze.explaining.explanations import Explanations
     from radgaze.predicting.predict import Image
     from radgaze.predicting.prediction import Prediction
 
@@ -38,3 +39,30 @@ class Run(run.Run):
         from radgaze.predicting.predict import predict
 
         return predict(self, images, made(PredictOptions, options, "predict"), masks=masks)
+
+    def explain(
+        self, images: Image | Iterable[Image], methods: str | Sequence[str] = "all", **options: object
+    ) -> Explanations:
+        """Make the maps of images; each goes the way that the run's stored images went.
+
+        Args:
+            images: Images as `predict` takes them.
+            methods: Names of methods, see `radgaze methods`, or "all" that apply to the model.
+            **options: Further fields of `ExplainOptions`: `target` ("predicted", a class, or "all"),
+                `reference`, `seed`, `device`, `batch_size`, `keep_names`.
+
+        Returns:
+            The explanations in the given order: `heatmaps` by method, (N, S, S), `mask`, `probabilities`;
+            `plot()`, `save(folder)`; a notebook shows them as a picture. An image that cannot be read has an
+            error.
+
+        Raises:
+            UserError: There is no such option, method or class, a path or case does not exist, or an array
+                has no greys.
+        """
+        from radgaze.api.options import made
+        from radgaze.explaining.making import explained
+        from radgaze.explaining.options import ExplainOptions
+
+        names = (methods,) if isinstance(methods, str) else tuple(methods)
+        return explained(self, images, made(ExplainOptions, {**options, "methods": names}, "explain"))

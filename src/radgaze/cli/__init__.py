@@ -11,6 +11,7 @@ from functools import cache
 from importlib import import_module
 from inspect import signature
 
+from radgaze import plugins
 from radgaze.cli.factory import TRUST
 from radgaze.cli.flags import settings_of, spelled
 from radgaze.cli.parser import Parser
@@ -32,6 +33,7 @@ VERBS = {
     "verify": "check a store against its hashes",
     "inspect": "show the content of a store, in words and pictures",
     "experiments": "list the experiments, or print the settings of one",
+    "init": "write an experiment's settings as a file to edit, with a comment for each",
     "methods": "list the methods of making heatmaps",
     "encoders": "list the encoders of a U-Net, and their initial weights",
     "train": "train a classifier on a store, guided by gaze as the experiment defines",
@@ -46,6 +48,7 @@ VERBS = {
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "report": "write a run's report again",
+    "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",
 }
 
@@ -62,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     name = "radgaze"
     with messages(), _flags(arguments):
         try:
+            arguments = _with_plugins(arguments)
             args = build_parser(arguments).parse_args(arguments)
             if args.command is None:
                 build_parser(arguments).print_help()
@@ -85,6 +89,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 130
 
 
+def _with_plugins(arguments: Sequence[str]) -> list[str]:
+    """Import the plugins that arguments name, and those of installed packages; return the other arguments.
+
+    They are imported before the verb, since they may add to what it offers.
+    """
+    rest, named = list[str](), list[str]()
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            rest += [word, *words]
+        elif word == "--plugin":
+            named.append(next(words, ""))
+        elif word.startswith("--plugin="):
+            named.append(word.removeprefix("--plugin="))
+        else:
+            rest.append(word)
+    for plugin in named:
+        if not plugin or plugin.startswith("-"):
+            raise UserError("--plugin needs the name of a module, or the path of a file that ends with .py")
+        plugins.load(plugin)
+    plugins.ready()
+    return rest
+
+
 def _flags(arguments: Sequence[str]) -> AbstractContextManager[None]:
     """Have messages name settings by the flags of the verb, and of its source, that is running."""
     from radgaze.console import spelling
@@ -104,7 +132,8 @@ def _flags(arguments: Sequence[str]) -> AbstractContextManager[None]:
         if parser is None:
             return {}
         sources = (parser_of(f"{verb} {other}") for other in others if parser.parser_of(other))
-        return settings_of(parser, *(source for source in sources if source is not None))
+        known = settings_of(parser, *(source for source in sources if source is not None))
+        return {**known, "plugin": Action(["--plugin"], "plugin")}
 
     def with_flags(text: str) -> str:
         return spelled(text, settings(), parser_of) if "`" in text else text
@@ -128,7 +157,8 @@ def build_parser(arguments: Sequence[str]) -> Parser:
         version=__version__,
         description="Train chest-radiograph classifiers that look where the radiologist looked, "
         "and measure whether they did.",
-        epilog="Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
+        epilog="Any verb takes --plugin MODULE, a module that adds to radgaze (docs/plugins.md). "
+        "Start with `radgaze demo --out DIR`, or with `radgaze VERB --help`.",
     )
     verbs = parser.add_subcommands(dest="command", metavar="VERB", title="verbs", required=False)
     requested = next((argument for argument in arguments if not argument.startswith("-")), None)

@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.devices import check_device, of_trainer
 from radgaze.options import Options, option
 from radgaze.simulation.options import SimulationOptions
 from radgaze.words import listed
@@ -39,11 +40,14 @@ class DemoOptions(Options):
     Attributes:
         out: Folder for all files of the demo.
         seed: Random seed of the simulation and of the training.
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         quick: Use few patients and one epoch: every step runs, but the figures are meaningless.
     """
 
     out: str = option(metavar="DIR")
     seed: int = option(7, at_least=0, at_most=2**32 - 1)
+    device: str = option("auto", check=check_device)
     quick: bool = False
 
 
@@ -91,14 +95,15 @@ def run(args: Namespace) -> int:
     options = chosen(DemoOptions, args)
     check_folder(options.out)
     started = time.monotonic()
-    pages = demonstrate(Path(options.out), seed=options.seed, scale=QUICK if options.quick else FULL)
+    scale = QUICK if options.quick else FULL
+    pages = demonstrate(Path(options.out), seed=options.seed, scale=scale, device=options.device)
     say(f"Done in {(time.monotonic() - started) / 60:.1f} minutes. Open these in a browser:")
     for page in pages:
         put(page)
     return 0
 
 
-def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
+def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL, device: str = "auto") -> list[Path]:
     """Run every step in one folder; return the pages, the comparison last.
 
     Results of the same seed and scale that are there already are kept.
@@ -109,13 +114,15 @@ def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL) -> list[Path]:
     from radgaze.cli.compare import compare_and_report
     from radgaze.cli.evaluate import evaluate_and_report
     from radgaze.console import say
+    from radgaze.evaluation.options import EvaluationOptions
 
     store, runs = make_store(out, seed=seed, scale=scale), []
     say(f"3 of 4  Training, evaluating and reporting {listed(EXPERIMENTS)}", bold=True)
     pages = []
     for experiment in EXPERIMENTS:
-        run = _train(_config(experiment, store, seed, scale), out / experiment)
-        pages.append(evaluate_and_report(run))
+        config = _config(experiment, store, seed, scale, device)
+        run = _train(config, out / experiment)
+        pages.append(evaluate_and_report(run, EvaluationOptions(device=device)))
         runs.append(run)
     say("4 of 4  Comparing them on the test patients, whose markers are independent of the class", bold=True)
     pages.append(compare_and_report(runs, out / "comparison"))
@@ -167,7 +174,7 @@ def _prepare(phantom: Path, out: Path) -> Store:
     return store
 
 
-def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
+def _config(experiment: str, store: Store, seed: int, scale: Scale, device: str) -> Config:
     import yaml
 
     from radgaze import experiments
@@ -175,6 +182,7 @@ def _config(experiment: str, store: Store, seed: int, scale: Scale) -> Config:
 
     fields = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
     overrides = experiments.merge(fields, dict(scale.overrides))
+    overrides = experiments.merge(overrides, {"trainer": of_trainer(device)})
     path = str(store.path.resolve())
     return settings.resolve(experiment, protocol="honest", data=path, seed=seed, **overrides)
 

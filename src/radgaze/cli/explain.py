@@ -7,7 +7,7 @@ from argparse import Namespace
 from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
-from radgaze.explaining.options import ExplainOptions
+from radgaze.explaining.options import ExplainFilesOptions
 
 HELP = (
     "Compute the maps of images: DICOM, PNG, JPEG or TIFF files, folders of them, or cases of the run's "
@@ -20,7 +20,7 @@ EXAMPLE = "radgaze explain runs/set3_guided chest.dcm --methods guided_backprop,
 def add_arguments(parser: Parser) -> None:
     parser.add_argument("path", metavar="RUN", help="folder of a trained run")
     parser.add_argument("images", metavar="IMAGE", nargs="+", help="a file, a folder, or a case's id")
-    add_options(parser, ExplainOptions)
+    add_options(parser, ExplainFilesOptions)
     parser.add_argument("--out", required=True, help="folder for the maps")
 
 
@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     from radgaze.console import complain, put, silence
     from radgaze.outputs import check_folder
 
-    options = chosen(ExplainOptions, args)
+    options = chosen(ExplainFilesOptions, args)
     check_folder(args.out)
     check_run(args.path)
     from radgaze.explaining.folders import folders

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace
 from jsonargparse.typing import NonNegativeInt, PositiveInt, restricted_number_type
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, close_to
 
 if TYPE_CHECKING:
     from radgaze.sections import Section
@@ -137,7 +137,7 @@ class Parser(ArgumentParser):
                 verb = verb.parser_of(part) or verb
             for *_, name in names if missing[1] else ():
                 message = re.sub(rf"(?<=[ ,])\S+\.{name}(?=,|$)", verb._shown(name), message)
-        message = _plain(message, verb)
+        message = _plain(message, verb) + _meant(message, verb)
         prog = verb.prog.replace(" [options]", "")
         raise UserError(f"{message}; see `{prog} --help`") from ex
 
@@ -166,6 +166,18 @@ class Parser(ArgumentParser):
             if action.dest == name:
                 return action.option_strings[-1] if action.option_strings else str(action.metavar or name)
         return name
+
+
+def _meant(message: str, verb: Parser) -> str:
+    """The end of a message about a word that there is not: the one that was perhaps meant."""
+    choice = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)$", message)
+    if choice is not None:
+        return close_to(choice[1], [name.strip(" '") for name in choice[2].split(",")])
+    if message.lower().startswith("unrecognized arguments: "):
+        options = [each for each in verb._option_string_actions if each.startswith("--")]
+        words = [word.split("=")[0] for word in message.split() if word.startswith("--")]
+        return next((meant for word in words if (meant := close_to(word, options))), "")
+    return ""
 
 
 KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}

@@ -14,6 +14,8 @@ from radgaze.cli.factory import allow_given
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import given_by_device
 from radgaze.reproduction.options import ReproduceOptions
 from radgaze.sections import leaves
 
@@ -26,7 +28,7 @@ HELP = (
 )
 EXAMPLE = "radgaze reproduce --data STORE --out DIR --protocol honest --seeds 3"
 
-SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection")
+SET_BY_GRID = ("experiment", "protocol", "data", "seed", "selection", "plugins")
 """Fields of the configuration that the grid sets."""
 
 
@@ -36,6 +38,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", metavar="STORE", help="the prepared store; --stores names several")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder for runs, tables and figures")
     add_options(parser, ReproduceOptions)
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_section(Config, skip=SET_BY_GRID)
     # Only the given fields of the configuration count: each experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_GRID]
@@ -65,6 +68,7 @@ def run(args: Namespace) -> int:
     given, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_GRID
     overrides = {key: given[key] for key in fields if key in given}
     allow_given(overrides)
+    overrides = experiments.merge(overrides, given_by_device(args.device))
     planned = plan(args.data, options, overrides=overrides)
     grid, page = reproduce(planned, Path(args.out), options)
     _show(grid)

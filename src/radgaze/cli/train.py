@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from argparse import SUPPRESS
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from radgaze import experiments
 from radgaze.cli.factory import TRUST
 from radgaze.cli.folders import check_store
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import of_trainer
 from radgaze.errors import UserError
 from radgaze.models import factories
 from radgaze.outputs import check_folder
@@ -24,7 +27,7 @@ EXAMPLE = "radgaze train --experiment set3_guided --data STORE --out RUN --train
 OF_RUN = ("store.json", "model", "checkpoints", "predictions.parquet")
 """Files and folders beside the config.yaml of a run."""
 
-OF_VERB = ("out", "resume", "overwrite", "evaluate", "config", "trust")
+OF_VERB = ("out", "resume", "overwrite", "evaluate", "config", "trust", "device")
 """Arguments of the verb that are not fields of the configuration."""
 
 
@@ -47,8 +50,12 @@ def _add_fields(parser: Parser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the run that is in --out")
     parser.add_argument("--evaluate", type=bool, default=True, help="evaluate and report the trained run")
     parser.add_argument("--trust", action="store_true", help=TRUST)
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_argument("--config", action="config", help="YAML of fields, e.g. the best.yaml of a search")
     parser.add_section(Config)
+    for action in parser._actions:
+        if action.dest == "plugins":  # what a run needs; the user names plugins by --plugin
+            action.help = SUPPRESS
 
 
 def _defaults(arguments: Sequence[str]) -> dict[str, object]:
@@ -86,6 +93,7 @@ def run(args: Namespace) -> int:
     given = {k: v for k, v in args.as_dict().items() if k not in OF_VERB}
     if not args.resume:
         settings.check_terms(args.experiment, experiments.load(args.experiment, args.protocol), given)
+    given = experiments.merge(given, {"trainer": of_trainer(args.device)})
     config = settings.from_dict(given)
     out = args.resume or args.out
     if out is None:
@@ -105,6 +113,7 @@ def run(args: Namespace) -> int:
 
     if args.evaluate and is_first():
         from radgaze.cli.evaluate import evaluate_and_report
+        from radgaze.evaluation.options import EvaluationOptions
 
-        evaluate_and_report(trained)
+        evaluate_and_report(trained, EvaluationOptions(device=args.device))
     return 0

@@ -14,6 +14,8 @@ from radgaze.cli.factory import allow_given
 from radgaze.cli.folders import check_store
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.devices import HELP as HELP_OF_DEVICE
+from radgaze.devices import given_by_device
 from radgaze.sections import leaves
 from radgaze.tuning.options import TuneOptions
 
@@ -34,7 +36,7 @@ SPACE = (
     "field of a run's config.yaml can be given, and is then not varied. docs/tuning.md describes --space."
 )
 
-SET_BY_VERB = ("experiment", "protocol", "data", "seed")
+SET_BY_VERB = ("experiment", "protocol", "data", "seed", "plugins")
 """Fields of the configuration that are arguments of the verb."""
 
 SHOWN = 5
@@ -50,6 +52,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--data", required=True, metavar="STORE", help="the prepared store")
     parser.add_argument("--out", required=True, metavar="DIR", help="folder of the search")
     add_options(parser, TuneOptions)
+    parser.add_argument("--device", metavar="DEVICE", default="auto", help=HELP_OF_DEVICE)
     parser.add_section(Config, skip=SET_BY_VERB)
     # Only the given fields of the configuration count: the experiment sets the others.
     fields = [key for key in leaves(Config, asdict(Config())) if key not in SET_BY_VERB]
@@ -66,6 +69,7 @@ def run(args: Namespace) -> int:
     check_folder(args.out)
     values, fields = args.as_dict(), asdict(Config()).keys() - SET_BY_VERB
     given = {key: values[key] for key in fields if key in values}
+    given = experiments.merge(given, given_by_device(args.device))
     experiments.load(args.experiment, options.protocol)
     check_store(args.data)
     allow_given(given)
@@ -78,7 +82,8 @@ def run(args: Namespace) -> int:
     out = Path(args.out)
     show(tune(search, out, options))
     for name in ("trials.csv", "history.png", "importance.png", "best.yaml"):
-        put(out / name)
+        if (out / name).is_file():
+            put(out / name)
     return 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from radgaze.devices import check_device
 from radgaze.options import Options, option
 
 Interval = Literal["delong", "bootstrap", "paper"]
@@ -24,7 +25,8 @@ class EvaluationOptions(Options):
             bootstrap over patients for all other figures; bootstrap, the bootstrap for AUCs too; or paper,
             the paper's 30 resamples (default: delong; paper for a run of the faithful protocol).
         resamples: Number of bootstrap resamples.
-        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         target: Class whose heatmap is compared with gaze: the predicted one, as at test time, or the true
             one, the most probable of several. Heatmaps are always compared with boxes for the true class.
         per: Gaze that heatmaps are compared with: class, that of each class which the report mentions, with
@@ -38,7 +40,7 @@ class EvaluationOptions(Options):
 
     interval: Interval | None = None
     resamples: int = option(RESAMPLES, at_least=1, at_most=1_000_000)
-    device: str = "auto"
+    device: str = option("auto", check=check_device)
     target: Target = "predicted"
     per: Literal["case", "class"] | None = None
     tolerance: float = option(0.0, at_least=0)

@@ -16,7 +16,8 @@ from typing import TypeVar
 
 import yaml
 
-from radgaze.errors import UserError, call
+from radgaze.errors import UserError, call, close_to
+from radgaze.plugins import ready
 
 Value = TypeVar("Value")
 
@@ -58,9 +59,37 @@ class Experiment:
     summary: str = ""
 
 
+_REGISTERED: dict[str, Traversable] = {}
+
+
+def register(files_of: Traversable) -> None:
+    """Register experiments from outside of radgaze.
+
+    Args:
+        files_of: A YAML file, or a folder of them, such as `Path(__file__).parent / "experiments"` or
+            `importlib.resources.files("my_package") / "experiments"`; a file's name is the experiment's.
+
+    Raises:
+        ValueError: radgaze has an experiment of that name, or there is no YAML file.
+    """
+    if files_of.is_file():
+        of_experiments = [files_of]
+    else:
+        of_experiments = [files_of / f"{name}.yaml" for name in _yaml_files(files_of)]
+    if not of_experiments:
+        raise ValueError(f"there is no YAML file in {files_of}")
+    for file in of_experiments:
+        name = file.name.removesuffix(".yaml")
+        if (files(__name__) / f"{name}.yaml").is_file():
+            raise ValueError(f"there is an experiment {name!r} already")
+        _REGISTERED[name] = file
+    catalogue.cache_clear()
+
+
 def names() -> tuple[str, ...]:
     """Names of the experiments, sorted."""
-    return tuple(sorted(_yaml_files(files(__name__))))
+    ready()
+    return tuple(sorted((*_yaml_files(files(__name__)), *_REGISTERED)))
 
 
 def protocols() -> tuple[str, ...]:
@@ -177,8 +206,10 @@ def source(name: str) -> str:
             f"{call('train', config=name)}, beside the name of an experiment or without one"
         )
     if name not in names():
-        raise UserError(f"there is no experiment {name!r}; there are {', '.join(names())}")
-    return (files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
+        raise UserError(
+            f"there is no experiment {name!r}; there are {', '.join(names())}{close_to(name, names())}"
+        )
+    return _REGISTERED.get(name, files(__name__) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _content(name: str) -> dict[str, object]:

@@ -37,6 +37,8 @@ class Explainer:
             subjects: The images; of a model that reads gaze, only images whose further inputs have one shape.
             advance: Function that is called with the number of images after each method of each model.
         """
+        if not subjects:
+            return []
         predicted, classes = self.predictor(subjects), self.predictor.run.classes
         scores = predicted.probabilities
         decisions = predicted.decisions or (None,) * len(subjects)

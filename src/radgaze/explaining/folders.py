@@ -26,7 +26,7 @@ def folders(images: Sequence[str], run: Run, *, keep_names: bool = False) -> lis
         UserError: There is no such file, folder or case, or two images have the same name.
     """
     requested = [
-        each if each.case_id is None else replace(each, name=_folder(each.case_id))
+        each if each.case_id is None else replace(each, name=folder_of(each.case_id))
         for each in find(images, run, named_by="file" if keep_names else "number")
     ]
     requested = list(dict.fromkeys(requested))
@@ -36,5 +36,6 @@ def folders(images: Sequence[str], run: Run, *, keep_names: bool = False) -> lis
     return requested
 
 
-def _folder(case_id: str) -> str:
-    return "".join(c if c.isalnum() or c in "-_." else "_" for c in case_id).lstrip(".") or "case"
+def folder_of(name: str) -> str:
+    """The name of the folder of an image, such as a case: its name with "_" for special characters."""
+    return "".join(c if c.isalnum() or c in "-_." else "_" for c in name).lstrip(".") or "case"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,13 +14,17 @@ from radgaze import models
 from radgaze.console import note, progress
 from radgaze.errors import UserError
 from radgaze.explaining.explainer import Explainer
+from radgaze.explaining.explanation import Explanation
+from radgaze.explaining.explanations import Explanations
 from radgaze.explaining.folders import folders
 from radgaze.explaining.methods import chosen, generators, settings
-from radgaze.explaining.options import ExplainOptions
+from radgaze.explaining.options import ExplainFilesOptions, ExplainOptions
 from radgaze.explaining.record import ExplanationSettings
 from radgaze.explaining.writing import ADVICE, DONE, write
 from radgaze.predicting.finding import Requested
 from radgaze.predicting.inputs import Subject, Unreadable, batched, read
+from radgaze.predicting.options import NamedBy
+from radgaze.predicting.predict import Image, subjects_of
 from radgaze.predicting.predictor import Predictor
 from radgaze.records import plain
 from radgaze.records import read as read_record
@@ -48,7 +52,7 @@ def explain(
     run: Run,
     images: Sequence[str],
     out: Path,
-    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+    options: ExplainFilesOptions = ExplainFilesOptions(),  # noqa: B008 - frozen
 ) -> Outcome:
     """Make and write the maps of images.
 
@@ -64,9 +68,7 @@ def explain(
         UserError: An image, method, class or device does not exist, or a folder holds maps of a file or with
             other settings, and `overwrite` is not set.
     """
-    targets = ("predicted", "all", *run.classes)
-    if options.target not in targets:
-        raise UserError(f"`target` must be one of {', '.join(targets)}, got {options.target}")
+    _check_target(run, options)
     changed = run.check_store()
     requested = folders(images, run, keep_names=options.keep_names)
     if changed is not None:
@@ -76,22 +78,69 @@ def explain(
     record = _settings(run, names, options)
     todo, written = _not_done(requested, out, record, overwrite=options.overwrite)
     failed = dict[Requested, str]()
-    reference = _mean_of_cases(run) if options.reference == "cases" else options.reference
-    made = [
-        generators(names, models.scoring(model), seed=options.seed, reference=reference)
-        for model in predictor.models
-    ]
-    explainer = Explainer(predictor, made, options.target)
-    by_name, steps = {each.name: each for each in todo}, len(names) * len(made)
+    explainer = _explainer(predictor, names, options)
+    by_name, steps = {each.name: each for each in todo}, len(names) * len(predictor.models)
     with progress("Explaining", total=len(todo) * steps) as bar:
         for batch in batched(read(todo, run, predictor.models[0]), options.batch_size):
             unreadable = {each.requested: each.reason for each in batch if isinstance(each, Unreadable)}
             bar.advance(steps * len(unreadable))
             failed |= unreadable
             subjects = [each for each in batch if isinstance(each, Subject)]
-            for explanation in explainer(subjects, bar.advance) if subjects else ():
+            for explanation in explainer(subjects, bar.advance):
                 written[by_name[explanation.subject.name]] = write(explanation, out, record)
     return Outcome({each: written[each] for each in requested if each in written}, failed)
+
+
+def explained(
+    run: Run,
+    images: Image | Iterable[Image],
+    options: ExplainOptions = ExplainOptions(),  # noqa: B008 - frozen
+) -> Explanations:
+    """Make the maps of images, without writing them.
+
+    Args:
+        run: The run.
+        images: Images, or an iterable of them, see `predicting.predict.predict`.
+        options: The options.
+
+    Raises:
+        UserError: An image, method, class or device does not exist, an array has no greys, or there is no
+            image.
+    """
+    _check_target(run, options)
+    predictor = Predictor.of(run, options.device)
+    names = _methods(options.methods, predictor.models, run.config.input.size)
+    explainer = _explainer(predictor, names, options)
+    named_by: NamedBy = "file" if options.keep_names else "number"
+    done = list[Explanation | Unreadable]()
+    with progress("Explaining", of="images") as bar:
+        for batch in batched(subjects_of(predictor, images, named_by), options.batch_size):
+            made = iter(explainer([each for each in batch if isinstance(each, Subject)], _not_told))
+            done += [each if isinstance(each, Unreadable) else next(made) for each in batch]
+            bar.advance(len(batch))
+    if not done:
+        raise UserError("`images` must not be empty")
+    return Explanations(tuple(done), run.classes, names, _settings(run, names, options))
+
+
+def _check_target(run: Run, options: ExplainOptions) -> None:
+    targets = ("predicted", "all", *run.classes)
+    if options.target not in targets:
+        raise UserError(f"`target` must be one of {', '.join(targets)}, got {options.target}")
+
+
+def _explainer(predictor: Predictor, names: Sequence[str], options: ExplainOptions) -> Explainer:
+    run = predictor.run
+    reference = _mean_of_cases(run) if options.reference == "cases" else options.reference
+    made = [
+        generators(names, models.scoring(model), seed=options.seed, reference=reference)
+        for model in predictor.models
+    ]
+    return Explainer(predictor, made, options.target)
+
+
+def _not_told(images: int) -> None:
+    """Take no notice of the progress within a batch."""
 
 
 def _methods(requested: Sequence[str], trained: Sequence[nn.Module], size: int) -> tuple[str, ...]:

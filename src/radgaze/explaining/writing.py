@@ -55,7 +55,7 @@ def write(explanation: Explanation, out: Path, settings: ExplanationSettings) ->
         arrays["gaze"] = explanation.subject.gaze.astype(np.float32)
     with written(folder / "maps.npz") as aside, aside.open("wb") as file:
         np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
-    save(mosaic(_sheet(explanation, case)), folder / "sheet.png")
+    save(mosaic(sheet(explanation, case)), folder / "sheet.png")
     write_record(_record(explanation, settings, pictures), folder / DONE)
     return folder
 
@@ -128,8 +128,9 @@ def _case(explanation: Explanation) -> Case:
     )
 
 
-def _sheet(explanation: Explanation, case: Case) -> list[tuple[str, list[Panel]]]:
-    """Rows of the contact sheet: the radiograph with its prediction, then a block of maps for each class."""
+def sheet(explanation: Explanation, case: Case | None = None) -> list[tuple[str, list[Panel]]]:
+    """Make the rows of a contact sheet: the radiograph with its prediction, then a block for each class."""
+    case = case or _case(explanation)
     first = [radiograph(case)]
     if explanation.subject.gaze is not None:
         first.append(gaze_of(case))

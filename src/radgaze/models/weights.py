@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from radgaze.errors import UserError
+from radgaze.errors import UserError, close_to
 from radgaze.models.config import ModelConfig
 
 PUBLISHED = ("imagenet", "noisy-student")
@@ -99,6 +99,10 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
         # There is no such encoder, or none with such weights. The library's message ends with the names of
         # hundreds of encoders.
         why = one_line(error).split(", supported encoders")[0]
+        from segmentation_models_pytorch.encoders import encoders
+
+        if config.encoder not in encoders:
+            why += close_to(config.encoder, encoders)
         raise UserError(
             f"`model.encoder={config.encoder}` with `model.weights={config.weights}` cannot be used: {why}"
         ) from error

@@ -6,8 +6,9 @@ from dataclasses import KW_ONLY, dataclass, field
 from enum import StrEnum
 from typing import Literal, Self
 
+from radgaze.methods import generators
 from radgaze.objectives import schedules
-from radgaze.options import FieldError, option
+from radgaze.options import FieldError, check_choice, option
 from radgaze.sections import Section, Value
 
 
@@ -176,11 +177,12 @@ class HeatmapConfig(Section):
         """Check the values.
 
         Raises:
-            FieldError: A number is out of range, or there is no scale.
+            FieldError: A number is out of range, or there is no scale or no such generator.
         """
         super().check()
         if not self.scales:
             raise FieldError("scales", "must have at least one value, got none")
+        check_choice("generator", self.generator, generators())
 
 
 @dataclass

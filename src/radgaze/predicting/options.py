@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from radgaze.devices import check_device
 from radgaze.options import Options, option
 
 NamedBy = Literal["number", "file", "path"]
@@ -16,13 +17,14 @@ class PredictOptions(Options):
     """Options of a prediction.
 
     Attributes:
-        device: Device of the model: cpu, cuda or auto (default).
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         batch_size: Number of images in a batch (default 16).
         keep_names: Write the paths of the files, which may identify the patient, instead of image-001 and so
             on.
     """
 
-    device: str = "auto"
+    device: str = option("auto", check=check_device)
     batch_size: int = option(16, at_least=1)
     keep_names: bool = False
 

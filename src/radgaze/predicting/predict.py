@@ -19,7 +19,7 @@ from radgaze.evaluation.referral.selective import Decision
 from radgaze.predicting.arrays import Array, greys, planes
 from radgaze.predicting.finding import find
 from radgaze.predicting.inputs import Preparation, Subject, Unreadable, batched, check_without_gaze, read
-from radgaze.predicting.options import PredictOptions
+from radgaze.predicting.options import NamedBy, PredictOptions
 from radgaze.predicting.prediction import Prediction, joined
 from radgaze.predicting.predictor import Predictor, has_one_class
 from radgaze.runs.run import Run
@@ -77,9 +77,7 @@ def stream(
 ) -> Iterator[Prediction]:
     """Predict images a batch at a time, with few of them in memory; see `predict`."""
     predictor = run if isinstance(run, Predictor) else Predictor.of(run, options.device, masks=masks)
-    one = isinstance(images, str | PathLike | np.ndarray | Tensor)
-    each: Iterable[Image] = [images] if one else images  # type: ignore[list-item,assignment]
-    subjects = _subjects(predictor, each, options, prepared=prepared)
+    subjects = subjects_of(predictor, images, options.named_by, prepared=prepared)
     yield from predict_subjects(predictor, subjects, options.batch_size, masks=masks)
 
 
@@ -135,15 +133,28 @@ def _predicted(classes: Sequence[str], row: NDArray[np.float64], *, one_class: b
     return tuple(name for name, p in zip(classes, row, strict=True) if p >= THRESHOLD)
 
 
-def _subjects(
-    predictor: Predictor, images: Iterable[Image], options: PredictOptions, *, prepared: bool
+def subjects_of(
+    predictor: Predictor, images: Image | Iterable[Image], named_by: NamedBy, *, prepared: bool = False
 ) -> Iterator[Subject | Unreadable]:
+    """Read images, few at a time, as inputs of a run's model; see `predict`.
+
+    Args:
+        predictor: The run with its models.
+        images: The images.
+        named_by: Names of files.
+        prepared: Whether arrays are inputs of the model already.
+
+    Raises:
+        UserError: A path or case does not exist, or an array has no greys.
+    """
+    one = isinstance(images, str | PathLike | np.ndarray | Tensor)
+    several: Iterable[Image] = [images] if one else images  # type: ignore[list-item,assignment]
     run, number = predictor.run, 1
     preparation: Preparation | None = None
-    for by_name, group in groupby(images, key=lambda image: isinstance(image, str | PathLike)):
+    for by_name, group in groupby(several, key=lambda image: isinstance(image, str | PathLike)):
         if by_name:
             words = [str(image) for image in group]
-            requested = find(words, run, named_by=options.named_by, first=number)
+            requested = find(words, run, named_by=named_by, first=number)
             number += sum(each.path is not None for each in requested)
             yield from read(requested, run, predictor.models[0])
             continue

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from radgaze.devices import check_device
 from radgaze.options import FieldError, Options, option
 
 MASK, GAZE = "mask", "gaze"
@@ -52,7 +53,8 @@ class PseudoOptions(Options):
             gaze.boxes=attention uses masks only for cases without gaze.
         keep_marks: Keep the boxes and masks of findings that marked cases have; without it they are removed.
             Boxes and masks of organs are always kept.
-        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         seed: Random seed of the refinement.
         batch_size: Number of cases in a batch.
         epochs: Number of epochs in which irnet learns from the maps.
@@ -70,7 +72,7 @@ class PseudoOptions(Options):
     validation: bool = False
     keep_gaze: bool = False
     keep_marks: bool = False
-    device: str = "auto"
+    device: str = option("auto", check=check_device)
     seed: int = option(0, at_least=0, at_most=2**32 - 1)
     batch_size: int = option(16, at_least=1, hidden=True)
     epochs: int = option(10, at_least=1)

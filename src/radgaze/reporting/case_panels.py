@@ -13,6 +13,7 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.ndimage import binary_erosion
@@ -161,7 +162,7 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> F
         figure = canvas(width / DPI, height / DPI)
         figure.set_layout_engine("none")
         figure.set_dpi(DPI)
-        figure.add_artist(_Pixels(picture, left, foot))
+        figure.add_artist(_Pixels(picture, (left / width, foot / height), (wide / width, tall / height)))
         for (label, row), at in zip(rows, places, strict=True):
             if row:
                 _write(figure, 10, height - at[0][1] - HEIGHT / 2, label, va="center")
@@ -223,19 +224,33 @@ def over(
 
 
 class _Pixels(Artist):
-    """A picture (h, w, 3) at (x, y) pixels from the lower left, of which nothing is resampled.
+    """A picture (h, w, 3) of a part of a figure; at the figure's own resolution nothing is resampled.
 
     `Figure.figimage` makes the same pixels, after resampling them twice.
     """
 
-    def __init__(self, picture: NDArray[np.uint8], x: float, y: float) -> None:
+    def __init__(
+        self, picture: NDArray[np.uint8], place: tuple[float, float], extent: tuple[float, float]
+    ) -> None:
         super().__init__()
-        opaque = np.full((*picture.shape[:2], 1), 255, dtype=np.uint8)
-        self._place, self._pixels = (x, y), np.concatenate([picture, opaque], axis=2)[::-1]  # from below
+        self._picture, self._place, self._extent = picture, place, extent
+
+    def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
+        """The picture's place in pixels, also where the figure is cut to what it holds."""
+        figure = self.get_figure(root=True)
+        assert figure is not None
+        return Bbox.from_bounds(*self._place, *self._extent).transformed(figure.transFigure)
 
     def draw(self, renderer: RendererBase) -> None:
+        place = self.get_window_extent()
+        size = (max(1, round(place.width)), max(1, round(place.height)))
+        pixels = self._picture
+        if pixels.shape[1::-1] != size:  # saved at another resolution
+            pixels = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+        opaque = np.full((*pixels.shape[:2], 1), 255, dtype=np.uint8)
         graphics = renderer.new_gc()
-        renderer.draw_image(graphics, *self._place, self._pixels)
+        from_below = np.concatenate([pixels, opaque], axis=2)[::-1]
+        renderer.draw_image(graphics, round(place.x0), round(place.y0), from_below)
         graphics.restore()
 
 

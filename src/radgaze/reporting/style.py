@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import matplotlib
 import numpy as np
@@ -83,13 +84,18 @@ def canvas(width: float, height: float) -> Figure:
 def save(figure: Figure, path: Path, *, dpi: int = DPI) -> Path:
     """Write a figure as PNG without date and version, so that the bytes are reproducible; return the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    with written(path) as aside:
+        draw(figure, aside, dpi=dpi)
+    return path
+
+
+def draw(figure: Figure, file: Path | BinaryIO, *, dpi: int = DPI) -> None:
+    """Write a figure as PNG into a file, see `save`."""
     with styled():
         fonts.complete(figure)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # `fonts` reports it, once
-            with written(path) as aside:
-                figure.savefig(aside, format="png", dpi=dpi, metadata={"Software": None})
-    return path
+            figure.savefig(file, format="png", dpi=dpi, metadata={"Software": None})
 
 
 def colour(place: int) -> str:

@@ -242,7 +242,9 @@ class TrainerConfig(Section):
         strategy: Strategy of Lightning; "auto" is "ddp" if there are several devices. Under SLURM or torchrun
             the processes that these start are used; otherwise `radgaze train` starts the processes.
         precision: Precision of Lightning; "auto" uses bfloat16 if the device supports it, otherwise 32 bits.
-        logger: Logger, "tensorboard" or "none".
+        logger: Logger, which writes into the run's folder: "tensorboard", "csv", "mlflow" (files in mlruns,
+            without a server), "wandb" (offline) or "none". mlflow and wandb are extras. history.csv is
+            written with any.
         keep_checkpoints: Checkpoints to keep: the "best" and the last, or "all" epochs.
     """
 
@@ -254,7 +256,7 @@ class TrainerConfig(Section):
     num_nodes: int = option(1, at_least=1)
     strategy: str = "auto"
     precision: str = "auto"
-    logger: Literal["tensorboard", "none"] = "tensorboard"
+    logger: Literal["tensorboard", "csv", "mlflow", "wandb", "none"] = "tensorboard"
     keep_checkpoints: Literal["best", "all"] = "best"
 
     def check(self) -> None:
@@ -289,6 +291,8 @@ class Config(Section):
         objective: Loss and maps that are learned.
         optimisation: Optimiser, schedule and batches.
         trainer: Arguments of Lightning's Trainer.
+        plugins: Modules from outside of radgaze that the settings need, see docs/plugins.md. They are written
+            by the training, and never imported for being named here.
     """
 
     experiment: str = "baseline"
@@ -304,6 +308,7 @@ class Config(Section):
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
+    plugins: list[str] = option([], omitted=True)
 
     def check(self) -> None:
         """Check the values of all sections, and that they fit together.

@@ -13,12 +13,13 @@ from typing import TypeVar, get_args, get_origin, get_type_hints
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
-from radgaze import experiments
+from radgaze import experiments, plugins
 from radgaze.errors import UserError
 from radgaze.files import read_yaml, stay_within, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
 from radgaze.runs.config import Config
+from radgaze.runs.plugins import used
 from radgaze.sections import Section, is_omitted
 from radgaze.sections import to_dict as section_to_dict
 
@@ -83,11 +84,17 @@ def from_dict(settings: object) -> Config:
     """Make a `Config` from a nested dictionary, and check every value.
 
     Raises:
-        UserError: A field does not exist, or a value has the wrong type or is not allowed.
+        UserError: A field does not exist, a value has the wrong type or is not allowed, or a plugin that is
+            needed was not imported.
     """
+    plugins.ready()
     for place, inner, values in _named_sections(_check_fields(settings, Config), Config):
         _parsed(inner, values, place)  # an error of the whole would not tell which of them it is
-    return _made(Config, _parsed(Config, settings))
+    parsed = _parsed(Config, settings)
+    plugins.check(parsed.plugins)
+    config = _made(Config, parsed)
+    config.plugins = sorted({*config.plugins, *used(to_dict(config))})
+    return config
 
 
 def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace:
@@ -148,6 +155,8 @@ def read(path: Path) -> Config:
         if absent:
             raise UserError(f"it is cut or no run's: {', '.join(absent[:3])} is missing")
         return from_dict(settings)
+    except plugins.PluginMissingError as error:
+        raise plugins.PluginMissingError(f"{path}: {error}") from error
     except UserError as error:
         raise UserError(f"{path}: {error}; put the file back as `radgaze train` wrote it") from error
 

@@ -1,11 +1,12 @@
-"""The sources by name. To add one, add a module to this folder and a line here."""
+"""The sources by name. To add one, add a module to this folder and a line here; a plugin registers it."""
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import Any
 
-from radgaze.errors import UserError, shortened
+from radgaze.errors import UserError, close_to, shortened
+from radgaze.plugins import ready
 from radgaze.sources.source import Source
 
 SOURCES = {
@@ -20,6 +21,24 @@ SOURCES = {
 ELSEWHERE = {"merge": "radgaze.store.merge"}
 """Modules of sources that are not in this folder."""
 
+_REGISTERED: dict[str, Source[Any]] = {}
+
+
+def register(name: str, description: str, source: Source[Any]) -> None:
+    """Register a source from outside of radgaze, for `radgaze prepare NAME`.
+
+    Args:
+        name: Name of the source.
+        description: Description, in one line.
+        source: The source.
+
+    Raises:
+        ValueError: radgaze has a source of that name.
+    """
+    if name in SOURCES and name not in _REGISTERED:
+        raise ValueError(f"there is a source {name!r} already")
+    SOURCES[name], _REGISTERED[name] = description, source
+
 
 def find(name: str) -> Source[Any]:  # each source takes options of its own
     """Import the module of a source, and return the source.
@@ -28,8 +47,13 @@ def find(name: str) -> Source[Any]:  # each source takes options of its own
         UserError: There is no such source.
         TypeError: `SOURCE` of the module is not a `Source`.
     """
+    ready()
+    if name in _REGISTERED:
+        return _REGISTERED[name]
     if name not in SOURCES and name not in ELSEWHERE:
-        raise UserError(f"there is no source {shortened(name)!r}; there are {', '.join(SOURCES)}")
+        raise UserError(
+            f"there is no source {shortened(name)!r}; there are {', '.join(SOURCES)}{close_to(name, SOURCES)}"
+        )
     source = import_module(ELSEWHERE.get(name, f"radgaze.sources.{name}")).SOURCE
     if not isinstance(source, Source):
         raise TypeError(f"SOURCE of radgaze.sources.{name} must be a Source, got {type(source).__name__}")

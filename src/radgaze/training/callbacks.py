@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Literal
 
 import lightning as L
 import polars as pl
 from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.loggers import Logger
 
 from radgaze.console import Bar, is_live, progress, say
 from radgaze.runs import training_images
 from radgaze.runs.controls import WORDS
 from radgaze.runs.history import read_history
 from radgaze.tables import write_csv
+from radgaze.training.loggers import remove_links
 from radgaze.training.module import GazeGuided
 
 
@@ -58,6 +62,37 @@ class EpochBar(L.Callback):
     def on_exception(self, trainer: L.Trainer, module: L.LightningModule, exception: BaseException) -> None:
         self._stack.close()
         self._bar = None
+
+
+class LateLogger(L.Callback):
+    """Make a logger when training starts, and give it the run's settings.
+
+    Some write files as soon as they are made, and the run's folder must be empty before.
+
+    Args:
+        make: Function that makes the logger.
+        values: The settings.
+    """
+
+    def __init__(self, make: Callable[[], Logger | Literal[False]], values: Mapping[str, object]) -> None:
+        self.make, self.values = make, dict(values)
+
+    def setup(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        if stage == "fit":
+            made = self.make()
+            trainer.logger = made or None
+
+    def on_train_start(self, trainer: L.Trainer, module: L.LightningModule) -> None:
+        if trainer.logger is not None:
+            trainer.logger.log_hyperparams(self.values)  # starts those that start when they are first used
+        self._remove_links(trainer)
+
+    def teardown(self, trainer: L.Trainer, module: L.LightningModule, stage: str) -> None:
+        self._remove_links(trainer)
+
+    def _remove_links(self, trainer: L.Trainer) -> None:
+        if trainer.is_global_zero:
+            remove_links(Path(trainer.default_root_dir))
 
 
 class History(L.Callback):

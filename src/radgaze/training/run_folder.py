@@ -14,7 +14,8 @@ from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
 
 FILES = {
-    *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", "tensorboard", PREDICTIONS),
+    *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", PREDICTIONS),
+    *("tensorboard", "csv", "mlruns", "wandb"),
     *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
     *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
     *("report.html", "figures", without_gaze.FOLDER, training_images.FILE),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from radgaze.runs.config import Config
 from radgaze.runs.run import Run
 from radgaze.runs.run_store import open_store
-from radgaze.training import run_folder
+from radgaze.training import loggers, run_folder
 
 if TYPE_CHECKING:
     from lightning.pytorch.callbacks import Callback
@@ -59,6 +59,7 @@ def train(
         run_folder.check_resumable(out, clear=False)
     elif not PROCESS.intersection(os.environ):
         run_folder.check_new(out, overwrite)
+    loggers.check(config.trainer.logger)
     store = open_store(config)
     from radgaze.training.fitting import fit  # Lightning, and what the network needs: seconds
 

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning as L
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
-from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from radgaze.errors import UserError
 from radgaze.runs import training_images
 from radgaze.runs.config import Config, TrainerConfig
 from radgaze.runs.history import HISTORY
-from radgaze.training.callbacks import EpochBar, History, Patience, ShownImages
+from radgaze.training import loggers
+from radgaze.training.callbacks import EpochBar, History, LateLogger, Patience, ShownImages
 from radgaze.training.checkpoints import Checkpoints
 
 
@@ -40,6 +41,8 @@ def make_trainer(
         logging.getLogger(name).setLevel(logging.ERROR)
     settings, optimisation = config.trainer, config.optimisation
     callbacks = [*_callbacks(config, out, checkpoints, best), *others]
+    # Those of extras are made by a callback.
+    logger = False if settings.logger in loggers.EXTRAS else loggers.make(config, out)
 
     def trainer(strategy: str | DDPStrategy) -> L.Trainer:
         return L.Trainer(
@@ -52,9 +55,7 @@ def make_trainer(
             precision=precision(settings, config.protocol),  # type: ignore[arg-type]  # Lightning's Literal
             gradient_clip_val=None if optimisation.clip == "none" else optimisation.clip_at,
             gradient_clip_algorithm=None if optimisation.clip == "none" else optimisation.clip,
-            logger=TensorBoardLogger(out, name="", version="tensorboard")
-            if settings.logger == "tensorboard"
-            else False,
+            logger=logger,
             callbacks=list(callbacks),  # Lightning may add to them
             num_sanity_val_steps=0,
             log_every_n_steps=10,
@@ -115,6 +116,9 @@ def _callbacks(config: Config, out: Path, checkpoints: Checkpoints, best: ModelC
         # Every epoch, as `save_last` would not; after `best`, whose state it holds.
         ModelCheckpoint(checkpoints.folder, "last", enable_version_counter=False),
     ]
+    if config.trainer.logger in loggers.EXTRAS:
+        late = partial(loggers.make, config, out)
+        callbacks.append(LateLogger(late, loggers.hyperparameters(config)))
     patience = config.trainer.patience
     if patience:
         callbacks.append(

@@ -69,19 +69,12 @@ def importance(shares: Mapping[str, float], trials: int) -> Figure:
     """Draw a bar for each field: its share of the variance of the validation AUC.
 
     Args:
-        shares: Share of each field, largest first; empty where there are too few trials.
+        shares: Share of each field, largest first.
         trials: Number of trials.
     """
     with styled():
         figure = canvas(6.4, 1.3 + 0.3 * max(2, len(shares)))
         axis = figure.subplots()
-        if not shares:
-            axis.set_axis_off()
-            axis.set_title("What mattered")
-            axis.text(
-                0, 0.5, f"cannot be computed from {trials} trials", color=MUTED, transform=axis.transAxes
-            )
-            return figure
         places = np.arange(len(shares))
         axis.barh(places, list(shares.values()), color=colour(0), height=0.65)
         for place, share in zip(places, shares.values(), strict=True):

@@ -26,18 +26,29 @@ FEWEST = 4
 """Least number of trials for importances."""
 
 
-def write(study: optuna.Study, search: Search, out: Path) -> None:
-    """Write `trials.csv`, and `best.yaml` where a trial has finished."""
+def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> None:
+    """Write `trials.csv`, and `best.yaml` where a trial has finished.
+
+    Args:
+        study: The study.
+        search: The search.
+        out: Folder of the search.
+        note: Sentence about the best trial, for a comment in `best.yaml`.
+    """
     write_csv(table(study, search), out / TABLE)
     for leader in best(study, 1):
-        write_text(_best_yaml(leader, search, out), out / BEST)
+        write_text(_best_yaml(leader, search, out, note), out / BEST)
 
 
 def draw(study: optuna.Study, search: Search, out: Path) -> None:
-    """Draw `history.png` and `importance.png`."""
+    """Draw `history.png` and, where importances can be computed, `importance.png`."""
     save(figures.history(table(study, search)), out / "history.png")
     shares, trials = importances(study)
-    save(figures.importance(shares, trials), out / "importance.png")
+    path = out / "importance.png"
+    if shares:
+        save(figures.importance(shares, trials), path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def table(study: optuna.Study, search: Search) -> pl.DataFrame:
@@ -92,7 +103,7 @@ def _row(trial: FrozenTrial, search: Search) -> dict[str, object]:
     }
 
 
-def _best_yaml(trial: FrozenTrial, search: Search, out: Path) -> str:
+def _best_yaml(trial: FrozenTrial, search: Search, out: Path, note: str) -> str:
     config = search.config
     fields = experiments.merge(search.given, overrides(trial.params, config))
     command = " ".join(
@@ -104,5 +115,6 @@ def _best_yaml(trial: FrozenTrial, search: Search, out: Path) -> str:
     )
     return (
         f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"
+        f"{f'# {note}' if note else '#'}\n"
         f"# {command}\n{yaml.safe_dump(fields, sort_keys=False)}"
     )

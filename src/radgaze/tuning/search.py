@@ -26,6 +26,7 @@ from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
 from radgaze.training.own_network import with_found_parts
 from radgaze.tuning import results
+from radgaze.tuning.contest import contest
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, ask, best, ended, opened
@@ -78,7 +79,10 @@ def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = ru
                     _side_by_side(running, min(options.jobs, max(1, options.trials - already)))
             except KeyboardInterrupt as error:
                 raise Stopped("go on with the same command and `resume=True`") from error
-        results.write(study, search, out)
+        decided = contest(study, out)
+        results.write(study, search, out, "" if decided is None else decided.words)
+        if decided is not None:
+            say(decided.words)
         if not best(study, 1):
             raise UserError(_why_none(study, out))
         results.draw(study, search, out)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from radgaze.devices import check_device
+from radgaze.methods import check_methods
 from radgaze.options import Options, option
 
 Split = Literal["test", "validate"]
@@ -35,11 +37,12 @@ class AuditOptions(Options):
         shift: Distance by which an image is shifted, as a share of its side.
         resamples: Number of bootstrap resamples.
         seed: Seed of everything that is random.
-        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         batch_size: Number of cases in a batch.
     """
 
-    methods: tuple[str, ...] = option(("gradient",), comma=True)
+    methods: tuple[str, ...] = option(("gradient",), comma=True, check=check_methods)
     split: Split = "test"
     cases: int = option(100, at_least=1)
     probed: int = option(20, at_least=1)
@@ -53,7 +56,7 @@ class AuditOptions(Options):
     shift: float = option(0.02, at_least=0, at_most=1, hidden=True)
     resamples: int = option(2000, at_least=1, at_most=1_000_000)
     seed: int = option(0, at_least=0, at_most=2**32 - 1)
-    device: str = "auto"
+    device: str = option("auto", check=check_device)
     batch_size: int = option(16, at_least=1, hidden=True)
 
     def probing(self) -> dict[str, int | float]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -125,6 +125,9 @@ def information_gain(P: ArrayLike, F: ArrayLike, prior: ArrayLike) -> Floats:
     return _guarded(_over(F * (np.log2(p) - np.log2(b)), F), P)
 
 
+Formula = TypeVar("Formula", bound=Callable[..., Floats])
+
+
 @dataclass(frozen=True, kw_only=True)
 class Agreement(Metric):
     """A metric of agreement with gaze.
@@ -136,6 +139,43 @@ class Agreement(Metric):
 
     function: Callable[..., Floats]
     needs: Literal["fixations", "gaze", "others"]
+
+
+def register(
+    name: str,
+    *,
+    title: str,
+    words: str,
+    needs: Literal["fixations", "gaze", "others"],
+    higher_is_better: bool = True,
+    chance: float | None = None,
+    bounds: tuple[float, float] = (float("-inf"), float("inf")),
+) -> Callable[[Formula], Formula]:
+    """Register a function as a metric, before the first evaluation; see `Agreement` for the arguments.
+
+    Args:
+        name: Name in metrics.json.
+        title: Name in tables and pages.
+        words: Meaning in one line.
+        needs: Inputs of the function besides the map.
+        higher_is_better: Whether higher values are better.
+        chance: Expected value for an uninformative map.
+        bounds: Lowest and highest possible value.
+    """
+
+    def decorate(function: Formula) -> Formula:
+        METRICS[name] = Agreement(
+            title=title,
+            words=words,
+            function=function,
+            needs=needs,
+            higher_is_better=higher_is_better,
+            chance=chance,
+            bounds=bounds,
+        )
+        return function
+
+    return decorate
 
 
 METRICS: dict[str, Agreement] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from radgaze.devices import check_device
 from radgaze.errors import UserError
 from radgaze.options import Options, option
 
@@ -67,7 +68,8 @@ class ReferralOptions(Options):
             frr=SHARE of correct predictions referred, or risk=SHARE of errors among accepted predictions.
         score: Score of the referral rule: alpha or beta (DOCTOR's), either of them with _tempered or
             _perturbed, maximum, or entropy.
-        device: Device of the model: cpu, cuda, or auto, which is cuda if available.
+        device: Device: auto (default), a GPU if there is one; cpu; cuda, or one of several such as cuda:1; or
+            mps.
         resamples: Number of bootstrap resamples.
         seed: Seed of the bootstrap and of the images out of distribution.
         batch_size: Number of cases in a batch.
@@ -75,7 +77,7 @@ class ReferralOptions(Options):
 
     goal: str = "coverage=0.9"
     score: str = option("alpha", choices=lambda: get_args(CandidateName))
-    device: str = "auto"
+    device: str = option("auto", check=check_device)
     resamples: int = option(2000, at_least=1, at_most=1_000_000)
     seed: int = option(0, at_least=0, hidden=True)
     batch_size: int = option(16, at_least=1, hidden=True)

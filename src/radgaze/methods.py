@@ -1,0 +1,47 @@
+"""Names of the methods of making heatmaps, for a mistake to be told before torch is imported.
+
+`radgaze.attribution` registers the methods; a test compares the names.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from radgaze.errors import UserError, close_to, shortened
+
+METHODS = (
+    *("backprop", "input_x_gradient", "deconvnet", "guided_backprop"),
+    *("cam", "grad_cam", "grad_cam_positive", "grad_cam_pp", "hires_cam", "layer_cam"),
+    *("guided_grad_cam", "smooth_grad", "guided_smooth_grad", "integrated_gradients"),
+    *("deep_lift", "occlusion", "lime", "pylon"),
+)
+"""The methods of radgaze; each but guided_smooth_grad is the name of a generator, too."""
+
+GROUPS = ("all", "gradient")
+"""Names of groups of methods, see `attribution.choose`."""
+
+
+def check_methods(value: object) -> None:
+    """Check that each of several names is one of a method, or of a group of methods.
+
+    Raises:
+        UserError: One of them is neither.
+    """
+    offered = (*GROUPS, *METHODS, *_registered("PRESETS"))
+    for name in value if isinstance(value, (tuple, list)) else (value,):
+        if name not in offered:
+            raise UserError(
+                f"there is no method {shortened(str(name))!r}; there are {', '.join(dict.fromkeys(offered))}"
+                f"{close_to(str(name), offered)}"
+            )
+
+
+def generators() -> tuple[str, ...]:
+    """Names of the generators, with those that plugins registered."""
+    of_radgaze = (name for name in METHODS if name != "guided_smooth_grad")
+    return tuple(dict.fromkeys((*of_radgaze, *_registered("REGISTRY"))))
+
+
+def _registered(registry: str) -> tuple[str, ...]:
+    """Names that are registered, if the registry was imported, as a plugin that has one imports it."""
+    return tuple(getattr(sys.modules.get("radgaze.attribution.registry"), registry, ()))
