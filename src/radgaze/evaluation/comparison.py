@@ -8,7 +8,6 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation import comparison_rows, paired
 from radgaze.evaluation.agreement_tables import comparable_agreement, comparable_reliance
@@ -156,13 +155,13 @@ def _patients_of_rarer_label(cases: pl.DataFrame, name: str) -> int:
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Names of the experiments with their controls; where these repeat, names of the folders or, where these
-    repeat too, numbers."""
-    methods = [experiments.with_control(run.experiment, run.config.gaze.control) for run in runs]
-    for names in (methods, [run.path.resolve().name for run in runs]):
-        if len(set(names)) == len(names):
-            return tuple(names)
-    return tuple(f"{place}: {method}" for place, method in enumerate(methods, 1))
+    """Names of the folders; where these repeat, with the folders that they are in, or else with numbers."""
+    folders = [run.path.resolve() for run in runs]
+    names = [run.name for run in runs]
+    for each in (names, [f"{folder.parent.name}/{folder.name}" for folder in folders]):
+        if len(set(each)) == len(each):
+            return tuple(each)
+    return tuple(f"{place}: {name}" for place, name in enumerate(names, 1))
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> list[pl.DataFrame]:

@@ -24,7 +24,8 @@ from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, m
 from radgaze.reporting.comparison_tables import p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
+from radgaze.reporting.layers import Pictures, ShownPanel
+from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, RELIANCE, difference
@@ -93,11 +94,11 @@ class CaseRows:
 
     Attributes:
         case_id: Id of the case.
-        rows: Label and pictures of each run.
+        rows: Name, decision and pictures of each run.
     """
 
     case_id: str
-    rows: list[tuple[str, Sequence[ShownPanel]]]
+    rows: list[tuple[str, str, Sequence[ShownPanel]]]
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             reference=compared.reference,
             cases=compared.cases,
             patients=compared.patients,
-            experiments=[(name, *_about(run)) for name, run in zip(names, runs, strict=True)],
+            experiments=[(name, *_about(run, name)) for name, run in zip(names, runs, strict=True)],
             findings=[*findings(compared), *control_sentences(compared)],
             forest=_forest(compared, out),
             columns_auc=[MACRO, *compared.classes],
@@ -167,7 +168,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             groups=groups,
             without=without,
             columns=max(
-                (len(pictures) for g in groups for case in g.cases for _, pictures in case.rows), default=4
+                (len(pictures) for g in groups for case in g.cases for *_, pictures in case.rows), default=4
             ),
         )
         bar.advance()
@@ -203,11 +204,12 @@ def findings(compared: Comparison) -> list[str]:
     return sentences
 
 
-def _about(run: Run) -> tuple[str, str]:
-    """Describe the run, and name its report's file, relative to the folder of the run."""
+def _about(run: Run, name: str) -> tuple[str, str]:
+    """Name the experiment, where the name of the run does not, and describe the run."""
     one_each = exclusive(run.predictions(), run.classes)
     words = description.summary(run, description.store_facts(run), exclusive=one_each)
-    return words, f"{run.path.resolve().name}/report.html"
+    experiment = description.experiment_of(run)
+    return "" if name == experiment else f"experiment {experiment}", words
 
 
 def _forest(compared: Comparison, out: Path) -> Picture:
@@ -332,23 +334,30 @@ def _cases(
         drawn.append(DrawnRun(name, generator_title(settings), by_id))
         advance()
     mask = any(case.mask is not None for run in drawn for case in run.cases.values())
-    return [_group(name, ids_of_class, drawn, out, mask=mask) for name, ids_of_class in chosen.items()], ""
+    pictures = Pictures()
+    return [_group(name, ids, drawn, out, pictures, mask=mask) for name, ids in chosen.items()], ""
 
 
 def _group(
-    name: str, case_ids: Sequence[str], drawn: Sequence[DrawnRun], out: Path, *, mask: bool
+    name: str,
+    case_ids: Sequence[str],
+    drawn: Sequence[DrawnRun],
+    out: Path,
+    pictures: Pictures,
+    *,
+    mask: bool,
 ) -> CaseGroup:
     """Draw the cases of a class: a row for each run, the radiograph and the gaze beside the first two."""
     cases, rows = [], []
     for case_id in case_ids:
-        shown: list[tuple[str, Sequence[ShownPanel]]] = []
+        shown: list[tuple[str, str, Sequence[ShownPanel]]] = []
         for place, run in enumerate(drawn):
             case = run.cases[case_id]
             beside = radiograph(case) if place == 0 else gaze_of(case) if place == 1 else Panel("", None)
             row = [beside, *maps_of_model(case, run.title, mask=mask)]
             label = f"{'✓' if case.correct else '✗'} {case.predicted} {case.probability:.2f}"
             rows.append((f"{run.name}\n{label}", row))
-            shown.append((f"{run.name}: {label}", panel_pictures(row, case_id)))
+            shown.append((run.name, label, pictures.row(row, case_id)))
         cases.append(CaseRows(case_id, shown))
     if rows:
         save(mosaic(rows), out / f"cases_{slug(name)}.png")

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.objectives import distances
@@ -54,6 +56,11 @@ def store_facts(run: Run) -> StoreFacts:
         return StoreFacts()
     counts = manifest.get("counts") or {}
     return StoreFacts(manifest.get("source"), counts.get("cases"), counts.get("rejections") or {})
+
+
+def experiment_of(run: Run) -> str:
+    """Return the name of a run's experiment, with its control."""
+    return experiments.with_control(run.experiment, run.config.gaze.control)
 
 
 def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
@@ -119,7 +126,9 @@ def _gaze_as_input(model: ModelConfig, edges: Sequence[str]) -> str:
 
 def vote_words(vote: Vote) -> str:
     """Say which runs are combined, and how, as a sentence."""
-    names = listed([f"{voter.experiment} with seed {voter.seed}" for voter in vote.voters])
+    names = listed(
+        [f"{PurePath(voter.path).name} ({voter.experiment}, seed {voter.seed})" for voter in vote.voters]
+    )
     how = "The mean" if vote.rule == "mean" else "The majority vote"
     return f"{how} of {len(vote.voters)} runs: {names}."
 
@@ -135,6 +144,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
     edges += [f"{name} {weight_words(config.objective.terms[name])}" for name in further(config.objective)]
     weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
+        ("Experiment", experiment_of(run)),
         ("Data source", store.source),
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),

@@ -11,6 +11,7 @@ import polars as pl
 from radgaze.attribution.registry import PRESETS
 from radgaze.evaluation.results import EvaluationSettings
 from radgaze.reporting.case_panels import Case, attention
+from radgaze.reporting.scans import scans
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     stretched = run.config.input.fit == "stretch"
     shapes = run.store.cases.select("case_id", pl.col("columns") / pl.col("rows"))
     aspects = dict(shapes.iter_rows()) if stretched else {}
+    stored = scans(run.store, case_ids, run.config.input.fit)
     maps = case_maps(run, case_ids, generator=settings.generator, target=settings.target)
     heatmaps = smoothed(maps.heatmap, maps.sigma)
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
@@ -114,6 +116,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
                 attention=attention(
                     looked=has_fixations[row] or not has_boxes[row], boxes=bool(with_area(boxes[row]).any())
                 ),
+                scan=stored[case_id],
             )
         )
     return cases

@@ -41,8 +41,8 @@ def report(
     """
     results = read_results(run.path) if results is None else results
     evaluated = EvaluatedRun(run, results, options, draw)
-    rendered = []
-    with progress(f"Writing the report of {run.experiment}", total=len(sections())) as bar:
+    name, rendered = run.name, []
+    with progress(f"Writing the report of {name}", total=len(sections())) as bar:
         for section in sections():
             if (body := section.rendered(evaluated)) is not None:
                 rendered.append((section, body))
@@ -50,8 +50,8 @@ def report(
     return write_page(
         "report.html",
         run.path / "report.html",
-        title=f"{run.experiment} – radgaze report",
-        experiment=run.experiment,
+        title=f"{name} – radgaze report",
+        name=name,
         stamp=SELECTED_ON_TEST if run.config.selection == "test" else None,
         summary=description.summary(run, evaluated.store, exclusive=results.exclusive),
         facts=description.facts(run, results, evaluated.store),

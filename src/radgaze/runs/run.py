@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from radgaze.store.dataset import GazeDataset
 
 PREDICTIONS = "predictions.parquet"
+WITHOUT_GAZE = "without_gaze"
+"""Folder, in that of a run that reads gaze, of the run of the same weights without it."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,12 @@ class Run:
         """
         path = Path(path)
         return cls(path, settings.of_run(path))
+
+    @property
+    def name(self) -> str:
+        """Name of the run: of its folder, or for one in `WITHOUT_GAZE` of the run that reads gaze."""
+        folder = self.path.resolve()
+        return f"{folder.parent.name}, without gaze" if folder.name == WITHOUT_GAZE else folder.name
 
     @property
     def experiment(self) -> str:

@@ -9,10 +9,10 @@ from radgaze.errors import UserError
 from radgaze.files import write_bytes
 from radgaze.runs import origin, settings
 from radgaze.runs.history import HISTORY
-from radgaze.runs.run import PREDICTIONS, Run
+from radgaze.runs.run import PREDICTIONS, WITHOUT_GAZE, Run
 from radgaze.tables import write_parquet
 
-FOLDER = "without_gaze"
+FOLDER = WITHOUT_GAZE
 """Name of the run's folder in that of the run that reads gaze."""
 
 

@@ -112,11 +112,11 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
     return write_page(
         "audit.html",
         folder / "audit.html",
-        title=f"{results.experiment} – radgaze audit",
-        experiment=results.experiment,
+        title=f"{run.name} – radgaze audit",
+        name=run.name,
         about=about,
         stamp=SELECTED_ON_TEST if results.selection == "test" else None,
-        facts=_facts(results),
+        facts=[("Experiment", description.experiment_of(run)), *_facts(results)],
         findings=findings(results),
         overview=figure_picture(
             overview, "Every method in every aspect; the numbers are in the tables below"

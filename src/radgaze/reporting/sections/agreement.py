@@ -97,7 +97,7 @@ def _verdicts(evaluated: EvaluatedRun) -> tuple[tuple[bool, str], ...]:
 
 def _figure(evaluated: EvaluatedRun, maps: Maps) -> Picture:
     return evaluated.picture(
-        intervals.agreement({evaluated.run.experiment: maps}),
+        intervals.agreement({evaluated.run.name: maps}),
         "agreement",
         "Agreement of each map with gaze; the numbers are in the table above",
     )

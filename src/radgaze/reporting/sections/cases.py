@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from radgaze.errors import UserError
 from radgaze.reporting.case_panels import Case, mosaic, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
-from radgaze.reporting.page import ShownPanel, panel_pictures, slug
+from radgaze.reporting.layers import Pictures, ShownPanel
+from radgaze.reporting.page import slug
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import number
@@ -90,11 +91,14 @@ class CasesSection(Section):
             drawn = {case.case_id: case for case in evaluated.draw(run, ids, results.settings)}
         except UserError as error:
             return Gallery(selection, (), f"The pictures need the store: {error}.")
-        groups = (_group(evaluated, name, choice, drawn) for name, choice in choices.items())
+        pictures = Pictures()
+        groups = (_group(evaluated, name, choice, drawn, pictures) for name, choice in choices.items())
         return Gallery(selection, tuple(groups))
 
 
-def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case]) -> CaseGroup:
+def _group(
+    evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case], pictures: Pictures
+) -> CaseGroup:
     """The cases of a class, which are also written as a figure."""
     generator = generator_title(evaluated.results.settings)
     has_mask = any(case.mask is not None for case in drawn.values())
@@ -114,7 +118,7 @@ def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[st
                 probability=number(case.probability, 2),
                 most_probable="" if case.predicted == case.most_probable else case.most_probable,
                 is_correct=case.correct,
-                panels=panel_pictures(row, case.case_id),
+                panels=pictures.row(row, case.case_id),
             )
             for case, row in rows
         ),
