@@ -92,7 +92,8 @@ class Case:
         """Return the radiograph at a height in pixels, (h, w), from the store's where there is one."""
         if self.scan is None:
             drawn = np.clip(_resize(self.image, self.aspect, height), 0, 1)
-            return np.round(255 * drawn).astype(np.uint8)
+            grey: NDArray[np.uint8] = np.round(255 * drawn).astype(np.uint8)
+            return grey
         size = (_width(self.aspect, height), height)
         scan = Image.fromarray(np.asarray(self.scan))
         return np.array(scan if scan.size == size else scan.resize(size, Image.Resampling.LANCZOS))

@@ -17,15 +17,16 @@ from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.paired import CLASS_METRICS
-from radgaze.evaluation.results import MACRO, EvaluationSettings, read_results
+from radgaze.evaluation.results import EvaluationSettings, read_results
 from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.comparison_tables import p_value
+from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.layers import Pictures, ShownPanel
 from radgaze.reporting.page import Picture, figure_picture, slug, write_page
+from radgaze.reporting.run_links import report_of
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, RELIANCE, difference
@@ -144,6 +145,8 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
         path = write_page(
             "comparison.html",
             out / "index.html",
+            links=[report_of(run) for run in runs],
+            words=f"Comparison of {' against '.join(names)}",
             title=f"{' against '.join(names)} – radgaze comparison",
             names=names,
             stamp=SELECTED_ON_TEST if any(run.config.selection == "test" for run in runs) else None,
@@ -153,7 +156,9 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             experiments=[(name, *_about(run, name)) for name, run in zip(names, runs, strict=True)],
             findings=[*findings(compared), *control_sentences(compared)],
             forest=_forest(compared, out),
-            columns_auc=[MACRO, *compared.classes],
+            of_two=compared_classes(compared),
+            main_title=compared.main_title,
+            columns_auc=list(compared.groups),
             tables=[_table(compared, metric) for metric in CLASS_METRICS],
             agreement=_agreement(compared),
             agreement_figure=_agreement_figure(compared, out),
@@ -177,18 +182,18 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
 
 def findings(compared: Comparison) -> list[str]:
     """State the differences of each run to the reference in macro AUC and in agreement with gaze."""
-    sentences = []
+    sentences, title = [], compared.main_title[0].upper() + compared.main_title[1:]
     for name in compared.names[1:]:
-        macro = compared.differences(run=name, metric="auc", group=MACRO)
+        macro = compared.differences(run=name, metric="auc", group=compared.main)
         if not macro:
             continue
         tests = _tests(macro[0], {"bootstrap": "p_bootstrap", "DeLong": "p_delong"})
         sentences.append(
-            f"Macro AUC, {name} minus {compared.reference}: {difference(macro[0].estimate)}{tests}."
+            f"{title}, {name} minus {compared.reference}: {difference(macro[0].estimate)}{tests}."
         )
         sentences.append(
             f"{name} against {compared.reference}, as trained: "
-            + statement(macro[0].power, f"these {compared.cases} cases", "macro AUC")
+            + statement(macro[0].power, f"these {compared.cases} cases", compared.main_title)
         )
         for kind in ("heatmap", "mask"):
             sentences += [
@@ -213,7 +218,7 @@ def _about(run: Run, name: str) -> tuple[str, str]:
 
 
 def _forest(compared: Comparison, out: Path) -> Picture:
-    groups = [MACRO, *compared.classes]
+    groups = list(compared.groups)
     values = {name: _by_group(compared.estimates(run=name, metric="auc")) for name in compared.names}
     differences = {
         name: _by_group(compared.differences(run=name, metric="auc")) for name in compared.names[1:]
@@ -228,7 +233,7 @@ def _table(compared: Comparison, metric: str) -> ClassTable:
     described, rows = METRICS[metric], []
     for run in compared.names:
         by_group = _by_group(compared.estimates(run=run, metric=metric))
-        rows.append((run, [by_group.get(group) for group in (MACRO, *compared.classes)]))
+        rows.append((run, [by_group.get(group) for group in compared.groups]))
     return ClassTable(
         described.title[0].upper() + described.title[1:], described.higher_is_better, tuple(rows)
     )
@@ -285,7 +290,7 @@ def _paired(compared: Comparison) -> list[DifferenceRow]:
             p=[p_value(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
         )
         for row in compared.differences()
-        if row.map != "heatmap_raw"
+        if row.map != "heatmap_raw" and is_shown(row, compared)
     ]
 
 
@@ -298,7 +303,7 @@ def _figure(row: PairedRow) -> str:
 
 
 def _legend_of_power(compared: Comparison) -> str:
-    macro = compared.differences(metric="auc", group=MACRO)
+    macro = compared.differences(metric="auc", group=compared.main)
     return legend(macro[0].power) if macro else ""
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
@@ -16,7 +18,9 @@ from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.wording import count, listed, number
+from radgaze.runs import dates
 from radgaze.runs.controls import WORDS
+from radgaze.runs.history import best_epoch
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
 from radgaze.version import __version__
@@ -153,10 +157,26 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
+        ("Best epoch", _best_epoch(history, config.selection)),
+        ("Trained on", _days_of_training(run)),
+        ("Evaluated on", dates.read(run.path).evaluated),
         ("Seeds" if run.vote else "Seed", _seeds(run)),
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
+
+
+def _best_epoch(history: pl.DataFrame, selection: str) -> str | None:
+    best = best_epoch(history, selection)
+    by = "validation" if selection == "validate" else selection
+    return None if best is None else f"{best[0]}, {by} AUC {number(best[1])}"
+
+
+def _days_of_training(run: Run) -> str:
+    """The day on which a run was trained, or the days of the runs of a vote; empty where none is known."""
+    folders = [run.path] if run.vote is None else [run.path / voter.path for voter in run.vote.voters]
+    days = {dates.read(folder).trained for folder in folders}
+    return listed(sorted(day for day in days if day is not None))
 
 
 def weight_words(weighted: WeightConfig) -> str:

@@ -1,4 +1,4 @@
-"""Pictures of cases in layers: the radiograph once, as stored, and each map as a translucent layer over it."""
+"""Pictures of cases in layers: the radiograph once, as stored, and each map translucent over it."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -15,6 +16,7 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from radgaze.files import write_text
+from radgaze.reporting.links import Link, link_back, navigation
 from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import DPI, heat_gradient, png_uri
 from radgaze.reporting.wording import bounds, difference, interval, number, signed
@@ -92,13 +94,25 @@ def fill(template: str, html: str | None = None, /, **context: object) -> Markup
     return Markup(chosen.render(**context))  # noqa: S704 - the template escapes its values
 
 
-def write_page(template: str, path: Path, **context: object) -> Path:
-    """Fill a template of `templates/` and write the page, with the notes that its marks need (`cautions`)."""
+def write_page(
+    template: str, path: Path, *, links: Sequence[Link] = (), words: str = "", **context: object
+) -> Path:
+    """Fill a template of `templates/` and write the page, with the notes that its marks need (`cautions`).
+
+    Args:
+        template: File of the template.
+        path: Path of the page.
+        links: Other pages that it links to, where they exist, and that link to it.
+        words: Words of their links to it.
+        context: Values by the names in the template.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = str(fill(template, None, **context))
+    beside = Markup(navigation(path, links))  # noqa: S704 - which escapes its words
+    text = str(fill(template, None, navigation=beside, **context))
     for note in cautions(text):
         text = text.replace("</main>", f'<p class="note">{escape(note)}</p>\n</main>')
     write_text(text, path)
+    link_back(path, words, links)
     return path
 
 

@@ -11,6 +11,7 @@ from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.options import ReportOptions
 from radgaze.reporting.page import write_page
+from radgaze.reporting.run_links import around_report, report_of
 from radgaze.reporting.sections import EvaluatedRun, sections
 from radgaze.runs.config import SELECTED_ON_TEST
 
@@ -50,6 +51,8 @@ def report(
     return write_page(
         "report.html",
         run.path / "report.html",
+        links=around_report(run),
+        words=report_of(run).words,
         title=f"{name} – radgaze report",
         name=name,
         stamp=SELECTED_ON_TEST if run.config.selection == "test" else None,

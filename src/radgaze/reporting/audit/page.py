@@ -26,6 +26,7 @@ from radgaze.reporting.audit.rows import (
     verdict_rows,
 )
 from radgaze.reporting.page import Picture, figure_picture, write_page
+from radgaze.reporting.run_links import report_of
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import count, listed
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -112,6 +113,8 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
     return write_page(
         "audit.html",
         folder / "audit.html",
+        links=[report_of(run)],
+        words="Audit of the maps",
         title=f"{run.name} – radgaze audit",
         name=run.name,
         about=about,
