@@ -6,7 +6,7 @@ which the store has the radiograph.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -29,7 +29,6 @@ HEIGHT = 336
 """Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
 MOST = 1024
 """Largest height of a panel on a page, in pixels."""
-SCALE = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,8 @@ def attention(*, looked: bool, boxes: bool) -> str:
 
 def gaze_of(case: Case) -> Panel:
     """Make the panel of gaze overlaid on the radiograph."""
-    return over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
+    absent = "no gaze recorded" if case.attention == "Gaze" else f"no {case.attention.lower()}"
+    return over(case, case.gaze, case.attention, absent, outlined=False)
 
 
 def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:
@@ -173,13 +173,23 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
     return row
 
 
-def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> Figure:
+def outlined_in(rows: Iterable[Sequence[Panel]]) -> str:
+    """Say what the outline on the maps of some rows is of: "gaze", "boxes", "masks", or several of them."""
+    kinds = ("Gaze", "Boxes", "Masks")
+    drawn = {panel.title for row in rows for panel in row if panel.title in kinds and panel.layers}
+    return " or ".join(kind.lower() for kind in kinds if kind in drawn) or "gaze"
+
+
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> Figure:
     """Draw rows of panels as one figure, each with a label at its left, and one scale for all.
 
     Args:
         rows: Label and panels of each row.
-        words: Text beside the scale.
+        words: Text beside the scale; None for that of maps with an outline.
     """
+    if words is None:
+        outline = outlined_in([row for _, row in rows])
+        words = f"share of the map's largest value;\nblue line: {outline} at half the maximum"
     labels = [_extent(label) for label, _ in rows]
     picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]

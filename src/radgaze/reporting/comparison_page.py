@@ -20,7 +20,7 @@ from radgaze.evaluation.paired import CLASS_METRICS
 from radgaze.evaluation.results import EvaluationSettings, read_results
 from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals
-from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
+from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, outlined_in, radiograph
 from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
@@ -141,7 +141,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
     """
     names = compared.names
     with progress("Writing the comparison", total=len(runs) + 1) as bar:
-        groups, without = _cases(runs, names, out, draw, bar.advance)
+        groups, without, outlined = _cases(runs, names, out, draw, bar.advance)
         path = write_page(
             "comparison.html",
             out / "index.html",
@@ -171,6 +171,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             notes=compared.notes,
             selection=CHANGED,
             groups=groups,
+            outlined=outlined,
             without=without,
             columns=max(
                 (len(pictures) for g in groups for case in g.cases for *_, pictures in case.rows), default=4
@@ -313,7 +314,7 @@ def _cases(
     out: Path,
     draw: Draw,
     advance: Callable[[], object],
-) -> tuple[list[CaseGroup], str]:
+) -> tuple[list[CaseGroup], str, str]:
     """Draw the same cases for every run, by class.
 
     Args:
@@ -324,7 +325,7 @@ def _cases(
         advance: Function that is called after each run.
 
     Returns:
-        The groups, and an empty text; or no group, and the reason.
+        The groups, an empty text and what the outline is of; or no group, the reason and an empty text.
     """
     first, last = (run.predictions().filter(pl.col("split") == "test") for run in (runs[0], runs[-1]))
     chosen = choose_changed(first, last, runs[0].classes)
@@ -335,12 +336,13 @@ def _cases(
         try:
             by_id = {case.case_id: case for case in draw(run, ids, settings)}
         except UserError as error:
-            return [], f"The pictures need the store: {error}."
+            return [], f"The pictures need the store: {error}.", ""
         drawn.append(DrawnRun(name, generator_title(settings), by_id))
         advance()
     mask = any(case.mask is not None for run in drawn for case in run.cases.values())
     pictures = Pictures()
-    return [_group(name, ids, drawn, out, pictures, mask=mask) for name, ids in chosen.items()], ""
+    groups = [_group(name, ids, drawn, out, pictures, mask=mask) for name, ids in chosen.items()]
+    return groups, "", outlined_in([[gaze_of(case)] for case in drawn[-1].cases.values()])
 
 
 def _group(

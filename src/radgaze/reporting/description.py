@@ -17,6 +17,7 @@ from radgaze.objectives import distances
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
+from radgaze.reporting.attention import Attention, attention_of, told_of
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs import dates
 from radgaze.runs.controls import WORDS
@@ -39,11 +40,13 @@ class StoreFacts:
         source: Name of its source.
         cases: Number of its cases.
         rejections: Number of cases that were left out, by the reason.
+        attention: What its cases have in the place of attention.
     """
 
     source: str | None = None
     cases: int | None = None
     rejections: Mapping[str, int] = field(default_factory=dict)
+    attention: Attention = "gaze"
 
 
 def store_facts(run: Run) -> StoreFacts:
@@ -59,7 +62,12 @@ def store_facts(run: Run) -> StoreFacts:
     except UserError:
         return StoreFacts()
     counts = manifest.get("counts") or {}
-    return StoreFacts(manifest.get("source"), counts.get("cases"), counts.get("rejections") or {})
+    return StoreFacts(
+        manifest.get("source"),
+        counts.get("cases"),
+        counts.get("rejections") or {},
+        attention_of(run.store),
+    )
 
 
 def experiment_of(run: Run) -> str:
@@ -80,11 +88,11 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     edges += [term.summary for term in further(config.objective).values()]
     changed = config.counterfactual
     if edges:
-        supervision = f"Besides the labels, {listed(edges)}."
+        supervision = told_of(f"Besides the labels, {listed(edges)}.", facts.attention)
     elif changed.uses_gaze:
         supervision = "It learned from the labels alone."
     else:
-        supervision = "It learned from the labels alone; gaze had no part in it."
+        supervision = told_of("It learned from the labels alone; gaze had no part in it.", facts.attention)
     if config.model.reads_gaze or config.model.without_gaze:
         supervision = _gaze_as_input(config.model, edges)
     supervision = f"{supervision} {changed.summary}".strip()
@@ -152,7 +160,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Data source", store.source),
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),
-        ("Edges", ", ".join(edges) or "none"),
+        ("Edges", told_of(", ".join(edges) or "none", store.attention)),
         ("Gaze in training", f"control {config.gaze.control}" if config.gaze.control != "none" else None),
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),

@@ -10,6 +10,7 @@ import polars as pl
 
 from radgaze.attribution.registry import PRESETS
 from radgaze.evaluation.results import EvaluationSettings
+from radgaze.reporting.attention import attention_of
 from radgaze.reporting.case_panels import Case, attention
 from radgaze.reporting.scans import scans
 from radgaze.reporting.wording import count
@@ -92,6 +93,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     # Where boxes replace gaze, a case has a map but no fixation.
     has_fixations = [bool(has and row.any()) for has, row in zip(maps.has_gaze, maps.present, strict=True)]
     has_boxes = [bool(row.any()) for row in maps_of_boxes]
+    kind = attention_of(run.store)
     one_each = exclusive(run.predictions(), run.classes)
     cases = []
     for row, case_id in enumerate(maps.case_ids):
@@ -114,7 +116,8 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
                 most_probable=run.classes[top],
                 aspect=aspects.get(case_id, 1.0),
                 attention=attention(
-                    looked=has_fixations[row] or not has_boxes[row], boxes=bool(with_area(boxes[row]).any())
+                    looked=has_fixations[row] or (kind == "gaze" and not has_boxes[row]),
+                    boxes=bool(with_area(boxes[row]).any()) or (kind == "boxes" and not has_boxes[row]),
                 ),
                 scan=stored[case_id],
             )

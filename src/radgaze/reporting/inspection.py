@@ -15,6 +15,7 @@ from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
 from radgaze.reporting.alignment import alignment_figure
+from radgaze.reporting.attention import attention_of
 from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, radiograph
 from radgaze.reporting.layers import Pictures, ShownPanel, overlay
 from radgaze.reporting.page import Picture, figure_picture, write_page
@@ -46,7 +47,7 @@ def inspection_page(
     """
     options = options or InspectOptions()
     chosen = {name: _drawn(store, name, options.each, options.seed) for name in store.classes}
-    pictures = Pictures()
+    pictures, kind = Pictures(), attention_of(store)
     total = images_to_read(store, options.seed) + sum(map(len, chosen.values()))
     with progress("Inspecting", total=total) as bar:
         inspection = inspect(store, options, advance=bar.advance)
@@ -69,9 +70,10 @@ def inspection_page(
         distributions=_distributions(inspection, out),
         gaze_of_classes=gaze_of_classes(store).to_dicts() if store.mentions.height else [],
         alignment=_alignment(store, out, options.seed),
-        averages=[_averaged(name, average) for name, average in inspection.averages.items()],
+        averages=[_averaged(name, each, kind) for name, each in inspection.averages.items()],
         groups=groups,
         columns=4,
+        attention=kind,
     )
     write_text(json.dumps(inspection.as_json(), indent=2) + "\n", out / "inspect.json")
     return inspection, path
@@ -128,13 +130,13 @@ def _alignment(store: Store, out: Path, seed: int) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> ShownPanel:
+def _averaged(name: str, average: Average, kind: str) -> ShownPanel:
     """Draw the mean radiograph of a class with its mean gaze over it, for the macro `case_row`."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())
     pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain
-    note = f"mean of {average.cases}" if average.cases else "no gaze"
-    if average.of_boxes:
+    note = f"mean of {average.cases}" if average.cases else f"no {kind}"
+    if average.of_boxes and kind == "gaze":
         note += f", {average.of_boxes} by their boxes or masks"
     large = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
     return Pictures().row([Panel(name, large, note)], f"mean of {name}")[0]
@@ -154,7 +156,7 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
     cases = GazeDataset(store, None, size=SIZE, gaze=GAZE)
     place = {case_id: i for i, case_id in enumerate(cases.case_ids)}
     shapes = dict(store.cases.select("case_id", store.cases["columns"] / store.cases["rows"]).iter_rows())
-    stored, drawn = scans(store, case_ids, "stretch"), []
+    stored, kind, drawn = scans(store, case_ids, "stretch"), attention_of(store), []
     for case_id in case_ids:
         batch = collate([cases[place[case_id]]])
         has_fixations = bool((batch.weights > 0).any())
@@ -173,7 +175,8 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
                 probability=0.0,
                 aspect=float(shapes[case_id]),
                 attention=attention(
-                    looked=has_fixations or not has_map, boxes=bool(with_area(batch.own_boxes()).any())
+                    looked=has_fixations or (kind == "gaze" and not has_map),
+                    boxes=bool(with_area(batch.own_boxes()).any()) or (kind == "boxes" and not has_map),
                 ),
                 scan=stored[case_id],
             )

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from radgaze.errors import UserError
-from radgaze.reporting.case_panels import Case, mosaic, panels
+from radgaze.reporting.attention import MAPS as ATTENTION_MAPS
+from radgaze.reporting.case_panels import Case, gaze_of, mosaic, outlined_in, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
 from radgaze.reporting.layers import Pictures, ShownPanel
 from radgaze.reporting.page import slug
@@ -64,11 +65,15 @@ class Gallery:
         selection: The rule by which cases are selected.
         groups: The cases by class.
         missing: Reason why there are no pictures; empty where there are.
+        outlined: What the outline on the maps is of, see `outlined_in`.
+        map: The map of attention, in words.
     """
 
     selection: str
     groups: tuple[CaseGroup, ...]
     missing: str = ""
+    outlined: str = "gaze"
+    map: str = "gaze map"
 
     @property
     def columns(self) -> int:
@@ -93,7 +98,10 @@ class CasesSection(Section):
             return Gallery(selection, (), f"The pictures need the store: {error}.")
         pictures = Pictures()
         groups = (_group(evaluated, name, choice, drawn, pictures) for name, choice in choices.items())
-        return Gallery(selection, tuple(groups))
+        outlined = outlined_in([[gaze_of(case)] for case in drawn.values()])
+        return Gallery(
+            selection, tuple(groups), outlined=outlined, map=ATTENTION_MAPS[evaluated.store.attention]
+        )
 
 
 def _group(

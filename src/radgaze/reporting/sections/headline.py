@@ -103,6 +103,11 @@ def _agreement_tile(results: EvaluationResults) -> Tile:
     maps = results.test.agreement
     nss = (maps.get("heatmap") or {}).get("nss")
     remark = "not measured"
+    inside = (results.test.localisation.get("heatmap") or {}).get("energy_inside")
+    if nss is None and inside is not None:
+        cases = count(results.test.localisation_cases.compared, "case")
+        remark = f"share of the heatmap inside the boxes or masks, in {cases}"
+        return Tile("Heatmap inside the boxes", number(bounds(inside)[0], 2), remark)
     if nss is not None:
         name, baseline = next(iter(baselines.evaluated().items()))
         floor = number(bounds((maps.get(name) or {}).get("nss"))[0], 2)
