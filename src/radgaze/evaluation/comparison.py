@@ -147,8 +147,8 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
 
 def _positive(tables: Sequence[pl.DataFrame], classes: Sequence[str]) -> str | None:
     """The positive one of two exclusive classes, where the probabilities of every run add up to 1."""
-    found = {positive_class(table, classes) for table in tables}
-    return found.pop() if len(found) == 1 else None
+    positives = {positive_class(table, classes) for table in tables}
+    return positives.pop() if len(positives) == 1 else None
 
 
 def _selected_on_test(runs: Sequence[Run], names: Sequence[str]) -> list[str]:

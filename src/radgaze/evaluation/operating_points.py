@@ -1,4 +1,4 @@
-"""What a run decides at a threshold of each class: sensitivity, specificity and predictive values."""
+"""Decisions of a run at a threshold of each class: sensitivity, specificity and predictive values."""
 
 from __future__ import annotations
 
@@ -73,15 +73,15 @@ def operating_points(
 
 
 def _point(name: str, validate: pl.DataFrame, test: pl.DataFrame, resampling: Resampling) -> OperatingPoint:
-    known = validate[f"label_{name}"].to_numpy() > 0
-    threshold = best_threshold(known, validate[f"probability_{name}"].to_numpy())
+    labels = validate[f"label_{name}"].to_numpy() > 0
+    threshold = best_threshold(labels, validate[f"probability_{name}"].to_numpy())
     has = test[f"label_{name}"].to_numpy() > 0
-    told = test[f"probability_{name}"].to_numpy() > threshold
+    predicted = test[f"probability_{name}"].to_numpy() > threshold
     shares = {
-        "sensitivity": (has & told, has),
-        "specificity": (~has & ~told, ~has),
-        "ppv": (has & told, told),
-        "npv": (~has & ~told, ~told),
+        "sensitivity": (has & predicted, has),
+        "specificity": (~has & ~predicted, ~has),
+        "ppv": (has & predicted, predicted),
+        "npv": (~has & ~predicted, ~predicted),
     }
     measured = estimates(
         {key: _share(part, whole) for key, (part, whole) in shares.items()}, test.height, resampling
@@ -89,11 +89,11 @@ def _point(name: str, validate: pl.DataFrame, test: pl.DataFrame, resampling: Re
     return OperatingPoint(
         name=name,
         threshold=threshold,
-        chosen=bool(known.any() and not known.all()),
-        true_positive=int((has & told).sum()),
-        false_negative=int((has & ~told).sum()),
-        false_positive=int((~has & told).sum()),
-        true_negative=int((~has & ~told).sum()),
+        chosen=bool(labels.any() and not labels.all()),
+        true_positive=int((has & predicted).sum()),
+        false_negative=int((has & ~predicted).sum()),
+        false_positive=int((~has & predicted).sum()),
+        true_negative=int((~has & ~predicted).sum()),
         **{key: each.summary((0, 1)) for key, each in measured.items()},
     )
 

@@ -1,4 +1,4 @@
-"""What the cases of a store have in the place of attention: gaze, or boxes or masks where there is none."""
+"""Kind of attention that the cases of a store have: gaze, or boxes or masks where there is none."""
 
 from __future__ import annotations
 

@@ -42,12 +42,12 @@ def navigation(page: Path, links: Iterable[Link]) -> str:
     Returns:
         The list; it is empty, and shows nothing, where there is no link.
     """
-    found = _links_in(_text(page), page)
+    by_address = _links_in(_text(page), page)
     for link in links:
         address = relative(link.path, page)
         if address is not None and link.path.is_file():
-            found[address] = link.words
-    return _as_html(found)
+            by_address[address] = link.words
+    return _as_html(by_address)
 
 
 def link_back(page: Path, words: str, links: Iterable[Link]) -> None:
@@ -62,13 +62,13 @@ def link_back(page: Path, words: str, links: Iterable[Link]) -> None:
         text, address = _text(link.path), relative(page, link.path)
         if address is None or BEGIN not in text or link.path.is_symlink():
             continue
-        found = _links_in(text, link.path)
-        if found.get(address) == words:
+        by_address = _links_in(text, link.path)
+        if by_address.get(address) == words:
             continue
         before, _, rest = text.partition(BEGIN)
         after = rest.partition(END)[2]
         try:
-            write_text(before + _as_html({**found, address: words}) + after, link.path)
+            write_text(before + _as_html({**by_address, address: words}) + after, link.path)
         except (OSError, UserError):
             continue
 

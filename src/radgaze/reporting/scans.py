@@ -23,11 +23,11 @@ def scans(store: Store, case_ids: Iterable[str], fit: Fit) -> dict[str, NDArray[
     Returns:
         The radiographs (h, w), by case id.
     """
-    asked = set(case_ids)
+    chosen = set(case_ids)
     cases = store.cases.select("case_id", "rows", "columns")
     cut = {}
     for place, (case_id, rows, columns) in enumerate(cases.iter_rows()):
-        if case_id in asked:
+        if case_id in chosen:
             left, top, right, bottom = Frame(rows, columns, store.size).seen(fit)
             cut[case_id] = np.array(store.image(place)[top:bottom, left:right])
     return cut

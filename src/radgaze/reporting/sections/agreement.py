@@ -47,8 +47,8 @@ class AgreementSection(Section):
         if map_rows(evaluated.results.test.agreement, AGREEMENT):
             return None
         boxes = map_rows(evaluated.results.test.localisation, LOCALISATION)
-        told = " The next section compares the maps with boxes and masks." if boxes else ""
-        return f"No agreement was measured: no test case has gaze.{told}"
+        instead = " The next section compares the maps with boxes and masks." if boxes else ""
+        return f"No agreement was measured: no test case has gaze.{instead}"
 
     def content(self, evaluated: EvaluatedRun) -> AgreementTable:
         test = evaluated.results.test
