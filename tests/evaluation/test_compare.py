@@ -64,9 +64,9 @@ def compared(runs: Sequence[Evaluated], resamples: int) -> Comparison:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[Evaluated]:
     folder = tmp_path_factory.mktemp("runs")
     return [
-        Evaluated(folder / "a", experiment="baseline", skill=0.5, seed=1),
-        Evaluated(folder / "b", experiment="set3_guided", skill=2.5, seed=2, look=0.3),
-        Evaluated(folder / "c", experiment="no_decoder", skill=0.5, seed=3),
+        Evaluated(folder / "baseline", experiment="baseline", skill=0.5, seed=1),
+        Evaluated(folder / "set3_guided", experiment="set3_guided", skill=2.5, seed=2, look=0.3),
+        Evaluated(folder / "no_decoder", experiment="no_decoder", skill=0.5, seed=3),
     ]
 
 
@@ -171,6 +171,9 @@ def test_a_class_of_few_patients_is_said_to_have_too_narrow_differences(tmp_path
 def test_a_run_does_not_differ_from_its_twin(runs: list[Evaluated]) -> None:
     found = compared([runs[0], runs[0]], 100)
     assert found.names == ("1: baseline", "2: baseline")
+    again = replace(runs[0], path=runs[0].path.parent / "other" / "baseline")
+    names = compared([runs[0], again], 20).names
+    assert names == (f"{runs[0].path.parent.name}/baseline", "other/baseline")
     assert found.paired["difference"].abs().max() == 0
     assert found.paired["p_bootstrap"].min() == 1
     assert found.paired["p_delong"].drop_nulls().min() == 1
@@ -181,7 +184,7 @@ def test_the_order_of_a_runs_cases_does_not_matter(runs: list[Evaluated], tmp_pa
         def predictions(self) -> pl.DataFrame:
             return super().predictions().sample(fraction=1, shuffle=True, seed=1)
 
-    shuffled = Shuffled(tmp_path, experiment="set3_guided", skill=2.5, seed=2, look=0.3)
+    shuffled = Shuffled(tmp_path / "set3_guided", experiment="set3_guided", skill=2.5, seed=2, look=0.3)
     expected = compared(runs[:2], 50)
     found = compared([runs[0], shuffled], 50)
     assert found.table.equals(expected.table)
@@ -223,7 +226,7 @@ def test_runs_that_cannot_be_compared_are_named(
     runs: list[Evaluated], tmp_path: Path, other: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UserError, match=words):
-        compared([runs[0], Evaluated(tmp_path, experiment="other", **other)], 10)
+        compared([runs[0], Evaluated(tmp_path / "other", experiment="other", **other)], 10)
 
 
 def test_one_run_is_not_enough(runs: list[Evaluated]) -> None:
@@ -335,7 +338,7 @@ def test_on_five_patients_no_run_is_better_and_no_p_value_is_shown(tmp_path: Pat
     few = cases(test=5)
     runs = [
         Evaluated(tmp_path / "a", experiment="baseline", skill=-3.0, seed=1, cases=few),
-        Evaluated(tmp_path / "b", experiment="set3_guided", skill=9.0, seed=2, look=3.0, cases=few),
+        Evaluated(tmp_path / "set3_guided", experiment="set3_guided", skill=9.0, seed=2, look=3.0, cases=few),
     ]
     found = compared(runs, 200)
     assert (found.paired["low"] > 0).any()  # by its interval alone it would be better

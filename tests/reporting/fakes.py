@@ -46,6 +46,10 @@ _LEVELS = {
 class FakeStore:
     manifest: dict[str, Any]
     cases: pl.DataFrame
+    size: int = 32
+
+    def image(self, i: int) -> np.ndarray:
+        return np.full((self.size, self.size), i, np.uint8)
 
 
 @dataclass(frozen=True)

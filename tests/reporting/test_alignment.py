@@ -11,7 +11,8 @@ import pytest
 
 from radgaze.cli import main
 from radgaze.reporting import alignment
-from radgaze.reporting.case_panels import CONTOUR, HEIGHT, Panel, mosaic
+from radgaze.reporting.case_panels import HEIGHT, Panel, mosaic
+from radgaze.reporting.layers import CONTOUR
 from radgaze.store.store import Store
 from tests.reporting.pages import Page
 from tests.store.cohorts import make_cohort, with_mentions

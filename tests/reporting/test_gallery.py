@@ -93,6 +93,10 @@ def test_drawn_cases_keep_their_maps_labels_and_shape(run: FakeRun, monkeypatch:
     assert asked == {"generator": "backprop", "target": "true"}
     assert (a.truth, a.predicted, a.probability, a.aspect) == ("CHF", "CHF", 0.7, 1.2)
     assert (b.truth, b.predicted, b.correct, b.aspect) == ("pneumonia", "Normal", False, 0.5)
+    assert known(a.scan).shape == (26, 32)  # 100 × 120 on a square of 32, without its padding
+    assert known(b.scan).shape == (32, 16)
+    assert (known(a.scan) == 1).all()  # each from its own row of the store
+    assert (known(b.scan) == 0).all()
     assert a.gaze is not None
     assert b.gaze is None
     assert a.mask is None

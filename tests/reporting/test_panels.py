@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-from radgaze.reporting.case_panels import CONTOUR, HEIGHT, mosaic, overlay, panels
+from radgaze.reporting.case_panels import HEIGHT, mosaic, panels
+from radgaze.reporting.layers import CONTOUR, overlay
 from radgaze.reporting.style import HEAT
 from tests.reporting.fakes import case
 

@@ -86,7 +86,11 @@ def test_the_page_holds_a_row_of_five_pictures_per_chosen_case(page: str, run: F
     shown = Page(page)
     rows = page.count('<article class="case">')
     assert rows == sum(2 + min(2, wrong) for wrong in wrongs(run))
-    assert len([i for i in shown.images if (i["src"] or "").startswith("data:image/jpeg")]) == 5 * rows
+    assert len(shown.scans) == 5 * rows
+    assert len(shown.maps) == 4 * rows
+    assert all(map_.startswith("data:image/png") for map_ in shown.maps)
+    assert len(shown.radiographs) == rows  # each once, whatever is drawn over it
+    assert all(each.startswith("data:image/jpeg") for each in shown.radiographs.values())
     assert (
         len([i for i in shown.images if (i["src"] or "").startswith("data:image/png")]) == 5
     )  # 4 curves, agreement
@@ -125,7 +129,8 @@ def test_hostile_names_are_escaped(tmp_path: Path) -> None:
     run = FakeRun(tmp_path / "run", prefix=f"{evil}\"'&", classes=("A<b>", "B&amp;", 'C"x'), test_cases=30)
     text = written(run, replace(evaluated(run), software=evil), each=1)
     assert_self_contained(text)
-    assert "<script" not in text
+    assert text.count("<script") == 1  # ours
+    assert "alert" not in text.partition("<script>")[2]
     assert "A<b>" in Page(text).text
     assert evil in Page(text).text
     assert all(".." not in f.name and "<" not in f.name for f in (run.path / "figures").iterdir())

@@ -134,7 +134,7 @@ def test_a_vote_is_evaluated_explained_and_compared_like_a_run(
     assert results.test.agreement["heatmap"] is not None
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "The runs that vote" in page
-    assert "baseline with seed 1, baseline with seed 2 and baseline with seed 3" in page
+    assert "seed1 (baseline, seed 1), seed2 (baseline, seed 2) and seed3 (baseline, seed 3)" in page
     assert str(tmp_path) not in page
     capsys.readouterr()
     others = [*words[:1], str(out)]

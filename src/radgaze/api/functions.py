@@ -196,7 +196,7 @@ def train(
     if resume:
         raise UserError("`resume` needs `out`, the folder of the run that is continued")
     folder = Path(mkdtemp(prefix="radgaze-"))
-    fitted = fit(config, folder / "run")
+    fitted = fit(config, folder / config.experiment)  # whose name pages show
     run = Run(fitted.path, fitted.config)
     weakref.finalize(run, shutil.rmtree, folder, ignore_errors=True)
     return run

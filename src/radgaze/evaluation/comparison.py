@@ -8,13 +8,14 @@ from pathlib import Path
 
 import polars as pl
 
-from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation import comparison_rows, paired
 from radgaze.evaluation.agreement_tables import comparable_agreement, comparable_reliance
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.comparison_rows import EstimateRow, PairedRow
 from radgaze.evaluation.controls import Controls, controls_among
+from radgaze.evaluation.metrics.binary import positive_class
+from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics import policy
 from radgaze.evaluation.statistics.resampling import Resampling
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -39,6 +40,7 @@ class Comparison:
         paired: A `PairedRow` for each run but the reference, and each figure.
         notes: Limits of the comparison, as sentences.
         controls: The runs that differ in their control of gaze alone, and those that used gaze without one.
+        positive: The positive one of two exclusive classes, see `positive_class`; None for other classes.
     """
 
     names: tuple[str, ...]
@@ -49,11 +51,27 @@ class Comparison:
     paired: pl.DataFrame
     notes: tuple[str, ...]
     controls: Controls = Controls()  # noqa: RUF009 - frozen
+    positive: str | None = None
 
     @property
     def reference(self) -> str:
         """Name of the run that differences are taken against."""
         return self.names[0]
+
+    @property
+    def main(self) -> str:
+        """Group whose AUC stands first: the macro mean, or the positive one of two classes."""
+        return MACRO if self.positive is None else self.positive
+
+    @property
+    def main_title(self) -> str:
+        """Title of that AUC."""
+        return "macro AUC" if self.positive is None else f"AUC of {self.positive}"
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups whose figures are shown; the tables have those of both classes and their mean."""
+        return (MACRO, *self.classes) if self.positive is None else (self.positive,)
 
     def estimates(self, **where: str) -> list[EstimateRow]:
         """Return the rows of `table` in which columns have the given values."""
@@ -123,7 +141,14 @@ def compare(runs: Sequence[Run], options: CompareOptions | None = None) -> Compa
         paired=pl.DataFrame(rows.differences, schema=comparison_rows.PAIRED),
         notes=(*_selected_on_test(runs, names), *([reason] if reason else []), *_limits(test, classes)),
         controls=controls_among(runs, names),
+        positive=_positive(tables, classes),
     )
+
+
+def _positive(tables: Sequence[pl.DataFrame], classes: Sequence[str]) -> str | None:
+    """The positive one of two exclusive classes, where the probabilities of every run add up to 1."""
+    positives = {positive_class(table, classes) for table in tables}
+    return positives.pop() if len(positives) == 1 else None
 
 
 def _selected_on_test(runs: Sequence[Run], names: Sequence[str]) -> list[str]:
@@ -156,13 +181,13 @@ def _patients_of_rarer_label(cases: pl.DataFrame, name: str) -> int:
 
 
 def _names(runs: Sequence[Run]) -> tuple[str, ...]:
-    """Names of the experiments with their controls; where these repeat, names of the folders or, where these
-    repeat too, numbers."""
-    methods = [experiments.with_control(run.experiment, run.config.gaze.control) for run in runs]
-    for names in (methods, [run.path.resolve().name for run in runs]):
-        if len(set(names)) == len(names):
-            return tuple(names)
-    return tuple(f"{place}: {method}" for place, method in enumerate(methods, 1))
+    """Names of the folders; where these repeat, with the folders that they are in, or else with numbers."""
+    folders = [run.path.resolve() for run in runs]
+    names = [run.name for run in runs]
+    for each in (names, [f"{folder.parent.name}/{folder.name}" for folder in folders]):
+        if len(set(each)) == len(each):
+            return tuple(each)
+    return tuple(f"{place}: {name}" for place, name in enumerate(names, 1))
 
 
 def _aligned(runs: Sequence[Run], names: Sequence[str]) -> list[pl.DataFrame]:

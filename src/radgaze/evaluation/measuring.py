@@ -19,6 +19,7 @@ from radgaze.evaluation.results import (
 )
 from radgaze.evaluation.scoring import score
 from radgaze.evaluation.summary import summarise
+from radgaze.runs import dates
 from radgaze.runs.run import Run
 from radgaze.tables import write_parquet
 
@@ -58,4 +59,5 @@ def evaluate(
     test = scores.predictions.filter(pl.col("split") == "test")
     write_parquet(curves(test, run.classes), run.path / CURVES)
     write_results(results, run.path)
+    dates.note(run.path, "evaluated")
     return results

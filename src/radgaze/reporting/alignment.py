@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 
 from radgaze.console import progress
 from radgaze.inspecting.inspection import GAZE
-from radgaze.reporting.case_panels import CONTOUR, Case, Panel, mosaic, over
+from radgaze.reporting.case_panels import Case, Panel, mosaic, over
+from radgaze.reporting.layers import CONTOUR
 from radgaze.reporting.style import save
 from radgaze.store.batch import Batch
 from radgaze.store.dataset import GazeDataset, collate

@@ -1,8 +1,12 @@
-"""Panels of a case: the radiograph, and heatmap, Grad-CAM, gaze and mask overlaid on it, on one scale."""
+"""Panels of a case: the radiograph, and heatmap, Grad-CAM, gaze and mask overlaid on it, on one scale.
+
+A panel is drawn twice: for the sheets of figures at one height, and for pages in layers, at the resolution at
+which the store has the radiograph.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -19,15 +23,13 @@ from PIL import Image
 from scipy.ndimage import binary_erosion
 
 from radgaze.reporting.fonts import families
+from radgaze.reporting.layers import Layers, overlay
 from radgaze.reporting.style import DPI, HEAT, INK, MUTED, canvas, styled
 
 HEIGHT = 336
 """Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
-CONTOUR = (86, 180, 233)
-"""Colour of the outline, Okabe & Ito's sky blue: neither a grey of the radiograph nor a colour of the map."""
-SCALE = "share of the map's largest value;\nblue line: gaze, or boxes, at half the maximum"
-OPACITY = 0.72
-"""Opacity of a map where it is 1, at which bones and vessels remain visible."""
+MOST = 1024
+"""Largest height of a panel on a page, in pixels."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class Case:
             to a square for the model are drawn.
         attention: Content of `gaze`: "Gaze", "Boxes" or "Masks".
         most_probable: The most probable class.
+        scan: The radiograph as the store has it, (h, w) uint8: the part that `image` shows, in its own shape;
+            None to draw `image` in its place.
     """
 
     case_id: str
@@ -62,6 +66,7 @@ class Case:
     aspect: float = 1.0
     attention: str = "Gaze"
     most_probable: str = ""
+    scan: NDArray[np.uint8] | None = None
 
     @property
     def correct(self) -> bool:
@@ -70,18 +75,42 @@ class Case:
 
     @cached_property
     def grey(self) -> NDArray[np.uint8]:
-        """The radiograph as it is drawn, (h, w, 3)."""
-        drawn = np.round(255 * np.clip(_resize(self.image, self.aspect), 0, 1)).astype(np.uint8)
-        return np.repeat(drawn[..., None], 3, axis=2)
+        """The radiograph at the height of figures, (h, w, 3)."""
+        return np.repeat(self.radiograph(HEIGHT)[..., None], 3, axis=2)
 
     @cached_property
     def outline(self) -> NDArray[np.bool_] | None:
-        """Outline of the pixels where gaze is at least half its maximum, (h, w); None without gaze."""
+        """Outline of the gaze at the height of figures, (h, w), see `outline_at`."""
+        return self.outline_at(HEIGHT)
+
+    @cached_property
+    def height(self) -> int:
+        """Height in pixels of a panel on a page: that of the radiograph in the store."""
+        return HEIGHT if self.scan is None else min(MOST, self.scan.shape[0])
+
+    def radiograph(self, height: int) -> NDArray[np.uint8]:
+        """Return the radiograph at a height in pixels, (h, w), from the store's where there is one."""
+        if self.scan is None:
+            drawn = np.clip(_resize(self.image, self.aspect, height), 0, 1)
+            grey: NDArray[np.uint8] = np.round(255 * drawn).astype(np.uint8)
+            return grey
+        size = (_width(self.aspect, height), height)
+        scan = Image.fromarray(np.asarray(self.scan))
+        return np.array(scan if scan.size == size else scan.resize(size, Image.Resampling.LANCZOS))
+
+    def outline_at(self, height: int) -> NDArray[np.bool_] | None:
+        """Find the outline of the pixels where gaze is at least half its maximum, at a height in pixels.
+
+        Returns:
+            Whether a pixel is in the outline, (h, w); None without gaze.
+        """
         if self.gaze is None or not np.nanmax(self.gaze, initial=0) > 0:
             return None
-        gaze = _resize(np.nan_to_num(self.gaze), self.aspect)
+        gaze = _resize(np.nan_to_num(self.gaze), self.aspect, height)
         inside = gaze >= 0.5 * gaze.max()
-        return np.asarray(inside & ~binary_erosion(inside, iterations=2, border_value=1), dtype=np.bool_)
+        thickness = max(1, round(2 * height / HEIGHT))
+        within = binary_erosion(inside, iterations=thickness, border_value=1)
+        return np.asarray(inside & ~within, dtype=np.bool_)
 
 
 @dataclass(frozen=True)
@@ -90,13 +119,15 @@ class Panel:
 
     Attributes:
         title: Title.
-        pixels: Picture (height, width, 3); None where there is none, with the reason in `note`.
+        pixels: Picture (height, width, 3) for figures; None where there is none, with the reason in `note`.
         note: Remark beside the title.
+        layers: The picture for pages; None to show `pixels` there too.
     """
 
     title: str
     pixels: NDArray[np.uint8] | None
     note: str = ""
+    layers: Layers | None = None
 
 
 def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
@@ -112,7 +143,7 @@ def panels(case: Case, generator: str, *, mask: bool = True) -> list[Panel]:
 
 def radiograph(case: Case) -> Panel:
     """Make the panel of the radiograph alone."""
-    return Panel("Radiograph", case.grey)
+    return Panel("Radiograph", case.grey, layers=Layers(case.radiograph(case.height)))
 
 
 def attention(*, looked: bool, boxes: bool) -> str:
@@ -127,7 +158,8 @@ def attention(*, looked: bool, boxes: bool) -> str:
 
 def gaze_of(case: Case) -> Panel:
     """Make the panel of gaze overlaid on the radiograph."""
-    return over(case, case.gaze, case.attention, "no gaze recorded", outlined=False)
+    absent = "no gaze recorded" if case.attention == "Gaze" else f"no {case.attention.lower()}"
+    return over(case, case.gaze, case.attention, absent, outlined=False)
 
 
 def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False) -> list[Panel]:
@@ -142,13 +174,23 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
     return row
 
 
-def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> Figure:
+def outlined_in(rows: Iterable[Sequence[Panel]]) -> str:
+    """Say what the outline on the maps of some rows is of: "gaze", "boxes", "masks", or several of them."""
+    kinds = ("Gaze", "Boxes", "Masks")
+    drawn = {panel.title for row in rows for panel in row if panel.title in kinds and panel.layers}
+    return " or ".join(kind.lower() for kind in kinds if kind in drawn) or "gaze"
+
+
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> Figure:
     """Draw rows of panels as one figure, each with a label at its left, and one scale for all.
 
     Args:
         rows: Label and panels of each row.
-        words: Text beside the scale.
+        words: Text beside the scale; None for that of maps with an outline.
     """
+    if words is None:
+        outline = outlined_in([row for _, row in rows])
+        words = f"share of the map's largest value;\nblue line: {outline} at half the maximum"
     labels = [_extent(label) for label, _ in rows]
     picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]
@@ -179,27 +221,6 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str = SCALE) -> F
     return figure
 
 
-def overlay(
-    grey: NDArray[np.uint8], values: NDArray[np.floating], outline: NDArray[np.bool_] | None
-) -> NDArray[np.uint8]:
-    """Lay a map over a radiograph, with an opacity that grows with its values.
-
-    Args:
-        grey: Radiograph of shape (h, w, 3).
-        values: Map of shape (h, w), in [0, 1].
-        outline: Pixels (h, w) of the outline of gaze, which is drawn on top; None for none.
-
-    Returns:
-        The picture (h, w, 3).
-    """
-    alpha = (OPACITY * np.clip(values, 0, 1) ** 0.75)[..., None]
-    mixed = (1 - alpha) * grey + alpha * 255 * HEAT(values)[..., :3]
-    if outline is not None:
-        mixed[outline] = CONTOUR
-    laid: NDArray[np.uint8] = np.round(mixed).astype(np.uint8)
-    return laid
-
-
 def over(
     case: Case, values: NDArray[np.floating] | None, title: str, absent: str, *, outlined: bool = True
 ) -> Panel:
@@ -214,13 +235,16 @@ def over(
     """
     if values is None:
         return Panel(title, None, absent)
-    top = float(np.nanmax(values, initial=0))
+    grey, top = case.radiograph(case.height), float(np.nanmax(values, initial=0))
     if not np.isfinite(top) or top <= 0:
-        return Panel(title, case.grey, "zero everywhere")
-    scaled = _resize(np.nan_to_num(values) / top, case.aspect)
+        return Panel(title, case.grey, "zero everywhere", Layers(grey))
+    shares = np.nan_to_num(values) / top
+    outlines = (case.outline, case.outline_at(case.height)) if outlined else (None, None)
+    pixels = overlay(case.grey, _resize(shares, case.aspect, HEIGHT), outlines[0])
+    layers = Layers(grey, _resize(shares, case.aspect, case.height), outlines[1])
     # The maximum of heatmaps and gaze is 1; a mask is a probability, whose maximum is meaningful.
     note = f"largest {top:.2f}" if title == "Mask" else ""
-    return Panel(title, overlay(case.grey, scaled, case.outline if outlined else None), note)
+    return Panel(title, pixels, note, layers)
 
 
 class _Pixels(Artist):
@@ -254,11 +278,15 @@ class _Pixels(Artist):
         graphics.restore()
 
 
-def _resize(values: NDArray[np.floating], aspect: float) -> NDArray[np.floating]:
-    """Resize a map (H, W) to the drawn height and the shape of the radiograph."""
-    width = round(HEIGHT * float(np.clip(aspect, 0.5, 2.0)))
+def _width(aspect: float, height: int) -> int:
+    """Width of a panel of a height, in pixels; extreme shapes are squeezed, so that a row fits the page."""
+    return round(height * float(np.clip(aspect, 0.5, 2.0)))
+
+
+def _resize(values: NDArray[np.floating], aspect: float, height: int) -> NDArray[np.floating]:
+    """Resize a map (H, W) to a height in pixels and the shape of the radiograph."""
     picture = Image.fromarray(np.asarray(values, dtype=np.float32))
-    resized = np.asarray(picture.resize((width, HEIGHT), Image.Resampling.BICUBIC))
+    resized = np.asarray(picture.resize((_width(aspect, height), height), Image.Resampling.BICUBIC))
     clipped: NDArray[np.floating] = np.clip(resized, 0, None)
     return clipped
 

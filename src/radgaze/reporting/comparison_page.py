@@ -17,14 +17,16 @@ from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.classification import METRICS
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.evaluation.paired import CLASS_METRICS
-from radgaze.evaluation.results import MACRO, EvaluationSettings, read_results
+from radgaze.evaluation.results import EvaluationSettings, read_results
 from radgaze.evaluation.statistics.decision import Difference
 from radgaze.reporting import description, intervals
-from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
-from radgaze.reporting.comparison_tables import p_value
+from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, outlined_in, radiograph
+from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, slug, write_page
+from radgaze.reporting.layers import Pictures, ShownPanel
+from radgaze.reporting.page import Picture, figure_picture, slug, write_page
+from radgaze.reporting.run_links import report_of
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, RELIANCE, difference
@@ -93,11 +95,11 @@ class CaseRows:
 
     Attributes:
         case_id: Id of the case.
-        rows: Label and pictures of each run.
+        rows: Name, decision and pictures of each run.
     """
 
     case_id: str
-    rows: list[tuple[str, Sequence[ShownPanel]]]
+    rows: list[tuple[str, str, Sequence[ShownPanel]]]
 
 
 @dataclass(frozen=True)
@@ -139,20 +141,24 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
     """
     names = compared.names
     with progress("Writing the comparison", total=len(runs) + 1) as bar:
-        groups, without = _cases(runs, names, out, draw, bar.advance)
+        groups, without, outlined = _cases(runs, names, out, draw, bar.advance)
         path = write_page(
             "comparison.html",
             out / "index.html",
+            links=[report_of(run) for run in runs],
+            words=f"Comparison of {' against '.join(names)}",
             title=f"{' against '.join(names)} – radgaze comparison",
             names=names,
             stamp=SELECTED_ON_TEST if any(run.config.selection == "test" for run in runs) else None,
             reference=compared.reference,
             cases=compared.cases,
             patients=compared.patients,
-            experiments=[(name, *_about(run)) for name, run in zip(names, runs, strict=True)],
+            experiments=[(name, *_about(run, name)) for name, run in zip(names, runs, strict=True)],
             findings=[*findings(compared), *control_sentences(compared)],
             forest=_forest(compared, out),
-            columns_auc=[MACRO, *compared.classes],
+            of_two=compared_classes(compared),
+            main_title=compared.main_title,
+            columns_auc=list(compared.groups),
             tables=[_table(compared, metric) for metric in CLASS_METRICS],
             agreement=_agreement(compared),
             agreement_figure=_agreement_figure(compared, out),
@@ -165,9 +171,10 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             notes=compared.notes,
             selection=CHANGED,
             groups=groups,
+            outlined=outlined,
             without=without,
             columns=max(
-                (len(pictures) for g in groups for case in g.cases for _, pictures in case.rows), default=4
+                (len(pictures) for g in groups for case in g.cases for *_, pictures in case.rows), default=4
             ),
         )
         bar.advance()
@@ -176,18 +183,18 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
 
 def findings(compared: Comparison) -> list[str]:
     """State the differences of each run to the reference in macro AUC and in agreement with gaze."""
-    sentences = []
+    sentences, title = [], compared.main_title[0].upper() + compared.main_title[1:]
     for name in compared.names[1:]:
-        macro = compared.differences(run=name, metric="auc", group=MACRO)
+        macro = compared.differences(run=name, metric="auc", group=compared.main)
         if not macro:
             continue
         tests = _tests(macro[0], {"bootstrap": "p_bootstrap", "DeLong": "p_delong"})
         sentences.append(
-            f"Macro AUC, {name} minus {compared.reference}: {difference(macro[0].estimate)}{tests}."
+            f"{title}, {name} minus {compared.reference}: {difference(macro[0].estimate)}{tests}."
         )
         sentences.append(
             f"{name} against {compared.reference}, as trained: "
-            + statement(macro[0].power, f"these {compared.cases} cases", "macro AUC")
+            + statement(macro[0].power, f"these {compared.cases} cases", compared.main_title)
         )
         for kind in ("heatmap", "mask"):
             sentences += [
@@ -203,15 +210,16 @@ def findings(compared: Comparison) -> list[str]:
     return sentences
 
 
-def _about(run: Run) -> tuple[str, str]:
-    """Describe the run, and name its report's file, relative to the folder of the run."""
+def _about(run: Run, name: str) -> tuple[str, str]:
+    """Name the experiment, where the name of the run does not, and describe the run."""
     one_each = exclusive(run.predictions(), run.classes)
     words = description.summary(run, description.store_facts(run), exclusive=one_each)
-    return words, f"{run.path.resolve().name}/report.html"
+    experiment = description.experiment_of(run)
+    return "" if name == experiment else f"experiment {experiment}", words
 
 
 def _forest(compared: Comparison, out: Path) -> Picture:
-    groups = [MACRO, *compared.classes]
+    groups = list(compared.groups)
     values = {name: _by_group(compared.estimates(run=name, metric="auc")) for name in compared.names}
     differences = {
         name: _by_group(compared.differences(run=name, metric="auc")) for name in compared.names[1:]
@@ -226,7 +234,7 @@ def _table(compared: Comparison, metric: str) -> ClassTable:
     described, rows = METRICS[metric], []
     for run in compared.names:
         by_group = _by_group(compared.estimates(run=run, metric=metric))
-        rows.append((run, [by_group.get(group) for group in (MACRO, *compared.classes)]))
+        rows.append((run, [by_group.get(group) for group in compared.groups]))
     return ClassTable(
         described.title[0].upper() + described.title[1:], described.higher_is_better, tuple(rows)
     )
@@ -283,7 +291,7 @@ def _paired(compared: Comparison) -> list[DifferenceRow]:
             p=[p_value(row, c) for c in ("p_bootstrap", "p_delong", "p_bootstrap_holm", "p_delong_holm")],
         )
         for row in compared.differences()
-        if row.map != "heatmap_raw"
+        if row.map != "heatmap_raw" and is_shown(row, compared)
     ]
 
 
@@ -296,7 +304,7 @@ def _figure(row: PairedRow) -> str:
 
 
 def _legend_of_power(compared: Comparison) -> str:
-    macro = compared.differences(metric="auc", group=MACRO)
+    macro = compared.differences(metric="auc", group=compared.main)
     return legend(macro[0].power) if macro else ""
 
 
@@ -306,7 +314,7 @@ def _cases(
     out: Path,
     draw: Draw,
     advance: Callable[[], object],
-) -> tuple[list[CaseGroup], str]:
+) -> tuple[list[CaseGroup], str, str]:
     """Draw the same cases for every run, by class.
 
     Args:
@@ -317,7 +325,7 @@ def _cases(
         advance: Function that is called after each run.
 
     Returns:
-        The groups, and an empty text; or no group, and the reason.
+        The groups, an empty text and what the outline is of; or no group, the reason and an empty text.
     """
     first, last = (run.predictions().filter(pl.col("split") == "test") for run in (runs[0], runs[-1]))
     chosen = choose_changed(first, last, runs[0].classes)
@@ -328,27 +336,35 @@ def _cases(
         try:
             by_id = {case.case_id: case for case in draw(run, ids, settings)}
         except UserError as error:
-            return [], f"The pictures need the store: {error}."
+            return [], f"The pictures need the store: {error}.", ""
         drawn.append(DrawnRun(name, generator_title(settings), by_id))
         advance()
     mask = any(case.mask is not None for run in drawn for case in run.cases.values())
-    return [_group(name, ids_of_class, drawn, out, mask=mask) for name, ids_of_class in chosen.items()], ""
+    pictures = Pictures()
+    groups = [_group(name, ids, drawn, out, pictures, mask=mask) for name, ids in chosen.items()]
+    return groups, "", outlined_in([[gaze_of(case)] for case in drawn[-1].cases.values()])
 
 
 def _group(
-    name: str, case_ids: Sequence[str], drawn: Sequence[DrawnRun], out: Path, *, mask: bool
+    name: str,
+    case_ids: Sequence[str],
+    drawn: Sequence[DrawnRun],
+    out: Path,
+    pictures: Pictures,
+    *,
+    mask: bool,
 ) -> CaseGroup:
     """Draw the cases of a class: a row for each run, the radiograph and the gaze beside the first two."""
     cases, rows = [], []
     for case_id in case_ids:
-        shown: list[tuple[str, Sequence[ShownPanel]]] = []
+        shown: list[tuple[str, str, Sequence[ShownPanel]]] = []
         for place, run in enumerate(drawn):
             case = run.cases[case_id]
             beside = radiograph(case) if place == 0 else gaze_of(case) if place == 1 else Panel("", None)
             row = [beside, *maps_of_model(case, run.title, mask=mask)]
             label = f"{'✓' if case.correct else '✗'} {case.predicted} {case.probability:.2f}"
             rows.append((f"{run.name}\n{label}", row))
-            shown.append((f"{run.name}: {label}", panel_pictures(row, case_id)))
+            shown.append((run.name, label, pictures.row(row, case_id)))
         cases.append(CaseRows(case_id, shown))
     if rows:
         save(mosaic(rows), out / f"cases_{slug(name)}.png")

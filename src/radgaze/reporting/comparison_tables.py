@@ -12,7 +12,6 @@ from radgaze.evaluation.metrics import classification, reliance
 from radgaze.evaluation.metrics.agreement import METRICS
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.paired import CLASS_METRICS
-from radgaze.evaluation.results import MACRO
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
 from radgaze.reporting.control_words import control_sentences
@@ -45,6 +44,7 @@ def comparison_markdown(comparison: Comparison) -> str:
         f"{comparison.cases} test cases of {comparison.patients} patients; 95% intervals of the patient "
         "bootstrap, of a run's AUC by DeLong's errors over patients. ↓: lower is better.",
     ]
+    parts += [escaped(words)] if (words := compared_classes(comparison)) else []
     for metric in CLASS_METRICS:
         heading = _heading(metric)
         parts += [f"## {heading[0].upper()}{heading[1:]}", _class_table(comparison, metric)]
@@ -52,12 +52,12 @@ def comparison_markdown(comparison: Comparison) -> str:
         parts += ["## Agreement with gaze", _agreement_table(comparison)]
     if table := _reliance_table(comparison):
         parts += ["## Reliance on confounders", table]
-    differences = comparison.differences()
+    differences = [row for row in comparison.differences() if is_shown(row, comparison)]
     reference = escaped(comparison.reference) if differences else ""
     parts += [f"## Paired differences to {reference}", _paired_table(differences)]
     if sentences := control_sentences(comparison):
         parts += ["## Controls of gaze", "\n".join(f"- {escaped(each)}" for each in sentences)]
-    macro = comparison.differences(metric="auc", group=MACRO)
+    macro = comparison.differences(metric="auc", group=comparison.main)
     parts += [legend(macro[0].power)] if macro else []
     return "\n\n".join([*parts, *map(escaped, [*comparison.notes, *cautions("".join(parts))])]) + "\n"
 
@@ -66,6 +66,22 @@ def write_markdown(comparison: Comparison, out: Path) -> Path:
     """Write compare.md into a folder; return its path."""
     write_text(comparison_markdown(comparison), out / "compare.md")
     return out / "compare.md"
+
+
+def is_shown(row: PairedRow, comparison: Comparison) -> bool:
+    """Whether a difference is told: not one of a class whose figures are those of the other."""
+    return row.metric not in classification.METRICS or row.group in comparison.groups
+
+
+def compared_classes(comparison: Comparison) -> str:
+    """Say which of two classes is compared, as a sentence; empty for more classes."""
+    if comparison.positive is None:
+        return ""
+    other = next(name for name in comparison.classes if name != comparison.positive)
+    return (
+        f"Of the two classes, {comparison.positive} is the positive one, against {other}; the AUC of {other} "
+        "and the mean over both are the same."
+    )
 
 
 def p_value(row: PairedRow, column: str) -> str:
@@ -82,7 +98,7 @@ def p_value(row: PairedRow, column: str) -> str:
 
 def _class_table(comparison: Comparison, metric: str) -> str:
     """Table with a row for each run or, where there are many classes, a row for each class."""
-    groups, runs = (MACRO, *comparison.classes), comparison.names
+    groups, runs = comparison.groups, comparison.names
     cells = {(row.run, row.group): _estimate(row) for row in comparison.estimates(metric=metric)}
     if len(groups) > max(MOST_COLUMNS, len(runs)):
         rows = [[escaped(group), *(cells.get((run, group), "–") for run in runs)] for group in groups]

@@ -7,7 +7,6 @@ from dataclasses import replace
 from radgaze.evaluation.comparison import Comparison
 from radgaze.evaluation.comparison_rows import PairedRow
 from radgaze.evaluation.controls import ControlPair
-from radgaze.evaluation.results import MACRO
 from radgaze.evaluation.statistics.decision import Difference, verdict
 from radgaze.reporting.statistics_words import p_equals
 from radgaze.reporting.wording import difference
@@ -35,16 +34,16 @@ def _sentence(compared: Comparison, pair: ControlPair) -> str:
             f"name {pair.run} first to compare the two."
         )
     other = pair.control if compared.reference == pair.run else pair.run
-    rows = compared.differences(run=other, metric="auc", group=MACRO)
+    rows = compared.differences(run=other, metric="auc", group=compared.main)
     if not rows:
-        return f"Nothing can be said of {pair.run} against {about}: the macro AUC is undefined."
+        return f"Nothing can be said of {pair.run} against {about}: the {compared.main_title} is undefined."
     change = _of_gaze(rows[0], is_reversed=other == pair.control)
     decision = verdict(change, tested=True)
     words = f"{difference(change)}, p {p_equals(change.p, change.p_is_bound)} after Holm's correction"
     lead = f"The gaze on each case, in {pair.run}, is"
     if decision in ("better", "worse"):
         side = "higher" if decision == "better" else "lower"
-        return f"{lead} distinguishable from {about}: macro AUC is {side} with it, {words}."
+        return f"{lead} distinguishable from {about}: {compared.main_title} is {side} with it, {words}."
     if decision == "few":
         return f"{lead} not to be judged against {about}: {change.lacking}."
     return f"{lead} not distinguishable from {about}: {words}. That is no proof that they are equal."

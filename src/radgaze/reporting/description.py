@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+import polars as pl
+
+from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.evaluation.results import EvaluationResults
 from radgaze.objectives import distances
 from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
+from radgaze.reporting.attention import Attention, attention_of, told_of
 from radgaze.reporting.wording import count, listed, number
+from radgaze.runs import dates
 from radgaze.runs.controls import WORDS
+from radgaze.runs.history import best_epoch
 from radgaze.runs.origin import StoreChangedError
 from radgaze.runs.vote import Vote
 from radgaze.version import __version__
@@ -33,11 +40,13 @@ class StoreFacts:
         source: Name of its source.
         cases: Number of its cases.
         rejections: Number of cases that were left out, by the reason.
+        attention: What its cases have in the place of attention.
     """
 
     source: str | None = None
     cases: int | None = None
     rejections: Mapping[str, int] = field(default_factory=dict)
+    attention: Attention = "gaze"
 
 
 def store_facts(run: Run) -> StoreFacts:
@@ -53,7 +62,17 @@ def store_facts(run: Run) -> StoreFacts:
     except UserError:
         return StoreFacts()
     counts = manifest.get("counts") or {}
-    return StoreFacts(manifest.get("source"), counts.get("cases"), counts.get("rejections") or {})
+    return StoreFacts(
+        manifest.get("source"),
+        counts.get("cases"),
+        counts.get("rejections") or {},
+        attention_of(run.store),
+    )
+
+
+def experiment_of(run: Run) -> str:
+    """Return the name of a run's experiment, with its control."""
+    return experiments.with_control(run.experiment, run.config.gaze.control)
 
 
 def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
@@ -69,11 +88,11 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     edges += [term.summary for term in further(config.objective).values()]
     changed = config.counterfactual
     if edges:
-        supervision = f"Besides the labels, {listed(edges)}."
+        supervision = told_of(f"Besides the labels, {listed(edges)}.", facts.attention)
     elif changed.uses_gaze:
         supervision = "It learned from the labels alone."
     else:
-        supervision = "It learned from the labels alone; gaze had no part in it."
+        supervision = told_of("It learned from the labels alone; gaze had no part in it.", facts.attention)
     if config.model.reads_gaze or config.model.without_gaze:
         supervision = _gaze_as_input(config.model, edges)
     supervision = f"{supervision} {changed.summary}".strip()
@@ -119,7 +138,9 @@ def _gaze_as_input(model: ModelConfig, edges: Sequence[str]) -> str:
 
 def vote_words(vote: Vote) -> str:
     """Say which runs are combined, and how, as a sentence."""
-    names = listed([f"{voter.experiment} with seed {voter.seed}" for voter in vote.voters])
+    names = listed(
+        [f"{PurePath(voter.path).name} ({voter.experiment}, seed {voter.seed})" for voter in vote.voters]
+    )
     how = "The mean" if vote.rule == "mean" else "The majority vote"
     return f"{how} of {len(vote.voters)} runs: {names}."
 
@@ -135,18 +156,35 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
     edges += [f"{name} {weight_words(config.objective.terms[name])}" for name in further(config.objective)]
     weights = str(config.model.weights).replace("\\", "/").rsplit("/", 1)[-1]
     values = [
+        ("Experiment", experiment_of(run)),
         ("Data source", store.source),
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),
-        ("Edges", ", ".join(edges) or "none"),
+        ("Edges", told_of(", ".join(edges) or "none", store.attention)),
         ("Gaze in training", f"control {config.gaze.control}" if config.gaze.control != "none" else None),
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),
         ("Heatmap shown", f"{settings.generator}, {settings.target} class"),
         ("Epochs", str(history["epoch"].n_unique()) if not history.is_empty() else None),
+        ("Best epoch", _best_epoch(history, config.selection)),
+        ("Trained on", _days_of_training(run)),
+        ("Evaluated on", dates.read(run.path).evaluated),
         ("Seeds" if run.vote else "Seed", _seeds(run)),
         ("Software", f"radgaze {results.software or __version__}"),
     ]
     return [(name, value) for name, value in values if value]
+
+
+def _best_epoch(history: pl.DataFrame, selection: str) -> str | None:
+    best = best_epoch(history, selection)
+    by = "validation" if selection == "validate" else selection
+    return None if best is None else f"{best[0]}, {by} AUC {number(best[1])}"
+
+
+def _days_of_training(run: Run) -> str:
+    """The day on which a run was trained, or the days of the runs of a vote; empty where none is known."""
+    folders = [run.path] if run.vote is None else [run.path / voter.path for voter in run.vote.voters]
+    days = {dates.read(folder).trained for folder in folders}
+    return listed(sorted(day for day in days if day is not None))
 
 
 def weight_words(weighted: WeightConfig) -> str:

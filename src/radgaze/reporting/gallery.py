@@ -10,7 +10,9 @@ import polars as pl
 
 from radgaze.attribution.registry import PRESETS
 from radgaze.evaluation.results import EvaluationSettings
+from radgaze.reporting.attention import attention_of
 from radgaze.reporting.case_panels import Case, attention
+from radgaze.reporting.scans import scans
 from radgaze.reporting.wording import count
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     stretched = run.config.input.fit == "stretch"
     shapes = run.store.cases.select("case_id", pl.col("columns") / pl.col("rows"))
     aspects = dict(shapes.iter_rows()) if stretched else {}
+    stored = scans(run.store, case_ids, run.config.input.fit)
     maps = case_maps(run, case_ids, generator=settings.generator, target=settings.target)
     heatmaps = smoothed(maps.heatmap, maps.sigma)
     boxes, sigma = torch.from_numpy(maps.boxes), torch.from_numpy(maps.sigma)
@@ -90,6 +93,7 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
     # Where boxes replace gaze, a case has a map but no fixation.
     has_fixations = [bool(has and row.any()) for has, row in zip(maps.has_gaze, maps.present, strict=True)]
     has_boxes = [bool(row.any()) for row in maps_of_boxes]
+    kind = attention_of(run.store)
     one_each = exclusive(run.predictions(), run.classes)
     cases = []
     for row, case_id in enumerate(maps.case_ids):
@@ -112,8 +116,10 @@ def draw_cases(run: Run, case_ids: Sequence[str], settings: EvaluationSettings) 
                 most_probable=run.classes[top],
                 aspect=aspects.get(case_id, 1.0),
                 attention=attention(
-                    looked=has_fixations[row] or not has_boxes[row], boxes=bool(with_area(boxes[row]).any())
+                    looked=has_fixations[row] or (kind == "gaze" and not has_boxes[row]),
+                    boxes=bool(with_area(boxes[row]).any()) or (kind == "boxes" and not has_boxes[row]),
                 ),
+                scan=stored[case_id],
             )
         )
     return cases

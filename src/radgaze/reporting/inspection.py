@@ -15,8 +15,11 @@ from radgaze.files import write_text
 from radgaze.inspecting.inspection import GAZE, Average, Inspection, images_to_read, inspect
 from radgaze.inspecting.options import InspectOptions
 from radgaze.reporting.alignment import alignment_figure
-from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, overlay, radiograph
-from radgaze.reporting.page import Picture, ShownPanel, figure_picture, panel_pictures, write_page
+from radgaze.reporting.attention import attention_of
+from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, radiograph
+from radgaze.reporting.layers import Pictures, ShownPanel, overlay
+from radgaze.reporting.page import Picture, figure_picture, write_page
+from radgaze.reporting.scans import scans
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
 from radgaze.store.boxes import with_area
@@ -25,7 +28,7 @@ from radgaze.store.mentions import gaze_of_classes
 from radgaze.store.store import Store
 
 SIZE = 320
-"""Side in pixels of the drawn radiographs, before they are resized to their original shape."""
+"""Side in pixels of the drawn maps, before they are resized to the original shape."""
 
 
 def inspection_page(
@@ -44,12 +47,13 @@ def inspection_page(
     """
     options = options or InspectOptions()
     chosen = {name: _drawn(store, name, options.each, options.seed) for name in store.classes}
+    pictures, kind = Pictures(), attention_of(store)
     total = images_to_read(store, options.seed) + sum(map(len, chosen.values()))
     with progress("Inspecting", total=total) as bar:
         inspection = inspect(store, options, advance=bar.advance)
         groups = []
         for name, ids in chosen.items():
-            groups.append({"name": name, "cases": [_shown(case) for case in _cases(store, ids)]})
+            groups.append({"name": name, "cases": [_shown(case, pictures) for case in _cases(store, ids)]})
             bar.advance(len(ids))
     path = write_page(
         "inspection.html",
@@ -66,9 +70,10 @@ def inspection_page(
         distributions=_distributions(inspection, out),
         gaze_of_classes=gaze_of_classes(store).to_dicts() if store.mentions.height else [],
         alignment=_alignment(store, out, options.seed),
-        averages=[_averaged(name, average) for name, average in inspection.averages.items()],
+        averages=[_averaged(name, each, kind) for name, each in inspection.averages.items()],
         groups=groups,
         columns=4,
+        attention=kind,
     )
     write_text(json.dumps(inspection.as_json(), indent=2) + "\n", out / "inspect.json")
     return inspection, path
@@ -125,16 +130,16 @@ def _alignment(store: Store, out: Path, seed: int) -> Picture | None:
     )
 
 
-def _averaged(name: str, average: Average) -> ShownPanel:
+def _averaged(name: str, average: Average, kind: str) -> ShownPanel:
     """Draw the mean radiograph of a class with its mean gaze over it, for the macro `case_row`."""
     plain = np.repeat(np.round(255 * average.image).astype(np.uint8)[..., None], 3, axis=2)
     top = 0.0 if average.gaze is None else float(average.gaze.max())
     pixels = overlay(plain, average.gaze / top, None) if average.gaze is not None and top > 0 else plain
-    note = f"mean of {average.cases}" if average.cases else "no gaze"
-    if average.of_boxes:
+    note = f"mean of {average.cases}" if average.cases else f"no {kind}"
+    if average.of_boxes and kind == "gaze":
         note += f", {average.of_boxes} by their boxes or masks"
     large = np.repeat(np.repeat(pixels, 2, axis=0), 2, axis=1)
-    return panel_pictures([Panel(name, large, note)], f"mean of {name}")[0]
+    return Pictures().row([Panel(name, large, note)], f"mean of {name}")[0]
 
 
 def _drawn(store: Store, name: str, each: int, seed: int) -> list[str]:
@@ -151,7 +156,7 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
     cases = GazeDataset(store, None, size=SIZE, gaze=GAZE)
     place = {case_id: i for i, case_id in enumerate(cases.case_ids)}
     shapes = dict(store.cases.select("case_id", store.cases["columns"] / store.cases["rows"]).iter_rows())
-    drawn = []
+    stored, kind, drawn = scans(store, case_ids, "stretch"), attention_of(store), []
     for case_id in case_ids:
         batch = collate([cases[place[case_id]]])
         has_fixations = bool((batch.weights > 0).any())
@@ -170,16 +175,18 @@ def _cases(store: Store, case_ids: list[str]) -> list[Case]:
                 probability=0.0,
                 aspect=float(shapes[case_id]),
                 attention=attention(
-                    looked=has_fixations or not has_map, boxes=bool(with_area(batch.own_boxes()).any())
+                    looked=has_fixations or (kind == "gaze" and not has_map),
+                    boxes=bool(with_area(batch.own_boxes()).any()) or (kind == "boxes" and not has_map),
                 ),
+                scan=stored[case_id],
             )
         )
     return drawn
 
 
-def _shown(case: Case) -> dict[str, object]:
+def _shown(case: Case, pictures: Pictures) -> dict[str, object]:
     return {
         "case_id": case.case_id,
         "truth": case.truth,
-        "panels": panel_pictures([radiograph(case), gaze_of(case)], case.case_id),
+        "panels": pictures.row([radiograph(case), gaze_of(case)], case.case_id),
     }

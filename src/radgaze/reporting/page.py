@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -13,9 +16,9 @@ from markupsafe import Markup, escape
 from PIL import Image
 
 from radgaze.files import write_text
-from radgaze.reporting.case_panels import Panel
+from radgaze.reporting.links import Link, link_back, navigation
 from radgaze.reporting.statistics_words import cautions
-from radgaze.reporting.style import DPI, heat_gradient, picture_uri, png_uri
+from radgaze.reporting.style import DPI, heat_gradient, png_uri
 from radgaze.reporting.wording import bounds, difference, interval, number, signed
 from radgaze.version import __version__
 
@@ -39,27 +42,6 @@ class Picture:
     caption: str = ""
 
 
-@dataclass(frozen=True)
-class ShownPanel:
-    """A panel, for the macro `case_row`.
-
-    Attributes:
-        title: Title below the picture.
-        note: Remark beside the title, or the text in place of a missing picture.
-        source: Data URI of the image; empty where there is none.
-        alt: Description for readers who cannot see it.
-        width: Width in CSS pixels.
-        height: Height in CSS pixels.
-    """
-
-    title: str
-    note: str
-    source: str
-    alt: str
-    width: int
-    height: int
-
-
 @cache
 def environment() -> Environment:
     """Return the environment of the templates: values are escaped, and a missing value is an error."""
@@ -78,8 +60,25 @@ def environment() -> Environment:
         interval=interval,
         version=__version__,
         gradient=heat_gradient(),
+        script=Markup(script()),  # noqa: S704 - our own file
+        policy=policy(script()),
     )
     return templates
+
+
+@cache
+def script() -> str:
+    """Return the script of pages, `templates/page.js`, which sorts tables and enlarges pictures of cases."""
+    return (files("radgaze.reporting") / "templates" / "page.js").read_text(encoding="utf-8")
+
+
+def policy(script: str) -> str:
+    """Return the content security policy of a page: nothing is fetched, and no script but this one runs."""
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    return (
+        f"default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
 
 
 def fill(template: str, html: str | None = None, /, **context: object) -> Markup:
@@ -95,13 +94,25 @@ def fill(template: str, html: str | None = None, /, **context: object) -> Markup
     return Markup(chosen.render(**context))  # noqa: S704 - the template escapes its values
 
 
-def write_page(template: str, path: Path, **context: object) -> Path:
-    """Fill a template of `templates/` and write the page, with the notes that its marks need (`cautions`)."""
+def write_page(
+    template: str, path: Path, *, links: Sequence[Link] = (), words: str = "", **context: object
+) -> Path:
+    """Fill a template of `templates/` and write the page, with the notes that its marks need (`cautions`).
+
+    Args:
+        template: File of the template.
+        path: Path of the page.
+        links: Other pages that it links to, where they exist, and that link to it.
+        words: Words of their links to it.
+        context: Values by the names in the template.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = str(fill(template, None, **context))
+    beside = Markup(navigation(path, links))  # noqa: S704 - which escapes its words
+    text = str(fill(template, None, navigation=beside, **context))
     for note in cautions(text):
         text = text.replace("</main>", f'<p class="note">{escape(note)}</p>\n</main>')
     write_text(text, path)
+    link_back(path, words, links)
     return path
 
 
@@ -119,24 +130,6 @@ def figure_picture(path: Path, alt: str, caption: str = "", *, dpi: int = DPI) -
     return Picture(png_uri(path), alt, round(width * 96 / dpi), round(height * 96 / dpi), caption)
 
 
-def panel_pictures(row: Sequence[Panel], case_id: str) -> list[ShownPanel]:
-    """Convert the panels of a case for the macro `case_row`."""
-    return [_shown(panel, case_id) for panel in row]
-
-
 def slug(name: str) -> str:
     """Convert the name of a class to a part of a file name."""
     return re.sub(r"[^\w-]+", "_", name)
-
-
-def _shown(panel: Panel, case_id: str) -> ShownPanel:
-    height, width = panel.pixels.shape[:2] if panel.pixels is not None else (0, 0)
-    subject = "Chest radiograph" if panel.title == "Radiograph" else f"{panel.title} over the radiograph"
-    return ShownPanel(
-        title=panel.title,
-        note=panel.note,
-        source=picture_uri(panel.pixels) if panel.pixels is not None else "",
-        alt=f"{subject} of case {case_id}",
-        width=width,
-        height=height,
-    )

@@ -17,6 +17,7 @@ from radgaze.evaluation.statistics.evidence import Evidence
 from radgaze.files import write_text
 from radgaze.markdown import table_of
 from radgaze.reporting.page import figure_picture, write_page
+from radgaze.reporting.run_links import report_of
 from radgaze.reporting.statistics_words import cautions
 from radgaze.reporting.style import INK, MUTED, canvas, colour, line, save, styled
 from radgaze.reporting.wording import estimate, number
@@ -66,6 +67,8 @@ def write_rejection(run: Run, evaluation: ReferralEvaluation) -> Path:
     return write_page(
         "rejection.html",
         run.path / "rejection.html",
+        links=[report_of(run)],
+        words="When to refer",
         title=f"{results.run}: when to refer – radgaze",
         results=results,
         stamp=SELECTED_ON_TEST if results.selection == "test" else None,

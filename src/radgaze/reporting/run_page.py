@@ -11,6 +11,7 @@ from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
 from radgaze.reporting.options import ReportOptions
 from radgaze.reporting.page import write_page
+from radgaze.reporting.run_links import around_report, report_of
 from radgaze.reporting.sections import EvaluatedRun, sections
 from radgaze.runs.config import SELECTED_ON_TEST
 
@@ -41,8 +42,8 @@ def report(
     """
     results = read_results(run.path) if results is None else results
     evaluated = EvaluatedRun(run, results, options, draw)
-    rendered = []
-    with progress(f"Writing the report of {run.experiment}", total=len(sections())) as bar:
+    name, rendered = run.name, []
+    with progress(f"Writing the report of {name}", total=len(sections())) as bar:
         for section in sections():
             if (body := section.rendered(evaluated)) is not None:
                 rendered.append((section, body))
@@ -50,8 +51,10 @@ def report(
     return write_page(
         "report.html",
         run.path / "report.html",
-        title=f"{run.experiment} – radgaze report",
-        experiment=run.experiment,
+        links=around_report(run),
+        words=report_of(run).words,
+        title=f"{name} – radgaze report",
+        name=name,
         stamp=SELECTED_ON_TEST if run.config.selection == "test" else None,
         summary=description.summary(run, evaluated.store, exclusive=results.exclusive),
         facts=description.facts(run, results, evaluated.store),

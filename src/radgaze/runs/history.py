@@ -12,6 +12,26 @@ from radgaze.files import read_csv
 HISTORY = "history.csv"
 
 
+def best_epoch(history: pl.DataFrame, selection: str) -> tuple[int, float] | None:
+    """Find the epoch whose weights a run keeps: the first of those with the highest AUC.
+
+    Args:
+        history: The history, see `read_history`.
+        selection: Split whose AUC selects the epoch, "validate" or "test".
+
+    Returns:
+        The epoch, counted from 1, and the AUC; None where the history has none.
+    """
+    column = f"{selection}/auc"
+    if column not in history.columns:
+        return None
+    points = history.select("epoch", pl.col(column).cast(pl.Float64)).drop_nulls().drop_nans()
+    if points.is_empty():
+        return None
+    epoch, auc = points.sort(column, "epoch", descending=[True, False]).row(0)
+    return int(epoch) + 1, float(auc)
+
+
 def read_history(path: Path) -> pl.DataFrame:
     """Read a history: a row per epoch with epoch, train/…, validate/…, learning_rate and seconds.
 

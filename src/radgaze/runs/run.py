@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from radgaze.store.dataset import GazeDataset
 
 PREDICTIONS = "predictions.parquet"
+WITHOUT_GAZE = "without_gaze"
+"""Folder, in that of a run that reads gaze, of the run of the same weights without it."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +90,12 @@ class Run:
         for config in (self.config, *(settings.of_run(self.path / voter.path) for voter in voters)):
             if config.model.factory is not None:
                 factories.allow(config.model.factory)
+
+    @property
+    def name(self) -> str:
+        """Name of the run: of its folder, or for one in `WITHOUT_GAZE` of the run that reads gaze."""
+        folder = self.path.resolve()
+        return f"{folder.parent.name}, without gaze" if folder.name == WITHOUT_GAZE else folder.name
 
     @property
     def experiment(self) -> str:

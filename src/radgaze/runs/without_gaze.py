@@ -7,12 +7,12 @@ from dataclasses import replace
 from radgaze import models
 from radgaze.errors import UserError
 from radgaze.files import write_bytes
-from radgaze.runs import origin, settings
+from radgaze.runs import dates, origin, settings
 from radgaze.runs.history import HISTORY
-from radgaze.runs.run import PREDICTIONS, Run
+from radgaze.runs.run import PREDICTIONS, WITHOUT_GAZE, Run
 from radgaze.tables import write_parquet
 
-FOLDER = "without_gaze"
+FOLDER = WITHOUT_GAZE
 """Name of the run's folder in that of the run that reads gaze."""
 
 
@@ -42,8 +42,9 @@ def without_gaze(run: Run, device: str = "auto") -> Run:
     models.save(run.model(), config.model, run.classes, out / "model", size=config.input.size)
     settings.write(config, out / "config.yaml")
     origin.write(store, out)
-    if (run.path / HISTORY).is_file():
-        write_bytes((run.path / HISTORY).read_bytes(), out / HISTORY)
+    for name in (HISTORY, dates.FILE):
+        if (run.path / name).is_file():
+            write_bytes((run.path / name).read_bytes(), out / name)
     network = models.load(out / "model")[0]
     write_parquet(predict(network, store, config, device=device), out / PREDICTIONS)
     return Run.open(out)

@@ -183,11 +183,14 @@ def announce(
         )
         _say_turns(gaze_turns)
         return
-    boxes = f", {with_boxes:,} with boxes or masks in its place" if with_boxes else ""
-    say(f"{train:,} training cases, {with_gaze:,} of them with gaze{boxes}; {validate:,} validation cases")
-    _say_turns(gaze_turns)
+    having = f"{with_gaze:,} of them with gaze"
+    if with_boxes:
+        only = f"{with_boxes:,} of them with boxes or masks"
+        having = f"{having}, {with_boxes:,} with boxes or masks in its place" if with_gaze else only
+    say(f"{train:,} training cases, {having}; {validate:,} validation cases")
+    _say_turns(gaze_turns, "gaze" if with_gaze or not with_boxes else "boxes or masks")
 
 
-def _say_turns(gaze_turns: float | None) -> None:
+def _say_turns(gaze_turns: float | None, what: str = "gaze") -> None:
     if gaze_turns is not None:
-        say(f"an epoch shows those without gaze once, those with gaze {gaze_turns:.1f} times on average")
+        say(f"an epoch shows those without {what} once, those with {what} {gaze_turns:.1f} times on average")

@@ -93,6 +93,7 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
         return None
     use = f"{learning} learns" if learning else f"the model {config.model.architecture} reads"
     usable, count = int(cases.attended.sum()), len(cases)
+    what, it = ("gaze", "it") if cases.with_gaze or not usable else ("boxes or masks", "them")
     if not usable:
         raise UserError(
             f"none of the {count} training cases has gaze that makes a map, and {use} from it: every "
@@ -101,8 +102,8 @@ def check_gaze(config: Config, cases: GazeDataset) -> str | None:
         )
     if usable < min(FEW_CASES, count) or usable < FEW_SHARE * count:
         return (
-            f"only {usable:,} of {count:,} training cases have gaze, and {use} from it; the others train the "
-            "classification alone (`optimisation.gaze_fraction` draws those with gaze more often)"
+            f"only {usable:,} of {count:,} training cases have {what}, and {use} from {it}; the others train "
+            f"the classification alone (`optimisation.gaze_fraction` draws those with {what} more often)"
         )
     return None
 

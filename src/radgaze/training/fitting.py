@@ -21,7 +21,7 @@ from radgaze.console import note, say
 from radgaze.errors import Stopped, UserError, call
 from radgaze.models.config import given_of
 from radgaze.options import FieldError
-from radgaze.runs import origin, settings
+from radgaze.runs import dates, origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
@@ -92,6 +92,7 @@ def fit(
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
+    dates.note(out, "trained")
     if stopped:
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: {call('train', resume=out)}"

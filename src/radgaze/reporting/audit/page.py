@@ -26,6 +26,7 @@ from radgaze.reporting.audit.rows import (
     verdict_rows,
 )
 from radgaze.reporting.page import Picture, figure_picture, write_page
+from radgaze.reporting.run_links import report_of
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import count, listed
 from radgaze.runs.config import SELECTED_ON_TEST
@@ -112,11 +113,13 @@ def write_audit_page(run: Run, folder: Path, results: AuditResults) -> Path:
     return write_page(
         "audit.html",
         folder / "audit.html",
-        title=f"{results.experiment} – radgaze audit",
-        experiment=results.experiment,
+        links=[report_of(run)],
+        words="Audit of the maps",
+        title=f"{run.name} – radgaze audit",
+        name=run.name,
         about=about,
         stamp=SELECTED_ON_TEST if results.selection == "test" else None,
-        facts=_facts(results),
+        facts=[("Experiment", description.experiment_of(run)), *_facts(results)],
         findings=findings(results),
         overview=figure_picture(
             overview, "Every method in every aspect; the numbers are in the tables below"

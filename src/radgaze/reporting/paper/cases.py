@@ -16,7 +16,8 @@ from radgaze.evaluation.results import read_results, read_scores
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
-from radgaze.reporting.page import ShownPanel, panel_pictures, slug
+from radgaze.reporting.layers import Pictures, ShownPanel
+from radgaze.reporting.page import slug
 from radgaze.reporting.paper.results import Results, title
 from radgaze.reporting.style import save
 
@@ -177,11 +178,11 @@ class Group:
 
 def page_groups(choice: Choice, drawn: Mapping[str, CaseMaps]) -> list[Group]:
     """Make the sheets of the page. Cases are numbered, so that no id of the data set is shown."""
-    groups = []
+    groups, embedded = [], Pictures()
     for name, ids in choice.ids.items():
         rows = []
         for _, label, panels in sheet(ids, drawn) if ids else []:
-            pictures = panel_pictures(panels, "")
+            pictures = embedded.row(panels, "")
             per_case = len(pictures) // len(ids)
             numbered = []
             for place, picture in enumerate(pictures):

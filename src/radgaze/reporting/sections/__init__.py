@@ -5,6 +5,7 @@ from radgaze.reporting.sections import (  # noqa: F401 - they register themselve
     cases,
     class_agreement,
     data,
+    decisions,
     discrimination,
     headline,
     limits,

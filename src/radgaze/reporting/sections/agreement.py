@@ -12,7 +12,7 @@ from radgaze.reporting.page import Picture
 from radgaze.reporting.sections.map_table import MapRow, map_rows
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.verdicts import floor_sentence
-from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, count, listed
+from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS, count, listed
 
 JUDGED = ("heatmap", "mask")
 """The maps that are compared with the floors in a sentence."""
@@ -46,7 +46,9 @@ class AgreementSection(Section):
     def unsupported(self, evaluated: EvaluatedRun) -> str | None:
         if map_rows(evaluated.results.test.agreement, AGREEMENT):
             return None
-        return "No agreement was measured: no test case has gaze."
+        boxes = map_rows(evaluated.results.test.localisation, LOCALISATION)
+        instead = " The next section compares the maps with boxes and masks." if boxes else ""
+        return f"No agreement was measured: no test case has gaze.{instead}"
 
     def content(self, evaluated: EvaluatedRun) -> AgreementTable:
         test = evaluated.results.test
@@ -97,7 +99,7 @@ def _verdicts(evaluated: EvaluatedRun) -> tuple[tuple[bool, str], ...]:
 
 def _figure(evaluated: EvaluatedRun, maps: Maps) -> Picture:
     return evaluated.picture(
-        intervals.agreement({evaluated.run.experiment: maps}),
+        intervals.agreement({evaluated.run.name: maps}),
         "agreement",
         "Agreement of each map with gaze; the numbers are in the table above",
     )

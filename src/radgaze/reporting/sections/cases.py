@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from radgaze.errors import UserError
-from radgaze.reporting.case_panels import Case, mosaic, panels
+from radgaze.reporting.attention import MAPS as ATTENTION_MAPS
+from radgaze.reporting.case_panels import Case, gaze_of, mosaic, outlined_in, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
-from radgaze.reporting.page import ShownPanel, panel_pictures, slug
+from radgaze.reporting.layers import Pictures, ShownPanel
+from radgaze.reporting.page import slug
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import number
@@ -63,11 +65,15 @@ class Gallery:
         selection: The rule by which cases are selected.
         groups: The cases by class.
         missing: Reason why there are no pictures; empty where there are.
+        outlined: What the outline on the maps is of, see `outlined_in`.
+        map: The map of attention, in words.
     """
 
     selection: str
     groups: tuple[CaseGroup, ...]
     missing: str = ""
+    outlined: str = "gaze"
+    map: str = "gaze map"
 
     @property
     def columns(self) -> int:
@@ -90,11 +96,17 @@ class CasesSection(Section):
             drawn = {case.case_id: case for case in evaluated.draw(run, ids, results.settings)}
         except UserError as error:
             return Gallery(selection, (), f"The pictures need the store: {error}.")
-        groups = (_group(evaluated, name, choice, drawn) for name, choice in choices.items())
-        return Gallery(selection, tuple(groups))
+        pictures = Pictures()
+        groups = (_group(evaluated, name, choice, drawn, pictures) for name, choice in choices.items())
+        outlined = outlined_in([[gaze_of(case)] for case in drawn.values()])
+        return Gallery(
+            selection, tuple(groups), outlined=outlined, map=ATTENTION_MAPS[evaluated.store.attention]
+        )
 
 
-def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case]) -> CaseGroup:
+def _group(
+    evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[str, Case], pictures: Pictures
+) -> CaseGroup:
     """The cases of a class, which are also written as a figure."""
     generator = generator_title(evaluated.results.settings)
     has_mask = any(case.mask is not None for case in drawn.values())
@@ -114,7 +126,7 @@ def _group(evaluated: EvaluatedRun, name: str, choice: Choice, drawn: Mapping[st
                 probability=number(case.probability, 2),
                 most_probable="" if case.predicted == case.most_probable else case.most_probable,
                 is_correct=case.correct,
-                panels=panel_pictures(row, case.case_id),
+                panels=pictures.row(row, case.case_id),
             )
             for case, row in rows
         ),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.results import MACRO, EvaluationResults, SplitResults
 from radgaze.reporting import curves
+from radgaze.reporting.groups import of_two, shown_classes, shown_groups
 from radgaze.reporting.page import Picture
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.wording import bounds, estimate, listed
@@ -80,6 +81,7 @@ class Discrimination:
         of_all_classes: Name and value of metrics over all classes.
         curves: Figures of the curves.
         has_history: Whether there is a history of the training.
+        of_two: Which of two classes is the positive one; empty for more classes.
     """
 
     columns: tuple[tuple[str, str], ...]
@@ -91,6 +93,7 @@ class Discrimination:
     of_all_classes: tuple[tuple[str, str], ...]
     curves: tuple[Picture, ...]
     has_history: bool
+    of_two: str
 
 
 @register("discrimination", title="How well it distinguishes the classes", order=20)
@@ -99,7 +102,7 @@ class DiscriminationSection(Section):
 
     def content(self, evaluated: EvaluatedRun) -> Discrimination:
         results, test = evaluated.results, evaluated.results.test
-        groups = (*evaluated.run.classes, MACRO)
+        groups = shown_groups(evaluated.test, evaluated.run.classes)
         of_auc, resampled = _interval_kinds(results)
         rows = tuple(_auc_row(evaluated, group) for group in groups)
         lows = [low for row in rows for entry in row.entries[:2] if (low := bounds(entry)[1]) is not None]
@@ -113,7 +116,8 @@ class DiscriminationSection(Section):
             rows=rows,
             axis_start=min(0.4, math.floor(10 * min(lows, default=0.4)) / 10),
             intervals=tuple(dict.fromkeys([of_auc, SEED_PAPER, resampled])),
-            groups=(*evaluated.run.classes, "Macro mean"),
+            groups=tuple("Macro mean" if group == MACRO else group for group in groups),
+            of_two=of_two(evaluated.test, evaluated.run.classes),
             scalars=_scalars(test, groups),
             of_all_classes=_of_all_classes(test),
             curves=pictures,
@@ -162,7 +166,8 @@ def _of_all_classes(test: SplitResults) -> tuple[tuple[str, str], ...]:
 
 def _curves(evaluated: EvaluatedRun) -> tuple[Picture, ...]:
     """The figures of the curves, written to RUN/figures."""
-    table, classes, test = evaluated.test, evaluated.run.classes, evaluated.results.test
+    table, test = evaluated.test, evaluated.results.test
+    classes = shown_classes(table, evaluated.run.classes)
     names, history = listed(classes), evaluated.run.history()
     pictures = [
         evaluated.picture(

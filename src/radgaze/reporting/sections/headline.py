@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from radgaze.evaluation import baselines
 from radgaze.evaluation.results import MACRO, EvaluationResults
+from radgaze.reporting.groups import shown_classes
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.statistics_words import marked
 from radgaze.reporting.verdicts import chance_sentence
@@ -48,18 +49,24 @@ class HeadlineSection(Section):
     def content(self, evaluated: EvaluatedRun) -> Headline:
         results, test = evaluated.results, evaluated.test
         patients = count(test["patient"].n_unique(), "patient")
+        shown = shown_classes(test, evaluated.run.classes)
         tiles = (
-            _auc_tile(results),
+            _auc_tile(results, shown),
             _agreement_tile(results),
             Tile("Test cases", f"{test.height:,}", f"of {patients}, none of whom is in the training cases"),
         )
-        return Headline(tiles, findings(results, evaluated.run.classes))
+        return Headline(tiles, findings(results, shown))
 
 
 def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, ...]:
-    """State in sentences what the headline figures mean."""
-    auc = results.test.auc
-    defined = [(value, name) for name in classes if (value := bounds(auc.get(name))[0]) is not None]
+    """State in sentences what the headline figures mean.
+
+    Args:
+        results: The results.
+        classes: The classes that the page shows, see `shown_classes`.
+    """
+    auc, name = results.test.auc, "macro AUC" if len(classes) > 1 else "AUC"
+    defined = [(value, each) for each in classes if (value := bounds(auc.get(each))[0]) is not None]
     sentences = []
     if len(defined) > 1:
         best, worst = max(defined)[1], min(defined)[1]
@@ -77,23 +84,30 @@ def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, .
     validation = results.validate.auc.get(MACRO)
     if bounds(validation)[0] is not None:
         sentences.append(
-            f"On the validation cases, which selected the epoch, the macro AUC is {estimate(validation)}."
+            f"On the validation cases, which selected the epoch, the {name} is {estimate(validation)}."
         )
     return tuple(sentences)
 
 
-def _auc_tile(results: EvaluationResults) -> Tile:
-    value, low, high = bounds(results.test.auc.get(MACRO))
+def _auc_tile(results: EvaluationResults, shown: Sequence[str]) -> Tile:
+    of_one = len(shown) == 1
+    value, low, high = bounds(results.test.auc.get(shown[0] if of_one else MACRO))
     interval = "no interval"
     if low is not None and high is not None:
         interval = f"95% interval {number(low)} to {number(high)}{marked(low, high)}"
-    return Tile("Macro AUC on the test cases", number(value), interval)
+    name = f"AUC of {shown[0]}" if of_one else "Macro AUC"
+    return Tile(f"{name} on the test cases", number(value), interval)
 
 
 def _agreement_tile(results: EvaluationResults) -> Tile:
     maps = results.test.agreement
     nss = (maps.get("heatmap") or {}).get("nss")
     remark = "not measured"
+    inside = (results.test.localisation.get("heatmap") or {}).get("energy_inside")
+    if nss is None and inside is not None:
+        cases = count(results.test.localisation_cases.compared, "case")
+        remark = f"share of the heatmap inside the boxes or masks, in {cases}"
+        return Tile("Heatmap inside the boxes", number(bounds(inside)[0], 2), remark)
     if nss is not None:
         name, baseline = next(iter(baselines.evaluated().items()))
         floor = number(bounds((maps.get(name) or {}).get("nss"))[0], 2)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.results import MACRO
 from radgaze.reporting.description import vote_words
+from radgaze.reporting.groups import shown_groups
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.reporting.wording import count
 
@@ -53,17 +54,18 @@ class VotesSection(Section):
         return None if evaluated.run.vote is not None and evaluated.results.votes is not None else ""
 
     def content(self, evaluated: EvaluatedRun) -> Votes:
-        vote, votes, classes = evaluated.run.vote, evaluated.results.votes, evaluated.run.classes
+        vote, votes = evaluated.run.vote, evaluated.results.votes
+        groups = shown_groups(evaluated.test, evaluated.run.classes)
         assert vote is not None  # by `unsupported`
         assert votes is not None
         exceeds = "0.5" if vote.threshold == "half" else "the run's threshold from its validation cases"
         return Votes(
             words=vote_words(vote),
-            groups=(*classes, "Macro mean"),
+            groups=tuple("Macro mean" if group == MACRO else group for group in groups),
             rows=tuple(
                 VoteRow(
                     name.capitalize() if name in ("mean", "majority") else name,
-                    tuple(auc.get(group) for group in (*classes, MACRO)),
+                    tuple(auc.get(group) for group in groups),
                     name == vote.rule,
                 )
                 for name, auc in votes.auc.items()
