@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from radgaze.reporting.case_panels import HEIGHT, Panel, panels
-from radgaze.reporting.layers import CONTOUR, LEVELS, Pictures, map_uri, overlay
+from radgaze.reporting.layers import CONTOUR, LEVELS, map_uri, overlay
 from radgaze.reporting.scans import scans
+from radgaze.reporting.shown_panels import Pictures
 from radgaze.store.placement import Fit
 from radgaze.store.store import Store
 from tests.evaluation.known import known

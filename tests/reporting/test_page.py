@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from radgaze.reporting.case_panels import panels
-from radgaze.reporting.layers import Pictures
 from radgaze.reporting.page import fill, script
+from radgaze.reporting.shown_panels import Pictures
 from tests.reporting.fakes import case
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")

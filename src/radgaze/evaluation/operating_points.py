@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.statistics.policy import ResamplingSettings, resampling_of
 from radgaze.evaluation.statistics.resampling import Floats, Resampling, Statistic, estimates
 from radgaze.runs.vote import best_threshold
 
@@ -53,6 +54,21 @@ class OperatingPoint:
     def with_class(self) -> int:
         """Number of test cases that have the class."""
         return self.true_positive + self.false_negative
+
+
+def points_of_run(
+    predictions: pl.DataFrame, classes: Sequence[str], shown: Sequence[str], settings: ResamplingSettings
+) -> list[OperatingPoint]:
+    """Measure the decisions of a run, with the resampling that its evaluation had.
+
+    Args:
+        predictions: As for `operating_points`.
+        classes: The classes of the run.
+        shown: Those to measure.
+        settings: Settings of the evaluation.
+    """
+    test = predictions.filter(pl.col("split") == "test")
+    return operating_points(predictions, shown, resampling_of(test, classes, settings))
 
 
 def operating_points(

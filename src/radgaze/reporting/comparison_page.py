@@ -24,9 +24,9 @@ from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, m
 from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_value
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
-from radgaze.reporting.layers import Pictures, ShownPanel
 from radgaze.reporting.page import Picture, figure_picture, slug, write_page
 from radgaze.reporting.run_links import report_of
+from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, MAPS, RELIANCE, difference

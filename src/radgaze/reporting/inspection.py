@@ -17,9 +17,10 @@ from radgaze.inspecting.options import InspectOptions
 from radgaze.reporting.alignment import alignment_figure
 from radgaze.reporting.attention import attention_of
 from radgaze.reporting.case_panels import Case, Panel, attention, gaze_of, radiograph
-from radgaze.reporting.layers import Pictures, ShownPanel, overlay
+from radgaze.reporting.layers import overlay
 from radgaze.reporting.page import Picture, figure_picture, write_page
 from radgaze.reporting.scans import scans
+from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.style import MUTED, canvas, colour, save, styled
 from radgaze.reporting.wording import AGREEMENT
 from radgaze.store.boxes import with_area

@@ -12,7 +12,7 @@ import optuna
 from optuna.trial import TrialState
 
 from radgaze import experiments
-from radgaze.console import Bar, note, progress
+from radgaze.console import Bar, note, progress, say
 from radgaze.errors import Stopped, UserError, in_words
 from radgaze.execution.shares import divide
 from radgaze.files import stay_within

@@ -16,9 +16,9 @@ from radgaze.evaluation.results import read_results, read_scores
 from radgaze.reporting.case_panels import Case, Panel, gaze_of, maps_of_model, mosaic, radiograph
 from radgaze.reporting.description import without_paths
 from radgaze.reporting.gallery import Draw, generator_title
-from radgaze.reporting.layers import Pictures, ShownPanel
 from radgaze.reporting.page import slug
 from radgaze.reporting.paper.results import Results, title
+from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.style import save
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from radgaze.errors import UserError
 from radgaze.reporting.attention import MAPS as ATTENTION_MAPS
 from radgaze.reporting.case_panels import Case, gaze_of, mosaic, outlined_in, panels
 from radgaze.reporting.gallery import OF_SEVERAL, SELECTION, Choice, choose, generator_title
-from radgaze.reporting.layers import Pictures, ShownPanel
 from radgaze.reporting.page import slug
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
+from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import number
 

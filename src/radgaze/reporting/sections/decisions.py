@@ -8,8 +8,7 @@ import numpy as np
 import polars as pl
 
 from radgaze.evaluation.interval_estimate import IntervalEstimate
-from radgaze.evaluation.operating_points import OperatingPoint, operating_points
-from radgaze.evaluation.statistics.policy import resampling_of
+from radgaze.evaluation.operating_points import OperatingPoint, points_of_run
 from radgaze.reporting.gallery import decisions
 from radgaze.reporting.groups import of_two, shown_classes
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
@@ -64,8 +63,8 @@ class DecisionsSection(Section):
 
     def content(self, evaluated: EvaluatedRun) -> Decisions:
         run, results, test = evaluated.run, evaluated.results, evaluated.test
-        resampling = resampling_of(test, run.classes, results.settings)
-        points = operating_points(evaluated.predictions, shown_classes(test, run.classes), resampling)
+        shown = shown_classes(test, run.classes)
+        points = points_of_run(evaluated.predictions, run.classes, shown, results.settings)
         unchosen = [point.name for point in points if not point.chosen]
         return Decisions(
             classes=run.classes,
