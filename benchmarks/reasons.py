@@ -77,6 +77,7 @@ def run(
     worlds: Sequence[str] = tuple(WORLDS),
     names: Sequence[str] | None = None,
     keep: str = "reasons",
+    collect: bool = False,
 ) -> Result:
     """Train and evaluate the experiments of `reproduce --matrix reasons`, with their controls.
 
@@ -88,6 +89,7 @@ def run(
         worlds: Names of the stores, of `WORLDS`.
         names: Rows; None for all.
         keep: Folder for phantoms, runs and figures: a stopped benchmark goes on from there.
+        collect: Train nothing: take the figures of the runs that are there, of whatever process.
     """
     rows = {name: method for name, method in methods().items() if names is None or name in names}
     cells = [
@@ -98,7 +100,8 @@ def run(
     found = published(FOUND)
     for cell in cells:
         key = (cell.world, cell.name, cell.seed)
-        if key not in found and (figures := measured(cell, Path(keep))) is not None:
+        measure = there if collect else measured
+        if key not in found and (figures := measure(cell, Path(keep))) is not None:
             found[key] = figures
     return Result(
         "What each experiment relies on",
@@ -146,9 +149,26 @@ def published(path: Path) -> Runs:
 
 def measured(cell: Cell, folder: Path) -> Figures | None:
     """Figures of a run, kept in a folder; None while another process measures them."""
-    place = folder / f"{cell.world}-{cell.seed}"
+    place = place_of(cell, folder)
     store_of(cell.world, cell.seed, place)
-    return kept(place / "figures" / f"{cell.name}.json", partial(_figures, cell, place))
+    return kept(figures_of(cell, folder), partial(_figures, cell, place))
+
+
+def there(cell: Cell, folder: Path) -> Figures | None:
+    """Figures of a run that was measured; None without."""
+    path = figures_of(cell, folder)
+    figures: Figures | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return figures
+
+
+def place_of(cell: Cell, folder: Path) -> Path:
+    """The folder of a store and its runs."""
+    return folder / f"{cell.world}-{cell.seed}"
+
+
+def figures_of(cell: Cell, folder: Path) -> Path:
+    """The file of a run's figures."""
+    return place_of(cell, folder) / "figures" / f"{cell.name}.json"
 
 
 def store_of(world: str, seed: int, place: Path) -> Store:

@@ -23,6 +23,8 @@ from radgaze.predicting.inputs import Unreadable
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SHOWN_DPI = 90
+"""Resolution of the picture in a notebook, which keeps it in its file."""
 DRAWN = 8
 """Most images of one picture."""
 
@@ -179,7 +181,7 @@ class Explanations:
         from radgaze.reporting.style import draw
 
         buffer = BytesIO()
-        draw(self.plot(), buffer)
+        draw(self.plot(), buffer, dpi=SHOWN_DPI)
         return buffer.getvalue()
 
     @property
