@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,15 @@ def test_the_table_holds_every_trial_and_what_was_drawn(
     assert trials["epochs"].to_list() == [epochs for _, _, epochs in formula.ran]
     for name in ("history.png", "importance.png"):
         assert (tmp_path / "out" / name).read_bytes()[:4] == b"\x89PNG"
+    page = (tmp_path / "out" / "tuning.html").read_text(encoding="utf-8")
+    rows = page.split('id="trials"')[1].split("<tbody>")[1].split("</tbody>")[0]
+    shown = re.findall(r'<tr( class="total")?><th scope="row">(\d+)</th>', rows)
+    ordered = trials.sort("validation_auc", descending=True, maintain_order=True)["trial"]
+    assert [int(number) for _, number in shown] == ordered.to_list()
+    assert [int(number) for best, number in shown if best] == [study.best_trial.number]
+    assert f"of trial {study.best_trial.number}" in page
+    assert page.count("data:image/png") == 2
+    assert f"<h1>out: settings of {wanted.config.experiment}" in page
 
 
 def test_importances_are_the_shares_of_variance_of_a_known_function() -> None:
@@ -73,6 +83,8 @@ def test_too_few_trials_leave_no_picture_of_importances(
     tune(search(trainer={"max_epochs": 2}), tmp_path / "out", TuneOptions(trials=3), runner=formula)
     assert (tmp_path / "out" / "history.png").is_file()
     assert not (tmp_path / "out" / "importance.png").exists()
+    page = (tmp_path / "out" / "tuning.html").read_text(encoding="utf-8")
+    assert page.count("data:image/png") == 1
 
 
 def test_the_course_shows_the_best_so_far_of_the_finished() -> None:

@@ -81,7 +81,7 @@ def run(args: Namespace) -> int:
 
     out = Path(args.out)
     show(tune(search, out, options))
-    for name in ("trials.csv", "history.png", "importance.png", "best.yaml"):
+    for name in ("trials.csv", "history.png", "importance.png", "best.yaml", "tuning.html"):
         if (out / name).is_file():
             put(out / name)
     return 0

@@ -19,6 +19,7 @@ from radgaze.tuning.space import overrides
 from radgaze.tuning.study import Search, best, ended
 
 TABLE, BEST = "trials.csv", "best.yaml"
+HISTORY, IMPORTANCE = "history.png", "importance.png"
 
 STATES = {TrialState.COMPLETE: "finished", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -42,9 +43,9 @@ def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> Non
 
 def draw(study: optuna.Study, search: Search, out: Path) -> None:
     """Draw `history.png` and, where importances can be computed, `importance.png`."""
-    save(figures.history(table(study, search)), out / "history.png")
+    save(figures.history(table(study, search)), out / HISTORY)
     shares, trials = importances(study)
-    path = out / "importance.png"
+    path = out / IMPORTANCE
     if shares:
         save(figures.importance(shares, trials), path)
     else:
@@ -106,15 +107,20 @@ def _row(trial: FrozenTrial, search: Search) -> dict[str, object]:
 def _best_yaml(trial: FrozenTrial, search: Search, out: Path, note: str) -> str:
     config = search.config
     fields = experiments.merge(search.given, overrides(trial.params, config))
-    command = " ".join(
+    return (
+        f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"
+        f"{f'# {note}' if note else '#'}\n"
+        f"# {command(search, out)}\n{yaml.safe_dump(fields, sort_keys=False)}"
+    )
+
+
+def command(search: Search, out: Path) -> str:
+    """The command that trains with the best settings."""
+    config = search.config
+    return " ".join(
         [
             f"radgaze train --experiment {config.experiment}",  # flags: a command in a file, for the shell
             f"--protocol {config.protocol}",  # flags: as above
             f"--data STORE --out RUN --config {out / BEST}",  # flags: as above
         ]
-    )
-    return (
-        f"# Trial {trial.number}: validation AUC {trial.value:.4f}, too high to report: the highest of many\n"
-        f"{f'# {note}' if note else '#'}\n"
-        f"# {command}\n{yaml.safe_dump(fields, sort_keys=False)}"
     )

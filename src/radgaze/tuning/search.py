@@ -25,7 +25,7 @@ from radgaze.training.checks import check, check_gaze
 from radgaze.training.module import NonFiniteLossError
 from radgaze.training.notices import of_model, of_store
 from radgaze.training.own_network import with_found_parts
-from radgaze.tuning import results
+from radgaze.tuning import page, results
 from radgaze.tuning.contest import contest
 from radgaze.tuning.options import TuneOptions
 from radgaze.tuning.space import overrides
@@ -86,6 +86,7 @@ def tune(search: Search, out: Path, options: TuneOptions, *, runner: Runner = ru
         if not best(study, 1):
             raise UserError(_why_none(study, out))
         results.draw(study, search, out)
+        page.write(study, search, out, "" if decided is None else decided.words)
     return study
 
 
