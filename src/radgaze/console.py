@@ -130,7 +130,7 @@ LOG = logging.getLogger("radgaze")
 
 
 def say(message: str, *, bold: bool = False) -> None:
-    """Log one line for the user, at the level INFO."""
+    """Log one line for the user, at the level INFO; control characters are shown (`shown`)."""
     _log(logging.INFO, message, bold=bold)
 
 
@@ -141,13 +141,13 @@ def note(message: str, *, bold: bool = False) -> None:
 
 def _log(level: int, message: str, *, bold: bool) -> None:
     if not _silent.get():
-        LOG.log(level, "%s", _spelled(message), extra={"bold": bold}, stacklevel=3)
+        LOG.log(level, "%s", shown(_spelled(message)), extra={"bold": bold}, stacklevel=3)
 
 
 class _OnConsole(logging.Handler):
     """Print messages on standard error, so that standard output stays for results.
 
-    Brackets are not markup, control characters are shown (`shown`), and long lines are not wrapped.
+    Brackets are not markup, and long lines are not wrapped.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

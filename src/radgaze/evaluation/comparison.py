@@ -85,6 +85,10 @@ class Comparison:
         """Return the paired differences, `paired`."""
         return self.paired
 
+    def __repr__(self) -> str:
+        """Show the tables at the prompt."""
+        return f"Comparison of {', '.join(self.names)}\n{self.table}\n{self.paired}"
+
     def _repr_html_(self) -> str:
         """Show the figures and the paired differences in a notebook."""
         return self.table._repr_html_() + self.paired._repr_html_()

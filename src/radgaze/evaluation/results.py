@@ -266,6 +266,10 @@ class EvaluationResults(Record):
             orient="row",
         )
 
+    def __repr__(self) -> str:
+        """Show the table at the prompt."""
+        return f"{type(self).__name__} of {self.experiment}\n{self.to_frame()}"
+
     def _repr_html_(self) -> str:
         """Show the table in a notebook."""
         return self.to_frame()._repr_html_()
