@@ -6,6 +6,7 @@ import copy
 from collections.abc import Callable
 
 import pytest
+import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -214,6 +215,23 @@ def test_methods_are_those_that_apply_to_the_model() -> None:
     no_pooling(torch.zeros(1, 1, 64, 64))
     assert set(attribution.methods(no_pooling)) == set(attribution.names()) - {"pylon", "cam"}
     assert set(PRESETS) == set(presets(convolutions)) | {"pylon"}
+
+
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+def test_every_method_that_is_listed_makes_a_map(name: str) -> None:
+    """A transformer whose tokens have no places pools no feature maps: the CAMs were listed, and failed."""
+    model = timm.create_model(name, pretrained=False, num_classes=3).eval()
+    images = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
+    listed = attribution.methods(model)
+    assert ("grad_cam" in listed) == (name != "test_vit")
+    for method in listed:
+        few = {
+            "occlusion": {"window": 0.5, "stride": 0.5},
+            "lime": {"samples": 8},
+            "smooth_grad": {"samples": 2},
+        }
+        heat = attribution.create(method, model, **few.get(method, {}))(images, target=1)
+        assert heat.shape == (1, 1, 160, 160), method
 
 
 class OneQuadrant(nn.Module):

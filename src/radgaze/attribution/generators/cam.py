@@ -6,19 +6,31 @@ A is found during the forward pass, or is the output of `layer`. The weights are
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from radgaze.attribution.engine.capture import Capture, full
+from radgaze.attribution.engine.feature_maps import UnpooledError
 from radgaze.attribution.engine.graph import before
 from radgaze.attribution.generator import Generator, check_option
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
 ChannelWeights = Literal["exact", "held"]
+
+
+class OfFeatures(Generator):
+    """A generator of the feature maps that the class score pools, unless a layer is named."""
+
+    @classmethod
+    def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
+        """The reason why the model pools no feature maps, as some transformers; tested with black images."""
+        return super().unsupported(model, size) or _without_features(model, size)
 
 
 @register("cam", title="CAM")
@@ -43,13 +55,8 @@ class CAM(Generator):
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model has no such head, tested with a black image."""
-        first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-        if first is not None:
-            weight = first.weight
-            black = torch.zeros(1, first.in_channels, size, size, dtype=weight.dtype, device=weight.device)
-            # Some networks expand one channel to three.
-            if any(_makes_a_map(cls, model, image) for image in (black[:, :1], black)):
-                return None
+        if any(_makes_a_map(cls, model, image) for image in _black(model, size)):
+            return None
         return "the model's head is not average pooling and one linear layer; grad_cam takes any"
 
     def attribute(self, read: Capture) -> Tensor:
@@ -63,7 +70,7 @@ class CAM(Generator):
 
 @register("grad_cam", title="Grad-CAM")
 @dataclass
-class GradCAM(Generator):
+class GradCAM(OfFeatures):
     """H = max(Σ_k α_k A_k, 0), α_k the mean of ∂y/∂A_k over the map (Selvaraju et al. 2017, eq. 1 and 2).
 
     Attributes:
@@ -97,7 +104,7 @@ class GradCAMPositive(GradCAM):
 
 
 @register("grad_cam_pp", title="Grad-CAM++")
-class GradCAMPlusPlus(Generator):
+class GradCAMPlusPlus(OfFeatures):
     """H = max(Σ_k α_k A_k, 0), α_k = Σ_ij a_ij · max(g_ij, 0) (Chattopadhay et al. 2018, eq. 15 and 19).
 
     a = g² / (2g² + g³·Σ_ij A_ij) for g = ∂y/∂A, and 0 where the denominator is 0. Equation 19 holds for the
@@ -115,7 +122,7 @@ class GradCAMPlusPlus(Generator):
 
 
 @register("hires_cam", title="HiResCAM")
-class HiResCAM(Generator):
+class HiResCAM(OfFeatures):
     """H = max(Σ_k ∂y/∂A_k ∘ A_k, 0): the gradient is not averaged (Draelos and Carin 2020, eq. 3)."""
 
     def attribute(self, read: Capture) -> Tensor:
@@ -124,7 +131,7 @@ class HiResCAM(Generator):
 
 
 @register("layer_cam", title="LayerCAM")
-class LayerCAM(Generator):
+class LayerCAM(OfFeatures):
     """H = max(Σ_k max(∂y/∂A_k, 0) ∘ A_k, 0), for any layer (Jiang et al. 2021, eq. 6 to 8)."""
 
     def attribute(self, read: Capture) -> Tensor:
@@ -147,6 +154,45 @@ _BETWEEN = (
     "NativeDropout",
 )
 _AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
+
+
+_TRIED: WeakKeyDictionary[nn.Module, dict[int, str | None]] = WeakKeyDictionary()
+"""Why a model pools no feature maps, by the size of its images; None where it does, or that is not known."""
+
+
+def _without_features(model: nn.Module, size: int) -> str | None:
+    tried = _TRIED.setdefault(model, {})
+    if size not in tried:
+        tried[size] = _reason(model, size)
+    return tried[size]
+
+
+def _reason(model: nn.Module, size: int) -> str | None:
+    for image in _black(model, size):
+        try:
+            GradCAM(model)(image)
+        except UnpooledError as error:
+            return str(error)
+        except Exception:  # noqa: S112 - a network may refuse an image in any way
+            continue
+        return None
+    return None  # the real images will tell
+
+
+def _black(model: nn.Module, size: int) -> Iterator[Tensor]:
+    """Black images of one channel, and of as many as the first convolution takes; and of its size."""
+    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
+    if first is None:
+        return
+    weight = first.weight
+    own = getattr(model, "image_size", None)  # torchvision's transformers
+    named = getattr(model, "default_cfg", None)  # timm's networks
+    if isinstance(named, Mapping) and named.get("input_size"):
+        own = named["input_size"][-1]
+    for side in dict.fromkeys((size, own)):
+        if isinstance(side, int):
+            black = torch.zeros(1, first.in_channels, side, side, dtype=weight.dtype, device=weight.device)
+            yield from (black[:, :1], black)  # some networks expand one channel to three
 
 
 def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool:
