@@ -225,7 +225,7 @@ def test_every_method_that_is_listed_makes_a_map(name: str) -> None:
     listed = attribution.methods(model)
     assert ("grad_cam" in listed) == (name != "test_vit")
     for method in listed:
-        few = {
+        few: dict[str, dict[str, float]] = {
             "occlusion": {"window": 0.5, "stride": 0.5},
             "lime": {"samples": 8},
             "smooth_grad": {"samples": 2},
