@@ -9,11 +9,11 @@ SECONDS ?= 300
 SEED ?= 0
 LOWEST ?= .venv-lowest
 # Of each library what is used of it, in little time.
-LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/training/test_protocols.py \
-  tests/dicom tests/sources/test_table.py tests/sources/test_egd.py tests/attribution/test_generators.py \
+LOWEST_TESTS ?= tests/training/test_train.py tests/training/test_module.py tests/dicom/test_read.py \
+  tests/dicom/test_jpeg.py tests/sources/test_table.py tests/sources/test_egd.py tests/attribution/test_generators.py \
   tests/attribution/test_post_hoc.py tests/models/test_unet.py tests/store/test_dataset.py \
   tests/evaluation/test_evaluate.py tests/evaluation/metrics/test_discrimination.py tests/reporting/test_report.py \
-  tests/tuning/test_search.py tests/cli/test_main.py
+  tests/tuning/test_results.py tests/cli/test_main.py
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-lowest fuzz docs lint limits language types contract bench lock clean

@@ -11,6 +11,7 @@ import yaml
 from radgaze import experiments
 from radgaze.cli import build_parser, main
 from radgaze.cli.named_sections import fields_of, split
+from radgaze.cli.train import OF_VERB
 from radgaze.errors import UserError
 from radgaze.objectives.config import HeatmapConfig, TermConfig
 from radgaze.reproduction import grid
@@ -35,8 +36,7 @@ MINING = "--objective.terms.attention_mining"
 def trained_with(*arguments: str) -> Config:
     """The configuration that `radgaze train` makes of its arguments."""
     args = build_parser(["train", *arguments]).parse_args(["train", *arguments])["train"]
-    own = ("out", "device", "resume", "overwrite", "evaluate", "config")
-    return settings.from_dict({key: value for key, value in args.as_dict().items() if key not in own})
+    return settings.from_dict({key: value for key, value in args.as_dict().items() if key not in OF_VERB})
 
 
 def given(verb: str, *arguments: str) -> dict[str, object]:

@@ -138,7 +138,7 @@ def test_every_parameter_learns(architecture: str) -> None:
 def test_unknown_encoder_is_named_with_its_option(architecture: str, weights: str, encoder: str) -> None:
     with pytest.raises(UserError, match=f"`model.encoder={encoder}`") as caught:
         create(ModelConfig(architecture, encoder, weights), 3)
-    assert "resnet18" not in str(caught.value)  # nor the hundreds of other names that there are
+    assert str(caught.value).count("resnet") <= 3  # the likely name, and not the hundreds of others
     assert "download" not in str(caught.value)
 
 
