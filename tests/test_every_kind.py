@@ -374,7 +374,7 @@ def test_a_conditional_generator_is_refused_with_its_reason_by_the_others(done: 
         r"two_layers gives no class maps.*--model\.architecture pylon, class_maps or stl does", said
     )
     assert not (done.folder / "none").exists()
-    known = done.refusal("explain by an unknown one").partition("; there are ")[2].strip().split(", ")
+    known = done.refusal("explain by an unknown one").partition("; there are ")[2].partition(";")[0].split(", ")
     assert {"squared_gradient", "with_class_maps", "of_two_layers"} < set(known)
 
 
@@ -455,7 +455,9 @@ def test_the_section_stands_at_its_place_with_its_content(done: Done) -> None:
     assert_self_contained(page)
     assert_accessible(page)
     headings = re.findall(r'<h2 id="(\w+)">', page)
-    assert headings == ["results", "discrimination", "confidence", "agreement", "cases", "data", "limits"]
+    assert headings == [
+        *("results", "discrimination", "decisions", "confidence", "agreement", "cases", "data", "limits")
+    ]
     predictions = pl.read_parquet(done.folder / "one" / "predictions.parquet").filter(split="test")
     highest = predictions.select("probability_high", "probability_low").to_numpy().max(1).mean()
     words = Page(page).text

@@ -5,7 +5,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from functools import cache
+from pathlib import Path
 
 from radgaze.errors import UserError, close_to, shortened
 
@@ -27,7 +30,7 @@ def check_methods(value: object) -> None:
     Raises:
         UserError: One of them is neither.
     """
-    offered = (*GROUPS, *METHODS, *_registered("PRESETS"))
+    offered = (*GROUPS, *METHODS, *_added(), *_registered("PRESETS"))
     for name in value if isinstance(value, (tuple, list)) else (value,):
         if name not in offered:
             raise UserError(
@@ -39,7 +42,16 @@ def check_methods(value: object) -> None:
 def generators() -> tuple[str, ...]:
     """Names of the generators, with those that plugins registered."""
     of_radgaze = (name for name in METHODS if name != "guided_smooth_grad")
-    return tuple(dict.fromkeys((*of_radgaze, *_registered("REGISTRY"))))
+    return tuple(dict.fromkeys((*of_radgaze, *_added(), *_registered("REGISTRY"))))
+
+
+@cache
+def _added() -> tuple[str, ...]:
+    """Names that stand in the modules of generators and not in `METHODS`: of one that was added there."""
+    folder = Path(__file__).parent / "attribution" / "generators"
+    texts = (path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.py")))
+    named = (name for text in texts for name in re.findall(r'^@register\(\s*"(\w+)"', text, re.M))
+    return tuple(name for name in named if name not in METHODS)
 
 
 def _registered(registry: str) -> tuple[str, ...]:

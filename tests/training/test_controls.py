@@ -73,7 +73,7 @@ def test_training_cases_have_the_control_and_the_data_set_of_a_run_has_the_truth
 def test_the_map_that_a_model_reads_is_that_of_the_control(config: Configure, store: Store) -> None:
     wanted = config("gaze_input", gaze={"control": "lungs"})
     batch = collate(list(StoreData(store, wanted).train_cases))
-    _, gaze = models.inputs(models.create(wanted.model, 3), batch)
+    _, gaze = models.inputs(models.create(wanted.model, 3).eval(), batch)
     assert torch.equal(gaze, batch.gaze_maps())
     assert gaze.flatten(1).any(1).tolist() == batch.has_gaze.tolist()
     sequences = StoreData(store, config("temporal", gaze=SHUFFLED)).train_cases

@@ -30,13 +30,13 @@ def run(args: Namespace) -> int:
     from radgaze.console import complain, put, silence
     from radgaze.outputs import check_folder
 
-    options = chosen(ExplainFilesOptions, args)
     check_folder(args.out)
     check_run(args.path)
     from radgaze.explaining.folders import folders
     from radgaze.runs.run import Run
 
     run = Run.open(Path(args.path))
+    options = chosen(ExplainFilesOptions, args)  # after the run, which says where a plugin's method is missing
     with silence():  # a missing file is told before torch is imported
         folders(args.images, run, keep_names=options.keep_names)
     from radgaze.explaining.making import explain
