@@ -374,7 +374,9 @@ def test_a_conditional_generator_is_refused_with_its_reason_by_the_others(done: 
         r"two_layers gives no class maps.*--model\.architecture pylon, class_maps or stl does", said
     )
     assert not (done.folder / "none").exists()
-    known = done.refusal("explain by an unknown one").partition("; there are ")[2].partition(";")[0].split(", ")
+    known = (
+        done.refusal("explain by an unknown one").partition("; there are ")[2].partition(";")[0].split(", ")
+    )
     assert {"squared_gradient", "with_class_maps", "of_two_layers"} < set(known)
 
 

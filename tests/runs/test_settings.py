@@ -16,7 +16,11 @@ BAD = [
     ("input.size", 48, "must be a multiple of 32, as the encoders need it, got 48"),
     ("model.dropout", 1.0, "must be at least 0 and below 1, got 1.0"),
     ("objective.mask_gaze.weight", -2.0, "must be at least 0, got -2.0"),
-    ("trainer.precision", "16-true", "must be one of auto, 32-true, 32, 16-mixed, bf16-mixed, got 16-true; did you mean 32-true?"),
+    (
+        "trainer.precision",
+        "16-true",
+        "must be one of auto, 32-true, 32, 16-mixed, bf16-mixed, got 16-true; did you mean 32-true?",
+    ),
     ("seed", -1, "must be from 0 to 4,294,967,295, got -1"),
 ]
 

@@ -36,7 +36,9 @@ def run(args: Namespace) -> int:
     from radgaze.runs.run import Run
 
     run = Run.open(Path(args.path))
-    options = chosen(ExplainFilesOptions, args)  # after the run, which says where a plugin's method is missing
+    options = chosen(
+        ExplainFilesOptions, args
+    )  # after the run, which says where a plugin's method is missing
     with silence():  # a missing file is told before torch is imported
         folders(args.images, run, keep_names=options.keep_names)
     from radgaze.explaining.making import explain

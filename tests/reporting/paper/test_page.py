@@ -154,7 +154,7 @@ def test_the_page_holds_every_table_figure_and_seed(page: str) -> None:
     for place in range(1, 6):
         assert f"Table {place}." in shown.text
     assert len([i for i in shown.images if (i["alt"] or "").startswith("ROC curves of")]) == len(CLASSES)
-    drawn = re.findall(r'<svg class="scan" role="img" aria-label="[^"]*CHF, case 1"', page)
+    drawn = re.findall(r'<svg class="scan" role="img" aria-label="CHF, case 1[:"]', page)
     assert len(drawn) == 2 + 2 + 1 + 2  # no decoder: 1
     assert page.count("<details>") >= 4
     assert len(re.findall(r"<tr><th scope=\"row\">[01]</th>", page)) == 4 * 2
@@ -195,7 +195,8 @@ def test_evil_class_names_stay_text(tmp_path: Path) -> None:
     assert_self_contained(text)
     assert text.count("<script") == 1  # ours
     assert "alert" not in text.partition("<script>")[2]
-    assert "<script>alert(1)</script>" in Page(text.partition("<script>")[0]).text
+    ours = re.compile("<script>.*?</script>", re.DOTALL)
+    assert "<script>alert(1)</script>" in Page(ours.sub("", text)).text
     for path in (tmp_path / "out").rglob("*"):
         assert path.resolve().is_relative_to((tmp_path / "out").resolve())
         if path.suffix == ".md":

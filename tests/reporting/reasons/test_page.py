@@ -83,7 +83,7 @@ def test_the_table_has_what_a_computation_by_hand_gives(results: ReasonsResults,
 
 def test_the_page_leads_with_the_figure_and_says_what_the_controls_showed(written: Path) -> None:
     page = (written / "index.html").read_text(encoding="utf-8")
-    figure, first_table = page.index("<figure>"), page.index("<table")
+    figure, first_table = page.index("<figure"), page.index("<table")
     assert figure < first_table
     assert (written / "figures" / "reasons.png").is_file()
     assert "distinguishable from the gaze on a case of another patient (shuffled)" in page
