@@ -51,7 +51,7 @@ def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> Pat
     """
     table, varied = results.table(study, search), list(search.space)
     (leader,) = best(study, 1)
-    own = {trial.number: trial.params for trial in ended(study)}.get(0, {})
+    first_trial = {trial.number: trial.params for trial in ended(study)}.get(0, {})
     states = dict(table.group_by("state").len().sort("state").iter_rows())
     config = search.config
     experiment = config.experiment
@@ -74,7 +74,7 @@ def write(study: optuna.Study, search: Search, out: Path, note: str = "") -> Pat
             *([note] if note else []),
             f"{count(len(table), 'trial')} on the same validation cases: the best AUC is too high to report.",
         ],
-        best=[(name, _shown(leader.params[name]), _shown(own.get(name))) for name in leader.params],
+        best=[(name, _shown(leader.params[name]), _shown(first_trial.get(name))) for name in leader.params],
         command=results.command(search, out),
         history=figure_picture(out / results.HISTORY, "Validation AUC over trials"),
         importance=_importance(out),

@@ -185,11 +185,11 @@ def _black(model: nn.Module, size: int) -> Iterator[Tensor]:
     if first is None:
         return
     weight = first.weight
-    own = getattr(model, "image_size", None)  # torchvision's transformers
+    side_of_model = getattr(model, "image_size", None)  # torchvision's transformers
     named = getattr(model, "default_cfg", None)  # timm's networks
     if isinstance(named, Mapping) and named.get("input_size"):
-        own = named["input_size"][-1]
-    for side in dict.fromkeys((size, own)):
+        side_of_model = named["input_size"][-1]
+    for side in dict.fromkeys((size, side_of_model)):
         if isinstance(side, int):
             black = torch.zeros(1, first.in_channels, side, side, dtype=weight.dtype, device=weight.device)
             yield from (black[:, :1], black)  # some networks expand one channel to three
