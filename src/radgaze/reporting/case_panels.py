@@ -261,7 +261,7 @@ class _Pixels(Artist):
 
     def get_window_extent(self, renderer: RendererBase | None = None) -> Bbox:
         """The picture's place in pixels, also where the figure is cut to what it holds."""
-        figure = self.get_figure(root=True)
+        figure = self.figure
         assert figure is not None
         return Bbox.from_bounds(*self._place, *self._extent).transformed(figure.transFigure)
 
