@@ -7,6 +7,7 @@ from argparse import Namespace
 from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
+from radgaze.errors import UserError
 from radgaze.explaining.options import ExplainFilesOptions
 
 HELP = (
@@ -31,14 +32,12 @@ def run(args: Namespace) -> int:
     from radgaze.outputs import check_folder
 
     check_folder(args.out)
+    options = _options(args)
     check_run(args.path)
     from radgaze.explaining.folders import folders
     from radgaze.runs.run import Run
 
     run = Run.open(Path(args.path))
-    options = chosen(
-        ExplainFilesOptions, args
-    )  # after the run, which says where a plugin's method is missing
     with silence():  # a missing file is told before torch is imported
         folders(args.images, run, keep_names=options.keep_names)
     from radgaze.explaining.making import explain
@@ -50,3 +49,23 @@ def run(args: Namespace) -> int:
     for requested, reason in outcome.failed.items():
         complain(f"radgaze explain: {requested.path} is left out: {reason}")
     return 1 if outcome.failed else 0
+
+
+def _options(args: Namespace) -> ExplainFilesOptions:
+    """Return the options, or raise what is wrong: a plugin that the run needs before a method it has added."""
+    from pathlib import Path
+
+    from radgaze.plugins import PluginMissingError
+
+    try:
+        return chosen(ExplainFilesOptions, args)
+    except UserError:
+        from radgaze.runs.run import Run
+
+        try:
+            Run.open(Path(args.path))
+        except PluginMissingError:
+            raise
+        except UserError:
+            pass
+        raise
