@@ -52,7 +52,7 @@ def run(args: Namespace) -> int:
 
 
 def _options(args: Namespace) -> ExplainFilesOptions:
-    """Return the options, or raise what is wrong: a plugin that the run needs before a method it has added."""
+    """Return the options; a plugin that the run lacks is told before the method that it would have added."""
     from pathlib import Path
 
     from radgaze.plugins import PluginMissingError

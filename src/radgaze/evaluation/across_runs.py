@@ -10,6 +10,7 @@ import numpy as np
 from radgaze.evaluation.grid_reliance import GridReliance, reliance_of_grid
 from radgaze.evaluation.map_scores import MapMeans, maps_and_metrics
 from radgaze.evaluation.metrics import agreement, localisation
+from radgaze.evaluation.metrics.binary import positive_class
 from radgaze.evaluation.per_run import (
     HEATMAP_METRICS,
     Grid,
@@ -64,6 +65,8 @@ class GridEstimates:
             experiment with the gaze of each case to it, see `estimate_grid`.
         reliance: Reliance on the confounders of the twins of test cases; without any where there are no
             twins.
+        positive: The positive one of two classes that exclude each other, whose AUC, the other's and the
+            macro mean are equal; None for other classes.
     """
 
     classes: tuple[str, ...]
@@ -76,11 +79,17 @@ class GridEstimates:
     repeated_patients: bool = False
     controls: Differences = field(default_factory=dict)
     reliance: GridReliance = field(default_factory=GridReliance)
+    positive: str | None = None
 
     @property
     def groups(self) -> tuple[str, ...]:
-        """The macro mean and the classes."""
-        return (MACRO, *self.classes)
+        """Groups whose figures are shown: the macro mean, and the classes unless the mean is theirs."""
+        return (MACRO, *self.classes) if self.positive is None else (MACRO,)
+
+    @property
+    def shown_classes(self) -> tuple[str, ...]:
+        """Classes of which there is a curve: of two that exclude each other, the positive one."""
+        return self.classes if self.positive is None else (self.positive,)
 
 
 def estimate_grid(
@@ -154,7 +163,14 @@ def estimate_grid(
             {reference: pairs_to(plain, reference) for reference in references if reference in plain},
             controlled,
         ),
+        positive=_positive(estimates, classes),
     )
+
+
+def _positive(estimates: Mapping[str, Mapping[int, RunEstimates]], classes: Sequence[str]) -> str | None:
+    """The positive one of two classes; None where some run's probabilities do not add up to 1."""
+    found = {positive_class(run.test, classes) for by_seed in estimates.values() for run in by_seed.values()}
+    return found.pop() if len(found) == 1 else None
 
 
 def _best(estimates: Mapping[str, Mapping[int, RunEstimates]], *, by_test: bool) -> str | None:

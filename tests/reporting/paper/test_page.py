@@ -236,3 +236,30 @@ def test_what_could_have_been_found_is_in_the_page_and_in_files(page: str, folde
     assert shown in text
     assert shown in (tables / "power.md").read_text(encoding="utf-8")
     assert one["needed"] in text
+
+
+def test_two_classes_that_exclude_each_other_have_one_column_and_one_curve(tmp_path: Path) -> None:
+    found = grid(tmp_path, ["baseline", "set3_guided"], [0], classes=("normal", "effusion"))
+    text = written(found, tmp_path / "out", gone)
+    table = (tmp_path / "out" / "tables" / "table1.md").read_text(encoding="utf-8")
+    assert "| Experiment | AUC of effusion |\n|---|---|" in table
+    assert "effusion is the positive; normal has the same AUC" in table
+    shown = {key: row for key, row in values(tmp_path / "out", 4).items() if row["value"]}
+    assert {*shown} == {("baseline", "macro"), ("set3_guided", "macro")}
+    for (name, _), row in shown.items():
+        run = found.runs[name][0]
+        assert float(row["value"]) == pytest.approx(of_sklearn(test(run), "effusion"))
+        assert float(row["value"]) == pytest.approx(of_sklearn(test(run), "normal"))
+    assert "ROC curves of effusion" in text
+    assert "ROC curves of normal" not in text
+    assert "Mean AUC" not in text
+
+
+def test_a_store_of_boxes_alone_is_told_to_have_boxes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = grid(tmp_path, ["baseline"], [0])
+    assert "stand in for it" not in Page(written(found, tmp_path / "out", gone)).text
+    monkeypatch.setattr("radgaze.reporting.description.attention_of", lambda store: "boxes")
+    text = Page(written(found, tmp_path / "boxes", gone)).text
+    assert "“gaze” on this page means its boxes, which stand in for it" in text

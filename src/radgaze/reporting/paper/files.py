@@ -16,7 +16,6 @@ from radgaze.reporting.paper.table_set import (
     beside_words,
     cell_words,
     difference_words,
-    heading,
     p_words_of,
     published_words,
     records,
@@ -63,7 +62,7 @@ def markdown(table: Table) -> str:
     """Format a table in Markdown; each cell has our figure, with the published one below it."""
     lines = [f"> **{escaped(table.stamp)}**", ""] if table.stamp else []
     lines += [f"**Table {table.number}.** {escaped(table.caption)}", ""]
-    lines.append("| Experiment | " + " | ".join(escaped(heading(g)) for g in table.groups) + " |")
+    lines.append("| Experiment | " + " | ".join(map(escaped, table.headings)) + " |")
     lines.append("|---|" + "---|" * len(table.groups))
     for row in table.rows:
         name = escaped(row.title) + (f"<br>{escaped(row.remark)}" if row.remark else "")
@@ -103,7 +102,7 @@ def latex(table: Table) -> str:
     stamp = rf"\textbf{{{_tex(table.stamp)}}} " if table.stamp else ""
     lines.append(rf"\caption{{{stamp}{_tex(table.caption)}. {' '.join(map(_tex, table.notes))}}}")
     lines += [rf"\label{{tab:radgaze-{table.number}}}", rf"\begin{{tabular}}{{l{'c' * span}}}", r"\toprule"]
-    lines += [_line("Experiment", [_tex(heading(g)) for g in table.groups]), r"\midrule"]
+    lines += [_line("Experiment", [*map(_tex, table.headings)]), r"\midrule"]
     for place, row in enumerate(table.rows):
         lines += [r"\addlinespace"] if place else []
         name = _tex(row.title)

@@ -12,7 +12,6 @@ from radgaze.console import progress
 from radgaze.evaluation.across_runs import GridEstimates, estimate_grid
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.options import RESAMPLES
-from radgaze.evaluation.results import MACRO
 from radgaze.experiments.faithful import COPIED, NOT_COPIED, Difference
 from radgaze.reporting import description
 from radgaze.reporting.gallery import Draw, draw_cases
@@ -28,9 +27,10 @@ from radgaze.reporting.paper.reliance import TITLE as TITLE_OF_RELIANCE
 from radgaze.reporting.paper.reliance import reliance_tables
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
 from radgaze.reporting.paper.stacked import write_stacked
-from radgaze.reporting.paper.table_set import Table, beside_words, cell_words, heading, tables
+from radgaze.reporting.paper.table_set import Table, beside_words, cell_words, headings, tables
 from radgaze.reporting.style import save
 from radgaze.reporting.wording import AGREEMENT, FLOORS, LOCALISATION, MAPS
+from radgaze.runs.run import Run
 from radgaze.words import count, listed
 
 
@@ -98,7 +98,7 @@ def write(
             title_of_power=TITLE,
             power=power_table(estimates),
             tables=[_shown(table) for table in all_tables],
-            headings=[heading(group) for group in estimates.groups],
+            headings=headings(estimates),
             figures=figures,
             rows_agreement=_map_rows(estimates.agreement, tuple(AGREEMENT)),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],
@@ -143,7 +143,7 @@ def _figures(results: Results, estimates: GridEstimates, folder: Path) -> ShownF
     }
     forest = save(plots.forest(estimates), folder / "forest.png")
     curves = []
-    for name in estimates.classes:
+    for name in estimates.shown_classes:
         path = save(plots.roc(predictions, name, estimates.auc), folder / f"roc_{slug(name)}.png")
         curves.append(figure_picture(path, f"ROC curves of {name} against the rest, all experiments", name))
     maps: dict[str, Picture | None] = {}
@@ -170,12 +170,14 @@ def _lead(results: Results) -> str:
     )
     if failed:
         words += f" {count(failed, 'experiment')} failed; the tables say why."
+    attention = description.store_facts(_first(results)).attention
+    if attention != "gaze":
+        words += f" The store has no gaze: “gaze” on this page means its {attention}, which stand in for it."
     return words
 
 
 def _facts(results: Results, estimates: GridEstimates) -> list[tuple[str, str]]:
-    first = results.runs[results.experiments[0]]
-    source = description.store_facts(next(iter(first.values()))).source
+    source = description.store_facts(_first(results)).source
     seeds = sorted({seed for runs in results.runs.values() for seed in runs})
     shown = ", ".join(map(str, seeds)) if len(seeds) <= 6 else f"{len(seeds)}, {seeds[0]} to {seeds[-1]}"
     facts = [
@@ -189,6 +191,10 @@ def _facts(results: Results, estimates: GridEstimates) -> list[tuple[str, str]]:
         ),
     ]
     return [(name, str(value)) for name, value in facts if value]
+
+
+def _first(results: Results) -> Run:
+    return next(iter(results.runs[results.experiments[0]].values()))
 
 
 @dataclass(frozen=True)
@@ -291,7 +297,7 @@ class SeedTable:
 
 def seed_tables(results: Results, estimates: GridEstimates) -> list[SeedTable]:
     """Make the table of the seeds of each attempted experiment."""
-    columns = (MACRO, *estimates.classes, "validation", "nss")
+    columns = (*estimates.groups, "validation", "nss")
     result = []
     for name in results.attempted:
         lines = [

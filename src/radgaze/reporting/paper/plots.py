@@ -97,7 +97,7 @@ def forest(estimates: GridEstimates) -> Figure:
                     value = IntervalEstimate(figures.value, figures.low, figures.high)
                     _dot(axis, row + 0.22, value, INK, MARKERS[place], hollow=True)
             _between_families(axis, experiments)
-            axis.set_title(heading(group))
+            axis.set_title(heading(group, estimates.positive))
             axis.set_yticks(range(len(experiments)), [title(e) for e in experiments])
             axis.set_ylim(len(experiments) - 0.45, -0.55)
             axis.tick_params(axis="y", length=0)

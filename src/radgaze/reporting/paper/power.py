@@ -63,13 +63,14 @@ def power_table(estimates: GridEstimates) -> PowerTable:
         )
         for name, by_figure in differences.items()
     )
-    headings = [heading(f) if f in estimates.groups else f"heatmap, {f}" for f in figures]
+    headings = [heading(f, estimates.positive) if f in estimates.groups else f"heatmap, {f}" for f in figures]
     note = (
         "With these cases and runs, true differences of about this size, up or down, would have been found "
         "in four of five studies; a smaller one may well be missed, and its p-value says nothing about it."
     )
     first = next(iter(differences.values()))[MACRO]
-    return PowerTable((*headings, "Needed, mean AUC"), rows, (note, power_legend(first)))
+    needed = "mean AUC" if estimates.positive is None else heading(MACRO, estimates.positive)
+    return PowerTable((*headings, f"Needed, {needed}"), rows, (note, power_legend(first)))
 
 
 def write_power(estimates: GridEstimates, folder: Path, stamp: str = "") -> None:

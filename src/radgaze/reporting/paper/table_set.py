@@ -112,7 +112,8 @@ class Table:
     Attributes:
         number: Number of the table.
         caption: Caption.
-        groups: The columns: `MACRO` and the classes.
+        groups: The columns: `MACRO` and the classes; `MACRO` alone for two classes that exclude each other.
+        headings: Heading of each column.
         rows: The rows.
         notes: Notes below the table.
         stamp: Warning above the table; empty where there is none.
@@ -121,6 +122,7 @@ class Table:
     number: int
     caption: str
     groups: tuple[str, ...]
+    headings: tuple[str, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...]
     stamp: str = ""
@@ -145,6 +147,7 @@ def tables(results: Results, estimates: GridEstimates) -> list[Table]:
             place,
             caption,
             estimates.groups,
+            headings(estimates),
             tuple(rows[place]),
             (*notes, *_cell_notes(rows[place]), *([choice] if place == 5 else [])),
             results.stamp,
@@ -168,9 +171,21 @@ def _cell_notes(rows: Sequence[Row]) -> list[str]:
     return notes + cautions("".join(cell_words(cell) for _, cell in cells))
 
 
-def heading(group: str) -> str:
-    """Return the heading of a group's column."""
-    return "Mean AUC" if group == MACRO else group
+def heading(group: str, positive: str | None = None) -> str:
+    """Return the heading of a group's column.
+
+    Args:
+        group: `MACRO` or a class.
+        positive: The positive one of two classes, whose AUC is the mean; None for other classes.
+    """
+    if group != MACRO:
+        return group
+    return "Mean AUC" if positive is None else f"AUC of {positive}"
+
+
+def headings(estimates: GridEstimates) -> tuple[str, ...]:
+    """Return the headings of the shown groups' columns."""
+    return tuple(heading(group, estimates.positive) for group in estimates.groups)
 
 
 def cell_words(cell: Cell) -> str:
@@ -274,6 +289,9 @@ def _notes(results: Results, estimates: GridEstimates) -> tuple[str, ...]:
         intervals = PAPER_INTERVALS
     else:
         intervals = SEED_INTERVALS if results.has_several_seeds else CASE_INTERVALS
+    if estimates.positive is not None:
+        other = next(name for name in estimates.classes if name != estimates.positive)
+        intervals += f" Of the two classes, {estimates.positive} is the positive; {other} has the same AUC."
     if not comparable(estimates.classes):
         return intervals, "The published figures are of other classes and are left out."
     return (
