@@ -1,13 +1,18 @@
+import re
 from dataclasses import replace
 from io import StringIO
+from pathlib import Path
 
 import polars as pl
+import pytest
 from rich.console import Console
 
+from radgaze.cli.evaluate import _show
 from radgaze.cli.tables import blocks, show
 from radgaze.evaluation import comparison_rows
 from radgaze.evaluation.comparison import Comparison
 from radgaze.reporting.comparison_tables import comparison_markdown
+from tests.reporting.fakes import FakeRun, evaluated
 
 
 def shown(width: int, columns: list[str], rows: list[tuple[str, list[str]]]) -> str:
@@ -58,3 +63,23 @@ def test_a_comparison_of_fifteen_classes_has_a_row_for_each_and_fits_into_eighty
     assert "| finding 7 | 0.580 [0.400, 0.900] | 0.580 [0.400, 0.900] |" in lines
     few = comparison_markdown(replace(comparison, classes=tuple(classes[:3])))
     assert "| run | macro | finding 0 | finding 1 | finding 2 |" in few
+
+
+@pytest.mark.parametrize(
+    ("classes", "rows"),
+    [
+        (("Normal", "effusion"), ["effusion"]),
+        (("Normal", "CHF", "pneumonia"), ["macro", "Normal", "CHF", "pneumonia"]),
+    ],
+)
+def test_an_evaluation_is_named_by_the_run_and_tells_two_exclusive_classes_once(
+    classes: tuple[str, ...], rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = FakeRun(tmp_path / "my-own-name", classes=classes)
+    _show(evaluated(run), run)
+    text = capsys.readouterr().out
+    table = text.partition("Agreement with gaze")[0]
+    assert "my-own-name: " in table
+    named = dict.fromkeys(re.findall(r"^\W*(\w+)", table, re.MULTILINE))
+    assert [name for name in named if name in {*classes, "macro"}] == rows
+    assert ("effusion is the positive one" in " ".join(text.split())) == (len(classes) == 2)

@@ -58,7 +58,7 @@ OPTIONS: dict[str, Any] = {
 def audited(run: FakeRun, out: Path, **options: Any) -> Audit:
     """Audit a run and write the tables in Markdown too."""
     audited = audit(run, out, AuditOptions(**(OPTIONS | options)))
-    write_audit_markdown(audited.results, out)
+    write_audit_markdown(audited.results, out, "run")
     return audited
 
 

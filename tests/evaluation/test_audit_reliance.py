@@ -306,7 +306,7 @@ def test_a_map_that_looks_elsewhere_has_no_share_though_the_network_uses_the_mar
     assert known(figure(found, "elsewhere", "total_variation").value) > 0.2
     assert figure(found, "elsewhere", "rank_correlation").undefined == "the same share in every case"
     assert figure(found, "elsewhere", "auc_of_flips").value == 0.5
-    write_audit_markdown(found.results, tmp_path)
+    write_audit_markdown(found.results, tmp_path, "run")
     write_audit_page(PageRun(tmp_path / "page"), tmp_path, found.results)
     text = (tmp_path / "audit.md").read_text(encoding="utf-8")
     (table,) = [part for part in text.split("\n## ") if part.startswith("Reliance. ")]
@@ -363,7 +363,7 @@ def test_a_confounder_of_the_whole_image_is_left_out_and_named(tmp_path: Path) -
     found = audited(run_on(both), tmp_path / "two", "input_x_gradient")
     names = {name.partition(":")[2] for name in found.results.methods["random"].figures["reliance"]}
     assert names == {"marker"}
-    text = write_audit_markdown(found.results, tmp_path / "two")
+    text = write_audit_markdown(found.results, tmp_path / "two", "run")
     left_out = (
         "Processing changes 100% of the pixels: it has no place that a map could show, and is left out."
     )
@@ -372,7 +372,7 @@ def test_a_confounder_of_the_whole_image_is_left_out_and_named(tmp_path: Path) -
     found = audited(run_on(alone), tmp_path / "one", "input_x_gradient")
     assert "reliance" not in found.results.methods["input_x_gradient"].figures
     assert known(found.results.unmeasured)["reliance"] == left_out
-    text = write_audit_markdown(found.results, tmp_path / "one")
+    text = write_audit_markdown(found.results, tmp_path / "one", "run")
     assert f"Reliance was not measured: {left_out}" in text
 
 
@@ -384,7 +384,7 @@ def test_each_of_several_confounders_has_its_own_rows(
     found = audited(run_on(both), tmp_path / "out", "input_x_gradient")
     assert figure(found, "input_x_gradient", "share", "processing").value == pytest.approx(1)
     assert known(figure(found, "input_x_gradient", "share").value) < 0.5
-    text = write_audit_markdown(found.results, tmp_path / "out")
+    text = write_audit_markdown(found.results, tmp_path / "out", "run")
     for row in ("| marker: input_x_gradient", "| processing: input_x_gradient", "| marker: random (floor)"):
         assert row in text
     titles = [axis.get_title(loc="left") for axis in overview(found.results).axes]
@@ -396,7 +396,7 @@ def test_without_twins_the_audit_says_why_it_does_not_apply(store: Store, tmp_pa
     found = audited(FakeRun(tmp_path / "run", spots(test=6)), tmp_path / "none", "grad_cam", **options)
     why = "no audited case has a twin, which differs from it in a confounder alone"
     assert known(found.results.unmeasured)["reliance"] == why
-    text = write_audit_markdown(found.results, tmp_path / "none")
+    text = write_audit_markdown(found.results, tmp_path / "none", "run")
     assert f"Reliance was not measured: {why}." in text
     assert "| reliance |" not in text  # no column of verdicts either
     again = audited(FakeRun(tmp_path / "run", spots(test=6)), tmp_path / "none", "grad_cam", **options)

@@ -43,7 +43,7 @@ everyone = tuple(replace(case, boxed=k % 2 == 0) for k, case in enumerate(cases(
 runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "two")]
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
-print("EVALUATE"); _show(metrics[0])
+print("EVALUATE"); _show(metrics[0], runs[0])
 test = metrics[0].test
 print("COMPARE"); compared = compare(runs, CompareOptions(resamples=20)); print(comparison_markdown(compared))
 print("PAGE OF THE COMPARISON", [row.name for row in _agreement(compared) if row.floor])
@@ -61,7 +61,7 @@ found = audit(runs[0], out / "a", options)
 overview = audit_overview(found.results)
 print("PANELS", [axis.get_title(loc="left") for axis in overview.axes])
 print("LEGEND", [text.get_text() for text in overview.legends[0].get_texts()])
-write_audit_markdown(found.results, out / "a")
+write_audit_markdown(found.results, out / "a", "run")
 write_audit_page(PageRun(out / "page"), out / "a", found.results)
 """
 

@@ -42,7 +42,7 @@ def run(args: Namespace) -> int:
 
     out, audited = Path(args.out), Run.open(Path(args.path))
     results = audit(audited, out, options).results
-    text = write_audit_markdown(results, out)
+    text = write_audit_markdown(results, out, audited.name)
     page = write_audit_page(audited, out, results)
     put(text, lines=True)
     for name in ("audit.md", "audit.csv", "audit.json", "cases.parquet", "audit.png"):

@@ -91,20 +91,21 @@ def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path
 
     results = evaluate(run, options)
     page = report(run)
-    _show(results)
+    _show(results, run)
     put(run.path / "metrics.json")
     put(page)
     return page
 
 
-def _show(results: EvaluationResults) -> None:
+def _show(results: EvaluationResults, run: Run) -> None:
     """Print the headline figures as tables on standard output."""
     from radgaze import console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
     from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
     from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
     from radgaze.evaluation.metrics.reliance import METRICS as RELIANCE
-    from radgaze.evaluation.results import ClassAgreement
+    from radgaze.evaluation.results import MACRO, ClassAgreement
+    from radgaze.reporting.groups import of_two, shown_groups
     from radgaze.reporting.statistics_words import cautions
 
     output, test = console.results(), results.test
@@ -117,11 +118,12 @@ def _show(results: EvaluationResults) -> None:
         CLASSIFICATION["brier"].heading: test.brier,
     }
     of_classes = test.class_agreement or ClassAgreement()
+    predictions = run.predictions().filter(split="test")
     class_rows = [
         (group, [_cell(column.get(group)) for column in columns.values()])
-        for group in ("macro", *results.classes)
+        for group in sorted(shown_groups(predictions, results.classes), key=lambda group: group != MACRO)
     ]
-    title = f"{results.experiment}: {test.cases} test cases of {test.patients} patients"
+    title = f"{run.name}: {test.cases} test cases of {test.patients} patients"
     tables = [(title, "class", list(columns), class_rows)]
     for title, maps, metrics in (
         (f"Agreement with gaze, {test.agreement_cases.compared} cases", test.agreement, AGREEMENT),
@@ -155,6 +157,8 @@ def _show(results: EvaluationResults) -> None:
         show(output, *table)
     if not any(test.agreement.values()):
         output.print("Agreement with gaze: no test case has gaze.")
+    if words := of_two(predictions, results.classes):
+        output.print(words, markup=False, highlight=False)
     cells = [cell for *_, rows in tables for _, row in rows for cell in row]
     for note in cautions("".join(cells)):
         output.print(note, markup=False, highlight=False)

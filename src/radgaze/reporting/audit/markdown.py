@@ -7,7 +7,7 @@ from pathlib import Path
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults
 from radgaze.files import write_text
-from radgaze.markdown import table_of
+from radgaze.markdown import escaped, table_of
 from radgaze.reporting.audit.rows import (
     PROBED,
     aspect_rows,
@@ -24,17 +24,17 @@ from radgaze.reporting.statistics_words import cautions, marked
 from radgaze.words import listed
 
 
-def write_audit_markdown(results: AuditResults, folder: Path) -> str:
-    """Write DIR/audit.md; return its text."""
-    text = audit_markdown(results)
+def write_audit_markdown(results: AuditResults, folder: Path, name: str) -> str:
+    """Write DIR/audit.md of the run of a name; return its text."""
+    text = audit_markdown(results, name)
     write_text(text, folder / "audit.md")
     return text
 
 
-def audit_markdown(results: AuditResults) -> str:
-    """Return a table of verdicts and one for each aspect, with value [95% interval]."""
+def audit_markdown(results: AuditResults, name: str) -> str:
+    """Return a table of verdicts and one for each aspect, with value [95% interval], of the run `name`."""
     parts = [
-        f"# Audit of the maps of {results.experiment}",
+        f"# Audit of the maps of {escaped(name)}",
         f"{results.cases} {results.settings.split} cases of {results.patients} patients, "
         f"{results.probed} of them probed for {listed(PROBED)}. In brackets intervals "
         "over patients. ↑: higher is better, ↓: lower is better.",
