@@ -175,7 +175,7 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
 
 
 def outlined_in(rows: Iterable[Sequence[Panel]]) -> str:
-    """Say what the outline on the maps of some rows is of: "gaze", "boxes", "masks", several, or "" for none."""
+    """Say what the outline on maps is of: "gaze", "boxes", "masks", or several of them; empty for none."""
     kinds = ("Gaze", "Boxes", "Masks")
     drawn = {panel.title for row in rows for panel in row if panel.title in kinds and panel.layers}
     return " or ".join(kind.lower() for kind in kinds if kind in drawn)
