@@ -62,8 +62,8 @@ class Contest:
         )
         if self.told_apart:
             return f"{words} The interval leaves out that the best was chosen among {self.trials} trials."
-        few = f" with {count(self.fewest, 'case')} in the smallest group" if self.fewest < FEW else ""
-        return f"{words} These{few} are too few to tell the two apart: which of them is best may be chance."
+        few = f"With {count(self.fewest, 'case')} in the smallest group they" if self.fewest < FEW else "They"
+        return f"{words} {few} are too few to tell the two apart: which of them is best may be chance."
 
 
 def contest(study: optuna.Study, out: Path) -> Contest | None:
