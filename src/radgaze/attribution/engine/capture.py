@@ -162,7 +162,7 @@ class Capture:
         """
         batch = len(self.images)
         joint = self._in_range(sources, BACKPROP).reshape(batch, -1)
-        parts = joint.split([source.numel() // batch for source in sources], 1)
+        parts = torch.split(joint, [source.numel() // batch for source in sources], 1)
         return [part.reshape(source.shape) for part, source in zip(parts, sources, strict=True)]
 
     def constant_gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
@@ -198,13 +198,11 @@ class Capture:
                 f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a "
                 f"ReLU, so this map is the plain gradient, not {rule.name}"
             )
-        if (
-            2 * pass_.norms >= sum(pass_.activations.values()) and "relu" not in pass_.activations
-        ):  # as in transformers and ConvNeXt
-            warn_once(
-                f"{rule.name}: its rule applies to {_listed(pass_.activations)} alone; layer norms, attention "
-                "and residual connections pass their plain derivative, so that the meaning of the map is thin: "
-                "see Transformers in docs/heatmaps.md"
+        elif 2 * pass_.norms >= sum(pass_.activations.values()) and "relu" not in pass_.activations:
+            warn_once(  # transformers and ConvNeXt
+                f"{rule.name}: its rule applies to {_listed(pass_.activations)} alone; layer norms, "
+                "attention and residual connections pass their plain derivative, so that the map's meaning is "
+                "thin: see Transformers in docs/heatmaps.md"
             )
         if passed_over:
             warn_once(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")

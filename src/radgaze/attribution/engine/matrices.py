@@ -70,7 +70,7 @@ def attentions(read: Capture) -> Attentions:
 
 def _by_case(A: Tensor, batch: int) -> Tensor:
     """A as (B, heads, L, N)."""
-    return A if A.dim() == 4 else A.unflatten(0, (batch, -1))  # type: ignore[no-untyped-call, no-any-return]
+    return A if A.dim() == 4 else A.unflatten(0, (batch, -1))  # type: ignore[no-untyped-call]
 
 
 def _check_order(read: Capture, made: Sequence[Tensor]) -> None:

@@ -1,9 +1,9 @@
 """Maps of attention: which patches a transformer's tokens attend to, block after block.
 
 A_b (B, heads, N, N) is the attention of block b = 1 … L, whose row i holds the weights with which token i
-reads the others. A map is a row of a product of such matrices: that of the token that the score is read from, the
-class token, or the mean over all patches where these are averaged. It is made without the (N, N) product, by
-multiplying the row from the last block to the first.
+reads the others. A map is a row of a product of such matrices: that of the token that the score is read from,
+the class token, or the mean over all patches where these are averaged. It is made without the (N, N) product,
+by multiplying the row from the last block to the first.
 """
 
 from __future__ import annotations
