@@ -201,8 +201,8 @@ class Capture:
         elif 2 * pass_.norms >= sum(pass_.activations.values()) and "relu" not in pass_.activations:
             warn_once(  # transformers and ConvNeXt
                 f"{rule.name}: its rule applies to {_listed(pass_.activations)} alone; layer norms, "
-                "attention and residual connections pass their plain derivative, so that the map's meaning is "
-                "thin: see Transformers in docs/heatmaps.md"
+                "attention and residual connections pass their plain derivative, so that the map's meaning "
+                "is thin: see Transformers in docs/heatmaps.md"
             )
         if passed_over:
             warn_once(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
