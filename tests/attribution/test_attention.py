@@ -155,6 +155,27 @@ def test_pooling_by_attention_is_the_last_row(name: str) -> None:
     torch.testing.assert_close(found, expected)
 
 
+def test_pooling_whose_result_is_not_used_is_left_out() -> None:
+    """The SigLIP of transformers pools by attention, and classifies by the mean of the tokens."""
+
+    class Mean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network, self.head = vit("vit_base_patch16_siglip_224"), nn.Linear(12, 3).double()
+
+        def forward(self, images: Tensor) -> Tensor:
+            tokens = self.network.forward_features(images)
+            self.network.attn_pool(tokens)
+            logits: Tensor = self.head(tokens.mean(1))
+            return logits
+
+    model, images = Mean(), images_of(2)
+    for name in NAMES:
+        found, mean = (attribution.create(name, model, row=row)(images, 1) for row in ("auto", "mean"))
+        torch.testing.assert_close(found, mean)
+        assert found.max() == 1
+
+
 def test_attention_of_torchs_module_is_recorded_with_weights_and_without() -> None:
     """torchvision's ViT asks for no weights, so that the module calls fused attention."""
     model = drawn(torchvision.models.VisionTransformer(32, 8, 2, 2, 12, 24, num_classes=3))

@@ -115,7 +115,7 @@ def test_grid_of_tokens_is_found(case: str) -> None:
 
 
 def test_patches_are_laid_out_as_they_lie_in_the_image() -> None:
-    """What only one patch of the image makes, only that place of the map shows."""
+    """A change of one patch of the image shows at that place of the map alone."""
     model = vit(depth=1, img_size=(16, 40))
     images = torch.zeros(1, 1, 16, 40, dtype=torch.float64)
     images[..., 8:, 24:32] = 1
@@ -137,18 +137,17 @@ def test_grid_follows_from_number_and_proportions_where_only_one_fits() -> None:
     assert grid_of(201, UNKNOWN, (224, 224)) == TokenGrid(5, 14, 14)
 
 
-@pytest.mark.parametrize(
-    ("count", "size", "match"),
-    [
-        (17, (64, 64), r"several fit, \(1, 4, 4\), \(8, 3, 3\): name it, tokens=\(prefix, h, w\)"),
-        (50, (64, 31), "found no grid of 50 tokens: the images are 64 × 31; .* no number of prefix tokens"),
-    ],
-)
-def test_numbers_that_fit_several_grids_or_none_are_errors(
-    count: int, size: tuple[int, int], match: str
-) -> None:
-    with pytest.raises(GridError, match=match):
-        grid_of(count, UNKNOWN, size)
+def test_number_that_fits_no_grid_or_several_is_an_error() -> None:
+    none = "found no grid of 50 tokens: the images are 64 × 31; .* no number of prefix tokens"
+    with pytest.raises(GridError, match=none):
+        grid_of(50, UNKNOWN, (64, 31))
+    maps = [
+        F.conv2d(torch.rand(1, 1, *size), torch.ones(3, 1, 1, 1).requires_grad_())
+        for size in ((4, 4), (2, 8))
+    ]
+    several = r"flattened maps of 4 × 4, 2 × 8; several fit, \(1, 4, 4\), \(1, 2, 8\): name it, tokens="
+    with pytest.raises(GridError, match=several):
+        grid_of(17, UNKNOWN, (64, 64), maps)
 
 
 class Fewer(nn.Module):

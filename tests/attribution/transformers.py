@@ -86,7 +86,7 @@ def rollout(A: list[Tensor]) -> Tensor:
 
 
 def relevance(A: list[Tensor], gradients: list[Tensor]) -> Tensor:
-    """R ← R + Ā·R with Ā = E_h((∇A ⊙ A)⁺), for one case (Chefer et al. 2021, eq. 5 and 6)."""
+    """R ← R + Ā·R with Ā = E_h((∇A ⊙ A)⁺), for one case (Chefer et al. 2021)."""
     count = A[0].shape[-1]
     R = torch.eye(count, dtype=A[0].dtype)
     for matrix, gradient in zip(A, gradients, strict=True):

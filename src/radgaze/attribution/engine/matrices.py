@@ -46,6 +46,8 @@ def attentions(read: Capture) -> Attentions:
         GridError: No grid is known for the tokens.
     """
     made, batch = read.pass_.attention, len(read.images)
+    if made and _pools(made[-1]) and not _reaches(made[-1], read.score):
+        made = made[:-1]  # a pooling whose result is not used
     if not made:
         raise AttentionError("the model computes no attention that can be recorded, by softmax of QKᵀ")
     for A in made:
@@ -54,7 +56,7 @@ def attentions(read: Capture) -> Attentions:
                 f"the model's attention {tuple(A.shape)} is within windows: no matrix holds all tokens"
             )
     matrices = [_by_case(A, batch) for A in made]
-    pooling = None if matrices[-1].shape[-2] == matrices[-1].shape[-1] else full(matrices[-1])
+    pooling = full(matrices[-1]) if _pools(made[-1]) else None
     blocks = matrices if pooling is None else matrices[:-1]
     shapes = list(dict.fromkeys((A.shape[-2], A.shape[-1]) for A in matrices))
     counts = {n for A in blocks for n in A.shape[-2:]} | {A.shape[-1] for A in matrices}
@@ -68,6 +70,16 @@ def attentions(read: Capture) -> Attentions:
     return Attentions([full(A) for A in blocks], pooling, made, grid)
 
 
+def _pools(A: Tensor) -> bool:
+    """Whether attention has other queries than keys."""
+    return A.shape[-2] != A.shape[-1]
+
+
+def _reaches(A: Tensor, later: Tensor) -> bool:
+    """Whether a tensor is computed from a matrix."""
+    return later.grad_fn is not None and leads_to(later.grad_fn, A.grad_fn)
+
+
 def _by_case(A: Tensor, batch: int) -> Tensor:
     """A as (B, heads, L, N)."""
     return A if A.dim() == 4 else A.unflatten(0, (batch, -1))  # type: ignore[no-untyped-call]
@@ -78,6 +90,6 @@ def _check_order(read: Capture, made: Sequence[Tensor]) -> None:
     if "attention in order" in read.watch.notices:
         return
     for earlier, later in pairwise(made):
-        if later.grad_fn is None or not leads_to(later.grad_fn, earlier.grad_fn):
+        if not _reaches(earlier, later):
             raise AttentionError("the model computes several attentions side by side in one block")
     read.watch.notices.add("attention in order")

@@ -17,7 +17,10 @@ from radgaze.attribution.engine.graph import channel_dim
 Size = tuple[int, int]
 
 MOST_PREFIX = 16
-"""Most prefix tokens that are believed in without the model saying so: a class token and registers."""
+"""Most prefix tokens, of class and registers, beside a grid that was seen, if the model says no number."""
+
+FEW_PREFIX = 5
+"""Most prefix tokens where the grid has to be guessed as well."""
 
 
 class GridError(RuntimeError):
@@ -90,7 +93,7 @@ def grid_of(
         return TokenGrid(*named)
     prefixes = set(_prefixes(model))
     seen, stated = list(_seen(flattened)), list(_stated(model, images))
-    for sizes in (seen, stated, list(_alike(count, images, prefixes or range(MOST_PREFIX + 1)))):
+    for sizes in (seen, stated, list(_alike(count, images, prefixes or range(FEW_PREFIX + 1)))):
         fitting = _fitting(count, sizes, prefixes)
         if len(fitting) == 1:
             return fitting[0]

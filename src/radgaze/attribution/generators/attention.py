@@ -39,7 +39,7 @@ class OfAttention(Generator):
 
     without: ClassVar[tuple[str, ...]] = (
         *("layer", "channels", "reshape", "readout"),
-        *("rule_for", "gates", "compiled"),
+        *("rule_for", "gates"),
     )
 
     def __post_init__(self) -> None:
@@ -109,7 +109,7 @@ class Attention(OfAttention):
 @register("attention_rollout", title="Attention rollout (of no class)")
 @dataclass
 class AttentionRollout(OfAttention):
-    """H = r · A'_L ⋯ A'_1, A'_b = ½·mean_h A_b + ½·I, rows summing to 1 (Abnar and Zuidema 2020, eq. 1).
+    """H = r · A'_L ⋯ A'_1, A'_b = ½·mean_h A_b + ½·I, rows summing to 1 (Abnar and Zuidema 2020).
 
     Half of each row is the residual connection past the attention. It does not depend on the target.
     """
@@ -128,7 +128,7 @@ class AttentionRollout(OfAttention):
 @register("relevance", title="Relevance of attention")
 @dataclass
 class Relevance(OfAttention):
-    """H = r · (R − I), R ← R + mean_h max(∇A_b ∘ A_b, 0) · R from I (Chefer, Gur and Wolf 2021, eq. 5 and 6).
+    """H = r · (R − I), R ← R + mean_h max(∇A_b ∘ A_b, 0) · R from I (Chefer, Gur and Wolf 2021).
 
     ∇A = ∂y/∂A, so that the map is that of a class. I, the tokens themselves, adds the same to each patch of a
     mean over patches, and nothing to those of a class token.
