@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -16,6 +16,8 @@ from torch.overrides import TorchFunctionMode
 
 from radgaze import attribution
 from radgaze.attribution.engine.attention import explicit
+from radgaze.objectives import heatmaps
+from radgaze.objectives.config import HeatmapConfig
 from tests.attribution.finite_differences import assert_heatmap_loss_is_exact
 from tests.attribution.generator_contract import break_off, left_as_found, nothing_alive_afterwards
 from tests.attribution.networks import Small
@@ -32,7 +34,7 @@ from tests.attribution.transformers import (
 )
 
 NAMES = ("attention", "attention_rollout", "relevance")
-GRADIENTS = ("held", "exact")
+GRADIENTS: tuple[Literal["held", "exact"], ...] = ("held", "exact")
 
 
 def by_hand(name: str, model: Any, images: Tensor, target: int) -> Tensor:
@@ -306,6 +308,14 @@ def test_training_moves_the_relevance_towards_a_mark(gradients: str) -> None:
         optimiser.step()
         inside.append(float(share.detach()))
     assert inside[-1] > inside[0] + 0.2
+
+
+def test_setting_of_a_run_chooses_how_gradients_of_attention_are_treated() -> None:
+    made = [
+        heatmaps.create(vit(), HeatmapConfig(generator="relevance", attention_gradients=gradients))
+        for gradients in GRADIENTS
+    ]
+    assert [getattr(each, "attention_gradients", None) for each in made] == list(GRADIENTS)
 
 
 # What is left behind

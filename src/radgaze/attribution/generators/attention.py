@@ -54,8 +54,8 @@ class OfAttention(Generator):
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model has no attention of all tokens to each other, tested with black images."""
-        without = reason(Attention, model, size, (AttentionError, GridError))
-        return super().unsupported(model, size) or without
+        known = super().unsupported(model, size)
+        return known or reason(Attention, model, size, (AttentionError, GridError))
 
     def first(self, A: Attentions, read: Capture, gradient: Tensor | None = None) -> Tensor:
         """The weights of the last block's tokens (B, N) of which the map is made."""
@@ -93,9 +93,9 @@ def _read_from(gradient: Tensor, grid: TokenGrid) -> Tensor:
 @register("attention", title="Attention, last block (of no class)")
 @dataclass
 class Attention(OfAttention):
-    """H = r · mean_h A_L: what the last block's tokens that the score is read from attend to.
+    """H = r · mean_h A_L, of no class: what tokens that the score is read from attend to in the last block.
 
-    It is that of no class: it does not depend on the target. A pooling by attention that follows the last
+    It does not depend on the target. A pooling by attention that follows the last
     block, as SigLIP's, counts as a block, with one row.
     """
 
@@ -109,7 +109,7 @@ class Attention(OfAttention):
 @register("attention_rollout", title="Attention rollout (of no class)")
 @dataclass
 class AttentionRollout(OfAttention):
-    """H = r · A'_L ⋯ A'_1, A'_b = ½·mean_h A_b + ½·I, rows summing to 1 (Abnar and Zuidema 2020).
+    """H = r · A'_L ⋯ A'_1, of no class; A'_b = ½·mean_h A_b + ½·I with rows of 1 (Abnar and Zuidema 2020).
 
     Half of each row is the residual connection past the attention. It does not depend on the target.
     """
@@ -128,9 +128,9 @@ class AttentionRollout(OfAttention):
 @register("relevance", title="Relevance of attention")
 @dataclass
 class Relevance(OfAttention):
-    """H = r · (R − I), R ← R + mean_h max(∇A_b ∘ A_b, 0) · R from I (Chefer, Gur and Wolf 2021).
+    """H = r · (R − I), R ← R + mean_h max(∂y/∂A_b ∘ A_b, 0) · R from I (Chefer, Gur and Wolf 2021).
 
-    ∇A = ∂y/∂A, so that the map is that of a class. I, the tokens themselves, adds the same to each patch of a
+    With ∇A = ∂y/∂A the map is that of a class. I, the tokens themselves, adds the same to each patch of a
     mean over patches, and nothing to those of a class token.
 
     Attributes:
