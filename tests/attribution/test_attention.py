@@ -105,6 +105,17 @@ def test_relevance_is_that_of_a_class_and_attention_of_none() -> None:
         assert torch.equal(one, other) == (name != "relevance")
 
 
+@pytest.mark.parametrize("pool", ["token", "avg"])
+def test_relevance_of_small_gradients_is_not_lost_beside_the_identity(pool: str) -> None:
+    model, images = vit(global_pool=pool), images_of(2)
+    model.head.weight.data *= 1e-7
+    model.head.bias.data *= 1e-7
+    exact = attribution.create("relevance", model)(images, 1)
+    single = attribution.create("relevance", model.float())(images.float(), 1)
+    torch.testing.assert_close(single.double(), exact, atol=1e-4, rtol=1e-3)
+    assert exact.flatten(1).std(1).min() > 0.01
+
+
 def test_row_can_be_named() -> None:
     model, images = vit(reg_tokens=2), images_of(2)
     rows = {

@@ -151,9 +151,9 @@ class Relevance(OfAttention):
         count = len(A.blocks)
         relevant = [_relevant(A_b, g) for A_b, g in zip(A.blocks, gradients[:count], strict=True)]
         if A.pooling is not None and self.row == "auto":
-            return A.grid.map(_passed(_relevant(A.pooling, gradients[count]).mean(1), relevant))
-        r = self.first(A, read, gradients[count - 1].detach())
-        return A.grid.map(_passed(r, relevant) - r)
+            r = _relevant(A.pooling, gradients[count]).mean(1)
+            return A.grid.map(r + _added(r, relevant))
+        return A.grid.map(_added(self.first(A, read, gradients[count - 1].detach()), relevant))
 
 
 def _relevant(A: Tensor, gradient: Tensor) -> Tensor:
@@ -161,11 +161,12 @@ def _relevant(A: Tensor, gradient: Tensor) -> Tensor:
     return (gradient * A).clamp(min=0).mean(1)
 
 
-def _passed(r: Tensor, blocks: Sequence[Tensor]) -> Tensor:
-    """r · (I + A_L) ⋯ (I + A_1)."""
+def _added(r: Tensor, blocks: Sequence[Tensor]) -> Tensor:
+    """r · ((I + A_L) ⋯ (I + A_1) − I), without the cancellation: what is added is often far smaller than r."""
+    added = torch.zeros_like(r)
     for block in reversed(blocks):
-        r = r + _times(r, block)
-    return r
+        added = added + _times(r + added, block)
+    return added
 
 
 def _times(r: Tensor, matrix: Tensor) -> Tensor:
