@@ -223,7 +223,7 @@ def test_methods_are_those_that_apply_to_the_model() -> None:
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
 def test_every_method_that_is_listed_makes_a_map(name: str) -> None:
-    """Of a transformer the CAMs are those of its tokens; they were listed, and failed."""
+    """The CAMs of a transformer, made of its tokens, were listed, and failed."""
     model = timm.create_model(name, pretrained=False, num_classes=3).eval()
     images = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     listed = attribution.methods(model)

@@ -54,8 +54,8 @@ class OfAttention(Generator):
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model has no attention of all tokens to each other, tested with black images."""
-        known = super().unsupported(model, size)
-        return known or reason(Attention, model, size, (AttentionError, GridError))
+        already = super().unsupported(model, size)
+        return already or reason(Attention, model, size, (AttentionError, GridError))
 
     def first(self, A: Attentions, read: Capture, gradient: Tensor | None = None) -> Tensor:
         """The weights of the last block's tokens (B, N) of which the map is made."""
@@ -162,7 +162,7 @@ def _relevant(A: Tensor, gradient: Tensor) -> Tensor:
 
 
 def _added(r: Tensor, blocks: Sequence[Tensor]) -> Tensor:
-    """r · ((I + A_L) ⋯ (I + A_1) − I), without the cancellation: what is added is often far smaller than r."""
+    """r · ((I + A_L) ⋯ (I + A_1) − I), without cancellation: what is added may be far smaller than r."""
     added = torch.zeros_like(r)
     for block in reversed(blocks):
         added = added + _times(r + added, block)
