@@ -1,8 +1,8 @@
 """Reading of files of weights as named tensors. No code in a file is ever run.
 
-A file of torch that holds a whole module, as older ones of torchxrayvision do, is read as well: each of its
+A file of torch that holds a whole module, as those of torchxrayvision do, is read as well: each of its
 modules becomes an inert object of `Stub`, whose parameters and buffers are collected. Neither the module's
-class is imported nor any of its methods called.
+class is imported nor any of its methods called. Whole modules in the format before torch 1.6 are refused.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # a broken pickle may raise anything
         raise UserError(
             f"`model.weights` must be safetensors, or a state dict of torch without code in it; {path} is"
-            " neither"
+            " neither; of a whole module store the state_dict alone, where you trust the file"
         ) from error
     tensors = _tensors(content)
     if not tensors:

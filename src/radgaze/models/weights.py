@@ -16,7 +16,8 @@ from radgaze.errors import UserError, close_to
 from radgaze.models.config import ModelConfig
 from radgaze.models.weight_files import read_weights
 from radgaze.models.weight_names import COUNTER, Mapped, mapped
-from radgaze.models.weight_sources import PUBLISHED, Source, located, source_of
+from radgaze.models.weight_sources import PUBLISHED as PUBLISHED  # for those who list encoders
+from radgaze.models.weight_sources import Source, located, source_of
 
 LEAST = 0.9
 """Least share of an encoder's numbers that weights from a file or a hub must have."""
