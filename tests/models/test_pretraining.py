@@ -1,4 +1,4 @@
-"""What published weights saw of MIMIC-CXR: those that are known, and no more than is known."""
+"""Weights that are known to have seen MIMIC-CXR are found, and no more is said than is known."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_what_was_taken_is_kept_with_the_network_and_survives_a_copy(tmp_path: P
     save_file(state, tmp_path / "all.safetensors")
     taken = taken_by(create(settings("resnet18", tmp_path / "all.safetensors"), 3))
     assert taken is not None
-    assert (taken.tensors, taken.of, taken.unused) == (100, 100, ("net.fc.weight",))
+    assert (taken.tensors, taken.total, taken.unused) == (100, 100, ("net.fc.weight",))
     assert "100 of the encoder's 100 tensors taken, by name" in taken.words
     assert taken_by(create(settings("resnet18", "none"), 3)) is None
 

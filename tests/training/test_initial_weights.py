@@ -53,7 +53,7 @@ def test_a_run_from_weights_of_a_hub(store: Store, weights: Path, tmp_path: Path
 
     counted = rg.evaluate(run).pretraining
     assert counted is not None
-    assert (counted.of, counted.images) == (len(tested), 2)
+    assert (counted.cases, counted.images) == (len(tested), 2)
     page = rg.report(run).read_text(encoding="utf-8")
     assert f"2 of {len(tested)} test cases are in the list of images" in page
     assert "less the mean 0.25, over the deviation 0.5, as stated by preprocessor_config.json" in page

@@ -22,7 +22,7 @@ class SeenCases:
     """Test cases that the encoder's pretraining saw; numbers alone, no id.
 
     Attributes:
-        of: Number of test cases.
+        cases: Number of test cases.
         images: Number of those whose image is listed.
         studies: Number of those of whose study some image is listed, their own included; None where the
             studies are not known.
@@ -30,7 +30,7 @@ class SeenCases:
             patients are not known.
     """
 
-    of: int
+    cases: int
     images: int
     studies: int | None = None
     patients: int | None = None
@@ -38,7 +38,7 @@ class SeenCases:
 
 @dataclass
 class _Listed:
-    """What a list names: keys of images, of studies and of patients, as far as test cases have them."""
+    """Keys of the images, studies and patients that a list names; of images, those of test cases."""
 
     images: set[str] = field(default_factory=set)
     studies: set[str] = field(default_factory=set)
@@ -58,7 +58,7 @@ def seen_cases(case_ids: Sequence[str], ids: Path, record_list: Path | None = No
     Raises:
         UserError: A file is missing or cannot be read, or has no ids that could be those of test cases.
     """
-    wanted = {_key(case_id): case_id for case_id in case_ids}
+    tested = {_key(case_id): case_id for case_id in case_ids}
     names = column_names(ids)
     inner = [name for name in names if name.casefold() in (*STUDIES, *PATIENTS)]
     if len(inner) == len(names) and record_list is None:
@@ -67,15 +67,15 @@ def seen_cases(case_ids: Sequence[str], ids: Path, record_list: Path | None = No
             "give `record_list` too, such as cxr-record-list.csv of MIMIC-CXR"
         )
     records = None if record_list is None else _records(record_list)
-    own = {} if records is None else _rows(records.filter(pl.col("image").is_in([*wanted])))
+    of_tested = {} if records is None else _rows(records.filter(pl.col("image").is_in([*tested])))
     listed = _Listed()
     for part in _parts(ids, names):
-        _add(listed, part, names, wanted)
+        _add(listed, part, names, tested)
     if records is not None:
         _add_of_records(listed, ids, names, records)
     studies = patients = None
     if records is not None:
-        rows = [own.get(key) for key in wanted]
+        rows = [of_tested.get(key) for key in tested]
         studies = sum(row is not None and row[0] in listed.studies for row in rows)
         patients = sum(row is not None and row[1] in listed.patients for row in rows)
     return SeenCases(len(case_ids), len(listed.images), studies, patients)
@@ -89,7 +89,7 @@ def _parts(path: Path, names: Sequence[str]) -> Iterator[pl.DataFrame]:
         yield pl.concat([head, body]) if place == 0 else body
 
 
-def _add(listed: _Listed, part: pl.DataFrame, names: Sequence[str], wanted: dict[str, str]) -> None:
+def _add(listed: _Listed, part: pl.DataFrame, names: Sequence[str], tested: dict[str, str]) -> None:
     """Add what a part of a list names: images of test cases, and all studies and patients."""
     for name in names:
         if name.casefold() in STUDIES:
@@ -97,7 +97,7 @@ def _add(listed: _Listed, part: pl.DataFrame, names: Sequence[str], wanted: dict
         elif name.casefold() in PATIENTS:
             listed.patients |= set(part.select(_number(pl.col(name))).to_series().drop_nulls())
         else:
-            keys = part.select(_image(pl.col(name)).alias("image")).filter(pl.col("image").is_in([*wanted]))
+            keys = part.select(_image(pl.col(name)).alias("image")).filter(pl.col("image").is_in([*tested]))
             listed.images |= set(keys["image"])
 
 
@@ -107,9 +107,9 @@ def _add_of_records(listed: _Listed, ids: Path, names: Sequence[str], records: p
     for part in _parts(ids, names):
         for name in others:
             keys = part.select(_image(pl.col(name)).alias("image"))
-            found = records.join(keys.unique(), on="image", how="semi")
-            listed.studies |= set(found["study"].drop_nulls())
-            listed.patients |= set(found["patient"].drop_nulls())
+            named = records.join(keys.unique(), on="image", how="semi")
+            listed.studies |= set(named["study"].drop_nulls())
+            listed.patients |= set(named["patient"].drop_nulls())
 
 
 def _records(path: Path) -> pl.DataFrame:

@@ -49,5 +49,5 @@ class GreyToRGB(InputScale):
 
 def scale_in(model: nn.Module) -> Scale | None:
     """Return the scale of the first `InputScale` in a network; None without any."""
-    found = next((each for each in model.modules() if isinstance(each, InputScale)), None)
-    return None if found is None else found.scale
+    module = next((each for each in model.modules() if isinstance(each, InputScale)), None)
+    return None if module is None else module.scale

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Pretraining:
-    """What published weights saw of MIMIC-CXR.
+    """Record of what published weights saw of MIMIC-CXR.
 
     Attributes:
         pattern: Regular expression of the whole setting `model.weights`, without the folder of a path.

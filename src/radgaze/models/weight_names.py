@@ -48,73 +48,73 @@ class Mapped:
     unused: tuple[str, ...]
 
 
-def mapped(source: Mapping[str, Tensor], wanted: Shapes, *, prefix_tokens: int = 1) -> Mapped:
+def mapped(source: Mapping[str, Tensor], shapes: Shapes, *, prefix_tokens: int = 1) -> Mapped:
     """Map a file's tensors onto the names and shapes of an encoder.
 
     Args:
         source: The file's tensors, in its order.
-        wanted: Shapes of the encoder's tensors, in its order.
+        shapes: Shapes of the encoder's tensors, in its order.
         prefix_tokens: Number of tokens before the grid in the encoder's position embeddings.
     """
     counters = {name: each for name, each in source.items() if name.endswith(COUNTER)}
     source = {name: each for name, each in as_timm(source).items() if name not in counters}
-    wanted = {name: shape for name, shape in wanted.items() if not name.endswith(COUNTER)}
-    pairs = _by_name(source, wanted)
-    by, fitting = "name", _fitting(pairs, source, wanted, prefix_tokens)
-    if len(fitting) < len(wanted) and (in_order := _by_order(source, wanted)):
+    shapes = {name: shape for name, shape in shapes.items() if not name.endswith(COUNTER)}
+    pairs = _by_name(source, shapes)
+    by, fitting = "name", _fitting(pairs, source, shapes, prefix_tokens)
+    if len(fitting) < len(shapes) and (in_order := _by_order(source, shapes)):
         by, pairs = "order", in_order
-        fitting = _fitting(pairs, source, wanted, prefix_tokens)
+        fitting = _fitting(pairs, source, shapes, prefix_tokens)
     return Mapped(
         fitting,
         _beside(fitting, pairs, counters),
         by,
-        tuple(name for name in fitting if source[pairs[name]].squeeze().shape != _squeezed(wanted[name])),
-        tuple(name for name in wanted if name not in fitting),
+        tuple(name for name in fitting if source[pairs[name]].squeeze().shape != _squeezed(shapes[name])),
+        tuple(name for name in shapes if name not in fitting),
         tuple(sorted({*source} - {pairs[name] for name in fitting})),
     )
 
 
 def _fitting(
-    pairs: Mapping[str, str], source: Mapping[str, Tensor], wanted: Shapes, prefix_tokens: int
+    pairs: Mapping[str, str], source: Mapping[str, Tensor], shapes: Shapes, prefix_tokens: int
 ) -> dict[str, Tensor]:
     """The tensors of pairs of names that have the wanted shapes, or can be brought into them."""
-    shaped = {name: _shaped(source[other], wanted[name], prefix_tokens) for name, other in pairs.items()}
+    shaped = {name: _shaped(source[other], shapes[name], prefix_tokens) for name, other in pairs.items()}
     return {name: tensor for name, tensor in shaped.items() if tensor is not None}
 
 
-def _by_name(source: Mapping[str, Tensor], wanted: Shapes) -> dict[str, str]:
+def _by_name(source: Mapping[str, Tensor], shapes: Shapes) -> dict[str, str]:
     """Name in the file of each of the encoder's tensors, without the most common pair of prefixes."""
-    there = {words_of(name): name for name in source}
+    by_words = {words_of(name): name for name in source}
     votes: Counter[tuple[Words, Words]] = Counter()
     ends: dict[Words, list[tuple[Words, str]]] = {}
-    for name in wanted:
+    for name in shapes:
         words = words_of(name)
         for cut in range(min(3, len(words) - 1)):
             ends.setdefault(words[cut:], []).append((words[:cut], name))
-    for words, other in there.items():
+    for words, other in by_words.items():
         for cut in range(min(DEEPEST, len(words) - 1)):
             for lost, name in ends.get(words[cut:], ()):
-                votes[words[:cut], lost] += _channels_apart(source[other].shape, wanted[name])
+                votes[words[:cut], lost] += _channels_apart(source[other].shape, shapes[name])
     if not votes:
         return {}
     # Of equal votes, the shortest prefixes.
     (theirs, ours), _ = max(votes.items(), key=lambda item: (item[1], -len(item[0][0]) - len(item[0][1])))
     pairs = {}
-    for name in wanted:
+    for name in shapes:
         words = words_of(name)
-        if words[: len(ours)] == ours and (theirs + words[len(ours) :]) in there:
-            pairs[name] = there[theirs + words[len(ours) :]]
+        if words[: len(ours)] == ours and (theirs + words[len(ours) :]) in by_words:
+            pairs[name] = by_words[theirs + words[len(ours) :]]
     return pairs
 
 
-def _by_order(source: Mapping[str, Tensor], wanted: Shapes) -> dict[str, str]:
-    """The same, for tensors in the same order; empty unless all kinds and shapes agree."""
-    ours = [(name.rpartition(".")[2], shape) for name, shape in wanted.items()]
+def _by_order(source: Mapping[str, Tensor], shapes: Shapes) -> dict[str, str]:
+    """Names in the file, by the order of tensors; empty unless all kinds and shapes agree."""
+    ours = [(name.rpartition(".")[2], shape) for name, shape in shapes.items()]
     theirs = [(name.rpartition(".")[2], tensor.shape) for name, tensor in source.items()]
     for start in range(len(theirs) - len(ours) + 1):
         run = theirs[start : start + len(ours)]
         if all(a[0] == b[0] and _channels_apart(a[1], b[1]) for a, b in zip(run, ours, strict=True)):
-            return dict(zip(wanted, [*source][start:], strict=False))
+            return dict(zip(shapes, [*source][start:], strict=False))
     return {}
 
 

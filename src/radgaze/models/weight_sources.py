@@ -81,10 +81,10 @@ def source_of(weights: str) -> Source:
             )
         return Source("torchxrayvision", name)
     if weights.startswith(HUB):
-        found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?::([\w./-]+))?", weights.removeprefix(HUB))
-        if found is None or ".." in weights:
+        match = re.fullmatch(r"([\w.-]+/[\w.-]+)(?::([\w./-]+))?", weights.removeprefix(HUB))
+        if match is None or ".." in weights:
             raise UserError(f"`model.weights={weights[:80]}` must be hf:OWNER/NAME or hf:OWNER/NAME:FILE")
-        return Source("hub", found[1], found[2])
+        return Source("hub", match[1], match[2])
     return Source("file", weights)
 
 

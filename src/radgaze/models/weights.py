@@ -28,11 +28,11 @@ SHOWN = 4
 
 @dataclass(frozen=True)
 class Taken:
-    """What an encoder took from its initial weights.
+    """Record of what an encoder took from its initial weights.
 
     Attributes:
         tensors: Number of tensors that were taken.
-        of: Number of the encoder's tensors, without counters of batches.
+        total: Number of the encoder's tensors, without counters of batches.
         by: How they were found, "name" or "order".
         changed: Names of those that were brought into another shape.
         missing: Names of the encoder's tensors that the weights lack.
@@ -40,7 +40,7 @@ class Taken:
     """
 
     tensors: int
-    of: int
+    total: int
     by: str
     changed: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Taken:
     @property
     def words(self) -> str:
         """Description as the end of a sentence."""
-        parts = [f"{self.tensors} of the encoder's {self.of} tensors taken, by {self.by}"]
+        parts = [f"{self.tensors} of the encoder's {self.total} tensors taken, by {self.by}"]
         for names, words in (
             (self.changed, "brought into another shape"),
             (self.missing, "missing, which start from random values"),
@@ -76,30 +76,30 @@ def load_encoder(encoder: nn.Module, config: ModelConfig) -> None:
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     shapes = {name: value.shape for name, value in tensors.items()}
     weights = read_weights(path)
-    found = mapped(weights, shapes, prefix_tokens=_prefix_tokens(encoder))
-    wanted = [name for name in shapes if not name.endswith(COUNTER)]
-    share = _share(found, shapes, wanted)
+    result = mapped(weights, shapes, prefix_tokens=_prefix_tokens(encoder))
+    names = [name for name in shapes if not name.endswith(COUNTER)]
+    share = _share(result, shapes, names)
     if share < LEAST:
         hint = _encoder_of(source)
         raise UserError(
             f"`model.weights` must be weights of the encoder; those of {path} are not: they have "
             f"{share:.0%} of the numbers of {config.encoder} under its names and shapes, of which at least "
-            f"{LEAST:.0%} are expected; the encoder has {_some(wanted)}, the weights {_some([*weights])}"
+            f"{LEAST:.0%} are expected; the encoder has {_some(names)}, the weights {_some([*weights])}"
             + (f"; they are those of `model.encoder={hint}`" if hint else "")
         )
     with torch.no_grad():
-        for name, value in (*found.tensors.items(), *found.counters.items()):
+        for name, value in (*result.tensors.items(), *result.counters.items()):
             if name in tensors:
                 tensors[name].copy_(value)
-    taken = Taken(len(found.tensors), len(wanted), found.by, found.changed, found.missing, found.unused)
+    taken = Taken(len(result.tensors), len(names), result.by, result.changed, result.missing, result.unused)
     encoder.initial_weights = taken  # type: ignore[assignment]  # a module's attributes are modules and tensors
     say(f"Initial weights of {config.encoder} ({path.name}): {taken.words}")
 
 
 def taken_by(model: nn.Module) -> Taken | None:
     """Return what a network's encoder took from a file or a hub; None for other initial weights."""
-    found = (getattr(each, "initial_weights", None) for each in model.modules())
-    return next((each for each in found if isinstance(each, Taken)), None)
+    records = (getattr(each, "initial_weights", None) for each in model.modules())
+    return next((each for each in records if isinstance(each, Taken)), None)
 
 
 def _share(found: Mapped, shapes: dict[str, torch.Size], wanted: Sequence[str]) -> float:

@@ -1,4 +1,4 @@
-"""What the encoder of a run saw before, in words: its initial weights, their input, and MIMIC-CXR."""
+"""Words for what the encoder of a run saw before: its initial weights, their input, and MIMIC-CXR."""
 
 from __future__ import annotations
 
@@ -68,11 +68,11 @@ def sentence(weights: InitialWeights, seen: SeenCases | None) -> str:
     """Say what weights saw, and how many test cases are among it; empty for random weights without a list."""
     if weights.weights == "none" and seen is None:
         return ""
-    known = pretraining_of(weights.weights, weights.encoder, weights.tag)
-    words = _of_weights(weights, known)
+    entry = pretraining_of(weights.weights, weights.encoder, weights.tag)
+    words = _of_weights(weights, entry)
     if seen is not None:
         return f"{words}: {_counted(seen)}."
-    if known is not None and known.images:
+    if entry is not None and entry.images:
         return f"{words}; how many of the test cases are among them is not known ({OPTION})."
     return f"{words}."
 
@@ -100,7 +100,7 @@ def _of_weights(weights: InitialWeights, known: Pretraining | None) -> str:
 
 
 def _counted(seen: SeenCases) -> str:
-    words = f"{seen.images} of {count(seen.of, 'test case')} are in the list of images that they saw"
+    words = f"{seen.images} of {count(seen.cases, 'test case')} are in the list of images that they saw"
     further = [
         f"{number} are of {what} with a listed image"
         for what, number in (("studies", seen.studies), ("patients", seen.patients))

@@ -55,8 +55,7 @@ def fit(
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
         run_folder.check_resumable(out, clear=is_first())
-    config = with_found_parts(config, store)
-    config, found_input = with_found_input(config, out if resume else None)
+    config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
     checkpoints = Checkpoints(out)

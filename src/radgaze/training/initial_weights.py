@@ -37,17 +37,17 @@ def with_found_input(config: Config, resumed: Path | None) -> tuple[Config, Stat
         before = settings.read(resumed / "config.yaml").model
         names = ("normalisation", "channels", "mean", "std", "input_range")
         return replace(config, model=replace(model, **{name: getattr(before, name) for name in names})), None
-    found = input_of(model)
-    return replace(config, model=with_input(model, found.scale)), found
+    stated = input_of(model)
+    return replace(config, model=with_input(model, stated.scale)), stated
 
 
-def initial_weights(config: Config, model: nn.Module, found: StatedInput) -> InitialWeights:
+def initial_weights(config: Config, model: nn.Module, stated: StatedInput) -> InitialWeights:
     """Describe the weights that a network started from."""
     taken = taken_by(model)
     return replace(
         of_settings(config.model),
-        input=found.scale.words,
-        stated_by=found.by,
+        input=stated.scale.words,
+        stated_by=stated.by,
         taken=None if taken is None else taken.words,
         tag=_tag(config.model.encoder),
     )
@@ -58,5 +58,5 @@ def _tag(encoder: str) -> str | None:
         return None
     import timm
 
-    found = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
-    return None if found is None else found.tag or None
+    usual = timm.get_pretrained_cfg(encoder.removeprefix("tu-"), allow_unregistered=True)
+    return None if usual is None else usual.tag or None

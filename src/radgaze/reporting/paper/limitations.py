@@ -31,7 +31,7 @@ def limits(results: Results, estimates: GridEstimates) -> list[str]:
 
 
 def pretrained(results: Results) -> list[str]:
-    """What the encoders of the experiments saw before, each sentence once."""
+    """Say what the encoders of the experiments saw before, each sentence once."""
     return pretraining.sentences(
         (title(name), run) for name in results.experiments for run in results.runs[name].values()
     )
