@@ -27,7 +27,7 @@ class InitialWeights(Record):
         input: Input of the encoder in words, see `Scale.words`; empty where it is not known.
         stated_by: What states this input, see `StatedInput`; empty where it is not known.
         taken: What was taken from a file or a hub, in words; None for other weights.
-        tag: Tag of timm's usual weights for the encoder; None for other encoders.
+        tag: Tag of timm's usual weights for the encoder, if it started from them; None for other weights.
     """
 
     weights: str

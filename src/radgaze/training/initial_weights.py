@@ -49,7 +49,7 @@ def initial_weights(config: Config, model: nn.Module, stated: StatedInput) -> In
         input=stated.scale.words,
         stated_by=stated.by,
         taken=None if taken is None else taken.words,
-        tag=_tag(config.model.encoder),
+        tag=_tag(config.model.encoder) if config.model.weights == "imagenet" else None,
     )
 
 
