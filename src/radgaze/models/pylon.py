@@ -22,9 +22,10 @@ from segmentation_models_pytorch.base.initialization import initialize_decoder, 
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output, map_of
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, create_encoder
+from radgaze.models.unet import create_encoder
 
 
 @register("pylon", title="PYLON", provides=("mask", "class_maps"))
@@ -33,7 +34,7 @@ class Pylon(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.encoder, channels = create_encoder(config)
         self.decoder = Decoder(channels, config.pylon_channels)
         self.dropout = nn.Dropout2d(config.dropout)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import segmentation_models_pytorch as smp
-import torch
 from segmentation_models_pytorch.base import ClassificationHead
 from timm.layers.activations import Swish
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
+from radgaze.models.encoder_input import input_of, scaling
+from radgaze.models.input_scale import GreyToRGB
 from radgaze.models.output import Output
 from radgaze.models.registry import register
-from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
+from radgaze.models.weights import load_encoder, pretrained, published
+
+__all__ = ["Classifier", "GreyToRGB", "UNet", "create_encoder", "create_unet", "keep_apart", "tidy"]
 
 
 @register("unet", title="U-Net", provides=("mask",))
@@ -24,7 +27,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.network = create_unet(config, classes)
         head = self.network.classification_head
         self.network.classification_head = with_drop_block(head, config.drop_block, config.drop_block_size)
@@ -45,7 +48,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.encoder, channels = create_encoder(config)
         head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
         keep_apart(head)
@@ -66,28 +69,6 @@ class Classifier(nn.Module):
         return Output(self.head(self.encoder(self.grey(images))[-1]), None)
 
 
-class GreyToRGB(nn.Module):
-    """Convert grey images in [0, 1] to three channels, normalised by ImageNet's means and deviations."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 1, H, W) to (B, 3, H, W).
-
-        Raises:
-            ValueError: The images have another shape.
-        """
-        if images.dim() != 4 or images.shape[1] != 1:
-            raise ValueError(f"images are grey, (B, 1, H, W); these have the shape {tuple(images.shape)}")
-        return (images - self.mean) / self.std
-
-
 def create_unet(config: ModelConfig, classes: int) -> smp.Unet:
     """Create a U-Net of one mask and a classification head, whose encoder has its initial weights.
 
@@ -98,6 +79,7 @@ def create_unet(config: ModelConfig, classes: int) -> smp.Unet:
         network = smp.Unet(
             config.encoder,
             encoder_weights=published(config),
+            in_channels=input_of(config).scale.channels,
             decoder_channels=tuple(config.decoder_channels),
             classes=1,
             aux_params={"classes": classes, "dropout": config.dropout},
@@ -117,15 +99,17 @@ def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:
         UserError: There is no such encoder, or its weights cannot be loaded.
     """
     with pretrained(config):
-        encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=published(config))
+        channels = input_of(config).scale.channels
+        encoder = smp.encoders.get_encoder(
+            config.encoder, in_channels=channels, depth=5, weights=published(config)
+        )
     tidy(encoder, config)
     return encoder, list(encoder.out_channels)
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:
-    """Load an encoder's weights if the configuration names a file, and replace its Swish modules by SiLU."""
-    if config.weights not in (*PUBLISHED, "none"):
-        load_encoder(encoder, config.weights)
+    """Load an encoder's weights from where the configuration says, and replace its Swish modules by SiLU."""
+    load_encoder(encoder, config)
     # timm computes Swish as x·σ(x), in two passes over memory; SiLU is the same function in one.
     for module in encoder.modules():
         for name, child in module.named_children():
