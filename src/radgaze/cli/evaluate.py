@@ -137,7 +137,7 @@ def _of_classes(results: EvaluationResults, predictions: pl.DataFrame) -> tuple[
         METRICS["brier"].heading: test.brier,
     }
     groups = sorted(shown_groups(predictions, results.classes), key=lambda group: group != MACRO)
-    rows = [(group, [_cell(column.get(group)) for column in columns.values()]) for group in groups]
+    rows: list[Row] = [(group, [_cell(column.get(group)) for column in columns.values()]) for group in groups]
     return "class", list(columns), rows
 
 
@@ -156,7 +156,7 @@ def _of_maps(results: EvaluationResults) -> Iterator[tuple[str, str, list[str], 
         (f"Localisation of boxes and masks, {boxed} cases", test.localisation, LOCALISATION),
     ):
         # A file of an earlier version may lack a metric, or have them in another order.
-        rows = [
+        rows: list[Row] = [
             (name.replace("_", " "), [_cell(entries.get(metric), 2) for metric in metrics])
             for name, entries in maps.items()
             if entries
@@ -170,7 +170,7 @@ def _of_reliance(results: EvaluationResults) -> Iterator[tuple[str, str, list[st
     from radgaze.evaluation.metrics.reliance import METRICS
 
     if results.test.reliance:
-        rows = [
+        rows: list[Row] = [
             (f"{name}, {each.cases} cases", [_cell(each.metrics[metric]) for metric in METRICS])
             for name, each in results.test.reliance.items()
         ]
