@@ -163,6 +163,11 @@ class ModelConfig(Section):
         return self.reads_gaze and not (self.network.gaze_map and self.gaze_dropout > 0)
 
     @property
+    def tells_its_sizes(self) -> bool:
+        """Whether only the network, once it is made, can tell which sizes of images it takes."""
+        return self.is_own or (self.encoder.startswith("tu-") and not self.has_own_encoder)
+
+    @property
     def has_own_encoder(self) -> bool:
         """Whether it has an encoder of its own, so that `encoder` and `weights` have no effect."""
         return self.network.own_encoder is not None

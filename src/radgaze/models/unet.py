@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import segmentation_models_pytorch as smp
 import torch
 from segmentation_models_pytorch.base import ClassificationHead
@@ -11,21 +13,25 @@ from torch import Tensor, nn
 from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
 from radgaze.models.output import Output
-from radgaze.models.registry import register
+from radgaze.models.registry import SIZE, register
+from radgaze.models.timm_models import form
+from radgaze.models.token_decoder import TokenUNet, token_head
+from radgaze.models.token_encoder import LEVELS, TokenEncoder, for_head, token_encoder
 from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
 
 
-@register("unet", title="U-Net", provides=("mask",))
+@register("unet", title="U-Net", provides=("mask",), takes_size=True)
 class UNet(nn.Module):
     """U-Net whose encoder also feeds a classifier: average pooling, dropout and a linear layer.
 
-    Watanabe et al. (2022), figure 11.
+    Watanabe et al. (2022), figure 11. A plain transformer has a decoder of tokens (`TokenUNet`), and a head of
+    the tokens that its model in timm pools.
     """
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        self.network = create_unet(config, classes)
+        self.network = create_unet(config, classes, size)
         head = self.network.classification_head
         self.network.classification_head = with_drop_block(head, config.drop_block, config.drop_block_size)
 
@@ -34,20 +40,23 @@ class UNet(nn.Module):
         return Classifier.of(self)
 
     def forward(self, images: Tensor) -> Output:
-        """Compute logits and mask of images (B, 1, H, W); H and W are multiples of 32."""
+        """Compute logits and mask of images (B, 1, H, W); H and W are multiples of 32, or of the patch."""
         mask, logits = self.network(self.grey(images))
         return Output(logits, mask)
 
 
-@register("classifier")
+@register("classifier", takes_size=True)
 class Classifier(nn.Module):
     """The U-Net's encoder and classification head without a decoder (Watanabe et al. 2022, figure 14)."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.grey = GreyToRGB()
-        self.encoder, channels = create_encoder(config)
-        head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
+        self.encoder, channels = create_encoder(config, size)
+        if isinstance(self.encoder, TokenEncoder):
+            head = token_head(self.encoder.channels, classes, config.dropout)
+        else:
+            head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
         keep_apart(head)
         self.head = with_drop_block(head, config.drop_block, config.drop_block_size)
 
@@ -63,7 +72,7 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Output:
         """Compute logits of images (B, 1, H, W)."""
-        return Output(self.head(self.encoder(self.grey(images))[-1]), None)
+        return Output(self.head(for_head(self.encoder(self.grey(images)))), None)
 
 
 class GreyToRGB(nn.Module):
@@ -88,38 +97,56 @@ class GreyToRGB(nn.Module):
         return (images - self.mean) / self.std
 
 
-def create_unet(config: ModelConfig, classes: int) -> smp.Unet:
+def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet | TokenUNet:
     """Create a U-Net of one mask and a classification head, whose encoder has its initial weights.
 
     Raises:
-        UserError: There is no such encoder, or its weights cannot be loaded.
+        UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
-        network = smp.Unet(
-            config.encoder,
-            encoder_weights=published(config),
-            decoder_channels=tuple(config.decoder_channels),
-            classes=1,
-            aux_params={"classes": classes, "dropout": config.dropout},
-        )
+        found = form(config.encoder, size)
+        if found.patch is not None:
+            encoder = token_encoder(
+                config.encoder, found, size, pretrained=published(config) is not None, levels=LEVELS
+            )
+            network = TokenUNet(encoder, classes, config.decoder_channels, config.dropout)
+        else:
+            network = smp.Unet(
+                config.encoder,
+                encoder_weights=published(config),
+                decoder_channels=tuple(config.decoder_channels),
+                classes=1,
+                aux_params={"classes": classes, "dropout": config.dropout},
+                **found.arguments,
+            )
+            network.encoder.made_for = size if found.arguments else None
     tidy(network.encoder, config)
     keep_apart(network.classification_head)
     return network
 
 
-def create_encoder(config: ModelConfig) -> tuple[nn.Module, list[int]]:
+def create_encoder(config: ModelConfig, size: int = SIZE) -> tuple[nn.Module, list[int]]:
     """Create an encoder with its initial weights.
 
     Returns:
-        The encoder, and the number of channels of each of its features, from the finest.
+        The encoder, and the number of channels of each of its features, from the finest; those of a
+        `TokenEncoder` are the pooled tokens and one grid.
 
     Raises:
-        UserError: There is no such encoder, or its weights cannot be loaded.
+        UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
-        encoder = smp.encoders.get_encoder(config.encoder, in_channels=3, depth=5, weights=published(config))
+        found, weights = form(config.encoder, size), published(config)
+        if found.patch is not None:
+            encoder: nn.Module = token_encoder(config.encoder, found, size, pretrained=weights is not None)
+        else:
+            encoder = smp.encoders.get_encoder(
+                config.encoder, in_channels=3, depth=5, weights=weights, **found.arguments
+            )
+            encoder.made_for = size if found.arguments else None
     tidy(encoder, config)
-    return encoder, list(encoder.out_channels)
+    channels: Sequence[int] = encoder.out_channels
+    return encoder, list(channels)
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:

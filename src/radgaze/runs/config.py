@@ -31,7 +31,8 @@ class InputConfig(Section):
     """The input images of the network.
 
     Attributes:
-        size: Side of the square image in pixels, a multiple of 32.
+        size: Side of the square image in pixels: a multiple of 32, or of the patch for a transformer of tokens;
+            your own network says itself which sizes it takes.
         fit: "stretch" changes the aspect ratio (as the paper did), "pad" keeps it.
         augment: Augment training data: shift, rotate and scale image and fixations together, and change the
             brightness.
@@ -43,16 +44,6 @@ class InputConfig(Section):
     fit: Literal["stretch", "pad"] = "stretch"
     augment: bool = False
     cache: bool | Literal["auto"] = "auto"
-
-    def check(self) -> None:
-        """Check the values.
-
-        Raises:
-            FieldError: The size is out of range, or not a multiple of 32.
-        """
-        super().check()
-        if self.size % 32:
-            raise FieldError("size", f"must be a multiple of 32, as the encoders need it, got {self.size}")
 
 
 @dataclass
@@ -317,6 +308,10 @@ class Config(Section):
             FieldError: A value is not allowed, or does not fit one of another section.
         """
         super().check()
+        # A network of timm or of the user is made first: it may have patches of 14 px.
+        if self.input.size % 32 and not self.model.tells_its_sizes:
+            rule = f"must be a multiple of 32, as the encoders need it, got {self.input.size}"
+            raise FieldError("input.size", rule)
         goal = self.objective
         _check_size("heatmap", goal.heatmap, self.input.size)
         for name, heatmap in goal.heatmaps.items():
