@@ -25,8 +25,8 @@ def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
         A network of grey images (B, 1, H, W) in [0, 1], whose output is an `Output`.
 
     Raises:
-        UserError: There is no such encoder, its weights cannot be downloaded, the size does not fit it, or a value
-            is invalid.
+        UserError: There is no such encoder, its weights cannot be downloaded, the size does not fit it, or a
+            value is invalid.
     """
     architecture = config.network
     return architecture.network(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
+from radgaze.models.timm_models import MADE_FOR
 
 _SHARE = re.compile(r"1/(2|4|8|16|32)")
 SIDE = 64
@@ -94,7 +95,7 @@ def _last_module(encoder: nn.Module, stage: int) -> nn.Module | None:
         encoder.eval()
         with torch.no_grad():
             channels = 3 if conv is None else conv.in_channels
-            side = max(SIDE, getattr(encoder, "made_for", None) or 0)  # some take no other
+            side = max(SIDE, getattr(encoder, MADE_FOR, None) or 0)  # some take no other
             black = torch.zeros(1, channels, side, side, dtype=first.dtype, device=first.device)
             features = encoder(black)[stage]
     finally:

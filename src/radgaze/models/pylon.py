@@ -39,8 +39,8 @@ class Pylon(nn.Module):
         self.encoder, channels = create_encoder(config, size)
         if isinstance(self.encoder, TokenEncoder):
             raise UserError(
-                f"`model.encoder={config.encoder}` has tokens of one size, and `model.architecture=pylon` needs "
-                "features of four: take class_maps, or unet, whose decoder takes tokens"
+                f"`model.encoder={config.encoder}` has tokens of one size, and `model.architecture=pylon` "
+                "needs features of four: take class_maps, or unet, whose decoder takes tokens"
             )
         self.decoder = Decoder(channels, config.pylon_channels)
         self.dropout = nn.Dropout2d(config.dropout)

@@ -39,8 +39,8 @@ class Architecture:
     Attributes:
         name: Name, for `ModelConfig.architecture`.
         title: Name on a page.
-        network: Class of the network, called with (`ModelConfig`, number of classes) and, with `fixed_size` or
-            `takes_size`, the side of the images in pixels. Its output is an `Output`.
+        network: Class of the network, called with (`ModelConfig`, number of classes) and, with `fixed_size`
+            or `takes_size`, the side of the images in pixels. Its output is an `Output`.
         provides: Names of the maps in its output: "mask", "class_maps".
         reads_gaze: Whether gaze is part of its input, in training and in use.
         gaze_map: Whether that gaze is one map for each case, which may be empty, rather than a sequence.

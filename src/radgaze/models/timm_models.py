@@ -1,4 +1,4 @@
-"""Encoders of timm by name: whether one is a plain transformer, and the arguments that fit it to a size of images.
+"""Encoders of timm: whether one is a plain transformer, and the arguments that fit it to a size of images.
 
 A plain transformer (ViT, DeiT, DINOv2, DINOv3, BEiT, EVA) has tokens of one grid from its first block to its
 last; `token_encoder` makes it an encoder. Others (Swin, MaxViT, ConvNeXt and convolutional networks) have
@@ -21,6 +21,9 @@ PREFIX = "tu-"
 
 STEP = 32
 """Number of which the side of an image is a multiple, where the features are halved five times."""
+
+MADE_FOR = "made_for"
+"""Attribute of an encoder: the side of the images that it was made for, where it may take no other."""
 
 SIZES: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """Arguments, besides `img_size`, with which a model also takes images of other sizes, where it can."""
@@ -108,6 +111,6 @@ def _unfit(encoder: str, size: int, step: int, *, is_patch: bool) -> str:
     sizes = f"{below} or {above}" if below else f"{above}"
     why = f"whose patches have {step} px" if is_patch else f"whose features are at 1/{step} of the side"
     return (
-        f"`input.size={size}` does not fit `model.encoder={encoder}`, {why}: give a multiple of {step}, such as "
-        f"{sizes}"
+        f"`input.size={size}` does not fit `model.encoder={encoder}`, {why}: give a multiple of {step}, "
+        f"such as {sizes}"
     )

@@ -10,6 +10,7 @@ is added, which DPT does with transposed convolutions.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch.nn.functional as F
 from segmentation_models_pytorch.base import SegmentationHead
@@ -57,9 +58,7 @@ class TokenDecoder(nn.Module):
         self.skips = nn.ModuleList(
             _layer(before, after, 1) for before, after in zip(shallower, width[1:], strict=False)
         )
-        self.ups = nn.ModuleList(
-            _layer(before, after, 3) for before, after in zip(width[:-1], width[1:], strict=True)
-        )
+        self.ups = nn.ModuleList(_layer(before, after, 3) for before, after in pairwise(width))
         self.fuses = nn.ModuleList(_layer(after, after, 3) for after in width[1:])
         self.channels = width[-1]
 

@@ -1,4 +1,4 @@
-"""A plain transformer of timm as an encoder: the pooled tokens for a head, and grids of tokens for a decoder."""
+"""A plain transformer of timm as an encoder: pooled tokens for a head, grids of tokens for a decoder."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class TokenEncoder(nn.Module):
 
     def __init__(self, model: nn.Module, size: int, levels: int = 1) -> None:
         super().__init__()
-        self.model: Any = model
+        self.model = model
+        timms: Any = model
         self.made_for = size
         self.patch = patch_of(model)
-        blocks, width = len(self.model.blocks), int(self.model.num_features)
+        blocks, width = len(timms.blocks), int(timms.num_features)
         self.taken = [(k + 1) * blocks // levels - 1 for k in range(levels)]
-        self.channels = int(getattr(model, "head_hidden_size", width))
+        self.channels = int(getattr(timms, "head_hidden_size", width))
         self.out_channels = [self.channels, *[width] * levels]
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -44,8 +45,9 @@ class TokenEncoder(nn.Module):
             What timm's model pools (B, channels), its class token or the mean of its patch tokens, for the
             classification head; then grids (B, C, H/patch, W/patch) of patch tokens, the deepest last.
         """
-        last, grids = self.model.forward_intermediates(images, indices=self.taken)
-        pooled = self.model.forward_head(last, pre_logits=True)
+        model: Any = self.model
+        last, grids = model.forward_intermediates(images, indices=self.taken)
+        pooled = model.forward_head(last, pre_logits=True)
         # The last one after the final norm, as it is pooled; those in between as the blocks give them.
         return [pooled, *grids[:-1], self._grid(last, grids[-1])]
 
@@ -53,7 +55,8 @@ class TokenEncoder(nn.Module):
         """Patch tokens of (B, N, C) as (B, C, h, w)."""
         if tokens.dim() == 4:
             return tokens
-        patches = tokens[:, self.model.num_prefix_tokens :]
+        model: Any = self.model
+        patches = tokens[:, model.num_prefix_tokens :]
         return patches.transpose(1, 2).reshape(like.shape).contiguous()
 
 
@@ -76,5 +79,5 @@ def token_encoder(name: str, form: Form, size: int, *, pretrained: bool, levels:
 
 
 def for_head(features: list[Tensor]) -> Tensor:
-    """What a classification head takes: the pooled tokens of a `TokenEncoder`, or the deepest feature maps."""
+    """What a classification head takes: pooled tokens of a `TokenEncoder`, or the deepest feature maps."""
     return features[0] if features[0].dim() == 2 else features[-1]

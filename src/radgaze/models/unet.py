@@ -14,7 +14,7 @@ from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
 from radgaze.models.output import Output
 from radgaze.models.registry import SIZE, register
-from radgaze.models.timm_models import form
+from radgaze.models.timm_models import MADE_FOR, form
 from radgaze.models.token_decoder import TokenUNet, token_head
 from radgaze.models.token_encoder import LEVELS, TokenEncoder, for_head, token_encoder
 from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
@@ -24,8 +24,8 @@ from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, publishe
 class UNet(nn.Module):
     """U-Net whose encoder also feeds a classifier: average pooling, dropout and a linear layer.
 
-    Watanabe et al. (2022), figure 11. A plain transformer has a decoder of tokens (`TokenUNet`), and a head of
-    the tokens that its model in timm pools.
+    Watanabe et al. (2022), figure 11. A plain transformer has a decoder of tokens (`TokenUNet`), and a head
+    of the tokens that its model in timm pools.
     """
 
     def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
@@ -119,7 +119,7 @@ def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet
                 aux_params={"classes": classes, "dropout": config.dropout},
                 **found.arguments,
             )
-            network.encoder.made_for = size if found.arguments else None
+            setattr(network.encoder, MADE_FOR, size if found.arguments else None)
     tidy(network.encoder, config)
     keep_apart(network.classification_head)
     return network
@@ -143,9 +143,9 @@ def create_encoder(config: ModelConfig, size: int = SIZE) -> tuple[nn.Module, li
             encoder = smp.encoders.get_encoder(
                 config.encoder, in_channels=3, depth=5, weights=weights, **found.arguments
             )
-            encoder.made_for = size if found.arguments else None
+            setattr(encoder, MADE_FOR, size if found.arguments else None)
     tidy(encoder, config)
-    channels: Sequence[int] = encoder.out_channels
+    channels: Sequence[int] = getattr(encoder, "out_channels")  # noqa: B009 - mypy
     return encoder, list(channels)
 
 

@@ -31,7 +31,7 @@ class InputConfig(Section):
     """The input images of the network.
 
     Attributes:
-        size: Side of the square image in pixels: a multiple of 32, or of the patch for a transformer of tokens;
+        size: Side of the square image in pixels: a multiple of 32, or of the patch for a plain transformer;
             your own network says itself which sizes it takes.
         fit: "stretch" changes the aspect ratio (as the paper did), "pad" keeps it.
         augment: Augment training data: shift, rotate and scale image and fixations together, and change the
@@ -188,6 +188,8 @@ class OptimisationConfig(Section):
         optimiser: Optimiser, "adamw" or "adam".
         learning_rate: Peak learning rate.
         weight_decay: Weight decay of AdamW; biases and norms have none.
+        layer_decay: Factor of the learning rate from each block of the encoder to the one in front of it;
+            with 1 all have the same. Pretrained transformers are often trained with 0.65 to 0.9.
         batch_size: Number of cases in a step on each device: two devices train like one with twice the batch
             size.
         gaze_fraction: Share of each batch that is drawn from the cases with gaze, for data in which most
@@ -207,6 +209,7 @@ class OptimisationConfig(Section):
     optimiser: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = option(1e-3, above=0)
     weight_decay: float = option(0.05, at_least=0)
+    layer_decay: float = option(1.0, above=0, at_most=1, omitted=True)
     batch_size: int = option(32, at_least=1)
     gaze_fraction: float | None = option(None, above=0, below=1)
     last_batch: Literal["drop", "keep"] = "drop"

@@ -24,6 +24,7 @@ from radgaze.store.boxes import finding_boxes, finding_regions
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.parts import part_regions
 from radgaze.store.store import Store
+from radgaze.training import fine_tuning
 from radgaze.training.module import GazeGuided
 
 _PARTS = {Map.LUNGS: "masks of both lungs", Map.EXPLAINED: "masks of what an earlier run used"}
@@ -53,6 +54,7 @@ def check(config: Config, store: Store) -> None:
     """
     config.check()  # again: its values may have been changed since it was made
     _check_objective(config)
+    fine_tuning.check_settings(config)
     if rule := unsuited(config):
         raise FieldError("gaze.control", rule)
     _check_store(config, store)
@@ -158,6 +160,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     f"`model.{name}={getattr(config.model, name)}` does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
+            fine_tuning.check_trained(model, config, batch)
             for place, heatmap in _heatmaps(config).items():
                 _check_heatmap(place, heatmap, model, batch)
             if config.objective.terms:
