@@ -57,9 +57,9 @@ def check_trained(model: nn.Module, config: Config, batch: Batch) -> None:
     if users and not _before_the_last_layer(model, batch):
         raise UserError(
             f"{users} of the experiment {config.experiment} is learned by changing the encoder, and no "
-            "weight in front of the network's last layer is trained (requires_grad=False): the heatmap of a "
-            "frozen encoder cannot be guided. Let its last blocks be trained, or take an experiment without a "
-            "heatmap, such as baseline"
+            "weight in front of the network's last layer is trained (requires_grad=False): the heatmap of "
+            "a frozen encoder cannot be guided. Let its last blocks be trained, or take an experiment "
+            "without a heatmap, such as baseline"
         )
 
 
