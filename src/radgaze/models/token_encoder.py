@@ -18,7 +18,8 @@ class TokenEncoder(nn.Module):
     Args:
         model: The model of timm, without a classifier.
         size: Side in pixels of the images that it was made for.
-        levels: Number of depths, evenly spaced, whose grids of tokens are features; the last is the end.
+        levels: Number of depths, evenly spaced, whose grids of tokens are features; the last is the end. A
+            model with fewer blocks has fewer.
 
     Attributes:
         model: The model; its `num_prefix_tokens` and `patch_embed` say which tokens form the grid.
@@ -34,6 +35,7 @@ class TokenEncoder(nn.Module):
         self.made_for = size
         self.patch = patch_of(model)
         blocks, width = len(timms.blocks), int(timms.num_features)
+        levels = min(levels, blocks)
         self.taken = [(k + 1) * blocks // levels - 1 for k in range(levels)]
         self.channels = int(getattr(timms, "head_hidden_size", width))
         self.out_channels = [self.channels, *[width] * levels]
@@ -48,19 +50,20 @@ class TokenEncoder(nn.Module):
         model: Any = self.model
         last, grids = model.forward_intermediates(images, indices=self.taken)
         pooled = model.forward_head(last, pre_logits=True)
-        # The last one after the final norm, as it is pooled; those in between as the blocks give them.
         return [pooled, *grids[:-1], self._grid(last, grids[-1])]
 
     def _grid(self, tokens: Tensor, like: Tensor) -> Tensor:
-        """Patch tokens of (B, N, C) as (B, C, h, w)."""
-        if tokens.dim() == 4:
-            return tokens
+        """Patch tokens of (B, N, C) on their grid, after the final norm, which some have after the pool."""
         model: Any = self.model
         patches = tokens[:, model.num_prefix_tokens :]
+        if isinstance(norm := getattr(model, "fc_norm", None), nn.Module):
+            patches = norm(patches)
         return patches.transpose(1, 2).reshape(like.shape).contiguous()
 
 
-def token_encoder(name: str, form: Form, size: int, *, pretrained: bool, levels: int = 1) -> TokenEncoder:
+def token_encoder(
+    name: str, form: Form, size: int, *, pretrained: bool, levels: int = 1, channels: int = 3
+) -> TokenEncoder:
     """Create the encoder of a plain transformer.
 
     Args:
@@ -69,11 +72,12 @@ def token_encoder(name: str, form: Form, size: int, *, pretrained: bool, levels:
         size: Side of the images in pixels.
         pretrained: Whether it starts from timm's weights; position embeddings are interpolated to the size.
         levels: Number of depths whose grids of tokens are features.
+        channels: Channels of the images.
     """
     import timm
 
     model = timm.create_model(
-        name.removeprefix(PREFIX), pretrained=pretrained, num_classes=0, **form.arguments
+        name.removeprefix(PREFIX), pretrained=pretrained, num_classes=0, in_chans=channels, **form.arguments
     )
     return TokenEncoder(model, size, levels)
 

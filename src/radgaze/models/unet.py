@@ -10,6 +10,7 @@ from segmentation_models_pytorch.base import ClassificationHead
 from timm.layers.activations import Swish
 from torch import Tensor, nn
 
+from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
 from radgaze.models.output import Output
@@ -32,8 +33,8 @@ class UNet(nn.Module):
         super().__init__()
         self.grey = GreyToRGB()
         self.network = create_unet(config, classes, size)
-        head = self.network.classification_head
-        self.network.classification_head = with_drop_block(head, config.drop_block, config.drop_block_size)
+        head, encoder = self.network.classification_head, self.network.encoder
+        self.network.classification_head = _dropping(head, encoder, config)
 
     def scoring(self) -> Classifier:
         """Return the classifier alone, since the class scores do not depend on the decoder."""
@@ -58,7 +59,7 @@ class Classifier(nn.Module):
         else:
             head = ClassificationHead(channels[-1], classes, dropout=config.dropout)
         keep_apart(head)
-        self.head = with_drop_block(head, config.drop_block, config.drop_block_size)
+        self.head = _dropping(head, self.encoder, config)
 
     @classmethod
     def of(cls, unet: UNet) -> Classifier:
@@ -158,6 +159,16 @@ def tidy(encoder: nn.Module, config: ModelConfig) -> None:
         for name, child in module.named_children():
             if isinstance(child, Swish):
                 setattr(module, name, nn.SiLU())
+
+
+def _dropping(head: nn.Sequential, encoder: nn.Module, config: ModelConfig) -> nn.Sequential:
+    """A head with DropBlock in front of it, if the settings have it."""
+    if config.drop_block and isinstance(encoder, TokenEncoder):
+        raise UserError(
+            f"`model.drop_block={config.drop_block:g}` sets squares of feature maps to zero, and the head of "
+            f"`model.encoder={config.encoder}` takes pooled tokens: leave it out"
+        )
+    return with_drop_block(head, config.drop_block, config.drop_block_size)
 
 
 def keep_apart(head: nn.Module) -> None:
