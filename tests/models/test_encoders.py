@@ -1,4 +1,4 @@
-"""Models of timm as encoders: plain transformers, those with stages, and the sizes of images that they take."""
+"""Models of timm as encoders: plain transformers, those with stages, and the sizes that they take."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def radgaze_tiny_beit(pretrained: bool = False, **arguments: Any) -> nn.Module:
 
 
 PLAIN = {"tu-test_vit": 1, "tu-test_vit2": 1, "tu-test_vit3": 1, "tu-radgaze_tiny_eva": 5}
-"""Plain transformers and their numbers of prefix tokens; they pool by class token, mean, attention, mean."""
+"""Plain transformers and their numbers of prefix tokens; they differ in their pools."""
 
 STAGED = ("tu-radgaze_tiny_swin", "tu-test_maxvit", "tu-test_convnext")
 

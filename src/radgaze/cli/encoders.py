@@ -17,8 +17,8 @@ TIMM = (
     "and any model of timm as tu-NAME (`radgaze encoders --timm` lists them), of these families among others:"
     " ResNet, DenseNet, EfficientNet, ConvNeXt (tu-convnext_tiny), Swin (tu-swin_tiny_patch4_window7_224),"
     " MaxViT (tu-maxvit_tiny_tf_224), ViT (tu-vit_tiny_patch16_224), DeiT (tu-deit3_small_patch16_224),"
-    " DINOv2 (tu-vit_small_patch14_dinov2), DINOv3 (tu-vit_small_patch16_dinov3), BEiT (tu-beit_base_patch16_224),"
-    " EVA (tu-eva02_tiny_patch14_224)"
+    " DINOv2 (tu-vit_small_patch14_dinov2), DINOv3 (tu-vit_small_patch16_dinov3),"
+    " BEiT (tu-beit_base_patch16_224), EVA (tu-eva02_tiny_patch14_224)"
 )
 """What is said below the list, which has none of timm's own names but a few."""
 
