@@ -194,7 +194,7 @@ def test_a_layer_by_its_size_is_found_in_a_model_that_takes_one_size() -> None:
 
 @pytest.mark.parametrize("patch", [8, 14, 16, 32])
 def test_the_decoder_of_tokens_keeps_places(patch: int) -> None:
-    """What it gives for a bright token lies, on the whole, where that token's patch is."""
+    """The change that a bright token makes lies, on the whole, where that token's patch is."""
     torch.manual_seed(0)
     decoder = TokenDecoder([6] * 4, (16, 8, 8, 4, 4), patch).eval()
     size = (5 * patch, 7 * patch)

@@ -1,4 +1,4 @@
-"""What is trained of an encoder: blocks, learning rates by depth, LoRA, and heatmaps of a frozen one."""
+"""Training of a part of an encoder: blocks, learning rates by depth, LoRA, and heatmaps of a frozen one."""
 
 from __future__ import annotations
 
@@ -67,17 +67,19 @@ def moved(model: nn.Module, wanted: Config, batch: Batch, steps: int = 2) -> set
 
 
 @pytest.mark.parametrize(("encoder", "count"), COUNTS.items())
-def test_the_blocks_of_an_encoder_are_found_in_their_order(encoder: str, count: int) -> None:
+def test_the_blocks_of_an_encoder_are_encoder_depths_in_their_order(encoder: str, count: int) -> None:
     model = classifier(encoder)
-    found = depths(model)
-    assert found is not None
-    assert found.count == count
-    assert set(found.of) == {name for name, _ in model.named_parameters() if name.startswith("encoder.")}
-    assert set(range(count + 1)) <= set(found.of.values()) <= set(range(count + 2))
-    stem = [name for name, depth in found.of.items() if depth == 0]
+    encoder_depths = depths(model)
+    assert encoder_depths is not None
+    assert encoder_depths.count == count
+    assert set(encoder_depths.by_name) == {
+        name for name, _ in model.named_parameters() if name.startswith("encoder.")
+    }
+    assert set(range(count + 1)) <= set(encoder_depths.by_name.values()) <= set(range(count + 2))
+    stem = [name for name, depth in encoder_depths.by_name.items() if depth == 0]
     assert any("stem" in name or "conv" in name or "patch_embed" in name for name in stem)
     assert not any(f"blocks.{k}." in name or f"layer{k + 1}" in name for name in stem for k in range(9))
-    order = list(found.of.values())
+    order = list(encoder_depths.by_name.values())
     assert order == sorted(order)
 
 
@@ -88,18 +90,22 @@ def test_only_the_last_blocks_and_what_follows_are_changed_by_training(
 ) -> None:
     wanted = config("baseline", model={"encoder": encoder, "unfreeze": count})
     model = models.create(wanted.model, 3, 32)
-    found = depths(model)
-    assert found is not None
+    encoder_depths = depths(model)
+    assert encoder_depths is not None
     fine_tuning.prepare(model, wanted)
     changed = moved(model, wanted, batch)
     encoders = {name for name, _ in model.named_parameters() if ".encoder." in name}
-    trained = {name for name, depth in found.of.items() if count and depth > found.count - count}
+    trained = {
+        name
+        for name, depth in encoder_depths.by_name.items()
+        if count and depth > encoder_depths.count - count
+    }
     assert changed & encoders == trained
     assert {name for name, _ in model.named_parameters()} - encoders <= changed
     # Statistics of batch norms of frozen parts do not move either.
     statistics = {name for name in changed - encoders if ".encoder." in name}
-    depth_of = {name.rpartition(".")[0]: depth for name, depth in found.of.items()}
-    assert all(depth_of[name.rpartition(".")[0]] > found.count - count for name in statistics)
+    depth_of = {name.rpartition(".")[0]: depth for name, depth in encoder_depths.by_name.items()}
+    assert all(depth_of[name.rpartition(".")[0]] > encoder_depths.count - count for name in statistics)
     assert bool(statistics) == (encoder == "tu-test_efficientnet" and count > 0)
 
 
@@ -203,7 +209,7 @@ def test_an_own_network_that_is_frozen_but_for_its_head_cannot_be_guided(
         )
 
 
-def test_blocks_of_an_own_network_are_found_and_its_head_stays_trained(
+def test_blocks_of_an_own_network_are_encoder_depths_and_its_head_stays_trained(
     config: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(factories.VARIABLE, factories.EVERY)

@@ -29,11 +29,11 @@ class Depths:
 
     Attributes:
         count: Number of blocks.
-        of: Depth of each parameter, by its name within the whole network; others have no entry.
+        by_name: Depth of each parameter, by its name within the whole network; others have no entry.
     """
 
     count: int
-    of: dict[str, int]
+    by_name: dict[str, int]
 
 
 def depths(model: nn.Module) -> Depths | None:
@@ -42,24 +42,24 @@ def depths(model: nn.Module) -> Depths | None:
     The encoder of a network of radgaze is its own; of another network it is all that comes before the end of
     its last block.
     """
-    own = encoder_of(model)
-    root = model if own is None else own
-    found = _blocks(root)
-    if found is None:
+    encoder = encoder_of(model)
+    root = model if encoder is None else encoder
+    blocks = _blocks(root)
+    if blocks is None:
         return None
-    prefix = "" if own is None else _name_of(own, model) + "."
-    depth, of = 0, {}
+    prefix = "" if encoder is None else _name_of(encoder, model) + "."
+    depth, by_name = 0, dict[str, int]()
     for name, _ in root.named_parameters():
-        at = next((k for k, block in enumerate(found, 1) if name.startswith(f"{block}.")), None)
+        at = next((k for k, block in enumerate(blocks, 1) if name.startswith(f"{block}.")), None)
         if at is not None:
             depth = at
-        elif depth == len(found):
-            if own is None:
+        elif depth == len(blocks):
+            if encoder is None:
                 continue  # a head of the user
-            of[prefix + name] = depth + 1
+            by_name[prefix + name] = depth + 1
             continue
-        of[prefix + name] = depth
-    return Depths(len(found), of)
+        by_name[prefix + name] = depth
+    return Depths(len(blocks), by_name)
 
 
 def needed(model: nn.Module, setting: str) -> Depths:
@@ -68,13 +68,13 @@ def needed(model: nn.Module, setting: str) -> Depths:
     Raises:
         UserError: They cannot be told.
     """
-    found = depths(model)
-    if found is None:
+    encoder = depths(model)
+    if encoder is None:
         raise UserError(
             f"`{setting}` needs the blocks of the encoder, and the structure of this one does not tell "
             "them: they are found in modules with names such as blocks, stages, layers, or layer1, layer2, …"
         )
-    return found
+    return encoder
 
 
 def _blocks(root: nn.Module) -> Sequence[str] | None:

@@ -186,6 +186,15 @@ class ModelConfig(Section):
         return self.reads_gaze and not (self.network.gaze_map and self.gaze_dropout > 0)
 
     @property
+    def tuning(self) -> str:
+        """Which part of its encoder is trained, as the end of a clause; empty where all of it is."""
+        if self.lora_rank:
+            return f", with LoRA of rank {self.lora_rank}"
+        if self.unfreeze == "all":
+            return ""
+        return f", its last {self.unfreeze} blocks trained" if self.unfreeze else ", which was not trained"
+
+    @property
     def tells_its_sizes(self) -> bool:
         """Whether only the network, once it is made, can tell which sizes of images it takes."""
         return self.is_own or (self.encoder.startswith("tu-") and not self.has_own_encoder)

@@ -28,15 +28,15 @@ def freeze(model: nn.Module, unfreeze: int | Literal["all"]) -> None:
     if unfreeze == 0 and encoder is not None:
         encoder.requires_grad_(False)
         return
-    found = needed(model, f"model.unfreeze={unfreeze}")
-    if unfreeze > found.count:
+    depths = needed(model, f"model.unfreeze={unfreeze}")
+    if unfreeze > depths.count:
         raise UserError(
-            f"`model.unfreeze={unfreeze}` is more than the {found.count} blocks of the encoder: give at most "
-            f"{found.count}, or all, which trains what comes before the first block too"
+            f"`model.unfreeze={unfreeze}` is more than the {depths.count} blocks of the encoder: give at "
+            f"most {depths.count}, or all, which trains what comes before the first block too"
         )
     parameters = dict(model.named_parameters())
-    last = found.count - unfreeze if unfreeze else found.count + 1
-    for name, depth in found.of.items():
+    last = depths.count - unfreeze if unfreeze else depths.count + 1
+    for name, depth in depths.by_name.items():
         if depth <= last:
             parameters[name].requires_grad_(False)
 

@@ -7,7 +7,7 @@ weights, so that a stored network is one without LoRA, and peft is not needed to
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Protocol, cast
 
 import torch
 from torch import nn
@@ -41,11 +41,12 @@ def add(model: nn.Module, rank: int, size: int) -> None:
         ) from error
     names = _layers(model, rank, size)
     encoder = encoder_of(model)
-    kept = set(needed(model, f"model.lora_rank={rank}").of)
-    if encoder is not None:
-        ours = {id(parameter) for parameter in encoder.parameters()}
-        kept = {name for name, parameter in model.named_parameters() if id(parameter) in ours}
-    trained = [p for name, p in model.named_parameters() if name not in kept and p.requires_grad]
+    if encoder is None:
+        frozen = set(needed(model, f"model.lora_rank={rank}").by_name)
+    else:
+        members = {id(parameter) for parameter in encoder.parameters()}
+        frozen = {name for name, parameter in model.named_parameters() if id(parameter) in members}
+    trained = [p for name, p in model.named_parameters() if name not in frozen and p.requires_grad]
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=rank, target_modules=names), model)
     for parameter in trained:  # peft freezes all but its own
         parameter.requires_grad_(True)
@@ -57,15 +58,25 @@ def merge(model: nn.Module) -> None:
     for parent in list(model.modules()):
         for name, child in list(parent.named_children()):
             if hasattr(child, "lora_A") and hasattr(child, "get_base_layer"):
-                layer: Any = child
+                layer = cast("Adapted", child)
                 layer.merge()
                 setattr(parent, name, layer.get_base_layer())
 
 
+class Adapted(Protocol):
+    """A linear layer with additions, as peft makes it."""
+
+    def merge(self) -> None:
+        """Add the additions to the weights."""
+
+    def get_base_layer(self) -> nn.Module:
+        """Return the layer itself."""
+
+
 def _layers(model: nn.Module, rank: int, size: int) -> list[str]:
     """The names of the linear layers in the blocks that a pass of the network calls."""
-    found = needed(model, f"model.lora_rank={rank}")
-    inside = {name.rpartition(".")[0] for name, depth in found.of.items() if 0 < depth <= found.count}
+    depths = needed(model, f"model.lora_rank={rank}")
+    inside = {name.rpartition(".")[0] for name, depth in depths.by_name.items() if 0 < depth <= depths.count}
     linear = {module: name for name, module in model.named_modules() if isinstance(module, nn.Linear)}
     called: list[str] = []
     hooks = [

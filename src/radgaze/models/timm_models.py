@@ -7,12 +7,13 @@ features of several sizes, as segmentation-models-pytorch expects them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Protocol, TypedDict, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from radgaze.errors import UserError
 
@@ -25,7 +26,17 @@ STEP = 32
 MADE_FOR = "made_for"
 """Attribute of an encoder: the side of the images that it was made for, where it may take no other."""
 
-SIZES: tuple[dict[str, Any], ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
+
+class Arguments(TypedDict, total=False):
+    """Arguments of `timm.create_model` that fit a model to a size of images."""
+
+    img_size: int
+    dynamic_img_size: bool
+    strict_img_size: bool
+    global_pool: str
+
+
+SIZES: tuple[Arguments, ...] = ({"dynamic_img_size": True}, {"strict_img_size": False}, {})
 """Arguments, besides `img_size`, with which a model also takes images of other sizes, where it can."""
 
 
@@ -39,7 +50,29 @@ class Form:
     """
 
     patch: int | None
-    arguments: dict[str, Any]
+    arguments: Arguments
+
+
+class Patches(Protocol):
+    """The module of a plain transformer that makes tokens of patches."""
+
+    def feat_ratio(self, as_scalar: bool) -> int:
+        """Return the side of a patch in pixels."""
+
+
+class Plain(Protocol):
+    """The parts of a plain transformer of timm that an encoder uses."""
+
+    patch_embed: Patches
+    blocks: Sequence[nn.Module]
+    num_prefix_tokens: int
+    num_features: int
+
+    def forward_intermediates(self, x: Tensor, indices: list[int]) -> tuple[Tensor, list[Tensor]]:
+        """Return all tokens (B, N, C) after the last norm, and grids (B, C, h, w) of some blocks."""
+
+    def forward_head(self, x: Tensor, pre_logits: bool) -> Tensor:
+        """Return what the model pools of tokens (B, N, C)."""
 
 
 def is_timm(encoder: str) -> bool:
@@ -60,11 +93,11 @@ def form(encoder: str, size: int) -> Form:
     """
     if not is_timm(encoder):
         return Form(None, {})
-    found = _form(encoder.removeprefix(PREFIX), size)
-    step = found.patch or STEP
+    fitted = _form(encoder.removeprefix(PREFIX), size)
+    step = fitted.patch or STEP
     if size % step:
-        raise UserError(_unfit(encoder, size, step, is_patch=found.patch is not None))
-    return found
+        raise UserError(_unfit(encoder, size, step, is_patch=fitted.patch is not None))
+    return fitted
 
 
 @lru_cache(maxsize=8)
@@ -88,17 +121,16 @@ def is_plain(model: nn.Module) -> bool:
 
 def patch_of(model: nn.Module) -> int:
     """Side in pixels of the patch of a plain transformer's token."""
-    patches: Any = model.patch_embed
-    return int(patches.feat_ratio(as_scalar=True))
+    return int(cast("Plain", model).patch_embed.feat_ratio(as_scalar=True))
 
 
-def _described(name: str, size: int) -> tuple[nn.Module, dict[str, Any]]:
+def _described(name: str, size: int) -> tuple[nn.Module, Arguments]:
     """A model without memory for its weights, and the arguments for images of a size that it accepts."""
     import timm
 
-    attempts = [{"img_size": size, **each} for each in SIZES]
     with torch.device("meta"):
-        for arguments in attempts:
+        for each in SIZES:
+            arguments: Arguments = {**each, "img_size": size}
             try:
                 return timm.create_model(name, **arguments), arguments
             except TypeError:  # it has no such argument

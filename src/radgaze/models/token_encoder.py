@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import cast
 
 from torch import Tensor, nn
 
-from radgaze.models.timm_models import PREFIX, Form, patch_of
+from radgaze.models.timm_models import PREFIX, Form, Plain, patch_of
 
 LEVELS = 4
 """Number of depths from which a decoder takes a grid of tokens."""
@@ -31,14 +31,18 @@ class TokenEncoder(nn.Module):
     def __init__(self, model: nn.Module, size: int, levels: int = 1) -> None:
         super().__init__()
         self.model = model
-        timms: Any = model
         self.made_for = size
         self.patch = patch_of(model)
-        blocks, width = len(timms.blocks), int(timms.num_features)
+        blocks, width = len(self.plain.blocks), self.plain.num_features
         levels = min(levels, blocks)
         self.taken = [(k + 1) * blocks // levels - 1 for k in range(levels)]
-        self.channels = int(getattr(timms, "head_hidden_size", width))
+        self.channels = int(getattr(model, "head_hidden_size", width))
         self.out_channels = [self.channels, *[width] * levels]
+
+    @property
+    def plain(self) -> Plain:
+        """The model, as what it is."""
+        return cast("Plain", self.model)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Features of images (B, 3, H, W), whose sides are multiples of the patch.
@@ -47,16 +51,14 @@ class TokenEncoder(nn.Module):
             What timm's model pools (B, channels), its class token or the mean of its patch tokens, for the
             classification head; then grids (B, C, H/patch, W/patch) of patch tokens, the deepest last.
         """
-        model: Any = self.model
-        last, grids = model.forward_intermediates(images, indices=self.taken)
-        pooled = model.forward_head(last, pre_logits=True)
+        last, grids = self.plain.forward_intermediates(images, indices=self.taken)
+        pooled = self.plain.forward_head(last, pre_logits=True)
         return [pooled, *grids[:-1], self._grid(last, grids[-1])]
 
     def _grid(self, tokens: Tensor, like: Tensor) -> Tensor:
         """Patch tokens of (B, N, C) on their grid, after the final norm, which some have after the pool."""
-        model: Any = self.model
-        patches = tokens[:, model.num_prefix_tokens :]
-        if isinstance(norm := getattr(model, "fc_norm", None), nn.Module):
+        patches = tokens[:, self.plain.num_prefix_tokens :]
+        if isinstance(norm := getattr(self.model, "fc_norm", None), nn.Module):
             patches = norm(patches)
         return patches.transpose(1, 2).reshape(like.shape).contiguous()
 
@@ -83,5 +85,5 @@ def token_encoder(
 
 
 def for_head(features: list[Tensor]) -> Tensor:
-    """What a classification head takes: pooled tokens of a `TokenEncoder`, or the deepest feature maps."""
+    """Return what a classification head takes: pooled tokens, or the deepest feature maps."""
     return features[0] if features[0].dim() == 2 else features[-1]

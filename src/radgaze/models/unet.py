@@ -105,10 +105,10 @@ def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet
         UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
-        found = form(config.encoder, size)
-        if found.patch is not None:
+        fitted = form(config.encoder, size)
+        if fitted.patch is not None:
             encoder = token_encoder(
-                config.encoder, found, size, pretrained=published(config) is not None, levels=LEVELS
+                config.encoder, fitted, size, pretrained=published(config) is not None, levels=LEVELS
             )
             network = TokenUNet(encoder, classes, config.decoder_channels, config.dropout)
         else:
@@ -118,9 +118,9 @@ def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet
                 decoder_channels=tuple(config.decoder_channels),
                 classes=1,
                 aux_params={"classes": classes, "dropout": config.dropout},
-                **found.arguments,
+                **fitted.arguments,
             )
-            setattr(network.encoder, MADE_FOR, size if found.arguments else None)
+            setattr(network.encoder, MADE_FOR, size if fitted.arguments else None)
     tidy(network.encoder, config)
     keep_apart(network.classification_head)
     return network
@@ -137,14 +137,14 @@ def create_encoder(config: ModelConfig, size: int = SIZE) -> tuple[nn.Module, li
         UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
-        found, weights = form(config.encoder, size), published(config)
-        if found.patch is not None:
-            encoder: nn.Module = token_encoder(config.encoder, found, size, pretrained=weights is not None)
+        fitted, weights = form(config.encoder, size), published(config)
+        if fitted.patch is not None:
+            encoder: nn.Module = token_encoder(config.encoder, fitted, size, pretrained=weights is not None)
         else:
             encoder = smp.encoders.get_encoder(
-                config.encoder, in_channels=3, depth=5, weights=weights, **found.arguments
+                config.encoder, in_channels=3, depth=5, weights=weights, **fitted.arguments
             )
-            setattr(encoder, MADE_FOR, size if found.arguments else None)
+            setattr(encoder, MADE_FOR, size if fitted.arguments else None)
     tidy(encoder, config)
     channels: Sequence[int] = getattr(encoder, "out_channels")  # noqa: B009 - mypy
     return encoder, list(channels)

@@ -9,8 +9,11 @@ from torch import nn
 from radgaze.models.blocks import needed
 from radgaze.runs.config import OptimisationConfig
 
+Group = dict[str, Any]
+"""Parameters, with their settings, as torch's optimisers take them."""
 
-def groups(model: nn.Module, settings: OptimisationConfig) -> list[dict[str, Any]]:
+
+def groups(model: nn.Module, settings: OptimisationConfig) -> list[Group]:
     """Group the trained parameters of a network; the first group has the full learning rate.
 
     With `layer_decay` d, parameters of the encoder's depth l (see `models.blocks`) have the learning rate
@@ -25,22 +28,23 @@ def groups(model: nn.Module, settings: OptimisationConfig) -> list[dict[str, Any
     if settings.layer_decay == 1:
         trained = [p for p in model.parameters() if p.requires_grad]
         return [{"params": trained}] if decay is None else decay_groups(model, decay)
-    found = needed(model, f"optimisation.layer_decay={settings.layer_decay:g}")
-    made: dict[tuple[int, bool], dict[str, Any]] = {}
+    depths = needed(model, f"optimisation.layer_decay={settings.layer_decay:g}")
+    head = depths.count + 1
+    together: dict[tuple[int, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        if not parameter.requires_grad:
-            continue
-        behind = found.count + 1 - found.of.get(name, found.count + 1)
-        plain = decay is None or parameter.dim() > 1
-        group = made.setdefault((behind, not plain), {"params": []})
-        group["params"].append(parameter)
-        group["lr"] = settings.learning_rate * settings.layer_decay**behind
-        if decay is not None:
-            group["weight_decay"] = decay if plain else 0.0
-    return [made[key] for key in sorted(made)]
+        if parameter.requires_grad:
+            is_vector = decay is not None and parameter.dim() <= 1
+            key = (head - depths.by_name.get(name, head), is_vector)
+            together.setdefault(key, []).append(parameter)
+    made: list[Group] = []
+    for behind, is_vector in sorted(together):
+        rate = settings.learning_rate * settings.layer_decay**behind
+        group: Group = {"params": together[behind, is_vector], "lr": rate}
+        made.append(group if decay is None else {**group, "weight_decay": 0.0 if is_vector else decay})
+    return made
 
 
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+def decay_groups(model: nn.Module, weight_decay: float) -> list[Group]:
     """Group parameters into those with weight decay, and those of one dimension (biases, norms) without."""
     trained = [p for p in model.parameters() if p.requires_grad]
     matrices = [p for p in trained if p.dim() > 1]
