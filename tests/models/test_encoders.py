@@ -214,6 +214,18 @@ def centre(weights: Tensor, dim: int) -> float:
     return float((along * (torch.arange(len(along)) + 0.5)).sum() / along.sum())
 
 
+def test_a_plain_transformer_reads_a_gaze_map_beside_the_image() -> None:
+    model = made("tu-test_vit", "unet_with_gaze", gaze_dropout=0.5).eval()
+    images, gaze = torch.rand(2, 1, 64, 64), torch.rand(2, 1, 64, 64)
+    torch.testing.assert_close(model(images, gaze).logits, model(images).logits)  # its weights begin at 0
+    model(images, gaze).logits.square().sum().backward()
+    first = model.get_submodule("network.encoder.model.patch_embed.proj").weight
+    assert isinstance(first, nn.Parameter)
+    assert first.grad is not None
+    assert bool(first.grad[:, 3].any())
+    assert models.scoring(model)(images).logits.shape == (2, 3)
+
+
 def test_drop_block_is_refused_where_the_head_takes_tokens() -> None:
     with pytest.raises(UserError, match="drop_block"):
         made("tu-test_vit", "classifier", drop_block=0.1)

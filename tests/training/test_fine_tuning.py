@@ -248,6 +248,14 @@ def test_a_run_of_a_plain_transformer_is_trained_and_loaded(config: Configure, t
     assert model(torch.rand(1, 1, 32, 32)).logits.shape == (1, len(classes))
 
 
+def test_a_term_of_windows_of_other_sizes_than_the_encoder_takes_is_refused(
+    config: Configure, tmp_path: Path
+) -> None:
+    wanted = config("gat", model={"encoder": "tu-test_maxvit"}, input={"size": 96})
+    with pytest.raises(UserError, match=r"no images of other sizes than `input\.size=96`"):
+        train(wanted, tmp_path / "run")
+
+
 def test_lora_without_its_library_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"needs the library peft: install the extra, radgaze\[lora\]"):

@@ -169,6 +169,12 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 except MissingError as error:
                     other = "experiment" if config.model.is_own else "`model.architecture`"
                     raise UserError(f"{error}; take another {other}") from None
+                except (RuntimeError, ValueError, AssertionError) as error:
+                    raise UserError(
+                        f"the terms {', '.join(config.objective.terms)} of the experiment {config.experiment} "
+                        f"cannot be computed with `model.encoder={config.model.encoder}`, which may take "
+                        f"no images of other sizes than `input.size={config.input.size}`: {_line(error)}"
+                    ) from error
             problem = _problem(model, batch, HeatmapConfig("grad_cam"))
             if problem and not config.model.is_own:  # a notice says so of an own network
                 raise UserError(
