@@ -171,7 +171,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     raise UserError(f"{error}; take another {other}") from None
                 except (RuntimeError, ValueError, AssertionError) as error:
                     raise UserError(
-                        f"the terms {', '.join(config.objective.terms)} of the experiment {config.experiment} "
+                        f"the terms {', '.join(config.objective.terms)} of {config.experiment} "
                         f"cannot be computed with `model.encoder={config.model.encoder}`, which may take "
                         f"no images of other sizes than `input.size={config.input.size}`: {_line(error)}"
                     ) from error
