@@ -15,6 +15,10 @@ ABSOLUTE = re.compile(r"(?:^|[\s'\"(=>])/\w+/\w+")
 """A path from the root of a file system."""
 
 
+FEWER = ('"max_epochs": 12', '"max_epochs": 2')
+"""Setting of the quick start's trainings, and that with which it runs here."""
+
+
 def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.NotebookNode:
     client = NotebookClient(notebook, timeout=280, resources={"metadata": {"path": str(folder)}})
     return client.execute()
@@ -22,7 +26,12 @@ def executed(notebook: nbformat.NotebookNode, folder: Path) -> nbformat.Notebook
 
 @pytest.mark.parametrize("name", ["quickstart.ipynb", pytest.param("reliance.ipynb", marks=pytest.mark.slow)])
 def test_a_notebook_runs(name: str, tmp_path: Path) -> None:
-    done = executed(nbformat.read(EXAMPLES / name, as_version=4), tmp_path)
+    notebook = nbformat.read(EXAMPLES / name, as_version=4)
+    if name == "quickstart.ipynb":
+        assert sum(FEWER[0] in cell.source for cell in notebook.cells) == 1
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(*FEWER)
+    done = executed(notebook, tmp_path)
     pictures = [
         output
         for cell in done.cells

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-from radgaze.cli.evaluate import _show
+from radgaze.cli.evaluate import show_results
 from radgaze.cli.tables import blocks, show
 from radgaze.evaluation import comparison_rows
 from radgaze.evaluation.comparison import Comparison
@@ -76,7 +76,7 @@ def test_an_evaluation_is_named_by_the_run_and_tells_two_exclusive_classes_once(
     classes: tuple[str, ...], rows: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = FakeRun(tmp_path / "my-own-name", classes=classes)
-    _show(evaluated(run), run)
+    show_results(evaluated(run), run)
     text = capsys.readouterr().out
     table = text.partition("Agreement with gaze")[0]
     assert "my-own-name: " in table

@@ -38,7 +38,7 @@ def test_the_best_settings_train_as_they_stand(
     assert main(["tune", *named, *out, "--space", "space.yaml", "--gaze.sigma=0.1", *TINY]) == 0
     shown = capsys.readouterr().out
     assert "The best of 3 trials" in shown
-    assert shown.rstrip().endswith("search/best.yaml")
+    assert shown.rstrip().endswith("search/tuning.html")
     trials = pl.read_csv("search/trials.csv")
     assert "gaze.sigma" not in trials.columns
     assert trials["objective.gamma"].is_between(0.2, 0.3).all()

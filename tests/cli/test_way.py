@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from radgaze.cli import main
-from radgaze.cli.demo import QUICK, demonstrate
+from radgaze.cli.demo import demonstrate
 from radgaze.errors import UserError
 
 PATIENTS = ["--patients", "60", "--seed", "3", "--pixels", "96", "--workers", "1"]
@@ -154,12 +154,12 @@ def test_a_run_that_is_there_is_replaced_only_when_told_to(
 def test_the_demo_goes_on_where_it_was_and_refuses_a_folder_of_another_seed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pages = demonstrate(tmp_path, seed=1, scale=QUICK)
+    pages = demonstrate(tmp_path, seed=1, size="quick")
     assert all(page.is_file() for page in pages)
     made = (tmp_path / "baseline" / "predictions.parquet").stat().st_mtime_ns
     capsys.readouterr()
-    demonstrate(tmp_path, seed=1, scale=QUICK)
+    demonstrate(tmp_path, seed=1, size="quick")
     assert capsys.readouterr().err.count("left as it is") == 4
     assert (tmp_path / "baseline" / "predictions.parquet").stat().st_mtime_ns == made
     with pytest.raises(UserError, match="another seed"):
-        demonstrate(tmp_path, seed=2, scale=QUICK)
+        demonstrate(tmp_path, seed=2, size="quick")

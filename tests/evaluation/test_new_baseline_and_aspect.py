@@ -26,7 +26,7 @@ from radgaze.evaluation import EvaluationOptions, compare, evaluate
 from radgaze.evaluation.comparison_options import CompareOptions
 from radgaze.evaluation.audit.options import AuditOptions
 from radgaze.evaluation.audit.benchmark import audit
-from radgaze.cli.evaluate import _show
+from radgaze.cli.evaluate import show_results
 from radgaze.reporting import intervals
 from radgaze.reporting.sections import EvaluatedRun, agreement, localisation
 from radgaze.reporting.audit.figures import overview as audit_overview
@@ -43,7 +43,7 @@ everyone = tuple(replace(case, boxed=k % 2 == 0) for k, case in enumerate(cases(
 runs = [FakeRun(out / name, everyone, name, decoder=False) for name in ("one", "two")]
 [run.path.mkdir() for run in runs]
 metrics = [evaluate(run, EvaluationOptions(device="cpu", resamples=20)) for run in runs]
-print("EVALUATE"); _show(metrics[0], runs[0])
+print("EVALUATE"); show_results(metrics[0], runs[0])
 test = metrics[0].test
 print("COMPARE"); compared = compare(runs, CompareOptions(resamples=20)); print(comparison_markdown(compared))
 print("PAGE OF THE COMPARISON", [row.name for row in _agreement(compared) if row.floor])

@@ -57,6 +57,8 @@ def test_panels_and_outlines_are_of_boxes() -> None:
     assert outlined_in([drawn]) == "boxes"
     assert outlined_in([drawn, panels(case(), "Guided backprop")]) == "gaze or boxes"
     assert any("blue line: boxes at" in text.get_text() for text in mosaic([("x", drawn)]).texts)
+    bare = panels(case(gaze=False), "Guided backprop")
+    assert not any("blue line" in text.get_text() for text in mosaic([("x", bare)]).texts)
     assert gaze_of(replace(case(gaze=False), attention="Boxes")).note == "no boxes"
 
 

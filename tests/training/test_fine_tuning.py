@@ -241,7 +241,6 @@ def test_a_run_of_the_last_blocks_with_layer_decay_is_trained_and_loaded(
 
 
 def test_a_run_of_a_plain_transformer_is_trained_and_loaded(config: Configure, tmp_path: Path) -> None:
-    pytest.importorskip("radgaze.attribution.engine.tokens")
     wanted = config("set3_guided", model={"encoder": "tu-test_vit"}, trainer={"max_epochs": 1})
     run = train(wanted, tmp_path / "run")
     model, classes = models.load(run.path / "model")

@@ -46,7 +46,11 @@ def test_the_rule_in_words() -> None:
     for unclear in (replace(CLEAR, low=-0.01), replace(CLEAR, fewest=8), replace(CLEAR, low=float("nan"))):
         assert not unclear.told_apart
         assert "may be chance" in unclear.words
-    assert "with 8 cases in the smallest group" in replace(CLEAR, fewest=8).words
+    undefined = replace(CLEAR, low=float("nan"), high=float("nan"), fewest=1).words
+    assert "Trial 4 is 0.080 above trial 2" in undefined
+    assert "With 1 case in" in undefined
+    assert "nan" not in undefined
+    assert "With 8 cases in the smallest group" in replace(CLEAR, fewest=8).words
 
 
 def test_one_trial_has_no_second(search: MakeSearch, formula: Formula, tmp_path: Path) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from radgaze.cli.demo_sizes import FULL, SIZES, Scale, config_of
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
-from radgaze.devices import check_device, of_trainer
+from radgaze.devices import check_device
 from radgaze.options import Options, option
 from radgaze.simulation.options import SimulationOptions
 from radgaze.words import listed
 
 if TYPE_CHECKING:
-    from radgaze.runs.config import Config
-    from radgaze.runs.run import Run
     from radgaze.store.store import Store
 
 HELP = (
@@ -51,39 +48,6 @@ class DemoOptions(Options):
     quick: bool = False
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Size of a demo.
-
-    Attributes:
-        patients: Number of simulated patients.
-        confounding: Strength of the marker's dependence on the class, see `SimulationOptions`.
-        pixels: Long side of the simulated images.
-        overrides: Settings that override demo.yaml.
-    """
-
-    patients: int
-    confounding: float
-    pixels: int
-    overrides: Mapping[str, object]
-
-    def simulation(self, out: Path, seed: int) -> SimulationOptions:
-        """The simulation of this size."""
-        return SimulationOptions(
-            out,
-            patients=self.patients,
-            seed=seed,
-            pixels=self.pixels,
-            confounding=self.confounding,
-            twins=True,
-        )
-
-
-FULL = Scale(patients=1200, confounding=0.9, pixels=512, overrides={})
-QUICK = Scale(patients=60, confounding=0.9, pixels=160, overrides={"trainer": {"max_epochs": 1}})
-"""A demo of seconds, which shows that every step runs; its figures mean nothing."""
-
-
 def add_arguments(parser: Parser) -> None:
     add_options(parser, DemoOptions)
 
@@ -95,38 +59,39 @@ def run(args: Namespace) -> int:
     options = chosen(DemoOptions, args)
     check_folder(options.out)
     started = time.monotonic()
-    scale = QUICK if options.quick else FULL
-    pages = demonstrate(Path(options.out), seed=options.seed, scale=scale, device=options.device)
+    size = "quick" if options.quick else "full"
+    pages = demonstrate(Path(options.out), seed=options.seed, size=size, device=options.device)
     say(f"Done in {(time.monotonic() - started) / 60:.1f} minutes. Open these in a browser:")
     for page in pages:
         put(page)
     return 0
 
 
-def demonstrate(out: Path, *, seed: int = 7, scale: Scale = FULL, device: str = "auto") -> list[Path]:
+def demonstrate(out: Path, *, seed: int = 7, size: str = "full", device: str = "auto") -> list[Path]:
     """Run every step in one folder; return the pages, the comparison last.
 
-    Results of the same seed and scale that are there already are kept.
+    Results of the same seed and size that are there already are kept.
 
     Raises:
-        UserError: The folder holds something else.
+        UserError: The folder holds something else, or a run failed.
     """
     from radgaze.cli.compare import compare_and_report
-    from radgaze.cli.evaluate import evaluate_and_report
+    from radgaze.cli.demo_runs import make_runs
+    from radgaze.cli.evaluate import show_results
     from radgaze.console import say
-    from radgaze.evaluation.options import EvaluationOptions
+    from radgaze.evaluation.results import read_results
+    from radgaze.runs.run import Run
 
-    store, runs = make_store(out, seed=seed, scale=scale), []
+    scale = SIZES[size]
+    store = make_store(out, seed=seed, scale=scale)
     say(f"3 of 4  Training, evaluating and reporting {listed(EXPERIMENTS)}", bold=True)
-    pages = []
-    for experiment in EXPERIMENTS:
-        config = _config(experiment, store, seed, scale, device)
-        run = _train(config, out / experiment)
-        pages.append(evaluate_and_report(run, EvaluationOptions(device=device)))
-        runs.append(run)
+    configs = {name: config_of(name, store.path, seed, scale, device) for name in EXPERIMENTS}
+    make_runs(out, configs, seed=seed, size=size, device=device)
+    runs = [Run.open(out / experiment) for experiment in EXPERIMENTS]
+    for run in runs:
+        show_results(read_results(run.path), run)
     say("4 of 4  Comparing them on the test patients, whose markers are independent of the class", bold=True)
-    pages.append(compare_and_report(runs, out / "comparison"))
-    return pages
+    return [*(run.path / "report.html" for run in runs), compare_and_report(runs, out / "comparison")]
 
 
 def make_store(out: Path, *, seed: int = 7, scale: Scale = FULL) -> Store:
@@ -172,30 +137,3 @@ def _prepare(phantom: Path, out: Path) -> Store:
     store = prepare(cohort, PrepareOptions(out, size=256))
     show(store)
     return store
-
-
-def _config(experiment: str, store: Store, seed: int, scale: Scale, device: str) -> Config:
-    import yaml
-
-    from radgaze import experiments
-    from radgaze.runs import settings
-
-    fields = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
-    overrides = experiments.merge(fields, dict(scale.overrides))
-    overrides = experiments.merge(overrides, {"trainer": of_trainer(device)})
-    path = str(store.path.resolve())
-    return settings.resolve(experiment, protocol="honest", data=path, seed=seed, **overrides)
-
-
-def _train(config: Config, out: Path) -> Run:
-    from radgaze.console import say
-    from radgaze.runs import settings
-    from radgaze.runs.run import Run
-    from radgaze.training.checkpoint_files import resumable
-    from radgaze.training.train import train
-
-    same = (out / "config.yaml").is_file() and settings.read(out / "config.yaml") == config
-    if same and (out / "predictions.parquet").is_file():
-        say(f"{out} is trained already: it is kept")
-        return Run.open(out)
-    return train(config, out, resume=same and resumable(out), overwrite=True)

@@ -91,13 +91,13 @@ def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path
 
     results = evaluate(run, options)
     page = report(run)
-    _show(results, run)
+    show_results(results, run)
     put(run.path / "metrics.json")
     put(page)
     return page
 
 
-def _show(results: EvaluationResults, run: Run) -> None:
+def show_results(results: EvaluationResults, run: Run) -> None:
     """Print the headline figures as tables on standard output."""
     from radgaze import console
     from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT

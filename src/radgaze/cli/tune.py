@@ -89,21 +89,15 @@ def run(args: Namespace) -> int:
 
 def show(study: optuna.Study) -> None:
     """Print the best trials, side by side, on standard output."""
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
+    from radgaze.cli import tables
     from radgaze.console import results
     from radgaze.tuning.study import best, ended
 
     leaders = best(study, SHOWN)
-    table = Table(title=f"The best of {len(ended(study))} trials", box=SIMPLE_HEAD)
-    table.add_column("trial", no_wrap=True)
-    for trial in leaders:
-        table.add_column(str(trial.number), justify="right", overflow="fold")
-    table.add_row("validation AUC", *(f"{trial.value:.4f}" for trial in leaders), end_section=True)
-    for name in leaders[0].params:
-        table.add_row(name, *(_short(trial.params[name]) for trial in leaders))
-    results().print(table)
+    rows = [("validation AUC", [f"{trial.value:.4f}" for trial in leaders])]
+    rows += [(name, [_short(trial.params[name]) for trial in leaders]) for name in leaders[0].params]
+    columns = [str(trial.number) for trial in leaders]
+    tables.show(results(), f"The best of {len(ended(study))} trials", "trial", columns, rows)
 
 
 def _short(value: object) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import polars as pl
 
+from radgaze.console import note
 from radgaze.evaluation import reliance
+from radgaze.evaluation.constant import WORDS, is_constant
 from radgaze.evaluation.curve_points import curves
 from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.predicting import predict
@@ -57,6 +59,8 @@ def evaluate(
         if table.height:
             write_parquet(table, run.path / name)
     test = scores.predictions.filter(pl.col("split") == "test")
+    if is_constant(test, run.classes):
+        note(f"{run.name}: {WORDS}")
     write_parquet(curves(test, run.classes), run.path / CURVES)
     write_results(results, run.path)
     dates.note(run.path, "evaluated")

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from radgaze.execution.shares import Share
 
@@ -142,6 +143,12 @@ def die_with(parent: int) -> None:
 
     if os.name == "posix":
         threading.Thread(target=watch, daemon=True).start()
+
+
+def stop_once(number: int, frame: FrameType | None) -> None:
+    """Handle the first SIGINT, and ignore the second, since the terminal and the parent both send one."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def exit_words(code: int) -> str:

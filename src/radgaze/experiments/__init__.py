@@ -8,6 +8,7 @@ the section of that name in the experiment's own file replaces the settings of t
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from importlib.resources import files
@@ -214,12 +215,17 @@ def source(name: str) -> str:
 
 def _content(name: str) -> dict[str, object]:
     try:
-        content = yaml.safe_load(source(name))
+        content = _loaded(source(name))
     except yaml.YAMLError as error:
         raise UserError(f"{_file(name)} cannot be read as YAML") from error
     if not isinstance(content, dict):
         raise UserError(f"{_file(name)} has no fields")
-    return content
+    return deepcopy(content)
+
+
+@cache  # by the text, so that a changed file is read anew
+def _loaded(text: str) -> object:
+    return yaml.safe_load(text)
 
 
 def _text(name: str, content: Mapping[str, object], field: str) -> str:

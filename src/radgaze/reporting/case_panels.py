@@ -24,7 +24,7 @@ from scipy.ndimage import binary_erosion
 
 from radgaze.reporting.fonts import families
 from radgaze.reporting.layers import Layers, overlay
-from radgaze.reporting.style import DPI, HEAT, INK, MUTED, canvas, styled
+from radgaze.reporting.style import DPI, HEAT, INK, MUTED, ShownFigure, canvas, styled
 
 HEIGHT = 336
 """Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
@@ -175,13 +175,13 @@ def maps_of_model(case: Case, generator: str, *, mask: bool, gaze: bool = False)
 
 
 def outlined_in(rows: Iterable[Sequence[Panel]]) -> str:
-    """Say what the outline on the maps of some rows is of: "gaze", "boxes", "masks", or several of them."""
+    """Say what the outline on maps is of: "gaze", "boxes", "masks", or several of them; empty for none."""
     kinds = ("Gaze", "Boxes", "Masks")
     drawn = {panel.title for row in rows for panel in row if panel.title in kinds and panel.layers}
-    return " or ".join(kind.lower() for kind in kinds if kind in drawn) or "gaze"
+    return " or ".join(kind.lower() for kind in kinds if kind in drawn)
 
 
-def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> Figure:
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> ShownFigure:
     """Draw rows of panels as one figure, each with a label at its left, and one scale for all.
 
     Args:
@@ -190,7 +190,8 @@ def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None
     """
     if words is None:
         outline = outlined_in([row for _, row in rows])
-        words = f"share of the map's largest value;\nblue line: {outline} at half the maximum"
+        words = "share of the map's largest value"
+        words += f";\nblue line: {outline} at half the maximum" if outline else ""
     labels = [_extent(label) for label, _ in rows]
     picture, places = _arranged([row for _, row in rows], [round(height) for _, height in labels])
     tall, wide = picture.shape[:2]

@@ -11,12 +11,11 @@ import signal
 import sys
 import traceback
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from radgaze.console import complain
 from radgaze.errors import UserError, in_words
-from radgaze.execution.process import Task, die_with
+from radgaze.execution.process import Task, die_with, stop_once
 
 if TYPE_CHECKING:
     from radgaze.reproduction.plans import Job
@@ -54,7 +53,7 @@ def main(arguments: list[str]) -> int:
         The exit code: 0, 1 for an error, 2 for a mistake of the user, 130 after Ctrl-C.
     """
     out, row, number, parent = arguments
-    signal.signal(signal.SIGINT, _stop_once)
+    signal.signal(signal.SIGINT, stop_once)
     # Lightning starts the other processes of a training with the same command, as children of the first one.
     die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
     try:
@@ -94,12 +93,6 @@ def perform(job: Job, out: Path) -> None:
         device = "cpu" if job.config.trainer.accelerator == "cpu" else "auto"
         evaluate(run, EvaluationOptions(device=device))
     report(run)
-
-
-def _stop_once(number: int, frame: FrameType | None) -> None:
-    """Stop at the first SIGINT, and ignore the second, since the terminal and the grid both send one."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

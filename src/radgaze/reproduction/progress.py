@@ -10,6 +10,7 @@ from radgaze.console import Bar, progress, say
 from radgaze.execution.process import Outcome
 from radgaze.reproduction.plans import Job
 from radgaze.reproduction.state import State, log_file, run_folder
+from radgaze.runs.history import HISTORY, epochs_in
 
 TRAINED = 0.9
 """Share of the time of a job that training takes; the rest is evaluation and report."""
@@ -69,16 +70,8 @@ def grid_progress(grid: State) -> Iterator[GridProgress]:
 
 def _share(out: Path, job: Job) -> tuple[float, str]:
     """Share of a job that is done, and its epochs as "12/35", empty before the first epoch has ended."""
-    epochs, maximum = _epochs(run_folder(out, job) / "history.csv"), job.config.trainer.max_epochs
+    epochs, maximum = epochs_in(run_folder(out, job) / HISTORY), job.config.trainer.max_epochs
     return TRAINED * min(1.0, epochs / maximum), f"{epochs}/{maximum}" if epochs else ""
-
-
-def _epochs(history: Path) -> int:
-    """Number of rows of a history that is still being written."""
-    try:
-        return max(0, history.read_bytes().count(b"\n") - 1)
-    except OSError:
-        return 0
 
 
 def _duration(seconds: float) -> str:

@@ -32,6 +32,14 @@ def best_epoch(history: pl.DataFrame, selection: str) -> tuple[int, float] | Non
     return int(epoch) + 1, float(auc)
 
 
+def epochs_in(path: Path) -> int:
+    """Count the rows of a history that may still be being written; 0 where there is none."""
+    try:
+        return max(0, path.read_bytes().count(b"\n") - 1)
+    except OSError:
+        return 0
+
+
 def read_history(path: Path) -> pl.DataFrame:
     """Read a history: a row per epoch with epoch, train/…, validate/…, learning_rate and seconds.
 

@@ -91,7 +91,7 @@ def from_dict(settings: object) -> Config:
     for place, inner, values in _named_sections(_check_fields(settings, Config), Config):
         _parsed(inner, values, place)  # an error of the whole would not tell which of them it is
     parsed = _parsed(Config, settings)
-    plugins.check(parsed.plugins)
+    plugins.check(getattr(parsed, "plugins", []))
     config = _made(Config, parsed)
     config.plugins = sorted({*config.plugins, *used(to_dict(config))})
     return config
@@ -105,7 +105,8 @@ def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace
     """
     try:  # a copy, since parsing changes the settings
         parser = _parser(cls)  # type: ignore[arg-type]  # a class is hashable
-        parsed: Namespace = parser.parse_object({"config": deepcopy(settings)}).config
+        # Without defaults, which the sections' classes have, it is a fourth of the work.
+        parsed: Namespace = parser.parse_object({"config": deepcopy(settings)}, defaults=False).config
     except Exception as error:  # jsonargparse passes on exceptions of any type
         place = f'"{within}.' if within else '"'
         raise UserError(_in_words(_short(error).replace('"config.', place, 1))) from error

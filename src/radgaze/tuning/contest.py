@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import Run
 from radgaze.tuning.study import best, ended
+from radgaze.words import count
 
 FEW = 30
 """Cases of a class, or of its rest, below which DeLong's interval is too narrow."""
@@ -29,7 +31,7 @@ class Contest:
         second: Number of the second.
         trials: Number of trials that ended.
         difference: Difference of their macro AUCs.
-        low: Lower end of DeLong's 95% interval.
+        low: Lower end of DeLong's 95% interval; NaN, as `high`, where a class has one case alone.
         high: Upper end.
         cases: Number of validation cases.
         fewest: Number of cases of the rarest class, or of its rest.
@@ -52,14 +54,16 @@ class Contest:
     @property
     def words(self) -> str:
         """The contest in one or two sentences."""
+        known = math.isfinite(self.low) and math.isfinite(self.high)
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if known else ""
         words = (
-            f"Trial {self.best} is {self.difference:.3f} [{self.low:.3f}, {self.high:.3f}] above trial "
-            f"{self.second}, the second, in AUC over {self.cases} validation cases."
+            f"Trial {self.best} is {self.difference:.3f}{interval} above trial {self.second}, the second, in "
+            f"AUC over {self.cases} validation cases."
         )
         if self.told_apart:
             return f"{words} The interval leaves out that the best was chosen among {self.trials} trials."
-        few = f" with {self.fewest} cases in the smallest group" if self.fewest < FEW else ""
-        return f"{words} These{few} are too few to tell the two apart: which of them is best may be chance."
+        few = f"With {count(self.fewest, 'case')} in the smallest group they" if self.fewest < FEW else "They"
+        return f"{words} {few} are too few to tell the two apart: which of them is best may be chance."
 
 
 def contest(study: optuna.Study, out: Path) -> Contest | None:
