@@ -12,6 +12,7 @@ from radgaze.errors import UserError, call
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.reliance import METRICS as METRICS_OF_RELIANCE
 from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
+from radgaze.evaluation.pretraining import SeenCases
 from radgaze.files import read_json, read_parquet, write_text
 from radgaze.records import Record, as_json, optional, plain_fields, validated
 
@@ -235,6 +236,7 @@ class EvaluationResults(Record):
         test: Results on the test cases.
         validate: Results on the validation cases.
         votes: Results of the runs that vote; for a vote only.
+        pretraining: Test cases that the encoder's pretraining saw; None where no list of them was given.
     """
 
     experiment: str = ""
@@ -247,6 +249,7 @@ class EvaluationResults(Record):
     test: SplitWithMaps = field(default_factory=SplitWithMaps)
     validate: SplitResults = field(default_factory=SplitResults)
     votes: VoteResults | None = optional()
+    pretraining: SeenCases | None = optional()
 
     def to_frame(self) -> pl.DataFrame:
         """Return all figures as a table.

@@ -14,9 +14,10 @@ from segmentation_models_pytorch.base.initialization import initialize_head
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output, map_of
 from radgaze.models.registry import SIZE, register
-from radgaze.models.unet import GreyToRGB, create_encoder, keep_apart
+from radgaze.models.unet import create_encoder, keep_apart
 
 
 @register("class_maps", title="network of class maps", provides=("mask", "class_maps"), takes_size=True)
@@ -27,7 +28,7 @@ class ClassMaps(nn.Module):
     def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.pooling = config.pooling
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.encoder, channels = create_encoder(config, size)
         self.dropout = nn.Dropout2d(config.dropout)
         self.localiser = nn.Conv2d(channels[-1], classes, 1)

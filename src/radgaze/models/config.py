@@ -7,6 +7,7 @@ from typing import Literal
 
 from radgaze.errors import shortened
 from radgaze.models import factories, registry
+from radgaze.models.scale import Scale
 from radgaze.options import FieldError, check_choice, option
 from radgaze.sections import Section, Value
 
@@ -33,8 +34,9 @@ class ModelConfig(Section):
             "temporal_image_only", the image branch of "temporal"; or "own", the network of `factory`.
         encoder: Name of an encoder of segmentation-models-pytorch. The temporal networks have a fixed
             encoder, "xraynet".
-        weights: Initial weights of the encoder: "imagenet", "noisy-student", "none", or the path of a weights
-            file (safetensors, or a state dict of torch). The temporal networks have no pretrained weights.
+        weights: Initial weights of the encoder: "imagenet", "noisy-student", "none", "torchxrayvision:NAME",
+            "hf:OWNER/NAME" of the hub of Hugging Face, or the path of a weights file (safetensors, or a state
+            dict of torch); see docs/weights.md. The temporal networks have no pretrained weights.
         decoder_channels: Channels of the U-Net decoder's five stages, from the deepest.
         dropout: Dropout probability before the classifier's last layer, in networks with class maps for whole
             channels; in the temporal networks, before each embedding.
@@ -60,8 +62,18 @@ class ModelConfig(Section):
         factory: Function that makes your own network, as "package.module:function"; docs/own_models.md says
             what it gets and what the network returns.
         options: Keyword arguments of the factory, by name.
-        channels: Channels of the images that your own network takes: 1, greys in [0, 1]; 3, the greys three
-            times, normalised by ImageNet's statistics; null finds it by trying.
+        channels: Channels of the images that the encoder or your own network takes: 1, greys; 3, the greys
+            three times; null follows the weights, and of your own network finds it by trying.
+        normalisation: Grey values that the encoder gets: "auto", those that its initial weights were trained
+            on; "imagenet", [0, 1] less ImageNet's mean, over its deviation; "torchxrayvision", one channel of
+            [−1024, 1024]; "none", [0, 1]; or "given", by `mean`, `std` and `input_range`. Your own network
+            gets ImageNet's with three channels, and none with one, unless it is set.
+        mean: With normalisation "given": mean of each channel, one number or three.
+        std: With normalisation "given": deviation of each channel.
+        input_range: With normalisation "given": values of black and white before mean and deviation.
+        weights_dir: Folder with files of torchxrayvision or of the hub; nothing is downloaded then.
+        pretraining_ids: File with the ids of the images that the encoder's weights were pretrained on;
+            reports count the test cases among them, see docs/weights.md.
         provides: Maps that your own network gives, "mask" or "class_maps"; found by trying.
         lacks: Heatmap generators that make no map of your own network; found by trying.
     """
@@ -86,6 +98,14 @@ class ModelConfig(Section):
     factory: str | None = option(None, omitted=True)
     options: dict[str, Value] = option({}, omitted=True)
     channels: int | None = option(None, at_least=1, at_most=3, omitted=True)
+    normalisation: Literal["auto", "imagenet", "torchxrayvision", "none", "given"] = option(
+        "auto", omitted=True
+    )
+    mean: tuple[float, ...] = option((), omitted=True)
+    std: tuple[float, ...] = option((), omitted=True)
+    input_range: tuple[float, float] = option((0.0, 1.0), omitted=True)
+    weights_dir: str | None = option(None, omitted=True)
+    pretraining_ids: str | None = option(None, omitted=True)
     provides: tuple[str, ...] = option((), omitted=True)
     lacks: tuple[str, ...] = option((), omitted=True)
 
@@ -96,7 +116,8 @@ class ModelConfig(Section):
                 rule = f"takes images alone, and cannot stand in for {self.architecture}, which reads gaze"
                 raise FieldError("factory", f"{rule}; take another experiment")
             self.architecture, self.encoder, self.weights = OWN, OWN, "none"
-        self.provides, self.lacks = tuple(self.provides), tuple(self.lacks)  # lists, as JSON has them
+        for name in ("provides", "lacks", "mean", "std", "input_range"):
+            setattr(self, name, tuple(getattr(self, name)))  # lists, as JSON has them
         super().__post_init__()
 
     def check(self) -> None:
@@ -111,6 +132,7 @@ class ModelConfig(Section):
         check_choice("architecture", self.architecture, registry.names())
         self._check_own()
         self._check_fine_tuning()
+        self._check_input()
         if self.without_gaze and not self.network.gaze_map:
             raise FieldError("without_gaze", f"is for a model that reads a gaze map, not {self.architecture}")
 
@@ -120,15 +142,13 @@ class ModelConfig(Section):
             if self.architecture == OWN:
                 rule = 'is missing: architecture own is a network of yours, "package.module:function"'
                 raise FieldError("factory", rule)
-            for name in ("options", "channels", "provides", "lacks"):
+            for name in ("options", "provides", "lacks"):
                 if getattr(self, name):
                     raise FieldError(name, "is for a network of your own; give `model.factory` too")
             return
         if self.factory != factories.GIVEN and not factories.NAME.fullmatch(self.factory):
             rule = f'must be "package.module:function", got {shortened(self.factory, 80)!r}'
             raise FieldError("factory", rule)
-        if self.channels not in (None, 1, 3):
-            raise FieldError("channels", f"must be 1 or 3, got {self.channels}")
         for name in self.provides:
             check_choice("provides", name, PROVIDED)
 
@@ -146,6 +166,27 @@ class ModelConfig(Section):
         if self.network.reads_gaze:
             rule = f"keeps weights of the encoder, and {self.architecture} must learn to read gaze with them"
             raise FieldError(name, f"{rule}; leave it out")
+
+    def _check_input(self) -> None:
+        """Raise FieldError where the fields of the encoder's input do not fit together."""
+        if self.channels not in (None, 1, 3):
+            raise FieldError("channels", f"must be 1 or 3, got {self.channels}")
+        if (self.normalisation == "given") != bool(self.mean or self.std):
+            raise FieldError(
+                "normalisation", "must be given where `model.mean` and `model.std` are, and only there"
+            )
+        if self.mean or self.std:
+            try:
+                Scale(self.mean, self.std, *self.input_range)
+            except ValueError as error:
+                raise FieldError(
+                    "mean", f"with `model.std` and `model.input_range` cannot be used: {error}"
+                ) from error
+        fixed = self.architecture in ("temporal", "temporal_image_only")
+        if fixed and (self.channels, self.normalisation) != (None, "auto"):
+            raise FieldError(
+                "normalisation", f"is for a model with a choice of encoders, not {self.architecture}"
+            )
 
     @property
     def network(self) -> registry.Architecture:

@@ -23,10 +23,11 @@ from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output, map_of
 from radgaze.models.registry import SIZE, register
 from radgaze.models.token_encoder import TokenEncoder
-from radgaze.models.unet import GreyToRGB, create_encoder
+from radgaze.models.unet import create_encoder
 
 
 @register("pylon", title="PYLON", provides=("mask", "class_maps"), takes_size=True)
@@ -35,7 +36,7 @@ class Pylon(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.encoder, channels = create_encoder(config, size)
         if isinstance(self.encoder, TokenEncoder):
             raise UserError(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import segmentation_models_pytorch as smp
-import torch
 from segmentation_models_pytorch.base import ClassificationHead
 from timm.layers.activations import Swish
 from torch import Tensor, nn
@@ -13,12 +12,16 @@ from torch import Tensor, nn
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 from radgaze.models.drop_block import with_drop_block
+from radgaze.models.encoder_input import input_of, scaling
+from radgaze.models.input_scale import GreyToRGB
 from radgaze.models.output import Output
 from radgaze.models.registry import SIZE, register
 from radgaze.models.timm_models import MADE_FOR, form
 from radgaze.models.token_decoder import TokenUNet, token_head
 from radgaze.models.token_encoder import LEVELS, TokenEncoder, for_head, token_encoder
-from radgaze.models.weights import PUBLISHED, load_encoder, pretrained, published
+from radgaze.models.weights import load_encoder, pretrained, published
+
+__all__ = ["Classifier", "GreyToRGB", "UNet", "create_encoder", "create_unet", "keep_apart", "tidy"]
 
 
 @register("unet", title="U-Net", provides=("mask",), takes_size=True)
@@ -31,7 +34,7 @@ class UNet(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.network = create_unet(config, classes, size)
         head, encoder = self.network.classification_head, self.network.encoder
         self.network.classification_head = _dropping(head, encoder, config)
@@ -52,7 +55,7 @@ class Classifier(nn.Module):
 
     def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.encoder, channels = create_encoder(config, size)
         if isinstance(self.encoder, TokenEncoder):
             head = token_head(self.encoder.channels, classes, config.dropout)
@@ -76,28 +79,6 @@ class Classifier(nn.Module):
         return Output(self.head(for_head(self.encoder(self.grey(images)))), None)
 
 
-class GreyToRGB(nn.Module):
-    """Convert grey images in [0, 1] to three channels, normalised by ImageNet's means and deviations."""
-
-    mean: Tensor
-    std: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map (B, 1, H, W) to (B, 3, H, W).
-
-        Raises:
-            ValueError: The images have another shape.
-        """
-        if images.dim() != 4 or images.shape[1] != 1:
-            raise ValueError(f"images are grey, (B, 1, H, W); these have the shape {tuple(images.shape)}")
-        return (images - self.mean) / self.std
-
-
 def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet | TokenUNet:
     """Create a U-Net of one mask and a classification head, whose encoder has its initial weights.
 
@@ -105,16 +86,22 @@ def create_unet(config: ModelConfig, classes: int, size: int = SIZE) -> smp.Unet
         UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
-        fitted = form(config.encoder, size)
+        fitted, channels = form(config.encoder, size), input_of(config).scale.channels
         if fitted.patch is not None:
             encoder = token_encoder(
-                config.encoder, fitted, size, pretrained=published(config) is not None, levels=LEVELS
+                config.encoder,
+                fitted,
+                size,
+                pretrained=published(config) is not None,
+                levels=LEVELS,
+                channels=channels,
             )
             network = TokenUNet(encoder, classes, config.decoder_channels, config.dropout)
         else:
             network = smp.Unet(
                 config.encoder,
                 encoder_weights=published(config),
+                in_channels=channels,
                 decoder_channels=tuple(config.decoder_channels),
                 classes=1,
                 aux_params={"classes": classes, "dropout": config.dropout},
@@ -137,23 +124,25 @@ def create_encoder(config: ModelConfig, size: int = SIZE) -> tuple[nn.Module, li
         UserError: There is no such encoder, its weights cannot be loaded, or the size does not fit it.
     """
     with pretrained(config):
+        channels = input_of(config).scale.channels
         fitted, weights = form(config.encoder, size), published(config)
         if fitted.patch is not None:
-            encoder: nn.Module = token_encoder(config.encoder, fitted, size, pretrained=weights is not None)
+            encoder: nn.Module = token_encoder(
+                config.encoder, fitted, size, pretrained=weights is not None, channels=channels
+            )
         else:
             encoder = smp.encoders.get_encoder(
-                config.encoder, in_channels=3, depth=5, weights=weights, **fitted.arguments
+                config.encoder, in_channels=channels, depth=5, weights=weights, **fitted.arguments
             )
             setattr(encoder, MADE_FOR, size if fitted.arguments else None)
     tidy(encoder, config)
-    channels: Sequence[int] = getattr(encoder, "out_channels")  # noqa: B009 - mypy
-    return encoder, list(channels)
+    made: Sequence[int] = getattr(encoder, "out_channels")  # noqa: B009 - mypy
+    return encoder, list(made)
 
 
 def tidy(encoder: nn.Module, config: ModelConfig) -> None:
-    """Load an encoder's weights if the configuration names a file, and replace its Swish modules by SiLU."""
-    if config.weights not in (*PUBLISHED, "none"):
-        load_encoder(encoder, config.weights)
+    """Load an encoder's weights from where the configuration says, and replace its Swish modules by SiLU."""
+    load_encoder(encoder, config)
     # timm computes Swish as x·σ(x), in two passes over memory; SiLU is the same function in one.
     for module in encoder.modules():
         for name, child in module.named_children():

@@ -33,7 +33,7 @@ _SOURCES = {
     Map.EXPLAINED: f"make a copy with them by {call('pseudo', 'RUN', marking='explained', out='STORE')}",
 }
 
-CHANGEABLE = ("data", "trainer.", "input.cache")
+CHANGEABLE = ("data", "trainer.", "input.cache", "model.weights_dir", "model.pretraining_ids")
 """Fields that may have another value when a run is resumed: they do not change what is learned."""
 
 OBJECT = "model.given"

@@ -22,7 +22,7 @@ from radgaze.errors import Stopped, UserError, call
 from radgaze.models import lora
 from radgaze.models.config import given_of
 from radgaze.options import FieldError
-from radgaze.runs import dates, origin, settings
+from radgaze.runs import dates, initial_weights, origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
@@ -34,6 +34,8 @@ from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.checks import check, check_gaze, check_network, check_parts, check_unchanged
 from radgaze.training.counterfactual import check_regions
+from radgaze.training.initial_weights import initial_weights as training_from
+from radgaze.training.initial_weights import with_found_input
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
@@ -54,7 +56,7 @@ def fit(
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
         run_folder.check_resumable(out, clear=is_first())
-    config = with_found_parts(config, store)
+    config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
     checkpoints = Checkpoints(out)
@@ -84,6 +86,8 @@ def fit(
         run_folder.make(out, resume=resume)  # after all checks: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
+        if found_input is not None:
+            initial_weights.write(training_from(config, model, found_input), out)
         _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     stopped = _fit(trainer, module, data, last, training)
