@@ -54,6 +54,11 @@ class ModelConfig(Section):
         gaze_dropout: Probability with which "unet_with_gaze" gets an empty gaze map for a case in training.
             Above 0, the network can also be used without gaze.
         without_gaze: Whether "unet_with_gaze" always gets an empty gaze map, in training and in use.
+        unfreeze: Number of the encoder's last blocks that are trained, or "all". Blocks are those of a plain
+            transformer, and the stages of other encoders. With 0 the encoder stays as it is, which no
+            experiment with a heatmap allows.
+        lora_rank: Rank of trained additions to the linear layers of the encoder, whose own weights then stay
+            as they are (LoRA, by the library peft); 0 for none.
         factory: Function that makes your own network, as "package.module:function"; docs/own_models.md says
             what it gets and what the network returns.
         options: Keyword arguments of the factory, by name.
@@ -88,6 +93,8 @@ class ModelConfig(Section):
     without_gaze: bool = option(False, omitted=True)
     drop_block: float = option(0.0, at_least=0, below=1, omitted=True)
     drop_block_size: int = option(7, at_least=1, omitted=True)
+    unfreeze: int | Literal["all"] = option("all", omitted=True)
+    lora_rank: int = option(0, at_least=0, at_most=1024, omitted=True)
     factory: str | None = option(None, omitted=True)
     options: dict[str, Value] = option({}, omitted=True)
     channels: int | None = option(None, at_least=1, at_most=3, omitted=True)
@@ -124,6 +131,7 @@ class ModelConfig(Section):
             raise FieldError("drop_block_size", f"must be odd, got {self.drop_block_size}")
         check_choice("architecture", self.architecture, registry.names())
         self._check_own()
+        self._check_fine_tuning()
         self._check_input()
         if self.without_gaze and not self.network.gaze_map:
             raise FieldError("without_gaze", f"is for a model that reads a gaze map, not {self.architecture}")
@@ -143,6 +151,21 @@ class ModelConfig(Section):
             raise FieldError("factory", rule)
         for name in self.provides:
             check_choice("provides", name, PROVIDED)
+
+    def _check_fine_tuning(self) -> None:
+        """Raise FieldError where what is trained of the encoder does not fit together."""
+        if self.unfreeze == "all" and not self.lora_rank:
+            return
+        name = "lora_rank" if self.lora_rank else "unfreeze"
+        if self.unfreeze != "all":
+            count: object = self.unfreeze  # of a file, it may be anything
+            if not isinstance(count, int) or isinstance(count, bool) or count < 0:
+                raise FieldError("unfreeze", f"must be a number of blocks or all, got {count}")
+            if self.lora_rank:
+                raise FieldError("unfreeze", "has no effect with `model.lora_rank`; leave one of them out")
+        if self.network.reads_gaze:
+            rule = f"keeps weights of the encoder, and {self.architecture} must learn to read gaze with them"
+            raise FieldError(name, f"{rule}; leave it out")
 
     def _check_input(self) -> None:
         """Raise FieldError where the fields of the encoder's input do not fit together."""
@@ -202,6 +225,20 @@ class ModelConfig(Section):
     def needs_gaze(self) -> bool:
         """Whether it cannot be used without gaze: it reads gaze, and was never trained on a case without."""
         return self.reads_gaze and not (self.network.gaze_map and self.gaze_dropout > 0)
+
+    @property
+    def tuning(self) -> str:
+        """Which part of its encoder is trained, as the end of a clause; empty where all of it is."""
+        if self.lora_rank:
+            return f", with LoRA of rank {self.lora_rank}"
+        if self.unfreeze == "all":
+            return ""
+        return f", its last {self.unfreeze} blocks trained" if self.unfreeze else ", which was not trained"
+
+    @property
+    def tells_its_sizes(self) -> bool:
+        """Whether only the network, once it is made, can tell which sizes of images it takes."""
+        return self.is_own or (self.encoder.startswith("tu-") and not self.has_own_encoder)
 
     @property
     def has_own_encoder(self) -> bool:

@@ -20,7 +20,8 @@ from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
 from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output
-from radgaze.models.registry import register
+from radgaze.models.registry import SIZE, register
+from radgaze.models.token_encoder import for_head
 from radgaze.models.unet import create_unet
 from radgaze.store.batch import Batch
 
@@ -29,15 +30,20 @@ PURPOSE = 301
 
 
 @register(
-    "unet_with_gaze", title="U-Net of image and gaze map", provides=("mask",), reads_gaze=True, gaze_map=True
+    "unet_with_gaze",
+    title="U-Net of image and gaze map",
+    provides=("mask",),
+    reads_gaze=True,
+    gaze_map=True,
+    takes_size=True,
 )
 class UNetWithGaze(nn.Module):
     """U-Net with a classification head, as `UNet`, whose encoder also reads a gaze map."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.planes = ImageAndGaze(config)
-        self.network = create_unet(config, classes)
+        self.network = create_unet(config, classes, size)
         widen(self.network.encoder, config.encoder, self.planes.grey.scale.channels)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
@@ -69,7 +75,7 @@ class ClassifierWithGaze(nn.Module):
 
     def forward(self, images: Tensor, gaze: Tensor | None = None) -> Output:
         """Compute logits of images (B, 1, H, W), given gaze maps of the same shape or none."""
-        return Output(self.head(self.encoder(self.planes(images, gaze))[-1]), None)
+        return Output(self.head(for_head(self.encoder(self.planes(images, gaze)))), None)
 
 
 class ImageAndGaze(nn.Module):

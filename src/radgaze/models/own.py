@@ -74,9 +74,11 @@ def as_output(made: object, classes: int, size: tuple[int, int]) -> Output:
     parts = _parts(made)
     logits = parts.get("logits")
     if logits is None:
+        tokens = hasattr(made, "last_hidden_state")
         raise ValueError(
             f"your network returns a {type(made).__name__} without logits; it must return a tensor (B, "
             f"{classes}), a tuple (logits, mask), or a dictionary with `logits`"
+            + ("; put a head on its last_hidden_state, see docs/own_models.md" if tokens else "")
         )
     if logits.dim() != 2 or logits.shape[1] != classes:
         raise ValueError(

@@ -171,13 +171,21 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
         # There is no such encoder, or none with such weights. The library's message ends with the names of
         # hundreds of encoders.
         why = one_line(error).split(", supported encoders")[0]
-        from segmentation_models_pytorch.encoders import encoders
-
-        if config.encoder not in encoders:
-            why += close_to(config.encoder, encoders)
+        why += _similar(config.encoder)
         raise UserError(
             f"`model.encoder={config.encoder}` with `model.weights={config.weights}` cannot be used: {why}"
         ) from error
+
+
+def _similar(encoder: str) -> str:
+    """The names that are most like that of an encoder that there is not, in words; empty if there is."""
+    import timm
+    from segmentation_models_pytorch.encoders import encoders
+
+    if not encoder.startswith("tu-"):
+        return "" if encoder in encoders else close_to(encoder, encoders)
+    names = [f"tu-{name}" for name in timm.list_models()]
+    return "" if encoder.split(".")[0] in names else close_to(encoder, names)
 
 
 def one_line(error: Exception) -> str:

@@ -81,7 +81,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     config = run.config
     network = config.model.network.title
     if not config.model.has_own_encoder:
-        network = f"{network} ({config.model.encoder})"
+        network = f"{network} ({config.model.encoder}{config.model.tuning})"
     data = ""
     if facts.cases:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"

@@ -19,6 +19,7 @@ from torch import distributed
 from radgaze import models
 from radgaze.console import note, say
 from radgaze.errors import Stopped, UserError, call
+from radgaze.models import lora
 from radgaze.models.config import given_of
 from radgaze.options import FieldError
 from radgaze.runs import dates, initial_weights, origin, settings
@@ -28,7 +29,7 @@ from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
-from radgaze.training import run_folder
+from radgaze.training import fine_tuning, run_folder
 from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.checks import check, check_gaze, check_network, check_parts, check_unchanged
@@ -77,6 +78,7 @@ def fit(
     # A checkpoint has all weights: those that the encoder once started from are not fetched again.
     initial = replace(config.model, weights="none") if resume else config.model
     model = models.create(initial, len(store.classes), config.input.size)
+    fine_tuning.prepare(model, config)
     data = StoreData(store, config)
     notices = _checked_cases(config, data)
     check_network(model, config, data.validation_cases)
@@ -95,6 +97,7 @@ def fit(
         if stopped:
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
+    lora.merge(model)
     models.save(model, config.model, store.classes, out / "model", size=config.input.size)
     dates.note(out, "trained")
     if stopped:
