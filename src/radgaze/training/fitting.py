@@ -14,7 +14,7 @@ import polars as pl
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
-from torch import distributed
+from torch import distributed, nn
 
 from radgaze import models
 from radgaze.console import note, say
@@ -97,9 +97,7 @@ def fit(
         if stopped:
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
-    lora.merge(model)
-    models.save(model, config.model, store.classes, out / "model", size=config.input.size)
-    dates.note(out, "trained")
+    _keep(model, config, store, out)
     if stopped:
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: {call('train', resume=out)}"
@@ -107,6 +105,13 @@ def fit(
     if predictions:
         _write(predict(model, store, config, device=_device(trainer, module)), out / PREDICTIONS)
     return Run.open(out, model=given_of(config.model))
+
+
+def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:
+    """Write the trained model, and the day of its training."""
+    lora.merge(model)
+    models.save(model, config.model, store.classes, out / "model", size=config.input.size)
+    dates.note(out, "trained")
 
 
 def is_first() -> bool:
