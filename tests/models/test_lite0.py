@@ -1,4 +1,4 @@
-"""Known answers: EfficientNet-lite0's published ImageNet weights give what their own implementation computes."""
+"""Known answers: the published weights of EfficientNet-lite0 give what their own implementation computes."""
 
 from __future__ import annotations
 
@@ -64,5 +64,5 @@ def test_the_encoder_of_a_network_computes_the_features_of_their_own_for_a_grey_
     assert isinstance(blocks, nn.ModuleList)
     with torch.no_grad(), blocks[-1].register_forward_hook(lambda _, __, made: features.append(made)):
         known(images.expand(-1, 3, -1, -1) * 2 - 1)
-        made = model.encoder(model.grey(images))[-1]
+        made = model.get_submodule("encoder")(model.get_submodule("grey")(images))[-1]
     torch.testing.assert_close(made, features[0], atol=1e-4, rtol=0)
