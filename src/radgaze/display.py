@@ -26,9 +26,9 @@ def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 def text_facts(title: str, facts: Mapping[str, str]) -> str:
     """A title, and below it a line for each fact; empty ones are left out."""
-    kept = {name: words for name, words in facts.items() if words}
-    width = max(map(len, kept), default=0)
-    lines = [f"{GAP}{name.ljust(width)}{GAP}{shown(words)}" for name, words in kept.items()]
+    stated = {name: words for name, words in facts.items() if words}
+    width = max(map(len, stated), default=0)
+    lines = [f"{GAP}{name.ljust(width)}{GAP}{shown(words)}" for name, words in stated.items()]
     return "\n".join([shown(title), *lines])
 
 
@@ -39,14 +39,14 @@ def near(path: Path) -> str:
 
 
 def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """The same table as `text_table` in HTML."""
+    """Format the same table as `text_table` in HTML."""
     return f"<table><thead><tr>{_cells('th', heads)}</tr></thead><tbody>{_rows(rows)}</tbody></table>"
 
 
 def html_facts(title: str, facts: Mapping[str, str]) -> str:
-    """The same facts as `text_facts` in HTML."""
-    kept = [(name, words) for name, words in facts.items() if words]
-    return f"<b>{escape(title)}</b><table><tbody>{_rows(kept)}</tbody></table>"
+    """Format the same facts as `text_facts` in HTML."""
+    stated = [(name, words) for name, words in facts.items() if words]
+    return f"<b>{escape(title)}</b><table><tbody>{_rows(stated)}</tbody></table>"
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> str:

@@ -1,4 +1,4 @@
-"""What `rg.prepare` says in Python, and how a store shows itself."""
+"""Messages of `rg.prepare` in Python, and the display of a store."""
 
 from __future__ import annotations
 

@@ -266,7 +266,7 @@ class Store:
         """
         return self.images[self._row(case)]
 
-    def _row(self, case: SupportsIndex | str) -> int:
+    def _row(self, case: object) -> int:
         """The row of a case."""
         if isinstance(case, str):
             if case not in self._rows:

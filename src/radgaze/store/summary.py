@@ -1,4 +1,4 @@
-"""What a store holds, in short: its cases by split and class, its rejections, and what a user must know."""
+"""Summary of a store: its cases by split and class, its rejections, and what a user must know."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ def notices(store: Store) -> Iterator[str]:
     """Yield what a user of a new store must not miss, a sentence each."""
     for split, names in store.classes_without_cases().items():
         yield f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there"
-    off, kept = rejected(store).get(OFF_IMAGE, 0), store.manifest["counts"].get("fixations", 0)
-    if off and off >= MANY_OFF * (off + kept):
+    off, fixations = rejected(store).get(OFF_IMAGE, 0), store.manifest["counts"].get("fixations", 0)
+    if off and off >= MANY_OFF * (off + fixations):
         yield (
-            f"{off:,} of {count(off + kept, 'fixation')} lie off their images and are left out: x and y must "
+            f"{off:,} of {count(off + fixations, 'fixation')} lie off their images and are left out: x and y must "
             "be in pixels of the image, from its top left"
         )
     burned = store.manifest.get("burned_in_annotation", [])
