@@ -12,16 +12,12 @@ GAP = "  "
 
 
 def text_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Align a table in columns, the first to the left, the others to the right."""
-    lines = [[shown(cell) for cell in line] for line in (heads, *rows)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join(
-        GAP.join(
-            cell.rjust(width) if k else cell.ljust(width)
-            for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    """Align a table in columns, those of whole numbers to the right."""
+    columns = []
+    for column in zip(*([shown(cell) for cell in line] for line in (heads, *rows)), strict=True):
+        width, to_right = max(map(len, column)), all(cell.isdecimal() for cell in column[1:])
+        columns.append([cell.rjust(width) if to_right else cell.ljust(width) for cell in column])
+    return "\n".join(GAP.join(line).rstrip() for line in zip(*columns, strict=True))
 
 
 def text_facts(title: str, facts: Mapping[str, str]) -> str:
@@ -46,7 +42,8 @@ def html_table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def html_facts(title: str, facts: Mapping[str, str]) -> str:
     """Format the same facts as `text_facts` in HTML."""
     stated = [(name, words) for name, words in facts.items() if words]
-    return f"<b>{escape(title)}</b><table><tbody>{_rows(stated)}</tbody></table>"
+    table = f"<table><tbody>{_rows(stated)}</tbody></table>" if stated else ""
+    return f"<b>{escape(title)}</b>{table}"
 
 
 def _rows(rows: Sequence[Sequence[str]]) -> str:

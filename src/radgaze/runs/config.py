@@ -310,6 +310,12 @@ class Config(Section):
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     plugins: list[str] = option([], omitted=True)
 
+    def __repr__(self) -> str:
+        """Show what differs from the experiment's own settings, as YAML; `settings.to_dict` has them all."""
+        from radgaze.runs import short
+
+        return short.text(self)
+
     def check(self) -> None:
         """Check the values of all sections, and that they fit together.
 

@@ -58,8 +58,8 @@ def notices(store: Store) -> Iterator[str]:
     off, fixations = rejected(store).get(OFF_IMAGE, 0), store.manifest["counts"].get("fixations", 0)
     if off and off >= MANY_OFF * (off + fixations):
         yield (
-            f"{off:,} of {count(off + fixations, 'fixation')} lie off their images and are left out: x and y must "
-            "be in pixels of the image, from its top left"
+            f"{off:,} of {count(off + fixations, 'fixation')} lie off their images and are left out: x and y "
+            "must be in pixels of the image, from its top left"
         )
     burned = store.manifest.get("burned_in_annotation", [])
     if burned:

@@ -11,6 +11,7 @@ from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
+from radgaze.models.config import own_in_words
 from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import PARTS, HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
@@ -153,9 +154,9 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 with torch.no_grad():
                     models.forward(model, batch)
             except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-                name = "factory" if config.model.is_own else "encoder"
+                own = own_in_words(config.model) if config.model.is_own else None
                 raise UserError(
-                    f"`model.{name}={getattr(config.model, name)}` does not work with "
+                    f"{own or f'`model.encoder={config.model.encoder}`'} does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
             for place, heatmap in _heatmaps(config).items():
