@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 import radgaze as rg
 from radgaze.display import text_facts, text_table
+from radgaze.runs import settings
 from tests.training.conftest import TINY
 from tests.training.own_networks import SmallUNet
 
@@ -44,12 +46,22 @@ def test_a_run_whose_files_are_damaged_shows_itself(run: rg.Run, tmp_path: Path)
     assert "history.csv" in repr(damaged)
 
 
-def test_a_configuration_shows_what_differs_from_its_experiment(store: rg.Store) -> None:
-    plain = yaml.safe_load(repr(rg.config("set3_guided", data=store)).partition("\n")[2])
-    assert set(plain) == {"experiment", "protocol", "data", "seed"}
-    made = rg.config("set3_guided", data=store, seed=7, trainer={"max_epochs": 3}, gaze={"sigma": 0.125})
-    shown = yaml.safe_load(repr(made).partition("\n")[2])
-    assert shown == {**plain, "seed": 7, "trainer": {"max_epochs": 3}, "gaze": {"sigma": 0.125}}
+def read(config: rg.Config) -> dict[str, object]:
+    """The settings that a configuration shows."""
+    shown = yaml.safe_load(repr(config).partition("\n")[2])
+    assert isinstance(shown, dict)
+    return shown
+
+
+def test_a_configuration_shows_what_differs_from_the_defaults_and_no_more(store: rg.Store) -> None:
+    changes: dict[str, Any] = {"seed": 7, "trainer": {"max_epochs": 3}, "gaze": {"sigma": 0.125}}
+    made = rg.config("set3_guided", data=store, **changes)
+    shown = read(made)
+    usual = read(rg.config("set3_guided", data=store))
+    assert shown == {**usual, **changes}
+    assert len(repr(made).splitlines()) < 25
+    # The settings that are shown, and the defaults, are the whole configuration.
+    assert settings.from_dict({**shown, "data": str(store.path)}) == made
 
 
 def test_a_configuration_names_the_class_of_a_network_that_was_given(store: rg.Store) -> None:

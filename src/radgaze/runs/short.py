@@ -1,54 +1,48 @@
-"""A configuration in short, as it is shown at the prompt: what differs from the experiment's own settings."""
+"""A configuration in short, as it is shown at the prompt: what differs from the defaults."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
 from radgaze.console import shown
 from radgaze.display import near
-from radgaze.errors import UserError
-from radgaze.models.config import kind_of
-from radgaze.runs import settings
-from radgaze.runs.config import Config
+from radgaze.records import Plain, plain
+from radgaze.sections import Section, to_dict
 
-if TYPE_CHECKING:
-    from radgaze.records import Plain
-
-ALWAYS = ("experiment", "protocol", "data", "seed")
+FIRST = ("experiment", "protocol", "data", "seed")
 """Fields that are shown in any case."""
 
 
-def text(config: Config) -> str:
-    """Write the fields of `ALWAYS` and all that differ from the experiment's own, as YAML."""
-    given = settings.to_dict(config)
-    try:
-        usual, whose = settings.resolve(config.experiment, protocol=config.protocol), "the experiment's own"
-    except UserError:  # of a plugin that is not imported
-        usual, whose = Config(), "the defaults"
-    differing = different(given, settings.to_dict(usual))
-    values = {name: given[name] for name in ALWAYS} | differing
-    model = values.get("model")
-    if isinstance(model, dict) and "factory" in model:
-        model["factory"] = kind_of(config.model)
-    if config.data:
-        values["data"] = near(Path(config.data))
-    written = yaml.safe_dump(values, sort_keys=False, default_flow_style=False, allow_unicode=True)
-    lines = [*written.splitlines(), f"# all other settings are {whose}"]
-    return "\n".join([type(config).__name__, *(f"  {shown(line)}" for line in lines)])
+def text(config: Section, network: str | None) -> str:
+    """Write the fields of `FIRST` and all that differ from the defaults, as YAML.
+
+    Args:
+        config: The configuration of a run.
+        network: Name of its network where that is its user's own.
+    """
+    given, usual = (
+        {name: plain(value) for name, value in to_dict(each).items()} for each in (config, type(config)())
+    )
+    values = {name: given[name] for name in FIRST} | different(given, usual)
+    if isinstance(model := values.get("model"), dict) and network is not None:
+        model["factory"] = network
+    values["data"] = near(Path(str(given["data"]))) if given["data"] else ""
+    lines = yaml.safe_dump(values, sort_keys=False, default_flow_style=False, allow_unicode=True).splitlines()
+    head = f"{type(config).__name__}, as far as it differs from the defaults"
+    return "\n".join([head, *(f"  {shown(line)}" for line in lines)])
 
 
 def different(given: Mapping[str, Plain], usual: Mapping[str, Plain]) -> dict[str, Plain]:
     """Find the nested values that differ from the usual ones, or that these lack."""
-    found: dict[str, Plain] = {}
+    differing: dict[str, Plain] = {}
     for name, value in given.items():
         other = usual.get(name)
         if isinstance(value, dict) and isinstance(other, dict):
             if inner := different(value, other):
-                found[name] = inner
+                differing[name] = inner
         elif name not in usual or value != other:
-            found[name] = value
-    return found
+            differing[name] = value
+    return differing

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import Protocol
+
+import polars as pl
 
 from radgaze.display import html_facts, html_table, near, text_facts, text_table
 from radgaze.errors import UserError
 from radgaze.sources.contents import SPLITS
+from radgaze.store.manifest import Manifest
 from radgaze.words import count
-
-if TYPE_CHECKING:
-    from radgaze.store.store import Store
 
 OFF_IMAGE = "off_image_fixation"
 MANY_OFF = 0.1
@@ -19,6 +20,26 @@ MANY_OFF = 0.1
 
 Table = tuple[list[str], list[list[str]]]
 """Headings and rows."""
+
+
+class Store(Protocol):
+    """Attributes of a store that a summary reads."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def manifest(self) -> Manifest: ...
+    @property
+    def cases(self) -> pl.DataFrame: ...
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+    @property
+    def exclusive(self) -> bool: ...
+    @property
+    def size(self) -> int: ...
+    @property
+    def is_restricted(self) -> bool: ...
+    def classes_without_cases(self) -> dict[str, list[str]]: ...
 
 
 def contents(store: Store) -> str:

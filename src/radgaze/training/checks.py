@@ -154,9 +154,9 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 with torch.no_grad():
                     models.forward(model, batch)
             except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-                own = own_in_words(config.model) if config.model.is_own else None
+                name = f"`model.encoder={config.model.encoder}`"
                 raise UserError(
-                    f"{own or f'`model.encoder={config.model.encoder}`'} does not work with "
+                    f"{own_in_words(config.model) if config.model.is_own else name} does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
             for place, heatmap in _heatmaps(config).items():
