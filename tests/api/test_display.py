@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 import yaml
 
 import radgaze as rg
 from radgaze.display import text_facts, text_table
+from radgaze.evaluation import baselines
 from radgaze.runs import settings
 from tests.training.conftest import TINY
 from tests.training.own_networks import SmallUNet
@@ -88,3 +91,37 @@ def test_columns_of_a_table_are_aligned_and_of_numbers_to_the_right() -> None:
         "b     100  no y",
     ]
     assert text_facts("T", {"a": "1", "empty": "", "long": "\x1b"}) == "T\n  a     1\n  long  \\x1b"
+
+
+def test_results_begin_with_auc_and_the_own_maps_and_end_with_baselines(run: rg.Run) -> None:
+    results = rg.evaluate(run, resamples=20)
+    table = results.to_frame()
+    of_test = table.filter(split="test")
+    assert table.head(of_test.height).equals(of_test)
+    aucs = of_test.filter(metric="auc")
+    assert of_test.head(aucs.height).equals(aucs)
+    assert aucs["of"].to_list() == ["macro", *run.classes]
+    maps = of_test.filter(metric="nss")["of"].to_list()
+    assert maps[:3] == ["heatmap", "mask", "grad_cam"]
+    assert set(maps[-2:]) <= set(baselines.REGISTRY)
+    own, others = of_test.filter(of="grad_cam"), of_test.filter(pl.col("of").is_in(list(baselines.REGISTRY)))
+    assert of_test.tail(others.height).equals(others)
+    assert own.height == others.filter(of="lung_shape").height
+    # As many figures as before the order: none is lost, none is there twice.
+    assert table.select("split", "metric", "of").is_duplicated().sum() == 0
+    assert set(maps) == set(results.test.agreement)
+    shown = repr(results).splitlines()
+    assert len(shown) < 30
+    assert f"of {table.height} figures" in shown[0]
+    for name in ("auc", "heatmap", "mask"):
+        assert name in repr(results)
+        assert name in results._repr_html_()
+
+
+def test_results_become_a_pandas_table_without_pyarrow(run: rg.Run) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = rg.evaluate(run, resamples=20).to_frame()
+    made = pandas.DataFrame(table.to_dict(as_series=False))
+    assert list(made.columns) == table.columns
+    assert made["value"].dtype == float
+    np.testing.assert_array_equal(made["low"].to_numpy(), table["low"].to_numpy())

@@ -64,7 +64,7 @@ def test_results_are_a_table_of_what_metrics_json_has(run: rg.Run) -> None:
     assert set(table.filter(metric="nss")["of"]) == set(results.test.agreement)
     assert "<table" in results._repr_html_()
     assert "set3_guided" in repr(results)
-    assert "shape: (" in repr(results)
+    assert "macro" in repr(results)
     assert rg.report(run).is_file()
 
 
