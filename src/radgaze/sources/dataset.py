@@ -144,8 +144,8 @@ def _length(items: object) -> int:
     """
     kind = type(items).__name__
     if isinstance(items, Mapping) or not hasattr(items, "__getitem__"):
-        own = getattr(items, "dataset", None)  # of a `torch.utils.data.DataLoader`, which makes batches
-        hint = "give its data set itself, `loader.dataset`" if own is not None else "give a list of its items"
+        is_loader = hasattr(items, "dataset")  # a `torch.utils.data.DataLoader`, which makes batches
+        hint = "give its data set itself, `loader.dataset`" if is_loader else "give a list of its items"
         raise UserError(f"a data set needs items by number, `dataset[0]`; {kind} has none: {hint}")
     if not isinstance(items, Sized):
         raise UserError(f"a data set needs a length; {kind} has none")
