@@ -18,7 +18,7 @@ from scipy.stats import t
 from benchmarks.kept import Figures, kept
 from benchmarks.phantom_methods import Method, configured, trained_run, value_of
 from benchmarks.results import Cell, Result
-from radgaze.cli.demo import FULL
+from radgaze.cli.demo_sizes import FULL
 from radgaze.console import say
 from radgaze.evaluation import evaluate
 from radgaze.evaluation.options import EvaluationOptions

@@ -14,7 +14,8 @@ from time import perf_counter
 import polars as pl
 
 from benchmarks.results import Cell, Result
-from radgaze.cli.demo import EXPERIMENTS, FULL, demonstrate, make_store
+from radgaze.cli.demo import EXPERIMENTS, demonstrate, make_store
+from radgaze.cli.demo_sizes import FULL
 from radgaze.console import say
 
 SEEDS = (7, 1, 2, 3, 4, 5)

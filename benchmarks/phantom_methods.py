@@ -18,7 +18,8 @@ import yaml
 from benchmarks.kept import Figures, kept
 from benchmarks.results import Cell, Result
 from radgaze import experiments
-from radgaze.cli.demo import FULL, make_store
+from radgaze.cli.demo import make_store
+from radgaze.cli.demo_sizes import FULL
 from radgaze.console import say
 from radgaze.evaluation import evaluate
 from radgaze.evaluation.options import EvaluationOptions

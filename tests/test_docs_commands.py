@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 from PIL import Image
 
@@ -86,6 +87,10 @@ def test_the_quick_start_is_that_of_the_sites_first_page() -> None:
     assert commands("README.md") == commands("docs/index.md")
 
 
+def _cells(line: str) -> list[str]:
+    return line.split(",")
+
+
 def test_the_tutorial_from_a_table_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     draw = np.random.default_rng(0)
@@ -100,7 +105,13 @@ def test_the_tutorial_from_a_table_runs(tmp_path: Path, monkeypatch: pytest.Monk
         fixations += [f"{name},{draw.uniform(20, 50)},{draw.uniform(20, 60)},{k / 4},0.2" for k in range(4)]
     (tmp_path / "cases.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
     (tmp_path / "fixations.csv").write_text("\n".join(fixations) + "\n", encoding="utf-8")
+    rows[0], fixations[0] = "file,mrn,diagnosis", "file,px,py,start,length"
+    (tmp_path / "export.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    ms = [f"{','.join(words[:3])},{1000 * float(words[3]):g},200" for words in map(_cells, fixations[1:])]
+    (tmp_path / "tracker.csv").write_text("\n".join([fixations[0], *ms]) + "\n", encoding="utf-8")
     run("docs/tutorial_table.md")
+    read = pl.read_parquet(tmp_path / "store-of-export" / "fixations.parquet")
+    assert read["duration"].unique().to_list() == [0.2]
     assert (tmp_path / "runs" / "set3_guided" / "report.html").is_file()
     assert (tmp_path / "predictions.csv").is_file()
     assert list((tmp_path / "maps").glob("*/guided_backprop.png"))

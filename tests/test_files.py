@@ -93,7 +93,7 @@ RAW = {
     # A value of the command line.
     ("cli/named_sections.py", "yaml.safe_load"): 1,
     # Files of the package itself.
-    ("cli/demo.py", "yaml.safe_load"): 1,
+    ("cli/demo_sizes.py", "yaml.safe_load"): 1,
     ("experiments/__init__.py", "yaml.safe_load"): 2,
     # The one place that reads a store, with its own message: what `verify` is for.
     ("store/manifest.py", "json.loads"): 2,
@@ -105,8 +105,8 @@ RAW = {
     ("store/partial.py", "np.load"): 2,
     # Weights and checkpoints, each in a try that takes every exception.
     ("models/saved.py", "load_file"): 1,
-    ("models/weights.py", "load_file"): 1,
-    ("models/weights.py", "torch.load"): 1,
+    ("models/weight_files.py", "load_file"): 1,
+    ("models/weight_files.py", "torch.load"): 1,
     ("training/checkpoints.py", "torch.load"): 1,
     # What a worker of ours sends, and temporary files of this very process.
     ("dicom/isolate.py", "pickle.loads"): 2,

@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from radgaze.cli.demo import Scale, make_store
+from radgaze.cli.demo import make_store
+from radgaze.cli.demo_sizes import Scale
 from radgaze.reporting.style import save
 from radgaze.reporting.training_images import mosaic
 from radgaze.runs import settings

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from radgaze import attribution
-from radgaze.cli.demo import Scale, make_store
+from radgaze.cli.demo import make_store
+from radgaze.cli.demo_sizes import Scale
 from radgaze.reporting.style import HEAT, MUTED, canvas, save, styled
 from radgaze.runs import settings
 from radgaze.runs.run import Run

@@ -15,6 +15,7 @@ from radgaze.errors import UserError, close_to, shortened
 METHODS = (
     *("backprop", "input_x_gradient", "deconvnet", "guided_backprop"),
     *("cam", "grad_cam", "grad_cam_positive", "grad_cam_pp", "hires_cam", "layer_cam"),
+    *("attention", "attention_rollout", "relevance"),
     *("guided_grad_cam", "smooth_grad", "guided_smooth_grad", "integrated_gradients"),
     *("deep_lift", "occlusion", "lime", "pylon"),
 )

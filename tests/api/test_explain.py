@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
 
 import radgaze as rg
@@ -84,6 +85,8 @@ def test_a_notebook_shows_the_picture_and_a_part_shows_its_own(run: rg.Run) -> N
     assert pictures[0].height > 2 * pictures[1].height
     assert len(made[1:]) == 2
     assert [each.names for each in made] == [(name,) for name in made.names]
+    shown, _ = DisplayFormatter().format(made.plot())  # type: ignore[no-untyped-call]
+    assert Image.open(BytesIO(shown["image/png"])).size == pictures[0].size
     # As a notebook draws a figure: cut to what it holds, which moves nothing in it.
     buffer = BytesIO()
     made.plot().savefig(buffer, bbox_inches="tight", dpi=80)

@@ -246,7 +246,7 @@ class GeneratorContract:
         with left_as_found(model), pytest.raises(ValueError, match="targets have the shape"):
             generator(images, torch.zeros(3, dtype=torch.long))
         with left_as_found(model), pytest.raises(ZeroDivisionError):
-            _break_off(generator, images)
+            break_off(generator, images)
         with left_as_found(breaking), pytest.raises(ZeroDivisionError):
             self.create(name, breaking)(images)
         with left_as_found(breaking), pytest.raises(ZeroDivisionError):
@@ -268,7 +268,7 @@ class GeneratorContract:
             with suppress(ValueError):
                 generator(images, torch.zeros(3, dtype=torch.long))
             with suppress(ZeroDivisionError):
-                _break_off(generator, images)
+                break_off(generator, images)
 
         step()  # leaves its gradients, which later ones are added to
         with left_as_found(model, gradients=True), nothing_alive_afterwards():
@@ -322,7 +322,7 @@ class GeneratorContract:
         return True
 
 
-def _break_off(generator: attribution.Generator, images: Tensor) -> None:
+def break_off(generator: attribution.Generator, images: Tensor) -> None:
     with generator.capture():
         generator.model(images)
         raise ZeroDivisionError

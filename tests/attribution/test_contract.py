@@ -9,13 +9,19 @@ from torch import Tensor
 
 from radgaze import attribution
 from radgaze.attribution.engine.capture import Capture
+from radgaze.attribution.generators.attention import OfAttention
 from radgaze.attribution.registry import PRESETS, REGISTRY
 from tests.attribution.generator_contract import GeneratorContract
 
 
 class TestEveryRegisteredGenerator(GeneratorContract):
-    # pylon shows the maps of models that make some, which these networks do not: test_class_maps.py
-    names = tuple(name for name in attribution.names(differentiable=True) if name != "pylon")
+    # pylon shows the maps of models that make some, which these networks do not: test_class_maps.py; maps of
+    # attention are those of transformers: test_transformers.py
+    names = tuple(
+        name
+        for name in attribution.names(differentiable=True)
+        if name != "pylon" and not issubclass(REGISTRY[name], OfAttention)
+    )
 
 
 class SquaredGradient(attribution.Generator):

@@ -18,6 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from radgaze import attribution
 from tests.attribution.networks import Inverted, gradients, randomised
+from tests.attribution.transformers import vit
 
 SECONDS = 60
 NAMES = tuple(
@@ -42,7 +43,7 @@ def test_gradients_of_two_processes_equal_those_of_one(
             each.kill()
     images, targets = batch()
     for name in NAMES:
-        model = network()
+        model = network(name)
         expected = step(name, model, model, images, targets)
         found = [torch.load(tmp_path / f"{name}{rank}.pt", weights_only=True) for rank in range(2)]
         torch.testing.assert_close(torch.cat([each.pop("map") for each in found]), expected.pop("map"))
@@ -60,7 +61,7 @@ def process(rank: int, folder: Path) -> None:
     )
     images, targets = (tensor.chunk(2)[rank] for tensor in batch())
     for name in NAMES:
-        model = network()
+        model = network(name)
         found = step(name, model, DistributedDataParallel(model), images, targets)
         torch.save(found, folder / f"{name}{rank}.pt")
     dist.barrier()
@@ -77,7 +78,11 @@ def step(name: str, bare: nn.Module, model: nn.Module, images: Tensor, targets: 
     return {"map": heat.detach(), **gradients(bare)}
 
 
-def network() -> nn.Module:
+def network(name: str = "") -> nn.Module:
+    """A convolutional network, or a transformer for the maps of attention."""
+    if name in ("attention", "attention_rollout", "relevance"):
+        transformer: nn.Module = vit(in_chans=2, img_size=(20, 18), patch_size=2)
+        return transformer
     return randomised(Inverted()).eval()
 
 

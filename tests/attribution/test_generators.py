@@ -18,7 +18,7 @@ TARGETS = torch.tensor([2, 0, 1, 1])
 
 def test_all_the_documented_generators_are_there() -> None:
     documented = """backprop input_x_gradient deconvnet guided_backprop cam grad_cam grad_cam_pp hires_cam
-        layer_cam guided_grad_cam smooth_grad integrated_gradients pylon
+        layer_cam attention attention_rollout relevance guided_grad_cam smooth_grad integrated_gradients pylon
         deep_lift occlusion lime"""
     assert set(documented.split()) <= set(attribution.names())
     for name in attribution.names():

@@ -207,23 +207,28 @@ def test_what_cannot_be_is_told() -> None:
 
 # What applies, and what is offered
 
+OF_TRANSFORMERS = {"attention", "attention_rollout", "relevance"}
+
 
 def test_methods_are_those_that_apply_to_the_model() -> None:
     convolutions = Small(nn.SiLU)
-    assert set(attribution.methods(convolutions)) == set(attribution.names()) - {"pylon"}
+    assert set(attribution.methods(convolutions)) == set(attribution.names()) - {"pylon", *OF_TRANSFORMERS}
     no_pooling = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(2))
     no_pooling(torch.zeros(1, 1, 64, 64))
-    assert set(attribution.methods(no_pooling)) == set(attribution.names()) - {"pylon", "cam"}
-    assert set(PRESETS) == set(presets(convolutions)) | {"pylon"}
+    assert (
+        set(attribution.methods(no_pooling)) == set(attribution.names()) - {"pylon", "cam"} - OF_TRANSFORMERS
+    )
+    assert set(PRESETS) == set(presets(convolutions)) | {"pylon"} | OF_TRANSFORMERS
 
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
 def test_every_method_that_is_listed_makes_a_map(name: str) -> None:
-    """A transformer whose tokens have no places pools no feature maps: the CAMs were listed, and failed."""
+    """The CAMs of a transformer, made of its tokens, were listed, and failed."""
     model = timm.create_model(name, pretrained=False, num_classes=3).eval()
     images = torch.rand(1, 3, 160, 160, generator=torch.Generator().manual_seed(0))
     listed = attribution.methods(model)
-    assert ("grad_cam" in listed) == (name != "test_vit")
+    assert "grad_cam" in listed
+    assert OF_TRANSFORMERS & set(listed) == (OF_TRANSFORMERS if name == "test_vit" else set())
     for method in listed:
         few: dict[str, dict[str, float]] = {
             "occlusion": {"window": 0.5, "stride": 0.5},
@@ -252,7 +257,7 @@ class OneQuadrant(nn.Module):
         return logits
 
 
-@pytest.mark.parametrize("name", [name for name in PRESETS if name != "pylon"])
+@pytest.mark.parametrize("name", [name for name in PRESETS if name not in {"pylon", *OF_TRANSFORMERS}])
 def test_a_network_that_sees_one_quadrant_is_localised_there_by_every_method(name: str) -> None:
     torch.manual_seed(3)
     model = OneQuadrant()

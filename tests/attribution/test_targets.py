@@ -236,7 +236,7 @@ def test_output_without_logits_is_an_error_that_says_why(output: Callable[[Tenso
     [
         (
             {"smooth": True},
-            "backprop has no option 'smooth'; it has layer, channels, reshape, output, readout, normalise",
+            "backprop has no option 'smooth'; it has layer, channels, reshape, tokens, output, readout",
         ),
         ({"readout": "mean"}, "readout must be one of absolute, positive, negative, sum, norm, got 'mean'"),
         ({"normalise": "sum"}, "normalise must be one of max, minmax, quantile, none, got 'sum'"),

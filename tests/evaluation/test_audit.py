@@ -326,8 +326,9 @@ def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("made_up")
 def test_a_method_that_ignores_the_weights_is_marked_and_one_that_follows_them_is_not(tmp_path: Path) -> None:
-    run = DeepRun(tmp_path / "run", cases(test=6))
-    found = audited(run, tmp_path / "out", methods=("edges", "guided_backprop"), stages=3)
+    run = DeepRun(tmp_path / "run", cases(test=24))
+    chosen = {"methods": ("edges", "guided_backprop"), "stages": 3, "cases": 24, "probed": 24}
+    found = audited(run, tmp_path / "out", **chosen)
     methods = found.results.methods
     still, changing = methods["edges"], methods["guided_backprop"]
     assert weight_dependence(still).changes is False

@@ -5,9 +5,11 @@ from __future__ import annotations
 from functools import partial
 
 import numpy as np
+import polars as pl
 import pytest
 import scipy.stats
 
+from radgaze.evaluation.classification import class_estimates
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.discrimination import auc
 from radgaze.evaluation.statistics import resampling
@@ -17,6 +19,7 @@ from radgaze.evaluation.statistics.resampling import (
     PatientBootstrap,
     estimates,
     mean_of,
+    percentile_interval,
 )
 
 PATIENTS = np.array([7, 7, 3, 9, 9, 9, 4, 1, 5, 5])
@@ -126,3 +129,24 @@ def test_no_cases_give_undefined_figures_and_no_error() -> None:
 def test_means_leave_nan_out() -> None:
     weights = np.array([[1, 1, 1], [0, 2, 1], [0, 1, 0]])
     np.testing.assert_allclose(mean_of([1.0, np.nan, 3.0])(weights), [2, 3, np.nan])
+
+
+def test_the_interval_of_a_calibration_error_holds_it_and_its_width_is_that_of_the_percentiles() -> None:
+    random = np.random.default_rng(0)
+    p = random.random((36, 3))
+    labels = np.eye(3, dtype=np.int8)[random.integers(0, 3, 36)]
+    names = ("a", "b", "c")
+    table = pl.DataFrame(
+        {"patient": range(36)}
+        | {f"probability_{name}": p[:, k] / p.sum(1) for k, name in enumerate(names)}
+        | {f"label_{name}": labels[:, k] for k, name in enumerate(names)}
+    )
+    resamples = PatientBootstrap(np.arange(36), labels.argmax(1), 400)
+    found = class_estimates(table, names, resamples, ("calibration_error",))
+    assert len(found) == 4
+    for estimate in found.values():
+        low, high = estimate.interval
+        plain = percentile_interval(estimate.resampled)
+        assert low < estimate.value < high
+        assert plain[0] > low  # the resamples, in which cases repeat, are further from calibration
+        assert high - low == pytest.approx(plain[1] - plain[0])

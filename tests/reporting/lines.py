@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-
-from tests.evaluation.known import known
 
 
 def x_of(line: Line2D) -> list[float]:
@@ -17,5 +15,6 @@ def y_of(line: Line2D) -> list[float]:
     return [float(y) for y in np.asarray(line.get_ydata())]
 
 
-def in_legend(axis: Axes) -> list[str]:
-    return [text.get_text() for text in known(axis.get_legend()).get_texts()]
+def in_legend(figure: Figure) -> list[str]:
+    (legend,) = figure.legends
+    return [text.get_text() for text in legend.get_texts()]

@@ -39,13 +39,13 @@ def test_the_operating_point_lies_on_its_curve(run: FakeRun) -> None:
 def test_a_class_that_no_case_has_is_named_as_undefined(run: FakeRun) -> None:
     test = run.test().filter(pl.col("label_CHF") == 0)
     for figure in (curves.roc(test, CLASSES, {}), curves.precision_recall(test, CLASSES, {})):
-        assert "CHF: undefined, one class only" in in_legend(figure.axes[0])
+        assert "CHF: undefined, one class only" in in_legend(figure)
 
 
 def test_the_legend_holds_the_value_and_interval_of_metrics(run: FakeRun) -> None:
     auc = {"CHF": {"value": 0.914, "low": 0.861, "high": 0.959}}
     figure = curves.roc(run.test(), CLASSES, auc)
-    assert "CHF 0.91 [0.86, 0.96]" in in_legend(figure.axes[0])
+    assert "CHF 0.91 [0.86, 0.96]" in in_legend(figure)
 
 
 def test_training_marks_the_epoch_with_the_best_validation_auc(run: FakeRun) -> None:

@@ -210,3 +210,14 @@ def test_a_run_selected_on_the_test_cases_does_not_claim_validation_cases(
     text = Page(written(run, evaluated(run), each=1)).text
     assert "the epoch with the best AUC on the test cases" in text
     assert "no test case was used" not in text
+
+
+def test_a_network_that_predicts_the_same_for_every_case_is_called_so_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = FakeRun(tmp_path / "run")
+    evaluated(run)
+    assert "nearly the same probabilities" not in Page(written(run)).text
+    monkeypatch.setattr("radgaze.evaluation.constant.SPREAD", 1.1)
+    text = Page(written(run)).text
+    assert text.index("nearly the same probabilities") < text.index("has the highest one-vs-rest AUC")

@@ -13,11 +13,13 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import radgaze as rg
 from radgaze.gaze.maps import static_maps
+from radgaze.predicting.arrays import greys, planes
 from radgaze.sources.dataset import DatasetOptions, cohort_of
 from radgaze.sources.dataset_item import Item, read_item
 from radgaze.sources.dataset_labels import labels_of
 from radgaze.sources.gaze_points import points_of_map
 from radgaze.store.parts import LUNGS, part_regions
+from radgaze.store.pixels import fit
 
 CLASSES = ("normal", "mass", "fracture")
 DRAW = np.random.default_rng(0)
@@ -33,9 +35,9 @@ def item(**parts: object) -> Item:
     [
         (DRAW.integers(0, 256, (5, 7), dtype=np.uint8), 8),
         (DRAW.integers(0, 65536, (5, 7), dtype=np.uint16), 16),
-        (DRAW.random((1, 5, 7)).astype(np.float32), 16),
-        (torch.rand(1, 5, 7, requires_grad=True), 16),
-        (torch.rand(5, 7, dtype=torch.float64), 16),
+        (DRAW.random((1, 5, 7)).astype(np.float32), 8),
+        (torch.rand(1, 5, 7, requires_grad=True), 8),
+        (torch.rand(5, 7, dtype=torch.float64), 8),
     ],
 )
 def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
@@ -43,7 +45,7 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
     values = np.asarray(image.detach() if isinstance(image, torch.Tensor) else image).reshape(5, 7)
     scale = np.iinfo(values.dtype).max if np.issubdtype(values.dtype, np.integer) else 1
     assert read.pixels.dtype.itemsize * 8 == bits
-    assert_allclose(read.pixels / (2.0**bits - 1), values / scale, atol=1e-5)
+    assert_allclose(read.pixels / (2.0**bits - 1), values / scale, atol=0.51 / 255 if scale == 1 else 1e-5)
 
 
 @pytest.mark.parametrize(
@@ -214,6 +216,24 @@ def test_a_store_holds_what_the_items_have(tmp_path: Path) -> None:
     assert again.manifest["hashes"] == store.manifest["hashes"]
     with pytest.raises(rg.UserError, match=r"holds another store \(pictures"):
         rg.prepare(Changed(), classes=CLASSES, out=tmp_path / "store", workers=1)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        np.full((32, 32), 0.5),
+        IMAGE[:, :24] / 2,
+        torch.from_numpy(IMAGE / 3 + 0.2).float(),
+        (IMAGE * 127).astype(np.uint8),
+        (IMAGE * 3000).astype(np.uint16),
+    ],
+)
+def test_a_store_has_the_greys_that_prediction_reads(image: Any) -> None:
+    store = rg.prepare([(image, k) for k in range(2)], classes=("a", "b"), size=32, workers=1)
+    read = fit(greys(next(planes(image)), "window"), 32)
+    assert_allclose(store.image(0).astype(int), read.astype(int), atol=1)
+    if image.shape == (32, 32):
+        assert (store.image(0) == 128).all()
 
 
 def test_without_a_split_patients_are_divided_and_without_patients_each_item_is_one(tmp_path: Path) -> None:

@@ -257,6 +257,7 @@ def test_mistakes_are_told_with_their_place(
         ("boxes", "image,x,y,width,height\nq,1,1,3,3\n", {}, r"no record belongs to a case"),
         ("boxes", BOXES, {"box_frame": "1024"}, r"`box_frame=1024` must be WIDTHxHEIGHT"),
         ("fixations", "case,x,y,onset\na,1,1,0\n", {}, r"which column is the duration\?"),
+        ("fixations", "case,a,b,onset\na,1,1,0\n", {}, r"which column is the x, y and duration\? Name each"),
         ("fixations", "case,x,y,onset,duration\na,1,1,0,-1\n", {}, r"line 2, column duration"),
     ],
 )  # fmt: skip

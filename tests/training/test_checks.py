@@ -126,8 +126,9 @@ def test_a_network_that_does_not_fit_the_size_is_refused_before_training(
     config: Configure, store: Store, tmp_path: Path
 ) -> None:
     for encoder, size, words in (
-        ("tu-swin_tiny_patch4_window7_224", 32, "does not work with `input.size=32`"),
-        ("tu-vit_tiny_patch16_224", 224, "tu-vit_tiny_patch16_224"),
+        ("tu-test_vit", 72, "whose patches have 16 px: give a multiple of 16, such as 64 or 80"),
+        ("tu-test_convnext", 48, "at 1/32 of the side: give a multiple of 32, such as 32 or 64"),
+        ("tu-xcit_nano_12_p16_224", 32, "`model.encoder=tu-xcit_nano_12_p16_224` .* cannot be used"),
     ):
         wanted = config("no_decoder", model={"encoder": encoder}, input={"size": size})
         with pytest.raises(UserError, match=words):

@@ -15,7 +15,8 @@ from radgaze import experiments
 from radgaze.errors import UserError
 from radgaze.runs import settings
 from radgaze.runs.config import OptimisationConfig
-from radgaze.training.module import cosine, decay_groups, triangular2
+from radgaze.training.module import cosine, triangular2
+from radgaze.training.optimiser import decay_groups
 
 
 @pytest.mark.parametrize(("rate", "half"), [(0.0090552, 2), (0.006486, 8)])

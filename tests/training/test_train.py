@@ -189,7 +189,7 @@ def test_early_stopping_ends_a_run_that_no_longer_gets_better(
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"input": {"size": 100}}, "`input.size`"),
+        ({"input": {"size": 100}}, "`input.size=100` does not fit"),
         ({"objective": {"gamma": 1.5}}, "`objective.gamma`"),
         ({"objective": {"heatmap": {"margin": 0.5}}}, "`objective.heatmap.margin`"),
         ({"objective": {"heatmap": {"generator": "oracle"}}}, "guided_backprop"),

@@ -9,7 +9,7 @@ with generator.capture(model) as read:                # inside a training step
 """
 
 # Each module registers its generators; this is the order in which methods are shown.
-from radgaze.attribution.generators import gradients, cam, composed, post_hoc, class_maps  # noqa: F401, I001
+from radgaze.attribution.generators import gradients, cam, attention, composed, post_hoc, class_maps  # noqa: F401, I001
 from radgaze.attribution.engine.capture import Capture
 from radgaze.attribution.generator import Generator
 from radgaze.attribution.memory import keep_freed_memory

@@ -18,6 +18,7 @@ from radgaze.attribution.engine.checks import check_images, refuse_compiled
 from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.modes import compares_cases, evaluating
+from radgaze.attribution.engine.tokens import check_named
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
 from radgaze.attribution.targets import Target, logits_of, target_index
@@ -56,6 +57,8 @@ class Generator:
         reshape: Function that makes feature maps (B, C, h, w) of another output of the layer, such as tokens
             (B, N, C). It may only rearrange and drop values, as it is applied to the gradient too. None means
             that the output is used as it is.
+        tokens: Order of a transformer's tokens (B, N, C), (prefix, h, w): the number of class and register
+            tokens in front, and the grid of patches. None means that it is found, see `engine.tokens`.
         output: Key, attribute or index of the logits in the model's output. None means that they are found as
             described at `logits_of`. A target function gets the whole output.
         readout: Name of the reduction over channels, one of `readout.READOUTS`.
@@ -80,6 +83,7 @@ class Generator:
     layer: str | nn.Module | None = None
     channels: Channels = "auto"
     reshape: Arrange | None = field(default=None, repr=False)
+    tokens: tuple[int, int, int] | None = None
     output: str | int | None = None
     readout: str = "absolute"
     normalise: Normalise = "max"
@@ -105,11 +109,17 @@ class Generator:
     def __post_init__(self) -> None:
         for option, allowed in _CHOICES.items():
             check_option(option, getattr(self, option), allowed)
+        check_named(self.tokens)
         for model in (self.model, bare(self.model)):
             refuse_compiled(model)
         self.layer = layer_name(bare(self.model), self.layer)
         if self.layer is None and (self.channels != "auto" or self.reshape is not None):
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
+
+    @property
+    def reads_attention(self) -> bool:
+        """Whether the attention matrices of the forward pass are recorded."""
+        return False
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
@@ -220,6 +230,7 @@ class Generator:
                 literal=self.rule_for == "relu",
                 gates=self.gates,
                 only_looked_at=not create_graph,
+                records=self.reads_attention,
                 compiled=self.compiled,
             )
 
@@ -235,7 +246,7 @@ class Generator:
             return normalise(heat, self.normalise, through_scale=self.through_scale)
 
         layer = layer_name(model, self.layer)
-        features = (self.channels, self.reshape, self._notices)
+        features = (self.channels, self.reshape, self.tokens, self._notices)
         with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *features) as watch:
             yield read
 

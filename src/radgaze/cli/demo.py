@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from radgaze.cli.demo_sizes import FULL, SIZES, Scale, config_of
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
-from radgaze.devices import check_device, of_trainer
+from radgaze.devices import check_device
 from radgaze.options import Options, option
 from radgaze.simulation.options import SimulationOptions
 from radgaze.words import listed
 
 if TYPE_CHECKING:
-    from radgaze.runs.config import Config
     from radgaze.store.store import Store
 
 HELP = (
@@ -48,40 +46,6 @@ class DemoOptions(Options):
     seed: int = option(7, at_least=0, at_most=2**32 - 1)
     device: str = option("auto", check=check_device)
     quick: bool = False
-
-
-@dataclass(frozen=True)
-class Scale:
-    """Size of a demo.
-
-    Attributes:
-        patients: Number of simulated patients.
-        confounding: Strength of the marker's dependence on the class, see `SimulationOptions`.
-        pixels: Long side of the simulated images.
-        overrides: Settings that override demo.yaml.
-    """
-
-    patients: int
-    confounding: float
-    pixels: int
-    overrides: Mapping[str, object]
-
-    def simulation(self, out: Path, seed: int) -> SimulationOptions:
-        """The simulation of this size."""
-        return SimulationOptions(
-            out,
-            patients=self.patients,
-            seed=seed,
-            pixels=self.pixels,
-            confounding=self.confounding,
-            twins=True,
-        )
-
-
-FULL = Scale(patients=1200, confounding=0.9, pixels=512, overrides={})
-QUICK = Scale(patients=60, confounding=0.9, pixels=160, overrides={"trainer": {"max_epochs": 1}})
-"""A demo of seconds, which shows that every step runs; its figures mean nothing."""
-SIZES = {"full": FULL, "quick": QUICK}
 
 
 def add_arguments(parser: Parser) -> None:
@@ -173,17 +137,3 @@ def _prepare(phantom: Path, out: Path) -> Store:
     store = prepare(cohort, PrepareOptions(out, size=256))
     show(store)
     return store
-
-
-def config_of(experiment: str, store: Path, seed: int, scale: Scale, device: str) -> Config:
-    """The settings of a run of the demo on the store in a folder."""
-    import yaml
-
-    from radgaze import experiments
-    from radgaze.runs import settings
-
-    fields = yaml.safe_load((files("radgaze.cli") / "demo.yaml").read_text(encoding="utf-8"))
-    overrides = experiments.merge(fields, dict(scale.overrides))
-    overrides = experiments.merge(overrides, {"trainer": of_trainer(device)})
-    path = str(store.resolve())
-    return settings.resolve(experiment, protocol="honest", data=path, seed=seed, **overrides)

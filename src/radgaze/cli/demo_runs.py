@@ -123,7 +123,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _make(out: Path, experiment: str, seed: int, size: str, device: str) -> None:
-    from radgaze.cli.demo import SIZES, config_of
+    from radgaze.cli.demo_sizes import SIZES, config_of
     from radgaze.evaluation import EvaluationOptions, evaluate
     from radgaze.reporting.run_page import report
     from radgaze.runs.run import Run

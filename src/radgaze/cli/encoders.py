@@ -8,10 +8,19 @@ from radgaze.cli.parser import Parser
 
 HELP = (
     "List the encoders that `--model.encoder` accepts, with the initial weights that each has for "
-    "`--model.weights`. Those whose name begins with tu- are timm's; any of them with features of several "
-    "sizes can be given."
+    "`--model.weights`. Any model of timm can be given as tu-NAME: convolutional networks, ConvNeXt, and the "
+    "transformers ViT, DeiT, DINOv2, DINOv3, BEiT, EVA, Swin and MaxViT; docs/encoders.md describes them."
 )
 EXAMPLE = "radgaze encoders resnet"
+
+TIMM = (
+    "and any model of timm as tu-NAME (`radgaze encoders --timm` lists them), of these families among others:"
+    " ResNet, DenseNet, EfficientNet, ConvNeXt (tu-convnext_tiny), Swin (tu-swin_tiny_patch4_window7_224),"
+    " MaxViT (tu-maxvit_tiny_tf_224), ViT (tu-vit_tiny_patch16_224), DeiT (tu-deit3_small_patch16_224),"
+    " DINOv2 (tu-vit_small_patch14_dinov2), DINOv3 (tu-vit_small_patch16_dinov3),"
+    " BEiT (tu-beit_base_patch16_224), EVA (tu-eva02_tiny_patch14_224)"
+)
+"""What is said below the list, which has none of timm's own names but a few."""
 
 
 def add_arguments(parser: Parser) -> None:
@@ -43,4 +52,6 @@ def run(args: Namespace) -> int:
     width = max(map(len, found))
     for name, each in found.items():
         put(f"{name:<{width}}  {each or 'none'}")
+    if not args.timm:
+        say(TIMM)
     return 0

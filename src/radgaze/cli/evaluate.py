@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from radgaze.cli.folders import check_run
 from radgaze.cli.options import add_options, chosen
 from radgaze.cli.parser import Parser
-from radgaze.cli.tables import show
+from radgaze.cli.tables import Row, show
 from radgaze.evaluation.options import EvaluationOptions
 from radgaze.evaluation.referral.options import ReferralOptions
 from radgaze.runs.config import SELECTED_ON_TEST
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import polars as pl
 
     from radgaze.evaluation.interval_estimate import IntervalEstimate
     from radgaze.evaluation.results import EvaluationResults
@@ -100,59 +103,15 @@ def evaluate_and_report(run: Run, options: EvaluationOptions = DEFAULTS) -> Path
 def show_results(results: EvaluationResults, run: Run) -> None:
     """Print the headline figures as tables on standard output."""
     from radgaze import console
-    from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
-    from radgaze.evaluation.metrics.classification import METRICS as CLASSIFICATION
-    from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
-    from radgaze.evaluation.metrics.reliance import METRICS as RELIANCE
-    from radgaze.evaluation.results import MACRO, ClassAgreement
-    from radgaze.reporting.groups import of_two, shown_groups
+    from radgaze.reporting.groups import of_two
     from radgaze.reporting.statistics_words import cautions
 
     output, test = console.results(), results.test
     if results.selection == "test":
         output.print(f"Warning: {SELECTED_ON_TEST}", style="bold")
-    columns = {
-        CLASSIFICATION["auc"].heading: test.auc,
-        f"{CLASSIFICATION['auc'].title}, as in the paper": test.auc_paper,
-        CLASSIFICATION["average_precision"].heading: test.average_precision,
-        CLASSIFICATION["brier"].heading: test.brier,
-    }
-    of_classes = test.class_agreement or ClassAgreement()
     predictions = run.predictions().filter(split="test")
-    class_rows = [
-        (group, [_cell(column.get(group)) for column in columns.values()])
-        for group in sorted(shown_groups(predictions, results.classes), key=lambda group: group != MACRO)
-    ]
     title = f"{run.name}: {test.cases} test cases of {test.patients} patients"
-    tables = [(title, "class", list(columns), class_rows)]
-    for title, maps, metrics in (
-        (f"Agreement with gaze, {test.agreement_cases.compared} cases", test.agreement, AGREEMENT),
-        (
-            f"Agreement of each class with its own gaze, {of_classes.cases} cases",
-            of_classes.all,
-            AGREEMENT,
-        ),
-        (
-            f"Localisation of boxes and masks, {test.localisation_cases.compared} cases",
-            test.localisation,
-            LOCALISATION,
-        ),
-    ):
-        # A file of an earlier version may lack a metric, or have them in another order.
-        map_rows = [
-            (name.replace("_", " "), [_cell(entries.get(metric), 2) for metric in metrics])
-            for name, entries in maps.items()
-            if entries
-        ]
-        if map_rows:
-            tables.append((title, "map", [metric.heading for metric in metrics.values()], map_rows))
-    if test.reliance:
-        relied = [
-            (f"{name}, {each.cases} cases", [_cell(each.metrics[metric]) for metric in RELIANCE])
-            for name, each in test.reliance.items()
-        ]
-        headings = [metric.heading for metric in RELIANCE.values()]
-        tables.append(("Reliance on confounders", "confounder", headings, relied))
+    tables = [(title, *_of_classes(results, predictions)), *_of_maps(results), *_of_reliance(results)]
     for table in tables:
         show(output, *table)
     if not any(test.agreement.values()):
@@ -162,6 +121,61 @@ def show_results(results: EvaluationResults, run: Run) -> None:
     cells = [cell for *_, rows in tables for _, row in rows for cell in row]
     for note in cautions("".join(cells)):
         output.print(note, markup=False, highlight=False)
+
+
+def _of_classes(results: EvaluationResults, predictions: pl.DataFrame) -> tuple[str, list[str], list[Row]]:
+    """The corner, columns and rows of the table of classes."""
+    from radgaze.evaluation.metrics.classification import METRICS
+    from radgaze.evaluation.results import MACRO
+    from radgaze.reporting.groups import shown_groups
+
+    test = results.test
+    columns = {
+        METRICS["auc"].heading: test.auc,
+        f"{METRICS['auc'].title}, as in the paper": test.auc_paper,
+        METRICS["average_precision"].heading: test.average_precision,
+        METRICS["brier"].heading: test.brier,
+    }
+    groups = sorted(shown_groups(predictions, results.classes), key=lambda group: group != MACRO)
+    rows: list[Row] = [(group, [_cell(column.get(group)) for column in columns.values()]) for group in groups]
+    return "class", list(columns), rows
+
+
+def _of_maps(results: EvaluationResults) -> Iterator[tuple[str, str, list[str], list[Row]]]:
+    """The title, corner, columns and rows of each table of maps that has any."""
+    from radgaze.evaluation.metrics.agreement import METRICS as AGREEMENT
+    from radgaze.evaluation.metrics.localisation import METRICS as LOCALISATION
+    from radgaze.evaluation.results import ClassAgreement
+
+    test = results.test
+    of_classes = test.class_agreement or ClassAgreement()
+    gazed, boxed = test.agreement_cases.compared, test.localisation_cases.compared
+    for title, maps, metrics in (
+        (f"Agreement with gaze, {gazed} cases", test.agreement, AGREEMENT),
+        (f"Agreement of each class with its own gaze, {of_classes.cases} cases", of_classes.all, AGREEMENT),
+        (f"Localisation of boxes and masks, {boxed} cases", test.localisation, LOCALISATION),
+    ):
+        # A file of an earlier version may lack a metric, or have them in another order.
+        rows: list[Row] = [
+            (name.replace("_", " "), [_cell(entries.get(metric), 2) for metric in metrics])
+            for name, entries in maps.items()
+            if entries
+        ]
+        if rows:
+            yield title, "map", [metric.heading for metric in metrics.values()], rows
+
+
+def _of_reliance(results: EvaluationResults) -> Iterator[tuple[str, str, list[str], list[Row]]]:
+    """The title, corner, columns and rows of the table of reliance, where there are twins."""
+    from radgaze.evaluation.metrics.reliance import METRICS
+
+    if results.test.reliance:
+        rows: list[Row] = [
+            (f"{name}, {each.cases} cases", [_cell(each.metrics[metric]) for metric in METRICS])
+            for name, each in results.test.reliance.items()
+        ]
+        headings = [metric.heading for metric in METRICS.values()]
+        yield "Reliance on confounders", "confounder", headings, rows
 
 
 def _cell(entry: IntervalEstimate | None, digits: int = 3) -> str:

@@ -169,8 +169,10 @@ def estimate_grid(
 
 def _positive(estimates: Mapping[str, Mapping[int, RunEstimates]], classes: Sequence[str]) -> str | None:
     """The positive one of two classes; None where some run's probabilities do not add up to 1."""
-    found = {positive_class(run.test, classes) for by_seed in estimates.values() for run in by_seed.values()}
-    return found.pop() if len(found) == 1 else None
+    positives = {
+        positive_class(run.test, classes) for by_seed in estimates.values() for run in by_seed.values()
+    }
+    return positives.pop() if len(positives) == 1 else None
 
 
 def _best(estimates: Mapping[str, Mapping[int, RunEstimates]], *, by_test: bool) -> str | None:

@@ -53,13 +53,17 @@ def class_estimates(
         scores = predictions[f"probability_{name}"].to_numpy()
         for metric in metrics:
             statistics[metric, name] = partial(METRICS[metric].function, labels, scores)
-    by_class = estimates(statistics, predictions.height, resampling)
+    by_class = {
+        (metric, name): replace(estimate, centred=METRICS[metric].centred)
+        for (metric, name), estimate in estimates(statistics, predictions.height, resampling).items()
+    }
     averaged = multilabel.averaged(predictions, classes)
     for metric in metrics:
         parts = [by_class[metric, name] for name in averaged]
         by_class[metric, MACRO] = Estimate(
             float(np.mean([part.value for part in parts])),
             np.mean([part.resampled for part in parts], axis=0),
+            centred=METRICS[metric].centred,
         )
     if "auc" in metrics and interval == "delong" and of_patients(resampling):
         for group, stated in _auc_intervals(predictions, classes, averaged).items():

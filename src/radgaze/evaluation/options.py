@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from radgaze.devices import check_device
@@ -34,6 +35,10 @@ class EvaluationOptions(Options):
             gaze.per of the run).
         tolerance: Distance from a box that the pointing game accepts, in pixels of the model's input.
         generator: Generator of the heatmaps; the same for all runs that are compared.
+        pretraining_ids: File with the ids of the images that the encoder's weights were pretrained on; test
+            cases among them are counted (default: model.pretraining_ids of the run).
+        record_list: File with the study and patient of each image, such as cxr-record-list.csv of MIMIC-CXR;
+            with it, test cases are also counted of whose study or patient another image is listed.
         seed: Seed of the resamples.
         batch_size: Number of cases in a batch.
     """
@@ -45,5 +50,7 @@ class EvaluationOptions(Options):
     per: Literal["case", "class"] | None = None
     tolerance: float = option(0.0, at_least=0)
     generator: str = GENERATOR
+    pretraining_ids: str | Path | None = option(None, metavar="FILE")
+    record_list: str | Path | None = option(None, metavar="FILE")
     seed: int = option(0, at_least=0, hidden=True)
     batch_size: int = option(16, at_least=1, hidden=True)

@@ -13,6 +13,7 @@ from radgaze.evaluation import shown_results
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.reliance import METRICS as METRICS_OF_RELIANCE
 from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
+from radgaze.evaluation.pretraining import SeenCases
 from radgaze.evaluation.shown_results import MACRO as MACRO
 from radgaze.evaluation.shown_results import Row
 from radgaze.files import read_json, read_parquet, write_text
@@ -237,6 +238,7 @@ class EvaluationResults(Record):
         test: Results on the test cases.
         validate: Results on the validation cases.
         votes: Results of the runs that vote; for a vote only.
+        pretraining: Test cases that the encoder's pretraining saw; None where no list of them was given.
     """
 
     experiment: str = ""
@@ -249,6 +251,7 @@ class EvaluationResults(Record):
     test: SplitWithMaps = field(default_factory=SplitWithMaps)
     validate: SplitResults = field(default_factory=SplitResults)
     votes: VoteResults | None = optional()
+    pretraining: SeenCases | None = optional()
 
     def to_frame(self) -> pl.DataFrame:
         """Return all figures as a table: the AUC first, then the model's own maps, baseline maps after them.

@@ -223,7 +223,7 @@ def _content(name: str) -> dict[str, object]:
     return deepcopy(content)
 
 
-@cache  # by the text, so that a changed file is read anew
+@cache  # by the text, so that a changed file is read again
 def _loaded(text: str) -> object:
     return yaml.safe_load(text)
 

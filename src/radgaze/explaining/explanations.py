@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +20,8 @@ from radgaze.outputs import check_folder
 from radgaze.predicting.inputs import Unreadable
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from radgaze.reporting.style import ShownFigure
 
-SHOWN_DPI = 90
-"""Resolution of the picture in a notebook, which keeps it in its file."""
 DRAWN = 8
 """Most images of one picture."""
 
@@ -117,7 +114,7 @@ class Explanations:
         """Probabilities of the decoder's mask, (N, S, S); None where the model has none."""
         return self._stacked(lambda each: each.mask)
 
-    def plot(self, most: int = DRAWN) -> Figure:
+    def plot(self, most: int = DRAWN) -> ShownFigure:
         """Draw the maps of the first images, each beside its radiograph and its prediction.
 
         Args:
@@ -178,11 +175,7 @@ class Explanations:
 
     def _repr_png_(self) -> bytes:
         """The picture, as a notebook shows it."""
-        from radgaze.reporting.style import draw
-
-        buffer = BytesIO()
-        draw(self.plot(), buffer, dpi=SHOWN_DPI)
-        return buffer.getvalue()
+        return self.plot()._repr_png_()
 
     @property
     def _made(self) -> list[tuple[int, Explanation]]:

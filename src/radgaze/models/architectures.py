@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
 from radgaze.models.output import Output
+from radgaze.models.registry import SIZE
 from radgaze.store.batch import Batch
-
-SIZE = 224
 
 
 def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
@@ -19,16 +18,20 @@ def create(config: ModelConfig, classes: int, size: int = SIZE) -> nn.Module:
     Args:
         config: Architecture and settings of the network.
         classes: Number of classes.
-        size: Side of the images in pixels. The temporal networks accept this size alone, others any.
+        size: Side of the images in pixels. The temporal networks accept this size alone, and so do
+            some transformers; other networks accept any.
 
     Returns:
         A network of grey images (B, 1, H, W) in [0, 1], whose output is an `Output`.
 
     Raises:
-        UserError: There is no such encoder, its weights cannot be downloaded, or a value is invalid.
+        UserError: There is no such encoder, its weights cannot be downloaded, the size does not fit it, or a
+            value is invalid.
     """
     architecture = config.network
-    return architecture.network(config, classes, *((size,) if architecture.fixed_size else ()))
+    return architecture.network(
+        config, classes, *((size,) if architecture.fixed_size or architecture.takes_size else ())
+    )
 
 
 def inputs(model: nn.Module, batch: Batch) -> tuple[Tensor, ...]:

@@ -14,21 +14,22 @@ from segmentation_models_pytorch.base.initialization import initialize_head
 from torch import Tensor, nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output, map_of
-from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, create_encoder, keep_apart
+from radgaze.models.registry import SIZE, register
+from radgaze.models.unet import create_encoder, keep_apart
 
 
-@register("class_maps", title="network of class maps", provides=("mask", "class_maps"))
+@register("class_maps", title="network of class maps", provides=("mask", "class_maps"), takes_size=True)
 class ClassMaps(nn.Module):
-    """Encoder and 1×1 convolution to a map of each class (B, C, H/32, W/32), whose means or maxima are the
-    logits."""
+    """Encoder and 1×1 convolution to a map of each class (B, C, H/32, W/32), or of the grid of a
+    transformer's tokens, whose means or maxima are the logits."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.pooling = config.pooling
-        self.grey = GreyToRGB()
-        self.encoder, channels = create_encoder(config)
+        self.grey = scaling(config)
+        self.encoder, channels = create_encoder(config, size)
         self.dropout = nn.Dropout2d(config.dropout)
         self.localiser = nn.Conv2d(channels[-1], classes, 1)
         initialize_head(self.localiser)
@@ -43,12 +44,12 @@ class ClassMaps(nn.Module):
         return Output(logits, map_of(maps, logits.argmax(1), size), maps)
 
 
-@register("stl", title="self-transfer network", provides=("mask", "class_maps"))
+@register("stl", title="self-transfer network", provides=("mask", "class_maps"), takes_size=True)
 class SelfTransfer(ClassMaps):
     """`ClassMaps` with a second classifier: average pooling, dropout and a linear layer."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
-        super().__init__(config, classes)
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
+        super().__init__(config, classes, size)
         channels = self.localiser.in_channels
         self.classifier = ClassificationHead(channels, classes, dropout=config.dropout)
         keep_apart(self.classifier)

@@ -18,9 +18,11 @@ from torch import Tensor, nn
 from radgaze.draws import uniform
 from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output
-from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, create_unet
+from radgaze.models.registry import SIZE, register
+from radgaze.models.token_encoder import for_head
+from radgaze.models.unet import create_unet
 from radgaze.store.batch import Batch
 
 PURPOSE = 301
@@ -28,16 +30,21 @@ PURPOSE = 301
 
 
 @register(
-    "unet_with_gaze", title="U-Net of image and gaze map", provides=("mask",), reads_gaze=True, gaze_map=True
+    "unet_with_gaze",
+    title="U-Net of image and gaze map",
+    provides=("mask",),
+    reads_gaze=True,
+    gaze_map=True,
+    takes_size=True,
 )
 class UNetWithGaze(nn.Module):
     """U-Net with a classification head, as `UNet`, whose encoder also reads a gaze map."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
         self.planes = ImageAndGaze(config)
-        self.network = create_unet(config, classes)
-        widen(self.network.encoder, config.encoder)
+        self.network = create_unet(config, classes, size)
+        widen(self.network.encoder, config.encoder, self.planes.grey.scale.channels)
 
     def inputs(self, batch: Batch) -> tuple[Tensor, ...]:
         """Return images and gaze maps, both (B, 1, H, W), for `forward`; or images alone."""
@@ -68,15 +75,15 @@ class ClassifierWithGaze(nn.Module):
 
     def forward(self, images: Tensor, gaze: Tensor | None = None) -> Output:
         """Compute logits of images (B, 1, H, W), given gaze maps of the same shape or none."""
-        return Output(self.head(self.encoder(self.planes(images, gaze))[-1]), None)
+        return Output(self.head(for_head(self.encoder(self.planes(images, gaze)))), None)
 
 
 class ImageAndGaze(nn.Module):
-    """Join an image's three normalised channels and its gaze map, which is dropped at random in training."""
+    """Join an image's normalised channels and its gaze map, which is dropped at random in training."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
+        self.grey = scaling(config)
         self.dropout = config.gaze_dropout
         self.without_gaze = config.without_gaze
 
@@ -94,7 +101,7 @@ class ImageAndGaze(nn.Module):
         return batch.image, torch.where(shown.view(-1, 1, 1, 1), batch.gaze_maps(), 0)
 
     def forward(self, images: Tensor, gaze: Tensor | None) -> Tensor:
-        """Map images and gaze maps (B, 1, H, W) to (B, 4, H, W); without gaze, its channel is 0."""
+        """Join images and gaze maps (B, 1, H, W) in (B, channels + 1, H, W); gaze that is None is 0."""
         if gaze is None:
             gaze = torch.zeros_like(images)
         return torch.cat([self.grey(images), gaze.to(images.dtype)], 1)
@@ -106,18 +113,21 @@ class ImageAndGaze(nn.Module):
         return uniform(batch.draw, PURPOSE)
 
 
-def widen(encoder: nn.Module, name: str) -> None:
-    """Give the first convolution of an encoder of three channels a fourth one, with weights of 0.
+_WORDS = {1: "one channel", 3: "three channels"}
+
+
+def widen(encoder: nn.Module, name: str, channels: int = 3) -> None:
+    """Give the first convolution of an encoder of one or three channels a further one, with weights of 0.
 
     Raises:
-        UserError: The encoder does not begin with a convolution of three channels.
+        UserError: The encoder does not begin with a convolution of all of its channels.
     """
     first = next((each for each in encoder.modules() if isinstance(each, nn.Conv2d)), None)
-    if first is None or first.in_channels != 3 or first.groups != 1:
+    if first is None or first.in_channels != channels or first.groups != 1:
         raise UserError(
-            f"`model.encoder={name}` does not begin with a convolution of three channels, to which the model "
-            "unet_with_gaze adds one for the gaze map; take another encoder"
+            f"`model.encoder={name}` does not begin with a convolution of {_WORDS[channels]}, to which the "
+            "model unet_with_gaze adds one for the gaze map; take another encoder"
         )
     added = first.weight.new_zeros(first.out_channels, 1, *first.kernel_size)
     first.weight = nn.Parameter(torch.cat([first.weight.detach(), added], 1))
-    first.in_channels = 4
+    first.in_channels += 1

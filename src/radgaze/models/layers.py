@@ -10,10 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from radgaze.errors import UserError
+from radgaze.models.timm_models import MADE_FOR
 
 _SHARE = re.compile(r"1/(2|4|8|16|32)")
 SIDE = 64
-"""Side in pixels of the image that the encoder is tried with."""
+"""Side in pixels of the image that the encoder is tried with, where it was made for none in particular."""
 
 
 def encoder_of(model: nn.Module) -> nn.Module | None:
@@ -22,7 +23,9 @@ def encoder_of(model: nn.Module) -> nn.Module | None:
     from segmentation_models_pytorch.encoders._base import EncoderMixin
     from segmentation_models_pytorch.encoders.timm_universal import TimmUniversalEncoder
 
-    kinds = (EncoderMixin, TimmUniversalEncoder)
+    from radgaze.models.token_encoder import TokenEncoder
+
+    kinds = (EncoderMixin, TimmUniversalEncoder, TokenEncoder)
     encoder = next((each for each in model.modules() if isinstance(each, kinds)), None)
     return encoder if isinstance(encoder, nn.Module) else None
 
@@ -65,6 +68,10 @@ def layer_at(model: nn.Module, layer: str | None) -> str | None:
         raise UserError(
             f"the model has no encoder with stages, so that `layer` {layer} names none; give a name"
         )
+    if patch := getattr(encoder, "patch", None):
+        if patch == int(match[1]):
+            return None  # all its blocks have this size: the generator's usual layer
+        raise UserError(f"all features of the encoder are at 1/{patch} of the side, and none at {layer}")
     made = _last_module(encoder, int(match[1]).bit_length() - 1)
     for name, module in model.named_modules():
         if module is made:
@@ -88,7 +95,8 @@ def _last_module(encoder: nn.Module, stage: int) -> nn.Module | None:
         encoder.eval()
         with torch.no_grad():
             channels = 3 if conv is None else conv.in_channels
-            black = torch.zeros(1, channels, SIDE, SIDE, dtype=first.dtype, device=first.device)
+            side = max(SIDE, getattr(encoder, MADE_FOR, None) or 0)  # some take no other
+            black = torch.zeros(1, channels, side, side, dtype=first.dtype, device=first.device)
             features = encoder(black)[stage]
     finally:
         for hook in hooks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from radgaze.errors import UserError
 from radgaze.models import factories
 from radgaze.models.config import ModelConfig, given_of, own_in_words
+from radgaze.models.encoder_input import scaling
+from radgaze.models.input_scale import InputScale
 from radgaze.models.output import Output
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB
 from radgaze.models.weights import one_line
 
 PARTS = ("mask", "class_maps", "aux_logits")
@@ -44,7 +46,7 @@ class OwnNetwork(nn.Module):
         self.lacks = dict.fromkeys(config.lacks, "it made no map when your own network was tried with it")
         self.network = _made(config, classes)
         # In one place for all calls: a heatmap is one of the grey image.
-        self.grey = GreyToRGB() if config.channels == 3 else nn.Identity()
+        self.grey = _grey(config, config.channels or 1)
 
     def forward(self, images: Tensor) -> Output:
         """Compute the output of images (B, 1, H, W).
@@ -72,9 +74,11 @@ def as_output(made: object, classes: int, size: tuple[int, int]) -> Output:
     parts = _parts(made)
     logits = parts.get("logits")
     if logits is None:
+        tokens = hasattr(made, "last_hidden_state")
         raise ValueError(
             f"your network returns a {type(made).__name__} without logits; it must return a tensor (B, "
             f"{classes}), a tuple (logits, mask), or a dictionary with `logits`"
+            + ("; put a head on its last_hidden_state, see docs/own_models.md" if tokens else "")
         )
     if logits.dim() != 2 or logits.shape[1] != classes:
         raise ValueError(
@@ -123,7 +127,7 @@ def tried(config: ModelConfig, classes: int, size: int) -> tuple[OwnNetwork, Out
     images = torch.linspace(0, 1, 2 * size * size).reshape(2, 1, size, size)
     failed: dict[int, str] = {}
     for channels in (1, 3) if config.channels is None else (config.channels,):
-        network.grey = GreyToRGB() if channels == 3 else nn.Identity()
+        network.grey = _grey(config, channels)
         try:
             with torch.no_grad():
                 raw = network.network(network.grey(images))
@@ -140,7 +144,14 @@ def tried(config: ModelConfig, classes: int, size: int) -> tuple[OwnNetwork, Out
 
 def channels_of(network: OwnNetwork) -> int:
     """The channels of the images that an own network gets."""
-    return 3 if isinstance(network.grey, GreyToRGB) else 1
+    return network.grey.scale.channels if isinstance(network.grey, InputScale) else 1
+
+
+def _grey(config: ModelConfig, channels: int) -> nn.Module:
+    """The module that makes a network's input of grey images: those themselves, or a scale of them."""
+    if config.normalisation == "auto" and channels == 1:
+        return nn.Identity()
+    return scaling(replace(config, channels=channels))
 
 
 def _made(config: ModelConfig, classes: int) -> nn.Module:

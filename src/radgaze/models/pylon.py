@@ -21,20 +21,28 @@ import torch.nn.functional as F
 from segmentation_models_pytorch.base.initialization import initialize_decoder, initialize_head
 from torch import Tensor, nn
 
+from radgaze.errors import UserError
 from radgaze.models.config import ModelConfig
+from radgaze.models.encoder_input import scaling
 from radgaze.models.output import Output, map_of
-from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB, create_encoder
+from radgaze.models.registry import SIZE, register
+from radgaze.models.token_encoder import TokenEncoder
+from radgaze.models.unet import create_encoder
 
 
-@register("pylon", title="PYLON", provides=("mask", "class_maps"))
+@register("pylon", title="PYLON", provides=("mask", "class_maps"), takes_size=True)
 class Pylon(nn.Module):
     """Encoder and decoder to a map of each class (B, C, H/4, W/4), whose maxima are the logits."""
 
-    def __init__(self, config: ModelConfig, classes: int) -> None:
+    def __init__(self, config: ModelConfig, classes: int, size: int = SIZE) -> None:
         super().__init__()
-        self.grey = GreyToRGB()
-        self.encoder, channels = create_encoder(config)
+        self.grey = scaling(config)
+        self.encoder, channels = create_encoder(config, size)
+        if isinstance(self.encoder, TokenEncoder):
+            raise UserError(
+                f"`model.encoder={config.encoder}` has tokens of one size, and `model.architecture=pylon` "
+                "needs features of four: take class_maps, or unet, whose decoder takes tokens"
+            )
         self.decoder = Decoder(channels, config.pylon_channels)
         self.dropout = nn.Dropout2d(config.dropout)
         self.head = nn.Conv2d(config.pylon_channels, classes, 1)

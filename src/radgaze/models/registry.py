@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
 Network = TypeVar("Network", bound="type[nn.Module]")
 
+SIZE = 224
+"""Side in pixels of the images that a network is made for, where none is given."""
+
 MODULES = {
     "unet": "radgaze.models.unet",
     "classifier": "radgaze.models.unet",
@@ -36,14 +39,15 @@ class Architecture:
     Attributes:
         name: Name, for `ModelConfig.architecture`.
         title: Name on a page.
-        network: Class of the network, called with (`ModelConfig`, number of classes) and, with `fixed_size`,
-            the side of the images in pixels. Its output is an `Output`.
+        network: Class of the network, called with (`ModelConfig`, number of classes) and, with `fixed_size`
+            or `takes_size`, the side of the images in pixels. Its output is an `Output`.
         provides: Names of the maps in its output: "mask", "class_maps".
         reads_gaze: Whether gaze is part of its input, in training and in use.
         gaze_map: Whether that gaze is one map for each case, which may be empty, rather than a sequence.
         own_encoder: Name of its only encoder, which has no published weights; None where
             `ModelConfig.encoder` selects one.
         fixed_size: Whether it accepts only images of the size that it was made for.
+        takes_size: Whether it is made for a size of images, which its encoder may need to know.
     """
 
     name: str
@@ -54,6 +58,7 @@ class Architecture:
     own_encoder: str | None = None
     fixed_size: bool = False
     gaze_map: bool = False
+    takes_size: bool = False
 
 
 _REGISTRY: dict[str, Architecture] = {}
@@ -68,6 +73,7 @@ def register(
     own_encoder: str | None = None,
     fixed_size: bool = False,
     gaze_map: bool = False,
+    takes_size: bool = False,
 ) -> Callable[[Network], Network]:
     """Register a network's class as an architecture; see `Architecture` for the arguments."""
 
@@ -82,6 +88,7 @@ def register(
             own_encoder,
             fixed_size,
             gaze_map,
+            takes_size,
         )
         return network
 

@@ -14,6 +14,7 @@ from radgaze.files import read_json, write_text, written
 from radgaze.models import factories
 from radgaze.models.architectures import create
 from radgaze.models.config import ModelConfig, with_given
+from radgaze.models.encoder_input import with_input_of
 from radgaze.models.weights import one_line
 from radgaze.sections import to_dict
 from radgaze.version import __version__
@@ -25,7 +26,7 @@ WIDEST = 8192
 def save(
     model: nn.Module, config: ModelConfig, classes: tuple[str, ...], folder: Path, *, size: int = 224
 ) -> None:
-    """Write `model.safetensors` and `config.json` (architecture, classes, software) into a folder.
+    """Write `model.safetensors` and `config.json` (architecture, input, classes, software) into a folder.
 
     Args:
         model: The trained network.
@@ -39,7 +40,7 @@ def save(
     with written(folder / "model.safetensors") as aside:
         save_file(tensors, aside, metadata={"software": f"radgaze {__version__}"})
     about = {"software": f"radgaze {__version__}", "classes": list(classes), "size": size}
-    about["model"] = to_dict(config)
+    about["model"] = to_dict(with_input_of(config, model))
     write_text(json.dumps(about, indent=2) + "\n", folder / "config.json")
 
 
@@ -117,7 +118,8 @@ def _described(about: Path) -> tuple[ModelConfig, tuple[str, ...], int]:
     try:
         classes, size = tuple(record["classes"]), record.get("size", 224)
         # The weights that it started from are not needed, and not downloaded.
-        config = ModelConfig(**{**record["model"], "weights": "none"})
+        settings = {**record["model"], "weights": "none", "weights_dir": None, "pretraining_ids": None}
+        config = ModelConfig(**settings)
         if not classes or not all(isinstance(name, str) and 0 < len(name) <= 200 for name in classes):
             raise ValueError("its classes are no names")
         widths = (size, config.pylon_channels, config.most_frames, *config.decoder_channels)

@@ -17,9 +17,9 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from radgaze.gaze.frames import Frames
 from radgaze.models.config import ModelConfig
+from radgaze.models.input_scale import GreyToRGB
 from radgaze.models.output import Output
 from radgaze.models.registry import register
-from radgaze.models.unet import GreyToRGB
 from radgaze.store.batch import Batch
 
 WIDTH = 64  # length of an embedded image or frame, and of the state of each direction of the LSTM

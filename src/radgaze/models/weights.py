@@ -4,53 +4,125 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
-from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
+from radgaze.console import say
 from radgaze.errors import UserError, close_to
 from radgaze.models.config import ModelConfig
+from radgaze.models.weight_files import read_weights
+from radgaze.models.weight_names import COUNTER, Mapped, mapped
+from radgaze.models.weight_sources import PUBLISHED as PUBLISHED  # for those who list encoders
+from radgaze.models.weight_sources import Source, located, source_of
 
-PUBLISHED = ("imagenet", "noisy-student")
+LEAST = 0.9
+"""Least share of an encoder's numbers that weights from a file or a hub must have."""
+
+SHOWN = 4
+"""Most names that a message shows of each side."""
 
 
-def load_encoder(encoder: nn.Module, path: str) -> None:
-    """Load an encoder's weights from a file: safetensors, or a state dict of torch read with `weights_only`.
+@dataclass(frozen=True)
+class Taken:
+    """Record of what an encoder took from its initial weights.
+
+    Attributes:
+        tensors: Number of tensors that were taken.
+        total: Number of the encoder's tensors, without counters of batches.
+        by: How they were found, "name" or "order".
+        changed: Names of those that were brought into another shape.
+        missing: Names of the encoder's tensors that the weights lack.
+        unused: Names of the weights' tensors that were not taken.
+    """
+
+    tensors: int
+    total: int
+    by: str
+    changed: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """Description as the end of a sentence."""
+        parts = [f"{self.tensors} of the encoder's {self.total} tensors taken, by {self.by}"]
+        for names, words in (
+            (self.changed, "brought into another shape"),
+            (self.missing, "missing, which start from random values"),
+            (self.unused, "of the weights not used"),
+        ):
+            parts += [f"{len(names)} {words} ({_some(names)})"] if names else []
+        return "; ".join(parts)
+
+
+def load_encoder(encoder: nn.Module, config: ModelConfig) -> None:
+    """Load an encoder's weights from a file, from files of torchxrayvision or from the hub of Hugging Face.
+
+    What was taken is logged, and kept for `taken_by`. Weights that a library publishes with the encoder, or
+    none, are nothing to load.
 
     Raises:
-        UserError: The file is missing, holds no weights, or holds weights of another encoder.
+        UserError: The weights are not available, hold code, or are those of another encoder.
     """
-    file = Path(path)
-    if not file.is_file():
+    source = source_of(config.weights)
+    if source.kind in ("none", "published"):
+        return
+    path = located(source, config.weights_dir)
+    state = encoder.state_dict()
+    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
+    shapes = {name: value.shape for name, value in tensors.items()}
+    weights = read_weights(path)
+    result = mapped(weights, shapes, prefix_tokens=_prefix_tokens(encoder))
+    names = [name for name in shapes if not name.endswith(COUNTER)]
+    share = _share(result, shapes, names)
+    if share < LEAST:
+        hint = _encoder_of(source)
         raise UserError(
-            f"`model.weights` must be a file, imagenet, noisy-student or none; there is no file {path}"
+            f"`model.weights` must be weights of the encoder; those of {path} are not: they have "
+            f"{share:.0%} of the numbers of {config.encoder} under its names and shapes, of which at least "
+            f"{LEAST:.0%} are expected; the encoder has {_some(names)}, the weights {_some([*weights])}"
+            + (f"; they are those of `model.encoder={hint}`" if hint else "")
         )
-    try:
-        safe = file.suffix == ".safetensors"
-        state: object = load_file(file) if safe else torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # a broken pickle may raise anything
-        raise UserError(
-            f"`model.weights` must be safetensors, or a state dict of torch without code in it; {path} is"
-            " neither"
-        ) from error
-    try:
-        encoder.load_state_dict(_state_dict(state))
-    except (RuntimeError, AttributeError, TypeError) as error:
-        raise UserError(
-            f"`model.weights` must be weights of the encoder; those of {path} are not ({one_line(error)})"
-        ) from error
+    with torch.no_grad():
+        for name, value in (*result.tensors.items(), *result.counters.items()):
+            if name in tensors:
+                tensors[name].copy_(value)
+    taken = Taken(len(result.tensors), len(names), result.by, result.changed, result.missing, result.unused)
+    encoder.initial_weights = taken  # type: ignore[assignment]  # a module's attributes are modules and tensors
+    say(f"Initial weights of {config.encoder} ({path.name}): {taken.words}")
 
 
-def _state_dict(content: object) -> Mapping[str, object]:
-    """The state dict in the content of a file: its item `state_dict`, or the content itself."""
-    state = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state, Mapping):
-        raise TypeError(f"a {type(state).__name__} in place of a state dict")
-    return state
+def taken_by(model: nn.Module) -> Taken | None:
+    """Return what a network's encoder took from a file or a hub; None for other initial weights."""
+    records = (getattr(each, "initial_weights", None) for each in model.modules())
+    return next((each for each in records if isinstance(each, Taken)), None)
+
+
+def _share(found: Mapped, shapes: dict[str, torch.Size], wanted: Sequence[str]) -> float:
+    total = sum(shapes[name].numel() for name in wanted)
+    return sum(shapes[name].numel() for name in found.tensors) / total if total else 0.0
+
+
+def _prefix_tokens(encoder: nn.Module) -> int:
+    """Number of tokens before the grid in a transformer's position embeddings."""
+    for module in encoder.modules():
+        count = getattr(module, "num_prefix_tokens", None)
+        if isinstance(count, int):
+            return 0 if getattr(module, "no_embed_class", False) else count
+    return 1
+
+
+def _encoder_of(source: Source) -> str:
+    """The encoder that weights of torchxrayvision are of; empty for other weights."""
+    return source.name.partition("-")[0] if source.kind == "torchxrayvision" else ""
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(name[:60] for name in names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def published(config: ModelConfig) -> str | bool | None:
@@ -99,13 +171,21 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
         # There is no such encoder, or none with such weights. The library's message ends with the names of
         # hundreds of encoders.
         why = one_line(error).split(", supported encoders")[0]
-        from segmentation_models_pytorch.encoders import encoders
-
-        if config.encoder not in encoders:
-            why += close_to(config.encoder, encoders)
+        why += _similar(config.encoder)
         raise UserError(
             f"`model.encoder={config.encoder}` with `model.weights={config.weights}` cannot be used: {why}"
         ) from error
+
+
+def _similar(encoder: str) -> str:
+    """The names that are most like that of an encoder that there is not, in words; empty if there is."""
+    import timm
+    from segmentation_models_pytorch.encoders import encoders
+
+    if not encoder.startswith("tu-"):
+        return "" if encoder in encoders else close_to(encoder, encoders)
+    names = [f"tu-{name}" for name in timm.list_models()]
+    return "" if encoder.split(".")[0] in names else close_to(encoder, names)
 
 
 def one_line(error: Exception) -> str:

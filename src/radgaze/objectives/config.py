@@ -154,6 +154,8 @@ class HeatmapConfig(Section):
             class-activation maps, the feature maps that the classifier pools.
         channel_weights: Whether the weights of the channels in CAM and Grad-CAM are differentiated ("exact"),
             or constant in the backward pass ("held"), as in GAIN (Li et al. 2018, section 3.1).
+        attention_gradients: Whether the gradients that weight attention in `relevance` are constant in the
+            backward pass ("held"), as in RobustViT (Chefer et al. 2022), or differentiated ("exact").
     """
 
     generator: str = "guided_backprop"
@@ -167,6 +169,7 @@ class HeatmapConfig(Section):
     scales: tuple[int, ...] = option((1,), at_least=1)
     layer: str | None = option(None, omitted=True)
     channel_weights: Literal["exact", "held"] = option("exact", omitted=True)
+    attention_gradients: Literal["held", "exact"] = option("held", omitted=True)
 
     @property
     def explained(self) -> str:

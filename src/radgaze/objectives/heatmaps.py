@@ -94,6 +94,7 @@ class Heatmaps:
                 heatmap.readout,
                 heatmap.layer,
                 heatmap.channel_weights,
+                heatmap.attention_gradients,
                 heatmap.compiled,
             )
             if key not in made:
@@ -139,4 +140,6 @@ def create(model: nn.Module, heatmap: HeatmapConfig, normalise: Normalise = "non
         options["layer"] = layer_at(model, heatmap.layer)
     if heatmap.channel_weights != "exact":
         options["channel_weights"] = heatmap.channel_weights
+    if heatmap.attention_gradients != "held":
+        options["attention_gradients"] = heatmap.attention_gradients
     return attribution.create(heatmap.generator, model, **options)

@@ -24,7 +24,7 @@ from scipy.ndimage import binary_erosion
 
 from radgaze.reporting.fonts import families
 from radgaze.reporting.layers import Layers, overlay
-from radgaze.reporting.style import DPI, HEAT, INK, MUTED, canvas, styled
+from radgaze.reporting.style import DPI, HEAT, INK, MUTED, ShownFigure, canvas, styled
 
 HEIGHT = 336
 """Height of a drawn panel in pixels, which is sharp on a high-resolution screen at the size of the report."""
@@ -181,7 +181,7 @@ def outlined_in(rows: Iterable[Sequence[Panel]]) -> str:
     return " or ".join(kind.lower() for kind in kinds if kind in drawn)
 
 
-def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> Figure:
+def mosaic(rows: Sequence[tuple[str, Sequence[Panel]]], words: str | None = None) -> ShownFigure:
     """Draw rows of panels as one figure, each with a label at its left, and one scale for all.
 
     Args:

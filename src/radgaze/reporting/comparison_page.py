@@ -25,6 +25,7 @@ from radgaze.reporting.comparison_tables import compared_classes, is_shown, p_va
 from radgaze.reporting.control_words import control_sentences
 from radgaze.reporting.gallery import CHANGED, Draw, choose_changed, draw_cases, generator_title
 from radgaze.reporting.page import Picture, figure_picture, slug, write_page
+from radgaze.reporting.pretraining import sentences
 from radgaze.reporting.run_links import report_of
 from radgaze.reporting.shown_panels import Pictures, ShownPanel
 from radgaze.reporting.statistics_words import in_words, legend, p_equals, statement, verdict_words
@@ -168,7 +169,7 @@ def comparison(runs: Sequence[Run], out: Path, compared: Comparison, *, draw: Dr
             paired=_paired(compared),
             several=len(names) > 2,
             legend_of_power=_legend_of_power(compared),
-            notes=compared.notes,
+            notes=[*compared.notes, *sentences(zip(names, runs, strict=True))],
             selection=CHANGED,
             groups=groups,
             outlined=outlined,

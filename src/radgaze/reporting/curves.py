@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import numpy as np
 import polars as pl
@@ -21,13 +20,14 @@ SIZE = (4.9, 4.5)
 SPECIFICITY = 0.9
 """Specificity of the operating point that is marked on each ROC curve."""
 FEW = 5
-"""Largest number of classes whose legend fits among the curves."""
+"""Largest number of classes whose legend fits below the curves."""
 BESIDE = 3.1
 """Width in inches of a legend beside the curves."""
+LINE = 0.19
+"""Height in inches of a line of a legend below curves."""
 BINS = 5
 """Number of bins of the reliability diagram; with more, a hundred test cases would leave too few in each."""
 
-Corner = Literal["lower right", "lower left", "upper left"]
 Entries = Mapping[str, object]
 """Entries of metrics.json by class; see `wording.bounds`."""
 
@@ -58,7 +58,7 @@ def roc(predictions: pl.DataFrame, classes: Sequence[str], auc: Entries) -> Figu
             )
         axis.set(xlabel="1 − specificity", ylabel="Sensitivity", title="ROC")
         unit_square(axis)
-        _explain(figure, axis, classes, "lower right", "AUC")
+        _explain(figure, classes, "AUC")
     return figure
 
 
@@ -84,7 +84,7 @@ def precision_recall(predictions: pl.DataFrame, classes: Sequence[str], precisio
             axis.step(x, y, where="post", color=tint, linestyle=line(place), label=label, zorder=3)
         axis.set(xlabel="Recall (sensitivity)", ylabel="Precision", title="Precision–recall")
         unit_square(axis)
-        _explain(figure, axis, classes, "lower left", "Average precision (dotted: chance)")
+        _explain(figure, classes, "Average precision (dotted: chance)")
     return figure
 
 
@@ -121,7 +121,7 @@ def calibration(predictions: pl.DataFrame, classes: Sequence[str], error: Entrie
             below.hist(score, bins=20, range=(0, 1), histtype="step", color=colour(place), linewidth=1.2)
         axis.set(ylabel="Observed share", title="Calibration", xlim=(0, 1), ylim=(-0.02, 1.02))
         below.set(xlabel="Predicted probability", ylabel="Cases")
-        _explain(figure, axis, classes, "upper left", "Calibration error")
+        _explain(figure, classes, "Calibration error")
     return figure
 
 
@@ -161,14 +161,16 @@ def training(history: pl.DataFrame) -> Figure:
 
 
 def _canvas(classes: Sequence[str]) -> Figure:
-    """Create a figure, which is wider where a legend of many classes is beside the curves."""
-    return canvas(SIZE[0] + BESIDE * (len(classes) > FEW), SIZE[1])
+    """Create a figure with room for the legend: below the curves, or for many classes beside them."""
+    if len(classes) > FEW:
+        return canvas(SIZE[0] + BESIDE, SIZE[1])
+    return canvas(SIZE[0], SIZE[1] + LINE * (1 + len(classes)))
 
 
-def _explain(figure: Figure, axis: Axes, classes: Sequence[str], corner: Corner, title: str) -> None:
-    """Add a legend in a corner of the curves, or for many classes beside them."""
+def _explain(figure: Figure, classes: Sequence[str], title: str) -> None:
+    """Add the legend, which covers no curve."""
     if len(classes) <= FEW:
-        axis.legend(loc=corner, title=title, alignment="left")
+        figure.legend(loc="outside lower left", title=title, alignment="left")
     else:
         figure.legend(loc="outside right upper", title=title, alignment="left")
 

@@ -18,6 +18,7 @@ from radgaze.objectives.schedules import CONSTANT
 from radgaze.objectives.terms import further
 from radgaze.objectives.terms.edge import in_words
 from radgaze.reporting.attention import Attention, attention_of, told_of
+from radgaze.reporting.pretraining import input_words
 from radgaze.reporting.wording import count, listed, number
 from radgaze.runs import dates
 from radgaze.runs.controls import WORDS
@@ -80,7 +81,7 @@ def summary(run: Run, facts: StoreFacts, *, exclusive: bool = True) -> str:
     config = run.config
     network = config.model.network.title
     if not config.model.has_own_encoder:
-        network = f"{network} ({config.model.encoder})"
+        network = f"{network} ({config.model.encoder}{config.model.tuning})"
     data = ""
     if facts.cases:
         data = f", from a store of {count(facts.cases, 'case')} of “{facts.source or 'unknown'}”"
@@ -160,6 +161,7 @@ def facts(run: Run, results: EvaluationResults, store: StoreFacts) -> list[tuple
         ("Data source", store.source),
         ("Protocol", config.protocol),
         ("Starting weights", None if config.model.has_own_encoder else weights),
+        ("Input of the encoder", input_words(run)),
         ("Edges", told_of(", ".join(edges) or "none", store.attention)),
         ("Gaze in training", f"control {config.gaze.control}" if config.gaze.control != "none" else None),
         ("Share of classification (γ)", _gamma(config.objective) if edges else None),

@@ -28,6 +28,8 @@ LINES: tuple[LineStyle, ...] = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1,
 INK, MUTED, RULE = "#1b2733", "#5b6875", "#d5dbe1"
 DPI = 160
 """Pixels per inch of every PNG file."""
+SHOWN_DPI = 90
+"""Pixels per inch in a notebook, which keeps the picture in its file."""
 
 # Inferno without its black and pale ends: uniform in lightness, and distinct from the greys of a radiograph.
 HEAT = LinearSegmentedColormap.from_list(
@@ -74,9 +76,18 @@ def styled() -> Iterator[None]:
         yield
 
 
-def canvas(width: float, height: float) -> Figure:
+class ShownFigure(Figure):
+    """A figure that a notebook shows although pyplot does not know it."""
+
+    def _repr_png_(self) -> bytes:
+        buffer = BytesIO()
+        draw(self, buffer, dpi=SHOWN_DPI)
+        return buffer.getvalue()
+
+
+def canvas(width: float, height: float) -> ShownFigure:
     """Create an empty figure of `width` × `height` inches, independent of pyplot's global state."""
-    figure = Figure(figsize=(width, height))
+    figure = ShownFigure(figsize=(width, height))
     FigureCanvasAgg(figure)
     return figure
 

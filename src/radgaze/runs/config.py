@@ -32,7 +32,8 @@ class InputConfig(Section):
     """The input images of the network.
 
     Attributes:
-        size: Side of the square image in pixels, a multiple of 32.
+        size: Side of the square image in pixels: a multiple of 32, or of the patch for a plain transformer;
+            your own network says itself which sizes it takes.
         fit: "stretch" changes the aspect ratio (as the paper did), "pad" keeps it.
         augment: Augment training data: shift, rotate and scale image and fixations together, and change the
             brightness.
@@ -44,16 +45,6 @@ class InputConfig(Section):
     fit: Literal["stretch", "pad"] = "stretch"
     augment: bool = False
     cache: bool | Literal["auto"] = "auto"
-
-    def check(self) -> None:
-        """Check the values.
-
-        Raises:
-            FieldError: The size is out of range, or not a multiple of 32.
-        """
-        super().check()
-        if self.size % 32:
-            raise FieldError("size", f"must be a multiple of 32, as the encoders need it, got {self.size}")
 
 
 @dataclass
@@ -198,6 +189,8 @@ class OptimisationConfig(Section):
         optimiser: Optimiser, "adamw" or "adam".
         learning_rate: Peak learning rate.
         weight_decay: Weight decay of AdamW; biases and norms have none.
+        layer_decay: Factor of the learning rate from each block of the encoder to the one in front of it;
+            with 1 all have the same. Pretrained transformers are often trained with 0.65 to 0.9.
         batch_size: Number of cases in a step on each device: two devices train like one with twice the batch
             size.
         gaze_fraction: Share of each batch that is drawn from the cases with gaze, for data in which most
@@ -217,6 +210,7 @@ class OptimisationConfig(Section):
     optimiser: Literal["adamw", "adam"] = "adamw"
     learning_rate: float = option(1e-3, above=0)
     weight_decay: float = option(0.05, at_least=0)
+    layer_decay: float = option(1.0, above=0, at_most=1, omitted=True)
     batch_size: int = option(32, at_least=1)
     gaze_fraction: float | None = option(None, above=0, below=1)
     last_batch: Literal["drop", "keep"] = "drop"
@@ -322,6 +316,10 @@ class Config(Section):
             FieldError: A value is not allowed, or does not fit one of another section.
         """
         super().check()
+        # A network of timm or of the user is made first: it may have patches of 14 px.
+        if self.input.size % 32 and not self.model.tells_its_sizes:
+            rule = f"must be a multiple of 32, as the encoders need it, got {self.input.size}"
+            raise FieldError("input.size", rule)
         goal = self.objective
         _check_size("heatmap", goal.heatmap, self.input.size)
         for name, heatmap in goal.heatmaps.items():

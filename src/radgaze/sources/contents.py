@@ -25,6 +25,8 @@ REASONS = (
     "unreadable_mask",
     "mask_without_case",
     "twin_without_case",
+    "not_in_split_file",
+    "patient_in_two_splits",
 )
 """Reasons of rejections; stable identifiers."""
 

@@ -100,7 +100,10 @@ def read_item(given: object, *, points: int) -> Item:
 
 
 def image_of(given: object) -> Array:
-    """Convert an image to (H, W) of 8 or 16 bits.
+    """Convert an image to (H, W) of 8 or 16 bits, which are read as those of an image file.
+
+    Floating point becomes 8 bits: an image of 16 is stretched from its least to its greatest value when it is
+    read, and greys that are in [0, 1] already are to stay what they are, as in prediction.
 
     Args:
         given: Array or tensor (H, W) or (1, H, W): uint8, uint16, or floating point in [0, 1].
@@ -116,7 +119,7 @@ def image_of(given: object) -> Array:
     low, high = float(image.min()), float(image.max())
     if not (low >= 0 and high <= 1):  # also where a value is not a number
         raise UserError(f"`image` of floating point must be in [0, 1], got values from {low:g} to {high:g}")
-    return np.rint(image.astype(np.float64) * 65535).astype(np.uint16)
+    return np.rint(image.astype(np.float64) * 255).astype(np.uint8)
 
 
 def as_array(given: object, name: str) -> Array:

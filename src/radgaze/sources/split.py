@@ -112,6 +112,23 @@ def fold_split(
     return {patient: "test" if part == fold else others[patient] for patient, part in fold_of.items()}
 
 
+def validation_split(
+    patients: Sequence[Patient], classes: Sequence[Hashable], seed: int
+) -> dict[Patient, str]:
+    """Split patients that are not tested: about a tenth of them (`held_out_share`) for validation.
+
+    Args:
+        patients: Patient of each case.
+        classes: Class of each case, or the frozenset of its classes.
+        seed: Random seed.
+
+    Returns:
+        The split of each patient, "train" or "validate".
+    """
+    share = held_out_share(patients, classes)
+    return _dealt(patients, classes, {"validate": share, "train": 1 - share}, seed)
+
+
 def _dealt(
     patients: Sequence[Patient],
     classes: Sequence[Hashable],

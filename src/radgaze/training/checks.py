@@ -25,6 +25,7 @@ from radgaze.store.boxes import finding_boxes, finding_regions
 from radgaze.store.dataset import GazeDataset
 from radgaze.store.parts import part_regions
 from radgaze.store.store import Store
+from radgaze.training import fine_tuning
 from radgaze.training.module import GazeGuided
 
 _PARTS = {Map.LUNGS: "masks of both lungs", Map.EXPLAINED: "masks of what an earlier run used"}
@@ -33,7 +34,7 @@ _SOURCES = {
     Map.EXPLAINED: f"make a copy with them by {call('pseudo', 'RUN', marking='explained', out='STORE')}",
 }
 
-CHANGEABLE = ("data", "trainer.", "input.cache")
+CHANGEABLE = ("data", "trainer.", "input.cache", "model.weights_dir", "model.pretraining_ids")
 """Fields that may have another value when a run is resumed: they do not change what is learned."""
 
 OBJECT = "model.given"
@@ -54,6 +55,7 @@ def check(config: Config, store: Store) -> None:
     """
     config.check()  # again: its values may have been changed since it was made
     _check_objective(config)
+    fine_tuning.check_settings(config)
     if rule := unsuited(config):
         raise FieldError("gaze.control", rule)
     _check_store(config, store)
@@ -159,6 +161,7 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                     f"{own_in_words(config.model) if config.model.is_own else name} does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
+            fine_tuning.check_trained(model, config, batch)
             for place, heatmap in _heatmaps(config).items():
                 _check_heatmap(place, heatmap, model, batch)
             if config.objective.terms:
@@ -167,6 +170,12 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 except MissingError as error:
                     other = "experiment" if config.model.is_own else "`model.architecture`"
                     raise UserError(f"{error}; take another {other}") from None
+                except (RuntimeError, ValueError, AssertionError) as error:
+                    raise UserError(
+                        f"the terms {', '.join(config.objective.terms)} of {config.experiment} "
+                        f"cannot be computed with `model.encoder={config.model.encoder}`, which may take "
+                        f"no images of other sizes than `input.size={config.input.size}`: {_line(error)}"
+                    ) from error
             problem = _problem(model, batch, HeatmapConfig("grad_cam"))
             if problem and not config.model.is_own:  # a notice says so of an own network
                 raise UserError(

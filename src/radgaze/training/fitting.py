@@ -14,25 +14,28 @@ import polars as pl
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import Callback
-from torch import distributed
+from torch import distributed, nn
 
 from radgaze import models
 from radgaze.console import note, say
 from radgaze.errors import Stopped, UserError, call
+from radgaze.models import lora
 from radgaze.models.config import given_of
 from radgaze.options import FieldError
-from radgaze.runs import dates, origin, settings
+from radgaze.runs import dates, initial_weights, origin, settings
 from radgaze.runs.config import SELECTED_ON_TEST, Config
 from radgaze.runs.memory import keep_memory_of
 from radgaze.runs.prediction import predict
 from radgaze.runs.run import PREDICTIONS, Run
 from radgaze.store.store import Store
 from radgaze.tables import write_parquet
-from radgaze.training import run_folder
+from radgaze.training import fine_tuning, run_folder
 from radgaze.training.callbacks import Begun, announce
 from radgaze.training.checkpoints import Checkpoints
 from radgaze.training.checks import check, check_gaze, check_network, check_parts, check_unchanged
 from radgaze.training.counterfactual import check_regions
+from radgaze.training.initial_weights import initial_weights as training_from
+from radgaze.training.initial_weights import with_found_input
 from radgaze.training.loading import StoreData
 from radgaze.training.module import GazeGuided
 from radgaze.training.notices import of_model, of_store
@@ -53,7 +56,7 @@ def fit(
     """Train a run on a store that is open, see `radgaze.training.train`."""
     if resume:
         run_folder.check_resumable(out, clear=is_first())
-    config = with_found_parts(config, store)
+    config, found_input = with_found_input(with_found_parts(config, store), out if resume else None)
     check(config, store)
     config = _with_classification(config, store)
     checkpoints = Checkpoints(out)
@@ -75,6 +78,7 @@ def fit(
     # A checkpoint has all weights: those that the encoder once started from are not fetched again.
     initial = replace(config.model, weights="none") if resume else config.model
     model = models.create(initial, len(store.classes), config.input.size)
+    fine_tuning.prepare(model, config)
     data = StoreData(store, config)
     notices = _checked_cases(config, data)
     check_network(model, config, data.validation_cases)
@@ -82,6 +86,8 @@ def fit(
         run_folder.make(out, resume=resume)  # after all checks: it may replace a run
         settings.write(config, out / "config.yaml")
         origin.write(store, out)
+        if found_input is not None:
+            initial_weights.write(training_from(config, model, found_input), out)
         _tell_of_data(config, data, notices, trainer.world_size)
     module = GazeGuided(model, config, len(store.classes))
     stopped = _fit(trainer, module, data, last, training)
@@ -91,8 +97,7 @@ def fit(
         if stopped:
             raise Stopped("before the first epoch was over; nothing is kept")
         raise UserError(f"{checkpoints.folder} has no weights of a best epoch (any more); train again")
-    models.save(model, config.model, store.classes, out / "model", size=config.input.size)
-    dates.note(out, "trained")
+    _keep(model, config, store, out)
     if stopped:
         raise Stopped(
             f"the best weights so far are in {out / 'model'}; go on with: {call('train', resume=out)}"
@@ -100,6 +105,13 @@ def fit(
     if predictions:
         _write(predict(model, store, config, device=_device(trainer, module)), out / PREDICTIONS)
     return Run.open(out, model=given_of(config.model))
+
+
+def _keep(model: nn.Module, config: Config, store: Store, out: Path) -> None:
+    """Write the trained model, and the day of its training."""
+    lora.merge(model)
+    models.save(model, config.model, store.classes, out / "model", size=config.input.size)
+    dates.note(out, "trained")
 
 
 def is_first() -> bool:

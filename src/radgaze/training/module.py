@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import lightning as L
 import torch
@@ -17,6 +17,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from radgaze import attribution, models
 from radgaze.errors import UserError
+from radgaze.models import freezing
 from radgaze.models.layers import kept_features
 from radgaze.models.output import Output
 from radgaze.models.second_pass import run_again
@@ -31,6 +32,7 @@ from radgaze.runs.training_images import TrainingImage
 from radgaze.store.batch import Batch
 from radgaze.training.counterfactual import change
 from radgaze.training.factors import Factors
+from radgaze.training.optimiser import groups
 
 
 class NonFiniteLossError(UserError):
@@ -72,6 +74,12 @@ class GazeGuided(L.LightningModule):
         self._has_boxes_term = compares(config.objective, Map.BOXES)
         self._parts = [part.value for part in PARTS if compares(config.objective, part)]
         self.shown: list[TrainingImage] = []
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode; batch norms of frozen parts stay in evaluation mode."""
+        super().train(mode)
+        freezing.hold_norms(self)
+        return self
 
     def on_train_epoch_start(self) -> None:
         # Drop-out depends on seed, epoch and process alone: a resumed run equals one that never stopped.
@@ -121,14 +129,8 @@ class GazeGuided(L.LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         settings = self.config.optimisation
-        if settings.optimiser == "adam":
-            optimiser: torch.optim.Optimizer = torch.optim.Adam(
-                self.model.parameters(), lr=settings.learning_rate
-            )
-        else:
-            optimiser = torch.optim.AdamW(
-                decay_groups(self.model, settings.weight_decay), lr=settings.learning_rate
-            )
+        kind = torch.optim.Adam if settings.optimiser == "adam" else torch.optim.AdamW
+        optimiser = kind(groups(self.model, settings), lr=settings.learning_rate)
         if settings.schedule == "triangular2":
             schedule = torch.optim.lr_scheduler.LambdaLR(
                 optimiser, lambda epoch: triangular2(epoch, settings)
@@ -288,10 +290,3 @@ def triangular2(epoch: int, config: OptimisationConfig) -> float:
     cycle = math.floor(1 + epoch / (2 * half))
     x = abs(epoch / half - 2 * cycle + 1)
     return low + (1 - low) * max(0.0, 1 - x) / 2.0 ** (cycle - 1)
-
-
-def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Group parameters into those with weight decay, and those of one dimension (biases, norms) without."""
-    matrices = [p for p in model.parameters() if p.dim() > 1]
-    vectors = [p for p in model.parameters() if p.dim() <= 1]
-    return [{"params": matrices, "weight_decay": weight_decay}, {"params": vectors, "weight_decay": 0.0}]

@@ -20,7 +20,7 @@ from radgaze.models.own import OwnNetwork
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
 
-TRIED_ELSEWHERE = ("cam",)
+TRIED_ELSEWHERE = ("cam", "attention", "attention_rollout", "relevance")
 """Generators that test a network themselves whenever they are chosen."""
 
 EXPANDING = ("samples", "steps")

@@ -8,7 +8,7 @@ from pathlib import Path
 from radgaze.console import note
 from radgaze.errors import UserError, shortened
 from radgaze.files import clear_leftovers, stay_within
-from radgaze.runs import dates, origin, settings, training_images, vote, without_gaze
+from radgaze.runs import dates, initial_weights, origin, settings, training_images, vote, without_gaze
 from radgaze.runs.history import HISTORY, read_history
 from radgaze.runs.run import PREDICTIONS
 from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
@@ -16,7 +16,7 @@ from radgaze.training.checkpoint_files import FOLDER, LAST, resumable
 FILES = {
     *("config.yaml", origin.FILE, vote.FILE, HISTORY, FOLDER, "model", PREDICTIONS),
     *("tensorboard", "csv", "mlruns", "wandb"),
-    dates.FILE,
+    *(dates.FILE, initial_weights.FILE),
     *("metrics.json", "agreement.parquet", "localisation.parquet", "curves.parquet", "selective.json"),
     *("decisions.parquet", *(f"rejection.{kind}" for kind in ("json", "md", "csv", "html"))),
     *("report.html", "figures", without_gaze.FOLDER, training_images.FILE),

@@ -54,8 +54,8 @@ class Contest:
     @property
     def words(self) -> str:
         """The contest in one or two sentences."""
-        known = math.isfinite(self.low) and math.isfinite(self.high)
-        interval = f" [{self.low:.3f}, {self.high:.3f}]" if known else ""
+        is_defined = math.isfinite(self.low) and math.isfinite(self.high)
+        interval = f" [{self.low:.3f}, {self.high:.3f}]" if is_defined else ""
         words = (
             f"Trial {self.best} is {self.difference:.3f}{interval} above trial {self.second}, the second, in "
             f"AUC over {self.cases} validation cases."

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,9 +12,10 @@ from torch import Tensor
 
 from radgaze.attribution.engine import census, feature_maps
 from radgaze.attribution.engine.checks import refuse_without_derivative, why_independent
-from radgaze.attribution.engine.feature_maps import Arrange
+from radgaze.attribution.engine.feature_maps import Arrange, UnpooledError
 from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.rounding import gradient_of_scores
+from radgaze.attribution.engine.tokens import TokenGrid, grid_of
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.rules import BACKPROP, Rule
 from radgaze.attribution.targets import Target, score_of
@@ -66,15 +67,14 @@ class Capture:
         """The features as the network made them, perhaps with channels last, and the function that arranges
         them."""
         if self.watch.layer is None:
-            pooled, dim = feature_maps.pooled(self.score, self.pass_.stages)
-            return pooled, feature_maps.arrangement(dim)
+            return self._pooled()
         made = self.pass_.features
         if made is None:
             raise RuntimeError(
                 f"the layer {self.watch.layer!r} did not run in this forward pass, or under torch.no_grad()"
             )
         arrange, assumed = feature_maps.arranged(
-            self.watch.layer, made, self.watch.channels, self.watch.reshape
+            self.watch.layer, made, self.watch.channels, self.watch.reshape, self.grid_of
         )
         if assumed:
             self.watch.warn_once(
@@ -82,6 +82,31 @@ class Capture:
                 "first or last; they are taken to be first: say channels='first' or 'last'"
             )
         return made, arrange
+
+    def _pooled(self) -> tuple[Tensor, Arrange]:
+        """The feature maps that the score pools; of a transformer the tokens in front of its last attention.
+
+        With a class token, what the last block gives for patches does not reach the score: the class token
+        reads the patches in the attention of that block, as its norm gives them.
+        """
+        try:
+            pooled, dim = feature_maps.pooled(self.score, self.pass_.stages)
+        except UnpooledError:
+            tokens = self.pass_.tokens
+            if tokens is None:
+                raise
+            return tokens, self.grid_of(tokens.shape[1]).maps
+        return pooled, feature_maps.arrangement(dim)
+
+    def grid_of(self, count: int) -> TokenGrid:
+        """The grid of a number of tokens.
+
+        Raises:
+            GridError: None is known that fits.
+        """
+        size = (self.images.shape[-2], self.images.shape[-1])
+        flattened = (maps for maps, _ in self.pass_.stages if len(maps) == len(self.images))
+        return grid_of(count, self.watch.model, size, flattened, self.watch.tokens)
 
     @property
     def place(self) -> Tensor:
@@ -126,14 +151,32 @@ class Capture:
         arrange: Arrange | None = None
         if "features" in self.__dict__ and source is self.features:
             source, arrange = self.as_made
-        gradient = self._in_range(source, rule)
+        gradient = self._in_range((source,), rule)
         return gradient if arrange is None else arrange(gradient)
+
+    def gradients(self, sources: Sequence[Tensor]) -> list[Tensor]:
+        """∂score/∂source for several tensors of the forward pass, (B, …) or (B · heads, …).
+
+        Raises:
+            RuntimeError: The score does not depend on one of them.
+        """
+        batch = len(self.images)
+        joint = self._in_range(sources, BACKPROP).reshape(batch, -1)
+        parts = torch.split(joint, [source.numel() // batch for source in sources], 1)
+        return [part.reshape(source.shape) for part, source in zip(parts, sources, strict=True)]
 
     def constant_gradient(self, source: Tensor, rule: Rule = BACKPROP) -> Tensor:
         """Compute the same as `gradient`, without a graph, so that it is a constant in the backward pass."""
+        return self._without_graph().gradient(source, rule).detach()
+
+    def constant_gradients(self, sources: Sequence[Tensor]) -> list[Tensor]:
+        """Compute the same as `gradients`, constant in the backward pass."""
+        return [gradient.detach() for gradient in self._without_graph().gradients(sources)]
+
+    def _without_graph(self) -> Capture:
         without_graph = copy(self)  # with the features and scores that were computed
         object.__setattr__(without_graph, "create_graph", False)
-        return without_graph.gradient(source, rule).detach()
+        return without_graph
 
     def _check_matches(self, rule: Rule) -> None:
         """Refuse a rule that applies to no activation, and warn once of operations that it does not cover."""
@@ -155,41 +198,54 @@ class Capture:
                 f"rule_for='relu': the network's activations are {_listed(pass_.activations)}; none is a "
                 f"ReLU, so this map is the plain gradient, not {rule.name}"
             )
+        elif 2 * pass_.norms >= sum(pass_.activations.values()) and "relu" not in pass_.activations:
+            warn_once(  # transformers and ConvNeXt
+                f"{rule.name}: its rule applies to {_listed(pass_.activations)} alone; layer norms, "
+                "attention and residual connections pass their plain derivative, so that the map's meaning "
+                "is thin: see Transformers in docs/heatmaps.md"
+            )
         if passed_over:
             warn_once(f"no rule covers {_listed(passed_over)}: there the plain derivative passes")
 
-    def _in_range(self, source: Tensor, rule: Rule) -> Tensor:
-        in_half = torch.float16 in (source.dtype, self._scores.dtype) or _in_float16(source.device.type)
+    def _in_range(self, sources: Sequence[Tensor], rule: Rule) -> Tensor:
+        types = (*(source.dtype for source in sources), self._scores.dtype)
+        in_half = torch.float16 in types or _in_float16(self._scores.device.type)
         if not in_half:
-            return self._gradient(source, rule)
+            return self._gradient(sources, rule)
         for scale in HALF_SCALES:
-            gradient = self._gradient(source, rule, scale)
+            gradient = self._gradient(sources, rule, scale)
             if gradient.isfinite().all():
                 break
         return gradient
 
-    def _gradient(self, source: Tensor, rule: Rule, scale: float = 1.0) -> Tensor:
+    def _gradient(self, sources: Sequence[Tensor], rule: Rule, scale: float = 1.0) -> Tensor:
         def differentiate(factor: float, keep_graph: bool) -> Tensor:
             self.pass_.put_in_force(rule)
             try:
                 with torch.set_grad_enabled(True):
-                    (gradient,) = torch.autograd.grad(
+                    gradients = torch.autograd.grad(
                         self.score * (scale * factor),
-                        source,
+                        tuple(sources),
                         create_graph=self.create_graph and keep_graph,
                         retain_graph=True,
                         allow_unused=True,
                     )
             finally:
                 self.pass_.put_in_force(None)
-            if gradient is None:
+            if any(gradient is None for gradient in gradients):
                 raise RuntimeError(why_independent(self.score))
-            return full(gradient) / (scale * factor)
+            return self._joint(gradients) / (scale * factor)
 
         if "followed" not in self.watch.notices:  # once for each generator: it walks the graph
             refuse_without_derivative(self.score)
             self.watch.notices.add("followed")
-        return gradient_of_scores(differentiate, source, full(self._scores))
+        return gradient_of_scores(differentiate, self._joint(sources), full(self._scores))
+
+    def _joint(self, tensors: Sequence[Tensor]) -> Tensor:
+        """Several tensors as one (B, K), so that their rounding is judged together; one alone as it is."""
+        if len(tensors) == 1 and len(tensors[0]) == len(self.images):
+            return full(tensors[0])
+        return torch.cat([full(tensor).reshape(len(self.images), -1) for tensor in tensors], 1)
 
     def again(self, images: Tensor, cases: Tensor) -> Capture:
         """Capture a forward pass of other images (N, C, H, W) with the same targets.

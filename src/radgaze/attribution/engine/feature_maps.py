@@ -23,6 +23,7 @@ from radgaze.attribution.engine.graph import (
     saved,
     shape_of,
 )
+from radgaze.attribution.engine.tokens import GridError, TokenGrid
 
 Channels = Literal["auto", "first", "last"]
 Arrange = Callable[[Tensor], Tensor]
@@ -181,9 +182,20 @@ def _without_prologue(node: Node) -> Node:
 
 
 def arranged(
-    name: str | None, tensor: Tensor, channels: Channels, reshape: Arrange | None
+    name: str | None,
+    tensor: Tensor,
+    channels: Channels,
+    reshape: Arrange | None,
+    grid_of: Callable[[int], TokenGrid],
 ) -> tuple[Arrange, bool]:
     """The function that makes feature maps (B, C, h, w) of a layer's output, and whether that is a guess.
+
+    Args:
+        name: Name of the layer.
+        tensor: Its output.
+        channels: Where its channels are.
+        reshape: The function that the user gave, if any.
+        grid_of: Function that finds the grid of a number of tokens.
 
     Raises:
         RuntimeError: There is none.
@@ -193,10 +205,7 @@ def arranged(
         return reshape, False
     shape = tuple(tensor.shape)
     if tensor.dim() == 3:
-        raise RuntimeError(
-            f"{name} gives no feature maps (B, C, h, w), but tokens {shape}: say how these lie in the image, "
-            "e.g. reshape=lambda t: t[:, 1:].transpose(1, 2).unflatten(2, (h, w))"
-        )
+        return _of_tokens(name, tensor, grid_of), False
     if tensor.dim() != 4:
         raise RuntimeError(f"{name} gives no feature maps (B, C, h, w), but {shape}")
     dim = channel_dim(tensor) if channels == "auto" else {"first": 1, "last": 3}[channels]
@@ -206,6 +215,19 @@ def arranged(
             "(B, C, h, w), reshape=lambda t: …"
         )
     return (_last_to_first if dim == 3 else _as_it_is), dim is None
+
+
+def _of_tokens(name: str | None, tensor: Tensor, grid_of: Callable[[int], TokenGrid]) -> Arrange:
+    """The function that makes feature maps of tokens (B, N, C), or of (B, C, N)."""
+    first = channel_dim(tensor) == 1
+    try:
+        grid = grid_of(tensor.shape[2 if first else 1])
+    except GridError as error:
+        raise GridError(
+            f"{name} gives no feature maps (B, C, h, w), but tokens {tuple(tensor.shape)}: {error}, or "
+            "say how they lie in the image, reshape=lambda t: …"
+        ) from error
+    return (lambda tokens: grid.maps(tokens.transpose(1, 2))) if first else grid.maps
 
 
 def _check_reshaped(maps: object, name: str | None, batch: int) -> None:

@@ -54,6 +54,11 @@ class Pass:
         images: The images (B, C, H, W) that the heatmap is made for.
         own_leaf: Whether they are a leaf made here, so that the loss's gradient in them is not needed.
         features: Output of the layer asked for.
+        records: Whether attention matrices are recorded; fused attention is computed in separate operations.
+        attention: Those matrices as the model made them, in order, see `attention`.
+        norms: Number of layer norms met.
+        normed: Tokens (B, N, C) that the last layer norm gave.
+        tokens: Those of the norm in front of the last attention of all tokens to each other.
         stages: Feature maps that may have been pooled, in order, see `feature_maps`.
         linear: Input, weight and output of the last linear layer.
         group: The processes over whose batches batch norm takes its statistics; None for this one alone.
@@ -71,6 +76,11 @@ class Pass:
     images: Tensor | None = None
     own_leaf: bool = False
     features: Tensor | None = None
+    records: bool = False
+    attention: list[Tensor] = field(default_factory=list)
+    norms: int = 0
+    normed: Tensor | None = None
+    tokens: Tensor | None = None
     stages: list[tuple[Tensor, Node]] = field(default_factory=list)
     linear: tuple[Tensor, Tensor, Tensor] | None = None
     group: batch_norm.Group = field(default_factory=batch_norm.current)
@@ -90,6 +100,9 @@ class Pass:
         self.unruled |= inner.unruled
         self.stages += inner.stages
         self.linear = inner.linear or self.linear
+        self.attention += inner.attention
+        self.norms += inner.norms
+        self.tokens = self.tokens if inner.tokens is None else inner.tokens
 
     def forget(self) -> None:
         """Release all tensors.
@@ -97,8 +110,8 @@ class Pass:
         The graph's nodes hold the pass. If it kept holding tensors of the graph, that cycle would live until
         the garbage collector ran, steps later, and memory would fill up until then.
         """
-        self.images = self.features = self.linear = None
-        self.stages, self.inner = [], []
+        self.images = self.features = self.linear = self.normed = self.tokens = None
+        self.stages, self.inner, self.attention = [], [], []
 
 
 Step = TypeVar("Step", bound=Context)

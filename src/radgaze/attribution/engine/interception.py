@@ -14,10 +14,9 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 
-from radgaze.attribution.engine import activations, batch_norm, feature_maps, turns
+from radgaze.attribution.engine import activations, attention, batch_norm, feature_maps, turns
 from radgaze.attribution.engine.activations import (
     Activation,
     Arguments,
@@ -45,7 +44,6 @@ _PRODUCT = (torch.mul, Tensor.mul, Tensor.__mul__, Tensor.__rmul__, torch.multip
 _RELU6 = (F.relu6, F.hardtanh)
 _PRODUCT_IN_PLACE = (Tensor.mul_, Tensor.__imul__)
 _CONCATENATE = (torch.cat, torch.concat, torch.concatenate)
-_ATTENTION: tuple[TorchFunction, ...] = (F.scaled_dot_product_attention, F.multi_head_attention_forward)
 _PROLOGUE: tuple[TorchFunction, ...] = (
     *(torch.pow, Tensor.pow, Tensor.__pow__, torch.exp, Tensor.exp, torch.abs, Tensor.abs),
     *(torch.clamp, Tensor.clamp, torch.clamp_min, Tensor.clamp_min),
@@ -96,9 +94,8 @@ class Interception(TorchFunctionMode):
         layer = self._layer(func)
         if layer is not None:
             return layer(*args, **kwargs)
-        if func in _ATTENTION and not self.pass_.only_looked_at:
-            with sdpa_kernel(SDPBackend.MATH):  # the fused ones cannot be differentiated twice
-                return func(*args, **kwargs)
+        if func in attention.CALLED:
+            return attention.attend(func, args, kwargs, self.pass_, self)
         if func in activations.UNRULED:
             self.pass_.unruled.add(activations.UNRULED[func])
         if func in _PRODUCT and len(args) == 2:
@@ -128,6 +125,10 @@ class Interception(TorchFunctionMode):
         self._notice(args, y)
         if func in _PROLOGUE:
             feature_maps.note_prologue(x, self.pass_.stages)
+        elif func in attention.NORMS:
+            attention.note_norm(y, self.pass_)
+        elif func in attention.SOFTMAX and within:
+            attention.note_softmax(y, args, kwargs, self.pass_)
         return y
 
     def _layer(self, func: TorchFunction) -> TorchFunction | None:
@@ -153,6 +154,7 @@ class Interception(TorchFunctionMode):
             literal=before.literal,
             gates=before.gates,
             only_looked_at=before.only_looked_at,
+            records=before.records,
             compiled=before.compiled,
             group=before.group,
             evaluating=before.evaluating,

@@ -31,6 +31,7 @@ class Watch:
         layer: Name of the module whose output is kept as `Pass.features`.
         channels: Where that output has its channels.
         reshape: Function that makes feature maps (B, C, h, w) of it.
+        tokens: Prefix tokens and grid of its tokens (B, N, C), where they are not to be found.
         notices: Names and texts of what has been counted and warned of, once for each generator.
         new_pass: Function that makes the state of a forward pass.
         batch_statistics: Treatment of batch norm's statistics, see `Interception`.
@@ -44,10 +45,11 @@ class Watch:
         batch_statistics: Literal["held", "exact"],
         channels: Channels = "auto",
         reshape: Arrange | None = None,
+        tokens: tuple[int, int, int] | None = None,
         notices: set[str] | None = None,
     ) -> None:
         self.model, self.layer, self._new_pass = model, layer, new_pass
-        self.channels, self.reshape = channels, reshape
+        self.channels, self.reshape, self.tokens = channels, reshape, tokens
         self._interception = Interception(new_pass(), batch_statistics)
         self._hooks: list[RemovableHandle] = []
         self.notices: set[str] = set() if notices is None else notices
@@ -202,6 +204,7 @@ class Watch:
                 "these differ"
             )
         nested.only_looked_at = nested.only_looked_at and outer.only_looked_at
+        nested.records = nested.records or outer.records
         outer.inner.append(nested)
 
     def _keep(self, module: nn.Module, args: object, output: object) -> Tensor | None:

@@ -6,10 +6,8 @@ A is found during the forward pass, or is the output of `layer`. The weights are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +15,9 @@ from torch import Tensor, nn
 from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.feature_maps import UnpooledError
 from radgaze.attribution.engine.graph import before
+from radgaze.attribution.engine.tokens import GridError
 from radgaze.attribution.generator import Generator, check_option
+from radgaze.attribution.generators.trials import black, reason
 from radgaze.attribution.registry import register
 from radgaze.attribution.targets import logits_of
 
@@ -25,12 +25,12 @@ ChannelWeights = Literal["exact", "held"]
 
 
 class OfFeatures(Generator):
-    """A generator of the feature maps that the class score pools, unless a layer is named."""
+    """A generator of the feature maps that the class score pools, or of a transformer's tokens."""
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model pools no feature maps, as some transformers; tested with black images."""
-        return super().unsupported(model, size) or _without_features(model, size)
+        return super().unsupported(model, size) or reason(GradCAM, model, size, (UnpooledError, GridError))
 
 
 @register("cam", title="CAM")
@@ -55,7 +55,7 @@ class CAM(Generator):
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
         """The reason why the model has no such head, tested with a black image."""
-        if any(_makes_a_map(cls, model, image) for image in _black(model, size)):
+        if any(_makes_a_map(cls, model, image) for image in black(model, size)):
             return None
         return "the model's head is not average pooling and one linear layer; grad_cam takes any"
 
@@ -154,45 +154,6 @@ _BETWEEN = (
     "NativeDropout",
 )
 _AVERAGE = ("Mean", "AdaptiveAvgPool2D", "AvgPool2D")
-
-
-_TRIED: WeakKeyDictionary[nn.Module, dict[int, str | None]] = WeakKeyDictionary()
-"""Why a model pools no feature maps, by the size of its images; None where it does, or that is not known."""
-
-
-def _without_features(model: nn.Module, size: int) -> str | None:
-    tried = _TRIED.setdefault(model, {})
-    if size not in tried:
-        tried[size] = _reason(model, size)
-    return tried[size]
-
-
-def _reason(model: nn.Module, size: int) -> str | None:
-    for image in _black(model, size):
-        try:
-            GradCAM(model)(image)
-        except UnpooledError as error:
-            return str(error)
-        except Exception:  # noqa: S112 - a network may refuse an image in any way
-            continue
-        return None
-    return None  # the real images will tell
-
-
-def _black(model: nn.Module, size: int) -> Iterator[Tensor]:
-    """Black images of one channel, and of as many as the first convolution takes; and of its size."""
-    first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)
-    if first is None:
-        return
-    weight = first.weight
-    side_of_model = getattr(model, "image_size", None)  # torchvision's transformers
-    named = getattr(model, "default_cfg", None)  # timm's networks
-    if isinstance(named, Mapping) and named.get("input_size"):
-        side_of_model = named["input_size"][-1]
-    for side in dict.fromkeys((size, side_of_model)):
-        if isinstance(side, int):
-            black = torch.zeros(1, first.in_channels, side, side, dtype=weight.dtype, device=weight.device)
-            yield from (black[:, :1], black)  # some networks expand one channel to three
 
 
 def _makes_a_map(kind: type[Generator], model: nn.Module, image: Tensor) -> bool:

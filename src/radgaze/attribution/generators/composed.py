@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 import torch
@@ -15,11 +15,17 @@ from radgaze.attribution.engine.modes import compares_cases
 from radgaze.attribution.generator import Generator
 from radgaze.attribution.generators.cam import GradCAM
 from radgaze.attribution.readout import enlarge
-from radgaze.attribution.registry import create, register, register_method
+from radgaze.attribution.registry import REGISTRY, create, options, register, register_method
 
 FEW = 4
 """Fewest images in one forward pass: one alone takes nearly as long."""
 
+
+SHARED = (
+    *("layer", "channels", "reshape", "tokens", "output"),
+    *("readout", "rule_for", "gates", "batch_statistics", "compiled"),
+)
+"""Options of a generator that it gives to the one that it averages."""
 
 _SHOWN = {"samples": 50, "noise": 0.15}  # Smilkov et al. 2017, section 3.2: 10% to 20%, and 50 copies
 
@@ -67,19 +73,19 @@ class SmoothGrad(Generator):
         _check_positive(samples=self.samples, internal_batch_size=self.internal_batch_size)
         if self.noise < 0:
             raise ValueError(f"noise must be at least 0, a share of the image's range, got {self.noise}")
-        self._base = create(
-            self.base,
-            self.model,
-            layer=self.layer,
-            channels=self.channels,
-            reshape=self.reshape,
-            output=self.output,
-            readout=self.readout,
-            rule_for=self.rule_for,
-            gates=self.gates,
-            batch_statistics=self.batch_statistics,
-            compiled=self.compiled,
-        )
+        self._base = create(self.base, self.model, **self._shared())
+
+    def _shared(self) -> dict[str, object]:
+        """The options that the other generator has as well, and those that it would refuse."""
+        has = options(self.base) if self.base in REGISTRY else SHARED
+        default = {each.name: each.default for each in fields(Generator)}
+        values = {name: getattr(self, name) for name in SHARED}
+        return {name: value for name, value in values.items() if name in has or value != default[name]}
+
+    @property
+    def reads_attention(self) -> bool:
+        """Whether the other generator reads attention matrices."""
+        return self._base.reads_attention
 
     def attribute(self, read: Capture) -> Tensor:
         x = read.images.detach()

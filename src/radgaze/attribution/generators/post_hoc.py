@@ -39,6 +39,7 @@ class PostHoc(Generator):
         "layer",
         "channels",
         "reshape",
+        "tokens",
         "through_scale",
         "rule_for",
         "gates",

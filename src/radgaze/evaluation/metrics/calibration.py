@@ -38,8 +38,8 @@ def calibration_error(
 
     The sum is over bins b of the probability. In [0, 1], 0 is best. The bins have equal numbers of cases,
     since on the few hundred cases of a test set most bins of equal width are nearly empty; all resamples use
-    the bins of the original cases. The metric is biased upwards, the more so the fewer cases there are, and
-    so are its resamples, in which cases repeat: its interval is too high.
+    the bins of the original cases. The metric is biased upwards, the more so the fewer cases there are. Its
+    resamples, in which cases repeat, are so once more, for which its interval is corrected.
 
     Args:
         labels: Labels, 0 or 1, of shape (n,).

@@ -23,9 +23,11 @@ class ClassMetric(Metric):
     Attributes:
         function: Function of labels (n,), probabilities (n,) and case weights (R, n) that returns the metric
             for each row of weights, (R,).
+        centred: Whether it is higher on resamples, in which cases repeat, see `Estimate.centred`.
     """
 
     function: Callable[[ArrayLike, ArrayLike, ArrayLike | None], NDArray[np.float64]]
+    centred: bool = False
 
 
 METRICS: dict[str, ClassMetric] = {
@@ -57,8 +59,9 @@ METRICS: dict[str, ClassMetric] = {
     ),
     "calibration_error": ClassMetric(
         title="calibration error",
-        words="Mean difference of predicted and observed frequency over bins.",
+        words="Mean difference of predicted and observed frequency over bins; on few cases it is too high.",
         function=calibration.calibration_error,
+        centred=True,
         higher_is_better=False,
         bounds=(0.0, 1.0),
     ),

@@ -130,16 +130,23 @@ class Estimate:
         value: The figure.
         resampled: The figure on each resample, an array of shape (R,).
         stated: Interval by a formula, which replaces that of the resamples; None for none.
+        centred: Whether the resamples, whose mean is another than the figure since cases repeat in them, are
+            moved by the difference before their percentiles are taken.
     """
 
     value: float
     resampled: Floats = field(repr=False)
     stated: tuple[float, float] | None = None
+    centred: bool = field(default=False, kw_only=True)
 
     @property
     def interval(self) -> tuple[float, float]:
         """The `stated` interval, else percentiles of the resamples on which the figure is defined."""
-        return percentile_interval(self.resampled) if self.stated is None else self.stated
+        if self.stated is not None:
+            return self.stated
+        defined = self.resampled[np.isfinite(self.resampled)]
+        moved = defined + (self.value - defined.mean()) if self.centred and defined.size else defined
+        return percentile_interval(moved)
 
     @property
     def p(self) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from radgaze import experiments
 from radgaze.evaluation.across_runs import GridEstimates
 from radgaze.evaluation.per_run import HEATMAP_METRICS
+from radgaze.reporting import pretraining
 from radgaze.reporting.paper.results import BASELINE, Results, title
 from radgaze.words import listed
 
@@ -22,10 +23,18 @@ def limits(results: Results, estimates: GridEstimates) -> list[str]:
         sentences.append(
             "Few seeds say little about the variation between seeds, and no interval can correct that."
         )
+    sentences += pretrained(results)
     sentences += _not_compared(estimates)
     if estimates.repeated_patients:
         sentences.append("Some patients have more than one case; the bootstrap draws patients.")
     return sentences
+
+
+def pretrained(results: Results) -> list[str]:
+    """Say what the encoders of the experiments saw before, each sentence once."""
+    return pretraining.sentences(
+        (title(name), run) for name in results.experiments for run in results.runs[name].values()
+    )
 
 
 def _not_compared(estimates: GridEstimates) -> list[str]:

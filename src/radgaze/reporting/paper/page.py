@@ -23,6 +23,8 @@ from radgaze.reporting.paper.controls import control_table, write_controls
 from radgaze.reporting.paper.files import write_tables
 from radgaze.reporting.paper.limitations import limits
 from radgaze.reporting.paper.power import TITLE, power_table, write_power
+from radgaze.reporting.paper.published_results import HEADINGS, NOTES, published_results, write_published
+from radgaze.reporting.paper.published_results import TITLE as TITLE_OF_PUBLISHED
 from radgaze.reporting.paper.reliance import TITLE as TITLE_OF_RELIANCE
 from radgaze.reporting.paper.reliance import reliance_tables
 from radgaze.reporting.paper.results import BASELINE, BEST_OF_PAPER, Results, title
@@ -76,6 +78,8 @@ def write(
         write_controls(controlled, out / "tables", results.stamp)
         if relied:
             write_stacked(relied, out / "tables" / "reliance", results.stamp)
+        published = published_results(results)
+        write_published(published, out / "tables")
         bar.advance()
         figures = _figures(results, estimates, out / "figures")
         bar.advance()
@@ -99,6 +103,10 @@ def write(
             power=power_table(estimates),
             tables=[_shown(table) for table in all_tables],
             headings=headings(estimates),
+            title_of_published=TITLE_OF_PUBLISHED,
+            published=published,
+            headings_of_published=HEADINGS,
+            notes_of_published=NOTES,
             figures=figures,
             rows_agreement=_map_rows(estimates.agreement, tuple(AGREEMENT)),
             columns_agreement=[(name, "↑" if higher else "↓") for name, higher, _ in AGREEMENT.values()],

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from radgaze.errors import UserError
+from radgaze.reporting.pretraining import pretraining_words, taken_words
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
 from radgaze.runs.origin import StoreChangedError
 
@@ -35,12 +36,14 @@ class Data:
         rows: The rows.
         uncompared: Reason why the store could not be compared with the one at training; None where it could.
         rejections: Reason and number of the cases that were left out of the store.
+        pretraining: What the encoder saw before, as sentences.
     """
 
     columns: tuple[str, ...]
     rows: tuple[SplitRow, ...]
     uncompared: str | None
     rejections: tuple[tuple[str, int], ...]
+    pretraining: tuple[str, ...]
 
 
 @register("data", title="Data", order=70)
@@ -61,6 +64,14 @@ class DataSection(Section):
             rows=tuple(rows),
             uncompared=evaluated.run.compared(),
             rejections=tuple((reason, number) for reason, number in rejections.items() if number),
+            pretraining=tuple(
+                words
+                for words in (
+                    taken_words(evaluated.run),
+                    pretraining_words(evaluated.run, evaluated.results),
+                )
+                if words
+            ),
         )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from radgaze.evaluation import baselines
+from radgaze.evaluation.constant import WORDS, is_constant
 from radgaze.evaluation.results import MACRO, EvaluationResults
 from radgaze.reporting.groups import shown_classes
 from radgaze.reporting.sections.section import EvaluatedRun, Section, register
@@ -55,7 +56,8 @@ class HeadlineSection(Section):
             _agreement_tile(results),
             Tile("Test cases", f"{test.height:,}", f"of {patients}, none of whom is in the training cases"),
         )
-        return Headline(tiles, findings(results, shown))
+        constant = (WORDS,) if is_constant(test, evaluated.run.classes) else ()
+        return Headline(tiles, (*constant, *findings(results, shown)))
 
 
 def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, ...]:

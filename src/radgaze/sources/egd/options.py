@@ -37,7 +37,11 @@ class EgdOptions(AlignOptions):
         masks: Keep the masks of lungs, mediastinum and aortic knob, four files for each image.
         split: Split of the published baselines (published), or 80/10/10 with even class shares (stratified);
             both by patient.
-        seed: Seed of the stratified split; the published split has a fixed seed.
+        split_file: List of the split of each image, in place of `split`: a CSV file such as GD-ViG's, with
+            columns image_id and phase; lines of an id and a split; or a folder with train.txt and test.txt.
+            Other images are left out. Without validation images, patients of the training images become them.
+        seed: Seed of the stratified split, and of the validation patients of a split file; the published
+            split has a fixed seed.
     """
 
     egd: str | Path = option(metavar="DIR")
@@ -55,4 +59,5 @@ class EgdOptions(AlignOptions):
     align_keep: Literal["class", "all"] = "class"
     masks: bool = True
     split: Literal["published", "stratified"] = "published"
+    split_file: str | Path | None = option(None, metavar="FILE")
     seed: int = 42

@@ -30,6 +30,7 @@ from radgaze.sources.egd.options import EgdOptions
 from radgaze.sources.egd.radiology_report import read_words
 from radgaze.sources.egd.rejected import gaze_of_nothing, no_gaze, off_image, rejections, shown, unspoken
 from radgaze.sources.egd.screen import filtered, on_image, shifted
+from radgaze.sources.egd.split_file import read_split_file, with_splits, with_validation
 from radgaze.sources.sizes import image_sizes
 from radgaze.sources.source import Source
 from radgaze.sources.split import published_split, stratified_split
@@ -58,7 +59,12 @@ def read(options: EgdOptions) -> Cohort:
     gaze = _gaze(egd, options)
     boxes = read_boxes(egd)
 
-    sheet = _judged(sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")), listed)
+    sheet = _with_listed_splits(sheet, options)
+    sheet = _judged(
+        sheet.with_columns(image=pl.lit(f"{mimic}/") + pl.col("path")),
+        listed,
+        listed_split=options.split_file is not None,
+    )
     _check_images(sheet, egd, mimic)
     all_cases = cases = sheet.filter(pl.col("reason").is_null())
     all_fixations, silent, mentions = _aligned(_placed(gaze, cases, options), egd, cases, options)
@@ -133,8 +139,17 @@ def _parameters(options: EgdOptions, listed: set[str] | None) -> dict[str, objec
         threshold = "dispersion" if options.filter == "idt" else "velocity"
         names = ("gaze", "filter", "least_duration", "pixels_per_degree", threshold)
         parameters |= {name: getattr(options, name) for name in names}
+    if options.split_file is not None:
+        return parameters | {"split": "file", "seed": options.seed}  # the cases and their splits are hashed
     seed = options.seed if options.split == "stratified" else None
     return parameters | {"split": options.split, "seed": seed}
+
+
+def _with_listed_splits(sheet: pl.DataFrame, options: EgdOptions) -> pl.DataFrame:
+    """The sheet with the split of a split file, and whether the patient is in two; null without a file."""
+    if options.split_file is None:
+        return sheet.with_columns(split=pl.lit(None, pl.String), shared=pl.lit(False))
+    return with_splits(sheet, read_split_file(Path(options.split_file), set(sheet["case_id"])))
 
 
 def _gaze(egd: Path, options: EgdOptions) -> pl.DataFrame:
@@ -147,6 +162,8 @@ def _gaze(egd: Path, options: EgdOptions) -> pl.DataFrame:
 
 def _split_of(sheet: pl.DataFrame, cases: pl.DataFrame, egd: Path, options: EgdOptions) -> pl.Expr:
     """Split of each case; the published one is drawn from all patients of the sheet, or simulated with it."""
+    if options.split_file is not None:
+        return pl.lit(with_validation(cases["split"], cases, options.seed))
     if options.split == "published":
         patients = sheet["patient_id"].to_list()
         splits = read_split(egd, patients) or published_split(patients)
@@ -205,7 +222,7 @@ def _readings(fixations: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _judged(sheet: pl.DataFrame, keep: set[str] | None) -> pl.DataFrame:
+def _judged(sheet: pl.DataFrame, keep: set[str] | None, *, listed_split: bool) -> pl.DataFrame:
     """The sheet with the class of each record, or the reason (the first that applies) and detail of its
     rejection."""
     ones = pl.sum_horizontal((pl.col(name) == 1).fill_null(False).cast(pl.Int8) for name in CLASSES)
@@ -223,6 +240,16 @@ def _judged(sheet: pl.DataFrame, keep: set[str] | None) -> pl.DataFrame:
             pl.format("Normal {}, CHF {}, pneumonia {}", *(shown(name) for name in CLASSES)),
         ),
         ("not_in_keep_list", ~listed, pl.lit("not in the list of ids to keep")),
+        (
+            "not_in_split_file",
+            pl.lit(listed_split) & pl.col("split").is_null(),
+            pl.lit("not in the list of splits"),
+        ),
+        (
+            "patient_in_two_splits",
+            pl.col("shared"),
+            pl.format("not only in {}", "split"),
+        ),
         ("missing_image", ~pl.col("exists"), pl.lit("there is no file where the sheet says")),
     )
     return sheet.with_columns(exists=pl.Series(exists, dtype=pl.Boolean)).with_columns(

@@ -10,6 +10,7 @@ from radgaze.console import note
 from radgaze.errors import UserError
 from radgaze.sources.delimited import column_names
 from radgaze.sources.keys import called
+from radgaze.words import listed
 
 IMAGE = ("image", "image_path", "path", "file", "filename", "image_file", "image_index", "image_id")
 PATIENT = ("patient", "patient_id", "subject", "subject_id", "patient_key")
@@ -93,9 +94,10 @@ def chosen_columns(
         note(f"{path.name}: " + ", ".join(f"{key} is column “{name}”" for key, name in guessed.items()))
     missing = [key for key in needed if key not in columns and key not in guessed]
     if missing:
+        it, flags = ("it", "") if len(missing) == 1 else ("each", " …")
         raise UserError(
-            f"{path}: which column is the {missing[0]}? Name it with `{option}={missing[0]}=COLUMN`; "
-            f"there are {', '.join(names)}"
+            f"{path}: which column is the {listed(missing)}? Name {it} with "
+            f"`{option}={missing[0]}=COLUMN`{flags}; there are {', '.join(names)}"
         )
     return columns | guessed
 

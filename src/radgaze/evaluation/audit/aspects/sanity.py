@@ -26,6 +26,7 @@ from radgaze.evaluation.metrics import randomisation
 from radgaze.evaluation.metrics.agreement import is_constant
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.metrics.randomisation import Mode
+from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS
 from radgaze.words import count, listed
 
 UNCHANGED = 0.5
@@ -181,8 +182,7 @@ class Sanity(Aspect):
         return Measurement([(ids, figures)], detail=tuple(cascades))
 
     def summarise(self, figures: Mapping[str, AuditEstimate], detail: object) -> WeightDependence:
-        likeness = figures.get(self.headline)
-        changes = None if likeness is None or likeness.value is None else likeness.value < UNCHANGED
+        changes = _changes(figures.get(self.headline))
         cascades = detail if isinstance(detail, tuple) else ()
         return WeightDependence(changes, tuple(_mean(cascade) for cascade in cascades))
 
@@ -195,14 +195,15 @@ class Sanity(Aspect):
     def verdict(self, method: MethodResults) -> str:
         changes = weight_dependence(method).changes
         if changes is None:
-            return "–"
+            return "undecided" if _is_measured(method) else "–"
         return "changes" if changes else f"✗ {self.flag}"
 
     def criterion(self, results: AuditResults) -> str:
         return (
             "A method does not change with the weights where its maps of a model without any learnt weight "
             f"still have a mean rank correlation of {results.thresholds['unchanged_from']} or more with "
-            "those of the trained one."
+            "those of the trained one, by the whole interval. Where that includes the threshold, or there "
+            "are too few patients for one, it is undecided."
         )
 
     def findings(self, methods: Mapping[str, MethodResults]) -> list[str]:
@@ -212,7 +213,13 @@ class Sanity(Aspect):
                 f"{listed(unchanged)} {'does' if len(unchanged) == 1 else 'do'} not change with the weights: "
                 "what such a map shows is largely in the image or in the network's shape, and was not learnt."
             )
-        if blank := [name for name, method in methods.items() if weight_dependence(method).changes is None]:
+        unclear = [name for name, method in methods.items() if weight_dependence(method).changes is None]
+        if undecided := [name for name in unclear if _is_measured(methods[name])]:
+            sentences.append(
+                f"Whether {listed(undecided)} {'changes' if len(undecided) == 1 else 'change'} with the "
+                "weights is undecided on these cases."
+            )
+        if blank := [name for name in unclear if not _is_measured(methods[name])]:
             sentences.append(
                 f"{listed(blank)} {'gives' if len(blank) == 1 else 'give'} maps that are the same "
                 "everywhere: whether they depend on the weights cannot be said."
@@ -224,6 +231,25 @@ class Sanity(Aspect):
             f"Weights are randomised at {count(settings.stages, 'layer')} from the last to the first, in "
             "both ways; the class explained stays that of the trained model."
         )
+
+
+def _changes(likeness: AuditEstimate | None) -> bool | None:
+    """Whether maps change with the weights by the interval of their likeness; None where it does not tell."""
+    if likeness is None or likeness.value is None:
+        return None
+    low, high = likeness.low, likeness.high
+    if low is None or high is None:  # too few patients, or all cases alike
+        if (likeness.patients or 0) < LEAST_PATIENTS:
+            return None
+        low = high = likeness.value
+    if high < UNCHANGED:
+        return True
+    return False if low >= UNCHANGED else None
+
+
+def _is_measured(method: MethodResults) -> bool:
+    likeness = method.figures.get(Sanity.name, {}).get(Sanity.headline)
+    return likeness is not None and likeness.value is not None
 
 
 def weight_dependence(method: MethodResults) -> WeightDependence:
