@@ -59,3 +59,31 @@ def test_notebooks_are_kept_with_their_outputs_and_without_paths_of_a_machine() 
                 words = [output.get("text", ""), data.get("text/plain", ""), data.get("text/html", "")]
                 assert not ABSOLUTE.search(" ".join(words)), path
         assert len(text) < 1_500_000, path
+
+
+STEPS = """
+import time
+from radgaze.console import progress, silence
+with progress("All", total=2) as steps:
+    for name in ("first", "second"):
+        with progress("Reading", total=30, of="images") as bar:
+            for _ in range(30):
+                time.sleep(0.05)
+                bar.advance()
+            bar.describe(f"Read {name}")
+        steps.advance()
+with silence(), progress("Silent", total=1) as bar:
+    bar.advance()
+"""
+
+
+def test_a_saved_notebook_holds_one_line_for_each_step(tmp_path: Path) -> None:
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(STEPS)])
+    (cell,) = executed(notebook, tmp_path).cells
+    lines = [output["data"]["text/plain"] for output in cell["outputs"]]
+    assert [line.rsplit(" ", 1)[0] for line in lines if "images" not in line] == ["All  2/2"]
+    assert [re.sub(r" [\d.]+ images/s 0:00:0\d$", "", line) for line in lines if "images" in line] == [
+        "Read first  30/30",
+        "Read second  30/30",
+    ]
+    assert lines[0].startswith("All")  # begun first

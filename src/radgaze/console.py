@@ -35,6 +35,8 @@ DIRECTIONS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u
 
 LINE_EVERY = 60.0
 """Seconds between two lines on the progress of work where there is no terminal."""
+UPDATE_EVERY = 0.5
+"""Seconds between two states of a line in a notebook."""
 NUMBERS = 38
 """Columns of a terminal that a bar takes with its count, times and gaps."""
 
@@ -70,12 +72,8 @@ def _in_notebook() -> bool:
 
 IN_NOTEBOOK = _in_notebook()
 
-console = (
-    # As on a terminal: rich's own way in a notebook needs widgets, and warns for each bar without them.
-    _Plain(stderr=True, highlight=False, emoji=False, force_terminal=True, force_jupyter=False, width=100)
-    if IN_NOTEBOOK
-    else _Plain(stderr=True, highlight=False, emoji=False)
-)
+# Rich's own way in a notebook needs widgets, and warns for each bar without them; see `_Cell`.
+console = _Plain(stderr=True, highlight=False, emoji=False, force_jupyter=False)
 
 
 def results() -> Console:
@@ -185,18 +183,38 @@ class _Rate(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f} {self._unit}/s")
 
 
+class _Cell:
+    """One line in the output of a notebook's cell, which each new state replaces, also in the saved file."""
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def show(self, line: str) -> None:
+        from IPython.display import display
+
+        if self._handle is None:
+            self._handle = display(  # type: ignore[no-untyped-call]  # IPython's own
+                {"text/plain": line}, raw=True, display_id=True
+            )
+        else:
+            self._handle.update({"text/plain": line}, raw=True)
+
+
 class Bar:
     """A running progress bar; `advance` moves it, `describe` changes its text.
 
     Args:
         progress: The bar on a terminal.
+        cell: The line in a notebook; None elsewhere.
         total: Number of steps; None where it is unknown.
         description: Text beside the bar.
         of: Unit of the steps, to tell their rate; None for no rate.
     """
 
-    def __init__(self, progress: Progress, total: int | None, description: str, of: str | None) -> None:
-        self._progress, self._total, self._of = progress, total, of
+    def __init__(
+        self, progress: Progress, cell: _Cell | None, total: int | None, description: str, of: str | None
+    ) -> None:
+        self._progress, self._cell, self._total, self._of = progress, cell, total, of
         self._task = progress.add_task(_cropped(description), total=total)
         self._description = description
         self._done, self._started = 0.0, time.monotonic()
@@ -205,7 +223,7 @@ class Bar:
     def advance(self, steps: float = 1) -> None:
         self._progress.advance(self._task, steps)
         self._done += steps
-        if not is_live() and time.monotonic() - self._told > LINE_EVERY:
+        if (self._cell or not is_live()) and time.monotonic() - self._told > self._every():
             self.tell()
 
     def describe(self, description: str) -> None:
@@ -213,7 +231,10 @@ class Bar:
         self._description = description
 
     def tell(self) -> None:
-        """Print the state on a line of its own, unless it was told; for where no terminal shows a bar."""
+        """Print the state on a line of its own, unless it was told; for where no terminal shows a bar.
+
+        In a notebook it replaces the line of the state before.
+        """
         state = self._description, self._done
         if self._stated == state:
             return
@@ -222,12 +243,19 @@ class Bar:
         total = "" if self._total is None else f"/{self._total:g}"
         rate = "" if self._of is None else f" {self._done / max(seconds, 1e-9):.1f} {self._of}/s"
         minutes, rest = divmod(int(seconds), 60)
-        say(f"{self._description}  {self._done:g}{total}{rate} {minutes // 60}:{minutes % 60:02}:{rest:02}")
+        line = f"{self._description}  {self._done:g}{total}{rate} {minutes // 60}:{minutes % 60:02}:{rest:02}"
+        if self._cell is None:
+            say(line)
+        else:
+            self._cell.show(shown(line))
+
+    def _every(self) -> float:
+        return LINE_EVERY if self._cell is None else UPDATE_EVERY
 
 
 def is_live() -> bool:
     """Whether progress is shown as a moving bar, on a terminal or in a notebook, and not in lines."""
-    return console.is_terminal
+    return IN_NOTEBOOK or console.is_terminal
 
 
 def _cropped(description: str) -> str:
@@ -243,7 +271,7 @@ def progress(
     """Show a progress bar with count, elapsed and remaining time.
 
     Without a terminal, as in the log of a cluster, a line tells the state every `LINE_EVERY` seconds and at
-    the end.
+    the end. In a notebook it is one line, whose state is replaced.
 
     Args:
         description: Text beside the bar, such as "Reading images".
@@ -263,13 +291,15 @@ def progress(
         *columns,
         console=console,
         transient=False,
-        disable=_silent.get() or not is_live(),
+        disable=_silent.get() or IN_NOTEBOOK or not is_live(),
         speed_estimate_period=period,
-        refresh_per_second=2 if IN_NOTEBOOK else 10,  # a notebook keeps all that is drawn
     ) as bars:
-        bar = Bar(bars, total, description, of)
+        cell = _Cell() if IN_NOTEBOOK and not _silent.get() else None
+        bar = Bar(bars, cell, total, description, of)
+        if cell is not None:
+            bar.tell()  # now, so that lines stand in the order in which steps begin
         try:
             yield bar
         finally:
-            if not is_live():
+            if cell is not None or not is_live():
                 bar.tell()

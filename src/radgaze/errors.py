@@ -6,7 +6,7 @@ do next as a `call`; the command line spells both as its flags and commands, see
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
@@ -39,6 +39,20 @@ def close_to(word: str, names: Iterable[str]) -> str:
 
     close = get_close_matches(word, list(names), 1)
     return f"; did you mean {close[0]}?" if close else ""
+
+
+def to_grey(shape: Sequence[int], name: str) -> str:
+    """The end of a message about an array that is not grey: how its colours become greys, if it has any.
+
+    Args:
+        shape: Shape of the array, such as (H, W, 3) or (3, H, W).
+        name: Name of the array.
+    """
+    channels = next((axis for axis in (-1, -3) if len(shape) >= 3 and shape[axis] in (3, 4)), None)
+    if channels is None:
+        return ""
+    colours = name if shape[channels] == 3 else f"{name}[..., :3{', :, :' if channels == -3 else ''}]"
+    return f"; colours become greys by `{colours}.mean({channels}).astype({name}.dtype)` of a NumPy array"
 
 
 def shortened(text: str, most: int = 200) -> str:

@@ -161,8 +161,8 @@ class Options:
             value = getattr(self, each.name)
             if value is None or value is each.default:
                 continue
-            if isinstance(value, str) and is_sequence(hints[each.name]):
-                raise FieldError(each.name, f"must be a sequence of values, got {shortened(value)!r}")
+            if is_sequence(hints[each.name]) and (isinstance(value, str) or not isinstance(value, Iterable)):
+                raise FieldError(each.name, f"must be a sequence of values, got {shortened(repr(value))}")
             rules = rules_of(each)
             choices = rules.choices() if rules.choices is not None else literal(hints[each.name])
             check_bounds(each.name, value, rules)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
@@ -64,7 +65,7 @@ def test_results_are_a_table_of_what_metrics_json_has(run: rg.Run) -> None:
     assert set(table.filter(metric="nss")["of"]) == set(results.test.agreement)
     assert "<table" in results._repr_html_()
     assert "set3_guided" in repr(results)
-    assert "shape: (" in repr(results)
+    assert "macro" in repr(results)
     assert rg.report(run).is_file()
 
 
@@ -81,7 +82,7 @@ def test_runs_are_compared_and_audited(run: rg.Run, store: rg.Store, tmp_path: P
     compared = rg.compare([other, run], resamples=20)
     assert compared.to_frame().filter(metric="auc", group="macro")["run"].to_list() == ["guided"]
     assert "<table" in compared._repr_html_()
-    audited = rg.audit(run, methods=("grad_cam",), cases=3, probed=1, resamples=20)
+    audited = rg.audit(run, methods="grad_cam", cases=3, probed=1, resamples=20)
     assert "grad_cam" in audited.table["method"].to_list()
 
 
@@ -109,6 +110,18 @@ def test_a_phantom_is_prepared(tmp_path: Path) -> None:
             lambda run: rg.evaluate(run, resample=3),
             "evaluate has no option `resample`; did you mean `resamples`",
         ),
+        (
+            lambda run: run.predict(np.zeros((24, 32, 3))),
+            r"colours become greys by `images.mean\(-1\).astype\(images.dtype\)`",
+        ),
+        (lambda run: rg.audit(run, methods=3), "`methods` must be a sequence of values, got 3"),
+        (lambda run: rg.audit(run, methods="grad_camm"), "no method 'grad_camm'.*did you mean grad_cam"),
+        (
+            lambda run: rg.config("set3_guided", data="x", trainer={"epochs": 1}),
+            "no field 'trainer.epochs'.*; did you mean max_epochs?",
+        ),
+        (lambda run: rg.config("set3_guided", data="x", epochs=1), "; did you mean trainer.max_epochs?"),
+        (lambda run: rg.config("set3_guided", data="x", gaze={"zz": 1}), "; there are weight, sigma, unit"),
         (lambda run: run.predict("case", size=3), "predict has no option `size`"),
         (lambda run: rg.prepare("egd", mimic="a", out="b"), "`egd` is missing"),
         (lambda run: rg.prepare("egd", egd="a", mimic="a", out="b", seize=3), "did you mean `size`"),

@@ -19,10 +19,11 @@ from radgaze.evaluation.audit.results import (
     MethodResults,
     Recipe,
 )
+from radgaze.evaluation.audit.verdicts import verdict_rows
 from radgaze.evaluation.statistics.decision import Difference, Verdict
 from radgaze.reporting.audit.figures import of_aspect, overview
 from radgaze.reporting.audit.page import findings, write_audit_page
-from radgaze.reporting.audit.rows import shown, verdict_rows
+from radgaze.reporting.audit.rows import shown
 from radgaze.reporting.wording import number
 from tests.evaluation.known import known
 from tests.reporting.fakes import FakeRun

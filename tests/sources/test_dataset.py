@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from torch.utils.data import DataLoader, TensorDataset
 
 import radgaze as rg
 from radgaze.gaze.maps import static_maps
@@ -72,6 +73,21 @@ def test_an_image_keeps_its_greys(image: Any, bits: int) -> None:
 def test_an_item_that_is_not_as_documented_is_refused(given: object, message: str) -> None:
     with pytest.raises(rg.UserError, match=message):
         read_item(given, points=8)
+
+
+@pytest.mark.parametrize("shape", [(24, 32, 3), (24, 32, 4), (3, 24, 32), (4, 24, 32)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float32])
+def test_the_advice_for_an_image_with_colours_makes_one_that_is_taken(
+    shape: tuple[int, ...], kind: type[np.generic]
+) -> None:
+    greys = DRAW.integers(0, 256, (24, 32)).astype(np.uint8)
+    values = (greys if kind is np.uint8 else greys / 255).astype(kind)
+    image = np.broadcast_to(values[..., None] if shape[0] == 24 else values, shape)
+    with pytest.raises(rg.UserError, match="colours become greys by") as refused:
+        read_item((image, 0), points=1)
+    advice = str(refused.value).split("`")[3]
+    made = read_item((eval(advice, {"image": image}), 0), points=1).pixels
+    assert_allclose(made / np.iinfo(made.dtype).max, greys / 255, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -256,6 +272,15 @@ class Endless:
         ),
         ([(IMAGE, 0)], {"classes": ("a", "a")}, "`classes` must be names, each once"),
         ([(IMAGE, 0)], {"classes": "ab"}, "`classes` must be a sequence"),
+        ([(IMAGE, 0)], {"classes": 2}, r"must be the names of the classes, as in `classes=.*, got 2"),
+        ([(IMAGE, 0)], {"classes": 0.5}, "`classes` must be a sequence of values, got 0.5"),
+        (
+            DataLoader(TensorDataset(torch.zeros(2, 4))),
+            {},
+            r"DataLoader has none: give its data set itself, `loader.dataset`",
+        ),
+        ({"a": (IMAGE, 0)}, {}, "dict has none: give a list of its items"),
+        (iter([(IMAGE, 0)]), {}, "list_iterator has none"),
         ([(IMAGE, 0)], {"clases": ("a", "b")}, "no option `clases`; did you mean `classes`"),
     ],
 )

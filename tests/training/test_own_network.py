@@ -113,7 +113,7 @@ def test_a_run_of_a_module_is_evaluated_audited_and_reported(run: rg.Run, tmp_pa
     results = rg.evaluate(run, resamples=20)
     assert {"heatmap", "grad_cam", "mask"} <= set(results.test.agreement)
     page = rg.report(run).read_text(encoding="utf-8")
-    assert "network of its user (given)" in page
+    assert "network of its user (SmallUNet)" in page
     explained = explain(
         run, run.predictions().filter(split="test")["case_id"].to_list()[:1], tmp_path / "maps"
     )
@@ -306,3 +306,60 @@ def test_a_resolved_configuration_takes_only_a_network(store: Store) -> None:
     with_options = rg.config("set3_guided", data=store, model={"factory": network(), "channels": 1})
     assert with_options.model.channels == 1
     assert replace(with_options.model, weights="none") == with_options.model
+
+
+class Ended(nn.Module):
+    """A network whose scores and mask go through functions at the end."""
+
+    def __init__(self, scores: nn.Module, mask: nn.Module) -> None:
+        super().__init__()
+        self.inner, self.scores, self.mask = network(), scores, mask
+
+    def forward(self, images: torch.Tensor) -> dict[str, torch.Tensor]:
+        logits, mask = self.inner(images)
+        return {"logits": self.scores(logits), "mask": self.mask(mask)}
+
+
+SAME, ENLARGED = nn.Identity(), nn.Upsample(scale_factor=4, mode="bilinear")
+
+
+@pytest.mark.parametrize(
+    ("scores", "mask", "told"),
+    [
+        (SAME, SAME, []),
+        (nn.LogSoftmax(1), SAME, []),
+        (nn.Softmax(1), SAME, ["scores that went through a softmax"]),
+        (
+            nn.Sigmoid(),
+            nn.Sigmoid(),
+            ["scores that went through a sigmoid", "a mask that went"],
+        ),
+        (SAME, nn.Sequential(nn.Sigmoid(), ENLARGED), ["a mask that went through a sigmoid"]),
+        (SAME, nn.Sequential(nn.Sigmoid(), nn.Conv2d(1, 1, 1)), []),
+    ],
+)
+def test_probabilities_in_place_of_logits_are_warned_of(
+    store: Store, scores: nn.Module, mask: nn.Module, told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    config = rg.config("set3_guided", data=store, model=Ended(scores, mask), **ONE_EPOCH)
+    with_found_parts(config, store)
+    notices = [each.getMessage() for each in caplog.records if "logits are expected" in each.getMessage()]
+    assert len(notices) == len(told)
+    assert all("(Ended)" in notice and words in notice for notice, words in zip(notices, told, strict=True))
+
+
+def test_small_values_of_a_mask_are_no_probabilities(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    small = network()
+    nn.init.zeros_(small.mask.weight)
+    small.mask.bias = nn.Parameter(torch.full((1,), 0.5))
+    with_found_parts(rg.config("set3_guided", data=store, model=small, **ONE_EPOCH), store)
+    assert not any("logits are expected" in each.getMessage() for each in caplog.records)
+
+
+def test_a_message_names_the_class_of_a_network_that_was_given(store: Store) -> None:
+    config = rg.config("set3_guided", data=store, model=SmallUNet(7), **ONE_EPOCH)
+    with pytest.raises(rg.UserError, match=r"^your network \(SmallUNet\): .*7\) for 3 classes"):
+        with_found_parts(config, store)
+    failing = rg.config("set3_guided", data=store, model=lambda: 1 / 0, **ONE_EPOCH)
+    with pytest.raises(rg.UserError, match=r"^your network \(<lambda>\), called with \(\), failed"):
+        with_found_parts(failing, store)

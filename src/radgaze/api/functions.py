@@ -70,7 +70,21 @@ def prepare(source: str | Items, *, out: PathLike | None = None, **options: obje
         cohort = chosen.read(taken(chosen.options, options))
     fitted = {name: cohort.parameters[name] for name in OF_FITTED} if chosen.fitted else {}
     preparing = taken(PrepareOptions, {**options, **fitted, "out": out, "fitted": chosen.fitted})
-    return preparation.prepare(cohort, preparing)
+    return _told(preparation.prepare(cohort, preparing))
+
+
+def _told(store: Store) -> Store:
+    """Say what a new store holds, what was rejected, and what its user must not miss."""
+    from radgaze.console import note, say
+    from radgaze.store import summary
+
+    say(f"{store.path}: {summary.contents(store)}")
+    for notice in summary.notices(store):
+        note(notice)
+    if rejected := summary.rejected(store):
+        counts = ", ".join(f"{reason} {n:,}" for reason, n in rejected.items())
+        note(f"Rejected: {counts}; `store.rejections` lists them")
+    return store
 
 
 def _prepare_dataset(items: Items, out: PathLike, options: dict[str, object]) -> Store:
@@ -83,7 +97,8 @@ def _prepare_dataset(items: Items, out: PathLike, options: dict[str, object]) ->
     with TemporaryDirectory(prefix="radgaze-") as folder:
         made = cohort_of(items, chosen, Path(folder))
         size = options.get("size", made.side)
-        return preparation.prepare(made.cohort, taken(PrepareOptions, {**options, "size": size, "out": out}))
+        preparing = taken(PrepareOptions, {**options, "size": size, "out": out})
+        return _told(preparation.prepare(made.cohort, preparing))
 
 
 def _temporary() -> Path:

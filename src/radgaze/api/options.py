@@ -37,7 +37,12 @@ def taken(cls: type[Chosen], given: Mapping[str, object]) -> Chosen:
     missing = [each.name for each in fields(cls) if each.name not in given and _is_required(each)]
     if missing:
         raise UserError(f"`{missing[0]}` is missing")
-    return cls(**{each.name: given[each.name] for each in fields(cls) if each.name in given})
+    return cls(**{each.name: _several(each, given[each.name]) for each in fields(cls) if each.name in given})
+
+
+def _several(each: Field[Any], value: object) -> object:
+    """The value of a field; one name in place of several is one of them, as on the command line."""
+    return (value,) if isinstance(value, str) and rules_of(each).comma else value
 
 
 def check_names(call: str, given: Mapping[str, object], classes: Sequence[type[Options]]) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from radgaze.display import html_facts, near, text_facts
+from radgaze.errors import UserError
 from radgaze.runs import run
+from radgaze.runs.history import best_epoch
 
 if TYPE_CHECKING:
     from radgaze.explaining.explanations import Explanations
@@ -15,6 +18,52 @@ if TYPE_CHECKING:
 
 class Run(run.Run):
     """A trained run: `Run.open(path)`, or the result of `radgaze.train`."""
+
+    def __repr__(self) -> str:
+        """Show the run at the prompt: experiment, folder, best epoch and test AUC."""
+        return text_facts(*self._described())
+
+    def _repr_html_(self) -> str:
+        """Show the same in a notebook."""
+        return html_facts(*self._described())
+
+    def _described(self) -> tuple[str, dict[str, str]]:
+        return f"Run {self.name}", {
+            "experiment": self.experiment,
+            "folder": near(self.path),
+            "epochs": self._epochs(),
+            "test AUC": self._auc(),
+        }
+
+    def _epochs(self) -> str:
+        """The number of epochs and the best one, in words; empty for a vote, and where no epoch is recorded.
+
+        To show an object raises no error, so a damaged file is named in place of what it holds.
+        """
+        try:
+            history = self.history()
+        except UserError as error:
+            return str(error)
+        split = self.config.selection
+        best = best_epoch(history, split)
+        if history.is_empty() or best is None:
+            return str(history.height or "")
+        return f"{history.height}, the best {best[0]} ({split} AUC {best[1]:.3f})"
+
+    def _auc(self) -> str:
+        """The macro AUC on the test cases, in words."""
+        from radgaze.evaluation.results import MACRO, METRICS, read_results
+
+        if not (self.path / METRICS).is_file():
+            return "not evaluated yet"
+        try:
+            auc = read_results(self.path).test.auc.get(MACRO)
+        except UserError as error:
+            return str(error)
+        if auc is None or auc.value is None:
+            return "undefined"
+        interval = "" if auc.low is None or auc.high is None else f" [{auc.low:.3f}, {auc.high:.3f}]"
+        return f"{auc.value:.3f}{interval}"
 
     def predict(
         self, images: Image | Iterable[Image], *, masks: bool = True, **options: object

@@ -98,29 +98,25 @@ def show(store: Store) -> None:
     from rich.table import Table
 
     from radgaze.console import note, results
+    from radgaze.store import summary
 
-    console, counts = results(), store.manifest["counts"]
-    title = f"{counts['cases']} cases, {counts['readings']} readings, {counts['fixations']} fixations"
-    if counts.get("regions"):
-        title += f", {counts['regions']} masks"
-    if counts.get("twins"):
-        title += f", {counts['twins']} twins"
-    cases = Table(title=title)
-    for name in ("split", *store.classes, "cases", "patients"):
-        cases.add_column(name, justify="left" if name == "split" else "right")
-    for split in ("train", "validate", "test"):
-        cases.add_row(split, *map(str, _numbers(store, split)))
+    console = results()
+    heads, rows = summary.numbers(store)
+    cases = Table(title=summary.contents(store))
+    for k, name in enumerate(heads):
+        cases.add_column(name, justify="right" if k else "left")
+    for row in rows:
+        cases.add_row(*row)
     console.print(cases)
-    for split, names in store.classes_without_cases().items():
-        note(f"Note: no {split} case has the class {', '.join(names)}: it cannot be measured there")
-    if counts.get("mentions"):
+    for notice in summary.notices(store):
+        note(notice)
+    if store.manifest["counts"].get("mentions"):
         console.print(_of_classes(store))
     rejections = Table(title="Rejected")
     rejections.add_column("reason")
     rejections.add_column("count", justify="right")
-    for reason, count in counts["rejections"].items():
-        if count:
-            rejections.add_row(reason, str(count))
+    for reason, count in summary.rejected(store).items():
+        rejections.add_row(reason, str(count))
     if rejections.row_count:
         console.print(rejections)
 
@@ -137,10 +133,3 @@ def _of_classes(store: Store) -> Table:
     for name, cases, gazed, others, seconds in gaze_of_classes(store).iter_rows():
         table.add_row(name, str(cases), str(gazed), str(others), f"{seconds:.1f}" if seconds else "")
     return table
-
-
-def _numbers(store: Store, split: str) -> list[int]:
-    """Number of cases of each class, of all cases and of patients in a split."""
-    cases = store.cases.filter(store.cases["split"] == split)
-    per_class = [int(cases[f"label_{name}"].sum()) for name in store.classes]
-    return [*per_class, len(cases), cases["patient"].n_unique()]

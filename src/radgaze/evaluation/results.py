@@ -9,19 +9,21 @@ from pathlib import Path
 import polars as pl
 
 from radgaze.errors import UserError, call
+from radgaze.evaluation import shown_results
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.metrics.reliance import METRICS as METRICS_OF_RELIANCE
 from radgaze.evaluation.options import GENERATOR, RESAMPLES, Interval, Target
 from radgaze.evaluation.pretraining import SeenCases
+from radgaze.evaluation.shown_results import MACRO as MACRO
+from radgaze.evaluation.shown_results import Row
 from radgaze.files import read_json, read_parquet, write_text
 from radgaze.records import Record, as_json, optional, plain_fields, validated
+from radgaze.words import count
 
 METRICS = "metrics.json"
 AGREEMENT, LOCALISATION, CURVES = "agreement.parquet", "localisation.parquet", "curves.parquet"
 CLASS_AGREEMENT = "class_agreement.parquet"
 RELIANCE = "reliance.parquet"
-MACRO = "macro"
-"""Group of the mean over classes, beside the classes themselves."""
 
 Groups = dict[str, IntervalEstimate]
 """A metric of predictions, by class and for the `MACRO` mean."""
@@ -252,30 +254,36 @@ class EvaluationResults(Record):
     pretraining: SeenCases | None = optional()
 
     def to_frame(self) -> pl.DataFrame:
-        """Return all figures as a table.
+        """Return all figures as a table: the AUC first, then the model's own maps, baseline maps after them.
 
         Returns:
             Columns split; metric; of, a class, the `MACRO` mean, a map or a confounder, null where the metric
-            is of all classes; value; low and high, the 95% interval, null where there is none.
+            is of all classes; value; low and high, the 95% interval, null where there is none. A pandas table
+            of them is `pandas.DataFrame(table.to_dict(as_series=False))`.
         """
         rows = [*_rows("test", self.test), *_rows("validate", self.validate)]
+        maps: list[Row] = []
         for kind, of_map in (*self.test.agreement.items(), *self.test.localisation.items()):
-            rows += [("test", name, kind, each) for name, each in (of_map or {}).items()]
+            maps += [("test", name, kind, each) for name, each in (of_map or {}).items()]
         for confounder, relied in (self.test.reliance or {}).items():
-            rows += [("test", name, confounder, each) for name, each in relied.metrics.items()]
+            maps += [("test", name, confounder, each) for name, each in relied.metrics.items()]
         return pl.DataFrame(
-            [(*where, each.value, each.low, each.high) for *where, each in rows],
+            [(*where, each.value, each.low, each.high) for *where, each in shown_results.ordered(rows, maps)],
             schema=_COLUMNS,
             orient="row",
         )
 
     def __repr__(self) -> str:
-        """Show the table at the prompt."""
-        return f"{type(self).__name__} of {self.experiment}\n{self.to_frame()}"
+        """Show the beginning of the table at the prompt."""
+        return shown_results.text(self._title(), self.to_frame())
 
     def _repr_html_(self) -> str:
-        """Show the table in a notebook."""
-        return self.to_frame()._repr_html_()
+        """Show the beginning of the table in a notebook."""
+        return shown_results.html(self._title(), self.to_frame())
+
+    def _title(self) -> str:
+        cases, patients = count(self.test.cases, "test case"), count(self.test.patients, "patient")
+        return f"Evaluation of {self.experiment} on {cases} of {patients}"
 
 
 _COLUMNS = {
@@ -283,10 +291,8 @@ _COLUMNS = {
     **dict.fromkeys(("value", "low", "high"), pl.Float64),
 }
 
-_Row = tuple[str, str, str | None, IntervalEstimate]
 
-
-def _rows(split: str, results: SplitResults) -> list[_Row]:
+def _rows(split: str, results: SplitResults) -> list[Row]:
     """The figures of predictions on a split."""
     metrics = {
         "auc": results.auc,
@@ -295,7 +301,7 @@ def _rows(split: str, results: SplitResults) -> list[_Row]:
         "calibration_error": results.calibration_error,
         **{f"sensitivity at {s} specificity": each for s, each in results.sensitivity_at_specificity.items()},
     }
-    rows: list[_Row] = [
+    rows: list[Row] = [
         (split, metric, group, each) for metric, groups in metrics.items() for group, each in groups.items()
     ]
     alone = {"accuracy": results.accuracy, "exact_match": results.exact_match}

@@ -194,7 +194,7 @@ class ModelConfig(Section):
         architecture = registry.find(self.architecture)
         if self.factory is None:
             return architecture
-        return replace(architecture, provides=self.provides, title=f"network of its user ({self.factory})")
+        return replace(architecture, provides=self.provides, title=f"network of its user ({kind_of(self)})")
 
     @property
     def is_own(self) -> bool:
@@ -287,3 +287,18 @@ def given_of(config: ModelConfig) -> object | None:
     """The module or function with which settings were made; None where there is none."""
     given = config.given if isinstance(config, GivenModelConfig) else None
     return None if given is None else given.network
+
+
+def kind_of(config: ModelConfig) -> str:
+    """Name an own network: by its factory or, where it was given as an object, by its class or function."""
+    if config.factory != factories.GIVEN:
+        return str(config.factory)
+    given = given_of(config)
+    return "given as an object" if given is None else str(getattr(given, "__name__", type(given).__name__))
+
+
+def own_in_words(config: ModelConfig) -> str:
+    """Name an own network at the beginning of a message: the setting that the user gave, or the object."""
+    if config.factory == factories.GIVEN:
+        return f"your network ({kind_of(config)})"
+    return f"`model.factory={config.factory}`"

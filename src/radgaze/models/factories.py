@@ -121,8 +121,16 @@ def name_of(network: object) -> str:
     return full if importable is network else GIVEN
 
 
-def called(factory: Callable[..., object], classes: int, options: Mapping[str, object]) -> object:
+def called(
+    factory: Callable[..., object], classes: int, options: Mapping[str, object], name: str = "`model.factory`"
+) -> object:
     """Call a factory with its options and, if it has an argument of one of the names `CLASSES`, their number.
+
+    Args:
+        factory: The factory.
+        classes: Number of classes.
+        options: Its arguments by name.
+        name: Name of the network that it makes, for messages.
 
     Raises:
         UserError: The factory raised an exception.
@@ -132,14 +140,14 @@ def called(factory: Callable[..., object], classes: int, options: Mapping[str, o
     with suppress(TypeError, ValueError):  # of one that is written in C
         arguments = signature(factory).parameters
     kinds = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
-    for name in CLASSES:
-        if name in arguments and arguments[name].kind in kinds and not set(CLASSES) & set(given):
-            given[name] = classes
+    for each in CLASSES:
+        if each in arguments and arguments[each].kind in kinds and not set(CLASSES) & set(given):
+            given[each] = classes
     try:
         return factory(**given)
     except Exception as error:  # a user's code may raise anything
-        shown = ", ".join(f"{name}={value!r}" for name, value in given.items())
-        raise UserError(f"`model.factory`, called with ({shown}), failed: {in_words(error)}") from error
+        shown = ", ".join(f"{each}={value!r}" for each, value in given.items())
+        raise UserError(f"{name}, called with ({shown}), failed: {in_words(error)}") from error
 
 
 def _allowed() -> list[str]:

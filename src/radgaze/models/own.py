@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from radgaze.errors import UserError
 from radgaze.models import factories
-from radgaze.models.config import ModelConfig, given_of
+from radgaze.models.config import ModelConfig, given_of, own_in_words
 from radgaze.models.encoder_input import scaling
 from radgaze.models.input_scale import InputScale
 from radgaze.models.output import Output
@@ -137,9 +137,9 @@ def tried(config: ModelConfig, classes: int, size: int) -> tuple[OwnNetwork, Out
         try:
             return network, as_output(raw, classes, (size, size))
         except ValueError as error:
-            raise UserError(f"`model.factory={config.factory}`: {error}") from error
+            raise UserError(f"{own_in_words(config)}: {error}") from error
     reasons = "; ".join(f"(2, {channels}, {size}, {size}): {reason}" for channels, reason in failed.items())
-    raise UserError(f"`model.factory={config.factory}` does not take images {reasons}")
+    raise UserError(f"{own_in_words(config)} does not take images {reasons}")
 
 
 def channels_of(network: OwnNetwork) -> int:
@@ -160,11 +160,9 @@ def _made(config: ModelConfig, classes: int) -> nn.Module:
     if isinstance(given, nn.Module):
         return deepcopy(given)
     factory = given if callable(given) else factories.imported(str(config.factory))
-    made = factories.called(factory, classes, config.options)
+    made = factories.called(factory, classes, config.options, own_in_words(config))
     if not isinstance(made, nn.Module):
-        raise UserError(
-            f"`model.factory={config.factory}` made a {type(made).__name__}, not a torch.nn.Module"
-        )
+        raise UserError(f"{own_in_words(config)} made a {type(made).__name__}, not a torch.nn.Module")
     return made
 
 

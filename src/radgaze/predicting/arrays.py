@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from radgaze.dicom.picture import scaled
-from radgaze.errors import UserError
+from radgaze.errors import UserError, to_grey
 from radgaze.predicting.inputs import Voi
 
 Array: TypeAlias = NDArray[np.generic] | Tensor
@@ -35,7 +35,8 @@ def planes(images: Array) -> Iterator[NDArray[np.generic]]:
     grey = len(shape) in (2, 3) or (len(shape) == 4 and shape[1] == 1)
     # (H, W, 3) is a colour picture rather than H images of three columns.
     if not grey or (len(shape) == 3 and shape[2] in (3, 4)):
-        raise UserError(f"`images` must be grey, of shape {SHAPES}, got {shape}")
+        hint = to_grey(shape, "images")
+        raise UserError(f"`images` must be grey, of shape {SHAPES}, got {shape}{hint}")
     if not all(shape):
         raise UserError(f"`images` must not be empty, got the shape {shape}")
     yield from values.reshape(-1, *shape[-2:])

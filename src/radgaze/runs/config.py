@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from radgaze.models.config import ModelConfig
+from radgaze.models.config import ModelConfig, kind_of
 from radgaze.objectives.config import HeatmapConfig, Keep, ObjectiveConfig, Partner
 from radgaze.options import FieldError, check_choice, option
+from radgaze.runs import short
 from radgaze.sections import Section
 
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda", "mps")
@@ -303,6 +304,10 @@ class Config(Section):
     optimisation: OptimisationConfig = field(default_factory=OptimisationConfig)
     trainer: TrainerConfig = field(default_factory=TrainerConfig)
     plugins: list[str] = option([], omitted=True)
+
+    def __repr__(self) -> str:
+        """Show what differs from the defaults, as YAML; `settings.to_dict` has all."""
+        return short.text(self, kind_of(self.model) if self.model.is_own else None)
 
     def check(self) -> None:
         """Check the values of all sections, and that they fit together.

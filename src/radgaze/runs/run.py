@@ -6,7 +6,7 @@ Importing this does not import torch, nor does opening a run: a wrong folder is 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -50,7 +50,7 @@ class Run:
     """
 
     path: Path
-    config: Config
+    config: Config = field(repr=False)
 
     @classmethod
     def open(cls, path: Path | str, *, model: object = None, trust: bool = False) -> Self:

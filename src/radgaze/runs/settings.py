@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import TypeVar, get_args, get_origin, get_type_hints
@@ -14,7 +15,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from radgaze import experiments, plugins
-from radgaze.errors import UserError
+from radgaze.errors import UserError, close_to
 from radgaze.files import read_yaml, stay_within, write_text
 from radgaze.options import FieldError
 from radgaze.records import Plain, plain
@@ -228,7 +229,9 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
     for name, value in settings.items():
         place = f"{within}.{name}" if within else str(name)
         if name not in hints:
-            raise UserError(f"there is no field {place[:80]!r} in the configuration of a run")
+            raise UserError(
+                f"there is no field {place[:80]!r} in the configuration of a run{_meant(str(name), section)}"
+            )
         inner = _inner(hints[name])
         if is_dataclass(hints[name]):
             if not is_dataclass(value):
@@ -242,6 +245,20 @@ def _check_fields(settings: object, section: type[Section], within: str = "") ->
         elif not _is_plain(value):
             raise UserError(f"{place} is neither a plain value nor a list of them")
     return settings
+
+
+def _meant(name: str, section: type[Section]) -> str:
+    """The end of a message about a field that a section lacks: the one that was perhaps meant, or all."""
+    hints = get_type_hints(section)
+    if close := close_to(name, hints):
+        return close
+    sections = {
+        key: hint for key, hint in hints.items() if isinstance(hint, type) and issubclass(hint, Section)
+    }
+    inner = {each: f"{key}.{each}" for key, hint in sections.items() for each in get_type_hints(hint)}
+    if alike := get_close_matches(name, inner, 1):
+        return f"; did you mean {inner[alike[0]]}?"
+    return f"; there are {', '.join(hints)}"
 
 
 def _named(value: object, place: str) -> Mapping[str, object]:

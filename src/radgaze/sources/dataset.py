@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -49,6 +49,9 @@ class DatasetOptions(Options):
     seed: int = option(42, at_least=0, at_most=2**32 - 1)
 
     def __post_init__(self) -> None:
+        if isinstance(self.classes, int):
+            example = "as in `classes=('normal', 'pneumonia')`"
+            raise FieldError("classes", f"must be the names of the classes, {example}, got {self.classes}")
         super().__post_init__()
         names: list[object] = list(self.classes)
         proper = all(isinstance(each, str) and each for each in names)
@@ -108,12 +111,7 @@ def cohort_of(items: Items, options: DatasetOptions, folder: Path) -> Made:
 
 def _read(items: Items, options: DatasetOptions, folder: Path) -> tuple[list[Item], str]:
     """Read all items, and a digest of their pictures, which are in files of a folder and not in memory."""
-    try:
-        count = len(items)
-    except TypeError as error:
-        raise UserError(f"a data set needs a length; {type(items).__name__} has none") from error
-    if not count:
-        raise UserError("the data set has no items")
+    count = _length(items)
     read, digest = [], hashlib.sha256()
     with progress("Reading the data set", total=count, of="items") as bar:
         for i in range(count):
@@ -136,6 +134,25 @@ def _read(items: Items, options: DatasetOptions, folder: Path) -> tuple[list[Ite
         if any(given) and not all(given):
             raise UserError(f"item {given.index(False)} of the data set has no `{name}`, and others have one")
     return read, digest.hexdigest()
+
+
+def _length(items: object) -> int:
+    """Count the items of a data set.
+
+    Raises:
+        UserError: It has no items by number, no length, or no items at all.
+    """
+    kind = type(items).__name__
+    if isinstance(items, Mapping) or not hasattr(items, "__getitem__"):
+        is_loader = hasattr(items, "dataset")  # a `torch.utils.data.DataLoader`, which makes batches
+        hint = "give its data set itself, `loader.dataset`" if is_loader else "give a list of its items"
+        raise UserError(f"a data set needs items by number, `dataset[0]`; {kind} has none: {hint}")
+    if not isinstance(items, Sized):
+        raise UserError(f"a data set needs a length; {kind} has none")
+    count = len(items)
+    if not count:
+        raise UserError("the data set has no items")
+    return count
 
 
 def _cases(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from radgaze.errors import UserError, shortened
+from radgaze.errors import UserError, shortened, to_grey
 from radgaze.sources.gaze_points import points_of_map
 from radgaze.sources.table.cases import SPLIT_WORDS
 
@@ -147,7 +147,8 @@ def plane(array: Array, name: str) -> Array:
     """
     flat = array[0] if array.ndim == 3 and len(array) == 1 else array
     if flat.ndim != 2 or not flat.size:
-        raise UserError(f"`{name}` must be (H, W) or (1, H, W), got {tuple(array.shape)}")
+        hint = to_grey(array.shape, name) if name == "image" else ""
+        raise UserError(f"`{name}` must be (H, W) or (1, H, W), got {tuple(array.shape)}{hint}")
     return flat
 
 

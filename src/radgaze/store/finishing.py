@@ -11,7 +11,7 @@ from typing import TypedDict
 
 import polars as pl
 
-from radgaze.console import progress, say
+from radgaze.console import progress
 from radgaze.files import clear_leftovers, write_text
 from radgaze.sources.cohort import Cohort
 from radgaze.sources.contents import REASONS
@@ -209,13 +209,7 @@ def _burned_in(cohort: Cohort, done: Mapping[int, Done]) -> Rare:
     """List the cases whose files state that text is burnt into the image; empty where there is none."""
     all_ids = pl.concat([cohort.cases["case_id"], cohort.twins["case_id"]])
     ids = [case_id for case_id, i in zip(all_ids, sorted(done), strict=True) if done[i].burned_in]
-    if not ids:
-        return {}
-    say(
-        f"{len(ids)} images have burnt-in annotation, as their files say; {MANIFEST} names them under "
-        "burned_in_annotation: look at them before you show any"
-    )
-    return {"burned_in_annotation": ids}
+    return {"burned_in_annotation": ids} if ids else {}
 
 
 def _located(table: pl.DataFrame, places: Sequence[int], done: Mapping[int, Done], size: int) -> pl.DataFrame:

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import index
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsIndex
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from radgaze.errors import UserError, call
+from radgaze.errors import UserError, call, close_to, shortened
 from radgaze.sources.contents import NO_MENTIONS, NO_TWINS
 from radgaze.sources.split import fold_split, stratified_split
+from radgaze.store import summary
 from radgaze.store.intact import TEXT, WHOLE, check_columns, check_shards, read_shard, read_table, scan_table
 from radgaze.store.manifest import Manifest
 from radgaze.store.opening import open_manifest
@@ -56,6 +58,23 @@ class Store:
         """
         path = Path(path)
         return cls(path, open_manifest(path))
+
+    def __len__(self) -> int:
+        """Return the number of cases."""
+        return self.manifest["counts"]["cases"]
+
+    def __repr__(self) -> str:
+        """Show cases, readings and rejections at the prompt."""
+        return summary.text(self)
+
+    def _repr_html_(self) -> str:
+        """Show them in a notebook."""
+        return summary.html(self)
+
+    @property
+    def is_restricted(self) -> bool:
+        """Whether some of the readings are left out, see `of_readings`."""
+        return self.reading_ids is not None
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -236,9 +255,34 @@ class Store:
         check_shards(self.path, names, shard, index, (self.size, self.size))
         return Images(self.path, shard, index)
 
-    def image(self, i: int) -> NDArray[np.uint8]:
-        """Return the image of row i of `cases`, (size, size) uint8, as a read-only view of the file."""
-        return self.images[i]
+    def image(self, case: SupportsIndex | str) -> NDArray[np.uint8]:
+        """Return the image of a case, (size, size) uint8, as a read-only view of the file.
+
+        Args:
+            case: Row of `cases`, or id of the case.
+
+        Raises:
+            UserError: There is no such case, or the file is damaged.
+        """
+        return self.images[self._row(case)]
+
+    def _row(self, case: object) -> int:
+        """The row of a case."""
+        if isinstance(case, str):
+            if case not in self._rows:
+                ids = list(self._rows)
+                raise UserError(f"{self.path} has no case {shortened(case, 80)!r}{close_to(case, ids)}")
+            return self._rows[case]
+        if not isinstance(case, SupportsIndex) or not -len(self) <= index(case) < len(self):
+            raise UserError(
+                f"`case` must be the id of a case or its row in `cases`, from 0 to {len(self) - 1}, "
+                f"got {shortened(repr(case), 80)}"
+            )
+        return index(case)
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return {case_id: i for i, case_id in enumerate(self.cases["case_id"])}
 
     def _selected(self, table: pl.DataFrame) -> pl.DataFrame:
         if self.reading_ids is None:

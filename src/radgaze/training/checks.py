@@ -11,6 +11,7 @@ from radgaze import attribution, experiments, models
 from radgaze.attribution.readout import READOUTS
 from radgaze.errors import UserError, call
 from radgaze.gaze.spec import Geometry
+from radgaze.models.config import own_in_words
 from radgaze.objectives import distances, heatmaps
 from radgaze.objectives.config import PARTS, HeatmapConfig, Map
 from radgaze.objectives.step import MissingError
@@ -155,9 +156,9 @@ def check_network(model: nn.Module, config: Config, cases: GazeDataset) -> None:
                 with torch.no_grad():
                     models.forward(model, batch)
             except (RuntimeError, ValueError, AssertionError, IndexError, TypeError) as error:
-                name = "factory" if config.model.is_own else "encoder"
+                name = f"`model.encoder={config.model.encoder}`"
                 raise UserError(
-                    f"`model.{name}={getattr(config.model, name)}` does not work with "
+                    f"{own_in_words(config.model) if config.model.is_own else name} does not work with "
                     f"`input.size={config.input.size}`: {_line(error)}"
                 ) from error
             fine_tuning.check_trained(model, config, batch)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from radgaze.models.config import ModelConfig
+from radgaze.models.config import ModelConfig, kind_of
 from radgaze.models.temporal import frames_of
 from radgaze.runs.config import Config
 from radgaze.store.dataset import GazeDataset
@@ -51,7 +51,7 @@ def _of_own(config: ModelConfig) -> Iterator[str]:
     """Yield what an own network takes and gives, and the heatmaps that cannot be made of it."""
     images = "grey images in [0, 1]" if config.channels == 1 else "three channels, as ImageNet's images"
     gives = " and ".join(["logits", *(name.replace("_", " ") for name in config.provides)])
-    yield f"Your own network ({config.factory}) takes {images}, and gives {gives}"
+    yield f"Your own network ({kind_of(config)}) takes {images}, and gives {gives}"
     if config.lacks:
         why = (
             "for Grad-CAM and the like it must pool or flatten feature maps (B, K, h, w) for its scores, and "

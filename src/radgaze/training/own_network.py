@@ -7,10 +7,15 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.autograd.graph import Node
 
 from radgaze import attribution
+from radgaze.attribution.engine.graph import before, name_of
 from radgaze.attribution.registry import REGISTRY
+from radgaze.console import note
 from radgaze.models import own
+from radgaze.models.config import kind_of
+from radgaze.models.output import Output
 from radgaze.models.own import OwnNetwork
 from radgaze.runs.config import Config
 from radgaze.store.store import Store
@@ -20,6 +25,9 @@ TRIED_ELSEWHERE = ("cam", "attention", "attention_rollout", "relevance")
 
 EXPANDING = ("samples", "steps")
 """Options of generators that run many copies of an image; each works where its base does."""
+
+SIGMOIDS = ("Sigmoid", "Hardsigmoid")
+"""Operations that make probabilities of logits, by their names in the graph."""
 
 
 def with_found_parts(config: Config, store: Store) -> Config:
@@ -36,11 +44,47 @@ def with_found_parts(config: Config, store: Store) -> Config:
     with torch.random.fork_rng(), warnings.catch_warnings(action="ignore"):
         network, output = own.tried(config.model, len(store.classes), config.input.size)
         images = torch.rand(2, 1, config.input.size, config.input.size)
+        squashed = _squashed(network(images))
         lacks = tuple(name for name in _to_try() if not _makes_a_map(name, network, images))
+    for name, function in squashed.items():
+        note(
+            f"Note: your network ({kind_of(config.model)}) returns {name} that went through a {function}, "
+            "where logits are expected, to which radgaze applies its own: return the values before it"
+        )
     model = replace(
         config.model, channels=own.channels_of(network), provides=own.provided(output), lacks=lacks
     )
     return replace(config, model=model)
+
+
+def _squashed(output: Output) -> dict[str, str]:
+    """Find the parts of an output that are no logits but probabilities, and the function that made them.
+
+    Values in [0, 1] alone are no sign of a sigmoid, since those of a network before training are often small:
+    the graph must have one as well. Rows that add up to 1 are those of a softmax.
+    """
+    parts = {"scores": output.logits, "a mask": output.mask}
+    squashed = {}
+    for name, values in parts.items():
+        if values is None or not bool(((values >= 0) & (values <= 1)).all()):
+            continue
+        rows = values.flatten(1).sum(1) if name == "scores" and values.shape[1] > 1 else None
+        if rows is not None and torch.allclose(rows, torch.ones_like(rows), atol=1e-4):
+            squashed[name] = "softmax"
+        elif values.grad_fn is not None and _ends_with_sigmoid(values.grad_fn):
+            squashed[name] = "sigmoid"
+    return squashed
+
+
+def _ends_with_sigmoid(node: Node) -> bool:
+    """Whether a graph ends with a sigmoid, and after it nothing but operations of one input, as resizing."""
+    while True:
+        if name_of(node) in SIGMOIDS:
+            return True
+        inputs = before(node)
+        if len(inputs) != 1:
+            return False
+        node = inputs[0]
 
 
 def _to_try() -> list[str]:

@@ -9,12 +9,15 @@ from pathlib import Path
 import polars as pl
 from pydantic import TypeAdapter, ValidationError
 
+from radgaze.display import html_facts, html_table, text_table
 from radgaze.errors import UserError
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.results import AuditResults, AuditSettings
+from radgaze.evaluation.audit.verdicts import verdict_table
 from radgaze.files import read_json, write_text
 from radgaze.records import as_json, plain_fields, validated
 from radgaze.tables import write_csv, write_parquet
+from radgaze.words import count
 
 RESULTS, TABLE, CASES = "audit.json", "audit.csv", "cases.parquet"
 ADVICE = "audit the run again"
@@ -34,6 +37,21 @@ class Audit:
     results: AuditResults
     table: pl.DataFrame
     cases: pl.DataFrame
+
+    def __repr__(self) -> str:
+        """Show the verdicts at the prompt."""
+        return f"{self._title()}\n\n{text_table(*verdict_table(self.results))}"
+
+    def _repr_html_(self) -> str:
+        """Show the verdicts in a notebook."""
+        return html_facts(self._title(), {}) + html_table(*verdict_table(self.results))
+
+    def _title(self) -> str:
+        made = self.results
+        return (
+            f"Audit of the maps of {made.experiment}: {count(made.cases, f'{made.settings.split} case')} of "
+            f"{count(made.patients, 'patient')}, {made.probed:,} of them probed; `table` has all figures"
+        )
 
     def write(self, folder: Path) -> None:
         """Write audit.json, audit.csv and cases.parquet into a folder."""

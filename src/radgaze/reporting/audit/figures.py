@@ -15,7 +15,8 @@ from radgaze.evaluation.audit.aspects import ASPECTS, Aspect, AspectFigure, Pane
 from radgaze.evaluation.audit.aspects.aspect import keyed
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
-from radgaze.reporting.audit.rows import flag_words, is_flagged, label, subjects
+from radgaze.evaluation.audit.verdicts import label
+from radgaze.reporting.audit.rows import flag_words, is_flagged, subjects
 from radgaze.reporting.style import COLOURS, INK, MUTED, RULE, canvas, styled
 
 BLUE, RED = COLOURS[0], COLOURS[1]

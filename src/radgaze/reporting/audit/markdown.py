@@ -6,6 +6,7 @@ from pathlib import Path
 
 from radgaze.evaluation.audit.aspects import ASPECTS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults
+from radgaze.evaluation.audit.verdicts import verdict_columns, verdict_rows
 from radgaze.files import write_text
 from radgaze.markdown import escaped, table_of
 from radgaze.reporting.audit.rows import (
@@ -17,8 +18,6 @@ from radgaze.reporting.audit.rows import (
     notes,
     shown,
     unmeasured,
-    verdict_columns,
-    verdict_rows,
 )
 from radgaze.reporting.statistics_words import cautions, marked
 from radgaze.words import listed

@@ -9,6 +9,7 @@ from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
 from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
+from radgaze.evaluation.audit.verdicts import verdict_columns, verdict_rows
 from radgaze.evaluation.metrics.multilabel import exclusive
 from radgaze.reporting import description
 from radgaze.reporting.audit import figures
@@ -22,8 +23,6 @@ from radgaze.reporting.audit.rows import (
     notes,
     shown,
     unmeasured,
-    verdict_columns,
-    verdict_rows,
 )
 from radgaze.reporting.page import Picture, figure_picture, write_page
 from radgaze.reporting.run_links import report_of

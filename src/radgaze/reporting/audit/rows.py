@@ -1,22 +1,17 @@
-"""Rows, labels and sentences of an audit, for its tables, figures and page."""
+"""Rows and sentences of an audit, for its tables, figures and page."""
 
 from __future__ import annotations
 
-from radgaze.evaluation import baselines
 from radgaze.evaluation.audit.aspects import ASPECTS, Aspect
 from radgaze.evaluation.audit.aspects.aspect import keyed, metric_and_subject
-from radgaze.evaluation.audit.ceilings import CEILINGS
 from radgaze.evaluation.audit.results import AuditEstimate, AuditResults, MethodResults
+from radgaze.evaluation.audit.verdicts import MAPS, is_measured, label
 from radgaze.evaluation.metrics.metric import Metric
 from radgaze.evaluation.statistics.case_means import FEW, LEAST
 from radgaze.evaluation.statistics.evidence import LEAST_PATIENTS, least_discordant
 from radgaze.reporting.wording import estimate
 from radgaze.words import count, listed
 
-MAPS = {
-    **{name: kind.label for name, kind in baselines.REGISTRY.items()},
-    **{name: ceiling.label for name, ceiling in CEILINGS.items()},
-}
 INTERVALS = (
     "Intervals are those of the patient bootstrap; for fewer than "
     f"{FEW} patients the t-interval with a correction for skewness: meant to cover 95%, it covers 91 to 96% "
@@ -25,24 +20,6 @@ INTERVALS = (
 
 PROBED = tuple(name for name, aspect in ASPECTS.items() if aspect.probed)
 """Names of the aspects that are measured on the probed cases only."""
-
-
-def judged(results: AuditResults) -> list[Aspect]:
-    """Return the aspects with a verdict on each method that were measured on one."""
-    return [aspect for aspect in ASPECTS.values() if aspect.column and _is_measured(results, aspect)]
-
-
-def verdict_columns(results: AuditResults) -> list[str]:
-    """Return the heading of each of the `judged` aspects."""
-    return [str(aspect.column) for aspect in judged(results)]
-
-
-def verdict_rows(results: AuditResults) -> list[list[str]]:
-    """Return a row for each method: its label and a verdict for each of the `judged` aspects."""
-    return [
-        [label(results, name), *(aspect.verdict(method) for aspect in judged(results))]
-        for name, method in results.audited().items()
-    ]
 
 
 def is_flagged(method: MethodResults) -> bool:
@@ -57,9 +34,7 @@ def flag_words() -> str:
 
 def criterion(results: AuditResults) -> str:
     """Describe the criteria of the verdicts."""
-    compared = [
-        aspect for aspect in ASPECTS.values() if aspect.of_baselines and _is_measured(results, aspect)
-    ]
+    compared = [aspect for aspect in ASPECTS.values() if aspect.of_baselines and is_measured(results, aspect)]
     headlines = ", ".join(f"{aspect.metrics[aspect.headline].title} ({aspect.name})" for aspect in compared)
     others = [sentence for aspect in ASPECTS.values() if (sentence := aspect.criterion(results))]
     against_floors = (
@@ -68,14 +43,6 @@ def criterion(results: AuditResults) -> str:
         f"all. {INTERVALS}"
     )
     return " ".join([against_floors, *others])
-
-
-def label(results: AuditResults, name: str) -> str:
-    """Return the label of a method, with its number of passes, or of a baseline map or ceiling."""
-    recipe = results.recipes.get(name)
-    options = {} if recipe is None else recipe.options
-    passes = next((options[key] for key in ("samples", "steps") if key in options), None)
-    return MAPS.get(name, name) + (f" ({passes} passes)" if passes else "")
 
 
 def heading(metric: Metric) -> str:
@@ -138,7 +105,3 @@ def unmeasured(results: AuditResults) -> list[str]:
         for name, why in (results.unmeasured or {}).items()
         if name in ASPECTS
     ]
-
-
-def _is_measured(results: AuditResults, aspect: Aspect) -> bool:
-    return any(aspect.name in method.figures for method in results.audited().values())
