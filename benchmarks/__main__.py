@@ -52,6 +52,9 @@ BENCHMARKS = {
     "decoy_digits": Benchmark(
         "decoy_digits:run", "each comparison method on digits with a decoy in training", slow=True
     ),
+    "encoders": Benchmark(
+        "encoders:run", "training steps and maps of transformers, ConvNeXt and a DenseNet", slow=True
+    ),
     "gaze_maps": Benchmark("gaze_maps:run", "gaze maps, against rasterising and filtering case by case"),
     "methods": Benchmark(
         "methods:run", "a training step of each comparison method, against the plain one", slow=True

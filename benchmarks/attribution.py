@@ -181,7 +181,7 @@ def guided_hooks(model: nn.Module) -> Iterator[Callable[[], AbstractContextManag
     hooks = [
         module.register_forward_hook(hook)
         for module in model.modules()
-        if isinstance(module, nn.ReLU | nn.SiLU)
+        if isinstance(module, nn.ReLU | nn.SiLU | nn.GELU)
     ]
     try:
         yield read
