@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from torch import nn
 
 from radgaze.models.config import ModelConfig
+from radgaze.models.hub import cached_if_unreachable
 from radgaze.models.input_scale import InputScale, scale_in
 from radgaze.models.scale import IMAGENET, NAMED, Scale, name_of
 from radgaze.models.weight_files import read_weights
@@ -105,7 +106,8 @@ def _published(encoder: str, source: Source) -> StatedInput:
     from segmentation_models_pytorch.encoders import get_preprocessing_params
 
     try:
-        stated = get_preprocessing_params(encoder, source.name)
+        with cached_if_unreachable():
+            stated = get_preprocessing_params(encoder, source.name)
         low, high = stated["input_range"]
         scale = Scale(tuple(stated["mean"]), tuple(stated["std"]), float(low), float(high))
     except Exception:  # no such weights, which is told where they are loaded, or no network

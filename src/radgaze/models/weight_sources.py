@@ -16,6 +16,7 @@ from typing import Literal
 
 from radgaze.errors import UserError, close_to
 from radgaze.files import read_json
+from radgaze.models.hub import cached_if_unreachable
 from radgaze.models.scale import NAMED, Scale
 
 PUBLISHED = ("imagenet", "noisy-student")
@@ -144,9 +145,10 @@ def _of_hub(source: Source, folder: str | None) -> Path:
     why = ""
     for name in names:
         try:
-            return Path(
-                hf_hub_download(source.name, name, cache_dir=folder, local_files_only=folder is not None)
-            )
+            with cached_if_unreachable():
+                return Path(
+                    hf_hub_download(source.name, name, cache_dir=folder, local_files_only=folder is not None)
+                )
         except LocalEntryNotFoundError:
             why = why or "not there, and not downloaded"
         except EntryNotFoundError:
@@ -192,7 +194,8 @@ def _fetched(repository: str, name: str) -> Path:
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(hf_hub_download(repository, name))
+        with cached_if_unreachable():
+            return Path(hf_hub_download(repository, name))
     except Exception:  # it may have none, or there is no network: the input is then assumed, and this is said
         return Path()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from radgaze.console import say
 from radgaze.errors import UserError, close_to
 from radgaze.models.config import ModelConfig
+from radgaze.models.hub import cached_if_unreachable
 from radgaze.models.weight_files import read_weights
 from radgaze.models.weight_names import COUNTER, Mapped, mapped
 from radgaze.models.weight_sources import PUBLISHED as PUBLISHED  # for those who list encoders
@@ -157,8 +158,9 @@ def pretrained(config: ModelConfig) -> Iterator[None]:
             "`model.encoder` must be the name of an encoder, not of one in a hub or a folder, got "
             f"{config.encoder[:80]}"
         )
+    downloads = config.weights in PUBLISHED
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), cached_if_unreachable() if downloads else nullcontext():
             warnings.simplefilter("ignore", DeprecationWarning)
             yield
     except OSError as error:
