@@ -43,7 +43,7 @@ class Scale:
         )
 
 
-FULL = Scale(patients=1200, confounding=0.9, pixels=512, overrides={})
+FULL = Scale(patients=1000, confounding=0.9, pixels=512, overrides={})
 QUICK = Scale(patients=60, confounding=0.9, pixels=160, overrides={"trainer": {"max_epochs": 1}})
 """A demo of seconds, which shows that every step runs; its figures mean nothing."""
 SIZES = {"full": FULL, "quick": QUICK}
