@@ -32,7 +32,7 @@ $(READY): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $(READY)
 
-demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (up to ten minutes)
+demo: $(READY)    ## the whole way on made data: phantom, prepare, train, evaluate, compare (six minutes)
 	$(BIN)/radgaze demo --out $(OUT)
 
 test: $(READY)    ## the tests, except the slow ones, file by file on two cores (make TESTERS=8 for more)
