@@ -51,6 +51,8 @@ def test_a_test_image_is_predicted_from_its_file_as_in_the_run(archive: Path, ru
     np.testing.assert_allclose(made.probabilities, recorded(run), atol=1e-6)
     assert made.names == tuple(f"image-{k:03d}" for k in range(1, len(files) + 1))
     assert made.errors == (None,) * len(files)
+    assert repr(made).startswith(f"Prediction of {len(files)} images")
+    assert "array" not in repr(made)
     assert [names[0] for names in made.predicted] == [run.classes[k] for k in recorded(run).argmax(1)]
 
 

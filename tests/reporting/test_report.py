@@ -11,7 +11,7 @@ from radgaze.reporting.case_panels import Case
 from radgaze.reporting.options import ReportOptions
 from radgaze.reporting.run_page import report
 from radgaze.reporting.sections import EvaluatedRun
-from radgaze.reporting.sections.headline import HeadlineSection
+from radgaze.reporting.sections.headline import HeadlineSection, findings
 from radgaze.reporting.wording import AGREEMENT, LOCALISATION, MAPS, number
 from tests.reporting.fakes import CLASSES, FakeRun, draw, evaluated
 from tests.reporting.pages import Page, assert_accessible, assert_self_contained
@@ -222,3 +222,10 @@ def test_a_network_that_predicts_the_same_for_every_case_is_called_so_first(
     assert "nearly the same probabilities" not in " ".join(HeadlineSection().content(shown).findings)
     monkeypatch.setattr("radgaze.evaluation.constant.SPREAD", 1.1)
     assert "nearly the same probabilities" in HeadlineSection().content(shown).findings[0]
+
+
+def test_classes_of_equal_auc_are_not_ranked(tmp_path: Path) -> None:
+    results = evaluated(FakeRun(tmp_path / "run"))
+    assert any("has the highest one-vs-rest AUC" in words for words in findings(results, CLASSES))
+    test = replace(results.test, auc=dict.fromkeys(results.test.auc, IntervalEstimate(1.0, 0.9, 1.0)))
+    assert not any("the highest" in words for words in findings(replace(results, test=test), CLASSES))

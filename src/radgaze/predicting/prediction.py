@@ -10,6 +10,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from radgaze.evaluation.referral.selective import Decision
+from radgaze.words import count
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,11 @@ class Prediction:
         words = [f"{name} {p[name]:.2f}" for name in self.predicted[i]] or ["no class"]
         decision = None if self.decisions is None else self.decisions[i]
         return ", ".join(words + ([] if decision is None else [_verdict(decision)]))
+
+    def __repr__(self) -> str:
+        """Show the table at the prompt."""
+        masks = "" if self.mask is None else f", with masks {self.mask.shape}"
+        return f"Prediction of {count(len(self.names), 'image')}{masks}\n{self.to_frame()}"
 
     def _repr_html_(self) -> str:
         """The table, as a notebook shows it."""

@@ -70,7 +70,7 @@ def findings(results: EvaluationResults, classes: Sequence[str]) -> tuple[str, .
     auc, name = results.test.auc, "macro AUC" if len(classes) > 1 else "AUC"
     defined = [(value, each) for each in classes if (value := bounds(auc.get(each))[0]) is not None]
     sentences = []
-    if len(defined) > 1:
+    if len(defined) > 1 and max(defined)[0] > min(defined)[0]:
         best, worst = max(defined)[1], min(defined)[1]
         sentences.append(
             f"{best} has the highest one-vs-rest AUC ({estimate(auc[best])}), "
