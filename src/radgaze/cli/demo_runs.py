@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import signal
 import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from radgaze.console import complain, progress, say
-from radgaze.errors import Stopped, UserError, in_words
+from radgaze.console import progress, say
+from radgaze.errors import Stopped, UserError
 from radgaze.execution import local
-from radgaze.execution.process import Outcome, Task, die_with, stop_once
+from radgaze.execution.process import Outcome, Task, die_with, performed, stop_once
 from radgaze.execution.shares import cores
 from radgaze.runs import settings
 from radgaze.runs.config import Config
@@ -107,19 +106,7 @@ def main(arguments: list[str]) -> int:
     out, experiment, seed, size, device, parent = arguments
     signal.signal(signal.SIGINT, stop_once)
     die_with(int(parent))
-    try:
-        _make(Path(out), experiment, int(seed), size, device)
-    except KeyboardInterrupt:
-        complain("stopped")
-        return 130
-    except UserError as error:
-        complain(" ".join(str(error).split()))
-        return 2
-    except Exception as error:
-        traceback.print_exc()
-        complain(in_words(error))
-        return 1
-    return 0
+    return performed(lambda: _make(Path(out), experiment, int(seed), size, device))
 
 
 def _make(out: Path, experiment: str, seed: int, size: str, device: str) -> None:

@@ -8,11 +8,14 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from radgaze.console import complain
+from radgaze.errors import UserError, in_words
 from radgaze.execution.shares import Share
 
 GRACE = 60.0
@@ -149,6 +152,27 @@ def stop_once(number: int, frame: FrameType | None) -> None:
     """Handle the first SIGINT, and ignore the second, since the terminal and the parent both send one."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     raise KeyboardInterrupt
+
+
+def performed(work: Callable[[], object]) -> int:
+    """Do the work of a task; the last line of its output states why it failed.
+
+    Returns:
+        The exit code: 0, 1 for an error, 2 for a mistake of the user, 130 after Ctrl-C.
+    """
+    try:
+        work()
+    except KeyboardInterrupt:
+        complain("stopped")
+        return 130
+    except UserError as error:
+        complain(" ".join(str(error).split()))
+        return 2
+    except Exception as error:
+        traceback.print_exc()
+        complain(in_words(error))
+        return 1
+    return 0
 
 
 def exit_words(code: int) -> str:

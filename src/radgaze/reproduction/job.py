@@ -9,13 +9,10 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from radgaze.console import complain
-from radgaze.errors import UserError, in_words
-from radgaze.execution.process import Task, die_with, stop_once
+from radgaze.execution.process import Task, die_with, performed, stop_once
 
 if TYPE_CHECKING:
     from radgaze.reproduction.plans import Job
@@ -56,21 +53,13 @@ def main(arguments: list[str]) -> int:
     signal.signal(signal.SIGINT, stop_once)
     # Lightning starts the other processes of a training with the same command, as children of the first one.
     die_with(os.getppid() if "LOCAL_RANK" in os.environ else int(parent))
-    try:
+
+    def work() -> None:
         from radgaze.reproduction.state import load_job  # imports torch
 
         perform(load_job(Path(out), row, int(number)), Path(out))
-    except KeyboardInterrupt:
-        complain("stopped")
-        return 130
-    except UserError as error:
-        complain(" ".join(str(error).split()))
-        return 2
-    except Exception as error:
-        traceback.print_exc()
-        complain(in_words(error))
-        return 1
-    return 0
+
+    return performed(work)
 
 
 def perform(job: Job, out: Path) -> None:
