@@ -23,7 +23,7 @@ def test_weights_of_torchxrayvision_saw_mimic_where_their_file_names_it(name: st
         ("hf:microsoft/rad-dino", "tu-vit_base_patch14_dinov2", True, False),
         ("hf:microsoft/rad-dino:model.safetensors", "tu-vit_base_patch14_dinov2", True, False),
         ("hf:MapleF/eva_x", "tu-eva02_tiny_patch14_224", None, None),
-        ("/home/someone/eva_x_tiny_patch16_merged520k_mim.pt", "tu-eva02_tiny_patch14_224", None, None),
+        ("weights/eva_x_tiny_patch16_merged520k_mim.pt", "tu-eva02_tiny_patch14_224", None, None),
         ("weights/ark6_teacher.pth.tar", "tu-swin_base_patch4_window7_224", True, True),
         ("imagenet", "resnet18", False, False),
         ("imagenet", "tu-vit_base_patch16_224.augreg_in21k_ft_in1k", False, False),
