@@ -296,3 +296,13 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="empty"):
         simulate(SimulationOptions(tmp_path, patients=8, pixels=96))
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
+
+
+def test_images_go_into_the_named_folder_after_a_change_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("first", "second"):  # the processes of the first are used again
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        simulate(SimulationOptions(out="raw", patients=6, pixels=64, workers=2, faults=False))
+        assert len(list((tmp_path / name / "raw" / "mimic").rglob("*.dcm"))) >= 6

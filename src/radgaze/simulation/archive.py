@@ -69,10 +69,11 @@ def simulate(options: SimulationOptions) -> Planted:
     Raises:
         UserError: The folder is not empty.
     """
-    out, seed = Path(options.out), options.seed
+    # absolute, since joblib keeps its processes, in the directory where they were started
+    out, seed = Path(options.out).absolute(), options.seed
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out} exists and is not an empty folder; name a new one")
-    making = _making(options)
+        raise UserError(f"{options.out} exists and is not an empty folder; name a new one")
+    making = _making(options, out)
     cases = plan_cases(options)
     for folder in (making.egd, making.mimic):
         folder.mkdir(parents=True, exist_ok=True)
@@ -96,9 +97,8 @@ def simulate(options: SimulationOptions) -> Planted:
     return planted
 
 
-def _making(options: SimulationOptions) -> Making:
+def _making(options: SimulationOptions, out: Path) -> Making:
     """How the cases are made, with true masks where there is more than the marker of `confounding`."""
-    out = Path(options.out)
     return Making(
         seed=options.seed,
         pixels=options.pixels,
