@@ -17,7 +17,11 @@ from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.checks import check_images, refuse_compiled
 from radgaze.attribution.engine.feature_maps import CHANNELS, Arrange, Channels, layer_name
 from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.interception import Interception
+from radgaze.attribution.engine.looking import Looking
 from radgaze.attribution.engine.modes import compares_cases, evaluating
+from radgaze.attribution.engine.packs import Packs
+from radgaze.attribution.engine.swaps import Swaps
 from radgaze.attribution.engine.tokens import check_named
 from radgaze.attribution.engine.watch import Watch
 from radgaze.attribution.readout import READOUTS, Normalise, enlarge, normalise
@@ -26,6 +30,7 @@ from radgaze.attribution.targets import Target, logits_of, target_index
 RuleFor = Literal["all", "relu"]
 Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
+Extent = Literal["all", "features", "gradient"]
 
 PART_ON_CPU = 8
 """Number of cases per forward pass on a CPU; tensors of larger batches exceed cache and freed memory."""
@@ -94,6 +99,7 @@ class Generator:
     compiled: bool = False
 
     _notices: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
+    _packs: Packs = field(init=False, repr=False, compare=False, default_factory=Packs)
 
     name: ClassVar[str] = ""
     title: ClassVar[str] = ""
@@ -115,6 +121,20 @@ class Generator:
         self.layer = layer_name(bare(self.model), self.layer)
         if self.layer is None and (self.channels != "auto" or self.reshape is not None):
             raise ValueError("channels and reshape are of a layer: name it, layer=…")
+
+    @property
+    def extent(self) -> Extent:
+        """What a map that is only looked at is made of: no more of the forward pass has to be intercepted.
+
+        "gradient" is the plain gradient at the images, "features" plain gradients and feature maps, and "all"
+        whatever a `Capture` offers.
+        """
+        if type(self).attribute is not Generator.attribute or self.rule is not rules.BACKPROP:
+            return "all"
+        return self._gradient_at_place()
+
+    def _gradient_at_place(self) -> Extent:
+        return "gradient" if self.layer is None else "features"
 
     @property
     def reads_attention(self) -> bool:
@@ -177,7 +197,8 @@ class Generator:
         model = bare(self.model)
         maps = []
         at_once = max(len(images), 1) if compares_cases(model) else _at_once(images)
-        with turns.alone(model), turns.undisturbed(), evaluating(model, parameters=True):
+        self._packs.begin()
+        with turns.alone(model, held=True), turns.undisturbed(), evaluating(model, parameters=True):
             for k in range(0, len(images), at_once):
                 part = slice(k, k + at_once)
                 targets = target[part] if isinstance(target, Tensor) else target
@@ -197,7 +218,7 @@ class Generator:
             labels: See `__call__`.
             also: Further arguments of the model after the images.
         """
-        with self.capture(model, create_graph=False) as read:
+        with self._capture(model, create_graph=False, of=images) as read:
             return read(model(images, *also), target, labels).detach()
 
     @contextmanager
@@ -223,7 +244,12 @@ class Generator:
         """
         called = self.model if model is None else model
         refuse_compiled(called)
-        model = bare(called)
+        with self._capture(bare(called), create_graph=create_graph) as read:
+            yield read
+
+    @contextmanager
+    def _capture(self, model: nn.Module, *, create_graph: bool, of: Tensor | None = None) -> Iterator[Read]:
+        """As `capture`, of a bare model; `of` are images that a map is only looked at of."""
 
         def new_pass() -> Pass:
             return Pass(
@@ -245,9 +271,18 @@ class Generator:
                 heat = self.map(Capture(watch, watch.pass_, output, target, create_graph, self.output))
             return normalise(heat, self.normalise, through_scale=self.through_scale)
 
+        def interception() -> Interception | Swaps:
+            extent = self.extent if of is not None and self.gates == "plain" else "all"
+            if extent == "all" or self.reads_attention or type(self).map is not Generator.map:
+                return Interception(new_pass(), self.batch_statistics)
+            if extent == "features" or compares_cases(model):
+                return Looking(new_pass(), self.batch_statistics, self._packs)
+            places = 0 if of is None else of.shape[2:].numel() * len(of)
+            return Swaps(model, new_pass(), self.batch_statistics, self._packs, places)
+
         layer = layer_name(model, self.layer)
         features = (self.channels, self.reshape, self.tokens, self._notices)
-        with torch.enable_grad(), Watch(model, layer, new_pass, self.batch_statistics, *features) as watch:
+        with torch.enable_grad(), Watch(model, layer, new_pass, interception(), *features) as watch:
             yield read
 
     def map(self, read: Capture) -> Tensor:

@@ -317,6 +317,8 @@ def _conv_read_out(
         g = g if scale is None else g * scale.view(-1, 1, 1)
         return _conv_backward(g, x, weight, ctx.bias_size, ctx.geometry, needs)
     scaled = weight if scale is None else weight * scale
+    if ctx.pass_.only_looked_at:
+        return _conv_backward(g, x, scaled, None, ctx.geometry, needs)
     return ConvInputGradient.apply(g, scaled, x.detach(), ctx.geometry), None, None
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from radgaze.attribution.engine.turns import parts_of
 
 
 @contextmanager
@@ -16,10 +18,10 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
     The `train` method of modules that override it is called: LeViT's attention, for example, keeps a tensor
     in evaluation and drops it when training begins. Such a cache is restored as well.
     """
-    modules = list(model.modules())
+    modules = parts_of(model)
     modes = [(module, module.training) for module in modules]
     required = (
-        [(parameter, parameter.requires_grad) for parameter in model.parameters()] if parameters else []
+        [(parameter, parameter.requires_grad) for parameter in _parameters_of(modules)] if parameters else []
     )
     overriding = [module for module in modules if type(module).train is not nn.Module.train]
     caches = [(cache, dict(cache)) for module in overriding for cache in _caches(module)]
@@ -28,8 +30,9 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
         if notified:
             model.train(False)
         _set(dict.fromkeys(modules, False))
-        for parameter, _ in required:
-            parameter.requires_grad_(False)
+        for parameter, flag in required:
+            if flag:
+                parameter.requires_grad_(False)
         yield
     finally:
         if notified:
@@ -40,12 +43,18 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
                 cache.clear()
                 cache.update(content)
         for parameter, flag in required:
-            parameter.requires_grad_(flag)
+            if parameter.requires_grad != flag:
+                parameter.requires_grad_(flag)
 
 
 def compares_cases(model: nn.Module) -> bool:
     """Whether outputs depend on other cases of the batch in evaluation: a norm has no running statistics."""
-    return any(isinstance(m, _BatchNorm) and m.running_mean is None for m in model.modules())
+    return any(isinstance(m, _BatchNorm) and m.running_mean is None for m in parts_of(model))
+
+
+def _parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
+    own = (parameter for module in modules for parameter in module._parameters.values())
+    return list({id(parameter): parameter for parameter in own if parameter is not None}.values())
 
 
 def _set(modes: dict[nn.Module, bool]) -> None:

@@ -77,8 +77,7 @@ def refuse_hidden_statistics(model: nn.Module) -> None:
     Raises:
         RuntimeError: The model trains with `nn.SyncBatchNorm` in several processes.
     """
-    hidden = (isinstance(module, nn.SyncBatchNorm) and module.training for module in model.modules())
-    if _several() and any(hidden):
+    if _several() and any(isinstance(m, nn.SyncBatchNorm) and m.training for m in model.modules()):
         raise RuntimeError(
             "nn.SyncBatchNorm hides its statistics, and a heatmap cannot be differentiated through it; leave "
             "the model unconverted, and run its forward pass within radgaze.attribution.synchronised()"

@@ -25,12 +25,16 @@ class Here(threading.local):
         watches: The `Watch`es entered, from the outermost to the innermost.
         running: Those of them whose model is running, in the same order.
         listens: The `Interception` that the torch functions called now belong to.
+        reserved: The models, by their ids, that calls of this thread have reserved.
+        parts: The modules of those whose calls hold them.
     """
 
     def __init__(self) -> None:
         self.watches: list[object] = []
         self.running: list[object] = []
         self.listens: object = None
+        self.reserved: set[int] = set()
+        self.parts: dict[int, list[nn.Module]] = {}
 
 
 HERE = Here()
@@ -61,17 +65,45 @@ _free = threading.Condition()
 _taken: dict[int, tuple[int, int]] = {}  # per module, by its id: the thread that has it, and how many times
 
 
+def parts_of(model: nn.Module) -> list[nn.Module]:
+    """The modules of a model, itself first, each once: `model.modules()` without the names that it makes.
+
+    While a call holds a model, as `alone` says, they are those that it has found.
+    """
+    held = HERE.parts.get(id(model))
+    return _found(model) if held is None else held
+
+
+def _found(model: nn.Module) -> list[nn.Module]:
+    met = {model}
+    ahead = [model]
+    for module in ahead:  # which grows
+        for part in module._modules.values():
+            if part is not None and part not in met:
+                met.add(part)
+                ahead.append(part)
+    return ahead
+
+
 @contextmanager
-def alone(model: nn.Module) -> Iterator[None]:
+def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
     """Reserve a model and all its parts for this thread; others that need one of them wait.
+
+    Args:
+        model: The model.
+        held: Whether its parts stay the same meanwhile, so that they need not be looked for again.
 
     Raises:
         RuntimeError: Another thread has not released it within `PATIENCE` seconds.
     """
-    modules, thread = list(model.modules()), threading.get_ident()
+    if id(model) in HERE.reserved:  # by a call of this thread that has not ended: with all its parts
+        yield
+        return
+    modules, thread = _found(model), threading.get_ident()
+    parts = [id(module) for module in modules]
 
     def free() -> bool:
-        return all(_taken.get(id(module), (thread,))[0] == thread for module in modules)
+        return not _taken or all(_taken.get(part, (thread,))[0] == thread for part in parts)
 
     with _free:
         if not _free.wait_for(free, PATIENCE):
@@ -79,16 +111,21 @@ def alone(model: nn.Module) -> Iterator[None]:
                 f"another thread has been reading heatmaps of this model for {PATIENCE:.0f} s; do not "
                 "wait for a thread that reads a model while you are within its `capture`"
             )
-        for module in modules:
-            _taken[id(module)] = (thread, _taken.get(id(module), (thread, 0))[1] + 1)
+        for part in parts:
+            _taken[part] = (thread, _taken.get(part, (thread, 0))[1] + 1)
+    HERE.reserved.add(id(model))
+    if held:
+        HERE.parts[id(model)] = modules
     try:
         yield
     finally:
+        HERE.reserved.discard(id(model))
+        HERE.parts.pop(id(model), None)
         with _free:
-            for module in modules:
-                times = _taken.pop(id(module))[1]
+            for part in parts:
+                times = _taken.pop(part)[1]
                 if times > 1:
-                    _taken[id(module)] = (thread, times - 1)
+                    _taken[part] = (thread, times - 1)
             _free.notify_all()
 
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from functools import partial
-from typing import Literal, Self
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,7 @@ from radgaze.attribution.engine.forward_pass import Pass
 from radgaze.attribution.engine.interception import Interception
 from radgaze.attribution.engine.modes import evaluating
 from radgaze.attribution.engine.notices import warn_user
+from radgaze.attribution.engine.swaps import Swaps
 from radgaze.attribution.engine.sync_batch_norm import refuse_hidden_statistics
 
 
@@ -34,7 +35,7 @@ class Watch:
         tokens: Prefix tokens and grid of its tokens (B, N, C), where they are not to be found.
         notices: Names and texts of what has been counted and warned of, once for each generator.
         new_pass: Function that makes the state of a forward pass.
-        batch_statistics: Treatment of batch norm's statistics, see `Interception`.
+        interception: The mode that the forward passes run under.
     """
 
     def __init__(
@@ -42,7 +43,7 @@ class Watch:
         model: nn.Module,
         layer: str | None,
         new_pass: Callable[[], Pass],
-        batch_statistics: Literal["held", "exact"],
+        interception: Interception | Swaps,
         channels: Channels = "auto",
         reshape: Arrange | None = None,
         tokens: tuple[int, int, int] | None = None,
@@ -50,7 +51,7 @@ class Watch:
     ) -> None:
         self.model, self.layer, self._new_pass = model, layer, new_pass
         self.channels, self.reshape, self.tokens = channels, reshape, tokens
-        self._interception = Interception(new_pass(), batch_statistics)
+        self._interception = interception
         self._hooks: list[RemovableHandle] = []
         self.notices: set[str] = set() if notices is None else notices
         self._passes: list[Pass] = []
@@ -75,7 +76,7 @@ class Watch:
         ]
         if self.layer is not None:
             self._hooks.append(self.model.get_submodule(self.layer).register_forward_hook(self._keep))
-        self._interception.__enter__()  # type: ignore[no-untyped-call]
+        self._interception.__enter__()
         return self
 
     def __exit__(self, *error: object) -> None:

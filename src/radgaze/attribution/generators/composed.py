@@ -12,7 +12,7 @@ from torch import Tensor
 from radgaze.attribution import rules
 from radgaze.attribution.engine.capture import Capture, full
 from radgaze.attribution.engine.modes import compares_cases
-from radgaze.attribution.generator import Generator
+from radgaze.attribution.generator import Extent, Generator
 from radgaze.attribution.generators.cam import GradCAM
 from radgaze.attribution.readout import enlarge
 from radgaze.attribution.registry import REGISTRY, create, options, register, register_method
@@ -83,6 +83,11 @@ class SmoothGrad(Generator):
         return {name: value for name, value in values.items() if name in has or value != default[name]}
 
     @property
+    def extent(self) -> Extent:
+        """That of the other generator."""
+        return self._base.extent if type(self).attribute is SmoothGrad.attribute else "all"
+
+    @property
     def reads_attention(self) -> bool:
         """Whether the other generator reads attention matrices."""
         return self._base.reads_attention
@@ -131,6 +136,11 @@ class IntegratedGradients(Generator):
         _check_positive(steps=self.steps, internal_batch_size=self.internal_batch_size)
         if self.layer is not None:
             raise ValueError("integrated_gradients follows the images from a baseline: it has no layer")
+
+    @property
+    def extent(self) -> Extent:
+        """The plain gradient."""
+        return "gradient" if type(self).attribute is IntegratedGradients.attribute else "all"
 
     def attribute(self, read: Capture) -> Tensor:
         x = read.images.detach()

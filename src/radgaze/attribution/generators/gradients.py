@@ -6,7 +6,7 @@ from torch import Tensor
 
 from radgaze.attribution import rules
 from radgaze.attribution.engine.capture import Capture
-from radgaze.attribution.generator import Generator
+from radgaze.attribution.generator import Extent, Generator
 from radgaze.attribution.registry import register
 
 
@@ -18,6 +18,11 @@ class Backprop(Generator):
 @register("input_x_gradient", title="Input × gradient")
 class InputXGradient(Generator):
     """H = max_c |x_c · ∂y/∂x_c| (Shrikumar et al. 2016)."""
+
+    @property
+    def extent(self) -> Extent:
+        """The plain gradient."""
+        return self._gradient_at_place() if type(self).attribute is InputXGradient.attribute else "all"
 
     def attribute(self, read: Capture) -> Tensor:
         return read.place * read.gradient(read.place)

@@ -1,0 +1,133 @@
+"""A torch function mode for maps that are only looked at, and made of plain gradients: most is left to torch.
+
+Activations pass their own derivative, nothing is differentiated twice, and no parameter has a gradient. What
+remains for steps of ours is what they compute faster: convolutions of few places with their weights arranged
+once (`packs`), and convolutions of many, whose gradient takes the frozen batch norm after it along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from radgaze.attribution.engine import attention, feature_maps
+from radgaze.attribution.engine.activations import Arguments, Keywords, TorchFunction, first_argument
+from radgaze.attribution.engine.checkpointing import recompute_within
+from radgaze.attribution.engine.forward_pass import Pass
+from radgaze.attribution.engine.interception import PROLOGUE, Interception, pair
+from radgaze.attribution.engine.packs import PackedConv, Packs
+
+MANY = 2**15
+"""Values of a convolution's output from which one pass over them takes longer than a step's bookkeeping."""
+
+
+class Looking(Interception):
+    """Intercept no more than a plain gradient of a model in evaluation mode needs.
+
+    Args:
+        pass_: The state shared with the steps.
+        batch_statistics: See `Interception`; it matters where a norm has no running statistics.
+        packs: The arranged weights of the generator.
+        recomputing: Whether a part of the model is computed again, within a backward.
+    """
+
+    def __init__(
+        self,
+        pass_: Pass,
+        batch_statistics: Literal["held", "exact"],
+        packs: Packs,
+        *,
+        recomputing: bool = False,
+    ) -> None:
+        super().__init__(pass_, batch_statistics, recomputing=recomputing)
+        self._packs = packs
+
+    def __torch_function__(
+        self, func: TorchFunction, types: object, args: Arguments = (), kwargs: Keywords | None = None
+    ) -> object:
+        kwargs = kwargs or {}
+        if func is torch.conv2d or func is F.batch_norm:
+            if torch.is_grad_enabled() and self._concerned() and "out" not in kwargs:
+                recompute_within(self._afresh, self.around)
+                layer = self._layer(func)
+                assert layer is not None
+                return layer(*args, **kwargs)
+        elif func not in _GETTERS and torch.is_grad_enabled() and self._concerned():
+            recompute_within(self._afresh, self.around)
+            return self._noted(func, args, kwargs)
+        return func(*args, **kwargs)
+
+    def _noted(self, func: TorchFunction, args: Arguments, kwargs: Keywords) -> object:
+        if func is F.linear:
+            return self._linear(*args, **kwargs)  # type: ignore[arg-type]
+        if func in attention.CALLED:
+            return attention.attend(func, args, kwargs, self.pass_, self)
+        y = func(*args, **kwargs)
+        self._notice(args, y)
+        if func in PROLOGUE:
+            feature_maps.note_prologue(first_argument(args, kwargs), self.pass_.stages)
+        elif func in attention.NORMS:
+            attention.note_norm(y, self.pass_)
+        elif func in attention.SOFTMAX:
+            attention.note_softmax(y, args, kwargs, self.pass_)
+        return y
+
+    def _afresh(self) -> Looking:
+        again = super()._afresh().pass_
+        return Looking(again, self.batch_statistics, self._packs, recomputing=True)
+
+    def _conv(
+        self,
+        input: Tensor,  # noqa: A002 - torch's own name
+        weight: Tensor,
+        bias: Tensor | None = None,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] | str = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+    ) -> Tensor:
+        x = input
+        if not isinstance(padding, str) and x.dim() == 4:
+            if x.device.type == "cpu":
+                x = x.contiguous(memory_format=torch.channels_last)
+            geometry = (pair(stride), pair(padding), pair(dilation), groups)
+            pack = self._packs.of(x, weight, geometry)
+            if pack is not None:
+                return self._kept(input, PackedConv.apply(x, pack, bias))
+            places = x.shape[2:].numel() // (geometry[0][0] * geometry[0][1])
+            if len(x) * weight.shape[0] * places >= MANY:
+                return super()._conv(x, weight, bias, stride, padding, dilation, groups)
+        plain: Callable[..., Tensor] = torch.conv2d
+        return self._kept(input, plain(x, weight, bias, stride, padding, dilation, groups))
+
+    def _kept(self, x: Tensor, y: Tensor) -> Tensor:
+        feature_maps.note(x, y, self.pass_.stages)
+        return y
+
+    def _batch_norm(self, *args: object, **kwargs: object) -> Tensor:
+        if self._convolved is None and not self._of_this_batch(*args, **kwargs):
+            return F.batch_norm(*args, **kwargs)  # type: ignore[arg-type]
+        return super()._batch_norm(*args, **kwargs)  # type: ignore[arg-type]
+
+    @staticmethod
+    def _of_this_batch(
+        input: object,  # noqa: A002 - torch's own name
+        running_mean: object,
+        running_var: object,
+        weight: object = None,
+        bias: object = None,
+        training: bool = False,
+        *rest: object,
+        **more: object,
+    ) -> bool:
+        """Whether a batch norm takes its statistics from the batch."""
+        return training or running_mean is None
+
+
+_PROPERTIES = (Tensor.shape, Tensor.dtype, Tensor.device, Tensor.requires_grad, Tensor.grad_fn)
+_GETTERS = {*(each.__get__ for each in _PROPERTIES), Tensor.size, Tensor.dim}
+"""What asks a tensor for no values."""
