@@ -63,6 +63,9 @@ BENCHMARKS = {
     "phantom_methods": Benchmark(
         "phantom_methods:run", "each comparison method on the demo's confounded phantoms", slow=True
     ),
+    "posthoc": Benchmark(
+        "posthoc:run", "gradient maps to look at, against Captum and the bare network", slow=True
+    ),
     "power": Benchmark("power:run", "power of differences over seeds, predicted and simulated", slow=True),
     "reasons": Benchmark(
         "reasons:run",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import ceil
 from typing import ClassVar, Literal, Protocol, get_args
 
 import torch
@@ -32,8 +33,9 @@ Gates = Literal["plain", "held", "ruled"]
 Statistics = Literal["held", "exact"]
 Extent = Literal["all", "features", "gradient"]
 
-PART_ON_CPU = 8
-"""Number of cases per forward pass on a CPU; tensors of larger batches exceed cache and freed memory."""
+PLACES_ON_CPU = 2**20
+"""Most places of the images of one forward pass on a CPU, 20 cases at 224²: many cases share the fixed cost
+of a pass, and memory stays bounded."""
 
 
 class Read(Protocol):
@@ -99,6 +101,7 @@ class Generator:
     compiled: bool = False
 
     _notices: set[str] = field(init=False, repr=False, compare=False, default_factory=set)
+    _as_given: bool = field(init=False, repr=False, compare=False, default=False)
     _packs: Packs = field(init=False, repr=False, compare=False, default_factory=Packs)
 
     name: ClassVar[str] = ""
@@ -218,6 +221,13 @@ class Generator:
             labels: See `__call__`.
             also: Further arguments of the model after the images.
         """
+        try:
+            with self._capture(model, create_graph=False, of=images) as read:
+                return read(model(images, *also), target, labels).detach()
+        except RuntimeError as error:
+            if self._as_given or _NO_VIEW not in str(error):
+                raise
+        self._as_given = True  # the model looks at feature maps as if they lay in memory channel by channel
         with self._capture(model, create_graph=False, of=images) as read:
             return read(model(images, *also), target, labels).detach()
 
@@ -256,6 +266,7 @@ class Generator:
                 literal=self.rule_for == "relu",
                 gates=self.gates,
                 only_looked_at=not create_graph,
+                channels_last=of is not None and not self._as_given,
                 records=self.reads_attention,
                 compiled=self.compiled,
             )
@@ -305,6 +316,10 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+_NO_VIEW = "view size is not compatible with"
+"""What torch says where a tensor is viewed that lies in memory in another order."""
+
+
 def check_option(name: str, value: str, allowed: Sequence[str]) -> None:
     """Check the value of an option.
 
@@ -317,7 +332,10 @@ def check_option(name: str, value: str, allowed: Sequence[str]) -> None:
 
 def _at_once(images: Tensor) -> int:
     """The number of cases per forward pass: a case's map does not depend on the others."""
-    return PART_ON_CPU if images.device.type == "cpu" else max(len(images), 1)
+    if images.device.type != "cpu":
+        return len(images)
+    most = max(PLACES_ON_CPU // max(images.shape[-2:].numel(), 1), 1)
+    return ceil(len(images) / ceil(len(images) / most))  # parts of about one size
 
 
 def bare(model: nn.Module) -> nn.Module:

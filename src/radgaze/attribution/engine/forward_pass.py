@@ -48,6 +48,7 @@ class Pass:
         literal: Whether rules are applied to ReLU alone.
         gates: Treatment of sigmoid gates in the read-out, see `Generator`.
         only_looked_at: Whether nothing is differentiated but the images.
+        channels_last: Whether feature maps on a CPU get the layout that oneDNN is fastest in.
         compiled: Whether the rules' formulas are compiled.
         activations: Number of activations met in the forward pass, by name.
         unruled: Names of the nonlinearities met that no rule covers.
@@ -70,6 +71,7 @@ class Pass:
     literal: bool = False
     gates: str = "plain"
     only_looked_at: bool = False
+    channels_last: bool = False
     compiled: bool = False
     activations: dict[str, int] = field(default_factory=dict)
     unruled: set[str] = field(default_factory=set)

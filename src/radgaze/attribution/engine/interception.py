@@ -154,6 +154,7 @@ class Interception(TorchFunctionMode):
             literal=before.literal,
             gates=before.gates,
             only_looked_at=before.only_looked_at,
+            channels_last=before.channels_last,
             records=before.records,
             compiled=before.compiled,
             group=before.group,
@@ -241,8 +242,8 @@ class Interception(TorchFunctionMode):
             plain: Callable[..., Tensor] = torch.conv2d
             return plain(input, weight, bias, stride, padding, dilation, groups)
         x = input
-        if self.pass_.only_looked_at and x.device.type == "cpu":
-            x = x.contiguous(memory_format=torch.channels_last)  # the layout that oneDNN is fastest in
+        if self.pass_.channels_last and x.device.type == "cpu":
+            x = x.contiguous(memory_format=torch.channels_last)
         if torch.is_autocast_enabled(x.device.type):
             dtype = torch.get_autocast_dtype(x.device.type)
             x, weight = x.to(dtype), weight.to(dtype)

@@ -92,10 +92,10 @@ class Looking(Interception):
     ) -> Tensor:
         x = input
         if not isinstance(padding, str) and x.dim() == 4:
-            if x.device.type == "cpu":
+            if self.pass_.channels_last and x.device.type == "cpu":
                 x = x.contiguous(memory_format=torch.channels_last)
             geometry = (pair(stride), pair(padding), pair(dilation), groups)
-            pack = self._packs.of(x, weight, geometry)
+            pack = self._packs.of(x, weight, geometry) if self.pass_.channels_last else None
             if pack is not None:
                 return self._kept(input, PackedConv.apply(x, pack, bias))
             places = x.shape[2:].numel() // (geometry[0][0] * geometry[0][1])

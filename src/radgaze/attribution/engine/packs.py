@@ -36,6 +36,7 @@ class Pack:
 
     Attributes:
         weight: The weight (C', C / groups, h, w).
+        shape: Its shape.
         bits: A copy of its values.
         geometry: Stride, padding, dilation and groups of the convolution.
         rest: What the output size leaves of the input, see `_rest`.
@@ -46,6 +47,7 @@ class Pack:
     """
 
     weight: Tensor
+    shape: torch.Size
     bits: Tensor
     geometry: Geometry
     rest: list[int]
@@ -54,13 +56,21 @@ class Pack:
     version: int
     call: int
 
+    def applies(self, x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
+        """Whether it is made for a convolution of x with that weight."""
+        if self.weight is not weight or self.geometry != geometry or x.dtype != torch.float32:
+            return False
+        return x.device.type == "cpu" and not torch.is_autocast_enabled("cpu")
+
     def still(self, call: int) -> bool:
         """Whether the weight is the same as when it was arranged, compared once in each call."""
         if self.call != call or self.weight._version != self.version:
+            if not _is_plain(self.weight) or self.weight.shape != self.shape:
+                return False
             if not torch.equal(self.bits, _bits(self.weight)):
                 return False
             self.version, self.call = self.weight._version, call
-        return True
+        return not self.weight.requires_grad
 
 
 @dataclass
@@ -91,18 +101,12 @@ class Packs:
         """
         key = (id(weight), *x.shape[2:])
         pack = self._kept.get(key)
-        if (
-            pack is not None
-            and pack.weight is weight
-            and pack.geometry == geometry
-            and pack.still(self._call)
-        ):
+        if pack is not None and pack.applies(x, weight, geometry) and pack.still(self._call):
             return pack
         if not _gains(x, weight, geometry) or not _available():
             return None
-        if (
-            self._met.setdefault(key, self._call) == self._call
-        ):  # a generator that is called once gains nothing
+        met_in = self._met.setdefault(key, self._call)
+        if met_in == self._call:  # a generator that is called once gains nothing
             return None
         self._kept[key] = made = _arranged(x.shape, weight, geometry, self._call)
         return made
@@ -117,13 +121,15 @@ def _gains(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
     """Whether a convolution is one of few places, with a learned weight that oneDNN would arrange anew."""
     if not isinstance(weight, nn.Parameter) or weight.requires_grad or weight.is_inference():
         return False  # what is made from parameters is another tensor in each call
-    if weight.dtype != torch.float32 or x.dtype != torch.float32:
+    if x.dtype != torch.float32 or x.device.type != "cpu" or x.numel() == 0 or x.dim() != 4:
         return False
-    if x.device.type != "cpu" or weight.device.type != "cpu" or x.numel() == 0 or x.dim() != 4:
-        return False
-    if not is_large(weight) or not weight.is_contiguous() or torch.is_autocast_enabled("cpu"):
+    if not is_large(weight) or not _is_plain(weight) or torch.is_autocast_enabled("cpu"):
         return False
     return len(x) * _output_size(x.shape, weight, geometry).numel() <= FEW
+
+
+def _is_plain(weight: Tensor) -> bool:
+    return weight.dtype == torch.float32 and weight.device.type == "cpu" and weight.is_contiguous()
 
 
 def _output_size(size: torch.Size, weight: Tensor, geometry: Geometry) -> torch.Size:
@@ -155,6 +161,7 @@ def _arranged(size: torch.Size, weight: Tensor, geometry: Geometry, call: int) -
     onednn = torch.ops.mkldnn
     return Pack(
         weight,
+        weight.shape,
         _bits(values.clone()),
         geometry,
         rest,

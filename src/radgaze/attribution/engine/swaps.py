@@ -110,10 +110,10 @@ class SwappedConv(Swap):
         if not swaps.in_force() or isinstance(padding, str) or module.padding_mode != "zeros" or x.dim() != 4:
             return self.plainly(x)
         weight, bias = module.weight, module.bias
-        if x.device.type == "cpu":  # in the layout that oneDNN is fastest in
+        if swaps.pass_.channels_last and x.device.type == "cpu":
             x = x.contiguous(memory_format=torch.channels_last)
         geometry = ([*module.stride], [*padding], [*module.dilation], module.groups)
-        pack = swaps.packs.of(x, weight, geometry)
+        pack = swaps.packs.of(x, weight, geometry) if swaps.pass_.channels_last else None
         y: Tensor
         if pack is not None:
             y = PackedConv.apply(x, pack, bias)

@@ -25,15 +25,13 @@ class Here(threading.local):
         watches: The `Watch`es entered, from the outermost to the innermost.
         running: Those of them whose model is running, in the same order.
         listens: The `Interception` that the torch functions called now belong to.
-        reserved: The models, by their ids, that calls of this thread have reserved.
-        parts: The modules of those whose calls hold them.
+        parts: The modules of each model, by its id, that a call of this thread holds, see `alone`.
     """
 
     def __init__(self) -> None:
         self.watches: list[object] = []
         self.running: list[object] = []
         self.listens: object = None
-        self.reserved: set[int] = set()
         self.parts: dict[int, list[nn.Module]] = {}
 
 
@@ -96,7 +94,7 @@ def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
     Raises:
         RuntimeError: Another thread has not released it within `PATIENCE` seconds.
     """
-    if id(model) in HERE.reserved:  # by a call of this thread that has not ended: with all its parts
+    if id(model) in HERE.parts:  # a call of this thread, which ends later, has reserved it
         yield
         return
     modules, thread = _found(model), threading.get_ident()
@@ -113,13 +111,11 @@ def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
             )
         for part in parts:
             _taken[part] = (thread, _taken.get(part, (thread, 0))[1] + 1)
-    HERE.reserved.add(id(model))
     if held:
         HERE.parts[id(model)] = modules
     try:
         yield
     finally:
-        HERE.reserved.discard(id(model))
         HERE.parts.pop(id(model), None)
         with _free:
             for part in parts:
