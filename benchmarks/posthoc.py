@@ -65,8 +65,9 @@ def run(
         "Maps max_c |∂y/∂x_c| (B, 1, H, W) of RGB images for one class of timm's networks with random "
         "weights in evaluation mode: ours, the generator `backprop`, and Captum's `Saliency`, reduced "
         "likewise. The floor is the bare network's forward pass and `torch.autograd.grad` of the score in "
-        "the images. CPU time of one thread; the three take turns in one process, and ratios are medians of the "
-        "turns' ratios. The difference is the largest one to Captum's maps, relative to their largest value.",
+        "the images. CPU time of one thread; the three take turns in one process, and ratios are medians of "
+        "the turns' ratios. The difference is the largest one to Captum's maps, relative to their largest "
+        "value.",
         rows,
         {"seconds": seconds, "threads": 1} | {name: version(name) for name in ("captum", "timm")},
         [_summary(rows)],

@@ -199,9 +199,9 @@ class Generator:
                 raise ValueError(f"{name} have the shape {shape}, but the batch holds {len(images)} cases")
         model = bare(self.model)
         maps = []
-        at_once = max(len(images), 1) if compares_cases(model) else _at_once(images)
         self._packs.begin()
         with turns.alone(model, held=True), turns.undisturbed(), evaluating(model, parameters=True):
+            at_once = len(images) if compares_cases(model) else _at_once(images)
             for k in range(0, len(images), at_once):
                 part = slice(k, k + at_once)
                 targets = target[part] if isinstance(target, Tensor) else target

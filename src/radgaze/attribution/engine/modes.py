@@ -23,13 +23,14 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
     required = (
         [(parameter, parameter.requires_grad) for parameter in _parameters_of(modules)] if parameters else []
     )
-    overriding = [module for module in modules if type(module).train is not nn.Module.train]
+    minding = {kind for kind in set(map(type, modules)) if kind.train is not nn.Module.train}
+    overriding = [module for module in modules if type(module) in minding] if minding else []
     caches = [(cache, dict(cache)) for module in overriding for cache in _caches(module)]
     notified = bool(overriding) and any(module.training for module in modules)
     try:
         if notified:
             model.train(False)
-        _set(dict.fromkeys(modules, False))
+        _set((module, False) for module in modules)
         for parameter, flag in required:
             if flag:
                 parameter.requires_grad_(False)
@@ -37,7 +38,7 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
     finally:
         if notified:
             model.train(True)
-        _set(dict(modes))
+        _set(modes)
         for cache, content in caches:
             if cache.keys() != content.keys() or any(cache[key] is not content[key] for key in content):
                 cache.clear()
@@ -49,16 +50,22 @@ def evaluating(model: nn.Module, *, parameters: bool = False) -> Iterator[None]:
 
 def compares_cases(model: nn.Module) -> bool:
     """Whether outputs depend on other cases of the batch in evaluation: a norm has no running statistics."""
-    return any(isinstance(m, _BatchNorm) and m.running_mean is None for m in parts_of(model))
+    parts = parts_of(model)
+    norms = {kind for kind in set(map(type, parts)) if issubclass(kind, _BatchNorm)}
+    return bool(norms) and any(type(m) in norms and m.running_mean is None for m in parts)
 
 
 def _parameters_of(modules: Iterable[nn.Module]) -> list[nn.Parameter]:
-    own = (parameter for module in modules for parameter in module._parameters.values())
-    return list({id(parameter): parameter for parameter in own if parameter is not None}.values())
+    met: dict[int, nn.Parameter] = {}
+    for module in modules:
+        for parameter in module._parameters.values():
+            if parameter is not None:
+                met[id(parameter)] = parameter
+    return list(met.values())
 
 
-def _set(modes: dict[nn.Module, bool]) -> None:
-    for module, mode in modes.items():
+def _set(modes: Iterable[tuple[nn.Module, bool]]) -> None:
+    for module, mode in modes:
         if module.training != mode:
             module.training = mode
 

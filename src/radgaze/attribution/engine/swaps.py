@@ -46,6 +46,7 @@ class Swaps:
     Attributes:
         around: As of an `Interception`.
         convolved: The last convolution that a batch norm may follow.
+        normed: Whether the model has batch norms that a convolution's gradient may include.
     """
 
     def __init__(
@@ -60,16 +61,20 @@ class Swaps:
         self.many = places >= PLACES
         self.around: Callable[[], AbstractContextManager[object]] = nullcontext
         self.convolved: Convolved | None = None
-        self.thread = 0
+        self.normed, self.thread = False, 0
         self._model, self._swapped = model, list[nn.Module]()
 
     def __enter__(self) -> Self:
         self.thread = threading.get_ident()
-        for module in parts_of(self._model):
-            kind = _kind_of(type(module))
+        parts = parts_of(self._model)
+        kinds = {each: kind for each in set(map(type, parts)) if (kind := _kind_of(each)) is not None}
+        self.normed = any(issubclass(kind, SwappedNorm) for kind in kinds.values())
+        for module in parts:
+            kind = kinds.get(type(module))
             if kind is None or "forward" in module.__dict__:
                 continue
-            if self.many or (isinstance(module, nn.Conv2d) and _is_worth_it(module)):
+            worth = isinstance(module, nn.Conv2d) and _is_worth_it(module)
+            if worth or (self.many and (self.normed or kind is SwappedGELU)):
                 module.__dict__["forward"] = kind(module, self)
                 self._swapped.append(module)
         return self
@@ -117,7 +122,7 @@ class SwappedConv(Swap):
         y: Tensor
         if pack is not None:
             y = PackedConv.apply(x, pack, bias)
-        elif swaps.many and _gives_many(x, weight, geometry):
+        elif swaps.many and swaps.normed and _gives_many(x, weight, geometry):
             y = Conv.apply(x, weight, bias, geometry, swaps.pass_, False)
             known = (Unchanged(y), Unchanged(x), Unchanged(weight), Unchanged(bias))
             swaps.convolved = Convolved(*known, geometry, False)

@@ -98,7 +98,7 @@ def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
         yield
         return
     modules, thread = _found(model), threading.get_ident()
-    parts = [id(module) for module in modules]
+    parts = list(map(id, modules))
 
     def free() -> bool:
         return not _taken or all(_taken.get(part, (thread,))[0] == thread for part in parts)
@@ -109,8 +109,10 @@ def alone(model: nn.Module, *, held: bool = False) -> Iterator[None]:
                 f"another thread has been reading heatmaps of this model for {PATIENCE:.0f} s; do not "
                 "wait for a thread that reads a model while you are within its `capture`"
             )
-        for part in parts:
-            _taken[part] = (thread, _taken.get(part, (thread, 0))[1] + 1)
+        before = _taken.copy() if _taken else {}
+        _taken.update(dict.fromkeys(parts, (thread, 1)))
+        for part in before.keys() & set(parts) if before else ():
+            _taken[part] = (thread, before[part][1] + 1)
     if held:
         HERE.parts[id(model)] = modules
     try:
