@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from statistics import geometric_mean, median
 from time import process_time
+from typing import Any
 
 import timm
 import torch
@@ -80,7 +81,7 @@ def _rows(
     for name in networks:
         for side in sides:
             torch.manual_seed(0)
-            size = {"img_size": side} if "vit" in name else {}
+            size: dict[str, Any] = {"img_size": side} if "vit" in name else {}
             model = timm.create_model(name, **size).eval()
             for batch in batches:
                 images = torch.randn(batch, 3, side, side)

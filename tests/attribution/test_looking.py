@@ -163,11 +163,11 @@ def _parametrized(model: Heavy) -> None:
 
 def _own_forward(model: Heavy) -> None:
     conv = model.deep
-    model.deep.forward = lambda x: F.conv2d(x, 2 * conv.weight, None, 2, 1)  # type: ignore[method-assign]
+    model.deep.forward = lambda x: F.conv2d(x, 2 * conv.weight, None, 2, 1)  # type: ignore[method-assign,assignment]
 
 
 def _channels_last(model: Heavy) -> None:
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
 
 
 CHANGES = (
@@ -248,7 +248,7 @@ def test_hooks_of_the_user_run_and_what_they_change_counts(model: Heavy, side: i
         seen.append(torch.Size())
 
     def watch(module: nn.Module, args: object, y: Tensor) -> None:
-        y.register_hook(lambda g: g * 3)
+        y.register_hook(lambda g: g * 3)  # type: ignore[no-untyped-call]
 
     model.stem.register_forward_hook(double)
     model.norm.register_full_backward_hook(note)
@@ -300,7 +300,7 @@ def test_bfloat16_autocast_is_that_of_the_model(model: Heavy) -> None:
 def test_checkpointed_parts_are_computed_again_in_the_same_way(model: Heavy) -> None:
     class Checkpointed(Heavy):
         def forward(self, images: Tensor) -> Tensor:
-            logits: Tensor = checkpoint(super().forward, images, use_reentrant=False)  # type: ignore[assignment]
+            logits: Tensor = checkpoint(super().forward, images, use_reentrant=False)
             return logits
 
     again = Checkpointed().eval()

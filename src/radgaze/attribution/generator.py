@@ -127,7 +127,7 @@ class Generator:
 
     @property
     def extent(self) -> Extent:
-        """What a map that is only looked at is made of: no more of the forward pass has to be intercepted.
+        """The part of the forward pass that has to be intercepted for a map that is only looked at.
 
         "gradient" is the plain gradient at the images, "features" plain gradients and feature maps, and "all"
         whatever a `Capture` offers.

@@ -8,7 +8,7 @@ once (`packs`), and convolutions of many, whose gradient takes the frozen batch 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -109,12 +109,12 @@ class Looking(Interception):
         return y
 
     def _batch_norm(self, *args: object, **kwargs: object) -> Tensor:
-        if self._convolved is None and not self._of_this_batch(*args, **kwargs):
+        if self._convolved is None and not self._of_this_batch(*args, **kwargs):  # type: ignore[arg-type]
             return F.batch_norm(*args, **kwargs)  # type: ignore[arg-type]
         return super()._batch_norm(*args, **kwargs)  # type: ignore[arg-type]
 
     @staticmethod
-    def _of_this_batch(
+    def _of_this_batch(  # as `F.batch_norm` is called
         input: object,  # noqa: A002 - torch's own name
         running_mean: object,
         running_var: object,
@@ -128,6 +128,12 @@ class Looking(Interception):
         return training or running_mean is None
 
 
-_PROPERTIES = (Tensor.shape, Tensor.dtype, Tensor.device, Tensor.requires_grad, Tensor.grad_fn)
+_PROPERTIES: tuple[Any, ...] = (
+    Tensor.shape,
+    Tensor.dtype,
+    Tensor.device,
+    Tensor.requires_grad,
+    Tensor.grad_fn,
+)
 _GETTERS = {*(each.__get__ for each in _PROPERTIES), Tensor.size, Tensor.dim}
 """What asks a tensor for no values."""

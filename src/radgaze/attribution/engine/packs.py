@@ -1,6 +1,6 @@
 """Weights of convolutions of few places in the layout that oneDNN computes in, kept between calls.
 
-Torch arranges a weight anew for each convolution, and for each input gradient. Where the weight is larger
+Torch arranges a weight again for each convolution, and for each input gradient. Where the weight is larger
 than the feature maps, as in the last stages of a network or with one small image, that takes several times as
 long as the convolution itself. The arranged copy is used only while the weight holds the same bits: all of
 them are compared in each call, since writing to `weight.data` leaves no other trace.
@@ -118,7 +118,7 @@ def is_large(weight: Tensor) -> bool:
 
 
 def _gains(x: Tensor, weight: Tensor, geometry: Geometry) -> bool:
-    """Whether a convolution is one of few places, with a learned weight that oneDNN would arrange anew."""
+    """Whether a convolution is one of few places, with a learned weight that oneDNN would arrange again."""
     if not isinstance(weight, nn.Parameter) or weight.requires_grad or weight.is_inference():
         return False  # what is made from parameters is another tensor in each call
     if x.dtype != torch.float32 or x.device.type != "cpu" or x.numel() == 0 or x.dim() != 4:
@@ -144,8 +144,8 @@ def _rest(size: torch.Size, weight: Tensor, geometry: Geometry) -> list[int]:
     """Rows and columns of the input that its convolution, of a stride above 1, does not reach."""
     stride, padding, dilation, _ = geometry
     outputs = _output_size(size, weight, geometry)
-    of = zip(size[2:], outputs, weight.shape[2:], stride, padding, dilation, strict=True)
-    return [n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, k, s, p, d in of]
+    sizes = zip(size[2:], outputs, weight.shape[2:], stride, padding, dilation, strict=True)
+    return [n - ((m - 1) * s - 2 * p + d * (k - 1) + 1) for n, m, k, s, p, d in sizes]
 
 
 def _bits(weight: Tensor) -> Tensor:
@@ -208,7 +208,7 @@ def _input_gradient(g: Tensor, pack: Pack) -> Tensor:
 
 def _available() -> bool:
     """Whether this build of torch has oneDNN, it is on, and it computes what `torch.conv2d` does."""
-    return torch.backends.mkldnn.enabled and _agrees()
+    return bool(torch.backends.mkldnn.enabled) and _agrees()
 
 
 @cache

@@ -99,7 +99,7 @@ class Swap:
     swaps: Swaps
 
     def plainly(self, x: Tensor) -> Tensor:
-        """What the module computes by itself."""
+        """Compute what the module does by itself."""
         y: Tensor = type(self.module).forward(self.module, x)
         return y
 
@@ -124,8 +124,8 @@ class SwappedConv(Swap):
             y = PackedConv.apply(x, pack, bias)
         elif swaps.many and swaps.normed and _gives_many(x, weight, geometry):
             y = Conv.apply(x, weight, bias, geometry, swaps.pass_, False)
-            known = (Unchanged(y), Unchanged(x), Unchanged(weight), Unchanged(bias))
-            swaps.convolved = Convolved(*known, geometry, False)
+            tensors = (Unchanged(y), Unchanged(x), Unchanged(weight), Unchanged(bias))
+            swaps.convolved = Convolved(*tensors, geometry, False)
         else:
             y = torch.conv2d(x, weight, bias, *geometry)
         return y
@@ -147,9 +147,11 @@ class SwappedNorm(Swap):
         if convolved is None or not swaps.in_force() or not convolved.gave(x) or _is_hooked(x):
             return None
         gamma, beta, mean, var = module.weight, module.bias, module.running_mean, module.running_var
-        if module.training or gamma is None or beta is None or mean is None or var is None:
+        if module.training or not module.affine:
             return None
-        if gamma.requires_grad or beta.requires_grad or gamma.dtype != x.dtype or len(mean) != x.shape[1]:
+        if gamma.requires_grad or beta.requires_grad or gamma.dtype != x.dtype:
+            return None
+        if mean is None or var is None or len(mean) != x.shape[1]:
             return None
         scale = gamma * torch.rsqrt(var + module.eps)
         made_of = (convolved.x.tensor, convolved.weight.tensor, convolved.bias.tensor, x.detach())
@@ -197,8 +199,8 @@ def _found(module: type) -> type[Swap] | None:
         return None
     forward = module.forward
     if issubclass(module, nn.Conv2d):
-        own = forward is not nn.Conv2d.forward or module._conv_forward is not nn.Conv2d._conv_forward
-        return None if own else SwappedConv
+        as_torch = forward is nn.Conv2d.forward and module._conv_forward is nn.Conv2d._conv_forward
+        return SwappedConv if as_torch else None
     if issubclass(module, nn.BatchNorm2d) and forward is nn.BatchNorm2d.forward:
         return None if issubclass(module, nn.SyncBatchNorm) else SwappedNorm
     if forward is nn.GELU.forward or forward is _of_timm("activations", "GELU"):

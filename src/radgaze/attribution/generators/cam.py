@@ -30,8 +30,8 @@ class OfFeatures(Generator):
     @property
     def extent(self) -> Extent:
         """Feature maps and their plain gradients."""
-        known = (GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM)
-        return "features" if type(self).attribute in [kind.attribute for kind in known] else "all"
+        kinds = (GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM)
+        return "features" if type(self).attribute in [kind.attribute for kind in kinds] else "all"
 
     @classmethod
     def unsupported(cls, model: nn.Module, size: int = 64) -> str | None:
