@@ -3,7 +3,7 @@
 Each process has one thread: small networks gain nothing from two, and are much slower where cores are busy.
 SIGINT is restored: a shell ignores it in background processes, and so in all processes that the tests start.
 The modules that read images are imported once for the few hundred pools of workers that the tests start.
-The files that take longest come first, else one process would be busy with one of them when the other is done.
+The files that take longest come first, else one process would be busy with them when the other is done.
 Messages are shown as on the command line.
 """
 
@@ -26,17 +26,12 @@ if "forkserver" in multiprocessing.get_all_start_methods():
 
 # The files that take more than twenty seconds, the longest first.
 LONGEST = (
-    *("reporting/test_report.py", "reporting/paper/test_page.py", "test_every_kind.py", "test_docs.py"),
-    *(
-        "training/test_train.py",
-        "tuning/test_search.py",
-        "training/test_protocols.py",
-        "test_docs_commands.py",
-    ),
-    *("training/test_own_network.py", "reporting/test_comparison.py", "plugins/test_plugins.py"),
-    *("test_notebooks.py", "runs/test_voting.py", "runs/test_origin.py", "sources/test_ways.py"),
-    *("training/test_gaze_input.py", "cli/test_way.py", "explaining/test_explain.py"),
-    *("evaluation/test_class_gaze.py", "cli/test_startup.py", "cli/test_multi_label.py"),
+    *("test_every_kind.py", "reporting/test_report.py", "reporting/paper/test_page.py", "test_docs.py"),
+    *("training/test_train.py", "tuning/test_search.py", "training/test_own_network.py"),
+    *("training/test_protocols.py", "test_docs_commands.py", "test_notebooks.py"),
+    *("plugins/test_plugins.py", "runs/test_voting.py", "runs/test_origin.py", "sources/test_ways.py"),
+    *("reporting/test_comparison.py", "training/test_gaze_input.py", "cli/test_way.py"),
+    *("explaining/test_explain.py", "evaluation/test_class_gaze.py", "cli/test_multi_label.py"),
 )
 
 

@@ -19,11 +19,11 @@ from pathlib import Path
 
 # Reads a line for each process, copies itself, waits, and writes the exit status.
 _TEMPLATE = """
-import atexit, json, os, site, sys, traceback
+import json, os, sys
 
 import lightning, matplotlib.figure, scipy.stats, segmentation_models_pytorch, torchmetrics.classification
 
-def do(task):
+def begin(task):
     os.chdir(task["folder"])
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         opened = os.open(task[name], os.O_RDONLY if number == 0 else os.O_WRONLY)
@@ -34,30 +34,38 @@ def do(task):
     given = os.environ.get("PYTHONPATH", "")
     sys.path[:] = ["", *filter(None, given.split(os.pathsep)), *(p for p in sys.path if p not in ABSENT)]
     sys.argv[:] = ["-c", *task["arguments"]]
+    return compile(task["code"], "<string>", "exec")
+
+def run(code, names):
+    import atexit, os, sys, threading, traceback
+
+    for name in [name for name in names if not name.startswith("__")]:
+        del names[name]
+    status = 1
     try:
-        exec(compile(task["code"], "<string>", "exec"), {"__name__": "__main__"})
+        exec(code, names)
+        status = 0
     except SystemExit as stop:
         if stop.code is None or isinstance(stop.code, int):
-            return stop.code or 0
-        print(stop.code, file=sys.stderr)
-        return 1
+            status = stop.code or 0
+        else:
+            print(stop.code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
-        return 1
-    return 0
+    threading._shutdown()  # as the interpreter ends, but without taking all apart, which takes a second
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status & 255)
 
 ABSENT = {"", *os.environ.get("PYTHONPATH", "").split(os.pathsep)}
 assert not any(name.partition(".")[0] == "radgaze" for name in sys.modules)
-if os.path.isdir("/proc/self/task"):  # a copy has the thread that copies alone: Polars, which starts some, is not here
+if os.path.isdir("/proc/self/task"):  # a copy has one thread alone: Polars, which starts others, is left out
     assert len(os.listdir("/proc/self/task")) == 1
 for line in sys.stdin:
     child = os.fork()
     if child == 0:
-        code = do(json.loads(line))
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code & 255)
+        run(begin(json.loads(line)), globals())
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 
