@@ -7,7 +7,7 @@ import pytest
 from radgaze.errors import UserError
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.results import EvaluationResults, LocalisationCases, Maps
-from radgaze.reporting.case_panels import Draw
+from radgaze.reporting.gallery import Draw
 from radgaze.reporting.options import ReportOptions
 from radgaze.reporting.run_page import report
 from radgaze.reporting.sections import EvaluatedRun
