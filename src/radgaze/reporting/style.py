@@ -114,8 +114,8 @@ def draw(figure: Figure, file: Path | BinaryIO, *, dpi: int = DPI) -> None:
         fonts.complete(figure)
         figure.dpi = dpi
         try:
-            canvas.draw()
-            pixels = np.asarray(canvas.buffer_rgba())[..., :3]
+            canvas.draw()  # type: ignore[no-untyped-call]
+            pixels = np.asarray(canvas.buffer_rgba())[..., :3]  # type: ignore[no-untyped-call]
         finally:
             figure.dpi = before
     Image.fromarray(np.ascontiguousarray(pixels)).save(file, format="PNG", dpi=(dpi, dpi), compress_level=4)

@@ -98,9 +98,15 @@ def from_dict(settings: object) -> Config:
     return config
 
 
-@cache  # each time it would compile the annotations of all fields
+_HINTS: dict[type[Section], Mapping[str, Any]] = {}
+"""See `_hints`."""
+
+
 def _hints(section: type[Section]) -> Mapping[str, Any]:
-    return get_type_hints(section)
+    """The types of a section's fields, whose annotations are compiled once, not for each configuration."""
+    if section not in _HINTS:
+        _HINTS[section] = get_type_hints(section)
+    return _HINTS[section]
 
 
 def _parsed(cls: type[Section], settings: object, within: str = "") -> Namespace:
