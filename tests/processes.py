@@ -2,7 +2,7 @@
 
 A process that imports PyTorch, Lightning and the encoders needs six seconds before it does anything. Where a
 test is of what the code does in a process of its own, and not of what it imports, a copy of a process that
-has these libraries does it: it has its own folder, environment and path of imports, and imports radgaze itself.
+has these libraries does it: it has its own folder, environment and path, and imports radgaze itself.
 """
 
 from __future__ import annotations
