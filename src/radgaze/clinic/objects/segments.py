@@ -158,17 +158,17 @@ def _description(
 
 
 def _in_words(reading: Reading, name: str | None, threshold: Threshold | None) -> str:
-    """What the segment is, and which predicted probability and threshold stand behind it."""
-    what = "Mask of the decoder" if name is None else f"Heatmap ({reading.model.method}) of {name}"
+    """Describe a segment, with the probability of its class and its threshold."""
+    what = "Mask of the decoder" if name is None else f"Heatmap ({reading.model.method}) of {meaning(name)}"
     if name is not None:
         predicted = "predicted" if name in reading.predicted else "not predicted"
         what += f", probability {reading.probabilities[name]:.3f}, {predicted}"
     if threshold is None:
         scale = "a probability" if name is None else "a share of the map's maximum, no probability"
         return f"{what}. Value: {scale}. {RESEARCH_USE}."
-    of = "" if name is None else " of the map's maximum"
+    unit = "" if name is None else " of the map's maximum"
     how = f"chosen on {threshold.cases}" if threshold.cases else "not chosen on"
-    where = f"Region at or above {threshold.value:g}{of}, {how} validation cases"
+    where = f"Region at or above {threshold.value:g}{unit}, {how} validation cases"
     return f"{what}. {where}; no outline of a lesion. {RESEARCH_USE}."
 
 
