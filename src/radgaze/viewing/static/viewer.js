@@ -146,7 +146,8 @@ export class Viewer {
     const { scale, left, top } = this.#placed();
     context.imageSmoothingEnabled = true;
     context.imageSmoothingQuality = "high";
-    context.drawImage(this.#greys(scale), left, top, columns * scale, rows * scale);
+    const { grey, size } = this.#greys(scale);
+    context.drawImage(grey, left, top, grey.width * size * scale, grey.height * size * scale);
     context.save();
     context.beginPath();
     context.rect(left, top, columns * scale, rows * scale);
@@ -158,18 +159,21 @@ export class Viewer {
       context.drawImage(this.heat, left + x1 * scale, top + y1 * scale, (x2 - x1) * scale, (y2 - y1) * scale);
       context.globalAlpha = 1;
     }
-    this.#drawMarks(scale, left, top, ratio);
+    // Lines and letters grow with those of the page.
+    const letters = parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+    this.#drawMarks(scale, left, top, ratio * letters);
     context.restore();
   }
 
+  // The greys as a canvas, and the pixels of the image to one of its pixels.
   #greys(scale) {
     const { low, high, inverted } = this.view;
     let level = 0;
     while (level + 1 < this.levels.length && scale * 2 ** (level + 1) <= 1) level += 1;
     const of = [level, low, high, inverted].join();
-    if (this.grey.of === of) return this.grey.canvas;
-    const { values, rows, columns } = this.levels[level];
     const { canvas } = this.grey;
+    if (this.grey.of === of) return { grey: canvas, size: 2 ** level };
+    const { values, rows, columns } = this.levels[level];
     if (canvas.width !== columns || canvas.height !== rows) Object.assign(canvas, { width: columns, height: rows });
     const context = canvas.getContext("2d");
     const image = context.createImageData(columns, rows);
@@ -178,7 +182,7 @@ export class Viewer {
     for (let i = 0; i < values.length; i += 1) pixels[i] = table[values[i]];
     context.putImageData(image, 0, 0);
     this.grey.of = of;
-    return canvas;
+    return { grey: canvas, size: 2 ** level };
   }
 
   #drawMarks(scale, left, top, ratio) {
