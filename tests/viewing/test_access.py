@@ -12,7 +12,6 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from radgaze.viewing import access
 from radgaze.viewing.access import COOKIE, HEADERS, Access, Guarded, is_loopback
 
 
@@ -117,7 +116,7 @@ def test_tokens_are_compared_in_constant_time(monkeypatch: pytest.MonkeyPatch) -
         compared.append((a, b))
         return a == b
 
-    monkeypatch.setattr(access.secrets, "compare_digest", compare)
+    monkeypatch.setattr(secrets, "compare_digest", compare)
     rule = Access(secrets.token_urlsafe(32))
     assert client(rule).get("/", params={"token": "wrong"}).status_code == 401
     assert (b"wrong", str(rule.token).encode()) in compared

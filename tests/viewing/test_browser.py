@@ -57,7 +57,7 @@ def page(browser: Any, server: Served) -> Iterator[Any]:
     made.on(
         "request", lambda asked: asked.url.startswith((server.address, "data:")) or faults.append(asked.url)
     )
-    made.on("console", lambda said: "Content Security" in said.text and faults.append(said.text))
+    made.on("console", lambda said: faults.extend([said.text] * ("Content Security" in said.text)))
     made.goto(server.address)
     made.wait_for_function(LOADING)
     yield made

@@ -164,7 +164,7 @@ def _name(host: str) -> str:
 
 
 def _cookie(headers: Headers) -> str | None:
-    cookies = SimpleCookie[str]()
+    cookies = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:
