@@ -117,7 +117,7 @@ class Isolated(Generic[Item, Result]):
             pool = self._working()
             try:
                 future = pool.schedule(_call, args=(self._call, item), timeout=self._timeout)
-                result = pickle.loads(future.result())  # noqa: S301  our own worker's
+                result = _unpacked(future)
             except (BrokenProcessPool, RuntimeError):
                 continue
             except TimeoutError:
@@ -167,7 +167,7 @@ def _run(
             except queue.Empty:
                 break
             try:
-                result = pickle.loads(future.result())  # noqa: S301  our own worker's
+                result = _unpacked(future)
             except BrokenProcessPool:
                 break
             except TimeoutError:
@@ -194,6 +194,11 @@ def _call(call: bytes, item: object) -> bytes:
     except BaseException as error:  # SystemExit too; no message, as it may hold a path
         detail = f"an unexpected error ended its processing ({type(error).__name__})"
         return pickle.dumps(DicomError("error", detail))
+
+
+def _unpacked(future: Future[bytes]) -> Any:
+    """What a worker gave back."""
+    return pickle.loads(future.result())  # noqa: S301  our own worker's
 
 
 @lru_cache(maxsize=1)

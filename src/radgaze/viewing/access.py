@@ -148,7 +148,7 @@ class Guarded:
         return _refused(401, "Open the whole address that was printed, with the token at its end.")
 
     def _admitted(self, scope: Scope) -> Response:
-        """The same page without the token in its address, which the browser keeps in a cookie from now on."""
+        """Redirect to the same page without the token, which the browser keeps in a cookie from now on."""
         response = RedirectResponse(scope["path"] or "/", status_code=303)
         assert self._access.token is not None
         response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict", path="/")

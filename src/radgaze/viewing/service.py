@@ -1,4 +1,4 @@
-"""What the page asks for: images, their predictions and their maps, each made once and kept for a while."""
+"""Images, their predictions and their maps for the page, each made once and kept for a while."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ class Service:
     def forget(self, key: str) -> None:
         """Forget an image that was sent, with all that was computed of it."""
         self.images.drop(lambda other: other == key)
-        for kept in (self.maps, self.readings, self._subjects):
-            kept.drop(lambda other: isinstance(other, tuple) and other[0] == key)
+        for memory in (self.maps, self.readings, self._subjects):
+            memory.drop(lambda other: isinstance(other, tuple) and other[0] == key)
 
     async def reading(self, key: str, run: int = 0) -> Reading:
         """Predict an image.
