@@ -88,7 +88,9 @@ def test_elsewhere_a_token_is_needed_that_nobody_can_guess() -> None:
     assert rule.token != Access.on("0.0.0.0").token
     assert Access.on("127.0.0.1").token is None
     assert Access.on("127.0.0.1", token=True).token is not None
-    assert rule.token in rule.address("192.168.1.4", 8765)
+    assert rule.address("192.168.1.4", 8765) == f"http://192.168.1.4:8765/?token={rule.token}"
+    assert rule.address("::1", 1).startswith("http://[::1]:1/")
+    assert "0.0.0.0" not in rule.address("0.0.0.0", 8765)  # no browser opens it
 
 
 def test_the_token_goes_from_the_address_into_a_cookie_that_no_script_reads() -> None:

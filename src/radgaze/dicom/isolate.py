@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -126,8 +126,7 @@ class Isolated(Generic[Item, Result]):
                 break
             if isinstance(result, DicomError):
                 raise result
-            returned: Result = result
-            return returned
+            return cast(Result, result)
         raise DicomError("crashed", "its process died")
 
     def close(self) -> None:
@@ -196,9 +195,10 @@ def _call(call: bytes, item: object) -> bytes:
         return pickle.dumps(DicomError("error", detail))
 
 
-def _unpacked(future: Future[bytes]) -> Any:
-    """What a worker gave back."""
-    return pickle.loads(future.result())  # noqa: S301  our own worker's
+def _unpacked(future: Future[bytes]) -> object:
+    """Return the result of a worker."""
+    result: object = pickle.loads(future.result())  # noqa: S301  our own worker's
+    return result
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +23,8 @@ from radgaze.console import complain
 
 COOKIE = "radgaze-token"
 READS = ("GET", "HEAD")
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  recognised, not listened on
+"""Addresses to listen on that stand for all of this machine's."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -70,6 +73,7 @@ class Access:
 
     def address(self, host: str, port: int) -> str:
         """Return the address to open, with the token."""
+        host = socket.gethostname() if host in EVERYWHERE else host
         shown = f"[{host}]" if ":" in host else host
         words = "" if self.token is None else f"?token={self.token}"
         return f"http://{shown}:{port}/{words}"
