@@ -53,7 +53,7 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, server: Served) -> Iterator[Any]:
     """The page, which must meet no error of its own and ask nothing of another address."""
     made, faults = browser.new_page(), list[str]()
-    made.on("pageerror", lambda error: faults.append(str(error)))
+    made.on("pageerror", lambda error: faults.extend([str(error)]))
     made.on(
         "request", lambda asked: asked.url.startswith((server.address, "data:")) or faults.append(asked.url)
     )
@@ -272,3 +272,22 @@ def test_everything_is_in_sight(server: Served, size: tuple[int, int]) -> None:
         stage = page.locator("#stage").bounding_box()
         assert stage["width"] * stage["height"] > 0.55 * size[0] * size[1]
         assert page.evaluate("() => document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_elsewhere_the_printed_address_opens_the_page(run: Run, tmp_path: Path) -> None:
+    """The token goes from the address into a cookie; another browser is not let in."""
+    with served(tmp_path, str(run.path), "--token") as made:
+        base = made.address.split("?")[0]
+        assert httpx.get(base).status_code == 401
+        with chromium(viewport=SIZE) as context:
+            page = context.new_page()
+            page.goto(made.address)
+            page.wait_for_function(LOADING)
+            assert "token" not in page.url
+            page.goto(f"{base}#case-0")
+            page.reload()
+            page.wait_for_selector(".pane[data-map=shown]")
+        with chromium(viewport=SIZE) as context:
+            page = context.new_page()
+            assert page.goto(base).status == 401
+            assert page.goto(f"{base}?token=guessed").status == 401

@@ -155,7 +155,7 @@ class Guarded:
         """Redirect to the same page without the token, which the browser keeps in a cookie from now on."""
         response = RedirectResponse(scope["path"] or "/", status_code=303)
         assert self._access.token is not None
-        response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict", path="/")
+        response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="lax", path="/")
         return response
 
 
