@@ -52,12 +52,15 @@ def browser() -> Iterator[Any]:
 @pytest.fixture
 def page(browser: Any, server: Served) -> Iterator[Any]:
     """The page, which must meet no error of its own and ask nothing of another address."""
-    made, faults = browser.new_page(), list[str]()
-    made.on("pageerror", lambda error: faults.extend([str(error)]))
-    made.on(
-        "request", lambda asked: asked.url.startswith((server.address, "data:")) or faults.append(asked.url)
-    )
-    made.on("console", lambda said: faults.extend([said.text] * ("Content Security" in said.text)))
+    made, faults, ours = browser.new_page(), list[str](), (server.address, "data:")
+
+    def note(text: str, *, is_fault: bool = True) -> None:
+        if is_fault:
+            faults.append(text)
+
+    made.on("pageerror", lambda error: note(str(error)))
+    made.on("request", lambda asked: note(asked.url, is_fault=not asked.url.startswith(ours)))
+    made.on("console", lambda said: note(said.text, is_fault="Content Security" in said.text))
     made.goto(server.address)
     made.wait_for_function(LOADING)
     yield made
