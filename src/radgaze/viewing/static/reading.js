@@ -17,7 +17,7 @@ export function card(run, reading, { name, problem, sent }) {
   }
   if (reading.problem) made.append(element("p", { textContent: reading.problem }));
   made.append(...reading.classes.map(row));
-  made.append(...verdict(run, reading), short(run), notes(run, reading, sent, !name));
+  made.append(...verdict(run, reading), short(run), notes(run, reading, sent, !name || window.innerHeight > 1000));
   return made;
 }
 
