@@ -1,0 +1,1 @@
+"""Local web pages for readers: a viewer of a run, and a reader study."""
