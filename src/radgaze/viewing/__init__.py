@@ -1,1 +1,1 @@
-"""Local web pages for readers: a viewer of a run, and a reader study."""
+"""A local web page on which a radiologist looks at images with a run's predictions and maps."""

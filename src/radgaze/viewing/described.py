@@ -1,0 +1,162 @@
+"""Runs, images and predictions as the page gets them, in JSON."""
+
+from __future__ import annotations
+
+from math import isfinite
+from typing import Any
+
+from radgaze.errors import UserError
+from radgaze.evaluation.results import SplitResults, read_results
+from radgaze.predicting.inputs import Preparation
+from radgaze.version import __version__
+from radgaze.viewing.network import Network, Reading
+from radgaze.viewing.service import GAZE, Service
+from radgaze.viewing.shown import Shown
+
+Json = dict[str, Any]
+
+FIRST_CHOICES = ("grad_cam", "relevance", "guided_backprop")
+"""Methods that are shown first, the first that applies where the run was not trained with one."""
+
+
+def about(service: Service) -> Json:
+    """Describe the runs, the limits and the store."""
+    stored = service.stored
+    return {
+        "version": __version__,
+        "runs": [run(each, service) for each in service.networks],
+        "largest": service.limits.largest,
+        "gaze": GAZE,
+        "cases": None if stored is None else {"count": len(stored.store), "splits": stored.splits},
+    }
+
+
+def run(network: Network, service: Service) -> Json:
+    """Describe a run: its classes, methods and what is known of its probabilities."""
+    rule = network.predictor.referral
+    return {
+        "name": network.run.name,
+        "experiment": network.run.experiment,
+        "classes": network.classes,
+        "exclusive": network.one_class,
+        "methods": [{"name": name, "title": title} for name, title in network.methods.items()],
+        "first": first_method(network),
+        "voters": len(network.predictor.models),
+        "rule": None if rule is None else _rule_in_words(network),
+        "notes": [*calibration(network), *preparation(network, service)],
+    }
+
+
+def first_method(network: Network) -> str:
+    """Return the method that is shown first: the one that the run was trained with, if any."""
+    trained = network.run.config.objective.heatmap.generator
+    names = [name for name in (trained, *FIRST_CHOICES) if name in network.methods]
+    return names[0] if names else next(iter(network.methods))
+
+
+def calibration(network: Network) -> list[str]:
+    """Describe how far the run's probabilities can be trusted, with 95% intervals, as it was measured."""
+    try:
+        test = read_results(network.run.path).test
+    except UserError:
+        return ["Not evaluated: nothing is known about how far its probabilities are right."]
+    return [*_discrimination(test), *_calibration(test)]
+
+
+def preparation(network: Network, service: Service) -> list[str]:
+    """Say where the store's images are not made as the run's were."""
+    stored = service.stored
+    if stored is None:
+        return []
+    wanted, store = Preparation.of(network.run), stored.store
+    if (wanted.side, wanted.voi) == (store.size, store.voi):
+        return []
+    return [
+        f"Trained on images of {wanted.side} pixels a side; those of this store have {store.size}, or other "
+        "greys: its predictions of cases may differ from those of the original files."
+    ]
+
+
+def image(shown: Shown) -> Json:
+    """Describe an image."""
+    rows, columns = shown.pixels.shape
+    return {
+        "key": shown.key,
+        "rows": rows,
+        "columns": columns,
+        "originalRows": shown.rows,
+        "originalColumns": shown.columns,
+        "window": shown.window,
+        "case": shown.case_id,
+        "truth": shown.truth,
+        "turned": shown.turned,
+        "burnedIn": shown.burned_in,
+        "marks": [
+            {
+                "label": mark.label,
+                "corners": mark.corners,
+                "ellipse": mark.ellipse,
+                "finding": mark.finding,
+            }
+            for mark in shown.marks
+        ],
+        "fixations": [(each.x, each.y, each.duration) for each in shown.fixations],
+    }
+
+
+def reading(network: Network, made: Reading) -> Json:
+    """Describe a prediction."""
+    finite = all(isfinite(p) for p in made.probabilities)
+    decision = made.decision
+    return {
+        "classes": [
+            {
+                "name": name,
+                "probability": _number(made.probabilities[i]),
+                "calibrated": None if made.calibrated is None else _number(made.calibrated[i]),
+                "low": _number(made.of_each[:, i].min()) if len(made.of_each) > 1 else None,
+                "high": _number(made.of_each[:, i].max()) if len(made.of_each) > 1 else None,
+                "predicted": finite and name in made.predicted,
+            }
+            for i, name in enumerate(network.classes)
+        ],
+        "target": network.classes[int(made.probabilities.argmax())] if finite else network.classes[0],
+        "decision": None
+        if decision is None or not finite
+        else {"accept": decision.accept, "reason": decision.reason, "score": _number(decision.score)},
+        "problem": None if finite else "The network's probabilities are no finite numbers.",
+    }
+
+
+def _rule_in_words(network: Network) -> str:
+    rule = network.predictor.referral
+    assert rule is not None
+    found = rule.validation
+    risk = "" if found.risk is None else f", of which {found.risk:.0%} were wrong"
+    where = f"{found.cases} validation cases, where it accepted {found.coverage:.0%}"
+    return f"The rule was chosen on {where}{risk}."
+
+
+def _discrimination(test: SplitResults) -> list[str]:
+    macro = test.auc.get("macro")
+    if macro is None or macro.value is None:
+        return []
+    ends = "" if macro.low is None or macro.high is None else f" [{macro.low:.2f}, {macro.high:.2f}]"
+    return [f"AUC on {test.cases} test cases: {macro.value:.2f}{ends} (0.5 is chance)."]
+
+
+def _calibration(test: SplitResults) -> list[str]:
+    macro = test.calibration_error.get("macro")
+    if macro is None or macro.value is None:
+        return []
+    ends = (
+        "" if macro.low is None or macro.high is None else f" [{100 * macro.low:.0f}, {100 * macro.high:.0f}]"
+    )
+    return [
+        "On the test cases, its probabilities differed from the observed frequencies by "
+        f"{100 * macro.value:.0f}{ends} percentage points on average (calibration error)."
+    ]
+
+
+def _number(value: float) -> float | None:
+    return float(value) if isfinite(value) else None
