@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,8 +24,8 @@ from radgaze.viewing.study.design import Design, checked
 SCHEMA = 1
 TABLES = """
 CREATE TABLE study (
-    one INTEGER PRIMARY KEY CHECK (one = 1), schema INTEGER NOT NULL, design TEXT NOT NULL, digest TEXT NOT NULL,
-    run TEXT NOT NULL, answers TEXT NOT NULL, created REAL NOT NULL
+    number INTEGER PRIMARY KEY, schema INTEGER NOT NULL, design TEXT NOT NULL, run TEXT NOT NULL,
+    answers TEXT NOT NULL, created REAL NOT NULL
 );
 CREATE TABLE cases (
     case_id TEXT PRIMARY KEY, patient INTEGER NOT NULL, truth TEXT NOT NULL, model TEXT NOT NULL,
@@ -53,6 +53,8 @@ TRIGGERS = "".join(
     for table in ("study", "cases", "views", "answers", "pieces")
     for word in ("update", "delete")
 )
+
+_NEW_STUDY = "INSERT INTO study (schema, design, run, answers, created) VALUES (?, ?, ?, ?, ?)"
 
 Outcome = Literal["saved", "repeated", "refused"]
 
@@ -197,44 +199,46 @@ class Recorder:
         Raises:
             UserError: The record is of another design, model or other cases.
         """
+        row = (SCHEMA, _as_json(design), run, _as_json(answers), time.time())
         if self.is_empty:
             with self._writing() as database:
                 for statement in (TABLES + TRIGGERS).split(";\n"):
                     database.execute(statement)
-                words = json.dumps(plain(design), ensure_ascii=False)
-                row = (SCHEMA, words, design.digest, run, json.dumps(plain(answers)), time.time())
-                database.execute("INSERT INTO study VALUES (1, ?, ?, ?, ?, ?, ?)", row)
-                database.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_known_row, cases))
+                database.execute(_NEW_STUDY, row)
+                database.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_case_row, cases))
             return
-        (row,) = self._study()
-        for found, expected, words in (
-            (row["digest"], design.digest, "design"),
-            (row["run"], run, "model"),
-        ):
-            if found != expected:
-                raise UserError(
-                    f"{self.path} is the record of a study with another {words}; give another `record`, or put "
-                    f"the {words} back as it was"
-                )
-        if {each.case_id: each.truth for each in cases} != {each.case_id: each.truth for each in self.cases()}:
+        before = self.design()
+        longer = replace(before, readers=design.readers)
+        if longer.digest != design.digest or design.readers[: len(before.readers)] != before.readers:
+            raise UserError(
+                f"{self.path} is the record of a study with another design: give another `record`, or put the "
+                "design back as it was; readers can be added at the end"
+            )
+        if self._study()["run"] != run:
+            raise UserError(f"{self.path} is the record of a study with another model; give another `record`")
+        if [(c.case_id, c.truth) for c in cases] != [(c.case_id, c.truth) for c in self.cases()]:
             raise UserError(f"{self.path} is the record of a study on other cases; give another `record`")
+        if len(design.readers) > len(before.readers):
+            with self._writing() as database:
+                database.execute(_NEW_STUDY, row)
 
-    def _study(self) -> list[sqlite3.Row]:
+    def _study(self) -> sqlite3.Row:
+        """The newest row of the study: it has several where readers were added."""
         try:
-            rows = self.rows("SELECT * FROM study")
+            rows = self.rows("SELECT * FROM study ORDER BY number")
         except sqlite3.DatabaseError as error:
             raise UserError(f"{self.path} is not the record of a study: {error}") from error
-        if len(rows) != 1 or rows[0]["schema"] > SCHEMA:
-            raise UserError(f"{self.path} is the record of a later radgaze; update radgaze")
-        return rows
+        if not rows or rows[-1]["schema"] > SCHEMA:
+            raise UserError(f"{self.path} is not the record of a study, or that of a later radgaze")
+        return rows[-1]
 
     def design(self) -> Design:
         """The design of the recorded study."""
-        return checked(json.loads(self._study()[0]["design"]))
+        return checked(json.loads(self._study()["design"]))
 
     def answer_texts(self) -> dict[str, tuple[str, ...]]:
         """Classes that each answer stands for."""
-        return {text: tuple(classes) for text, classes in json.loads(self._study()[0]["answers"]).items()}
+        return {text: tuple(classes) for text, classes in json.loads(self._study()["answers"]).items()}
 
     def cases(self) -> list[Known]:
         """What the model says of the cases."""
@@ -319,9 +323,12 @@ def _insert_pieces(database: sqlite3.Connection, pieces: Sequence[Piece]) -> Non
     )
 
 
-def _known_row(known: Known) -> tuple[object, ...]:
+def _case_row(known: Known) -> tuple[object, ...]:
     return (
-        *(known.case_id, known.patient, known.truth, known.model),
-        json.dumps(dict(known.probabilities), ensure_ascii=False),
+        *(known.case_id, known.patient, known.truth, known.model, _as_json(known.probabilities)),
         *(known.rows, known.columns, known.practice),
     )
+
+
+def _as_json(value: object) -> str:
+    return json.dumps(plain(value), ensure_ascii=False)
