@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import Any, Literal
 
 from radgaze.errors import UserError
-from radgaze.evaluation.results import SplitResults, read_results
+from radgaze.evaluation.interval_estimate import IntervalEstimate
+from radgaze.evaluation.results import MACRO, Groups, read_results
 from radgaze.predicting.inputs import Preparation
 from radgaze.version import __version__
 from radgaze.viewing.network import Network, Reading
@@ -43,7 +44,8 @@ def run(network: Network, service: Service) -> Json:
         "first": first_method(network),
         "voters": len(network.predictor.models),
         "rule": None if rule is None else _rule_in_words(network),
-        "notes": [*calibration(network), *preparation(network, service)],
+        "calibration": calibration(network),
+        "notes": [*figures(network), *preparation(network, service)],
     }
 
 
@@ -54,13 +56,26 @@ def first_method(network: Network) -> str:
     return names[0] if names else next(iter(network.methods))
 
 
-def calibration(network: Network) -> list[str]:
-    """Describe how far the run's probabilities can be trusted, with 95% intervals, as it was measured."""
-    try:
-        test = read_results(network.run.path).test
-    except UserError:
-        return ["Not evaluated: nothing is known about how far its probabilities are right."]
-    return [*_discrimination(test), *_calibration(test)]
+def calibration(network: Network) -> str:
+    """Say on one line how far the run's probabilities are from frequencies, with a 95% interval."""
+    error = _macro(network, "calibration_error")
+    if error is None or error.value is None:
+        return "Calibration not measured."
+    return f"Calibration error {_with_ends(error, 100, 0)} percentage points."
+
+
+def figures(network: Network) -> list[str]:
+    """Describe how far the run can be trusted, as it was measured on its test cases, with 95% intervals."""
+    auc, error = _macro(network, "auc"), _macro(network, "calibration_error")
+    words = []
+    if error is not None and error.value is not None:
+        words.append(
+            "Calibration error: how far its probabilities were from the observed frequencies, on average over"
+            " its test cases; in brackets the 95% interval."
+        )
+    if auc is not None and auc.value is not None:
+        words.append(f"AUC on its test cases: {_with_ends(auc, 1, 2)}; 0.5 is chance.")
+    return words or ["Not evaluated: how often this run is right is not known (radgaze evaluate)."]
 
 
 def preparation(network: Network, service: Service) -> list[str]:
@@ -137,25 +152,24 @@ def _rule_in_words(network: Network) -> str:
     return f"The rule was chosen on {where}{risk}."
 
 
-def _discrimination(test: SplitResults) -> list[str]:
-    macro = test.auc.get("macro")
-    if macro is None or macro.value is None:
-        return []
-    ends = "" if macro.low is None or macro.high is None else f" [{macro.low:.2f}, {macro.high:.2f}]"
-    return [f"AUC on {test.cases} test cases: {macro.value:.2f}{ends} (0.5 is chance)."]
+def _macro(network: Network, metric: Literal["auc", "calibration_error"]) -> IntervalEstimate | None:
+    """A figure of the run's test cases, averaged over classes; None where it was not evaluated."""
+    try:
+        test = read_results(network.run.path).test
+    except UserError:
+        return None
+    groups: Groups = getattr(test, metric)
+    return groups.get(MACRO)
 
 
-def _calibration(test: SplitResults) -> list[str]:
-    macro = test.calibration_error.get("macro")
-    if macro is None or macro.value is None:
-        return []
-    ends = (
-        "" if macro.low is None or macro.high is None else f" [{100 * macro.low:.0f}, {100 * macro.high:.0f}]"
-    )
-    return [
-        "On the test cases, its probabilities differed from the observed frequencies by "
-        f"{100 * macro.value:.0f}{ends} percentage points on average (calibration error)."
+def _with_ends(figure: IntervalEstimate, times: int, digits: int) -> str:
+    """A figure with its interval, such as 0.67 [0.58, 0.74]."""
+    numbers = [
+        f"{times * number:.{digits}f}"
+        for number in (figure.value, figure.low, figure.high)
+        if number is not None
     ]
+    return numbers[0] if len(numbers) < 3 else f"{numbers[0]} [{numbers[1]}, {numbers[2]}]"
 
 
 def _number(value: float) -> float | None:
