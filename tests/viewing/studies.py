@@ -28,7 +28,7 @@ def design(readers: int = 6, per_class: int = 10, **others: object) -> Design:
 
 def known(per_class: int, wrong: int) -> list[Known]:
     """Cases of the two answers; of `wrong` of each the model's answer is wrong."""
-    cases = []
+    cases = list[Known]()
     for truth, other in (("normal", "disease"), ("disease", "normal")):
         for k in range(per_class):
             said = other if k < wrong else truth
@@ -43,7 +43,9 @@ def begun(path: Path, study: Design, cases: Sequence[Known]) -> Recorder:
     return recorder
 
 
-def answer(reader: str, trial: Trial, said: str, confidence: int = 3, view: str = "", at: float = 100.0) -> Answer:
+def answer(
+    reader: str, trial: Trial, said: str, confidence: int = 3, view: str = "", at: float = 100.0
+) -> Answer:
     view = view or f"{reader}-{trial.session}-{trial.place}"
     return Answer(
         *(reader, trial.session, trial.place, trial.case_id, trial.condition, trial.practice),

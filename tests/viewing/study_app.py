@@ -58,4 +58,3 @@ def serve(record: Path, port: int) -> None:
     import uvicorn
 
     uvicorn.run(app_of(begun(record, STUDY, CASES)), host="127.0.0.1", port=port, log_level="error")
-

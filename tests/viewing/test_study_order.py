@@ -35,7 +35,9 @@ def test_in_a_williams_square_each_condition_follows_each_other_equally_often(co
     assert len(set(pairs.values())) == 1
 
 
-@pytest.mark.parametrize(("conditions", "arrangement"), [(2, "crossover"), (3, "crossover"), (2, "split"), (3, "split")])
+@pytest.mark.parametrize(
+    ("conditions", "arrangement"), [(2, "crossover"), (3, "crossover"), (2, "split"), (3, "split")]
+)
 @pytest.mark.parametrize("order", ["mixed", "blocks"])
 @pytest.mark.parametrize("times", [1, 2])
 def test_each_case_is_read_equally_often_in_each_condition(
@@ -44,7 +46,11 @@ def test_each_case_is_read_equally_often_in_each_condition(
     needed = rows_of(design(2, conditions, arrangement=arrangement))
     study = design(needed * times, conditions, arrangement=arrangement, order=order)
     assert imbalance(study, len(CASES)) is None
-    in_condition, in_session, followed = Counter[tuple[str, str]](), Counter[tuple[str, int, str]](), Counter[tuple[str, str, str]]()
+    in_condition, in_session, followed = (
+        Counter[tuple[str, str]](),
+        Counter[tuple[str, int, str]](),
+        Counter[tuple[str, str, str]](),
+    )
     for reader in study.readers:
         of_reader = trials(study, CASES, [], reader)
         assert [(t.session, t.place) for t in of_reader] == sorted((t.session, t.place) for t in of_reader)

@@ -118,7 +118,11 @@ def test_on_complete_data_the_mixed_model_agrees_with_the_balanced_analysis() ->
     rng = np.random.default_rng(11)
     R, C = 6, 20
     y = 3 + rng.normal(0, 0.4, (R, 1)) + rng.normal(0, 0.5, (1, C)) + rng.normal(0, 1, (2, R, C))
-    y += 0.5 * rng.normal(size=(2, R, 1)) + 0.4 * rng.normal(size=(2, 1, C)) + 0.3 * np.arange(2)[:, None, None]
+    y += (
+        0.5 * rng.normal(size=(2, R, 1))
+        + 0.4 * rng.normal(size=(2, 1, C))
+        + 0.3 * np.arange(2)[:, None, None]
+    )
     condition, reader, case = (each.ravel() for each in np.indices((2, R, C)))
     balanced, mixed = mean_over_readers(y[1] - y[0]), mixed_difference(y.ravel(), condition, reader, case)
     assert mixed.value == pytest.approx(balanced.value, abs=1e-3)

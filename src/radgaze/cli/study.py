@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from radgaze.store.store import Store
 
 HELP = (
-    "Prepare and evaluate a reader study, in which readers read cases with and without a run's predictions and "
-    "maps. `radgaze view RUN --study DESIGN` conducts it."
+    "Prepare and evaluate a reader study, in which readers read cases with and without a run's predictions "
+    "and maps. `radgaze view RUN --study DESIGN` conducts it."
 )
 EXAMPLE = "radgaze study init design.yaml --run runs/set3_guided"
 
@@ -49,10 +49,16 @@ def _add_step_arguments(name: str, sub: Parser) -> None:
         return
     sub.add_argument("record", metavar="RECORD", help="record of a study, the .sqlite file beside its design")
     if name == "gaze":
-        sub.add_argument("tracked", metavar="CSV", help="table with time (s since 1970, UTC), x and y (pixels)")
+        sub.add_argument(
+            "tracked", metavar="CSV", help="table with time (s since 1970, UTC), x and y (pixels)"
+        )
         sub.add_argument("--reader", metavar="CODE", required=True, help="code of the reader who was tracked")
         sub.add_argument(
-            "--offset", type=float, default=0.0, metavar="SECONDS", help="seconds to add to the tracker's times"
+            "--offset",
+            type=float,
+            default=0.0,
+            metavar="SECONDS",
+            help="seconds to add to the tracker's times",
         )
         sub.add_argument("--out", metavar="FILE", required=True, help="CSV file to write")
         return
@@ -61,7 +67,7 @@ def _add_step_arguments(name: str, sub: Parser) -> None:
 
 
 def run(args: Namespace) -> int:
-    given: Namespace = args[args.step]
+    given: Namespace = getattr(args, args.step)
     return {"init": _init, "results": _results, "export": _export, "gaze": _gaze}[args.step](given)
 
 

@@ -141,7 +141,7 @@ def mixed_difference(y: ArrayLike, condition: ArrayLike, readers: ArrayLike, cas
 
 
 def _mixed(y: Floats, X: Floats, readers: ArrayLike, cases: ArrayLike, plain: float) -> ReaderMean:
-    """The coefficient of the last column of X; `plain`, without an error, where the model cannot be fitted."""
+    """The coefficient of the last column of X; `plain`, without an error, where no model can be fitted."""
     r, c = (np.unique(np.asarray(each), return_inverse=True)[1] for each in (readers, cases))
     R, C = (len(np.unique(each)) for each in (r, c))
     none = ReaderMean(plain, NONE, NONE, R, C)
@@ -203,9 +203,9 @@ def _fit(y: Floats, X: Floats, crossed: dict[str, Floats]) -> _Fitted | None:
                 result = model.fit(reml=True, method=method)
             except (np.linalg.LinAlgError, ValueError):
                 continue
-            error = float(result.bse_fe[-1])
-            if np.isfinite(error) and error > 0:
-                found = dict(zip(model.exog_vc.names, (float(v) for v in result.vcomp), strict=True))
-                variances = {name: value * scale**2 for name, value in found.items()}
-                return _Fitted(float(result.fe_params[-1]) * scale, error * scale, variances)
+            spread = float(result.bse_fe[-1])
+            if np.isfinite(spread) and spread > 0:
+                fitted = zip(model.exog_vc.names, result.vcomp, strict=True)
+                variances = {name: float(value) * scale**2 for name, value in fitted}
+                return _Fitted(float(result.fe_params[-1]) * scale, spread * scale, variances)
     return None

@@ -40,12 +40,17 @@ def draw(store: Store, design: Design) -> tuple[list[StudyCase], list[StudyCase]
     if design.normal is not None and design.normal not in answers:
         raise UserError(f"normal: {design.normal} is none of the answers: {', '.join(answers)}")
     counting = _chosen(store, design.cases, np.random.default_rng([design.seed, 2]), "cases", ())
-    for_practice = _chosen(store, design.practice, np.random.default_rng([design.seed, 3]), "practice", counting)
+    for_practice = _chosen(
+        store, design.practice, np.random.default_rng([design.seed, 3]), "practice", counting
+    )
     rows = {row["case_id"]: row for row in store.cases.to_dicts()}
-    known = {name: StudyCase(name, rows[name]["patient"], truth(rows[name], answers)) for name in (*counting, *for_practice)}
+    by_id = {
+        name: StudyCase(name, rows[name]["patient"], truth(rows[name], answers))
+        for name in (*counting, *for_practice)
+    }
     order = list(answers)
-    counting.sort(key=lambda name: order.index(known[name].truth))
-    return [known[name] for name in counting], [known[name] for name in for_practice]
+    counting.sort(key=lambda name: order.index(by_id[name].truth))
+    return [by_id[name] for name in counting], [by_id[name] for name in for_practice]
 
 
 def truth(row: Mapping[str, object], answers: Mapping[str, Sequence[str]]) -> str:
@@ -82,7 +87,8 @@ def _chosen(
     of_split = store.cases.filter(pl.col("split") == selection.split)
     used = set(store.cases.filter(pl.col("case_id").is_in(list(taken)))["patient"])
     drawn = list[str]()
-    for name in store.classes:
+    # The rarest class first, before others have taken its patients.
+    for name in sorted(store.classes, key=lambda name: int(of_split[f"label_{name}"].sum())):
         members = of_split.filter(pl.col(f"label_{name}") == 1)
         patients = dict(zip(members["case_id"], members["patient"], strict=True))
         before = len(drawn)
@@ -94,7 +100,7 @@ def _chosen(
                 drawn.append(case_id)
         if len(drawn) - before < selection.per_class:
             raise UserError(
-                f"{field}: the split {selection.split!r} has {len(drawn) - before} patients with {name} for it, "
-                f"and {selection.per_class} are to be drawn"
+                f"{field}: the split {selection.split!r} has {len(drawn) - before} patients with "
+                f"{name} for it, and {selection.per_class} are to be drawn"
             )
     return drawn

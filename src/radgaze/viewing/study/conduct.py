@@ -1,4 +1,4 @@
-"""What a reader sees next, and whether an answer is taken: the study without its web pages."""
+"""The course of a study without its web pages: the next case of a reader, and whether an answer is taken."""
 
 from __future__ import annotations
 
@@ -76,7 +76,10 @@ class Conduct:
             if name.lower() == code.strip().lower():
                 return name
         raise RefusedError(
-            404, "no_reader", "This study has no reader with this code.", "Check the code that you were given."
+            404,
+            "no_reader",
+            "This study has no reader with this code.",
+            "Check the code that you were given.",
         )
 
     def next(self, reader: str, now: float | None = None) -> Showing | Waiting | None:
@@ -89,7 +92,9 @@ class Conduct:
         trial = self._first_open(reader)
         if trial is None:
             return None
-        before = [each.answered for each in self.recorder.answers(reader) if each.session == trial.session - 1]
+        before = [
+            each.answered for each in self.recorder.answers(reader) if each.session == trial.session - 1
+        ]
         until = max(before, default=0.0) + self.design.washout_days * DAY
         if before and (time.time() if now is None else now) < until:
             return Waiting(trial.session, until)
@@ -128,7 +133,13 @@ class Conduct:
         self.recorder.add_pieces(pieces)
 
     def answer(
-        self, view: str, answer: str, confidence: int, *, over_time: bool = False, pieces: Sequence[Piece] = ()
+        self,
+        view: str,
+        answer: str,
+        confidence: int,
+        *,
+        over_time: bool = False,
+        pieces: Sequence[Piece] = (),
     ) -> Outcome:
         """Record the answer to the case of a view, together with the pieces of this view.
 
@@ -142,13 +153,18 @@ class Conduct:
         reader, trial = self.shown_in(view)
         low, high = self.design.scale
         if answer not in self.answers or not low <= confidence <= high:
-            raise RefusedError(422, "no_answer", "This is no answer of the study.", "Choose one, and save again.")
+            raise RefusedError(
+                422, "no_answer", "This is no answer of the study.", "Choose one, and save again."
+            )
         row = Answer(
             *(reader, trial.session, trial.place, trial.case_id, trial.condition, trial.practice),
             *(answer, confidence, over_time, view, time.time()),
         )
         following = self._first_open(reader)
-        is_ahead = following is not None and (trial.session, trial.place) > (following.session, following.place)
+        is_ahead = following is not None and (trial.session, trial.place) > (
+            following.session,
+            following.place,
+        )
         if is_ahead:
             raise RefusedError(409, "not_next", "An earlier case has no answer yet.", "Reload the page.")
         return self.recorder.add_answer(row, [each for each in pieces if each.view == view])
@@ -159,8 +175,8 @@ class Conduct:
 
     def _spent(self, reader: str, trial: Trial) -> float:
         (row,) = self.recorder.rows(
-            "SELECT COALESCE(SUM(active), 0) AS spent FROM (SELECT MAX(active) AS active FROM pieces JOIN views "
-            "USING (view) WHERE reader = ? AND session = ? AND place = ? GROUP BY view)",
+            "SELECT COALESCE(SUM(active), 0) AS spent FROM (SELECT MAX(active) AS active FROM pieces JOIN "
+            "views USING (view) WHERE reader = ? AND session = ? AND place = ? GROUP BY view)",
             *(reader, trial.session, trial.place),
         )
         return float(row["spent"])

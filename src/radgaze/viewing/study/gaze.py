@@ -33,12 +33,12 @@ def mouse(recorder: Recorder) -> pl.DataFrame:
     ]
     schema = {"view": pl.String, "seconds": pl.Float64, "x": pl.Float64, "y": pl.Float64}
     table = pl.DataFrame(samples, schema=schema, orient="row")
-    return _with_image(table.join(_views(recorder), on="view")).select(
-        *KEYS, "seconds", "x", "y", "on_image"
-    )
+    return _with_image(table.join(_views(recorder), on="view")).select(*KEYS, "seconds", "x", "y", "on_image")
 
 
-def eye_tracking(recorder: Recorder, tracked: pl.DataFrame, reader: str, *, offset: float = 0.0) -> pl.DataFrame:
+def eye_tracking(
+    recorder: Recorder, tracked: pl.DataFrame, reader: str, *, offset: float = 0.0
+) -> pl.DataFrame:
     """Place the samples or fixations of an eye tracker on the images that the reader saw.
 
     The position of the image on the screen is known from the browser, from each change of zoom or window on.
@@ -62,13 +62,15 @@ def eye_tracking(recorder: Recorder, tracked: pl.DataFrame, reader: str, *, offs
         raise UserError(f"the study has no reader {reader!r}; it has {', '.join(recorder.design().readers)}")
     for name in TRACKER:
         if name not in tracked.columns or not tracked[name].dtype.is_numeric():
-            raise UserError(f"the eye tracker's table needs a column {name} of numbers; see docs/reader_study.md")
+            raise UserError(
+                f"the eye tracker's table needs a column {name} of numbers; see docs/reader_study.md"
+            )
     placed = _placements(recorder, reader)
     at = pl.col("time").cast(pl.Float64) + offset
-    kept = {"x": "tracker_x", "y": "tracker_y"}
+    renamed = {"x": "tracker_x", "y": "tracker_y"}
     taken = {*placed.columns, "seconds", "on_image"} - set(TRACKER)
-    kept |= {name: f"tracker_{name}" for name in tracked.columns if name in taken}
-    samples = tracked.drop_nulls(TRACKER).rename(kept).with_columns(at=at).sort("at")
+    renamed |= {name: f"tracker_{name}" for name in tracked.columns if name in taken}
+    samples = tracked.drop_nulls(TRACKER).rename(renamed).with_columns(at=at).sort("at")
     joined = samples.join_asof(placed, on="at", strategy="backward").filter(pl.col("at") <= pl.col("until"))
     if joined.is_empty():
         raise UserError(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -76,9 +77,7 @@ def trials(design: Design, case_ids: Sequence[str], practice: Sequence[str], rea
     ordered = list[Trial]()
     for session in range(1, design.sessions + 1):
         rng = np.random.default_rng([design.seed, 1, number, session])
-        shown = [
-            (each, names[k % len(names)], True) for k, each in enumerate(practice) if session == 1
-        ]
+        shown = [(each, names[k % len(names)], True) for k, each in enumerate(practice) if session == 1]
         of_condition: dict[str, list[str]] = {name: [] for name in names}
         for case_id in case_ids:
             row = square[(rank[case_id] + number) % len(square)]
@@ -100,13 +99,13 @@ def imbalance(design: Design, cases: int) -> str | None:
     readers, conditions = len(design.readers), len(design.conditions)
     if readers % rows_of(design):
         parts.append(
-            f"{count(readers, 'reader')} is no multiple of {rows_of(design)}, so that cases are not read equally "
-            "often in each " + ("order of the conditions" if design.sessions > 1 else "condition")
+            f"{count(readers, 'reader')} is no multiple of {rows_of(design)}, so that cases are not read "
+            "equally often in each " + ("order of the conditions" if design.sessions > 1 else "condition")
         )
     if cases % conditions:
         parts.append(
-            f"{count(cases, 'case')} is no multiple of {conditions}, so that a reader has not as many of each "
-            "condition"
+            f"{count(cases, 'case')} is no multiple of {conditions}, so that a reader has not as many of "
+            "each condition"
         )
     return "; ".join(parts) or None
 
@@ -155,6 +154,6 @@ def _draw(counts: dict[str, int], rng: np.random.Generator) -> list[str]:
 
 def unevenness(sequence: Sequence[str], names: Sequence[str]) -> int:
     """Difference between the most and the least frequent pair of successive conditions."""
-    pairs = Counter(zip(sequence, sequence[1:], strict=False))
+    pairs = Counter(pairwise(sequence))
     numbers = [pairs[a, b] for a in names for b in names]
     return max(numbers) - min(numbers)

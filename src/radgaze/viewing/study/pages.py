@@ -86,7 +86,14 @@ class _Pages:
         shown = await _service(request).image(self._setting.keys[following.case.case_id])
         image = {"rows": shown.pixels.shape[0], "columns": shown.pixels.shape[1], "scale": shown.scale}
         image["window"] = list(shown.window)
-        return JSONResponse({"state": "case", "reader": reader, "image": image, **_described(following, self._conduct.design.sessions)})
+        return JSONResponse(
+            {
+                "state": "case",
+                "reader": reader,
+                "image": image,
+                **_described(following, self._conduct.design.sessions),
+            }
+        )
 
     async def pixels(self, request: Request) -> Response:
         key, _ = await self._image_of(request)
@@ -128,7 +135,7 @@ class _Pages:
 
 
 def _described(showing: Showing, sessions: int) -> dict[str, object]:
-    """What the page is told of a case."""
+    """Describe a case to the page."""
     said = None
     if showing.condition.prediction:
         said = {"answer": showing.case.model, "probabilities": list(showing.case.probabilities.items())}

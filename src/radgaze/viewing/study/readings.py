@@ -1,4 +1,4 @@
-"""The readings of a study as a table, with what they are measured by."""
+"""The readings of a study as a table, and the measures of each."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def readings(recorder: Recorder) -> pl.DataFrame:
         over all views of the page; hidden the time during which the page was not; server_seconds that from
         the first view to the answer, by the server's clock.
     """
-    known = {each.case_id: each for each in recorder.cases()}
+    by_id = {each.case_id: each for each in recorder.cases()}
     views = {
         (row["reader"], row["session"], row["place"]): row
         for row in recorder.rows(
@@ -44,7 +44,7 @@ def readings(recorder: Recorder) -> pl.DataFrame:
     }
     rows = []
     for answer in recorder.answers():
-        key, case = (answer.reader, answer.session, answer.place), known[answer.case_id]
+        key, case = (answer.reader, answer.session, answer.place), by_id[answer.case_id]
         seen, timed = views.get(key), times.get(key)
         rows.append(
             {
@@ -82,12 +82,14 @@ MEASURES = {
     for each in (
         Measure("accuracy", "accuracy", "share of the readings whose answer is true"),
         Measure("sensitivity", "sensitivity", "share of the cases with disease of which the reader says so"),
-        Measure("specificity", "specificity", "share of the cases without disease of which the reader says so"),
+        Measure(
+            "specificity", "specificity", "share of the cases without disease of which the reader says so"
+        ),
         Measure(
             "auc",
             "AUC",
-            "AUC of disease, ordered by the answer and the confidence in it: from sure of its absence to sure "
-            "of its presence",
+            "AUC of disease, ordered by the answer and the confidence in it: from sure of its absence to "
+            "sure of its presence",
         ),
         Measure(
             "time",

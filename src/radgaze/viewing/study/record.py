@@ -42,7 +42,8 @@ CREATE TABLE answers (
     PRIMARY KEY (reader, session, place)
 );
 CREATE TABLE pieces (
-    view TEXT NOT NULL, number INTEGER NOT NULL, began REAL NOT NULL, active REAL NOT NULL, hidden REAL NOT NULL,
+    view TEXT NOT NULL, number INTEGER NOT NULL,
+    began REAL NOT NULL, active REAL NOT NULL, hidden REAL NOT NULL,
     mouse TEXT NOT NULL, placements TEXT NOT NULL, received REAL NOT NULL,
     PRIMARY KEY (view, number)
 );
@@ -116,7 +117,7 @@ class Piece:
 
 @dataclass(frozen=True)
 class Known:
-    """What the model says of a case: a row of the table `cases`.
+    """A case and the model's answer to it: a row of the table `cases`.
 
     Attributes:
         case_id: Id of the case.
@@ -187,7 +188,9 @@ class Recorder:
         """Whether the database has no study yet."""
         return not self.rows("SELECT 1 FROM sqlite_master WHERE name = 'study'")
 
-    def begin(self, design: Design, answers: Mapping[str, Sequence[str]], run: str, cases: Sequence[Known]) -> None:
+    def begin(
+        self, design: Design, answers: Mapping[str, Sequence[str]], run: str, cases: Sequence[Known]
+    ) -> None:
         """Set up the record of a study, or check that it is that of the same study.
 
         Args:
@@ -205,14 +208,16 @@ class Recorder:
                 for statement in (TABLES + TRIGGERS).split(";\n"):
                     database.execute(statement)
                 database.execute(_NEW_STUDY, row)
-                database.executemany("INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_case_row, cases))
+                database.executemany(
+                    "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?)", map(_case_row, cases)
+                )
             return
         before = self.design()
         longer = replace(before, readers=design.readers)
         if longer.digest != design.digest or design.readers[: len(before.readers)] != before.readers:
             raise UserError(
-                f"{self.path} is the record of a study with another design: give another `record`, or put the "
-                "design back as it was; readers can be added at the end"
+                f"{self.path} is the record of a study with another design: give another `record`, or put "
+                "the design back as it was; readers can be added at the end"
             )
         if self._study()["run"] != run:
             raise UserError(f"{self.path} is the record of a study with another model; give another `record`")
@@ -241,7 +246,7 @@ class Recorder:
         return {text: tuple(classes) for text, classes in json.loads(self._study()["answers"]).items()}
 
     def cases(self) -> list[Known]:
-        """What the model says of the cases."""
+        """The cases, with the model's answers."""
         return [
             Known(
                 *(row["case_id"], row["patient"], row["truth"], row["model"]),
@@ -254,7 +259,8 @@ class Recorder:
         """Note that a page shows a case."""
         with self._writing() as database:
             database.execute(
-                "INSERT OR IGNORE INTO views VALUES (?, ?, ?, ?, ?)", (view, reader, session, place, time.time())
+                "INSERT OR IGNORE INTO views VALUES (?, ?, ?, ?, ?)",
+                (view, reader, session, place, time.time()),
             )
 
     def add_pieces(self, pieces: Sequence[Piece]) -> None:
@@ -266,8 +272,8 @@ class Recorder:
         """Add an answer with the last pieces of its view; it is on the disk when this returns.
 
         Returns:
-            "saved"; "repeated" where the same view sent it before; or "refused" where the case was answered in
-            another view, whose answer stays.
+            "saved"; "repeated" where the same view sent it before; or "refused" where the case was answered
+            in another view, whose answer stays.
         """
         with self._writing() as database:
             key = (answer.reader, answer.session, answer.place)

@@ -15,9 +15,10 @@ from radgaze.viewing.study.results import StudyResults
 from radgaze.viewing.study.tables import cautions, findings, frame, tables
 
 HOW = (
-    "Over all readers, readers and cases both stand for more of their kind. Where each reader read each case in "
-    "both conditions, differences are tested as in the analysis of Dorfman, Berbaum and Metz (1992) with Hillis' "
-    "(2007) degrees of freedom, of the AUC by the jackknife's pseudovalues; elsewhere by a linear mixed model.",
+    "Over all readers, readers and cases both stand for more of their kind. Where each reader read each case "
+    "in both conditions, differences are tested as in the analysis of Dorfman, Berbaum and Metz (1992) with "
+    "Hillis' (2007) degrees of freedom, of the AUC by the jackknife's pseudovalues; elsewhere by a linear "
+    "mixed model.",
     "Intervals are 95% intervals; p-values are two-sided. Holm's correction is over all differences of all "
     "readers together. A patient counts once.",
     "The tables of single readers hold for that reader and other cases, and are not corrected.",
@@ -26,8 +27,8 @@ HOW = (
 LIMITS = (
     "Readers of a study know that they are watched, that no patient depends on them, and how often a disease "
     "occurs in it: accuracy and time are not those of the ward.",
-    "A higher agreement with the model where it is wrong shows over-reliance, whatever happens to the accuracy; "
-    "agreement without the model is what the two would have in common by chance.",
+    "A higher agreement with the model where it is wrong shows over-reliance, whatever happens to the "
+    "accuracy; agreement without the model is what the two would have in common by chance.",
     "That a heatmap changes decisions does not show that it tells what the model relies on.",
     "Where the mouse was is a rough sign of where a reader looked.",
 )
@@ -74,7 +75,7 @@ def markdown(results: StudyResults) -> str:
 
 
 def in_words(condition: Condition) -> str:
-    """What a condition shows."""
+    """Describe a condition."""
     parts = ["the radiograph"]
     if condition.prediction:
         parts.append("the model's answer and probabilities")

@@ -1,11 +1,11 @@
-"""What a reader study found: figures of each condition, and differences from the first one, with tests."""
+"""Results of a reader study: figures of each condition, and differences from the first one, with tests."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import polars as pl
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from radgaze.evaluation.interval_estimate import IntervalEstimate
 from radgaze.evaluation.statistics.auc_intervals import auc_interval, placed
-from radgaze.evaluation.statistics.case_means import means
+from radgaze.evaluation.statistics.case_means import Mean, means
 from radgaze.evaluation.statistics.delong import delong_test
 from radgaze.evaluation.statistics.multi_reader import (
     ReaderMean,
@@ -285,34 +285,34 @@ class _OneReader:
 
     def contrast(self, measure: str, condition: str) -> Contrast:
         """The difference from the first condition, paired by case; none where cases were read once."""
-        wanted = ["case_id", "patient", *(("diseased", "score") if measure == "auc" else (measure,))]
+        contrast = partial(Contrast, measure=measure, condition=condition, reader=self.reader, readers=1)
+        columns = ["case_id", "patient", *(("diseased", "score") if measure == "auc" else (measure,))]
         first, second = (
-            self.table.filter(pl.col("condition") == name).select(wanted)
+            self.table.filter(pl.col("condition") == name).select(columns)
             for name in (self.reference, condition)
         )
         both = first.join(second, on=["case_id", "patient"], suffix="_second", maintain_order="left")
-        names = {"measure": measure, "condition": condition, "reader": self.reader}
-        if measure == "auc":
-            found = delong_test(both["diseased"], both["score_second"], both["score"])
-            ends = (number(found.value), number(found.low), number(found.high))
-            if None in ends:
-                return Contrast(None, **names, readers=1, cases=len(both))
-            return Contrast(*ends, **names, p=number(found.p), readers=1, cases=len(both), method="paired")
         both = both.drop_nulls()
-        change = (both[f"{measure}_second"] - both[measure]).to_numpy()
-        patients = both["patient"].to_numpy()
-        resampling = PatientBootstrap(patients, np.zeros(len(both), np.int64), RESAMPLES)
-        if not len(both):
-            return Contrast(None, **names, readers=1)
-        mean = means({measure: change}, patients, resampling)[measure]
-        value, (low, high) = mean.value, mean.interval
+        if both.is_empty():
+            return contrast(None)
+        if measure == "auc":
+            change = delong_test(both["diseased"], both["score_second"], both["score"])
+            value, low, high, p = change.value, change.low, change.high, change.p
+        else:
+            mean = _paired(both[f"{measure}_second"] - both[measure], both["patient"])
+            value, (low, high), p = mean.value, mean.interval, mean.p
         if measure == "time":
             value, low, high = (math.exp(each) for each in (value, low, high))
-        p = number(mean.p)
-        return Contrast(
-            *(number(value), number(low), number(high)),
-            **names, p=p, readers=1, cases=len(both), method="" if p is None else "paired",
-        )  # fmt: skip
+        method = "paired" if math.isfinite(p) else ""
+        ends = (number(value), number(low), number(high))
+        return contrast(*ends, p=number(p), cases=len(both), method=method)
+
+
+def _paired(change: pl.Series, patients: pl.Series) -> Mean:
+    """The mean of a change over cases, with an interval over patients."""
+    of_cases = patients.to_numpy()
+    resampling = PatientBootstrap(of_cases, np.zeros(len(of_cases), np.int64), RESAMPLES)
+    return means({"change": change.to_numpy()}, of_cases, resampling)["change"]
 
 
 def _median(seconds: Floats) -> float:

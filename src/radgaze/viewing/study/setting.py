@@ -55,13 +55,13 @@ def set_up(design: Design, network: Network, store: Store, path: Path) -> Settin
     if tuple(store.classes) != network.classes:
         raise UserError(f"the classes of {store.path} are not those of the run {network.run.path}")
     counting, practice = draw(store, design)
-    known, targets = list[Known](), dict[tuple[str, str], str]()
+    predicted_cases, targets = list[Known](), dict[tuple[str, str], str]()
     cases = CasesOf(network, store)
     sizes = {name: (r, c) for name, r, c in store.cases.select("case_id", "rows", "columns").iter_rows()}
     with progress("Predicting the cases of the study", len(counting) + len(practice)) as bar:
         for case, for_practice in (*((c, False) for c in counting), *((c, True) for c in practice)):
             p = network.read(cases.subject(case.case_id)).probabilities
-            known.append(_known(case, p, answers, network, sizes[case.case_id], for_practice))
+            predicted_cases.append(_known(case, p, answers, network, sizes[case.case_id], for_practice))
             for each in design.conditions:
                 predicted = network.classes[int(p.argmax())]
                 target = predicted if each.target == "predicted" else each.target
@@ -69,17 +69,15 @@ def set_up(design: Design, network: Network, store: Store, path: Path) -> Settin
             bar.advance()
     recorder = Recorder(path)
     try:
-        recorder.begin(design, answers, _weights(network), known)
+        recorder.begin(design, answers, _weights(network), predicted_cases)
     except BaseException:
         recorder.close()
         raise
     ids = [each.case_id for each in counting]
-    plan = {
-        name: trials(design, ids, [each.case_id for each in practice], name) for name in design.readers
-    }
+    plan = {name: trials(design, ids, [each.case_id for each in practice], name) for name in design.readers}
     _tell(design, recorder, len(counting))
     rows = {case_id: row for row, case_id in enumerate(store.cases["case_id"])}
-    keys = {each.case_id: f"{CASE}{rows[each.case_id]}" for each in known}
+    keys = {each.case_id: f"{CASE}{rows[each.case_id]}" for each in predicted_cases}
     return Setting(Conduct(design, recorder, list(answers), plan), keys, targets)
 
 

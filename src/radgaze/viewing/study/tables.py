@@ -60,13 +60,13 @@ def tables(results: StudyResults) -> list[StudyTable]:
         ("", "condition", "difference", "p", HOLM, "over", "readers", "cases"),
         tuple(
             (
-                *(_title(name), condition, contrast_words(found)),
-                *(p_words(found.p), p_words(found.p_holm), METHODS[found.method]),
-                *(str(found.readers), str(found.cases)),
+                *(_title(name), condition, contrast_words(contrast)),
+                *(p_words(contrast.p), p_words(contrast.p_holm), METHODS[contrast.method]),
+                *(str(contrast.readers), str(contrast.cases)),
             )
             for condition in results.conditions[1:]
             for name in measures
-            if (found := results.contrast(name, condition)) is not None
+            if (contrast := results.contrast(name, condition)) is not None
         ),
     )
     return [figures, contrasts, *(_of_reader(results, reader, measures) for reader in results.readers)]
@@ -120,40 +120,42 @@ def findings(results: StudyResults) -> list[str]:
     said = list[str]()
     for condition in results.conditions[1:]:
         for measure in ("accuracy", "auc", "time", "agrees_wrong", "agrees_right"):
-            found = results.contrast(measure, condition)
-            if found is None or found.value is None:
+            contrast = results.contrast(measure, condition)
+            if contrast is None or contrast.value is None:
                 continue
             title = MEASURES[measure].title
-            words = f"“{condition}” against “{results.reference}”: {title} {contrast_words(found)}"
-            if found.p is None:
+            words = f"“{condition}” against “{results.reference}”: {title} {contrast_words(contrast)}"
+            if contrast.p is None:
                 said.append(f"{words}; no test")
                 continue
-            is_clear = found.p_holm is not None and found.p_holm < 0.05
+            is_clear = contrast.p_holm is not None and contrast.p_holm < 0.05
             verdict = "" if is_clear else ", not distinguishable from no effect"
-            said.append(f"{words}, {HOLM} {p_equals(found.p_holm)}{verdict}")
+            said.append(f"{words}, {HOLM} {p_equals(contrast.p_holm)}{verdict}")
     return [f"{each}." for each in said]
 
 
 def cautions(results: StudyResults) -> list[str]:
-    """What limits the conclusions from these readings."""
+    """Sentences on the limits of these readings."""
     said = []
     readers = len(results.readers)
     if results.answered < results.planned:
-        said.append(f"The study is not finished: {results.answered} of {results.planned} readings are recorded.")
+        said.append(
+            f"The study is not finished: {results.answered} of {results.planned} readings are recorded."
+        )
     if readers < 3:
         said.append(
-            f"With {count(readers, 'reader')} nothing can be said about readers in general: no test is made over "
-            "readers, and the tables of single readers hold for them alone."
+            f"With {count(readers, 'reader')} nothing can be said about readers in general: no test is made "
+            "over readers, and the tables of single readers hold for them alone."
         )
     elif readers < 6:
         said.append(
-            f"With {readers} readers the intervals are wide, since they are over readers too, and only a large "
-            "effect is found."
+            f"With {readers} readers the intervals are wide, since they are over readers too, and only a "
+            "large effect is found."
         )
     if any(each.method == "mixed" for each in results.contrasts):
         said.append(
-            "Not every reader read every case in every condition, so a linear mixed model was fitted; with few "
-            "readers its p-values are too large rather than too small."
+            "Not every reader read every case in every condition, so a linear mixed model was fitted; with "
+            "few readers its p-values are too large rather than too small."
         )
     if results.late:
         said.append(f"{count(results.late, 'answer')} came after the time limit, and count like the others.")

@@ -7,7 +7,8 @@ from textwrap import dedent
 
 import yaml
 
-HEAD = "# Design of a reader study, for `radgaze view RUN --study FILE`; see docs/reader_study.md.\n"
+COMMAND = "radgaze view RUN --study FILE"  # flags: text of a file for the command line
+HEAD = f"# Design of a reader study, for `{COMMAND}`; see docs/reader_study.md.\n"
 
 
 def template(classes: Sequence[str], method: str, per_class: int = 10, split: str = "test") -> str:
