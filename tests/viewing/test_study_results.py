@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,8 @@ from radgaze.evaluation.statistics.multi_reader import (
     pseudovalues,
 )
 from radgaze.viewing.study import report
-from radgaze.viewing.study.readings import readings
+from radgaze.viewing.study.design import Measured
+from radgaze.viewing.study.readings import MEASURES, readings
 from radgaze.viewing.study.results import StudyResults, results
 from radgaze.viewing.study.tables import cautions, findings, frame
 from tests.viewing.studies import begun, design, known, read_by, simulated
@@ -205,7 +207,7 @@ def test_a_planted_effect_is_found_and_told(tmp_path: Path) -> None:
     page, markdown = paths[0].read_text(), paths[1].read_text()
     assert "over-reliance" in page
     assert "Reader R8" in markdown
-    assert json.loads(paths[3].read_text())["reference"] == "image"
+    assert json.loads(paths[3].read_text())["conditions"] == ["image", "map"]
     assert set(pl.read_csv(paths[2])["reader"]) == {"all", *study.readers}
     assert frame(found).height == len(found.figures) + len(found.contrasts)
 
@@ -247,9 +249,43 @@ def test_one_reader_and_an_unfinished_study_have_no_test_over_readers(tmp_path: 
     assert "1 reader" in said
 
 
+def test_the_correction_is_over_the_primary_measures(tmp_path: Path) -> None:
+    study, cases = design(4, 8, primary=["accuracy", "time"]), known(8, 3)
+    recorder = begun(tmp_path / "record.db", study, cases)
+    read_by(recorder, study, cases, simulated(np.random.default_rng(2), study, sway=1.0))
+    found = results(recorder)
+    by_measure = {each.measure: each for each in found.contrasts if each.reader == ""}
+    assert {name for name, each in by_measure.items() if each.p_holm is not None} == {"accuracy", "time"}
+    first, second = sorted((by_measure["accuracy"], by_measure["time"]), key=lambda each: each.p or 0)
+    assert first.p is not None
+    assert second.p is not None
+    assert first.p_holm == pytest.approx(min(1, 2 * first.p))
+    assert second.p_holm == pytest.approx(max(second.p, min(1, 2 * first.p)))
+    assert any("exploratory" in each for each in findings(found))
+
+
+def test_the_measures_of_a_design_are_those_of_the_results() -> None:
+    assert get_args(Measured) == tuple(MEASURES)
+
+
 def test_results_of_a_study_without_answers(tmp_path: Path) -> None:
     study, cases = design(2, 3), known(3, 1)
     found = results(begun(tmp_path / "record.db", study, cases))
     assert found.answered == 0
     assert readings(begun(tmp_path / "record.db", study, cases)).is_empty()
     assert report.write(found, study, tmp_path / "out")[0].is_file()
+
+
+def test_with_three_conditions_each_two_are_compared(tmp_path: Path) -> None:
+    names = ["image", "prediction", "map"]
+    study, cases = design(6, 6, conditions=[{"name": name} for name in names]), known(6, 2)
+    recorder = begun(tmp_path / "record.db", study, cases)
+    seconds = {"image": 10.0, "prediction": 20.0, "map": 30.0}
+    read_by(recorder, study, cases, lambda reader, trial, case: (case.truth, 3, seconds[trial.condition]))
+    found = results(recorder)
+    ratios = {pair: found.contrast("time", pair[1], reference=pair[0]) for pair in found.pairs}
+    assert {pair: each.value for pair, each in ratios.items() if each is not None} == {
+        ("image", "prediction"): pytest.approx(2),
+        ("image", "map"): pytest.approx(3),
+        ("prediction", "map"): pytest.approx(1.5),
+    }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,12 +13,13 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from radgaze.errors import UserError, shortened
 from radgaze.files import read_yaml
 from radgaze.methods import GROUPS, check_methods
-from radgaze.records import plain
 
 STRICT = ConfigDict(extra="forbid")
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 """A reader's code, or the name of a condition: it stands in file names and addresses."""
 
+Measured = Literal["accuracy", "sensitivity", "specificity", "auc", "time", "agrees_wrong", "agrees_right"]
+"""Name of a measure, see `readings.MEASURES`."""
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Count = Annotated[int, Field(ge=0, le=10_000)]
 
@@ -86,6 +85,7 @@ class Design:
             without classes is for cases that have none of the others' classes.
         normal: The answer that means the absence of disease, for sensitivity, specificity and AUC.
         confidence: Largest value of the scale of confidence: 5, for 1 to 5, or 100, for 0 to 100.
+        primary: Measures whose tests are corrected together by Holm; those of others are exploratory.
         time_limit: Seconds after which the image is hidden and an answer is due; None for no limit.
         seed: Random seed of the cases and of their order.
     """
@@ -98,11 +98,12 @@ class Design:
     practice: Selection = Selection()
     arrangement: Literal["crossover", "split"] = "crossover"
     order: Literal["mixed", "blocks"] = "mixed"
-    washout_days: Annotated[float, Field(ge=0, le=3650)] = 28
+    washout_days: Annotated[float, Field(ge=0, le=3650)] = 28.0
     question: str = "What does the radiograph show?"
     answers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     normal: str | None = None
     confidence: Literal[5, 100] = 5
+    primary: tuple[Measured, ...] = ("accuracy", "time", "agrees_wrong", "agrees_right")
     time_limit: Annotated[float, Field(ge=1, le=86_400)] | None = None
     seed: Seed = 1
 
@@ -115,12 +116,6 @@ class Design:
     def scale(self) -> tuple[int, int]:
         """Least and largest value of the scale of confidence."""
         return (1, 5) if self.confidence == 5 else (0, 100)
-
-    @property
-    def digest(self) -> str:
-        """Hash of the design."""
-        text = json.dumps(plain(self), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(text.encode()).hexdigest()
 
     def condition(self, name: str) -> Condition:
         """The condition of a name."""

@@ -213,8 +213,8 @@ class Recorder:
                 )
             return
         before = self.design()
-        longer = replace(before, readers=design.readers)
-        if longer.digest != design.digest or design.readers[: len(before.readers)] != before.readers:
+        is_same = replace(before, readers=design.readers) == design
+        if not is_same or design.readers[: len(before.readers)] != before.readers:
             raise UserError(
                 f"{self.path} is the record of a study with another design: give another `record`, or put "
                 "the design back as it was; readers can be added at the end"

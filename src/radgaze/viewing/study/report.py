@@ -19,8 +19,8 @@ HOW = (
     "in both conditions, differences are tested as in the analysis of Dorfman, Berbaum and Metz (1992) with "
     "Hillis' (2007) degrees of freedom, of the AUC by the jackknife's pseudovalues; elsewhere by a linear "
     "mixed model.",
-    "Intervals are 95% intervals; p-values are two-sided. Holm's correction is over all differences of all "
-    "readers together. A patient counts once.",
+    "Intervals are 95% intervals; p-values are two-sided. Holm's correction is over the differences of "
+    "the primary measures together; others are exploratory. A patient counts once.",
     "The tables of single readers hold for that reader and other cases, and are not corrected.",
     "The difference of time is the ratio of geometric means.",
 )

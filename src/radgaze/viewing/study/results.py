@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import combinations
 
 import numpy as np
 import polars as pl
@@ -54,14 +55,16 @@ class Figure(IntervalEstimate):
 
 @dataclass(frozen=True)
 class Contrast(IntervalEstimate):
-    """A condition's difference from the first one; of time, the ratio.
+    """The difference of a condition from one that stands before it in the design; of time, the ratio.
 
     Attributes:
         measure: Name of the measure.
         condition: Name of the condition.
+        reference: Name of the condition that it is compared with.
         reader: Code of the reader, or `EVERYONE`.
         p: Two-sided p-value; None where there is none.
-        p_holm: The same, adjusted by Holm over all contrasts of all readers together; None for one reader.
+        p_holm: The same, adjusted by Holm over the contrasts of the primary measures of all readers; None for
+            other measures and for one reader.
         readers: Number of readers.
         cases: Number of cases.
         method: "anova", "mixed", "paired" for one reader, or "" where there is no test.
@@ -69,6 +72,7 @@ class Contrast(IntervalEstimate):
 
     measure: str = ""
     condition: str = ""
+    reference: str = ""
     reader: str = EVERYONE
     p: float | None = None
     p_holm: float | None = None
@@ -82,8 +86,7 @@ class StudyResults(Record):
     """Results of a reader study.
 
     Attributes:
-        reference: Name of the first condition.
-        conditions: Names of all conditions.
+        conditions: Names of the conditions; the first is the reference.
         readers: Codes of the readers who have answered.
         answered: Number of answers that count.
         planned: Number of answers that the design asks for.
@@ -91,10 +94,9 @@ class StudyResults(Record):
         reopened: Number of readings whose page was opened more than once.
         model_accuracy: Accuracy of the model on the cases; None where undefined.
         figures: Figures of each condition.
-        contrasts: Differences from the first condition.
+        contrasts: Differences between each two conditions.
     """
 
-    reference: str
     conditions: tuple[str, ...]
     readers: tuple[str, ...]
     answered: int
@@ -110,10 +112,20 @@ class StudyResults(Record):
         keys = (measure, condition, reader)
         return next((f for f in self.figures if (f.measure, f.condition, f.reader) == keys), None)
 
-    def contrast(self, measure: str, condition: str, reader: str = EVERYONE) -> Contrast | None:
-        """The contrast of a condition; None where there is none."""
-        keys = (measure, condition, reader)
-        return next((c for c in self.contrasts if (c.measure, c.condition, c.reader) == keys), None)
+    def contrast(
+        self, measure: str, condition: str, reader: str = EVERYONE, reference: str | None = None
+    ) -> Contrast | None:
+        """The contrast of a condition with the reference, or another one; None where there is none."""
+        keys = (measure, condition, reader, reference or self.conditions[0])
+        for each in self.contrasts:
+            if (each.measure, each.condition, each.reader, each.reference) == keys:
+                return each
+        return None
+
+    @property
+    def pairs(self) -> list[tuple[str, str]]:
+        """Each two conditions that are compared: the one that stands first in the design, and the other."""
+        return list(combinations(self.conditions, 2))
 
 
 def results(recorder: Recorder) -> StudyResults:
@@ -129,17 +141,17 @@ def of_readings(table: pl.DataFrame, design: Design) -> StudyResults:
     """Compute the results of readings (`readings.readings`) without those for practice."""
     names = tuple(each.name for each in design.conditions)
     analysis = _Analysis(measured(table, design.normal), names)
-    contrasts = [analysis.contrast(measure, name) for name in names[1:] for measure in analysis.measures]
-    adjusted = holm([each.p for each in contrasts])
+    pairs = list(combinations(names, 2))
+    contrasts = [analysis.contrast(measure, pair) for pair in pairs for measure in analysis.measures]
+    adjusted = holm([each.p if each.measure in design.primary else None for each in contrasts])
     everyone = [replace(each, p_holm=p) for each, p in zip(contrasts, adjusted, strict=True)]
     readers = tuple(name for name in design.readers if name in set(table["reader"]))
     figures = [analysis.figure(measure, name) for measure in analysis.measures for name in names]
     for reader in readers:
-        one = _OneReader(analysis.table.filter(pl.col("reader") == reader), reader, names[0])
+        one = _OneReader(analysis.table.filter(pl.col("reader") == reader), reader)
         figures += [one.figure(measure, name) for measure in analysis.measures for name in names]
-        everyone += [one.contrast(measure, name) for measure in analysis.measures for name in names[1:]]
+        everyone += [one.contrast(measure, pair) for measure in analysis.measures for pair in pairs]
     return StudyResults(
-        reference=names[0],
         conditions=names,
         readers=readers,
         answered=len(table),
@@ -190,9 +202,9 @@ class _Analysis:
             measure=measure, condition=condition, readings=n,
         )  # fmt: skip
 
-    def contrast(self, measure: str, condition: str) -> Contrast:
-        """The difference of a condition from the first one over all readers."""
-        pair = (self.conditions[0], condition)
+    def contrast(self, measure: str, pair: tuple[str, str]) -> Contrast:
+        """The difference of the second of two conditions from the first over all readers."""
+        reference, condition = pair
         long = self._long(measure, pair)
         matrix = _complete(long, pair)
         if matrix is not None:
@@ -205,7 +217,7 @@ class _Analysis:
             value, low, high = (math.exp(each) for each in (value, low, high))
         return Contrast(
             *(number(value), number(low), number(high)),
-            measure=measure, condition=condition, p=number(mean.p),
+            measure=measure, condition=condition, reference=reference, p=number(mean.p),
             readers=mean.readers, cases=mean.cases, method=mean.method if _is_tested(mean) else "",
         )  # fmt: skip
 
@@ -253,12 +265,10 @@ class _OneReader:
     Attributes:
         table: Table of `readings.measured` of the reader.
         reader: Code of the reader.
-        reference: Name of the first condition.
     """
 
     table: pl.DataFrame
     reader: str
-    reference: str
 
     def figure(self, measure: str, condition: str) -> Figure:
         """The figure of a condition: Wilson's interval of a share, that of `auc_intervals` of an AUC."""
@@ -283,14 +293,19 @@ class _OneReader:
             measure=measure, condition=condition, reader=self.reader, readings=n,
         )  # fmt: skip
 
-    def contrast(self, measure: str, condition: str) -> Contrast:
-        """The difference from the first condition, paired by case; none where cases were read once."""
-        contrast = partial(Contrast, measure=measure, condition=condition, reader=self.reader, readers=1)
-        columns = ["case_id", "patient", *(("diseased", "score") if measure == "auc" else (measure,))]
-        first, second = (
-            self.table.filter(pl.col("condition") == name).select(columns)
-            for name in (self.reference, condition)
+    def contrast(self, measure: str, pair: tuple[str, str]) -> Contrast:
+        """The difference of the second condition, paired by case; none where cases were read once."""
+        reference, condition = pair
+        contrast = partial(
+            Contrast,
+            measure=measure,
+            condition=condition,
+            reference=reference,
+            reader=self.reader,
+            readers=1,
         )
+        columns = ["case_id", "patient", *(("diseased", "score") if measure == "auc" else (measure,))]
+        first, second = (self.table.filter(pl.col("condition") == name).select(columns) for name in pair)
         both = first.join(second, on=["case_id", "patient"], suffix="_second", maintain_order="left")
         both = both.drop_nulls()
         if both.is_empty():

@@ -56,32 +56,31 @@ def tables(results: StudyResults) -> list[StudyTable]:
         ),
     )
     contrasts = StudyTable(
-        f"Difference from “{results.reference}”",
-        ("", "condition", "difference", "p", HOLM, "over", "readers", "cases"),
+        "Differences",
+        ("", "condition", "against", "difference", "p", HOLM, "over", "readers", "cases"),
         tuple(
             (
-                *(_title(name), condition, contrast_words(contrast)),
+                *(_title(name), condition, reference, contrast_words(contrast)),
                 *(p_words(contrast.p), p_words(contrast.p_holm), METHODS[contrast.method]),
                 *(str(contrast.readers), str(contrast.cases)),
             )
-            for condition in results.conditions[1:]
+            for reference, condition in results.pairs
             for name in measures
-            if (contrast := results.contrast(name, condition)) is not None
+            if (contrast := results.contrast(name, condition, reference=reference)) is not None
         ),
     )
     return [figures, contrasts, *(_of_reader(results, reader, measures) for reader in results.readers)]
 
 
 def _of_reader(results: StudyResults, reader: str, measures: Sequence[str]) -> StudyTable:
-    others = results.conditions[1:]
     return StudyTable(
         f"Reader {reader}",
-        ("", *results.conditions, *(f"{name} − {results.reference}" for name in others)),
+        ("", *results.conditions, *(f"{b} − {a}" for a, b in results.pairs)),
         tuple(
             (
                 _title(name),
                 *(figure_words(results.figure(name, c, reader)) for c in results.conditions),
-                *(_with_p(results.contrast(name, c, reader)) for c in others),
+                *(_with_p(results.contrast(name, b, reader, a)) for a, b in results.pairs),
             )
             for name in measures
         ),
@@ -118,18 +117,20 @@ def _with_p(contrast: Contrast | None) -> str:
 def findings(results: StudyResults) -> list[str]:
     """Sentences on what was found, which claim no more than the intervals support."""
     said = list[str]()
-    for condition in results.conditions[1:]:
+    for reference, condition in results.pairs:
         for measure in ("accuracy", "auc", "time", "agrees_wrong", "agrees_right"):
-            contrast = results.contrast(measure, condition)
+            contrast = results.contrast(measure, condition, reference=reference)
             if contrast is None or contrast.value is None:
                 continue
             title = MEASURES[measure].title
-            words = f"“{condition}” against “{results.reference}”: {title} {contrast_words(contrast)}"
+            words = f"“{condition}” against “{reference}”: {title} {contrast_words(contrast)}"
             if contrast.p is None:
                 said.append(f"{words}; no test")
                 continue
-            is_clear = contrast.p_holm is not None and contrast.p_holm < 0.05
-            verdict = "" if is_clear else ", not distinguishable from no effect"
+            if contrast.p_holm is None:
+                said.append(f"{words}, p {p_equals(contrast.p)} without correction: exploratory")
+                continue
+            verdict = "" if contrast.p_holm < 0.05 else ", not distinguishable from no effect"
             said.append(f"{words}, {HOLM} {p_equals(contrast.p_holm)}{verdict}")
     return [f"{each}." for each in said]
 
@@ -170,7 +171,7 @@ def frame(results: StudyResults) -> pl.DataFrame:
     """Make a table with a row for each figure and each contrast."""
     rows = [{"kind": "figure", **_flat(each)} for each in results.figures]
     rows += [{"kind": "difference", **_flat(each)} for each in results.contrasts]
-    texts = ("kind", "measure", "condition", "reader", "method")
+    texts = ("kind", "measure", "condition", "reference", "reader", "method")
     numbers = ("value", "low", "high", "p", "p_holm")
     counts = ("readings", "readers", "cases")
     schema = {

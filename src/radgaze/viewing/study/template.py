@@ -62,6 +62,8 @@ def template(classes: Sequence[str], method: str, per_class: int = 10, split: st
         normal: {"null" if normal is None else _yaml(normal)}
         # Largest confidence: 5 for a scale of 1 to 5, 100 for one of 0 to 100.
         confidence: 5
+        # Measures whose tests are corrected together; fix them before the first reading.
+        primary: [accuracy, time, agrees_wrong, agrees_right]
         # Seconds after which the image is hidden; null for no limit.
         time_limit: null
         seed: 1
