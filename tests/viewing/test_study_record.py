@@ -299,3 +299,21 @@ def test_a_row_that_was_acknowledged_survives_sigkill(tmp_path: Path) -> None:
         assert set(acknowledged) <= set(rows)
         assert set(rows) <= set(range(1, acknowledged[-1] + 2))  # one more may be on the disk, not yet told
         following = max(rows) + 1
+
+
+def test_a_damaged_record_is_told(recorder: Recorder, tmp_path: Path) -> None:
+    recorder.close()
+    content = bytearray(recorder.path.read_bytes())
+    for start in range(4096, len(content), 4096):  # each page but the first
+        content[start : start + 64] = b"\xff" * 64
+    recorder.path.with_name(f"{recorder.path.name}-wal").unlink(missing_ok=True)
+    damaged = tmp_path / "damaged.sqlite"
+    damaged.write_bytes(content)
+    with pytest.raises(UserError, match="record of a study"):
+        opened(damaged)
+    cell = sqlite3.connect(tmp_path / "cell.sqlite")
+    cell.execute("CREATE TABLE study (number, schema, design)")
+    cell.execute("INSERT INTO study VALUES (1, 1, '{')")
+    cell.commit()
+    with pytest.raises(UserError, match="damaged"):
+        opened(tmp_path / "cell.sqlite")

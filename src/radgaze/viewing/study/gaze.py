@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import polars as pl
@@ -29,7 +28,7 @@ def mouse(recorder: Recorder) -> pl.DataFrame:
     samples = [
         (row["view"], ms / 1000, x, y)
         for row in recorder.rows("SELECT view, mouse FROM pieces ORDER BY view, number")
-        for ms, x, y in json.loads(row["mouse"])
+        for ms, x, y in recorder.parsed(row["mouse"])
     ]
     schema = {"view": pl.String, "seconds": pl.Float64, "x": pl.Float64, "y": pl.Float64}
     table = pl.DataFrame(samples, schema=schema, orient="row")
@@ -109,7 +108,7 @@ def _placements(recorder: Recorder, reader: str) -> pl.DataFrame:
         reader,
     ):
         until[piece["view"]] = piece["began"] + piece["active"] + piece["hidden"]
-        for placement in json.loads(piece["placements"]):
+        for placement in recorder.parsed(piece["placements"]):
             at = piece["began"] + placement[0] / 1000
             rows.append((piece["view"], piece["began"], at, *placement[1:]))
     floats = dict.fromkeys(("began", "at", *PLACEMENT[1:]), pl.Float64)

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from radgaze.errors import UserError
 from radgaze.records import plain
@@ -177,11 +177,29 @@ class Recorder:
                 raise
 
     def rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        """The rows of a query."""
-        with self._lock:
-            cursor = self._database.execute(query, values)
-            cursor.row_factory = sqlite3.Row
-            return cursor.fetchall()
+        """The rows of a query.
+
+        Raises:
+            UserError: The database is damaged, or something else.
+        """
+        try:
+            with self._lock:
+                cursor = self._database.execute(query, values)
+                cursor.row_factory = sqlite3.Row
+                return cursor.fetchall()
+        except sqlite3.DatabaseError as error:
+            raise UserError(f"{self.path} cannot be read as the record of a study: {error}") from error
+
+    def parsed(self, text: str) -> Any:
+        """The values of a cell that holds JSON.
+
+        Raises:
+            UserError: It is damaged.
+        """
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{self.path} is damaged: a cell holds no JSON") from error
 
     @property
     def is_empty(self) -> bool:
@@ -229,28 +247,25 @@ class Recorder:
 
     def _study(self) -> sqlite3.Row:
         """The newest row of the study: it has several where readers were added."""
-        try:
-            rows = self.rows("SELECT * FROM study ORDER BY number")
-        except sqlite3.DatabaseError as error:
-            raise UserError(f"{self.path} is not the record of a study: {error}") from error
+        rows = self.rows("SELECT * FROM study ORDER BY number")
         if not rows or rows[-1]["schema"] > SCHEMA:
             raise UserError(f"{self.path} is not the record of a study, or that of a later radgaze")
         return rows[-1]
 
     def design(self) -> Design:
         """The design of the recorded study."""
-        return checked(json.loads(self._study()["design"]))
+        return checked(self.parsed(self._study()["design"]))
 
     def answer_texts(self) -> dict[str, tuple[str, ...]]:
         """Classes that each answer stands for."""
-        return {text: tuple(classes) for text, classes in json.loads(self._study()["answers"]).items()}
+        return {text: tuple(classes) for text, classes in self.parsed(self._study()["answers"]).items()}
 
     def cases(self) -> list[Known]:
         """The cases, with the model's answers."""
         return [
             Known(
                 *(row["case_id"], row["patient"], row["truth"], row["model"]),
-                *(json.loads(row["probabilities"]), row["rows"], row["columns"], bool(row["practice"])),
+                *(self.parsed(row["probabilities"]), row["rows"], row["columns"], bool(row["practice"])),
             )
             for row in self.rows("SELECT * FROM cases ORDER BY rowid")
         ]

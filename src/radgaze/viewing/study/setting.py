@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from radgaze.console import note, progress, say
 from radgaze.errors import UserError
+from radgaze.outputs import check_folder
 from radgaze.store.digest import file_digest
 from radgaze.store.store import Store
 from radgaze.viewing.network import MASK, Network
@@ -50,6 +51,7 @@ def set_up(design: Design, network: Network, store: Store, path: Path) -> Settin
     Raises:
         UserError: The design does not fit the run or the store, or the record is of another study.
     """
+    check_folder(path.parent, "record", may_be=("run",))
     answers = design.answers_of(network.classes)
     _check_conditions(design, network)
     if tuple(store.classes) != network.classes:
