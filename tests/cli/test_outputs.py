@@ -48,6 +48,8 @@ WANTS_A_FOLDER = {
     "explain": ["explain", "FILE", "image.png", "--out", "out"],
     "explain into a file": ["explain", "run", "image.png", "--out", "FILE"],
     "predict": ["predict", "FILE", "image.png", "--out", "out.csv"],
+    "view": ["view", "FILE"],
+    "view two": ["view", "FILE", "FILE"],
     "report": ["report", "FILE"],
     "study": ["study", "init", "design.yaml", "--run", "FILE"],
     "study into a file": ["study", "init", "FILE", "--run", "run"],

@@ -39,7 +39,7 @@ def run(archive: Path, store: Store) -> Run:
 
 @pytest.fixture(scope="package")
 def networks(run: Run) -> list[Network]:
-    """The same run twice, side by side."""
+    """One run twice, side by side."""
     return [Network.of(run.path, "cpu"), Network.of(run.path, "cpu")]
 
 

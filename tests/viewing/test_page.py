@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from httpx import Response
 from numpy.typing import NDArray
 from starlette.testclient import TestClient
 
@@ -38,7 +38,7 @@ def probabilities(client: TestClient, key: str, run: int = 0) -> list[float]:
     return [each["probability"] for each in reading["classes"]]
 
 
-def greys(response: Response, rows: int, columns: int) -> NDArray[np.uint16]:
+def greys(response: Any, rows: int, columns: int) -> NDArray[np.uint16]:
     assert response.status_code == 200, response.text
     return np.frombuffer(response.content, "<u2").reshape(rows, columns)
 

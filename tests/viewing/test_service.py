@@ -1,4 +1,4 @@
-"""What is kept is bounded, and what is asked for twice is made once."""
+"""Memory is bounded, and what is asked for twice is made once."""
 
 from __future__ import annotations
 

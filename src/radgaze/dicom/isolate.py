@@ -17,7 +17,7 @@ from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -117,7 +117,7 @@ class Isolated(Generic[Item, Result]):
             pool = self._working()
             try:
                 future = pool.schedule(_call, args=(self._call, item), timeout=self._timeout)
-                result = pickle.loads(future.result())  # noqa: S301  our own worker's
+                result = _unpacked(future)
             except (BrokenProcessPool, RuntimeError):
                 continue
             except TimeoutError:
@@ -126,8 +126,7 @@ class Isolated(Generic[Item, Result]):
                 break
             if isinstance(result, DicomError):
                 raise result
-            returned: Result = result
-            return returned
+            return cast(Result, result)
         raise DicomError("crashed", "its process died")
 
     def close(self) -> None:
@@ -167,7 +166,7 @@ def _run(
             except queue.Empty:
                 break
             try:
-                result = pickle.loads(future.result())  # noqa: S301  our own worker's
+                result = _unpacked(future)
             except BrokenProcessPool:
                 break
             except TimeoutError:
@@ -194,6 +193,12 @@ def _call(call: bytes, item: object) -> bytes:
     except BaseException as error:  # SystemExit too; no message, as it may hold a path
         detail = f"an unexpected error ended its processing ({type(error).__name__})"
         return pickle.dumps(DicomError("error", detail))
+
+
+def _unpacked(future: Future[bytes]) -> object:
+    """Return the result of a worker."""
+    result: object = pickle.loads(future.result())  # noqa: S301  our own worker's
+    return result
 
 
 @lru_cache(maxsize=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import secrets
+import socket
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +23,8 @@ from radgaze.console import complain
 
 COOKIE = "radgaze-token"
 READS = ("GET", "HEAD")
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  recognised, not listened on
+"""Addresses to listen on that stand for all of this machine's."""
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -70,6 +73,7 @@ class Access:
 
     def address(self, host: str, port: int) -> str:
         """Return the address to open, with the token."""
+        host = socket.gethostname() if host in EVERYWHERE else host
         shown = f"[{host}]" if ":" in host else host
         words = "" if self.token is None else f"?token={self.token}"
         return f"http://{shown}:{port}/{words}"
@@ -148,10 +152,10 @@ class Guarded:
         return _refused(401, "Open the whole address that was printed, with the token at its end.")
 
     def _admitted(self, scope: Scope) -> Response:
-        """The same page without the token in its address, which the browser keeps in a cookie from now on."""
+        """Redirect to the same page without the token, which the browser keeps in a cookie from now on."""
         response = RedirectResponse(scope["path"] or "/", status_code=303)
         assert self._access.token is not None
-        response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="strict", path="/")
+        response.set_cookie(COOKIE, self._access.token, httponly=True, samesite="lax", path="/")
         return response
 
 
@@ -164,7 +168,7 @@ def _name(host: str) -> str:
 
 
 def _cookie(headers: Headers) -> str | None:
-    cookies = SimpleCookie[str]()
+    cookies = SimpleCookie()
     try:
         cookies.load(headers.get("cookie", ""))
     except CookieError:

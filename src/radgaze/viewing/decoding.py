@@ -18,6 +18,8 @@ Way: TypeAlias = tuple[int, Voi]
 """Side of the stored square and grey values of a run's images, see `Preparation`."""
 
 WHITE = 65535
+FITTED = 2**18
+"""Pixels, about, by which a window is found; all are compared with it."""
 TOLERANCE = 1.5 / 255
 """Largest difference of two grey scales that counts as none: about a level of a screen."""
 
@@ -92,16 +94,19 @@ def window_of(whole: NDArray[np.float32], shown: NDArray[np.float32]) -> tuple[f
         The greys of `whole` that are black and white in `shown`; None where a window does not lead from one
         to the other, as with a look-up table.
     """
-    inside = (shown > 0.02) & (shown < 0.98)
+    step = max(1, round((shown.size / FITTED) ** 0.5))
+    some_whole, some_shown = whole[::step, ::step], shown[::step, ::step]
+    inside = (some_shown > 0.02) & (some_shown < 0.98)
     if not inside.any():
         return None
-    x, y = whole[inside].astype(np.float64), shown[inside].astype(np.float64)
+    x, y = some_whole[inside].astype(np.float64), some_shown[inside].astype(np.float64)
     variance = x.var()
     slope = float(((x - x.mean()) * (y - y.mean())).mean() / variance) if variance > 0 else 0.0
     if slope <= 0:
         return None
     low = float(x.mean() - y.mean() / slope)
     high = low + 1 / slope
-    if np.abs(np.clip((whole - low) / (high - low), 0, 1) - shown).max() > TOLERANCE:
+    windowed = whole * np.float32(1 / (high - low)) - np.float32(low / (high - low))
+    if np.abs(np.clip(windowed, 0, 1) - shown).max() > TOLERANCE:
         return None
     return low, high

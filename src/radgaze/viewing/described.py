@@ -83,11 +83,11 @@ def preparation(network: Network, service: Service) -> list[str]:
     stored = service.stored
     if stored is None:
         return []
-    wanted, store = Preparation.of(network.run), stored.store
-    if (wanted.side, wanted.voi) == (store.size, store.voi):
+    trained, store = Preparation.of(network.run), stored.store
+    if (trained.side, trained.voi) == (store.size, store.voi):
         return []
     return [
-        f"Trained on images of {wanted.side} pixels a side; those of this store have {store.size}, or other "
+        f"Trained on images of {trained.side} pixels a side; those of this store have {store.size}, or other "
         "greys: its predictions of cases may differ from those of the original files."
     ]
 
@@ -146,9 +146,9 @@ def reading(network: Network, made: Reading) -> Json:
 def _rule_in_words(network: Network) -> str:
     rule = network.predictor.referral
     assert rule is not None
-    found = rule.validation
-    risk = "" if found.risk is None else f", of which {found.risk:.0%} were wrong"
-    where = f"{found.cases} validation cases, where it accepted {found.coverage:.0%}"
+    results = rule.validation
+    risk = "" if results.risk is None else f", of which {results.risk:.0%} were wrong"
+    where = f"{results.cases} validation cases, where it accepted {results.coverage:.0%}"
     return f"The rule was chosen on {where}{risk}."
 
 

@@ -1,4 +1,4 @@
-"""What is kept in memory: the items that were used last, up to a number of bytes."""
+"""Items in memory: those that were used last, up to a number of bytes."""
 
 from __future__ import annotations
 

@@ -128,10 +128,12 @@ class Network:
         if method == MASK:
             mask = self.predictor.masks(self.predictor([subject]).outputs, index)
             assert mask is not None
-            return mask[0]
+            plane: NDArray[np.float32] = mask[0]
+            return plane
         explainer = Explainer(self.predictor, self._made(method), target)
         made = explainer.maps(*self.predictor.inputs([subject]), [index], _not_told)
-        return made[0][method, target]
+        heatmap: NDArray[np.float32] = made[0][method, target]
+        return heatmap
 
     def _made(self, method: str) -> Sequence[dict[str, Generator]]:
         """The generator of a method for each model."""

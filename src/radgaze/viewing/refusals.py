@@ -1,4 +1,4 @@
-"""What a radiologist reads when a file cannot be shown: what is wrong, and what to do."""
+"""Words to a radiologist when a file cannot be shown: what is wrong, and what to do."""
 
 from __future__ import annotations
 

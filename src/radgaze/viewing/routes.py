@@ -61,7 +61,7 @@ def image_routes() -> list[BaseRoute]:
 
 def greys(values: NDArray[np.uint16], headers: dict[str, str]) -> Response:
     """Return greys as a response: 16 bits each, little-endian, row by row."""
-    content = memoryview(np.ascontiguousarray(values, dtype="<u2")).cast("B")
+    content = np.ascontiguousarray(values, dtype="<u2").data.cast("B")
     headers = {**headers, "content-length": str(len(content))}
 
     async def parts() -> AsyncIterator[memoryview]:

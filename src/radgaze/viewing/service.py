@@ -1,4 +1,4 @@
-"""What the page asks for: images, their predictions and their maps, each made once and kept for a while."""
+"""Images, their predictions and their maps for the page, each made once and kept for a while."""
 
 from __future__ import annotations
 
@@ -149,8 +149,8 @@ class Service:
     def forget(self, key: str) -> None:
         """Forget an image that was sent, with all that was computed of it."""
         self.images.drop(lambda other: other == key)
-        for kept in (self.maps, self.readings, self._subjects):
-            kept.drop(lambda other: isinstance(other, tuple) and other[0] == key)
+        for memory in (self.maps, self.readings, self._subjects):
+            memory.drop(lambda other: isinstance(other, tuple) and other[0] == key)
 
     async def reading(self, key: str, run: int = 0) -> Reading:
         """Predict an image.
@@ -164,7 +164,9 @@ class Service:
         """
         shown = await self.image(key)
         made = self.readings.get((key, run))
-        return made or await self._work(("reading", key, run), partial(self._read, shown, run))
+        if made is None:
+            made = await self._work(("reading", key, run), partial(self._read, shown, run))
+        return made
 
     async def map_of(self, key: str, run: int, method: str, target: str) -> PlacedMap:
         """Make a map of an image.
@@ -183,7 +185,9 @@ class Service:
             raise RefusedError(404, "no_map", "The run has no such map.", "Reload the page.")
         name = (key, run, method, "" if method == GAZE else target)
         made = self.maps.get(name)
-        return made or await self._work(("map", *name), partial(self._map, shown, run, method, target))
+        if made is None:
+            made = await self._work(("map", *name), partial(self._map, shown, run, method, target))
+        return made
 
     async def warm(self) -> None:
         """Start the processes that decode, so that the first file that is sent need not wait for it."""

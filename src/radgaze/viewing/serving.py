@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,17 +57,17 @@ def view(paths: Sequence[Path], options: ViewOptions) -> None:
                 "The connection is not encrypted: others on the network can see the images. An SSH tunnel to "
                 "this machine's own address is safer (`ssh -L`)."
             )
-        uvicorn.Server(
-            uvicorn.Config(
-                app,
-                access_log=False,
-                log_level="error",
-                server_header=False,
-                date_header=False,
-                ws="none",
-                timeout_graceful_shutdown=2,
-            )
-        ).run(sockets=[listener])
+        config = uvicorn.Config(
+            app,
+            access_log=False,
+            log_level="error",
+            server_header=False,
+            date_header=False,
+            ws="none",
+            timeout_graceful_shutdown=2,
+        )
+        with suppress(KeyboardInterrupt):  # the way to end it, once the server has ended by itself
+            uvicorn.Server(config).run(sockets=[listener])
 
 
 def _study_routes(

@@ -82,6 +82,7 @@ export class Pane {
     this.target.disabled = isGaze;
     if (!image || (!isGaze && target === null)) return;
     const asked = (this.asked = new AbortController());
+    this.root.dataset.map = "computing";
     const title = method.selectedOptions[0].textContent;
     const timer = setTimeout(() => this.#say(`Computing ${title}…`), SOON);
     try {
@@ -90,9 +91,11 @@ export class Pane {
       if (asked.signal.aborted) return;
       this.viewer.overlay(made);
       this.#say("");
+      this.root.dataset.map = "shown";
     } catch (error) {
       if (asked.signal.aborted) return;
       this.viewer.overlay(null);
+      this.root.dataset.map = "none";
       this.#say(`No map: ${error.wrong ?? error.message} ${error.advice ?? ""}`, true);
     } finally {
       clearTimeout(timer);
@@ -101,6 +104,7 @@ export class Pane {
 
   stop() {
     this.asked?.abort();
+    if (this.root) this.root.dataset.map = "none";
     this.#say("");
     this.viewer?.overlay(null);
   }

@@ -61,7 +61,7 @@ function verdict(run, { decision }) {
       element("b", { textContent: decision.accept ? "ACCEPT" : "REFER" }),
       element("span", { textContent: words }),
     ),
-    element("p", { className: "note", textContent: `Reason: ${decision.reason}.` }),
+    element("p", { className: "note", textContent: `Reason: the uncertainty ${decision.reason}.` }),
   ];
 }
 
