@@ -121,12 +121,13 @@ def _results(args: Namespace) -> int:
     from radgaze.outputs import check_folder
 
     check_folder(args.out)
-    from radgaze.viewing.study import report
     from radgaze.viewing.study.record import opened
+
+    recorder = opened(Path(args.record))
+    from radgaze.viewing.study import report
     from radgaze.viewing.study.results import results
     from radgaze.viewing.study.tables import cautions
 
-    recorder = opened(Path(args.record))
     found = results(recorder)
     paths = report.write(found, recorder.design(), Path(args.out))
     put(report.markdown(found).removesuffix("\n"), lines=True)
@@ -144,10 +145,12 @@ def _export(args: Namespace) -> int:
     from radgaze.outputs import check_folder
 
     check_folder(args.out)
-    from radgaze.viewing.study.export import export
     from radgaze.viewing.study.record import opened
 
-    for path in export(opened(Path(args.record)), Path(args.out)):
+    recorder = opened(Path(args.record))
+    from radgaze.viewing.study.export import export
+
+    for path in export(recorder, Path(args.out)):
         put(path)
     return 0
 
@@ -160,13 +163,13 @@ def _gaze(args: Namespace) -> int:
 
     out = Path(args.out)
     check_folder(out.parent)
-    from radgaze.tables import write_csv
-    from radgaze.viewing.study.gaze import eye_tracking, read_tracker
     from radgaze.viewing.study.record import opened
 
-    placed = eye_tracking(
-        opened(Path(args.record)), read_tracker(Path(args.tracked)), args.reader, offset=args.offset
-    )
+    recorder = opened(Path(args.record))
+    from radgaze.tables import write_csv
+    from radgaze.viewing.study.gaze import eye_tracking, read_tracker
+
+    placed = eye_tracking(recorder, read_tracker(Path(args.tracked)), args.reader, offset=args.offset)
     out.parent.mkdir(parents=True, exist_ok=True)
     write_csv(placed, out)
     put(out)
