@@ -51,6 +51,13 @@ WANTS_A_FOLDER = {
     "view": ["view", "FILE"],
     "view two": ["view", "FILE", "FILE"],
     "report": ["report", "FILE"],
+    "study": ["study", "init", "design.yaml", "--run", "FILE"],
+    "study into a file": ["study", "init", "FILE", "--run", "run"],
+    "study results": ["study", "results", "FILE", "--out", "out"],
+    "study results into a file": ["study", "results", "record.sqlite", "--out", "FILE"],
+    "study export": ["study", "export", "FILE", "--out", "out"],
+    "study export into a file": ["study", "export", "record.sqlite", "--out", "FILE"],
+    "study gaze": ["study", "gaze", "FILE", "t.csv", "--reader", "R1", "--out", "out.csv"],
     "demo": ["demo", "--out", "FILE"],
 }
 
@@ -86,6 +93,9 @@ WRITES = {
     "train": ["train", "--data", "STORE", "--out", "OUT", "--overwrite"],
     "phantom": ["phantom", "OUT"],
     "demo": ["demo", "--out", "OUT"],
+    "study results": ["study", "results", "record.sqlite", "--out", "OUT"],
+    "study export": ["study", "export", "record.sqlite", "--out", "OUT"],
+    "study init": ["study", "init", "OUT/design.yaml", "--run", "run"],
 }
 
 
@@ -96,7 +106,7 @@ def test_no_verb_writes_into_a_store(
     copy = tmp_path / "store"
     shutil.copytree(store.path, copy)
     for out in (copy, copy / "images", copy / "new"):
-        places = {"OUT": str(out), "STORE": str(copy)}
+        places = {"OUT": str(out), "STORE": str(copy), "OUT/design.yaml": str(out / "design.yaml")}
         assert main([places.get(word, word) for word in WRITES[name]]) == 2
         assert "store" in capsys.readouterr().err
     assert verify(store.open(copy)) == []

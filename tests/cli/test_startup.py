@@ -78,6 +78,13 @@ MISTAKES = [
     "predict nowhere image.png --out out.csv",
     "predict run nowhere.png --out out.csv",
     "predict run image.png --out out.txt",
+    "view run --study nowhere",
+    "study init design.yaml --run nowhere",
+    "study init file.txt --run run",
+    "study results nowhere --out out",
+    "study results file.txt --out out",
+    "study export nowhere --out out",
+    "study gaze nowhere nowhere.csv --reader R1 --out out.csv",
     "report nowhere",
     "report run",
 ]

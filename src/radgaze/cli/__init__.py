@@ -48,6 +48,7 @@ VERBS = {
     "predict": "predict images, with probabilities and which cases to refer, as a table",
     "explain": "compute the maps of images by several methods, as arrays and pictures",
     "view": "open a page on which a radiologist looks at images, predictions and maps",
+    "study": "write the design of a reader study, and measure what its readers did",
     "report": "write a run's report again",
     "completion": "print the script by which a shell completes verbs and options",
     "info": "list versions, devices and extras, for a bug report",

@@ -28,6 +28,10 @@ def run(args: Namespace) -> int:
 
     options = chosen(ViewOptions, args)
     paths = [Path(path) for path in (args.path, args.other) if path is not None]
+    if options.study is not None:
+        from radgaze.viewing.study.design import read
+
+        read(options.study)
     for path in paths:
         check_run(path)
     if options.data is not None:

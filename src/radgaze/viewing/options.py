@@ -24,6 +24,9 @@ class ViewOptions(Options):
         largest: Largest file that may be sent, in MiB; an image may have as many pixels as fill it with 16
             bits each (default 64).
         memory: Memory for images and maps, in MiB; those used longest ago are forgotten (default 1024).
+        study: Design of a reader study, whose cases are shown in place of the page, see `radgaze study init`.
+        record: Record of the study, to which its answers are added (default: the design's path with the
+            ending .sqlite).
     """
 
     data: Path | None = option(None, metavar="STORE")
@@ -33,3 +36,5 @@ class ViewOptions(Options):
     device: str = option("auto", check=check_device)
     largest: int = option(64, at_least=1, at_most=128)
     memory: int = option(1024, at_least=16, at_most=1_000_000)
+    study: Path | None = option(None, metavar="DESIGN")
+    record: Path | None = option(None, metavar="FILE")

@@ -6,12 +6,18 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from radgaze.console import note, put
 from radgaze.errors import UserError, in_words
 from radgaze.runs.run import Run
 from radgaze.store.store import Store
 from radgaze.viewing.options import ViewOptions
+
+if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
+
+    from radgaze.viewing.network import Network
 
 EXTRA = "view"
 
@@ -43,7 +49,8 @@ def view(paths: Sequence[Path], options: ViewOptions) -> None:
         store = store_of([each.run for each in networks], options.data)
         limits = Limits(options.largest, options.memory * 2**20)
         access = Access.on(options.host, token=options.token)
-        app = make_app(Service(networks, store, limits), access)
+        routes = None if options.study is None else _study_routes(options, networks, store)
+        app = make_app(Service(networks, store, limits), access, routes)
         put(f"Open {access.address(options.host, listener.getsockname()[1])} in a browser; Ctrl-C ends this.")
         if not is_loopback(options.host):
             note(
@@ -61,6 +68,21 @@ def view(paths: Sequence[Path], options: ViewOptions) -> None:
         )
         with suppress(KeyboardInterrupt):  # the way to end it, once the server has ended by itself
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _study_routes(
+    options: ViewOptions, networks: Sequence[Network], store: Store | None
+) -> Sequence[BaseRoute]:
+    """The routes of a reader study, whose record is opened."""
+    from radgaze.viewing.study.design import read
+    from radgaze.viewing.study.pages import study_routes
+    from radgaze.viewing.study.setting import set_up
+
+    assert options.study is not None
+    if len(networks) != 1 or store is None:
+        raise UserError("a reader study needs one run, and a store with its cases: `data`")
+    record = options.record or options.study.with_suffix(".sqlite")
+    return study_routes(set_up(read(options.study), networks[0], store, record))
 
 
 def install() -> str:
